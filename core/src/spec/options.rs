@@ -1,0 +1,167 @@
+//! Options of a task and schedules of a DAG: plain values, the same names as Airflow.
+
+use serde::{Deserialize, Serialize};
+
+/// When a task may run, by the states of its upstreams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerRule {
+    #[default]
+    AllSuccess,
+    AllFailed,
+    AllDone,
+    AllDoneMinOneSuccess,
+    AllDoneSetupSuccess,
+    OneSuccess,
+    OneFailed,
+    OneDone,
+    NoneFailed,
+    NoneSkipped,
+    Always,
+    NoneFailedMinOneSuccess,
+    AllSkipped,
+}
+
+/// How the priority of a task follows from its own weight and its relatives'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightRule {
+    /// Own weight and that of every descendant.
+    #[default]
+    Downstream,
+    Upstream,
+    Absolute,
+}
+
+/// Where the body of a task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// In the worker, as an async task.
+    #[default]
+    InProcess,
+    /// In a child process of its own.
+    Process,
+}
+
+/// What happens to a try whose worker was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// The same try again, at most that many times; a retry of the user's is not used up.
+    Retry(u16),
+    Fail,
+}
+
+impl Default for OnLost {
+    fn default() -> Self {
+        OnLost::Retry(3)
+    }
+}
+
+/// What is not said here comes from `defaults` of the group, then of the DAG, then of orch. Times are milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_delay_ms: Option<u64>,
+    /// Multiplies the delay after each try; 0 or nothing: no growth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_backoff: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retry_delay_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_slots: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_rule: Option<WeightRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger_rule: Option<TriggerRule>,
+    /// Elements of a mapped task at the same time, in one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active: Option<u32>,
+    /// Pause between two looks of a sensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll_every_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depends_on_past: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_for_downstream: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_lost: Option<OnLost>,
+    /// A teardown's failure fails the run only with this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure_fail_run: Option<bool>,
+}
+
+impl Options {
+    /// Own words first, then `other`'s.
+    #[must_use]
+    pub fn or(self, other: &Options) -> Options {
+        let other = other.clone();
+        Options {
+            retries: self.retries.or(other.retries),
+            retry_delay_ms: self.retry_delay_ms.or(other.retry_delay_ms),
+            retry_backoff: self.retry_backoff.or(other.retry_backoff),
+            max_retry_delay_ms: self.max_retry_delay_ms.or(other.max_retry_delay_ms),
+            timeout_ms: self.timeout_ms.or(other.timeout_ms),
+            pool: self.pool.or(other.pool),
+            pool_slots: self.pool_slots.or(other.pool_slots),
+            queue: self.queue.or(other.queue),
+            priority: self.priority.or(other.priority),
+            weight_rule: self.weight_rule.or(other.weight_rule),
+            trigger_rule: self.trigger_rule.or(other.trigger_rule),
+            max_active: self.max_active.or(other.max_active),
+            poll_every_ms: self.poll_every_ms.or(other.poll_every_ms),
+            depends_on_past: self.depends_on_past.or(other.depends_on_past),
+            wait_for_downstream: self.wait_for_downstream.or(other.wait_for_downstream),
+            isolation: self.isolation.or(other.isolation),
+            on_lost: self.on_lost.or(other.on_lost),
+            on_failure_fail_run: self.on_failure_fail_run.or(other.on_failure_fail_run),
+        }
+    }
+}
+
+/// When runs are created.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Only when somebody asks.
+    #[default]
+    Manual,
+    Cron {
+        expression: String,
+        timezone: String,
+    },
+    EveryMs(u64),
+    Once,
+    Continuous,
+    Assets(Vec<Asset>),
+}
+
+/// What a tick means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timetable {
+    /// The run is at the tick (Airflow 3's default).
+    #[default]
+    Trigger,
+    /// The run covers the time up to the tick and carries its beginning as logical date (Airflow 2's default).
+    DataInterval,
+}
+
+/// A named piece of data that tasks update and DAGs wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asset {
+    pub uri: String,
+}

@@ -1,0 +1,134 @@
+//! The states of tasks and runs: Airflow's words, and the small numbers that stand for them in a ledger.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// Declares an enum whose words and numbers are part of the stored format: never reuse or renumber one.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[repr(i16)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant = $code,)+ }
+
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            pub const fn code(self) -> i16 {
+                self as i16
+            }
+
+            pub const fn from_code(code: i16) -> Option<$name> {
+                match code { $($code => Some($name::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                match word {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(UnknownWord { kind: stringify!($name), word: word.into(), known: &[$($word),+] }),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// State of a task instance. `None` (Airflow's null, "no status") is not decided yet.
+    TaskState {
+        None = 0 "none",
+        /// Ready, held by a limit or a window.
+        Scheduled = 1 "scheduled",
+        /// Claimable. In a ledger: in flight, that is queued, running or waiting for its next try.
+        Queued = 2 "queued",
+        Running = 3 "running",
+        Restarting = 4 "restarting",
+        Success = 5 "success",
+        Failed = 6 "failed",
+        Skipped = 7 "skipped",
+        UpstreamFailed = 8 "upstream_failed",
+        UpForRetry = 9 "up_for_retry",
+        UpForReschedule = 10 "up_for_reschedule",
+        Deferred = 11 "deferred",
+        AwaitingInput = 12 "awaiting_input",
+        Removed = 13 "removed",
+    }
+}
+
+words! {
+    /// State of a run.
+    RunState {
+        Queued = 0 "queued",
+        Running = 1 "running",
+        Success = 2 "success",
+        Failed = 3 "failed",
+    }
+}
+
+words! {
+    /// Why a run exists.
+    RunType {
+        Manual = 0 "manual",
+        Scheduled = 1 "scheduled",
+        Backfill = 2 "backfill",
+        AssetTriggered = 3 "asset_triggered",
+        OperatorTriggered = 4 "operator_triggered",
+        AssetMaterialization = 5 "asset_materialization",
+    }
+}
+
+words! {
+    /// Who asked for a run.
+    TriggeredBy {
+        RestApi = 0 "rest_api",
+        Cli = 1 "cli",
+        Ui = 2 "ui",
+        Timetable = 3 "timetable",
+        Operator = 4 "operator",
+        Asset = 5 "asset",
+        Backfill = 6 "backfill",
+        Test = 7 "test",
+    }
+}
+
+impl TaskState {
+    /// Nothing more happens unless somebody clears it.
+    pub const fn is_finished(self) -> bool {
+        matches!(
+            self,
+            TaskState::Success | TaskState::Failed | TaskState::Skipped | TaskState::UpstreamFailed | TaskState::Removed
+        )
+    }
+
+    /// Counts against the outcome of a run when a leaf ends so.
+    pub const fn is_failed(self) -> bool {
+        matches!(self, TaskState::Failed | TaskState::UpstreamFailed)
+    }
+}
+
+impl RunState {
+    pub const fn is_finished(self) -> bool {
+        matches!(self, RunState::Success | RunState::Failed)
+    }
+}
+
+/// A word that is none of the known ones.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("`{word}` is no {kind}: one of {}", known.join(", "))]
+pub struct UnknownWord {
+    pub kind: &'static str,
+    pub word: String,
+    pub known: &'static [&'static str],
+}

@@ -1,0 +1,1 @@
+//! Room `dags/examples`.
