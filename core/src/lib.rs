@@ -6,3 +6,8 @@
 pub mod ids;
 pub mod spec;
 pub mod state;
+pub mod plan;
+pub mod rule;
+pub mod run;
+pub mod transition;
+pub mod model;
