@@ -4,10 +4,10 @@
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
 pub mod ids;
-pub mod spec;
-pub mod state;
+pub mod model;
 pub mod plan;
 pub mod rule;
 pub mod run;
+pub mod spec;
+pub mod state;
 pub mod transition;
-pub mod model;

@@ -25,8 +25,7 @@ pub struct Model {
 impl Model {
     pub fn start(plan: Arc<Plan>) -> Model {
         let (run, effects) = start(&plan);
-        let mut model =
-            Model { plan, run, states: BTreeMap::new(), ready: BTreeSet::new(), held: BTreeSet::new() };
+        let mut model = Model { plan, run, states: BTreeMap::new(), ready: BTreeSet::new(), held: BTreeSet::new() };
         model.carry_out(effects);
         model
     }
@@ -90,7 +89,11 @@ impl Model {
         for (task, index, state) in effects.decided {
             let before = self.states.insert((task, index), state);
             assert!(before.is_none(), "{} [{index}] is decided twice", self.plan.task_id(task));
-            assert!(!self.ready.contains(&(task, index)), "{} [{index}] is decided while ready", self.plan.task_id(task));
+            assert!(
+                !self.ready.contains(&(task, index)),
+                "{} [{index}] is decided while ready",
+                self.plan.task_id(task)
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Exactly this is stored in the run's row, so whoever holds the row can say what happens next. The states of single
 //! elements live in rows of their own; `Elements` carries the few that a decision needs.
 
-use crate::plan::{Lengths, Length, Plan, PlanTask, TaskIdx, WINDOW};
+use crate::plan::{Length, Lengths, Plan, PlanTask, TaskIdx, WINDOW};
 use crate::rule::Counts;
 use crate::state::{RunState, TaskState};
 use std::collections::{HashMap, HashSet};
@@ -120,9 +120,7 @@ impl Run {
             (_, None) => DomainLen::Unknown,
             (Lengths::Zip(_), Some(all)) if all.windows(2).any(|w| w[0] != w[1]) => DomainLen::Unequal,
             (Lengths::One(_) | Lengths::Zip(_), Some(all)) => DomainLen::Known(all[0]),
-            (Lengths::Cross(_), Some(all)) => {
-                DomainLen::Known(all.into_iter().fold(1_i32, i32::saturating_mul))
-            }
+            (Lengths::Cross(_), Some(all)) => DomainLen::Known(all.into_iter().fold(1_i32, i32::saturating_mul)),
         }
     }
 }

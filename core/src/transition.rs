@@ -32,7 +32,9 @@ pub enum Outcome {
         skip: Vec<Skip>,
     },
     Failed,
-    Skipped { skip: Vec<Skip> },
+    Skipped {
+        skip: Vec<Skip>,
+    },
 }
 
 /// A task that must not run; of a mapped one, one element or (`None`) all.

@@ -69,9 +69,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
         prop::option::weighted(0.2, 1u32..3),
     )
         .prop_map(|(ups, rule, map, role, max_active)| TaskShape { ups, rule, map, role, max_active });
-    (prop::collection::vec(task, 1..12), any::<bool>(), prop::option::weighted(0.3, 1u32..4)).prop_map(
-        |(tasks, over, max_active_tasks)| Shape { tasks, group_over: over.then_some(0), max_active_tasks },
-    )
+    (prop::collection::vec(task, 1..12), any::<bool>(), prop::option::weighted(0.3, 1u32..4))
+        .prop_map(|(tasks, over, max_active_tasks)| Shape { tasks, group_over: over.then_some(0), max_active_tasks })
 }
 
 fn spec(shape: &Shape) -> DagSpec {
@@ -81,8 +80,7 @@ fn spec(shape: &Shape) -> DagSpec {
     let grouped = shape.tasks.iter().enumerate().any(|(i, t)| i > 0 && t.map == Kind::InGroup);
     for (i, t) in shape.tasks.iter().enumerate() {
         let id = |n: usize, kinds: &[Kind]| if kinds[n] == Kind::InGroup { format!("g.t{n}") } else { format!("t{n}") };
-        let mut task: TaskSpec =
-            serde_json::from_value(json!({ "task_id": "x", "kind": "rust" })).expect("a task");
+        let mut task: TaskSpec = serde_json::from_value(json!({ "task_id": "x", "kind": "rust" })).expect("a task");
         let mut kind = if i == 0 && !matches!(t.map, Kind::Literal(_)) { Kind::Plain } else { t.map.clone() };
         let named: Vec<usize> = if i == 0 { vec![] } else { t.ups.iter().map(|u| u.index(i)).collect() };
         if kind == Kind::OverOutput && !named.iter().any(|&n| kinds[n] == Kind::Plain) {

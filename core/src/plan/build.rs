@@ -109,10 +109,7 @@ fn named_upstreams(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<V
 }
 
 /// Groups the mapped tasks into domains: a mapped group, a task of its own, or a task over another's elements.
-fn domains(
-    spec: &DagSpec,
-    by_id: &HashMap<String, TaskIdx>,
-) -> Result<(Vec<Domain>, Vec<Option<usize>>), PlanError> {
+fn domains(spec: &DagSpec, by_id: &HashMap<String, TaskIdx>) -> Result<(Vec<Domain>, Vec<Option<usize>>), PlanError> {
     let mut domains: Vec<Domain> = Vec::new();
     let mut of_group: HashMap<&str, usize> = HashMap::new();
     let mut domain_of: Vec<Option<usize>> = vec![None; spec.tasks.len()];
@@ -132,7 +129,8 @@ fn domains(
             }
             (None, None) => continue,
         };
-        let index = |id: &String| by_id.get(id).copied().ok_or_else(|| wrong("what it is mapped over is not in the dag"));
+        let index =
+            |id: &String| by_id.get(id).copied().ok_or_else(|| wrong("what it is mapped over is not in the dag"));
         let shared = match map {
             MapSpec::Each(Source::Outputs(id)) => domain_of[usize::from(index(id)?)],
             _ => None,
