@@ -1,7 +1,7 @@
 //! All DAGs of one worker binary or folder: their structure and the functions of their tasks, checked as a whole.
 
 use super::TaskFn;
-use crate::check::{Problem, problems};
+use crate::check::{self, Problem};
 use crate::spec::DagSpec;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Bundle {
         let (mut found, mut wrong) = (BTreeMap::new(), Vec::new());
         let mut names: HashMap<String, Arc<DagSpec>> = HashMap::new();
         for dag in dags {
-            wrong.extend(problems(&dag.spec));
+            wrong.extend(check::problems(&dag.spec));
             for name in std::iter::once(&dag.spec.dag_id).chain(&dag.spec.aliases) {
                 match names.get(name) {
                     Some(first) => wrong.push(taken(name, &dag.spec, first)),
@@ -59,7 +59,11 @@ fn taken(name: &str, dag: &DagSpec, first: &DagSpec) -> Problem {
     Problem {
         dag_id: dag.dag_id.clone(),
         task_id: None,
-        message: format!("{what} `{name}` is {used} of the dag at {} already", first.location),
+        message: format!(
+            "{what} `{name}` is {used} of the dag `{}`{} already",
+            first.dag_id,
+            check::at(&first.location)
+        ),
         hint: hint.into(),
         at: Some(dag.location.clone()),
     }
@@ -91,9 +95,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "error: dag `a`: dag id `a` is the id of the dag at dags/a.rs:1 already /  at dags/a.rs:2 /hint: give one of the two another id",
-                "error: dag `b`: alias `old` is an alias of the dag at dags/a.rs:1 already /  at dags/a.rs:3 /hint: choose another alias",
-                "error: dag `b`: alias `a` is the id of the dag at dags/a.rs:1 already /  at dags/a.rs:3 /hint: choose another alias",
+                "error: dag `a`: dag id `a` is the id of the dag `a` at dags/a.rs:1 already /  at dags/a.rs:2 /hint: give one of the two another id",
+                "error: dag `b`: alias `old` is an alias of the dag `a` at dags/a.rs:1 already /  at dags/a.rs:3 /hint: choose another alias",
+                "error: dag `b`: alias `a` is the id of the dag `a` at dags/a.rs:1 already /  at dags/a.rs:3 /hint: choose another alias",
             ]
         );
     }

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-/// Records what a task does and answers from what the test gave. Clones share one memory.
+/// Records what a task does and answers from what the test gave. Clones and contexts share one memory.
 #[derive(Clone, Default)]
 pub struct MemoryHost {
     memory: Arc<Mutex<Memory>>,
+    /// Whose pushes these are; set by `ctx_for`.
+    task: Option<(String, Option<u32>)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +76,9 @@ impl MemoryHost {
     /// A context with facts of your own: `RunFacts { logical_date: …, ..RunFacts::test() }`. Its params are the conf.
     pub fn ctx_for(&self, run: RunFacts, this_try: TryFacts) -> Ctx {
         let params = run.conf.clone();
-        Ctx::new(Arc::new(run), this_try, params, Arc::new(self.clone()))
+        let task = Some((this_try.task_id.to_string(), this_try.map_index));
+        let host = MemoryHost { memory: self.memory.clone(), task };
+        Ctx::new(Arc::new(run), this_try, params, Arc::new(host))
     }
 
     pub fn logs(&self) -> Vec<LogLine> {
@@ -148,7 +152,11 @@ impl Host for MemoryHost {
     }
 
     fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
-        self.memory().pushed.push((key.into(), value));
+        let mut memory = self.memory();
+        if let Some((task_id, map_index)) = &self.task {
+            memory.outputs.insert((task_id.clone(), key.into(), *map_index), value.clone());
+        }
+        memory.pushed.push((key.into(), value));
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -193,6 +201,7 @@ mod tests {
         ctx.asset_event("lake://x", json!({ "rows": 7 })).expect("memory keeps it");
         assert_eq!(ready(ctx.variable("limit")).expect("it was given"), "7");
         assert_eq!(ready(ctx.pull::<u32>("extract", "rows")).expect("a number"), Some(3));
+        assert_eq!(ready(ctx.pull::<u32>("test", "checksum")).expect("its own push"), Some(12));
         assert_eq!(ready(ctx.pull::<u32>("extract", "bytes")).expect("nothing is no error"), None);
 
         assert_eq!(host.logs()[0].fields["rows"], 7);
