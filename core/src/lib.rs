@@ -4,5 +4,7 @@
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
 pub mod ids;
+pub mod retry;
+pub mod schedule;
 pub mod spec;
 pub mod state;
