@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod error;
 pub mod leaf;
+pub mod output;
 pub mod refold;
 pub mod run_lock;
 pub mod step;
