@@ -23,3 +23,4 @@ pub use home::Home;
 pub use paths::default_data_dir;
 pub use postmaster::Postmaster;
 pub use settings::Settings;
+pub use watchdog::Watchdog;

@@ -22,13 +22,15 @@ done
 read -r current < "$1/postmaster.pid" && [ "$current" = "$pid" ] && kill -INT "$pid"
 "#;
 
-pub(crate) struct Watchdog {
+/// Stops the server it guards when this process dies. Dropped without a farewell it does the same.
+#[derive(Debug)]
+pub struct Watchdog {
     shell: Child,
     pipe: ChildStdin,
 }
 
 impl Watchdog {
-    pub(crate) fn start(home: &Home) -> Result<Self, ClusterError> {
+    pub fn start(home: &Home) -> Result<Self, ClusterError> {
         let path = Path::new("/bin/sh");
         let mut shell = Command::new(path)
             .args(["-c", SCRIPT, "orch-watchdog"])
@@ -45,12 +47,12 @@ impl Watchdog {
     }
 
     /// Names the server to stop.
-    pub(crate) fn guard(&mut self, pid: u32) {
+    pub fn guard(&mut self, pid: u32) {
         self.say(&pid.to_string());
     }
 
     /// Ends the watch without a signal.
-    pub(crate) fn dismiss(mut self) {
+    pub fn dismiss(mut self) {
         self.say("farewell");
         drop(self.pipe);
         if let Err(error) = self.shell.wait() {
