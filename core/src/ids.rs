@@ -19,7 +19,7 @@ pub enum BadId {
     Tilde { what: &'static str },
 }
 
-fn check(what: &'static str, id: &str, allowed: &'static str) -> Result<(), BadId> {
+pub(crate) fn check(what: &'static str, id: &str, allowed: &'static str) -> Result<(), BadId> {
     if id.is_empty() {
         return Err(BadId::Empty { what });
     }

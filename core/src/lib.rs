@@ -3,6 +3,14 @@
 //! Pure: no I/O, no clock, no async runtime. Time comes in as an argument, randomness as a seed; the same input gives
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
+pub mod branch;
+pub mod check;
 pub mod ids;
+pub mod model;
+pub mod plan;
+pub mod rule;
+pub mod run;
 pub mod spec;
 pub mod state;
+pub mod task;
+pub mod transition;

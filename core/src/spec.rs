@@ -202,7 +202,10 @@ pub enum Source {
     /// The same list, but as what is mapped over it is complete first (`.collect()`, Airflow's `expand`).
     Collected(String),
     /// The element this mapped task (`group: null`) or mapped group runs for; `part` picks from a zip or cross.
-    Element { group: Option<String>, part: Option<usize> },
+    Element {
+        group: Option<String>,
+        part: Option<usize>,
+    },
     List(Vec<Source>),
 }
 
@@ -290,4 +293,3 @@ impl std::fmt::Display for Location {
         write!(f, "{}:{}", self.file, self.line)
     }
 }
-

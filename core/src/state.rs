@@ -108,7 +108,11 @@ impl TaskState {
     pub const fn is_finished(self) -> bool {
         matches!(
             self,
-            TaskState::Success | TaskState::Failed | TaskState::Skipped | TaskState::UpstreamFailed | TaskState::Removed
+            TaskState::Success
+                | TaskState::Failed
+                | TaskState::Skipped
+                | TaskState::UpstreamFailed
+                | TaskState::Removed
         )
     }
 

@@ -1,1 +1,18 @@
-//! Room `store`.
+//! The only SQL over orch's metadata. Postgres holds the truth; each function here is one thing that can be said to it.
+//!
+//! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
+//! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
+
+pub mod connect;
+pub mod error;
+pub mod leaf;
+pub mod output;
+pub mod refold;
+pub mod run_lock;
+pub mod step;
+pub mod version;
+
+pub use error::{StoreError, StoreResult};
+
+/// The schema, applied by `orch db migrate` and by `orch standalone`.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -1,0 +1,62 @@
+//! Which tasks a branch, a short circuit or a condition tells not to run. Airflow's `skip_all_except` and friends.
+
+use crate::plan::{Plan, TaskIdx};
+use crate::spec::{Condition, Source};
+use crate::transition::Skip;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A branch follows some of the tasks right below it: the others are skipped, unless a followed one leads to them.
+pub fn not_followed(plan: &Plan, task: TaskIdx, index: i32, followed: &[TaskIdx]) -> Vec<Skip> {
+    let reached: BTreeSet<TaskIdx> = followed.iter().flat_map(|&t| below(plan, t)).chain(followed.iter().copied()).collect();
+    direct(plan, task).filter(|t| !reached.contains(t)).map(|t| skip(plan, task, index, t)).collect()
+}
+
+/// A short circuit that says no skips everything below it, but for teardowns.
+pub fn everything_below(plan: &Plan, task: TaskIdx, index: i32) -> Vec<Skip> {
+    let below = below(plan, task).into_iter().filter(|&t| !plan.task(t).is_teardown);
+    below.map(|t| skip(plan, task, index, t)).collect()
+}
+
+/// A short circuit that respects trigger rules skips only what is right below it.
+pub fn directly_below(plan: &Plan, task: TaskIdx, index: i32) -> Vec<Skip> {
+    direct(plan, task).map(|t| skip(plan, task, index, t)).collect()
+}
+
+/// Tasks whose conditions on this task's output are not met.
+pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip> {
+    let asked = plan.task_id(task);
+    let holds = |c: &Condition| match &c.source {
+        Source::Output(id) if id == asked => c.equals.contains(output),
+        _ => true,
+    };
+    let asking = plan.task(task).asked_by.iter().copied();
+    asking
+        .filter(|&t| !plan.spec.tasks[usize::from(t)].when.iter().all(holds))
+        .map(|t| skip(plan, task, index, t))
+        .collect()
+}
+
+fn direct(plan: &Plan, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
+    let named = move |t: &TaskIdx| plan.task(*t).up.iter().any(|e| e.task == task);
+    let below: BTreeSet<TaskIdx> = plan.task(task).down.iter().map(|e| e.task).filter(named).collect();
+    below.into_iter().filter(|&t| !plan.task(t).is_teardown)
+}
+
+fn below(plan: &Plan, task: TaskIdx) -> BTreeSet<TaskIdx> {
+    let (mut seen, mut todo) = (BTreeSet::new(), vec![task]);
+    while let Some(t) = todo.pop() {
+        for edge in &plan.task(t).down {
+            if plan.task(edge.task).up.iter().any(|e| e.task == t) && seen.insert(edge.task) {
+                todo.push(edge.task);
+            }
+        }
+    }
+    seen
+}
+
+fn skip(plan: &Plan, from: TaskIdx, index: i32, task: TaskIdx) -> Skip {
+    let domain = |t: TaskIdx| plan.task(t).map.map(|m| m.domain);
+    let same = index >= 0 && domain(from).is_some() && domain(from) == domain(task);
+    Skip { task, index: same.then_some(index) }
+}

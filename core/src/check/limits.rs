@@ -1,0 +1,108 @@
+//! Numbers in their ranges.
+
+use super::Checked;
+use crate::spec::{OnLost, Options, TaskSpec};
+
+/// A ledger names a task by a u16, and is rewritten at each step: 5,000 entries cost 0.34 ms.
+pub const MAX_TASKS: usize = 10_000;
+/// More tries are a loop, not a retry.
+pub const MAX_RETRIES: u32 = 1_000;
+/// `MAX_TASKS` of it, summed up by the weight rule, still fit an i32.
+pub const MAX_PRIORITY: i32 = 100_000;
+/// Ten years: added to any date it stays a date.
+pub const MAX_DURATION_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+
+/// False when the DAG is too large to look further.
+pub(super) fn size(dag: &mut Checked<'_>) -> bool {
+    let (tasks, groups) = (dag.spec.tasks.len(), dag.spec.groups.len());
+    let too_large = tasks.max(groups) > MAX_TASKS;
+    if too_large {
+        let message = format!("it has {tasks} tasks and {groups} groups, more than {MAX_TASKS}");
+        dag.about_dag(message, "map one task over a list (`d.map`), which has no such limit, or split the dag");
+    }
+    !too_large
+}
+
+pub(super) fn check(dag: &mut Checked<'_>) {
+    let spec = dag.spec;
+    let counts = [("max_active_runs", spec.max_active_runs), ("max_active_tasks", spec.max_active_tasks)];
+    for (name, count) in counts {
+        if count == Some(0) {
+            dag.about_dag(format!("{name} is 0: nothing would ever run"), "pause the dag instead, or give at least 1");
+        }
+    }
+    if let Some(message) = duration("run_timeout", spec.run_timeout_ms, Zero::Refused) {
+        dag.about_dag(message, "give a time between 1 ms and ten years, or leave it out");
+    }
+    for task in &spec.tasks {
+        for (message, hint) in options(&task.options) {
+            dag.about_task(task, message, hint);
+        }
+        sensor(dag, task);
+    }
+}
+
+fn sensor(dag: &mut Checked<'_>, task: &TaskSpec) {
+    if let (Some(pause), Some(limit)) = (task.options.poll_every_ms, task.options.timeout_ms)
+        && task.kind == "sensor"
+        && pause > limit
+    {
+        let message = format!("it looks every {pause} ms but ends after {limit} ms: it would look once");
+        dag.about_task(task, message, "give a longer timeout, or look more often");
+    }
+}
+
+fn options(options: &Options) -> Vec<(String, &'static str)> {
+    let mut found = Vec::new();
+    if let Some(retries) = options.retries.filter(|retries| *retries > MAX_RETRIES) {
+        found.push((format!("retries is {retries}, more than {MAX_RETRIES}"), "wait with a sensor instead"));
+    }
+    if let Some(OnLost::Retry(times)) =
+        options.on_lost.filter(|lost| matches!(lost, OnLost::Retry(n) if u32::from(*n) > MAX_RETRIES))
+    {
+        found.push((format!("on_lost tries {times} times again, more than {MAX_RETRIES}"), "a few times are enough"));
+    }
+    if let Some(factor) = options.retry_backoff.filter(|factor| !factor.is_finite() || *factor < 0.0) {
+        found.push((format!("retry_backoff is {factor}"), "give a factor such as 2.0, or 0 for no growth"));
+    }
+    let durations = [
+        ("retry_delay", options.retry_delay_ms, Zero::Allowed),
+        ("max_retry_delay", options.max_retry_delay_ms, Zero::Allowed),
+        ("timeout", options.timeout_ms, Zero::Refused),
+        ("poll_every", options.poll_every_ms, Zero::Refused),
+    ];
+    for (name, given, zero) in durations {
+        found.extend(
+            duration(name, given, zero).map(|message| (message, "give a time of at most ten years, or leave it out")),
+        );
+    }
+    for (name, count) in [("pool_slots", options.pool_slots), ("max_active", options.max_active)] {
+        if count == Some(0) {
+            found.push((format!("{name} is 0: it would never run"), "give at least 1"));
+        }
+    }
+    if let Some(priority) = options.priority.filter(|priority| !(-MAX_PRIORITY..=MAX_PRIORITY).contains(priority)) {
+        let message = format!("priority is {priority}, outside -{MAX_PRIORITY} to {MAX_PRIORITY}");
+        found.push((message, "the order is what counts: choose smaller numbers"));
+    }
+    for (name, text) in [("pool", &options.pool), ("queue", &options.queue)] {
+        if text.as_deref() == Some("") {
+            found.push((format!("{name} is an empty name"), "leave it out for the default"));
+        }
+    }
+    found
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Zero {
+    Allowed,
+    Refused,
+}
+
+fn duration(name: &str, given: Option<u64>, zero: Zero) -> Option<String> {
+    match given? {
+        0 if zero == Zero::Refused => Some(format!("{name} is 0")),
+        ms if ms > MAX_DURATION_MS => Some(format!("{name} is more than ten years")),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! Ids: their letters, each used once, groups that exist. And text that Postgres would refuse.
+
+use super::Checked;
+use crate::ids;
+use crate::spec::{GroupSpec, Location, TaskSpec};
+use serde_json::Value;
+use std::collections::HashMap;
+
+pub(super) fn check(dag: &mut Checked<'_>) {
+    let spec = dag.spec;
+    let rename = "rename it: letters, digits, `_`, `.` and `-`, at most 250";
+    if let Err(error) = ids::check("dag id", &spec.dag_id, "_.-") {
+        dag.about_dag(error.to_string(), rename);
+    }
+    for (place, alias) in spec.aliases.iter().enumerate() {
+        if let Err(error) = ids::check("alias", alias, "_.-") {
+            dag.about_dag(error.to_string(), rename);
+        }
+        if *alias == spec.dag_id || spec.aliases[..place].contains(alias) {
+            dag.about_dag(format!("alias `{alias}` names the dag a second time"), "leave it out");
+        }
+    }
+    let mut groups: HashMap<&str, &GroupSpec> = HashMap::new();
+    for group in &spec.groups {
+        if let Err(error) = ids::check("group id", &group.group_id, "_.-") {
+            dag.about_group(group, error.to_string(), rename);
+        }
+        if let Some(first) = groups.get(group.group_id.as_str()) {
+            let message = format!("group `{}` exists already{}", group.group_id, at(&first.location));
+            dag.about_group(group, message, "give it another name");
+        }
+        groups.entry(&group.group_id).or_insert(group);
+    }
+    for (place, task) in spec.tasks.iter().enumerate() {
+        task_names(dag, place, task, &groups, rename);
+    }
+    let words = [("description", &spec.description)].into_iter();
+    let lists = spec.tags.iter().map(|tag| ("tag", tag)).chain(spec.owners.iter().map(|owner| ("owner", owner)));
+    for (what, text) in words.chain(lists) {
+        if text.contains('\0') {
+            dag.about_dag(format!("{what} {text:?} has a NUL character"), "remove it: Postgres stores no NUL");
+        }
+    }
+}
+
+fn task_names(dag: &mut Checked<'_>, place: usize, task: &TaskSpec, groups: &HashMap<&str, &GroupSpec>, rename: &str) {
+    if let Err(error) = ids::check("task id", &task.task_id, "_.-") {
+        dag.about_task(task, error.to_string(), rename);
+    }
+    let first = dag.index[task.task_id.as_str()];
+    if first != place {
+        let message = format!("task id is used already{}", at(&dag.spec.tasks[first].added));
+        dag.about_task(task, message, "name this one with `.id(\"…\")`");
+    }
+    if let Some(group) = groups.get(task.task_id.as_str()) {
+        let message = format!("it has the name of a group{}", at(&group.location));
+        dag.about_task(task, message, "name one of the two differently");
+    }
+    if let Some(group_id) = task.group_id.as_deref().filter(|id| !groups.contains_key(id)) {
+        let hint = closest(group_id, groups.keys().copied())
+            .map_or_else(|| "declare the group".into(), |near| format!("did you mean `{near}`?"));
+        dag.about_task(task, format!("it is in group `{group_id}`, which does not exist"), hint);
+    }
+    if task.kind.is_empty() {
+        dag.about_task(task, "it has no kind", "say who runs it, for example `kind: shell`");
+    }
+    let json = serde_json::to_value(task).unwrap_or_default();
+    if let Some(field) = json.as_object().and_then(|fields| fields.iter().find(|(_, value)| has_nul(value))) {
+        dag.about_task(task, format!("`{}` has a NUL character", field.0), "remove it: Postgres stores no NUL");
+    }
+}
+
+/// ` at file:line`, or nothing where no line is known.
+pub(crate) fn at(location: &Location) -> String {
+    if location.file.is_empty() { String::new() } else { format!(" at {location}") }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The known word that `word` was probably meant to be, for "did you mean"; `None` when none is near.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    // A third of the letters wrong is still a slip of the fingers; more is another word.
+    let limit = word.chars().count().max(3) / 3;
+    near.filter(|(far, _)| *far <= limit).min().map(|(_, candidate)| candidate)
+}
+
+/// Letters to insert, remove or change to turn `a` into `b`; case counts for nothing.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,109 @@
+//! Params, trigger rules against inputs, conditions that can hold, setups and teardowns.
+
+use super::Checked;
+use crate::spec::{InputSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
+
+pub(super) fn check(dag: &mut Checked<'_>) {
+    let spec = dag.spec;
+    let params_type = spec.params_schema.as_ref().and_then(|schema| schema.get("type"));
+    if params_type.is_some_and(|given| given != "object") {
+        dag.about_dag("its params are no object with names", "use a struct: each field is one param");
+    }
+    for task in &spec.tasks {
+        for input in &task.inputs {
+            if !may_be_missing(dag, task, input) {
+                continue;
+            }
+            dag.about_task(task, format!("it may run although `{}` has no value", input.name), optional_hint(input));
+        }
+        if task.when.iter().any(|condition| condition.equals.is_empty()) {
+            dag.about_task(task, "it can never run: its condition lists no value", "list the values it runs for");
+        }
+        setup_and_teardown(dag, task);
+    }
+}
+
+/// The task's trigger rule lets it run when this input's upstream gave nothing, and the function cannot take that.
+fn may_be_missing(dag: &Checked<'_>, task: &TaskSpec, input: &InputSpec) -> bool {
+    let rule = task.options.trigger_rule.unwrap_or(match task.role {
+        Role::Teardown => TriggerRule::AllDoneSetupSuccess,
+        Role::Work | Role::Setup => TriggerRule::AllSuccess,
+    });
+    // An optional list may be missing as a whole, but its elements are taken as they are.
+    let optional = input.optional && !(matches!(input.source, Source::Collected(_)) && is_option(&input.type_name));
+    rule != TriggerRule::AllSuccess && !optional && from_upstream(dag, task, &input.source, rule)
+}
+
+fn is_option(type_name: &str) -> bool {
+    type_name.starts_with("Option<")
+}
+
+/// Whether this source can be without a value when `rule` says run.
+fn from_upstream(dag: &Checked<'_>, task: &TaskSpec, source: &Source, rule: TriggerRule) -> bool {
+    match source {
+        Source::Output(id) | Source::Outputs(id) | Source::Collected(id) => {
+            let setup = dag.task_of(id).is_some_and(|upstream| upstream.role == Role::Setup);
+            !(setup && rule == TriggerRule::AllDoneSetupSuccess)
+        }
+        Source::List(sources) => sources.iter().any(|source| from_upstream(dag, task, source, rule)),
+        Source::Element { part, .. } => {
+            // Over a mapped upstream, element i is the output of its element i, and that one may have been skipped.
+            let map = dag.spec.map_of(task);
+            let list = map.and_then(|map| map.sources().get(part.unwrap_or(0)));
+            let whole = part.is_none() && !matches!(map, Some(MapSpec::Each(_)));
+            !whole && matches!(list, Some(Source::Outputs(_) | Source::Collected(_)))
+        }
+        Source::Value(_) | Source::Params => false,
+    }
+}
+
+fn optional_hint(input: &InputSpec) -> String {
+    let InputSpec { name, type_name, source, .. } = input;
+    if type_name.is_empty() {
+        return format!("mark the input `{name}` as optional, or use the trigger rule all_success");
+    }
+    if let Some(inner) = type_name.strip_prefix("Option<").filter(|_| matches!(source, Source::Collected(_))) {
+        let element = inner.trim_start_matches("Vec<").trim_end_matches('>');
+        return format!("give the `Mapped` itself and make the parameter `{name}: Vec<Option<{element}>>`");
+    }
+    match (source, type_name.strip_prefix("Vec<")) {
+        (Source::Collected(_), Some(element)) => {
+            format!("give the `Mapped` itself and make the parameter `{name}: Vec<Option<{element}>`")
+        }
+        (Source::Outputs(_) | Source::List(_), Some(element)) => {
+            format!("make the parameter `{name}: Vec<Option<{element}>`")
+        }
+        _ => format!("make the parameter `{name}: Option<{type_name}>`"),
+    }
+}
+
+fn setup_and_teardown(dag: &mut Checked<'_>, task: &TaskSpec) {
+    let rule = task.options.trigger_rule;
+    match task.role {
+        Role::Teardown => {
+            if rule.is_some_and(|rule| rule != TriggerRule::AllDoneSetupSuccess) {
+                dag.about_task(
+                    task,
+                    "a teardown has a trigger rule of its own, all_done_setup_success",
+                    "remove `.trigger_rule(…)`",
+                );
+            }
+        }
+        Role::Work | Role::Setup => {
+            if task.options.on_failure_fail_run.is_some() {
+                dag.about_task(
+                    task,
+                    "on_failure_fail_run is set, but it is no teardown",
+                    "remove it: the failure of a leaf fails the run anyway",
+                );
+            }
+            // As Airflow: work that runs although its setup failed would run without what the setup makes.
+            let lenient = rule.is_some_and(|rule| rule != TriggerRule::AllSuccess);
+            let setup = task.upstreams().into_iter().filter_map(|id| dag.task_of(id)).find(|up| up.role == Role::Setup);
+            if let (true, Some(setup)) = (lenient, setup) {
+                let message = format!("it follows the setup `{}` but may run although that failed", setup.task_id);
+                dag.about_task(task, message, "put a task with the rule all_success between the two");
+            }
+        }
+    }
+}

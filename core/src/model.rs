@@ -1,0 +1,99 @@
+//! A run in memory: the pure transition with the rows that a database would hold beside it.
+//!
+//! What the store does in SQL, done plainly. Tests judge the store and the oracle's tables against it, and
+//! `orch::testing` runs whole DAGs on it.
+
+use crate::plan::{Plan, TaskIdx};
+use crate::run::{Elements, Missing, Run};
+use crate::state::TaskState;
+use crate::transition::{Effects, Event, Outcome, fold, start};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub plan: Arc<Plan>,
+    pub run: Run,
+    /// Finished instances.
+    pub states: BTreeMap<(TaskIdx, i32), TaskState>,
+    /// Instances that may run.
+    pub ready: BTreeSet<(TaskIdx, i32)>,
+    /// Instances kept aside by a limit.
+    pub held: BTreeSet<(TaskIdx, i32)>,
+}
+
+impl Model {
+    pub fn start(plan: Arc<Plan>) -> Model {
+        let (run, effects) = start(&plan);
+        let mut model = Model { plan, run, states: BTreeMap::new(), ready: BTreeSet::new(), held: BTreeSet::new() };
+        model.carry_out(effects);
+        model
+    }
+
+    /// A ready instance ends.
+    pub fn finish(&mut self, task: TaskIdx, index: i32, outcome: Outcome) {
+        self.finish_all(&[(task, index, outcome)]);
+    }
+
+    /// Several ready instances end at the same time.
+    pub fn finish_all(&mut self, ended: &[(TaskIdx, i32, Outcome)]) {
+        let mut events = Vec::new();
+        for (task, index, outcome) in ended {
+            assert!(self.ready.remove(&(*task, *index)), "{} [{index}] is not ready", self.plan.task_id(*task));
+            let state = match outcome {
+                Outcome::Success { .. } => TaskState::Success,
+                Outcome::Failed => TaskState::Failed,
+                Outcome::Skipped { .. } => TaskState::Skipped,
+            };
+            self.states.insert((*task, *index), state);
+            events.push(Event::Finished { task: *task, index: *index, outcome: outcome.clone() });
+        }
+        self.apply(&events);
+    }
+
+    pub fn apply(&mut self, events: &[Event]) {
+        let mut elements = Elements::default();
+        let (run, effects) = loop {
+            match fold(&self.plan, &self.run, events, &elements) {
+                Ok(done) => break done,
+                Err(missing) => elements.load(missing, self.look_up(missing)),
+            }
+        };
+        self.run = run;
+        self.carry_out(effects);
+    }
+
+    fn look_up(&self, missing: Missing) -> Vec<(TaskIdx, i32, TaskState)> {
+        let members = &self.plan.domains[missing.domain].members;
+        let wanted = |&(&(task, index), _): &(&(TaskIdx, i32), &TaskState)| {
+            members.contains(&task) && index >= 0 && missing.index.is_none_or(|i| i == index)
+        };
+        self.states.iter().filter(wanted).map(|(&(task, index), &state)| (task, index, state)).collect()
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for (task, index) in effects.hold {
+            assert!(self.held.insert((task, index)), "held twice");
+        }
+        for (task, many) in effects.admit {
+            for _ in 0..many {
+                let next = *self.held.range((task, 0)..=(task, i32::MAX)).next().expect("somebody is held");
+                self.held.remove(&next);
+                assert!(self.ready.insert(next), "ready twice");
+            }
+        }
+        for next in effects.ready {
+            assert!(!self.states.contains_key(&next), "{} {next:?} is over already", self.plan.task_id(next.0));
+            assert!(self.ready.insert(next), "{} {next:?} is ready twice", self.plan.task_id(next.0));
+        }
+        for (task, index, state) in effects.decided {
+            let before = self.states.insert((task, index), state);
+            assert!(before.is_none(), "{} [{index}] is decided twice", self.plan.task_id(task));
+            assert!(
+                !self.ready.contains(&(task, index)),
+                "{} [{index}] is decided while ready",
+                self.plan.task_id(task)
+            );
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A run as data: one state per task and a few counters per mapped task, never an entry per element.
+//!
+//! Exactly this is stored in the run's row, so whoever holds the row can say what happens next. The states of single
+//! elements live in rows of their own; `Elements` carries the few that a decision needs.
+
+use crate::plan::{Length, Lengths, Plan, PlanTask, TaskIdx, WINDOW};
+use crate::rule::Counts;
+use crate::state::{RunState, TaskState};
+use std::collections::{HashMap, HashSet};
+
+/// Version of the meaning of `ledger` and `counters`, fixed when a run is created. Code reads this one and the last.
+pub const LEDGER_FORMAT: i16 = 1;
+
+/// Counters of the run itself, in front.
+pub(crate) const RUN_COUNTERS: usize = 3;
+/// Elements of one map that may be in flight.
+pub(crate) const RUN_WINDOW: usize = 0;
+/// Tasks that are not finished.
+pub(crate) const RUN_OPEN: usize = 1;
+/// Instances in flight: queued, running, or waiting for a retry or an event.
+pub(crate) const RUN_FLIGHT: usize = 2;
+
+/// Counters of a mapped task, from its slot on.
+pub(crate) const TASK_COUNTERS: usize = 9;
+/// Number of elements; −1 until it is expanded.
+pub(crate) const LEN: usize = 0;
+/// The next element to start, of a task that leads its domain.
+pub(crate) const NEXT: usize = 1;
+pub(crate) const FLIGHT: usize = 2;
+pub(crate) const SUCCESS: usize = 3;
+pub(crate) const FAILED: usize = 4;
+pub(crate) const SKIPPED: usize = 5;
+pub(crate) const UPSTREAM_FAILED: usize = 6;
+pub(crate) const REMOVED: usize = 7;
+/// Elements that could start but for a limit.
+pub(crate) const HELD: usize = 8;
+
+/// Stands for "not known yet" in counters.
+pub(crate) const UNKNOWN: i32 = -1;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    pub state: RunState,
+    /// `TaskState` codes in the order of `Plan::tasks`.
+    pub ledger: Vec<i16>,
+    pub counters: Vec<i32>,
+}
+
+impl Run {
+    /// A run that has not begun.
+    pub fn new(plan: &Plan) -> Run {
+        let mut counters = vec![0; plan.counters];
+        counters[RUN_WINDOW] = WINDOW;
+        counters[RUN_OPEN] = plan.tasks.len() as i32;
+        plan.list_slots.values().for_each(|&slot| counters[slot] = UNKNOWN);
+        plan.tasks.iter().filter_map(|t| t.map).for_each(|m| counters[m.slot + LEN] = UNKNOWN);
+        Run { state: RunState::Queued, ledger: vec![TaskState::None.code(); plan.tasks.len()], counters }
+    }
+
+    /// The state of a task; of a mapped one, of all its elements together.
+    pub fn task(&self, task: TaskIdx) -> TaskState {
+        TaskState::from_code(self.ledger[usize::from(task)]).unwrap_or(TaskState::None)
+    }
+
+    pub fn in_flight(&self) -> i32 {
+        self.counters[RUN_FLIGHT]
+    }
+
+    pub fn window(&self) -> i32 {
+        self.counters[RUN_WINDOW]
+    }
+
+    /// Number of elements of a mapped task, once it is expanded.
+    pub fn len(&self, task: &PlanTask) -> Option<i32> {
+        let len = self.counters[task.map?.slot + LEN];
+        (len != UNKNOWN).then_some(len)
+    }
+
+    /// `(state, how many)` of an expanded task's elements.
+    pub fn element_counts(&self, task: &PlanTask) -> Option<[(TaskState, i32); 7]> {
+        let (len, slot) = (self.len(task)?, task.map?.slot);
+        let c = |at: usize| self.counters[slot + at];
+        let finished = c(SUCCESS) + c(FAILED) + c(SKIPPED) + c(UPSTREAM_FAILED) + c(REMOVED);
+        Some([
+            (TaskState::Success, c(SUCCESS)),
+            (TaskState::Failed, c(FAILED)),
+            (TaskState::Skipped, c(SKIPPED)),
+            (TaskState::UpstreamFailed, c(UPSTREAM_FAILED)),
+            (TaskState::Removed, c(REMOVED)),
+            (TaskState::Queued, c(FLIGHT)),
+            (TaskState::None, len - finished - c(FLIGHT)),
+        ])
+    }
+
+    /// Adds an upstream as a whole: each element of an expanded task, else the task as one.
+    pub(crate) fn count(&self, plan: &Plan, upstream: TaskIdx, counts: &mut Counts) {
+        let task = plan.task(upstream);
+        match self.element_counts(task) {
+            // Zero elements: the task itself was skipped, and that counts once, as in Airflow.
+            Some(states) if self.len(task) != Some(0) => {
+                states.into_iter().for_each(|(state, many)| counts.add(state, many, task.is_setup));
+            }
+            _ => counts.add(self.task(upstream), 1, task.is_setup),
+        }
+    }
+
+    /// How many elements a domain has, if all its lists are known by now.
+    pub(crate) fn domain_len(&self, plan: &Plan, lengths: &Lengths) -> DomainLen {
+        let one = |length: Length| match length {
+            Length::Known(len) => Some(len),
+            Length::List(task) => Some(self.counters[plan.list_slots[&task]]).filter(|&len| len != UNKNOWN),
+            Length::Elements(task) => match self.len(plan.task(task)) {
+                Some(len) => Some(len),
+                // It ended without ever having elements.
+                None => self.task(task).is_finished().then_some(0).filter(|_| self.task(task) == TaskState::Skipped),
+            },
+        };
+        let all: Option<Vec<i32>> = lengths.all().map(one).collect();
+        match (lengths, all) {
+            (_, None) => DomainLen::Unknown,
+            (Lengths::Zip(_), Some(all)) if all.windows(2).any(|w| w[0] != w[1]) => DomainLen::Unequal,
+            (Lengths::One(_) | Lengths::Zip(_), Some(all)) => DomainLen::Known(all[0]),
+            (Lengths::Cross(_), Some(all)) => DomainLen::Known(all.into_iter().fold(1_i32, i32::saturating_mul)),
+        }
+    }
+}
+
+pub(crate) enum DomainLen {
+    Known(i32),
+    Unknown,
+    /// Lists of a zip that do not fit.
+    Unequal,
+}
+
+/// States of single elements, loaded because a decision asked for them. What is not loaded is `Missing`.
+#[derive(Debug, Clone, Default)]
+pub struct Elements {
+    states: HashMap<(TaskIdx, i32), TaskState>,
+    loaded: HashSet<(usize, i32)>,
+    whole: HashSet<usize>,
+}
+
+/// Element states a decision needs: all tasks of a domain, at one index or at all (`None`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Missing {
+    pub domain: usize,
+    pub index: Option<i32>,
+}
+
+impl Elements {
+    /// `states` are the finished and folded elements that `missing` asked for.
+    pub fn load(&mut self, missing: Missing, states: impl IntoIterator<Item = (TaskIdx, i32, TaskState)>) {
+        self.states.extend(states.into_iter().map(|(task, index, state)| ((task, index), state)));
+        match missing.index {
+            Some(index) => self.loaded.insert((missing.domain, index)),
+            None => self.whole.insert(missing.domain),
+        };
+    }
+
+    pub(crate) fn ask(&self, domain: usize, index: i32) -> Result<(), Missing> {
+        if self.whole.contains(&domain) || self.loaded.contains(&(domain, index)) {
+            Ok(())
+        } else {
+            Err(Missing { domain, index: Some(index) })
+        }
+    }
+
+    pub(crate) fn ask_all(&self, domain: usize) -> Result<(), Missing> {
+        if self.whole.contains(&domain) { Ok(()) } else { Err(Missing { domain, index: None }) }
+    }
+
+    pub(crate) fn get(&self, task: TaskIdx, index: i32) -> Option<TaskState> {
+        self.states.get(&(task, index)).copied()
+    }
+
+    pub(crate) fn set(&mut self, task: TaskIdx, index: i32, state: TaskState) {
+        self.states.insert((task, index), state);
+    }
+
+    pub(crate) fn forget(&mut self, task: TaskIdx, index: i32) {
+        self.states.remove(&(task, index));
+    }
+}

@@ -1,0 +1,104 @@
+//! All DAGs of one worker binary or folder: their structure and the functions of their tasks, checked as a whole.
+
+use super::TaskFn;
+use crate::check::{self, Problem};
+use crate::spec::DagSpec;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// A DAG with its functions, by task id. A task of a kind that the worker itself runs needs none.
+#[derive(Debug, Clone)]
+pub struct BundleDag {
+    pub spec: Arc<DagSpec>,
+    pub bodies: HashMap<String, TaskFn>,
+}
+
+/// What a worker registers and can run.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    pub name: String,
+    dags: BTreeMap<String, BundleDag>,
+}
+
+impl Bundle {
+    /// # Errors
+    /// Every problem of every DAG, and every id or alias that two DAGs share.
+    pub fn new(name: impl Into<String>, dags: impl IntoIterator<Item = BundleDag>) -> Result<Bundle, Vec<Problem>> {
+        let (mut found, mut wrong) = (BTreeMap::new(), Vec::new());
+        let mut names: HashMap<String, Arc<DagSpec>> = HashMap::new();
+        for dag in dags {
+            wrong.extend(check::problems(&dag.spec));
+            for name in std::iter::once(&dag.spec.dag_id).chain(&dag.spec.aliases) {
+                match names.get(name) {
+                    Some(first) => wrong.push(taken(name, &dag.spec, first)),
+                    None => drop(names.insert(name.clone(), dag.spec.clone())),
+                }
+            }
+            found.insert(dag.spec.dag_id.clone(), dag);
+        }
+        if wrong.is_empty() { Ok(Bundle { name: name.into(), dags: found }) } else { Err(wrong) }
+    }
+
+    pub fn dag(&self, dag_id: &str) -> Option<&BundleDag> {
+        self.dags.get(dag_id)
+    }
+
+    /// By id.
+    pub fn dags(&self) -> impl ExactSizeIterator<Item = &BundleDag> {
+        self.dags.values()
+    }
+}
+
+fn taken(name: &str, dag: &DagSpec, first: &DagSpec) -> Problem {
+    let (what, hint) = if name == dag.dag_id {
+        ("dag id", "give one of the two another id")
+    } else {
+        ("alias", "choose another alias")
+    };
+    let used = if name == first.dag_id { "the id" } else { "an alias" };
+    Problem {
+        dag_id: dag.dag_id.clone(),
+        task_id: None,
+        message: format!(
+            "{what} `{name}` is {used} of the dag `{}`{} already",
+            first.dag_id,
+            check::at(&first.location)
+        ),
+        hint: hint.into(),
+        at: Some(dag.location.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn dag(id: &str, aliases: &[&str], line: u32) -> BundleDag {
+        let location = json!({ "file": "dags/a.rs", "line": line });
+        let spec = json!({ "dag_id": id, "aliases": aliases, "tasks": [], "location": location });
+        BundleDag { spec: Arc::new(serde_json::from_value(spec).expect("a spec")), bodies: HashMap::new() }
+    }
+
+    #[test]
+    fn dags_are_found_by_id() {
+        let bundle = Bundle::new("main", [dag("b", &[], 1), dag("a", &["c"], 2)]).expect("nothing is wrong");
+        assert_eq!(bundle.dags().map(|d| d.spec.dag_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(bundle.dag("b").is_some() && bundle.dag("c").is_none());
+    }
+
+    #[test]
+    fn a_name_used_twice_names_both_lines() {
+        let wrong = Bundle::new("main", [dag("a", &["old"], 1), dag("a", &[], 2), dag("b", &["old", "a"], 3)]);
+        let lines: Vec<String> =
+            wrong.expect_err("it is wrong").iter().map(|p| p.to_string().replace('\n', " /")).collect();
+        assert_eq!(
+            lines,
+            [
+                "error: dag `a`: dag id `a` is the id of the dag `a` at dags/a.rs:1 already /  at dags/a.rs:2 /hint: give one of the two another id",
+                "error: dag `b`: alias `old` is an alias of the dag `a` at dags/a.rs:1 already /  at dags/a.rs:3 /hint: choose another alias",
+                "error: dag `b`: alias `a` is the id of the dag `a` at dags/a.rs:1 already /  at dags/a.rs:3 /hint: choose another alias",
+            ]
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! How a try ends other than well. Inside a body it is an `anyhow::Error`; at its border it becomes data, because it is
+//! read after the process is gone.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Ends the task as skipped: `return Err(skip("no new data"))`.
+pub fn skip(reason: impl Into<String>) -> anyhow::Error {
+    Stop::Skip(reason.into()).into()
+}
+
+/// Fails the task now, whatever retries are left: the next try could not end otherwise.
+pub fn fatal(message: impl Into<String>) -> anyhow::Error {
+    Stop::Fatal(message.into()).into()
+}
+
+/// Travels inside an `anyhow::Error`, also below `.context(…)`, to the place that records the attempt.
+#[derive(Debug)]
+enum Stop {
+    Skip(String),
+    Fatal(String),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Stop::Skip(text) | Stop::Fatal(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for Stop {}
+
+/// How an attempt ended other than well, as it is stored: causes outermost first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TaskError {
+    /// Tried again while retries are left.
+    Retryable {
+        causes: Vec<String>,
+    },
+    /// Failed, whatever retries are left.
+    Fatal {
+        causes: Vec<String>,
+    },
+    Skipped {
+        reason: String,
+    },
+}
+
+impl TaskError {
+    pub fn retryable(cause: impl Into<String>) -> Self {
+        TaskError::Retryable { causes: vec![cause.into()] }
+    }
+
+    pub fn fatal(cause: impl Into<String>) -> Self {
+        TaskError::Fatal { causes: vec![cause.into()] }
+    }
+
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        TaskError::Skipped { reason: reason.into() }
+    }
+}
+
+impl From<anyhow::Error> for TaskError {
+    fn from(error: anyhow::Error) -> Self {
+        let causes = error.chain().map(ToString::to_string).collect();
+        match error.downcast_ref::<Stop>() {
+            None => TaskError::Retryable { causes },
+            Some(Stop::Fatal(_)) => TaskError::Fatal { causes },
+            Some(Stop::Skip(reason)) => TaskError::Skipped { reason: reason.clone() },
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskError::Retryable { causes } | TaskError::Fatal { causes } => f.write_str(&causes.join(": ")),
+            TaskError::Skipped { reason } => write!(f, "skipped: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_stop_is_found_below_its_context() {
+        let skipped = Err::<(), _>(skip("holiday")).context("while loading").expect_err("it is one");
+        assert_eq!(TaskError::from(skipped), TaskError::skipped("holiday"));
+        let failed = Err::<(), _>(fatal("no such table")).context("while loading").expect_err("it is one");
+        let stored = TaskError::from(failed);
+        assert_eq!(stored, TaskError::Fatal { causes: vec!["while loading".into(), "no such table".into()] });
+        assert_eq!(stored.to_string(), "while loading: no such table");
+    }
+
+    #[test]
+    fn every_other_error_is_tried_again_and_is_stored_with_its_causes() {
+        let stored = TaskError::from(anyhow::anyhow!("connection refused").context("while loading"));
+        let json = serde_json::to_value(&stored).expect("it is data");
+        assert_eq!(json, serde_json::json!({ "kind": "retryable", "causes": ["while loading", "connection refused"] }));
+    }
+}

@@ -1,0 +1,77 @@
+//! What whoever runs a body gives to it: a worker, a child process speaking to one, or memory in a test.
+//!
+//! Every method that not every host can serve has a default that says so, so that the trait grows without breaking one.
+
+use super::{BoxFuture, Connection, TaskResult, fatal};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+impl LogLevel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warning => "warning",
+            LogLevel::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Behind every `Ctx`. Futures own what they need: they may outlive the borrow of the host, not the attempt.
+pub trait Host: Send + Sync {
+    /// One line of the attempt's log. Never blocks and never fails: what cannot be kept is counted.
+    fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>);
+
+    /// How far the attempt is, in all so far. Shown, not stored for good.
+    fn progress(&self, rows: u64, bytes: u64);
+
+    /// Somebody wants this attempt to end: a person, a timeout, a worker that shuts down.
+    fn cancelled(&self) -> bool;
+
+    /// Ready when `cancelled` turns true; never before, and at once after.
+    fn cancelled_future(&self) -> BoxFuture<()>;
+
+    /// A connection by its id; one that does not exist is a fatal error.
+    fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>> {
+        not_here(format!("connection `{id}`"))
+    }
+
+    fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>> {
+        not_here(format!("variable `{key}`"))
+    }
+
+    /// Stores a value beside the output, under a key of its own.
+    fn push(&self, key: &str, _value: Value) -> BoxFuture<TaskResult<()>> {
+        not_here(format!("pushing `{key}`"))
+    }
+
+    /// A value that a task of this run pushed; `return_value` is its output.
+    fn pull(&self, task_id: &str, key: &str, _map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
+        not_here(format!("pulling `{key}` of task `{task_id}`"))
+    }
+
+    /// An update of an asset, in force when the attempt succeeds.
+    fn asset_event(&self, uri: &str, _extra: Value) -> TaskResult<()> {
+        Err(fatal(format!("an event of asset `{uri}` is not possible where this task runs")))
+    }
+}
+
+fn not_here<T: Send + 'static>(what: String) -> BoxFuture<TaskResult<T>> {
+    Box::pin(async move { Err(fatal(format!("{what} is not possible where this task runs"))) })
+}

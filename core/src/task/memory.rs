@@ -1,0 +1,233 @@
+//! A host that lives in memory: for unit tests of tasks and for running a DAG without a database.
+
+use super::{BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TryFacts, fatal};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+
+/// Records what a task does and answers from what the test gave. Clones and contexts share one memory.
+#[derive(Clone, Default)]
+pub struct MemoryHost {
+    memory: Arc<Mutex<Memory>>,
+    /// Whose pushes these are; set by `ctx_for`.
+    task: Option<(String, Option<u32>)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLine {
+    pub level: LogLevel,
+    pub message: String,
+    pub fields: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssetEvent {
+    pub uri: String,
+    pub extra: Value,
+}
+
+#[derive(Default)]
+struct Memory {
+    logs: Vec<LogLine>,
+    progress: (u64, u64),
+    pushed: Vec<(String, Value)>,
+    asset_events: Vec<AssetEvent>,
+    connections: HashMap<String, Connection>,
+    variables: HashMap<String, String>,
+    outputs: HashMap<(String, String, Option<u32>), Value>,
+    cancelled: bool,
+    waiting: Vec<Waker>,
+}
+
+impl MemoryHost {
+    pub fn new() -> Self {
+        MemoryHost::default()
+    }
+
+    /// The task finds this connection.
+    #[must_use]
+    pub fn with_connection(self, connection: Connection) -> Self {
+        self.memory().connections.insert(connection.id.clone(), connection);
+        self
+    }
+
+    /// The task finds this variable.
+    #[must_use]
+    pub fn with_variable(self, key: &str, value: &str) -> Self {
+        self.memory().variables.insert(key.into(), value.into());
+        self
+    }
+
+    /// The task finds this value when it pulls `key` of `task_id`.
+    #[must_use]
+    pub fn with_pushed(self, task_id: &str, key: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("what a test gives is JSON");
+        self.memory().outputs.insert((task_id.into(), key.into(), None), value);
+        self
+    }
+
+    /// A context whose host is this one.
+    pub fn ctx(&self) -> Ctx {
+        self.ctx_for(RunFacts::test(), TryFacts::test())
+    }
+
+    /// A context with facts of your own: `RunFacts { logical_date: …, ..RunFacts::test() }`. Its params are the conf.
+    pub fn ctx_for(&self, run: RunFacts, this_try: TryFacts) -> Ctx {
+        let params = run.conf.clone();
+        let task = Some((this_try.task_id.to_string(), this_try.map_index));
+        let host = MemoryHost { memory: self.memory.clone(), task };
+        Ctx::new(Arc::new(run), this_try, params, Arc::new(host))
+    }
+
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.memory().logs.clone()
+    }
+
+    /// Rows and bytes, as last told.
+    pub fn last_progress(&self) -> (u64, u64) {
+        self.memory().progress
+    }
+
+    /// Key and value, in the order of the pushes.
+    pub fn pushed(&self) -> Vec<(String, Value)> {
+        self.memory().pushed.clone()
+    }
+
+    pub fn asset_events(&self) -> Vec<AssetEvent> {
+        self.memory().asset_events.clone()
+    }
+
+    /// Asks the task to end.
+    pub fn cancel(&self) {
+        let waiting = {
+            let mut memory = self.memory();
+            memory.cancelled = true;
+            std::mem::take(&mut memory.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A test that panicked while it held the lock has failed already: what it left is still worth reading.
+        self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Host for MemoryHost {
+    fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>) {
+        self.memory().logs.push(LogLine { level, message: message.into(), fields });
+    }
+
+    fn progress(&self, rows: u64, bytes: u64) {
+        self.memory().progress = (rows, bytes);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.memory().cancelled
+    }
+
+    fn cancelled_future(&self) -> BoxFuture<()> {
+        let host = self.clone();
+        Box::pin(std::future::poll_fn(move |task| {
+            let mut memory = host.memory();
+            if memory.cancelled {
+                return Poll::Ready(());
+            }
+            memory.waiting.push(task.waker().clone());
+            Poll::Pending
+        }))
+    }
+
+    fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>> {
+        let found = self.memory().connections.get(id).cloned();
+        let found = found.ok_or_else(|| fatal(format!("there is no connection `{id}`")));
+        Box::pin(std::future::ready(found))
+    }
+
+    fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>> {
+        let found = self.memory().variables.get(key).cloned();
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
+        let mut memory = self.memory();
+        if let Some((task_id, map_index)) = &self.task {
+            memory.outputs.insert((task_id.clone(), key.into(), *map_index), value.clone());
+        }
+        memory.pushed.push((key.into(), value));
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn pull(&self, task_id: &str, key: &str, map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
+        let found = self.memory().outputs.get(&(task_id.into(), key.into(), map_index)).cloned();
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn asset_event(&self, uri: &str, extra: Value) -> TaskResult<()> {
+        self.memory().asset_events.push(AssetEvent { uri: uri.into(), extra });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Context;
+
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn ready<T>(future: impl Future<Output = T>) -> T {
+        match poll(future) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("memory answers at once"),
+        }
+    }
+
+    #[test]
+    fn what_a_task_does_in_a_test_can_be_looked_at() {
+        let host = MemoryHost::new().with_variable("limit", "7").with_pushed("extract", "rows", 3);
+        let ctx = host.ctx();
+        ctx.log(LogLevel::Info, "loaded", json!({ "rows": 7 }));
+        ctx.warning("slow");
+        ctx.progress(7, 100);
+        ready(ctx.push("checksum", 12)).expect("memory keeps it");
+        ctx.asset_event("lake://x", json!({ "rows": 7 })).expect("memory keeps it");
+        assert_eq!(ready(ctx.variable("limit")).expect("it was given"), "7");
+        assert_eq!(ready(ctx.pull::<u32>("extract", "rows")).expect("a number"), Some(3));
+        assert_eq!(ready(ctx.pull::<u32>("test", "checksum")).expect("its own push"), Some(12));
+        assert_eq!(ready(ctx.pull::<u32>("extract", "bytes")).expect("nothing is no error"), None);
+
+        assert_eq!(host.logs()[0].fields["rows"], 7);
+        assert_eq!(host.logs()[1].level, LogLevel::Warning);
+        assert_eq!(host.last_progress(), (7, 100));
+        assert_eq!(host.pushed(), [("checksum".to_string(), json!(12))]);
+        assert_eq!(host.asset_events()[0].uri, "lake://x");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let ctx = Ctx::test();
+        assert_eq!(ready(ctx.connection("db")).expect_err("none").to_string(), "there is no connection `db`");
+        let error = ready(ctx.variable("limit")).expect_err("none").to_string();
+        assert!(error.starts_with("there is no variable `limit`"), "{error}");
+        assert_eq!(ready(ctx.variable_or("limit", "9")).expect("a default"), "9");
+    }
+
+    #[test]
+    fn a_cancel_wakes_who_waits_for_it() {
+        let host = MemoryHost::new();
+        let ctx = host.ctx();
+        let mut waits = ctx.cancelled();
+        assert!(poll(&mut waits).is_pending() && !ctx.is_cancelled());
+        host.cancel();
+        assert!(poll(&mut waits).is_ready() && ctx.is_cancelled());
+        assert!(poll(ctx.cancelled()).is_ready());
+    }
+}

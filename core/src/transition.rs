@@ -1,0 +1,180 @@
+//! What happens next: from a run and what happened to it, to the run after that and what is to be done.
+//!
+//! Total and pure. Workers call it when a task ends, schedulers when they fold for the dead, tests and audits when they
+//! replay. Decisions flow downstream only and tasks are in topological order, so one pass over the tasks that
+//! something concerns is enough.
+
+mod admit;
+mod decide;
+mod expand;
+mod finish;
+
+use crate::plan::{Plan, TaskIdx};
+use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, RUN_WINDOW, Run};
+use crate::state::{RunState, TaskState};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Something that happened to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A task instance ended for good; `index` is −1 for what is not mapped.
+    Finished { task: TaskIdx, index: i32, outcome: Outcome },
+    /// More elements of a map may be in flight: all of them run, and workers have room.
+    Widen { window: i32 },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Success {
+        /// Length of the list it gave, if somebody maps over it.
+        list_len: Option<i32>,
+        /// Whom it told not to run: a branch not taken, a condition not met.
+        skip: Vec<Skip>,
+    },
+    Failed,
+    Skipped {
+        skip: Vec<Skip>,
+    },
+}
+
+/// A task that must not run; of a mapped one, one element or (`None`) all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip {
+    pub task: TaskIdx,
+    pub index: Option<i32>,
+}
+
+/// What a transition asks for. Indices are −1 for what is not mapped.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Effects {
+    /// Instances that may run now.
+    pub ready: Vec<(TaskIdx, i32)>,
+    /// Instances that could run but for a limit; kept aside until admitted.
+    pub hold: Vec<(TaskIdx, i32)>,
+    /// How many of a task's held elements may run now, lowest index first.
+    pub admit: Vec<(TaskIdx, i32)>,
+    /// Instances that end without running.
+    pub decided: Vec<(TaskIdx, i32, TaskState)>,
+}
+
+/// Begins a run.
+pub fn start(plan: &Plan) -> (Run, Effects) {
+    let before = Run::new(plan);
+    let mut fold = Fold::new(plan, &before, &Elements::default());
+    fold.run.state = RunState::Running;
+    (0..plan.tasks.len() as TaskIdx).for_each(|t| fold.concern(t, None));
+    fold.settle().expect("a run that begins has no elements to miss");
+    fold.end()
+}
+
+/// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again.
+pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Result<(Run, Effects), Missing> {
+    if run.state.is_finished() {
+        return Ok((run.clone(), Effects::default()));
+    }
+    let mut fold = Fold::new(plan, run, elements);
+    // What ends here was not over before, whatever its row says by now.
+    for event in events {
+        if let Event::Finished { task, index, .. } = event {
+            fold.past.forget(*task, *index);
+            fold.elements.forget(*task, *index);
+        }
+    }
+    for event in events {
+        match event {
+            Event::Finished { task, index, outcome } => fold.finished(*task, *index, outcome)?,
+            Event::Widen { window } => {
+                fold.run.counters[RUN_WINDOW] = fold.run.window().max(*window);
+                fold.expanded_tasks().for_each(|t| {
+                    fold.refill.insert(t);
+                });
+            }
+        }
+    }
+    fold.settle()?;
+    Ok(fold.end())
+}
+
+/// A transition under way.
+struct Fold<'a> {
+    plan: &'a Plan,
+    /// As it was: what was decided then is not decided again.
+    before: &'a Run,
+    past: Elements,
+    run: Run,
+    elements: Elements,
+    effects: Effects,
+    /// Tasks to look at again, in topological order: as a whole, or which elements.
+    concerned: BTreeMap<TaskIdx, Concern>,
+    /// Expanded tasks that may have room for more elements.
+    refill: BTreeSet<TaskIdx>,
+}
+
+#[derive(Default)]
+struct Concern {
+    whole: bool,
+    elements: BTreeSet<i32>,
+    /// All elements, because it was expanded just now or an upstream outside the domain changed.
+    every: bool,
+}
+
+impl<'a> Fold<'a> {
+    fn new(plan: &'a Plan, before: &'a Run, elements: &Elements) -> Self {
+        Fold {
+            plan,
+            before,
+            past: elements.clone(),
+            run: before.clone(),
+            elements: elements.clone(),
+            effects: Effects::default(),
+            concerned: BTreeMap::new(),
+            refill: BTreeSet::new(),
+        }
+    }
+
+    fn expanded_tasks(&self) -> impl Iterator<Item = TaskIdx> + use<> {
+        let mapped = |t: &TaskIdx| self.run.len(self.plan.task(*t)).is_some() && !self.run.task(*t).is_finished();
+        (0..self.plan.tasks.len() as TaskIdx).filter(mapped).collect::<Vec<_>>().into_iter()
+    }
+
+    fn concern(&mut self, task: TaskIdx, index: Option<i32>) {
+        let concern = self.concerned.entry(task).or_default();
+        match index {
+            None => concern.whole = true,
+            Some(index) => {
+                concern.elements.insert(index);
+            }
+        }
+    }
+
+    /// Everybody who waits for this instance looks again.
+    fn concern_downstream(&mut self, task: TaskIdx, index: i32) {
+        let plan = self.plan;
+        for edge in &plan.task(task).down {
+            let element = edge.same && index >= 0 && self.run.len(plan.task(edge.task)).is_some();
+            self.concern(edge.task, element.then_some(index));
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Missing> {
+        while let Some((task, concern)) = self.concerned.pop_first() {
+            self.look(task, concern)?;
+        }
+        self.admit();
+        Ok(())
+    }
+
+    fn end(mut self) -> (Run, Effects) {
+        if self.run.counters[RUN_OPEN] == 0 {
+            let bad = |(task, &state): (&crate::plan::PlanTask, &i16)| {
+                task.leaf && TaskState::from_code(state).is_some_and(TaskState::is_failed)
+            };
+            let failed = self.plan.tasks.iter().zip(&self.run.ledger).any(bad);
+            self.run.state = if failed { RunState::Failed } else { RunState::Success };
+        } else if self.run.counters[RUN_FLIGHT] == 0 {
+            // Nothing runs and nothing can: Airflow's "all tasks deadlocked".
+            self.run.state = RunState::Failed;
+        }
+        (self.run, self.effects)
+    }
+}

@@ -1,0 +1,160 @@
+//! A task is looked at: does its rule say run, wait or end, as a whole or for which elements?
+
+use super::{Concern, Fold};
+use crate::plan::{Edge, PlanTask, TaskIdx};
+use crate::rule::{Counts, Decision, decide, decide_setups};
+use crate::run::{Elements, Missing, Run};
+use crate::spec::TriggerRule;
+use crate::state::TaskState;
+
+impl Fold<'_> {
+    pub(super) fn look(&mut self, task: TaskIdx, concern: Concern) -> Result<(), Missing> {
+        let plan = self.plan;
+        let t = plan.task(task);
+        let Some(len) = self.run.len(t) else {
+            // Not expanded, or not mapped at all.
+            if self.run.task(task) == TaskState::None {
+                match self.decide(&self.run, &self.elements, t, None) {
+                    Decision::Wait => {}
+                    Decision::End(state) => self.decide_whole(task, state),
+                    Decision::Run if t.map.is_some() => self.expand(task),
+                    Decision::Run => self.begin(task),
+                }
+            }
+            return Ok(());
+        };
+        if self.run.task(task).is_finished() {
+            return Ok(());
+        }
+        let all = if concern.every {
+            // None of its elements has happened yet, so they are all alike.
+            self.decide(&self.run, &Elements::default(), t, Some(0)) != Decision::Wait
+        } else {
+            concern.whole && self.outside_changed(t)
+        };
+        if all {
+            if !concern.every {
+                self.elements_of_all(t)?;
+            }
+            for index in 0..len {
+                self.look_at_element(task, index)?;
+            }
+        } else {
+            for index in concern.elements {
+                self.look_at_element(task, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_element(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
+        if !self.undecided(task, index)? {
+            return Ok(());
+        }
+        match self.decide(&self.run, &self.elements, self.plan.task(task), Some(index)) {
+            Decision::Wait => {}
+            Decision::End(state) => self.decide_element(task, index, state),
+            Decision::Run => self.begin_element(task, index),
+        }
+        Ok(())
+    }
+
+    /// Nothing was said about this element before. A decision never changes, so asking the rule again with what was
+    /// known then tells.
+    pub(super) fn undecided(&self, task: TaskIdx, index: i32) -> Result<bool, Missing> {
+        let t = self.plan.task(task);
+        let map = t.map.expect("only a mapped task has elements");
+        if self.before.len(t).is_none() {
+            // Expanded in this very transition: nothing was decided but what the transition itself decided.
+            return Ok(self.elements.get(task, index).is_none());
+        }
+        if self.plan.domains[map.domain].joins {
+            self.elements.ask(map.domain, index)?;
+        }
+        Ok(self.elements.get(task, index).is_none()
+            && self.decide(self.before, &self.past, t, Some(index)) == Decision::Wait)
+    }
+
+    fn elements_of_all(&self, t: &PlanTask) -> Result<(), Missing> {
+        self.elements.ask_all(t.map.expect("only a mapped task has elements").domain)
+    }
+
+    /// Did what is outside the domain begin to say something, or come to its end? Only then can it decide elements
+    /// that nothing else concerns.
+    fn outside_changed(&self, t: &PlanTask) -> bool {
+        let say = |run: &Run| {
+            let mut counts = self.counts(run, &Elements::default(), t.up.iter().filter(|e| !e.same), None);
+            let mut setups = self.counts(run, &Elements::default(), t.setups.iter().filter(|e| !e.same), None);
+            let mut scope = self.counts(run, &Elements::default(), t.scope.iter().filter(|e| !e.same), None);
+            let done = [counts.all_done(), setups.all_done(), scope.all_done()];
+            // One more that is not done, for what is inside.
+            [&mut counts, &mut setups, &mut scope].into_iter().for_each(|c| c.add(TaskState::None, 1, false));
+            (decide(t.rule, &counts, 0), decide_setups(&setups, 0), done)
+        };
+        say(self.before) != say(&self.run)
+    }
+
+    /// The whole decision for one instance, from a run as it is or was.
+    fn decide(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
+        let map_index = index.unwrap_or(-1);
+        let of = |edges: &[Edge]| self.counts(run, elements, edges.iter(), index);
+        if !t.setups.is_empty() && t.rule != TriggerRule::Always {
+            match decide_setups(&of(&t.setups), map_index) {
+                Decision::End(state) => return Decision::End(state),
+                Decision::Run => {}
+                Decision::Wait => {
+                    // Its own rule may end it; it cannot start it.
+                    let own = decide(t.rule, &of(&t.up), map_index);
+                    return if own == Decision::Run { Decision::Wait } else { own };
+                }
+            }
+        }
+        match decide(t.rule, &of(&t.up), map_index) {
+            Decision::Run if !t.scope.is_empty() && !of(&t.scope).all_done() => Decision::Wait,
+            Decision::Run => self.conditions(run, elements, t, index),
+            other => other,
+        }
+    }
+
+    /// A condition on a task that gave no value is not met; on one that is not over, it is not known.
+    fn conditions(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
+        for edge in &t.asks {
+            let state = self.state(run, elements, *edge, index);
+            if !state.is_finished() {
+                return Decision::Wait;
+            }
+            if state != TaskState::Success {
+                return Decision::End(TaskState::Skipped);
+            }
+        }
+        Decision::Run
+    }
+
+    fn state(&self, run: &Run, elements: &Elements, edge: Edge, index: Option<i32>) -> TaskState {
+        match index {
+            Some(index) if edge.same && run.len(self.plan.task(edge.task)).is_some() => {
+                elements.get(edge.task, index).unwrap_or(TaskState::None)
+            }
+            _ => run.task(edge.task),
+        }
+    }
+
+    fn counts<'e>(
+        &self,
+        run: &Run,
+        elements: &Elements,
+        edges: impl Iterator<Item = &'e Edge>,
+        index: Option<i32>,
+    ) -> Counts {
+        let mut counts = Counts::default();
+        for edge in edges {
+            match index {
+                Some(_) if edge.same => {
+                    counts.add(self.state(run, elements, *edge, index), 1, self.plan.task(edge.task).is_setup);
+                }
+                _ => run.count(self.plan, edge.task, &mut counts),
+            }
+        }
+        counts
+    }
+}

@@ -1,0 +1,66 @@
+//! Connections: what every session is told, and what a hot one is told besides.
+
+use crate::StoreResult;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A dead peer is noticed within about 15 s, by the kernel on both sides.
+const KEEPALIVES: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "3"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "15000"),
+];
+/// No statement of ours takes that long; one that does is stuck, and the loop behind it must go on.
+const STATEMENT_TIMEOUT: &str = "10000";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Plans for the hot statements that stay good on fresh, growing and filled tables: measured in docs/DECISIONS.md.
+const HOT_SETTINGS: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("jit", "off"),
+];
+
+/// Options of an ordinary session.
+pub fn options(url: &str, name: &str) -> StoreResult<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name(name)
+        .options(KEEPALIVES)
+        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", "30000")])
+        .options([("timezone", "UTC")])
+        .disable_statement_logging();
+    Ok(options)
+}
+
+/// One connection with the settings of the hot path. Its statements live as long as it does.
+pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
+    let options = options(url, name)?.options(HOT_SETTINGS).statement_cache_capacity(400);
+    let connecting = PgConnection::connect_with(&options);
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+    }
+}
+
+/// One ordinary connection.
+pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
+    let options = options(url, name)?;
+    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+    }
+}
+
+/// A small pool that connects when first used.
+pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
+    Ok(PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .idle_timeout(Duration::from_secs(60))
+        .test_before_acquire(false) // a ping a statement; a broken connection is an error its user must handle anyway
+        .connect_lazy_with(options(url, name)?))
+}

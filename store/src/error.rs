@@ -1,0 +1,66 @@
+//! What can go wrong between us and Postgres, told apart only where a caller acts differently.
+
+/// Raised by `fence_lost()`: an outcome is not ours to record any more.
+const FENCE_LOST: &str = "OR001";
+const DEADLOCK: &str = "40P01";
+const SERIALIZATION: &str = "40001";
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A lease was lost: record what still counts, one by one.
+    #[error("an outcome of this batch is no longer this worker's to record")]
+    FenceLost,
+    /// The server took the statement back; the same statement may be sent again.
+    #[error("the database asked to try again")]
+    TryAgain(#[source] sqlx::Error),
+    /// The connection is gone, or the server is not there (yet). Whether the statement was carried out is not known.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    #[error("the database schema is version {found}, this binary needs {needed}\nhint: {hint}")]
+    Schema { found: i32, needed: i32, hint: &'static str },
+    #[error("the database refused a statement")]
+    Sql(#[source] sqlx::Error),
+    #[error("stored data cannot be read: {what}")]
+    Corrupt { what: String },
+}
+
+pub type StoreResult<T> = Result<T, StoreError>;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(e) => match e.code().as_deref() {
+                Some(FENCE_LOST) => StoreError::FenceLost,
+                Some(DEADLOCK | SERIALIZATION) => StoreError::TryAgain(error),
+                // Class 08: connection; 57P: shutdown, crash, cannot connect now; 25006: read only for a while.
+                Some(code)
+                    if code.starts_with("08") || code.starts_with("57P") || code == "25006" || code == "53300" =>
+                {
+                    StoreError::Unreachable(error)
+                }
+                _ => StoreError::Sql(error),
+            },
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => StoreError::Unreachable(error),
+            _ => StoreError::Sql(error),
+        }
+    }
+}
+
+impl StoreError {
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        StoreError::Corrupt { what: what.into() }
+    }
+
+    /// The constraint a statement hit, if it did.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            StoreError::Sql(sqlx::Error::Database(e)) => e.constraint(),
+            _ => None,
+        }
+    }
+}

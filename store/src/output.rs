@@ -1,0 +1,183 @@
+//! What tasks gave. Small values stand in `output`; large ones, and long lists that are mapped over, in parts.
+
+use crate::step::Lease;
+use crate::{StoreError, StoreResult};
+use orch_core::plan::TaskIdx;
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// A task's own output, as Airflow calls it.
+pub const RETURN_VALUE: &str = "return_value";
+/// Larger values go into parts: a hot row stays small.
+pub const INLINE_BYTES: usize = 256 * 1024;
+/// Elements of a list in one part: a worker of one element reads no more than these.
+pub const PART_ELEMENTS: usize = 1_000;
+/// No output may be larger: it is passed through JSON and memory several times.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// An output as it was stored.
+#[derive(Debug, Clone)]
+pub enum Stored {
+    Value(Value),
+    /// A list in parts of `PART_ELEMENTS`; ask for one with `part`.
+    Parts(i32),
+}
+
+/// Outputs of tasks of a run, by (task, map index). What gave nothing has no entry.
+pub async fn of_tasks(
+    db: &mut PgConnection,
+    run: Uuid,
+    tasks: &[TaskIdx],
+    map_index: Option<i32>,
+) -> StoreResult<Vec<(TaskIdx, i32, Stored)>> {
+    let tasks: Vec<i16> = tasks.iter().map(|&t| t as i16).collect();
+    let rows = sqlx::query!(
+        "select task, map_index, parts, is_list, value from output
+        where run = $1 and task = any($2) and key = 'return_value' and ($3::integer is null or map_index = $3)
+        order by task, map_index",
+        run,
+        &tasks,
+        map_index
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let task = row.task as TaskIdx;
+        let stored = if row.parts == 0 {
+            Stored::Value(row.value.unwrap_or(Value::Null))
+        } else if row.is_list {
+            Stored::Parts(row.parts)
+        } else {
+            Stored::Value(joined(db, run, task, row.map_index, RETURN_VALUE).await?)
+        };
+        found.push((task, row.map_index, stored));
+    }
+    Ok(found)
+}
+
+/// One value under any key, whole.
+pub async fn get(
+    db: &mut PgConnection,
+    run: Uuid,
+    task: TaskIdx,
+    map_index: i32,
+    key: &str,
+) -> StoreResult<Option<Value>> {
+    let row = sqlx::query!(
+        "select parts, is_list, value from output where run = $1 and task = $2 and map_index = $3 and key = $4",
+        run,
+        task as i16,
+        map_index,
+        key
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    if row.parts == 0 {
+        return Ok(Some(row.value.unwrap_or(Value::Null)));
+    }
+    if row.is_list {
+        let mut list = Vec::new();
+        for n in 0..row.parts {
+            list.extend(part(db, run, task, map_index, n).await?);
+        }
+        return Ok(Some(Value::Array(list)));
+    }
+    joined(db, run, task, map_index, key).await.map(Some)
+}
+
+/// One part of a list.
+pub async fn part(
+    db: &mut PgConnection,
+    run: Uuid,
+    task: TaskIdx,
+    map_index: i32,
+    part: i32,
+) -> StoreResult<Vec<Value>> {
+    let text = sqlx::query_scalar!(
+        "select value from output_part
+        where run = $1 and task = $2 and map_index = $3 and key = 'return_value' and part = $4",
+        run,
+        task as i16,
+        map_index,
+        part
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(|| StoreError::corrupt(format!("part {part} of an output of run `{run}` is missing")))?;
+    serde_json::from_str(&text).map_err(|e| StoreError::corrupt(format!("a part of an output of run `{run}`: {e}")))
+}
+
+async fn joined(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32, key: &str) -> StoreResult<Value> {
+    let pieces = sqlx::query_scalar!(
+        "select value from output_part where run = $1 and task = $2 and map_index = $3 and key = $4 order by part",
+        run,
+        task as i16,
+        map_index,
+        key
+    )
+    .fetch_all(db)
+    .await?;
+    let text = pieces.concat();
+    serde_json::from_str(&text).map_err(|e| StoreError::corrupt(format!("an output of run `{run}`: {e}")))
+}
+
+/// Stores a value that does not go with the step: pushed under a key, large, or a long list. `false`: the try is not
+/// ours any more, nothing was written.
+pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) -> StoreResult<bool> {
+    let (is_list, parts) = in_parts(value);
+    let whole = parts.is_empty().then(|| value.clone());
+    let written = sqlx::query!(
+        "with mine as (select run, task, map_index from task_instance
+          where run = $1 and task = $2 and map_index = $3 and attempt = $4 and lease_no = $5 and state = 'running' for share),
+        gone as (delete from output_part p using mine
+          where p.run = mine.run and p.task = mine.task and p.map_index = mine.map_index and p.key = $6 and p.part >= $7),
+        whole as (insert into output (run, task, map_index, key, value, parts, is_list)
+          select run, task, map_index, $6, $8, $7, $9 from mine
+          on conflict (run, task, map_index, key) do update
+            set value = excluded.value, parts = excluded.parts, is_list = excluded.is_list),
+        pieces as (insert into output_part (run, task, map_index, key, part, value)
+          select mine.run, mine.task, mine.map_index, $6, p.place - 1, p.value
+          from mine, unnest($10::text[]) with ordinality as p (value, place)
+          on conflict (run, task, map_index, key, part) do update set value = excluded.value)
+        select 1 as one from mine",
+        lease.run,
+        lease.task as i16,
+        lease.map_index,
+        lease.attempt,
+        lease.lease_no,
+        key,
+        parts.len() as i32,
+        whole,
+        is_list,
+        &parts
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(written.is_some())
+}
+
+/// Does this value go with the step of its task, or has it to be `put` before?
+pub fn goes_with_the_step(value: &Value, text: &str) -> bool {
+    text.len() <= INLINE_BYTES && value.as_array().is_none_or(|list| list.len() <= PART_ELEMENTS)
+}
+
+fn in_parts(value: &Value) -> (bool, Vec<String>) {
+    if let Some(list) = value.as_array().filter(|list| list.len() > PART_ELEMENTS) {
+        let parts = list.chunks(PART_ELEMENTS).map(|part| Value::from(part.to_vec()).to_string());
+        return (true, parts.collect());
+    }
+    let text = value.to_string();
+    if text.len() <= INLINE_BYTES {
+        return (false, Vec::new());
+    }
+    let (mut parts, mut rest) = (Vec::new(), text.as_str());
+    while !rest.is_empty() {
+        let (piece, more) = rest.split_at(rest.floor_char_boundary(INLINE_BYTES.min(rest.len())));
+        parts.push(piece.to_string());
+        rest = more;
+    }
+    (false, parts)
+}

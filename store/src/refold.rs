@@ -1,0 +1,108 @@
+//! Folding under the run's lock: everything recorded and not yet in the ledger, in one write. Whoever lost a race does
+//! it, schedulers do it for the dead, and every change by a person goes this way too.
+
+use crate::run_lock::{self, LockedRun};
+use crate::step::{Mode, Move, Step, Stepper};
+use crate::version::{Version, Versions};
+use crate::{StoreError, StoreResult};
+use orch_core::run::{Elements, Run};
+use orch_core::transition::{Effects, Event, fold};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a fold under the lock left behind.
+#[derive(Debug)]
+pub struct Folded {
+    pub version: Arc<Version>,
+    pub rev: i32,
+    pub clear_number: i16,
+    pub ledger: Run,
+    /// Something was folded; else the run is only as it was found.
+    pub moved: bool,
+    /// Tries this worker goes on with (never more than it asked for).
+    pub kept: Vec<crate::step::NewTry>,
+    /// Something became claimable for others.
+    pub queued: bool,
+}
+
+/// Folds what is unfolded of `run`. Up to `room` of what becomes ready is kept for `worker` instead of being queued.
+/// `None`: the run is gone.
+pub async fn fold_run(
+    db: &mut PgConnection,
+    stepper: &mut Stepper,
+    versions: &mut Versions,
+    run: Uuid,
+    worker: i32,
+    room: usize,
+) -> StoreResult<Option<Folded>> {
+    let mut tx = db.begin().await?;
+    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
+    let version = versions.get(&mut tx, locked.version).await?;
+    if locked.events.is_empty() || locked.is_over() {
+        // Nothing to write: the roll-back costs no flush. What a finished run still hears of is dropped with it.
+        let dropped = !locked.events.is_empty();
+        if dropped {
+            tx.commit().await?
+        } else {
+            tx.rollback().await?
+        }
+        let LockedRun { rev, clear_number, ledger, .. } = locked;
+        return Ok(Some(Folded { version, rev, clear_number, ledger, moved: false, kept: Vec::new(), queued: false }));
+    }
+    let (ledger, effects) = decide(&mut tx, &version, run, &locked).await?;
+    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..Step::default() };
+    step.cleared = locked.clear_number > 0;
+    let room = if step.cleared { 0 } else { room };
+    carry_out(&mut step, &version, run, locked.rev, ledger.clone(), effects, room);
+    let reply = stepper.send(&mut tx, &step, worker).await?;
+    if reply.moved != [run] {
+        return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));
+    }
+    tx.commit().await?;
+    let queued = !step.queue.is_empty() || !step.admit.is_empty();
+    let (rev, clear_number) = (locked.rev + 1, locked.clear_number);
+    Ok(Some(Folded { version, rev, clear_number, ledger, moved: true, kept: step.keep, queued }))
+}
+
+async fn decide(
+    db: &mut PgConnection,
+    version: &Version,
+    run: Uuid,
+    locked: &LockedRun,
+) -> StoreResult<(Run, Effects)> {
+    fold_loading(db, version, run, &locked.ledger, &locked.events).await
+}
+
+/// Folds events into a run, loading the element states that the decision asks for.
+pub async fn fold_loading(
+    db: &mut PgConnection,
+    version: &Version,
+    run: Uuid,
+    ledger: &Run,
+    events: &[Event],
+) -> StoreResult<(Run, Effects)> {
+    let mut elements = Elements::default();
+    loop {
+        match fold(&version.plan, ledger, events, &elements) {
+            Ok(done) => return Ok(done),
+            Err(missing) => {
+                elements.load(missing, run_lock::elements(db, &version.plan, run, missing).await?);
+            }
+        }
+    }
+}
+
+/// Adds to a step what a transition asks for: the ledger, and a place for each try that comes to be.
+pub fn carry_out(step: &mut Step, version: &Version, run: Uuid, rev: i32, to: Run, effects: Effects, room: usize) {
+    let new_rev = rev + 1;
+    for instance in effects.ready {
+        let new = version.new_try(run, new_rev, instance);
+        if step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
+    }
+    step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(run, new_rev, instance)));
+    step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));
+    step.decided.extend(effects.decided.into_iter().map(|(task, index, state)| (run, task, index, state)));
+    step.moves.push(Move { run, rev, to });
+}

@@ -1,0 +1,126 @@
+//! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
+
+use crate::step::KnownRun;
+use crate::{StoreError, StoreResult};
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::run::{Missing, Run};
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::{Event, Outcome, Skip};
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// A locked run and what it has not heard of yet.
+#[derive(Debug)]
+pub struct LockedRun {
+    pub rev: i32,
+    pub version: i32,
+    pub clear_number: i16,
+    pub dag_id: String,
+    pub ledger: Run,
+    pub events: Vec<Event>,
+    /// Outcomes of older transactions than this are among `events`.
+    pub fold_xmin: u64,
+}
+
+/// Locks the run until the transaction ends and takes all its unfolded outcomes. The caller is in a transaction.
+/// `None`: there is no such run.
+pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<LockedRun>> {
+    let row = sqlx::query!(
+        r#"select rev, version, clear_number, dag_id, state::text as "state!", ledger, counters from dag_run
+        where id = $1 for no key update"#,
+        run
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let state: RunState = row.state.parse().map_err(|e| StoreError::corrupt(format!("run `{run}`: {e}")))?;
+    let ledger = Run { state, ledger: row.ledger, counters: row.counters };
+    let (events, fold_xmin) = take_unfolded(db, run).await?;
+    let (rev, version, clear_number, dag_id) = (row.rev, row.version, row.clear_number, row.dag_id);
+    Ok(Some(LockedRun { rev, version, clear_number, dag_id, ledger, events, fold_xmin }))
+}
+
+async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
+    let rows = sqlx::query(
+        "delete from unfolded u using dag_run r where r.id = $1 and u.run = $1 and u.xid >= r.fold_xmin
+        returning u.task, u.map_index, u.state, u.list_len, u.skip, pg_snapshot_xmin(pg_current_snapshot())::text",
+    )
+    .bind(run)
+    .fetch_all(db)
+    .await?;
+    let (mut events, mut fold_xmin) = (Vec::with_capacity(rows.len()), 0);
+    for row in &rows {
+        let skip: Option<Vec<i32>> = row.try_get(4)?;
+        let skip = skip.unwrap_or_default().chunks_exact(2).map(skip_of).collect();
+        let outcome = match TaskState::from_code(row.try_get(2)?) {
+            Some(TaskState::Success) => Outcome::Success { list_len: row.try_get(3)?, skip },
+            Some(TaskState::Failed) => Outcome::Failed,
+            Some(TaskState::Skipped) => Outcome::Skipped { skip },
+            other => return Err(StoreError::corrupt(format!("an unfolded outcome of run `{run}` is {other:?}"))),
+        };
+        events.push(Event::Finished { task: row.try_get::<i16, _>(0)? as TaskIdx, index: row.try_get(1)?, outcome });
+        fold_xmin = row.try_get::<String, _>(5)?.parse().map_err(|_| StoreError::corrupt("a snapshot's xmin"))?;
+    }
+    Ok((events, fold_xmin))
+}
+
+fn skip_of(pair: &[i32]) -> Skip {
+    Skip { task: pair[0] as TaskIdx, index: (pair[1] >= 0).then_some(pair[1]) }
+}
+
+/// The finished and folded elements that a decision misses.
+pub async fn elements(
+    db: &mut PgConnection,
+    plan: &Plan,
+    run: Uuid,
+    missing: Missing,
+) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
+    let members: Vec<i16> = plan.domains[missing.domain].members.iter().map(|&t| t as i16).collect();
+    let rows = sqlx::query!(
+        r#"select t.task, t.map_index, t.state::text as "state!" from task_instance t
+        where t.run = $1 and t.task = any($2) and t.map_index >= 0 and ($3::integer is null or t.map_index = $3)
+          and t.state in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')
+          and not exists (select from unfolded u where u.run = $1 and u.task = t.task and u.map_index = t.map_index)"#,
+        run,
+        &members,
+        missing.index
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let state =
+                row.state.parse().map_err(|e| StoreError::corrupt(format!("an element of run `{run}`: {e}")))?;
+            Ok((row.task as TaskIdx, row.map_index, state))
+        })
+        .collect()
+}
+
+/// Runs with outcomes that nobody has folded for a moment.
+pub async fn left_unfolded(db: &mut PgConnection, older_than_ms: f64, most: i64) -> StoreResult<Vec<Uuid>> {
+    let rows = sqlx::query_scalar!(
+        "select distinct run from unfolded where recorded_at < now() - $1 * interval '1 millisecond' limit $2",
+        older_than_ms,
+        most
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+impl LockedRun {
+    pub fn is_over(&self) -> bool {
+        self.ledger.state.is_finished()
+    }
+}
+
+impl KnownRun {
+    /// Takes over what the lock showed, if it is newer.
+    pub fn refresh(&mut self, locked: &LockedRun) {
+        if locked.rev > self.rev {
+            (self.rev, self.version, self.clear_number) = (locked.rev, locked.version, locked.clear_number);
+            self.ledger = locked.ledger.clone();
+        }
+    }
+}

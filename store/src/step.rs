@@ -1,0 +1,162 @@
+//! One step of a worker: record what ended, move the ledgers, put out what is ready, take what runs next. One statement.
+//!
+//! The ledger moves by compare-and-swap on the run's revision. When a run has moved on meanwhile, its outcomes are
+//! recorded all the same, as unfolded, and folded under the run's lock (`run_lock`): losing a race loses nothing.
+
+mod bind;
+mod reply;
+mod sql;
+
+pub use reply::{Claimed, KnownRun, Reply, RunFacts};
+pub use sql::text_variants;
+
+use crate::StoreResult;
+use crate::leaf::Leaf;
+use orch_core::plan::TaskIdx;
+use orch_core::run::Run;
+use orch_core::state::TaskState;
+use orch_core::transition::{Event, Outcome, Skip};
+use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One try of one instance in one pair of hands. What an attempt writes carries all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lease {
+    pub run: Uuid,
+    pub task: TaskIdx,
+    pub map_index: i32,
+    pub attempt: Uuid,
+    pub lease_no: i16,
+}
+
+/// How a try ended, as far as the engine is concerned.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    pub lease: Lease,
+    /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`: see `next`.
+    pub state: TaskState,
+    pub list_len: Option<i32>,
+    pub skip: Vec<Skip>,
+    /// Revision of the run that this end makes, or at which it is recorded.
+    pub rev: i32,
+    /// What goes on after a state that is not for good.
+    pub next: Option<NextTry>,
+    /// Small outputs, as key and JSON text; written only if this try still counts.
+    pub outputs: Vec<(String, String)>,
+    pub failure: Option<Failure>,
+}
+
+/// Why a try failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`.
+    pub kind: &'static str,
+    /// Outermost first.
+    pub causes: Vec<String>,
+}
+
+/// The try after this one, or the same one in a while.
+#[derive(Debug, Clone)]
+pub struct NextTry {
+    /// A new uuid for a retry, the same one for a reschedule.
+    pub attempt: Uuid,
+    pub wake_in_ms: i64,
+    pub version: i32,
+    pub queue: i32,
+    pub priority: i32,
+}
+
+/// A try that comes to be.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTry {
+    pub run: Uuid,
+    pub task: TaskIdx,
+    pub map_index: i32,
+    pub attempt: Uuid,
+    pub version: i32,
+    pub queue: i32,
+    pub priority: i32,
+    pub retries: i16,
+    /// Revision of the run that makes it ready.
+    pub rev: i32,
+}
+
+/// A run's ledger as computed from revision `rev`.
+#[derive(Debug, Clone)]
+pub struct Move {
+    pub run: Uuid,
+    pub rev: i32,
+    pub to: Run,
+}
+
+/// What to take from `ready`.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub most: i32,
+    pub queues: Arc<[i32]>,
+    pub versions: Arc<[i32]>,
+}
+
+/// Everything one step writes.
+#[derive(Debug, Clone, Default)]
+pub struct Step {
+    pub moves: Vec<Move>,
+    pub ended: Vec<Ended>,
+    /// Tries this worker goes on with at once.
+    pub keep: Vec<NewTry>,
+    /// Tries for whoever comes.
+    pub queue: Vec<NewTry>,
+    pub hold: Vec<NewTry>,
+    /// How many held elements of a task may go.
+    pub admit: Vec<(Uuid, TaskIdx, i32)>,
+    pub decided: Vec<(Uuid, TaskIdx, i32, TaskState)>,
+    pub claim: Option<Claim>,
+    pub mode: Mode,
+    /// Some of the runs were cleared once: a try that comes to be may not be the first of its instance.
+    pub cleared: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// An outcome that no longer counts takes the whole step back (`StoreError::FenceLost`).
+    #[default]
+    Strict,
+    /// Outcomes that still count are recorded and named in the reply.
+    Record,
+    /// Under the run's lock. `fold_xmin`: outcomes recorded by older transactions are all in the ledger now.
+    Locked { fold_xmin: u64 },
+}
+
+/// Sends steps; remembers the texts it has composed. One for each connection.
+#[derive(Debug, Default)]
+pub struct Stepper {
+    texts: HashMap<(u32, Option<Leaf>), Arc<str>>,
+}
+
+impl Stepper {
+    /// Carries out a step for `worker`. An empty step is not sent.
+    pub async fn send(&mut self, db: &mut PgConnection, step: &Step, worker: i32) -> StoreResult<Reply> {
+        let shape = sql::shape(step);
+        if shape == 0 {
+            return Ok(Reply::default());
+        }
+        let leaf = Leaf::shared(step.ended.iter().map(|e| e.lease.run));
+        let text = self.texts.entry((shape, leaf)).or_insert_with(|| sql::text(shape, leaf).into()).clone();
+        bind::send(db, text, step, worker).await
+    }
+}
+
+impl Ended {
+    /// What the core is told, once the end is for good.
+    pub fn event(&self) -> Option<Event> {
+        let outcome = match self.state {
+            TaskState::Success => Outcome::Success { list_len: self.list_len, skip: self.skip.clone() },
+            TaskState::Failed => Outcome::Failed,
+            TaskState::Skipped => Outcome::Skipped { skip: self.skip.clone() },
+            _ => return None,
+        };
+        Some(Event::Finished { task: self.lease.task, index: self.lease.map_index, outcome })
+    }
+}

@@ -1,0 +1,154 @@
+//! Gives a step's values to its text, in the order in which the text counts its parameters.
+
+use super::reply::{self, Reply};
+use super::sql::{self, CLAIM, ENDED, HOLD, KEEP, LOCKED, MOVES, NEXT, QUEUE};
+use super::{Ended, Mode, NewTry, Step};
+use crate::StoreResult;
+use sqlx::postgres::{PgArguments, PgConnection, Postgres};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
+use std::sync::Arc;
+
+struct Values(PgArguments);
+
+impl Values {
+    fn add<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: T) -> StoreResult<()> {
+        self.0.add(value).map_err(|e| sqlx::Error::Encode(e).into())
+    }
+
+    /// One column of many rows, as an array.
+    fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
+    where
+        for<'q> Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
+    {
+        self.add(rows.iter().map(of).collect::<Vec<T>>())
+    }
+
+    fn new_tries(&mut self, tries: &[NewTry]) -> StoreResult<()> {
+        self.column(tries, |t| t.run)?;
+        self.column(tries, |t| t.task as i16)?;
+        self.column(tries, |t| t.map_index)?;
+        self.column(tries, |t| t.attempt)?;
+        self.column(tries, |t| t.version)?;
+        self.column(tries, |t| t.queue)?;
+        self.column(tries, |t| t.priority)?;
+        self.column(tries, |t| t.retries)?;
+        self.column(tries, |t| t.rev)
+    }
+}
+
+pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, worker: i32) -> StoreResult<Reply> {
+    let shape = sql::shape(step);
+    let has = |bit: u32| shape & bit != 0;
+    let mut values = Values(PgArguments::default());
+    values.add(worker)?;
+    if has(MOVES) {
+        moves(&mut values, step)?;
+        if let (true, Mode::Locked { fold_xmin }) = (has(LOCKED), step.mode) {
+            values.add(fold_xmin.to_string())?;
+        }
+    }
+    if has(ENDED) {
+        ended(&mut values, step)?;
+        if has(NEXT) {
+            next_tries(&mut values, step)?;
+        }
+        if has(sql::OUTPUTS) {
+            let rows: Vec<(i64, &(String, String))> =
+                placed(step).flat_map(|(place, end)| end.outputs.iter().map(move |o| (place, o))).collect();
+            values.column(&rows, |r| r.0)?;
+            values.add(rows.iter().map(|r| r.1.0.as_str()).collect::<Vec<_>>())?;
+            values.add(rows.iter().map(|r| r.1.1.as_str()).collect::<Vec<_>>())?;
+        }
+        if has(sql::FAILURES) {
+            let rows: Vec<_> = placed(step).filter_map(|(place, end)| Some((place, end.failure.as_ref()?))).collect();
+            values.column(&rows, |r| r.0)?;
+            values.column(&rows, |r| r.1.kind)?;
+            values.column(&rows, |r| serde_json::Value::from(r.1.causes.clone()).to_string())?;
+        }
+    }
+    if has(KEEP) {
+        values.new_tries(&step.keep)?;
+    }
+    if has(QUEUE) {
+        values.new_tries(&step.queue)?;
+    }
+    if has(HOLD) {
+        values.new_tries(&step.hold)?;
+    }
+    if has(sql::ADMIT) {
+        values.column(&step.admit, |a| a.0)?;
+        values.column(&step.admit, |a| a.1 as i16)?;
+        values.column(&step.admit, |a| a.2)?;
+    }
+    if has(sql::DECIDED) {
+        values.column(&step.decided, |d| d.0)?;
+        values.column(&step.decided, |d| d.1 as i16)?;
+        values.column(&step.decided, |d| d.2)?;
+        values.column(&step.decided, |d| d.3.as_str())?;
+    }
+    if let (true, Some(claim)) = (has(CLAIM), &step.claim) {
+        values.add(claim.most)?;
+        values.add(claim.queues.to_vec())?;
+        values.add(claim.versions.to_vec())?;
+    }
+    let rows = sqlx::query_with(AssertSqlSafe(text), values.0).fetch_all(db).await?;
+    reply::read(&rows)
+}
+
+/// Ledgers of many runs travel as one array with the bounds of each.
+fn moves(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let (mut ledgers, mut counters): (Vec<i16>, Vec<i32>) = (Vec::new(), Vec::new());
+    let (mut lo, mut hi, mut co, mut ci) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for m in &step.moves {
+        lo.push(ledgers.len() as i32 + 1);
+        ledgers.extend_from_slice(&m.to.ledger);
+        hi.push(ledgers.len() as i32);
+        co.push(counters.len() as i32 + 1);
+        counters.extend_from_slice(&m.to.counters);
+        ci.push(counters.len() as i32);
+    }
+    values.column(&step.moves, |m| m.run)?;
+    values.column(&step.moves, |m| m.rev)?;
+    values.column(&step.moves, |m| m.to.state.as_str())?;
+    values.add(lo)?;
+    values.add(hi)?;
+    values.add(co)?;
+    values.add(ci)?;
+    values.add(ledgers)?;
+    values.add(counters)
+}
+
+fn ended(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let (mut skips, mut lo, mut hi) = (Vec::new(), Vec::new(), Vec::new());
+    for end in &step.ended {
+        lo.push(skips.len() as i32 + 1);
+        skips.extend(end.skip.iter().flat_map(|s| [i32::from(s.task), s.index.unwrap_or(-1)]));
+        hi.push(skips.len() as i32);
+    }
+    values.column(&step.ended, |e| e.lease.run)?;
+    values.column(&step.ended, |e| e.lease.task as i16)?;
+    values.column(&step.ended, |e| e.lease.map_index)?;
+    values.column(&step.ended, |e| e.lease.attempt)?;
+    values.column(&step.ended, |e| e.lease.lease_no)?;
+    values.column(&step.ended, |e| e.state.as_str())?;
+    values.column(&step.ended, |e| e.list_len)?;
+    values.add(lo)?;
+    values.add(hi)?;
+    values.column(&step.ended, |e| e.rev)?;
+    values.add(skips)
+}
+
+fn next_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let next: Vec<_> = placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?))).collect();
+    values.column(&next, |(place, _)| *place)?;
+    values.column(&next, |(_, n)| n.attempt)?;
+    values.column(&next, |(_, n)| n.wake_in_ms)?;
+    values.column(&next, |(_, n)| n.version)?;
+    values.column(&next, |(_, n)| n.queue)?;
+    values.column(&next, |(_, n)| n.priority)
+}
+
+/// What ended, with its place in the arrays, counted from one.
+fn placed(step: &Step) -> impl Iterator<Item = (i64, &Ended)> {
+    (1_i64..).zip(&step.ended)
+}

@@ -1,0 +1,111 @@
+//! What a step answers: runs that moved, outcomes that counted, instances claimed and the runs they belong to.
+
+use super::Lease;
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::plan::TaskIdx;
+use orch_core::run::Run;
+use orch_core::state::{RunState, RunType};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// Runs whose ledger moved.
+    pub moved: Vec<Uuid>,
+    /// In `Mode::Record`: outcomes that were recorded.
+    pub accepted: Vec<(Uuid, TaskIdx, i32)>,
+    pub claimed: Vec<Claimed>,
+    /// The runs of what was claimed, as they are now.
+    pub runs: Vec<KnownRun>,
+}
+
+/// An instance that is ours to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimed {
+    pub lease: Lease,
+    pub version: i32,
+    pub try_no: i16,
+    pub max_tries: i16,
+    pub lost_no: i16,
+}
+
+/// A run as a worker remembers it.
+#[derive(Debug, Clone)]
+pub struct KnownRun {
+    pub run: Uuid,
+    pub rev: i32,
+    pub version: i32,
+    pub clear_number: i16,
+    pub ledger: Run,
+    pub facts: Arc<RunFacts>,
+}
+
+/// What never changes about a run and its tasks may ask.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    pub dag_id: String,
+    pub run_id: String,
+    pub run_type: RunType,
+    /// JSON text.
+    pub conf: Option<String>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub interval_start: Option<DateTime<Utc>>,
+    pub interval_end: Option<DateTime<Utc>>,
+    pub run_after: DateTime<Utc>,
+}
+
+pub(super) fn read(rows: &[PgRow]) -> StoreResult<Reply> {
+    let mut reply = Reply::default();
+    for row in rows {
+        match row.try_get::<i16, _>(0)? {
+            0 => reply.moved.push(row.try_get(1)?),
+            1 => reply.claimed.push(claimed(row)?),
+            2 => reply.runs.push(run(row)?),
+            3 => reply.accepted.push((row.try_get(1)?, row.try_get::<i32, _>(4)? as TaskIdx, row.try_get(3)?)),
+            _ => {}
+        }
+    }
+    Ok(reply)
+}
+
+fn claimed(row: &PgRow) -> StoreResult<Claimed> {
+    let number = |at: usize| row.try_get::<i32, _>(at);
+    Ok(Claimed {
+        lease: Lease {
+            run: row.try_get(1)?,
+            attempt: row.try_get(2)?,
+            map_index: number(3)?,
+            task: number(4)? as TaskIdx,
+            lease_no: number(8)? as i16,
+        },
+        version: number(5)?,
+        try_no: number(6)? as i16,
+        max_tries: number(7)? as i16,
+        lost_no: number(9)? as i16,
+    })
+}
+
+fn run(row: &PgRow) -> StoreResult<KnownRun> {
+    let run_type: String = row.try_get(14)?;
+    Ok(KnownRun {
+        run: row.try_get(1)?,
+        rev: row.try_get(3)?,
+        version: row.try_get(4)?,
+        clear_number: row.try_get::<i32, _>(5)? as i16,
+        // What can be claimed belongs to a run that runs.
+        ledger: Run { state: RunState::Running, ledger: row.try_get(10)?, counters: row.try_get(11)? },
+        facts: Arc::new(RunFacts {
+            dag_id: row.try_get(12)?,
+            run_id: row.try_get(13)?,
+            run_type: run_type.parse().map_err(|e| StoreError::corrupt(format!("run type: {e}")))?,
+            conf: row.try_get(15)?,
+            logical_date: row.try_get(16)?,
+            interval_start: row.try_get(17)?,
+            interval_end: row.try_get(18)?,
+            run_after: row.try_get(19)?,
+        }),
+    })
+}
