@@ -33,10 +33,7 @@ mod tests {
             "to": { "properties": { "path": { "default": "/" } } },
         } });
         let conf = json!({ "table": "orders", "to": {} });
-        assert_eq!(
-            with_defaults(&schema, &conf),
-            json!({ "table": "orders", "limit": 10, "to": { "path": "/" } })
-        );
+        assert_eq!(with_defaults(&schema, &conf), json!({ "table": "orders", "limit": 10, "to": { "path": "/" } }));
         assert_eq!(with_defaults(&schema, &json!({ "limit": 3 })), json!({ "limit": 3 }));
     }
 }

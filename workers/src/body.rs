@@ -38,7 +38,12 @@ pub(crate) struct RunView {
 }
 
 impl RunView {
-    pub(crate) fn new(run: uuid::Uuid, offer: &Offer, clear_number: i16, facts: &orch_store::step::RunFacts) -> Result<Self, String> {
+    pub(crate) fn new(
+        run: uuid::Uuid,
+        offer: &Offer,
+        clear_number: i16,
+        facts: &orch_store::step::RunFacts,
+    ) -> Result<Self, String> {
         let conf: Value = match &facts.conf {
             Some(text) => serde_json::from_str(text).map_err(|e| format!("the conf of run `{run}`: {e}"))?,
             None => Value::Object(serde_json::Map::new()),
@@ -114,7 +119,11 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
 }
 
 /// Runs a body under its timeout; a stop or a panic ends it too.
-async fn limited(working: impl Future<Output = Finish>, timeout: Option<Duration>, cancel: &CancellationToken) -> Finish {
+async fn limited(
+    working: impl Future<Output = Finish>,
+    timeout: Option<Duration>,
+    cancel: &CancellationToken,
+) -> Finish {
     let working = AssertUnwindSafe(working).catch_unwind();
     tokio::pin!(working);
     let end = async {

@@ -240,4 +240,3 @@ impl Backoff {
         Duration::from_millis(25 * (1 << self.tries) + jitter)
     }
 }
-

@@ -40,7 +40,11 @@ enum Told {
 
 impl Heartbeat {
     /// Registers a new incarnation of this worker and begins to beat.
-    pub(crate) async fn begin(config: &WorkerConfig, offers: &Offers, queues: &[i32]) -> StoreResult<(Heartbeat, Pulse)> {
+    pub(crate) async fn begin(
+        config: &WorkerConfig,
+        offers: &Offers,
+        queues: &[i32],
+    ) -> StoreResult<(Heartbeat, Pulse)> {
         let new = NewWorker {
             name: config.name.clone(),
             hostname: hostname(),
@@ -58,7 +62,14 @@ impl Heartbeat {
         let (told, hears) = watch::channel(Told::Run);
         let (say, orders) = mpsc::unbounded_channel();
         let running = Arc::new(AtomicUsize::new(0));
-        let beat = Beat { url: config.database_url.clone(), lease: config.lease, worker: id, began, say, running: running.clone() };
+        let beat = Beat {
+            url: config.database_url.clone(),
+            lease: config.lease,
+            worker: id,
+            began,
+            say,
+            running: running.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("orch-heartbeat".into())
             .spawn(move || beat.run(hears))
@@ -139,7 +150,10 @@ impl Beat {
                 }
             }
             if Instant::now() >= fence {
-                tracing::error!(worker = self.worker, "no heartbeat has reached the database: this worker stops itself");
+                tracing::error!(
+                    worker = self.worker,
+                    "no heartbeat has reached the database: this worker stops itself"
+                );
                 drop(self.say.send(Err(StoreError::WorkerLost)));
                 return;
             }

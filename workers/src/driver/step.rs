@@ -6,9 +6,9 @@ use crate::offer::Offer;
 use crate::outcome::{self, Finish};
 use orch_core::plan::TaskIdx;
 use orch_core::retry::{logical_date_key, retry_delay};
+use orch_core::run::Elements;
 use orch_core::run::Run;
 use orch_core::transition::{Event, fold};
-use orch_core::run::Elements;
 use orch_store::refold::{carry_out, fold_loading, fold_run};
 use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
 use orch_store::{StoreError, StoreResult};
@@ -233,7 +233,7 @@ impl Driver {
 }
 
 fn first_try(new: &NewTry) -> Claimed {
-    let lease = Lease { run: new.run, task: new.task as TaskIdx, map_index: new.map_index, attempt: new.attempt, lease_no: 1 };
+    let lease =
+        Lease { run: new.run, task: new.task as TaskIdx, map_index: new.map_index, attempt: new.attempt, lease_no: 1 };
     Claimed { lease, version: new.version, try_no: 1, max_tries: new.retries, lost_no: 0 }
 }
-
