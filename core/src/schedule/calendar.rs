@@ -1,0 +1,270 @@
+//! Which run comes next: Airflow 3.3's timetables as one pure function of last run, limits and now.
+//!
+//! Who calls: the scheduler after it created a run (and stores the answer, so that schedulers agree on it), `orch
+//! dags next-execution`, the UI. An answer in the past is due at once.
+
+use super::{ScheduleError, cron::CronExpr, wall, zone::parse_timezone};
+use crate::{
+    spec::{DagSpec, Schedule, Timetable},
+    state::RunType,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+/// Longest interval between runs: a hundred years, far inside what dates can hold.
+pub(super) const MAX_EVERY_MS: u64 = 100 * 366 * 86_400_000;
+
+/// Airflow starts the first run of a DAG without a start date in the past, if its tick is not older than this …
+const LATE_START: TimeDelta = TimeDelta::minutes(5);
+/// … or than a tenth of the time between two ticks.
+const LATE_START_PART: i32 = 10;
+
+/// The time a run is about. Empty (`start == end`) under the trigger timetable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataInterval {
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+}
+
+impl DataInterval {
+    pub fn exact(at: DateTime<Utc>) -> Self {
+        DataInterval { start: at, end: at }
+    }
+}
+
+/// Between which instants a schedule makes runs, both included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    pub start: Option<DateTime<Utc>>,
+    pub end: Option<DateTime<Utc>>,
+    /// Make every missed run; else only the latest.
+    pub catchup: bool,
+}
+
+impl Bounds {
+    fn allow(&self, at: DateTime<Utc>) -> bool {
+        self.end.is_none_or(|end| at <= end)
+    }
+}
+
+impl From<&DagSpec> for Bounds {
+    fn from(spec: &DagSpec) -> Self {
+        Bounds { start: spec.start, end: spec.end, catchup: spec.catchup }
+    }
+}
+
+/// A run to create, not before `run_after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextRun {
+    pub run_after: DateTime<Utc>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub data_interval: Option<DataInterval>,
+    pub run_type: RunType,
+}
+
+impl NextRun {
+    fn over(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
+        NextRun {
+            run_after: end,
+            logical_date: Some(start),
+            data_interval: Some(DataInterval { start, end }),
+            run_type: RunType::Scheduled,
+        }
+    }
+
+    fn at(at: DateTime<Utc>) -> Self {
+        NextRun::over(at, at)
+    }
+}
+
+/// A schedule, checked and ready to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    rule: Rule,
+    timetable: Timetable,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rule {
+    /// By hand or by assets.
+    Never,
+    Once,
+    Continuous,
+    Ticks(Ticks),
+}
+
+/// Instants that follow from a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ticks {
+    Cron(CronExpr, Tz),
+    /// No grid: the next one is counted from the last one.
+    Every(TimeDelta),
+}
+
+impl Calendar {
+    pub fn new(schedule: &Schedule, timetable: Timetable) -> Result<Calendar, ScheduleError> {
+        let rule = match schedule {
+            Schedule::Manual | Schedule::Assets(_) => Rule::Never,
+            Schedule::Once => Rule::Once,
+            Schedule::Continuous => Rule::Continuous,
+            Schedule::Cron { expression, timezone } => {
+                Rule::Ticks(Ticks::Cron(CronExpr::parse(expression)?, parse_timezone(timezone)?))
+            }
+            Schedule::EveryMs(ms @ 1..=MAX_EVERY_MS) => Rule::Ticks(Ticks::Every(TimeDelta::milliseconds(*ms as i64))),
+            Schedule::EveryMs(ms) => return Err(ScheduleError::Interval(*ms)),
+        };
+        Ok(Calendar { rule, timetable })
+    }
+
+    /// The run after the last automated one (`last`: its data interval). None: there is none, or not by time.
+    ///
+    /// `now` decides what is missed when `catchup` is off, and when a continuous schedule goes on.
+    pub fn next_run(&self, last: Option<DataInterval>, bounds: &Bounds, now: DateTime<Utc>) -> Option<NextRun> {
+        let run = match (&self.rule, self.timetable) {
+            (Rule::Never, _) => return None,
+            (Rule::Once, _) if last.is_some() => return None,
+            (Rule::Once, _) => NextRun::at(bounds.start.unwrap_or(now)),
+            (Rule::Continuous, _) => continuous(last, bounds, now),
+            (Rule::Ticks(ticks), Timetable::Trigger) => NextRun::at(ticks.next_trigger(last, bounds, now)?),
+            (Rule::Ticks(ticks), Timetable::DataInterval) => {
+                let start = ticks.next_interval_start(last, bounds, now)?;
+                // The end date limits the beginning of what a run covers, not the run.
+                return bounds.allow(start).then(|| ticks.next(start).map(|end| NextRun::over(start, end))).flatten();
+            }
+        };
+        bounds.allow(run.run_after).then_some(run)
+    }
+
+    /// What a run made by hand for that logical date is about. None: the schedule never fires.
+    pub fn manual_interval(&self, run_after: DateTime<Utc>) -> Option<DataInterval> {
+        match (&self.rule, self.timetable) {
+            (Rule::Ticks(ticks), Timetable::DataInterval) => {
+                let end = ticks.align_back(run_after)?;
+                Some(DataInterval { start: ticks.previous(end)?, end })
+            }
+            _ => Some(DataInterval::exact(run_after)),
+        }
+    }
+
+    /// The coming runs, as if each were created when it is due. A continuous schedule knows only the next one.
+    pub fn upcoming(
+        &self,
+        last: Option<DataInterval>,
+        bounds: Bounds,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = NextRun> + '_ {
+        let first = self.next_run(last, &bounds, now);
+        std::iter::successors(first, move |run| match self.rule {
+            Rule::Continuous => None,
+            _ => self.next_run(run.data_interval, &bounds, now),
+        })
+    }
+
+    /// More runs than this are never active at the same time.
+    pub fn active_runs_limit(&self) -> Option<u32> {
+        (self.rule == Rule::Continuous).then_some(1)
+    }
+
+    /// Whether time alone makes runs.
+    pub fn is_timed(&self) -> bool {
+        self.rule != Rule::Never
+    }
+}
+
+/// As soon as the previous run is over (the caller holds it back until then): from the end of that one until now.
+fn continuous(last: Option<DataInterval>, bounds: &Bounds, now: DateTime<Utc>) -> NextRun {
+    let start = bounds.start.unwrap_or(now);
+    let Some(last) = last else { return NextRun::over(start, start.max(now)) };
+    if last.end > now {
+        return NextRun::over(start, start + (last.end - last.start));
+    }
+    // After an empty interval Airflow would use the logical date of the last run again and stop for ever.
+    if last.end <= last.start { NextRun::at(now) } else { NextRun::over(last.end, now) }
+}
+
+impl Ticks {
+    fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Ticks::Cron(expr, tz) => wall::next_after(expr, *tz, after),
+            Ticks::Every(delta) => after.checked_add_signed(*delta),
+        }
+    }
+
+    fn previous(&self, before: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Ticks::Cron(expr, tz) => wall::previous_before(expr, *tz, before),
+            Ticks::Every(delta) => before.checked_sub_signed(*delta),
+        }
+    }
+
+    fn align(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Ticks::Cron(expr, tz) => wall::next_from(expr, *tz, from),
+            Ticks::Every(_) => Some(from),
+        }
+    }
+
+    fn align_back(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Ticks::Cron(expr, tz) => wall::previous_until(expr, *tz, until),
+            Ticks::Every(_) => Some(until),
+        }
+    }
+
+    fn next_trigger(&self, last: Option<DataInterval>, bounds: &Bounds, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let following = match (last, bounds.start) {
+            (Some(last), _) => self.next(last.end)?,
+            (None, Some(start)) => self.align(start)?,
+            (None, None) => self.first_trigger(now)?,
+        };
+        if bounds.catchup {
+            return Some(following);
+        }
+        let start = bounds.start.map_or(Some(following), |start| self.align(start))?;
+        // There may be no tick before now: a young expression such as 29 February after a long pause.
+        Some(self.align_back(now).map_or(following, |latest| latest.max(following)).max(start))
+    }
+
+    /// Of a DAG without a start date: the tick just missed, else the next one.
+    fn first_trigger(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let next = self.align(now)?;
+        let Some(past) = self.align_back(now) else { return Some(next) };
+        let late_start = LATE_START.max((next - past) / LATE_START_PART);
+        Some(if now - past <= late_start { past } else { next })
+    }
+
+    /// Where the next data interval begins.
+    fn next_interval_start(
+        &self,
+        last: Option<DataInterval>,
+        bounds: &Bounds,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let earliest = if bounds.catchup {
+            bounds.start.map_or(Some(None), |start| self.align(start).map(Some))?
+        } else {
+            Some(self.latest_interval_start(bounds.start, now)?)
+        };
+        let Some(last) = last else { return earliest };
+        // The schedule may be another one since that run.
+        let start = self.align_back(last.end)?.max(earliest.unwrap_or(DateTime::<Utc>::MIN_UTC));
+        if start > last.start { Some(start) } else { self.next(start.max(last.start)) }
+    }
+
+    /// The newest interval that is over, but none before the start date.
+    fn latest_interval_start(&self, start: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let latest = match self {
+            Ticks::Cron(..) => self.previous(self.align_back(now)?)?,
+            Ticks::Every(delta) => {
+                // Counted from 1970, so that a paused DAG comes back to the same grid.
+                let (since, period) = (now.timestamp_micros(), delta.num_microseconds()?);
+                DateTime::from_timestamp_micros(since - since.rem_euclid(period))?.checked_sub_signed(*delta)?
+            }
+        };
+        match start {
+            Some(start) => Some(latest.max(self.align(start)?)),
+            None => Some(latest),
+        }
+    }
+}
