@@ -26,7 +26,7 @@ pub enum ScheduleError {
     Cron(#[from] CronError),
     #[error(transparent)]
     Timezone(#[from] UnknownTimezone),
-    #[error("an interval of {0} ms is not between 1 ms and 100 years")]
+    #[error("an interval of {0} ms is not between 1 ms and ten years")]
     Interval(u64),
 }
 
@@ -56,6 +56,7 @@ impl Schedule {
             }
             Schedule::EveryMs(ms) => format!("every {}", duration(*ms)),
             Schedule::Cron { expression, timezone } => match CronExpr::parse(expression) {
+                Ok(expr) if !expr.ever_fires() => format!("never: `{expression}` names no date"),
                 Ok(expr) => format!("{} ({timezone})", expr.describe()),
                 Err(_) => format!("{expression} ({timezone})"),
             },
@@ -112,6 +113,7 @@ mod tests {
     #[test]
     fn a_schedule_that_never_fires_has_no_next_run() {
         let never = Schedule::parse("0 0 30 2 *", "UTC").expect("valid, if useless");
+        assert_eq!(never.describe(), "never: `0 0 30 2 *` names no date");
         let bounds = |catchup| Bounds { start: Some(DateTime::UNIX_EPOCH), end: None, catchup };
         for timetable in [Timetable::Trigger, Timetable::DataInterval] {
             let calendar = Calendar::new(&never, timetable).expect("valid, if useless");

@@ -149,10 +149,7 @@ pub(crate) struct Shipping {
 pub(crate) fn shipping(url: &str) -> (Shipper, Shipping) {
     let (send, receive) = mpsc::channel(QUEUE);
     let urgent = Arc::new(Notify::new());
-    (
-        Shipper { queue: send, urgent: urgent.clone() },
-        Shipping { queue: receive, urgent, url: url.into() },
-    )
+    (Shipper { queue: send, urgent: urgent.clone() }, Shipping { queue: receive, urgent, url: url.into() })
 }
 
 /// Chunks in one statement: a megabyte or so.

@@ -15,15 +15,28 @@ pub(crate) struct Offer {
 /// All versions a worker offers, by id.
 #[derive(Default)]
 pub struct Offers {
+    bundle: String,
     by_version: HashMap<i32, Arc<Offer>>,
 }
 
 impl Offers {
+    pub fn new(bundle: impl Into<String>) -> Self {
+        Offers { bundle: bundle.into(), by_version: HashMap::new() }
+    }
+
     /// Adds a registered version of a DAG of the bundle.
     pub fn add(&mut self, version: Arc<Version>, bodies: &HashMap<String, TaskFn>) {
         let of = |t: usize| bodies.get(version.plan.task_id(t as TaskIdx)).cloned();
         let bodies = (0..version.plan.tasks.len()).map(of).collect();
         self.by_version.insert(version.id, Arc::new(Offer { version, bodies }));
+    }
+
+    pub(crate) fn bundle(&self) -> &str {
+        &self.bundle
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Offer>> {
+        self.by_version.values()
     }
 
     pub(crate) fn get(&self, version: i32) -> Option<&Arc<Offer>> {

@@ -15,10 +15,17 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(crate) enum Finish {
     /// It gave a value; `stored`: the value is in the database already.
-    Gave { value: Value, text: String, stored: bool },
+    Gave {
+        value: Value,
+        text: String,
+        stored: bool,
+    },
     /// A sensor saw nothing yet.
     NotYet,
-    Error { error: TaskError, kind: Option<&'static str> },
+    Error {
+        error: TaskError,
+        kind: Option<&'static str>,
+    },
     /// A condition on its element is not met.
     ConditionUnmet,
     /// It was told to stop and whoever said so has recorded its state.
@@ -28,7 +35,13 @@ pub(crate) enum Finish {
 const DEFAULT_POLL_MS: u64 = 60_000;
 
 /// What is recorded. `retry_in_ms` is asked only when another try follows.
-pub(crate) fn ended(offer: &Offer, claimed: &Claimed, rev: i32, finish: Finish, retry_in_ms: impl FnOnce() -> u64) -> Option<Ended> {
+pub(crate) fn ended(
+    offer: &Offer,
+    claimed: &Claimed,
+    rev: i32,
+    finish: Finish,
+    retry_in_ms: impl FnOnce() -> u64,
+) -> Option<Ended> {
     let plan = &offer.version.plan;
     let (task, index) = (claimed.lease.task, claimed.lease.map_index);
     let spec = &plan.spec.tasks[usize::from(task)];
@@ -67,7 +80,9 @@ pub(crate) fn ended(offer: &Offer, claimed: &Claimed, rev: i32, finish: Finish, 
             end.state = TaskState::UpForReschedule;
             end.next = Some(next(claimed.lease.attempt, spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS)));
         }
-        Finish::ConditionUnmet | Finish::Error { error: TaskError::Skipped { .. }, .. } => end.state = TaskState::Skipped,
+        Finish::ConditionUnmet | Finish::Error { error: TaskError::Skipped { .. }, .. } => {
+            end.state = TaskState::Skipped
+        }
         Finish::Error { error: TaskError::Retryable { causes }, kind } if claimed.try_no <= claimed.max_tries => {
             end.state = TaskState::UpForRetry;
             end.next = Some(next(Uuid::now_v7(), retry_in_ms()));

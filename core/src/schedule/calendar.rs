@@ -5,15 +5,13 @@
 
 use super::{ScheduleError, cron::CronExpr, wall, zone::parse_timezone};
 use crate::{
+    check::MAX_DURATION_MS,
     spec::{DagSpec, Schedule, Timetable},
     state::RunType,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-
-/// Longest interval between runs: a hundred years, far inside what dates can hold.
-pub(super) const MAX_EVERY_MS: u64 = 100 * 366 * 86_400_000;
 
 /// Airflow starts the first run of a DAG without a start date in the past, if its tick is not older than this …
 const LATE_START: TimeDelta = TimeDelta::minutes(5);
@@ -111,7 +109,9 @@ impl Calendar {
             Schedule::Cron { expression, timezone } => {
                 Rule::Ticks(Ticks::Cron(CronExpr::parse(expression)?, parse_timezone(timezone)?))
             }
-            Schedule::EveryMs(ms @ 1..=MAX_EVERY_MS) => Rule::Ticks(Ticks::Every(TimeDelta::milliseconds(*ms as i64))),
+            Schedule::EveryMs(ms @ 1..=MAX_DURATION_MS) => {
+                Rule::Ticks(Ticks::Every(TimeDelta::milliseconds(*ms as i64)))
+            }
             Schedule::EveryMs(ms) => return Err(ScheduleError::Interval(*ms)),
         };
         Ok(Calendar { rule, timetable })

@@ -8,7 +8,7 @@ mod parse;
 
 pub use parse::CronError;
 
-use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
 use std::{fmt, str::FromStr};
 
 /// An expression without a date in so many years never fires: croniter's limit, over a full cycle of leap years.
@@ -57,6 +57,11 @@ impl CronExpr {
     /// As written, with single spaces.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// False for a date that never comes, such as 30 February.
+    pub fn ever_fires(&self) -> bool {
+        self.next_wall(DateTime::UNIX_EPOCH.naive_utc()).is_some()
     }
 
     pub(super) fn covers_every_hour(&self) -> bool {
@@ -246,6 +251,8 @@ mod tests {
         assert_eq!(next("0 0 29 2 *", "2026-01-01T00:00:00"), "2028-02-29T00:00");
         assert_eq!(next("0 0 29 2 *", "2096-03-01T00:00:00"), "2104-02-29T00:00");
         assert_eq!(next("0 0 30 2 *", "2026-01-01T00:00:00"), "never");
+        let fires = |text| CronExpr::parse(text).expect("a valid expression").ever_fires();
+        assert!(fires("0 0 29 2 *") && !fires("0 0 30 2 *") && !fires("0 0 31 4,6 *"));
         assert_eq!(next("* * * * *", "2099-12-31T23:59:00"), "2100-01-01T00:00");
         assert_eq!(next("* * * * *", "+262142-12-31T23:59:00"), "never");
     }
@@ -267,7 +274,10 @@ mod tests {
         assert!(error("0 0 * * 1#1,5").contains("mixes plain days"));
         assert!(error("H 4 * * *").contains("not supported"));
         assert!(error("").contains("empty"));
-        assert_eq!(error(&"1,".repeat(500_000)), "cron `1,1,1,1,1,1,1,1,1,1,…` is longer than 1000 characters");
+        assert_eq!(
+            error(&"1,".repeat(500_000)),
+            "cron `1,1,1,1,1,1,1,1,1,1,…` is longer than 1000 characters\nhint: name less: ranges and steps are shorter than lists"
+        );
     }
 
     #[test]

@@ -27,24 +27,27 @@ const PRESETS: &[(&str, &str)] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronError {
     message: String,
-    hint: Option<String>,
+    hint: String,
 }
 
 impl CronError {
-    fn new(message: impl Into<String>) -> Self {
-        CronError { message: message.into(), hint: None }
+    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        CronError { message: message.into(), hint: hint.into() }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    /// The error without its hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn hint(&self) -> &str {
+        &self.hint
     }
 }
 
 impl fmt::Display for CronError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        write!(f, "{}\nhint: {}", self.message, self.hint)
     }
 }
 
@@ -120,7 +123,8 @@ impl Field {
 pub(super) fn parse(text: &str) -> Result<CronExpr, CronError> {
     if text.len() > MAX_CHARS {
         let start: String = text.chars().take(20).collect();
-        return Err(CronError::new(format!("cron `{start}…` is longer than {MAX_CHARS} characters")));
+        let message = format!("cron `{start}…` is longer than {MAX_CHARS} characters");
+        return Err(CronError::new(message, "name less: ranges and steps are shorter than lists"));
     }
     let written = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let lower = written.to_lowercase();
@@ -141,9 +145,7 @@ pub(super) fn parse(text: &str) -> Result<CronExpr, CronError> {
     let plain = (0..7).any(|d| weekdays.values & (1 << d) != 0 && nth[d] == 0);
     if nth != [0; 7] && plain && !weekdays.is_full(Unit::Weekday) {
         let message = format!("cron `{written}`: weekday `{weekday}` mixes plain days with `#` or `L`");
-        return Err(
-            CronError::new(message).hint("name either weekdays (`mon,fri`) or places in the month (`mon#1,fri#2`)")
-        );
+        return Err(CronError::new(message, "name either weekdays (`mon,fri`) or places in the month (`mon#1,fri#2`)"));
     }
     let whole = |field: &Field, unit| if field.star { u64::MAX } else { field.values & mask(unit) };
     Ok(CronExpr {
@@ -171,15 +173,13 @@ fn wrong_count(written: &str, words: &[&str]) -> CronError {
     let message = format!("cron `{written}` has {} fields, not 5", words.len());
     let fields = "the fields are minute, hour, day of month, month, weekday: `30 6 * * mon-fri`";
     match words {
-        [] => CronError::new("a cron expression is empty").hint(fields),
+        [] => CronError::new("a cron expression is empty", fields),
         [word] if word.starts_with('@') => {
             let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-            CronError::new(format!("cron `{written}` is no preset")).hint(format!("known are {}", known.join(", ")))
+            CronError::new(format!("cron `{written}` is no preset"), format!("known are {}", known.join(", ")))
         }
-        [.., _, _, _, _, _, _] => {
-            CronError::new(message).hint(format!("seconds and years are not supported: {fields}"))
-        }
-        _ => CronError::new(message).hint(fields),
+        [.., _, _, _, _, _, _] => CronError::new(message, format!("seconds and years are not supported: {fields}")),
+        _ => CronError::new(message, fields),
     }
 }
 
@@ -190,7 +190,7 @@ fn parse_field(unit: Unit, word: &str) -> Result<Field, CronError> {
         return Ok(Field { star: true, ..field });
     }
     if word.contains('?') {
-        return Err(bad(unit, word).hint("`?` stands alone, for any day of month or any weekday"));
+        return Err(bad(unit, word, "`?` stands alone, for any day of month or any weekday"));
     }
     let elements: Vec<&str> = word.split(',').collect();
     for element in &elements {
@@ -198,7 +198,7 @@ fn parse_field(unit: Unit, word: &str) -> Result<Field, CronError> {
             && let Some(day) = nearest_weekday(element)
         {
             if !(1..=31).contains(&day) || elements.len() > 1 {
-                return Err(bad(unit, element).hint("`W` takes one day from 1 to 31 and no list: `15W`"));
+                return Err(bad(unit, element, "`W` takes one day from 1 to 31 and no list: `15W`"));
             }
             (field.nearest, field.values) = (Some(day as u8), 1 << day);
             continue;
@@ -233,18 +233,14 @@ fn place_in_month(element: &str) -> Result<(&str, u8), CronError> {
         return Ok((day, LAST_OF_MONTH));
     }
     if let Some(day) = element.strip_suffix('l').filter(|day| Unit::Weekday.value(day).is_some()) {
-        return Err(
-            bad(Unit::Weekday, element).hint(format!("the last one of a month is written `L{day}`, with a number"))
-        );
+        return Err(bad(Unit::Weekday, element, format!("the last one of a month is written `L{day}`, with a number")));
     }
     let Some((days, place)) = element.split_once('#') else { return Ok((element, 0)) };
     let is_word = days.bytes().all(|b| b.is_ascii_alphanumeric());
     let is_named_range = days.split_once('-').is_some_and(|(a, b)| WEEKDAYS.contains(&a) && WEEKDAYS.contains(&b));
     match place.parse::<u8>() {
         Ok(place @ 1..=5) if is_number(place_text(element)) && (is_word || is_named_range) => Ok((days, 1 << place)),
-        _ => {
-            Err(bad(Unit::Weekday, element).hint("the second Monday of a month is written `mon#2`, places are 1 to 5"))
-        }
+        _ => Err(bad(Unit::Weekday, element, "the second Monday of a month is written `mon#2`, places are 1 to 5")),
     }
 }
 
@@ -255,7 +251,7 @@ fn place_text(element: &str) -> &str {
 /// A value, a range, a step.
 fn values(unit: Unit, element: &str) -> Result<Vec<u32>, CronError> {
     let (first, last) = unit.bounds();
-    let out_of_bounds = || bad(unit, element).hint(format!("{} goes from {first} to {last}", unit.name()));
+    let out_of_bounds = || bad(unit, element, format!("{} goes from {first} to {last}", unit.name()));
     let (range, step) = match element.split_once('/') {
         Some((range, step)) => (range, Some(parse_step(unit, element, step)?)),
         None => (element, None),
@@ -301,25 +297,25 @@ fn wrapped(first: u32, last: u32, low: u32, high: u32, step: usize) -> Vec<u32> 
 
 fn parse_step(unit: Unit, element: &str, step: &str) -> Result<usize, CronError> {
     if step.is_empty() || !step.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(bad(unit, element).hint("a step is a number: `*/5`, `10-30/5`"));
+        return Err(bad(unit, element, "a step is a number: `*/5`, `10-30/5`"));
     }
     match step.parse::<u32>().unwrap_or(u32::MAX) {
-        0 => Err(bad(unit, element).hint("a step is at least 1")),
+        0 => Err(bad(unit, element, "a step is at least 1")),
         // No field is longer: the first value only.
         step => Ok(step.min(100) as usize),
     }
 }
 
-fn bad(unit: Unit, element: &str) -> CronError {
-    CronError::new(format!("{} `{element}` is not understood", unit.name()))
+fn bad(unit: Unit, element: &str, hint: impl Into<String>) -> CronError {
+    CronError::new(format!("{} `{element}` is not understood", unit.name()), hint)
 }
 
 fn not_a_value(unit: Unit, element: &str) -> CronError {
     let is_hash = element.starts_with(['h', 'r']) && unit != Unit::Month;
     match unit {
-        _ if is_hash => bad(unit, element).hint("`H` and `R` are not supported: choose a value"),
-        Unit::Month => bad(unit, element).hint("months are 1 to 12 or jan to dec"),
-        Unit::Weekday => bad(unit, element).hint("weekdays are 0 to 7 (Sunday is 0 and 7) or sun to sat"),
-        _ => bad(unit, element).hint(format!("{} goes from {} to {}", unit.name(), unit.bounds().0, unit.bounds().1)),
+        _ if is_hash => bad(unit, element, "`H` and `R` are not supported: choose a value"),
+        Unit::Month => bad(unit, element, "months are 1 to 12 or jan to dec"),
+        Unit::Weekday => bad(unit, element, "weekdays are 0 to 7 (Sunday is 0 and 7) or sun to sat"),
+        _ => bad(unit, element, format!("{} goes from {} to {}", unit.name(), unit.bounds().0, unit.bounds().1)),
     }
 }
