@@ -14,6 +14,8 @@ use crate::body::Job;
 use crate::logs::{AttemptLog, Line};
 use crate::outcome::Finish;
 use frame::{Answer, End, Frame, Request, ToChild};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use orch_core::task::{Ctx, LogLevel, TaskError};
 use serde_json::{Map, Value};
 use std::process::Stdio;
@@ -33,20 +35,20 @@ const LINE_BYTES: u64 = 64 * 1024;
 /// A started child; dropping it ends its whole group.
 struct Group {
     child: Child,
-    id: Option<rustix::process::Pid>,
+    id: Option<Pid>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(rustix::process::Signal::KILL);
+        self.signal(Signal::SIGKILL);
     }
 }
 
 impl Group {
-    fn signal(&self, signal: rustix::process::Signal) {
+    fn signal(&self, signal: Signal) {
         if let Some(id) = self.id {
             // It fails only when nobody of the group is left.
-            drop(rustix::process::kill_process_group(id, signal));
+            drop(killpg(id, signal));
         }
     }
 }
@@ -82,7 +84,7 @@ pub(crate) async fn run(job: &Job, ctx: &Ctx, inputs: Vec<Value>, log: &Arc<Atte
             },
             () = job.cancel.cancelled() => {
                 drop(write_line(&mut stdin, &ToChild::Cancel).await); // it may be gone already
-                group.signal(rustix::process::Signal::TERM);
+                group.signal(Signal::SIGTERM);
                 // The caller drops us, and with us the group, when its patience is over.
                 while let Some(frame) = arriving.recv().await {
                     if let Frame::End(_) = frame { break; }
@@ -93,7 +95,7 @@ pub(crate) async fn run(job: &Job, ctx: &Ctx, inputs: Vec<Value>, log: &Arc<Atte
     }
     drop(stdin);
     let exit = tokio::time::timeout(LINGER, group.child.wait()).await;
-    group.signal(rustix::process::Signal::KILL);
+    group.signal(Signal::SIGKILL);
     while readers.join_next().await.is_some() {}
     match end {
         Some(End::Gave(value)) => Ok(Some(value)),
@@ -122,7 +124,7 @@ fn start() -> std::io::Result<Group> {
         }
     }
     let child = command.spawn()?;
-    let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    let id = child.id().map(|id| Pid::from_raw(id.cast_signed()));
     Ok(Group { child, id })
 }
 

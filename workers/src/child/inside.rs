@@ -2,6 +2,8 @@
 
 use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
 use futures::FutureExt;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::getpgrp;
 use orch_core::task::{BoxFuture, BundleDag, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -62,7 +64,7 @@ fn listen(host: Arc<ChildHost>) {
             }
         }
         if !host.ended.load(std::sync::atomic::Ordering::Acquire) {
-            drop(rustix::process::kill_current_process_group(rustix::process::Signal::KILL));
+            drop(killpg(getpgrp(), Signal::SIGKILL));
         }
     };
     drop(std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear));
