@@ -9,6 +9,7 @@ pub mod dag;
 pub mod duty;
 pub mod error;
 pub mod guard;
+pub mod instance;
 pub mod leaf;
 pub mod log;
 pub mod output;

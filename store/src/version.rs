@@ -6,7 +6,8 @@ use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use sqlx::postgres::PgConnection;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -73,24 +74,28 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
 }
 
 /// Ids of queues by name; those that are new come to be.
-pub async fn queue_ids<'a>(
-    db: &mut PgConnection,
+pub fn queue_ids<'a, 'c>(
+    db: &'c mut PgConnection,
     names: impl IntoIterator<Item = &'a str>,
-) -> StoreResult<HashMap<String, i32>> {
-    let names: std::collections::BTreeSet<&str> = names.into_iter().collect();
-    let names: Vec<String> = names.into_iter().map(String::from).collect();
-    let known = async |db: &mut PgConnection| {
-        let rows = sqlx::query!("select name, id from queue where name = any($1)", &names).fetch_all(db).await?;
-        StoreResult::Ok(rows.into_iter().map(|r| (r.name, r.id)).collect::<HashMap<_, _>>())
-    };
-    let found = known(&mut *db).await?;
-    if found.len() == names.len() {
-        return Ok(found);
-    }
-    sqlx::query!("insert into queue (name) select unnest($1::text[]) on conflict do nothing", &names)
-        .execute(&mut *db)
-        .await?;
-    known(db).await
+) -> Pin<Box<dyn Future<Output = StoreResult<HashMap<String, i32>>> + Send + 'c>> {
+    // Read here: a future that holds an iterator cannot be spawned.
+    let names: BTreeSet<String> = names.into_iter().map(String::from).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    Box::pin(async move {
+        let found = known_queues(db, &names).await?;
+        if found.len() == names.len() {
+            return Ok(found);
+        }
+        sqlx::query!("insert into queue (name) select unnest($1::text[]) on conflict do nothing", &names)
+            .execute(&mut *db)
+            .await?;
+        known_queues(db, &names).await
+    })
+}
+
+async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<HashMap<String, i32>> {
+    let rows = sqlx::query!("select name, id from queue where name = any($1)", names).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
 }
 
 /// Versions read so far. A version never changes, so nothing here grows old; the oldest go when there are many.
