@@ -9,19 +9,20 @@ mod step;
 
 use crate::body::{self, Job, Shared};
 use crate::config::WorkerConfig;
-use crate::heartbeat::{Heartbeat, Pulse};
+use crate::heartbeat::{Beaten, Heartbeat, Pulse};
 use crate::logs;
 use crate::offer::Offers;
 use crate::outcome::Finish;
 use memory::Memory;
 use orch_store::step::{Claimed, Stepper};
 use orch_store::version::Versions;
+use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
 use sqlx::PgConnection;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,6 +40,8 @@ const MOST_ENDED: usize = 1024;
 struct Held {
     claimed: Claimed,
     cancel: CancellationToken,
+    /// It was told to stop.
+    stop: Option<StopOrder>,
 }
 
 struct Driver {
@@ -170,7 +173,7 @@ impl Driver {
                 tokio::select! {
                     biased;
                     end = ended.recv() => finished.extend(end),
-                    orders = pulse.next() => self.obey(orders?),
+                    beaten = pulse.next() => self.beaten(beaten?, pulse),
                     () = woken, if !full && !stopping => self.look_again = true,
                     () = stop.cancelled(), if !stopping => {}
                     () = sleep_until(deadline), if stopping => {}
@@ -183,8 +186,8 @@ impl Driver {
                     continue;
                 }
             }
-            while let Some(orders) = pulse.try_next() {
-                self.obey(orders?);
+            while let Some(beaten) = pulse.try_next() {
+                self.beaten(beaten?, pulse);
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
             let next = self.step(batch, stopping).await?;
@@ -194,7 +197,7 @@ impl Driver {
 
     fn start(&mut self, job: Job) {
         let attempt = job.claimed.lease.attempt;
-        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone() });
+        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run(&job, &shared).await;
@@ -205,11 +208,16 @@ impl Driver {
         while self.bodies.try_join_next().is_some() {}
     }
 
-    /// Somebody cancelled, marked or cleared what runs here.
-    fn obey(&mut self, orders: Vec<orch_store::worker::StopOrder>) {
-        for order in orders {
-            if let Some(held) = self.held.get(&order.attempt) {
-                held.cancel.cancel();
+    /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
+    fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
+        self.look_again |= beaten.ready_waiting;
+        for order in beaten.stop_orders {
+            match self.held.get_mut(&order.lease.attempt) {
+                Some(held) => {
+                    held.stop = Some(order);
+                    held.cancel.cancel();
+                }
+                None => pulse.obeyed(order.lease.attempt),
             }
         }
     }
