@@ -109,11 +109,7 @@ impl Run {
         let one = |length: Length| match length {
             Length::Known(len) => Some(len),
             Length::List(task) => Some(self.counters[plan.list_slots[&task]]).filter(|&len| len != UNKNOWN),
-            Length::Elements(task) => match self.len(plan.task(task)) {
-                Some(len) => Some(len),
-                // It ended without ever having elements.
-                None => self.task(task).is_finished().then_some(0).filter(|_| self.task(task) == TaskState::Skipped),
-            },
+            Length::Elements(task) => self.len(plan.task(task)),
         };
         let all: Option<Vec<i32>> = lengths.all().map(one).collect();
         match (lengths, all) {
