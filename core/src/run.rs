@@ -109,7 +109,8 @@ impl Run {
         let one = |length: Length| match length {
             Length::Known(len) => Some(len),
             Length::List(task) => Some(self.counters[plan.list_slots[&task]]).filter(|&len| len != UNKNOWN),
-            Length::Elements(task) => self.len(plan.task(task)),
+            // Collected means complete: an eager rule does not make it so.
+            Length::Elements(task) => self.len(plan.task(task)).filter(|_| self.task(task).is_finished()),
         };
         let all: Option<Vec<i32>> = lengths.all().map(one).collect();
         match (lengths, all) {

@@ -298,6 +298,11 @@ fn compare(file: &str, allowed_to_differ: usize) {
             continue;
         }
         compared += 1;
+        // Airflow let an eager rule go before the list's task was decided; ours decides tasks in topological order.
+        if case.quirks.contains_key("expanded_without_list") && ours != *theirs && ours.run == theirs.run {
+            differing += 1;
+            continue;
+        }
         if ours != *theirs && Some(&ours) != alternative.as_ref() {
             let states = theirs.states.iter().filter(|(name, state)| ours.states.get(*name) != Some(state));
             let first: Vec<String> = states

@@ -86,7 +86,8 @@ impl Heartbeat {
             worker: id,
             began,
             say,
-            running: running.clone(),
+            state: state.clone(),
+            said_draining: false,
         };
         let thread = std::thread::Builder::new()
             .name("orch-heartbeat".into())
