@@ -47,8 +47,7 @@ impl Drop for Group {
 impl Group {
     fn signal(&self, signal: Signal) {
         if let Some(id) = self.id {
-            // It fails only when nobody of the group is left.
-            drop(killpg(id, signal));
+            killpg(id, signal).ok(); // it fails only when nobody of the group is left
         }
     }
 }

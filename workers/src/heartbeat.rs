@@ -5,6 +5,7 @@
 
 use crate::config::WorkerConfig;
 use crate::offer::Offers;
+use orch_store::hint::{Hint, Hints};
 use orch_store::version::Versions;
 use orch_store::worker::{self, NewWorker, StopOrder, WorkerState};
 use orch_store::{StoreError, StoreResult, connect};
@@ -61,6 +62,7 @@ impl Heartbeat {
         config: &WorkerConfig,
         offers: &Offers,
         queues: &[i32],
+        hints: &Hints,
     ) -> StoreResult<(Heartbeat, Pulse)> {
         let new = NewWorker {
             name: config.name.clone(),
@@ -88,6 +90,7 @@ impl Heartbeat {
             say,
             state: state.clone(),
             said_draining: false,
+            hints: hints.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("orch-heartbeat".into())
@@ -148,6 +151,7 @@ struct Beat {
     say: mpsc::UnboundedSender<StoreResult<Beaten>>,
     state: Arc<State>,
     said_draining: bool,
+    hints: Hints,
 }
 
 impl Beat {
@@ -163,11 +167,13 @@ impl Beat {
         let mut db: Option<PgConnection> = None;
         let mut renewed = self.began;
         let every = self.lease / 3;
+        let hints = self.hints.clone();
         let mut next = renewed + every;
         loop {
             let fence = renewed + self.lease.mul_f64(FENCE_AT);
             tokio::select! {
                 () = tokio::time::sleep_until(next.min(fence).into()) => {}
+                () = hints.on(Hint::Stop).notified() => {}
                 changed = hears.changed() => {
                     if changed.is_err() || *hears.borrow() == Told::End {
                         return self.good_bye(db).await;
