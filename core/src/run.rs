@@ -119,11 +119,8 @@ impl Run {
         let one = |length: Length| match length {
             Length::Known(len) => Some(len),
             Length::List(task) => Some(self.counters[plan.list_slots[&task]]).filter(|&len| len != UNKNOWN),
-            Length::Elements(task) => match self.len(plan.task(task)) {
-                Some(len) => Some(len),
-                // It ended without ever having elements.
-                None => self.task(task).is_finished().then_some(0).filter(|_| self.task(task) == TaskState::Skipped),
-            },
+            // Collected means complete: an eager rule does not make it so.
+            Length::Elements(task) => self.len(plan.task(task)).filter(|_| self.task(task).is_finished()),
         };
         let all: Option<Vec<i32>> = lengths.all().map(one).collect();
         match (lengths, all) {

@@ -9,6 +9,8 @@ pub mod dag;
 pub mod duty;
 pub mod error;
 pub mod guard;
+pub mod hint;
+pub mod hot;
 pub mod instance;
 pub mod leaf;
 pub mod log;

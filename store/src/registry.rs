@@ -3,7 +3,7 @@
 
 use crate::StoreError;
 use crate::StoreResult;
-use crate::version::{Version, load_all, queue_ids};
+use crate::version::{Version, load_all, queue_ids, queue_names};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun};
@@ -83,7 +83,8 @@ pub async fn prepare(
     for dag in &bundle.dags {
         plans.push(Plan::new(dag.clone()).map_err(|e| StoreError::corrupt(e.to_string()))?);
     }
-    let queues = queue_ids(db, plans.iter().flat_map(|p| p.tasks.iter().map(|t| t.queue.as_str()))).await?;
+    let names = plans.iter().flat_map(|plan| queue_names(plan)).collect();
+    let queues = queue_ids(db, names).await?;
     let versions = plans.into_iter().zip(registered);
     Ok(versions.map(|(plan, r)| Version::new(r.version_id, r.number, plan, &queues)).collect())
 }
