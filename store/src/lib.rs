@@ -11,6 +11,7 @@ pub mod error;
 pub mod guard;
 pub mod hint;
 pub mod hot;
+pub mod instance;
 pub mod leaf;
 pub mod log;
 pub mod output;

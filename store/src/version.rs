@@ -81,18 +81,19 @@ pub(crate) fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
 /// Ids of queues by name; those that are new come to be.
 pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {
     let names: Vec<String> = names.into_iter().collect();
-    let known = async |db: &mut PgConnection| {
-        let rows = sqlx::query!("select name, id from queue where name = any($1)", &names).fetch_all(db).await?;
-        StoreResult::Ok(rows.into_iter().map(|r| (r.name, r.id)).collect::<HashMap<_, _>>())
-    };
-    let found = known(&mut *db).await?;
+    let found = known_queues(db, &names).await?;
     if found.len() == names.len() {
         return Ok(found);
     }
     sqlx::query!("insert into queue (name) select unnest($1::text[]) on conflict do nothing", &names)
         .execute(&mut *db)
         .await?;
-    known(db).await
+    known_queues(db, &names).await
+}
+
+async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<HashMap<String, i32>> {
+    let rows = sqlx::query!("select name, id from queue where name = any($1)", names).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
 }
 
 /// Versions read so far. A version never changes, so nothing here grows old; the oldest go when there are many.
