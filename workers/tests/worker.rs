@@ -79,7 +79,7 @@ impl World {
                     .fetch_all(&mut connection)
                     .await
                     .unwrap();
-            text += &format!("\n{table}: {rows:#?}");
+            text.extend(["\n", table, ": ", &format!("{rows:#?}")]);
         }
         text
     }
@@ -144,7 +144,8 @@ async fn total(numbers: Vec<u64>) -> TaskResult<u64> {
 
 #[task(retries = 2, retry_delay = secs(0))]
 async fn third_time(ctx: Ctx) -> TaskResult<u32> {
-    if ctx.try_number() < 3 { bail!("not yet: {}", ctx.try_number()) } else { Ok(ctx.try_number()) }
+    ensure!(ctx.try_number() == 3, "not yet: {}", ctx.try_number());
+    Ok(ctx.try_number())
 }
 
 #[task]
@@ -181,7 +182,8 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     let run = world.trigger("lists", None).await;
     assert_eq!(world.end_of("lists", &run).await, "success");
     let mut connection = world.db.connect().await;
-    let total: Value = sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
+    let total: Value =
+        sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
     assert_eq!(total, json!(2499 * 2500));
     world.end().await;
 }
