@@ -173,7 +173,7 @@ impl<'a> Fold<'a> {
 
     fn settle(&mut self) -> Result<(), Missing> {
         while let Some((task, concern)) = self.concerned.pop_first() {
-            self.look(task, concern)?;
+            self.look(task, &concern)?;
         }
         self.admit();
         Ok(())

@@ -81,7 +81,7 @@ pub(crate) fn ended(
             end.next = Some(next(claimed.lease.attempt, spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS)));
         }
         Finish::ConditionUnmet | Finish::Error { error: TaskError::Skipped { .. }, .. } => {
-            end.state = TaskState::Skipped
+            end.state = TaskState::Skipped;
         }
         Finish::Error { error: TaskError::Retryable { causes }, kind } if claimed.try_no <= claimed.max_tries => {
             end.state = TaskState::UpForRetry;
