@@ -15,6 +15,7 @@ pub mod instance;
 pub mod leaf;
 pub mod log;
 pub mod output;
+pub mod partition;
 pub mod process;
 pub mod refold;
 pub mod registry;
