@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 /// A branch follows some of the tasks right below it: the others are skipped, unless a followed one leads to them.
 pub fn not_followed(plan: &Plan, task: TaskIdx, index: i32, followed: &[TaskIdx]) -> Vec<Skip> {
-    let reached: BTreeSet<TaskIdx> = followed.iter().flat_map(|&t| below(plan, t)).chain(followed.iter().copied()).collect();
+    let reached: BTreeSet<TaskIdx> =
+        followed.iter().flat_map(|&t| below(plan, t)).chain(followed.iter().copied()).collect();
     direct(plan, task).filter(|t| !reached.contains(t)).map(|t| skip(plan, task, index, t)).collect()
 }
 

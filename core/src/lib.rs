@@ -7,6 +7,7 @@ pub mod branch;
 pub mod check;
 pub mod ids;
 pub mod model;
+pub mod params;
 pub mod plan;
 pub mod retry;
 pub mod rule;

@@ -6,7 +6,7 @@
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, Run};
 use crate::state::TaskState;
-use crate::transition::{Effects, Event, Outcome, fold, start};
+use crate::transition::{Effects, Event, Outcome, Selected, clear, fold, start};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -61,6 +61,32 @@ impl Model {
         };
         self.run = run;
         self.carry_out(effects);
+    }
+
+    /// Finished instances begin anew; nothing of what is selected may be in flight.
+    pub fn clear(&mut self, selected: &[Selected]) {
+        let mut elements = Elements::default();
+        let (run, effects) = loop {
+            match clear(&self.plan, &self.run, selected, &elements) {
+                Ok(done) => break done,
+                Err(missing) => elements.load(missing, self.look_up(missing)),
+            }
+        };
+        let hit = |&(task, index): &(TaskIdx, i32)| {
+            selected.iter().any(|s| s.task == task && s.index.is_none_or(|i| i == index))
+        };
+        self.states.retain(|instance, _| !hit(instance));
+        self.run = run;
+        self.carry_out(effects);
+    }
+
+    /// A task and everything below it.
+    pub fn with_downstream(&self, task: TaskIdx) -> Vec<Selected> {
+        let (mut seen, mut todo) = (BTreeSet::from([task]), vec![task]);
+        while let Some(t) = todo.pop() {
+            todo.extend(self.plan.task(t).down.iter().map(|e| e.task).filter(|&d| seen.insert(d)));
+        }
+        seen.into_iter().map(|task| Selected { task, index: None }).collect()
     }
 
     fn look_up(&self, missing: Missing) -> Vec<(TaskIdx, i32, TaskState)> {

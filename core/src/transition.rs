@@ -5,9 +5,12 @@
 //! something concerns is enough.
 
 mod admit;
+mod clear;
 mod decide;
 mod expand;
 mod finish;
+
+pub use clear::{Selected, clear};
 
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, RUN_WINDOW, Run};
@@ -19,6 +22,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Event {
     /// A task instance ended for good; `index` is −1 for what is not mapped.
     Finished { task: TaskIdx, index: i32, outcome: Outcome },
+    /// An instance that was cleared while it ran has stopped.
+    Restarted { task: TaskIdx, index: i32 },
+    /// Somebody said how an instance ended; `in_flight`: it was queued, running or waiting.
+    Marked { task: TaskIdx, index: i32, state: TaskState, in_flight: bool },
     /// More elements of a map may be in flight: all of them run, and workers have room.
     Widen { window: i32 },
 }
@@ -83,6 +90,8 @@ pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Re
     for event in events {
         match event {
             Event::Finished { task, index, outcome } => fold.finished(*task, *index, outcome)?,
+            Event::Restarted { task, index } => fold.restarted(*task, *index)?,
+            Event::Marked { task, index, state, in_flight } => fold.marked(*task, *index, *state, *in_flight)?,
             Event::Widen { window } => {
                 fold.run.counters[RUN_WINDOW] = fold.run.window().max(*window);
                 fold.expanded_tasks().for_each(|t| {
@@ -114,6 +123,8 @@ struct Fold<'a> {
 struct Concern {
     whole: bool,
     elements: BTreeSet<i32>,
+    /// Elements that were cleared: what was said of them before does not count.
+    anew: BTreeSet<i32>,
     /// All elements, because it was expanded just now or an upstream outside the domain changed.
     every: bool,
 }

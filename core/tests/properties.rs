@@ -3,10 +3,9 @@
 
 use orch_core::model::Model;
 use orch_core::plan::Plan;
-use orch_core::run::Run;
 use orch_core::spec::{DagSpec, GroupSpec, InputSpec, MapSpec, Options, Role, Source, TaskSpec, TriggerRule};
 use orch_core::state::{RunState, TaskState};
-use orch_core::transition::Outcome;
+use orch_core::transition::{Outcome, Selected};
 use proptest::prelude::*;
 use serde_json::json;
 use std::sync::Arc;
@@ -166,8 +165,23 @@ fn check(model: &Model) {
     assert!(held.iter().all(|h| !ready.contains(h) && !states.contains_key(h)));
 }
 
-fn finished(run: &Run) -> bool {
-    run.state.is_finished()
+fn to_the_end(model: &mut Model, picks: &mut impl Iterator<Item = u8>, together: usize) -> Result<(), TestCaseError> {
+    for _ in 0..200 {
+        check(model);
+        if model.run.state.is_finished() {
+            return Ok(());
+        }
+        prop_assert!(!model.ready.is_empty(), "stuck: {:?}", model.run);
+        let mut batch = Vec::new();
+        for _ in 0..together.min(model.ready.len()) {
+            let left: Vec<_> =
+                model.ready.iter().filter(|r| !batch.iter().any(|(t, i, _)| (*t, *i) == **r)).copied().collect();
+            let (task, index) = left[usize::from(picks.next().expect("endless")) % left.len()];
+            batch.push((task, index, outcome(picks.next().expect("endless"))));
+        }
+        model.finish_all(&batch);
+    }
+    Err(TestCaseError::fail(format!("no end: {:?}", model.run)))
 }
 
 proptest! {
@@ -182,22 +196,20 @@ proptest! {
         let plan = Arc::new(Plan::new(Arc::new(spec(&shape))).expect("a random spec is plannable"));
         let mut model = Model::start(plan);
         let mut picks = picks.into_iter().cycle();
-        for _ in 0..200 {
-            check(&model);
-            if finished(&model.run) {
-                break;
-            }
-            prop_assert!(!model.ready.is_empty(), "stuck: {:?}", model.run);
-            let mut batch = Vec::new();
-            for _ in 0..together.min(model.ready.len()) {
-                let left: Vec<_> =
-                    model.ready.iter().filter(|r| !batch.iter().any(|(t, i, _)| (*t, *i) == **r)).copied().collect();
-                let (task, index) = left[usize::from(picks.next().expect("endless")) % left.len()];
-                batch.push((task, index, outcome(picks.next().expect("endless"))));
-            }
-            model.finish_all(&batch);
+        to_the_end(&mut model, &mut picks, together)?;
+        // Cleared from some task on, it ends again; cleared element by element too.
+        let task = u16::from(picks.next().expect("endless")) % model.plan.tasks.len() as u16;
+        let selected = model.with_downstream(task);
+        model.clear(&selected);
+        to_the_end(&mut model, &mut picks, together)?;
+        if let Some(len) = model.run.len(model.plan.task(task)).filter(|len| *len > 0) {
+            let index = i32::from(picks.next().expect("endless")) % len;
+            let mut selected = model.with_downstream(task);
+            selected.retain(|s| s.task != task);
+            selected.push(Selected { task, index: Some(index) });
+            model.clear(&selected);
+            to_the_end(&mut model, &mut picks, together)?;
         }
-        prop_assert!(finished(&model.run), "no end: {:?}", model.run);
         if model.run.state == RunState::Success {
             prop_assert!(model.ready.is_empty() && model.held.is_empty());
         }

@@ -20,6 +20,9 @@ pub enum StoreError {
     Schema { found: i32, needed: i32, hint: &'static str },
     #[error("the database refused a statement")]
     Sql(#[source] sqlx::Error),
+    /// The database has given this worker up, or it could not tell it that it lives.
+    #[error("this worker is lost to the others: it begins anew")]
+    WorkerLost,
     #[error("stored data cannot be read: {what}")]
     Corrupt { what: String },
 }

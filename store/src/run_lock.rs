@@ -124,3 +124,22 @@ impl KnownRun {
         }
     }
 }
+
+/// Length of the list that a task gave, as the ledger has it; 0 while it is not known.
+pub async fn list_len(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
+    let Some(&slot) = plan.list_slots.get(&task) else { return Ok(0) };
+    counter(db, run, slot).await
+}
+
+/// Number of elements of a mapped task, as the ledger has it; 0 while it is not expanded.
+pub async fn element_count(db: &mut PgConnection, plan: &Plan, run: Uuid, task: TaskIdx) -> StoreResult<i32> {
+    let Some(map) = plan.task(task).map else { return Ok(0) };
+    counter(db, run, map.slot).await
+}
+
+async fn counter(db: &mut PgConnection, run: Uuid, slot: usize) -> StoreResult<i32> {
+    let found = sqlx::query_scalar!("select counters[$2] from dag_run where id = $1", run, slot as i32 + 1)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.flatten().unwrap_or(0).max(0))
+}

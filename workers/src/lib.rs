@@ -1,1 +1,20 @@
-//! Room `workers`.
+//! The worker: takes what is ready, runs it, records how it ended and goes on with what that makes ready.
+//!
+//! Four parties, no shared locks: the driver (one loop, one hot connection) is the only one that says anything about
+//! runs; bodies run as tasks of their own and report to it; the heartbeat has a thread and a connection to itself, so
+//! that no busy body can make a live worker look dead; the log shipper writes what bodies say.
+
+mod body;
+mod config;
+mod driver;
+mod heartbeat;
+mod host;
+mod inputs;
+mod logs;
+mod offer;
+mod outcome;
+
+pub use config::WorkerConfig;
+pub use driver::run;
+pub use logs::capture_layer;
+pub use offer::Offers;

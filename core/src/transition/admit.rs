@@ -20,7 +20,7 @@ impl Fold<'_> {
     pub(super) fn begin_element(&mut self, task: TaskIdx, index: i32) {
         let t = self.plan.task(task);
         let slot = t.map.expect("only a mapped task has elements").slot;
-        if self.run.counters[slot + NEXT] < self.run.counters[slot + LEN] {
+        if index >= self.run.counters[slot + NEXT] {
             return; // its elements start in order
         }
         if self.plan.spec.max_active_tasks.is_some() || t.max_active.is_some() {

@@ -32,15 +32,18 @@ impl Fold<'_> {
         } else {
             concern.whole && self.outside_changed(t)
         };
+        for &index in &concern.anew {
+            self.decide_element_now(task, index);
+        }
         if all {
             if !concern.every {
                 self.elements_of_all(t)?;
             }
-            for index in 0..len {
+            for index in (0..len).filter(|i| !concern.anew.contains(i)) {
                 self.look_at_element(task, index)?;
             }
         } else {
-            for index in concern.elements {
+            for &index in concern.elements.difference(&concern.anew) {
                 self.look_at_element(task, index)?;
             }
         }
@@ -48,15 +51,18 @@ impl Fold<'_> {
     }
 
     fn look_at_element(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
-        if !self.undecided(task, index)? {
-            return Ok(());
+        if self.undecided(task, index)? {
+            self.decide_element_now(task, index);
         }
+        Ok(())
+    }
+
+    fn decide_element_now(&mut self, task: TaskIdx, index: i32) {
         match self.decide(&self.run, &self.elements, self.plan.task(task), Some(index)) {
             Decision::Wait => {}
             Decision::End(state) => self.decide_element(task, index, state),
             Decision::Run => self.begin_element(task, index),
         }
-        Ok(())
     }
 
     /// Nothing was said about this element before. A decision never changes, so asking the rule again with what was

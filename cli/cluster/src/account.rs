@@ -1,0 +1,67 @@
+//! Under which user the server runs. Postgres refuses to be root, so root hands the database folder to `postgres`
+//! (else `nobody`); everybody else is the server's user himself.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use nix::unistd::{Uid, User, geteuid};
+
+use crate::error::ClusterError;
+
+/// Asked in this order when root starts a new cluster.
+const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
+
+/// The user of the server processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// The user of this process.
+    Own,
+    /// Somebody else, because this process is root.
+    Other { name: String, uid: u32, gid: u32 },
+}
+
+impl Account {
+    /// The owner of an existing database, else the account for a new one.
+    pub(crate) fn choose(data_dir: &Path, database: &Path) -> Result<Self, ClusterError> {
+        let own = geteuid();
+        let owner = database.metadata().ok().map(|metadata| Uid::from_raw(metadata.uid()));
+        match owner {
+            Some(owner) if owner == own && !own.is_root() => Ok(Self::Own),
+            Some(owner) if !own.is_root() => {
+                Err(ClusterError::OtherOwner { data_dir: data_dir.to_owned(), uid: owner.as_raw() })
+            }
+            Some(owner) if !owner.is_root() => match User::from_uid(owner) {
+                Ok(Some(user)) => Ok(Self::other(user)),
+                _ => Err(ClusterError::OtherOwner { data_dir: data_dir.to_owned(), uid: owner.as_raw() }),
+            },
+            _ if !own.is_root() => Ok(Self::Own),
+            _ => SERVER_ACCOUNTS
+                .iter()
+                .find_map(|name| User::from_name(name).ok().flatten())
+                .map(Self::other)
+                .ok_or(ClusterError::NoAccount),
+        }
+    }
+
+    fn other(user: User) -> Self {
+        Self::Other { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
+    }
+
+    /// Gives a file or folder to the account.
+    pub(crate) fn take(&self, path: &Path) -> Result<(), ClusterError> {
+        match self {
+            Self::Own => Ok(()),
+            Self::Other { uid, gid, .. } => std::os::unix::fs::chown(path, Some(*uid), Some(*gid))
+                .map_err(ClusterError::io("change the owner of", path)),
+        }
+    }
+
+    /// Makes a command run under the account.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        if let Self::Other { uid, gid, .. } = self {
+            command.uid(*uid).gid(*gid);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The private Postgres of a process: owns the data folder, keeps the server running, stops it in the end.
+//!
+//! A thread waits for the server and starts it again whenever it ends unasked, so that even a killed postmaster is
+//! a short interruption for its clients.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::error::ClusterError;
+use crate::home::{Home, NAME, create_data_dir, open_private_file};
+use crate::postmaster::{Postmaster, describe, send};
+use crate::settings::Settings;
+use crate::watchdog::Watchdog;
+
+/// Between two attempts to start a server that does not want to.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_RESTART_PAUSE: Duration = Duration::from_secs(5);
+/// A clean stop writes a checkpoint; after this long we leave the rest to the recovery of the next start.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// One old log is kept.
+const LARGEST_LOG_BYTES: u64 = 16 << 20;
+
+/// A running private server. Dropping it stops it, as [`Cluster::stop`] does.
+#[derive(Debug)]
+pub struct Cluster {
+    home: Arc<Home>,
+    control: Arc<Control>,
+    keeper: Option<JoinHandle<()>>,
+    /// Released by the operating system, however we end.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    ended: bool,
+    pid: Option<u32>,
+    restarts: u32,
+}
+
+impl Cluster {
+    /// Opens the cluster of a data folder, creating it where it is missing, and returns once it answers.
+    pub fn open(data_dir: &Path) -> Result<Self, ClusterError> {
+        Self::open_with(data_dir, &Settings::default())
+    }
+
+    /// The same with settings of one's own.
+    pub fn open_with(data_dir: &Path, settings: &Settings) -> Result<Self, ClusterError> {
+        let data_dir = create_data_dir(data_dir)?;
+        let lock = own(&data_dir)?;
+        let home = Arc::new(Home::prepare(&data_dir, settings)?);
+        turn_log(&home.log())?;
+        let mut watchdog = Watchdog::start(&home)?;
+        let postmaster = match home.start() {
+            Ok(postmaster) => postmaster,
+            Err(error) => {
+                watchdog.dismiss();
+                return Err(error);
+            }
+        };
+        watchdog.guard(postmaster.pid());
+        let control = Arc::new(Control::default());
+        control.lock().pid = Some(postmaster.pid());
+        let keeper = std::thread::Builder::new()
+            .name("postgres-keeper".into())
+            .spawn({
+                let (home, control) = (Arc::clone(&home), Arc::clone(&control));
+                move || {
+                    keep(&home, &control, postmaster, &mut watchdog);
+                    watchdog.dismiss();
+                    control.lock().ended = true;
+                    control.changed.notify_all();
+                }
+            })
+            .map_err(ClusterError::io("start a thread for", &data_dir))?;
+        Ok(Self { home, control, keeper: Some(keeper), _lock: lock })
+    }
+
+    /// The connection URL of the database `orch`. It stays the same when the server is started again.
+    pub fn url(&self) -> String {
+        self.home.url(NAME)
+    }
+
+    /// The connection URL of another database on the same server.
+    pub fn url_of(&self, database: &str) -> String {
+        self.home.url(database)
+    }
+
+    /// The folder of the server's socket, for `psql -h`.
+    pub fn socket_dir(&self) -> PathBuf {
+        self.home.socket_dir()
+    }
+
+    /// The pid of the server; none while it is being started again.
+    pub fn postmaster_pid(&self) -> Option<u32> {
+        self.control.lock().pid
+    }
+
+    /// How often the server ended unasked and was started again.
+    pub fn restarts(&self) -> u32 {
+        self.control.lock().restarts
+    }
+
+    /// Stops the server: open transactions roll back, connections close, the folder is free for the next owner.
+    pub fn stop(mut self) {
+        self.stop_now();
+    }
+
+    fn stop_now(&mut self) {
+        let Some(keeper) = self.keeper.take() else { return };
+        let mut state = self.control.lock();
+        state.stopping = true;
+        self.control.changed.notify_all();
+        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL] {
+            if let Some(pid) = state.pid {
+                send(pid, signal);
+            }
+            state = self.control.wait_while(state, STOP_PATIENCE, |state| !state.ended);
+            if state.ended {
+                break;
+            }
+        }
+        drop(state);
+        if keeper.join().is_err() {
+            tracing::error!("the thread that keeps the private Postgres running panicked");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop_now();
+    }
+}
+
+impl Control {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        patience: Duration,
+        condition: impl FnMut(&mut State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout_while(state, patience, condition).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Pauses unless told to stop; says whether it was.
+    fn stopped_within(&self, pause: Duration) -> bool {
+        self.wait_while(self.lock(), pause, |state| !state.stopping).stopping
+    }
+}
+
+/// Runs until the cluster is told to stop and the server has ended.
+fn keep(home: &Home, control: &Control, mut postmaster: Postmaster, watchdog: &mut Watchdog) {
+    loop {
+        let ending = postmaster.wait().map_or_else(|error| error.to_string(), describe);
+        {
+            let mut state = control.lock();
+            state.pid = None;
+            if state.stopping {
+                return;
+            }
+            state.restarts += 1;
+        }
+        tracing::warn!(ending, "the private Postgres ended unasked; starting it again");
+        let Some(next) = start_again(home, control) else { return };
+        postmaster = next;
+        watchdog.guard(postmaster.pid());
+        let mut state = control.lock();
+        state.pid = Some(postmaster.pid());
+        if state.stopping {
+            // Told to stop while there was nobody to send the signal to.
+            send(postmaster.pid(), Signal::SIGINT);
+        }
+    }
+}
+
+fn start_again(home: &Home, control: &Control) -> Option<Postmaster> {
+    let mut pause = RESTART_PAUSE;
+    while !control.stopped_within(Duration::ZERO) {
+        match home.start() {
+            Ok(postmaster) => return Some(postmaster),
+            Err(error) => tracing::error!(%error, "the private Postgres does not start; trying again"),
+        }
+        if control.stopped_within(pause) {
+            break;
+        }
+        pause = (pause * 2).min(LONGEST_RESTART_PAUSE);
+    }
+    None
+}
+
+/// Takes the lock on the data folder and writes our pid into it.
+fn own(data_dir: &Path) -> Result<File, ClusterError> {
+    let path = data_dir.join("orch.lock");
+    let mut lock = open_private_file(OpenOptions::new().read(true).write(true), &path)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            lock.read_to_string(&mut pid).map_err(ClusterError::io("read", &path))?;
+            return Err(ClusterError::InUse { data_dir: data_dir.to_owned(), pid: pid.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(error)) => return Err(ClusterError::io("lock", &path)(error)),
+    }
+    lock.set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .map_err(ClusterError::io("write", &path))?;
+    Ok(lock)
+}
+
+fn turn_log(log: &Path) -> Result<(), ClusterError> {
+    if log.metadata().is_ok_and(|metadata| metadata.len() > LARGEST_LOG_BYTES) {
+        std::fs::rename(log, log.with_extension("log.1")).map_err(ClusterError::io("rename", log))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Finds the installed server binaries: in the PATH, in Debian's versioned folders (which are not in the PATH), in
+//! those of Homebrew and of the Postgres project's RPMs.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::ClusterError;
+
+/// The oldest version whose SQL we use.
+const OLDEST: u32 = 13;
+
+/// Folders with one installation per version in them: parent, start of the version folder's name, way to `bin`.
+const VERSIONED: [(&str, &str, &str); 4] = [
+    ("/usr/lib/postgresql", "", "bin"),
+    ("/usr", "pgsql-", "bin"),
+    ("/opt/homebrew/opt", "postgresql@", "bin"),
+    ("/usr/local/opt", "postgresql@", "bin"),
+];
+
+/// A folder that holds `postgres` and `initdb` of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Installation {
+    pub(crate) bin: PathBuf,
+    pub(crate) major: u32,
+}
+
+impl Installation {
+    /// For a new cluster: the one in the PATH, which a person chose, else the newest.
+    pub(crate) fn newest() -> Result<Self, ClusterError> {
+        in_path(search_path().as_deref())
+            .find(|found| found.major >= OLDEST)
+            .or_else(|| versioned().into_iter().filter(|found| found.major >= OLDEST).max_by_key(|found| found.major))
+            .ok_or(ClusterError::NotInstalled { oldest: OLDEST })
+    }
+
+    /// For an existing cluster: its files are read by its own version only.
+    pub(crate) fn of_major(major: u32, data_dir: &Path) -> Result<Self, ClusterError> {
+        versioned()
+            .into_iter()
+            .find(|found| found.major == major)
+            .or_else(|| in_path(search_path().as_deref()).find(|found| found.major == major))
+            .ok_or_else(|| ClusterError::OtherVersion { data_dir: data_dir.to_owned(), major })
+    }
+
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+/// The version is part of the folder's name, so no binary has to be asked.
+fn versioned() -> Vec<Installation> {
+    let mut found = Vec::new();
+    for (parent, prefix, bin) in VERSIONED {
+        let Ok(entries) = std::fs::read_dir(parent) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let major = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|major| major.parse().ok());
+            let bin = entry.path().join(bin);
+            if let Some(major) = major
+                && holds_server(&bin)
+            {
+                found.push(Installation { bin, major });
+            }
+        }
+    }
+    found
+}
+
+#[expect(clippy::disallowed_methods, reason = "the PATH is where programs are found, not configuration of orch")]
+fn search_path() -> Option<OsString> {
+    std::env::var_os("PATH")
+}
+
+/// A link in the PATH is followed: the server finds its libraries relative to the real folder.
+fn in_path(path: Option<&OsStr>) -> impl Iterator<Item = Installation> {
+    let folders: Vec<PathBuf> = path.map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    folders.into_iter().filter_map(|folder| {
+        let real = folder.join("postgres").canonicalize().ok()?;
+        let bin = real.parent()?.to_owned();
+        holds_server(&bin).then_some(())?;
+        let major = ask_version(&real)?;
+        Some(Installation { bin, major })
+    })
+}
+
+fn holds_server(bin: &Path) -> bool {
+    bin.join("postgres").is_file() && bin.join("initdb").is_file()
+}
+
+fn ask_version(postgres: &Path) -> Option<u32> {
+    let output = Command::new(postgres).arg("--version").output().ok()?;
+    major_of(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` → 15.
+fn major_of(version: &str) -> Option<u32> {
+    let number = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_releases_and_betas() {
+        assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(major_of("postgres (PostgreSQL) 19beta1"), Some(19));
+        assert_eq!(major_of("something else"), None);
+    }
+
+    #[test]
+    fn a_path_without_servers_yields_none() {
+        assert_eq!(in_path(Some(OsStr::new("/nowhere:/etc"))).count(), 0);
+        assert_eq!(in_path(None).count(), 0);
+    }
+
+    #[test]
+    fn a_missing_version_is_named_with_its_remedy() {
+        let error = Installation::of_major(4, Path::new("/data")).unwrap_err();
+        assert_eq!(error.to_string(), "the database in `/data` was made by Postgres 4, which is not installed");
+        assert!(error.hint().unwrap().contains("postgresql"));
+    }
+}

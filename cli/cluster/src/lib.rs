@@ -1,0 +1,26 @@
+//! A private Postgres: finds the installed server binaries, creates a cluster in a data folder, starts it in
+//! milliseconds, keeps it running and stops it with its owner.
+//!
+//! `orch standalone` opens a [`Cluster`]; the tests build theirs from the parts below it ([`Home`], [`Postmaster`]).
+//! Invariant: one owner per data folder (a locked file), one postmaster per owner. Whoever dies at any line leaves
+//! a folder that the next `open` repairs by itself. Everything here blocks; call it outside an async runtime or
+//! from `spawn_blocking`.
+
+mod account;
+mod cluster;
+mod error;
+mod home;
+mod initialize;
+mod installation;
+mod paths;
+mod postmaster;
+mod settings;
+mod watchdog;
+
+pub use cluster::Cluster;
+pub use error::ClusterError;
+pub use home::Home;
+pub use paths::default_data_dir;
+pub use postmaster::Postmaster;
+pub use settings::Settings;
+pub use watchdog::Watchdog;

@@ -1,0 +1,250 @@
+//! One running server process: start it, know when it answers, stop it, and deal with the one a killed owner left.
+//!
+//! Readiness is read from the last line of `postmaster.pid`, which Postgres keeps for this purpose: no connection,
+//! no `pg_ctl` with its pauses of 100 ms.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::error::ClusterError;
+use crate::home::{Home, Passage, open_private_file};
+
+/// A start takes 25 ms; half of this is lost on average.
+const POLL: Duration = Duration::from_millis(2);
+/// Redo after a kill is bounded by `max_wal_size`; this is for a disk that reads 10 MB/s.
+const START_LIMIT: Duration = Duration::from_mins(3);
+/// Processes of a killed postmaster end by themselves once they notice; until then they hold its shared memory.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(15);
+/// How long a server may take to obey: SIGINT asks for a shutdown checkpoint, SIGQUIT leaves all to recovery.
+const PATIENCE: [(Signal, Duration); 3] = [
+    (Signal::SIGINT, Duration::from_secs(30)),
+    (Signal::SIGQUIT, Duration::from_secs(5)),
+    (Signal::SIGKILL, Duration::from_secs(5)),
+];
+/// How much of the log an error shows.
+const TAIL_BYTES: usize = 1_500;
+
+/// A server that we started. Dropping it leaves it running.
+#[derive(Debug)]
+pub struct Postmaster {
+    child: Child,
+}
+
+impl Postmaster {
+    pub(crate) fn start(home: &Home) -> Result<Self, ClusterError> {
+        let deadline = Instant::now() + ORPHANS_LIMIT;
+        loop {
+            match Self::start_once(home) {
+                Err(ClusterError::Start { tail, .. })
+                    if tail.contains("shared memory block") && Instant::now() < deadline =>
+                {
+                    pause(POLL * 10);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn start_once(home: &Home) -> Result<Self, ClusterError> {
+        let log_path = home.log();
+        let log = open_private_file(OpenOptions::new().append(true), &log_path)?;
+        let before = log.metadata().map_err(ClusterError::io("read", &log_path))?.len();
+        let second = log.try_clone().map_err(ClusterError::io("open", &log_path))?;
+        let passage = Passage::open(home)?;
+        let mut command = home.command("postgres");
+        command.arg("-D").arg(passage.path("data")).args(home.listen_arguments(&passage));
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(second)
+            .spawn()
+            .map_err(ClusterError::io("run", Path::new(command.get_program())))?;
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if PidFile::read(&home.data()).is_some_and(|file| file.pid == child.id() && file.ready) {
+                return Ok(Self { child });
+            }
+            if child.try_wait().map_err(ClusterError::io("wait for", &log_path))?.is_some() {
+                return Err(ClusterError::Start { tail: tail(&log_path, before), log: log_path });
+            }
+            if Instant::now() > deadline {
+                send(child.id(), Signal::SIGQUIT);
+                return Err(ClusterError::Slow { log: log_path, seconds: START_LIMIT.as_secs() });
+            }
+            pause(POLL);
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the server ends, for whatever reason.
+    pub fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
+    /// Stops the server: open transactions roll back, connections close, nothing has to be recovered later.
+    pub fn stop(mut self) -> std::io::Result<ExitStatus> {
+        for (signal, patience) in PATIENCE {
+            send(self.pid(), signal);
+            let deadline = Instant::now() + patience;
+            while Instant::now() < deadline {
+                if let Some(status) = self.child.try_wait()? {
+                    return Ok(status);
+                }
+                pause(POLL);
+            }
+        }
+        self.child.wait()
+    }
+}
+
+/// What Postgres says about itself in `postmaster.pid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PidFile {
+    pub(crate) pid: u32,
+    pub(crate) port: u16,
+    pub(crate) ready: bool,
+}
+
+impl PidFile {
+    pub(crate) fn read(data: &Path) -> Option<Self> {
+        Self::parse(&std::fs::read_to_string(data.join("postmaster.pid")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        Some(Self {
+            // A standalone backend (`--single`) writes its pid as a negative number.
+            pid: lines.first()?.trim_start_matches('-').parse().ok()?,
+            port: lines.get(3).and_then(|port| port.parse().ok()).unwrap_or(0),
+            ready: lines.get(7) == Some(&"ready"),
+        })
+    }
+}
+
+/// Ends the server that a killed owner left in this folder, so that the next one is ours to wait for.
+pub(crate) fn end_leftover(home: &Home) -> Result<(), ClusterError> {
+    let data = home.data();
+    let Some(file) = PidFile::read(&data) else { return Ok(()) };
+    for (signal, patience) in PATIENCE {
+        if !is_alive(file.pid, &data) {
+            break;
+        }
+        tracing::warn!(pid = file.pid, %signal, "stopping the Postgres that a killed owner left behind");
+        send(file.pid, signal);
+        let deadline = Instant::now() + patience;
+        while is_alive(file.pid, &data) && Instant::now() < deadline {
+            pause(POLL);
+        }
+    }
+    if is_alive(file.pid, &data) {
+        return Err(ClusterError::Unstoppable { data_dir: home.data_dir().to_owned(), pid: file.pid });
+    }
+    disown_reused_pid(home, file.pid)
+}
+
+/// Postgres takes any living process with the recorded pid for its predecessor and refuses to start. That may be a
+/// stranger to whom the pid went (after a reboot, in a container) or the predecessor's zombie. In the cluster's lock
+/// file we then write our own pid in its place: Postgres knows that its parent is no server, and the rest of the
+/// file still guards the shared memory. The socket's lock file guards nothing in a folder that we own.
+fn disown_reused_pid(home: &Home, pid: u32) -> Result<(), ClusterError> {
+    if kill(process(pid), None).is_err() {
+        return Ok(());
+    }
+    let path = home.data().join("postmaster.pid");
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && let Some((_, rest)) = text.split_once('\n')
+    {
+        std::fs::write(&path, format!("{}\n{rest}", std::process::id())).map_err(ClusterError::io("repair", &path))?;
+    }
+    let socket_lock = home.socket_lock();
+    match std::fs::remove_file(&socket_lock) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ClusterError::io("remove", &socket_lock)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether this pid is the server of this folder, not just somebody with its number.
+pub(crate) fn is_alive(pid: u32, data: &Path) -> bool {
+    if kill(process(pid), None) == Err(nix::errno::Errno::ESRCH) {
+        return false;
+    }
+    if cfg!(target_os = "linux") {
+        use std::os::unix::fs::MetadataExt as _;
+        // A server works in its data folder. A zombie and another user's process have no readable one.
+        let (Ok(theirs), Ok(ours)) = (std::fs::metadata(format!("/proc/{pid}/cwd")), std::fs::metadata(data)) else {
+            return false;
+        };
+        return (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino());
+    }
+    kill(process(pid), None).is_ok()
+}
+
+pub(crate) fn send(pid: u32, signal: Signal) {
+    if let Err(error) = kill(process(pid), signal) {
+        tracing::debug!(pid, %signal, %error, "the process was gone before the signal");
+    }
+}
+
+/// In words, for the log.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    status.signal().map_or_else(|| status.to_string(), |signal| format!("killed by signal {signal}"))
+}
+
+fn process(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed())
+}
+
+fn tail(log: &Path, from: u64) -> String {
+    let mut text = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut text)
+    });
+    if read.is_err() {
+        return "(unreadable)".into();
+    }
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(TAIL_BYTES)..]).trim().to_owned();
+    if text.is_empty() { "(nothing)".into() } else { text }
+}
+
+/// The server's files can only be looked at again and again; there is no event to wait for that works everywhere.
+#[expect(clippy::disallowed_methods, reason = "a blocking crate without a runtime; see above")]
+fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_ready_only_when_its_last_line_says_so() {
+        let text = |status: &str| format!("7890\n/data\n1795167523\n5432\n/socket\n\n  9978054         4\n{status}\n");
+        assert_eq!(PidFile::parse(&text("ready   ")), Some(PidFile { pid: 7890, port: 5432, ready: true }));
+        assert_eq!(PidFile::parse(&text("starting")), Some(PidFile { pid: 7890, port: 5432, ready: false }));
+    }
+
+    #[test]
+    fn a_half_written_pid_file_is_no_ready_server() {
+        assert_eq!(PidFile::parse(""), None);
+        assert_eq!(PidFile::parse("7890\n/data\n"), Some(PidFile { pid: 7890, port: 0, ready: false }));
+    }
+
+    #[test]
+    fn a_living_process_elsewhere_is_not_our_server() {
+        assert!(!is_alive(std::process::id(), Path::new("/proc")));
+        assert!(!is_alive(u32::try_from(i32::MAX).unwrap(), Path::new("/")));
+    }
+}

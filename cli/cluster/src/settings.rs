@@ -1,0 +1,92 @@
+//! How our Postgres is tuned. Written to `orch.conf` beside `postgresql.conf` at every start, so an upgrade of orch
+//! may change it; lines that a person adds at the end of `postgresql.conf` win over it.
+
+use std::fmt::Write as _;
+
+/// The settings that differ between uses; everything else is fixed below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    durable: bool,
+    max_connections: u16,
+    extra: Vec<(String, String)>,
+}
+
+impl Default for Settings {
+    /// What a user's data deserves: every commit reaches the disk.
+    fn default() -> Self {
+        Self { durable: true, max_connections: 100, extra: Vec::new() }
+    }
+}
+
+impl Settings {
+    /// For data nobody needs after a power cut: commits do not wait for the disk. A killed process loses nothing.
+    pub fn without_durability() -> Self {
+        Self { durable: false, ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn max_connections(mut self, connections: u16) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Adds a setting of `postgresql.conf` by name.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.extra.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// The text of `orch.conf`.
+    pub(crate) fn render(&self) -> String {
+        let max_connections = self.max_connections.to_string();
+        let durability = if self.durable { "on" } else { "off" };
+        let fixed = [
+            ("max_connections", max_connections.as_str()),
+            ("fsync", durability),
+            ("full_page_writes", durability),
+            ("synchronous_commit", "on"),
+            ("shared_buffers", "128MB"),
+            // Our statements take less time than their compilation would.
+            ("jit", "off"),
+            // The hot tables turn over completely in seconds; their dead rows must not wait a minute.
+            ("autovacuum_naptime", "5s"),
+            // Recycled segments keep commits off the file allocator; 1 GB bounds the redo after a kill to seconds.
+            ("min_wal_size", "256MB"),
+            ("max_wal_size", "1GB"),
+            ("checkpoint_completion_target", "0.9"),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+            ("log_min_messages", "warning"),
+            ("log_checkpoints", "off"),
+            ("log_line_prefix", "%m [%p] "),
+        ];
+        let mut text =
+            String::from("# Written by orch at every start. Your own settings go to the end of postgresql.conf.\n");
+        let extra = self.extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in fixed.into_iter().chain(extra) {
+            writeln!(text, "{name} = '{}'", value.replace('\'', "''")).expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_data_is_durable_unless_told_otherwise() {
+        assert!(Settings::default().render().contains("fsync = 'on'\n"));
+        assert!(Settings::without_durability().render().contains("fsync = 'off'\n"));
+    }
+
+    #[test]
+    fn a_quote_in_a_value_is_doubled() {
+        assert!(Settings::default().set("log_line_prefix", "it's ").render().ends_with("log_line_prefix = 'it''s '\n"));
+    }
+}

@@ -1,0 +1,39 @@
+//! Params of a run: the conf it was started with, and what the schema says for the rest.
+
+use serde_json::{Map, Value};
+
+/// The conf with the schema's defaults filled in, at every depth where the schema names properties.
+pub fn with_defaults(schema: &Value, conf: &Value) -> Value {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return conf.clone() };
+    let Value::Object(given) = conf else { return conf.clone() };
+    let mut filled: Map<String, Value> = given.clone();
+    for (name, property) in properties {
+        match filled.get_mut(name) {
+            Some(value) => *value = with_defaults(property, value),
+            None => {
+                if let Some(default) = property.get("default") {
+                    filled.insert(name.clone(), default.clone());
+                }
+            }
+        }
+    }
+    Value::Object(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_not_said_comes_from_the_schema() {
+        let schema = json!({ "properties": {
+            "table": { "type": "string" },
+            "limit": { "type": "integer", "default": 10 },
+            "to": { "properties": { "path": { "default": "/" } } },
+        } });
+        let conf = json!({ "table": "orders", "to": {} });
+        assert_eq!(with_defaults(&schema, &conf), json!({ "table": "orders", "limit": 10, "to": { "path": "/" } }));
+        assert_eq!(with_defaults(&schema, &json!({ "limit": 3 })), json!({ "limit": 3 }));
+    }
+}

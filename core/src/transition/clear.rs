@@ -1,0 +1,166 @@
+//! Somebody changes what was decided: cleared instances run again, marked ones count as they are told.
+//!
+//! Clearing never touches what is in flight: a running instance is stopped by the store and comes back as `Restarted`.
+
+use super::{Effects, Fold};
+use crate::plan::{Plan, TaskIdx};
+use crate::run::{
+    Elements, FAILED, FLIGHT, HELD, LEN, Missing, NEXT, REMOVED, RUN_FLIGHT, RUN_OPEN, Run, SKIPPED, SUCCESS, UNKNOWN,
+    UPSTREAM_FAILED,
+};
+use crate::state::{RunState, TaskState};
+
+/// An instance or, of a mapped task, all of them (`None`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Selected {
+    pub task: TaskIdx,
+    pub index: Option<i32>,
+}
+
+/// Lets finished instances begin anew; the run runs again. Tasks that were decided because of them must be selected too.
+pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements) -> Result<(Run, Effects), Missing> {
+    let mut cleared = run.clone();
+    cleared.state = RunState::Running;
+    let mut kept = elements.clone();
+    let (mut whole, mut single) = (Vec::new(), Vec::new());
+    for s in selected {
+        let t = plan.task(s.task);
+        let Some(map) = t.map.filter(|_| run.len(t).is_some_and(|len| len > 0)) else {
+            if reset_whole(&mut cleared, plan, s.task) {
+                whole.push(s.task);
+            }
+            continue;
+        };
+        if s.index.is_none() && run.counters[map.slot + FLIGHT] == 0 && run.counters[map.slot + HELD] == 0 {
+            elements.ask_all(map.domain)?;
+            (0..run.counters[map.slot + LEN]).for_each(|i| kept.forget(s.task, i));
+            reset_expanded(&mut cleared, s.task, map.slot);
+            whole.push(s.task);
+            continue;
+        }
+        elements.ask_all(map.domain)?;
+        let wanted = |i: &i32| s.index.is_none_or(|index| index == *i);
+        for index in (0..run.counters[map.slot + LEN]).filter(wanted) {
+            if let Some(state) = elements.get(s.task, index) {
+                reset_element(&mut cleared, s.task, map.slot, state);
+                kept.forget(s.task, index);
+                single.push((s.task, index));
+            }
+        }
+    }
+    follow_again(&mut cleared, plan, &mut whole, &mut single);
+    let mut fold = Fold::new(plan, &cleared, &kept);
+    whole.iter().for_each(|&task| fold.concern(task, None));
+    single.iter().for_each(|&(task, index)| fold.ask_again(task, index));
+    fold.settle()?;
+    Ok(fold.end())
+}
+
+/// A cleared task that follows one whose elements still stand has elements at once, each to be decided anew.
+fn follow_again(run: &mut Run, plan: &Plan, whole: &mut Vec<TaskIdx>, single: &mut Vec<(TaskIdx, i32)>) {
+    whole.sort_unstable();
+    whole.retain(|&task| {
+        let t = plan.task(task);
+        let same = t.up.iter().chain(&t.setups).chain(&t.scope).filter(|e| e.same);
+        let len = same.filter_map(|e| run.len(plan.task(e.task))).find(|&len| len > 0);
+        let (Some(map), Some(len)) = (t.map, len) else { return true };
+        run.counters[map.slot + LEN] = len;
+        run.counters[map.slot + NEXT] = len;
+        run.ledger[usize::from(task)] = TaskState::Queued.code();
+        single.extend((0..len).map(|index| (task, index)));
+        false
+    });
+}
+
+impl Fold<'_> {
+    /// An instance that was stopped in order to run again: its rule is asked anew.
+    pub(super) fn restarted(&mut self, task: TaskIdx, index: i32) -> Result<(), Missing> {
+        self.run.counters[RUN_FLIGHT] -= 1;
+        let Some(map) = self.plan.task(task).map.filter(|_| index >= 0) else {
+            self.run.ledger[usize::from(task)] = TaskState::None.code();
+            self.concern(task, None);
+            return Ok(());
+        };
+        self.run.counters[map.slot + FLIGHT] -= 1;
+        self.elements.ask_all(map.domain)?;
+        self.refill.insert(task);
+        self.ask_again(task, index);
+        Ok(())
+    }
+
+    /// The rule is asked without regard to what it said before.
+    fn ask_again(&mut self, task: TaskIdx, index: i32) {
+        self.concerned.entry(task).or_default().anew.insert(index);
+    }
+
+    /// Somebody says how an instance ended. In flight or not decided, it is over with that.
+    pub(super) fn marked(
+        &mut self,
+        task: TaskIdx,
+        index: i32,
+        state: TaskState,
+        in_flight: bool,
+    ) -> Result<(), Missing> {
+        if in_flight {
+            self.run.counters[RUN_FLIGHT] -= 1;
+        }
+        let t = self.plan.task(task);
+        let Some(map) = t.map.filter(|_| index >= 0) else {
+            if self.run.task(task).is_finished() {
+                self.run.counters[RUN_OPEN] += 1;
+            }
+            self.end_whole(task, state);
+            return Ok(());
+        };
+        self.elements.ask_all(map.domain)?;
+        if in_flight {
+            self.run.counters[map.slot + FLIGHT] -= 1;
+            self.refill.insert(task);
+        }
+        if let Some(old) = self.elements.get(task, index) {
+            reset_element(&mut self.run, task, map.slot, old);
+        }
+        self.end_element(task, index, state);
+        Ok(())
+    }
+}
+
+/// A task without elements; `false` when it is in flight or was not decided anyway.
+fn reset_whole(run: &mut Run, plan: &Plan, task: TaskIdx) -> bool {
+    if !run.task(task).is_finished() {
+        return false;
+    }
+    run.ledger[usize::from(task)] = TaskState::None.code();
+    run.counters[RUN_OPEN] += 1;
+    if let Some(map) = plan.task(task).map {
+        run.counters[map.slot + LEN] = UNKNOWN;
+    }
+    true
+}
+
+/// A mapped task of which nothing is in flight: it will be expanded again, perhaps to another length.
+fn reset_expanded(run: &mut Run, task: TaskIdx, slot: usize) {
+    if run.task(task).is_finished() {
+        run.counters[RUN_OPEN] += 1;
+    }
+    run.ledger[usize::from(task)] = TaskState::None.code();
+    for counter in [NEXT, SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, REMOVED] {
+        run.counters[slot + counter] = 0;
+    }
+    run.counters[slot + LEN] = UNKNOWN;
+}
+
+fn reset_element(run: &mut Run, task: TaskIdx, slot: usize, state: TaskState) {
+    if run.task(task).is_finished() {
+        run.counters[RUN_OPEN] += 1;
+        run.ledger[usize::from(task)] = TaskState::Queued.code();
+    }
+    let counter = match state {
+        TaskState::Success => SUCCESS,
+        TaskState::Failed => FAILED,
+        TaskState::UpstreamFailed => UPSTREAM_FAILED,
+        TaskState::Removed => REMOVED,
+        _ => SKIPPED,
+    };
+    run.counters[slot + counter] -= 1;
+}

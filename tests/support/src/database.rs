@@ -1,0 +1,168 @@
+//! A database per test: cloned from a template that carries the migrations, dropped when the test ends. The name holds
+//! the pid of its owner, so that what a killed test left is dropped by the next one.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+
+use crate::shared::{Server, hex, postgres};
+
+/// Per test; the server takes some 30 such tests at once.
+const POOL_SIZE: u32 = 10;
+/// Templates of older migrations are dropped beyond this number.
+const TEMPLATES_KEPT: usize = 8;
+/// Any number, the same in all test processes.
+const TEMPLATE_LOCK: i64 = 0x6f72_6368;
+
+/// A database with the migrations applied and nothing else in it, for one test.
+#[derive(Debug)]
+pub struct TestDb {
+    server: &'static Server,
+    name: String,
+    pool: PgPool,
+}
+
+impl TestDb {
+    /// Clones the migrated template, making it first where it is missing. Every distinct set of migrations has its own.
+    pub async fn new(migrator: &Migrator) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let server = postgres().await;
+        let mut connection = connect(&server.url()).await;
+        let template = template(server, &mut connection, migrator).await;
+        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        execute(&mut connection, format!("create database {name} template {template}")).await;
+        close(connection).await;
+        let options: PgConnectOptions = server.url_of(&name).parse().expect("our own URL parses");
+        let pool = PgPoolOptions::new().max_connections(POOL_SIZE).connect_lazy_with(options);
+        Self { server, name, pool }
+    }
+
+    /// For processes of their own, such as a worker to be killed.
+    pub fn url(&self) -> String {
+        self.server.url_of(&self.name)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Up to ten connections; the same pool at every call.
+    pub fn pool(&self) -> PgPool {
+        self.pool.clone()
+    }
+
+    /// A connection outside the pool.
+    pub async fn connect(&self) -> PgConnection {
+        connect(&self.url()).await
+    }
+}
+
+impl Drop for TestDb {
+    /// Also ends the connections that the test left open.
+    fn drop(&mut self) {
+        let (url, name) = (self.server.url(), self.name.clone());
+        // The runtime of the test may be ending or have a single thread: this one is on its own.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+            runtime.block_on(async {
+                let mut connection = connect(&url).await;
+                execute(&mut connection, format!("drop database {name} with (force)")).await;
+                close(connection).await;
+            });
+        })
+        .join();
+        // A failing test shows its own failure, not this one.
+        assert!(dropped.is_ok() || std::thread::panicking(), "the database `{}` could not be dropped", self.name);
+    }
+}
+
+/// Drops the databases of test processes that were killed.
+pub(crate) async fn drop_abandoned(server: &Server) {
+    let mut connection = connect(&server.url()).await;
+    for name in names_like(&mut connection, "test\\_%").await {
+        let owner = name.split('_').nth(1).and_then(|pid| pid.parse().ok());
+        if owner.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_err()) {
+            execute(&mut connection, format!("drop database if exists {name} with (force)")).await;
+        }
+    }
+    close(connection).await;
+}
+
+async fn template(server: &Server, connection: &mut PgConnection, migrator: &Migrator) -> String {
+    let migrations: Vec<u8> = migrator
+        .iter()
+        .flat_map(|migration| migration.version.to_le_bytes().into_iter().chain(migration.checksum.iter().copied()))
+        .collect();
+    let name = format!("template_{}", &hex(&migrations)[..16]);
+    if exists(connection, &name).await {
+        return name;
+    }
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(TEMPLATE_LOCK)
+        .execute(&mut *connection)
+        .await
+        .expect("the lock is free in the end");
+    if !exists(connection, &name).await {
+        // Only a finished template carries the final name.
+        let unfinished = format!("unfinished_{name}");
+        execute(connection, format!("drop database if exists {unfinished} with (force)")).await;
+        execute(connection, format!("create database {unfinished}")).await;
+        let mut inside = connect(&server.url_of(&unfinished)).await;
+        // Not `run`: its future is not `Send` for every lifetime, and tests are spawned too.
+        migrator
+            .run_direct(None, &mut inside, false)
+            .await
+            .unwrap_or_else(|error| panic!("the migrations do not apply: {error}"));
+        close(inside).await;
+        drop_old_templates(connection).await;
+        execute(connection, format!("alter database {unfinished} rename to {name}")).await;
+    }
+    sqlx::query("select pg_advisory_unlock($1)")
+        .bind(TEMPLATE_LOCK)
+        .execute(connection)
+        .await
+        .expect("the lock is ours");
+    name
+}
+
+async fn drop_old_templates(connection: &mut PgConnection) {
+    let names = names_like(connection, "template\\_%").await;
+    for name in names.iter().rev().skip(TEMPLATES_KEPT) {
+        execute(connection, format!("drop database if exists {name} with (force)")).await;
+    }
+}
+
+/// Oldest first.
+async fn names_like(connection: &mut PgConnection, pattern: &str) -> Vec<String> {
+    sqlx::query_scalar("select datname::text from pg_database where datname like $1 order by oid")
+        .bind(pattern)
+        .fetch_all(connection)
+        .await
+        .expect("the list of databases can be read")
+}
+
+async fn exists(connection: &mut PgConnection, name: &str) -> bool {
+    sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(connection)
+        .await
+        .expect("the list of databases can be read")
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.unwrap_or_else(|error| panic!("cannot connect to `{url}`: {error}"))
+}
+
+async fn close(connection: PgConnection) {
+    connection.close().await.expect("a connection closes");
+}
+
+/// Names of databases cannot be bound; all of them are ours.
+async fn execute(connection: &mut PgConnection, sql: String) {
+    let done = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(connection).await;
+    done.unwrap_or_else(|error| panic!("`{sql}` failed: {error}"));
+}

@@ -1,0 +1,214 @@
+//! One try, run here: inputs read, the body polled with its log and its limits, its end handed back.
+//!
+//! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
+
+use crate::host::WorkerHost;
+use crate::inputs::{Recent, Resolver};
+use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
+use crate::offer::Offer;
+use crate::outcome::Finish;
+use futures::FutureExt;
+use orch_core::ids::{DagId, RunId, TaskId};
+use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
+use orch_store::output;
+use orch_store::step::Claimed;
+use serde_json::Value;
+use sqlx::PgPool;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A stopped body may take so long to clean up.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// What bodies of one worker share.
+pub(crate) struct Shared {
+    pub(crate) recent: Recent,
+    pub(crate) pool: PgPool,
+    pub(crate) shipper: Shipper,
+}
+
+/// A run as its bodies see it.
+#[derive(Debug, Clone)]
+pub(crate) struct RunView {
+    pub(crate) facts: Arc<RunFacts>,
+    pub(crate) params: Arc<Value>,
+}
+
+impl RunView {
+    pub(crate) fn new(
+        run: uuid::Uuid,
+        offer: &Offer,
+        clear_number: i16,
+        facts: &orch_store::step::RunFacts,
+    ) -> Result<Self, String> {
+        let conf: Value = match &facts.conf {
+            Some(text) => serde_json::from_str(text).map_err(|e| format!("the conf of run `{run}`: {e}"))?,
+            None => Value::Object(serde_json::Map::new()),
+        };
+        let conf = Arc::new(conf);
+        let params = match &offer.version.plan.spec.params_schema {
+            Some(schema) => Arc::new(orch_core::params::with_defaults(schema, &conf)),
+            None => conf.clone(),
+        };
+        let facts = RunFacts {
+            dag_id: DagId::new(&facts.dag_id).map_err(|e| e.to_string())?,
+            run_id: RunId::new(&facts.run_id).map_err(|e| e.to_string())?,
+            run_key: run,
+            version: offer.version.number.to_string(),
+            logical_date: facts.logical_date,
+            data_interval_start: facts.interval_start,
+            data_interval_end: facts.interval_end,
+            run_after: facts.run_after,
+            run_type: facts.run_type,
+            triggered_by: None,
+            clear_number: u32::try_from(clear_number).unwrap_or(0),
+            conf,
+        };
+        Ok(RunView { facts: Arc::new(facts), params })
+    }
+}
+
+/// A try to run.
+pub(crate) struct Job {
+    pub(crate) claimed: Claimed,
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) run: Arc<RunView>,
+    pub(crate) cancel: CancellationToken,
+}
+
+pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
+    let task = job.claimed.lease.task;
+    let plan = &job.offer.version.plan;
+    let spec = &plan.spec.tasks[usize::from(task)];
+    let Some(body) = job.offer.bodies.get(usize::from(task)).and_then(Option::as_ref) else {
+        return fatal(format!("this worker has no function for task `{}` of kind `{}`", spec.task_id, spec.kind));
+    };
+    let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
+    let working = async {
+        let resolver = Resolver {
+            plan,
+            run: job.claimed.lease.run,
+            task,
+            map_index: job.claimed.lease.map_index,
+            params: &job.run.params,
+            recent: &shared.recent,
+            pool: &shared.pool,
+        };
+        let inputs = match resolver.resolve().await {
+            Ok(inputs) if inputs.conditions_hold => inputs.values,
+            Ok(_) => return Finish::ConditionUnmet,
+            Err(error) => return Finish::Error { error, kind: None },
+        };
+        let ctx = match context(job, spec, shared, &log) {
+            Ok(ctx) => ctx,
+            Err(error) => return fatal(error),
+        };
+        match body.call(ctx, inputs).await {
+            Ok(Some(value)) => give(job, shared, value).await,
+            Ok(None) => Finish::NotYet,
+            Err(error) => Finish::Error { error, kind: None },
+        }
+    };
+    let timeout = spec.options.timeout_ms.map(Duration::from_millis);
+    let finish = ATTEMPT_LOG.scope(log.clone(), limited(working, timeout, &job.cancel)).await;
+    log.close();
+    finish
+}
+
+/// Runs a body under its timeout; a stop or a panic ends it too.
+async fn limited(
+    working: impl Future<Output = Finish>,
+    timeout: Option<Duration>,
+    cancel: &CancellationToken,
+) -> Finish {
+    let working = AssertUnwindSafe(working).catch_unwind();
+    tokio::pin!(working);
+    let end = async {
+        match timeout {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = &mut working => done.unwrap_or_else(|panic| panicked(&*panic)),
+        () = cancel.cancelled() => {
+            // It sees the same token through its context and may clean up.
+            drop(tokio::time::timeout(CLEAN_UP, working).await);
+            Finish::Stopped
+        }
+        () = end => {
+            cancel.cancel();
+            drop(tokio::time::timeout(CLEAN_UP, working).await);
+            let cause = format!("it took longer than its timeout of {:?}", timeout.unwrap_or_default());
+            Finish::Error { error: TaskError::Retryable { causes: vec![cause] }, kind: Some("timeout") }
+        }
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Finish {
+    let text = panic.downcast_ref::<&str>().map(|t| (*t).to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into());
+    Finish::Error { error: TaskError::Retryable { causes: vec![format!("it panicked: {text}")] }, kind: Some("panic") }
+}
+
+fn fatal(cause: String) -> Finish {
+    Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
+}
+
+fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &Arc<AttemptLog>) -> Result<Ctx, String> {
+    let lease = job.claimed.lease;
+    let this_try = TryFacts {
+        task_id: TaskId::new(&spec.task_id).map_err(|e| e.to_string())?,
+        map_index: u32::try_from(lease.map_index).ok(),
+        try_number: u32::try_from(job.claimed.try_no).unwrap_or(1),
+        max_tries: u32::try_from(job.claimed.max_tries).unwrap_or(0),
+        attempt: lease.attempt,
+        lease_no: lease.lease_no,
+    };
+    let host = WorkerHost {
+        lease,
+        plan: job.offer.version.plan.clone(),
+        log: log.clone(),
+        cancel: job.cancel.clone(),
+        pool: shared.pool.clone(),
+        rows: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    Ok(Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), Arc::new(host)))
+}
+
+/// A value on its way to the store: small ones go with the step, others now.
+async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
+    if value.is_null() {
+        return Finish::Gave { value, text: String::new(), stored: true };
+    }
+    let text = value.to_string();
+    if text.len() > output::MAX_BYTES {
+        return fatal(format!(
+            "the output has {} bytes, more than {}: write it to the object store and return where it is",
+            text.len(),
+            output::MAX_BYTES
+        ));
+    }
+    let lease = job.claimed.lease;
+    if output::goes_with_the_step(&value, &text) {
+        shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
+        return Finish::Gave { value, text, stored: false };
+    }
+    let put = async {
+        let mut db = shared.pool.acquire().await?;
+        output::put(&mut db, lease, output::RETURN_VALUE, &value).await
+    };
+    match put.await {
+        Ok(true) => Finish::Gave { value, text: String::new(), stored: true },
+        Ok(false) => Finish::Stopped,
+        Err(error) => Finish::Error {
+            error: TaskError::Retryable { causes: vec!["the output cannot be stored".into(), error.to_string()] },
+            kind: None,
+        },
+    }
+}

@@ -1,0 +1,30 @@
+//! What a worker is told when it starts.
+
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    pub database_url: String,
+    /// Shown to people; need not be unique.
+    pub name: String,
+    pub queues: Vec<String>,
+    /// Tries at the same time.
+    pub slots: usize,
+    /// A worker that was not heard of for so long is lost. It beats three times as often.
+    pub lease: Duration,
+    /// How long a stopping worker waits for what it runs.
+    pub grace: Duration,
+}
+
+impl WorkerConfig {
+    pub fn new(database_url: impl Into<String>) -> Self {
+        WorkerConfig {
+            database_url: database_url.into(),
+            name: "worker".into(),
+            queues: vec!["default".into()],
+            slots: 256,
+            lease: Duration::from_secs(15),
+            grace: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The one loop of a worker that says anything about runs.
+//!
+//! Whatever ended since the last round trip goes into the next one, together with the ledgers it moves, the tries that
+//! makes ready, and the claim of what runs next. Losing the race for a run's row loses nothing: the outcome is recorded
+//! and folded under the lock. A try that is not ours any more is told so by the fence and dropped.
+
+mod memory;
+mod step;
+
+use crate::body::{self, Job, Shared};
+use crate::config::WorkerConfig;
+use crate::heartbeat::{Heartbeat, Pulse};
+use crate::logs;
+use crate::offer::Offers;
+use crate::outcome::Finish;
+use memory::Memory;
+use orch_store::step::{Claimed, Stepper};
+use orch_store::version::Versions;
+use orch_store::{StoreError, StoreResult, connect};
+use sqlx::PgConnection;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Without a hint somebody still looks after so long.
+const POLL: Duration = Duration::from_secs(5);
+/// Connections that bodies share for inputs and outputs.
+const BODY_CONNECTIONS: u32 = 3;
+/// A worker goes on with what it made ready itself for so long, then everything queues up with the rest.
+const CONTINUE: Duration = Duration::from_millis(100);
+/// Ended tries that one step records.
+const MOST_ENDED: usize = 1024;
+
+/// A try that is ours, as long as it runs.
+struct Held {
+    claimed: Claimed,
+    cancel: CancellationToken,
+}
+
+struct Driver {
+    config: WorkerConfig,
+    offers: Arc<Offers>,
+    queues: Arc<[i32]>,
+    version_ids: Arc<[i32]>,
+    worker: i32,
+    db: PgConnection,
+    stepper: Stepper,
+    versions: Versions,
+    memory: Memory,
+    shared: Arc<Shared>,
+    held: HashMap<Uuid, Held>,
+    bodies: JoinSet<()>,
+    done: mpsc::UnboundedSender<(Uuid, Finish)>,
+    /// Since when this worker has gone on with its own work without queueing.
+    continuing: Option<Instant>,
+    /// More may be claimable than the last claim brought, so the next round does not wait.
+    look_again: bool,
+    hints: orch_store::hint::Hints,
+}
+
+/// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
+/// for others.
+pub async fn run(
+    config: WorkerConfig,
+    offers: Arc<Offers>,
+    hints: orch_store::hint::Hints,
+    stop: CancellationToken,
+) -> StoreResult<()> {
+    let (shipper, shipping) = logs::shipping(&config.database_url);
+    let shared = Arc::new(Shared {
+        recent: crate::inputs::Recent::default(),
+        pool: connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?,
+        shipper,
+    });
+    let stop_shipping = CancellationToken::new();
+    let mut shipping_task = JoinSet::new();
+    shipping_task.spawn(shipping.run(stop_shipping.clone()));
+    let mut backoff = Backoff::default();
+    let result = loop {
+        match life(&config, &offers, &shared, &hints, &stop).await {
+            Ok(()) => break Ok(()),
+            Err(error @ (StoreError::Schema { .. } | StoreError::Corrupt { .. })) => break Err(error),
+            Err(error) if stop.is_cancelled() => break Err(error),
+            Err(error) => {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "the worker begins again");
+                tokio::select! { () = tokio::time::sleep(backoff.next()) => {}, () = stop.cancelled() => {} }
+            }
+        }
+    };
+    stop_shipping.cancel();
+    while shipping_task.join_next().await.is_some() {}
+    result
+}
+
+/// One incarnation: from registration until it stops, is lost, or loses the database.
+async fn life(
+    config: &WorkerConfig,
+    offers: &Arc<Offers>,
+    shared: &Arc<Shared>,
+    hints: &orch_store::hint::Hints,
+    stop: &CancellationToken,
+) -> StoreResult<()> {
+    let mut db = connect::hot(&config.database_url, "orch worker").await?;
+    let queue_names = config.queues.iter().map(String::as_str);
+    let queues: Vec<i32> = orch_store::version::queue_ids(&mut db, queue_names).await?.into_values().collect();
+    let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues).await?;
+    let (done, mut ended) = mpsc::unbounded_channel();
+    let mut versions = Versions::default();
+    offers.all().for_each(|offer| versions.put(offer.version.clone()));
+    let mut driver = Driver {
+        config: config.clone(),
+        offers: offers.clone(),
+        queues: queues.into(),
+        version_ids: offers.ids().into(),
+        worker: heartbeat.worker(),
+        db,
+        stepper: Stepper::default(),
+        versions,
+        memory: Memory::default(),
+        shared: shared.clone(),
+        held: HashMap::new(),
+        bodies: JoinSet::new(),
+        done,
+        continuing: None,
+        look_again: true,
+        hints: hints.clone(),
+    };
+    let result = driver.drive(&mut ended, &mut pulse, stop).await;
+    // Whatever still runs here is nobody's any more: it must end before this process takes it again.
+    driver.held.values().for_each(|held| held.cancel.cancel());
+    driver.bodies.abort_all();
+    while driver.bodies.join_next().await.is_some() {}
+    heartbeat.end().await;
+    result
+}
+
+impl Driver {
+    async fn drive(
+        &mut self,
+        ended: &mut mpsc::UnboundedReceiver<(Uuid, Finish)>,
+        pulse: &mut Pulse,
+        stop: &CancellationToken,
+    ) -> StoreResult<()> {
+        let mut finished: VecDeque<(Uuid, Finish)> = VecDeque::new();
+        let mut deadline: Option<Instant> = None;
+        let ready = self.hints.ready();
+        loop {
+            let woken = ready.notified(); // armed before we look
+            while let Ok(end) = ended.try_recv() {
+                finished.push_back(end);
+            }
+            let stopping = stop.is_cancelled();
+            if stopping && deadline.is_none() {
+                deadline = Some(Instant::now() + self.config.grace);
+                pulse.draining();
+            }
+            if stopping && self.held.is_empty() && finished.is_empty() {
+                return Ok(());
+            }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                tracing::info!(released = self.held.len(), "the grace period is over");
+                return Ok(());
+            }
+            let full = self.held.len() >= self.config.slots;
+            if finished.is_empty() && (full || stopping || !self.look_again) {
+                tokio::select! {
+                    biased;
+                    end = ended.recv() => finished.extend(end),
+                    orders = pulse.next() => self.obey(orders?),
+                    () = woken, if !full && !stopping => self.look_again = true,
+                    () = stop.cancelled(), if !stopping => {}
+                    () = sleep_until(deadline), if stopping => {}
+                    () = tokio::time::sleep(POLL), if !full && !stopping => self.look_again = true,
+                }
+                while let Ok(end) = ended.try_recv() {
+                    finished.push_back(end);
+                }
+                if finished.is_empty() && !self.look_again {
+                    continue;
+                }
+            }
+            while let Some(orders) = pulse.try_next() {
+                self.obey(orders?);
+            }
+            let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
+            let next = self.step(batch, stopping).await?;
+            next.into_iter().for_each(|job| self.start(job));
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        let attempt = job.claimed.lease.attempt;
+        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone() });
+        let (shared, done) = (self.shared.clone(), self.done.clone());
+        self.bodies.spawn(async move {
+            let finish = body::run(&job, &shared).await;
+            // The driver is gone only when this incarnation is: then nobody may record it.
+            drop(done.send((attempt, finish)));
+        });
+        // Bodies that are over are swept here, a few at a time; none of them fails but by being aborted.
+        while self.bodies.try_join_next().is_some() {}
+    }
+
+    /// Somebody cancelled, marked or cleared what runs here.
+    fn obey(&mut self, orders: Vec<orch_store::worker::StopOrder>) {
+        for order in orders {
+            if let Some(held) = self.held.get(&order.attempt) {
+                held.cancel.cancel();
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Pauses between tries to reach the database: longer each time, never in step with other workers.
+#[derive(Default)]
+struct Backoff {
+    tries: u32,
+    last: Option<Instant>,
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        if self.last.is_some_and(|last| last.elapsed() > Duration::from_secs(30)) {
+            self.tries = 0;
+        }
+        self.last = Some(Instant::now());
+        self.tries = (self.tries + 1).min(6);
+        let jitter = u64::from(Uuid::new_v4().as_bytes()[0]);
+        Duration::from_millis(25 * (1 << self.tries) + jitter)
+    }
+}

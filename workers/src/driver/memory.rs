@@ -1,0 +1,103 @@
+//! What a worker remembers of the runs it works on: their ledgers at a revision, and the facts bodies ask for.
+
+use crate::body::RunView;
+use crate::offer::Offer;
+use orch_core::run::Run;
+use orch_store::refold::Folded;
+use orch_store::step::KnownRun;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Runs remembered before the memory is emptied; a run forgotten is read again with the next claim.
+const MOST_RUNS: usize = 10_000;
+/// After a lost race somebody else works on the run too: its next outcomes are recorded first, then folded.
+const CONTENDED_FOR: u8 = 16;
+
+pub(super) struct Remembered {
+    pub(super) rev: i32,
+    pub(super) clear_number: i16,
+    pub(super) ledger: Run,
+    pub(super) offer: Arc<Offer>,
+    pub(super) view: Arc<RunView>,
+    contended: u8,
+}
+
+#[derive(Default)]
+pub(super) struct Memory {
+    runs: HashMap<Uuid, Remembered>,
+}
+
+impl Memory {
+    pub(super) fn get(&self, run: &Uuid) -> Option<&Remembered> {
+        self.runs.get(run)
+    }
+
+    /// Takes in what a claim showed, unless we know something newer.
+    pub(super) fn learn(&mut self, known: KnownRun, offer: &Arc<Offer>) -> Result<(), String> {
+        if self.runs.len() >= MOST_RUNS {
+            self.runs.clear();
+        }
+        match self.runs.get_mut(&known.run) {
+            Some(old) if old.rev >= known.rev => {}
+            Some(old) if old.offer.version.id == known.version => {
+                (old.rev, old.ledger, old.clear_number) = (known.rev, known.ledger, known.clear_number);
+            }
+            _ => {
+                let view = Arc::new(RunView::new(known.run, offer, known.clear_number, &known.facts)?);
+                let remembered = Remembered {
+                    rev: known.rev,
+                    clear_number: known.clear_number,
+                    ledger: known.ledger,
+                    offer: offer.clone(),
+                    view,
+                    contended: 0,
+                };
+                self.runs.insert(known.run, remembered);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ledger moved as we said.
+    pub(super) fn moved(&mut self, run: Uuid, to: Run) {
+        if to.state.is_finished() {
+            self.runs.remove(&run);
+        } else if let Some(known) = self.runs.get_mut(&run) {
+            known.rev += 1;
+            known.ledger = to;
+        }
+    }
+
+    pub(super) fn lost_race(&mut self, run: &Uuid) {
+        if let Some(known) = self.runs.get_mut(run) {
+            known.contended = CONTENDED_FOR;
+        }
+    }
+
+    /// Should this run's outcomes be recorded before they are folded? Counts down.
+    pub(super) fn record_first(&mut self, run: &Uuid) -> bool {
+        match self.runs.get_mut(run) {
+            None => true,
+            Some(known) if known.contended > 0 => {
+                known.contended -= 1;
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    pub(super) fn folded(&mut self, run: Uuid, folded: &Folded) {
+        if folded.ledger.state.is_finished() {
+            self.runs.remove(&run);
+            return;
+        }
+        let Some(known) = self.runs.get_mut(&run) else { return };
+        if known.offer.version.id == folded.version.id {
+            (known.rev, known.clear_number) = (folded.rev, folded.clear_number);
+            known.ledger.clone_from(&folded.ledger);
+        } else {
+            self.runs.remove(&run); // it was moved to another version
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a body is called with: its inputs as JSON, from values in the spec, params, elements and upstream outputs.
+//!
+//! Outputs this worker has just produced are remembered for a while, so that a chain needs no reading; the rest is read
+//! from the store by the body's own task, never by the driver.
+
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::spec::{MapSpec, Source};
+use orch_core::task::TaskError;
+use orch_store::output::{self, PART_ELEMENTS, Stored};
+use orch_store::{StoreError, StoreResult};
+use serde_json::Value;
+use sqlx::PgPool;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+type Key = (Uuid, TaskIdx, i32);
+
+/// Outputs lately produced or read here, the oldest dropped when they are many.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    values: Mutex<Values>,
+}
+
+#[derive(Debug, Default)]
+struct Values {
+    by_key: HashMap<Key, Arc<Value>>,
+    order: VecDeque<(Key, usize)>,
+    bytes: usize,
+}
+
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+
+impl Recent {
+    /// `bytes`: about how large the value is as text.
+    pub(crate) fn remember(&self, key: Key, value: Arc<Value>, bytes: usize) {
+        let bytes = bytes + 128; // what an entry costs besides
+        let mut values = self.values.lock().expect("nothing panics while holding it");
+        if values.by_key.insert(key, value).is_none() {
+            values.order.push_back((key, bytes));
+            values.bytes += bytes;
+        }
+        while values.bytes > MOST_BYTES {
+            let Some((old, bytes)) = values.order.pop_front() else { return };
+            values.by_key.remove(&old);
+            values.bytes -= bytes;
+        }
+    }
+
+    /// An output that was written again by a later try.
+    pub(crate) fn forget_run(&self, run: Uuid) {
+        let mut values = self.values.lock().expect("nothing panics while holding it");
+        values.by_key.retain(|key, _| key.0 != run);
+    }
+
+    fn get(&self, key: &Key) -> Option<Arc<Value>> {
+        self.values.lock().expect("nothing panics while holding it").by_key.get(key).cloned()
+    }
+}
+
+/// Resolves the inputs of one instance.
+pub(crate) struct Resolver<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) run: Uuid,
+    pub(crate) task: TaskIdx,
+    pub(crate) map_index: i32,
+    pub(crate) params: &'a Value,
+    pub(crate) recent: &'a Recent,
+    pub(crate) pool: &'a PgPool,
+}
+
+/// An instance's inputs, and whether the conditions on its element hold.
+pub(crate) struct Inputs {
+    pub(crate) values: Vec<Value>,
+    pub(crate) conditions_hold: bool,
+}
+
+impl Resolver<'_> {
+    pub(crate) async fn resolve(&self) -> Result<Inputs, TaskError> {
+        let spec = &self.plan.spec.tasks[usize::from(self.task)];
+        let mut values = Vec::with_capacity(spec.inputs.len());
+        for input in &spec.inputs {
+            let value = self.value(&input.source).await;
+            values.push(value.map_err(|e| TaskError::Retryable {
+                causes: vec![format!("input `{}` cannot be read", input.name), e.to_string()],
+            })?);
+        }
+        let mut conditions_hold = true;
+        for condition in spec.when.iter().filter(|c| matches!(c.source, Source::Element { .. })) {
+            let value = self.value(&condition.source).await;
+            let value = value.map_err(|e| TaskError::Retryable { causes: vec![e.to_string()] })?;
+            conditions_hold &= condition.equals.contains(&value);
+        }
+        Ok(Inputs { values, conditions_hold })
+    }
+
+    async fn value(&self, source: &Source) -> StoreResult<Value> {
+        Ok(match source {
+            Source::Value(value) => value.clone(),
+            Source::Params => self.params.clone(),
+            Source::Output(id) => {
+                let task = self.index(id)?;
+                self.output(task, if self.shares_elements(task) { self.map_index } else { -1 }).await?
+            }
+            Source::Outputs(id) | Source::Collected(id) => Value::Array(self.outputs(self.index(id)?).await?),
+            Source::List(sources) => {
+                let mut list = Vec::with_capacity(sources.len());
+                for source in sources {
+                    list.push(Box::pin(self.value(source)).await?);
+                }
+                Value::Array(list)
+            }
+            Source::Element { part, .. } => self.element(*part).await?,
+        })
+    }
+
+    fn index(&self, id: &str) -> StoreResult<TaskIdx> {
+        self.plan.index_of(id).ok_or_else(|| StoreError::corrupt(format!("task `{id}` is not in this version")))
+    }
+
+    fn shares_elements(&self, task: TaskIdx) -> bool {
+        let domain = |t: TaskIdx| self.plan.task(t).map.map(|m| m.domain);
+        domain(self.task).is_some() && domain(self.task) == domain(task)
+    }
+
+    async fn output(&self, task: TaskIdx, map_index: i32) -> StoreResult<Value> {
+        if let Some(value) = self.recent.get(&(self.run, task, map_index)) {
+            return Ok((*value).clone());
+        }
+        let mut db = self.pool.acquire().await?;
+        let value = output::get(&mut db, self.run, task, map_index, output::RETURN_VALUE).await?;
+        Ok(value.unwrap_or(Value::Null))
+    }
+
+    /// One value per element, null where an element gave none.
+    async fn outputs(&self, task: TaskIdx) -> StoreResult<Vec<Value>> {
+        let mut db = self.pool.acquire().await?;
+        let rows = output::of_tasks(&mut db, self.run, &[task], None).await?;
+        let known = orch_store::run_lock::element_count(&mut db, self.plan, self.run, task).await?;
+        let len = rows.iter().map(|(_, index, _)| index + 1).max().unwrap_or(0).max(known);
+        let mut list = vec![Value::Null; usize::try_from(len).unwrap_or(0)];
+        for (_, index, stored) in rows {
+            let Ok(place) = usize::try_from(index) else { continue };
+            list[place] = match stored {
+                Stored::Value(value) => value,
+                Stored::Parts(_) => {
+                    output::get(&mut db, self.run, task, index, output::RETURN_VALUE).await?.unwrap_or(Value::Null)
+                }
+            };
+        }
+        Ok(list)
+    }
+
+    /// The element this instance runs for.
+    async fn element(&self, part: Option<usize>) -> StoreResult<Value> {
+        let no_map = || StoreError::corrupt("an element is asked for outside a map");
+        let map = self.plan.spec.map_of(&self.plan.spec.tasks[usize::from(self.task)]).ok_or_else(no_map)?;
+        let index = usize::try_from(self.map_index).map_err(|_| no_map())?;
+        Ok(match map {
+            MapSpec::Each(source) => self.nth(source, index).await?,
+            MapSpec::Zip(sources) => match part {
+                Some(part) => self.nth(sources.get(part).ok_or_else(no_map)?, index).await?,
+                None => {
+                    let mut both = Vec::with_capacity(sources.len());
+                    for source in sources {
+                        both.push(self.nth(source, index).await?);
+                    }
+                    Value::Array(both)
+                }
+            },
+            MapSpec::Cross(sources) => {
+                let places = self.cross_places(sources, index).await?;
+                let mut all = Vec::with_capacity(sources.len());
+                for (source, place) in sources.iter().zip(places) {
+                    all.push(self.nth(source, place).await?);
+                }
+                match part {
+                    Some(part) => all.into_iter().nth(part).ok_or_else(no_map)?,
+                    None => Value::Array(all),
+                }
+            }
+        })
+    }
+
+    /// The last list is the fastest.
+    async fn cross_places(&self, sources: &[Source], mut index: usize) -> StoreResult<Vec<usize>> {
+        let mut places = Vec::with_capacity(sources.len());
+        for source in sources.iter().rev() {
+            let len = self.len(source).await?.max(1);
+            places.push(index % len);
+            index /= len;
+        }
+        places.reverse();
+        Ok(places)
+    }
+
+    async fn len(&self, source: &Source) -> StoreResult<usize> {
+        Ok(match source {
+            Source::Value(Value::Array(list)) => list.len(),
+            Source::List(list) => list.len(),
+            Source::Output(id) => {
+                let mut db = self.pool.acquire().await?;
+                let len = orch_store::run_lock::list_len(&mut db, self.plan, self.run, self.index(id)?).await?;
+                usize::try_from(len).unwrap_or(0)
+            }
+            Source::Outputs(id) | Source::Collected(id) => {
+                let mut db = self.pool.acquire().await?;
+                let len = orch_store::run_lock::element_count(&mut db, self.plan, self.run, self.index(id)?).await?;
+                usize::try_from(len).unwrap_or(0)
+            }
+            _ => 0,
+        })
+    }
+
+    /// Element `index` of what is mapped over.
+    async fn nth(&self, source: &Source, index: usize) -> StoreResult<Value> {
+        match source {
+            Source::Value(Value::Array(list)) => Ok(list.get(index).cloned().unwrap_or(Value::Null)),
+            Source::List(sources) => match sources.get(index) {
+                Some(source) => Box::pin(self.value(source)).await,
+                None => Ok(Value::Null),
+            },
+            Source::Outputs(id) | Source::Collected(id) => self.output(self.index(id)?, index as i32).await,
+            Source::Output(id) => self.list_element(self.index(id)?, index).await,
+            _ => Ok(Value::Null),
+        }
+    }
+
+    /// A list that another task gave: whole if it is short, else only the part with this element.
+    async fn list_element(&self, task: TaskIdx, index: usize) -> StoreResult<Value> {
+        // Parts are remembered under indices that no element has: −2 for the first part, −3 for the next, …
+        let part = (index / PART_ELEMENTS) as i32;
+        let (whole, in_part) = ((self.run, task, -1), (self.run, task, -2 - part));
+        let known = || {
+            let found = self.recent.get(&in_part).map(|list| nth_of(&list, index % PART_ELEMENTS));
+            found.or_else(|| self.recent.get(&whole).map(|list| nth_of(&list, index)))
+        };
+        if let Some(element) = known() {
+            return Ok(element);
+        }
+        let mut db = self.pool.acquire().await?;
+        if let Some(element) = known() {
+            return Ok(element); // somebody read it while we waited for the connection
+        }
+        let stored = output::of_tasks(&mut db, self.run, &[task], Some(-1)).await?.into_iter().next();
+        let (key, list, place) = match stored {
+            None => return Ok(Value::Null),
+            Some((_, _, Stored::Value(list))) => (whole, list, index),
+            Some((_, _, Stored::Parts(_))) => {
+                let list = output::part(&mut db, self.run, task, -1, part).await?;
+                (in_part, Value::Array(list), index % PART_ELEMENTS)
+            }
+        };
+        let element = nth_of(&list, place);
+        let bytes = list.to_string().len();
+        self.recent.remember(key, Arc::new(list), bytes);
+        Ok(element)
+    }
+}
+
+fn nth_of(list: &Value, index: usize) -> Value {
+    list.get(index).cloned().unwrap_or(Value::Null)
+}

@@ -1,0 +1,212 @@
+//! What bodies say: caught per attempt, shipped while they run, bounded in every direction.
+//!
+//! A line goes into its attempt's buffer and never waits for anything. The shipper writes full or old buffers as
+//! chunks, numbered per (attempt, lease), on a connection of its own. A killed worker loses at most what was said since
+//! the last shipment.
+
+mod capture;
+mod line;
+
+pub(crate) use capture::ATTEMPT_LOG;
+pub use capture::capture_layer;
+pub(crate) use line::Line;
+
+use orch_store::connect;
+use orch_store::log::Chunk;
+use orch_store::step::Lease;
+use sqlx::PgConnection;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// A chunk is written when it is this large or this old.
+const CHUNK_BYTES: usize = 64 * 1024;
+const SHIP_EVERY: Duration = Duration::from_millis(900);
+/// Sustained rate that is kept, and what may come at once.
+const RATE_BYTES_PER_S: f64 = 1024.0 * 1024.0;
+const BURST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
+/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts, not on lines.
+const QUEUE: usize = 16_384;
+
+/// The log of one attempt while it runs.
+#[derive(Debug)]
+pub(crate) struct AttemptLog {
+    lease: Lease,
+    state: Mutex<State>,
+    queued: AtomicBool,
+    shipper: Shipper,
+}
+
+#[derive(Debug)]
+struct State {
+    text: String,
+    lines: i32,
+    seq: i32,
+    /// Bytes that may still be said now.
+    allowance: f64,
+    refilled: Instant,
+    /// Lines that were not kept since the last that was.
+    dropped: u64,
+}
+
+/// Where attempts hand in that they have something to ship.
+#[derive(Debug, Clone)]
+pub(crate) struct Shipper {
+    queue: mpsc::Sender<Arc<AttemptLog>>,
+    urgent: Arc<Notify>,
+}
+
+impl AttemptLog {
+    pub(crate) fn new(lease: Lease, shipper: Shipper) -> Arc<Self> {
+        let state = State {
+            text: String::new(),
+            lines: 0,
+            seq: 0,
+            allowance: BURST_BYTES,
+            refilled: Instant::now(),
+            dropped: 0,
+        };
+        Arc::new(AttemptLog { lease, state: Mutex::new(state), queued: AtomicBool::new(false), shipper })
+    }
+
+    pub(crate) fn say(self: &Arc<Self>, line: &Line) {
+        let text = line.to_json();
+        let full = {
+            let mut state = self.state.lock().expect("nothing panics while holding it");
+            let now = Instant::now();
+            let since = now.duration_since(state.refilled).as_secs_f64();
+            state.allowance = (state.allowance + since * RATE_BYTES_PER_S).min(BURST_BYTES);
+            state.refilled = now;
+            if state.allowance < text.len() as f64 {
+                state.dropped += 1;
+                return;
+            }
+            state.allowance -= text.len() as f64;
+            if state.dropped > 0 {
+                let gap = Line::about_the_log(format!("{} lines were not kept: more than 1 MB/s", state.dropped));
+                state.dropped = 0;
+                state.text.push_str(&gap.to_json());
+                state.text.push('\n');
+                state.lines += 1;
+            }
+            state.text.push_str(&text);
+            state.text.push('\n');
+            state.lines += 1;
+            state.text.len() >= CHUNK_BYTES
+        };
+        self.hand_in();
+        if full {
+            self.shipper.urgent.notify_one();
+        }
+    }
+
+    /// The attempt is over: what it said should be seen soon.
+    pub(crate) fn close(self: &Arc<Self>) {
+        let dropped = self.state.lock().expect("nothing panics while holding it").dropped;
+        if dropped > 0 {
+            let mut state = self.state.lock().expect("nothing panics while holding it");
+            let gap = Line::about_the_log(format!("{dropped} lines were not kept: more than 1 MB/s"));
+            state.text.push_str(&gap.to_json());
+            state.text.push('\n');
+            state.lines += 1;
+            state.dropped = 0;
+        }
+        if self.queued.load(Ordering::Acquire) || dropped > 0 {
+            self.hand_in();
+            self.shipper.urgent.notify_one();
+        }
+    }
+
+    fn hand_in(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) && self.shipper.queue.try_send(self.clone()).is_err() {
+            // The queue is full or closed: the next line tries again.
+            self.queued.store(false, Ordering::Release);
+        }
+    }
+
+    fn take(&self) -> Option<Chunk> {
+        self.queued.store(false, Ordering::Release);
+        let mut state = self.state.lock().expect("nothing panics while holding it");
+        if state.text.is_empty() {
+            return None;
+        }
+        let (body, lines) = (std::mem::take(&mut state.text), std::mem::take(&mut state.lines));
+        state.seq += 1;
+        let Lease { run, attempt, lease_no, .. } = self.lease;
+        Some(Chunk { run, attempt, lease_no, seq: state.seq, lines, body })
+    }
+}
+
+/// Writes chunks until told to stop, then what is left.
+pub(crate) struct Shipping {
+    queue: mpsc::Receiver<Arc<AttemptLog>>,
+    urgent: Arc<Notify>,
+    url: String,
+}
+
+pub(crate) fn shipping(url: &str) -> (Shipper, Shipping) {
+    let (send, receive) = mpsc::channel(QUEUE);
+    let urgent = Arc::new(Notify::new());
+    (Shipper { queue: send, urgent: urgent.clone() }, Shipping { queue: receive, urgent, url: url.into() })
+}
+
+/// Chunks in one statement: a megabyte or so.
+const BATCH: usize = 256;
+
+impl Shipping {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut db: Option<PgConnection> = None;
+        let mut unsent: Vec<Chunk> = Vec::new();
+        loop {
+            let first = tokio::select! {
+                first = self.queue.recv() => first,
+                () = stop.cancelled() => self.queue.try_recv().ok(),
+            };
+            let Some(first) = first else {
+                self.ship(&mut db, &mut unsent).await;
+                return;
+            };
+            if !stop.is_cancelled() {
+                // Let lines gather; whoever has much to say, or is done, says so.
+                tokio::select! {
+                    () = tokio::time::sleep(SHIP_EVERY) => {}
+                    () = self.urgent.notified() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            unsent.extend(first.take());
+            while unsent.len() < BATCH {
+                let Ok(next) = self.queue.try_recv() else { break };
+                unsent.extend(next.take());
+            }
+            self.ship(&mut db, &mut unsent).await;
+        }
+    }
+
+    /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
+    async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Vec<Chunk>) {
+        if unsent.is_empty() {
+            return;
+        }
+        if db.is_none() {
+            match connect::one(&self.url, "orch worker logs").await {
+                Ok(fresh) => *db = Some(fresh),
+                Err(error) => tracing::warn!(%error, chunks = unsent.len(), "logs wait for the database"),
+            }
+        }
+        if let Some(connection) = db {
+            match orch_store::log::append(connection, unsent).await {
+                Ok(()) => unsent.clear(),
+                Err(error) => {
+                    tracing::warn!(%error, chunks = unsent.len(), "logs wait for the database");
+                    *db = None;
+                }
+            }
+        }
+        // Memory has an end: what the database did not take for long is lost, oldest first.
+        let excess = unsent.len().saturating_sub(4 * BATCH);
+        unsent.drain(..excess);
+    }
+}

@@ -1,0 +1,138 @@
+//! From what a body returned to what the engine is told. Pure.
+
+use crate::offer::Offer;
+use orch_core::branch;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::spec::TaskSpec;
+use orch_core::state::TaskState;
+use orch_core::task::TaskError;
+use orch_core::transition::Skip;
+use orch_store::step::{Claimed, Ended, Failure, NextTry};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// How a try ended.
+#[derive(Debug)]
+pub(crate) enum Finish {
+    /// It gave a value; `stored`: the value is in the database already.
+    Gave {
+        value: Value,
+        text: String,
+        stored: bool,
+    },
+    /// A sensor saw nothing yet.
+    NotYet,
+    Error {
+        error: TaskError,
+        kind: Option<&'static str>,
+    },
+    /// A condition on its element is not met.
+    ConditionUnmet,
+    /// It was told to stop and whoever said so has recorded its state.
+    Stopped,
+}
+
+const DEFAULT_POLL_MS: u64 = 60_000;
+
+/// What is recorded. `retry_in_ms` is asked only when another try follows.
+pub(crate) fn ended(
+    offer: &Offer,
+    claimed: &Claimed,
+    rev: i32,
+    finish: Finish,
+    retry_in_ms: impl FnOnce() -> u64,
+) -> Option<Ended> {
+    let plan = &offer.version.plan;
+    let (task, index) = (claimed.lease.task, claimed.lease.map_index);
+    let spec = &plan.spec.tasks[usize::from(task)];
+    let mut end = Ended {
+        lease: claimed.lease,
+        state: TaskState::Success,
+        list_len: None,
+        skip: Vec::new(),
+        rev,
+        next: None,
+        outputs: Vec::new(),
+        failure: None,
+    };
+    let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
+        attempt,
+        wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
+        version: offer.version.id,
+        queue: offer.version.queues[usize::from(task)],
+        priority: plan.task(task).priority,
+    };
+    match finish {
+        Finish::Stopped => return None,
+        Finish::Gave { value, text, stored } => {
+            if plan.list_slots.contains_key(&task) {
+                match value.as_array() {
+                    Some(list) => end.list_len = Some(list.len() as i32),
+                    None => return ended(offer, claimed, rev, no_list(spec, &value), retry_in_ms),
+                }
+            }
+            end.skip = skips(plan, spec, task, index, &value);
+            if !stored && !value.is_null() {
+                end.outputs.push((orch_store::output::RETURN_VALUE.into(), text));
+            }
+        }
+        Finish::NotYet => {
+            end.state = TaskState::UpForReschedule;
+            end.next = Some(next(claimed.lease.attempt, spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS)));
+        }
+        Finish::ConditionUnmet | Finish::Error { error: TaskError::Skipped { .. }, .. } => {
+            end.state = TaskState::Skipped
+        }
+        Finish::Error { error: TaskError::Retryable { causes }, kind } if claimed.try_no <= claimed.max_tries => {
+            end.state = TaskState::UpForRetry;
+            end.next = Some(next(Uuid::now_v7(), retry_in_ms()));
+            end.failure = Some(Failure { kind: kind.unwrap_or("retryable"), causes });
+        }
+        Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, kind } => {
+            end.state = TaskState::Failed;
+            end.failure = Some(Failure { kind: kind.unwrap_or("fatal"), causes });
+        }
+    }
+    Some(end)
+}
+
+fn no_list(spec: &TaskSpec, value: &Value) -> Finish {
+    let what = match value {
+        Value::Null => "nothing",
+        Value::Object(_) => "an object",
+        _ => "a single value",
+    };
+    let cause = format!("`{}` gave {what}, but a list is mapped over its output", spec.task_id);
+    Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
+}
+
+/// Whom this output tells not to run.
+fn skips(plan: &Plan, spec: &TaskSpec, task: TaskIdx, index: i32, value: &Value) -> Vec<Skip> {
+    let mut skips = branch::unmet(plan, task, index, value);
+    match spec.kind.as_str() {
+        "branch" => {
+            let ids = match value {
+                Value::String(id) => vec![id.as_str()],
+                Value::Array(ids) => ids.iter().filter_map(Value::as_str).collect(),
+                _ => Vec::new(),
+            };
+            let followed: Vec<TaskIdx> = ids.iter().filter_map(|id| in_scope(plan, spec, id)).collect();
+            skips.extend(branch::not_followed(plan, task, index, &followed));
+        }
+        "short_circuit" if value == &Value::Bool(false) => {
+            let respects_rules = spec.config.get("respect_trigger_rules").is_some_and(|v| v == &Value::Bool(true));
+            skips.extend(if respects_rules {
+                branch::directly_below(plan, task, index)
+            } else {
+                branch::everything_below(plan, task, index)
+            });
+        }
+        _ => {}
+    }
+    skips
+}
+
+/// A branch may name a task of its own group without the group's prefix.
+fn in_scope(plan: &Plan, branch: &TaskSpec, id: &str) -> Option<TaskIdx> {
+    plan.index_of(id).or_else(|| plan.index_of(&format!("{}.{id}", branch.group_id.as_ref()?)))
+}
