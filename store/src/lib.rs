@@ -18,6 +18,7 @@ pub mod output;
 pub mod process;
 pub mod refold;
 pub mod registry;
+pub mod reset;
 pub mod run;
 pub mod run_lock;
 pub mod setting;
