@@ -47,7 +47,7 @@ pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, defaults, group};
 pub use orch_core::check::Problem;
 pub use orch_core::spec::{Asset, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule};
-pub use orch_core::state::{RunType, TaskState};
+pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
     BoxFuture, Bundle, BundleDag, Connection, Ctx, Host, LogLevel, MemoryHost, RunFacts, TaskError, TaskResult,
     TryFacts, fatal, skip,

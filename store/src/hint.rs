@@ -136,7 +136,9 @@ impl Hints {
                 Err(_) => {
                     let ping = sqlx::query("select 1").execute(&mut listener);
                     match tokio::time::timeout(PING_TIMEOUT, ping).await {
-                        Ok(done) => drop(done?),
+                        Ok(done) => {
+                            done?;
+                        }
                         Err(_) => return Ok(()), // half open
                     }
                 }

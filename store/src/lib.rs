@@ -4,6 +4,7 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod audit;
+pub mod clear;
 pub mod connect;
 pub mod dag;
 pub mod duty;
@@ -15,6 +16,7 @@ pub mod instance;
 pub mod leaf;
 pub mod log;
 pub mod output;
+pub mod partition;
 pub mod process;
 pub mod refold;
 pub mod registry;

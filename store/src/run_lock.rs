@@ -41,7 +41,8 @@ pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<Locked
     Ok(Some(LockedRun { rev, version, clear_number, dag_id, ledger, events, fold_xmin }))
 }
 
-async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
+/// Outcomes that nobody has folded yet; they are gone with it. The number: outcomes of older transactions are among them.
+pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
     let rows = sqlx::query(
         "delete from unfolded u using dag_run r where r.id = $1 and u.run = $1 and u.xid >= r.fold_xmin
         returning u.task, u.map_index, u.state, u.list_len, u.skip, pg_snapshot_xmin(pg_current_snapshot())::text",
