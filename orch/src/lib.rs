@@ -26,6 +26,7 @@
 //! ```
 
 mod arg;
+mod binary;
 mod builtin;
 mod call;
 mod dag;
@@ -38,6 +39,7 @@ mod scope;
 pub mod testing;
 
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
+pub use binary::main;
 pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circuit_directly};
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};

@@ -20,6 +20,7 @@ pub mod partition;
 pub mod process;
 pub mod refold;
 pub mod registry;
+pub mod reset;
 pub mod run;
 pub mod run_lock;
 pub mod setting;
