@@ -315,6 +315,18 @@ create index unfolded_run on unfolded (run, xid);
 create function fence_lost() returns integer language plpgsql volatile as
     $$ begin raise exception 'fence lost' using errcode = 'OR001'; end $$;
 
+-- How many runs of a DAG are running by now. Volatile, so that a statement that waited for the DAG's lock counts what
+-- came to be while it waited.
+create function running_runs(of_dag text) returns bigint language sql volatile as $$
+    select count(*) from dag_run where dag_id = of_dag and state = 'running'
+$$;
+
+-- A moment as run ids name it: Python's isoformat in UTC.
+create function isoformat(moment timestamptz) returns text language sql immutable strict as $$
+    select to_char(moment at time zone 'UTC', case when extract(microseconds from moment)::integer % 1000000 = 0
+        then 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"' else 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"' end)
+$$;
+
 -- ---------------------------------------------------------------------------------------------------- partitions
 
 -- Makes the weekly leaves for the week of a moment. The bounds are the v7 uuids of its Monday and the next.

@@ -14,8 +14,13 @@ pub struct Leaf {
 impl Leaf {
     /// The week in which the uuid (v7) of a run was made.
     pub fn of(run: Uuid) -> Leaf {
+        Leaf::at(Leaf::moment(run))
+    }
+
+    /// When the uuid (v7) of a run was made.
+    pub(crate) fn moment(run: Uuid) -> DateTime<Utc> {
         let millis = (run.as_u128() >> 80) as i64;
-        Leaf::at(DateTime::from_timestamp_millis(millis).unwrap_or_default())
+        DateTime::from_timestamp_millis(millis).unwrap_or_default()
     }
 
     pub fn at(moment: DateTime<Utc>) -> Leaf {

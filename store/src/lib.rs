@@ -4,10 +4,13 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod connect;
+pub mod dag;
 pub mod error;
 pub mod leaf;
 pub mod output;
 pub mod refold;
+pub mod registry;
+pub mod run;
 pub mod run_lock;
 pub mod step;
 pub mod version;

@@ -1,11 +1,12 @@
 //! DAG versions: structure as data, registered by workers, read by everyone, never changed.
 
+use crate::leaf::Leaf;
 use crate::step::NewTry;
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use sqlx::postgres::PgConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -21,6 +22,13 @@ pub struct Version {
 }
 
 impl Version {
+    /// `queues`: the ids of at least the plan's queues, from `queue_ids`.
+    pub(crate) fn new(id: i32, number: i32, plan: Plan, queues: &HashMap<String, i32>) -> Version {
+        let dag_id = plan.spec.dag_id.clone();
+        let queues = plan.tasks.iter().map(|t| queues[&t.queue]).collect();
+        Version { id, number, dag_id, plan: Arc::new(plan), queues }
+    }
+
     /// The first try of an instance that this version's run makes ready at revision `rev`.
     pub fn new_try(&self, run: Uuid, rev: i32, (task, map_index): (TaskIdx, i32)) -> NewTry {
         let planned = self.plan.task(task);
@@ -40,14 +48,28 @@ impl Version {
 
 /// Reads a version and prepares it.
 pub async fn load(db: &mut PgConnection, id: i32) -> StoreResult<Version> {
-    let row =
-        sqlx::query!("select dag_id, number, spec from dag_version where id = $1", id).fetch_one(&mut *db).await?;
-    let corrupt = |e: &dyn std::fmt::Display| StoreError::corrupt(format!("version {id} of dag `{}`: {e}", row.dag_id));
-    let spec: DagSpec = serde_json::from_value(row.spec).map_err(|e| corrupt(&e))?;
-    let plan = Plan::new(Arc::new(spec)).map_err(|e| corrupt(&e))?;
-    let queues = queue_ids(db, plan.tasks.iter().map(|t| t.queue.as_str())).await?;
-    let queues = plan.tasks.iter().map(|t| queues[&t.queue]).collect();
-    Ok(Version { id, number: row.number, dag_id: row.dag_id, plan: Arc::new(plan), queues })
+    let mut loaded = load_all(db, &[id]).await?;
+    loaded.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
+}
+
+/// Reads versions and prepares them, in the order of `ids`.
+pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Version>> {
+    let rows = sqlx::query!(
+        "select v.id, v.dag_id, v.number, v.spec from unnest($1::integer[]) with ordinality as w (id, place)
+        join dag_version v on v.id = w.id order by w.place",
+        ids
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut plans = Vec::with_capacity(rows.len());
+    for row in rows {
+        let corrupt =
+            |e: &dyn std::fmt::Display| StoreError::corrupt(format!("version {} of dag `{}`: {e}", row.id, row.dag_id));
+        let spec: DagSpec = serde_json::from_value(row.spec).map_err(|e| corrupt(&e))?;
+        plans.push((row.id, row.number, Plan::new(Arc::new(spec)).map_err(|e| corrupt(&e))?));
+    }
+    let queues = queue_ids(db, plans.iter().flat_map(|(_, _, p)| p.tasks.iter().map(|t| t.queue.as_str()))).await?;
+    Ok(plans.into_iter().map(|(id, number, plan)| Version::new(id, number, plan, &queues)).collect())
 }
 
 /// Ids of queues by name; those that are new come to be.
@@ -55,9 +77,8 @@ pub async fn queue_ids<'a>(
     db: &mut PgConnection,
     names: impl IntoIterator<Item = &'a str>,
 ) -> StoreResult<HashMap<String, i32>> {
-    let mut names: Vec<String> = names.into_iter().map(String::from).collect();
-    names.sort();
-    names.dedup();
+    let names: std::collections::BTreeSet<&str> = names.into_iter().collect();
+    let names: Vec<String> = names.into_iter().map(String::from).collect();
     let known = async |db: &mut PgConnection| {
         let rows = sqlx::query!("select name, id from queue where name = any($1)", &names).fetch_all(db).await?;
         StoreResult::Ok(rows.into_iter().map(|r| (r.name, r.id)).collect::<HashMap<_, _>>())
@@ -76,6 +97,10 @@ pub async fn queue_ids<'a>(
 #[derive(Debug, Default)]
 pub struct Versions {
     known: HashMap<i32, Arc<Version>>,
+    /// What was the newest version of a DAG when last seen: a guess that whoever creates a run checks.
+    newest: HashMap<String, i32>,
+    /// Partitions that are known to exist.
+    leaves: HashSet<Leaf>,
 }
 
 /// 2,000 DAGs in two versions each, some kilobytes apiece.
@@ -100,5 +125,27 @@ impl Versions {
 
     pub fn known(&self, id: i32) -> Option<&Arc<Version>> {
         self.known.get(&id)
+    }
+
+    pub(crate) fn newest(&self, dag_id: &str) -> Option<i32> {
+        self.newest.get(dag_id).copied()
+    }
+
+    pub(crate) fn set_newest(&mut self, dag_id: &str, id: i32) {
+        if self.newest.len() >= MOST_VERSIONS {
+            self.newest.clear();
+        }
+        self.newest.insert(dag_id.into(), id);
+    }
+
+    /// Makes the partitions of the week that `run` was made in, unless they are known to exist.
+    pub(crate) async fn make_leaf(&mut self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+        let leaf = Leaf::of(run);
+        if self.leaves.contains(&leaf) {
+            return Ok(());
+        }
+        sqlx::query!("select make_partitions($1)", Leaf::moment(run)).execute(db).await?;
+        self.leaves.insert(leaf);
+        Ok(())
     }
 }

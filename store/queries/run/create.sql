@@ -1,0 +1,48 @@
+-- $1 dag, $2 its newest version as the caller knows it, $3 the run's id, $4 ledger format,
+-- $5–$7 the run when it begins, $8–$9 when it waits, $10 type, $11 name or null: $12 + time + $13 then,
+-- $14–$17 dates, $18 time-out in ms, $19–$23 who, conf, note, key, $24–$29 ready, $30–$35 held, $36–$38 decided.
+with d as materialized (
+    select dag_id, version, is_paused, max_active_runs from dag where dag_id = $1 for no key update
+),
+-- Counted under the lock: of two creators the second sees the first one's run.
+c as materialized (
+    select d.version, coalesce($17::timestamptz, now()) as run_after,
+        not d.is_paused and coalesce($17::timestamptz <= now(), true) and running_runs(d.dag_id) < d.max_active_runs as starts
+    from d where d.version = $2
+),
+r as (
+    insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, logical_date,
+        interval_start, interval_end, run_after, started_at, ended_at, timeout_at, triggered_by, triggered_by_user)
+    select $3, c.version, $4, case when c.starts then $5::text else 'queued' end::run_state, $10::text::run_type,
+        case when c.starts then $6::smallint[] else $8 end, case when c.starts then $7::integer[] else $9 end, $1,
+        coalesce($11::text, $12::text || isoformat(c.run_after) || case when $14::timestamptz is null then $13::text else '' end),
+        $14, $15::timestamptz, $16::timestamptz, c.run_after, case when c.starts then now() end,
+        case when c.starts and $5 in ('success', 'failed') then now() end,
+        case when c.starts then now() + $18::float8 * interval '1 millisecond' end, $19, $20
+    from c
+    on conflict do nothing
+    returning id, run_id, state, run_after, state <> 'queued' as starts
+),
+det as (
+    insert into dag_run_detail (run, conf, note, idempotency_key)
+    select r.id, $21::json, $22::text, $23::text from r where $21 is not null or $22 is not null or $23 is not null
+),
+enq as (
+    insert into ready (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no, rev_ready)
+    select r.id, q.task, q.map_index, q.attempt, $2, q.queue, q.priority, 1, q.retries, 1, 0, 0
+    from unnest($24::smallint[], $25::integer[], $26::uuid[], $27::integer[], $28::integer[], $29::smallint[])
+        as q (task, map_index, attempt, queue, priority, retries), r where r.starts
+),
+hld as (
+    insert into held (run, task, map_index, attempt, version, queue, priority, max_tries, rev_ready)
+    select r.id, h.task, h.map_index, h.attempt, $2, h.queue, h.priority, h.retries, 0
+    from unnest($30::smallint[], $31::integer[], $32::uuid[], $33::integer[], $34::integer[], $35::smallint[])
+        as h (task, map_index, attempt, queue, priority, retries), r where r.starts
+),
+dec as (
+    insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
+    select r.id, e.task, e.map_index, gen_random_uuid(), 0, 0, 0, e.state::task_state, now()
+    from unnest($36::smallint[], $37::integer[], $38::text[]) as e (task, map_index, state), r where r.starts
+)
+select d.version as newest, r.run_id as "run_id?", r.state::text as state, r.run_after as "run_after?"
+from d left join r on true

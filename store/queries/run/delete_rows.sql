@@ -1,0 +1,11 @@
+with ti as (delete from task_instance where run = any($1)),
+att as (delete from attempt where run = any($1)),
+why as (delete from failure where run = any($1)),
+out as (delete from output where run = any($1)),
+part as (delete from output_part where run = any($1)),
+log as (delete from log_chunk where run = any($1)),
+rdy as (delete from ready where run = any($1)),
+hld as (delete from held where run = any($1)),
+wai as (delete from waiting where run = any($1)),
+stp as (delete from stop_order where run = any($1))
+delete from unfolded where run = any($1)

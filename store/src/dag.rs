@@ -1,0 +1,219 @@
+//! DAGs as people see them: lists, names, pause and delete. What a DAG is made of stands in its versions.
+
+mod list;
+
+pub(crate) use list::list_pattern;
+pub use list::{DagFilter, MOST_DAGS, count_dags, list_dags, tags};
+
+use crate::{StoreError, StoreResult, run};
+use chrono::{DateTime, Utc};
+use orch_core::spec::DagSpec;
+use orch_core::state::RunState;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+
+/// A DAG in a list.
+#[derive(Debug, Clone)]
+pub struct DagRow {
+    pub dag_id: String,
+    /// Of its newest version.
+    pub version: i32,
+    pub version_number: i32,
+    pub description: String,
+    pub tags: Vec<String>,
+    pub owners: Vec<String>,
+    pub aliases: Vec<String>,
+    pub bundle: String,
+    pub file: String,
+    pub is_paused: bool,
+    /// No living worker has offered it for a while.
+    pub is_stale: bool,
+    /// The schedule in words.
+    pub schedule_text: String,
+    pub max_active_runs: i32,
+    pub max_consecutive_failed_runs: i32,
+    pub next_run_after: Option<DateTime<Utc>>,
+    pub next_logical_date: Option<DateTime<Utc>>,
+    pub next_interval_start: Option<DateTime<Utc>>,
+    pub next_interval_end: Option<DateTime<Utc>>,
+    pub registered_at: DateTime<Utc>,
+}
+
+/// The columns of `DagRow`; what follows is the rest of the statement, on `dag d join dag_version v`.
+macro_rules! dag_rows {
+    ($rest:literal $(, $value:expr)* $(,)?) => {
+        sqlx::query_as!(
+            DagRow,
+            "select d.dag_id, d.version, v.number as version_number, d.description, d.tags, d.owners, d.aliases, d.bundle,
+              d.file, d.is_paused, d.is_stale, d.schedule_text, d.max_active_runs, d.max_consecutive_failed_runs,
+              d.next_run_after, d.next_logical_date, d.next_interval_start, d.next_interval_end, d.registered_at
+            from dag d join dag_version v on v.id = d.version " + $rest $(, $value)*
+        )
+    };
+}
+use dag_rows;
+
+/// How many runs of a DAG are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunCount {
+    pub state: RunState,
+    pub count: i64,
+}
+
+/// What became of a wish to delete a DAG.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteDag {
+    Deleted {
+        runs: usize,
+    },
+    NoSuchDag,
+    /// Some of its runs are running: cancel them first.
+    Running,
+}
+
+/// Runs whose rows are deleted in one transaction.
+const DELETE_RUNS: i64 = 50;
+/// Names that are compared with a mistyped one.
+const MOST_NAMES: i64 = 5_000;
+
+pub async fn get_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<DagRow>> {
+    Ok(dag_rows!("where d.dag_id = $1", dag_id).fetch_optional(db).await?)
+}
+
+/// The id of a DAG by its id or one of its aliases.
+pub async fn resolve(db: &mut PgConnection, name: &str) -> StoreResult<Option<String>> {
+    let id = sqlx::query_scalar!(
+        "select dag_id from dag where dag_id = $1 or aliases @> array[$1] order by dag_id <> $1, dag_id limit 1",
+        name
+    );
+    Ok(id.fetch_optional(db).await?)
+}
+
+/// Names that `name` may have been meant to be, the likeliest first.
+pub async fn did_you_mean(db: &mut PgConnection, name: &str) -> StoreResult<Vec<String>> {
+    let names = sqlx::query_scalar!(
+        r#"select name as "name!" from (select dag_id as name from dag union select unnest(aliases) from dag) n
+        order by name limit $1"#,
+        MOST_NAMES
+    );
+    let names = names.fetch_all(db).await?;
+    let name = name.to_lowercase();
+    let mut near: Vec<(usize, String)> = names
+        .into_iter()
+        .map(|known| (edits(&name, &known.to_lowercase()), known))
+        .filter(|(edits, known)| *edits <= known.len().max(name.len()) / 3 || known.to_lowercase().contains(&name))
+        .collect();
+    near.sort();
+    Ok(near.into_iter().take(3).map(|(_, known)| known).collect())
+}
+
+/// How many characters to insert, delete or replace.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The structure of the newest version, with the words as they were when that version came to be.
+pub async fn dag_spec(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<Arc<DagSpec>>> {
+    let spec = sqlx::query_scalar!(
+        "select v.spec from dag d join dag_version v on v.id = d.version where d.dag_id = $1",
+        dag_id
+    );
+    let Some(spec) = spec.fetch_optional(db).await? else { return Ok(None) };
+    let spec = serde_json::from_value(spec).map_err(|e| StoreError::corrupt(format!("dag `{dag_id}`: {e}")))?;
+    Ok(Some(Arc::new(spec)))
+}
+
+/// Pauses DAGs; the answer names those that were not paused. Their runs go on, no new ones begin.
+pub async fn pause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
+    set_paused(db, dag_ids, true).await
+}
+
+/// The answer names those that were paused. The caller starts their queued runs and wakes the schedulers.
+pub async fn unpause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
+    set_paused(db, dag_ids, false).await
+}
+
+async fn set_paused(db: &mut PgConnection, dag_ids: &[String], paused: bool) -> StoreResult<Vec<String>> {
+    let changed = sqlx::query_scalar!(
+        "update dag set is_paused = $2 where dag_id = any(array(select dag_id from dag where dag_id = any($1)
+          and is_paused <> $2 order by dag_id for no key update)) returning dag_id",
+        dag_ids,
+        paused
+    );
+    Ok(changed.fetch_all(db).await?)
+}
+
+/// Ids of DAGs that a regular expression (Postgres's) matches as a whole. An expression that is none is an error with
+/// SQL state 2201B.
+pub async fn matching(db: &mut PgConnection, expression: &str) -> StoreResult<Vec<String>> {
+    let whole = format!("^(?:{expression})$");
+    Ok(sqlx::query_scalar!("select dag_id from dag where dag_id ~ $1 order by dag_id", whole).fetch_all(db).await?)
+}
+
+/// How many runs there are in each state.
+pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<RunCount>> {
+    let rows = sqlx::query!(
+        r#"select state::text as "state!", count(*) as "count!" from dag_run where dag_id = $1 group by state order by state"#,
+        dag_id
+    );
+    let rows = rows.fetch_all(db).await?;
+    rows.into_iter().map(|row| Ok(RunCount { state: run::word(&row.state)?, count: row.count })).collect()
+}
+
+/// Deletes a DAG with all its runs, some at a time: what was begun can be begun again. A DAG that is still offered comes
+/// back, without history, when its worker registers again.
+pub async fn delete_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<DeleteDag> {
+    let running = sqlx::query_scalar!(
+        r#"select exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'running') as "running!"
+        from dag d where dag_id = $1"#,
+        dag_id
+    );
+    match running.fetch_optional(&mut *db).await? {
+        None => return Ok(DeleteDag::NoSuchDag),
+        Some(true) => return Ok(DeleteDag::Running),
+        Some(false) => {}
+    }
+    let mut deleted = 0;
+    loop {
+        let runs =
+            sqlx::query_scalar!("select id from dag_run where dag_id = $1 order by id limit $2", dag_id, DELETE_RUNS);
+        let runs = runs.fetch_all(&mut *db).await?;
+        if runs.is_empty() {
+            break;
+        }
+        let gone = run::delete_runs(db, &runs).await?;
+        if gone == 0 {
+            return Ok(DeleteDag::Running);
+        }
+        deleted += gone;
+    }
+    let mut tx = db.begin().await?;
+    sqlx::query!("delete from dag where dag_id = $1", dag_id).execute(&mut *tx).await?;
+    sqlx::query!("delete from dag_version where dag_id = $1", dag_id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(DeleteDag::Deleted { runs: deleted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_near_by_the_letters_to_change() {
+        for (a, b, expected) in [("", "abc", 3), ("wether", "weather", 1), ("retail", "retial", 2), ("same", "same", 0)]
+        {
+            assert_eq!(edits(a, b), expected, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Runs: how they come to be, begin, are listed, end before their time and go away. What moves them on stands in `step`.
+
+mod create;
+mod delete;
+mod list;
+mod start;
+
+pub use create::{CreateRun, NewRun, RunRow, create_run};
+pub use delete::{DeleteRun, delete_run, delete_runs};
+pub use list::{
+    MOST_RUNS, RunDetails, RunFilter, Span, count_runs, get_run, list_runs, recent_runs, run_by_uuid, set_note,
+};
+pub use start::start_queued_runs;
+
+use crate::{StoreError, StoreResult};
+use std::str::FromStr;
+
+/// A word of an enum that the database keeps as text.
+pub(crate) fn word<T>(word: &str) -> StoreResult<T>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    word.parse().map_err(|e: T::Err| StoreError::corrupt(e.to_string()))
+}

@@ -1,0 +1,298 @@
+//! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
+
+use super::word;
+use crate::version::{Version, Versions};
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::ids::RunId;
+use orch_core::run::{LEDGER_FORMAT, Run};
+use orch_core::schedule::{Calendar, DataInterval, run_id};
+use orch_core::state::{RunState, RunType, TriggeredBy};
+use orch_core::transition::start;
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// A wish for a run. What is left out follows from the DAG and the time.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub dag_id: String,
+    pub run_id: Option<RunId>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub interval: Option<DataInterval>,
+    /// Not before; now without it.
+    pub run_after: Option<DateTime<Utc>>,
+    pub run_type: RunType,
+    /// At most a megabyte: the caller has checked.
+    pub conf: Option<Value>,
+    pub triggered_by: TriggeredBy,
+    pub user: Option<String>,
+    pub note: Option<String>,
+    /// The same key gives the same run, however often it is sent.
+    pub idempotency_key: Option<String>,
+}
+
+impl NewRun {
+    /// A run by hand, now.
+    pub fn manual(dag_id: impl Into<String>, triggered_by: TriggeredBy) -> NewRun {
+        NewRun {
+            dag_id: dag_id.into(),
+            run_id: None,
+            logical_date: None,
+            interval: None,
+            run_after: None,
+            run_type: RunType::Manual,
+            conf: None,
+            triggered_by,
+            user: None,
+            note: None,
+            idempotency_key: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum CreateRun {
+    Created(RunRow),
+    /// Its idempotency key was seen before: the run of then.
+    Same(RunRow),
+    RunIdTaken,
+    /// The DAG has a run for that date.
+    LogicalDateTaken,
+    NoSuchDag,
+}
+
+/// A run that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    pub id: Uuid,
+    pub dag_id: String,
+    pub run_id: String,
+    pub state: RunState,
+    pub run_after: DateTime<Utc>,
+    pub version: i32,
+    /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
+    pub started: bool,
+}
+
+/// How often a DAG may get a new version while a run of it is created.
+const LOOKS: usize = 5;
+
+/// Creates a run. The caller tells workers (`Hint::Ready`) when it started, schedulers (`Hint::Run`) when it did not.
+pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &NewRun) -> StoreResult<CreateRun> {
+    if let Some(key) = &new.idempotency_key
+        && let Some(run) = run_of_key(db, key).await?
+    {
+        return Ok(CreateRun::Same(run));
+    }
+    let id = Uuid::now_v7();
+    versions.make_leaf(db, id).await?;
+    for _ in 0..LOOKS {
+        let guess = match versions.newest(&new.dag_id) {
+            Some(id) => id,
+            None => match newest_version(db, &new.dag_id).await? {
+                Some(id) => id,
+                None => return Ok(CreateRun::NoSuchDag),
+            },
+        };
+        let version = versions.get(db, guess).await?;
+        versions.set_newest(&new.dag_id, guess);
+        match insert(db, &version, id, new).await {
+            Ok(Inserted::Run(run)) => return Ok(CreateRun::Created(run)),
+            Ok(Inserted::NoSuchDag) => return Ok(CreateRun::NoSuchDag),
+            Ok(Inserted::Taken) => return why_taken(db, new).await,
+            Ok(Inserted::NewerVersion(newer)) => versions.set_newest(&new.dag_id, newer),
+            Err(error) if error.constraint() == Some("dag_run_detail_idempotency_key_key") => {
+                let key = new.idempotency_key.as_deref().unwrap_or_default();
+                return run_of_key(db, key).await?.map(CreateRun::Same).ok_or(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
+}
+
+enum Inserted {
+    Run(RunRow),
+    /// Its name or date belongs to another run.
+    Taken,
+    NewerVersion(i32),
+    NoSuchDag,
+}
+
+async fn newest_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<i32>> {
+    Ok(sqlx::query_scalar!("select version from dag where dag_id = $1", dag_id).fetch_optional(db).await?)
+}
+
+async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun) -> StoreResult<Inserted> {
+    let plan = &version.plan;
+    let when = When::of(version, new);
+    let name = match (&new.run_id, when.run_after) {
+        (Some(name), _) => Some(name.to_string()),
+        (None, Some(after)) => Some(run_id(new.run_type, after, new.logical_date, &suffix())),
+        // The database names it, by its own clock.
+        (None, None) => None,
+    };
+    let before = Run::new(plan);
+    let (begun, effects) = start(plan);
+    let columns = |instances: Vec<(u16, i32)>| Tries::new(version, id, instances);
+    let (ready, held) = (columns(effects.ready), columns(effects.hold));
+    let decided = &effects.decided;
+    let row = sqlx::query_file!(
+        "queries/run/create.sql",
+        new.dag_id,
+        version.id,
+        id,
+        LEDGER_FORMAT,
+        begun.state.as_str(),
+        &begun.ledger,
+        &begun.counters,
+        &before.ledger,
+        &before.counters,
+        new.run_type.as_str(),
+        name,
+        format!("{}__", new.run_type),
+        format!("_{}", suffix()),
+        new.logical_date,
+        when.interval.map(|i| i.start),
+        when.interval.map(|i| i.end),
+        when.run_after,
+        plan.spec.run_timeout_ms.map(|ms| ms as f64),
+        new.triggered_by.as_str(),
+        new.user,
+        new.conf,
+        new.note,
+        new.idempotency_key,
+        &ready.task,
+        &ready.map_index,
+        &ready.attempt,
+        &ready.queue,
+        &ready.priority,
+        &ready.retries,
+        &held.task,
+        &held.map_index,
+        &held.attempt,
+        &held.queue,
+        &held.priority,
+        &held.retries,
+        &decided.iter().map(|d| d.0 as i16).collect::<Vec<_>>(),
+        &decided.iter().map(|d| d.1).collect::<Vec<_>>(),
+        &decided.iter().map(|d| d.2.as_str().to_string()).collect::<Vec<_>>()
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(Inserted::NoSuchDag) };
+    if row.newest != version.id {
+        return Ok(Inserted::NewerVersion(row.newest));
+    }
+    let (Some(run_id), Some(state), Some(run_after)) = (row.run_id, row.state, row.run_after) else {
+        return Ok(Inserted::Taken);
+    };
+    let state: RunState = word(&state)?;
+    let (dag_id, started) = (new.dag_id.clone(), state != RunState::Queued);
+    Ok(Inserted::Run(RunRow { id, dag_id, run_id, state, run_after, version: version.id, started }))
+}
+
+/// The times a run is about.
+struct When {
+    run_after: Option<DateTime<Utc>>,
+    interval: Option<DataInterval>,
+}
+
+impl When {
+    /// A run by hand for a date is about what a scheduled one would be about, and due when that one would be.
+    fn of(version: &Version, new: &NewRun) -> When {
+        let spec = &version.plan.spec;
+        let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
+        let interval = new.interval.or_else(|| new.logical_date.and_then(usual));
+        let dated = new.logical_date.and(interval).map(|i| i.end);
+        When { run_after: new.run_after.or(dated), interval }
+    }
+}
+
+/// Tries that begin with a run, as columns.
+pub(super) struct Tries {
+    pub task: Vec<i16>,
+    pub map_index: Vec<i32>,
+    pub attempt: Vec<Uuid>,
+    pub queue: Vec<i32>,
+    pub priority: Vec<i32>,
+    pub retries: Vec<i16>,
+}
+
+impl Tries {
+    pub(super) fn new(version: &Version, run: Uuid, instances: Vec<(u16, i32)>) -> Tries {
+        let tries: Vec<_> = instances.into_iter().map(|instance| version.new_try(run, 0, instance)).collect();
+        Tries {
+            task: tries.iter().map(|t| t.task as i16).collect(),
+            map_index: tries.iter().map(|t| t.map_index).collect(),
+            attempt: tries.iter().map(|t| t.attempt).collect(),
+            queue: tries.iter().map(|t| t.queue).collect(),
+            priority: tries.iter().map(|t| t.priority).collect(),
+            retries: tries.iter().map(|t| t.retries).collect(),
+        }
+    }
+}
+
+impl Tries {
+    pub(super) fn extend(&mut self, more: Tries) {
+        self.task.extend(more.task);
+        self.map_index.extend(more.map_index);
+        self.attempt.extend(more.attempt);
+        self.queue.extend(more.queue);
+        self.priority.extend(more.priority);
+        self.retries.extend(more.retries);
+    }
+}
+
+/// Eight random letters and digits.
+fn suffix() -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut random = Uuid::new_v4().as_u128() >> 66;
+    (0..8)
+        .map(|_| {
+            let letter = LETTERS[(random % 62) as usize];
+            random /= 62;
+            char::from(letter)
+        })
+        .collect()
+}
+
+async fn why_taken(db: &mut PgConnection, new: &NewRun) -> StoreResult<CreateRun> {
+    let dated = sqlx::query_scalar!(
+        r#"select exists (select from dag_run where dag_id = $1 and logical_date = $2) as "dated!""#,
+        new.dag_id,
+        new.logical_date
+    );
+    let named = sqlx::query_scalar!(
+        r#"select exists (select from dag_run where dag_id = $1 and run_id = $2) as "named!""#,
+        new.dag_id,
+        new.run_id.as_deref()
+    );
+    if named.fetch_one(&mut *db).await? || !dated.fetch_one(db).await? {
+        return Ok(CreateRun::RunIdTaken);
+    }
+    Ok(CreateRun::LogicalDateTaken)
+}
+
+async fn run_of_key(db: &mut PgConnection, key: &str) -> StoreResult<Option<RunRow>> {
+    let row = sqlx::query!(
+        r#"select r.id, r.dag_id, r.run_id, r.state::text as "state!", r.run_after, r.version
+        from dag_run_detail d join dag_run r on r.id = d.run where d.idempotency_key = $1"#,
+        key
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let state: RunState = word(&row.state)?;
+    let (started, version) = (state != RunState::Queued, row.version);
+    Ok(Some(RunRow {
+        id: row.id,
+        dag_id: row.dag_id,
+        run_id: row.run_id,
+        state,
+        run_after: row.run_after,
+        version,
+        started,
+    }))
+}

@@ -1,0 +1,274 @@
+//! Runs as people see them.
+
+use super::word;
+use crate::StoreResult;
+use crate::dag::list_pattern;
+use chrono::{DateTime, Utc};
+use orch_core::state::{RunState, RunType};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// All that is said about a run but its ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunDetails {
+    pub id: Uuid,
+    pub dag_id: String,
+    pub run_id: String,
+    pub rev: i32,
+    pub version: i32,
+    pub version_number: i32,
+    pub bundle: String,
+    pub clear_number: i16,
+    pub state: RunState,
+    pub run_type: RunType,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub interval_start: Option<DateTime<Utc>>,
+    pub interval_end: Option<DateTime<Utc>>,
+    pub run_after: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub triggered_by: String,
+    pub triggered_by_user: Option<String>,
+    pub conf: Option<Value>,
+    pub note: Option<String>,
+}
+
+struct Row {
+    id: Uuid,
+    dag_id: String,
+    run_id: String,
+    rev: i32,
+    version: i32,
+    version_number: i32,
+    bundle: String,
+    clear_number: i16,
+    state: String,
+    run_type: String,
+    logical_date: Option<DateTime<Utc>>,
+    interval_start: Option<DateTime<Utc>>,
+    interval_end: Option<DateTime<Utc>>,
+    run_after: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    triggered_by: String,
+    triggered_by_user: Option<String>,
+    conf: Option<Value>,
+    note: Option<String>,
+}
+
+/// The columns of a run; what follows is the rest of the statement, on `dag_run r` and `dag_version v`.
+macro_rules! run_rows {
+    ($rest:literal $(, $value:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"select r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number, v.bundle, r.clear_number,
+              r.state::text as "state!", r.run_type::text as "run_type!", r.logical_date, r.interval_start, r.interval_end,
+              r.run_after, r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user,
+              m.conf as "conf?", m.note as "note?"
+            from dag_run r join dag_version v on v.id = r.version left join dag_run_detail m on m.run = r.id "# + $rest
+            $(, $value)*
+        )
+    };
+}
+
+impl Row {
+    fn details(self) -> StoreResult<RunDetails> {
+        Ok(RunDetails {
+            id: self.id,
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            rev: self.rev,
+            version: self.version,
+            version_number: self.version_number,
+            bundle: self.bundle,
+            clear_number: self.clear_number,
+            state: word(&self.state)?,
+            run_type: word::<RunType>(&self.run_type)?,
+            logical_date: self.logical_date,
+            interval_start: self.interval_start,
+            interval_end: self.interval_end,
+            run_after: self.run_after,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            triggered_by: self.triggered_by,
+            triggered_by_user: self.triggered_by_user,
+            conf: self.conf,
+            note: self.note,
+        })
+    }
+}
+
+/// Times from and to, both included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Which runs; what is not said does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    pub dag_ids: Option<Vec<String>>,
+    pub run_ids: Option<Vec<String>>,
+    pub run_id_part: Option<String>,
+    pub states: Vec<RunState>,
+    pub run_types: Vec<RunType>,
+    pub logical_date: Span,
+    pub run_after: Span,
+    pub started: Span,
+    pub ended: Span,
+    /// Oldest first; else newest first.
+    pub ascending: bool,
+    /// Go on after this run, by `run_after` and id.
+    pub after: Option<(DateTime<Utc>, Uuid)>,
+    /// Leave out that many.
+    pub skip: i64,
+}
+
+/// The most runs in one answer.
+pub const MOST_RUNS: i64 = 1_000;
+
+pub async fn get_run(db: &mut PgConnection, dag_id: &str, run_id: &str) -> StoreResult<Option<RunDetails>> {
+    let row = run_rows!("where r.dag_id = $1 and r.run_id = $2", dag_id, run_id).fetch_optional(db).await?;
+    row.map(Row::details).transpose()
+}
+
+pub async fn run_by_uuid(db: &mut PgConnection, id: Uuid) -> StoreResult<Option<RunDetails>> {
+    let row = run_rows!("where r.id = $1", id).fetch_optional(db).await?;
+    row.map(Row::details).transpose()
+}
+
+/// The last runs of each of these DAGs, newest first, by DAG.
+pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunDetails>> {
+    let rows = run_rows!(
+        "where r.id = any(array(select l.id from unnest($1::text[]) as w (dag_id), lateral (select id from dag_run
+            where dag_run.dag_id = w.dag_id order by run_after desc, id desc limit $2) l))
+        order by r.dag_id, r.run_after desc, r.id desc",
+        dag_ids,
+        of_each.clamp(0, 100)
+    );
+    rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
+}
+
+/// By `run_after`, newest first unless the filter says otherwise.
+pub async fn list_runs(db: &mut PgConnection, filter: &RunFilter, most: i64) -> StoreResult<Vec<RunDetails>> {
+    let f = Words::of(filter);
+    let most = most.clamp(0, MOST_RUNS);
+    let (after, id) = filter.after.unzip();
+    macro_rules! page {
+        ($rest:literal) => {
+            run_rows!(
+                $rest,
+                filter.dag_ids.as_deref(),
+                filter.run_ids.as_deref(),
+                f.part,
+                &f.states,
+                &f.types,
+                filter.logical_date.from,
+                filter.logical_date.to,
+                filter.run_after.from,
+                filter.run_after.to,
+                filter.started.from,
+                filter.started.to,
+                filter.ended.from,
+                filter.ended.to,
+                after,
+                id,
+                most,
+                filter.skip.max(0)
+            )
+            .fetch_all(db)
+            .await?
+        };
+    }
+    let rows = if filter.ascending {
+        page!(
+            "where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
+              and ($3::text is null or r.run_id ilike $3) and ($4::text[] = '{}' or r.state::text = any($4))
+              and ($5::text[] = '{}' or r.run_type::text = any($5))
+              and ($6::timestamptz is null or r.logical_date >= $6) and ($7::timestamptz is null or r.logical_date <= $7)
+              and ($8::timestamptz is null or r.run_after >= $8) and ($9::timestamptz is null or r.run_after <= $9)
+              and ($10::timestamptz is null or r.started_at >= $10) and ($11::timestamptz is null or r.started_at <= $11)
+              and ($12::timestamptz is null or r.ended_at >= $12) and ($13::timestamptz is null or r.ended_at <= $13)
+              and ($14::timestamptz is null or (r.run_after, r.id) > ($14, $15::uuid))
+            order by r.run_after, r.id limit $16 offset $17"
+        )
+    } else {
+        page!(
+            "where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
+              and ($3::text is null or r.run_id ilike $3) and ($4::text[] = '{}' or r.state::text = any($4))
+              and ($5::text[] = '{}' or r.run_type::text = any($5))
+              and ($6::timestamptz is null or r.logical_date >= $6) and ($7::timestamptz is null or r.logical_date <= $7)
+              and ($8::timestamptz is null or r.run_after >= $8) and ($9::timestamptz is null or r.run_after <= $9)
+              and ($10::timestamptz is null or r.started_at >= $10) and ($11::timestamptz is null or r.started_at <= $11)
+              and ($12::timestamptz is null or r.ended_at >= $12) and ($13::timestamptz is null or r.ended_at <= $13)
+              and ($14::timestamptz is null or (r.run_after, r.id) < ($14, $15::uuid))
+            order by r.run_after desc, r.id desc limit $16 offset $17"
+        )
+    };
+    rows.into_iter().map(Row::details).collect()
+}
+
+/// How many there are in all, wherever the page begins; `at_most` bounds the cost.
+pub async fn count_runs(db: &mut PgConnection, filter: &RunFilter, at_most: i64) -> StoreResult<i64> {
+    let f = Words::of(filter);
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (select from dag_run r
+        where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
+          and ($3::text is null or r.run_id ilike $3) and ($4::text[] = '{}' or r.state::text = any($4))
+          and ($5::text[] = '{}' or r.run_type::text = any($5))
+          and ($6::timestamptz is null or r.logical_date >= $6) and ($7::timestamptz is null or r.logical_date <= $7)
+          and ($8::timestamptz is null or r.run_after >= $8) and ($9::timestamptz is null or r.run_after <= $9)
+          and ($10::timestamptz is null or r.started_at >= $10) and ($11::timestamptz is null or r.started_at <= $11)
+          and ($12::timestamptz is null or r.ended_at >= $12) and ($13::timestamptz is null or r.ended_at <= $13)
+        limit $14) counted"#,
+        filter.dag_ids.as_deref(),
+        filter.run_ids.as_deref(),
+        f.part,
+        &f.states,
+        &f.types,
+        filter.logical_date.from,
+        filter.logical_date.to,
+        filter.run_after.from,
+        filter.run_after.to,
+        filter.started.from,
+        filter.started.to,
+        filter.ended.from,
+        filter.ended.to,
+        at_most
+    );
+    Ok(count.fetch_one(db).await?)
+}
+
+/// A filter's words as the statements take them.
+struct Words {
+    part: Option<String>,
+    states: Vec<String>,
+    types: Vec<String>,
+}
+
+impl Words {
+    fn of(filter: &RunFilter) -> Words {
+        Words {
+            part: filter.run_id_part.as_deref().map(list_pattern),
+            states: filter.states.iter().map(|s| s.as_str().into()).collect(),
+            types: filter.run_types.iter().map(|t| t.as_str().into()).collect(),
+        }
+    }
+}
+
+/// Changes what people wrote about a run; `None` takes it away.
+pub async fn set_note(db: &mut PgConnection, run: Uuid, note: Option<&str>) -> StoreResult<()> {
+    sqlx::query!(
+        "insert into dag_run_detail (run, note) values ($1, $2) on conflict (run) do update set note = excluded.note",
+        run,
+        note
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
