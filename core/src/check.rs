@@ -9,7 +9,7 @@ mod names;
 mod rules;
 mod schedule;
 
-pub use limits::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RETRIES, MAX_TASKS};
+pub use limits::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RETRIES};
 pub(crate) use names::at;
 pub use names::closest;
 
@@ -105,5 +105,7 @@ impl<'a> Checked<'a> {
     }
 }
 
+#[cfg(test)]
+mod planned;
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,78 @@
-//! Room `orch`.
+//! Defining DAGs: a task is an async fn, a DAG is a value, a wrong wire does not compile.
+//!
+//! `#[task]` turns `async fn f(ctx, a: A) -> TaskResult<R>` into `fn f(a: impl Arg<A>) -> Call<R>`. A `Call` is a
+//! description with options; `d.add(call)` puts it into the DAG and gives an `Output<R>`, which later calls take as
+//! arguments. Options (and order-only edges) exist only before `add`, handles only after it: no cycle can be written.
+//!
+//! ```
+//! use orch::prelude::*;
+//!
+//! /// Counts the rows of one file.
+//! #[task(retries = 3, retry_delay = secs(30))]
+//! async fn count(file: String) -> TaskResult<u64> {
+//!     Ok(file.len() as u64)
+//! }
+//!
+//! #[task]
+//! async fn total(counts: Vec<u64>) -> TaskResult<u64> {
+//!     Ok(counts.iter().sum())
+//! }
+//!
+//! let dag = dag("files").schedule(cron("0 2 * * *").tz("Europe/Berlin")).start("2025-01-01").build(|d| {
+//!     let counts = d.map(["a.csv", "b.csv"], count); // Mapped<u64>: one task, two elements
+//!     d.add(total(counts));
+//! });
+//! assert!(dag.check().is_ok());
+//! ```
+
+mod arg;
+mod builtin;
+mod call;
+mod dag;
+mod date;
+mod each;
+mod graph;
+mod options;
+mod schedule;
+mod scope;
+pub mod testing;
+
+pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
+pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circuit_directly};
+pub use call::{Call, Definition, StoredInputs};
+pub use dag::{Dag, DagBuilder, bundle, dag};
+pub use each::{Cross, Each, Lift, Zip, cross, zip};
+pub use options::{Defaults, Group, defaults, group};
+pub use orch_core::check::Problem;
+pub use orch_core::spec::{Asset, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule};
+pub use orch_core::state::{RunType, TaskState};
+pub use orch_core::task::{
+    BoxFuture, Bundle, BundleDag, Connection, Ctx, Host, LogLevel, MemoryHost, RunFacts, TaskError, TaskResult,
+    TryFacts, fatal, skip,
+};
+pub use orch_macros::{sensor, task};
+pub use schedule::{Cron, IntoSchedule, asset, continuous, cron, every, hours, millis, mins, on_assets, once, secs};
+pub use scope::Scope;
+
+/// What the expansion of `#[task]` names.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::call::Json;
+
+    pub fn error(error: impl Into<anyhow::Error>) -> anyhow::Error {
+        error.into()
+    }
+}
+
+/// What a DAG file imports.
+pub mod prelude {
+    pub use crate::{
+        Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*, WeightRule, asset, branch,
+        continuous, cron, cross, dag, defaults, every, fatal, group, hours, millis, mins, on_assets, once, secs,
+        sensor, shell, short_circuit, short_circuit_directly, skip, task, zip,
+    };
+    pub use anyhow::{Context, bail, ensure};
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::json;
+}

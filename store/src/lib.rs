@@ -3,17 +3,25 @@
 //! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
+pub mod audit;
 pub mod connect;
 pub mod dag;
+pub mod duty;
 pub mod error;
+pub mod guard;
 pub mod leaf;
+pub mod log;
 pub mod output;
+pub mod process;
 pub mod refold;
 pub mod registry;
 pub mod run;
 pub mod run_lock;
+pub mod setting;
 pub mod step;
+pub mod user;
 pub mod version;
+pub mod worker;
 
 pub use error::{StoreError, StoreResult};
 

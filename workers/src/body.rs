@@ -2,6 +2,7 @@
 //!
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
+use crate::child;
 use crate::host::WorkerHost;
 use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
@@ -9,6 +10,7 @@ use crate::offer::Offer;
 use crate::outcome::Finish;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
+use orch_core::spec::Isolation;
 use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
 use orch_store::output;
 use orch_store::step::Claimed;
@@ -106,10 +108,16 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(ctx) => ctx,
             Err(error) => return fatal(error),
         };
-        match body.call(ctx, inputs).await {
+        let given = match plan.task(task).isolation {
+            Isolation::Process => child::run(job, &ctx, inputs, &log).await,
+            Isolation::InProcess => {
+                body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None })
+            }
+        };
+        match given {
             Ok(Some(value)) => give(job, shared, value).await,
             Ok(None) => Finish::NotYet,
-            Err(error) => Finish::Error { error, kind: None },
+            Err(finish) => finish,
         }
     };
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);

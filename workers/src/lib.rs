@@ -5,6 +5,7 @@
 //! that no busy body can make a live worker look dead; the log shipper writes what bodies say.
 
 mod body;
+mod child;
 mod config;
 mod driver;
 mod heartbeat;
@@ -14,6 +15,7 @@ mod logs;
 mod offer;
 mod outcome;
 
+pub use child::run_attempt;
 pub use config::WorkerConfig;
 pub use driver::run;
 pub use logs::capture_layer;

@@ -16,6 +16,16 @@ pub(super) fn check(dag: &mut Checked<'_>) {
             }
             dag.about_task(task, format!("it may run although `{}` has no value", input.name), optional_hint(input));
         }
+        let asks = |source: &Source| match source {
+            Source::Output(_) | Source::Element { .. } => true,
+            // What the builder refused already.
+            Source::List(nothing) => nothing.is_empty(),
+            Source::Value(_) | Source::Params | Source::Outputs(_) | Source::Collected(_) => false,
+        };
+        if !task.when.iter().all(|condition| asks(&condition.source)) {
+            let message = "its condition asks neither the output of one task nor an element";
+            dag.about_task(task, message, "let a task look at the value and give the answer");
+        }
         if task.when.iter().any(|condition| condition.equals.is_empty()) {
             dag.about_task(task, "it can never run: its condition lists no value", "list the values it runs for");
         }

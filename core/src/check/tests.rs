@@ -316,6 +316,10 @@ fn params_are_an_object() {
 #[test]
 fn conditions_can_hold() {
     check_task(
+        json!({ "when": [{ "source": "params", "equals": [1] }] }),
+        "t: its condition asks neither the output of one task nor an element / let a task look at the value and give the answer",
+    );
+    check_task(
         json!({ "when": [{ "source": { "output": "up" }, "equals": [] }] }),
         "t: it can never run: its condition lists no value / list the values it runs for",
     );

@@ -1,1 +1,55 @@
-//! Room `dags/examples`.
+//! Example DAGs without any data behind them: each shows one thing, runs in moments and is worth copying.
+//!
+//! A light library, so that the binary with the examples builds without the lake.
+
+mod branch;
+mod chain;
+mod diamond;
+mod hello;
+mod map;
+mod params;
+mod retry;
+mod setup_teardown;
+
+pub use chain::{chain, fan};
+
+use orch::Dag;
+
+/// All examples.
+pub fn dags() -> Vec<Dag> {
+    vec![
+        hello::example_hello(),
+        chain::example_chain(),
+        chain::example_fan(),
+        diamond::example_diamond(),
+        map::example_map(),
+        map::example_mapped_group(),
+        branch::example_branch(),
+        retry::example_retry(),
+        params::example_params(),
+        setup_teardown::example_setup_teardown(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_a_bundle() {
+        let bundle = orch::bundle("examples", dags()).unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        });
+        assert_eq!(bundle.dags().len(), dags().len());
+        for dag in bundle.dags() {
+            let spec = &dag.spec;
+            assert!(spec.dag_id.starts_with("example_"), "{}", spec.dag_id);
+            assert!(
+                !spec.description.is_empty() && spec.tags.contains(&"example".into()),
+                "{} says what it shows",
+                spec.dag_id
+            );
+            assert_eq!(dag.bodies.len(), spec.tasks.len(), "{}: every task has a body", spec.dag_id);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+# `make` lists everything. Each target calls what it needs first; `make run` is the whole way to a running system.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where rustup puts the toolchain, also in shells that did not read a profile.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+# Queries are checked against the committed .sqlx/, as on a machine without a database.
+export SQLX_OFFLINE ?= true
+
+.PHONY: help setup run engine build test bench bench-engine bench-peers lint fmt audit
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing (asks nothing; does nothing when all is there)
+	@scripts/setup.sh
+
+run: engine ## Start orch: database, scheduler, workers and web UI (options: make run ARGS="--port 9000")
+	@exec target/release/orch-examples standalone $(ARGS)
+
+engine: setup ## Build target/release/orch-examples: the engine with the example DAGs
+	@cargo build --release -p orch-examples
+
+build: setup ## Build target/release/orch: everything, with every DAG of dags/
+	@cargo build --release -p orch-dags
+
+test: setup ## Run what CI runs: format, lints, all tests (ORCH_TEST_LONG=1 for longer ones)
+	@scripts/test.sh
+
+bench: bench-engine ## Run all benchmarks and print bench/results.json as a table
+
+bench-engine: engine ## Measure the engine
+	@bench/engine.sh
+
+bench-peers: engine ## Measure the same workloads on other orchestrators beside orch
+	@bench/peers.sh
+
+lint: setup ## Check format and lints only
+	@scripts/test.sh lint
+
+fmt: setup ## Format the sources
+	@cargo fmt --all
+
+audit: setup ## Look for known vulnerabilities in the dependencies (needs the network; installs cargo-audit)
+	@cargo audit --version > /dev/null 2>&1 || cargo install --locked cargo-audit
+	@cargo audit

@@ -1,0 +1,43 @@
+//! Task kinds that come with orch. Each is a function that gives a `Call`, like a user's own.
+
+mod shell;
+
+pub use shell::{ShellOutput, shell};
+
+use crate::{Call, Data};
+use serde_json::json;
+
+/// What the function of a branch may return: the ids of the tasks to follow.
+#[diagnostic::on_unimplemented(
+    message = "a branch gives the ids of the tasks to follow, not `{Self}`",
+    label = "gives no task ids",
+    note = "return `String`, `Vec<String>` or `Option<String>`; to choose by a value of any type, use `.when(value, …)`"
+)]
+pub trait Follow: Data {}
+#[diagnostic::do_not_recommend]
+impl Follow for String {}
+#[diagnostic::do_not_recommend]
+impl Follow for Option<String> {}
+#[diagnostic::do_not_recommend]
+impl Follow for Vec<String> {}
+
+/// Makes a call a branch: of the tasks right after it only those run whose ids it returns, and what can be reached from
+/// them; the others are skipped. Inside a group an id may go without the group's prefix.
+///
+/// `d.add(small().when(size, Size::Small))` says the same with types; a branch is for choices by name.
+pub fn branch<R: Follow>(call: Call<'_, R>) -> Call<'_, R> {
+    call.kind("branch")
+}
+
+/// Makes a call a short circuit: when it returns `false`, everything after it is skipped, whatever its trigger rule,
+/// except teardowns.
+pub fn short_circuit(call: Call<'_, bool>) -> Call<'_, bool> {
+    call.kind("short_circuit")
+}
+
+/// As `short_circuit`, but only what comes right after it is skipped; behind that the trigger rules decide.
+pub fn short_circuit_directly(call: Call<'_, bool>) -> Call<'_, bool> {
+    let mut call = short_circuit(call);
+    call.draft.config = json!({ "respect_trigger_rules": true });
+    call
+}

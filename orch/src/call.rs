@@ -1,0 +1,262 @@
+//! A call of a task that is not part of a DAG yet: the function, its inputs and its options.
+
+use crate::arg::{Brand, Data, Input, Node, Output, Upstream, Wire};
+use orch_core::spec::{Asset, Callbacks, Location, Options, Role};
+use orch_core::task::{BoxFuture, Ctx, TaskError, TaskFn, TaskResult, fatal, skip};
+use serde_json::Value;
+use std::{marker::PhantomData, sync::Arc};
+
+/// What a task function is called, says and where it is written; `#[task]` fills it in.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+}
+
+/// A described call. Options are set here; `d.add(call)` makes it a task and gives its `Output<R>`.
+#[must_use = "a call only describes a task: add it with `d.add(…)`"]
+pub struct Call<'d, R> {
+    pub(crate) draft: Box<Draft>,
+    brand: Brand<'d, R>,
+}
+
+pub(crate) struct Draft {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) config: Value,
+    pub(crate) doc: String,
+    pub(crate) defined: Location,
+    pub(crate) inputs: Vec<DraftInput>,
+    pub(crate) after: Vec<usize>,
+    pub(crate) when: Vec<DraftCondition>,
+    pub(crate) inlets: Vec<String>,
+    pub(crate) outlets: Vec<String>,
+    pub(crate) role: Role,
+    pub(crate) options: Options,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) output_type: &'static str,
+    pub(crate) body: TaskFn,
+}
+
+pub(crate) struct DraftInput {
+    pub(crate) name: &'static str,
+    pub(crate) type_name: &'static str,
+    pub(crate) optional: bool,
+    pub(crate) wire: Wire,
+}
+
+pub(crate) struct DraftCondition {
+    pub(crate) node: Node,
+    pub(crate) equals: Vec<Result<Value, String>>,
+}
+
+/// How an `R` becomes JSON. `#[task]` makes one at the return type, so that is where a missing derive is reported.
+pub struct Json<R> {
+    store: fn(R) -> TaskResult<Value>,
+    check: fn(&Value) -> Result<(), String>,
+}
+
+impl<R> Json<R> {
+    // The bound is here and not on the impl: then the compiler says our words for it.
+    pub fn of() -> Self
+    where
+        R: Data,
+    {
+        Json {
+            // Fatal: every attempt of the same code would fail here in the same way.
+            store: |output| serde_json::to_value(output).map_err(|e| fatal(format!("the output is not JSON: {e}"))),
+            check: |value| R::deserialize(value).map(drop).map_err(|e| e.to_string()),
+        }
+    }
+}
+
+impl<R: 'static> Json<R> {
+    /// Used by `#[task]`.
+    pub fn task(
+        self,
+        definition: Definition,
+        inputs: Vec<Input<'_>>,
+        body: fn(Ctx, StoredInputs) -> BoxFuture<TaskResult<R>>,
+    ) -> Call<'_, R> {
+        Call::new("rust", definition, inputs, self.body(body))
+    }
+
+    /// Used by `#[sensor]`.
+    pub fn sensor(
+        self,
+        definition: Definition,
+        inputs: Vec<Input<'_>>,
+        body: fn(Ctx, StoredInputs) -> BoxFuture<TaskResult<Option<R>>>,
+    ) -> Call<'_, R> {
+        let run = move |ctx, values| -> BoxFuture<Result<Option<Value>, TaskError>> {
+            let running = body(ctx, StoredInputs::new(values));
+            Box::pin(async move { Ok(running.await?.map(self.store).transpose()?) })
+        };
+        Call::new("sensor", definition, inputs, TaskFn { run: Arc::new(run), check_output: self.check })
+    }
+
+    fn body<F>(self, body: F) -> TaskFn
+    where
+        F: Fn(Ctx, StoredInputs) -> BoxFuture<TaskResult<R>> + Send + Sync + 'static,
+    {
+        let run = move |ctx, values| -> BoxFuture<Result<Option<Value>, TaskError>> {
+            let running = body(ctx, StoredInputs::new(values));
+            Box::pin(async move { Ok(Some((self.store)(running.await?)?)) })
+        };
+        TaskFn { run: Arc::new(run), check_output: self.check }
+    }
+}
+
+impl<'d, R> Call<'d, R> {
+    /// A kind of task of your own: `config` is data (shown in the UI, hashed into the version), `body` runs it.
+    #[track_caller]
+    pub fn of_kind<F>(kind: &str, id: &str, config: Value, inputs: Vec<Input<'d>>, body: F) -> Self
+    where
+        R: Data,
+        F: Fn(Ctx, StoredInputs) -> BoxFuture<TaskResult<R>> + Send + Sync + 'static,
+    {
+        let at = std::panic::Location::caller();
+        let definition = Definition { name: "", doc: "", file: at.file(), line: at.line() };
+        let mut call = Call::new(kind, definition, inputs, Json::<R>::of().body(body));
+        (call.draft.id, call.draft.config) = (id.into(), config);
+        call
+    }
+
+    fn new(kind: &str, definition: Definition, inputs: Vec<Input<'d>>, body: TaskFn) -> Self {
+        let inputs = inputs.into_iter().map(|Input { name, type_name, optional, wire, .. }| DraftInput {
+            name,
+            type_name,
+            optional,
+            wire,
+        });
+        let draft = Draft {
+            id: definition.name.into(),
+            kind: kind.into(),
+            config: Value::Null,
+            doc: without_indent(definition.doc),
+            defined: Location { file: definition.file.into(), line: definition.line },
+            inputs: inputs.collect(),
+            after: Vec::new(),
+            when: Vec::new(),
+            inlets: Vec::new(),
+            outlets: Vec::new(),
+            role: Role::Work,
+            options: Options::default(),
+            callbacks: Callbacks::default(),
+            output_type: std::any::type_name::<R>(),
+            body,
+        };
+        Call { draft: Box::new(draft), brand: PhantomData }
+    }
+
+    pub(crate) fn kind(mut self, kind: &str) -> Self {
+        self.draft.kind = kind.into();
+        self
+    }
+
+    /// The task id, when the function's name is not the one you want or is used already.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.draft.id = id.into();
+        self
+    }
+
+    /// Waits for these tasks without taking their outputs.
+    pub fn after(mut self, upstream: impl Upstream<'d>) -> Self {
+        upstream.nodes(&mut self.draft.after);
+        self
+    }
+
+    /// Runs only if `upstream` gave `value`, else is skipped. Several `when` must all hold.
+    pub fn when<T: Data>(self, upstream: Output<'d, T>, value: T) -> Self {
+        self.when_in(upstream, [value])
+    }
+
+    /// Runs only if `upstream` gave one of `values`, else is skipped.
+    pub fn when_in<T: Data>(mut self, upstream: Output<'d, T>, values: impl IntoIterator<Item = T>) -> Self {
+        let equals = values.into_iter().map(|v| serde_json::to_value(v).map_err(|e| e.to_string())).collect();
+        self.draft.when.push(DraftCondition { node: upstream.node, equals });
+        self
+    }
+
+    /// Reads this asset; shown as lineage.
+    pub fn inlet(mut self, asset: Asset) -> Self {
+        self.draft.inlets.push(asset.uri);
+        self
+    }
+
+    /// Updates this asset when it succeeds.
+    pub fn outlet(mut self, asset: Asset) -> Self {
+        self.draft.outlets.push(asset.uri);
+        self
+    }
+
+    /// A notifier, as data, for when the task succeeded.
+    pub fn on_success(mut self, notifier: Value) -> Self {
+        self.draft.callbacks.on_success.push(notifier);
+        self
+    }
+
+    /// A notifier, as data, for when the task failed for good.
+    pub fn on_failure(mut self, notifier: Value) -> Self {
+        self.draft.callbacks.on_failure.push(notifier);
+        self
+    }
+
+    /// A notifier, as data, for when a try failed and another follows.
+    pub fn on_retry(mut self, notifier: Value) -> Self {
+        self.draft.callbacks.on_retry.push(notifier);
+        self
+    }
+
+    /// A notifier, as data, for when the task skipped itself.
+    pub fn on_skipped(mut self, notifier: Value) -> Self {
+        self.draft.callbacks.on_skipped.push(notifier);
+        self
+    }
+
+    /// Runs the body here and now, through the same JSON as a worker: the unit test of a task.
+    ///
+    /// # Errors
+    /// What the task returned, or a fatal error when an input is an upstream and not a plain value.
+    pub async fn run_alone(self, ctx: Ctx) -> Result<R, TaskError>
+    where
+        R: Data,
+    {
+        let values = self.draft.inputs.iter().map(|DraftInput { name, wire, .. }| match wire {
+            Wire::Value(value) => value.clone().map_err(fatal),
+            _ => Err(fatal(format!("input `{name}` is an upstream: give a plain value to run a task alone"))),
+        });
+        let values = values.collect::<Result<_, _>>()?;
+        let value = self.draft.body.call(ctx, values).await?.ok_or_else(|| skip("not yet"))?;
+        serde_json::from_value(value).map_err(|e| fatal(format!("the output does not read back: {e}")).into())
+    }
+}
+
+/// `/// text` is ` text` to the compiler; deeper indents (lists, code) stay.
+fn without_indent(doc: &str) -> String {
+    let lines: Vec<&str> = doc.trim_end().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n").trim_start_matches('\n').into()
+}
+
+/// The inputs of one attempt as JSON, taken in the order of the parameters.
+pub struct StoredInputs {
+    values: std::vec::IntoIter<Value>,
+    position: usize,
+}
+
+impl StoredInputs {
+    pub fn new(values: Vec<Value>) -> Self {
+        StoredInputs { values: values.into_iter(), position: 0 }
+    }
+
+    /// # Errors
+    /// A fatal error when the stored JSON is not a `T`: another version of the code wrote it.
+    pub fn take<T: Data>(&mut self) -> TaskResult<T> {
+        self.position += 1;
+        let value = self.values.next().unwrap_or(Value::Null);
+        serde_json::from_value(value)
+            .map_err(|e| fatal(format!("input {} is not a `{}`: {e}", self.position, std::any::type_name::<T>())))
+    }
+}

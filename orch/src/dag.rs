@@ -1,0 +1,266 @@
+//! A finished DAG: its structure as data beside the table of its functions.
+
+use crate::date;
+use crate::graph::Graph;
+use crate::options::{Defaults, whole_ms};
+use crate::schedule::IntoSchedule;
+use crate::scope::Scope;
+use crate::testing::TestDag;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use orch_core::check::{self, Problem};
+use orch_core::spec::{Callbacks, DagSpec, Location, Options, Schedule, TaskSpec, Timetable};
+use orch_core::task::{Bundle, BundleDag, TaskFn};
+use serde_json::{Map, Value};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+
+/// Starts a DAG.
+#[track_caller]
+pub fn dag(dag_id: &str) -> DagBuilder {
+    let spec = DagSpec {
+        dag_id: dag_id.into(),
+        description: String::new(),
+        aliases: Vec::new(),
+        owners: Vec::new(),
+        tags: Vec::new(),
+        schedule: Schedule::Manual,
+        timetable: Timetable::Trigger,
+        start: None,
+        end: None,
+        catchup: false,
+        run_timeout_ms: None,
+        max_active_runs: None,
+        max_active_tasks: None,
+        max_consecutive_failed_runs: 0,
+        paused_at_creation: None,
+        params_schema: None,
+        groups: Vec::new(),
+        tasks: Vec::new(),
+        callbacks: Callbacks::default(),
+        location: Location::caller(),
+        extra: Map::new(),
+    };
+    DagBuilder { spec, start: None, end: None, defaults: Options::default() }
+}
+
+#[must_use = "finish the DAG with `.build(|d| …)`"]
+pub struct DagBuilder {
+    spec: DagSpec,
+    /// Dates as written: what they mean depends on the timezone of the schedule, which may be said later.
+    start: Option<String>,
+    end: Option<String>,
+    defaults: Options,
+}
+
+impl DagBuilder {
+    pub fn describe(mut self, text: &str) -> Self {
+        self.spec.description = text.into();
+        self
+    }
+
+    /// When runs are created: `cron("0 2 * * *").tz("Europe/Berlin")`, `"@daily"`, `every(mins(5))`, `once()`,
+    /// `continuous()` or `on_assets([…])`. Without it only when somebody asks.
+    pub fn schedule(mut self, schedule: impl IntoSchedule) -> Self {
+        self.spec.schedule = schedule.into_schedule();
+        self
+    }
+
+    /// A run covers the time from the tick before to its own and has the earlier one as logical date, as in Airflow 2.
+    pub fn data_interval(mut self) -> Self {
+        self.spec.timetable = Timetable::DataInterval;
+        self
+    }
+
+    /// No run before it: `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`. Without a zone it is in the
+    /// timezone of the schedule, else in UTC.
+    pub fn start(mut self, date: &str) -> Self {
+        self.start = Some(date.into());
+        self
+    }
+
+    /// No run after it; written like `start`.
+    pub fn end(mut self, date: &str) -> Self {
+        self.end = Some(date.into());
+        self
+    }
+
+    /// Also creates the runs missed since `start`.
+    pub fn catchup(mut self) -> Self {
+        self.spec.catchup = true;
+        self
+    }
+
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.spec.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    pub fn owners(mut self, owners: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.spec.owners = owners.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Another name for the DAG in CLI, API and UI, for example its old one.
+    pub fn alias(mut self, name: &str) -> Self {
+        self.spec.aliases.push(name.into());
+        self
+    }
+
+    /// A run that takes longer fails.
+    pub fn run_timeout(mut self, limit: Duration) -> Self {
+        self.spec.run_timeout_ms = Some(whole_ms(limit));
+        self
+    }
+
+    /// Runs at the same time. 16 without this.
+    pub fn max_active_runs(mut self, count: u32) -> Self {
+        self.spec.max_active_runs = Some(count);
+        self
+    }
+
+    /// Tasks of one run at the same time. No limit without this.
+    pub fn max_active_tasks(mut self, count: u32) -> Self {
+        self.spec.max_active_tasks = Some(count);
+        self
+    }
+
+    /// Pauses the DAG after that many failed runs in a row.
+    pub fn max_consecutive_failed_runs(mut self, count: u32) -> Self {
+        self.spec.max_consecutive_failed_runs = count;
+        self
+    }
+
+    /// Waits for somebody to unpause it when it is first seen, whatever the installation says.
+    pub fn paused(mut self) -> Self {
+        self.spec.paused_at_creation = Some(true);
+        self
+    }
+
+    /// Runs as soon as it is first seen, whatever the installation says.
+    pub fn unpaused(mut self) -> Self {
+        self.spec.paused_at_creation = Some(false);
+        self
+    }
+
+    /// A notifier, as data, for when a run succeeded.
+    pub fn on_success(mut self, notifier: Value) -> Self {
+        self.spec.callbacks.on_success.push(notifier);
+        self
+    }
+
+    /// A notifier, as data, for when a run failed.
+    pub fn on_failure(mut self, notifier: Value) -> Self {
+        self.spec.callbacks.on_failure.push(notifier);
+        self
+    }
+
+    /// Options for every task that does not say otherwise.
+    pub fn defaults(mut self, defaults: Defaults) -> Self {
+        self.defaults = defaults.options;
+        self
+    }
+
+    /// Describes the tasks. The closure runs once, here; no task runs.
+    pub fn build(mut self, describe: impl for<'d> FnOnce(&Scope<'d>)) -> Dag {
+        let mut problems = self.resolve_dates();
+        let graph = Rc::new(RefCell::new(Graph::new(&self.spec.dag_id)));
+        describe(&Scope::root(graph.clone(), self.defaults));
+        let graph = graph.take();
+        let mut spec = self.spec;
+        spec.params_schema = graph.params.map(|(_, schema)| schema);
+        (spec.tasks, spec.groups) = (graph.tasks, graph.groups);
+        problems.extend(graph.problems);
+        problems.extend(check::problems(&spec));
+        Dag { spec: Arc::new(spec), bodies: graph.bodies, problems }
+    }
+
+    fn resolve_dates(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let zone = match &self.spec.schedule {
+            Schedule::Cron { timezone, .. } => timezone.parse().unwrap_or(Tz::UTC), // a wrong one is a problem already
+            _ => Tz::UTC,
+        };
+        let mut resolve = |name: &str, text: Option<&String>| -> Option<DateTime<Utc>> {
+            let text = text?;
+            let date = date::parse(text, zone);
+            if date.is_none() {
+                problems.push(Problem {
+                    dag_id: self.spec.dag_id.clone(),
+                    task_id: None,
+                    message: format!("{name} `{text}` is no date"),
+                    hint: "write `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`".into(),
+                    at: Some(self.spec.location.clone()),
+                });
+            }
+            date
+        };
+        let (start, end) = (resolve("start", self.start.as_ref()), resolve("end", self.end.as_ref()));
+        (self.spec.start, self.spec.end) = (start, end);
+        problems
+    }
+}
+
+/// A DAG and its functions, right or wrong.
+pub struct Dag {
+    spec: Arc<DagSpec>,
+    pub(crate) bodies: HashMap<String, TaskFn>,
+    problems: Vec<Problem>,
+}
+
+impl Dag {
+    /// The structure, to store, plan with and draw.
+    pub fn spec(&self) -> &DagSpec {
+        &self.spec
+    }
+
+    /// In a topological order.
+    pub fn tasks(&self) -> &[TaskSpec] {
+        &self.spec.tasks
+    }
+
+    /// # Errors
+    /// Everything that is wrong with this DAG, all at once.
+    pub fn check(&self) -> Result<(), &[Problem]> {
+        if self.problems.is_empty() { Ok(()) } else { Err(&self.problems) }
+    }
+
+    /// Runs in memory, in this process, without a database.
+    pub fn test(&self) -> TestDag<'_> {
+        TestDag::new(self)
+    }
+
+    /// What a worker takes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with this DAG, all at once.
+    pub fn into_bundle_dag(self) -> Result<BundleDag, Vec<Problem>> {
+        if self.problems.is_empty() {
+            Ok(BundleDag { spec: self.spec, bodies: self.bodies })
+        } else {
+            Err(self.problems)
+        }
+    }
+}
+
+/// All DAGs of a binary, ready for a worker.
+///
+/// # Errors
+/// Everything that is wrong with any of them, all at once.
+pub fn bundle(name: &str, dags: impl IntoIterator<Item = Dag>) -> Result<Bundle, Vec<Problem>> {
+    let (mut problems, mut found) = (Vec::new(), Vec::new());
+    for dag in dags {
+        // Also of a wrong DAG: its id may be used twice.
+        found.push(BundleDag { spec: dag.spec, bodies: dag.bodies });
+        problems.extend(dag.problems);
+    }
+    match Bundle::new(name, found) {
+        Ok(bundle) if problems.is_empty() => Ok(bundle),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            // What `check` says of one DAG is in both.
+            let new: Vec<Problem> = more.into_iter().filter(|problem| !problems.contains(problem)).collect();
+            problems.extend(new);
+            Err(problems)
+        }
+    }
+}

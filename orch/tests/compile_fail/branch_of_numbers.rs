@@ -1,0 +1,22 @@
+use orch::prelude::*;
+
+#[derive(Serialize, Deserialize)]
+struct RawFile { path: String }
+#[derive(Serialize, Deserialize)]
+struct TableRef { name: String }
+
+#[task]
+async fn extract(table: String) -> TaskResult<RawFile> { Ok(RawFile { path: table }) }
+#[task]
+async fn gold(raw: RawFile, dims: Vec<TableRef>) -> TaskResult<TableRef> { let _ = (raw, dims); todo!() }
+#[task]
+async fn dim(raw: RawFile) -> TaskResult<TableRef> { let _ = raw; todo!() }
+
+#[task]
+async fn count() -> TaskResult<u64> { Ok(1) }
+
+fn main() {
+    dag("retail").build(|d| {
+        d.add(branch(count()));
+    });
+}

@@ -1,0 +1,95 @@
+//! The `shell` task against the real shell of this machine.
+
+use orch::prelude::*;
+use orch::{LogLevel, MemoryHost, RunFacts, ShellOutput, TaskError, TryFacts};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+async fn run(command: &str) -> Result<ShellOutput, TaskError> {
+    shell(command).run_alone(Ctx::test()).await
+}
+
+#[tokio::test]
+async fn the_last_line_is_the_output_and_all_lines_are_logged() {
+    let host = MemoryHost::new();
+    let done = shell("echo one; echo problem >&2; printf 'two\n\n'").run_alone(host.ctx()).await;
+    assert_eq!(done.map(|output| output.last_line), Ok("two".into()));
+    let mut lines: Vec<_> = host.logs().into_iter().map(|line| (line.level, line.message)).collect();
+    lines.sort();
+    let expected = [(LogLevel::Info, "one"), (LogLevel::Info, "two"), (LogLevel::Warning, "problem")];
+    assert_eq!(lines, expected.map(|(level, text)| (level, text.to_string())));
+}
+
+#[tokio::test]
+async fn the_exit_code_decides() {
+    let failed = run("exit 3").await.expect_err("it failed");
+    assert_eq!(failed, TaskError::retryable("`exit 3` ended with exit status: 3"));
+    assert!(matches!(run("exit 99").await, Err(TaskError::Skipped { .. })));
+    assert!(matches!(run("no_such_program_anywhere").await, Err(TaskError::Retryable { .. })));
+    assert!(matches!(run("kill -9 $$").await, Err(TaskError::Retryable { .. })));
+}
+
+#[tokio::test]
+async fn the_command_knows_its_run() {
+    let run = RunFacts { conf: std::sync::Arc::new(json!({ "day": "mon" })), ..RunFacts::test() };
+    let this_try = TryFacts { map_index: Some(4), ..TryFacts::test() };
+    let command = "echo $ORCH_DAG_ID/$ORCH_RUN_ID/$ORCH_TASK_ID/$ORCH_TRY_NUMBER/$ORCH_MAP_INDEX $ORCH_PARAMS";
+    let done = shell(command).run_alone(MemoryHost::new().ctx_for(run, this_try)).await;
+    assert_eq!(done.map(|output| output.last_line), Ok("test/manual__test/test/1/4 {\"day\":\"mon\"}".into()));
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_cut_and_not_kept_in_memory() {
+    let host = MemoryHost::new();
+    let done = shell("head -c 1000000 /dev/zero | tr '\\0' x; echo; echo done").run_alone(host.ctx()).await;
+    assert_eq!(done.map(|output| output.last_line), Ok("done".into()));
+    assert_eq!(host.logs()[0].message.len(), 64 * 1024);
+}
+
+#[tokio::test]
+async fn what_is_left_in_the_background_does_not_hold_the_task() {
+    let done = tokio::time::timeout(Duration::from_secs(20), run("sleep 60 & echo $!")).await;
+    let child = done.expect("the task ended").expect("and well").last_line;
+    assert!(std::process::Command::new("kill").arg(&child).status().is_ok_and(|s| s.success()), "it runs on");
+}
+
+/// The command tells its process id, so that the test can ask whether it lives.
+async fn started(host: &MemoryHost) -> String {
+    loop {
+        match host.logs().into_iter().find(|line| line.level == LogLevel::Info) {
+            Some(line) => return line.message,
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+async fn ended(process: &str) {
+    let gone = async {
+        while std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the process ended");
+}
+
+#[tokio::test]
+async fn a_cancelled_command_ends_with_all_its_children() {
+    let host = MemoryHost::new();
+    let mut running = JoinSet::new();
+    running.spawn(shell("sh -c 'echo $$; sleep 60; :'; :").run_alone(host.ctx()));
+    let child = started(&host).await;
+    host.cancel();
+    let error = running.join_next().await.expect("it runs").expect("no panic").expect_err("it was cancelled");
+    assert_eq!(error, TaskError::retryable("cancelled"));
+    ended(&child).await;
+}
+
+#[tokio::test]
+async fn a_dropped_command_ends_with_all_its_children() {
+    let host = MemoryHost::new();
+    let mut running = JoinSet::new();
+    running.spawn(shell("sh -c 'echo $$; sleep 60; :'; :").run_alone(host.ctx()));
+    let child = started(&host).await;
+    running.shutdown().await;
+    ended(&child).await;
+}

@@ -1,0 +1,13 @@
+-- Always one row or more; none of the order's columns without an order.
+with beat as (
+    update worker set heartbeat_at = now(), expires_at = now() + $3::float8 * interval '1 second', running = $2
+    where id = $1 and state in ('running', 'draining') returning queues, versions
+),
+done as (
+    delete from stop_order where worker = $1 and attempt = any($4)
+)
+select beat.queues is null as "lost!",
+    exists (select from ready r where r.queue = any(beat.queues) and r.version = any(beat.versions)) as "ready_waiting!",
+    o.run as "run?", o.task as "task?", o.map_index as "map_index?", o.attempt as "attempt?", o.why as "why?"
+from (select) one left join beat on true
+left join stop_order o on o.worker = $1 and o.attempt <> all($4)

@@ -1,0 +1,66 @@
+//! Who did what. Written by whoever carries out a person's wish, in the same transaction where there is one.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+/// Something a person did.
+#[derive(Debug, Clone, Default)]
+pub struct Deed<'a> {
+    pub actor: &'a str,
+    /// `trigger_dag_run`, `pause_dag`, `cancel_run`, …
+    pub event: &'a str,
+    pub dag_id: Option<&'a str>,
+    pub run_id: Option<&'a str>,
+    pub task_id: Option<&'a str>,
+    pub map_index: Option<i32>,
+    pub extra: Option<Value>,
+}
+
+#[derive(Debug, Clone)]
+pub struct AuditRow {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub event: String,
+    pub dag_id: Option<String>,
+    pub run_id: Option<String>,
+    pub task_id: Option<String>,
+    pub map_index: Option<i32>,
+    pub extra: Option<Value>,
+}
+
+pub async fn record(db: &mut PgConnection, deed: &Deed<'_>) -> StoreResult<()> {
+    sqlx::query!(
+        "insert into audit (actor, event, dag_id, run_id, task_id, map_index, extra) values ($1, $2, $3, $4, $5, $6, $7)",
+        deed.actor,
+        deed.event,
+        deed.dag_id,
+        deed.run_id,
+        deed.task_id,
+        deed.map_index,
+        deed.extra
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Newest first; `before`: go on behind that id.
+pub async fn list_audit(
+    db: &mut PgConnection,
+    dag_id: Option<&str>,
+    before: Option<i64>,
+    most: i64,
+) -> StoreResult<Vec<AuditRow>> {
+    let rows = sqlx::query_as!(
+        AuditRow,
+        "select id, at, actor, event, dag_id, run_id, task_id, map_index, extra from audit
+        where ($1::text is null or dag_id = $1) and ($2::bigint is null or id < $2) order by id desc limit $3",
+        dag_id,
+        before,
+        most.clamp(0, 1_000)
+    );
+    Ok(rows.fetch_all(db).await?)
+}

@@ -1,0 +1,81 @@
+//! Which binaries may work on which schema. Older than the row's `min_binary`: refuse. Newer than the schema: refuse
+//! until it is migrated. Between the two: work, and never migrate.
+
+use crate::{MIGRATOR, StoreError, StoreResult};
+use sqlx::postgres::PgConnection;
+
+/// The schema this binary brings.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// Any number, the same in all binaries.
+const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
+
+/// What a database says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// No orch has been here.
+    Empty,
+    /// This binary can work on it.
+    Fits,
+    /// This binary is newer: migrate first.
+    Old { version: i32 },
+    /// A newer binary has been here, and this one can no longer work on it.
+    TooNew { version: i32, min_binary: i32 },
+}
+
+pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
+    // Not checked at compile time: the table may not be there.
+    let there: bool = sqlx::query_scalar("select to_regclass('schema_guard') is not null").fetch_one(&mut *db).await?;
+    if !there {
+        return Ok(Schema::Empty);
+    }
+    let row: Option<(i32, i32)> =
+        sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(db).await?;
+    Ok(match row {
+        None => Schema::Empty,
+        Some((version, _)) if version < SCHEMA_VERSION => Schema::Old { version },
+        Some((version, min_binary)) if min_binary > SCHEMA_VERSION => Schema::TooNew { version, min_binary },
+        Some(_) => Schema::Fits,
+    })
+}
+
+/// Every process asks once, before it does anything else.
+pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
+    let needed = SCHEMA_VERSION;
+    match look(db).await? {
+        Schema::Fits => Ok(()),
+        Schema::Empty => Err(StoreError::Schema { found: 0, needed, hint: "prepare the database with `orch db migrate`" }),
+        Schema::Old { version } => {
+            Err(StoreError::Schema { found: version, needed, hint: "bring the database up with `orch db migrate`" })
+        }
+        Schema::TooNew { version, .. } => {
+            Err(StoreError::Schema { found: version, needed, hint: "install the orch that migrated this database, or a newer one" })
+        }
+    }
+}
+
+/// Brings the schema up to this binary's, one binary at a time. A schema that is newer is left as it is.
+pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
+    if matches!(look(db).await?, Schema::Fits | Schema::TooNew { .. }) {
+        return check(db).await;
+    }
+    // Waiting for another one to migrate, and migrating, may take longer than any ordinary statement.
+    sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
+    sqlx::query("select pg_advisory_lock($1)").bind(MIGRATE_LOCK).execute(&mut *db).await?;
+    let done = migrate_locked(db).await;
+    sqlx::query("select pg_advisory_unlock($1)").bind(MIGRATE_LOCK).execute(&mut *db).await?;
+    sqlx::query("reset statement_timeout").execute(&mut *db).await?;
+    done
+}
+
+async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
+    // Another one may have done it while we waited.
+    if matches!(look(db).await?, Schema::Empty | Schema::Old { .. }) {
+        let run = MIGRATOR.run_direct(None, db, false).await;
+        run.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            other => StoreError::corrupt(format!("the record of migrations: {other}")),
+        })?;
+    }
+    check(db).await
+}

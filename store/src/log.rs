@@ -1,0 +1,101 @@
+//! What attempts say, in chunks, while they run. A chunk is never changed; its place is (run, attempt, lease, seq).
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// Lines to keep.
+#[derive(Debug, Clone)]
+pub struct NewChunk {
+    pub run: Uuid,
+    pub attempt: Uuid,
+    pub lease_no: i16,
+    /// Counts from 0 in each lease.
+    pub seq: i32,
+    pub lines: i32,
+    /// A JSON object a line.
+    pub body: String,
+}
+
+/// Lines as they were kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    pub lease_no: i16,
+    pub seq: i32,
+    pub lines: i32,
+    pub created_at: DateTime<Utc>,
+    pub body: String,
+}
+
+/// A place in the log of an attempt; the next read goes on behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub lease_no: i16,
+    pub seq: i32,
+}
+
+impl Place {
+    pub const START: Place = Place { lease_no: 0, seq: -1 };
+}
+
+/// Keeps chunks of any number of attempts. One that was kept already is kept once.
+pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<()> {
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into log_chunk (run, attempt, lease_no, seq, lines, body)
+        select c.* from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::integer[], $5::integer[], $6::text[]) c
+        on conflict do nothing",
+        &chunks.iter().map(|c| c.run).collect::<Vec<_>>(),
+        &chunks.iter().map(|c| c.attempt).collect::<Vec<_>>(),
+        &chunks.iter().map(|c| c.lease_no).collect::<Vec<_>>(),
+        &chunks.iter().map(|c| c.seq).collect::<Vec<_>>(),
+        &chunks.iter().map(|c| c.lines).collect::<Vec<_>>(),
+        // Postgres keeps no NUL in a text; a JSON line has none anyway.
+        &chunks.iter().map(|c| c.body.replace('\0', "")).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The chunks of an attempt behind a place, as many as fit into `most_bytes` (at least one), in order.
+pub async fn read(
+    db: &mut PgConnection,
+    run: Uuid,
+    attempt: Uuid,
+    after: Place,
+    most_bytes: i64,
+) -> StoreResult<Vec<Chunk>> {
+    let chunks = sqlx::query_as!(
+        Chunk,
+        r#"select lease_no as "lease_no!", seq as "seq!", lines as "lines!", created_at as "created_at!", body as "body!"
+        from (select c.*, sum(octet_length(body)) over (order by lease_no, seq) - octet_length(body) as bytes_before
+          from (select * from log_chunk where run = $1 and attempt = $2 and (lease_no, seq) > ($3, $4)
+            order by lease_no, seq limit 1000) c) counted
+        where bytes_before < greatest($5::bigint, 1) order by lease_no, seq"#,
+        run,
+        attempt,
+        after.lease_no,
+        after.seq,
+        most_bytes
+    );
+    Ok(chunks.fetch_all(db).await?)
+}
+
+/// The last chunks of an attempt, in order: where a tail begins.
+pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) -> StoreResult<Vec<Chunk>> {
+    let chunks = sqlx::query_as!(
+        Chunk,
+        "select lease_no, seq, lines, created_at, body from log_chunk where run = $1 and attempt = $2
+        order by lease_no desc, seq desc limit $3",
+        run,
+        attempt,
+        most.clamp(0, 1_000)
+    );
+    let mut chunks = chunks.fetch_all(db).await?;
+    chunks.reverse();
+    Ok(chunks)
+}

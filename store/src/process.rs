@@ -1,0 +1,78 @@
+//! Schedulers and web servers, for people and for health. Nothing is decided by these rows.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+/// A scheduler or a web server, alive or not.
+#[derive(Debug, Clone)]
+pub struct ProcessRow {
+    pub id: i32,
+    /// `scheduler` or `web`.
+    pub role: String,
+    pub hostname: String,
+    pub pid: i32,
+    pub started_at: DateTime<Utc>,
+    pub heartbeat_at: DateTime<Utc>,
+    /// Seconds since its last heartbeat, by the database's clock.
+    pub silent_secs: f64,
+    /// When each loop last came round, by name.
+    pub progress: Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Scheduler,
+    Web,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Scheduler => "scheduler",
+            Role::Web => "web",
+        }
+    }
+}
+
+pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str, pid: u32) -> StoreResult<i32> {
+    let id = sqlx::query_scalar!(
+        "insert into process (role, hostname, pid) values ($1, $2, $3) returning id",
+        role.as_str(),
+        hostname,
+        pid as i32
+    );
+    Ok(id.fetch_one(db).await?)
+}
+
+/// Says that a process lives and how far its loops are.
+pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> StoreResult<()> {
+    sqlx::query!("update process set heartbeat_at = now(), progress = $2 where id = $1", id, progress)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A process ends as it should.
+pub async fn forget_process(db: &mut PgConnection, id: i32) -> StoreResult<()> {
+    sqlx::query!("delete from process where id = $1", id).execute(db).await?;
+    Ok(())
+}
+
+/// Newest heartbeat first.
+pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow>> {
+    let rows = sqlx::query_as!(
+        ProcessRow,
+        r#"select id, role, hostname, pid, started_at, heartbeat_at,
+          extract(epoch from now() - heartbeat_at)::float8 as "silent_secs!", progress
+        from process order by heartbeat_at desc limit 200"#
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// Forgets those that nobody has heard of for a day.
+pub async fn forget_silent(db: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query!("delete from process where heartbeat_at < now() - interval '1 day'").execute(db).await?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Workers: they register, renew their lease, and hear in the answer what they must stop. Leases are the database's
+//! clock. One that falls silent is taken for lost and its instances are given to others (`reap`).
+
+mod reap;
+
+pub use reap::{Reaped, reap, release, sweep_orphans};
+
+use crate::StoreResult;
+use crate::step::Lease;
+use chrono::{DateTime, Utc};
+use orch_core::plan::TaskIdx;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A worker that starts.
+#[derive(Debug, Clone)]
+pub struct NewWorker {
+    pub name: String,
+    pub hostname: String,
+    pub pid: u32,
+    pub bundle: String,
+    pub binary_version: String,
+    /// Ids, from `version::queue_ids`.
+    pub queues: Vec<i32>,
+    /// Ids of the DAG versions it can run.
+    pub versions: Vec<i32>,
+    pub slots: i32,
+    /// How long it is trusted without a heartbeat.
+    pub lease: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct WorkerRow {
+    pub id: i32,
+    pub name: String,
+    pub hostname: String,
+    pub pid: i32,
+    pub bundle: String,
+    pub binary_version: String,
+    pub queues: Vec<String>,
+    pub versions: Vec<i32>,
+    pub slots: i32,
+    pub running: i32,
+    /// `running`, `draining`, `stopped`, `lost`.
+    pub state: String,
+    pub started_at: DateTime<Utc>,
+    pub heartbeat_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    /// Seconds since its last heartbeat, by the database's clock.
+    pub silent_secs: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerState {
+    Running,
+    /// Finishes what it has and takes nothing new.
+    Draining,
+    Stopped,
+}
+
+/// Why a worker must stop an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopOrder {
+    /// `lease_no` is 0: whatever lease of the attempt it has.
+    pub lease: Lease,
+    /// `cancelled`, `restarted`, `marked`, `timed_out`.
+    pub why: String,
+}
+
+/// What a worker hears when it says that it lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeartbeatAnswer {
+    /// It was taken for lost, or stopped: what it runs belongs to others. It registers again or goes.
+    pub lost: bool,
+    pub stop_orders: Vec<StopOrder>,
+    /// Something it can run waits in `ready`.
+    pub ready_waiting: bool,
+}
+
+pub async fn register_worker(db: &mut PgConnection, new: &NewWorker) -> StoreResult<i32> {
+    let id = sqlx::query_scalar!(
+        "insert into worker (name, hostname, pid, bundle, binary_version, queues, versions, slots, expires_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::float8 * interval '1 second') returning id",
+        new.name,
+        new.hostname,
+        new.pid as i32,
+        new.bundle,
+        new.binary_version,
+        &new.queues,
+        &new.versions,
+        new.slots,
+        new.lease.as_secs_f64()
+    );
+    Ok(id.fetch_one(db).await?)
+}
+
+/// A worker that picked up new or changed DAGs says what it can run from now on.
+pub async fn set_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<()> {
+    sqlx::query!("update worker set versions = $2 where id = $1", worker, versions).execute(db).await?;
+    Ok(())
+}
+
+/// Renews the lease. `obeyed`: attempts whose stop orders were carried out; an order comes again until then.
+pub async fn heartbeat(
+    db: &mut PgConnection,
+    worker: i32,
+    running: i32,
+    lease: Duration,
+    obeyed: &[Uuid],
+) -> StoreResult<HeartbeatAnswer> {
+    let rows = sqlx::query_file!("queries/worker/heartbeat.sql", worker, running, lease.as_secs_f64(), obeyed);
+    let rows = rows.fetch_all(db).await?;
+    let mut answer = HeartbeatAnswer { lost: true, ..HeartbeatAnswer::default() };
+    for row in rows {
+        (answer.lost, answer.ready_waiting) = (row.lost, row.ready_waiting);
+        if let (Some(run), Some(task), Some(map_index), Some(attempt), Some(why)) =
+            (row.run, row.task, row.map_index, row.attempt, row.why)
+        {
+            let lease = Lease { run, task: task as TaskIdx, map_index, attempt, lease_no: 0 };
+            answer.stop_orders.push(StopOrder { lease, why });
+        }
+    }
+    Ok(answer)
+}
+
+/// Draining or stopped. `false`: it was lost or stopped before.
+pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerState) -> StoreResult<bool> {
+    let state = match state {
+        WorkerState::Running => "running",
+        WorkerState::Draining => "draining",
+        WorkerState::Stopped => "stopped",
+    };
+    let done = sqlx::query!(
+        "update worker set state = $2 where id = $1 and state in ('running', 'draining')",
+        worker,
+        state
+    );
+    Ok(done.execute(db).await?.rows_affected() == 1)
+}
+
+/// Living ones first, then by id; those that went a while ago are not shown.
+pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> {
+    let rows = sqlx::query_as!(
+        WorkerRow,
+        r#"select w.id, w.name, w.hostname, w.pid, w.bundle, w.binary_version,
+          array(select q.name from queue q where q.id = any(w.queues) order by q.name) as "queues!", w.versions, w.slots,
+          w.running, w.state, w.started_at, w.heartbeat_at, w.expires_at,
+          extract(epoch from now() - w.heartbeat_at)::float8 as "silent_secs!"
+        from worker w where w.state in ('running', 'draining') or w.heartbeat_at > now() - interval '1 hour'
+        order by w.state not in ('running', 'draining'), w.id limit 1000"#
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// Forgets workers that went more than a day ago.
+pub async fn forget_gone(db: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query!("delete from worker where state in ('stopped', 'lost') and heartbeat_at < now() - interval '1 day'")
+        .execute(db)
+        .await?;
+    Ok(())
+}

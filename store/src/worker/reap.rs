@@ -1,0 +1,176 @@
+//! Takes instances away from workers that are gone and gives them to others: the same try again, with a new lease.
+//!
+//! A run's row is locked before its instances, so a cancel or a move of the run sees all of it or nothing.
+
+use crate::StoreResult;
+use crate::version::{Version, Versions};
+use orch_core::plan::TaskIdx;
+use orch_core::spec::OnLost;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Instances handled in one transaction; a worker has 256 slots by default. The rest is found as orphans.
+const MOST_INSTANCES: i64 = 10_000;
+
+/// What a reaping did. The caller folds `failed` and tells workers when something was requeued.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reaped {
+    pub workers: Vec<i32>,
+    /// How many instances are claimable again.
+    pub requeued: usize,
+    /// Runs with an outcome to fold: an instance was lost too often.
+    pub failed: Vec<Uuid>,
+}
+
+/// Workers whose lease ended are lost; their instances go to others.
+pub async fn reap(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
+    let mut tx = db.begin().await?;
+    let workers = sqlx::query_scalar!(
+        "update worker set state = 'lost', running = 0 where id = any(array(select id from worker
+            where state in ('running', 'draining') and expires_at < now() order by id for no key update))
+          and state in ('running', 'draining') and expires_at < now() returning id"
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if workers.is_empty() {
+        tx.rollback().await?;
+        return Ok(Reaped::default());
+    }
+    let mut reaped = take_away(&mut tx, versions, &workers, Why::Lost).await?;
+    tx.commit().await?;
+    reaped.workers = workers;
+    Ok(reaped)
+}
+
+/// A worker goes as it should: what it still has goes to others and does not count as lost.
+pub async fn release(db: &mut PgConnection, versions: &mut Versions, worker: i32) -> StoreResult<Reaped> {
+    let mut tx = db.begin().await?;
+    sqlx::query!("update worker set state = 'stopped', running = 0 where id = $1 and state <> 'lost'", worker)
+        .execute(&mut *tx)
+        .await?;
+    let reaped = take_away(&mut tx, versions, &[worker], Why::Released).await?;
+    tx.commit().await?;
+    Ok(reaped)
+}
+
+/// Instances that a worker took when it was lost already: it was frozen, woke up and had not noticed yet.
+pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
+    let workers = sqlx::query_scalar!(
+        r#"select distinct t.worker as "worker!" from dag_run r join task_instance t on t.run = r.id
+        where r.state = 'running' and t.state in ('running', 'restarting') and not exists (select from worker w
+          where w.id = t.worker and w.state in ('running', 'draining')) limit 1000"#
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    if workers.is_empty() {
+        return Ok(Reaped::default());
+    }
+    let mut tx = db.begin().await?;
+    let mut reaped = take_away(&mut tx, versions, &workers, Why::Lost).await?;
+    tx.commit().await?;
+    reaped.workers = workers;
+    Ok(reaped)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Lost,
+    Released,
+}
+
+/// An instance that its worker no longer has.
+struct Taken {
+    run: Uuid,
+    task: i16,
+    map_index: i32,
+    attempt: Uuid,
+    restarting: bool,
+    lost_no: i16,
+}
+
+async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i32], why: Why) -> StoreResult<Reaped> {
+    sqlx::query!("delete from stop_order where worker = any($1)", workers).execute(&mut *db).await?;
+    let runs = sqlx::query!(
+        "select r.id, r.version from dag_run r where r.state = 'running' and exists (select from task_instance t
+          where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting'))
+        order by r.id for no key update",
+        workers
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut version_of = HashMap::new();
+    for run in &runs {
+        version_of.insert(run.id, versions.get(db, run.version).await?);
+    }
+    let ids: Vec<Uuid> = runs.iter().map(|r| r.id).collect();
+    let taken = sqlx::query_as!(
+        Taken,
+        r#"select run, task, map_index, attempt, state = 'restarting' as "restarting!", lost_no from task_instance
+        where run = any($1) and worker = any($2) and state in ('running', 'restarting')
+        order by run, task, map_index limit $3 for update"#,
+        &ids,
+        workers,
+        MOST_INSTANCES
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let (mut again, mut failed) = (Vec::new(), Vec::new());
+    for instance in taken {
+        let version = &version_of[&instance.run];
+        let often = match version.plan.task(instance.task as TaskIdx).on_lost {
+            OnLost::Retry(most) => instance.lost_no as u16 >= most,
+            OnLost::Fail => true,
+        };
+        if why == Why::Lost && often && !instance.restarting { failed.push(instance) } else { again.push(instance) }
+    }
+    requeue(db, &version_of, &again, why).await?;
+    fail(db, &failed).await?;
+    let mut runs: Vec<Uuid> = failed.iter().map(|f| f.run).collect();
+    runs.dedup();
+    Ok(Reaped { workers: Vec::new(), requeued: again.len(), failed: runs })
+}
+
+/// The same try with a new lease; for one that was to begin anew, the next try.
+async fn requeue(
+    db: &mut PgConnection,
+    version_of: &HashMap<Uuid, Arc<Version>>,
+    instances: &[Taken],
+    why: Why,
+) -> StoreResult<()> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    let of = |i: &Taken| (&version_of[&i.run], usize::from(i.task as u16));
+    sqlx::query_file!(
+        "queries/worker/requeue.sql",
+        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
+        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
+        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>(),
+        &instances.iter().map(|i| if i.restarting { Uuid::now_v7() } else { i.attempt }).collect::<Vec<_>>(),
+        &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
+        &instances.iter().map(|i| of(i).0.queues[of(i).1]).collect::<Vec<_>>(),
+        &instances.iter().map(|i| of(i).0.plan.tasks[of(i).1].priority).collect::<Vec<_>>(),
+        i16::from(why == Why::Lost)
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn fail(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    sqlx::query_file!(
+        "queries/worker/fail_lost.sql",
+        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
+        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
+        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Which room may know which. The arrows point one way, and web, scheduler and workers meet in Postgres only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::workspace::{assert_none, members, metadata, packages, text};
+
+/// Every package and what of ours it may depend on. A new package gets a line here, with thought.
+const ARROWS: [(&str, &[&str]); 16] = [
+    ("orch-core", &[]),
+    ("orch-macros", &[]),
+    ("orch-store", &["orch-core"]),
+    ("orch-scheduler", &["orch-store", "orch-core"]),
+    ("orch-workers", &["orch-store", "orch-core"]),
+    ("orch-web", &["orch-store", "orch-core"]),
+    ("orch-cluster", &[]),
+    ("orch-cli", &["orch-web", "orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"]),
+    ("orch", &["orch-cli", "orch-workers", "orch-store", "orch-core", "orch-macros"]),
+    ("orch-lake", &["orch-store", "orch-core"]),
+    ("orch-serving", &["orch-lake", "orch-store", "orch-core"]),
+    ("orch-examples", &["orch"]),
+    ("orch-dags", &["orch", "orch-lake", "orch-serving", "orch-examples"]),
+    ("orch-test-support", &["orch-cluster"]),
+    ("orch-tidy", &[]),
+    (
+        "orch-bench",
+        &[
+            "orch",
+            "orch-cli",
+            "orch-workers",
+            "orch-scheduler",
+            "orch-store",
+            "orch-core",
+            "orch-cluster",
+            "orch-examples",
+        ],
+    ),
+];
+
+/// Tests may use these from everywhere.
+const FOR_TESTS: [&str; 2] = ["orch-test-support", "orch-examples"];
+
+/// The packages that must build and test in seconds, and what would end that.
+const ENGINE: [&str; 11] = [
+    "orch-core",
+    "orch-macros",
+    "orch-store",
+    "orch-scheduler",
+    "orch-workers",
+    "orch-web",
+    "orch-cluster",
+    "orch-cli",
+    "orch",
+    "orch-examples",
+    "orch-test-support",
+];
+const HEAVY: [&str; 8] = ["arrow", "polars", "iceberg", "rdkafka", "parquet", "datafusion", "object_store", "opendal"];
+
+#[test]
+fn rooms_know_only_the_rooms_below_them() {
+    let arrows: BTreeMap<_, _> = ARROWS.into_iter().collect();
+    let ours: BTreeSet<_> = members().map(|package| text(package, "name")).collect();
+    let mut offenders = Vec::new();
+    for package in members() {
+        let name = text(package, "name");
+        let in_tests = text(package, "manifest_path").contains("/tests/");
+        let Some(allowed) = arrows.get(name).copied().or(in_tests.then_some(&[][..])) else {
+            offenders.push(format!("`{name}` has no place yet: add a line to ARROWS"));
+            continue;
+        };
+        // Packages below tests/ other than the two above drive the whole system.
+        if in_tests && !arrows.contains_key(name) {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let target = text(dependency, "name");
+            let test_only = text(dependency, "kind") == "dev" && FOR_TESTS.contains(&target);
+            if ours.contains(target) && !allowed.contains(&target) && !test_only {
+                offenders.push(format!("`{name}` → `{target}`"));
+            }
+        }
+    }
+    assert_none("dependencies against the arrows of the design", &offenders);
+}
+
+#[test]
+fn the_engine_stays_light() {
+    let names: BTreeMap<_, _> = packages().map(|package| (text(package, "id"), text(package, "name"))).collect();
+    let edges: BTreeMap<_, Vec<&str>> = metadata()["resolve"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| {
+            let normal = node["deps"].as_array().unwrap().iter().filter(|dependency| {
+                dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| text(kind, "kind") != "dev")
+            });
+            (text(node, "id"), normal.map(|dependency| text(dependency, "pkg")).collect())
+        })
+        .collect();
+    let mut offenders = Vec::new();
+    for package in members().filter(|package| ENGINE.contains(&text(package, "name"))) {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![text(package, "id")];
+        while let Some(id) = open.pop() {
+            if seen.insert(id) {
+                open.extend(&edges[id]);
+            }
+        }
+        for heavy in seen.iter().map(|id| names[id]).filter(|name| HEAVY.iter().any(|heavy| is_of_family(name, heavy)))
+        {
+            offenders.push(format!("`{}` reaches `{heavy}`", text(package, "name")));
+        }
+    }
+    assert_none("heavy dependencies in the engine; they belong to lake, serving or dags", &offenders);
+}
+
+fn is_of_family(name: &str, family: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
+}
+
+#[test]
+fn a_family_is_the_name_and_its_parts() {
+    assert!(is_of_family("arrow-array", "arrow"));
+    assert!(is_of_family("polars", "polars"));
+    assert!(!is_of_family("arrows", "arrow"));
+}

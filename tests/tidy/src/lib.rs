@@ -1,0 +1,11 @@
+//! House rules that neither the compiler nor clippy can check: which room may know which, licences, unused dependencies,
+//! words and SQL in the wrong place, file sizes. Each test names every offender and what to do instead.
+
+#![cfg(test)]
+
+mod arrows;
+mod dependencies;
+mod files;
+mod literals;
+mod words;
+mod workspace;

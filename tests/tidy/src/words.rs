@@ -1,0 +1,144 @@
+//! Words that do not belong where they stand: unfinished code, a second name for a state, SQL outside its rooms, paths
+//! of somebody's machine.
+
+use crate::literals::string_literals;
+use crate::workspace::{Text, assert_none, texts};
+
+/// Never in a source of ours: (what, instead). Written in two halves, so that this file passes its own test.
+const BANNED: [(&str, &str, &str); 8] = [
+    ("todo", "!(", "write it, or leave the feature out"),
+    ("unimplemented", "!(", "write it, or leave the feature out"),
+    ("#[ign", "ore", "a test that does not run is deleted or mended"),
+    ("#[should_", "panic", "assert on the returned error"),
+    ("dbg", "!(", "use tracing"),
+    ("FIX", "ME", "mend it, or open an issue"),
+    ("XX", "X", "mend it, or open an issue"),
+    ("panic(\"not ", "implemented", "write it, or leave the feature out"),
+];
+
+/// Of one machine or one way of working; the repository stands alone.
+const FOREIGN_PATHS: [(&str, &str); 2] = [("/wor", "k/"), ("../sha", "red")];
+
+/// Only these rooms speak SQL: the store about our metadata, the cluster to create a database, lake and serving and the
+/// DAGs to their users' databases.
+const SQL_ROOMS: [&str; 6] = ["store", "cli/cluster", "lake", "serving", "dags", "bench"];
+const SQL_STARTS: [&str; 14] = [
+    "select ",
+    "insert into ",
+    "delete from ",
+    "update ",
+    "with ",
+    "create table ",
+    "create index ",
+    "create schema ",
+    "create database ",
+    "alter table ",
+    "drop table ",
+    "truncate ",
+    "notify ",
+    "listen ",
+];
+/// Prose may begin like SQL; a statement also contains one of these.
+const SQL_PROOFS: [&str; 9] =
+    [" from ", " set ", " values", " into ", " as (", " table ", "select ", " schema ", " database "];
+
+/// The few files that may contain unsafe code, each with its reason.
+const UNSAFE_FILES: [(&str, &str); 0] = [];
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let mut offenders = Vec::new();
+    for file in texts().iter().filter(|file| file.is_rust()) {
+        for (first, second, instead) in BANNED {
+            let word = format!("{first}{second}");
+            offenders.extend(lines_with(file, &word).map(|place| format!("{place} `{word}`: {instead}")));
+        }
+    }
+    assert_none("banned words", &offenders);
+}
+
+#[test]
+fn a_finished_task_is_a_success_everywhere() {
+    let mut offenders = Vec::new();
+    let word = concat!("succ", "eeded");
+    for file in texts().iter().filter(|file| {
+        ["rs", "sql", "html", "js", "yaml"].iter().any(|ending| file.path.extension().is_some_and(|e| e == *ending))
+    }) {
+        for quoted in [format!("\"{word}\""), format!("'{word}'")] {
+            offenders.extend(lines_with(file, &quoted));
+        }
+    }
+    assert_none("the state is called `success`, as in Airflow", &offenders);
+}
+
+#[test]
+fn sql_stands_only_in_its_rooms() {
+    let mut offenders = Vec::new();
+    for file in texts()
+        .iter()
+        .filter(|file| file.is_rust() && !file.is_test() && !SQL_ROOMS.iter().any(|room| file.path.starts_with(room)))
+    {
+        for (line, literal) in string_literals(file.product()) {
+            if is_sql(literal) {
+                offenders.push(format!("{}:{line} {:?}", file.name(), literal.chars().take(60).collect::<String>()));
+            }
+        }
+    }
+    assert_none("SQL outside its rooms; make it a function of orch-store", &offenders);
+}
+
+#[test]
+fn the_repository_stands_alone() {
+    let mut offenders = Vec::new();
+    for file in texts() {
+        for (first, second) in FOREIGN_PATHS {
+            let path = format!("{first}{second}");
+            let hits = file.content.lines().enumerate().filter(|(_, line)| {
+                line.match_indices(&path).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric()))
+            });
+            offenders.extend(hits.map(|(number, line)| {
+                format!("{}:{} {}", file.name(), number + 1, line.trim().chars().take(100).collect::<String>())
+            }));
+        }
+    }
+    assert_none("paths of one machine", &offenders);
+}
+
+#[test]
+fn unsafe_code_is_listed() {
+    let mut offenders = Vec::new();
+    for file in texts().iter().filter(|file| file.is_rust() && !file.path.starts_with("tests/tidy")) {
+        let listed = UNSAFE_FILES.iter().any(|(path, _)| file.path.ends_with(path));
+        let silences = ["allow", "expect"].iter().any(|level| file.content.contains(&format!("{level}(unsafe_code")));
+        match (silences, listed) {
+            (true, false) => {
+                offenders.push(format!("{}: list it in UNSAFE_FILES with its reason, or do without", file.name()));
+            }
+            (false, true) => offenders.push(format!("{}: is listed in UNSAFE_FILES and needs no unsafe", file.name())),
+            _ => {}
+        }
+    }
+    assert_none("unsafe code", &offenders);
+}
+
+fn lines_with<'a>(file: &'a Text, word: &'a str) -> impl Iterator<Item = String> + 'a {
+    file.content
+        .lines()
+        .enumerate()
+        .filter(move |(_, line)| line.contains(word))
+        .map(move |(number, _)| format!("{}:{}", file.name(), number + 1))
+}
+
+fn is_sql(literal: &str) -> bool {
+    let flat = literal.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    SQL_STARTS.iter().any(|start| flat.starts_with(start)) && (SQL_PROOFS.iter().any(|proof| flat.contains(proof)))
+}
+
+#[test]
+fn prose_is_not_sql() {
+    assert!(is_sql("select 1 from dag_run"));
+    assert!(is_sql("\n  Update dag_run\n  set state = $1"));
+    assert!(is_sql("with picked as (select 1) select 2"));
+    assert!(!is_sql("with a cron expression"));
+    assert!(!is_sql("update the page"));
+}

@@ -1,0 +1,202 @@
+//! A body in a process of its own: the worker's side.
+//!
+//! The same binary is started as `run-attempt`, in a process group of its own, with nothing of the worker's secrets in
+//! its environment. Facts and inputs go in on stdin, which stays open: when it closes, because the worker died, the
+//! child ends its group. What the body prints is its log; frames of ours stand between the lines, marked with a word that
+//! only this attempt knows.
+
+pub(crate) mod frame;
+mod inside;
+
+pub use inside::run_attempt;
+
+use crate::body::Job;
+use crate::logs::{AttemptLog, Line};
+use crate::outcome::Finish;
+use frame::{Answer, End, Frame, Request, ToChild};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use orch_core::task::{Ctx, LogLevel, TaskError};
+use serde_json::{Map, Value};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+
+/// Variables a child must not inherit: with them it could speak to the metadata itself.
+const SECRET_PREFIXES: [&str; 2] = ["ORCH_", "PG"];
+/// After the outcome a body may linger so long, for what it left running.
+const LINGER: Duration = Duration::from_secs(1);
+/// A line longer than this is logged in pieces.
+const LINE_BYTES: u64 = 64 * 1024;
+
+/// A started child; dropping it ends its whole group.
+struct Group {
+    child: Child,
+    id: Option<Pid>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.id {
+            // It fails only when nobody of the group is left.
+            drop(killpg(id, signal));
+        }
+    }
+}
+
+/// Runs one attempt in a child and gives what its body gave.
+pub(crate) async fn run(job: &Job, ctx: &Ctx, inputs: Vec<Value>, log: &Arc<AttemptLog>) -> Result<Option<Value>, Finish> {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let mut group = start().map_err(|e| failed("exit", format!("the process could not be started: {e}")))?;
+    let mut stdin = group.child.stdin.take().expect("stdin is piped");
+    let request = Request {
+        nonce: nonce.clone(),
+        run: ctx.run().clone(),
+        this_try: ctx.this_try().clone(),
+        params: ctx.params().clone(),
+        inputs,
+    };
+    write_line(&mut stdin, &request).await.map_err(|e| failed("exit", format!("the process took no input: {e}")))?;
+    let (frames, mut arriving) = mpsc::channel(64);
+    let stdout = group.child.stdout.take().expect("stdout is piped");
+    let stderr = group.child.stderr.take().expect("stderr is piped");
+    let mark = format!("{}{nonce}", frame::MARK);
+    let mut readers = tokio::task::JoinSet::new();
+    readers.spawn(read(stdout, LogLevel::Info, log.clone(), Some((mark, frames))));
+    readers.spawn(read(stderr, LogLevel::Warning, log.clone(), None));
+
+    let mut end = None;
+    loop {
+        tokio::select! {
+            frame = arriving.recv() => match frame {
+                Some(Frame::End(outcome)) => { end = Some(outcome); break; }
+                Some(frame) => answer(frame, ctx, &mut stdin).await,
+                None => break,
+            },
+            () = job.cancel.cancelled() => {
+                drop(write_line(&mut stdin, &ToChild::Cancel).await); // it may be gone already
+                group.signal(Signal::SIGTERM);
+                // The caller drops us, and with us the group, when its patience is over.
+                while let Some(frame) = arriving.recv().await {
+                    if let Frame::End(_) = frame { break; }
+                }
+                return Err(Finish::Stopped);
+            }
+        }
+    }
+    drop(stdin);
+    let exit = tokio::time::timeout(LINGER, group.child.wait()).await;
+    group.signal(Signal::SIGKILL);
+    while readers.join_next().await.is_some() {}
+    match end {
+        Some(End::Gave(value)) => Ok(Some(value)),
+        Some(End::NotYet) => Ok(None),
+        Some(End::Error(error)) => Err(Finish::Error { error, kind: None }),
+        Some(End::Panicked(text)) => Err(failed("panic", format!("it panicked: {text}"))),
+        None => {
+            let how = match exit {
+                Ok(Ok(status)) => status.to_string(),
+                Ok(Err(e)) => e.to_string(),
+                Err(_) => "no exit at all".into(),
+            };
+            Err(failed("exit", format!("its process ended without a result: {how}")))
+        }
+    }
+}
+
+fn start() -> std::io::Result<Group> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["run-attempt"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if SECRET_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
+        }
+    }
+    let child = command.spawn()?;
+    let id = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+    Ok(Group { child, id })
+}
+
+/// Reads lines until the pipe ends; ours become frames, the others are the body's log.
+async fn read(
+    pipe: impl AsyncRead + Unpin,
+    level: LogLevel,
+    log: Arc<AttemptLog>,
+    frames: Option<(String, mpsc::Sender<Frame>)>,
+) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // A frame may be long (an output); a line of the body's is cut so that memory has an end.
+        let marked = match (&frames, reader.fill_buf().await) {
+            (Some((mark, _)), Ok(start)) => start.starts_with(mark.as_bytes()),
+            (_, Ok(_)) => false,
+            (_, Err(_)) => return,
+        };
+        let limit = if marked { 2 * orch_store::output::MAX_BYTES as u64 } else { LINE_BYTES };
+        match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches(['\n', '\r']);
+        match &frames {
+            Some((mark, frames)) if text.starts_with(mark.as_str()) => {
+                match serde_json::from_str(&text[mark.len()..]) {
+                    Ok(Frame::Log { level, message, fields }) => log.say(&Line::new(level, "task", message, fields)),
+                    Ok(frame) => {
+                        if frames.send(frame).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "a child sent a frame that cannot be read"),
+                }
+            }
+            _ => log.say(&Line::new(level, "output", text.to_string(), Map::new())),
+        }
+    }
+}
+
+/// What a body asks of its context is asked here and answered back.
+async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
+    let host = ctx.host();
+    let (call, result) = match frame {
+        Frame::Progress { rows, bytes } => return host.progress(rows, bytes),
+        Frame::Push { call, key, value } => (call, host.push(&key, value).await.map(|()| Value::Null)),
+        Frame::Pull { call, task_id, key, map_index } => {
+            (call, host.pull(&task_id, &key, map_index).await.map(|v| v.unwrap_or(Value::Null)))
+        }
+        Frame::Variable { call, key } => {
+            (call, host.variable(&key).await.map(|v| v.map_or(Value::Null, Value::String)))
+        }
+        Frame::Log { .. } | Frame::End(_) => return,
+    };
+    let answer = match result {
+        Ok(value) => Answer { call, value, error: None },
+        Err(error) => Answer { call, value: Value::Null, error: Some(format!("{error:#}")) },
+    };
+    drop(write_line(stdin, &ToChild::Answer(answer)).await); // a child that is gone needs no answer
+}
+
+async fn write_line(stdin: &mut ChildStdin, what: &impl serde::Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    stdin.write_all(&line).await?;
+    stdin.flush().await
+}
+
+fn failed(kind: &'static str, cause: String) -> Finish {
+    Finish::Error { error: TaskError::Retryable { causes: vec![cause] }, kind: Some(kind) }
+}

@@ -1,0 +1,160 @@
+//! A body in a process of its own: the child's side.
+
+use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
+use futures::FutureExt;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::getpgrp;
+use orch_core::task::{BoxFuture, BundleDag, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// The whole life of a child: reads its request, runs the body, says how it ended. `dag` finds a DAG of the binary.
+pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>) -> ExitCode {
+    let mut first = String::new();
+    let request: Request = match std::io::stdin().lock().read_line(&mut first).map(|_| serde_json::from_str(&first)) {
+        Ok(Ok(request)) => request,
+        _ => return ExitCode::from(2), // nobody but a worker starts us
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(_) => return ExitCode::from(2),
+    };
+    let host = Arc::new(ChildHost::new(&request.nonce));
+    listen(host.clone());
+    let end = runtime.block_on(attempt(request, host.clone(), dag));
+    host.send(&Frame::End(end));
+    ExitCode::SUCCESS
+}
+
+async fn attempt(request: Request, host: Arc<ChildHost>, dag: impl FnOnce(&str) -> Option<BundleDag>) -> End {
+    let (dag_id, task_id) = (request.run.dag_id.to_string(), request.this_try.task_id.to_string());
+    let Some(body) = dag(&dag_id).and_then(|dag| dag.bodies.get(&task_id).cloned()) else {
+        let cause = format!("this binary has no function for task `{task_id}` of dag `{dag_id}`");
+        return End::Error(TaskError::Fatal { causes: vec![cause] });
+    };
+    let ctx = Ctx::new(Arc::new(request.run), request.this_try, Arc::new(request.params), host);
+    let body = AssertUnwindSafe(body.call(ctx, request.inputs)).catch_unwind();
+    match body.await {
+        Ok(Ok(Some(value))) => End::Gave(value),
+        Ok(Ok(None)) => End::NotYet,
+        Ok(Err(error)) => End::Error(error),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|t| (*t).to_string());
+            End::Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
+        }
+    }
+}
+
+/// Hears the worker on a thread of its own. When the worker is gone, so is this process and all it started.
+fn listen(host: Arc<ChildHost>) {
+    let hear = move || {
+        for line in std::io::stdin().lock().lines() {
+            match line.map(|line| serde_json::from_str(&line)) {
+                Ok(Ok(ToChild::Cancel)) => host.cancel.cancel(),
+                Ok(Ok(ToChild::Answer(answer))) => host.answered(answer),
+                Ok(Err(_)) => {} // a newer worker may say more than we know
+                Err(_) => break,
+            }
+        }
+        if !host.ended.load(std::sync::atomic::Ordering::Acquire) {
+            drop(killpg(getpgrp(), Signal::SIGKILL));
+        }
+    };
+    drop(std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear));
+}
+
+struct ChildHost {
+    mark: String,
+    cancel: CancellationToken,
+    calls: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    ended: std::sync::atomic::AtomicBool,
+}
+
+impl ChildHost {
+    fn new(nonce: &str) -> Self {
+        ChildHost {
+            mark: format!("{MARK}{nonce}"),
+            cancel: CancellationToken::new(),
+            calls: AtomicU64::new(1),
+            waiting: Mutex::new(HashMap::new()),
+            ended: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// One write of one whole line, so that what the body prints cannot stand inside it.
+    fn send(&self, frame: &Frame) {
+        if matches!(frame, Frame::End(_)) {
+            self.ended.store(true, Ordering::Release);
+        }
+        let Ok(json) = serde_json::to_string(frame) else { return };
+        let line = format!("{}{json}\n", self.mark);
+        let mut out = std::io::stdout().lock();
+        // Without a reader there is nobody to tell; the pipe's other end will end us.
+        drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
+    }
+
+    fn call(&self, frame: impl FnOnce(u64) -> Frame) -> BoxFuture<TaskResult<Value>> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let (send, receive) = oneshot::channel();
+        self.waiting.lock().expect("nothing panics while holding it").insert(call, send);
+        self.send(&frame(call));
+        Box::pin(async move {
+            let answer = receive.await.map_err(|_| fatal("the worker is gone"))?;
+            answer.error.map_or(Ok(answer.value), |error| Err(anyhow_of(error)))
+        })
+    }
+
+    fn answered(&self, answer: Answer) {
+        let waiting = self.waiting.lock().expect("nothing panics while holding it").remove(&answer.call);
+        if let Some(waiting) = waiting {
+            drop(waiting.send(answer)); // the body may have given up waiting
+        }
+    }
+}
+
+fn anyhow_of(error: String) -> anyhow::Error {
+    anyhow::Error::msg(error)
+}
+
+impl Host for ChildHost {
+    fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>) {
+        self.send(&Frame::Log { level, message: message.into(), fields });
+    }
+
+    fn progress(&self, rows: u64, bytes: u64) {
+        self.send(&Frame::Progress { rows, bytes });
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn cancelled_future(&self) -> BoxFuture<()> {
+        let cancel = self.cancel.clone();
+        Box::pin(async move { cancel.cancelled().await })
+    }
+
+    fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>> {
+        let value = self.call(|call| Frame::Variable { call, key: key.into() });
+        Box::pin(async move { Ok(value.await?.as_str().map(String::from)) })
+    }
+
+    fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
+        let pushed = self.call(|call| Frame::Push { call, key: key.into(), value });
+        Box::pin(async move { pushed.await.map(drop) })
+    }
+
+    fn pull(&self, task_id: &str, key: &str, map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
+        let (task_id, key) = (task_id.to_string(), key.to_string());
+        let pulled = self.call(|call| Frame::Pull { call, task_id, key, map_index });
+        Box::pin(async move { Ok(Some(pulled.await?).filter(|value| !value.is_null())) })
+    }
+}
