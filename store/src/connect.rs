@@ -60,7 +60,7 @@ pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     Ok(PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(CONNECT_TIMEOUT)
-        .idle_timeout(Duration::from_secs(60))
+        .idle_timeout(Duration::from_mins(1))
         .test_before_acquire(false) // a ping a statement; a broken connection is an error its user must handle anyway
         .connect_lazy_with(options(url, name)?))
 }

@@ -53,14 +53,19 @@ async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Eve
     for row in &rows {
         let skip: Option<Vec<i32>> = row.try_get(4)?;
         let skip = skip.unwrap_or_default().chunks_exact(2).map(skip_of).collect();
+        fold_xmin = row.try_get::<String, _>(5)?.parse().map_err(|_| StoreError::corrupt("a snapshot's xmin"))?;
+        let (task, index) = (row.try_get::<i16, _>(0)? as TaskIdx, row.try_get(1)?);
         let outcome = match TaskState::from_code(row.try_get(2)?) {
+            Some(TaskState::Restarting) => {
+                events.push(Event::Restarted { task, index });
+                continue;
+            }
             Some(TaskState::Success) => Outcome::Success { list_len: row.try_get(3)?, skip },
             Some(TaskState::Failed) => Outcome::Failed,
             Some(TaskState::Skipped) => Outcome::Skipped { skip },
             other => return Err(StoreError::corrupt(format!("an unfolded outcome of run `{run}` is {other:?}"))),
         };
-        events.push(Event::Finished { task: row.try_get::<i16, _>(0)? as TaskIdx, index: row.try_get(1)?, outcome });
-        fold_xmin = row.try_get::<String, _>(5)?.parse().map_err(|_| StoreError::corrupt("a snapshot's xmin"))?;
+        events.push(Event::Finished { task, index, outcome });
     }
     Ok((events, fold_xmin))
 }

@@ -6,7 +6,7 @@ use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use sqlx::postgres::PgConnection;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -68,29 +68,32 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
         let spec: DagSpec = serde_json::from_value(row.spec).map_err(|e| corrupt(&e))?;
         plans.push((row.id, row.number, Plan::new(Arc::new(spec)).map_err(|e| corrupt(&e))?));
     }
-    let queues = queue_ids(db, plans.iter().flat_map(|(_, _, p)| p.tasks.iter().map(|t| t.queue.as_str()))).await?;
+    let names = plans.iter().flat_map(|(_, _, plan)| queue_names(plan)).collect();
+    let queues = queue_ids(db, names).await?;
     Ok(plans.into_iter().map(|(id, number, plan)| Version::new(id, number, plan, &queues)).collect())
 }
 
+/// The queues of a plan's tasks.
+pub(crate) fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    plan.tasks.iter().map(|task| task.queue.clone())
+}
+
 /// Ids of queues by name; those that are new come to be.
-pub async fn queue_ids<'a>(
-    db: &mut PgConnection,
-    names: impl IntoIterator<Item = &'a str>,
-) -> StoreResult<HashMap<String, i32>> {
-    let names: std::collections::BTreeSet<&str> = names.into_iter().collect();
-    let names: Vec<String> = names.into_iter().map(String::from).collect();
-    let known = async |db: &mut PgConnection| {
-        let rows = sqlx::query!("select name, id from queue where name = any($1)", &names).fetch_all(db).await?;
-        StoreResult::Ok(rows.into_iter().map(|r| (r.name, r.id)).collect::<HashMap<_, _>>())
-    };
-    let found = known(&mut *db).await?;
+pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {
+    let names: Vec<String> = names.into_iter().collect();
+    let found = known_queues(db, &names).await?;
     if found.len() == names.len() {
         return Ok(found);
     }
     sqlx::query!("insert into queue (name) select unnest($1::text[]) on conflict do nothing", &names)
         .execute(&mut *db)
         .await?;
-    known(db).await
+    known_queues(db, &names).await
+}
+
+async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<HashMap<String, i32>> {
+    let rows = sqlx::query!("select name, id from queue where name = any($1)", names).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
 }
 
 /// Versions read so far. A version never changes, so nothing here grows old; the oldest go when there are many.

@@ -110,9 +110,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         };
         let given = match plan.task(task).isolation {
             Isolation::Process => child::run(job, &ctx, inputs, &log).await,
-            Isolation::InProcess => {
-                body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None })
-            }
+            Isolation::InProcess => body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None }),
         };
         match given {
             Ok(Some(value)) => give(job, shared, value).await,

@@ -47,14 +47,18 @@ impl Drop for Group {
 impl Group {
     fn signal(&self, signal: Signal) {
         if let Some(id) = self.id {
-            // It fails only when nobody of the group is left.
-            drop(killpg(id, signal));
+            killpg(id, signal).ok(); // it fails only when nobody of the group is left
         }
     }
 }
 
 /// Runs one attempt in a child and gives what its body gave.
-pub(crate) async fn run(job: &Job, ctx: &Ctx, inputs: Vec<Value>, log: &Arc<AttemptLog>) -> Result<Option<Value>, Finish> {
+pub(crate) async fn run(
+    job: &Job,
+    ctx: &Ctx,
+    inputs: Vec<Value>,
+    log: &Arc<AttemptLog>,
+) -> Result<Option<Value>, Finish> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let mut group = start().map_err(|e| failed("exit", format!("the process could not be started: {e}")))?;
     let mut stdin = group.child.stdin.take().expect("stdin is piped");

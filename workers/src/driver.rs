@@ -9,19 +9,20 @@ mod step;
 
 use crate::body::{self, Job, Shared};
 use crate::config::WorkerConfig;
-use crate::heartbeat::{Heartbeat, Pulse};
+use crate::heartbeat::{Beaten, Heartbeat, Pulse};
 use crate::logs;
 use crate::offer::Offers;
 use crate::outcome::Finish;
 use memory::Memory;
-use orch_store::step::{Claimed, Stepper};
-use orch_store::version::Versions;
+use orch_store::hint::{Hint, Hints};
+use orch_store::hot::{Hot, PgHot};
+use orch_store::step::Claimed;
+use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
-use sqlx::PgConnection;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,17 +40,17 @@ const MOST_ENDED: usize = 1024;
 struct Held {
     claimed: Claimed,
     cancel: CancellationToken,
+    /// It was told to stop.
+    stop: Option<StopOrder>,
 }
 
-struct Driver {
+pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
     queues: Arc<[i32]>,
     version_ids: Arc<[i32]>,
     worker: i32,
-    db: PgConnection,
-    stepper: Stepper,
-    versions: Versions,
+    store: S,
     memory: Memory,
     shared: Arc<Shared>,
     held: HashMap<Uuid, Held>,
@@ -59,17 +60,14 @@ struct Driver {
     continuing: Option<Instant>,
     /// More may be claimable than the last claim brought, so the next round does not wait.
     look_again: bool,
-    hints: orch_store::hint::Hints,
+    hints: Hints,
+    /// Attempts that were told to stop and have.
+    obeyed: Vec<Uuid>,
 }
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
 /// for others.
-pub async fn run(
-    config: WorkerConfig,
-    offers: Arc<Offers>,
-    hints: orch_store::hint::Hints,
-    stop: CancellationToken,
-) -> StoreResult<()> {
+pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: CancellationToken) -> StoreResult<()> {
     let (shipper, shipping) = logs::shipping(&config.database_url);
     let shared = Arc::new(Shared {
         recent: crate::inputs::Recent::default(),
@@ -101,25 +99,22 @@ async fn life(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
     shared: &Arc<Shared>,
-    hints: &orch_store::hint::Hints,
+    hints: &Hints,
     stop: &CancellationToken,
 ) -> StoreResult<()> {
-    let mut db = connect::hot(&config.database_url, "orch worker").await?;
-    let queue_names = config.queues.iter().map(String::as_str);
-    let queues: Vec<i32> = orch_store::version::queue_ids(&mut db, queue_names).await?.into_values().collect();
-    let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues).await?;
+    let mut store = PgHot::connect(&config.database_url, "orch worker").await?;
+    let queue_names = config.queues.iter().cloned().collect();
+    let queues: Vec<i32> = orch_store::version::queue_ids(&mut store.db, queue_names).await?.into_values().collect();
+    let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
     let (done, mut ended) = mpsc::unbounded_channel();
-    let mut versions = Versions::default();
-    offers.all().for_each(|offer| versions.put(offer.version.clone()));
+    offers.all().for_each(|offer| store.know(offer.version.clone()));
     let mut driver = Driver {
         config: config.clone(),
         offers: offers.clone(),
         queues: queues.into(),
         version_ids: offers.ids().into(),
         worker: heartbeat.worker(),
-        db,
-        stepper: Stepper::default(),
-        versions,
+        store,
         memory: Memory::default(),
         shared: shared.clone(),
         held: HashMap::new(),
@@ -128,6 +123,7 @@ async fn life(
         continuing: None,
         look_again: true,
         hints: hints.clone(),
+        obeyed: Vec::new(),
     };
     let result = driver.drive(&mut ended, &mut pulse, stop).await;
     // Whatever still runs here is nobody's any more: it must end before this process takes it again.
@@ -138,7 +134,7 @@ async fn life(
     result
 }
 
-impl Driver {
+impl<S: Hot> Driver<S> {
     async fn drive(
         &mut self,
         ended: &mut mpsc::UnboundedReceiver<(Uuid, Finish)>,
@@ -147,7 +143,8 @@ impl Driver {
     ) -> StoreResult<()> {
         let mut finished: VecDeque<(Uuid, Finish)> = VecDeque::new();
         let mut deadline: Option<Instant> = None;
-        let ready = self.hints.ready();
+        let hints = self.hints.clone();
+        let ready = hints.on(Hint::Ready);
         loop {
             let woken = ready.notified(); // armed before we look
             while let Ok(end) = ended.try_recv() {
@@ -170,7 +167,7 @@ impl Driver {
                 tokio::select! {
                     biased;
                     end = ended.recv() => finished.extend(end),
-                    orders = pulse.next() => self.obey(orders?),
+                    beaten = pulse.next() => self.beaten(beaten?, pulse),
                     () = woken, if !full && !stopping => self.look_again = true,
                     () = stop.cancelled(), if !stopping => {}
                     () = sleep_until(deadline), if stopping => {}
@@ -183,18 +180,20 @@ impl Driver {
                     continue;
                 }
             }
-            while let Some(orders) = pulse.try_next() {
-                self.obey(orders?);
+            while let Some(beaten) = pulse.try_next() {
+                self.beaten(beaten?, pulse);
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
             let next = self.step(batch, stopping).await?;
             next.into_iter().for_each(|job| self.start(job));
+            self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
+            pulse.running(self.held.len());
         }
     }
 
     fn start(&mut self, job: Job) {
         let attempt = job.claimed.lease.attempt;
-        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone() });
+        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run(&job, &shared).await;
@@ -205,11 +204,16 @@ impl Driver {
         while self.bodies.try_join_next().is_some() {}
     }
 
-    /// Somebody cancelled, marked or cleared what runs here.
-    fn obey(&mut self, orders: Vec<orch_store::worker::StopOrder>) {
-        for order in orders {
-            if let Some(held) = self.held.get(&order.attempt) {
-                held.cancel.cancel();
+    /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
+    fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
+        self.look_again |= beaten.ready_waiting;
+        for order in beaten.stop_orders {
+            match self.held.get_mut(&order.lease.attempt) {
+                Some(held) => {
+                    held.stop = Some(order);
+                    held.cancel.cancel();
+                }
+                None => pulse.obeyed(order.lease.attempt),
             }
         }
     }

@@ -5,22 +5,40 @@
 
 use crate::config::WorkerConfig;
 use crate::offer::Offers;
+use orch_store::hint::{Hint, Hints};
+use orch_store::version::Versions;
 use orch_store::worker::{self, NewWorker, StopOrder, WorkerState};
 use orch_store::{StoreError, StoreResult, connect};
 use sqlx::PgConnection;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
 const FENCE_AT: f64 = 0.8;
 
 /// What the driver hears from the heartbeat.
 pub(crate) struct Pulse {
-    orders: mpsc::UnboundedReceiver<StoreResult<Vec<StopOrder>>>,
+    orders: mpsc::UnboundedReceiver<StoreResult<Beaten>>,
     told: watch::Sender<Told>,
-    running: Arc<AtomicUsize>,
+    state: Arc<State>,
+}
+
+/// What a heartbeat brought.
+pub(crate) struct Beaten {
+    pub(crate) stop_orders: Vec<StopOrder>,
+    /// Something waits that this worker could run.
+    pub(crate) ready_waiting: bool,
+}
+
+/// What the driver tells the heartbeat.
+#[derive(Default)]
+struct State {
+    running: AtomicUsize,
+    /// Attempts that were told to stop and have.
+    obeyed: Mutex<Vec<Uuid>>,
 }
 
 /// The heartbeat's handle.
@@ -44,38 +62,42 @@ impl Heartbeat {
         config: &WorkerConfig,
         offers: &Offers,
         queues: &[i32],
+        hints: &Hints,
     ) -> StoreResult<(Heartbeat, Pulse)> {
         let new = NewWorker {
             name: config.name.clone(),
             hostname: hostname(),
-            pid: i32::try_from(std::process::id()).unwrap_or(0),
+            pid: std::process::id(),
             bundle: offers.bundle().to_string(),
             binary_version: env!("CARGO_PKG_VERSION").to_string(),
             queues: queues.to_vec(),
             versions: offers.ids(),
             slots: i32::try_from(config.slots).unwrap_or(i32::MAX),
+            lease: config.lease,
         };
         let mut db = connect::one(&config.database_url, "orch worker heartbeat").await?;
         let began = Instant::now();
-        let id = worker::register_worker(&mut db, &new, config.lease).await?;
+        let id = worker::register_worker(&mut db, &new).await?;
         drop(db); // the thread's own runtime has to own its connection
         let (told, hears) = watch::channel(Told::Run);
         let (say, orders) = mpsc::unbounded_channel();
-        let running = Arc::new(AtomicUsize::new(0));
+        let state = Arc::new(State::default());
         let beat = Beat {
             url: config.database_url.clone(),
             lease: config.lease,
             worker: id,
             began,
             say,
-            running: running.clone(),
+            state: state.clone(),
+            said_draining: false,
+            hints: hints.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("orch-heartbeat".into())
             .spawn(move || beat.run(hears))
             .map_err(|e| StoreError::from(sqlx::Error::Io(e)))?;
         let heartbeat = Heartbeat { worker: id, told: told.clone(), thread: Some(thread) };
-        Ok((heartbeat, Pulse { orders, told, running }))
+        Ok((heartbeat, Pulse { orders, told, state }))
     }
 
     pub(crate) fn worker(&self) -> i32 {
@@ -96,11 +118,11 @@ impl Heartbeat {
 
 impl Pulse {
     /// Orders to stop single tries; an error when this worker may not go on.
-    pub(crate) async fn next(&mut self) -> StoreResult<Vec<StopOrder>> {
+    pub(crate) async fn next(&mut self) -> StoreResult<Beaten> {
         self.orders.recv().await.unwrap_or(Err(StoreError::WorkerLost))
     }
 
-    pub(crate) fn try_next(&mut self) -> Option<StoreResult<Vec<StopOrder>>> {
+    pub(crate) fn try_next(&mut self) -> Option<StoreResult<Beaten>> {
         self.orders.try_recv().ok()
     }
 
@@ -110,7 +132,12 @@ impl Pulse {
 
     /// How many tries run, shown with the worker.
     pub(crate) fn running(&self, many: usize) {
-        self.running.store(many, Ordering::Relaxed);
+        self.state.running.store(many, Ordering::Relaxed);
+    }
+
+    /// An attempt that was told to stop is over.
+    pub(crate) fn obeyed(&self, attempt: Uuid) {
+        self.state.obeyed.lock().expect("nothing panics while holding it").push(attempt);
     }
 }
 
@@ -121,8 +148,10 @@ struct Beat {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     began: Instant,
-    say: mpsc::UnboundedSender<StoreResult<Vec<StopOrder>>>,
-    running: Arc<AtomicUsize>,
+    say: mpsc::UnboundedSender<StoreResult<Beaten>>,
+    state: Arc<State>,
+    said_draining: bool,
+    hints: Hints,
 }
 
 impl Beat {
@@ -134,15 +163,17 @@ impl Beat {
         }
     }
 
-    async fn beat(self, mut hears: watch::Receiver<Told>) {
+    async fn beat(mut self, mut hears: watch::Receiver<Told>) {
         let mut db: Option<PgConnection> = None;
         let mut renewed = self.began;
         let every = self.lease / 3;
+        let hints = self.hints.clone();
         let mut next = renewed + every;
         loop {
             let fence = renewed + self.lease.mul_f64(FENCE_AT);
             tokio::select! {
                 () = tokio::time::sleep_until(next.min(fence).into()) => {}
+                () = hints.on(Hint::Stop).notified() => {}
                 changed = hears.changed() => {
                     if changed.is_err() || *hears.borrow() == Told::End {
                         return self.good_bye(db).await;
@@ -169,9 +200,9 @@ impl Beat {
                 Ok(Ok(answer)) => {
                     renewed = sent;
                     next = sent + every;
-                    if (!answer.stop_orders.is_empty() || answer.ready_waiting)
-                        && self.say.send(Ok(answer.stop_orders)).is_err()
-                    {
+                    let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
+                    let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
+                    if worth_telling && self.say.send(Ok(beaten)).is_err() {
                         return;
                     }
                 }
@@ -185,14 +216,18 @@ impl Beat {
         }
     }
 
-    async fn once(&self, db: &mut Option<PgConnection>, draining: bool) -> StoreResult<worker::HeartbeatAnswer> {
+    async fn once(&mut self, db: &mut Option<PgConnection>, draining: bool) -> StoreResult<worker::HeartbeatAnswer> {
         let mut connection = match db.take() {
             Some(connection) => connection,
             None => connect::one(&self.url, "orch worker heartbeat").await?,
         };
-        let running = i32::try_from(self.running.load(Ordering::Relaxed)).unwrap_or(i32::MAX);
-        let state = if draining { WorkerState::Draining } else { WorkerState::Running };
-        let answer = worker::heartbeat(&mut connection, self.worker, running, state, self.lease).await?;
+        if draining && !std::mem::replace(&mut self.said_draining, true) {
+            worker::set_worker_state(&mut connection, self.worker, WorkerState::Draining).await?;
+        }
+        let running = i32::try_from(self.state.running.load(Ordering::Relaxed)).unwrap_or(i32::MAX);
+        let obeyed = self.state.obeyed.lock().expect("nothing panics while holding it").clone();
+        let answer = worker::heartbeat(&mut connection, self.worker, running, self.lease, &obeyed).await?;
+        self.state.obeyed.lock().expect("nothing panics while holding it").retain(|attempt| !obeyed.contains(attempt));
         *db = Some(connection);
         Ok(answer)
     }
@@ -204,7 +239,7 @@ impl Beat {
                 Some(db) => db,
                 None => connect::one(&self.url, "orch worker heartbeat").await?,
             };
-            worker::release(&mut db, self.worker).await
+            worker::release(&mut db, &mut Versions::default(), self.worker).await
         };
         match tokio::time::timeout(self.lease / 3, bye).await {
             Ok(Ok(_)) => {}

@@ -12,7 +12,7 @@ pub use capture::capture_layer;
 pub(crate) use line::Line;
 
 use orch_store::connect;
-use orch_store::log::Chunk;
+use orch_store::log::NewChunk;
 use orch_store::step::Lease;
 use sqlx::PgConnection;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,16 +126,17 @@ impl AttemptLog {
         }
     }
 
-    fn take(&self) -> Option<Chunk> {
+    fn take(&self) -> Option<NewChunk> {
         self.queued.store(false, Ordering::Release);
         let mut state = self.state.lock().expect("nothing panics while holding it");
         if state.text.is_empty() {
             return None;
         }
         let (body, lines) = (std::mem::take(&mut state.text), std::mem::take(&mut state.lines));
+        let seq = state.seq;
         state.seq += 1;
         let Lease { run, attempt, lease_no, .. } = self.lease;
-        Some(Chunk { run, attempt, lease_no, seq: state.seq, lines, body })
+        Some(NewChunk { run, attempt, lease_no, seq, lines, body })
     }
 }
 
@@ -158,7 +159,7 @@ const BATCH: usize = 256;
 impl Shipping {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut db: Option<PgConnection> = None;
-        let mut unsent: Vec<Chunk> = Vec::new();
+        let mut unsent: Vec<NewChunk> = Vec::new();
         loop {
             let first = tokio::select! {
                 first = self.queue.recv() => first,
@@ -186,7 +187,7 @@ impl Shipping {
     }
 
     /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
-    async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Vec<Chunk>) {
+    async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Vec<NewChunk>) {
         if unsent.is_empty() {
             return;
         }

@@ -1,7 +1,7 @@
 //! A task is looked at: does its rule say run, wait or end, as a whole or for which elements?
 
 use super::{Concern, Fold};
-use crate::plan::{Edge, PlanTask, TaskIdx};
+use crate::plan::{Edge, Length, PlanTask, TaskIdx};
 use crate::rule::{Counts, Decision, decide, decide_setups};
 use crate::run::{Elements, Missing, Run};
 use crate::spec::TriggerRule;
@@ -16,7 +16,7 @@ impl Fold<'_> {
             if self.run.task(task) == TaskState::None {
                 match self.decide(&self.run, &self.elements, t, None) {
                     Decision::Wait => {}
-                    Decision::End(state) => self.decide_whole(task, state),
+                    Decision::End(state) => self.end_unexpanded(task, state),
                     Decision::Run if t.map.is_some() => self.expand(task),
                     Decision::Run => self.begin(task),
                 }
@@ -103,6 +103,11 @@ impl Fold<'_> {
     /// The whole decision for one instance, from a run as it is or was.
     fn decide(&self, run: &Run, elements: &Elements, t: &PlanTask, index: Option<i32>) -> Decision {
         let map_index = index.unwrap_or(-1);
+        if let (None, Some(map)) = (index, t.map)
+            && let Some(state) = self.list_is_lost(run, map.domain)
+        {
+            return Decision::End(state);
+        }
         let of = |edges: &[Edge]| self.counts(run, elements, edges.iter(), index);
         if !t.setups.is_empty() && t.rule != TriggerRule::Always {
             match decide_setups(&of(&t.setups), map_index) {
@@ -120,6 +125,21 @@ impl Fold<'_> {
             Decision::Run => self.conditions(run, elements, t, index),
             other => other,
         }
+    }
+
+    /// A list that will never come decides whatever the rule says (Airflow's `MappedTaskUpstreamDep`).
+    fn list_is_lost(&self, run: &Run, domain: usize) -> Option<TaskState> {
+        let sources = self.plan.domains[domain].lengths.all().filter_map(Length::task);
+        let whole = sources.filter(|&task| run.len(self.plan.task(task)).is_none_or(|len| len == 0));
+        let mut lost = None;
+        for task in whole {
+            match run.task(task) {
+                TaskState::Failed | TaskState::UpstreamFailed => return Some(TaskState::UpstreamFailed),
+                TaskState::Skipped => lost = Some(TaskState::Skipped),
+                _ => {}
+            }
+        }
+        lost
     }
 
     /// A condition on a task that gave no value is not met; on one that is not over, it is not known.

@@ -1,7 +1,7 @@
 //! A mapped task learns how many elements it has.
 
 use super::Fold;
-use crate::plan::TaskIdx;
+use crate::plan::{Length, TaskIdx};
 use crate::run::{DomainLen, LEN, NEXT};
 use crate::state::TaskState;
 
@@ -26,6 +26,24 @@ impl Fold<'_> {
             DomainLen::Unknown => self.decide_whole(task, TaskState::UpstreamFailed),
             DomainLen::Unequal => self.decide_whole(task, TaskState::Failed),
         }
+    }
+
+    /// It will not run. Over a list that stands in the DAG it has its elements all the same, each ending so; else there is
+    /// one instance to say it of.
+    pub(super) fn end_unexpanded(&mut self, task: TaskIdx, state: TaskState) {
+        let plan = self.plan;
+        let literal = |d: usize| plan.domains[d].lengths.all().all(|length| matches!(length, Length::Known(_)));
+        let map = plan.task(task).map.filter(|map| literal(map.domain));
+        let len = map.map(|map| self.run.domain_len(plan, &plan.domains[map.domain].lengths));
+        let (Some(map), Some(DomainLen::Known(len @ 1..))) = (map, len) else {
+            self.decide_whole(task, state);
+            return;
+        };
+        self.run.counters[map.slot + LEN] = len;
+        self.run.counters[map.slot + NEXT] = len;
+        self.run.ledger[usize::from(task)] = TaskState::Queued.code();
+        self.expand_followers(task, len);
+        (0..len).for_each(|index| self.decide_element(task, index, state));
     }
 
     fn expand_followers(&mut self, task: TaskIdx, len: i32) {

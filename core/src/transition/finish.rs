@@ -36,7 +36,7 @@ impl Fold<'_> {
         let task = self.plan.task(skip.task);
         match (self.run.len(task), skip.index) {
             (None, _) if self.run.task(skip.task) == TaskState::None => {
-                self.decide_whole(skip.task, TaskState::Skipped);
+                self.end_unexpanded(skip.task, TaskState::Skipped);
             }
             (Some(_), Some(index)) if self.undecided(skip.task, index)? => {
                 self.decide_element(skip.task, index, TaskState::Skipped);

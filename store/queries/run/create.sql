@@ -18,14 +18,14 @@ r as (
         coalesce($11::text, $12::text || isoformat(c.run_after) || case when $14::timestamptz is null then $13::text else '' end),
         $14, $15::timestamptz, $16::timestamptz, c.run_after, case when c.starts then now() end,
         case when c.starts and $5 in ('success', 'failed') then now() end,
-        case when c.starts then now() + $18::float8 * interval '1 millisecond' end, $19, $20
+        case when c.starts then now() + $18::bigint * interval '1 millisecond' end, $19, $20
     from c
     on conflict do nothing
     returning id, run_id, state, run_after, state <> 'queued' as starts
 ),
 det as (
     insert into dag_run_detail (run, conf, note, idempotency_key)
-    select r.id, $21::json, $22::text, $23::text from r where $21 is not null or $22 is not null or $23 is not null
+    select r.id, $21::text::json, $22::text, $23::text from r where $21 is not null or $22 is not null or $23 is not null
 ),
 enq as (
     insert into ready (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no, rev_ready)

@@ -5,9 +5,10 @@ use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::ids::RunId;
+use orch_core::plan::TaskIdx;
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::schedule::{Calendar, DataInterval, run_id};
-use orch_core::state::{RunState, RunType, TriggeredBy};
+use orch_core::state::{RunState, RunType, TaskState, TriggeredBy};
 use orch_core::transition::start;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -135,9 +136,8 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
     };
     let before = Run::new(plan);
     let (begun, effects) = start(plan);
-    let columns = |instances: Vec<(u16, i32)>| Tries::new(version, id, instances);
-    let (ready, held) = (columns(effects.ready), columns(effects.hold));
-    let decided = &effects.decided;
+    let (ready, held) = (Tries::new(version, id, &effects.ready), Tries::new(version, id, &effects.hold));
+    let decided = Decided::new(&effects.decided);
     let row = sqlx::query_file!(
         "queries/run/create.sql",
         new.dag_id,
@@ -157,10 +157,10 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         when.interval.map(|i| i.start),
         when.interval.map(|i| i.end),
         when.run_after,
-        plan.spec.run_timeout_ms.map(|ms| ms as f64),
+        plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64),
         new.triggered_by.as_str(),
         new.user,
-        new.conf,
+        new.conf.as_ref().map(ToString::to_string),
         new.note,
         new.idempotency_key,
         &ready.task,
@@ -175,9 +175,9 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &held.queue,
         &held.priority,
         &held.retries,
-        &decided.iter().map(|d| d.0 as i16).collect::<Vec<_>>(),
-        &decided.iter().map(|d| d.1).collect::<Vec<_>>(),
-        &decided.iter().map(|d| d.2.as_str().to_string()).collect::<Vec<_>>()
+        &decided.task,
+        &decided.map_index,
+        &decided.state
     )
     .fetch_optional(db)
     .await?;
@@ -221,8 +221,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub(super) fn new(version: &Version, run: Uuid, instances: Vec<(u16, i32)>) -> Tries {
-        let tries: Vec<_> = instances.into_iter().map(|instance| version.new_try(run, 0, instance)).collect();
+    pub(super) fn new(version: &Version, run: Uuid, instances: &[(TaskIdx, i32)]) -> Tries {
+        let tries: Vec<_> = instances.iter().map(|&instance| version.new_try(run, 0, instance)).collect();
         Tries {
             task: tries.iter().map(|t| t.task as i16).collect(),
             map_index: tries.iter().map(|t| t.map_index).collect(),
@@ -242,6 +242,23 @@ impl Tries {
         self.queue.extend(more.queue);
         self.priority.extend(more.priority);
         self.retries.extend(more.retries);
+    }
+}
+
+/// Instances that end with the beginning of their run, as columns.
+pub(super) struct Decided {
+    pub task: Vec<i16>,
+    pub map_index: Vec<i32>,
+    pub state: Vec<String>,
+}
+
+impl Decided {
+    pub(super) fn new(decided: &[(TaskIdx, i32, TaskState)]) -> Decided {
+        Decided {
+            task: decided.iter().map(|d| d.0 as i16).collect(),
+            map_index: decided.iter().map(|d| d.1).collect(),
+            state: decided.iter().map(|d| d.2.as_str().into()).collect(),
+        }
     }
 }
 

@@ -64,7 +64,7 @@ fn listen(host: Arc<ChildHost>) {
             }
         }
         if !host.ended.load(std::sync::atomic::Ordering::Acquire) {
-            drop(killpg(getpgrp(), Signal::SIGKILL));
+            killpg(getpgrp(), Signal::SIGKILL).ok(); // we are in that group ourselves
         }
     };
     drop(std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear));
