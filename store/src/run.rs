@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod list;
+mod search;
 mod start;
 
 pub use create::{CreateRun, NewRun, RunRow, create_run};
@@ -10,6 +11,7 @@ pub use delete::{DeleteRun, delete_run, delete_runs};
 pub use list::{
     MOST_RUNS, RunDetails, RunFilter, Span, count_runs, get_run, list_runs, recent_runs, run_by_uuid, set_note,
 };
+pub use search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs};
 pub use start::start_queued_runs;
 
 use crate::{StoreError, StoreResult};
