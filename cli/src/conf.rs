@@ -35,14 +35,16 @@ impl ConfFlag {
 /// Judges a conf by the params of a DAG.
 pub(crate) fn check(spec: &DagSpec, conf: Option<&Value>) -> Result<(), Failure> {
     let nothing = Value::Object(serde_json::Map::new());
-    check_conf(spec.params_schema.as_ref(), conf.unwrap_or(&nothing)).map_err(|bad| {
-        let hint = match &bad {
-            BadConf::Params(wrong) => wrong.iter().find_map(|violation| violation.hint.clone()),
-            _ => None,
-        };
-        let params = format!("`orch dags details {}` shows the params", spec.dag_id);
-        Failure::new(bad.to_string()).hint(hint.unwrap_or(params))
-    })
+    check_conf(spec.params_schema.as_ref(), conf.unwrap_or(&nothing)).map_err(|bad| refused(&spec.dag_id, &bad))
+}
+
+/// Says what is wrong with a conf, and what to do.
+pub(crate) fn refused(dag_id: &str, bad: &BadConf) -> Failure {
+    let hint = match bad {
+        BadConf::Params(wrong) => wrong.iter().find_map(|violation| violation.hint.clone()),
+        _ => None,
+    };
+    Failure::new(bad.to_string()).hint(hint.unwrap_or_else(|| format!("`orch dags details {dag_id}` shows the params")))
 }
 
 /// No more is read than is needed to see that it is too much.

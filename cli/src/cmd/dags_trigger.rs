@@ -96,6 +96,7 @@ impl Trigger {
                 Err(Failure::new(format!("dag `{dag_id}` has a run for `{date}` already"))
                     .hint("choose another `--logical-date`, or leave it out"))
             }
+            CreateRun::BadConf(bad) => Err(conf::refused(dag_id, &bad)),
             CreateRun::NoSuchDag => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
         }
     }
