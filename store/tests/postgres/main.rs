@@ -4,6 +4,9 @@ mod create;
 mod end;
 mod fixture;
 mod lost;
+mod model;
 mod plans;
 mod relocate;
+#[path = "../../../core/tests/support/shapes.rs"]
+mod shapes;
 mod upkeep;
