@@ -31,6 +31,7 @@ const CASES: u32 = 60;
 
 #[test]
 fn rows_say_what_the_model_says() {
+    #[expect(clippy::disallowed_methods, reason = "a test is told by its environment how long it may take")]
     let long: u32 = std::env::var("ORCH_TEST_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let database = runtime.block_on(database());
@@ -115,6 +116,9 @@ impl<'a> Case<'a> {
             // A claim shows the run as it is: nobody remembers one that is older than what it holds.
             self.remember().await;
         }
+        for claimed in &claimed {
+            self.end_late_of(claimed.lease).await;
+        }
         self.held.extend(claimed.into_iter().map(|c| (worker, c)));
     }
 
@@ -179,6 +183,18 @@ impl<'a> Case<'a> {
     async fn end_late(&mut self, pick: u8) {
         let Some(place) = usize::from(pick).checked_rem(self.late.len()) else { return };
         let (worker, lease) = self.late[place];
+        self.end_too_late(worker, lease, pick).await;
+    }
+
+    /// An instance runs again: those that ran it before come late.
+    async fn end_late_of(&mut self, now: Lease) {
+        let same = |l: &&(usize, Lease)| l.1.task == now.task && l.1.map_index == now.map_index;
+        for (worker, lease) in self.late.iter().filter(same).copied().collect::<Vec<_>>() {
+            self.end_too_late(worker, lease, 0).await;
+        }
+    }
+
+    async fn end_too_late(&mut self, worker: usize, lease: Lease, pick: u8) {
         let (_, end) = ended(lease, pick);
         assert!(!self.workers[worker].record(end.clone()).await, "a late end counted");
         let step = Step { ended: vec![end], mode: Mode::Strict, ..Step::default() };
@@ -257,7 +273,9 @@ impl<'a> Case<'a> {
                 "held" => assert!(held.insert(instance)),
                 // The row of the try before.
                 "queued" | "up_for_retry" | "up_for_reschedule" => {}
-                word if unfolded.contains(&instance) => assert!(word.parse::<TaskState>().unwrap().is_finished()),
+                word if unfolded.contains(&instance) => {
+                    assert!(word.parse::<TaskState>().expect("a state").is_finished())
+                }
                 word => drop(over.insert(instance, word.parse::<TaskState>().expect("a state"))),
             }
         }
