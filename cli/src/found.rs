@@ -44,8 +44,9 @@ impl Standalone {
 
     /// Its process lives, as far as can be told from outside.
     pub(crate) fn is_alive(&self) -> bool {
-        i32::try_from(self.pid)
-            .is_ok_and(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH))
+        i32::try_from(self.pid).is_ok_and(|pid| {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+        })
     }
 }
 

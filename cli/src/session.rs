@@ -4,7 +4,10 @@
 use crate::config::{Config, LoadedFrom};
 use crate::failure::{Failure, chain};
 use crate::found::Standalone;
+use crate::person;
 use orch_cluster::{Cluster, ClusterError};
+use orch_store::audit::{self, Deed};
+use orch_store::hint::{self, Hint};
 use orch_store::{StoreError, connect, guard};
 use sqlx::PgConnection;
 use std::path::Path;
@@ -37,6 +40,13 @@ impl Session {
             None => of_standalone(&config.data_dir).await?,
         };
         Ok(session)
+    }
+
+    /// Writes down who did what at a command line, and wakes those it concerns.
+    pub(crate) async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
+        let name = person::name();
+        audit::record(&mut self.db, &Deed { actor: &name, ..deed.clone() }).await?;
+        Ok(hint::send(&mut self.db, hints).await?)
     }
 
     /// The server runs for this command only.

@@ -83,7 +83,7 @@ pub async fn prepare(
     for dag in &bundle.dags {
         plans.push(Plan::new(dag.clone()).map_err(|e| StoreError::corrupt(e.to_string()))?);
     }
-    let names = plans.iter().flat_map(|plan| queue_names(plan)).collect();
+    let names = plans.iter().flat_map(queue_names).collect();
     let queues = queue_ids(db, names).await?;
     let versions = plans.into_iter().zip(registered);
     Ok(versions.map(|(plan, r)| Version::new(r.version_id, r.number, plan, &queues)).collect())

@@ -16,7 +16,7 @@ use crate::outcome::Finish;
 use memory::Memory;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
-use orch_store::step::Claimed;
+use orch_store::step::{Claimed, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
 use std::collections::{HashMap, VecDeque};
@@ -55,7 +55,7 @@ pub(crate) struct Driver<S> {
     shared: Arc<Shared>,
     held: HashMap<Uuid, Held>,
     bodies: JoinSet<()>,
-    done: mpsc::UnboundedSender<(Uuid, Finish)>,
+    done: mpsc::Sender<(Uuid, Finish)>,
     /// Since when this worker has gone on with its own work without queueing.
     continuing: Option<Instant>,
     /// More may be claimable than the last claim brought, so the next round does not wait.
@@ -63,6 +63,8 @@ pub(crate) struct Driver<S> {
     hints: Hints,
     /// Attempts that were told to stop and have.
     obeyed: Vec<Uuid>,
+    /// Tries that were cleared while they ran and have stopped.
+    restarted: Vec<Lease>,
 }
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
@@ -106,7 +108,8 @@ async fn life(
     let queue_names = config.queues.iter().cloned().collect();
     let queues: Vec<i32> = orch_store::version::queue_ids(&mut store.db, queue_names).await?.into_values().collect();
     let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
-    let (done, mut ended) = mpsc::unbounded_channel();
+    // Each held try ends once, so nobody ever waits for room.
+    let (done, mut ended) = mpsc::channel(config.slots.max(1));
     offers.all().for_each(|offer| store.know(offer.version.clone()));
     let mut driver = Driver {
         config: config.clone(),
@@ -124,6 +127,7 @@ async fn life(
         look_again: true,
         hints: hints.clone(),
         obeyed: Vec::new(),
+        restarted: Vec::new(),
     };
     let result = driver.drive(&mut ended, &mut pulse, stop).await;
     // Whatever still runs here is nobody's any more: it must end before this process takes it again.
@@ -137,7 +141,7 @@ async fn life(
 impl<S: Hot> Driver<S> {
     async fn drive(
         &mut self,
-        ended: &mut mpsc::UnboundedReceiver<(Uuid, Finish)>,
+        ended: &mut mpsc::Receiver<(Uuid, Finish)>,
         pulse: &mut Pulse,
         stop: &CancellationToken,
     ) -> StoreResult<()> {
@@ -198,7 +202,7 @@ impl<S: Hot> Driver<S> {
         self.bodies.spawn(async move {
             let finish = body::run(&job, &shared).await;
             // The driver is gone only when this incarnation is: then nobody may record it.
-            drop(done.send((attempt, finish)));
+            drop(done.send((attempt, finish)).await);
         });
         // Bodies that are over are swept here, a few at a time; none of them fails but by being aborted.
         while self.bodies.try_join_next().is_some() {}

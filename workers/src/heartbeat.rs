@@ -13,15 +13,18 @@ use sqlx::PgConnection;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
 const FENCE_AT: f64 = 0.8;
+/// News the driver has not heard yet.
+const UNHEARD: usize = 16;
 
 /// What the driver hears from the heartbeat.
 pub(crate) struct Pulse {
-    orders: mpsc::UnboundedReceiver<StoreResult<Beaten>>,
+    orders: mpsc::Receiver<StoreResult<Beaten>>,
     told: watch::Sender<Told>,
     state: Arc<State>,
 }
@@ -80,7 +83,7 @@ impl Heartbeat {
         let id = worker::register_worker(&mut db, &new).await?;
         drop(db); // the thread's own runtime has to own its connection
         let (told, hears) = watch::channel(Told::Run);
-        let (say, orders) = mpsc::unbounded_channel();
+        let (say, orders) = mpsc::channel(UNHEARD);
         let state = Arc::new(State::default());
         let beat = Beat {
             url: config.database_url.clone(),
@@ -148,7 +151,7 @@ struct Beat {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     began: Instant,
-    say: mpsc::UnboundedSender<StoreResult<Beaten>>,
+    say: mpsc::Sender<StoreResult<Beaten>>,
     state: Arc<State>,
     said_draining: bool,
     hints: Hints,
@@ -185,7 +188,7 @@ impl Beat {
                     worker = self.worker,
                     "no heartbeat has reached the database: this worker stops itself"
                 );
-                drop(self.say.send(Err(StoreError::WorkerLost)));
+                drop(self.say.send(Err(StoreError::WorkerLost)).await);
                 return;
             }
             let draining = *hears.borrow() == Told::Drain;
@@ -194,7 +197,7 @@ impl Beat {
             match tokio::time::timeout(limit, self.once(&mut db, draining)).await {
                 Ok(Ok(answer)) if answer.lost => {
                     tracing::error!(worker = self.worker, "the database has given this worker up");
-                    drop(self.say.send(Err(StoreError::WorkerLost)));
+                    drop(self.say.send(Err(StoreError::WorkerLost)).await);
                     return;
                 }
                 Ok(Ok(answer)) => {
@@ -202,7 +205,8 @@ impl Beat {
                     next = sent + every;
                     let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
                     let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
-                    if worth_telling && self.say.send(Ok(beaten)).is_err() {
+                    // What a busy driver does not hear now comes again with the next beat.
+                    if worth_telling && matches!(self.say.try_send(Ok(beaten)), Err(TrySendError::Closed(_))) {
                         return;
                     }
                 }
