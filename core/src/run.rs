@@ -92,6 +92,16 @@ impl Run {
         ])
     }
 
+    /// The state of an instance that has no row: nothing was decided about it, or it waits for its turn in a window.
+    pub fn without_a_row(&self, plan: &Plan, task: TaskIdx, index: i32) -> TaskState {
+        let t = plan.task(task);
+        let Some(map) = t.map.filter(|_| index >= 0 && self.len(t).is_some()) else {
+            return self.task(task);
+        };
+        let leads = !t.up.iter().chain(&t.setups).chain(&t.scope).any(|e| e.same);
+        if leads && index >= self.counters[map.slot + NEXT] { TaskState::Scheduled } else { TaskState::None }
+    }
+
     /// Adds an upstream as a whole: each element of an expanded task, else the task as one.
     pub(crate) fn count(&self, plan: &Plan, upstream: TaskIdx, counts: &mut Counts) {
         let task = plan.task(upstream);

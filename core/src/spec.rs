@@ -96,7 +96,9 @@ impl DagSpec {
             (task.defined, task.added) = (Location::default(), Location::default());
         }
         let json = serde_json::to_vec(&structure).expect("a spec has string keys only");
-        Sha256::digest(json).iter().take(16).map(|b| format!("{b:02x}")).collect()
+        let digest = Sha256::digest(json);
+        let half = digest.first_chunk::<16>().expect("a digest has 32 bytes");
+        format!("{:032x}", u128::from_be_bytes(*half))
     }
 }
 

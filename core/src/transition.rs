@@ -7,10 +7,14 @@
 mod admit;
 mod clear;
 mod decide;
+mod end;
 mod expand;
 mod finish;
+mod relocate;
 
 pub use clear::{Selected, clear};
+pub use end::{RunEnd, end_run};
+pub use relocate::{CannotMove, can_move, move_run, places};
 
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, RUN_WINDOW, Run};
@@ -169,7 +173,7 @@ impl<'a> Fold<'a> {
 
     fn settle(&mut self) -> Result<(), Missing> {
         while let Some((task, concern)) = self.concerned.pop_first() {
-            self.look(task, concern)?;
+            self.look(task, &concern)?;
         }
         self.admit();
         Ok(())

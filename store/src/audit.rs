@@ -33,14 +33,14 @@ pub struct AuditRow {
 
 pub async fn record(db: &mut PgConnection, deed: &Deed<'_>) -> StoreResult<()> {
     sqlx::query!(
-        "insert into audit (actor, event, dag_id, run_id, task_id, map_index, extra) values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into audit (actor, event, dag_id, run_id, task_id, map_index, extra) values ($1, $2, $3, $4, $5, $6, $7::text::json)",
         deed.actor,
         deed.event,
         deed.dag_id,
         deed.run_id,
         deed.task_id,
         deed.map_index,
-        deed.extra
+        deed.extra.as_ref().map(ToString::to_string)
     )
     .execute(db)
     .await?;

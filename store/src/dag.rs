@@ -154,6 +154,18 @@ async fn set_paused(db: &mut PgConnection, dag_ids: &[String], paused: bool) -> 
     Ok(changed.fetch_all(db).await?)
 }
 
+/// Pauses a DAG whose last runs all failed, as many as it says. Asked when a run of it has failed.
+pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreResult<bool> {
+    let done = sqlx::query!(
+        "update dag d set is_paused = true where d.dag_id = $1 and d.max_consecutive_failed_runs > 0 and not d.is_paused
+          and d.max_consecutive_failed_runs = (select count(*) filter (where l.state = 'failed') from (
+            select r.state from dag_run r where r.dag_id = $1 and r.state in ('success', 'failed')
+            order by r.run_after desc, r.id desc limit d.max_consecutive_failed_runs) l)",
+        dag_id
+    );
+    Ok(done.execute(db).await?.rows_affected() == 1)
+}
+
 /// Ids of DAGs that a regular expression (Postgres's) matches as a whole. An expression that is none is an error with
 /// SQL state 2201B.
 pub async fn matching(db: &mut PgConnection, expression: &str) -> StoreResult<Vec<String>> {

@@ -44,13 +44,17 @@ pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     let needed = SCHEMA_VERSION;
     match look(db).await? {
         Schema::Fits => Ok(()),
-        Schema::Empty => Err(StoreError::Schema { found: 0, needed, hint: "prepare the database with `orch db migrate`" }),
+        Schema::Empty => {
+            Err(StoreError::Schema { found: 0, needed, hint: "prepare the database with `orch db migrate`" })
+        }
         Schema::Old { version } => {
             Err(StoreError::Schema { found: version, needed, hint: "bring the database up with `orch db migrate`" })
         }
-        Schema::TooNew { version, .. } => {
-            Err(StoreError::Schema { found: version, needed, hint: "install the orch that migrated this database, or a newer one" })
-        }
+        Schema::TooNew { version, .. } => Err(StoreError::Schema {
+            found: version,
+            needed,
+            hint: "install the orch that migrated this database, or a newer one",
+        }),
     }
 }
 

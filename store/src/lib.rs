@@ -4,17 +4,24 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod audit;
+pub mod clear;
 pub mod connect;
 pub mod dag;
+pub mod due;
 pub mod duty;
 pub mod error;
 pub mod guard;
+pub mod hint;
+pub mod hot;
+pub mod instance;
 pub mod leaf;
 pub mod log;
 pub mod output;
+pub mod partition;
 pub mod process;
 pub mod refold;
 pub mod registry;
+pub mod reset;
 pub mod run;
 pub mod run_lock;
 pub mod setting;

@@ -128,14 +128,15 @@ async fn joined(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32,
 /// ours any more, nothing was written.
 pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) -> StoreResult<bool> {
     let (is_list, parts) = in_parts(value);
-    let whole = parts.is_empty().then(|| value.clone());
+    // As text: the driver sends JSON values as jsonb, which refuses what JSON allows.
+    let whole = parts.is_empty().then(|| value.to_string());
     let written = sqlx::query!(
         "with mine as (select run, task, map_index from task_instance
           where run = $1 and task = $2 and map_index = $3 and attempt = $4 and lease_no = $5 and state = 'running' for share),
         gone as (delete from output_part p using mine
           where p.run = mine.run and p.task = mine.task and p.map_index = mine.map_index and p.key = $6 and p.part >= $7),
         whole as (insert into output (run, task, map_index, key, value, parts, is_list)
-          select run, task, map_index, $6, $8, $7, $9 from mine
+          select run, task, map_index, $6, $8::text::json, $7, $9 from mine
           on conflict (run, task, map_index, key) do update
             set value = excluded.value, parts = excluded.parts, is_list = excluded.is_list),
         pieces as (insert into output_part (run, task, map_index, key, part, value)

@@ -48,9 +48,13 @@ pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str,
 
 /// Says that a process lives and how far its loops are.
 pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> StoreResult<()> {
-    sqlx::query!("update process set heartbeat_at = now(), progress = $2 where id = $1", id, progress)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "update process set heartbeat_at = now(), progress = $2::text::json where id = $1",
+        id,
+        progress.to_string()
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 

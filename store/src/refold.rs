@@ -44,9 +44,9 @@ pub async fn fold_run(
         // Nothing to write: the roll-back costs no flush. What a finished run still hears of is dropped with it.
         let dropped = !locked.events.is_empty();
         if dropped {
-            tx.commit().await?
+            tx.commit().await?;
         } else {
-            tx.rollback().await?
+            tx.rollback().await?;
         }
         let LockedRun { rev, clear_number, ledger, .. } = locked;
         return Ok(Some(Folded { version, rev, clear_number, ledger, moved: false, kept: Vec::new(), queued: false }));

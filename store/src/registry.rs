@@ -3,7 +3,7 @@
 
 use crate::StoreError;
 use crate::StoreResult;
-use crate::version::{Version, load_all, queue_ids};
+use crate::version::{Version, load_all, queue_ids, queue_names};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun};
@@ -62,7 +62,7 @@ pub async fn register_bundle(
         let next = rescheduled.then(|| next_run(dag, old.and_then(|o| o.last), now)).flatten();
         words(dag, version, paused_at_creation, rescheduled, next)
     });
-    let words = Value::Array(words.collect());
+    let words = Value::Array(words.collect()).to_string();
     upsert_dags(&mut tx, &bundle.name, &words).await?;
     tx.commit().await?;
     Ok(registered)
@@ -83,7 +83,8 @@ pub async fn prepare(
     for dag in &bundle.dags {
         plans.push(Plan::new(dag.clone()).map_err(|e| StoreError::corrupt(e.to_string()))?);
     }
-    let queues = queue_ids(db, plans.iter().flat_map(|p| p.tasks.iter().map(|t| t.queue.as_str()))).await?;
+    let names = plans.iter().flat_map(queue_names).collect();
+    let queues = queue_ids(db, names).await?;
     let versions = plans.into_iter().zip(registered);
     Ok(versions.map(|(plan, r)| Version::new(r.version_id, r.number, plan, &queues)).collect())
 }
@@ -122,8 +123,8 @@ async fn insert_versions(db: &mut PgConnection, bundle: &NewBundle, hashes: &[St
             "insert into dag_version (dag_id, number, hash, bundle, spec)
             select b.dag_id, 1 + coalesce((select max(v.number) from dag_version v where v.dag_id = b.dag_id), 0),
               b.hash, $2, b.spec
-            from json_to_recordset($1) as b (dag_id text, hash text, spec json) returning dag_id, id, number",
-            Value::Array(missing),
+            from json_to_recordset($1::text::json) as b (dag_id text, hash text, spec json) returning dag_id, id, number",
+            Value::Array(missing).to_string(),
             bundle.name
         )
         .fetch_all(&mut *db)
@@ -193,12 +194,12 @@ fn words(dag: &DagSpec, version: &Registered, paused: bool, rescheduled: bool, n
 
 /// An older binary that comes back does not take a DAG away from newer ones that still live; after a roll-back nobody
 /// offers the newer version any more.
-async fn upsert_dags(db: &mut PgConnection, bundle: &str, words: &Value) -> StoreResult<()> {
+async fn upsert_dags(db: &mut PgConnection, bundle: &str, words: &str) -> StoreResult<()> {
     sqlx::query_file!("queries/registry/upsert_dags.sql", words, bundle).execute(&mut *db).await?;
     sqlx::query!(
         "update dag d set next_run_after = w.next_run_after, next_logical_date = w.next_logical_date,
           next_interval_start = w.next_interval_start, next_interval_end = w.next_interval_end
-        from json_to_recordset($1) as w (dag_id text, version integer, rescheduled boolean, next_run_after timestamptz,
+        from json_to_recordset($1::text::json) as w (dag_id text, version integer, rescheduled boolean, next_run_after timestamptz,
           next_logical_date timestamptz, next_interval_start timestamptz, next_interval_end timestamptz)
         where d.dag_id = w.dag_id and d.version = w.version and w.rescheduled",
         words

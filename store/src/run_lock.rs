@@ -8,6 +8,7 @@ use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A locked run and what it has not heard of yet.
@@ -41,7 +42,8 @@ pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<Locked
     Ok(Some(LockedRun { rev, version, clear_number, dag_id, ledger, events, fold_xmin }))
 }
 
-async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
+/// Outcomes that nobody has folded yet; they are gone with it. The number: outcomes of older transactions are among them.
+pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Event>, u64)> {
     let rows = sqlx::query(
         "delete from unfolded u using dag_run r where r.id = $1 and u.run = $1 and u.xid >= r.fold_xmin
         returning u.task, u.map_index, u.state, u.list_len, u.skip, pg_snapshot_xmin(pg_current_snapshot())::text",
@@ -53,14 +55,19 @@ async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResult<(Vec<Eve
     for row in &rows {
         let skip: Option<Vec<i32>> = row.try_get(4)?;
         let skip = skip.unwrap_or_default().chunks_exact(2).map(skip_of).collect();
+        fold_xmin = row.try_get::<String, _>(5)?.parse().map_err(|_| StoreError::corrupt("a snapshot's xmin"))?;
+        let (task, index) = (row.try_get::<i16, _>(0)? as TaskIdx, row.try_get(1)?);
         let outcome = match TaskState::from_code(row.try_get(2)?) {
+            Some(TaskState::Restarting) => {
+                events.push(Event::Restarted { task, index });
+                continue;
+            }
             Some(TaskState::Success) => Outcome::Success { list_len: row.try_get(3)?, skip },
             Some(TaskState::Failed) => Outcome::Failed,
             Some(TaskState::Skipped) => Outcome::Skipped { skip },
             other => return Err(StoreError::corrupt(format!("an unfolded outcome of run `{run}` is {other:?}"))),
         };
-        events.push(Event::Finished { task: row.try_get::<i16, _>(0)? as TaskIdx, index: row.try_get(1)?, outcome });
-        fold_xmin = row.try_get::<String, _>(5)?.parse().map_err(|_| StoreError::corrupt("a snapshot's xmin"))?;
+        events.push(Event::Finished { task, index, outcome });
     }
     Ok((events, fold_xmin))
 }
@@ -98,10 +105,10 @@ pub async fn elements(
 }
 
 /// Runs with outcomes that nobody has folded for a moment.
-pub async fn left_unfolded(db: &mut PgConnection, older_than_ms: f64, most: i64) -> StoreResult<Vec<Uuid>> {
+pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i64) -> StoreResult<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
-        "select distinct run from unfolded where recorded_at < now() - $1 * interval '1 millisecond' limit $2",
-        older_than_ms,
+        "select distinct run from unfolded where recorded_at < now() - $1::float8 * interval '1 second' limit $2",
+        older_than.as_secs_f64(),
         most
     )
     .fetch_all(db)

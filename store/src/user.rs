@@ -14,7 +14,8 @@ pub struct UserRow {
 }
 
 pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<UserRow>> {
-    let row = sqlx::query_as!(UserRow, "select name, password_hash, role, created_at from api_user where name = $1", name);
+    let row =
+        sqlx::query_as!(UserRow, "select name, password_hash, role, created_at from api_user where name = $1", name);
     Ok(row.fetch_optional(db).await?)
 }
 

@@ -6,8 +6,8 @@ use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use sqlx::postgres::PgConnection;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// A version ready for deciding.
@@ -68,35 +68,44 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
         let spec: DagSpec = serde_json::from_value(row.spec).map_err(|e| corrupt(&e))?;
         plans.push((row.id, row.number, Plan::new(Arc::new(spec)).map_err(|e| corrupt(&e))?));
     }
-    let queues = queue_ids(db, plans.iter().flat_map(|(_, _, p)| p.tasks.iter().map(|t| t.queue.as_str()))).await?;
+    let names = plans.iter().flat_map(|(_, _, plan)| queue_names(plan)).collect();
+    let queues = queue_ids(db, names).await?;
     Ok(plans.into_iter().map(|(id, number, plan)| Version::new(id, number, plan, &queues)).collect())
 }
 
+/// The queues of a plan's tasks.
+pub(crate) fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    plan.tasks.iter().map(|task| task.queue.clone())
+}
+
 /// Ids of queues by name; those that are new come to be.
-pub async fn queue_ids<'a>(
-    db: &mut PgConnection,
-    names: impl IntoIterator<Item = &'a str>,
-) -> StoreResult<HashMap<String, i32>> {
-    let names: std::collections::BTreeSet<&str> = names.into_iter().collect();
-    let names: Vec<String> = names.into_iter().map(String::from).collect();
-    let known = async |db: &mut PgConnection| {
-        let rows = sqlx::query!("select name, id from queue where name = any($1)", &names).fetch_all(db).await?;
-        StoreResult::Ok(rows.into_iter().map(|r| (r.name, r.id)).collect::<HashMap<_, _>>())
-    };
-    let found = known(&mut *db).await?;
+pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {
+    let names: Vec<String> = names.into_iter().collect();
+    let found = known_queues(db, &names).await?;
     if found.len() == names.len() {
         return Ok(found);
     }
     sqlx::query!("insert into queue (name) select unnest($1::text[]) on conflict do nothing", &names)
         .execute(&mut *db)
         .await?;
-    known(db).await
+    known_queues(db, &names).await
 }
 
-/// Versions read so far. A version never changes, so nothing here grows old; the oldest go when there are many.
-#[derive(Debug, Default)]
+async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<HashMap<String, i32>> {
+    let rows = sqlx::query!("select name, id from queue where name = any($1)", names).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
+}
+
+/// Versions read so far. A version never changes, so nothing here grows old; all go when there are many. Clones share
+/// what they know: requests of one web server do, side by side.
+#[derive(Debug, Default, Clone)]
 pub struct Versions {
-    known: HashMap<i32, Arc<Version>>,
+    inner: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    versions: HashMap<i32, Arc<Version>>,
     /// What was the newest version of a DAG when last seen: a guess that whoever creates a run checks.
     newest: HashMap<String, i32>,
     /// Partitions that are known to exist.
@@ -107,45 +116,56 @@ pub struct Versions {
 const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
-    pub async fn get(&mut self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
-        if let Some(version) = self.known.get(&id) {
-            return Ok(version.clone());
-        }
-        if self.known.len() >= MOST_VERSIONS {
-            self.known.clear();
+    pub async fn get(&self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
+        if let Some(version) = self.known(id) {
+            return Ok(version);
         }
         let version = Arc::new(load(db, id).await?);
-        self.known.insert(id, version.clone());
+        self.put(version.clone());
         Ok(version)
     }
 
-    pub fn put(&mut self, version: Arc<Version>) {
-        self.known.insert(version.id, version);
+    pub fn put(&self, version: Arc<Version>) {
+        let mut known = self.lock();
+        if known.versions.len() >= MOST_VERSIONS {
+            known.versions.clear();
+        }
+        known.versions.insert(version.id, version);
     }
 
-    pub fn known(&self, id: i32) -> Option<&Arc<Version>> {
-        self.known.get(&id)
+    pub fn known(&self, id: i32) -> Option<Arc<Version>> {
+        self.lock().versions.get(&id).cloned()
     }
 
     pub(crate) fn newest(&self, dag_id: &str) -> Option<i32> {
-        self.newest.get(dag_id).copied()
+        self.lock().newest.get(dag_id).copied()
     }
 
-    pub(crate) fn set_newest(&mut self, dag_id: &str, id: i32) {
-        if self.newest.len() >= MOST_VERSIONS {
-            self.newest.clear();
+    pub(crate) fn set_newest(&self, dag_id: &str, id: i32) {
+        let mut known = self.lock();
+        if let Some(newest) = known.newest.get_mut(dag_id) {
+            *newest = id;
+            return;
         }
-        self.newest.insert(dag_id.into(), id);
+        if known.newest.len() >= MOST_VERSIONS {
+            known.newest.clear();
+        }
+        known.newest.insert(dag_id.into(), id);
     }
 
     /// Makes the partitions of the week that `run` was made in, unless they are known to exist.
-    pub(crate) async fn make_leaf(&mut self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+    pub(crate) async fn make_leaf(&self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
         let leaf = Leaf::of(run);
-        if self.leaves.contains(&leaf) {
+        if self.lock().leaves.contains(&leaf) {
             return Ok(());
         }
         sqlx::query!("select make_partitions($1)", Leaf::moment(run)).execute(db).await?;
-        self.leaves.insert(leaf);
+        self.lock().leaves.insert(leaf);
         Ok(())
+    }
+
+    /// Held for a look-up only, never while waiting.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

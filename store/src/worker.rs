@@ -131,11 +131,8 @@ pub async fn set_worker_state(db: &mut PgConnection, worker: i32, state: WorkerS
         WorkerState::Draining => "draining",
         WorkerState::Stopped => "stopped",
     };
-    let done = sqlx::query!(
-        "update worker set state = $2 where id = $1 and state in ('running', 'draining')",
-        worker,
-        state
-    );
+    let done =
+        sqlx::query!("update worker set state = $2 where id = $1 and state in ('running', 'draining')", worker, state);
     Ok(done.execute(db).await?.rows_affected() == 1)
 }
 

@@ -14,11 +14,11 @@ use crate::logs;
 use crate::offer::Offers;
 use crate::outcome::Finish;
 use memory::Memory;
-use orch_store::step::{Claimed, Stepper};
-use orch_store::version::Versions;
+use orch_store::hint::{Hint, Hints};
+use orch_store::hot::{Hot, PgHot};
+use orch_store::step::{Claimed, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
-use sqlx::PgConnection;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,35 +44,32 @@ struct Held {
     stop: Option<StopOrder>,
 }
 
-struct Driver {
+pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
     queues: Arc<[i32]>,
     version_ids: Arc<[i32]>,
     worker: i32,
-    db: PgConnection,
-    stepper: Stepper,
-    versions: Versions,
+    store: S,
     memory: Memory,
     shared: Arc<Shared>,
     held: HashMap<Uuid, Held>,
     bodies: JoinSet<()>,
-    done: mpsc::UnboundedSender<(Uuid, Finish)>,
+    done: mpsc::Sender<(Uuid, Finish)>,
     /// Since when this worker has gone on with its own work without queueing.
     continuing: Option<Instant>,
     /// More may be claimable than the last claim brought, so the next round does not wait.
     look_again: bool,
-    hints: orch_store::hint::Hints,
+    hints: Hints,
+    /// Attempts that were told to stop and have.
+    obeyed: Vec<Uuid>,
+    /// Tries that were cleared while they ran and have stopped.
+    restarted: Vec<Lease>,
 }
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
 /// for others.
-pub async fn run(
-    config: WorkerConfig,
-    offers: Arc<Offers>,
-    hints: orch_store::hint::Hints,
-    stop: CancellationToken,
-) -> StoreResult<()> {
+pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: CancellationToken) -> StoreResult<()> {
     let (shipper, shipping) = logs::shipping(&config.database_url);
     let shared = Arc::new(Shared {
         recent: crate::inputs::Recent::default(),
@@ -104,25 +101,23 @@ async fn life(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
     shared: &Arc<Shared>,
-    hints: &orch_store::hint::Hints,
+    hints: &Hints,
     stop: &CancellationToken,
 ) -> StoreResult<()> {
-    let mut db = connect::hot(&config.database_url, "orch worker").await?;
-    let queue_names = config.queues.iter().map(String::as_str);
-    let queues: Vec<i32> = orch_store::version::queue_ids(&mut db, queue_names).await?.into_values().collect();
-    let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues).await?;
-    let (done, mut ended) = mpsc::unbounded_channel();
-    let mut versions = Versions::default();
-    offers.all().for_each(|offer| versions.put(offer.version.clone()));
+    let mut store = PgHot::connect(&config.database_url, "orch worker").await?;
+    let queue_names = config.queues.iter().cloned().collect();
+    let queues: Vec<i32> = orch_store::version::queue_ids(&mut store.db, queue_names).await?.into_values().collect();
+    let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
+    // Each held try ends once, so nobody ever waits for room.
+    let (done, mut ended) = mpsc::channel(config.slots.max(1));
+    offers.all().for_each(|offer| store.know(offer.version.clone()));
     let mut driver = Driver {
         config: config.clone(),
         offers: offers.clone(),
         queues: queues.into(),
         version_ids: offers.ids().into(),
         worker: heartbeat.worker(),
-        db,
-        stepper: Stepper::default(),
-        versions,
+        store,
         memory: Memory::default(),
         shared: shared.clone(),
         held: HashMap::new(),
@@ -131,6 +126,8 @@ async fn life(
         continuing: None,
         look_again: true,
         hints: hints.clone(),
+        obeyed: Vec::new(),
+        restarted: Vec::new(),
     };
     let result = driver.drive(&mut ended, &mut pulse, stop).await;
     // Whatever still runs here is nobody's any more: it must end before this process takes it again.
@@ -141,16 +138,17 @@ async fn life(
     result
 }
 
-impl Driver {
+impl<S: Hot> Driver<S> {
     async fn drive(
         &mut self,
-        ended: &mut mpsc::UnboundedReceiver<(Uuid, Finish)>,
+        ended: &mut mpsc::Receiver<(Uuid, Finish)>,
         pulse: &mut Pulse,
         stop: &CancellationToken,
     ) -> StoreResult<()> {
         let mut finished: VecDeque<(Uuid, Finish)> = VecDeque::new();
         let mut deadline: Option<Instant> = None;
-        let ready = self.hints.ready();
+        let hints = self.hints.clone();
+        let ready = hints.on(Hint::Ready);
         loop {
             let woken = ready.notified(); // armed before we look
             while let Ok(end) = ended.try_recv() {
@@ -192,6 +190,8 @@ impl Driver {
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
             let next = self.step(batch, stopping).await?;
             next.into_iter().for_each(|job| self.start(job));
+            self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
+            pulse.running(self.held.len());
         }
     }
 
@@ -202,7 +202,7 @@ impl Driver {
         self.bodies.spawn(async move {
             let finish = body::run(&job, &shared).await;
             // The driver is gone only when this incarnation is: then nobody may record it.
-            drop(done.send((attempt, finish)));
+            drop(done.send((attempt, finish)).await);
         });
         // Bodies that are over are swept here, a few at a time; none of them fails but by being aborted.
         while self.bodies.try_join_next().is_some() {}

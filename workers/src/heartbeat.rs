@@ -5,6 +5,7 @@
 
 use crate::config::WorkerConfig;
 use crate::offer::Offers;
+use orch_store::hint::{Hint, Hints};
 use orch_store::version::Versions;
 use orch_store::worker::{self, NewWorker, StopOrder, WorkerState};
 use orch_store::{StoreError, StoreResult, connect};
@@ -12,15 +13,18 @@ use sqlx::PgConnection;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
 const FENCE_AT: f64 = 0.8;
+/// News the driver has not heard yet.
+const UNHEARD: usize = 16;
 
 /// What the driver hears from the heartbeat.
 pub(crate) struct Pulse {
-    orders: mpsc::UnboundedReceiver<StoreResult<Beaten>>,
+    orders: mpsc::Receiver<StoreResult<Beaten>>,
     told: watch::Sender<Told>,
     state: Arc<State>,
 }
@@ -61,6 +65,7 @@ impl Heartbeat {
         config: &WorkerConfig,
         offers: &Offers,
         queues: &[i32],
+        hints: &Hints,
     ) -> StoreResult<(Heartbeat, Pulse)> {
         let new = NewWorker {
             name: config.name.clone(),
@@ -78,7 +83,7 @@ impl Heartbeat {
         let id = worker::register_worker(&mut db, &new).await?;
         drop(db); // the thread's own runtime has to own its connection
         let (told, hears) = watch::channel(Told::Run);
-        let (say, orders) = mpsc::unbounded_channel();
+        let (say, orders) = mpsc::channel(UNHEARD);
         let state = Arc::new(State::default());
         let beat = Beat {
             url: config.database_url.clone(),
@@ -88,6 +93,7 @@ impl Heartbeat {
             say,
             state: state.clone(),
             said_draining: false,
+            hints: hints.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("orch-heartbeat".into())
@@ -145,9 +151,10 @@ struct Beat {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     began: Instant,
-    say: mpsc::UnboundedSender<StoreResult<Beaten>>,
+    say: mpsc::Sender<StoreResult<Beaten>>,
     state: Arc<State>,
     said_draining: bool,
+    hints: Hints,
 }
 
 impl Beat {
@@ -163,11 +170,13 @@ impl Beat {
         let mut db: Option<PgConnection> = None;
         let mut renewed = self.began;
         let every = self.lease / 3;
+        let hints = self.hints.clone();
         let mut next = renewed + every;
         loop {
             let fence = renewed + self.lease.mul_f64(FENCE_AT);
             tokio::select! {
                 () = tokio::time::sleep_until(next.min(fence).into()) => {}
+                () = hints.on(Hint::Stop).notified() => {}
                 changed = hears.changed() => {
                     if changed.is_err() || *hears.borrow() == Told::End {
                         return self.good_bye(db).await;
@@ -179,7 +188,7 @@ impl Beat {
                     worker = self.worker,
                     "no heartbeat has reached the database: this worker stops itself"
                 );
-                drop(self.say.send(Err(StoreError::WorkerLost)));
+                drop(self.say.send(Err(StoreError::WorkerLost)).await);
                 return;
             }
             let draining = *hears.borrow() == Told::Drain;
@@ -188,7 +197,7 @@ impl Beat {
             match tokio::time::timeout(limit, self.once(&mut db, draining)).await {
                 Ok(Ok(answer)) if answer.lost => {
                     tracing::error!(worker = self.worker, "the database has given this worker up");
-                    drop(self.say.send(Err(StoreError::WorkerLost)));
+                    drop(self.say.send(Err(StoreError::WorkerLost)).await);
                     return;
                 }
                 Ok(Ok(answer)) => {
@@ -196,7 +205,8 @@ impl Beat {
                     next = sent + every;
                     let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
                     let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
-                    if worth_telling && self.say.send(Ok(beaten)).is_err() {
+                    // What a busy driver does not hear now comes again with the next beat.
+                    if worth_telling && matches!(self.say.try_send(Ok(beaten)), Err(TrySendError::Closed(_))) {
                         return;
                     }
                 }

@@ -48,10 +48,10 @@ impl Host for WorkerHost {
                 return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
             }
             let mut db = pool.acquire().await?;
-            match output::put(&mut db, lease, &key, &value).await? {
-                true => Ok(()),
-                false => Err(fatal("this try is not the current one any more")),
+            if output::put(&mut db, lease, &key, &value).await? {
+                return Ok(());
             }
+            Err(fatal("this try is not the current one any more"))
         })
     }
 

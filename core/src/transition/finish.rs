@@ -94,14 +94,19 @@ impl Fold<'_> {
             return;
         }
         debug_assert!(c[FLIGHT] == 0 && c[HELD] == 0, "all elements ended but some are in flight");
-        let state = match c {
-            c if c[FAILED] > 0 => TaskState::Failed,
-            c if c[UPSTREAM_FAILED] > 0 => TaskState::UpstreamFailed,
-            c if c[SUCCESS] > 0 => TaskState::Success,
-            c if c[SKIPPED] > 0 => TaskState::Skipped,
-            _ => TaskState::Removed,
-        };
+        let state = worst(c);
         self.run.ledger[usize::from(task)] = state.code();
         self.run.counters[RUN_OPEN] -= 1;
+    }
+}
+
+/// The state of a mapped task whose elements are all over, from its counters.
+pub(super) fn worst(counters: &[i32]) -> TaskState {
+    match counters {
+        c if c[FAILED] > 0 => TaskState::Failed,
+        c if c[UPSTREAM_FAILED] > 0 => TaskState::UpstreamFailed,
+        c if c[SUCCESS] > 0 => TaskState::Success,
+        c if c[SKIPPED] > 0 => TaskState::Skipped,
+        _ => TaskState::Removed,
     }
 }

@@ -3,7 +3,7 @@ insert into dag as d (dag_id, version, description, tags, owners, aliases, bundl
 select w.dag_id, w.version, w.description, array(select json_array_elements_text(w.tags)),
     array(select json_array_elements_text(w.owners)), array(select json_array_elements_text(w.aliases)), $2, w.file,
     w.is_paused, w.schedule_text, w.max_active_runs, w.max_failed
-from json_to_recordset($1) as w (dag_id text, version integer, number integer, description text, tags json, owners json,
+from json_to_recordset($1::text::json) as w (dag_id text, version integer, number integer, description text, tags json, owners json,
     aliases json, file text, is_paused boolean, schedule_text text, max_active_runs integer, max_failed integer)
 -- A newer version that a living worker offers stays the DAG's.
 where not exists (select from dag known join dag_version newer on newer.id = known.version

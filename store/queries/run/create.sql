@@ -18,14 +18,15 @@ r as (
         coalesce($11::text, $12::text || isoformat(c.run_after) || case when $14::timestamptz is null then $13::text else '' end),
         $14, $15::timestamptz, $16::timestamptz, c.run_after, case when c.starts then now() end,
         case when c.starts and $5 in ('success', 'failed') then now() end,
-        case when c.starts then now() + $18::float8 * interval '1 millisecond' end, $19, $20
+        case when c.starts then now() + $18::bigint * interval '1 millisecond' end, $19, $20
     from c
     on conflict do nothing
-    returning id, run_id, state, run_after, state <> 'queued' as starts
+    returning id, run_id, state, run_after, interval_start, interval_end, created_at, started_at, ended_at,
+        state <> 'queued' as starts
 ),
 det as (
     insert into dag_run_detail (run, conf, note, idempotency_key)
-    select r.id, $21::json, $22::text, $23::text from r where $21 is not null or $22 is not null or $23 is not null
+    select r.id, $21::text::json, $22::text, $23::text from r where $21 is not null or $22 is not null or $23 is not null
 ),
 enq as (
     insert into ready (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no, rev_ready)
@@ -44,5 +45,7 @@ dec as (
     select r.id, e.task, e.map_index, gen_random_uuid(), 0, 0, 0, e.state::task_state, now()
     from unnest($36::smallint[], $37::integer[], $38::text[]) as e (task, map_index, state), r where r.starts
 )
-select d.version as newest, r.run_id as "run_id?", r.state::text as state, r.run_after as "run_after?"
-from d left join r on true
+select d.version as newest, v.bundle, v.created_at as version_created_at, r.run_id as "run_id?", r.state::text as state,
+    r.run_after as "run_after?", r.interval_start as "interval_start?", r.interval_end as "interval_end?",
+    r.created_at as "created_at?", r.started_at as "started_at?", r.ended_at as "ended_at?"
+from d join dag_version v on v.id = d.version left join r on true

@@ -5,9 +5,11 @@ use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::ids::RunId;
+use orch_core::params::{BadConf, check_conf};
+use orch_core::plan::TaskIdx;
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::schedule::{Calendar, DataInterval, run_id};
-use orch_core::state::{RunState, RunType, TriggeredBy};
+use orch_core::state::{RunState, RunType, TaskState, TriggeredBy};
 use orch_core::transition::start;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -59,6 +61,8 @@ pub enum CreateRun {
     RunIdTaken,
     /// The DAG has a run for that date.
     LogicalDateTaken,
+    /// What was asked for by hand does not fit the params of the DAG's newest version.
+    BadConf(BadConf),
     NoSuchDag,
 }
 
@@ -70,7 +74,14 @@ pub struct RunRow {
     pub run_id: String,
     pub state: RunState,
     pub run_after: DateTime<Utc>,
+    pub interval: Option<DataInterval>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
     pub version: i32,
+    pub version_number: i32,
+    pub version_created_at: DateTime<Utc>,
+    pub bundle: String,
     /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
     pub started: bool,
 }
@@ -97,6 +108,15 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
         };
         let version = versions.get(db, guess).await?;
         versions.set_newest(&new.dag_id, guess);
+        if let Err(bad) = check(&version, new) {
+            // A newer version may see it otherwise.
+            match newest_version(db, &new.dag_id).await? {
+                None => return Ok(CreateRun::NoSuchDag),
+                Some(newest) if newest == guess => return Ok(CreateRun::BadConf(bad)),
+                Some(newest) => versions.set_newest(&new.dag_id, newest),
+            }
+            continue;
+        }
         match insert(db, &version, id, new).await {
             Ok(Inserted::Run(run)) => return Ok(CreateRun::Created(run)),
             Ok(Inserted::NoSuchDag) => return Ok(CreateRun::NoSuchDag),
@@ -120,6 +140,17 @@ enum Inserted {
     NoSuchDag,
 }
 
+/// What people ask for is judged; what a schedule, a backfill or an asset makes was judged with the DAG.
+fn check(version: &Version, new: &NewRun) -> Result<(), BadConf> {
+    match new.run_type {
+        RunType::Manual | RunType::OperatorTriggered => {
+            let nothing = Value::Object(serde_json::Map::new());
+            check_conf(version.plan.spec.params_schema.as_ref(), new.conf.as_ref().unwrap_or(&nothing))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn newest_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<i32>> {
     Ok(sqlx::query_scalar!("select version from dag where dag_id = $1", dag_id).fetch_optional(db).await?)
 }
@@ -135,9 +166,8 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
     };
     let before = Run::new(plan);
     let (begun, effects) = start(plan);
-    let columns = |instances: Vec<(u16, i32)>| Tries::new(version, id, instances);
-    let (ready, held) = (columns(effects.ready), columns(effects.hold));
-    let decided = &effects.decided;
+    let (ready, held) = (Tries::new(version, id, &effects.ready), Tries::new(version, id, &effects.hold));
+    let decided = Decided::new(&effects.decided);
     let row = sqlx::query_file!(
         "queries/run/create.sql",
         new.dag_id,
@@ -157,10 +187,10 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         when.interval.map(|i| i.start),
         when.interval.map(|i| i.end),
         when.run_after,
-        plan.spec.run_timeout_ms.map(|ms| ms as f64),
+        plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64),
         new.triggered_by.as_str(),
         new.user,
-        new.conf,
+        new.conf.as_ref().map(ToString::to_string),
         new.note,
         new.idempotency_key,
         &ready.task,
@@ -175,9 +205,9 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &held.queue,
         &held.priority,
         &held.retries,
-        &decided.iter().map(|d| d.0 as i16).collect::<Vec<_>>(),
-        &decided.iter().map(|d| d.1).collect::<Vec<_>>(),
-        &decided.iter().map(|d| d.2.as_str().to_string()).collect::<Vec<_>>()
+        &decided.task,
+        &decided.map_index,
+        &decided.state
     )
     .fetch_optional(db)
     .await?;
@@ -185,12 +215,28 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
     if row.newest != version.id {
         return Ok(Inserted::NewerVersion(row.newest));
     }
-    let (Some(run_id), Some(state), Some(run_after)) = (row.run_id, row.state, row.run_after) else {
+    let (Some(run_id), Some(state), Some(run_after), Some(created_at)) =
+        (row.run_id, row.state, row.run_after, row.created_at)
+    else {
         return Ok(Inserted::Taken);
     };
     let state: RunState = word(&state)?;
-    let (dag_id, started) = (new.dag_id.clone(), state != RunState::Queued);
-    Ok(Inserted::Run(RunRow { id, dag_id, run_id, state, run_after, version: version.id, started }))
+    Ok(Inserted::Run(RunRow {
+        id,
+        dag_id: new.dag_id.clone(),
+        run_id,
+        state,
+        run_after,
+        interval: interval(row.interval_start, row.interval_end),
+        created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        version: version.id,
+        version_number: version.number,
+        version_created_at: row.version_created_at,
+        bundle: row.bundle,
+        started: state != RunState::Queued,
+    }))
 }
 
 /// The times a run is about.
@@ -221,8 +267,8 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub(super) fn new(version: &Version, run: Uuid, instances: Vec<(u16, i32)>) -> Tries {
-        let tries: Vec<_> = instances.into_iter().map(|instance| version.new_try(run, 0, instance)).collect();
+    pub(super) fn new(version: &Version, run: Uuid, instances: &[(TaskIdx, i32)]) -> Tries {
+        let tries: Vec<_> = instances.iter().map(|&instance| version.new_try(run, 0, instance)).collect();
         Tries {
             task: tries.iter().map(|t| t.task as i16).collect(),
             map_index: tries.iter().map(|t| t.map_index).collect(),
@@ -242,6 +288,23 @@ impl Tries {
         self.queue.extend(more.queue);
         self.priority.extend(more.priority);
         self.retries.extend(more.retries);
+    }
+}
+
+/// Instances that end with the beginning of their run, as columns.
+pub(super) struct Decided {
+    pub task: Vec<i16>,
+    pub map_index: Vec<i32>,
+    pub state: Vec<String>,
+}
+
+impl Decided {
+    pub(super) fn new(decided: &[(TaskIdx, i32, TaskState)]) -> Decided {
+        Decided {
+            task: decided.iter().map(|d| d.0 as i16).collect(),
+            map_index: decided.iter().map(|d| d.1).collect(),
+            state: decided.iter().map(|d| d.2.as_str().into()).collect(),
+        }
     }
 }
 
@@ -277,22 +340,34 @@ async fn why_taken(db: &mut PgConnection, new: &NewRun) -> StoreResult<CreateRun
 
 async fn run_of_key(db: &mut PgConnection, key: &str) -> StoreResult<Option<RunRow>> {
     let row = sqlx::query!(
-        r#"select r.id, r.dag_id, r.run_id, r.state::text as "state!", r.run_after, r.version
-        from dag_run_detail d join dag_run r on r.id = d.run where d.idempotency_key = $1"#,
+        r#"select r.id, r.dag_id, r.run_id, r.state::text as "state!", r.run_after, r.interval_start, r.interval_end,
+          r.created_at, r.started_at, r.ended_at, r.version, v.number, v.created_at as version_created_at, v.bundle
+        from dag_run_detail d join dag_run r on r.id = d.run join dag_version v on v.id = r.version
+        where d.idempotency_key = $1"#,
         key
     )
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
     let state: RunState = word(&row.state)?;
-    let (started, version) = (state != RunState::Queued, row.version);
     Ok(Some(RunRow {
         id: row.id,
         dag_id: row.dag_id,
         run_id: row.run_id,
         state,
         run_after: row.run_after,
-        version,
-        started,
+        interval: interval(row.interval_start, row.interval_end),
+        created_at: row.created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        version: row.version,
+        version_number: row.number,
+        version_created_at: row.version_created_at,
+        bundle: row.bundle,
+        started: state != RunState::Queued,
     }))
+}
+
+fn interval(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<DataInterval> {
+    start.zip(end).map(|(start, end)| DataInterval { start, end })
 }

@@ -1,10 +1,10 @@
 //! Begins runs that wait: for other runs to end, for their DAG to be unpaused, for their time.
 
-use super::create::Tries;
+use super::create::{Decided, Tries};
 use crate::StoreResult;
 use crate::version::{Version, Versions};
+use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::TaskState;
 use orch_core::transition::start;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -54,33 +54,23 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
 async fn begin(db: &mut PgConnection, version: &Arc<Version>, runs: &[Uuid]) -> StoreResult<()> {
     let (run, effects) = start(&version.plan);
     move_on(db, version, runs, &run).await?;
-    for (instances, table) in [(effects.ready, Table::Ready), (effects.hold, Table::Held)] {
-        let mut owner = Vec::with_capacity(runs.len() * instances.len());
-        let mut all = Tries::new(version, Uuid::nil(), Vec::new());
-        for &run in runs {
-            let tries = Tries::new(version, run, instances.clone());
-            owner.extend(std::iter::repeat_n(run, tries.task.len()));
-            all.extend(tries);
-        }
-        if !owner.is_empty() {
-            put(db, version.id, &owner, &all, table).await?;
-        }
-    }
-    decide(db, runs, &effects.decided).await
+    put(db, version, runs, &effects.ready, Table::Ready).await?;
+    put(db, version, runs, &effects.hold, Table::Held).await?;
+    decide(db, runs, &Decided::new(&effects.decided)).await
 }
 
 async fn move_on(db: &mut PgConnection, version: &Version, runs: &[Uuid], to: &Run) -> StoreResult<()> {
     sqlx::query!(
         "update dag_run set rev = rev + 1, version = $2, state = $3::text::run_state, ledger = $4, counters = $5,
           started_at = now(), ended_at = case when $3 in ('success', 'failed') then now() end,
-          timeout_at = now() + $6::float8 * interval '1 millisecond'
+          timeout_at = now() + $6::bigint * interval '1 millisecond'
         where id = any($1)",
         runs,
         version.id,
         to.state.as_str(),
         &to.ledger,
         &to.counters,
-        version.plan.spec.run_timeout_ms.map(|ms| ms as f64)
+        version.plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64)
     )
     .execute(db)
     .await?;
@@ -93,15 +83,31 @@ enum Table {
     Held,
 }
 
-async fn put(db: &mut PgConnection, version: i32, runs: &[Uuid], tries: &Tries, table: Table) -> StoreResult<()> {
-    let Tries { task, map_index, attempt, queue, priority, retries } = tries;
+/// The same instances in each of the runs.
+async fn put(
+    db: &mut PgConnection,
+    version: &Version,
+    runs: &[Uuid],
+    instances: &[(TaskIdx, i32)],
+    table: Table,
+) -> StoreResult<()> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    let mut all = Tries::new(version, Uuid::nil(), &[]);
+    let mut owners = Vec::with_capacity(runs.len() * instances.len());
+    for &run in runs {
+        all.extend(Tries::new(version, run, instances));
+        owners.extend(std::iter::repeat_n(run, instances.len()));
+    }
+    let (Tries { task, map_index, attempt, queue, priority, retries }, version) = (&all, version.id);
     match table {
         Table::Ready => sqlx::query!(
             "insert into ready (run, task, map_index, attempt, queue, priority, max_tries, version, try_no, lease_no,
               lost_no, rev_ready)
             select q.*, $8, 1, 1, 0, 1
             from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::uuid[], $5::integer[], $6::integer[], $7::smallint[]) q",
-            runs,
+            &owners,
             task,
             map_index,
             attempt,
@@ -114,7 +120,7 @@ async fn put(db: &mut PgConnection, version: i32, runs: &[Uuid], tries: &Tries, 
             "insert into held (run, task, map_index, attempt, queue, priority, max_tries, version, rev_ready)
             select q.*, $8, 1
             from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::uuid[], $5::integer[], $6::integer[], $7::smallint[]) q",
-            runs,
+            &owners,
             task,
             map_index,
             attempt,
@@ -129,8 +135,8 @@ async fn put(db: &mut PgConnection, version: i32, runs: &[Uuid], tries: &Tries, 
     Ok(())
 }
 
-async fn decide(db: &mut PgConnection, runs: &[Uuid], decided: &[(u16, i32, TaskState)]) -> StoreResult<()> {
-    if decided.is_empty() {
+async fn decide(db: &mut PgConnection, runs: &[Uuid], decided: &Decided) -> StoreResult<()> {
+    if decided.task.is_empty() {
         return Ok(());
     }
     sqlx::query!(
@@ -138,9 +144,9 @@ async fn decide(db: &mut PgConnection, runs: &[Uuid], decided: &[(u16, i32, Task
         select r.run, d.task, d.map_index, gen_random_uuid(), 0, 0, 0, d.state::task_state, now()
         from unnest($1::uuid[]) as r (run), unnest($2::smallint[], $3::integer[], $4::text[]) as d (task, map_index, state)",
         runs,
-        &decided.iter().map(|d| d.0 as i16).collect::<Vec<_>>(),
-        &decided.iter().map(|d| d.1).collect::<Vec<_>>(),
-        &decided.iter().map(|d| d.2.as_str().to_string()).collect::<Vec<_>>()
+        &decided.task,
+        &decided.map_index,
+        &decided.state
     )
     .execute(db)
     .await?;

@@ -8,21 +8,21 @@ use orch_core::plan::TaskIdx;
 use orch_core::spec::OnLost;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// Instances handled in one transaction; a worker has 256 slots by default. The rest is found as orphans.
 const MOST_INSTANCES: i64 = 10_000;
 
-/// What a reaping did. The caller folds `failed` and tells workers when something was requeued.
+/// What a reaping did. The caller folds `unfolded` and tells workers when something was requeued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reaped {
     pub workers: Vec<i32>,
     /// How many instances are claimable again.
     pub requeued: usize,
-    /// Runs with an outcome to fold: an instance was lost too often.
-    pub failed: Vec<Uuid>,
+    /// Runs with something to fold: an instance was lost too often, or was to begin anew anyway.
+    pub unfolded: Vec<Uuid>,
 }
 
 /// Workers whose lease ended are lost; their instances go to others.
@@ -86,7 +86,6 @@ struct Taken {
     run: Uuid,
     task: i16,
     map_index: i32,
-    attempt: Uuid,
     restarting: bool,
     lost_no: i16,
 }
@@ -108,7 +107,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i3
     let ids: Vec<Uuid> = runs.iter().map(|r| r.id).collect();
     let taken = sqlx::query_as!(
         Taken,
-        r#"select run, task, map_index, attempt, state = 'restarting' as "restarting!", lost_no from task_instance
+        r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no from task_instance
         where run = any($1) and worker = any($2) and state in ('running', 'restarting')
         order by run, task, map_index limit $3 for update"#,
         &ids,
@@ -117,23 +116,27 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i3
     )
     .fetch_all(&mut *db)
     .await?;
-    let (mut again, mut failed) = (Vec::new(), Vec::new());
+    let (mut again, mut anew, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for instance in taken {
+        if instance.restarting {
+            anew.push(instance);
+            continue;
+        }
         let version = &version_of[&instance.run];
         let often = match version.plan.task(instance.task as TaskIdx).on_lost {
             OnLost::Retry(most) => instance.lost_no as u16 >= most,
             OnLost::Fail => true,
         };
-        if why == Why::Lost && often && !instance.restarting { failed.push(instance) } else { again.push(instance) }
+        if why == Why::Lost && often { failed.push(instance) } else { again.push(instance) }
     }
     requeue(db, &version_of, &again, why).await?;
     fail(db, &failed).await?;
-    let mut runs: Vec<Uuid> = failed.iter().map(|f| f.run).collect();
-    runs.dedup();
-    Ok(Reaped { workers: Vec::new(), requeued: again.len(), failed: runs })
+    restart(db, &anew).await?;
+    let runs: BTreeSet<Uuid> = failed.iter().chain(&anew).map(|i| i.run).collect();
+    Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
 }
 
-/// The same try with a new lease; for one that was to begin anew, the next try.
+/// The same try with a new lease.
 async fn requeue(
     db: &mut PgConnection,
     version_of: &HashMap<Uuid, Arc<Version>>,
@@ -149,7 +152,6 @@ async fn requeue(
         &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
         &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
         &instances.iter().map(|i| i.map_index).collect::<Vec<_>>(),
-        &instances.iter().map(|i| if i.restarting { Uuid::now_v7() } else { i.attempt }).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.queues[of(i).1]).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.plan.tasks[of(i).1].priority).collect::<Vec<_>>(),
@@ -166,6 +168,22 @@ async fn fail(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
     }
     sqlx::query_file!(
         "queries/worker/fail_lost.sql",
+        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
+        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
+        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What was cleared while it ran: the try that ended becomes history, and the rule is asked again.
+async fn restart(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    sqlx::query_file!(
+        "queries/worker/restart_lost.sql",
         &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
         &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
         &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()

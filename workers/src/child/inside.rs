@@ -22,9 +22,8 @@ pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>) -> ExitCode {
         Ok(Ok(request)) => request,
         _ => return ExitCode::from(2), // nobody but a worker starts us
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(_) => return ExitCode::from(2),
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::from(2);
     };
     let host = Arc::new(ChildHost::new(&request.nonce));
     listen(host.clone());
@@ -64,7 +63,7 @@ fn listen(host: Arc<ChildHost>) {
             }
         }
         if !host.ended.load(std::sync::atomic::Ordering::Acquire) {
-            drop(killpg(getpgrp(), Signal::SIGKILL));
+            killpg(getpgrp(), Signal::SIGKILL).ok(); // we are in that group ourselves
         }
     };
     drop(std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear));

@@ -9,7 +9,9 @@ use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::run::Elements;
 use orch_core::run::Run;
 use orch_core::transition::{Event, fold};
-use orch_store::refold::{carry_out, fold_loading, fold_run};
+use orch_store::hint::Hint;
+use orch_store::hot::Hot;
+use orch_store::refold::carry_out;
 use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
@@ -21,10 +23,14 @@ const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
 /// Tries to record outcomes when the database asks to try again.
 const RECORD_TRIES: u32 = 10;
 
-impl Driver {
+impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
         let ended = self.ended(finished);
+        let restarted = std::mem::take(&mut self.restarted);
+        for lease in &restarted {
+            self.store.restarted(*lease).await?;
+        }
         let free = self.config.slots.saturating_sub(self.held.len());
         let free = if stopping { 0 } else { free };
         let mut by_run: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
@@ -35,7 +41,7 @@ impl Driver {
         }
         let mut step = Step { ended, ..Step::default() };
         let mut moves: BTreeMap<Uuid, Run> = BTreeMap::new();
-        let mut contended: Vec<Uuid> = Vec::new();
+        let mut contended: Vec<Uuid> = restarted.iter().map(|lease| lease.run).collect();
         let room = if self.may_continue() { free } else { 0 };
         for (run, events) in &by_run {
             if self.memory.record_first(run) {
@@ -50,7 +56,7 @@ impl Driver {
         if most > 0 {
             step.claim = Some(Claim { most, queues: self.queues.clone(), versions: self.version_ids.clone() });
         }
-        let reply = match self.stepper.send(&mut self.db, &step, self.worker).await {
+        let reply = match self.store.step(&step, self.worker).await {
             Ok(reply) => reply,
             Err(StoreError::FenceLost | StoreError::TryAgain(_)) => {
                 contended.extend(moves.keys());
@@ -69,6 +75,14 @@ impl Driver {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
+            if let Some(order) = held.stop {
+                // Whoever gave the order has recorded how it ends; one that was cleared begins anew.
+                self.obeyed.push(attempt);
+                if order.why == "restarted" {
+                    self.restarted.push(held.claimed.lease);
+                }
+                continue;
+            }
             let claimed = held.claimed;
             let Some(offer) = self.offers.get(claimed.version) else { continue };
             let rev = self.memory.get(&claimed.lease.run).map_or(0, |known| known.rev + 1);
@@ -117,7 +131,7 @@ impl Driver {
             Ok(done) => done,
             Err(_) => {
                 let ledger = known.ledger.clone();
-                fold_loading(&mut self.db, &version, run, &ledger, events).await?
+                self.store.decide(&version, run, &ledger, events).await?
             }
         };
         let room = room.saturating_sub(step.keep.len());
@@ -129,7 +143,7 @@ impl Driver {
     async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
         let step = Step { ended, mode: Mode::Record, ..Step::default() };
         for _ in 0..RECORD_TRIES {
-            match self.stepper.send(&mut self.db, &step, self.worker).await {
+            match self.store.step(&step, self.worker).await {
                 Ok(reply) => {
                     let fenced = step.ended.len() - reply.accepted.len();
                     if fenced > 0 {
@@ -186,9 +200,7 @@ impl Driver {
         for run in contended {
             let room = free.saturating_sub(jobs.len());
             let room = if self.memory.get(&run).is_some() { room } else { 0 };
-            let Some(folded) =
-                fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, self.worker, room).await?
-            else {
+            let Some(folded) = self.store.fold_run(run, self.worker, room).await? else {
                 continue;
             };
             queued |= folded.queued;
@@ -202,10 +214,10 @@ impl Driver {
         }
         self.look_again |= queued;
         if queued {
-            self.hints.ready_for_others();
+            self.hints.give(Hint::Ready);
         }
         if waits {
-            self.hints.something_waits();
+            self.hints.give(Hint::Due);
         }
         over.sort_unstable();
         over.dedup();
@@ -217,12 +229,11 @@ impl Driver {
 
     /// A run of this DAG is over: one that waited for its place may begin.
     async fn next_runs(&mut self, dag_id: &str) -> StoreResult<()> {
-        let begun = orch_store::run::start_queued_runs(&mut self.db, &mut self.versions, dag_id).await?;
-        if !begun.is_empty() {
+        if self.store.start_queued_runs(dag_id).await? > 0 {
             self.look_again = true;
-            self.hints.ready_for_others();
+            self.hints.give(Hint::Ready);
         }
-        self.hints.runs_changed();
+        self.hints.give(Hint::Run);
         Ok(())
     }
 

@@ -23,13 +23,15 @@ struct Capture;
 
 impl<S: Subscriber> Layer<S> for Capture {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let said = ATTEMPT_LOG.try_with(|log| {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            let meta = event.metadata();
-            log.say(&Line::new(level(*meta.level()), meta.target(), fields.message, fields.others));
-        });
-        drop(said); // no body is being polled: the line is the worker's own
+        // When no body is being polled the line is the worker's own.
+        ATTEMPT_LOG
+            .try_with(|log| {
+                let mut fields = Fields::default();
+                event.record(&mut fields);
+                let meta = event.metadata();
+                log.say(&Line::new(level(*meta.level()), meta.target(), fields.message, fields.others));
+            })
+            .ok();
     }
 }
 

@@ -1,0 +1,170 @@
+//! Hints: "look now" instead of "look in a while". Never the truth, never needed, never inside a hot transaction.
+//!
+//! Within a process a hint is a `Notify`. Between processes it is a NOTIFY on a connection of its own, at most one each
+//! few milliseconds however often it is given: NOTIFY takes a cluster-wide lock at commit.
+
+use crate::{StoreResult, connect};
+use sqlx::postgres::{PgConnection, PgListener};
+use sqlx::{Connection, PgPool};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const CHANNEL: &str = "orch";
+/// Hints of this long are sent as one.
+const GATHER: Duration = Duration::from_millis(5);
+/// A listening session that a broken network cuts hears nothing for ever: it must ask whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const RECONNECT: Duration = Duration::from_millis(500);
+
+/// What there is to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Hint {
+    /// Something can be claimed.
+    Ready = 1,
+    /// Something waits for its time, or a run for its place: schedulers look at what is due.
+    Due = 2,
+    /// A run changed its state.
+    Run = 4,
+    /// Somebody must stop what it runs.
+    Stop = 8,
+}
+
+const ALL: [Hint; 4] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop];
+
+/// Hints of a process that is gone in a moment. Nothing is lost with them, so the commit does not wait for the disk.
+pub async fn send(db: &mut PgConnection, hints: &[Hint]) -> StoreResult<()> {
+    let bits = hints.iter().fold(0, |bits, hint| bits | *hint as u8);
+    if bits == 0 {
+        return Ok(());
+    }
+    sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(format!("- {bits}"))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Gives and takes hints. Cheap to clone; one for each process.
+#[derive(Debug, Clone, Default)]
+pub struct Hints {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    ready: Notify,
+    due: Notify,
+    run: Notify,
+    stop: Notify,
+    /// Given here and not yet told to other processes: bits of `Hint`.
+    untold: AtomicU8,
+    tell: Notify,
+}
+
+impl Hints {
+    pub fn new() -> Hints {
+        Hints::default()
+    }
+
+    /// Where to wait for a hint: make the future, look, then await it.
+    pub fn on(&self, hint: Hint) -> &Notify {
+        match hint {
+            Hint::Ready => &self.inner.ready,
+            Hint::Due => &self.inner.due,
+            Hint::Run => &self.inner.run,
+            Hint::Stop => &self.inner.stop,
+        }
+    }
+
+    /// Wakes whoever waits for it, here at once and elsewhere soon.
+    pub fn give(&self, hint: Hint) {
+        self.on(hint).notify_waiters();
+        if self.inner.untold.fetch_or(hint as u8, Ordering::AcqRel) & hint as u8 == 0 {
+            self.inner.tell.notify_one();
+        }
+    }
+
+    fn wake(&self, bits: u8) {
+        ALL.into_iter().filter(|hint| bits & *hint as u8 != 0).for_each(|hint| self.on(hint).notify_waiters());
+    }
+
+    /// Carries hints between this process and the others until `stop`. Without it hints stay at home.
+    pub async fn carry(&self, url: &str, stop: CancellationToken) -> StoreResult<()> {
+        let me = Uuid::new_v4().simple().to_string();
+        let pool = connect::pool(url, "orch hints", 1)?;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.listen(&pool, &me) => {}
+            () = self.tell(url, &me) => {}
+        }
+        pool.close().await;
+        Ok(())
+    }
+
+    async fn listen(&self, pool: &PgPool, me: &str) {
+        loop {
+            if let Err(error) = self.listen_once(pool, me).await {
+                tracing::debug!(%error, "hints of other processes are not heard for a moment");
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    }
+
+    async fn listen_once(&self, pool: &PgPool, me: &str) -> StoreResult<()> {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.ignore_pool_close_event(true);
+        listener.listen(CHANNEL).await?;
+        self.wake(u8::MAX); // whatever was told while nobody listened
+        loop {
+            match tokio::time::timeout(PING_EVERY, listener.try_recv()).await {
+                Ok(Ok(Some(told))) => {
+                    if let Some((from, bits)) = told.payload().split_once(' ')
+                        && from != me
+                    {
+                        self.wake(bits.parse().unwrap_or(u8::MAX));
+                    }
+                }
+                Ok(Ok(None)) => return Ok(()), // the connection was lost
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => {
+                    let ping = sqlx::query("select 1").execute(&mut listener);
+                    match tokio::time::timeout(PING_TIMEOUT, ping).await {
+                        Ok(done) => {
+                            done?;
+                        }
+                        Err(_) => return Ok(()), // half open
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, url: &str, me: &str) {
+        let mut db: Option<PgConnection> = None;
+        loop {
+            self.inner.tell.notified().await;
+            tokio::time::sleep(GATHER).await;
+            let bits = self.inner.untold.swap(0, Ordering::AcqRel);
+            if bits == 0 {
+                continue;
+            }
+            if db.is_none() {
+                db = connect::one(url, "orch hints").await.ok();
+            }
+            let Some(connection) = &mut db else { continue }; // others look by themselves in a while
+            let told = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {bits}"));
+            if told.execute(&mut *connection).await.is_err()
+                && let Some(broken) = db.take()
+            {
+                drop(broken.close_hard().await);
+            }
+        }
+    }
+}

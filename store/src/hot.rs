@@ -1,0 +1,90 @@
+//! The dozen things a worker says to the store while it works. A trait, so that the same loop runs over Postgres and,
+//! in the simulation, over a model with faults.
+
+use crate::refold::{self, Folded};
+use crate::step::{Lease, Reply, Step, Stepper};
+use crate::version::{Version, Versions};
+use crate::{StoreResult, clear, connect, run};
+use orch_core::run::Run;
+use orch_core::transition::{Effects, Event};
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub trait Hot: Send {
+    /// Carries out a step for `worker`; all of it or nothing.
+    fn step(&mut self, step: &Step, worker: i32) -> impl Future<Output = StoreResult<Reply>> + Send;
+
+    /// Folds what is recorded and not yet in the ledger, under the run's lock. Up to `room` tries are kept for `worker`.
+    fn fold_run(
+        &mut self,
+        run: Uuid,
+        worker: i32,
+        room: usize,
+    ) -> impl Future<Output = StoreResult<Option<Folded>>> + Send;
+
+    /// Folds events into a run as it is remembered, reading the element states that the decision asks for.
+    fn decide(
+        &mut self,
+        version: &Version,
+        run: Uuid,
+        ledger: &Run,
+        events: &[Event],
+    ) -> impl Future<Output = StoreResult<(Run, Effects)>> + Send;
+
+    /// What was cleared while it ran here has stopped; the fold that follows asks its rule anew.
+    fn restarted(&mut self, lease: Lease) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// A run of this DAG is over: those that waited for its place begin. Gives how many.
+    fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
+
+    /// Makes a version known that this worker has in its hands.
+    fn know(&mut self, version: Arc<Version>);
+}
+
+/// Over one connection with the settings of the hot path.
+#[derive(Debug)]
+pub struct PgHot {
+    pub db: PgConnection,
+    stepper: Stepper,
+    versions: Versions,
+}
+
+impl PgHot {
+    pub async fn connect(url: &str, name: &str) -> StoreResult<PgHot> {
+        let db = connect::hot(url, name).await?;
+        Ok(PgHot { db, stepper: Stepper::default(), versions: Versions::default() })
+    }
+}
+
+impl Hot for PgHot {
+    async fn step(&mut self, step: &Step, worker: i32) -> StoreResult<Reply> {
+        self.stepper.send(&mut self.db, step, worker).await
+    }
+
+    async fn fold_run(&mut self, run: Uuid, worker: i32, room: usize) -> StoreResult<Option<Folded>> {
+        refold::fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, worker, room).await
+    }
+
+    async fn decide(
+        &mut self,
+        version: &Version,
+        run: Uuid,
+        ledger: &Run,
+        events: &[Event],
+    ) -> StoreResult<(Run, Effects)> {
+        refold::fold_loading(&mut self.db, version, run, ledger, events).await
+    }
+
+    async fn restarted(&mut self, lease: Lease) -> StoreResult<()> {
+        clear::restarted(&mut self.db, lease).await
+    }
+
+    async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
+        Ok(run::start_queued_runs(&mut self.db, &mut self.versions, dag_id).await?.len())
+    }
+
+    fn know(&mut self, version: Arc<Version>) {
+        self.versions.put(version);
+    }
+}

@@ -1,0 +1,286 @@
+//! Task instances of a run for people. What runs or ran has a row; what waits stands in `ready`, `waiting` or `held`; what
+//! nothing was decided about has none and is made up from the ledger and the structure.
+
+mod page;
+mod tries;
+
+pub use page::{InstancePage, page_of_instances};
+pub use tries::{TryRow, tries};
+
+use crate::version::{Version, Versions};
+use crate::{StoreResult, run};
+use chrono::{DateTime, Utc};
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::run::Run;
+use orch_core::state::{RunState, TaskState};
+use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// An instance as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceRow {
+    /// Of the current try; made up where there is none.
+    pub id: Uuid,
+    pub task: TaskIdx,
+    pub task_id: String,
+    /// −1: not mapped, or not expanded yet.
+    pub map_index: i32,
+    /// `TaskState::None`: no status.
+    pub state: TaskState,
+    /// 0 before the first.
+    pub try_no: i16,
+    pub max_tries: i16,
+    pub lease_no: i16,
+    pub lost_no: i16,
+    pub worker: Option<i32>,
+    pub hostname: Option<String>,
+    pub pid: Option<i32>,
+    pub queued_at: Option<DateTime<Utc>>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// When it goes on, if it waits for a time.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+/// A run's ledger beside its structure.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pub version: Arc<Version>,
+    pub rev: i32,
+    pub run: Run,
+}
+
+/// Which instances of a run; what is not said does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct InstanceFilter {
+    pub states: Vec<TaskState>,
+    pub task_ids: Option<Vec<String>>,
+    pub map_index: Option<i32>,
+    /// Go on after this instance, in the order of the DAG.
+    pub after: Option<(TaskIdx, i32)>,
+}
+
+/// The most instances in one answer.
+pub const MOST_INSTANCES: usize = 1_000;
+
+/// The ledger of a run: the state of each task and how many elements are in which.
+pub async fn ledger(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<Option<Ledger>> {
+    Ok(ledgers(db, versions, &[run]).await?.pop().map(|(_, ledger)| ledger))
+}
+
+/// The ledgers of many runs, as a grid shows them, in the order of the runs' ids.
+pub async fn ledgers(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    runs: &[Uuid],
+) -> StoreResult<Vec<(Uuid, Ledger)>> {
+    let rows = sqlx::query!(
+        r#"select id, version, rev, state::text as "state!", ledger, counters from dag_run where id = any($1) order by id"#,
+        runs
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let state: RunState = run::word(&row.state)?;
+        let run = Run { state, ledger: row.ledger, counters: row.counters };
+        found.push((row.id, Ledger { version: versions.get(db, row.version).await?, rev: row.rev, run }));
+    }
+    Ok(found)
+}
+
+/// Instances of a run in the order of its DAG, at most `most`. `None`: there is no such run.
+pub async fn list_instances(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    filter: &InstanceFilter,
+    most: usize,
+) -> StoreResult<Option<Vec<InstanceRow>>> {
+    let Some(ledger) = ledger(db, versions, run).await? else { return Ok(None) };
+    let most = most.clamp(1, MOST_INSTANCES);
+    let plan = &ledger.version.plan;
+    let tasks = filter.task_ids.as_ref().map(|ids| ids.iter().filter_map(|id| plan.index_of(id)).collect::<Vec<_>>());
+    if !filter.states.is_empty() && filter.states.iter().all(|&s| has_a_row(s)) {
+        let range = Range { from: filter.after, to: None, tasks: tasks.as_deref(), most };
+        return Ok(Some(rows(db, plan, run, &range, filter).await?));
+    }
+    let mut found = Vec::new();
+    let mut places = Places::new(&ledger, tasks.as_deref(), filter);
+    while found.len() < most {
+        let page: Vec<(TaskIdx, i32)> = places.by_ref().take(MOST_INSTANCES).collect();
+        let (Some(&first), Some(&last)) = (page.first(), page.last()) else { break };
+        let range =
+            Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most: page.len() };
+        let any_state = InstanceFilter { map_index: filter.map_index, ..Default::default() };
+        let known = rows(db, plan, run, &range, &any_state).await?;
+        let mut known: BTreeMap<_, _> = known.into_iter().map(|row| ((row.task, row.map_index), row)).collect();
+        for place in page {
+            let row = known.remove(&place).unwrap_or_else(|| made_up(&ledger, run, place));
+            if filter.states.is_empty() || filter.states.contains(&row.state) {
+                found.push(row);
+            }
+        }
+    }
+    found.truncate(most);
+    Ok(Some(found))
+}
+
+/// One instance. `None`: no such run, task or index.
+pub async fn get_instance(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    task_id: &str,
+    map_index: i32,
+) -> StoreResult<Option<InstanceRow>> {
+    let filter =
+        InstanceFilter { task_ids: Some(vec![task_id.into()]), map_index: Some(map_index), ..Default::default() };
+    Ok(list_instances(db, versions, run, &filter, 1).await?.and_then(|mut found| found.pop()))
+}
+
+/// How many instances of each task are in which state, from rows; the ledger knows the rest.
+pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(TaskIdx, TaskState, i64)>> {
+    let rows = sqlx::query!(
+        r#"select task as "task!", state::text as "state!", count(*) as "count!" from (
+          select task, state from task_instance where run = $1 and state in ('running', 'restarting', 'success', 'failed',
+            'skipped', 'upstream_failed', 'removed', 'awaiting_input')
+          union all select task, 'queued'::task_state from ready where run = $1
+          union all select task, state from waiting where run = $1
+          union all select task, 'scheduled' from held where run = $1) i
+        group by task, state order by task, state"#,
+        run
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok((row.task as TaskIdx, run::word(&row.state)?, row.count))).collect()
+}
+
+/// Instances in these states always have a row somewhere.
+fn has_a_row(state: TaskState) -> bool {
+    !matches!(state, TaskState::None | TaskState::Scheduled)
+}
+
+struct Range<'a> {
+    /// Excluded.
+    from: Option<(TaskIdx, i32)>,
+    /// Included.
+    to: Option<(TaskIdx, i32)>,
+    tasks: Option<&'a [TaskIdx]>,
+    most: usize,
+}
+
+async fn rows(
+    db: &mut PgConnection,
+    plan: &Plan,
+    run: Uuid,
+    range: &Range<'_>,
+    filter: &InstanceFilter,
+) -> StoreResult<Vec<InstanceRow>> {
+    let from = range.from.unwrap_or((0, -2));
+    let to = range.to.unwrap_or((plan.tasks.len() as TaskIdx, -1));
+    let tasks = range.tasks.map(|tasks| tasks.iter().map(|&t| t as i16).collect::<Vec<_>>());
+    let rows = sqlx::query_file!(
+        "queries/instance/list.sql",
+        run,
+        from.0 as i16,
+        from.1,
+        to.0 as i16,
+        to.1,
+        tasks.as_deref(),
+        filter.map_index,
+        &filter.states.iter().map(|s| s.as_str().to_string()).collect::<Vec<_>>(),
+        range.most as i64
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .filter(|row| usize::from(row.task as TaskIdx) < plan.tasks.len())
+        .map(|row| {
+            let task = row.task as TaskIdx;
+            Ok(InstanceRow {
+                id: row.id,
+                task,
+                task_id: plan.task_id(task).into(),
+                map_index: row.map_index,
+                state: row.state.as_deref().map_or(Ok(TaskState::None), run::word)?,
+                try_no: row.try_no,
+                max_tries: row.max_tries,
+                lease_no: row.lease_no,
+                lost_no: row.lost_no,
+                worker: row.worker,
+                hostname: row.hostname,
+                pid: row.pid,
+                queued_at: row.queued_at,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+                wake_at: row.wake_at,
+            })
+        })
+        .collect()
+}
+
+/// All instances that a run has by its ledger, in order.
+struct Places<'a> {
+    ledger: &'a Ledger,
+    tasks: Option<&'a [TaskIdx]>,
+    map_index: Option<i32>,
+    next: (TaskIdx, i32),
+}
+
+impl<'a> Places<'a> {
+    fn new(ledger: &'a Ledger, tasks: Option<&'a [TaskIdx]>, filter: &InstanceFilter) -> Self {
+        let next = filter.after.map_or((0, -1), |(task, index)| (task, index + 1));
+        Places { ledger, tasks, map_index: filter.map_index, next }
+    }
+}
+
+impl Iterator for Places<'_> {
+    type Item = (TaskIdx, i32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (task, index) = self.next;
+            let planned = self.ledger.version.plan.tasks.get(usize::from(task))?;
+            // Zero elements: the task itself stands for them.
+            let (lowest, end) = match self.ledger.run.len(planned).filter(|&len| len > 0) {
+                Some(len) => (0, len),
+                None => (-1, 0),
+            };
+            let index = index.max(lowest);
+            let wanted = self.tasks.is_none_or(|tasks| tasks.contains(&task));
+            if !wanted || index >= end || self.map_index.is_some_and(|i| i < index || i >= end) {
+                self.next = (task.checked_add(1)?, -1);
+                continue;
+            }
+            let index = self.map_index.unwrap_or(index);
+            self.next = (task, index + 1);
+            return Some((task, index));
+        }
+    }
+}
+
+fn made_up(ledger: &Ledger, run: Uuid, (task, map_index): (TaskIdx, i32)) -> InstanceRow {
+    let plan = &ledger.version.plan;
+    let task_id = plan.task_id(task).to_string();
+    InstanceRow {
+        id: Uuid::new_v5(&run, format!("{task_id}[{map_index}]").as_bytes()),
+        task,
+        task_id,
+        map_index,
+        state: ledger.run.without_a_row(plan, task, map_index),
+        try_no: 0,
+        max_tries: plan.task(task).retries.min(1000) as i16,
+        lease_no: 0,
+        lost_no: 0,
+        worker: None,
+        hostname: None,
+        pid: None,
+        queued_at: None,
+        started_at: None,
+        ended_at: None,
+        wake_at: None,
+    }
+}

@@ -1,0 +1,73 @@
+//! The tries of one instance, the first to the current one, and why those failed that did.
+
+use crate::{StoreResult, run};
+use chrono::{DateTime, Utc};
+use orch_core::plan::TaskIdx;
+use orch_core::state::TaskState;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TryRow {
+    pub attempt: Uuid,
+    pub try_no: i16,
+    pub max_tries: i16,
+    pub lease_no: i16,
+    pub lost_no: i16,
+    pub state: TaskState,
+    pub worker: Option<i32>,
+    pub hostname: Option<String>,
+    pub queued_at: Option<DateTime<Utc>>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`: of its last lease that failed.
+    pub failure: Option<String>,
+    /// Outermost first.
+    pub causes: Vec<String>,
+}
+
+/// In order. Decided instances (skipped, `upstream_failed`) had no try.
+pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Vec<TryRow>> {
+    let rows = sqlx::query!(
+        r#"with every as (
+            select attempt, try_no, max_tries, lease_no, lost_no, state::text as state, worker, queued_at, started_at, ended_at
+            from attempt where run = $1 and task = $2 and map_index = $3
+            union all
+            select attempt, try_no, max_tries, lease_no, lost_no, state::text, worker, queued_at, started_at, ended_at
+            from task_instance t where run = $1 and task = $2 and map_index = $3 and try_no > 0 and not exists (
+              select from attempt a where a.run = t.run and a.task = t.task and a.map_index = t.map_index
+                and a.attempt = t.attempt)
+        )
+        select e.attempt as "attempt!", e.try_no as "try_no!", e.max_tries as "max_tries!", e.lease_no as "lease_no!",
+          e.lost_no as "lost_no!", e.state, e.worker, w.hostname as "hostname?", e.queued_at, e.started_at, e.ended_at,
+          f.kind as "failure?", f.causes as "causes?"
+        from every e left join worker w on w.id = e.worker
+        left join lateral (select kind, causes from failure f where f.run = $1 and f.attempt = e.attempt
+          order by f.lease_no desc limit 1) f on true
+        order by e.try_no, e.queued_at limit 1000"#,
+        run,
+        task as i16,
+        map_index
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(TryRow {
+                attempt: row.attempt,
+                try_no: row.try_no,
+                max_tries: row.max_tries,
+                lease_no: row.lease_no,
+                lost_no: row.lost_no,
+                state: row.state.as_deref().map_or(Ok(TaskState::None), run::word)?,
+                worker: row.worker,
+                hostname: row.hostname,
+                queued_at: row.queued_at,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+                failure: row.failure,
+                causes: row.causes.unwrap_or_default(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! Ends a run before its tasks do: somebody cancels or marks it, or its time is over. What runs is fenced at once and its
+//! workers are told; what does not run is skipped.
+
+use super::create::Decided;
+use super::quiet::{Open, quiet};
+use crate::StoreResult;
+use crate::refold::fold_loading;
+use crate::run_lock;
+use crate::version::Versions;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::run::Run;
+use orch_core::state::RunState;
+use orch_core::transition::{Effects, RunEnd, end_run as end_ledger};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// What became of a wish to end a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndRun {
+    Ended(RunState),
+    /// It had ended by itself.
+    AlreadyOver(RunState),
+    NoSuchRun,
+}
+
+/// Somebody wants it to stop: it failed. The caller gives `Hint::Stop` and `Hint::Run`, and begins queued runs of the DAG.
+pub async fn cancel_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<EndRun> {
+    end(db, versions, run, RunEnd::Failed, "cancelled").await
+}
+
+/// Its time is over: it failed, and nothing of it counts as failed.
+pub async fn time_out_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid) -> StoreResult<EndRun> {
+    end(db, versions, run, RunEnd::TimedOut, "timed_out").await
+}
+
+/// Somebody says how it ended, whether it is over or not.
+pub async fn set_run_state(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    to: RunEnd,
+) -> StoreResult<EndRun> {
+    let ended = end(db, versions, run, to, "marked").await?;
+    match ended {
+        EndRun::AlreadyOver(state) if state != to.run_state() => {
+            sqlx::query!(
+                "update dag_run set rev = rev + 1, state = $2::text::run_state
+                where id = $1 and state in ('success', 'failed')",
+                run,
+                to.run_state().as_str()
+            )
+            .execute(db)
+            .await?;
+            Ok(EndRun::Ended(to.run_state()))
+        }
+        _ => Ok(ended),
+    }
+}
+
+async fn end(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    end: RunEnd,
+    why: &'static str,
+) -> StoreResult<EndRun> {
+    let mut tx = db.begin().await?;
+    let Some(mut locked) = run_lock::lock(&mut tx, run).await? else { return Ok(EndRun::NoSuchRun) };
+    if locked.is_over() {
+        tx.rollback().await?;
+        return Ok(EndRun::AlreadyOver(locked.ledger.state));
+    }
+    let at_rest = quiet(&mut tx, run).await?;
+    let (late, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await?;
+    locked.events.extend(late);
+    locked.fold_xmin = locked.fold_xmin.max(fold_xmin);
+    let version = versions.get(&mut tx, locked.version).await?;
+    let (ledger, effects) = if locked.events.is_empty() {
+        (locked.ledger, Effects::default())
+    } else {
+        fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?
+    };
+    let over = ledger.state.is_finished();
+    let ended = if over {
+        ledger
+    } else {
+        let running: Vec<(TaskIdx, i32)> =
+            at_rest.open.iter().filter(|o| o.running).map(|o| (o.task as TaskIdx, o.map_index)).collect();
+        end_instances(&mut tx, run, locked.rev + 1, end).await?;
+        order_stop(&mut tx, run, &at_rest.open, why).await?;
+        put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
+        skip_rest(&mut tx, run, &version.plan, &ledger).await?;
+        end_ledger(&version.plan, &ledger, &running, end)
+    };
+    if over {
+        put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
+    }
+    write(&mut tx, run, &ended, locked.fold_xmin).await?;
+    tx.commit().await?;
+    Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })
+}
+
+/// Late outcomes of these find another lease.
+async fn end_instances(db: &mut PgConnection, run: Uuid, rev: i32, end: RunEnd) -> StoreResult<()> {
+    sqlx::query!(
+        "update task_instance set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
+          state = case when state in ('running', 'restarting') then $3::text else 'skipped' end::task_state
+        where run = $1 and (state is null or state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed'))",
+        run,
+        rev,
+        end.running_state().as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn order_stop(db: &mut PgConnection, run: Uuid, open: &[Open], why: &str) -> StoreResult<()> {
+    let running: Vec<(&Open, i32)> = open.iter().filter(|o| o.running).filter_map(|o| Some((o, o.worker?))).collect();
+    if running.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into stop_order (worker, run, task, map_index, attempt, why)
+        select s.worker, $1, s.task, s.map_index, s.attempt, $2
+        from unnest($3::integer[], $4::smallint[], $5::integer[], $6::uuid[]) as s (worker, task, map_index, attempt)",
+        run,
+        why,
+        &running.iter().map(|r| r.1).collect::<Vec<_>>(),
+        &running.iter().map(|r| r.0.task).collect::<Vec<_>>(),
+        &running.iter().map(|r| r.0.map_index).collect::<Vec<_>>(),
+        &running.iter().map(|r| r.0.attempt).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn put_decided(db: &mut PgConnection, run: Uuid, decided: &Decided) -> StoreResult<()> {
+    if decided.task.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
+        select $1, d.task, d.map_index, gen_random_uuid(), 0, 0, 0, d.state::task_state, now()
+        from unnest($2::smallint[], $3::integer[], $4::text[]) as d (task, map_index, state)
+        on conflict (run, task, map_index) do update set state = excluded.state, ended_at = excluded.ended_at, worker = null",
+        run,
+        &decided.task,
+        &decided.map_index,
+        &decided.state
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Rows for all that never began.
+async fn skip_rest(db: &mut PgConnection, run: Uuid, plan: &Plan, ledger: &Run) -> StoreResult<()> {
+    let (mut tasks, mut lengths) = (Vec::new(), Vec::new());
+    for (task, planned) in (0..).zip(&plan.tasks) {
+        if !ledger.task(task).is_finished() {
+            tasks.push(task as i16);
+            lengths.push(ledger.len(planned).unwrap_or(0));
+        }
+    }
+    sqlx::query!(
+        "insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
+        select $1, s.task, s.index, gen_random_uuid(), 0, 0, 0, 'skipped', now()
+        from (select t.task, generate_series(case when t.length > 0 then 0 else -1 end, t.length - 1) as index
+          from unnest($2::smallint[], $3::integer[]) as t (task, length)) s
+        on conflict do nothing",
+        run,
+        &tasks,
+        &lengths
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn write(db: &mut PgConnection, run: Uuid, ended: &Run, fold_xmin: u64) -> StoreResult<()> {
+    sqlx::query!(
+        "update dag_run set rev = rev + 1, state = $2::text::run_state, ledger = $3, counters = $4, ended_at = now(),
+          fold_xmin = greatest(fold_xmin::text::bigint, $5)::text::xid8 where id = $1",
+        run,
+        ended.state.as_str(),
+        &ended.ledger,
+        &ended.counters,
+        fold_xmin as i64
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Brings a run to rest: nothing of it can be claimed, woken or finished until the transaction ends.
+//!
+//! Claims, wake-ups and the ends of tries do not take the run's lock, so this is done in rounds: take away what waits,
+//! lock what is not over. A round that sees nothing waiting and nothing new to lock proves that none was under way:
+//! a claim or a wake-up under way still shows its old row, and one that ended shows its new one.
+
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::plan::TaskIdx;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// Each round can be disturbed only by what began before the one before it.
+const MOST_ROUNDS: usize = 50;
+
+/// A run at rest.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    /// What waited; it is gone from the tables.
+    pub waited: Vec<Waited>,
+    /// Rows of instances that are not over; locked.
+    pub open: Vec<Open>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Ready,
+    Waiting,
+    Held,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Waited {
+    pub place: Place,
+    pub task: TaskIdx,
+    pub map_index: i32,
+    pub attempt: Uuid,
+    pub rev_ready: Option<i32>,
+    pub try_no: i16,
+    pub max_tries: i16,
+    pub lease_no: i16,
+    pub lost_no: i16,
+    pub state: Option<String>,
+    pub wake_at: Option<DateTime<Utc>>,
+    pub queued_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Open {
+    pub task: i16,
+    pub map_index: i32,
+    pub attempt: Uuid,
+    pub worker: Option<i32>,
+    pub running: bool,
+}
+
+/// The caller holds the run's lock.
+pub(super) async fn quiet(db: &mut PgConnection, run: Uuid) -> StoreResult<Quiet> {
+    let mut quiet = Quiet::default();
+    for round in 0..MOST_ROUNDS {
+        let seen = take_waiting(db, run, &mut quiet.waited).await?;
+        let open = lock_open(db, run).await?;
+        let same = round > 0 && open == quiet.open;
+        quiet.open = open;
+        if seen == 0 && same {
+            return Ok(quiet);
+        }
+    }
+    Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
+}
+
+async fn take_waiting(db: &mut PgConnection, run: Uuid, waited: &mut Vec<Waited>) -> StoreResult<i64> {
+    let rows = sqlx::query_file!("queries/run/quiet.sql", run).fetch_all(db).await?;
+    let seen = rows.first().map_or(0, |row| row.seen);
+    for row in rows {
+        let (Some(place), Some(task), Some(map_index), Some(attempt)) =
+            (row.place.as_deref(), row.task, row.map_index, row.attempt)
+        else {
+            continue;
+        };
+        waited.push(Waited {
+            place: match place {
+                "queued" => Place::Ready,
+                "waiting" => Place::Waiting,
+                _ => Place::Held,
+            },
+            task: task as TaskIdx,
+            map_index,
+            attempt,
+            rev_ready: row.rev_ready,
+            try_no: row.try_no.unwrap_or_default(),
+            max_tries: row.max_tries.unwrap_or_default(),
+            lease_no: row.lease_no.unwrap_or_default(),
+            lost_no: row.lost_no.unwrap_or_default(),
+            state: row.state,
+            wake_at: row.wake_at,
+            queued_at: row.queued_at,
+        });
+    }
+    Ok(seen)
+}
+
+async fn lock_open(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<Open>> {
+    let rows = sqlx::query_as!(
+        Open,
+        r#"select task, map_index, attempt, worker, coalesce(state in ('running', 'restarting'), false) as "running!"
+        from task_instance where run = $1 and (state is null or state not in ('success', 'failed', 'skipped',
+          'upstream_failed', 'removed')) order by task, map_index for update"#,
+        run
+    );
+    Ok(rows.fetch_all(db).await?)
+}

@@ -1,0 +1,197 @@
+//! Moves a run to another version of its DAG: nobody offers its own any more, or somebody says so.
+
+use super::quiet::{Place, Waited, quiet};
+use crate::refold::{carry_out, fold_run};
+use crate::run_lock;
+use crate::step::{Mode, Step, Stepper};
+use crate::version::{Version, Versions};
+use crate::{StoreError, StoreResult};
+use orch_core::plan::TaskIdx;
+use orch_core::run::{Elements, Run};
+use orch_core::state::RunState;
+use orch_core::transition::{CannotMove, can_move, move_run as move_ledger, places};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What became of a wish to move a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MoveRun {
+    Moved,
+    /// It is of that version already.
+    Same,
+    Over(RunState),
+    /// Some of its tasks are running: they are of the old version.
+    Running,
+    CannotMove(CannotMove),
+    /// The version belongs to another DAG.
+    OtherDag,
+    NoSuchRun,
+}
+
+/// Outcomes may be recorded while we look.
+const LOOKS: usize = 5;
+
+/// Moves a run to the version with the id `to`. The caller gives `Hint::Ready`.
+pub async fn move_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid, to: i32) -> StoreResult<MoveRun> {
+    let to = versions.get(db, to).await?;
+    for _ in 0..LOOKS {
+        // First all that it has not heard of, by its own version.
+        if fold_run(db, &mut Stepper::default(), versions, run, 0, 0).await?.is_none() {
+            return Ok(MoveRun::NoSuchRun);
+        }
+        if let Some(done) = try_move(db, versions, run, &to).await? {
+            return Ok(done);
+        }
+    }
+    Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
+}
+
+async fn try_move(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    to: &Arc<Version>,
+) -> StoreResult<Option<MoveRun>> {
+    let mut tx = db.begin().await?;
+    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(MoveRun::NoSuchRun)) };
+    let from = versions.get(&mut tx, locked.version).await?;
+    let refusal = if from.id == to.id {
+        Some(MoveRun::Same)
+    } else if from.dag_id != to.dag_id {
+        Some(MoveRun::OtherDag)
+    } else if locked.is_over() {
+        Some(MoveRun::Over(locked.ledger.state))
+    } else {
+        can_move(&from.plan, &to.plan, &locked.ledger).err().map(MoveRun::CannotMove)
+    };
+    if refusal.is_some() {
+        tx.rollback().await?;
+        return Ok(refusal);
+    }
+    if locked.ledger.state == RunState::Queued {
+        set_version(&mut tx, run, to.id, &Run::new(&to.plan)).await?;
+        tx.commit().await?;
+        return Ok(Some(MoveRun::Moved));
+    }
+    let at_rest = quiet(&mut tx, run).await?;
+    if at_rest.open.iter().any(|o| o.running) {
+        tx.rollback().await?;
+        return Ok(Some(MoveRun::Running));
+    }
+    let (late, _) = run_lock::take_unfolded(&mut tx, run).await?;
+    if !locked.events.is_empty() || !late.is_empty() {
+        tx.rollback().await?;
+        return Ok(None);
+    }
+    let new_place = places(&from.plan, &to.plan);
+    renumber(&mut tx, run, &new_place).await?;
+    put_back(&mut tx, run, &at_rest.waited, to, &new_place).await?;
+    let mut elements = Elements::default();
+    let (moved, effects) = loop {
+        match move_ledger(&from.plan, &to.plan, &locked.ledger, &elements) {
+            Ok(done) => break done,
+            Err(missing) => elements.load(missing, run_lock::elements(&mut tx, &to.plan, run, missing).await?),
+        }
+    };
+    set_version(&mut tx, run, to.id, &moved).await?;
+    let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: locked.clear_number > 0, ..Step::default() };
+    carry_out(&mut step, to, run, locked.rev, moved, effects, 0);
+    Stepper::default().send(&mut tx, &step, 0).await?;
+    tx.commit().await?;
+    Ok(Some(MoveRun::Moved))
+}
+
+async fn set_version(db: &mut PgConnection, run: Uuid, version: i32, ledger: &Run) -> StoreResult<()> {
+    sqlx::query!(
+        "update dag_run set version = $2, ledger = $3, counters = $4 where id = $1",
+        run,
+        version,
+        &ledger.ledger,
+        &ledger.counters
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Tasks stand elsewhere in the new version. In two strides, so that no row meets one that is still to be moved; rows of
+/// tasks that are gone go.
+async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) -> StoreResult<()> {
+    let same = |(old, new): (usize, &Option<TaskIdx>)| *new == Some(old as TaskIdx);
+    if places.iter().enumerate().all(same) {
+        return Ok(());
+    }
+    let new: Vec<i16> = places.iter().map(|place| place.map_or(-1, |task| task as i16)).collect();
+    sqlx::query_file!("queries/run/renumber_away.sql", run, &new).execute(&mut *db).await?;
+    sqlx::query_file!("queries/run/renumber_back.sql", run).execute(db).await?;
+    Ok(())
+}
+
+/// What waited waits again, as of the new version.
+async fn put_back(
+    db: &mut PgConnection,
+    run: Uuid,
+    waited: &[Waited],
+    to: &Version,
+    places: &[Option<TaskIdx>],
+) -> StoreResult<()> {
+    for place in [Place::Ready, Place::Waiting, Place::Held] {
+        let rows: Vec<(&Waited, usize)> = waited
+            .iter()
+            .filter(|w| w.place == place)
+            .filter_map(|w| Some((w, usize::from(places[usize::from(w.task)]?))))
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let task: Vec<i16> = rows.iter().map(|r| r.1 as i16).collect();
+        let map_index: Vec<i32> = rows.iter().map(|r| r.0.map_index).collect();
+        let attempt: Vec<Uuid> = rows.iter().map(|r| r.0.attempt).collect();
+        let rev_ready: Vec<Option<i32>> = rows.iter().map(|r| r.0.rev_ready).collect();
+        let queue: Vec<i32> = rows.iter().map(|r| to.queues[r.1]).collect();
+        let priority: Vec<i32> = rows.iter().map(|r| to.plan.tasks[r.1].priority).collect();
+        let max_tries: Vec<i16> = rows.iter().map(|r| r.0.max_tries).collect();
+        if place == Place::Held {
+            sqlx::query!(
+                "insert into held (run, version, task, map_index, attempt, rev_ready, queue, priority, max_tries)
+                select $1, $2, h.* from unnest($3::smallint[], $4::integer[], $5::uuid[], $6::integer[], $7::integer[],
+                  $8::integer[], $9::smallint[]) h",
+                run,
+                to.id,
+                &task,
+                &map_index,
+                &attempt,
+                &rev_ready as &[Option<i32>],
+                &queue,
+                &priority,
+                &max_tries
+            )
+            .execute(&mut *db)
+            .await?;
+            continue;
+        }
+        sqlx::query_file!(
+            "queries/run/put_back.sql",
+            run,
+            to.id,
+            &task,
+            &map_index,
+            &attempt,
+            &rev_ready as &[Option<i32>],
+            &queue,
+            &priority,
+            &max_tries,
+            &rows.iter().map(|r| r.0.try_no).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.0.lease_no).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.0.lost_no).collect::<Vec<_>>(),
+            &rows.iter().map(|r| r.0.state.clone()).collect::<Vec<_>>() as &[Option<String>],
+            &rows.iter().map(|r| r.0.wake_at).collect::<Vec<_>>() as &[Option<chrono::DateTime<chrono::Utc>>],
+            &rows.iter().map(|r| r.0.queued_at).collect::<Vec<_>>() as &[Option<chrono::DateTime<chrono::Utc>>]
+        )
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Workers that are gone.
+
+use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
+use orch_core::state::TaskState;
+use orch_store::instance::tries;
+use orch_store::refold::fold_run;
+use orch_store::step::Stepper;
+use orch_store::version::Versions;
+use orch_store::worker::{Reaped, heartbeat, list_workers, reap, release, sweep_orphans};
+use serde_json::json;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_mins(1);
+/// Over as soon as it is asked for.
+const NONE: Duration = Duration::ZERO;
+
+#[tokio::test]
+async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut lost = Hands::new(&database, &[version], NONE).await;
+    let before = lost.claim(1).await[0];
+    let reaped = reap(&mut db, &mut Versions::default()).await.unwrap();
+    assert_eq!(reaped, Reaped { workers: vec![lost.worker], requeued: 1, unfolded: vec![] });
+    assert!(heartbeat(&mut db, lost.worker, 1, LONG, &[]).await.unwrap().lost);
+    assert_eq!(list_workers(&mut db).await.unwrap()[0].state, "lost");
+    assert_eq!(states(&mut db, run).await, ["t0 queued"]);
+
+    let mut other = Hands::new(&database, &[version], LONG).await;
+    assert!(heartbeat(&mut db, other.worker, 0, LONG, &[]).await.unwrap().ready_waiting);
+    let after = other.claim(1).await[0];
+    assert_eq!((after.lease.attempt, after.try_no, after.lost_no), (before.lease.attempt, 1, 1));
+    assert_eq!(after.lease.lease_no, before.lease.lease_no + 1);
+    // The lost one wakes up and says how it ended: nobody listens.
+    assert!(!lost.end(before.lease, TaskState::Failed).await);
+    assert!(other.end(after.lease, TaskState::Success).await);
+    assert!(!lost.end(before.lease, TaskState::Failed).await);
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["t0 success"]);
+    assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap(), Reaped::default());
+}
+
+#[tokio::test]
+async fn an_instance_that_is_lost_too_often_fails_and_says_why() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "rust", "on_lost": { "retry": 1 } }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    for _ in 0..2 {
+        Hands::new(&database, &[version], NONE).await.claim(1).await;
+        let mut versions = Versions::default();
+        let reaped = reap(&mut db, &mut versions).await.unwrap();
+        for run in reaped.unfolded {
+            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap();
+        }
+    }
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["a failed"]);
+    let tries = tries(&mut db, run, 0, -1).await.unwrap();
+    assert_eq!((tries.len(), tries[0].lost_no), (1, 2));
+    assert_eq!(
+        (tries[0].failure.as_deref(), tries[0].causes.as_slice()),
+        (Some("lost"), &["the worker was lost 2 times".to_string()][..])
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_goes_gives_back_what_it_has_and_nothing_counts_as_lost() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    trigger(&mut db, &mut Versions::default(), "d").await;
+    let mut first = Hands::new(&database, &[version], LONG).await;
+    first.claim(1).await;
+    assert_eq!(release(&mut db, &mut Versions::default(), first.worker).await.unwrap().requeued, 1);
+    let again = Hands::new(&database, &[version], LONG).await.claim(1).await[0];
+    assert_eq!((again.lost_no, again.lease.lease_no), (0, 2));
+    assert_eq!(list_workers(&mut db).await.unwrap().iter().filter(|w| w.state == "stopped").count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_worker_takes_after_it_was_lost_is_found() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    let mut frozen = Hands::new(&database, &[version], NONE).await;
+    reap(&mut db, &mut Versions::default()).await.unwrap();
+    trigger(&mut db, &mut Versions::default(), "d").await;
+    frozen.claim(1).await;
+    assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap(), Reaped::default());
+    assert_eq!(sweep_orphans(&mut db, &mut Versions::default()).await.unwrap().requeued, 1);
+    assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
+}
+
+#[tokio::test]
+async fn a_restarting_instance_of_a_lost_worker_begins_anew() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut lost = Hands::new(&database, &[version], NONE).await;
+    let before = lost.claim(1).await[0];
+    // Somebody cleared it while it ran.
+    sqlx::query("update task_instance set state = 'restarting'").execute(&mut db).await.unwrap();
+    sqlx::query("update dag_run set clear_number = 1").execute(&mut db).await.unwrap();
+    let mut versions = Versions::default();
+    let reaped = reap(&mut db, &mut versions).await.unwrap();
+    assert_eq!((reaped.requeued, reaped.unfolded.as_slice()), (0, &[run][..]));
+    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap();
+    let mut other = Hands::new(&database, &[version], LONG).await;
+    let after = other.claim(1).await[0];
+    assert_ne!(after.lease.attempt, before.lease.attempt);
+    assert_eq!((after.try_no, after.lost_no), (2, 0));
+    assert!(other.end(after.lease, TaskState::Success).await);
+    let history: Vec<_> = tries(&mut db, run, 0, -1).await.unwrap().iter().map(|t| (t.try_no, t.state)).collect();
+    assert_eq!(history, [(1, TaskState::Restarting), (2, TaskState::Success)]);
+    check_run(&mut db, run).await;
+}

@@ -1,0 +1,66 @@
+//! Runs that go over to another version of their DAG.
+
+use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
+use orch_core::state::TaskState;
+use orch_core::transition::CannotMove;
+use orch_store::run::{MoveRun, move_run};
+use orch_store::version::Versions;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const LEASE: Duration = Duration::from_mins(1);
+
+fn task(id: &str, after: &[&str]) -> Value {
+    json!({ "task_id": id, "kind": "rust", "after": after })
+}
+
+#[tokio::test]
+async fn a_run_goes_on_in_the_new_version_where_it_was_in_the_old_one() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let each = json!({ "task_id": "each", "kind": "rust", "map": { "each": { "value": [1, 2, 3] } } });
+    let old = dag(json!({ "dag_id": "d", "tasks": [task("first", &[]), each, task("end", &["each", "first"])] }));
+    let old = register(&mut db, &[old]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut hands = Hands::new(&database, &[old], LEASE).await;
+    let claimed = hands.claim(2).await;
+    for claimed in &claimed {
+        assert!(hands.end(claimed.lease, TaskState::Success).await);
+    }
+    let before = states(&mut db, run).await;
+
+    // Turned round, and with a task more. The one that is done is gone.
+    let new = dag(json!({ "dag_id": "d", "tasks": [each, task("more", &["each"]), task("end", &["each", "more"])] }));
+    let new = register(&mut db, &[new]).await[0].version_id;
+    assert_eq!(move_run(&mut db, &mut Versions::default(), run, new).await.unwrap(), MoveRun::Moved);
+    check_run(&mut db, run).await;
+    assert_eq!(before[1..4], states(&mut db, run).await[..3]);
+    assert!(hands.claim(10).await.is_empty());
+    let mut other = Hands::new(&database, &[new], LEASE).await;
+    other.work_off().await;
+    check_run(&mut db, run).await;
+    let done = ["each[0]", "each[1]", "each[2]", "more", "end"].map(|i| format!("{i} success"));
+    assert_eq!(states(&mut db, run).await, done);
+    assert_eq!(number(&mut db, "select count(*) from dag_run where state = 'success'").await, 1);
+    assert_eq!(move_run(&mut db, &mut Versions::default(), run, new).await.unwrap(), MoveRun::Same);
+}
+
+#[tokio::test]
+async fn a_run_stays_while_it_runs_or_when_it_does_not_fit() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = |tasks: Value| dag(json!({ "dag_id": "d", "tasks": tasks }));
+    let old = register(&mut db, &[version(json!([task("a", &[]), task("b", &["a"])]))]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let other = register(&mut db, &[version(json!([task("a", &[])]))]).await[0].version_id;
+    let gone = MoveRun::CannotMove(CannotMove::Gone { task: "b".into() });
+    assert_eq!(move_run(&mut db, &mut Versions::default(), run, other).await.unwrap(), gone);
+    let fits = register(&mut db, &[version(json!([task("b", &[]), task("a", &[])]))]).await[0].version_id;
+    let mut hands = Hands::new(&database, &[old], LEASE).await;
+    let claimed = hands.claim(1).await[0];
+    assert_eq!(move_run(&mut db, &mut Versions::default(), run, fits).await.unwrap(), MoveRun::Running);
+    // Nothing happened to it.
+    assert!(hands.end(claimed.lease, TaskState::Success).await);
+    hands.work_off().await;
+    assert_eq!(states(&mut db, run).await, ["a success", "b success"]);
+}

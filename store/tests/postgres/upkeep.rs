@@ -1,0 +1,119 @@
+//! The schema itself: its guard, its partitions, its way back.
+
+use crate::fixture::{chain, database, number, one, register, trigger};
+use orch_core::transition::RunEnd;
+use orch_store::duty::duty_due;
+use orch_store::guard::{self, SCHEMA_VERSION, Schema};
+use orch_store::log::{self, NewChunk, Place};
+use orch_store::partition::{Retention, drop_old, make_ahead};
+use orch_store::run::set_run_state;
+use orch_store::setting::setting_or_insert;
+use orch_store::version::Versions;
+use orch_store::{MIGRATOR, StoreError};
+use std::time::Duration;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn the_schema_goes_up_and_down_and_up_again() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Fits);
+    MIGRATOR.undo(&mut db, 0).await.unwrap();
+    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Empty);
+    assert!(matches!(guard::check(&mut db).await, Err(StoreError::Schema { found: 0, .. })));
+    let left =
+        "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relname not like '_sqlx%'";
+    assert_eq!(number(&mut db, left).await, 0);
+    let types = "select count(*) from pg_type t where t.typnamespace = 'public'::regnamespace and t.typtype = 'e'";
+    assert_eq!(number(&mut db, types).await, 0);
+    assert_eq!(number(&mut db, "select count(*) from pg_proc where pronamespace = 'public'::regnamespace").await, 0);
+    guard::migrate(&mut db).await.unwrap();
+    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Fits);
+}
+
+#[tokio::test]
+async fn binaries_and_schemas_that_do_not_fit_are_told_apart() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let set = async |db: &mut sqlx::PgConnection, version: i32, min_binary: i32| {
+        sqlx::query("update schema_guard set version = $1, min_binary = $2")
+            .bind(version)
+            .bind(min_binary)
+            .execute(db)
+            .await
+            .unwrap();
+    };
+    // A newer schema that still carries this binary.
+    set(&mut db, SCHEMA_VERSION + 1, SCHEMA_VERSION).await;
+    assert!(guard::check(&mut db).await.is_ok() && guard::migrate(&mut db).await.is_ok());
+    set(&mut db, SCHEMA_VERSION + 2, SCHEMA_VERSION + 1).await;
+    assert!(guard::check(&mut db).await.is_err() && guard::migrate(&mut db).await.is_err());
+    set(&mut db, SCHEMA_VERSION - 1, 0).await;
+    assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Old { version: SCHEMA_VERSION - 1 });
+}
+
+#[tokio::test]
+async fn a_duty_is_done_by_one_of_many() {
+    let database = database().await;
+    let mut turns = 0;
+    for _ in 0..5 {
+        turns += i32::from(duty_due(&mut one(&database).await, "sweep", Duration::from_mins(1)).await.unwrap());
+    }
+    assert_eq!(turns, 1);
+    assert!(duty_due(&mut one(&database).await, "sweep", Duration::ZERO).await.unwrap());
+}
+
+#[tokio::test]
+async fn all_processes_get_the_setting_that_was_there_first() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    assert_eq!(setting_or_insert(&mut db, "key", "first").await.unwrap(), "first");
+    assert_eq!(setting_or_insert(&mut db, "key", "second").await.unwrap(), "first");
+}
+
+#[tokio::test]
+async fn old_weeks_go_with_their_runs_unless_one_of_them_is_not_over() {
+    let database = database().await;
+    let (mut db, mut versions) = (one(&database).await, Versions::default());
+    make_ahead(&mut db).await.unwrap();
+    let leaves = "select count(*) from pg_class where relname ~ '^task_instance_.*w..$'";
+    assert_eq!(number(&mut db, leaves).await, 5);
+    register(&mut db, &[chain("d", 1)]).await;
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    // As if it were made long ago.
+    let old = Uuid::parse_str("0190a000-0000-7000-8000-000000000000").unwrap();
+    for sql in [
+        "select make_partitions('2024-07-11'), make_partitions('2024-08-11')",
+        "update dag_run set id = '0190a000-0000-7000-8000-000000000000'",
+        "update ready set run = '0190a000-0000-7000-8000-000000000000'",
+    ] {
+        sqlx::query(sql).execute(&mut db).await.unwrap();
+    }
+    assert_ne!(run, old);
+    let dropped = drop_old(&mut db, &Retention::default()).await.unwrap();
+    assert_eq!((dropped.runs, dropped.partitions.len()), (0, 6), "the empty week goes: {dropped:?}");
+    set_run_state(&mut db, &mut versions, old, RunEnd::Failed).await.unwrap();
+    let dropped = drop_old(&mut db, &Retention::default()).await.unwrap();
+    assert_eq!((dropped.runs, dropped.partitions.len()), (1, 6), "{dropped:?}");
+    assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
+    assert_eq!(number(&mut db, leaves).await, 5);
+}
+
+#[tokio::test]
+async fn a_log_is_read_on_from_a_place_within_a_limit() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    make_ahead(&mut db).await.unwrap();
+    let (run, attempt) = (Uuid::now_v7(), Uuid::now_v7());
+    let chunk = |lease_no, seq| NewChunk { run, attempt, lease_no, seq, lines: 1, body: "x".repeat(100) };
+    let chunks = [chunk(1, 0), chunk(1, 1), chunk(2, 0)];
+    log::append(&mut db, &chunks).await.unwrap();
+    log::append(&mut db, &chunks[..2]).await.unwrap();
+    let places = |chunks: Vec<log::Chunk>| chunks.iter().map(|c| (c.lease_no, c.seq)).collect::<Vec<_>>();
+    assert_eq!(places(log::read(&mut db, run, attempt, Place::START, 1000).await.unwrap()), [(1, 0), (1, 1), (2, 0)]);
+    assert_eq!(places(log::read(&mut db, run, attempt, Place::START, 150).await.unwrap()), [(1, 0), (1, 1)]);
+    assert_eq!(places(log::read(&mut db, run, attempt, Place::START, 0).await.unwrap()), [(1, 0)]);
+    let after = Place { lease_no: 1, seq: 1 };
+    assert_eq!(places(log::read(&mut db, run, attempt, after, 1000).await.unwrap()), [(2, 0)]);
+    assert_eq!(places(log::tail(&mut db, run, attempt, 2).await.unwrap()), [(1, 1), (2, 0)]);
+}

@@ -1,0 +1,279 @@
+//! A worker on a real database: runs end as the model says, whatever ends, waits or fails on the way.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+use orch::prelude::*;
+use orch_store::hint::{Hint, Hints};
+use orch_store::registry::{NewBundle, prepare, register_bundle};
+use orch_store::run::{CreateRun, NewRun, create_run, get_run};
+use orch_store::version::Versions;
+use orch_test_support::TestDb;
+use orch_workers::{Offers, WorkerConfig};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A database, a worker and what they need.
+struct World {
+    db: TestDb,
+    hints: Hints,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl World {
+    async fn new(dags: Vec<Dag>, workers: usize) -> World {
+        let db = TestDb::new(&orch_store::MIGRATOR).await;
+        let dags: Vec<_> = dags.into_iter().map(|dag| dag.into_bundle_dag().unwrap()).collect();
+        let bundle = NewBundle { name: "test".into(), dags: dags.iter().map(|d| d.spec.clone()).collect() };
+        let mut connection = db.connect().await;
+        let registered = register_bundle(&mut connection, &bundle, false).await.unwrap();
+        let versions = prepare(&mut connection, &bundle, &registered).await.unwrap();
+        let mut offers = Offers::new("test");
+        for version in versions {
+            let dag = dags.iter().find(|d| d.spec.dag_id == version.dag_id).unwrap();
+            offers.add(Arc::new(version), &dag.bodies);
+        }
+        let (offers, hints, stop) = (Arc::new(offers), Hints::new(), CancellationToken::new());
+        let mut running = JoinSet::new();
+        for n in 0..workers {
+            let mut config = WorkerConfig::new(db.url());
+            (config.name, config.lease, config.slots) = (format!("w{n}"), Duration::from_secs(2), 64);
+            let (offers, hints, stop) = (offers.clone(), hints.clone(), stop.clone());
+            running.spawn(async move { orch_workers::run(config, offers, hints, stop).await.unwrap() });
+        }
+        World { db, hints, stop, running }
+    }
+
+    async fn trigger(&self, dag_id: &str, conf: Option<Value>) -> String {
+        let mut connection = self.db.connect().await;
+        let new = NewRun { conf, ..NewRun::manual(dag_id, orch_core::state::TriggeredBy::Test) };
+        let CreateRun::Created(run) = create_run(&mut connection, &mut Versions::default(), &new).await.unwrap() else {
+            panic!("the run was not created")
+        };
+        self.hints.give(Hint::Ready);
+        run.run_id
+    }
+
+    /// The state the run ends in.
+    async fn end_of(&self, dag_id: &str, run_id: &str) -> String {
+        let mut connection = self.db.connect().await;
+        for _ in 0..1500 {
+            let changed = self.hints.on(Hint::Run).notified();
+            let run = get_run(&mut connection, dag_id, run_id).await.unwrap().unwrap();
+            if run.state.is_finished() {
+                return run.state.to_string();
+            }
+            drop(tokio::time::timeout(Duration::from_millis(20), changed).await);
+        }
+        panic!("run `{run_id}` of `{dag_id}` does not end: {}", self.dump().await);
+    }
+
+    async fn dump(&self) -> String {
+        let mut connection = self.db.connect().await;
+        let mut text = String::new();
+        for table in ["dag_run", "task_instance", "ready", "waiting", "unfolded", "worker", "failure"] {
+            let rows: Vec<String> =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select row_to_json(t)::text from {table} t limit 8")))
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap();
+            text.extend(["\n", table, ": ", &format!("{rows:#?}")]);
+        }
+        text
+    }
+
+    async fn states(&self, run_id: &str) -> Vec<(i16, i32, String, i16)> {
+        let mut connection = self.db.connect().await;
+        sqlx::query_as(
+            "select t.task, t.map_index, t.state::text, t.try_no from task_instance t join dag_run r on r.id = t.run
+            where r.run_id = $1 order by 1, 2",
+        )
+        .bind(run_id)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended.unwrap();
+        }
+        let mut connection = self.db.connect().await;
+        let left: i64 = sqlx::query_scalar(
+            "select (select count(*) from ready) + (select count(*) from unfolded) + (select count(*) from waiting)
+                + (select count(*) from worker where state in ('running', 'draining'))",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert_eq!(left, 0, "something is left behind: {}", self.dump().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_ends_well() {
+    // Retries after a while need a scheduler to wake them.
+    let dags: Vec<Dag> = orch_examples::dags().into_iter().filter(|d| d.spec().dag_id != "example_retry").collect();
+    let ids: Vec<String> = dags.iter().map(|d| d.spec().dag_id.clone()).collect();
+    let world = World::new(dags, 1).await;
+    for id in ids {
+        let run = world.trigger(&id, None).await;
+        let state = world.end_of(&id, &run).await;
+        assert_eq!(state, "success", "{id}: {:?} {}", world.states(&run).await, world.dump().await);
+    }
+    world.end().await;
+}
+
+#[task]
+async fn list() -> TaskResult<Vec<u64>> {
+    Ok((0..2500).collect())
+}
+
+#[task]
+async fn double(n: u64) -> TaskResult<u64> {
+    Ok(n * 2)
+}
+
+#[task]
+async fn total(numbers: Vec<u64>) -> TaskResult<u64> {
+    Ok(numbers.iter().sum())
+}
+
+#[task(retries = 2, retry_delay = secs(0))]
+async fn third_time(ctx: Ctx) -> TaskResult<u32> {
+    ensure!(ctx.try_number() == 3, "not yet: {}", ctx.try_number());
+    Ok(ctx.try_number())
+}
+
+#[task]
+async fn panics() -> TaskResult<()> {
+    panic!("as it says")
+}
+
+#[task(timeout = std::time::Duration::from_millis(50))]
+async fn sleeps(ctx: Ctx) -> TaskResult<()> {
+    ctx.info("sleeping");
+    std::future::pending().await
+}
+
+fn hard() -> Vec<Dag> {
+    vec![
+        dag("lists").build(|d| {
+            let numbers = d.add(list());
+            let doubled = d.map(numbers, double);
+            d.add(total(doubled));
+        }),
+        dag("retries").build(|d| {
+            d.add(third_time());
+        }),
+        dag("bad").build(|d| {
+            d.add(panics());
+            d.add(sleeps());
+        }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lists_are_mapped_and_reduced_by_four_workers() {
+    let world = World::new(hard(), 4).await;
+    let run = world.trigger("lists", None).await;
+    assert_eq!(world.end_of("lists", &run).await, "success");
+    let mut connection = world.db.connect().await;
+    let total: Value =
+        sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(total, json!(2499 * 2500));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_try_is_tried_again_and_kept_as_history() {
+    let world = World::new(hard(), 1).await;
+    let run = world.trigger("retries", None).await;
+    assert_eq!(world.end_of("retries", &run).await, "success");
+    assert_eq!(world.states(&run).await, [(0, -1, "success".into(), 3)]);
+    let mut connection = world.db.connect().await;
+    let tries: Vec<(i16, String)> =
+        sqlx::query_as("select try_no, state::text from attempt order by 1").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(tries, [(1, "up_for_retry".into()), (2, "up_for_retry".into())]);
+    let causes: Vec<String> = sqlx::query_scalar("select causes[1] from failure order by created_at, 1")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(causes, ["not yet: 1", "not yet: 2"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn panics_and_timeouts_are_failed_tries_with_their_reason() {
+    let world = World::new(hard(), 1).await;
+    let run = world.trigger("bad", None).await;
+    assert_eq!(world.end_of("bad", &run).await, "failed");
+    let mut connection = world.db.connect().await;
+    let why: Vec<(String, String)> =
+        sqlx::query_as("select kind, causes[1] from failure order by 1").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(why[0], ("panic".into(), "it panicked: as it says".into()));
+    assert_eq!(why[1], ("timeout".into(), "it took longer than its timeout of 50ms".into()));
+    world.end().await;
+}
+
+#[task]
+async fn waits(ctx: Ctx) -> TaskResult<u32> {
+    if ctx.try_number() == 1 {
+        ctx.cancelled().await;
+    }
+    Ok(ctx.try_number())
+}
+
+#[task]
+async fn after_it(n: u32) -> TaskResult<u32> {
+    Ok(n)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
+    use orch_store::clear::{ClearWish, clear_instances};
+    let world = World::new(
+        vec![dag("again").build(|d| {
+            let first = d.add(third_time());
+            let stopped = d.add(waits().after(first));
+            d.add(after_it(stopped));
+        })],
+        1,
+    )
+    .await;
+    let run = world.trigger("again", None).await;
+    let mut db = world.db.connect().await;
+    let running = "select exists (select from task_instance where task = 1 and state = 'running')";
+    while !sqlx::query_scalar::<_, bool>(running).fetch_one(&mut db).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let id = get_run(&mut db, "again", &run).await.unwrap().unwrap().id;
+    let wish = |task| ClearWish {
+        selection: orch_core::select::Selection {
+            tasks: vec![orch_core::transition::Selected { task, index: None }],
+            downstream: true,
+            ..Default::default()
+        },
+        states: vec![],
+    };
+    let mut stepper = orch_store::step::Stepper::default();
+    let cleared =
+        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(1)).await.unwrap().unwrap();
+    assert!(cleared.stopping && !cleared.revived);
+    world.hints.give(Hint::Stop);
+    assert_eq!(world.end_of("again", &run).await, "success");
+    assert_eq!(
+        world.states(&run).await,
+        [(0, -1, "success".into(), 3), (1, -1, "success".into(), 2), (2, -1, "success".into(), 1)]
+    );
+
+    let cleared =
+        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(0)).await.unwrap().unwrap();
+    assert!(cleared.revived && cleared.instances.len() == 3);
+    world.hints.give(Hint::Ready);
+    assert_eq!(world.end_of("again", &run).await, "failed"); // its third try is over, the fourth fails and has no heirs
+    world.end().await;
+}
