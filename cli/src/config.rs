@@ -20,7 +20,7 @@ config! {
     /// Where the server is: for every command.
     ServerFlags {
         /// Postgres to work with; without it the private one of the data folder
-        #[clap(global = true, help_heading = "Server")]
+        #[clap(global = true, help_heading = "Server", value_name = "URL")]
         database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
 
         /// Folder of `orch standalone`: its database, and the file by which other commands find it
@@ -28,7 +28,7 @@ config! {
         data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
 
         /// What to log: error, warn, info, debug, trace, or `target=level,…`
-        #[clap(global = true, help_heading = "Server")]
+        #[clap(global = true, help_heading = "Server", value_name = "LEVEL")]
         log: String = "info", "ORCH_LOG";
 
         /// How to log: text or json
