@@ -15,7 +15,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "measure") {
         return measure::main();
     }
-    let bundle = orch::bundle("bench", dags::dags());
-    eprintln!("error: the commands of orch are not linked in yet");
-    if bundle.is_ok() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    orch::main(dags::dags)
 }
