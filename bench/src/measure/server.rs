@@ -109,18 +109,11 @@ impl Server {
         .with_context(|| format!("its log ends with:\n{}", log::tail(&data.log(), 20)))?;
         let healthy_after_ms = clock::millis_between(start, clock::now());
 
-        let file = data.data().join("standalone.json");
-        let described = std::fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-        let described: Value = serde_json::from_slice(&described)?;
-        let database_url = described["database_url"].as_str().context("`standalone.json` has no `database_url`")?;
+        let database_url = pause::until("waiting for its DAGs", HEALTH_INTERVAL, START_PATIENCE, || {
+            Ok(database_url(&data.data(), child.get().id()))
+        })?;
         let api = Api::log_in(&url, PASSWORD)?;
-        Ok(Server {
-            child: child.keep(),
-            dumps: data.dumps(),
-            api,
-            database_url: database_url.to_owned(),
-            healthy_after_ms,
-        })
+        Ok(Server { child: child.keep(), dumps: data.dumps(), api, database_url, healthy_after_ms })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -163,6 +156,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// What `standalone.json` says once everything is up; it answers before its DAGs are registered.
+fn database_url(data_dir: &Path, pid: u32) -> Option<String> {
+    let file = std::fs::read(data_dir.join("standalone.json")).ok()?;
+    let said: Value = serde_json::from_slice(&file).ok()?;
+    (said["pid"] == pid).then(|| said["url"].as_str().map(ToOwned::to_owned))?
 }
 
 /// A child that does not outlive a failure to start it.
