@@ -3,6 +3,7 @@
 mod create;
 mod end;
 mod fixture;
+mod instances;
 mod lost;
 mod model;
 mod plans;

@@ -274,7 +274,7 @@ impl<'a> Case<'a> {
                 // The row of the try before.
                 "queued" | "up_for_retry" | "up_for_reschedule" => {}
                 word if unfolded.contains(&instance) => {
-                    assert!(word.parse::<TaskState>().expect("a state").is_finished())
+                    assert!(word.parse::<TaskState>().expect("a state").is_finished());
                 }
                 word => drop(over.insert(instance, word.parse::<TaskState>().expect("a state"))),
             }
