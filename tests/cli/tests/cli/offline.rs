@@ -114,6 +114,6 @@ fn a_dag_runs_on_a_database_that_is_thrown_away() {
     assert!(ended.err.contains(" ended: success after "), "{ended:?}");
     let ended = run(home.path(), ["dags", "test", "broken"]).failed();
     assert!(ended.out.contains("upstream_failed"), "{ended:?}");
-    assert!(ended.err.contains("fail | try 1 failed (retryable): the source is empty\n"), "{ended:?}");
+    assert!(ended.err.contains("fail | try 1 failed (fatal): the source is empty\n"), "{ended:?}");
     assert!(!home.path().join("data").exists(), "nothing is left behind");
 }

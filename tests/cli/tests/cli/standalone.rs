@@ -109,7 +109,7 @@ fn it_starts_works_is_killed_recovers_and_stops() {
 
     let (code, said) = third.end(Signal::SIGINT);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said, "stopping: what runs is given time to end; once more stops at once\n");
+    assert!(said.ends_with("stopping: what runs is given time to end; once more stops at once\n"), "{said}");
     let postmaster = home.path().join("data/postgres/data/postmaster.pid");
     assert!(!postmaster.exists(), "the private server stops with its owner");
     // A stopped one answers questions, too.
@@ -134,7 +134,8 @@ fn a_second_signal_does_not_wait_for_what_runs() {
     read_until(standalone.child.stderr.as_mut().unwrap(), "stopping: ");
     let began = Instant::now();
     let (code, said) = standalone.end(Signal::SIGTERM);
-    assert_eq!((code, said.as_str()), (Some(1), "stopping at once\n"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("stopping at once\n"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
