@@ -20,18 +20,26 @@ mod runs_cancel;
 mod runs_list;
 mod runs_move;
 mod runs_wait;
+mod scheduler;
+mod standalone;
 mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod version;
+mod web;
+mod worker;
 
 use crate::app::{Cx, block_on};
 use crate::failure::Outcome;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Standalone(standalone::Standalone),
+    Scheduler(scheduler::Scheduler),
+    Worker(worker::Worker),
+    Web(web::Web),
     /// DAGs: list, start, pause, look into
     #[command(subcommand, visible_alias = "dag", subcommand_required = true)]
     Dags(Dags),
@@ -107,6 +115,10 @@ pub(crate) enum ConfigCommand {
 impl Command {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         match self {
+            Command::Standalone(standalone) => standalone.run(cx),
+            Command::Scheduler(scheduler) => scheduler.run(cx),
+            Command::Worker(worker) => worker.run(cx),
+            Command::Web(web) => web.run(cx),
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),

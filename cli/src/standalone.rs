@@ -4,7 +4,6 @@
 //! as the schema is there. `ORCH_LOG=debug` tells what took how long.
 
 use crate::app::Cx;
-use crate::bundle::BundleSource;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome};
 use crate::found::Standalone;
@@ -62,7 +61,7 @@ async fn serve(
     phases: Phases,
 ) -> Outcome {
     let mut signals = Signals::hear()?;
-    let url = database.url();
+    let url = &database.url();
     let mut db = connect::one(url, "orch standalone").await?;
     guard::migrate(&mut db).await?;
     phases.tell("the schema is there");
@@ -131,7 +130,10 @@ fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Optio
 enum Database {
     Private(Cluster),
     /// Somebody else's server; the folder is ours all the same.
-    Named { url: String, _lock: File },
+    Named {
+        url: String,
+        _lock: File,
+    },
 }
 
 impl Database {

@@ -9,8 +9,11 @@ use tokio::net::TcpListener;
 
 /// Run a web server: API and UI
 #[derive(Debug, clap::Args)]
-#[command(visible_alias = "api-server", after_help = "Examples:\n  \
-    orch web --database-url postgres://orch@db/orch --host 0.0.0.0 --port 8080")]
+#[command(
+    visible_alias = "api-server",
+    after_help = "Examples:\n  \
+    orch web --database-url postgres://orch@db/orch --host 0.0.0.0 --port 8080"
+)]
 pub(crate) struct Web {
     #[command(flatten)]
     web: WebFlags,
