@@ -1,0 +1,184 @@
+//! The bodies of the measured tasks, and what they note about themselves: when each began and ended.
+//!
+//! Notes stay in memory, since a file or a row would be part of what is measured; the DAG `bench_dump` writes them to
+//! a file when the driver asks, and forgets them. Bodies of the throughput rows are only counted.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use orch::prelude::*;
+
+use crate::clock;
+
+/// Where dumps go. Without it nothing is noted: then this is an ordinary orch.
+pub(crate) const FOLDER_VARIABLE: &str = "ORCH_BENCH_FOLDER";
+/// A dump between two rows keeps far below it; past it the driver is not there or does not ask.
+const MOST_NOTES: usize = 200_000;
+
+static NOTES: Mutex<Vec<Note>> = Mutex::new(Vec::new());
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+static FIRST_START: AtomicU64 = AtomicU64::new(u64::MAX);
+static LAST_END: AtomicU64 = AtomicU64::new(0);
+
+/// One body, by the machine's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    pub(crate) run_id: String,
+    pub(crate) task_id: String,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// Bodies of which only the number is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) count: u64,
+    pub(crate) first_start: u64,
+    pub(crate) last_end: u64,
+}
+
+/// What a dump holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Dump {
+    pub(crate) notes: Vec<Note>,
+    pub(crate) counted: Counted,
+}
+
+/// Does nothing.
+#[task]
+pub(crate) async fn noop(ctx: Ctx) -> TaskResult<()> {
+    let start = clock::now();
+    note(&ctx, start);
+    Ok(())
+}
+
+/// Does a little.
+#[task]
+pub(crate) async fn fib_10(ctx: Ctx) -> TaskResult<()> {
+    let start = clock::now();
+    std::hint::black_box(fib(std::hint::black_box(10)));
+    note(&ctx, start);
+    Ok(())
+}
+
+/// Does nothing and is counted.
+#[task]
+pub(crate) async fn counted() -> TaskResult<()> {
+    count(clock::now());
+    Ok(())
+}
+
+/// The numbers below `size.elements`.
+#[task]
+pub(crate) async fn numbers(size: MapSize) -> TaskResult<Vec<u32>> {
+    Ok((0..size.elements).collect())
+}
+
+/// An element that does nothing and is counted.
+#[task]
+pub(crate) async fn element(number: u32) -> TaskResult<()> {
+    let start = clock::now();
+    std::hint::black_box(number);
+    count(start);
+    Ok(())
+}
+
+/// Writes the notes to a file and forgets them.
+#[task]
+pub(crate) async fn dump(request: DumpRequest) -> TaskResult<()> {
+    let Some(folder) = folder() else {
+        return Err(fatal(format!("`{FOLDER_VARIABLE}` is not set: nothing was noted")));
+    };
+    if !is_file_name(&request.file) {
+        return Err(fatal(format!("`{}` is no name for a dump: use letters, digits and `_`", request.file)));
+    }
+    let dump = take();
+    let path = folder.join(request.file);
+    std::fs::write(&path, serde_json::to_vec(&dump)?).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// How long the mapped list is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MapSize {
+    #[schemars(range(max = 1_000_000))]
+    pub(crate) elements: u32,
+}
+
+impl Default for MapSize {
+    fn default() -> Self {
+        MapSize { elements: 1_000 }
+    }
+}
+
+/// Where the driver looks for the notes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DumpRequest {
+    pub(crate) file: String,
+}
+
+fn fib(number: u32) -> u64 {
+    if number < 2 { u64::from(number) } else { fib(number - 1) + fib(number - 2) }
+}
+
+fn note(ctx: &Ctx, start: u64) {
+    let end = clock::now();
+    if folder().is_none() {
+        return;
+    }
+    let mut notes = NOTES.lock().expect("nothing panics while holding it");
+    if notes.len() < MOST_NOTES {
+        notes.push(Note { run_id: ctx.run_id().into(), task_id: ctx.task_id().into(), start, end });
+    }
+}
+
+fn count(start: u64) {
+    FIRST_START.fetch_min(start, Ordering::Relaxed);
+    LAST_END.fetch_max(clock::now(), Ordering::Relaxed);
+    COUNTED.fetch_add(1, Ordering::Relaxed);
+}
+
+fn take() -> Dump {
+    let notes = std::mem::take(&mut *NOTES.lock().expect("nothing panics while holding it"));
+    let counted = Counted {
+        count: COUNTED.swap(0, Ordering::Relaxed),
+        first_start: FIRST_START.swap(u64::MAX, Ordering::Relaxed),
+        last_end: LAST_END.swap(0, Ordering::Relaxed),
+    };
+    Dump { notes, counted }
+}
+
+fn folder() -> Option<&'static PathBuf> {
+    static FOLDER: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "a word between the driver and its child, not a setting of orch")]
+    FOLDER.get_or_init(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from)).as_ref()
+}
+
+/// Names come from a conf, that is from anybody who may trigger: none leads out of the folder.
+fn is_file_name(name: &str) -> bool {
+    (1..=100).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_stays_in_its_folder() {
+        assert!(is_file_name("chain100_3"));
+        for name in ["", ".", "..", "../up", "a/b", "a.json", "a b", "ä"] {
+            assert!(!is_file_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dump_forgets_what_it_took() {
+        count(5);
+        count(3);
+        let dump = take();
+        assert_eq!((dump.counted.count, dump.counted.first_start), (2, 3));
+        assert_eq!(take().counted.count, 0);
+    }
+}

@@ -1,0 +1,129 @@
+//! The DAGs that are measured, each named by the row it serves. None of them moves data: what they cost is orch.
+
+use orch::prelude::*;
+use orch::{Call, DagBuilder};
+
+use crate::bodies;
+
+/// How many DAGs stand by besides, for the idle rows.
+pub(crate) const IDLE_DAGS_VARIABLE: &str = "ORCH_BENCH_IDLE_DAGS";
+/// The rows measure orch, not its limits: all runs of a row may be under way at the same time.
+const NO_LIMIT: u32 = 1_000_000;
+const FAN_WIDTH: u32 = 1_000;
+const IDLE_CHAIN: u32 = 5;
+
+#[derive(Clone, Copy)]
+enum Body {
+    Noop,
+    Fib,
+    Counted,
+}
+
+pub(crate) fn dags() -> Vec<Dag> {
+    #[expect(clippy::disallowed_methods, reason = "a word between the driver and its child, not a setting of orch")]
+    let idle = std::env::var(IDLE_DAGS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut dags = measured();
+    dags.extend((0..idle).map(idle_dag));
+    dags
+}
+
+fn measured() -> Vec<Dag> {
+    vec![
+        chain("light40", "40 light tasks, one after the other", 40, Body::Fib),
+        chain("chain100", "100 tasks that do nothing, one after the other", 100, Body::Noop),
+        fan("fan1000"),
+        chain("run5", "A short chain, many runs of which are submitted", 5, Body::Noop),
+        chain("one", "A single task", 1, Body::Noop),
+        chain("chain10", "A chain whose tasks are only counted", 10, Body::Counted),
+        map("map"),
+        dump("bench_dump"),
+    ]
+}
+
+fn chain(dag_id: &str, about: &str, length: u32, body: Body) -> Dag {
+    described(dag_id, about).build(|d| steps(d, length, body))
+}
+
+fn steps(d: &Scope<'_>, length: u32, body: Body) {
+    let mut last = None;
+    for number in 1..=length {
+        let step = step(body).id(format!("step_{number:03}"));
+        last = Some(d.add(match last {
+            Some(last) => step.after(last),
+            None => step,
+        }));
+    }
+}
+
+fn step<'d>(body: Body) -> Call<'d, ()> {
+    match body {
+        Body::Noop => bodies::noop(),
+        Body::Fib => bodies::fib_10(),
+        Body::Counted => bodies::counted(),
+    }
+}
+
+/// Plain tasks, not a map: a DAG of 1,002 tasks.
+fn fan(dag_id: &str) -> Dag {
+    described(dag_id, "One task, 1,000 at once, one again").build(|d| {
+        let first = d.add(bodies::noop().id("first"));
+        let each = (0..FAN_WIDTH).map(|number| d.add(bodies::noop().id(format!("each_{number:04}")).after(first)));
+        let each: Vec<_> = each.collect();
+        d.add(bodies::noop().id("last").after(each));
+    })
+}
+
+fn map(dag_id: &str) -> Dag {
+    described(dag_id, "One task gives a list, one runs for each element, one ends it").build(|d| {
+        let size = d.params::<bodies::MapSize>();
+        let each = d.map(d.add(bodies::numbers(size)), bodies::element);
+        d.add(bodies::noop().id("join").after(each));
+    })
+}
+
+fn dump(dag_id: &str) -> Dag {
+    described(dag_id, "Writes when bodies began and ended to a file of the driver").build(|d| {
+        d.add(bodies::dump(d.params::<bodies::DumpRequest>()));
+    })
+}
+
+/// Half of the idle DAGs have a schedule, as in a real installation most have.
+fn idle_dag(number: u32) -> Dag {
+    let dag = described(&format!("idle_{number:03}"), "Waits for its day");
+    let dag = if number.is_multiple_of(2) { dag.schedule(cron("0 3 * * *")).start("2025-01-01") } else { dag };
+    dag.build(|d| steps(d, IDLE_CHAIN, Body::Noop))
+}
+
+fn described(dag_id: &str, about: &str) -> DagBuilder {
+    dag(dag_id).describe(about).tags(["bench"]).max_active_runs(NO_LIMIT).unpaused()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dags_are_a_bundle() {
+        let dags: Vec<Dag> = measured().into_iter().chain((0..200).map(idle_dag)).collect();
+        let sizes: Vec<(String, usize)> =
+            dags.iter().take(8).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
+        let sizes: Vec<(&str, usize)> = sizes.iter().map(|(id, size)| (id.as_str(), *size)).collect();
+        assert_eq!(
+            sizes,
+            [
+                ("light40", 40),
+                ("chain100", 100),
+                ("fan1000", 1002),
+                ("run5", 5),
+                ("one", 1),
+                ("chain10", 10),
+                ("map", 3),
+                ("bench_dump", 1)
+            ]
+        );
+        let bundle = orch::bundle("bench", dags).unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        });
+        assert_eq!(bundle.dags().len(), 208);
+    }
+}

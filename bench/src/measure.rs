@@ -1,0 +1,207 @@
+//! The driver: one temporary installation, the rows in an order that keeps them out of each other's way, a table and
+//! `results.json` in the end.
+
+mod api;
+mod floor;
+mod idle;
+mod latency;
+mod log;
+mod pause;
+mod process;
+mod report;
+mod server;
+mod settings;
+mod startup;
+mod stats;
+mod targets;
+mod throughput;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use server::{DataDir, Server};
+use targets::Target;
+
+/// Measures orch on this machine and compares the figures with what was promised.
+#[derive(Debug, Parser)]
+#[command(name = "orch-bench measure", bin_name = "orch-bench measure")]
+struct Options {
+    /// Rows to measure, whole or by how they begin; all when none is named
+    rows: Vec<String>,
+    /// Where the figures are kept: rows measured now replace theirs, others stay
+    #[arg(long, default_value = "bench/results.json", value_name = "FILE")]
+    out: PathBuf,
+    /// Shorter and less exact
+    #[arg(long)]
+    quick: bool,
+    /// Where the temporary data folder is made; must be on the disk that is to be measured
+    #[arg(long, value_name = "FOLDER")]
+    data_root: Option<PathBuf>,
+}
+
+/// A figure as it was measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) value: f64,
+    /// Repetitions behind the value.
+    pub(crate) n: usize,
+    /// What else a reader of the figure should know.
+    pub(crate) detail: BTreeMap<&'static str, serde_json::Value>,
+}
+
+impl Figure {
+    fn new(name: &'static str, value: f64, n: usize) -> Self {
+        Figure { name, value, n, detail: BTreeMap::new() }
+    }
+
+    fn with(mut self, key: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.detail.insert(key, value.into());
+        self
+    }
+}
+
+/// Rows that are measured together, and how.
+struct Group {
+    rows: &'static [&'static str],
+    measure: fn(&mut Bench) -> Result<Vec<Figure>>,
+}
+
+/// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
+const GROUPS: [Group; 11] = [
+    Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
+    Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
+    Group { rows: &FLOOR, measure: floor::measure },
+    Group { rows: &["map100k_total_s", "map100k_rss_mb"], measure: throughput::map100k },
+    Group { rows: &["light40_total_ms"], measure: latency::light40 },
+    Group { rows: &["chain100_gap_p50_ms", "chain100_gap_p95_ms"], measure: latency::chain100 },
+    Group { rows: &["fan1000_total_ms"], measure: latency::fan1000 },
+    Group { rows: &["runs200x5_total_ms"], measure: latency::runs200x5 },
+    Group { rows: &["trigger_to_start_p50_ms", "trigger_to_start_p95_ms"], measure: latency::trigger_to_start },
+    Group { rows: &["cli_trigger_ms"], measure: latency::cli_trigger },
+    Group { rows: &["noop_tasks_per_s", "noop_chain_tasks_per_s"], measure: throughput::noop },
+];
+/// Every ratio needs these.
+const FLOOR: [&str; 2] = ["commit_p50_ms", "claim_batch_per_s"];
+
+/// What the rows share.
+pub(crate) struct Bench {
+    quick: bool,
+    data: DataDir,
+    server: Option<Server>,
+    dumps: u32,
+}
+
+impl Bench {
+    /// One number when there is time, a smaller one when there is not.
+    fn times(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    /// The installation, started if it does not run.
+    fn running(&mut self) -> Result<&mut Server> {
+        if self.server.is_none() {
+            self.server = Some(Server::start(&self.data, 0)?);
+        }
+        self.server.as_mut().ok_or_else(|| anyhow::anyhow!("the installation was just started"))
+    }
+
+    /// The installation in a process that has done nothing yet.
+    fn fresh(&mut self) -> Result<&mut Server> {
+        self.stop()?;
+        self.running()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), Server::stop)
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let options = Options::parse_from(std::env::args_os().skip(1));
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything that was asked for was measured and keeps its promise.
+fn run(options: &Options) -> Result<bool> {
+    let wanted = wanted(&options.rows)?;
+    pause::listen()?;
+    let data = DataDir::new(options.data_root.as_deref())?;
+    let mut bench = Bench { quick: options.quick, data, server: None, dumps: 0 };
+    let settings = settings::of_machine(&bench.data, options.quick);
+
+    let mut figures = Vec::new();
+    let mut failures = Vec::new();
+    for group in GROUPS.iter().filter(|group| group.rows.iter().any(|row| wanted.contains(row))) {
+        eprintln!("measuring {}", group.rows.join(", "));
+        match (group.measure)(&mut bench) {
+            Ok(measured) => figures.extend(measured),
+            Err(error) if pause::interrupted() => return Err(error.context("nothing was written")),
+            Err(error) => {
+                // The server may be what failed: the next row gets a new one.
+                bench.server = None;
+                eprintln!("  failed: {error:#}");
+                failures.push(group.rows.join(", "));
+            }
+        }
+    }
+    let postgres = bench.server.as_ref().and_then(|server| settings::of_server(server).ok()).unwrap_or_default();
+    bench.stop()?;
+    figures.retain(|figure| wanted.contains(&figure.name));
+    let settings = settings.into_iter().chain(postgres).collect();
+    let kept = report::print(&figures)?;
+    report::write(&options.out, &figures, &settings)?;
+    if !failures.is_empty() {
+        eprintln!("not measured: {}", failures.join(", "));
+    }
+    Ok(kept && failures.is_empty())
+}
+
+fn wanted(asked: &[String]) -> Result<Vec<&'static str>> {
+    if asked.is_empty() {
+        return Ok(targets::ALL.iter().map(|target| target.name).collect());
+    }
+    let mut wanted = FLOOR.to_vec();
+    for word in asked {
+        let found: Vec<_> =
+            targets::ALL.iter().map(|t: &Target| t.name).filter(|name| name.starts_with(word)).collect();
+        if found.is_empty() {
+            let all: Vec<_> = targets::ALL.iter().map(|target| target.name).collect();
+            bail!("there is no row `{word}`; there are {}", all.join(", "));
+        }
+        wanted.extend(found);
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_target_and_every_target_is_measured() {
+        let mut measured: Vec<&str> = GROUPS.iter().flat_map(|group| group.rows).copied().collect();
+        let mut promised: Vec<&str> = targets::ALL.iter().map(|target| target.name).collect();
+        measured.sort_unstable();
+        promised.sort_unstable();
+        assert_eq!(measured, promised);
+    }
+
+    #[test]
+    fn a_row_is_found_by_how_it_begins() {
+        let rows = wanted(&["chain100".into()]).unwrap();
+        assert_eq!(rows, ["commit_p50_ms", "claim_batch_per_s", "chain100_gap_p50_ms", "chain100_gap_p95_ms"]);
+        assert!(wanted(&["chian".into()]).unwrap_err().to_string().starts_with("there is no row `chian`"));
+    }
+}

@@ -1,0 +1,127 @@
+//! The public API as a client uses it: a token, then triggers and questions over one connection that is kept.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::pause;
+
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// One client; it keeps one connection.
+pub(crate) struct Api {
+    agent: ureq::Agent,
+    url: String,
+    authorization: String,
+}
+
+/// A run that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RunHandle {
+    pub(crate) dag_id: &'static str,
+    pub(crate) run_id: String,
+}
+
+impl Api {
+    pub(crate) fn log_in(url: &str, password: &str) -> Result<Self> {
+        let mut api = Api { agent: agent(), url: url.trim_end_matches('/').to_owned(), authorization: String::new() };
+        let answer = api.post("/auth/token", &json!({ "username": "admin", "password": password }))?;
+        let token = answer["access_token"].as_str().context("the answer of /auth/token has no `access_token`")?;
+        api.authorization = format!("Bearer {token}");
+        Ok(api)
+    }
+
+    /// The same user over a connection of its own.
+    pub(crate) fn another(&self) -> Self {
+        Api { agent: agent(), url: self.url.clone(), authorization: self.authorization.clone() }
+    }
+
+    pub(crate) fn trigger(&self, dag_id: &'static str, conf: &Value) -> Result<RunHandle> {
+        let path = format!("/api/v2/dags/{dag_id}/dagRuns");
+        let answer = self.post(&path, &json!({ "logical_date": null, "conf": conf }))?;
+        let run_id = answer["dag_run_id"].as_str().context("the answer has no `dag_run_id`")?;
+        Ok(RunHandle { dag_id, run_id: run_id.to_owned() })
+    }
+
+    /// Whether a run ended well; an error when it ended badly.
+    pub(crate) fn is_over(&self, run: &RunHandle) -> Result<bool> {
+        let path = format!("/api/v2/dags/{}/dagRuns/{}", run.dag_id, encode(&run.run_id));
+        let answer = self.get(&path)?;
+        match answer["state"].as_str() {
+            Some("success") => Ok(true),
+            Some("queued" | "running") => Ok(false),
+            other => bail!("run `{}` of `{}` is {other:?}", run.run_id, run.dag_id),
+        }
+    }
+
+    /// Waits for a run without disturbing it: nothing is asked before `quiet` is over, then every 20 ms.
+    pub(crate) fn wait(&self, run: &RunHandle, quiet: Duration, patience: Duration) -> Result<()> {
+        pause::pause(quiet)?;
+        let what = format!("waiting for run `{}` of `{}`", run.run_id, run.dag_id);
+        pause::until(&what, Duration::from_millis(20), patience, || Ok(self.is_over(run)?.then_some(())))
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        let request = self.agent.get(format!("{}{path}", self.url)).header("authorization", &self.authorization);
+        read(path, request.call())
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let mut request = request.header("content-type", "application/json");
+        if !self.authorization.is_empty() {
+            request = request.header("authorization", &self.authorization);
+        }
+        read(path, request.send(body.to_string()))
+    }
+}
+
+/// Whether the server answers `/healthz` with 200.
+pub(crate) fn is_healthy(agent: &ureq::Agent, url: &str) -> bool {
+    agent.get(format!("{url}/healthz")).call().is_ok_and(|answer| answer.status() == 200)
+}
+
+pub(crate) fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(REQUEST_PATIENCE))
+        .proxy(None)
+        .max_idle_connections_per_host(1)
+        .build();
+    config.into()
+}
+
+fn read(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
+    let mut answer = answer.with_context(|| path.to_owned())?;
+    // Read to the end, or the connection cannot be used again.
+    let text = answer.body_mut().read_to_string().with_context(|| path.to_owned())?;
+    if !answer.status().is_success() {
+        bail!("{path}: {} {text}", answer.status());
+    }
+    serde_json::from_str(&text).with_context(|| format!("{path} answered no JSON"))
+}
+
+/// Run ids hold `+` and `:`.
+fn encode(segment: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::new();
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            encoded.push(byte as char);
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_id_survives_the_path() {
+        assert_eq!(encode("manual__2026-11-20T10:00:00+00:00"), "manual__2026-11-20T10:00:00%2B00:00");
+    }
+}

@@ -1,0 +1,75 @@
+//! What orch costs while nothing is to be done: 200 DAGs, half of them scheduled, all roles in one process.
+//!
+//! Statements are counted in the server's log, which is told to hold them all for the time: transactions as
+//! `pg_stat_database` counts them hold those of autovacuum too and hide what one transaction sends.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+use super::process::Processes;
+use super::{Bench, Figure, log, pause};
+use crate::measure::server::Server;
+
+const IDLE_DAGS: u32 = 200;
+/// Statements of which a reader hears.
+const TOLD: usize = 5;
+
+pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
+    bench.stop()?;
+    let (settle, seconds) = (bench.times(10, 3), bench.times(60, 15));
+    let server = Server::start(&bench.data, IDLE_DAGS)?;
+    let log_file = bench.data.data().join("postgres.log");
+    let figures = stand_still(&server, &log_file, settle as u64, seconds as u64)?;
+    server.stop()?;
+    Ok(figures)
+}
+
+fn stand_still(server: &Server, log_file: &PathBuf, settle: u64, seconds: u64) -> Result<Vec<Figure>> {
+    pause::pause(Duration::from_secs(settle))?;
+    log_statements(&server.database_url, true)?;
+    pause::pause(Duration::from_millis(300))?;
+    let read = || std::fs::read(log_file).with_context(|| format!("cannot read `{}`", log_file.display()));
+    let already = read()?.len();
+
+    let processes = Processes::of(server.pid())?;
+    let (start, before) = (Instant::now(), processes.cpu_seconds());
+    pause::pause(Duration::from_secs(seconds))?;
+    let (took, after) = (start.elapsed().as_secs_f64(), processes.cpu_seconds());
+    let rss = Processes::of(server.pid())?.rss_mb()?;
+    let log = read()?;
+    log_statements(&server.database_url, false)?;
+
+    let statements = log::statements(&String::from_utf8_lossy(log.get(already..).unwrap_or_default()));
+    let mut often: Vec<(&String, &usize)> = statements.iter().collect();
+    often.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (text, count) in often.into_iter().take(TOLD) {
+        eprintln!("  {count} × {text}");
+    }
+    let percent = |before: f64, after: f64| (after - before) / took * 100.0;
+    let count: usize = statements.values().sum();
+    Ok(vec![
+        Figure::new("idle_rss_mb", rss, 1).with("dags", IDLE_DAGS),
+        Figure::new("idle_cpu_percent", percent(before.0, after.0), 1)
+            .with("seconds", seconds)
+            .with("postgres_cpu_percent", percent(before.1, after.1)),
+        Figure::new("idle_queries_per_min", count as f64 * 60.0 / took, 1).with("seconds", seconds),
+    ])
+}
+
+/// Tells the server to log every statement, or not any more.
+fn log_statements(database_url: &str, all: bool) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let options = orch_store::connect::options(database_url, "orch bench")?;
+        let mut db = PgConnection::connect_with(&options).await?;
+        let change = if all { "alter system set log_statement = 'all'" } else { "alter system reset log_statement" };
+        sqlx::raw_sql(change).execute(&mut db).await?;
+        sqlx::raw_sql("select pg_reload_conf()").execute(&mut db).await?;
+        db.close().await?;
+        Ok(())
+    })
+}

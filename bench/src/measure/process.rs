@@ -1,0 +1,107 @@
+//! What the operating system knows of a process and its children, Postgres left out. From `/proc`: Linux only.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The processes of an installation.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    orch: Vec<u32>,
+    postgres: Vec<u32>,
+}
+
+impl Processes {
+    /// A process and everything it started.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let mut children: BTreeMap<u32, Vec<(u32, String)>> = BTreeMap::new();
+        let entries = Path::new("/proc").read_dir().context("this row needs /proc")?;
+        for entry in entries.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            // Gone meanwhile: then it is no part of what stands still.
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+            if let Some((name, parent)) = name_and_parent(&stat) {
+                children.entry(parent).or_default().push((pid, name.to_owned()));
+            }
+        }
+        let mut found = Processes { orch: vec![pid], postgres: Vec::new() };
+        let mut open = vec![(pid, false)];
+        while let Some((parent, in_postgres)) = open.pop() {
+            for (pid, name) in children.get(&parent).into_iter().flatten() {
+                let is_postgres = in_postgres || name == "postgres";
+                if is_postgres { &mut found.postgres } else { &mut found.orch }.push(*pid);
+                open.push((*pid, is_postgres));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Memory in use by orch itself.
+    pub(crate) fn rss_mb(&self) -> Result<f64> {
+        self.orch.iter().map(|pid| status_mb(*pid, "VmRSS:")).sum()
+    }
+
+    /// The most memory that was in use since the last [`forget_peak`].
+    pub(crate) fn peak_mb(&self) -> Result<f64> {
+        self.orch.iter().map(|pid| status_mb(*pid, "VmHWM:")).sum()
+    }
+
+    /// Time on a processor so far: of orch, of Postgres.
+    pub(crate) fn cpu_seconds(&self) -> (f64, f64) {
+        let sum = |pids: &[u32]| pids.iter().map(|pid| cpu_nanoseconds(*pid)).sum::<u64>() as f64 / 1e9;
+        (sum(&self.orch), sum(&self.postgres))
+    }
+}
+
+/// The peak is counted from now on.
+pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    std::fs::write(&path, "5").with_context(|| format!("cannot write `{path}`"))
+}
+
+fn name_and_parent(stat: &str) -> Option<(&str, u32)> {
+    let (start, rest) = stat.rsplit_once(')')?;
+    let (_, name) = start.split_once('(')?;
+    let parent = rest.split_whitespace().nth(1)?.parse().ok()?;
+    Some((name, parent))
+}
+
+fn status_mb(pid: u32, field: &str) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let Some(kilobytes) = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()) else {
+        bail!("`{path}` does not say {field}");
+    };
+    Ok(kilobytes / 1024.0)
+}
+
+/// `stat` counts in hundredths of a second, too coarse for a process that does next to nothing.
+fn cpu_nanoseconds(pid: u32) -> u64 {
+    let threads = PathBuf::from(format!("/proc/{pid}/task"));
+    let Ok(entries) = threads.read_dir() else { return 0 };
+    let of_thread = |thread: &Path| std::fs::read_to_string(thread.join("schedstat")).ok();
+    let read = entries.flatten().filter_map(|thread| of_thread(&thread.path()));
+    read.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        assert_eq!(name_and_parent("7 (a) b) S 42 7 7"), Some(("a) b", 42)));
+        assert_eq!(name_and_parent("garbage"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_uses_memory_and_time() {
+        let processes = Processes::of(std::process::id()).unwrap();
+        assert!(processes.rss_mb().unwrap() > 0.1);
+        assert!(processes.peak_mb().unwrap() >= processes.rss_mb().unwrap() * 0.5);
+        assert!(processes.cpu_seconds().0 > 0.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! Under which circumstances the figures came to be: kept beside each of them.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::Result;
+use chrono::Utc;
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+
+use super::server::{DataDir, Server};
+
+pub(crate) type Settings = BTreeMap<&'static str, Value>;
+
+pub(crate) fn of_machine(data: &DataDir, quick: bool) -> Settings {
+    #[expect(clippy::disallowed_methods, reason = "the date is for a reader of the file")]
+    let date = Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    BTreeMap::from([
+        ("date", json!(date)),
+        ("cpus", json!(cpus)),
+        ("cpu", json!(cpu_model())),
+        ("profile", json!(profile)),
+        ("revision", json!(revision())),
+        ("filesystem", json!(filesystem(data))),
+        ("quick", json!(quick)),
+    ])
+}
+
+/// What the server says of itself.
+pub(crate) fn of_server(server: &Server) -> Result<Settings> {
+    let words = ["server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers"];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut db = orch_store::connect::one(&server.database_url, "orch bench").await?;
+        let mut settings = Settings::new();
+        for word in words {
+            let value: String = sqlx::query_scalar("select current_setting($1)").bind(word).fetch_one(&mut db).await?;
+            settings.insert(if word == "server_version" { "postgres" } else { word }, json!(value));
+        }
+        db.close().await?;
+        Ok(settings)
+    })
+}
+
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// The commit that was built, marked when files differ from it.
+fn revision() -> String {
+    let git = |arguments: &[&str]| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(revision) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".into() };
+    // The figures themselves are in a file of the repository.
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":!bench/results.json"]);
+    if changed.is_some_and(|files| !files.is_empty()) { format!("{revision}+") } else { revision }
+}
+
+/// Whether a commit reaches a disk at all.
+fn filesystem(data: &DataDir) -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let folder = data.root().canonicalize().unwrap_or_else(|_| data.root().to_owned());
+    let of_folder = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (point, kind) = (words.next()?, words.next()?);
+        folder.starts_with(point).then_some((point.len(), kind))
+    });
+    of_folder.max().map_or_else(|| "unknown".into(), |(_, kind)| kind.to_owned())
+}

@@ -1,0 +1,20 @@
+//! From the start of the process to the first good answer, on a cluster that exists.
+
+use anyhow::Result;
+
+use super::server::Server;
+use super::{Bench, Figure, stats};
+
+pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let repetitions = bench.times(5, 3);
+    bench.stop()?;
+    let mut took = Vec::new();
+    for number in 0..=repetitions {
+        let server = Server::start(&bench.data, 0)?;
+        if number > 0 {
+            took.push(server.healthy_after_ms);
+        }
+        server.stop()?;
+    }
+    Ok(vec![Figure::new("start_to_healthy_ms", stats::median(&took), repetitions)])
+}

@@ -1,0 +1,142 @@
+//! How much: tasks per second over at least ten seconds, and one very wide map with the memory it takes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::process::{self, Processes};
+use super::server::Server;
+use super::{Bench, Figure, pause, stats};
+use crate::bodies::Counted;
+use crate::clock;
+
+/// Keeps an installation busy for a time and says how many tasks that were.
+type Load = fn(&Server, Duration) -> Result<u64>;
+
+const WIDE: u32 = 100_000;
+const MAP_ELEMENTS: u32 = 20_000;
+/// Runs under way: enough that one that ends leaves no hole.
+const MAPS_AT_ONCE: usize = 3;
+/// Each over a connection of its own: one request after the other would measure the requests.
+const CHAIN_CLIENTS: usize = 4;
+const CHAIN_TASKS: u64 = 10;
+/// Chains under way per client, so that the backlog stays bounded.
+const CHAINS_AT_ONCE: usize = 500;
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub(crate) fn map100k(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let repetitions = bench.times(3, 1);
+    bench.fresh()?;
+    sized(bench, 1_000)?;
+    let (mut totals, mut peaks) = (Vec::new(), Vec::new());
+    for _ in 0..repetitions {
+        let pid = bench.running()?.pid();
+        process::forget_peak(pid)?;
+        totals.push(sized(bench, WIDE)?);
+        peaks.push(Processes::of(pid)?.peak_mb()?);
+    }
+    // The worst: memory that is only sometimes needed is needed.
+    let peak = peaks.iter().copied().fold(0.0, f64::max);
+    Ok(vec![
+        Figure::new("map100k_total_s", stats::median(&totals), repetitions),
+        Figure::new("map100k_rss_mb", peak, repetitions),
+    ])
+}
+
+/// One map of so many elements; seconds from the trigger to the end of the task after it.
+fn sized(bench: &mut Bench, elements: u32) -> Result<f64> {
+    let server = bench.running()?;
+    let (asked, run) = server.run("map", &json!({ "elements": elements }), 200)?;
+    let Bench { server, dumps, .. } = bench;
+    let dump = server.as_ref().context("it just ran something")?.dump(dumps)?;
+    ensure!(dump.counted.count == u64::from(elements), "{} elements ran, not {elements}", dump.counted.count);
+    let join =
+        dump.notes.iter().find(|note| note.run_id == run.run_id).context("the task after the map did not run")?;
+    Ok(clock::seconds_between(asked, join.end))
+}
+
+pub(crate) fn noop(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let seconds = bench.times(10, 3);
+    let mut figures = Vec::new();
+    let rows: [(&str, Load); 2] = [("noop_tasks_per_s", maps), ("noop_chain_tasks_per_s", chains)];
+    for (name, load) in rows {
+        sustained(bench, load, Duration::from_secs(1))?;
+        let counted = sustained(bench, load, Duration::from_secs(seconds as u64))?;
+        let took = clock::seconds_between(counted.first_start, counted.last_end);
+        let figure = Figure::new(name, counted.count as f64 / took, 1);
+        figures.push(figure.with("tasks", counted.count).with("seconds", took));
+    }
+    Ok(figures)
+}
+
+/// Puts load on for a time, waits for the rest of it, and gives what ran. All of it must have run.
+fn sustained(bench: &mut Bench, load: Load, time: Duration) -> Result<Counted> {
+    bench.running()?;
+    let Bench { server, dumps, .. } = bench;
+    let server = server.as_ref().context("the installation was just started")?;
+    let expected = load(server, time)?;
+    let counted = server.dump(dumps)?.counted;
+    ensure!(counted.count == expected, "{} tasks ran, not {expected}", counted.count);
+    Ok(counted)
+}
+
+/// Several maps at once, one more whenever one ends.
+fn maps(server: &Server, time: Duration) -> Result<u64> {
+    let start = Instant::now();
+    let conf = json!({ "elements": MAP_ELEMENTS });
+    let mut open = VecDeque::new();
+    let mut tasks = 0;
+    while start.elapsed() < time || !open.is_empty() {
+        while start.elapsed() < time && open.len() < MAPS_AT_ONCE {
+            open.push_back(server.api.trigger("map", &conf)?);
+            tasks += u64::from(MAP_ELEMENTS);
+        }
+        pause::pause(Duration::from_millis(10))?;
+        let mut still = VecDeque::new();
+        for run in open.drain(..) {
+            if !server.api.is_over(&run)? {
+                still.push_back(run);
+            }
+        }
+        open = still;
+        ensure!(start.elapsed() < time + PATIENCE, "maps did not end");
+    }
+    Ok(tasks)
+}
+
+/// Short chains, submitted by several clients as fast as they are accepted.
+fn chains(server: &Server, time: Duration) -> Result<u64> {
+    let clients: Vec<_> = (0..CHAIN_CLIENTS).map(|_| server.api.another()).collect();
+    let submitted = std::thread::scope(|scope| {
+        let clients = clients.into_iter().map(|api| {
+            scope.spawn(move || -> Result<u64> {
+                let start = Instant::now();
+                let conf = Value::Object(serde_json::Map::new());
+                let mut open = VecDeque::new();
+                let mut runs = 0;
+                while start.elapsed() < time {
+                    open.push_back(api.trigger("chain10", &conf)?);
+                    runs += 1;
+                    if open.len() >= CHAINS_AT_ONCE
+                        && let Some(oldest) = open.pop_front()
+                    {
+                        api.wait(&oldest, Duration::ZERO, PATIENCE)?;
+                    }
+                }
+                for run in open {
+                    api.wait(&run, Duration::ZERO, PATIENCE)?;
+                }
+                Ok(runs)
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        let mut runs = 0;
+        for client in clients {
+            runs += client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+        }
+        Result::<u64>::Ok(runs)
+    })?;
+    Ok(submitted * CHAIN_TASKS)
+}
