@@ -260,17 +260,18 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
         states: vec![],
     };
     let mut stepper = orch_store::step::Stepper::default();
-    let cleared = clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(1)).await.unwrap().unwrap();
+    let cleared =
+        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(1)).await.unwrap().unwrap();
     assert!(cleared.stopping && !cleared.revived);
     world.hints.give(Hint::Stop);
     assert_eq!(world.end_of("again", &run).await, "success");
-    assert_eq!(world.states(&run).await, [
-        (0, -1, "success".into(), 3),
-        (1, -1, "success".into(), 2),
-        (2, -1, "success".into(), 1)
-    ]);
+    assert_eq!(
+        world.states(&run).await,
+        [(0, -1, "success".into(), 3), (1, -1, "success".into(), 2), (2, -1, "success".into(), 1)]
+    );
 
-    let cleared = clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(0)).await.unwrap().unwrap();
+    let cleared =
+        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(0)).await.unwrap().unwrap();
     assert!(cleared.revived && cleared.instances.len() == 3);
     world.hints.give(Hint::Ready);
     assert_eq!(world.end_of("again", &run).await, "failed"); // its third try is over, the fourth fails and has no heirs
