@@ -1,8 +1,9 @@
 //! What must hold for every DAG, every outcome and every order: a run ends, nothing is decided twice, counters are the
 //! sums of the rows, limits hold, and events that arrive together or one by one end alike.
 
+use orch_core::branch;
 use orch_core::model::Model;
-use orch_core::plan::Plan;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{DagSpec, GroupSpec, InputSpec, MapSpec, Options, Role, Source, TaskSpec, TriggerRule};
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Outcome, Selected};
@@ -129,8 +130,12 @@ fn spec(shape: &Shape) -> DagSpec {
     dag
 }
 
-fn outcome(pick: u8) -> Outcome {
+fn outcome(plan: &Plan, (task, index): (TaskIdx, i32), pick: u8) -> Outcome {
     match pick % 10 {
+        // Says no to everything below it, decided or not, mapped like itself or otherwise.
+        0 if pick.is_multiple_of(30) => {
+            Outcome::Success { list_len: Some(1), skip: branch::everything_below(plan, task, index) }
+        }
         0..=5 => Outcome::Success { list_len: Some(i32::from(pick / 10 % 4)), skip: vec![] },
         6 | 7 => Outcome::Failed,
         _ => Outcome::Skipped { skip: vec![] },
@@ -177,7 +182,7 @@ fn to_the_end(model: &mut Model, picks: &mut impl Iterator<Item = u8>, together:
             let left: Vec<_> =
                 model.ready.iter().filter(|r| !batch.iter().any(|(t, i, _)| (*t, *i) == **r)).copied().collect();
             let (task, index) = left[usize::from(picks.next().expect("endless")) % left.len()];
-            batch.push((task, index, outcome(picks.next().expect("endless"))));
+            batch.push((task, index, outcome(&model.plan, (task, index), picks.next().expect("endless"))));
         }
         model.finish_all(&batch);
     }
