@@ -4,10 +4,11 @@
 #[path = "support/shapes.rs"]
 mod shapes;
 
+use orch_core::branch;
 use orch_core::model::Model;
 use orch_core::plan::Plan;
 use orch_core::state::{RunState, TaskState};
-use orch_core::transition::Selected;
+use orch_core::transition::{Outcome, Selected};
 use proptest::prelude::*;
 use shapes::{outcome, shapes, spec};
 use std::sync::Arc;
@@ -52,7 +53,10 @@ fn to_the_end(model: &mut Model, picks: &mut impl Iterator<Item = u8>, together:
             let left: Vec<_> =
                 model.ready.iter().filter(|r| !batch.iter().any(|(t, i, _)| (*t, *i) == **r)).copied().collect();
             let (task, index) = left[usize::from(picks.next().expect("endless")) % left.len()];
-            batch.push((task, index, outcome(picks.next().expect("endless"))));
+            let pick = picks.next().expect("endless");
+            // Now and then somebody says no to everything below, decided or not, mapped like itself or otherwise.
+            let no = Outcome::Success { list_len: Some(1), skip: branch::everything_below(&model.plan, task, index) };
+            batch.push((task, index, if pick.is_multiple_of(30) { no } else { outcome(pick) }));
         }
         model.finish_all(&batch);
     }

@@ -21,9 +21,10 @@ use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -56,6 +57,7 @@ pub(crate) struct Driver<S> {
     held: HashMap<Uuid, Held>,
     bodies: JoinSet<()>,
     done: mpsc::Sender<(Uuid, Finish)>,
+    ended: mpsc::Receiver<(Uuid, Finish)>,
     /// Since when this worker has gone on with its own work without queueing.
     continuing: Option<Instant>,
     /// More may be claimable than the last claim brought, so the next round does not wait.
@@ -107,51 +109,67 @@ async fn life(
     let mut store = PgHot::connect(&config.database_url, "orch worker").await?;
     let queue_names = config.queues.iter().cloned().collect();
     let queues: Vec<i32> = orch_store::version::queue_ids(&mut store.db, queue_names).await?.into_values().collect();
-    let (heartbeat, mut pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
-    // Each held try ends once, so nobody ever waits for room.
-    let (done, mut ended) = mpsc::channel(config.slots.max(1));
-    offers.all().for_each(|offer| store.know(offer.version.clone()));
-    let mut driver = Driver {
-        config: config.clone(),
-        offers: offers.clone(),
-        queues: queues.into(),
-        version_ids: offers.ids().into(),
-        worker: heartbeat.worker(),
-        store,
-        memory: Memory::default(),
-        shared: shared.clone(),
-        held: HashMap::new(),
-        bodies: JoinSet::new(),
-        done,
-        continuing: None,
-        look_again: true,
-        hints: hints.clone(),
-        obeyed: Vec::new(),
-        restarted: Vec::new(),
-    };
-    let result = driver.drive(&mut ended, &mut pulse, stop).await;
-    // Whatever still runs here is nobody's any more: it must end before this process takes it again.
-    driver.held.values().for_each(|held| held.cancel.cancel());
-    driver.bodies.abort_all();
-    while driver.bodies.join_next().await.is_some() {}
-    heartbeat.end().await;
+    let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
+    let driver = Driver::new(config, offers, shared, hints, queues, heartbeat.worker(), store);
+    let result = driver.live(pulse, stop).await;
+    heartbeat.ended().await;
     result
 }
 
 impl<S: Hot> Driver<S> {
-    async fn drive(
-        &mut self,
-        ended: &mut mpsc::Receiver<(Uuid, Finish)>,
-        pulse: &mut Pulse,
-        stop: &CancellationToken,
-    ) -> StoreResult<()> {
+    /// Of a worker that is registered as `worker`.
+    pub(crate) fn new(
+        config: &WorkerConfig,
+        offers: &Arc<Offers>,
+        shared: &Arc<Shared>,
+        hints: &Hints,
+        queues: Vec<i32>,
+        worker: i32,
+        mut store: S,
+    ) -> Self {
+        offers.all().for_each(|offer| store.know(offer.version.clone()));
+        // Each held try ends once, so nobody ever waits for room.
+        let (done, ended) = mpsc::channel(config.slots.max(1));
+        Driver {
+            config: config.clone(),
+            offers: offers.clone(),
+            queues: queues.into(),
+            version_ids: offers.ids().into(),
+            worker,
+            store,
+            memory: Memory::default(),
+            shared: shared.clone(),
+            held: HashMap::new(),
+            bodies: JoinSet::new(),
+            done,
+            ended,
+            continuing: None,
+            look_again: true,
+            hints: hints.clone(),
+            obeyed: Vec::new(),
+            restarted: Vec::new(),
+        }
+    }
+
+    /// Drives until told to stop, or until this worker may not go on; nothing of it runs any more then.
+    pub(crate) async fn live(mut self, mut pulse: Pulse, stop: &CancellationToken) -> StoreResult<()> {
+        let result = self.drive(&mut pulse, stop).await;
+        // Whatever still runs here is nobody's any more: it must end before this process takes it again.
+        self.held.values().for_each(|held| held.cancel.cancel());
+        self.bodies.abort_all();
+        while self.bodies.join_next().await.is_some() {}
+        pulse.end();
+        result
+    }
+
+    async fn drive(&mut self, pulse: &mut Pulse, stop: &CancellationToken) -> StoreResult<()> {
         let mut finished: VecDeque<(Uuid, Finish)> = VecDeque::new();
         let mut deadline: Option<Instant> = None;
         let hints = self.hints.clone();
         let ready = hints.on(Hint::Ready);
         loop {
             let woken = ready.notified(); // armed before we look
-            while let Ok(end) = ended.try_recv() {
+            while let Ok(end) = self.ended.try_recv() {
                 finished.push_back(end);
             }
             let stopping = stop.is_cancelled();
@@ -170,14 +188,14 @@ impl<S: Hot> Driver<S> {
             if finished.is_empty() && (full || stopping || !self.look_again) {
                 tokio::select! {
                     biased;
-                    end = ended.recv() => finished.extend(end),
+                    end = self.ended.recv() => finished.extend(end),
                     beaten = pulse.next() => self.beaten(beaten?, pulse),
                     () = woken, if !full && !stopping => self.look_again = true,
                     () = stop.cancelled(), if !stopping => {}
                     () = sleep_until(deadline), if stopping => {}
                     () = tokio::time::sleep(POLL), if !full && !stopping => self.look_again = true,
                 }
-                while let Ok(end) = ended.try_recv() {
+                while let Ok(end) = self.ended.try_recv() {
                     finished.push_back(end);
                 }
                 if finished.is_empty() && !self.look_again {
@@ -225,7 +243,7 @@ impl<S: Hot> Driver<S> {
 
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -3,18 +3,19 @@
 //! Before the database could call this worker lost, the worker itself stops: when no beat has succeeded for most of a
 //! lease by the monotonic clock, its bodies are ended. Whoever takes their work over may start at once.
 
-use crate::config::WorkerConfig;
-use crate::offer::Offers;
+mod thread;
+
+pub(crate) use thread::Heartbeat;
+
 use orch_store::hint::{Hint, Hints};
-use orch_store::version::Versions;
-use orch_store::worker::{self, NewWorker, StopOrder, WorkerState};
-use orch_store::{StoreError, StoreResult, connect};
-use sqlx::PgConnection;
+use orch_store::worker::{HeartbeatAnswer, StopOrder};
+use orch_store::{StoreError, StoreResult};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
@@ -44,79 +45,26 @@ struct State {
     obeyed: Mutex<Vec<Uuid>>,
 }
 
-/// The heartbeat's handle.
-pub(crate) struct Heartbeat {
-    worker: i32,
-    told: watch::Sender<Told>,
-    thread: Option<std::thread::JoinHandle<()>>,
+/// What a pulse says to the database. A trait for the same reason as `store::hot::Hot`: the simulation beats too.
+pub trait Heart: Send {
+    /// Renews the lease; `draining`: this worker takes nothing new from now on.
+    fn beat(
+        &mut self,
+        running: usize,
+        obeyed: &[Uuid],
+        draining: bool,
+    ) -> impl Future<Output = StoreResult<HeartbeatAnswer>> + Send;
+
+    /// Gives back what this worker still has.
+    fn good_bye(&mut self) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Run,
     Drain,
-    /// Release what is left and say good-bye; `true`: cleanly, nothing runs here any more.
+    /// Release what is left and say good-bye.
     End,
-}
-
-impl Heartbeat {
-    /// Registers a new incarnation of this worker and begins to beat.
-    pub(crate) async fn begin(
-        config: &WorkerConfig,
-        offers: &Offers,
-        queues: &[i32],
-        hints: &Hints,
-    ) -> StoreResult<(Heartbeat, Pulse)> {
-        let new = NewWorker {
-            name: config.name.clone(),
-            hostname: hostname(),
-            pid: std::process::id(),
-            bundle: offers.bundle().to_string(),
-            binary_version: env!("CARGO_PKG_VERSION").to_string(),
-            queues: queues.to_vec(),
-            versions: offers.ids(),
-            slots: i32::try_from(config.slots).unwrap_or(i32::MAX),
-            lease: config.lease,
-        };
-        let mut db = connect::one(&config.database_url, "orch worker heartbeat").await?;
-        let began = Instant::now();
-        let id = worker::register_worker(&mut db, &new).await?;
-        drop(db); // the thread's own runtime has to own its connection
-        let (told, hears) = watch::channel(Told::Run);
-        let (say, orders) = mpsc::channel(UNHEARD);
-        let state = Arc::new(State::default());
-        let beat = Beat {
-            url: config.database_url.clone(),
-            lease: config.lease,
-            worker: id,
-            began,
-            say,
-            state: state.clone(),
-            said_draining: false,
-            hints: hints.clone(),
-        };
-        let thread = std::thread::Builder::new()
-            .name("orch-heartbeat".into())
-            .spawn(move || beat.run(hears))
-            .map_err(|e| StoreError::from(sqlx::Error::Io(e)))?;
-        let heartbeat = Heartbeat { worker: id, told: told.clone(), thread: Some(thread) };
-        Ok((heartbeat, Pulse { orders, told, state }))
-    }
-
-    pub(crate) fn worker(&self) -> i32 {
-        self.worker
-    }
-
-    /// Says good-bye: what this worker still held goes back at once instead of after a lease.
-    pub(crate) async fn end(mut self) {
-        self.told.send_replace(Told::End);
-        if let Some(thread) = self.thread.take() {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the heartbeat thread panicked");
-            }
-        }
-    }
 }
 
 impl Pulse {
@@ -127,6 +75,11 @@ impl Pulse {
 
     pub(crate) fn try_next(&mut self) -> Option<StoreResult<Beaten>> {
         self.orders.try_recv().ok()
+    }
+
+    /// The worker is done: what it still has goes back at once instead of after a lease.
+    pub(crate) fn end(&self) {
+        self.told.send_replace(Told::End);
     }
 
     pub(crate) fn draining(&self) {
@@ -144,44 +97,50 @@ impl Pulse {
     }
 }
 
-/// What the thread needs.
-struct Beat {
-    url: String,
+/// The beating itself: whoever owns it polls `beat` beside the driver, on a thread of its own or, simulated, as a task.
+pub(crate) struct Beat<H> {
+    heart: H,
     lease: Duration,
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
-    began: Instant,
+    renewed: Instant,
     say: mpsc::Sender<StoreResult<Beaten>>,
+    hears: watch::Receiver<Told>,
     state: Arc<State>,
-    said_draining: bool,
     hints: Hints,
 }
 
-impl Beat {
-    fn run(self, hears: watch::Receiver<Told>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(self.beat(hears)),
-            Err(error) => tracing::error!(%error, "the heartbeat has no runtime"),
-        }
-    }
+/// A pulse that begins to beat when `Beat::beat` is polled. `began`: before the worker was registered.
+pub(crate) fn pulse<H: Heart>(
+    heart: H,
+    worker: i32,
+    lease: Duration,
+    began: Instant,
+    hints: &Hints,
+) -> (Pulse, Beat<H>) {
+    let (told, hears) = watch::channel(Told::Run);
+    let (say, orders) = mpsc::channel(UNHEARD);
+    let state = Arc::new(State::default());
+    let beat = Beat { heart, lease, worker, renewed: began, say, hears, state: state.clone(), hints: hints.clone() };
+    (Pulse { orders, told, state }, beat)
+}
 
-    async fn beat(mut self, mut hears: watch::Receiver<Told>) {
-        let mut db: Option<PgConnection> = None;
-        let mut renewed = self.began;
+impl<H: Heart> Beat<H> {
+    pub(crate) async fn beat(mut self) {
         let every = self.lease / 3;
         let hints = self.hints.clone();
-        let mut next = renewed + every;
+        let mut next = self.renewed + every;
         loop {
-            let fence = renewed + self.lease.mul_f64(FENCE_AT);
+            let fence = self.renewed + self.lease.mul_f64(FENCE_AT);
             tokio::select! {
-                () = tokio::time::sleep_until(next.min(fence).into()) => {}
-                () = hints.on(Hint::Stop).notified() => {}
-                changed = hears.changed() => {
-                    if changed.is_err() || *hears.borrow() == Told::End {
-                        return self.good_bye(db).await;
+                biased; // all three may be cut short; the order only makes it the same each time
+                changed = self.hears.changed() => {
+                    if changed.is_err() || *self.hears.borrow() == Told::End {
+                        return self.good_bye().await;
                     }
                 }
+                () = tokio::time::sleep_until(next.min(fence)) => {}
+                () = hints.on(Hint::Stop).notified() => {}
             }
             if Instant::now() >= fence {
                 tracing::error!(
@@ -191,17 +150,16 @@ impl Beat {
                 drop(self.say.send(Err(StoreError::WorkerLost)).await);
                 return;
             }
-            let draining = *hears.borrow() == Told::Drain;
             let sent = Instant::now();
             let limit = fence.saturating_duration_since(sent);
-            match tokio::time::timeout(limit, self.once(&mut db, draining)).await {
+            match tokio::time::timeout(limit, self.once()).await {
                 Ok(Ok(answer)) if answer.lost => {
                     tracing::error!(worker = self.worker, "the database has given this worker up");
                     drop(self.say.send(Err(StoreError::WorkerLost)).await);
                     return;
                 }
                 Ok(Ok(answer)) => {
-                    renewed = sent;
+                    self.renewed = sent;
                     next = sent + every;
                     let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
                     let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
@@ -212,47 +170,28 @@ impl Beat {
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "a heartbeat failed");
-                    db = None;
                     next = Instant::now() + Duration::from_millis(100).min(every);
                 }
-                Err(_) => db = None, // the fence is near: the next round sees it
+                Err(_) => {} // the fence is near: the next round sees it
             }
         }
     }
 
-    async fn once(&mut self, db: &mut Option<PgConnection>, draining: bool) -> StoreResult<worker::HeartbeatAnswer> {
-        let mut connection = match db.take() {
-            Some(connection) => connection,
-            None => connect::one(&self.url, "orch worker heartbeat").await?,
-        };
-        if draining && !std::mem::replace(&mut self.said_draining, true) {
-            worker::set_worker_state(&mut connection, self.worker, WorkerState::Draining).await?;
-        }
-        let running = i32::try_from(self.state.running.load(Ordering::Relaxed)).unwrap_or(i32::MAX);
+    async fn once(&mut self) -> StoreResult<HeartbeatAnswer> {
+        let draining = *self.hears.borrow() == Told::Drain;
+        let running = self.state.running.load(Ordering::Relaxed);
         let obeyed = self.state.obeyed.lock().expect("nothing panics while holding it").clone();
-        let answer = worker::heartbeat(&mut connection, self.worker, running, self.lease, &obeyed).await?;
+        let answer = self.heart.beat(running, &obeyed, draining).await?;
         self.state.obeyed.lock().expect("nothing panics while holding it").retain(|attempt| !obeyed.contains(attempt));
-        *db = Some(connection);
         Ok(answer)
     }
 
     /// Best effort: if the database does not hear it, the lease runs out by itself.
-    async fn good_bye(&self, db: Option<PgConnection>) {
-        let bye = async {
-            let mut db = match db {
-                Some(db) => db,
-                None => connect::one(&self.url, "orch worker heartbeat").await?,
-            };
-            worker::release(&mut db, &mut Versions::default(), self.worker).await
-        };
-        match tokio::time::timeout(self.lease / 3, bye).await {
-            Ok(Ok(_)) => {}
+    async fn good_bye(&mut self) {
+        match tokio::time::timeout(self.lease / 3, self.heart.good_bye()).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "what this worker held is free when its lease ends"),
             Err(_) => tracing::warn!("what this worker held is free when its lease ends"),
         }
     }
-}
-
-fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().into())
 }

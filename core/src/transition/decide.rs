@@ -3,7 +3,7 @@
 use super::{Concern, Fold};
 use crate::plan::{Edge, Length, PlanTask, TaskIdx};
 use crate::rule::{Counts, Decision, decide, decide_setups};
-use crate::run::{Elements, Missing, Run};
+use crate::run::{Elements, Missing, Run, SKIPPED};
 use crate::spec::TriggerRule;
 use crate::state::TaskState;
 
@@ -74,7 +74,9 @@ impl Fold<'_> {
             // Expanded in this very transition: nothing was decided but what the transition itself decided.
             return Ok(self.elements.get(task, index).is_none());
         }
-        if self.plan.domains[map.domain].joins {
+        // Or it was told not to run, which no rule knows of.
+        let told = self.before.counters[map.slot + SKIPPED] > 0;
+        if told || self.plan.domains[map.domain].joins {
             self.elements.ask(map.domain, index)?;
         }
         Ok(self.elements.get(task, index).is_none()

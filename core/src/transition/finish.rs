@@ -31,9 +31,16 @@ impl Fold<'_> {
         skip.iter().try_for_each(|&skip| self.skip(skip))
     }
 
-    /// A branch not taken: it is skipped whatever its rule says, if nothing was decided yet.
+    /// A branch not taken: it is skipped whatever its rule says, if nothing was decided yet. Who says so may stand outside
+    /// the domain, so the elements' own upstreams are looked up.
     fn skip(&mut self, skip: Skip) -> Result<(), Missing> {
         let task = self.plan.task(skip.task);
+        if let (Some(map), Some(_)) = (task.map, self.before.len(task)) {
+            match skip.index {
+                Some(index) => self.elements.ask(map.domain, index)?,
+                None => self.elements.ask_all(map.domain)?,
+            }
+        }
         match (self.run.len(task), skip.index) {
             (None, _) if self.run.task(skip.task) == TaskState::None => {
                 self.end_unexpanded(skip.task, TaskState::Skipped);

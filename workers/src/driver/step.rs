@@ -15,7 +15,7 @@ use orch_store::refold::carry_out;
 use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

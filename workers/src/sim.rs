@@ -1,0 +1,53 @@
+//! The same loops without Postgres, for a simulation that brings its own store, its own heart and its own clock.
+//!
+//! Driver, pulse and bodies run as in production; only what they stand on is exchanged. There is no database behind
+//! the bodies: they may not push, pull or read another task's output, and what they say is not kept.
+
+pub use crate::heartbeat::Heart;
+
+use crate::body::Shared;
+use crate::config::WorkerConfig;
+use crate::driver::Driver;
+use crate::heartbeat::pulse;
+use crate::inputs::Recent;
+use crate::logs;
+use crate::offer::Offers;
+use orch_store::hint::Hints;
+use orch_store::hot::Hot;
+use orch_store::{StoreResult, connect};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Nobody answers there, and nobody is asked.
+const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+
+/// A worker that has just been registered.
+#[derive(Debug)]
+pub struct Registered {
+    pub worker: i32,
+    /// Before it was registered: from then on its lease counts.
+    pub began: Instant,
+    /// Ids of the queues it takes from.
+    pub queues: Vec<i32>,
+}
+
+/// One incarnation: from registration until it stops, is lost, or loses the database. All of it is in this future, but for
+/// the bodies, and they end with it.
+pub async fn live<S: Hot, H: Heart>(
+    config: &WorkerConfig,
+    offers: &Arc<Offers>,
+    hints: &Hints,
+    registered: Registered,
+    (store, heart): (S, H),
+    stop: &CancellationToken,
+) -> StoreResult<()> {
+    let (shipper, _) = logs::shipping(NOWHERE);
+    let pool = connect::pool(NOWHERE, "simulated", 1)?;
+    let shared = Arc::new(Shared { recent: Recent::default(), pool, shipper });
+    let Registered { worker, began, queues } = registered;
+    let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);
+    let driver = Driver::new(config, offers, &shared, hints, queues, worker, store);
+    let (result, ()) = tokio::join!(driver.live(pulse, stop), beat.beat());
+    result
+}
