@@ -7,7 +7,7 @@ use crate::found::Standalone;
 use crate::person;
 use orch_cluster::{Cluster, ClusterError};
 use orch_store::audit::{self, Deed};
-use orch_store::hint::{self, Hint};
+use orch_store::hint::Hint;
 use orch_store::{StoreError, connect, guard};
 use sqlx::PgConnection;
 use std::path::Path;
@@ -33,6 +33,11 @@ impl Session {
         Ok(session)
     }
 
+    /// A connection that was made and checked elsewhere.
+    pub(crate) fn of(db: PgConnection) -> Session {
+        Session { db, private: None }
+    }
+
     /// Whatever the schema is.
     pub(crate) async fn open_unchecked(config: &Config) -> Result<Session, Failure> {
         let session = match &config.database_url {
@@ -45,8 +50,7 @@ impl Session {
     /// Writes down who did what at a command line, and wakes those it concerns.
     pub(crate) async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
         let name = person::name();
-        audit::record(&mut self.db, &Deed { actor: &name, ..deed.clone() }).await?;
-        Ok(hint::send(&mut self.db, hints).await?)
+        Ok(audit::record_and_hint(&mut self.db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
     }
 
     /// The server runs for this command only.

@@ -10,6 +10,8 @@ pub const SCHEMA_VERSION: i32 = 1;
 /// Any number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
 
+const UNDEFINED_TABLE: &str = "42P01";
+
 /// What a database says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
@@ -25,12 +27,11 @@ pub enum Schema {
 
 pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
     // Not checked at compile time: the table may not be there.
-    let there: bool = sqlx::query_scalar("select to_regclass('schema_guard') is not null").fetch_one(&mut *db).await?;
-    if !there {
-        return Ok(Schema::Empty);
-    }
-    let row: Option<(i32, i32)> =
-        sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(db).await?;
+    let row = sqlx::query_as("select version, min_binary from schema_guard").fetch_optional(db).await;
+    let row: Option<(i32, i32)> = match row {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => None,
+        row => row?,
+    };
     Ok(match row {
         None => Schema::Empty,
         Some((version, _)) if version < SCHEMA_VERSION => Schema::Old { version },

@@ -1,9 +1,12 @@
 //! What the operating system knows of a process and its children, Postgres left out. From `/proc`: Linux only.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+
+/// In which `/proc` counts time, on every Linux that orch runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The processes of an installation.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Processes {
 
     /// Time on a processor so far: of orch, of Postgres.
     pub(crate) fn cpu_seconds(&self) -> (f64, f64) {
-        let sum = |pids: &[u32]| pids.iter().map(|pid| cpu_nanoseconds(*pid)).sum::<u64>() as f64 / 1e9;
+        let sum = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
         (sum(&self.orch), sum(&self.postgres))
     }
 }
@@ -77,13 +80,13 @@ fn status_mb(pid: u32, field: &str) -> Result<f64> {
     Ok(kilobytes / 1024.0)
 }
 
-/// `stat` counts in hundredths of a second, too coarse for a process that does next to nothing.
-fn cpu_nanoseconds(pid: u32) -> u64 {
-    let threads = PathBuf::from(format!("/proc/{pid}/task"));
-    let Ok(entries) = threads.read_dir() else { return 0 };
-    let of_thread = |thread: &Path| std::fs::read_to_string(thread.join("schedstat")).ok();
-    let read = entries.flatten().filter_map(|thread| of_thread(&thread.path()));
-    read.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum()
+/// Of all threads, also those that ended: `schedstat` is finer and forgets them.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // User and system time, the 14th and 15th word of the file.
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u32>().ok());
+    f64::from(ticks.sum::<u32>()) / TICKS_PER_SECOND
 }
 
 #[cfg(test)]
@@ -102,6 +105,10 @@ mod tests {
         let processes = Processes::of(std::process::id()).unwrap();
         assert!(processes.rss_mb().unwrap() > 0.1);
         assert!(processes.peak_mb().unwrap() >= processes.rss_mb().unwrap() * 0.5);
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(50);
+        while std::time::Instant::now() < end {
+            std::hint::black_box(0);
+        }
         assert!(processes.cpu_seconds().0 > 0.0);
     }
 }

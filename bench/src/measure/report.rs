@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Figure;
 use super::settings::Settings;
-use super::targets::{Better, Ceiling, Target, Verdict};
+use super::targets::{Better, Ceiling, SLOW_COMMIT_MS, Target, Verdict};
 
 /// A figure as `results.json` holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,12 @@ pub(crate) fn print(figures: &[Figure]) -> Result<bool> {
             limit(target.aim)
         );
         writeln!(text, "{}", line.trim_end())?;
+    }
+    if commit.is_some_and(|commit| commit > SLOW_COMMIT_MS) {
+        writeln!(
+            text,
+            "A commit takes over {SLOW_COMMIT_MS} ms here: gap, fan and trigger are judged by their ratio."
+        )?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(kept)

@@ -17,7 +17,12 @@ pub(crate) fn of_machine(data: &DataDir, quick: bool) -> Settings {
     let date = Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let load = load();
+    if load > cpus as f64 / 4.0 {
+        eprintln!("the machine is busy already (load {load}): figures will be worse than they could be");
+    }
     BTreeMap::from([
+        ("load", json!(load)),
         ("date", json!(date)),
         ("cpus", json!(cpus)),
         ("cpu", json!(cpu_model())),
@@ -42,6 +47,12 @@ pub(crate) fn of_server(server: &Server) -> Result<Settings> {
         db.close().await?;
         Ok(settings)
     })
+}
+
+/// Processes that wanted to run during the last minute.
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
 
 fn cpu_model() -> String {

@@ -61,7 +61,9 @@ impl Trigger {
             user: Some(person::name()),
             ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli)
         };
-        let run = self.created(create_run(&mut session.db, &mut Versions::default(), &new).await?, &dag.dag_id)?;
+        let mut versions = Versions::default();
+        versions.set_newest(&dag.dag_id, dag.version);
+        let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
         let hint = if run.started { Hint::Ready } else { Hint::Run };
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
@@ -71,7 +73,7 @@ impl Trigger {
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;
             self.print(&run)?;
-            return wait::outcome(&run);
+            return Ok(wait::outcome(&run));
         }
         if dag.is_paused {
             eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", dag.dag_id);

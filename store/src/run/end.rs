@@ -3,10 +3,10 @@
 
 use super::create::Decided;
 use super::quiet::{Open, quiet};
-use crate::StoreResult;
 use crate::refold::fold_loading;
 use crate::run_lock;
 use crate::version::Versions;
+use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
 use orch_core::state::RunState;
@@ -58,7 +58,26 @@ pub async fn set_run_state(
     }
 }
 
+/// Somebody who claims may hold what we wait for and wait for what we hold: one of the two is told to try again.
+const TRIES: usize = 5;
+
 async fn end(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    end: RunEnd,
+    why: &'static str,
+) -> StoreResult<EndRun> {
+    for _ in 1..TRIES {
+        match try_end(db, versions, run, end, why).await {
+            Err(StoreError::TryAgain(_)) => {}
+            done => return done,
+        }
+    }
+    try_end(db, versions, run, end, why).await
+}
+
+async fn try_end(
     db: &mut PgConnection,
     versions: &mut Versions,
     run: Uuid,

@@ -41,8 +41,11 @@ pub async fn move_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid,
         if fold_run(db, &mut Stepper::default(), versions, run, 0, 0).await?.is_none() {
             return Ok(MoveRun::NoSuchRun);
         }
-        if let Some(done) = try_move(db, versions, run, &to).await? {
-            return Ok(done);
+        match try_move(db, versions, run, &to).await {
+            Ok(Some(done)) => return Ok(done),
+            // Somebody who claims held what we waited for.
+            Ok(None) | Err(StoreError::TryAgain(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Err(StoreError::TryAgain(sqlx::Error::RowNotFound))

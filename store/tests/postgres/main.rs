@@ -3,7 +3,11 @@
 mod create;
 mod end;
 mod fixture;
+mod instances;
 mod lost;
+mod model;
 mod plans;
 mod relocate;
+#[path = "../../../core/tests/support/shapes.rs"]
+mod shapes;
 mod upkeep;
