@@ -9,6 +9,7 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::resource::{Resource, getrlimit};
 use orch_store::hint::Hints;
 use orch_store::process::{Role, forget_process, heartbeat, register_process};
 use serde_json::json;
@@ -21,8 +22,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// More wait in the kernel's queue.
+/// More wait in the kernel's queue. Fewer where the process may not open so many files: the rest of it needs some too.
 const MOST_CONNECTIONS: usize = 4_096;
+const FEWEST_CONNECTIONS: usize = 64;
 /// A header that takes longer is held back on purpose. Also how long a connection may idle between requests.
 const HEADER_TIME: Duration = Duration::from_secs(20);
 const HEADER_BYTES: usize = 16 * 1024;
@@ -38,10 +40,10 @@ pub async fn serve(config: WebConfig, hints: Hints, listener: TcpListener, stop:
     let router = router(app.clone());
     let mut background = JoinSet::new();
     background.spawn(show_life(app.clone(), stop.clone()));
-    let mut connections = JoinSet::new();
+    let (mut connections, most) = (JoinSet::new(), most_connections());
     loop {
         while connections.try_join_next().is_some() {}
-        if connections.len() >= MOST_CONNECTIONS {
+        if connections.len() >= most {
             tokio::select! {
                 _ = connections.join_next() => continue,
                 () = stop.cancelled() => break,
@@ -68,6 +70,11 @@ pub async fn serve(config: WebConfig, hints: Hints, listener: TcpListener, stop:
     while background.join_next().await.is_some() {}
     app.close().await;
     Ok(())
+}
+
+fn most_connections() -> usize {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    usize::try_from(files / 2).unwrap_or(MOST_CONNECTIONS).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,11 @@ impl Failures {
 
 fn key(name: &str, from: IpAddr) -> (String, IpAddr) {
     let name = if name.len() > MOST_NAME_BYTES { "" } else { name };
+    let from = match from {
+        // Whoever has one address of a network of IPv6 has all 2^64 of them.
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    };
     (name.to_lowercase(), from)
 }
 
@@ -74,6 +79,9 @@ mod tests {
         assert_eq!(failures.begin("ada", there, now), Ok(()), "another address counts for itself");
         assert_eq!(failures.begin("bob", here, now), Ok(()), "so does another user");
         assert_eq!(failures.begin("ada", here, now + WINDOW), Ok(()));
+        let of_network = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+        let attempts = (1..=6).map(|host| failures.begin("ada", of_network(host), now).is_ok());
+        assert_eq!(attempts.collect::<Vec<_>>(), [true, true, true, true, true, false], "one network is one place");
     }
 
     #[test]

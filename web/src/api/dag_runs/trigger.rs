@@ -46,7 +46,7 @@ pub(crate) async fn trigger(
     }
     match done {
         CreateRun::Created(run) => {
-            app.hints.give(if run.started { Hint::Ready } else { Hint::Due });
+            app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
             Ok(Json(DagRunView::created(run, new)).into_response())
         }
         CreateRun::Same(run) => {
