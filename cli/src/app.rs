@@ -31,7 +31,7 @@ pub(crate) struct App {
     #[command(flatten)]
     server: ServerFlags,
 
-    /// File of settings, instead of orch.toml in the data folder [env: ORCH_CONFIG]
+    /// File of settings, instead of `orch.toml` in the data folder [env: `ORCH_CONFIG`]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
     config: Option<PathBuf>,
 

@@ -11,10 +11,12 @@ mod dags_next_execution;
 mod dags_pause;
 mod dags_show;
 mod dags_state;
+mod dags_test;
 mod dags_trigger;
 mod db_check;
 mod db_migrate;
 mod db_reset;
+mod doctor;
 mod info;
 mod runs_cancel;
 mod runs_list;
@@ -27,6 +29,7 @@ mod tasks_list;
 mod tasks_logs;
 mod tasks_state;
 mod tasks_states_for_dag_run;
+mod tasks_test;
 mod version;
 mod web;
 mod worker;
@@ -58,6 +61,7 @@ pub(crate) enum Command {
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    Doctor(doctor::Doctor),
     Info(info::Info),
     Version(version::Version),
     Completion(completion::Completion),
@@ -74,6 +78,7 @@ pub(crate) enum Dags {
     ListRuns(dags_list_runs::ListRuns),
     NextExecution(dags_next_execution::NextExecution),
     State(dags_state::State),
+    Test(dags_test::Test),
     Delete(dags_delete::Delete),
 }
 
@@ -83,6 +88,7 @@ pub(crate) enum Tasks {
     State(tasks_state::State),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
     Clear(tasks_clear::Clear),
+    Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
 }
 
@@ -108,7 +114,7 @@ pub(crate) enum Cron {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ConfigCommand {
-    List(config_list::List),
+    List(Box<config_list::List>),
     GetValue(config_list::GetValue),
 }
 
@@ -128,8 +134,9 @@ impl Command {
             Command::Cron(Cron::Next(next)) => next.run(),
             Command::Config(ConfigCommand::List(list)) => list.run(cx),
             Command::Config(ConfigCommand::GetValue(get)) => get.run(cx),
+            Command::Doctor(doctor) => block_on(doctor.run(cx)),
             Command::Info(info) => info.run(cx),
-            Command::Version(version) => version.run(),
+            Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
         }
     }
@@ -147,6 +154,7 @@ impl Dags {
             Dags::ListRuns(list) => block_on(list.run(cx)),
             Dags::NextExecution(next) => block_on(next.run(cx)),
             Dags::State(state) => block_on(state.run(cx)),
+            Dags::Test(test) => test.run(cx),
             Dags::Delete(delete) => block_on(delete.run(cx)),
         }
     }
@@ -159,6 +167,7 @@ impl Tasks {
             Tasks::State(state) => block_on(state.run(cx)),
             Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
             Tasks::Clear(clear) => block_on(clear.run(cx)),
+            Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
         }
     }

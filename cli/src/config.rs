@@ -116,7 +116,7 @@ impl RoleFlags {
 
 /// A lease shorter than this is lost by one slow commit.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
-const LONGEST_LEASE: Duration = Duration::from_secs(600);
+const LONGEST_LEASE: Duration = Duration::from_mins(10);
 const MOST_SLOTS: usize = 100_000;
 
 impl Config {

@@ -9,6 +9,7 @@ mod clock;
 mod cmd;
 mod conf;
 mod config;
+mod console;
 mod failure;
 mod found;
 mod graph;
@@ -20,6 +21,7 @@ mod person;
 mod roles;
 mod session;
 mod standalone;
+mod trial;
 mod wait;
 
 pub use app::main;

@@ -51,7 +51,7 @@ impl Listing {
 
     pub(crate) fn add<const N: usize>(&mut self, row: [Value; N]) {
         debug_assert_eq!(N, self.columns.len());
-        self.rows.push(row.to_vec());
+        self.rows.push(row.into());
     }
 
     /// Only these columns, in this order.

@@ -37,6 +37,15 @@ impl Parts {
         Parts { url: url.into(), hints, stop, running: JoinSet::new() }
     }
 
+    /// Asks all parts to end.
+    pub(crate) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    pub(crate) fn hints(&self) -> Hints {
+        self.hints.clone()
+    }
+
     pub(crate) fn add_worker(&mut self, config: WorkerConfig, offers: Offers) {
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
         self.running.spawn(async move { Ok(orch_workers::run(config, Arc::new(offers), hints, stop).await?) });

@@ -33,6 +33,11 @@ impl Session {
         Ok(session)
     }
 
+    /// A connection that was made and checked elsewhere.
+    pub(crate) fn of(db: PgConnection) -> Session {
+        Session { db, private: None }
+    }
+
     /// Whatever the schema is.
     pub(crate) async fn open_unchecked(config: &Config) -> Result<Session, Failure> {
         let session = match &config.database_url {

@@ -4,7 +4,7 @@
 //! as the schema is there. `ORCH_LOG=debug` tells what took how long.
 
 use crate::app::Cx;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::failure::{Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
@@ -41,7 +41,7 @@ pub(crate) fn run(cx: &Cx, config: &Config, web: Web) -> Outcome {
     };
     let database = {
         let (data_dir, named) = (config.data_dir.clone(), config.database_url.clone());
-        let open = move || Database::open(&data_dir, named.map(|url| url.reveal().to_owned()));
+        let open = move || Database::open(&data_dir, named.as_ref().map(Secret::reveal));
         std::thread::Builder::new().name("orch-database".into()).spawn(open).map_err(Failure::io("cannot start"))?
     };
     let bundle = cx.bundle().build();
@@ -92,14 +92,14 @@ async fn serve(
     // It has done its work; what it held is free for others.
     db.close().await?;
     phases.tell("it is up");
-    announce(config, bundle, web.as_deref(), password.as_ref())?;
+    announce(config, bundle, web.as_deref(), password.as_ref());
     let outcome = parts.run(&mut signals).await;
     phases.tell("it is down");
     outcome
 }
 
 /// People read standard error; a script reads the address on standard output.
-fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Option<&Password>) -> Result<(), Failure> {
+fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Option<&Password>) {
     eprintln!("orch {} is up with {} dags", env!("CARGO_PKG_VERSION"), bundle.dags().len());
     if let Some(web) = web {
         match password {
@@ -123,7 +123,6 @@ fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Optio
             tracing::debug!(%error, "the address could not be printed");
         }
     }
-    Ok(())
 }
 
 /// What the data folder is owned for.
@@ -138,12 +137,12 @@ enum Database {
 
 impl Database {
     /// Owns the folder and opens the database. Another standalone in the same folder is refused at once.
-    fn open(data_dir: &Path, named: Option<String>) -> Result<Database, ClusterError> {
+    fn open(data_dir: &Path, named: Option<&str>) -> Result<Database, ClusterError> {
         let began = Instant::now();
         loop {
-            let opened = match &named {
+            let opened = match named {
                 None => Cluster::open(data_dir).map(Database::Private),
-                Some(url) => orch_cluster::own(data_dir).map(|lock| Database::Named { url: url.clone(), _lock: lock }),
+                Some(url) => orch_cluster::own(data_dir).map(|lock| Database::Named { url: url.into(), _lock: lock }),
             };
             match opened {
                 Err(ClusterError::InUse { pid, .. }) if !is_standalone(data_dir, pid) && began.elapsed() < PATIENCE => {

@@ -1,7 +1,7 @@
 //! Waiting for a run to end, with progress for whoever watches. Asking is cheap and needs no session of its own: a look
 //! every few milliseconds at first, then 20 a second.
 
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure};
 use crate::output::is_watched;
 use crate::session::Session;
 use orch_core::state::{RunState, TaskState};
@@ -58,18 +58,26 @@ pub(crate) async fn for_run(
     }
 }
 
+/// The outcome of a run as that of the command, with the way to the reasons.
+pub(crate) fn outcome(run: &RunDetails) -> Exit {
+    let outcome = ended(run);
+    if run.state == RunState::Failed {
+        eprintln!("see which tasks failed with `orch tasks states-for-dag-run {} {}`", run.dag_id, run.run_id);
+    }
+    outcome
+}
+
 /// The outcome of a run as that of the command.
-pub(crate) fn outcome(run: &RunDetails) -> Outcome {
+pub(crate) fn ended(run: &RunDetails) -> Exit {
     let took = run
         .started_at
         .zip(run.ended_at)
         .map_or_else(String::new, |(started, ended)| format!(" after {:.3} s", (ended - started).as_seconds_f64()));
     eprintln!("run `{}` of dag `{}` ended: {}{took}", run.run_id, run.dag_id, run.state);
     if run.state == RunState::Success {
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
-    eprintln!("see which tasks failed with `orch tasks states-for-dag-run {} {}`", run.dag_id, run.run_id);
-    Ok(Exit::Failed)
+    Exit::Failed
 }
 
 struct Watch {

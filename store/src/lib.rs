@@ -7,6 +7,7 @@ pub mod audit;
 pub mod clear;
 pub mod connect;
 pub mod dag;
+pub mod doctor;
 pub mod due;
 pub mod duty;
 pub mod error;

@@ -5,6 +5,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::names::moment;
 use crate::output::print;
 use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
 use orch_core::schedule::{CronExpr, parse_timezone, ticks};
 
 /// Enough to see a pattern; more is a loop of the caller's.
@@ -37,9 +38,9 @@ impl Next {
             CronExpr::parse(&self.expression).map_err(|error| Failure::new(error.message()).hint(error.hint()))?;
         let zone = parse_timezone(&self.tz).map_err(|error| Failure::new(error.message()).hint(error.hint()))?;
         let after = self.after.unwrap_or_else(now);
-        let shown = |tick: DateTime<Utc>| match self.utc {
-            true => tick.to_rfc3339_opts(SecondsFormat::Secs, false),
-            false => tick.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
+        let shown = |tick: DateTime<Utc>| {
+            let zone = if self.utc { Tz::UTC } else { zone };
+            tick.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false)
         };
         let lines: String =
             ticks(&expression, zone, after).take(self.num as usize).map(|tick| shown(tick) + "\n").collect();

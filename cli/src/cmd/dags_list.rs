@@ -66,7 +66,7 @@ impl List {
             let page = list_dags(&mut session.db, &filter, MOST_DAGS).await?;
             filter.after = page.last().map(|dag| dag.dag_id.clone());
             let is_last = page.len() < MOST_DAGS as usize;
-            page.into_iter().for_each(|dag| listing.add(row(dag)));
+            page.iter().for_each(|dag| listing.add(row(dag)));
             if is_last {
                 return Ok(listing);
             }
@@ -99,7 +99,7 @@ impl List {
     }
 }
 
-fn row(dag: DagRow) -> [Value; COLUMNS.len()] {
+fn row(dag: &DagRow) -> [Value; COLUMNS.len()] {
     [
         json!(dag.dag_id),
         json!(dag.is_paused),

@@ -78,7 +78,7 @@ impl WhichRuns {
             page.truncate(wanted as usize);
             left -= page.len() as i64;
             filter.after = page.last().map(|run| (run.run_after, run.id));
-            page.into_iter().for_each(|run| listing.add(row(run)));
+            page.iter().for_each(|run| listing.add(row(run)));
             if has_more && left == 0 {
                 eprintln!("there are more runs: ask for them with `--limit`");
             }
@@ -89,7 +89,7 @@ impl WhichRuns {
     }
 }
 
-fn row(run: RunDetails) -> [Value; 8] {
+fn row(run: &RunDetails) -> [Value; 8] {
     [
         json!(run.dag_id),
         json!(run.run_id),

@@ -71,7 +71,7 @@ impl Trigger {
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;
             self.print(&run)?;
-            return wait::outcome(&run);
+            return Ok(wait::outcome(&run));
         }
         if dag.is_paused {
             eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", dag.dag_id);

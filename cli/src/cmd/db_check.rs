@@ -1,7 +1,7 @@
 //! `orch db check`: whether the database can be reached and fits this binary.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Outcome};
 use crate::output::Style;
 use crate::session::Session;
 use std::time::Duration;
@@ -28,16 +28,14 @@ impl Check {
                     eprintln!("the database is reachable and its schema fits");
                     return Ok(Exit::Done);
                 }
-                Err(failure) if left == 0 => return failed(&failure),
+                // A check that finds something wrong was carried out.
+                Err(failure) if left == 0 => {
+                    failure.tell(Style::of_stderr());
+                    return Ok(Exit::Failed);
+                }
                 Err(_) => tokio::time::sleep(Duration::from_secs(self.retry_delay)).await,
             }
             left -= 1;
         }
     }
-}
-
-/// A check that finds something wrong was carried out.
-fn failed(failure: &Failure) -> Outcome {
-    failure.tell(Style::of_stderr());
-    Ok(Exit::Failed)
 }

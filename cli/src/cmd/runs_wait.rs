@@ -29,6 +29,6 @@ impl Wait {
                 .hint("start it with `orch standalone`"));
         }
         let run = wait::for_run(&mut session, &run, self.timeout).await?;
-        wait::outcome(&run)
+        Ok(wait::outcome(&run))
     }
 }

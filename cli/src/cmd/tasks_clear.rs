@@ -40,18 +40,10 @@ pub(crate) struct Clear {
     /// Only in runs for this date or earlier
     #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
     end_date: Option<DateTime<Utc>>,
-    /// Also what stands above
-    #[arg(short, long)]
-    upstream: bool,
-    /// Also what stands below
-    #[arg(short, long)]
-    downstream: bool,
-    /// Only what failed
-    #[arg(short = 'f', long, conflicts_with = "only_running")]
-    only_failed: bool,
-    /// Only what runs
-    #[arg(short = 'r', long)]
-    only_running: bool,
+    #[command(flatten)]
+    related: RelatedFlags,
+    #[command(flatten)]
+    states: StateFlags,
     /// Only say what would be cleared
     #[arg(long)]
     dry_run: bool,
@@ -59,6 +51,28 @@ pub(crate) struct Clear {
     yes: YesFlag,
     #[command(flatten)]
     output: FormatFlag,
+}
+
+/// What else is cleared with a task.
+#[derive(Debug, clap::Args)]
+struct RelatedFlags {
+    /// Also what stands above
+    #[arg(short, long)]
+    upstream: bool,
+    /// Also what stands below
+    #[arg(short, long)]
+    downstream: bool,
+}
+
+/// What is cleared of the tasks.
+#[derive(Debug, clap::Args)]
+struct StateFlags {
+    /// Only what failed
+    #[arg(short = 'f', long, conflicts_with = "only_running")]
+    only_failed: bool,
+    /// Only what runs
+    #[arg(short = 'r', long)]
+    only_running: bool,
 }
 
 fn regex(text: &str) -> Result<Regex, String> {
@@ -140,12 +154,12 @@ impl Clear {
             .filter(|(_, id)| is_meant(id))
             .map(|(task, _): (TaskIdx, _)| Selected { task, index: None })
             .collect();
-        let states = match (self.only_failed, self.only_running) {
+        let states = match (self.states.only_failed, self.states.only_running) {
             (true, _) => vec![TaskState::Failed, TaskState::UpstreamFailed],
             (_, true) => vec![TaskState::Running],
             _ => Vec::new(),
         };
-        let selection = Selection { tasks, upstream: self.upstream, downstream: self.downstream };
+        let selection = Selection { tasks, upstream: self.related.upstream, downstream: self.related.downstream };
         let wish = ClearWish { selection, states };
         let cleared = would_clear(&mut session.db, versions, run.id, &wish).await?;
         let cleared = cleared.filter(|cleared| !cleared.instances.is_empty());

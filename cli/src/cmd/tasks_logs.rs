@@ -124,7 +124,7 @@ fn say_failure(found: &TryRow) -> Exit {
 }
 
 /// `2026-11-20T06:00:00.123456Z INFO  loaded rows=7`
-fn readable(line: &str) -> String {
+pub(super) fn readable(line: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return format!("{line}\n") };
     let mut word = |name: &str| match fields.remove(name) {
         Some(Value::String(word)) => word,

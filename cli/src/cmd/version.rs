@@ -9,7 +9,7 @@ use crate::output::print_line;
 pub(crate) struct Version {}
 
 impl Version {
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run() -> Outcome {
         print_line(env!("CARGO_PKG_VERSION"))
     }
 }

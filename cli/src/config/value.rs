@@ -101,7 +101,7 @@ impl Text for Vec<String> {
 
     fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| String::parse(part)).collect()
+        parts.map(String::parse).collect()
     }
 
     fn show(&self) -> String {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(super) fn ruled(columns: &[&str], rows: &[Vec<String>], style: Style) -> String {
     let widths = widths(columns, rows);
     let heading = columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>();
-    let mut text = line(&heading, &widths, " | ", |_, cell, padded| style.heading(padded).replace(cell, cell));
+    let mut text = line(&heading, &widths, " | ", |_, _, padded| style.heading(padded).into_owned());
     let rule: Vec<String> = widths.iter().map(|&width| "=".repeat(width)).collect();
     text.push_str(&rule.join("=+="));
     text.push('\n');

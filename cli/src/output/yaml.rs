@@ -7,7 +7,8 @@ pub(super) fn list(objects: &[Object<'_>]) -> String {
     if objects.is_empty() {
         return "[]\n".into();
     }
-    objects.iter().map(|object| format!("- {}", indented(&self::object(object), 2).trim_start())).collect()
+    let items: Vec<String> = objects.iter().map(|item| indented(&object(item), 2)).collect();
+    items.iter().flat_map(|item| ["- ", item.trim_start()]).collect()
 }
 
 pub(super) fn object(object: &Object<'_>) -> String {

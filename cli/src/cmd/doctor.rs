@@ -1,0 +1,175 @@
+//! `orch doctor`: is everything well, and if not, what to do.
+
+use crate::app::Cx;
+use crate::clock::now;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{FormatFlag, Listing};
+use crate::session::Session;
+use orch_store::doctor::{Vitals, vitals};
+use orch_store::guard::SCHEMA_VERSION;
+use orch_store::process::{ProcessRow, list_processes};
+use orch_store::worker::{WorkerRow, list_workers};
+use serde_json::json;
+
+/// A clock that is further off makes logs of several machines hard to read. Nothing is decided by it.
+const CLOCK_SECS: f64 = 1.0;
+/// Schedulers make partitions four weeks ahead.
+const FEWEST_WEEKS: i64 = 2;
+/// An idle worker takes what is claimable at once; one that is busy takes longer.
+const READY_SECS: f64 = 60.0;
+/// Schedulers fold what is left over twice a second.
+const UNFOLDED_SECS: f64 = 10.0;
+/// And wake what waits within a look.
+const OVERDUE_SECS: f64 = 15.0;
+/// An open transaction keeps dead rows: the hot tables grow by thousands of them each second.
+const TRANSACTION_SECS: f64 = 30.0;
+const SCHEDULER_SILENT_SECS: f64 = 60.0;
+
+/// Check the database, the processes and whether anything is left lying
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch doctor\n  orch doctor -o json\n\n\
+    Exit code: 0 all is well, 1 something is wrong, 2 the database could not be asked.")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// What is checked, whether it is well, what was found, and what to do if not.
+struct Finding(&'static str, bool, String, &'static str);
+
+impl Doctor {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let before = now();
+        let vitals = vitals(&mut session.db).await?;
+        let after = now();
+        let middle = before + (after - before) / 2;
+        let clock_secs = (vitals.now - middle).abs().as_seconds_f64() - (after - before).as_seconds_f64() / 2.0;
+        let mut findings = of_database(&vitals, clock_secs.max(0.0));
+        findings.extend(of_processes(&mut session).await?);
+        findings.extend(of_work(&vitals));
+        self.print(&findings)
+    }
+
+    fn print(&self, findings: &[Finding]) -> Outcome {
+        let mut listing = Listing::new(["check", "result", "found", "advice"], "nothing was checked");
+        for Finding(check, is_well, found, advice) in findings {
+            let result = if *is_well { "ok" } else { "wrong" };
+            listing.add([json!(check), json!(result), json!(found), json!(if *is_well { "" } else { advice })]);
+        }
+        listing.print(self.output.format)?;
+        let wrong = findings.iter().filter(|finding| !finding.1).count();
+        if wrong == 0 {
+            return Ok(Exit::Done);
+        }
+        eprintln!("{wrong} of {} checks found something wrong", findings.len());
+        Ok(Exit::Failed)
+    }
+}
+
+fn of_database(vitals: &Vitals, clock_secs: f64) -> Vec<Finding> {
+    let transaction_secs = vitals.oldest_transaction_secs.unwrap_or(0.0);
+    let transaction = match &vitals.oldest_transaction_of {
+        Some(who) => format!("{transaction_secs:.1} s, of {who}"),
+        None => "none is open".into(),
+    };
+    vec![
+        Finding("database", true, format!("Postgres {}", vitals.server_version), ""),
+        Finding("schema", true, format!("version {SCHEMA_VERSION}"), ""),
+        Finding(
+            "connections",
+            vitals.connections * 10 < vitals.max_connections * 9,
+            format!("{} of {}", vitals.connections, vitals.max_connections),
+            "raise max_connections, or put a pooler between other applications and this server",
+        ),
+        Finding(
+            "clock",
+            clock_secs < CLOCK_SECS,
+            format!("{clock_secs:.3} s off the database's"),
+            "set the clock of this machine by NTP",
+        ),
+        Finding(
+            "partitions",
+            vitals.weeks_ahead >= FEWEST_WEEKS,
+            format!("{} weeks are ready", vitals.weeks_ahead),
+            "start a scheduler: it makes them",
+        ),
+        Finding(
+            "oldest transaction",
+            transaction_secs < TRANSACTION_SECS,
+            transaction,
+            "end it: dead rows are kept for it and the hot tables grow",
+        ),
+    ]
+}
+
+async fn of_processes(session: &mut Session) -> Result<Vec<Finding>, Failure> {
+    let workers = list_workers(&mut session.db).await?;
+    let alive: Vec<&WorkerRow> = workers.iter().filter(|worker| worker.state == "running").collect();
+    let busy: i32 = alive.iter().map(|worker| worker.running).sum();
+    let slots: i32 = alive.iter().map(|worker| worker.slots).sum();
+    let lost = workers.iter().filter(|worker| worker.state == "lost").count();
+    let processes = list_processes(&mut session.db).await?;
+    let is_alive = |process: &&ProcessRow| process.silent_secs < SCHEDULER_SILENT_SECS;
+    let schedulers = processes.iter().filter(|process| process.role == "scheduler").filter(is_alive).count();
+    let hint = if session.is_alone() {
+        "start `orch standalone`"
+    } else {
+        "start one with `orch worker`, `orch scheduler` or `orch standalone`"
+    };
+    Ok(vec![
+        Finding(
+            "workers",
+            !alive.is_empty(),
+            format!("{} alive, {busy} of {slots} slots busy, {lost} lost lately", alive.len()),
+            hint,
+        ),
+        Finding("schedulers", schedulers > 0, format!("{schedulers} alive"), hint),
+    ])
+}
+
+fn of_work(vitals: &Vitals) -> Vec<Finding> {
+    let lying = |count: i64, secs: Option<f64>| match secs {
+        Some(secs) => format!("{count}, the oldest for {secs:.1} s"),
+        None => count.to_string(),
+    };
+    let is_fresh = |secs: Option<f64>, most: f64| secs.is_none_or(|secs| secs < most);
+    vec![
+        Finding(
+            "claimable",
+            is_fresh(vitals.oldest_ready_secs, READY_SECS),
+            lying(vitals.ready, vitals.oldest_ready_secs),
+            "start more workers, or give them more slots",
+        ),
+        Finding(
+            "queues",
+            vitals.queues_without_worker.is_empty(),
+            match vitals.queues_without_worker.as_slice() {
+                [] => "all that have work have a worker".into(),
+                queues => format!("no worker for {}", queues.join(", ")),
+            },
+            "start a worker with `--queues`",
+        ),
+        Finding(
+            "unfolded outcomes",
+            is_fresh(vitals.oldest_unfolded_secs, UNFOLDED_SECS),
+            lying(vitals.unfolded, vitals.oldest_unfolded_secs),
+            "start a scheduler: it folds what dead workers left",
+        ),
+        Finding(
+            "overdue waits",
+            is_fresh(vitals.oldest_overdue_secs, OVERDUE_SECS),
+            lying(vitals.overdue, vitals.oldest_overdue_secs),
+            "start a scheduler: it wakes what waits",
+        ),
+        Finding(
+            "stranded runs",
+            vitals.stranded.is_empty(),
+            match vitals.stranded.as_slice() {
+                [] => "none".into(),
+                runs => runs.join(", "),
+            },
+            "please report this; clear a task of the run to set it going again",
+        ),
+    ]
+}

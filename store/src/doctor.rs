@@ -1,0 +1,102 @@
+//! What a doctor asks a database: is it well, and is anything left lying that should have been taken up long ago?
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+
+/// What was found. Times are by the database's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vitals {
+    pub now: DateTime<Utc>,
+    pub server_version: String,
+    pub connections: i64,
+    pub max_connections: i64,
+    /// Weeks that have their partitions, this one included, without a gap.
+    pub weeks_ahead: i64,
+    /// Claimable, and for how long the oldest has been.
+    pub ready: i64,
+    pub oldest_ready_secs: Option<f64>,
+    /// Queues with something claimable and no living worker.
+    pub queues_without_worker: Vec<String>,
+    /// Outcomes that are recorded and not in their run's ledger, and for how long the oldest has been.
+    pub unfolded: i64,
+    pub oldest_unfolded_secs: Option<f64>,
+    /// Waits whose time has come, and for how long the oldest has been due.
+    pub overdue: i64,
+    pub oldest_overdue_secs: Option<f64>,
+    /// What keeps dead rows from being cleared away: the oldest transaction and who has it open.
+    pub oldest_transaction_secs: Option<f64>,
+    pub oldest_transaction_of: Option<String>,
+    /// Runs that run although nothing of them is running, claimable, held, waiting or unfolded.
+    pub stranded: Vec<String>,
+}
+
+/// Runs that are named.
+const MOST_STRANDED: i64 = 20;
+
+pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
+    let server = sqlx::query!(
+        r#"select now() as "now!", current_setting('server_version') as "server_version!",
+          current_setting('max_connections')::bigint as "max_connections!",
+          (select count(*) from pg_stat_activity where backend_type = 'client backend') as "connections!",
+          (select count(*) from generate_series(0, 60) w where not exists (
+            select from generate_series(0, w) v where to_regclass('task_instance_' || to_char(
+              date_trunc('week', now() at time zone 'UTC') + v * interval '1 week', 'IYYY"w"IW')) is null)) as "weeks!""#
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    let left = sqlx::query!(
+        r#"select (select count(*) from ready) as "ready!",
+          (select extract(epoch from now() - min(queued_at))::float8 from ready) as oldest_ready,
+          array(select q.name from queue q where exists (select from ready where queue = q.id) and not exists (
+            select from worker w where w.state = 'running' and w.expires_at > now() and q.id = any(w.queues))
+            order by 1) as "queues!",
+          (select count(*) from unfolded) as "unfolded!",
+          (select extract(epoch from now() - min(recorded_at))::float8 from unfolded) as oldest_unfolded,
+          (select count(*) from waiting where wake_at < now()) as "overdue!",
+          (select extract(epoch from now() - min(wake_at))::float8 from waiting where wake_at < now()) as oldest_overdue"#
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    let oldest = sqlx::query!(
+        r#"select extract(epoch from now() - xact_start)::float8 as "secs!",
+          coalesce(nullif(application_name, ''), usename::text, '?') || ' (pid ' || pid || ')' as "who!"
+        from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
+        order by xact_start limit 1"#
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    Ok(Vitals {
+        now: server.now,
+        server_version: server.server_version,
+        connections: server.connections,
+        max_connections: server.max_connections,
+        weeks_ahead: server.weeks,
+        ready: left.ready,
+        oldest_ready_secs: left.oldest_ready,
+        queues_without_worker: left.queues,
+        unfolded: left.unfolded,
+        oldest_unfolded_secs: left.oldest_unfolded,
+        overdue: left.overdue,
+        oldest_overdue_secs: left.oldest_overdue,
+        oldest_transaction_secs: oldest.as_ref().map(|o| o.secs),
+        oldest_transaction_of: oldest.map(|o| o.who),
+        stranded: stranded(db).await?,
+    })
+}
+
+/// A run of another moment's snapshot may be between two states: only what has not moved for a while counts.
+async fn stranded(db: &mut PgConnection) -> StoreResult<Vec<String>> {
+    let runs = sqlx::query_scalar!(
+        r#"select r.dag_id || ' ' || r.run_id as "run!" from dag_run r
+        where r.state = 'running' and r.started_at < now() - interval '1 minute'
+          and not exists (select from ready x where x.run = r.id) and not exists (select from held x where x.run = r.id)
+          and not exists (select from waiting x where x.run = r.id)
+          and not exists (select from unfolded x where x.run = r.id)
+          and not exists (select from task_instance t where t.run = r.id
+            and t.state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed'))
+        order by r.run_after limit $1"#,
+        MOST_STRANDED
+    );
+    Ok(runs.fetch_all(db).await?)
+}

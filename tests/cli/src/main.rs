@@ -1,0 +1,60 @@
+//! The binary that the tests beside it run: the examples, and DAGs that end in other ways.
+
+use orch::prelude::*;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Longer than any test waits.
+const FOR_EVER: Duration = Duration::from_secs(600);
+
+/// Says what it is given.
+#[task]
+async fn say(ctx: Ctx, word: String) -> TaskResult<String> {
+    ctx.info(format!("the word is {word}"));
+    Ok(word)
+}
+
+/// Fails at once.
+#[task]
+async fn fail(ctx: Ctx) -> TaskResult<String> {
+    ctx.warning("this will not end well");
+    bail!("the source is empty")
+}
+
+/// Never ends by itself.
+#[task]
+async fn linger(ctx: Ctx) -> TaskResult<bool> {
+    tokio::select! {
+        () = tokio::time::sleep(FOR_EVER) => {}
+        () = ctx.cancelled() => {}
+    }
+    Ok(ctx.is_cancelled())
+}
+
+fn failing() -> Dag {
+    dag("test_failing").describe("One task fails, the next cannot run").tags(["test"]).alias("broken").build(|d| {
+        let nothing = d.add(fail());
+        d.add(say(nothing));
+    })
+}
+
+fn lingering() -> Dag {
+    dag("test_lingering").describe("Runs until it is cancelled").tags(["test"]).build(|d| {
+        d.add(linger());
+    })
+}
+
+fn scheduled() -> Dag {
+    dag("test_scheduled")
+        .schedule(cron("0 2 * * *").tz("Europe/Berlin"))
+        .start("2026-01-01")
+        .tags(["test"])
+        .paused()
+        .build(|d| {
+            d.add(say("hello"));
+        })
+}
+
+fn main() -> ExitCode {
+    orch::main(|| [orch_examples::dags(), vec![failing(), lingering(), scheduled()]].into_iter().flatten().collect())
+}

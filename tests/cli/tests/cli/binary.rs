@@ -1,0 +1,97 @@
+//! Runs the binary and looks at what it did.
+
+use regex_lite::Regex;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// How a command ended. Compared as one text: the code, then what it printed, then what it said.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.out, self.err)
+    }
+}
+
+impl Ended {
+    pub(crate) fn of(output: &Output) -> Ended {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints UTF-8");
+        let code = output.status.code().unwrap_or_else(|| panic!("it was killed: {}", output.status));
+        Ended { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// It did what was asked; what it printed.
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// As `done`, from `-o json`.
+    #[track_caller]
+    pub(crate) fn json(self) -> serde_json::Value {
+        serde_json::from_str(&self.done()).unwrap()
+    }
+
+    /// It could not be carried out; what it said, without times and names that differ from run to run.
+    #[track_caller]
+    pub(crate) fn refused(self) -> String {
+        assert_eq!((self.code, self.out.as_str()), (2, ""), "{self:?}");
+        plain(&self.err)
+    }
+
+    /// It was carried out and the thing failed.
+    #[track_caller]
+    pub(crate) fn failed(self) -> Ended {
+        assert_eq!(self.code, 1, "{self:?}");
+        self
+    }
+}
+
+/// A command with nothing of this machine's settings in its environment.
+pub(crate) fn command(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orch-under-test"));
+    let foreign = std::env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| name.as_encoded_bytes().starts_with(b"ORCH_")) {
+        command.env_remove(name);
+    }
+    command.env("HOME", home).env("ORCH_DATA_DIR", home.join("data")).stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn run<A: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Item = A>) -> Ended {
+    Ended::of(&command(home).args(arguments).output().unwrap())
+}
+
+/// With something on standard input.
+pub(crate) fn run_with(home: &Path, input: &[u8], arguments: &[&str]) -> Ended {
+    let mut command = command(home);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Who refuses early does not read to the end.
+    let written = child.stdin.take().unwrap().write_all(input);
+    assert!(written.is_ok() || input.len() > 1 << 16);
+    Ended::of(&child.wait_with_output().unwrap())
+}
+
+/// A text without what differs from run to run.
+pub(crate) fn plain(text: &str) -> String {
+    let rules = [
+        (r"manual__[0-9T:.+-]+_[0-9A-Za-z]{8}", "<run>"),
+        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+\d\d:\d\d|Z)", "<time>"),
+        (r"\d+\.\d{3} s", "<duration>"),
+        (r"pid \d+|process \d+|kill \d+", "<pid>"),
+        (r"/tmp/\.?[^ `:,]+", "<path>"),
+    ];
+    rules.iter().fold(text.to_owned(), |text, (pattern, word)| {
+        Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned()
+    })
+}

@@ -1,0 +1,10 @@
+//! The command line as people and scripts meet it: exit code, standard output, standard error.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod bad_input;
+mod binary;
+mod config;
+mod offline;
+mod server;
+mod standalone;
+mod world;

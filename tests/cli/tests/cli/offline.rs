@@ -1,0 +1,119 @@
+//! What needs no server.
+
+use crate::binary::{plain, run};
+use std::path::Path;
+
+fn orch(arguments: &[&str]) -> crate::binary::Ended {
+    run(Path::new("/nonexistent"), arguments)
+}
+
+#[test]
+fn help_is_printed_and_no_failure_but_a_missing_command_is_one() {
+    let help = orch(&["--help"]).done();
+    assert!(help.contains("orch dags trigger example_chain --wait"), "{help}");
+    let nothing = orch(&[]);
+    assert_eq!((nothing.code, nothing.out.as_str()), (2, ""), "{nothing:?}");
+    assert_eq!(orch(&["version"]).done(), format!("{}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let commands = [
+        "standalone",
+        "scheduler",
+        "worker",
+        "web",
+        "doctor",
+        "info",
+        "version",
+        "completion",
+        "db migrate",
+        "db check",
+        "db reset",
+        "dags list",
+        "dags show",
+        "dags details",
+        "dags trigger",
+        "dags pause",
+        "dags unpause",
+        "dags list-runs",
+        "dags next-execution",
+        "dags state",
+        "dags test",
+        "dags delete",
+        "tasks list",
+        "tasks state",
+        "tasks states-for-dag-run",
+        "tasks clear",
+        "tasks test",
+        "tasks logs",
+        "runs list",
+        "runs wait",
+        "runs cancel",
+        "runs move",
+        "cron next",
+        "config list",
+        "config get-value",
+    ];
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = orch(&words).done();
+        assert!(help.contains(&format!("\n  orch {command}")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn shells_complete_its_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = orch(&["completion", shell]).done();
+        assert!(script.contains("states-for-dag-run") && script.contains("next-execution"), "{shell}");
+    }
+}
+
+#[test]
+fn the_dags_of_the_binary_are_listed_without_a_server() {
+    let listed =
+        orch(&["dags", "list", "--local", "--tags", "test", "--columns", "dag_id,aliases", "-o", "plain"]).done();
+    assert_eq!(listed, "dag_id          aliases\ntest_failing    broken\ntest_lingering  -\ntest_scheduled  -\n");
+    let shown = orch(&["dags", "show", "broken", "--local"]).done();
+    assert_eq!(shown, "test_failing  (only by hand)\n  fail\n    say  ← fail\n");
+    let refused = orch(&["dags", "show", "test_faling", "--local"]).refused();
+    assert_eq!(
+        refused,
+        "error: this binary has no dag `test_faling`\nhint: did you mean `test_failing`? list all with `orch dags list --local`\n"
+    );
+}
+
+#[test]
+fn a_cron_expression_is_followed_through_the_change_of_clocks() {
+    let next = ["cron", "next", "30 2 * * *", "--tz", "Europe/Berlin", "--after", "2026-03-28T00:00:00Z", "-n", "3"];
+    assert_eq!(orch(&next).done(), "2026-03-28T02:30:00+01:00\n2026-03-29T03:30:00+02:00\n2026-03-30T02:30:00+02:00\n");
+    let utc: Vec<&str> = next.into_iter().chain(["--utc"]).collect();
+    assert!(orch(&utc).done().starts_with("2026-03-28T01:30:00+00:00\n"));
+    let never = orch(&["cron", "next", "0 0 30 2 *"]).failed();
+    assert_eq!(never.err, "`0 0 30 2 *` never fires: it names no date\n");
+}
+
+#[test]
+fn the_body_of_one_task_runs_alone() {
+    let alone = orch(&["tasks", "test", "test_failing", "say", "--input", "word=\"milk\""]);
+    assert_eq!((alone.code, alone.out.as_str()), (0, "\"milk\"\n"), "{alone:?}");
+    assert!(alone.err.contains("INFO    the word is milk"), "{alone:?}");
+    let failed = orch(&["tasks", "test", "test_failing", "fail"]).failed();
+    assert!(failed.err.ends_with("failed: the source is empty\n"), "{failed:?}");
+    let refused = orch(&["tasks", "test", "test_failing", "say"]).refused();
+    assert!(refused.starts_with("error: `word` (String) comes from another task\nhint: say what it is"), "{refused}");
+}
+
+#[test]
+fn a_dag_runs_on_a_database_that_is_thrown_away() {
+    let home = tempfile::tempdir().unwrap();
+    let ended = run(home.path(), ["dags", "test", "example_diamond", "-o", "plain"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(plain(&ended.out).contains("report   -          success  1 "), "{ended:?}");
+    assert!(ended.err.contains(" ended: success after "), "{ended:?}");
+    let ended = run(home.path(), ["dags", "test", "broken"]).failed();
+    assert!(ended.out.contains("upstream_failed"), "{ended:?}");
+    assert!(ended.err.contains("fail | try 1 failed (fatal): the source is empty\n"), "{ended:?}");
+    assert!(!home.path().join("data").exists(), "nothing is left behind");
+}

@@ -1,0 +1,176 @@
+//! Questions to a server, and what they change there.
+
+use crate::binary::plain;
+use crate::world::World;
+
+#[tokio::test]
+async fn a_run_is_triggered_waited_for_and_looked_at() {
+    let world = World::at_work().await;
+    let trigger = ["dags", "trigger", "example_chain", "--run-id", "first", "--conf", "{\"a\": 1}", "--wait"];
+    let ended = world.run(&trigger);
+    assert_eq!(
+        (ended.code, plain(&ended.err).as_str()),
+        (0, "run `first` of dag `example_chain` ended: success after <duration>\n")
+    );
+    assert!(ended.out.contains("example_chain | first      | success | "), "{ended:?}");
+
+    assert_eq!(world.run(&["dags", "state", "example_chain", "first"]).done(), "success, {\"a\":1}\n");
+    assert_eq!(world.run(&["tasks", "state", "example_chain", "step_3", "first"]).done(), "success\n");
+    let states = world.run(&["tasks", "states-for-dag-run", "example_chain", "first", "-o", "json"]).json();
+    assert_eq!(states.as_array().unwrap().len(), 10);
+    assert_eq!((&states[9]["task_id"], &states[9]["state"]), (&"step_10".into(), &"success".into()));
+    let runs = world.run(&["dags", "list-runs", "example_chain", "-o", "json"]).json();
+    assert_eq!((&runs[0]["run_id"], &runs[0]["state"]), (&"first".into(), &"success".into()));
+    assert_eq!(world.run(&["runs", "wait", "first"]).code, 0);
+
+    let again = world.run(&trigger).refused();
+    assert_eq!(
+        again,
+        "error: dag `example_chain` has a run `first` already\nhint: choose another `--run-id`, or leave it out\n"
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
+    let world = World::at_work().await;
+    let ended = world.run(&["dags", "trigger", "broken", "--run-id", "bad", "--wait", "-o", "json"]).failed();
+    assert_eq!(
+        plain(&ended.err),
+        "run `bad` of dag `test_failing` ended: failed after <duration>\n\
+        see which tasks failed with `orch tasks states-for-dag-run test_failing bad`\n"
+    );
+    let row: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&row[0]["dag_id"], &row[0]["state"]), (&"test_failing".into(), &"failed".into()));
+    let log = world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| !ended.out.is_empty());
+    assert_eq!(plain(&log.out), "<time> WARNING this will not end well\n");
+    assert_eq!(log.err, "try 1 failed (fatal): the source is empty\n");
+    let none = world.run(&["tasks", "logs", "test_failing", "say", "bad"]).refused();
+    assert!(none.starts_with("error: task `say` has no try in run `bad`\nhint: "), "{none}");
+    assert_eq!(world.run(&["runs", "wait", "test_failing", "bad"]).code, 1);
+
+    // It fails again, in the same run.
+    let cleared =
+        world.run(&["tasks", "clear", "test_failing", "--run-id", "bad", "--only-failed", "--yes", "-o", "plain"]);
+    assert_eq!(cleared.err, "2 task instances were cleared\n");
+    assert!(cleared.out.contains("test_failing  bad     fail     -1         failed"), "{cleared:?}");
+    assert_eq!(world.run(&["runs", "wait", "test_failing", "bad", "--timeout", "30s"]).code, 1);
+    let second =
+        world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| ended.err.starts_with("try 2"));
+    assert_eq!(second.err, "try 2 failed (fatal): the source is empty\n");
+}
+
+#[tokio::test]
+async fn elements_of_a_mapped_task_have_states_and_logs_of_their_own() {
+    let world = World::at_work().await;
+    assert_eq!(world.run(&["dags", "trigger", "example_fan", "--run-id", "fan", "--wait"]).code, 0);
+    assert_eq!(world.run(&["tasks", "state", "example_fan", "double", "fan", "--map-index", "3"]).done(), "success\n");
+    let refused = world.run(&["tasks", "state", "example_fan", "double", "fan"]).refused();
+    assert_eq!(
+        refused,
+        "error: task `double` is mapped: it has 20 elements in this run\nhint: name one with `--map-index 0`\n"
+    );
+    let refused = world.run(&["tasks", "state", "example_fan", "double", "fan", "--map-index", "20"]).refused();
+    assert_eq!(refused, "error: task `double` has no element 20\nhint: its elements are 0 to 19\n");
+    let refused = world.run(&["tasks", "state", "example_fan", "sum", "fan", "--map-index", "0"]).refused();
+    assert_eq!(refused, "error: task `sum` is not mapped in this run\nhint: leave `--map-index` out\n");
+}
+
+#[tokio::test]
+async fn a_paused_dag_keeps_its_runs_until_it_is_unpaused() {
+    let world = World::at_work().await;
+    let refused = world.run(&["dags", "trigger", "test_scheduled", "--wait"]).refused();
+    assert_eq!(
+        refused,
+        "error: dag `test_scheduled` is paused: its run would not begin\n\
+        hint: unpause it with `orch dags unpause test_scheduled`, or leave `--wait` out\n"
+    );
+    let waiting = world.run(&["dags", "trigger", "test_scheduled", "--run-id", "later", "-o", "json"]);
+    assert_eq!(waiting.err, "dag `test_scheduled` is paused: the run waits for `orch dags unpause test_scheduled`\n");
+    assert_eq!(waiting.json()[0]["state"], "queued");
+    let unpaused = world.run(&["dags", "unpause", "test_scheduled", "-o", "json"]).json();
+    assert_eq!(unpaused, serde_json::json!([{ "dag_id": "test_scheduled", "is_paused": false }]));
+    assert_eq!(world.run(&["runs", "wait", "test_scheduled", "later", "--timeout", "30s"]).code, 0);
+
+    let paused = world.run(&["dags", "pause", "test_.*", "--treat-dag-id-as-regex", "--yes", "-o", "plain"]).done();
+    assert_eq!(paused.lines().count(), 4, "{paused}");
+    let listed = world.run(&["dags", "list", "--paused", "true", "-o", "json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_run_that_never_ends_is_cancelled() {
+    let world = World::at_work().await;
+    world.run(&["dags", "trigger", "test_lingering", "--run-id", "long"]).done();
+    let refused = world.run(&["runs", "wait", "long", "--timeout", "100ms"]).refused();
+    assert_eq!(
+        refused,
+        "error: run `long` is running after 0 s\nhint: it goes on: wait again with `orch runs wait test_lingering long`\n"
+    );
+    let refused = world.run(&["dags", "delete", "test_lingering", "--yes"]).refused();
+    assert!(refused.starts_with("error: dag `test_lingering` has running runs\nhint: "), "{refused}");
+    let cancelled = world.run(&["runs", "cancel", "test_lingering", "long"]);
+    assert_eq!(
+        (cancelled.code, cancelled.err.as_str()),
+        (0, "run `long` is failed; what it was running is being stopped\n")
+    );
+    assert_eq!(world.run(&["dags", "state", "test_lingering", "long"]).done(), "failed\n");
+    let again = world.run(&["runs", "cancel", "long"]);
+    assert_eq!((again.code, again.err.as_str()), (0, "run `long` is over already: failed\n"));
+    let deleted = world.run(&["dags", "delete", "test_lingering", "--yes"]);
+    assert_eq!((deleted.code, deleted.err.as_str()), (0, "dag `test_lingering` and 1 runs are deleted\n"));
+}
+
+#[tokio::test]
+async fn a_dag_shows_its_structure_and_its_next_runs() {
+    let world = World::at_work().await;
+    assert_eq!(world.run(&["tasks", "list", "test_failing"]).done(), "fail\nsay\n");
+    let tasks = world.run(&["tasks", "list", "example_fan", "-o", "json"]).json();
+    assert_eq!((&tasks[1]["task_id"], &tasks[1]["mapped"]), (&"double".into(), &true.into()));
+    let details = world.run(&["dags", "details", "example_params", "-o", "json"]).json();
+    assert_eq!(details["params"]["limit"]["maximum"], 10_000);
+    let next = world.run(&["dags", "next-execution", "test_scheduled", "-n", "2"]);
+    assert_eq!(plain(&next.out), "<time>\n<time>\n");
+    assert!(next.out.lines().all(|line| line.contains("T00:00:00") || line.contains("T01:00:00")), "{next:?}");
+    let never = world.run(&["dags", "next-execution", "example_chain"]);
+    assert_eq!((never.code, never.out.as_str()), (0, ""));
+    assert_eq!(never.err, "dag `example_chain` has no next run: it runs only by hand\n");
+    let file = world.path().join("graph.dot");
+    world.run(&["dags", "show", "example_diamond", "--save", file.to_str().unwrap()]).done();
+    assert!(std::fs::read_to_string(file).unwrap().starts_with("digraph \"example_diamond\""));
+    let yaml = world.run(&["dags", "list", "--columns", "dag_id,is_paused", "--tags", "test", "-o", "yaml"]).done();
+    assert!(yaml.starts_with("- dag_id: test_failing\n  is_paused: false\n- dag_id: "), "{yaml}");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_system_well_and_one_without_workers_not() {
+    let world = World::at_work().await;
+    world.wait_for(&["doctor"], |ended| ended.code == 0);
+    let alone = World::new().await;
+    let findings = alone.run(&["doctor", "-o", "json"]).failed();
+    let listed: serde_json::Value = serde_json::from_str(&findings.out).unwrap();
+    let wrong: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["result"] == "wrong")
+        .map(|row| row["check"].as_str().unwrap())
+        .collect();
+    assert_eq!(wrong, ["partitions", "workers", "schedulers"]);
+    let empty = alone.run(&["dags", "list"]);
+    assert_eq!((empty.code, empty.out.as_str()), (0, ""));
+    assert!(empty.err.starts_with("no dags: a worker registers"), "{empty:?}");
+}
+
+#[tokio::test]
+async fn a_schema_is_made_checked_and_emptied() {
+    let world = World::at_work().await;
+    assert_eq!(world.run(&["db", "check"]).code, 0);
+    assert_eq!(world.run(&["db", "migrate"]).err, "the schema is at version 1\n");
+    let refused = world.run(&["db", "reset", "--yes"]).refused();
+    assert!(refused.ends_with("is at work\nhint: stop all orch processes first\n"), "{refused}");
+    let alone = World::new().await;
+    let refused = alone.run(&["db", "reset"]).refused();
+    assert!(refused.ends_with("Nobody is here to ask\nhint: agree with `--yes`\n"), "{refused}");
+    assert_eq!(alone.run(&["db", "reset", "--yes"]).err, "the schema is empty, at version 1\n");
+    assert_eq!(alone.run(&["dags", "list", "-o", "json"]).done(), "[]\n");
+}

@@ -1,0 +1,170 @@
+//! `orch standalone` from its first start to its last, with everything that happens to a process on the way.
+
+use crate::binary::{Ended, command, plain, run};
+use crate::world::read_until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// A standalone in a folder of its own; killed when the test ends before it does.
+struct Standalone {
+    child: Child,
+    url: String,
+    said: Vec<String>,
+}
+
+impl Standalone {
+    fn start(home: &Path, arguments: &[&str]) -> Standalone {
+        let mut command = command(home);
+        command.args(["standalone", "--port", "0", "--lease", "2s"]).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = read_until(child.stderr.as_mut().unwrap(), "  stop      Ctrl-C");
+        let url = match arguments.contains(&"--no-web") {
+            true => String::new(),
+            false => read_until(child.stdout.as_mut().unwrap(), "http").remove(0),
+        };
+        Standalone { child, url, said }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Ends it and gives its exit code, none if it was killed, and what it still said.
+    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
+        self.signal(signal);
+        let code = self.child.wait().unwrap().code();
+        let mut rest = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+        (code, rest)
+    }
+}
+
+impl Drop for Standalone {
+    fn drop(&mut self) {
+        if self.child.kill().is_ok() {
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// The status line of a GET.
+fn get(url: &str) -> String {
+    use std::io::Write as _;
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn it_starts_works_is_killed_recovers_and_stops() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let first = Standalone::start(home.path(), &[]);
+    assert_eq!(get(&format!("{}/healthz", first.url)), "HTTP/1.1 200 OK");
+    let password = first.said.iter().find(|line| line.contains("user admin, password ")).unwrap();
+    assert!(password.contains("(told once)"), "{password}");
+    let found = home.path().join("data/standalone.json");
+    assert_eq!(found.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    assert_eq!(run(home.path(), ["dags", "trigger", "example_chain", "--wait"]).code, 0);
+    run(home.path(), ["dags", "trigger", "test_lingering", "--run-id", "cut-short"]).done();
+
+    let second = run(home.path(), ["standalone", "--port", "0"]).refused();
+    assert_eq!(
+        second,
+        "error: the data folder `<path>` is in use by <pid>\n\
+        hint: use the running instance, stop it with `<pid>`, or choose another `--data-dir`\n"
+    );
+
+    // Nothing of it may do its last duties.
+    assert_eq!(first.end(Signal::SIGKILL).0, None);
+    let alone = run(home.path(), ["dags", "list-runs", "example_chain", "-o", "json"]).json();
+    assert_eq!(alone[0]["state"], "success", "a command reads the database of a dead standalone");
+    let refused = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]).refused();
+    assert!(
+        refused.starts_with("error: nobody is at work: the standalone of this data folder does not run\n"),
+        "{refused}"
+    );
+
+    let third = Standalone::start(home.path(), &[]);
+    assert!(!third.said.iter().any(|line| line.contains("password")), "{:?}", third.said);
+    assert_eq!(run(home.path(), ["dags", "trigger", "example_diamond", "--wait"]).code, 0);
+    // What the killed one was running runs again when its lease is over.
+    let began = Instant::now();
+    let taken_over = || {
+        let doctor = run(home.path(), ["doctor", "-o", "plain"]);
+        doctor.out.contains("1 lost lately") && doctor.out.contains("1 of 256 slots busy")
+    };
+    while !taken_over() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", run(home.path(), ["doctor"]));
+    }
+    run(home.path(), ["runs", "cancel", "cut-short"]).done();
+
+    let (code, said) = third.end(Signal::SIGINT);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with("stopping: what runs is given time to end; once more stops at once\n"), "{said}");
+    let postmaster = home.path().join("data/postgres/data/postmaster.pid");
+    assert!(!postmaster.exists(), "the private server stops with its owner");
+    // A stopped one answers questions, too.
+    let listed = run(home.path(), ["runs", "list", "--state", "success", "-o", "json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_what_runs() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let standalone = Standalone::start(home.path(), &["--no-web", "--grace", "10m"]);
+    run(home.path(), ["dags", "trigger", "example_hello", "--wait"]).done();
+    let stubborn = run(home.path(), ["dags", "trigger", "test_lingering"]);
+    assert_eq!(stubborn.code, 0);
+    let busy = || run(home.path(), ["doctor", "-o", "plain"]).out.contains("1 of 256 slots busy");
+    let began = Instant::now();
+    while !busy() {
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    standalone.signal(Signal::SIGTERM);
+    let mut standalone = standalone;
+    read_until(standalone.child.stderr.as_mut().unwrap(), "stopping: ");
+    let began = Instant::now();
+    let (code, said) = standalone.end(Signal::SIGTERM);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("stopping at once\n"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_anything_is_started() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = run(home.path(), ["standalone", "--port", &port]).refused();
+    let expected = format!(
+        "error: cannot listen at 127.0.0.1:{port}: Address already in use (os error 98)\n\
+        hint: choose another `--port`, or `--port 0` for a free one\n"
+    );
+    assert_eq!(refused, expected);
+    assert!(!home.path().join("data").exists());
+}
+
+#[test]
+fn another_server_can_be_named() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let db = runtime.block_on(orch_test_support::TestDb::new(&orch_store::MIGRATOR));
+    let standalone = Standalone::start(home.path(), &["--database-url", &db.url(), "--no-web"]);
+    assert!(!home.path().join("data/postgres").exists(), "no private server is made");
+    // Commands find the named server by the folder.
+    let ended: Ended = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let second = run(home.path(), ["standalone", "--port", "0", "--database-url", &db.url()]).refused();
+    assert!(plain(&second).starts_with("error: the data folder `<path>` is in use by "), "{second}");
+    assert_eq!(standalone.end(Signal::SIGTERM).0, Some(0));
+    runtime.block_on(async { drop(db) });
+}

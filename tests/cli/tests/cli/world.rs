@@ -1,0 +1,96 @@
+//! A database of a test's own, with a worker and a scheduler on it where the test needs them.
+
+use crate::binary::{Ended, command, run, run_with};
+use orch_test_support::TestDb;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A dead worker is noticed after this.
+const LEASE: &str = "2s";
+/// Nothing a test waits for takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    db: TestDb,
+    home: TempDir,
+    processes: Vec<Child>,
+}
+
+impl World {
+    /// A migrated database and nobody at work.
+    pub(crate) async fn new() -> World {
+        let db = TestDb::new(&orch_store::MIGRATOR).await;
+        World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new() }
+    }
+
+    /// With a worker and a scheduler. All DAGs are registered and unpaused but those that say otherwise.
+    pub(crate) async fn at_work() -> World {
+        let mut world = World::new().await;
+        world.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
+        world.start(&["scheduler"]);
+        world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_scheduled"));
+        world
+    }
+
+    pub(crate) fn start(&mut self, arguments: &[&str]) -> u32 {
+        let mut command = command(self.home.path());
+        command.env("ORCH_DATABASE_URL", self.db.url()).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let pid = child.id();
+        self.processes.push(child);
+        pid
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        let url = self.db.url();
+        run(self.home.path(), arguments.iter().copied().chain(["--database-url", &url]))
+    }
+
+    pub(crate) fn run_with(&self, input: &[u8], arguments: &[&str]) -> Ended {
+        let url = self.db.url();
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--database-url", &url]).collect();
+        run_with(self.home.path(), input, &arguments)
+    }
+
+    /// Runs a command until it says what is waited for. Processes of their own send no events.
+    pub(crate) fn wait_for(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) -> Ended {
+        let began = Instant::now();
+        loop {
+            let ended = self.run(arguments);
+            if is_it(&ended) {
+                return ended;
+            }
+            assert!(began.elapsed() < PATIENCE, "{arguments:?} does not come to what is waited for: {ended:?}");
+        }
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.home.path()
+    }
+}
+
+impl Drop for World {
+    /// What a test starts ends with it, whatever happened.
+    fn drop(&mut self) {
+        for child in &mut self.processes {
+            let ended = child.kill().and_then(|()| child.wait());
+            assert!(ended.is_ok() || std::thread::panicking(), "a process does not end");
+        }
+    }
+}
+
+/// Lines of a child, until one of them contains the word.
+pub(crate) fn read_until(source: impl std::io::Read, word: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(source).lines() {
+        let line = line.unwrap();
+        let is_it = line.contains(word);
+        lines.push(line);
+        if is_it {
+            return lines;
+        }
+    }
+    panic!("it ended without saying {word:?}: {lines:#?}");
+}
