@@ -153,7 +153,13 @@ impl<S: Hot> Driver<S> {
 
     /// Drives until told to stop, or until this worker may not go on; nothing of it runs any more then.
     pub(crate) async fn live(mut self, mut pulse: Pulse, stop: &CancellationToken) -> StoreResult<()> {
-        let result = self.drive(&mut pulse, stop).await;
+        // The driver may be waiting for a database that does not answer: its bodies must not wait with it.
+        let lost = pulse.lost();
+        let result = tokio::select! {
+            biased;
+            () = lost.cancelled() => Err(StoreError::WorkerLost),
+            result = self.drive(&mut pulse, stop) => result,
+        };
         // Whatever still runs here is nobody's any more: it must end before this process takes it again.
         self.held.values().for_each(|held| held.cancel.cancel());
         self.bodies.abort_all();
@@ -203,7 +209,7 @@ impl<S: Hot> Driver<S> {
                 }
             }
             while let Some(beaten) = pulse.try_next() {
-                self.beaten(beaten?, pulse);
+                self.beaten(beaten, pulse);
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
             let next = self.step(batch, stopping).await?;

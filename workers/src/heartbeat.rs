@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
@@ -25,7 +26,8 @@ const UNHEARD: usize = 16;
 
 /// What the driver hears from the heartbeat.
 pub(crate) struct Pulse {
-    orders: mpsc::Receiver<StoreResult<Beaten>>,
+    orders: mpsc::Receiver<Beaten>,
+    lost: CancellationToken,
     told: watch::Sender<Told>,
     state: Arc<State>,
 }
@@ -68,13 +70,18 @@ enum Told {
 }
 
 impl Pulse {
-    /// Orders to stop single tries; an error when this worker may not go on.
+    /// Orders to stop single tries, and that something waits; an error when the heart has stopped.
     pub(crate) async fn next(&mut self) -> StoreResult<Beaten> {
-        self.orders.recv().await.unwrap_or(Err(StoreError::WorkerLost))
+        self.orders.recv().await.ok_or(StoreError::WorkerLost)
     }
 
-    pub(crate) fn try_next(&mut self) -> Option<StoreResult<Beaten>> {
+    pub(crate) fn try_next(&mut self) -> Option<Beaten> {
         self.orders.try_recv().ok()
+    }
+
+    /// This worker may not go on, whatever it is waiting for.
+    pub(crate) fn lost(&self) -> CancellationToken {
+        self.lost.clone()
     }
 
     /// The worker is done: what it still has goes back at once instead of after a lease.
@@ -104,7 +111,8 @@ pub(crate) struct Beat<H> {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     renewed: Instant,
-    say: mpsc::Sender<StoreResult<Beaten>>,
+    say: mpsc::Sender<Beaten>,
+    lost: CancellationToken,
     hears: watch::Receiver<Told>,
     state: Arc<State>,
     hints: Hints,
@@ -121,8 +129,9 @@ pub(crate) fn pulse<H: Heart>(
     let (told, hears) = watch::channel(Told::Run);
     let (say, orders) = mpsc::channel(UNHEARD);
     let state = Arc::new(State::default());
-    let beat = Beat { heart, lease, worker, renewed: began, say, hears, state: state.clone(), hints: hints.clone() };
-    (Pulse { orders, told, state }, beat)
+    let lost = CancellationToken::new();
+    let pulse = Pulse { orders, lost: lost.clone(), told, state: state.clone() };
+    (pulse, Beat { heart, lease, worker, renewed: began, say, lost, hears, state, hints: hints.clone() })
 }
 
 impl<H: Heart> Beat<H> {
@@ -147,16 +156,14 @@ impl<H: Heart> Beat<H> {
                     worker = self.worker,
                     "no heartbeat has reached the database: this worker stops itself"
                 );
-                drop(self.say.send(Err(StoreError::WorkerLost)).await);
-                return;
+                return self.lost.cancel();
             }
             let sent = Instant::now();
             let limit = fence.saturating_duration_since(sent);
             match tokio::time::timeout(limit, self.once()).await {
                 Ok(Ok(answer)) if answer.lost => {
                     tracing::error!(worker = self.worker, "the database has given this worker up");
-                    drop(self.say.send(Err(StoreError::WorkerLost)).await);
-                    return;
+                    return self.lost.cancel();
                 }
                 Ok(Ok(answer)) => {
                     self.renewed = sent;
@@ -164,7 +171,7 @@ impl<H: Heart> Beat<H> {
                     let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
                     let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
                     // What a busy driver does not hear now comes again with the next beat.
-                    if worth_telling && matches!(self.say.try_send(Ok(beaten)), Err(TrySendError::Closed(_))) {
+                    if worth_telling && matches!(self.say.try_send(beaten), Err(TrySendError::Closed(_))) {
                         return;
                     }
                 }
