@@ -1,1 +1,74 @@
-//! Room `scheduler`.
+//! Schedulers watch, workers drive. A scheduler creates the runs that schedules ask for, wakes what waits, takes over what
+//! the dead left behind and keeps the house. Any number of them work side by side; none is needed for a task to follow
+//! another.
+//!
+//! One loop, the lookout, asks the database every few seconds what there is to do; the others sleep until it calls them.
+//! Each does an idempotent step from the truth in the database and may die at any line.
+
+mod board;
+mod config;
+mod lookout;
+mod mend;
+mod pause;
+mod rounds;
+mod runs;
+mod upkeep;
+mod wake;
+
+pub use config::SchedulerConfig;
+
+use board::Board;
+use orch_store::StoreError;
+use orch_store::hint::Hints;
+use rounds::{Shared, drive};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// The process must end (exit code 70) and be started anew by whoever watches over it.
+    #[error("the scheduler's loop `{name}` has made no progress for {secs} s")]
+    Stuck { name: &'static str, secs: u64 },
+    #[error("the scheduler's loop `{name}` ended: {why}")]
+    LoopEnded { name: &'static str, why: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A scheduler in this process.
+#[derive(Debug)]
+pub struct Scheduler;
+
+impl Scheduler {
+    /// Runs until `stop`. The database may come and go meanwhile. An error means that the process should end.
+    pub async fn run(config: SchedulerConfig, hints: Hints, stop: CancellationToken) -> Result<(), SchedulerError> {
+        let (config, board) = (Arc::new(config), Arc::new(Board::default()));
+        // Cancelled as well when this future is dropped or a loop fails, so no loop outlives it.
+        let stop = stop.child_token();
+        let _end = stop.clone().drop_guard();
+        let shared = Shared { config: config.clone(), hints, board: board.clone(), stop: stop.clone() };
+        let mut loops: JoinSet<&'static str> = JoinSet::new();
+        loops.spawn(lookout::run(shared.clone()));
+        loops.spawn(drive(runs::Runs::default(), shared.clone()));
+        loops.spawn(drive(wake::Wake, shared.clone()));
+        loops.spawn(drive(mend::Mend::default(), shared.clone()));
+        loops.spawn(drive(upkeep::Upkeep::default(), shared));
+        let result = tokio::select! {
+            stuck = board.watch(config.stuck_after) => Err(stuck),
+            ended = loops.join_next() => match ended {
+                Some(Ok(_)) | None => Ok(()),
+                Some(Err(error)) => Err(SchedulerError::LoopEnded { name: "unknown", why: error.to_string() }),
+            },
+        };
+        if let Err(error) = &result {
+            tracing::error!(%error, "the scheduler gives up");
+        }
+        stop.cancel();
+        let farewell = async { while loops.join_next().await.is_some() {} };
+        if tokio::time::timeout(config.farewell, farewell).await.is_err() {
+            loops.abort_all();
+        }
+        result
+    }
+}

@@ -59,6 +59,17 @@ impl StoreError {
         StoreError::Corrupt { what: what.into() }
     }
 
+    /// What is behind it, innermost last, for a log line.
+    pub fn source_text(&self) -> String {
+        let mut causes = Vec::new();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            causes.push(error.to_string());
+            source = error.source();
+        }
+        causes.join(": ")
+    }
+
     /// The constraint a statement hit, if it did.
     pub fn constraint(&self) -> Option<&str> {
         match self {

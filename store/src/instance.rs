@@ -143,8 +143,8 @@ pub async fn get_instance(
 pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(TaskIdx, TaskState, i64)>> {
     let rows = sqlx::query!(
         r#"select task as "task!", state::text as "state!", count(*) as "count!" from (
-          select task, state from task_instance t where run = $1 and state is not null and state <> 'queued'
-            and not exists (select from waiting w where w.run = $1 and w.task = t.task and w.map_index = t.map_index)
+          select task, state from task_instance where run = $1 and state in ('running', 'restarting', 'success', 'failed',
+            'skipped', 'upstream_failed', 'removed', 'awaiting_input')
           union all select task, 'queued'::task_state from ready where run = $1
           union all select task, state from waiting where run = $1
           union all select task, 'scheduled' from held where run = $1) i

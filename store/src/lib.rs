@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod connect;
 pub mod dag;
+pub mod due;
 pub mod duty;
 pub mod error;
 pub mod guard;

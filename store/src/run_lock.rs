@@ -8,6 +8,7 @@ use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A locked run and what it has not heard of yet.
@@ -104,10 +105,10 @@ pub async fn elements(
 }
 
 /// Runs with outcomes that nobody has folded for a moment.
-pub async fn left_unfolded(db: &mut PgConnection, older_than_ms: f64, most: i64) -> StoreResult<Vec<Uuid>> {
+pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i64) -> StoreResult<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
-        "select distinct run from unfolded where recorded_at < now() - $1 * interval '1 millisecond' limit $2",
-        older_than_ms,
+        "select distinct run from unfolded where recorded_at < now() - $1::float8 * interval '1 second' limit $2",
+        older_than.as_secs_f64(),
         most
     )
     .fetch_all(db)

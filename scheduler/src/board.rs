@@ -1,0 +1,108 @@
+//! Where the loops meet: who is called, who is busy since when, who came round last.
+
+use crate::SchedulerError;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    /// A loop did something: what is due next may be due sooner.
+    pub(crate) look: Notify,
+    pub(crate) runs: Notify,
+    pub(crate) wake: Notify,
+    pub(crate) mend: Notify,
+    pub(crate) upkeep: Notify,
+    /// Silent workers may be taken for lost.
+    may_reap: AtomicBool,
+    progress: Mutex<BTreeMap<&'static str, Progress>>,
+}
+
+#[derive(Debug, Clone)]
+struct Progress {
+    rounds: u64,
+    last: Instant,
+    busy: bool,
+    error: Option<String>,
+}
+
+impl Board {
+    pub(crate) fn may_reap(&self) -> bool {
+        self.may_reap.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_may_reap(&self, may: bool) {
+        self.may_reap.store(may, Ordering::Relaxed);
+    }
+
+    /// A round begins.
+    pub(crate) fn begin(&self, name: &'static str) {
+        let mut progress = self.progress.lock().expect("nobody panics with it");
+        let entry = progress.entry(name).or_insert_with(|| Progress::new(false));
+        (entry.busy, entry.last) = (true, Instant::now());
+    }
+
+    /// A round is over, well or not.
+    pub(crate) fn done(&self, name: &'static str, error: Option<String>) {
+        let mut progress = self.progress.lock().expect("nobody panics with it");
+        let rounds = progress.get(name).map_or(0, |p| p.rounds) + 1;
+        progress.insert(name, Progress { rounds, error, ..Progress::new(false) });
+    }
+
+    /// For people, and kept with the scheduler's heartbeat.
+    pub(crate) fn to_json(&self) -> Value {
+        let progress = self.progress.lock().expect("nobody panics with it");
+        let loops = progress.iter().map(|(name, p)| {
+            let mut entry =
+                json!({ "rounds": p.rounds, "age_ms": p.last.elapsed().as_millis() as u64, "busy": p.busy });
+            if let Some(error) = &p.error {
+                entry["error"] = json!(error);
+            }
+            ((*name).to_string(), entry)
+        });
+        Value::Object(loops.collect::<Map<_, _>>())
+    }
+
+    /// Returns when a loop has been busy with one round for too long.
+    pub(crate) async fn watch(&self, most: Duration) -> SchedulerError {
+        loop {
+            tokio::time::sleep(most / 10).await;
+            if let Some((name, age)) = self.stuck(most) {
+                return SchedulerError::Stuck { name, secs: age.as_secs() };
+            }
+        }
+    }
+
+    fn stuck(&self, most: Duration) -> Option<(&'static str, Duration)> {
+        let progress = self.progress.lock().expect("nobody panics with it");
+        let busy = progress.iter().filter(|(_, p)| p.busy).map(|(name, p)| (*name, p.last.elapsed()));
+        busy.filter(|(_, age)| *age > most).max_by_key(|(_, age)| *age)
+    }
+}
+
+impl Progress {
+    fn new(busy: bool) -> Progress {
+        Progress { rounds: 0, last: Instant::now(), busy, error: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_stuck_only_while_it_is_busy() {
+        let board = Board::default();
+        board.begin("mend");
+        board.begin("runs");
+        board.done("runs", None);
+        assert_eq!(board.stuck(Duration::ZERO).map(|s| s.0), Some("mend"));
+        assert_eq!(board.stuck(Duration::from_mins(1)), None);
+        board.done("mend", Some("why".into()));
+        assert_eq!(board.stuck(Duration::ZERO), None);
+        assert_eq!(board.to_json()["mend"]["error"], "why");
+    }
+}

@@ -1,0 +1,143 @@
+//! Looks what there is to do and calls whoever does it. The one statement that an idle scheduler sends.
+
+use crate::pause::PauseDetector;
+use crate::rounds::{Link, Shared, limited};
+use orch_store::StoreResult;
+use orch_store::due::{After, Due, look};
+use orch_store::hint::Hint;
+use orch_store::process::{Role, forget_process, register_process};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// However many hints come, it looks no more often.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// Ends of runs are many, and what they leave to do is rarely urgent.
+const AFTER_RUNS: Duration = Duration::from_millis(200);
+/// What is due in a moment is looked at when it is surely due.
+const SLACK: Duration = Duration::from_millis(1);
+
+pub(crate) async fn run(shared: Shared) -> &'static str {
+    let mut lookout = Lookout { process: None, pauses: PauseDetector::default(), slept: Duration::ZERO };
+    let mut link = Link::new("lookout");
+    let mut upkeep_at = Instant::now();
+    while !shared.stop.is_cancelled() {
+        // Armed before we look.
+        let due = shared.hints.on(Hint::Due).notified();
+        let runs = shared.hints.on(Hint::Run).notified();
+        let asked = shared.board.look.notified();
+        let Some(db) = link.begin(&shared).await else { break };
+        let looked = limited(lookout.look(db, &shared)).await;
+        let Some(due_now) = link.end(&shared, looked).await else { continue };
+        lookout.call(&due_now, &shared);
+        if Instant::now() >= upkeep_at && needs_upkeep(&due_now, &shared) {
+            upkeep_at = Instant::now() + shared.config.upkeep_every;
+            shared.board.upkeep.notify_one();
+        }
+        let sleep = until(&due_now, shared.config.look_every);
+        lookout.slept = sleep;
+        tokio::select! {
+            () = shared.stop.cancelled() => break,
+            () = tokio::time::sleep(sleep) => {}
+            () = due => tokio::time::sleep(BETWEEN_LOOKS).await,
+            () = asked => tokio::time::sleep(BETWEEN_LOOKS).await,
+            () = runs => tokio::time::sleep(AFTER_RUNS).await,
+        }
+    }
+    lookout.say_good_bye(&mut link, &shared).await;
+    "lookout"
+}
+
+struct Lookout {
+    process: Option<i32>,
+    pauses: PauseDetector,
+    slept: Duration,
+}
+
+impl Lookout {
+    async fn look(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Due> {
+        let process = match self.process {
+            Some(process) => process,
+            None => register_process(db, Role::Scheduler, &hostname(), std::process::id()).await?,
+        };
+        let config = &shared.config;
+        let after = After { fold: config.fold_after, stale: config.stale_after, queued: config.queued_too_long };
+        let due = look(db, process, &shared.board.to_json(), &after).await?;
+        // Somebody may have forgotten us while we could not be heard.
+        self.process = due.known.then_some(process);
+        Ok(due)
+    }
+
+    fn call(&mut self, due: &Due, shared: &Shared) {
+        let (board, config) = (&shared.board, &shared.config);
+        if due.dags || due.queued || due.timed_out {
+            board.runs.notify_one();
+        }
+        if due.waiting {
+            board.wake.notify_one();
+        }
+        let may_reap = self.pauses.may_reap(due.now, due.server_started, self.slept, config.lease);
+        board.set_may_reap(may_reap);
+        if due.unfolded || (due.workers && may_reap) {
+            board.mend.notify_one();
+        }
+    }
+
+    async fn say_good_bye(&self, link: &mut Link, shared: &Shared) {
+        if let (Some(process), Some(db)) = (self.process, link.now()) {
+            let bye = tokio::time::timeout(shared.config.farewell, forget_process(db, process)).await;
+            if !matches!(bye, Ok(Ok(()))) {
+                tracing::debug!("the scheduler's row is left to be forgotten");
+            }
+        }
+    }
+}
+
+/// Some of it cannot be helped, so it is tried once in a while only.
+fn needs_upkeep(due: &Due, shared: &Shared) -> bool {
+    let by_workers = due.orphans || due.stale || due.stranded;
+    due.retention || due.queued_long || (by_workers && shared.board.may_reap())
+}
+
+/// How long to sleep when nobody calls.
+fn until(due: &Due, most: Duration) -> Duration {
+    let next = due.next_at.and_then(|at| (at - due.now).to_std().ok()).map_or(most, |next| next + SLACK);
+    next.clamp(BETWEEN_LOOKS, most)
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{DateTime, TimeDelta};
+
+    #[test]
+    fn it_sleeps_until_something_is_due() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let due = |in_ms: Option<i64>| Due {
+            now,
+            server_started: now,
+            known: true,
+            dags: false,
+            queued: false,
+            timed_out: false,
+            waiting: false,
+            unfolded: false,
+            workers: false,
+            orphans: false,
+            stale: false,
+            stranded: false,
+            queued_long: false,
+            retention: false,
+            next_at: in_ms.map(|ms| now + TimeDelta::milliseconds(ms)),
+        };
+        let most = Duration::from_secs(5);
+        assert_eq!(until(&due(None), most), most);
+        assert_eq!(until(&due(Some(60_000)), most), most);
+        assert_eq!(until(&due(Some(300)), most), Duration::from_millis(301));
+        assert_eq!(until(&due(Some(0)), most), BETWEEN_LOOKS);
+    }
+}

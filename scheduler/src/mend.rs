@@ -1,0 +1,96 @@
+//! Takes over for the dead: outcomes that nobody folded, instances whose worker is lost.
+
+use crate::board::Board;
+use crate::rounds::{Left, Shared, Work, item};
+use orch_core::state::RunState;
+use orch_store::StoreResult;
+use orch_store::dag::pause_after_failures;
+use orch_store::hint::Hint;
+use orch_store::refold::fold_run;
+use orch_store::run::start_queued_runs;
+use orch_store::run_lock::left_unfolded;
+use orch_store::step::Stepper;
+use orch_store::version::Versions;
+use orch_store::worker::{Reaped, reap};
+use sqlx::postgres::PgConnection;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Runs folded in one round.
+const BATCH: i64 = 100;
+
+#[derive(Default)]
+pub(crate) struct Mend {
+    versions: Versions,
+}
+
+impl Work for Mend {
+    const NAME: &'static str = "mend";
+
+    fn called(board: &Board) -> &Notify {
+        &board.mend
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+        if shared.board.may_reap() {
+            let reaped = reap(db, &mut self.versions).await?;
+            if !reaped.workers.is_empty() {
+                tracing::warn!(
+                    workers = ?reaped.workers,
+                    requeued = reaped.requeued,
+                    "workers are lost, what they ran is run again"
+                );
+            }
+            self.after(db, shared, reaped).await?;
+        }
+        let left = left_unfolded(db, shared.config.fold_after, BATCH).await?;
+        for &run in &left {
+            fold(db, &mut self.versions, shared, run).await?;
+        }
+        if !left.is_empty() {
+            shared.board.look.notify_one();
+        }
+        Ok(Left::Nothing)
+    }
+}
+
+impl Mend {
+    async fn after(&mut self, db: &mut PgConnection, shared: &Shared, reaped: Reaped) -> StoreResult<()> {
+        for run in reaped.unfolded {
+            fold(db, &mut self.versions, shared, run).await?;
+        }
+        if reaped.requeued > 0 {
+            shared.hints.give(Hint::Ready);
+        }
+        Ok(())
+    }
+}
+
+/// Folds a run as a worker would, and does what follows when it is over.
+pub(crate) async fn fold(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    shared: &Shared,
+    run: Uuid,
+) -> StoreResult<()> {
+    // Nothing is kept for worker 0: all that becomes ready is for whoever comes.
+    let mut stepper = Stepper::default();
+    let Some(Some(folded)) = item("fold a run", &run, fold_run(db, &mut stepper, versions, run, 0, 0)).await? else {
+        return Ok(());
+    };
+    if folded.queued {
+        shared.hints.give(Hint::Ready);
+    }
+    if folded.moved && folded.ledger.state.is_finished() {
+        let dag_id = folded.version.dag_id.clone();
+        if folded.ledger.state == RunState::Failed {
+            pause_after_failures(db, &dag_id).await?;
+        }
+        let started = item("begin runs", &dag_id, start_queued_runs(db, versions, &dag_id)).await?;
+        if started.is_some_and(|started| !started.is_empty()) {
+            shared.hints.give(Hint::Ready);
+        }
+        shared.hints.give(Hint::Run);
+    }
+    Ok(())
+}

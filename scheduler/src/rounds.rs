@@ -1,0 +1,169 @@
+//! The shape of every loop: wait to be called, do rounds until nothing is left, survive whatever happens in one.
+
+use crate::board::Board;
+use crate::config::SchedulerConfig;
+use futures::FutureExt;
+use orch_store::hint::Hints;
+use orch_store::{StoreError, StoreResult, connect};
+use sqlx::postgres::PgConnection;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// A round that takes longer is given up with its connection: a half-open one would never answer. Longer than any
+/// statement may take, shorter than what the watchdog waits.
+const ROUND: Duration = Duration::from_secs(20);
+/// The first pause after an error; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What all loops share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<SchedulerConfig>,
+    pub(crate) hints: Hints,
+    pub(crate) board: Arc<Board>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Whether a round left something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    More,
+}
+
+/// What a loop does.
+pub(crate) trait Work: Send {
+    const NAME: &'static str;
+
+    /// Who calls it.
+    fn called(board: &Board) -> &Notify;
+
+    /// One idempotent step from what the database says, bounded in size.
+    fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> impl Future<Output = StoreResult<Left>> + Send;
+}
+
+/// Runs a loop until it is told to stop.
+pub(crate) async fn drive<W: Work>(mut work: W, shared: Shared) -> &'static str {
+    let mut link = Link::new(W::NAME);
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return W::NAME,
+            () = W::called(&shared.board).notified() => {}
+        }
+        loop {
+            let Some(db) = link.begin(&shared).await else { break };
+            let left = tokio::select! {
+                // What is under way is taken back by the database when its connection goes.
+                () = shared.stop.cancelled() => return W::NAME,
+                left = limited(work.round(db, &shared)) => left,
+            };
+            match link.end(&shared, left).await {
+                Some(Left::Nothing) => break,
+                Some(Left::More) | None if shared.stop.is_cancelled() => return W::NAME,
+                Some(Left::More) | None => {}
+            }
+        }
+    }
+}
+
+/// Gives a round up when it takes too long.
+pub(crate) async fn limited<T>(round: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    tokio::time::timeout(ROUND, round).await.unwrap_or(Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)))
+}
+
+/// One item of a round. What is wrong with it alone, even a panic, is logged and left; the round goes on without it.
+pub(crate) async fn item<T>(
+    name: &'static str,
+    of: &(dyn std::fmt::Display + Sync),
+    work: impl Future<Output = StoreResult<T>> + Send,
+) -> StoreResult<Option<T>> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(done)) => Ok(Some(done)),
+        Ok(Err(error @ (StoreError::Corrupt { .. } | StoreError::Sql(_)))) => {
+            tracing::error!(%error, cause = error.source_text(), item = %of, "`{name}` cannot be done for `{of}`");
+            Ok(None)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            tracing::error!(item = %of, "`{name}` panicked for `{of}`");
+            Ok(None)
+        }
+    }
+}
+
+/// A loop's connection: made when it is needed, dropped with any error.
+#[derive(Debug)]
+pub(crate) struct Link {
+    name: &'static str,
+    db: Option<PgConnection>,
+    errors: u32,
+}
+
+impl Link {
+    pub(crate) fn new(name: &'static str) -> Link {
+        Link { name, db: None, errors: 0 }
+    }
+
+    /// The connection for a round. `None`: told to stop.
+    pub(crate) async fn begin(&mut self, shared: &Shared) -> Option<&mut PgConnection> {
+        while self.db.is_none() {
+            shared.board.begin(self.name);
+            let name = format!("orch scheduler {}", self.name);
+            match connect::one(&shared.config.database_url, &name).await {
+                Ok(db) => self.db = Some(db),
+                Err(error) => self.failed(shared, &error).await?,
+            }
+        }
+        shared.board.begin(self.name);
+        self.db.as_mut()
+    }
+
+    /// A round is over. After an error there is a pause; `None` then.
+    pub(crate) async fn end<T>(&mut self, shared: &Shared, round: StoreResult<T>) -> Option<T> {
+        match round {
+            Ok(done) => {
+                self.errors = 0;
+                shared.board.done(self.name, None);
+                Some(done)
+            }
+            Err(error) => {
+                self.db = None;
+                self.failed(shared, &error).await;
+                None
+            }
+        }
+    }
+
+    /// The connection if there is one.
+    pub(crate) fn now(&mut self) -> Option<&mut PgConnection> {
+        self.db.as_mut()
+    }
+
+    async fn failed(&mut self, shared: &Shared, error: &StoreError) -> Option<()> {
+        self.errors += 1;
+        let cause = error.source_text();
+        // One failure may be a race that was lost; several are worth a look.
+        if self.errors == 3 {
+            tracing::warn!(%error, cause, "the scheduler's loop `{}` keeps failing and goes on trying", self.name);
+        } else {
+            tracing::debug!(%error, cause, "a round of the scheduler's loop `{}` failed", self.name);
+        }
+        shared.board.done(self.name, Some(error.to_string()));
+        tokio::select! {
+            () = shared.stop.cancelled() => None,
+            () = tokio::time::sleep(pause(self.errors)) => Some(()),
+        }
+    }
+}
+
+/// Longer after each error, and never the same for two processes.
+fn pause(errors: u32) -> Duration {
+    let full = FIRST_PAUSE.saturating_mul(1 << errors.min(10)).min(LONGEST_PAUSE);
+    let random = RandomState::new().build_hasher().finish() % 1_000;
+    full / 2 + full.mul_f64(random as f64 / 2_000.0)
+}

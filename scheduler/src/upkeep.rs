@@ -1,0 +1,126 @@
+//! What nobody waits for: orphans, stale DAGs and stranded runs, partitions, retention, warnings. Each at most once in its
+//! time, whichever scheduler comes first.
+
+use crate::board::Board;
+use crate::mend::fold;
+use crate::rounds::{Left, Shared, Work, item};
+use orch_store::due::{mark_stale_dags, queued_too_long, stranded_runs};
+use orch_store::duty::duty_due;
+use orch_store::hint::Hint;
+use orch_store::run::{MoveRun, move_run};
+use orch_store::version::Versions;
+use orch_store::worker::{forget_gone, sweep_orphans};
+use orch_store::{StoreResult, partition, process};
+use sqlx::postgres::PgConnection;
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Runs moved in one round.
+const MOST_MOVES: i64 = 200;
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
+/// Runs that cannot be moved are named once; forgotten when there are more.
+const MOST_NAMED: usize = 10_000;
+
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    versions: Versions,
+    /// Runs that cannot be moved, so that each is named once.
+    named: HashSet<Uuid>,
+}
+
+impl Work for Upkeep {
+    const NAME: &'static str = "upkeep";
+
+    fn called(board: &Board) -> &Notify {
+        &board.upkeep
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+        // A little less than the pace at which it is called, or every second turn would be missed.
+        let every = shared.config.upkeep_every.mul_f64(0.9);
+        if duty_due(db, "upkeep", every).await? {
+            if shared.board.may_reap() {
+                self.orphans(db, shared).await?;
+                self.stale(db, shared).await?;
+            }
+            warn_queued(db, shared).await?;
+        }
+        if duty_due(db, "retention", RETENTION_EVERY).await? {
+            partition::make_ahead(db).await?;
+            forget_gone(db).await?;
+            process::forget_silent(db).await?;
+            let work = partition::drop_old(db, &shared.config.retention);
+            if let Some(dropped) = item("retention", &"old weeks", work).await?
+                && (dropped.runs > 0 || !dropped.partitions.is_empty())
+            {
+                tracing::info!(runs = dropped.runs, partitions = ?dropped.partitions, "old weeks are gone");
+            }
+        }
+        Ok(Left::Nothing)
+    }
+}
+
+impl Upkeep {
+    async fn orphans(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<()> {
+        let found = sweep_orphans(db, &mut self.versions).await?;
+        for run in found.unfolded {
+            fold(db, &mut self.versions, shared, run).await?;
+        }
+        if found.requeued > 0 {
+            tracing::warn!(requeued = found.requeued, workers = ?found.workers, "instances of lost workers were found");
+            shared.hints.give(Hint::Ready);
+        }
+        Ok(())
+    }
+
+    async fn stale(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<()> {
+        let after = shared.config.stale_after;
+        let stale = mark_stale_dags(db, after).await?;
+        if stale > 0 {
+            tracing::warn!(dags = stale, "no worker offers some DAGs any more: their schedules rest");
+        }
+        for stranded in stranded_runs(db, after, MOST_MOVES).await? {
+            let work = move_run(db, &mut self.versions, stranded.run, stranded.newest);
+            match item("move a run", &stranded.run, work).await? {
+                Some(MoveRun::Moved) => {
+                    tracing::info!(
+                        dag.name = stranded.dag_id,
+                        run.id = stranded.run_id,
+                        "nobody offers the run's version any more: it goes on in the newest"
+                    );
+                    shared.hints.give(Hint::Ready);
+                }
+                Some(MoveRun::CannotMove(why)) => self.name(&stranded.dag_id, &stranded.run_id, stranded.run, &why),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, dag_id: &str, run_id: &str, run: Uuid, why: &dyn std::fmt::Display) {
+        if self.named.len() >= MOST_NAMED {
+            self.named.clear();
+        }
+        if self.named.insert(run) {
+            tracing::warn!(
+                dag.name = dag_id,
+                run.id = run_id,
+                "nobody offers the run's version any more and it cannot go on in the newest: {why}\n\
+                 hint: start a worker of the old version, or `orch runs move {run_id} --to latest`"
+            );
+        }
+    }
+}
+
+async fn warn_queued(db: &mut PgConnection, shared: &Shared) -> StoreResult<()> {
+    if let Some((tries, oldest)) = queued_too_long(db, shared.config.queued_too_long).await? {
+        tracing::warn!(
+            tries,
+            %oldest,
+            "tries are queued and nobody claims them\nhint: is a worker of their queue running? `orch doctor` says"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Makes claimable what has waited long enough: retries, and sensors between two looks.
+
+use crate::board::Board;
+use crate::rounds::{Left, Shared, Work};
+use orch_store::StoreResult;
+use orch_store::due::wake_waiting;
+use orch_store::hint::Hint;
+use sqlx::postgres::PgConnection;
+use tokio::sync::Notify;
+
+/// Rows in one statement: some 10 ms.
+const BATCH: i64 = 1_000;
+
+pub(crate) struct Wake;
+
+impl Work for Wake {
+    const NAME: &'static str = "wake";
+
+    fn called(board: &Board) -> &Notify {
+        &board.wake
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+        let woken = wake_waiting(db, BATCH).await?;
+        if woken > 0 {
+            shared.hints.give(Hint::Ready);
+            shared.board.look.notify_one();
+        }
+        Ok(if woken == BATCH as u64 { Left::More } else { Left::Nothing })
+    }
+}

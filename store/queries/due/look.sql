@@ -1,0 +1,37 @@
+-- Renews the heartbeat of the scheduler and says what there is to do and when something is due next. Each answer is read
+-- from an index or from a table that is small by nature.
+with beat as (
+    update process set heartbeat_at = now(), progress = $2::text::json where id = $1 returning id
+)
+select now() as "now!", pg_postmaster_start_time() as "server_started!", exists (select from beat) as "known!",
+    exists (select from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
+        and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running'))
+            < d.max_active_runs) as "dags!",
+    exists (select from dag d where not d.is_paused and d.dag_id in (
+            select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
+        and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running')
+            < d.max_active_runs) as "queued!",
+    exists (select from dag_run r where r.state = 'running' and r.timeout_at <= now()) as "timed_out!",
+    exists (select from waiting w where w.wake_at <= now()) as "waiting!",
+    exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
+    exists (select from worker w where w.state in ('running', 'draining') and w.expires_at < now()) as "workers!",
+    -- What is left of a worker that woke up after it was lost.
+    exists (select from worker w where w.state = 'lost' and w.heartbeat_at > now() - interval '1 hour')
+        and exists (select from dag_run r where r.state = 'running') as "orphans!",
+    exists (select from dag d where not d.is_stale and d.registered_at < now() - $4::float8 * interval '1 second'
+        and not exists (select from worker w where d.version = any(w.versions)
+            and w.heartbeat_at > now() - $4::float8 * interval '1 second')) as "stale!",
+    exists (select from dag_run r join dag d on d.dag_id = r.dag_id where r.state = 'running' and r.version <> d.version
+        and not exists (select from worker w where r.version = any(w.versions)
+            and w.heartbeat_at > now() - $4::float8 * interval '1 second')) as "stranded!",
+    exists (select from ready r where r.queued_at < now() - $5::float8 * interval '1 second') as "queued_long!",
+    not exists (select from duty u where u.name = 'retention' and u.done_at > now() - interval '1 hour') as "retention!",
+    least(
+        (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),
+        (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),
+        (select min(r.timeout_at) from dag_run r where r.state = 'running' and r.timeout_at > now()),
+        (select min(w.wake_at) from waiting w where w.wake_at > now()),
+        (select min(u.recorded_at) + $3::float8 * interval '1 second' from unfolded u
+            where u.recorded_at >= now() - $3::float8 * interval '1 second'),
+        (select min(w.expires_at) from worker w where w.state in ('running', 'draining') and w.expires_at > now())
+    ) as next_at

@@ -1,0 +1,56 @@
+//! What nobody offers any more: DAGs that no worker knows, runs of versions that are gone, tries that nobody claims.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A run whose version nobody offers, while somebody offers the DAG's newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrandedRun {
+    pub run: Uuid,
+    pub dag_id: String,
+    pub run_id: String,
+    /// Id of the newest version.
+    pub newest: i32,
+}
+
+/// DAGs that no worker has offered for so long are stale: their schedules rest. How many became so.
+pub async fn mark_stale_dags(db: &mut PgConnection, after: Duration) -> StoreResult<u64> {
+    let done = sqlx::query!(
+        "update dag d set is_stale = true where not d.is_stale
+          and d.registered_at < now() - $1::float8 * interval '1 second' and not exists (select from worker w
+            where d.version = any(w.versions) and w.heartbeat_at > now() - $1::float8 * interval '1 second')",
+        after.as_secs_f64()
+    );
+    Ok(done.execute(db).await?.rows_affected())
+}
+
+/// Runs whose version no worker has offered for so long.
+pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) -> StoreResult<Vec<StrandedRun>> {
+    let runs = sqlx::query_as!(
+        StrandedRun,
+        "select r.id as run, r.dag_id, r.run_id, d.version as newest from dag_run r join dag d on d.dag_id = r.dag_id
+        where r.state = 'running' and r.version <> d.version and r.created_at < now() - $1::float8 * interval '1 second'
+          and not exists (select from worker w where r.version = any(w.versions)
+            and w.heartbeat_at > now() - $1::float8 * interval '1 second')
+          and exists (select from worker w where d.version = any(w.versions) and w.state = 'running'
+            and w.expires_at > now())
+        order by r.id limit $2",
+        after.as_secs_f64(),
+        most
+    );
+    Ok(runs.fetch_all(db).await?)
+}
+
+/// How many claimable tries nobody has claimed for so long, and since when the oldest waits.
+pub async fn queued_too_long(db: &mut PgConnection, after: Duration) -> StoreResult<Option<(i64, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        r#"select count(*) as "count!", min(queued_at) as oldest from ready
+        where queued_at < now() - $1::float8 * interval '1 second'"#,
+        after.as_secs_f64()
+    );
+    let row = row.fetch_one(db).await?;
+    Ok(row.oldest.map(|oldest| (row.count, oldest)))
+}

@@ -1,0 +1,120 @@
+//! Runs that schedules ask for. A DAG's row is the lock, and a run's name and date are unique: of several schedulers that
+//! see the same DAG due, one creates its run.
+
+use crate::run::{CreateRun, NewRun, RunRow, create_run};
+use crate::version::Versions;
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::ids::RunId;
+use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun, run_id};
+use orch_core::spec::DagSpec;
+use orch_core::state::TriggeredBy;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+
+/// Dates in a row that other runs may have taken already.
+const MOST_TAKEN: usize = 1_000;
+
+/// DAGs whose schedule asks for a run now and that have room for one.
+pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
+    let dags = sqlx::query_scalar!(
+        "select d.dag_id from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
+          and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running'))
+            < d.max_active_runs
+        order by d.next_run_after limit $1",
+        most
+    );
+    Ok(dags.fetch_all(db).await?)
+}
+
+/// Creates the runs that a DAG's schedule asks for by now, at most `most` and no more than it has room for, and sets when
+/// the next one is due. Nothing when another scheduler is at it.
+pub async fn create_due_runs(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    dag_id: &str,
+    most: usize,
+) -> StoreResult<Vec<RunRow>> {
+    let mut tx = db.begin().await?;
+    let dag = sqlx::query!(
+        r#"select now() as "now!", version, max_active_runs - (select count(*) from dag_run r where r.dag_id = $1
+            and r.state in ('queued', 'running')) as "room!"
+        from dag where dag_id = $1 and next_run_after <= now() and not is_paused and not is_stale
+        for no key update skip locked"#,
+        dag_id
+    );
+    let Some(dag) = dag.fetch_optional(&mut *tx).await? else {
+        tx.rollback().await?;
+        return Ok(Vec::new());
+    };
+    let version = versions.get(&mut tx, dag.version).await?;
+    let spec = version.plan.spec.clone();
+    let mut last = last_interval(&mut tx, dag_id).await?;
+    let (mut created, mut taken) = (Vec::new(), 0);
+    let next = loop {
+        let next = next_run(&spec, last, dag.now)?;
+        let Some(due) = next.filter(|n| n.run_after <= dag.now) else { break next };
+        if created.len() >= most.min(dag.room.max(0) as usize) || taken >= MOST_TAKEN {
+            break next;
+        }
+        match create_run(&mut tx, versions, &scheduled(dag_id, &due)?).await? {
+            CreateRun::Created(run) => created.push(run),
+            // Somebody made a run for that date, or with that name, by hand.
+            CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) => taken += 1,
+            CreateRun::NoSuchDag => break None,
+        }
+        if due.data_interval.is_none() || due.data_interval == last {
+            break None;
+        }
+        last = due.data_interval;
+    };
+    set_next(&mut tx, dag_id, next).await?;
+    tx.commit().await?;
+    Ok(created)
+}
+
+fn next_run(spec: &DagSpec, last: Option<DataInterval>, now: DateTime<Utc>) -> StoreResult<Option<NextRun>> {
+    let calendar = Calendar::new(&spec.schedule, spec.timetable)
+        .map_err(|e| StoreError::corrupt(format!("schedule of dag `{}`: {e}", spec.dag_id)))?;
+    Ok(calendar.next_run(last, &Bounds::from(spec), now))
+}
+
+fn scheduled(dag_id: &str, due: &NextRun) -> StoreResult<NewRun> {
+    // The suffix is for runs without a date; their instant is unique enough.
+    let name = run_id(due.run_type, due.run_after, due.logical_date, "scheduled");
+    let name = RunId::new(&name).map_err(|e| StoreError::corrupt(e.to_string()))?;
+    Ok(NewRun {
+        run_id: Some(name),
+        logical_date: due.logical_date,
+        interval: due.data_interval,
+        run_after: Some(due.run_after),
+        run_type: due.run_type,
+        ..NewRun::manual(dag_id, TriggeredBy::Timetable)
+    })
+}
+
+async fn last_interval(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<DataInterval>> {
+    let row = sqlx::query!(
+        "select interval_start, interval_end from dag_run where dag_id = $1 and run_type = 'scheduled'
+        order by run_after desc limit 1",
+        dag_id
+    );
+    let row = row.fetch_optional(db).await?;
+    Ok(row.and_then(|row| Some(DataInterval { start: row.interval_start?, end: row.interval_end? })))
+}
+
+async fn set_next(db: &mut PgConnection, dag_id: &str, next: Option<NextRun>) -> StoreResult<()> {
+    let interval = next.and_then(|n| n.data_interval);
+    sqlx::query!(
+        "update dag set next_run_after = $2, next_logical_date = $3, next_interval_start = $4, next_interval_end = $5
+        where dag_id = $1",
+        dag_id,
+        next.map(|n| n.run_after),
+        next.and_then(|n| n.logical_date),
+        interval.map(|i| i.start),
+        interval.map(|i| i.end)
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
