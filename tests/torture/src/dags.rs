@@ -232,7 +232,8 @@ fn retries(more: bool) -> Dag {
 fn long(more: bool) -> Dag {
     torture("long").build(|d| {
         let start = d.add(work(10).id("start"));
-        let mut wide: Vec<_> = LONG_MS.iter().map(|&ms| d.add(work(ms).id(format!("long_{ms}")).after(start))).collect();
+        let mut wide: Vec<_> =
+            LONG_MS.iter().map(|&ms| d.add(work(ms).id(format!("long_{ms}")).after(start))).collect();
         wide.push(d.add(work(400).id("child").isolation(Isolation::Process).after(start)));
         let join = d.add(work(5).id("join").after(wide));
         if more {

@@ -110,7 +110,10 @@ pub fn read(path: &Path) -> Vec<Entry> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     // The last line may be under way.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| parse(line).unwrap_or_else(|| panic!("a line of the ledger is broken: `{line}`"))).collect()
+    whole
+        .lines()
+        .map(|line| parse(line).unwrap_or_else(|| panic!("a line of the ledger is broken: `{line}`")))
+        .collect()
 }
 
 fn parse(line: &str) -> Option<Entry> {

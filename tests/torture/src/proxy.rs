@@ -153,12 +153,7 @@ impl Shared {
         }
     }
 
-    async fn carry(
-        &self,
-        client: TcpStream,
-        from_server: impl AsyncRead + Unpin,
-        to_server: impl AsyncWrite + Unpin,
-    ) {
+    async fn carry(&self, client: TcpStream, from_server: impl AsyncRead + Unpin, to_server: impl AsyncWrite + Unpin) {
         let (from_client, to_client) = client.into_split();
         let pending = Pending::default();
         // Whichever direction ends first, or is cut, ends both.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// Lines of a log that a failing test shows.
 const TAIL: usize = 30;
@@ -18,6 +18,8 @@ pub struct Role {
     pub name: String,
     pid: Pid,
     child: Child,
+    /// Open as long as we live; waiting for a child would close its own.
+    _lifeline: ChildStdin,
     log: PathBuf,
 }
 
@@ -26,7 +28,7 @@ impl Role {
     pub fn start(program: &str, name: &str, args: &[String], folder: &Path) -> Role {
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log).expect("a log can be created");
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .args(args)
             .env(ledger::VARIABLE, ledger_in(folder))
             .env("RUST_BACKTRACE", "1")
@@ -38,7 +40,8 @@ impl Role {
             .spawn()
             .unwrap_or_else(|error| panic!("`{program}` cannot be started: {error}"));
         let pid = child.id().expect("it was started just now");
-        Role { name: name.to_owned(), pid: Pid::from_raw(pid.cast_signed()), child, log }
+        let lifeline = child.stdin.take().expect("stdin is piped");
+        Role { name: name.to_owned(), pid: Pid::from_raw(pid.cast_signed()), child, _lifeline: lifeline, log }
     }
 
     pub fn pid(&self) -> i32 {

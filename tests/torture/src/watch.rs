@@ -83,7 +83,8 @@ impl Seen {
         self.looks += 1;
         for (instance, row) in instances {
             if let Some(before) = self.instances.insert(instance, row.clone()) {
-                self.violations.extend(wrong(&before, &row).map(|why| format!("{instance:?}: {why}: {before:?} → {row:?}")));
+                self.violations
+                    .extend(wrong(&before, &row).map(|why| format!("{instance:?}: {why}: {before:?} → {row:?}")));
             }
         }
         for (run, state) in runs {

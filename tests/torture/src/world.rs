@@ -28,6 +28,8 @@ pub const RECOVERY: Duration = Duration::from_secs(4);
 const LONGEST_RUN: Duration = Duration::from_secs(3);
 /// Something that must happen and does not.
 const NEVER: Duration = Duration::from_secs(60);
+/// For a process that is asked to end.
+const FAREWELL: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(25);
 
 /// How a worker differs from the others.
@@ -199,6 +201,18 @@ impl World {
         self.schedulers.len() - 1
     }
 
+    pub fn start_workers(&mut self, many: usize, options: &WorkerOptions) {
+        for _ in 0..many {
+            self.worker(options);
+        }
+    }
+
+    pub fn start_schedulers(&mut self, many: usize, options: &SchedulerOptions) {
+        for _ in 0..many {
+            self.scheduler(options);
+        }
+    }
+
     fn next_name(&mut self, role: &str) -> String {
         self.started += 1;
         format!("{role}_{}", self.started)
@@ -228,9 +242,18 @@ impl World {
     }
 
     /// Until this many workers have registered and live.
-    pub async fn workers_are_up(&self, many: i64) {
+    pub async fn workers_are_up(&self) {
+        let many = self.workers.len() as i64;
         let sql = "select count(*) from worker where state = 'running' and expires_at > now()";
         self.until("workers are up", || async move { self.number(sql).await >= many }).await;
+    }
+
+    async fn living(&self, pids: &[i32]) -> i64 {
+        sqlx::query_scalar("select count(distinct pid) from worker where state = 'running' and pid = any($1)")
+            .bind(pids)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the server answers")
     }
 
     /// A number that the database knows.
@@ -255,17 +278,20 @@ impl World {
         let open = "select count(*) from dag_run where state in ('queued', 'running')";
         let settled = self.until("every run is over", || async { self.number(open).await == 0 }).await;
         // A replaced process that is just starting shall not be asked to end before it can hear it.
-        self.until("every worker is up", || async {
-            self.number("select count(*) from worker where state = 'running'").await >= self.workers.len() as i64
-        })
-        .await;
+        let pids: Vec<i32> = self.workers.iter().map(Role::pid).collect();
+        self.until("every worker is up", || async { self.living(&pids).await == pids.len() as i64 }).await;
         for role in self.workers.iter_mut().chain(&mut self.schedulers) {
             if let Some(status) = role.has_ended() {
                 panic!("seed {}: `{}` ended by itself: {status}\n{}", self.seed, role.name, role.tail());
             }
         }
-        for role in self.workers.iter_mut().chain(&mut self.schedulers) {
-            role.end(Duration::from_secs(20)).await;
+        for worker in &mut self.workers {
+            worker.end(FAREWELL).await;
+        }
+        let left = "select count(*) from worker where state in ('running', 'draining')";
+        self.until("the killed are known to be dead", || async { self.number(left).await == 0 }).await;
+        for scheduler in &mut self.schedulers {
+            scheduler.end(FAREWELL).await;
         }
         let folder = self.folder.path();
         self.until("all processes are gone", || async { processes_of(folder).is_empty() }).await;
@@ -275,7 +301,8 @@ impl World {
         }
         let (mut violations, looks) = self.watch.take().expect("it is ended once").end();
         let roles = self.workers.iter().chain(&self.schedulers);
-        violations.extend(roles.filter(|r| r.log().contains("panicked at")).map(|r| format!("a panic in {}", r.tail())));
+        violations
+            .extend(roles.filter(|r| r.log().contains("panicked at")).map(|r| format!("a panic in {}", r.tail())));
         if settled > RECOVERY + LONGEST_RUN {
             violations.push(format!("the last run was over {settled:?} after everything was healed"));
         }

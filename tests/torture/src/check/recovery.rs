@@ -24,7 +24,9 @@ pub(super) fn check(world: &World, entries: &BTreeMap<Instance, Vec<&Entry>>, ve
         }
         if let Some(slowest) = slowest {
             if slowest > RECOVERY {
-                verdict.violations.push(format!("what {} ran when it was killed ran again only {slowest:?} later", kill.pid));
+                verdict
+                    .violations
+                    .push(format!("what {} ran when it was killed ran again only {slowest:?} later", kill.pid));
             }
             verdict.recoveries.push(slowest);
         }

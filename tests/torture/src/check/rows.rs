@@ -32,7 +32,6 @@ pub(super) struct InstanceRow {
     pub(super) attempt: Uuid,
     pub(super) try_no: i16,
     pub(super) lease_no: i16,
-    pub(super) lost_no: i16,
     pub(super) state: TaskState,
 }
 
@@ -56,10 +55,11 @@ impl Rows {
     async fn try_read(pool: &PgPool) -> sqlx::Result<Rows> {
         let mut db = pool.acquire().await?;
         type RunColumns = (Uuid, String, String, i32, String, Vec<i16>, Vec<i32>);
-        let runs: Vec<RunColumns> =
-            sqlx::query_as("select id, dag_id, run_id, version, state::text, ledger, counters from dag_run order by id")
-                .fetch_all(&mut *db)
-                .await?;
+        let runs: Vec<RunColumns> = sqlx::query_as(
+            "select id, dag_id, run_id, version, state::text, ledger, counters from dag_run order by id",
+        )
+        .fetch_all(&mut *db)
+        .await?;
         let runs: Vec<RunRow> = runs
             .into_iter()
             .map(|(id, dag_id, run_id, version, state, ledger, counters)| RunRow {
@@ -70,15 +70,14 @@ impl Rows {
                 ledger: Run { state: state.parse().expect("a state of a run"), ledger, counters },
             })
             .collect();
-        type Instance = (Uuid, i16, i32, Uuid, i16, i16, i16, Option<String>);
-        let rows: Vec<Instance> = sqlx::query_as(
-            "select run, task, map_index, attempt, try_no, lease_no, lost_no, state::text from task_instance",
-        )
-        .fetch_all(&mut *db)
-        .await?;
+        type Instance = (Uuid, i16, i32, Uuid, i16, i16, Option<String>);
+        let rows: Vec<Instance> =
+            sqlx::query_as("select run, task, map_index, attempt, try_no, lease_no, state::text from task_instance")
+                .fetch_all(&mut *db)
+                .await?;
         let mut instances: HashMap<Uuid, BTreeMap<_, _>> = HashMap::new();
-        for (run, task, index, attempt, try_no, lease_no, lost_no, word) in rows {
-            let row = InstanceRow { attempt, try_no, lease_no, lost_no, state: state(word.as_deref()) };
+        for (run, task, index, attempt, try_no, lease_no, word) in rows {
+            let row = InstanceRow { attempt, try_no, lease_no, state: state(word.as_deref()) };
             instances.entry(run).or_default().insert((task as TaskIdx, index), row);
         }
         type Try = (Uuid, i16, i32, Uuid, i16, i16, Option<String>);

@@ -67,10 +67,8 @@ impl Check<'_> {
             wrong.push(format!("its ledger is {:?}, the model's {:?}", self.run.ledger.ledger, model.run.ledger));
         }
         if self.run.ledger.counters[WINDOW + 1..] != model.run.counters[WINDOW + 1..] {
-            wrong.push(format!(
-                "its counters are {:?}, the model's {:?}",
-                self.run.ledger.counters, model.run.counters
-            ));
+            wrong
+                .push(format!("its counters are {:?}, the model's {:?}", self.run.ledger.counters, model.run.counters));
         }
         let seen: BTreeMap<_, _> = self.instances.iter().map(|(&instance, row)| (instance, row.state)).collect();
         for (&(task, index), &state) in &model.states {

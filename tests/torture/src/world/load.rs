@@ -27,7 +27,8 @@ impl World {
         let until = Instant::now() + lasting;
         while Instant::now() < until {
             let next = Instant::now() + pause;
-            let dag_id = rng.pick(&ids).clone();
+            // Long ones more often, so that a kill finds somebody at work.
+            let dag_id = if rng.one_in(3) { "long".to_owned() } else { rng.pick(&ids).clone() };
             self.trigger(&dag_id).await;
             tokio::time::sleep_until(next.into()).await;
         }

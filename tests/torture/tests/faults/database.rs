@@ -13,9 +13,9 @@ const RECONNECT: Duration = Duration::from_secs(5);
 async fn a_killed_server_loses_nothing_and_everybody_comes_back() {
     for seed in seeds() {
         let mut world = World::with_server(PROGRAM, seed).await;
-        (0..2).for_each(|_| drop(world.worker(&WorkerOptions::default())));
+        world.start_workers(2, &WorkerOptions::default());
         world.scheduler(&SchedulerOptions::default());
-        world.workers_are_up(2).await;
+        world.workers_are_up().await;
         world.trigger_all().await;
         let (mut load, mut crashes) = (world.rng.part("load"), world.rng.part("crashes"));
         let mut slowest = Duration::ZERO;

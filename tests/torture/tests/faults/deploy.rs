@@ -12,11 +12,12 @@ const STALE_AFTER: Duration = Duration::from_secs(1);
 async fn a_deployment_in_the_middle_of_two_hundred_runs_loses_none() {
     for seed in seeds() {
         let mut world = World::new(PROGRAM, seed).await;
-        let old = WorkerOptions { grace: Some(Duration::from_millis(300)), slots: Some(32), ..WorkerOptions::default() };
+        let old =
+            WorkerOptions { grace: Some(Duration::from_millis(300)), slots: Some(32), ..WorkerOptions::default() };
         let new = WorkerOptions { version: Some(2), ..old.clone() };
-        (0..2).for_each(|_| drop(world.worker(&old)));
+        world.start_workers(2, &old);
         world.scheduler(&SchedulerOptions { stale_after: Some(STALE_AFTER), ..SchedulerOptions::default() });
-        world.workers_are_up(2).await;
+        world.workers_are_up().await;
         let mut rng = world.rng.part("deploy");
         for _ in 0..RUNS {
             let dag_id = *rng.pick(&["chain", "long", "mapped", "mapped_group", "retries", "sensor", "choices"]);

@@ -21,7 +21,7 @@ async fn writes_of_unknown_fate_are_done_once() {
             world.worker(&WorkerOptions { url: through.clone(), ..WorkerOptions::default() });
         }
         world.scheduler(&SchedulerOptions { url: through.clone(), ..SchedulerOptions::default() });
-        world.workers_are_up(2).await;
+        world.workers_are_up().await;
         proxy.cut_one_in(CUT_ONE_IN);
         let ids: Vec<String> = dags::all(1).iter().map(|d| d.spec().dag_id.clone()).collect();
         let mut load = world.rng.part("load");
@@ -56,7 +56,7 @@ async fn a_worker_that_hears_nothing_stops_before_its_lease_ends() {
         let proxy = Proxy::start(&world.url(), world.rng.part("cuts")).await;
         world.worker(&WorkerOptions { url: Some(proxy.url()), ..WorkerOptions::default() });
         world.scheduler(&SchedulerOptions::default());
-        world.workers_are_up(1).await;
+        world.workers_are_up().await;
         let mut rng = world.rng.part("silence");
         for _ in 0..length() {
             for _ in 0..3 {
@@ -72,7 +72,8 @@ async fn a_worker_that_hears_nothing_stops_before_its_lease_ends() {
             world.until("the other worker has done it all", || async { world.number(over).await == 0 }).await;
             tokio::time::sleep(LEASE + rng.millis(0, 500)).await;
             proxy.set(Network::Good);
-            let again = "select count(*) from worker where state = 'running' and started_at > now() - interval '3 seconds'";
+            let again =
+                "select count(*) from worker where state = 'running' and started_at > now() - interval '3 seconds'";
             world.until("it comes back", || async { world.number(again).await >= 1 }).await;
             let mut gone = world.workers.remove(other);
             gone.end(Duration::from_secs(10)).await;

@@ -16,7 +16,7 @@ async fn killed_schedulers_lose_nothing() {
         world.worker(&WorkerOptions::default());
         let options = SchedulerOptions::default();
         world.scheduler(&options);
-        world.workers_are_up(1).await;
+        world.workers_are_up().await;
         world.trigger_all().await;
         let (mut load, mut kills) = (world.rng.part("load"), world.rng.part("kills"));
         for _ in 0..KILLS * length() {
@@ -38,12 +38,10 @@ async fn schedulers_side_by_side_do_everything_once() {
         // Some ticks are missed already when the first scheduler comes.
         let start = (now - TimeDelta::seconds(20)).trunc_subsecs(0);
         let ticking_since = Some(start.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-        (0..2).for_each(|_| {
-            world.worker(&WorkerOptions { ticking_since: ticking_since.clone(), ..WorkerOptions::default() });
-        });
+        world.start_workers(2, &WorkerOptions { ticking_since, ..WorkerOptions::default() });
         let options = SchedulerOptions::default();
-        (0..3).for_each(|_| drop(world.scheduler(&options)));
-        world.workers_are_up(2).await;
+        world.start_schedulers(3, &options);
+        world.workers_are_up().await;
         let (mut load, mut kills) = (world.rng.part("load"), world.rng.part("kills"));
         for _ in 0..3 * length() {
             world.load(kills.millis(1_000, 2_000), PAUSE, &mut load).await;
@@ -86,9 +84,12 @@ async fn twenty_schedulers_that_start_at_once_make_one_schema() {
         let up = "select count(*) from process where role = 'scheduler'";
         world.until("all are up", || async { world.number(up).await == MANY as i64 }).await;
         let applied = "select count(*) from _sqlx_migrations where success";
-        assert_eq!(world.number(applied).await, orch_store::MIGRATOR.iter().filter(|m| m.migration_type.is_up_migration()).count() as i64);
+        assert_eq!(
+            world.number(applied).await,
+            orch_store::MIGRATOR.iter().filter(|m| m.migration_type.is_up_migration()).count() as i64
+        );
         world.worker(&WorkerOptions::default());
-        world.workers_are_up(1).await;
+        world.workers_are_up().await;
         world.trigger_all().await;
         world.finish().await;
     }

@@ -2,16 +2,16 @@
 
 use super::{PAUSE, PROGRAM, length, seeds};
 use nix::sys::signal::Signal;
+use orch_core::state::TaskState;
 use orch_store::StoreError;
 use orch_store::hot::{Hot, PgHot};
 use orch_store::step::{Ended, Lease, Mode, Step};
 use orch_torture::ledger::Word;
 use orch_torture::world::{LEASE, SchedulerOptions, WorkerOptions, World, Zombies};
-use orch_core::state::TaskState;
 use std::time::Duration;
 use uuid::Uuid;
 
-const WORKERS: i64 = 3;
+const WORKERS: usize = 3;
 const KILLS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,9 +19,9 @@ async fn killed_workers_lose_nothing() {
     for seed in seeds() {
         let mut world = World::new(PROGRAM, seed).await;
         let options = WorkerOptions::default();
-        (0..WORKERS).for_each(|_| drop(world.worker(&options)));
+        world.start_workers(WORKERS, &options);
         world.scheduler(&SchedulerOptions::default());
-        world.workers_are_up(WORKERS).await;
+        world.workers_are_up().await;
         world.trigger_all().await;
         let (mut load, mut kills) = (world.rng.part("load"), world.rng.part("kills"));
         for _ in 0..KILLS * length() {
@@ -44,7 +44,7 @@ async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
         let options = WorkerOptions::default();
         world.worker(&options);
         world.scheduler(&SchedulerOptions::default());
-        world.workers_are_up(1).await;
+        world.workers_are_up().await;
         let mut rng = world.rng.part("stop");
         for _ in 0..length() {
             // Alone, so that all the long bodies are its own.
@@ -68,7 +68,8 @@ async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
             refuses(&world, &stale, seed).await;
             world.workers[0].send(Signal::SIGCONT);
             // It notices by itself, and works again under another number.
-            let again = "select count(*) from worker where state = 'running' and started_at > now() - interval '3 seconds'";
+            let again =
+                "select count(*) from worker where state = 'running' and started_at > now() - interval '3 seconds'";
             world.until("it comes back", || async { world.number(again).await >= 1 }).await;
             let gone = world.workers.remove(1);
             drop(gone);
@@ -92,8 +93,13 @@ async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
     .fetch_all(world.pool())
     .await
     .expect("the rows can be read");
-    let lease =
-        |(run, task, map_index, attempt, lease_no): (Uuid, i16, i32, Uuid, i16)| Lease { run, task: task as u16, map_index, attempt, lease_no };
+    let lease = |(run, task, map_index, attempt, lease_no): (Uuid, i16, i32, Uuid, i16)| Lease {
+        run,
+        task: task as u16,
+        map_index,
+        attempt,
+        lease_no,
+    };
     rows.into_iter().map(lease).collect()
 }
 
@@ -119,7 +125,8 @@ async fn refuses(world: &World, stale: &[Lease], seed: u64) {
     assert_eq!(recorded.accepted, [], "seed {seed}: an outcome of a lost lease was taken");
     for lease in stale {
         let mut db = world.pool().acquire().await.expect("the server answers");
-        let put = orch_store::output::put(&mut db, *lease, "pushed", &"stale".into()).await.expect("it is only refused");
+        let put =
+            orch_store::output::put(&mut db, *lease, "pushed", &"stale".into()).await.expect("it is only refused");
         assert!(!put, "seed {seed}: an output of a lost lease was taken");
     }
     let stale = "select count(*) from output where value::text = '\"stale\"'";
