@@ -10,7 +10,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Queries are checked against the committed .sqlx/, as on a machine without a database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help setup run engine build test bench bench-engine bench-peers lint fmt audit
+.PHONY: help setup run engine build test bench bench-engine bench-peers lint fmt sqlx audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: setup ## Check format and lints only
 
 fmt: setup ## Format the sources
 	@cargo fmt --all
+
+sqlx: setup ## Check queries against the migrations and write .sqlx/ (after changing either)
+	@scripts/sqlx.sh
 
 audit: setup ## Look for known vulnerabilities in the dependencies (needs the network; installs cargo-audit)
 	@cargo audit --version > /dev/null 2>&1 || cargo install --locked cargo-audit

@@ -1,1 +1,22 @@
-//! Room `cli`.
+//! The `orch` commands and process roles. The one room that reads the environment and prints.
+//!
+//! [`main`] is the whole of a binary: the command line decides whether it is a server, a worker, a body in a process of
+//! its own, or a question to a server. A command's file is `cmd/<noun>_<verb>.rs`; what several share lies beside it.
+
+mod app;
+mod bundle;
+mod clock;
+mod cmd;
+mod conf;
+mod config;
+mod failure;
+mod found;
+mod graph;
+mod names;
+mod output;
+mod person;
+mod session;
+mod wait;
+
+pub use app::main;
+pub use bundle::BundleSource;

@@ -38,6 +38,38 @@ pub fn unmet(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Vec<Skip
         .collect()
 }
 
+/// Everybody whom this output of a task tells not to run: by a condition, a branch or a short circuit. `Err`: a branch
+/// names a task that is not there.
+pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<Vec<Skip>, String> {
+    let spec = &plan.spec.tasks[usize::from(task)];
+    let mut skips = unmet(plan, task, index, output);
+    match (spec.kind.as_str(), output) {
+        ("branch", output) => {
+            let ids = match output {
+                Value::String(id) => vec![id.as_str()],
+                Value::Array(ids) => ids.iter().filter_map(Value::as_str).collect(),
+                _ => Vec::new(),
+            };
+            // A branch may name a task of its own group without the group's prefix.
+            let find =
+                |id: &str| plan.index_of(id).or_else(|| plan.index_of(&format!("{}.{id}", spec.group_id.as_ref()?)));
+            let followed: Result<Vec<TaskIdx>, String> = ids
+                .into_iter()
+                .map(|id| {
+                    find(id).ok_or_else(|| format!("`{}` follows `{id}`, which is no task of this dag", spec.task_id))
+                })
+                .collect();
+            skips.extend(not_followed(plan, task, index, &followed?));
+        }
+        ("short_circuit", Value::Bool(false)) if spec.config["respect_trigger_rules"] == true => {
+            skips.extend(directly_below(plan, task, index));
+        }
+        ("short_circuit", Value::Bool(false)) => skips.extend(everything_below(plan, task, index)),
+        _ => {}
+    }
+    Ok(skips)
+}
+
 fn direct(plan: &Plan, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
     let named = move |t: &TaskIdx| plan.task(*t).up.iter().any(|e| e.task == task);
     let below: BTreeSet<TaskIdx> = plan.task(task).down.iter().map(|e| e.task).filter(named).collect();

@@ -13,6 +13,7 @@ pub mod retry;
 pub mod rule;
 pub mod run;
 pub mod schedule;
+pub mod select;
 pub mod spec;
 pub mod state;
 pub mod task;

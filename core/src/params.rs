@@ -1,5 +1,11 @@
 //! Params of a run: the conf it was started with, and what the schema says for the rest.
 
+mod conf;
+mod schema;
+
+pub use conf::{BadConf, MAX_CONF_BYTES, check_conf, parse_conf};
+pub use schema::{Violation, violations};
+
 use serde_json::{Map, Value};
 
 /// The conf with the schema's defaults filled in, at every depth where the schema names properties.

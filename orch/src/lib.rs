@@ -26,6 +26,7 @@
 //! ```
 
 mod arg;
+mod binary;
 mod builtin;
 mod call;
 mod dag;
@@ -38,6 +39,7 @@ mod scope;
 pub mod testing;
 
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
+pub use binary::main;
 pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circuit_directly};
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
@@ -45,7 +47,7 @@ pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, defaults, group};
 pub use orch_core::check::Problem;
 pub use orch_core::spec::{Asset, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule};
-pub use orch_core::state::{RunType, TaskState};
+pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
     BoxFuture, Bundle, BundleDag, Connection, Ctx, Host, LogLevel, MemoryHost, RunFacts, TaskError, TaskResult,
     TryFacts, fatal, skip,
@@ -76,3 +78,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::json;
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

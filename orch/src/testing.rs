@@ -1,4 +1,5 @@
-//! A run of a DAG in memory: real bodies unless faked, scripted failures, no clock, no database.
+//! A run of a DAG in memory: the engine's own decisions, real bodies unless faked, scripted failures, a clock that only
+//! waiting moves, no database.
 //!
 //! ```
 //! # use orch::prelude::*;
@@ -15,21 +16,29 @@
 //! # });
 //! ```
 
-mod elements;
-mod rules;
+mod inputs;
 
 use crate::{Ctx, Dag, Data, MemoryHost, RunFacts, TaskError, TaskState, TryFacts, fatal, skip};
-use elements::Element;
+use inputs::{Inputs, Outputs, all};
+use orch_core::branch;
 use orch_core::ids::{DagId, TaskId};
-use orch_core::spec::{TaskSpec, TriggerRule};
-use rules::Verdict;
+use orch_core::model::Model;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::retry::{logical_date_key, retry_delay};
+use orch_core::spec::{Source, TaskSpec};
+use orch_core::state::RunState;
+use orch_core::transition::Outcome;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Looks of a sensor before it counts as failed: the clock stands still here.
+/// Looks of a sensor without a timeout before the test gives up.
 const MAX_LOOKS: u32 = 1_000;
+/// What a task waits that says nothing else: as in the engine.
+const RETRY_DELAY_MS: u64 = 300_000;
+const POLL_MS: u64 = 60_000;
 
 /// Built by `dag.test()`.
 #[must_use = "it runs with `.run().await`"]
@@ -37,31 +46,25 @@ pub struct TestDag<'a> {
     dag: &'a Dag,
     params: Value,
     host: MemoryHost,
-    scripted: HashMap<String, Result<Value, TaskError>>,
+    scripted: HashMap<String, Script>,
+}
+
+/// What a task does instead of running.
+struct Script {
+    /// So many tries fail first.
+    failing_tries: u32,
+    then: Option<Result<Value, TaskError>>,
 }
 
 /// What happened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TestRun {
-    tasks: HashMap<String, Instances>,
-    /// What a branch or a short circuit left out.
-    left_out: HashSet<String>,
+    model: Model,
+    outputs: Outputs,
+    tries: HashMap<(TaskIdx, i32), u32>,
+    clock: Duration,
     /// Why tasks failed, each as `task: error`.
     pub errors: Vec<String>,
-}
-
-#[derive(Debug, Default)]
-struct Instances {
-    mapped: bool,
-    /// One for each element; of a task that is not mapped, or whose map is empty or was never known, the only one.
-    of: Vec<Instance>,
-}
-
-#[derive(Debug)]
-struct Instance {
-    state: TaskState,
-    output: Option<Value>,
-    element: bool,
 }
 
 impl<'a> TestDag<'a> {
@@ -87,22 +90,31 @@ impl<'a> TestDag<'a> {
     ///
     /// # Panics
     /// When it is no JSON.
-    pub fn with(mut self, task_id: &str, output: impl Serialize) -> Self {
-        self.scripted.insert(task_id.into(), Ok(serde_json::to_value(output).expect("a fake is JSON")));
+    pub fn with(self, task_id: &str, output: impl Serialize) -> Self {
+        let output = serde_json::to_value(output).expect("a fake is JSON");
+        self.script(task_id, 0, Some(Ok(output)))
+    }
+
+    /// The task fails for good.
+    pub fn fail(self, task_id: &str) -> Self {
+        self.script(task_id, 0, Some(Err(fatal("scripted").into())))
+    }
+
+    /// The first `tries` tries of the task fail, then it runs as it is.
+    pub fn fail_first(self, task_id: &str, tries: u32) -> Self {
+        self.script(task_id, tries, None)
+    }
+
+    pub fn skip(self, task_id: &str) -> Self {
+        self.script(task_id, 0, Some(Err(skip("scripted").into())))
+    }
+
+    fn script(mut self, task_id: &str, failing_tries: u32, then: Option<Result<Value, TaskError>>) -> Self {
+        self.scripted.insert(task_id.into(), Script { failing_tries, then });
         self
     }
 
-    pub fn fail(mut self, task_id: &str) -> Self {
-        self.scripted.insert(task_id.into(), Err(fatal("scripted").into()));
-        self
-    }
-
-    pub fn skip(mut self, task_id: &str) -> Self {
-        self.scripted.insert(task_id.into(), Err(skip("scripted").into()));
-        self
-    }
-
-    /// Tasks run in the order they were added, one after the other; retries and looks of sensors at once.
+    /// Runs to the end. What is ready runs in the order of the DAG; retries and sensors wait on the test's own clock.
     ///
     /// # Panics
     /// When the DAG has problems, or a fake is for no task or of the wrong type: the test itself is wrong.
@@ -111,88 +123,119 @@ impl<'a> TestDag<'a> {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         }
         self.check_fakes();
-        let mut run = TestRun::default();
-        for task in self.dag.tasks() {
-            let instances = self.run_task(task, &mut run).await;
-            run.tasks.insert(task.task_id.clone(), instances);
+        let plan = Plan::new(Arc::new(self.dag.spec().clone())).expect("a DAG without problems can be planned");
+        let mut run = TestRun {
+            model: Model::start(Arc::new(plan)),
+            outputs: Outputs::new(),
+            tries: HashMap::new(),
+            clock: Duration::ZERO,
+            errors: Vec::new(),
+        };
+        let mut waiting: BTreeMap<(TaskIdx, i32), Wait> = BTreeMap::new();
+        while !run.model.run.state.is_finished() {
+            for instance in run.model.ready.clone() {
+                waiting.entry(instance).or_insert_with(|| Wait { at: run.clock, since: run.clock, looks: 0 });
+            }
+            let next = waiting.iter().min_by_key(|(instance, wait)| (wait.at, **instance));
+            let Some((&instance, _)) = next else { break };
+            let wait = waiting.remove(&instance).expect("it was just seen");
+            run.clock = run.clock.max(wait.at);
+            if let Some(again) = self.attempt(&mut run, instance, wait).await {
+                waiting.insert(instance, again);
+            }
         }
         run
     }
 
-    async fn run_task(&self, task: &TaskSpec, run: &mut TestRun) -> Instances {
-        let spec = self.dag.spec();
-        let mapped = spec.map_of(task).is_some();
-        let only = |state| Instances { mapped, of: vec![Instance { state, output: None, element: false }] };
-        if run.left_out.contains(&task.task_id) {
-            return only(TaskState::Skipped);
-        }
-        let elements = match run.elements(spec, task, &self.params) {
-            Ok(elements) => elements,
-            Err(state) => return only(state),
-        };
-        if elements.is_empty() {
-            return only(TaskState::Skipped);
-        }
-        let mut of = Vec::with_capacity(elements.len());
-        for element in elements {
-            let (state, output) = match rules::decide(task, &run.upstream_states(spec, task, &element)) {
-                Verdict::End(state) => (state, None),
-                Verdict::Run if !run.conditions_hold(task, &self.params, &element) => (TaskState::Skipped, None),
-                Verdict::Run => self.try_until_done(task, &element, run).await,
-            };
-            if let Some(output) = &output {
-                run.left_out.extend(rules::left_out(spec, task, output));
-            }
-            of.push(Instance { state, output, element: mapped });
-        }
-        Instances { mapped, of }
-    }
-
-    async fn try_until_done(
-        &self,
-        task: &TaskSpec,
-        element: &Element,
-        run: &mut TestRun,
-    ) -> (TaskState, Option<Value>) {
-        let retries = task.options.retries.unwrap_or(0);
-        let mut try_number = 1;
-        loop {
-            let error = match self.attempt(task, element, try_number, run).await {
-                Ok(value) => return (TaskState::Success, Some(value)),
-                Err(TaskError::Skipped { .. }) => return (TaskState::Skipped, None),
-                Err(TaskError::Retryable { .. }) if try_number <= retries => {
-                    try_number += 1;
-                    continue;
-                }
+    /// One try or look. `Some`: there will be another.
+    async fn attempt(&self, run: &mut TestRun, (task, index): (TaskIdx, i32), wait: Wait) -> Option<Wait> {
+        let plan = run.model.plan.clone();
+        let spec = &plan.spec.tasks[usize::from(task)];
+        let tries = run.tries.entry((task, index)).or_insert(1);
+        let try_number = *tries;
+        let error = match self.body(run, &plan, spec, (task, index), try_number).await {
+            Ok(Some(value)) => match self.given(run, &plan, (task, index), value) {
+                Ok(()) => return None,
                 Err(error) => error,
-            };
-            run.errors.push(format!("{}: {error}", task.task_id));
-            return (TaskState::Failed, None);
-        }
-    }
-
-    async fn attempt(
-        &self,
-        task: &TaskSpec,
-        element: &Element,
-        try_number: u32,
-        run: &TestRun,
-    ) -> Result<Value, TaskError> {
-        if let Some(scripted) = self.scripted.get(&task.task_id) {
-            return scripted.clone();
-        }
-        let body = &self.dag.bodies[&task.task_id];
-        let ctx = self.ctx(task, element, try_number);
-        for _ in 0..MAX_LOOKS {
-            let inputs = task.inputs.iter().map(|input| run.resolve(&input.source, &self.params, element));
-            if let Some(value) = body.call(ctx.clone(), inputs.collect()).await? {
-                return Ok(value);
+            },
+            Ok(None) => {
+                let waited = run.clock.saturating_sub(wait.since);
+                let pause = Duration::from_millis(spec.options.poll_every_ms.unwrap_or(POLL_MS));
+                match spec.options.timeout_ms.map(Duration::from_millis) {
+                    Some(limit) if waited + pause > limit => {
+                        TaskError::fatal(format!("the sensor saw nothing in {limit:?}"))
+                    }
+                    None if wait.looks >= MAX_LOOKS => {
+                        TaskError::fatal(format!("the sensor said \"not yet\" {MAX_LOOKS} times"))
+                    }
+                    _ => return Some(Wait { at: run.clock + pause, looks: wait.looks + 1, ..wait }),
+                }
+            }
+            Err(error) => error,
+        };
+        match error {
+            TaskError::Skipped { .. } => run.model.finish(task, index, Outcome::Skipped { skip: Vec::new() }),
+            TaskError::Retryable { .. } if try_number <= spec.options.retries.unwrap_or(0) => {
+                run.tries.insert((task, index), try_number + 1);
+                let at = run.clock + delay(&plan.spec.dag_id, spec, try_number);
+                return Some(Wait { at, since: at, looks: 0 });
+            }
+            error => {
+                run.errors.push(format!("{}: {error}", spec.task_id));
+                run.model.finish(task, index, Outcome::Failed);
             }
         }
-        Err(TaskError::fatal(format!("the sensor said \"not yet\" {MAX_LOOKS} times")))
+        None
     }
 
-    fn ctx(&self, task: &TaskSpec, element: &Element, try_number: u32) -> Ctx {
+    async fn body(
+        &self,
+        run: &TestRun,
+        plan: &Plan,
+        spec: &TaskSpec,
+        (task, index): (TaskIdx, i32),
+        try_number: u32,
+    ) -> Result<Option<Value>, TaskError> {
+        match self.scripted.get(&spec.task_id) {
+            Some(script) if try_number <= script.failing_tries => {
+                return Err(TaskError::Retryable { causes: vec!["scripted".into()] });
+            }
+            Some(Script { then: Some(scripted), .. }) => return scripted.clone().map(Some),
+            _ => {}
+        }
+        let inputs = Inputs {
+            plan,
+            params: &self.params,
+            outputs: &run.outputs,
+            len: &|task| run.model.run.len(plan.task(task)).unwrap_or(0),
+            task,
+            index,
+        };
+        let on_element = spec.when.iter().filter(|c| matches!(c.source, Source::Element { .. }));
+        for condition in on_element {
+            if !condition.equals.contains(&inputs.value(&condition.source)) {
+                return Err(skip("its condition is not met").into());
+            }
+        }
+        let values = spec.inputs.iter().map(|input| inputs.value(&input.source)).collect();
+        self.dag.bodies[&spec.task_id].call(self.ctx(spec, index, try_number), values).await
+    }
+
+    fn given(
+        &self,
+        run: &mut TestRun,
+        plan: &Plan,
+        (task, index): (TaskIdx, i32),
+        value: Value,
+    ) -> Result<(), TaskError> {
+        let skip = branch::skips(plan, task, index, &value).map_err(TaskError::fatal)?;
+        let list_len = value.as_array().map(|list| list.len() as i32).filter(|_| plan.list_slots.contains_key(&task));
+        run.outputs.insert((task, index), value);
+        run.model.finish(task, index, Outcome::Success { list_len, skip });
+        Ok(())
+    }
+
+    fn ctx(&self, task: &TaskSpec, index: i32, try_number: u32) -> Ctx {
         let run = RunFacts {
             dag_id: DagId::new(&self.dag.spec().dag_id).expect("a DAG without problems has an id"),
             conf: Arc::new(self.params.clone()),
@@ -200,7 +243,7 @@ impl<'a> TestDag<'a> {
         };
         let this_try = TryFacts {
             task_id: TaskId::new(&task.task_id).expect("a DAG without problems has ids"),
-            map_index: element.index.map(|index| index as u32),
+            map_index: u32::try_from(index).ok(),
             try_number,
             max_tries: task.options.retries.unwrap_or(0),
             ..TryFacts::test()
@@ -209,26 +252,59 @@ impl<'a> TestDag<'a> {
     }
 
     fn check_fakes(&self) {
-        for (task_id, scripted) in &self.scripted {
+        for (task_id, script) in &self.scripted {
             let Some(body) = self.dag.bodies.get(task_id) else {
                 panic!("the test scripts `{task_id}`, which dag `{}` does not have", self.dag.spec().dag_id);
             };
-            if let Some(Err(error)) = scripted.as_ref().ok().map(body.check_output) {
+            if let Some(Ok(Err(error))) = script.then.as_ref().map(|then| then.as_ref().map(body.check_output)) {
                 panic!("the fake output of `{task_id}` has the wrong type: {error}");
             }
         }
     }
 }
 
+/// A try or look that comes at a time.
+#[derive(Clone, Copy)]
+struct Wait {
+    at: Duration,
+    /// When its first look was.
+    since: Duration,
+    looks: u32,
+}
+
+fn delay(dag_id: &str, task: &TaskSpec, try_number: u32) -> Duration {
+    let o = &task.options;
+    let (base, backoff) = (o.retry_delay_ms.unwrap_or(RETRY_DELAY_MS), o.retry_backoff.unwrap_or(0.0));
+    let run_key = logical_date_key(None);
+    retry_delay(base, backoff, o.max_retry_delay_ms, dag_id, &task.task_id, &run_key, try_number)
+}
+
 impl TestRun {
+    /// How the run ended.
+    pub fn outcome(&self) -> RunState {
+        self.model.run.state
+    }
+
+    /// How much time passed on the test's clock: retries and sensors wait, nothing else takes time.
+    pub fn took(&self) -> Duration {
+        self.clock
+    }
+
     /// The state of a task; of a mapped task, the worst of its elements.
     ///
     /// # Panics
     /// When the DAG has no such task.
     pub fn state(&self, task_id: &str) -> TaskState {
-        let states: Vec<TaskState> = self.instances(task_id).of.iter().map(|instance| instance.state).collect();
-        let order = [TaskState::Failed, TaskState::UpstreamFailed, TaskState::Success];
-        order.into_iter().find(|state| states.contains(state)).unwrap_or(TaskState::Skipped)
+        self.model.run.task(self.find(task_id))
+    }
+
+    /// How many tries a task took; of a mapped one, its first element.
+    ///
+    /// # Panics
+    /// When the DAG has no such task.
+    pub fn tries(&self, task_id: &str) -> u32 {
+        let task = self.find(task_id);
+        [-1, 0].into_iter().find_map(|index| self.tries.get(&(task, index)).copied()).unwrap_or(0)
     }
 
     /// What a task gave; a mapped task gives a `Vec`.
@@ -236,20 +312,20 @@ impl TestRun {
     /// # Panics
     /// When the DAG has no such task, or its output is no `T`: the test itself is wrong.
     pub fn output<T: Data>(&self, task_id: &str) -> Option<T> {
-        let instances = self.instances(task_id);
-        let value = if instances.mapped { self.all(task_id) } else { instances.of.first()?.output.clone()? };
+        let task = self.find(task_id);
+        let planned = self.model.plan.task(task);
+        let value = if planned.map.is_some() {
+            all(&self.outputs, task, self.model.run.len(planned).unwrap_or(0))
+        } else {
+            self.outputs.get(&(task, -1))?.clone()
+        };
         match serde_json::from_value(value) {
             Ok(output) => Some(output),
             Err(error) => panic!("the output of `{task_id}` is no `{}`: {error}", std::any::type_name::<T>()),
         }
     }
 
-    fn instances(&self, task_id: &str) -> &Instances {
-        self.tasks.get(task_id).unwrap_or_else(|| panic!("the DAG has no task `{task_id}`"))
+    fn find(&self, task_id: &str) -> TaskIdx {
+        self.model.plan.index_of(task_id).unwrap_or_else(|| panic!("the DAG has no task `{task_id}`"))
     }
-}
-
-/// The rule of a task as written, or its role's.
-fn rule_of(task: &TaskSpec) -> TriggerRule {
-    task.options.trigger_rule.unwrap_or_default()
 }

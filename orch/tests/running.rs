@@ -242,9 +242,9 @@ async fn a_short_circuit_skips_everything_behind_it() {
     let run = |open: bool| async move {
         let dag = dag("week").build(|d| {
             let first = d.add(empty("a").after(d.add(short_circuit(is_open(open)))));
-            d.add(empty("b").after(first).trigger_rule(Always));
+            d.add(empty("b").after(first).trigger_rule(AllDone));
             let first = d.add(empty("c").after(d.add(short_circuit_directly(is_open(open).id("direct")))));
-            d.add(empty("d").after(first).trigger_rule(Always));
+            d.add(empty("d").after(first).trigger_rule(AllDone));
         });
         let run = dag.test().run().await;
         ["a", "b", "c", "d"].map(|id| run.state(id) == TaskState::Success)
@@ -347,4 +347,14 @@ async fn a_fake_of_the_wrong_type_is_named() {
         d.add(load("mon"));
     });
     dag.test().with("load", "seven").run().await;
+}
+
+#[tokio::test]
+async fn waiting_moves_the_clock_of_the_test_and_nothing_else_does() {
+    let dag = dag("slow").build(|d| {
+        d.add(third_time().id("load").retry_delay(mins(5)));
+    });
+    let run = dag.test().fail_first("load", 1).run().await;
+    assert_eq!((run.tries("load"), run.took()), (3, mins(10)));
+    assert_eq!(run.outcome(), orch::RunState::Success);
 }

@@ -55,6 +55,29 @@ pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
     }
 }
 
+/// A session that idled for longer is asked whether it is still there before it is used: a server that was restarted is
+/// noticed without a failed request, and a busy session pays nothing.
+const PING_AFTER: Duration = Duration::from_secs(1);
+
+/// A small pool with the settings of the hot path, for what must be quick whenever it comes: its connections stay.
+pub fn hot_pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
+    Ok(PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .before_acquire(|db, idle| {
+            Box::pin(async move {
+                if idle.idle_for > PING_AFTER {
+                    db.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options(url, name)?.options(HOT_SETTINGS).statement_cache_capacity(400)))
+}
+
 /// A small pool that connects when first used.
 pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
     Ok(PgPoolOptions::new()

@@ -37,6 +37,20 @@ pub enum Hint {
 
 const ALL: [Hint; 4] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop];
 
+/// Hints of a process that is gone in a moment. Nothing is lost with them, so the commit does not wait for the disk.
+pub async fn send(db: &mut PgConnection, hints: &[Hint]) -> StoreResult<()> {
+    let bits = hints.iter().fold(0, |bits, hint| bits | *hint as u8);
+    if bits == 0 {
+        return Ok(());
+    }
+    sqlx::query("select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(format!("- {bits}"))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Gives and takes hints. Cheap to clone; one for each process.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {

@@ -2,9 +2,9 @@
 //! in the simulation, over a model with faults.
 
 use crate::refold::{self, Folded};
-use crate::step::{Reply, Step, Stepper};
+use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
-use crate::{StoreResult, connect, run};
+use crate::{StoreResult, clear, connect, run};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
 use sqlx::postgres::PgConnection;
@@ -31,6 +31,9 @@ pub trait Hot: Send {
         ledger: &Run,
         events: &[Event],
     ) -> impl Future<Output = StoreResult<(Run, Effects)>> + Send;
+
+    /// What was cleared while it ran here has stopped; the fold that follows asks its rule anew.
+    fn restarted(&mut self, lease: Lease) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// A run of this DAG is over: those that waited for its place begin. Gives how many.
     fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
@@ -71,6 +74,10 @@ impl Hot for PgHot {
         events: &[Event],
     ) -> StoreResult<(Run, Effects)> {
         refold::fold_loading(&mut self.db, version, run, ledger, events).await
+    }
+
+    async fn restarted(&mut self, lease: Lease) -> StoreResult<()> {
+        clear::restarted(&mut self.db, lease).await
     }
 
     async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {

@@ -1,8 +1,10 @@
 //! Task instances of a run for people. What runs or ran has a row; what waits stands in `ready`, `waiting` or `held`; what
 //! nothing was decided about has none and is made up from the ledger and the structure.
 
+mod page;
 mod tries;
 
+pub use page::{InstancePage, page_of_instances};
 pub use tries::{TryRow, tries};
 
 use crate::version::{Version, Versions};

@@ -4,6 +4,7 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod audit;
+pub mod clear;
 pub mod connect;
 pub mod dag;
 pub mod due;
@@ -20,6 +21,7 @@ pub mod partition;
 pub mod process;
 pub mod refold;
 pub mod registry;
+pub mod reset;
 pub mod run;
 pub mod run_lock;
 pub mod setting;

@@ -6,6 +6,7 @@ mod end;
 mod list;
 mod quiet;
 mod relocate;
+mod search;
 mod start;
 
 pub use create::{CreateRun, NewRun, RunRow, create_run};
@@ -15,6 +16,7 @@ pub use list::{
     MOST_RUNS, RunDetails, RunFilter, Span, count_runs, get_run, list_runs, recent_runs, run_by_uuid, set_note,
 };
 pub use relocate::{MoveRun, move_run};
+pub use search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs};
 pub use start::start_queued_runs;
 
 use crate::{StoreError, StoreResult};

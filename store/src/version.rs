@@ -7,7 +7,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// A version ready for deciding.
@@ -96,10 +96,16 @@ async fn known_queues(db: &mut PgConnection, names: &[String]) -> StoreResult<Ha
     Ok(rows.into_iter().map(|r| (r.name, r.id)).collect())
 }
 
-/// Versions read so far. A version never changes, so nothing here grows old; the oldest go when there are many.
-#[derive(Debug, Default)]
+/// Versions read so far. A version never changes, so nothing here grows old; all go when there are many. Clones share
+/// what they know: requests of one web server do, side by side.
+#[derive(Debug, Default, Clone)]
 pub struct Versions {
-    known: HashMap<i32, Arc<Version>>,
+    inner: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    versions: HashMap<i32, Arc<Version>>,
     /// What was the newest version of a DAG when last seen: a guess that whoever creates a run checks.
     newest: HashMap<String, i32>,
     /// Partitions that are known to exist.
@@ -110,45 +116,56 @@ pub struct Versions {
 const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
-    pub async fn get(&mut self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
-        if let Some(version) = self.known.get(&id) {
-            return Ok(version.clone());
-        }
-        if self.known.len() >= MOST_VERSIONS {
-            self.known.clear();
+    pub async fn get(&self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
+        if let Some(version) = self.known(id) {
+            return Ok(version);
         }
         let version = Arc::new(load(db, id).await?);
-        self.known.insert(id, version.clone());
+        self.put(version.clone());
         Ok(version)
     }
 
-    pub fn put(&mut self, version: Arc<Version>) {
-        self.known.insert(version.id, version);
+    pub fn put(&self, version: Arc<Version>) {
+        let mut known = self.lock();
+        if known.versions.len() >= MOST_VERSIONS {
+            known.versions.clear();
+        }
+        known.versions.insert(version.id, version);
     }
 
-    pub fn known(&self, id: i32) -> Option<&Arc<Version>> {
-        self.known.get(&id)
+    pub fn known(&self, id: i32) -> Option<Arc<Version>> {
+        self.lock().versions.get(&id).cloned()
     }
 
     pub(crate) fn newest(&self, dag_id: &str) -> Option<i32> {
-        self.newest.get(dag_id).copied()
+        self.lock().newest.get(dag_id).copied()
     }
 
-    pub(crate) fn set_newest(&mut self, dag_id: &str, id: i32) {
-        if self.newest.len() >= MOST_VERSIONS {
-            self.newest.clear();
+    pub(crate) fn set_newest(&self, dag_id: &str, id: i32) {
+        let mut known = self.lock();
+        if let Some(newest) = known.newest.get_mut(dag_id) {
+            *newest = id;
+            return;
         }
-        self.newest.insert(dag_id.into(), id);
+        if known.newest.len() >= MOST_VERSIONS {
+            known.newest.clear();
+        }
+        known.newest.insert(dag_id.into(), id);
     }
 
     /// Makes the partitions of the week that `run` was made in, unless they are known to exist.
-    pub(crate) async fn make_leaf(&mut self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+    pub(crate) async fn make_leaf(&self, db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
         let leaf = Leaf::of(run);
-        if self.leaves.contains(&leaf) {
+        if self.lock().leaves.contains(&leaf) {
             return Ok(());
         }
         sqlx::query!("select make_partitions($1)", Leaf::moment(run)).execute(db).await?;
-        self.leaves.insert(leaf);
+        self.lock().leaves.insert(leaf);
         Ok(())
+    }
+
+    /// Held for a look-up only, never while waiting.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

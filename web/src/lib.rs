@@ -1,1 +1,30 @@
-//! Room `web`.
+//! What people and programs reach orch by over HTTP: the REST API in Airflow's shape, and health.
+//!
+//! Never loads user code: a DAG is data here. Every change goes through `store`, so any number of these servers may run,
+//! and stopping one leaves every run as it is. [`serve`] is the process, [`router`] the same without a network.
+
+mod admin;
+mod api;
+mod auth;
+mod clock;
+mod config;
+mod error;
+mod extract;
+mod guard;
+mod health;
+mod problem;
+mod refusal;
+mod routes;
+mod server;
+mod state;
+mod timestamp;
+
+pub use admin::{ADMIN, Admin, ensure_admin};
+pub use auth::{Password, Role};
+pub use clock::Clock;
+pub use config::WebConfig;
+pub use error::{WebError, WebResult};
+pub use extract::Peer;
+pub use routes::{Access, Rule, router, rules};
+pub use server::serve;
+pub use state::App;

@@ -16,7 +16,7 @@ use crate::outcome::Finish;
 use memory::Memory;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
-use orch_store::step::Claimed;
+use orch_store::step::{Claimed, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
 use std::collections::{HashMap, VecDeque};
@@ -63,6 +63,8 @@ pub(crate) struct Driver<S> {
     hints: Hints,
     /// Attempts that were told to stop and have.
     obeyed: Vec<Uuid>,
+    /// Tries that were cleared while they ran and have stopped.
+    restarted: Vec<Lease>,
 }
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
@@ -125,6 +127,7 @@ async fn life(
         look_again: true,
         hints: hints.clone(),
         obeyed: Vec::new(),
+        restarted: Vec::new(),
     };
     let result = driver.drive(&mut ended, &mut pulse, stop).await;
     // Whatever still runs here is nobody's any more: it must end before this process takes it again.

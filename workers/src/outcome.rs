@@ -2,11 +2,9 @@
 
 use crate::offer::Offer;
 use orch_core::branch;
-use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::TaskSpec;
 use orch_core::state::TaskState;
 use orch_core::task::TaskError;
-use orch_core::transition::Skip;
 use orch_store::step::{Claimed, Ended, Failure, NextTry};
 use serde_json::Value;
 use uuid::Uuid;
@@ -71,7 +69,13 @@ pub(crate) fn ended(
                     None => return ended(offer, claimed, rev, no_list(spec, &value), retry_in_ms),
                 }
             }
-            end.skip = skips(plan, spec, task, index, &value);
+            match branch::skips(plan, task, index, &value) {
+                Ok(skips) => end.skip = skips,
+                Err(cause) => {
+                    let error = TaskError::Fatal { causes: vec![cause] };
+                    return ended(offer, claimed, rev, Finish::Error { error, kind: None }, retry_in_ms);
+                }
+            }
             if !stored && !value.is_null() {
                 end.outputs.push((orch_store::output::RETURN_VALUE.into(), text));
             }
@@ -104,35 +108,4 @@ fn no_list(spec: &TaskSpec, value: &Value) -> Finish {
     };
     let cause = format!("`{}` gave {what}, but a list is mapped over its output", spec.task_id);
     Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
-}
-
-/// Whom this output tells not to run.
-fn skips(plan: &Plan, spec: &TaskSpec, task: TaskIdx, index: i32, value: &Value) -> Vec<Skip> {
-    let mut skips = branch::unmet(plan, task, index, value);
-    match spec.kind.as_str() {
-        "branch" => {
-            let ids = match value {
-                Value::String(id) => vec![id.as_str()],
-                Value::Array(ids) => ids.iter().filter_map(Value::as_str).collect(),
-                _ => Vec::new(),
-            };
-            let followed: Vec<TaskIdx> = ids.iter().filter_map(|id| in_scope(plan, spec, id)).collect();
-            skips.extend(branch::not_followed(plan, task, index, &followed));
-        }
-        "short_circuit" if value == &Value::Bool(false) => {
-            let respects_rules = spec.config.get("respect_trigger_rules").is_some_and(|v| v == &Value::Bool(true));
-            skips.extend(if respects_rules {
-                branch::directly_below(plan, task, index)
-            } else {
-                branch::everything_below(plan, task, index)
-            });
-        }
-        _ => {}
-    }
-    skips
-}
-
-/// A branch may name a task of its own group without the group's prefix.
-fn in_scope(plan: &Plan, branch: &TaskSpec, id: &str) -> Option<TaskIdx> {
-    plan.index_of(id).or_else(|| plan.index_of(&format!("{}.{id}", branch.group_id.as_ref()?)))
 }

@@ -218,3 +218,62 @@ async fn panics_and_timeouts_are_failed_tries_with_their_reason() {
     assert_eq!(why[1], ("timeout".into(), "it took longer than its timeout of 50ms".into()));
     world.end().await;
 }
+
+#[task]
+async fn waits(ctx: Ctx) -> TaskResult<u32> {
+    if ctx.try_number() == 1 {
+        ctx.cancelled().await;
+    }
+    Ok(ctx.try_number())
+}
+
+#[task]
+async fn after_it(n: u32) -> TaskResult<u32> {
+    Ok(n)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
+    use orch_store::clear::{ClearWish, clear_instances};
+    let world = World::new(
+        vec![dag("again").build(|d| {
+            let first = d.add(third_time());
+            let stopped = d.add(waits().after(first));
+            d.add(after_it(stopped));
+        })],
+        1,
+    )
+    .await;
+    let run = world.trigger("again", None).await;
+    let mut db = world.db.connect().await;
+    let running = "select exists (select from task_instance where task = 1 and state = 'running')";
+    while !sqlx::query_scalar::<_, bool>(running).fetch_one(&mut db).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let id = get_run(&mut db, "again", &run).await.unwrap().unwrap().id;
+    let wish = |task| ClearWish {
+        selection: orch_core::select::Selection {
+            tasks: vec![orch_core::transition::Selected { task, index: None }],
+            downstream: true,
+            ..Default::default()
+        },
+        states: vec![],
+    };
+    let mut stepper = orch_store::step::Stepper::default();
+    let cleared =
+        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(1)).await.unwrap().unwrap();
+    assert!(cleared.stopping && !cleared.revived);
+    world.hints.give(Hint::Stop);
+    assert_eq!(world.end_of("again", &run).await, "success");
+    assert_eq!(
+        world.states(&run).await,
+        [(0, -1, "success".into(), 3), (1, -1, "success".into(), 2), (2, -1, "success".into(), 1)]
+    );
+
+    let cleared =
+        clear_instances(&mut db, &mut stepper, &mut Versions::default(), id, &wish(0)).await.unwrap().unwrap();
+    assert!(cleared.revived && cleared.instances.len() == 3);
+    world.hints.give(Hint::Ready);
+    assert_eq!(world.end_of("again", &run).await, "failed"); // its third try is over, the fourth fails and has no heirs
+    world.end().await;
+}

@@ -21,7 +21,8 @@ r as (
         case when c.starts then now() + $18::bigint * interval '1 millisecond' end, $19, $20
     from c
     on conflict do nothing
-    returning id, run_id, state, run_after, state <> 'queued' as starts
+    returning id, run_id, state, run_after, interval_start, interval_end, created_at, started_at, ended_at,
+        state <> 'queued' as starts
 ),
 det as (
     insert into dag_run_detail (run, conf, note, idempotency_key)
@@ -44,5 +45,7 @@ dec as (
     select r.id, e.task, e.map_index, gen_random_uuid(), 0, 0, 0, e.state::task_state, now()
     from unnest($36::smallint[], $37::integer[], $38::text[]) as e (task, map_index, state), r where r.starts
 )
-select d.version as newest, r.run_id as "run_id?", r.state::text as state, r.run_after as "run_after?"
-from d left join r on true
+select d.version as newest, v.bundle, v.created_at as version_created_at, r.run_id as "run_id?", r.state::text as state,
+    r.run_after as "run_after?", r.interval_start as "interval_start?", r.interval_end as "interval_end?",
+    r.created_at as "created_at?", r.started_at as "started_at?", r.ended_at as "ended_at?"
+from d join dag_version v on v.id = d.version left join r on true

@@ -5,6 +5,7 @@ use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::ids::RunId;
+use orch_core::params::{BadConf, check_conf};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::schedule::{Calendar, DataInterval, run_id};
@@ -60,6 +61,8 @@ pub enum CreateRun {
     RunIdTaken,
     /// The DAG has a run for that date.
     LogicalDateTaken,
+    /// What was asked for by hand does not fit the params of the DAG's newest version.
+    BadConf(BadConf),
     NoSuchDag,
 }
 
@@ -71,7 +74,14 @@ pub struct RunRow {
     pub run_id: String,
     pub state: RunState,
     pub run_after: DateTime<Utc>,
+    pub interval: Option<DataInterval>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
     pub version: i32,
+    pub version_number: i32,
+    pub version_created_at: DateTime<Utc>,
+    pub bundle: String,
     /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
     pub started: bool,
 }
@@ -98,6 +108,15 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
         };
         let version = versions.get(db, guess).await?;
         versions.set_newest(&new.dag_id, guess);
+        if let Err(bad) = check(&version, new) {
+            // A newer version may see it otherwise.
+            match newest_version(db, &new.dag_id).await? {
+                None => return Ok(CreateRun::NoSuchDag),
+                Some(newest) if newest == guess => return Ok(CreateRun::BadConf(bad)),
+                Some(newest) => versions.set_newest(&new.dag_id, newest),
+            }
+            continue;
+        }
         match insert(db, &version, id, new).await {
             Ok(Inserted::Run(run)) => return Ok(CreateRun::Created(run)),
             Ok(Inserted::NoSuchDag) => return Ok(CreateRun::NoSuchDag),
@@ -119,6 +138,17 @@ enum Inserted {
     Taken,
     NewerVersion(i32),
     NoSuchDag,
+}
+
+/// What people ask for is judged; what a schedule, a backfill or an asset makes was judged with the DAG.
+fn check(version: &Version, new: &NewRun) -> Result<(), BadConf> {
+    match new.run_type {
+        RunType::Manual | RunType::OperatorTriggered => {
+            let nothing = Value::Object(serde_json::Map::new());
+            check_conf(version.plan.spec.params_schema.as_ref(), new.conf.as_ref().unwrap_or(&nothing))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn newest_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<i32>> {
@@ -185,12 +215,28 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
     if row.newest != version.id {
         return Ok(Inserted::NewerVersion(row.newest));
     }
-    let (Some(run_id), Some(state), Some(run_after)) = (row.run_id, row.state, row.run_after) else {
+    let (Some(run_id), Some(state), Some(run_after), Some(created_at)) =
+        (row.run_id, row.state, row.run_after, row.created_at)
+    else {
         return Ok(Inserted::Taken);
     };
     let state: RunState = word(&state)?;
-    let (dag_id, started) = (new.dag_id.clone(), state != RunState::Queued);
-    Ok(Inserted::Run(RunRow { id, dag_id, run_id, state, run_after, version: version.id, started }))
+    Ok(Inserted::Run(RunRow {
+        id,
+        dag_id: new.dag_id.clone(),
+        run_id,
+        state,
+        run_after,
+        interval: interval(row.interval_start, row.interval_end),
+        created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        version: version.id,
+        version_number: version.number,
+        version_created_at: row.version_created_at,
+        bundle: row.bundle,
+        started: state != RunState::Queued,
+    }))
 }
 
 /// The times a run is about.
@@ -294,22 +340,34 @@ async fn why_taken(db: &mut PgConnection, new: &NewRun) -> StoreResult<CreateRun
 
 async fn run_of_key(db: &mut PgConnection, key: &str) -> StoreResult<Option<RunRow>> {
     let row = sqlx::query!(
-        r#"select r.id, r.dag_id, r.run_id, r.state::text as "state!", r.run_after, r.version
-        from dag_run_detail d join dag_run r on r.id = d.run where d.idempotency_key = $1"#,
+        r#"select r.id, r.dag_id, r.run_id, r.state::text as "state!", r.run_after, r.interval_start, r.interval_end,
+          r.created_at, r.started_at, r.ended_at, r.version, v.number, v.created_at as version_created_at, v.bundle
+        from dag_run_detail d join dag_run r on r.id = d.run join dag_version v on v.id = r.version
+        where d.idempotency_key = $1"#,
         key
     )
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
     let state: RunState = word(&row.state)?;
-    let (started, version) = (state != RunState::Queued, row.version);
     Ok(Some(RunRow {
         id: row.id,
         dag_id: row.dag_id,
         run_id: row.run_id,
         state,
         run_after: row.run_after,
-        version,
-        started,
+        interval: interval(row.interval_start, row.interval_end),
+        created_at: row.created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        version: row.version,
+        version_number: row.number,
+        version_created_at: row.version_created_at,
+        bundle: row.bundle,
+        started: state != RunState::Queued,
     }))
+}
+
+fn interval(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<DataInterval> {
+    start.zip(end).map(|(start, end)| DataInterval { start, end })
 }

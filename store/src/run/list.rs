@@ -18,6 +18,7 @@ pub struct RunDetails {
     pub rev: i32,
     pub version: i32,
     pub version_number: i32,
+    pub version_created_at: DateTime<Utc>,
     pub bundle: String,
     pub clear_number: i16,
     pub state: RunState,
@@ -35,13 +36,15 @@ pub struct RunDetails {
     pub note: Option<String>,
 }
 
-struct Row {
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
     id: Uuid,
     dag_id: String,
     run_id: String,
     rev: i32,
     version: i32,
     version_number: i32,
+    version_created_at: DateTime<Utc>,
     bundle: String,
     clear_number: i16,
     state: String,
@@ -64,10 +67,10 @@ macro_rules! run_rows {
     ($rest:literal $(, $value:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            r#"select r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number, v.bundle, r.clear_number,
-              r.state::text as "state!", r.run_type::text as "run_type!", r.logical_date, r.interval_start, r.interval_end,
-              r.run_after, r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user,
-              m.conf as "conf?", m.note as "note?"
+            r#"select r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number,
+              v.created_at as version_created_at, v.bundle, r.clear_number, r.state::text as "state!",
+              r.run_type::text as "run_type!", r.logical_date, r.interval_start, r.interval_end, r.run_after,
+              r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user, m.conf as "conf?", m.note as "note?"
             from dag_run r join dag_version v on v.id = r.version left join dag_run_detail m on m.run = r.id "# + $rest
             $(, $value)*
         )
@@ -75,7 +78,7 @@ macro_rules! run_rows {
 }
 
 impl Row {
-    fn details(self) -> StoreResult<RunDetails> {
+    pub(super) fn details(self) -> StoreResult<RunDetails> {
         Ok(RunDetails {
             id: self.id,
             dag_id: self.dag_id,
@@ -83,6 +86,7 @@ impl Row {
             rev: self.rev,
             version: self.version,
             version_number: self.version_number,
+            version_created_at: self.version_created_at,
             bundle: self.bundle,
             clear_number: self.clear_number,
             state: word(&self.state)?,

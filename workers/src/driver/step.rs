@@ -27,6 +27,10 @@ impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
         let ended = self.ended(finished);
+        let restarted = std::mem::take(&mut self.restarted);
+        for lease in &restarted {
+            self.store.restarted(*lease).await?;
+        }
         let free = self.config.slots.saturating_sub(self.held.len());
         let free = if stopping { 0 } else { free };
         let mut by_run: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
@@ -37,7 +41,7 @@ impl<S: Hot> Driver<S> {
         }
         let mut step = Step { ended, ..Step::default() };
         let mut moves: BTreeMap<Uuid, Run> = BTreeMap::new();
-        let mut contended: Vec<Uuid> = Vec::new();
+        let mut contended: Vec<Uuid> = restarted.iter().map(|lease| lease.run).collect();
         let room = if self.may_continue() { free } else { 0 };
         for (run, events) in &by_run {
             if self.memory.record_first(run) {
@@ -71,9 +75,12 @@ impl<S: Hot> Driver<S> {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
-            if held.stop.is_some() {
-                // Whoever gave the order has recorded how it ends.
+            if let Some(order) = held.stop {
+                // Whoever gave the order has recorded how it ends; one that was cleared begins anew.
                 self.obeyed.push(attempt);
+                if order.why == "restarted" {
+                    self.restarted.push(held.claimed.lease);
+                }
                 continue;
             }
             let claimed = held.claimed;

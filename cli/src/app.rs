@@ -1,0 +1,109 @@
+//! The command line as a tree, and the way from it to the one command that runs.
+
+use crate::bundle::BundleSource;
+use crate::cmd::Command;
+use crate::config::{Config, Given, ServerFlags};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Style;
+use crate::session::Session;
+use clap::Parser as _;
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Workflows on Postgres: DAGs that the compiler checks, milliseconds between tasks.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "orch",
+    bin_name = "orch",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110,
+    after_help = "Examples:\n  orch standalone                             a whole orch with its own database\n  \
+        orch dags list                              what can run\n  \
+        orch dags trigger example_chain --wait      run it and see how it ends"
+)]
+pub(crate) struct App {
+    #[command(flatten)]
+    server: ServerFlags,
+
+    /// File of settings, instead of orch.toml in the data folder [env: ORCH_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    config: Option<PathBuf>,
+
+    /// The same as `--log debug`
+    #[arg(short, long, global = true, conflicts_with = "log")]
+    verbose: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command may ask for.
+pub(crate) struct Cx {
+    given: Given,
+    bundle: Cell<Option<BundleSource>>,
+    /// When the process began, for reports of how long things took.
+    pub(crate) began: Instant,
+}
+
+impl Cx {
+    /// The configuration as a question to a server needs it.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Config::load(&self.given)
+    }
+
+    /// The configuration with flags of a command's own.
+    pub(crate) fn config_with(&self, add: impl FnOnce(&mut Given)) -> Result<Config, Failure> {
+        let mut given = self.given.clone();
+        add(&mut given);
+        Config::load(&given)
+    }
+
+    /// A connection to the server.
+    pub(crate) async fn session(&self) -> Result<Session, Failure> {
+        Session::open(&self.config()?).await
+    }
+
+    /// The DAGs of this binary. There is one use for them in a process.
+    pub(crate) fn bundle(&self) -> BundleSource {
+        self.bundle.take().expect("a command asks for the bundle once")
+    }
+}
+
+/// Does what the command line says. The only function a binary needs.
+pub fn main(bundle: BundleSource) -> ExitCode {
+    let began = Instant::now();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let app = match App::try_parse_from(&arguments) {
+        Ok(app) => app,
+        Err(error) => return refused(&error),
+    };
+    let mut given = Given { file: app.config, ..Given::default() };
+    app.server.add_to(&mut given);
+    if app.verbose {
+        given.flags.push(("log", "debug".into()));
+    }
+    let cx = Cx { given, bundle: Cell::new(Some(bundle)), began };
+    let outcome = app.command.run(&cx);
+    if let Err(failure) = &outcome {
+        failure.tell(Style::of_stderr());
+    }
+    Exit::code(&outcome)
+}
+
+/// `--help` and `--version` go to standard output and are no failure.
+fn refused(error: &clap::Error) -> ExitCode {
+    let is_printed = error.print().is_ok();
+    if error.use_stderr() || !is_printed { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// Runs a question to a server: one thread is enough.
+pub(crate) fn block_on(question: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::io("cannot start"))?.block_on(question)
+}

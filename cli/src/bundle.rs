@@ -1,0 +1,31 @@
+//! The DAGs of the binary, described only when somebody needs them: a question to a server does not.
+
+use crate::failure::Failure;
+use orch_core::check::Problem;
+use orch_core::task::Bundle;
+
+/// Builds the DAGs of a binary.
+type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
+
+/// What a binary can run.
+pub struct BundleSource {
+    build: Build,
+}
+
+impl BundleSource {
+    /// `build` gets the name that the bundle is registered under.
+    pub fn new(build: impl FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send + 'static) -> BundleSource {
+        BundleSource { build: Box::new(build) }
+    }
+
+    /// All DAGs, or everything that is wrong with any of them.
+    pub(crate) fn build(self) -> Result<Bundle, Failure> {
+        (self.build)(&name()).map_err(|problems| Failure::dags(&problems))
+    }
+}
+
+/// The binary's: two binaries beside each other are two bundles.
+fn name() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_stem().map_or_else(|| "orch".into(), |stem| stem.to_string_lossy().into_owned())
+}

@@ -1,0 +1,147 @@
+//! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
+
+mod completion;
+mod config_list;
+mod cron_next;
+mod dags_delete;
+mod dags_details;
+mod dags_list;
+mod dags_list_runs;
+mod dags_next_execution;
+mod dags_pause;
+mod dags_show;
+mod dags_state;
+mod dags_trigger;
+mod db_check;
+mod db_migrate;
+mod db_reset;
+mod info;
+mod runs_list;
+mod runs_wait;
+mod tasks_list;
+mod tasks_logs;
+mod tasks_state;
+mod tasks_states_for_dag_run;
+mod version;
+
+use crate::app::{Cx, block_on};
+use crate::failure::Outcome;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// DAGs: list, start, pause, look into
+    #[command(subcommand, visible_alias = "dag", subcommand_required = true)]
+    Dags(Dags),
+    /// Tasks and their instances: states, logs, clear
+    #[command(subcommand, visible_alias = "task")]
+    Tasks(Tasks),
+    /// Runs of DAGs: list, wait for, cancel
+    #[command(subcommand, visible_alias = "run")]
+    Runs(Runs),
+    /// The database: create and upgrade its schema
+    #[command(subcommand)]
+    Db(Db),
+    /// Cron expressions
+    #[command(subcommand)]
+    Cron(Cron),
+    /// Settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    Info(info::Info),
+    Version(version::Version),
+    Completion(completion::Completion),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Dags {
+    List(dags_list::List),
+    Show(dags_show::Show),
+    Details(dags_details::Details),
+    Trigger(dags_trigger::Trigger),
+    Pause(dags_pause::Pause),
+    Unpause(dags_pause::Unpause),
+    ListRuns(dags_list_runs::ListRuns),
+    NextExecution(dags_next_execution::NextExecution),
+    State(dags_state::State),
+    Delete(dags_delete::Delete),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Tasks {
+    List(tasks_list::List),
+    State(tasks_state::State),
+    StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
+    Logs(tasks_logs::Logs),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Runs {
+    List(runs_list::List),
+    Wait(runs_wait::Wait),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Db {
+    Migrate(db_migrate::Migrate),
+    Check(db_check::Check),
+    Reset(db_reset::Reset),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Cron {
+    Next(cron_next::Next),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ConfigCommand {
+    List(config_list::List),
+    GetValue(config_list::GetValue),
+}
+
+impl Command {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Command::Dags(dags) => dags.run(cx),
+            Command::Tasks(tasks) => tasks.run(cx),
+            Command::Runs(Runs::List(list)) => block_on(list.run(cx)),
+            Command::Runs(Runs::Wait(wait)) => block_on(wait.run(cx)),
+            Command::Db(Db::Migrate(migrate)) => block_on(migrate.run(cx)),
+            Command::Db(Db::Check(check)) => block_on(check.run(cx)),
+            Command::Db(Db::Reset(reset)) => block_on(reset.run(cx)),
+            Command::Cron(Cron::Next(next)) => next.run(),
+            Command::Config(ConfigCommand::List(list)) => list.run(cx),
+            Command::Config(ConfigCommand::GetValue(get)) => get.run(cx),
+            Command::Info(info) => info.run(cx),
+            Command::Version(version) => version.run(),
+            Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Dags {
+    fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Dags::List(list) => block_on(list.run(cx)),
+            Dags::Show(show) => block_on(show.run(cx)),
+            Dags::Details(details) => block_on(details.run(cx)),
+            Dags::Trigger(trigger) => block_on(trigger.run(cx)),
+            Dags::Pause(pause) => block_on(pause.run(cx)),
+            Dags::Unpause(unpause) => block_on(unpause.run(cx)),
+            Dags::ListRuns(list) => block_on(list.run(cx)),
+            Dags::NextExecution(next) => block_on(next.run(cx)),
+            Dags::State(state) => block_on(state.run(cx)),
+            Dags::Delete(delete) => block_on(delete.run(cx)),
+        }
+    }
+}
+
+impl Tasks {
+    fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Tasks::List(list) => block_on(list.run(cx)),
+            Tasks::State(state) => block_on(state.run(cx)),
+            Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
+            Tasks::Logs(logs) => block_on(logs.run(cx)),
+        }
+    }
+}

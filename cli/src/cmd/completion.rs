@@ -1,0 +1,25 @@
+//! `orch completion`: what a shell needs to complete orch's commands.
+
+use crate::app::App;
+use crate::failure::Outcome;
+use crate::output::print;
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+/// Print a completion script for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    orch completion bash > ~/.local/share/bash-completion/completions/orch\n  \
+    orch completion zsh > ~/.zfunc/_orch\n  \
+    orch completion fish > ~/.config/fish/completions/orch.fish")]
+pub(crate) struct Completion {
+    shell: Shell,
+}
+
+impl Completion {
+    pub(crate) fn run(self) -> Outcome {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut App::command(), "orch", &mut script);
+        print(&String::from_utf8_lossy(&script))
+    }
+}

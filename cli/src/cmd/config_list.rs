@@ -1,0 +1,85 @@
+//! `orch config list` and `orch config get-value`: every setting, its value and where it comes from.
+
+use crate::app::Cx;
+use crate::config::{Config, DagFlags, Given, SchedulerFlags, WebFlags, WorkerFlags};
+use crate::failure::{Failure, Outcome};
+use crate::output::{FormatFlag, Listing, print_line};
+use orch_core::check::closest;
+use serde_json::json;
+
+/// List all settings with their values and where these come from; secrets are masked
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch config list\n  orch config list -d\n  ORCH_PORT=9000 orch config list -o json"
+)]
+pub(crate) struct List {
+    #[command(flatten)]
+    roles: RoleFlags,
+    /// Also say what each setting is about
+    #[arg(short = 'd', long)]
+    include_descriptions: bool,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Print the value of one setting
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch config get-value data_dir")]
+pub(crate) struct GetValue {
+    key: String,
+}
+
+/// The flags of all roles together.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+struct RoleFlags {
+    #[command(flatten)]
+    web: WebFlags,
+    #[command(flatten)]
+    worker: WorkerFlags,
+    #[command(flatten)]
+    dags: DagFlags,
+    #[command(flatten)]
+    scheduler: SchedulerFlags,
+}
+
+impl RoleFlags {
+    fn add_to(&self, given: &mut Given) {
+        self.web.add_to(given);
+        self.worker.add_to(given);
+        self.dags.add_to(given);
+        self.scheduler.add_to(given);
+    }
+}
+
+impl List {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config_with(|given| self.roles.add_to(given))?;
+        let mut listing = Listing::new(["key", "value", "source", "variable", "description"], "no settings");
+        for (field, value) in config.shown() {
+            let source = config.sources[field.key].to_string();
+            listing.add([json!(field.key), json!(value), json!(source), json!(field.env), json!(field.about.trim())]);
+        }
+        if !self.include_descriptions {
+            listing.select(&["key", "value", "source", "variable"].map(String::from))?;
+        }
+        listing.print(self.output.format)
+    }
+}
+
+impl GetValue {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config()?;
+        let key = self.key.replace('-', "_");
+        match config.shown().into_iter().find(|(field, _)| field.key == key) {
+            Some((_, value)) => print_line(&value),
+            None => {
+                let hint = match closest(&key, Config::FIELDS.iter().map(|field| field.key)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "list all with `orch config list`".into(),
+                };
+                Err(Failure::new(format!("there is no setting `{}`", self.key)).hint(hint))
+            }
+        }
+    }
+}

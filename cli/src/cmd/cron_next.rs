@@ -1,0 +1,52 @@
+//! `orch cron next`: when an expression fires, as the scheduler sees it.
+
+use crate::clock::now;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::names::moment;
+use crate::output::print;
+use chrono::{DateTime, SecondsFormat, Utc};
+use orch_core::schedule::{CronExpr, parse_timezone, ticks};
+
+/// Enough to see a pattern; more is a loop of the caller's.
+const MOST_TICKS: u32 = 10_000;
+
+/// Print the next times a cron expression fires, in its timezone
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch cron next '0 2 * * *' --tz Europe/Berlin\n  \
+    orch cron next '@daily' --after 2026-03-28 -n 3\n  orch cron next '0 9 * * mon#1' --utc")]
+pub(crate) struct Next {
+    /// Five fields (minute, hour, day, month, weekday) or a preset such as `@daily`
+    expression: String,
+    /// Timezone of the expression
+    #[arg(long, visible_alias = "timezone", default_value = "UTC")]
+    tz: String,
+    /// Times after this moment; now without it
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    after: Option<DateTime<Utc>>,
+    /// How many
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_TICKS)))]
+    num: u32,
+    /// Print the times in UTC
+    #[arg(long)]
+    utc: bool,
+}
+
+impl Next {
+    pub(crate) fn run(self) -> Outcome {
+        let expression =
+            CronExpr::parse(&self.expression).map_err(|error| Failure::new(error.message()).hint(error.hint()))?;
+        let zone = parse_timezone(&self.tz).map_err(|error| Failure::new(error.message()).hint(error.hint()))?;
+        let after = self.after.unwrap_or_else(now);
+        let shown = |tick: DateTime<Utc>| match self.utc {
+            true => tick.to_rfc3339_opts(SecondsFormat::Secs, false),
+            false => tick.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
+        };
+        let lines: String =
+            ticks(&expression, zone, after).take(self.num as usize).map(|tick| shown(tick) + "\n").collect();
+        if lines.is_empty() {
+            eprintln!("`{expression}` never fires: it names no date");
+            return Ok(Exit::Failed);
+        }
+        print(&lines)
+    }
+}

@@ -1,0 +1,119 @@
+//! `orch dags list`.
+
+use crate::app::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Format, FormatFlag, Listing, moment};
+use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, list_dags};
+use serde_json::{Value, json};
+
+const COLUMNS: [&str; 14] = [
+    "dag_id",
+    "is_paused",
+    "schedule",
+    "next_run_after",
+    "owners",
+    "fileloc",
+    "bundle_name",
+    "bundle_version",
+    "description",
+    "tags",
+    "aliases",
+    "is_stale",
+    "max_active_runs",
+    "registered_at",
+];
+/// As many as fit beside each other.
+const SHOWN: [&str; 7] = ["dag_id", "is_paused", "schedule", "next_run_after", "owners", "fileloc", "bundle_name"];
+
+/// List the DAGs that the server knows, or those of this binary
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch dags list\n  orch dags list --tags example -o json\n  \
+    orch dags list --local --columns dag_id,schedule")]
+pub(crate) struct List {
+    /// The DAGs of this binary, without a server
+    #[arg(short, long)]
+    local: bool,
+    /// Only these columns, with commas
+    #[arg(long, value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Only DAGs with one of these tags, with commas
+    #[arg(long, value_delimiter = ',')]
+    tags: Vec<String>,
+    /// Only paused ones, or only those that are not
+    #[arg(long, value_name = "true|false")]
+    paused: Option<bool>,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut listing = if self.local { self.of_binary(cx)? } else { self.of_server(cx).await? };
+        match self.output.format {
+            _ if !self.columns.is_empty() => listing.select(&self.columns)?,
+            Format::Table | Format::Plain => listing.select(&SHOWN.map(String::from))?,
+            Format::Json | Format::Yaml => {}
+        }
+        listing.print(self.output.format)
+    }
+
+    async fn of_server(&self, cx: &Cx) -> Result<Listing, Failure> {
+        let mut listing =
+            Listing::new(COLUMNS, "no dags: a worker registers those of its binary when it starts (`orch standalone`)");
+        let mut session = cx.session().await?;
+        let mut filter = DagFilter { tags: self.tags.clone(), paused: self.paused, ..DagFilter::default() };
+        loop {
+            let page = list_dags(&mut session.db, &filter, MOST_DAGS).await?;
+            filter.after = page.last().map(|dag| dag.dag_id.clone());
+            let is_last = page.len() < MOST_DAGS as usize;
+            page.into_iter().for_each(|dag| listing.add(row(dag)));
+            if is_last {
+                return Ok(listing);
+            }
+        }
+    }
+
+    fn of_binary(&self, cx: &Cx) -> Result<Listing, Failure> {
+        let bundle = cx.bundle().build()?;
+        let mut listing = Listing::new(COLUMNS, "this binary has no dags");
+        let has_tag = |tags: &[String]| self.tags.is_empty() || self.tags.iter().any(|tag| tags.contains(tag));
+        for dag in bundle.dags().map(|dag| &dag.spec).filter(|dag| has_tag(&dag.tags)) {
+            listing.add([
+                json!(dag.dag_id),
+                Value::Null,
+                json!(dag.schedule.describe()),
+                Value::Null,
+                json!(dag.owners),
+                json!(dag.location.file),
+                json!(bundle.name),
+                json!(dag.version()),
+                json!(dag.description),
+                json!(dag.tags),
+                json!(dag.aliases),
+                Value::Null,
+                json!(dag.max_active_runs),
+                Value::Null,
+            ]);
+        }
+        Ok(listing)
+    }
+}
+
+fn row(dag: DagRow) -> [Value; COLUMNS.len()] {
+    [
+        json!(dag.dag_id),
+        json!(dag.is_paused),
+        json!(dag.schedule_text),
+        moment(dag.next_run_after),
+        json!(dag.owners),
+        json!(dag.file),
+        json!(dag.bundle),
+        json!(dag.version_number),
+        json!(dag.description),
+        json!(dag.tags),
+        json!(dag.aliases),
+        json!(dag.is_stale),
+        json!(dag.max_active_runs),
+        moment(Some(dag.registered_at)),
+    ]
+}

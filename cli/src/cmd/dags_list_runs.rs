@@ -1,0 +1,103 @@
+//! `orch dags list-runs`, and the list that `orch runs list` shares with it.
+
+use crate::app::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::names;
+use crate::output::{FormatFlag, Listing, moment};
+use chrono::{DateTime, Utc};
+use orch_core::state::{RunState, RunType};
+use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, Span, list_runs};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+/// List the runs of a DAG, the newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch dags list-runs example_chain\n  \
+    orch dags list-runs example_chain --state failed --start-date 2026-11-01 -o json")]
+pub(crate) struct ListRuns {
+    /// The DAG, by id or alias
+    dag_id: String,
+    #[command(flatten)]
+    runs: WhichRuns,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Flags that choose runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct WhichRuns {
+    /// Only runs in this state: queued, running, success, failed
+    #[arg(long)]
+    state: Option<RunState>,
+    /// Only runs for this date or later
+    #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
+    start_date: Option<DateTime<Utc>>,
+    /// Only runs for this date or earlier
+    #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
+    end_date: Option<DateTime<Utc>>,
+    /// Leave out the runs of backfills
+    #[arg(long)]
+    no_backfill: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
+}
+
+impl ListRuns {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
+        let empty = format!("no such runs of dag `{dag_id}`: start one with `orch dags trigger {dag_id}`");
+        self.runs.list(&mut session.db, Some(dag_id), empty).await?.print(self.output.format)
+    }
+}
+
+impl WhichRuns {
+    pub(super) async fn list(
+        &self,
+        db: &mut PgConnection,
+        dag_id: Option<String>,
+        empty: String,
+    ) -> Result<Listing, Failure> {
+        let kinds: Vec<RunType> = RunType::ALL.iter().copied().filter(|kind| *kind != RunType::Backfill).collect();
+        let mut filter = RunFilter {
+            dag_ids: dag_id.map(|id| vec![id]),
+            states: self.state.into_iter().collect(),
+            run_types: if self.no_backfill { kinds } else { Vec::new() },
+            run_after: Span { from: self.start_date, to: self.end_date },
+            ..RunFilter::default()
+        };
+        let columns = ["dag_id", "run_id", "state", "run_type", "run_after", "logical_date", "start_date", "end_date"];
+        let mut listing = Listing::new(columns, empty);
+        let mut left = self.limit;
+        loop {
+            // One more than asked for tells whether there are more.
+            let wanted = left.min(MOST_RUNS - 1);
+            let mut page = list_runs(db, &filter, wanted + 1).await?;
+            let has_more = page.len() as i64 > wanted;
+            page.truncate(wanted as usize);
+            left -= page.len() as i64;
+            filter.after = page.last().map(|run| (run.run_after, run.id));
+            page.into_iter().for_each(|run| listing.add(row(run)));
+            if has_more && left == 0 {
+                eprintln!("there are more runs: ask for them with `--limit`");
+            }
+            if !has_more || left == 0 {
+                return Ok(listing);
+            }
+        }
+    }
+}
+
+fn row(run: RunDetails) -> [Value; 8] {
+    [
+        json!(run.dag_id),
+        json!(run.run_id),
+        json!(run.state.as_str()),
+        json!(run.run_type.as_str()),
+        moment(Some(run.run_after)),
+        moment(run.logical_date),
+        moment(run.started_at),
+        moment(run.ended_at),
+    ]
+}

@@ -1,0 +1,58 @@
+//! `orch dags show`: the graph as text, or as a file for a drawing program.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::graph::{Drawing, draw};
+use crate::names;
+use crate::output::print;
+use orch_core::spec::DagSpec;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Show the graph of a DAG
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch dags show example_diamond\n  orch dags show example_diamond --save graph.dot\n  \
+    orch dags show example_diamond --format mermaid --local"
+)]
+pub(crate) struct Show {
+    /// The DAG, by id or alias
+    dag_id: String,
+    /// How to draw
+    #[arg(long, value_enum, default_value_t)]
+    format: Drawing,
+    /// Write to a file instead; its ending says how to draw (.txt, .dot, .mmd)
+    #[arg(short, long, value_name = "FILE", conflicts_with = "format")]
+    save: Option<PathBuf>,
+    /// The DAG of this binary, without a server
+    #[arg(short, long)]
+    local: bool,
+}
+
+impl Show {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let drawing = match &self.save {
+            Some(path) => Drawing::by_ending(path)?,
+            None => self.format,
+        };
+        let text = draw(&*self.spec(cx).await?, drawing);
+        match &self.save {
+            Some(path) => {
+                std::fs::write(path, text).map_err(Failure::io(format!("cannot write `{}`", path.display())))?;
+                eprintln!("written to `{}`", path.display());
+                Ok(Exit::Done)
+            }
+            None => print(&text),
+        }
+    }
+
+    async fn spec(&self, cx: &Cx) -> Result<Arc<DagSpec>, Failure> {
+        if self.local {
+            let bundle = cx.bundle().build()?;
+            return names::local_dag(&bundle, &self.dag_id).map(|dag| dag.spec.clone());
+        }
+        let mut session = cx.session().await?;
+        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
+        names::dag_spec(&mut session.db, &dag_id).await
+    }
+}

@@ -1,0 +1,153 @@
+//! `orch dags trigger`: from the command line to a queued task in a handful of round trips.
+
+use crate::app::Cx;
+use crate::conf::{self, ConfFlag};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{FormatFlag, Listing, moment};
+use crate::session::Session;
+use crate::wait::{self, TimeoutFlag};
+use crate::{names, person};
+use chrono::{DateTime, Utc};
+use orch_core::ids::RunId;
+use orch_core::schedule::isoformat;
+use orch_core::state::TriggeredBy;
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run, run_by_uuid};
+use orch_store::version::Versions;
+use serde_json::{Value, json};
+
+/// Start a run of a DAG
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch dags trigger example_chain --wait\n  \
+    orch dags trigger example_params --conf '{\"region\": \"asia\"}'\n  \
+    orch dags trigger my_dag --conf @conf.json --run-id nightly-1 -o json\n\n\
+    Exit code: 0 started (with --wait: it ended well), 1 it failed, 2 it could not be started.")]
+pub(crate) struct Trigger {
+    /// The DAG, by id or alias
+    dag_id: String,
+    #[command(flatten)]
+    conf: ConfFlag,
+    /// Name of the run; made up without it
+    #[arg(short, long)]
+    run_id: Option<RunId>,
+    /// The date that the run is about; a DAG has one run for a date
+    #[arg(short, long, visible_alias = "exec-date", value_name = "MOMENT", value_parser = names::moment)]
+    logical_date: Option<DateTime<Utc>>,
+    /// Keep the fraction of a second of the logical date (always done; taken for Airflow's sake)
+    #[arg(long, hide = true)]
+    no_replace_microseconds: bool,
+    /// Wait until the run is over; the exit code says how it ended
+    #[arg(short, long)]
+    wait: bool,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl Trigger {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let conf = self.conf.read()?;
+        let mut session = cx.session().await?;
+        let dag = names::dag(&mut session.db, &self.dag_id).await?;
+        if self.wait {
+            refuse_to_wait(&session, &dag.dag_id, dag.is_paused)?;
+        }
+        let mut versions = Versions::default();
+        let version = versions.get(&mut session.db, dag.version).await?;
+        conf::check(&version.plan.spec, conf.as_ref())?;
+        let new = NewRun {
+            run_id: self.run_id.clone(),
+            logical_date: self.logical_date,
+            conf,
+            user: Some(person::name()),
+            ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli)
+        };
+        let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
+        let hint = if run.started { Hint::Ready } else { Hint::Run };
+        let deed =
+            Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
+        session.did(&deed, &[hint]).await?;
+        let run = run_by_uuid(&mut session.db, run.id).await?;
+        let run = run.ok_or_else(|| Failure::new("the run was deleted as soon as it was created"))?;
+        if self.wait {
+            let run = wait::for_run(&mut session, &run, self.timeout).await?;
+            self.print(&run)?;
+            return wait::outcome(&run);
+        }
+        if dag.is_paused {
+            eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", dag.dag_id);
+        }
+        self.print(&run)?;
+        Ok(Exit::Done)
+    }
+
+    fn created(&self, created: CreateRun, dag_id: &str) -> Result<RunRow, Failure> {
+        match created {
+            CreateRun::Created(run) | CreateRun::Same(run) => Ok(run),
+            CreateRun::RunIdTaken => {
+                let taken = self.run_id.as_deref().unwrap_or_default();
+                Err(Failure::new(format!("dag `{dag_id}` has a run `{taken}` already"))
+                    .hint("choose another `--run-id`, or leave it out"))
+            }
+            CreateRun::LogicalDateTaken => {
+                let date = self.logical_date.map(isoformat).unwrap_or_default();
+                Err(Failure::new(format!("dag `{dag_id}` has a run for `{date}` already"))
+                    .hint("choose another `--logical-date`, or leave it out"))
+            }
+            CreateRun::BadConf(bad) => Err(conf::refused(dag_id, &bad)),
+            CreateRun::NoSuchDag => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
+        }
+    }
+
+    fn print(&self, run: &RunDetails) -> Outcome {
+        let columns = [
+            "dag_id",
+            "dag_run_id",
+            "state",
+            "run_type",
+            "run_after",
+            "logical_date",
+            "data_interval_start",
+            "data_interval_end",
+            "start_date",
+            "end_date",
+            "conf",
+            "triggering_user_name",
+        ];
+        let mut listing = Listing::new(columns, "no run");
+        listing.add([
+            json!(run.dag_id),
+            json!(run.run_id),
+            json!(run.state.as_str()),
+            json!(run.run_type.as_str()),
+            moment(Some(run.run_after)),
+            moment(run.logical_date),
+            moment(run.interval_start),
+            moment(run.interval_end),
+            moment(run.started_at),
+            moment(run.ended_at),
+            run.conf.clone().unwrap_or(Value::Null),
+            json!(run.triggered_by_user),
+        ]);
+        if matches!(self.output.format, crate::output::Format::Table | crate::output::Format::Plain) {
+            listing
+                .select(&["dag_id", "dag_run_id", "state", "run_after", "logical_date", "conf"].map(String::from))?;
+        }
+        listing.print(self.output.format)
+    }
+}
+
+/// Some waits have no end.
+fn refuse_to_wait(session: &Session, dag_id: &str, is_paused: bool) -> Result<(), Failure> {
+    if is_paused {
+        return Err(Failure::new(format!("dag `{dag_id}` is paused: its run would not begin"))
+            .hint(format!("unpause it with `orch dags unpause {dag_id}`, or leave `--wait` out")));
+    }
+    if session.is_alone() {
+        return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
+            .hint("start it with `orch standalone`, or leave `--wait` out"));
+    }
+    Ok(())
+}

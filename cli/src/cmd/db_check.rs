@@ -1,0 +1,43 @@
+//! `orch db check`: whether the database can be reached and fits this binary.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Style;
+use crate::session::Session;
+use std::time::Duration;
+
+/// Check that the database can be reached and that its schema fits
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch db check\n  orch db check --retry 30 --retry-delay 1")]
+pub(crate) struct Check {
+    /// Try again so many times
+    #[arg(long, default_value_t = 0)]
+    retry: u32,
+    /// Seconds between two tries
+    #[arg(long, default_value_t = 1, value_name = "SECONDS")]
+    retry_delay: u64,
+}
+
+impl Check {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config()?;
+        let mut left = self.retry;
+        loop {
+            match Session::open(&config).await {
+                Ok(_) => {
+                    eprintln!("the database is reachable and its schema fits");
+                    return Ok(Exit::Done);
+                }
+                Err(failure) if left == 0 => return failed(&failure),
+                Err(_) => tokio::time::sleep(Duration::from_secs(self.retry_delay)).await,
+            }
+            left -= 1;
+        }
+    }
+}
+
+/// A check that finds something wrong was carried out.
+fn failed(failure: &Failure) -> Outcome {
+    failure.tell(Style::of_stderr());
+    Ok(Exit::Failed)
+}

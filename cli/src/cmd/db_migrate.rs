@@ -1,0 +1,20 @@
+//! `orch db migrate`: brings the schema up to this binary's.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Outcome};
+use crate::session::Session;
+use orch_store::guard::{self, SCHEMA_VERSION};
+
+/// Create the schema, or bring it up to this version of orch
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch db migrate --database-url postgres://orch@db/orch")]
+pub(crate) struct Migrate {}
+
+impl Migrate {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = Session::open_unchecked(&cx.config()?).await?;
+        guard::migrate(&mut session.db).await?;
+        eprintln!("the schema is at version {SCHEMA_VERSION}");
+        Ok(Exit::Done)
+    }
+}

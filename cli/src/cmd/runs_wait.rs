@@ -1,0 +1,34 @@
+//! `orch runs wait`.
+
+use crate::app::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::names;
+use crate::wait::{self, TimeoutFlag};
+
+/// Wait until a run is over; the exit code says how it ended
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "watch",
+    after_help = "Examples:\n  orch runs wait example_chain my_run --timeout 5m\n\n\
+    Exit code: 0 it ended well, 1 it failed, 2 it could not be waited for."
+)]
+pub(crate) struct Wait {
+    /// The run: its DAG and its id, or its id alone
+    #[arg(value_names = ["DAG_ID", "RUN_ID"], num_args = 1..=2, required = true)]
+    run: Vec<String>,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+}
+
+impl Wait {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let run = names::any_run(&mut session.db, &self.run).await?;
+        if !run.state.is_finished() && session.is_alone() {
+            return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
+                .hint("start it with `orch standalone`"));
+        }
+        let run = wait::for_run(&mut session, &run, self.timeout).await?;
+        wait::outcome(&run)
+    }
+}

@@ -1,0 +1,33 @@
+//! `orch tasks state`.
+
+use crate::app::Cx;
+use crate::failure::Outcome;
+use crate::names::{self, MapIndexFlag};
+use crate::output::print_line;
+
+/// Print the state of a task in a run
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch tasks state example_chain step_3 manual__2026-11-20T06:00:00+00:00_Ab3dE6gH\n  \
+    orch tasks state example_map double my_run --map-index 2"
+)]
+pub(crate) struct State {
+    /// The DAG, by id or alias
+    dag_id: String,
+    task_id: String,
+    /// The run, by id or logical date
+    #[arg(value_name = "RUN_ID|LOGICAL_DATE")]
+    run: String,
+    #[command(flatten)]
+    map_index: MapIndexFlag,
+}
+
+impl State {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
+        let run = names::run(&mut session.db, &dag_id, &self.run).await?;
+        let instance = names::instance(&mut session.db, &run, &self.task_id, self.map_index).await?;
+        print_line(instance.state.as_str())
+    }
+}

@@ -1,0 +1,60 @@
+//! `--conf`: JSON as it is, `@file`, or `-` for standard input. Judged by the rules that the API and the UI follow too.
+
+use crate::failure::Failure;
+use orch_core::params::{BadConf, MAX_CONF_BYTES, check_conf, parse_conf};
+use orch_core::spec::DagSpec;
+use serde_json::Value;
+use std::io::Read;
+
+/// `-c`, for commands that start a run.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ConfFlag {
+    /// What the run is about, as JSON; `@FILE` reads a file, `-` standard input
+    #[arg(short, long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub(crate) conf: Option<String>,
+}
+
+impl ConfFlag {
+    /// The conf, if one was given: an object of no more than 1 MB.
+    pub(crate) fn read(&self) -> Result<Option<Value>, Failure> {
+        let text = match self.conf.as_deref() {
+            None => return Ok(None),
+            Some("-") => text_of("standard input", std::io::stdin().lock())?,
+            Some(given) => match given.strip_prefix('@') {
+                Some(path) => {
+                    let file = std::fs::File::open(path).map_err(Failure::io(format!("cannot read `{path}`")))?;
+                    text_of(&format!("`{path}`"), file)?
+                }
+                None => given.to_owned(),
+            },
+        };
+        Ok(Some(parse_conf(&text)?))
+    }
+}
+
+/// Judges a conf by the params of a DAG.
+pub(crate) fn check(spec: &DagSpec, conf: Option<&Value>) -> Result<(), Failure> {
+    let nothing = Value::Object(serde_json::Map::new());
+    check_conf(spec.params_schema.as_ref(), conf.unwrap_or(&nothing)).map_err(|bad| refused(&spec.dag_id, &bad))
+}
+
+/// Says what is wrong with a conf, and what to do.
+pub(crate) fn refused(dag_id: &str, bad: &BadConf) -> Failure {
+    let hint = match bad {
+        BadConf::Params(wrong) => wrong.iter().find_map(|violation| violation.hint.clone()),
+        _ => None,
+    };
+    Failure::new(bad.to_string()).hint(hint.unwrap_or_else(|| format!("`orch dags details {dag_id}` shows the params")))
+}
+
+/// No more is read than is needed to see that it is too much.
+fn text_of(name: &str, source: impl Read) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let most = MAX_CONF_BYTES as u64 + 1;
+    source.take(most).read_to_end(&mut bytes).map_err(Failure::io(format!("cannot read {name}")))?;
+    if bytes.len() > MAX_CONF_BYTES {
+        let bad = BadConf::TooLarge { bytes: bytes.len() };
+        return Err(Failure::new(format!("{name} has more than {MAX_CONF_BYTES} bytes (1 MB)")).hint(bad.hint()));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::new(format!("{name} is no UTF-8")).hint("save it as UTF-8"))
+}

@@ -1,0 +1,128 @@
+//! Everything that can be set, in one place. Each field is a flag, an `ORCH_*` variable and a key of the file, in this
+//! order of precedence; nothing else of orch reads the environment.
+//!
+//! A group of fields is a set of flags that some commands share. All that is wrong is told at once.
+
+mod flags;
+mod source;
+mod value;
+
+pub(crate) use flags::{Field, Given};
+pub(crate) use source::{LoadedFrom, environment_is_plain};
+pub(crate) use value::{LogFormat, Secret, Text};
+
+use crate::failure::Failure;
+use flags::config;
+use std::path::PathBuf;
+use std::time::Duration;
+
+config! {
+    /// Where the server is: for every command.
+    ServerFlags {
+        /// Postgres to work with; without it the private one of the data folder
+        #[clap(global = true, help_heading = "Server")]
+        database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
+
+        /// Folder of `orch standalone`: its database, and the file by which other commands find it
+        #[clap(global = true, help_heading = "Server")]
+        data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
+
+        /// What to log: error, warn, info, debug, trace, or `target=level,…`
+        #[clap(global = true, help_heading = "Server")]
+        log: String = "info", "ORCH_LOG";
+
+        /// How to log: text or json
+        #[clap(global = true, help_heading = "Server")]
+        log_format: LogFormat = "text", "ORCH_LOG_FORMAT";
+    }
+
+    /// The web server.
+    WebFlags {
+        /// Address to listen at
+        #[clap(short = 'H')]
+        host: String = "127.0.0.1", "ORCH_HOST";
+
+        /// Port to listen at; 0 takes a free one
+        #[clap(short = 'p')]
+        port: u16 = "8080", "ORCH_PORT";
+
+        /// Password of the user `admin`; without it one is made up and printed at the first start
+        admin_password: Option<Secret> = "", "ORCH_ADMIN_PASSWORD";
+
+        /// Accept logins over plain http from other machines
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        insecure_http: bool = "false", "ORCH_INSECURE_HTTP";
+    }
+
+    /// Workers.
+    WorkerFlags {
+        /// Name of this worker, for people; the host's without it
+        #[clap(visible_alias = "name")]
+        worker_name: String = "", "ORCH_WORKER_NAME";
+
+        /// Queues to take tasks from, with commas
+        #[clap(short = 'q')]
+        queues: Vec<String> = "default", "ORCH_QUEUES";
+
+        /// Tasks at the same time in this process
+        #[clap(short = 'c', visible_alias = "concurrency")]
+        slots: usize = "256", "ORCH_SLOTS";
+
+        /// Tasks at the same time in processes of their own
+        process_slots: usize = "16", "ORCH_PROCESS_SLOTS";
+
+        /// A worker that was not heard of for so long is lost and its tasks run again elsewhere
+        lease: Duration = "15s", "ORCH_LEASE";
+
+        /// How long a stopping worker waits for what it runs
+        grace: Duration = "30s", "ORCH_GRACE";
+    }
+
+    /// What becomes of DAGs that are new here.
+    DagFlags {
+        /// DAGs that are seen for the first time wait for somebody to unpause them
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        paused_at_creation: bool = "true", "ORCH_PAUSED_AT_CREATION";
+    }
+
+    /// Schedulers.
+    SchedulerFlags {
+        /// Finished runs are kept for so long
+        run_retention: Duration = "90d", "ORCH_RUN_RETENTION";
+
+        /// Logs are kept for so long
+        log_retention: Duration = "30d", "ORCH_LOG_RETENTION";
+    }
+}
+
+/// A lease shorter than this is lost by one slow commit.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
+const MOST_SLOTS: usize = 100_000;
+
+impl Config {
+    /// What each value alone cannot tell.
+    fn problems(&self) -> Vec<Failure> {
+        let mut problems = Vec::new();
+        let mut refuse = |is_wrong: bool, message: String, hint: &str| {
+            if is_wrong {
+                problems.push(Failure::new(message).hint(hint));
+            }
+        };
+        let lease = self.lease.show();
+        refuse(
+            self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE,
+            format!("lease `{lease}` is not between 1s and 10m"),
+            "15s suits most: a lost worker is noticed after it",
+        );
+        for (name, slots) in [("slots", self.slots), ("process_slots", self.process_slots)] {
+            refuse(
+                slots == 0 || slots > MOST_SLOTS,
+                format!("{name} `{slots}` is not between 1 and {MOST_SLOTS}"),
+                "to run nothing here, start no worker",
+            );
+        }
+        refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
+        problems
+    }
+}

@@ -1,0 +1,99 @@
+//! The macro that makes of one declaration the fields of `Config`, the flags of the commands and the table of fields.
+
+use super::value::Text;
+
+/// A field as it was declared.
+pub(crate) struct Field {
+    /// In the file; the flag has `-` for `_`.
+    pub(crate) key: &'static str,
+    pub(crate) env: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) about: &'static str,
+}
+
+impl Field {
+    pub(crate) fn flag(&self) -> String {
+        format!("--{}", self.key.replace('_', "-"))
+    }
+
+    /// In `--help`.
+    pub(super) fn help(about: &'static str, env: &str, default: &str) -> String {
+        let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
+        format!("{}{default} [env: {env}]", about.trim())
+    }
+}
+
+/// What the command line says, by key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Given {
+    pub(crate) flags: Vec<(&'static str, String)>,
+    /// Defaults of a command that differ from those of the declaration.
+    pub(crate) defaults: Vec<(&'static str, &'static str)>,
+    /// `--config`
+    pub(crate) file: Option<std::path::PathBuf>,
+}
+
+pub(super) const fn form<T: Text>() -> &'static str {
+    T::FORM
+}
+
+macro_rules! config {
+    ($( #[doc = $group_about:literal] $group:ident { $(
+        #[doc = $about:literal]
+        $(#[clap($($clap:tt)+)])?
+        $name:ident: $type:ty = $default:literal, $env:literal;
+    )+ } )+) => {
+        /// All values, checked.
+        #[derive(Debug, Clone)]
+        pub(crate) struct Config {
+            $($( #[doc = $about] pub(crate) $name: $type, )+)+
+            /// Where each value comes from.
+            pub(crate) sources: std::collections::BTreeMap<&'static str, LoadedFrom>,
+        }
+
+        $(
+            #[doc = $group_about]
+            #[derive(Debug, Clone, Default, clap::Args)]
+            #[group(skip)]
+            pub(crate) struct $group { $(
+                #[arg(long, value_name = flags::form::<$type>(), help = Field::help($about, $env, $default))]
+                $(#[arg($($clap)+)])?
+                pub(crate) $name: Option<String>,
+            )+ }
+
+            impl $group {
+                pub(crate) fn add_to(&self, given: &mut Given) {
+                    $( given.flags.extend(self.$name.clone().map(|text| (stringify!($name), text))); )+
+                }
+            }
+        )+
+
+        impl Config {
+            pub(crate) const FIELDS: &'static [Field] = &[ $($(
+                Field { key: stringify!($name), env: $env, default: $default, about: $about },
+            )+)+ ];
+
+            /// Reads flags, environment and file. All that is wrong is told at once.
+            pub(crate) fn load(given: &Given) -> Result<Config, Failure> {
+                let mut reader = source::Reader::new(given, Self::FIELDS);
+                $($( let $name: Option<$type> = reader.read(stringify!($name)); )+)+
+                let mut problems = reader.problems;
+                match ($($($name,)+)+) {
+                    ($($(Some($name),)+)+) => {
+                        let config = Config { $($($name,)+)+ sources: reader.sources };
+                        problems.extend(config.problems());
+                        if problems.is_empty() { Ok(config) } else { Err(Failure::all(problems)) }
+                    }
+                    _ => Err(Failure::all(problems)),
+                }
+            }
+
+            /// Keys and values in the order of the declaration, secrets masked.
+            pub(crate) fn shown(&self) -> Vec<(&'static Field, String)> {
+                let values = [$($( self.$name.show(), )+)+];
+                Self::FIELDS.iter().zip(values).collect()
+            }
+        }
+    };
+}
+pub(super) use config;

@@ -1,0 +1,178 @@
+//! Where values come from: the command line, the environment, the file, the declaration. First found wins.
+
+use super::flags::{Field, Given};
+use super::value::Text;
+use crate::failure::Failure;
+use orch_core::check::closest;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Names the file; the only setting that is none.
+const CONFIG_ENV: &str = "ORCH_CONFIG";
+/// In the data folder.
+const FILE_NAME: &str = "orch.toml";
+
+/// Where a value was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LoadedFrom {
+    Default,
+    File(PathBuf),
+    Environment(&'static str),
+    Flag(String),
+}
+
+impl fmt::Display for LoadedFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadedFrom::Default => f.write_str("default"),
+            LoadedFrom::File(path) => write!(f, "{}", path.display()),
+            LoadedFrom::Environment(name) => f.write_str(name),
+            LoadedFrom::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Reads one value after the other and collects what is wrong.
+pub(super) struct Reader<'a> {
+    given: &'a Given,
+    fields: &'static [Field],
+    file: Option<(PathBuf, BTreeMap<String, String>)>,
+    pub(super) problems: Vec<Failure>,
+    pub(super) sources: BTreeMap<&'static str, LoadedFrom>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(given: &'a Given, fields: &'static [Field]) -> Self {
+        let mut reader = Reader { given, fields, file: None, problems: Vec::new(), sources: BTreeMap::new() };
+        reader.open_file();
+        reader
+    }
+
+    /// None: it is wrong, and that has been noted.
+    pub(super) fn read<T: Text>(&mut self, key: &'static str) -> Option<T> {
+        let field = self.fields.iter().find(|field| field.key == key)?;
+        let (text, source) = self.look_up(field);
+        match T::parse(&text) {
+            Ok(value) => {
+                self.sources.insert(key, source);
+                Some(value)
+            }
+            Err(expected) => {
+                let from = if source == LoadedFrom::Default { String::new() } else { format!(" from {source}") };
+                let problem = Failure::new(format!("{key} `{text}`{from} is no {expected}"));
+                self.problems.push(problem.hint(ways(field)));
+                None
+            }
+        }
+    }
+
+    fn look_up(&mut self, field: &Field) -> (String, LoadedFrom) {
+        if let Some((_, text)) = self.given.flags.iter().find(|(key, _)| *key == field.key) {
+            return (text.clone(), LoadedFrom::Flag(field.flag()));
+        }
+        match variable(field.env) {
+            Ok(Some(text)) => return (text, LoadedFrom::Environment(field.env)),
+            Ok(None) => {}
+            Err(problem) => self.problems.push(problem),
+        }
+        if let Some((path, values)) = &self.file
+            && let Some(text) = values.get(field.key)
+        {
+            return (text.clone(), LoadedFrom::File(path.clone()));
+        }
+        let special = self.given.defaults.iter().find(|(key, _)| *key == field.key);
+        (special.map_or(field.default, |(_, default)| default).to_owned(), LoadedFrom::Default)
+    }
+
+    /// The named file has to be there, that of the data folder need not.
+    fn open_file(&mut self) {
+        let named = match (&self.given.file, variable(CONFIG_ENV)) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Ok(path)) => path.map(PathBuf::from),
+            (None, Err(problem)) => return self.problems.push(problem),
+        };
+        let (path, must_exist) = match named {
+            Some(path) => (path, true),
+            None => match self.read::<PathBuf>("data_dir") {
+                Some(data_dir) => (data_dir.join(FILE_NAME), false),
+                None => return,
+            },
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => return,
+            Err(error) => {
+                return self.problems.push(Failure::new(format!("cannot read `{}`: {error}", path.display())));
+            }
+        };
+        let mut values = match text.parse::<toml::Table>() {
+            Ok(table) => self.texts(&path, table),
+            Err(error) => {
+                let text = error.to_string();
+                return self.problems.push(
+                    Failure::new(format!("`{}` is no TOML: {}", path.display(), text.trim_end()))
+                        .hint("write a line for each value, for example `port = 8080`"),
+                );
+            }
+        };
+        if !must_exist && values.remove("data_dir").is_some() {
+            self.problems.push(
+                Failure::new(format!("`{}` lies in the data folder and cannot name another one", path.display()))
+                    .hint("set it with `--data-dir` or `ORCH_DATA_DIR`"),
+            );
+        }
+        self.file = Some((path, values));
+    }
+
+    fn texts(&mut self, path: &Path, table: toml::Table) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        for (key, value) in table {
+            if !self.fields.iter().any(|field| field.key == key) {
+                let hint = match closest(&key, self.fields.iter().map(|field| field.key)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`orch config list` names all keys".into(),
+                };
+                self.problems.push(Failure::new(format!("`{}` has an unknown key `{key}`", path.display())).hint(hint));
+                continue;
+            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(is_on) => is_on.to_string(),
+                toml::Value::Array(parts) if parts.iter().all(toml::Value::is_str) => {
+                    parts.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+                }
+                other => {
+                    let problem = format!("`{key}` in `{}` is a {}", path.display(), other.type_str());
+                    self.problems.push(Failure::new(problem).hint("write text, a number, true or false"));
+                    continue;
+                }
+            };
+            texts.insert(key, text);
+        }
+        texts
+    }
+}
+
+/// All three ways to set a field.
+fn ways(field: &Field) -> String {
+    format!("set it with `{}`, `{}` or `{} = …` in {FILE_NAME}", field.flag(), field.env, field.key)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        // An empty variable is how scripts unset one.
+        Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::new(format!("`{name}` is no UTF-8"))),
+    }
+}
+
+/// `NO_COLOR` is set, or the terminal is a dumb one.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn environment_is_plain() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}

@@ -1,0 +1,168 @@
+//! What a command says when it could not be carried out: one `error:` line a problem, a `hint:` with the next step, exit
+//! code 2. A command that was carried out and whose thing failed (a run, a check) returns `Exit::Failed` instead.
+
+use orch_cluster::ClusterError;
+use orch_core::check::Problem;
+use orch_core::ids::BadId;
+use orch_core::params::BadConf;
+use orch_core::state::UnknownWord;
+use orch_store::StoreError;
+use std::error::Error;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// How a command ended that was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    /// The thing itself failed, and that has been said.
+    Failed,
+}
+
+pub(crate) type Outcome = Result<Exit, Failure>;
+
+/// Why a command could not be carried out: at least one problem.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    problems: Vec<Said>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Said {
+    /// The parts of a text that carries its own hint.
+    fn of(text: &str) -> Said {
+        match text.split_once("\nhint: ") {
+            Some((message, hint)) => Said { message: message.into(), hint: Some(hint.into()) },
+            None => Said { message: text.into(), hint: None },
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Failure {
+        Failure { problems: vec![Said { message: message.into(), hint: None }] }
+    }
+
+    /// The next step, unless there is one already.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        if let Some(last) = self.problems.last_mut() {
+            last.hint.get_or_insert_with(|| hint.into());
+        }
+        self
+    }
+
+    /// `doing`: what was tried, as in "cannot write `x`".
+    pub(crate) fn io(doing: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
+        move |error| Failure::new(format!("{doing}: {error}"))
+    }
+
+    /// Several at once.
+    pub(crate) fn all(failures: impl IntoIterator<Item = Failure>) -> Failure {
+        Failure { problems: failures.into_iter().flat_map(|failure| failure.problems).collect() }
+    }
+
+    /// What is wrong with the DAGs of this binary.
+    pub(crate) fn dags(problems: &[Problem]) -> Failure {
+        let text = |problem: &Problem| problem.to_string().trim_start_matches("error: ").to_owned();
+        Failure { problems: problems.iter().map(|problem| Said::of(&text(problem))).collect() }
+    }
+
+    /// For standard error.
+    pub(crate) fn tell(&self, style: crate::output::Style) {
+        for Said { message, hint } in &self.problems {
+            eprintln!("{} {message}", style.error("error:"));
+            if let Some(hint) = hint {
+                eprintln!("{} {hint}", style.hint("hint:"));
+            }
+        }
+    }
+}
+
+impl Exit {
+    pub(crate) fn code(outcome: &Outcome) -> ExitCode {
+        match outcome {
+            Ok(Exit::Done) => ExitCode::SUCCESS,
+            Ok(Exit::Failed) => ExitCode::from(1),
+            Err(_) => ExitCode::from(2),
+        }
+    }
+}
+
+/// The text of an error with those of its causes that add something.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure { problems: vec![Said::of(&chain(&error))] }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Failure {
+        Failure { problems: vec![Said { message: chain(&error), hint: error.hint() }] }
+    }
+}
+
+impl From<BadId> for Failure {
+    fn from(error: BadId) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<BadConf> for Failure {
+    fn from(error: BadConf) -> Failure {
+        Failure::new(error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<UnknownWord> for Failure {
+    fn from(error: UnknownWord) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_carries_its_hint_is_taken_apart() {
+        let failure = Failure::from(StoreError::Schema { found: 1, needed: 2, hint: "migrate" });
+        assert_eq!(
+            failure.problems,
+            [Said {
+                message: "the database schema is version 1, this binary needs 2".into(),
+                hint: Some("migrate".into())
+            }]
+        );
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let io = std::io::Error::other("no route");
+        let error = StoreError::Unreachable(sqlx::Error::Io(io));
+        assert_eq!(chain(&error), "the database cannot be reached: error communicating with database: no route");
+    }
+}

@@ -1,0 +1,172 @@
+//! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew.
+
+use crate::StoreResult;
+use crate::refold::{carry_out, fold_loading};
+use crate::run_lock;
+use crate::step::{Mode, Step, Stepper};
+use crate::version::{Version, Versions};
+use orch_core::plan::TaskIdx;
+use orch_core::run::{Elements, Run};
+use orch_core::select::Selection;
+use orch_core::state::TaskState;
+use orch_core::transition::{Selected, clear};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// What to clear.
+#[derive(Debug, Clone, Default)]
+pub struct ClearWish {
+    pub selection: Selection,
+    /// Only instances in these states; empty: all that are over or run.
+    pub states: Vec<TaskState>,
+}
+
+/// What a clear did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Instances that begin anew, with the state they had.
+    pub instances: Vec<(TaskIdx, i32, TaskState)>,
+    /// Some of them run and are being stopped: workers should look at their orders.
+    pub stopping: bool,
+    /// The run was over and runs again.
+    pub revived: bool,
+}
+
+/// Shows what a clear would do, without doing it.
+pub async fn would_clear(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    wish: &ClearWish,
+) -> StoreResult<Option<Cleared>> {
+    let mut tx = db.begin().await?;
+    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
+    let version = versions.get(&mut tx, locked.version).await?;
+    let instances = instances(&mut tx, run, &wish.selection.resolve(&version.plan), &wish.states).await?;
+    tx.rollback().await?;
+    let stopping = instances.iter().any(|i| i.2 == TaskState::Running);
+    Ok(Some(Cleared { instances, stopping, revived: locked.is_over() }))
+}
+
+/// Clears. The caller gives `Hint::Ready`, and `Hint::Stop` when something is being stopped. `None`: there is no such run.
+pub async fn clear_instances(
+    db: &mut PgConnection,
+    stepper: &mut Stepper,
+    versions: &mut Versions,
+    run: Uuid,
+    wish: &ClearWish,
+) -> StoreResult<Option<Cleared>> {
+    let mut tx = db.begin().await?;
+    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
+    let version = versions.get(&mut tx, locked.version).await?;
+    let revived = locked.is_over();
+    let (ledger, effects) = fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?;
+    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
+    // What was recorded but not folded is put out first, so that clearing finds the whole truth.
+    let mut rev = locked.rev;
+    if !locked.events.is_empty() && !revived {
+        carry_out(&mut step, &version, run, rev, ledger.clone(), effects, 0);
+        stepper.send(&mut tx, &step, 0).await?;
+        rev += 1;
+        step = Step { mode: step.mode, cleared: true, ..Step::default() };
+    }
+    let found = instances(&mut tx, run, &wish.selection.resolve(&version.plan), &wish.states).await?;
+    if found.is_empty() {
+        tx.commit().await?;
+        return Ok(Some(Cleared::default()));
+    }
+    let over: Vec<_> = found.iter().filter(|i| i.2.is_finished()).collect();
+    let selected = selected(&version, &ledger, &over);
+    let mut elements = Elements::default();
+    let (cleared, effects) = loop {
+        match clear(&version.plan, &ledger, &selected, &elements) {
+            Ok(done) => break done,
+            Err(missing) => {
+                elements.load(missing, run_lock::elements(&mut tx, &version.plan, run, missing).await?);
+            }
+        }
+    };
+    let (tasks, indices): (Vec<i16>, Vec<i32>) = found.iter().map(|i| (i.0 as i16, i.1)).unzip();
+    sqlx::query_file!("queries/clear.sql", run, &tasks, &indices).execute(&mut *tx).await?;
+    sqlx::query!(
+        "update dag_run set state = 'running', started_at = coalesce(started_at, now()), ended_at = null,
+          clear_number = clear_number + 1 where id = $1",
+        run
+    )
+    .execute(&mut *tx)
+    .await?;
+    carry_out(&mut step, &version, run, rev, cleared, effects, 0);
+    stepper.send(&mut tx, &step, 0).await?;
+    tx.commit().await?;
+    let stopping = found.iter().any(|i| !i.2.is_finished());
+    Ok(Some(Cleared { instances: found, stopping, revived }))
+}
+
+/// A worker has stopped what was cleared while it ran: its rule is asked anew by the fold that follows.
+pub async fn restarted(db: &mut PgConnection, lease: crate::step::Lease) -> StoreResult<()> {
+    let mut tx = db.begin().await?;
+    sqlx::query!("select id from dag_run where id = $1 for no key update", lease.run).fetch_optional(&mut *tx).await?;
+    let ours = sqlx::query_scalar!(
+        "select task from task_instance where run = $1 and task = $2 and map_index = $3 and attempt = $4
+          and state = 'restarting' for update",
+        lease.run,
+        lease.task as i16,
+        lease.map_index,
+        lease.attempt
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if ours.is_some() {
+        let (run, task, index) = ([lease.run], [lease.task as i16], [lease.map_index]);
+        sqlx::query_file!("queries/worker/restart_lost.sql", &run, &task, &index).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Instances of the selected tasks that are over or run, under the run's lock.
+async fn instances(
+    db: &mut PgConnection,
+    run: Uuid,
+    selected: &[Selected],
+    states: &[TaskState],
+) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
+    let tasks: Vec<i16> = selected.iter().map(|s| s.task as i16).collect();
+    let rows = sqlx::query!(
+        r#"select task, map_index, state::text as "state!" from task_instance
+        where run = $1 and task = any($2)
+          and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running') order by task, map_index for update"#,
+        run,
+        &tasks
+    )
+    .fetch_all(db)
+    .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let state: TaskState = crate::run::word(&row.state)?;
+        let (task, index) = (row.task as TaskIdx, row.map_index);
+        let meant = selected.iter().any(|s| s.task == task && s.index.is_none_or(|i| i == index));
+        if meant && (states.is_empty() || states.contains(&state)) {
+            found.push((task, index, state));
+        }
+    }
+    Ok(found)
+}
+
+/// A task of which every element is cleared is cleared as a whole: its list may have another length next time.
+fn selected(version: &Version, ledger: &Run, over: &[&(TaskIdx, i32, TaskState)]) -> Vec<Selected> {
+    let mut by_task: BTreeMap<TaskIdx, Vec<i32>> = BTreeMap::new();
+    over.iter().for_each(|(task, index, _)| by_task.entry(*task).or_default().push(*index));
+    let mut selected = Vec::new();
+    for (task, indices) in by_task {
+        let all = ledger.len(version.plan.task(task)).is_none_or(|len| len as usize == indices.len());
+        if all {
+            selected.push(Selected { task, index: None });
+        } else {
+            selected.extend(indices.into_iter().map(|i| Selected { task, index: (i >= 0).then_some(i) }));
+        }
+    }
+    selected
+}

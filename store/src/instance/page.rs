@@ -1,0 +1,69 @@
+//! Instances of a run by page and offset, with how many there are in all, as the REST API lists them.
+
+use super::{InstanceFilter, InstanceRow, MOST_INSTANCES, Places, has_a_row, ledger, list_instances, state_counts};
+use crate::StoreResult;
+use crate::version::{Version, Versions};
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Some of the instances that a filter lets through.
+#[derive(Debug, Clone)]
+pub struct InstancePage {
+    pub instances: Vec<InstanceRow>,
+    /// How many it lets through in all.
+    pub total: usize,
+    /// The structure they belong to.
+    pub version: Arc<Version>,
+}
+
+/// Leaves out `skip` instances and gives at most `most`, in the order of the DAG. `None`: there is no such run.
+pub async fn page_of_instances(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    filter: &InstanceFilter,
+    (skip, most): (usize, usize),
+) -> StoreResult<Option<InstancePage>> {
+    let Some(ledger) = ledger(db, versions, run).await? else { return Ok(None) };
+    let (version, most) = (ledger.version.clone(), most.min(MOST_INSTANCES));
+    if filter.states.is_empty() {
+        let tasks = filter.task_ids.as_ref();
+        let tasks: Option<Vec<_>> = tasks.map(|ids| ids.iter().filter_map(|id| version.plan.index_of(id)).collect());
+        let places = || Places::new(&ledger, tasks.as_deref(), filter);
+        let total = places().count();
+        if skip >= total || most == 0 {
+            return Ok(Some(InstancePage { instances: Vec::new(), total, version }));
+        }
+        let after = skip.checked_sub(1).and_then(|last| places().nth(last)).or(filter.after);
+        let rest = InstanceFilter { after, ..filter.clone() };
+        let instances = list_instances(db, versions, run, &rest, most).await?.unwrap_or_default();
+        return Ok(Some(InstancePage { instances, total, version }));
+    }
+    let countable = filter.map_index.is_none() && filter.after.is_none() && filter.states.iter().all(|&s| has_a_row(s));
+    let (mut instances, mut seen, mut rest) = (Vec::new(), 0, filter.clone());
+    let total = loop {
+        let next = list_instances(db, versions, run, &rest, MOST_INSTANCES).await?.unwrap_or_default();
+        let full = next.len() == MOST_INSTANCES;
+        rest.after = next.last().map(|row| (row.task, row.map_index));
+        for row in next {
+            if seen >= skip && instances.len() < most {
+                instances.push(row);
+            }
+            seen += 1;
+        }
+        if !full {
+            break seen;
+        }
+        if countable && instances.len() == most {
+            let wanted = |task| match &filter.task_ids {
+                Some(ids) => ids.iter().any(|id| version.plan.index_of(id) == Some(task)),
+                None => true,
+            };
+            let counts = state_counts(db, run).await?;
+            let counted = counts.into_iter().filter(|(task, state, _)| wanted(*task) && filter.states.contains(state));
+            break counted.map(|(_, _, count)| count as usize).sum();
+        }
+    };
+    Ok(Some(InstancePage { instances, total, version }))
+}

@@ -1,0 +1,16 @@
+//! Everything goes: for somebody who begins anew and has been asked twice.
+
+use crate::{MIGRATOR, StoreError, StoreResult, guard};
+use sqlx::postgres::PgConnection;
+
+/// Undoes all migrations and applies them again. Whoever works on this database finds nothing of its own afterwards.
+pub async fn reset(db: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
+    let undone = MIGRATOR.undo(&mut *db, 0).await;
+    undone.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => error.into(),
+        other => StoreError::corrupt(format!("the record of migrations: {other}")),
+    })?;
+    sqlx::query("reset statement_timeout").execute(&mut *db).await?;
+    guard::migrate(db).await
+}

@@ -1,0 +1,13 @@
+//! The REST API in Airflow's shape: paths, fields, status codes and errors as its 3.3 has them, so that its clients work.
+//!
+//! One file per noun: handlers first, then what they answer with.
+
+pub(crate) mod dag_runs;
+pub(crate) mod dags;
+pub(crate) mod login;
+pub(crate) mod monitor;
+pub(crate) mod task_instances;
+
+mod ids;
+mod pages;
+mod versions;

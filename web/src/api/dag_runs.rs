@@ -1,0 +1,40 @@
+//! Runs of DAGs: `/api/v2/dags/{dag_id}/dagRuns`.
+
+mod list;
+mod trigger;
+mod view;
+
+pub(crate) use list::list;
+pub(crate) use trigger::trigger;
+
+use crate::extract::{RunPath, no_such_run};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use orch_store::dag::resolve;
+use orch_store::run::{RunDetails, get_run};
+use orch_store::{StoreError, StoreResult};
+use sqlx::PgConnection;
+use view::DagRunView;
+
+pub(crate) async fn get(State(app): State<App>, path: RunPath) -> Result<Json<DagRunView>, Refusal> {
+    let mut db = app.hot().await?;
+    Ok(Json(find(&mut db, &path).await?.into()))
+}
+
+/// A run by the names in a path; the DAG's may be an alias.
+pub(super) async fn find(db: &mut PgConnection, path: &RunPath) -> Result<RunDetails, Refusal> {
+    let RunPath { dag_id, run_id } = path;
+    if let Some(run) = get_run(db, dag_id, run_id).await? {
+        return Ok(run);
+    }
+    let missing = || no_such_run(dag_id, run_id);
+    let named = alias(db, dag_id).await?.ok_or_else(missing)?;
+    get_run(db, &named, run_id).await?.ok_or_else(missing)
+}
+
+/// The id of the DAG that goes by this other name.
+pub(super) async fn alias(db: &mut PgConnection, name: &str) -> StoreResult<Option<String>> {
+    Ok::<_, StoreError>(resolve(db, name).await?.filter(|dag_id| dag_id != name))
+}

@@ -1,0 +1,122 @@
+//! `POST /api/v2/dags/{dag_id}/dagRuns`: one statement, one commit, one answer. The worker hears of it at once.
+
+use super::alias;
+use super::view::DagRunView;
+use crate::auth::Caller;
+use crate::extract::{DagPath, JsonBody, no_such_dag};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use orch_core::ids::{DagId, RunId};
+use orch_core::schedule::{DataInterval, run_type_of};
+use orch_core::state::{RunType, TriggeredBy};
+use orch_store::hint::Hint;
+use orch_store::run::{CreateRun, NewRun, create_run, run_by_uuid};
+use serde_json::Value;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Longer keys are no keys: a uuid has 36 characters.
+const MOST_KEY_CHARS: usize = 255;
+/// As long as a note may be in Airflow.
+const MOST_NOTE_CHARS: usize = 1_000;
+
+pub(crate) async fn trigger(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    DagPath(dag_id): DagPath,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Refusal> {
+    let mut new = read(&dag_id, body)?;
+    new.user = Some(caller.name.to_string());
+    new.idempotency_key = key(&dag_id, &headers)?;
+    let mut db = app.hot().await?;
+    let mut versions = app.versions.clone();
+    let mut done = create_run(&mut db, &mut versions, &new).await?;
+    if matches!(done, CreateRun::NoSuchDag)
+        && let Some(named) = alias(&mut db, &dag_id).await?
+    {
+        new.dag_id = named;
+        done = create_run(&mut db, &mut versions, &new).await?;
+    }
+    match done {
+        CreateRun::Created(run) => {
+            app.hints.give(if run.started { Hint::Ready } else { Hint::Due });
+            Ok(Json(DagRunView::created(run, new)).into_response())
+        }
+        CreateRun::Same(run) => {
+            let details = run_by_uuid(&mut db, run.id).await?;
+            let details = details.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
+            let replayed = [(REPLAYED, HeaderValue::from_static("true"))];
+            Ok((replayed, Json(DagRunView::from(details))).into_response())
+        }
+        CreateRun::RunIdTaken => {
+            let run_id = new.run_id.map(String::from).unwrap_or_default();
+            Err(Refusal::Taken(format!("the dag `{dag_id}` has a run `{run_id}` already")))
+        }
+        CreateRun::LogicalDateTaken => {
+            let date = new.logical_date.map(|at| at.to_rfc3339()).unwrap_or_default();
+            Err(Refusal::Taken(format!("the dag `{dag_id}` has a run for the logical date {date} already")))
+        }
+        CreateRun::BadConf(bad) => Err(Refusal::bad_request(format!("{bad}; {}", bad.hint()))),
+        CreateRun::NoSuchDag => Err(no_such_dag(&dag_id)),
+    }
+}
+
+/// Airflow's `TriggerDAGRunPostBody`.
+fn read(dag_id: &DagId, body: JsonBody) -> Result<NewRun, Refusal> {
+    let mut fields = body.fields();
+    let run_id = fields.text("dag_run_id");
+    let start = fields.moment("data_interval_start");
+    let end = fields.moment("data_interval_end");
+    let logical_date = fields.required_moment("logical_date");
+    let run_after = fields.moment("run_after");
+    let conf = fields.object("conf").map(Value::Object);
+    let note = fields.text("note");
+    let partition_key = fields.text("partition_key");
+    if start.is_some() != end.is_some() {
+        let why = "Either both data_interval_start and data_interval_end must be provided or both must be None";
+        fields.refuse(Problem::value(why));
+    }
+    if note.as_ref().is_some_and(|note| note.chars().count() > MOST_NOTE_CHARS) {
+        fields.refuse(Problem::value(format!("a note has at most {MOST_NOTE_CHARS} characters")));
+    }
+    if partition_key.is_some() {
+        fields.refuse(Problem::value("partition_key: the DAG is not partitioned"));
+    }
+    fields.finish()?;
+    let interval = start.zip(end).map(|(start, end)| DataInterval { start, end });
+    let run_id = run_id.map(|id| manual_id(&id)).transpose()?;
+    // An empty conf is the same as none and costs a row less.
+    let conf = conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty()));
+    let new = NewRun::manual(dag_id.as_str(), TriggeredBy::RestApi);
+    Ok(NewRun { run_id, logical_date, interval, run_after, conf, note, ..new })
+}
+
+/// Names of the shape that schedules and backfills give are theirs.
+fn manual_id(id: &str) -> Result<RunId, Refusal> {
+    let run_id = RunId::new(id).map_err(|bad| Refusal::bad_request(bad.to_string()))?;
+    match run_type_of(id) {
+        RunType::Manual => Ok(run_id),
+        other => {
+            let text = format!("A manual Dag run cannot use ID {id:?} since it is reserved for {other} runs");
+            Err(Refusal::bad_request(text))
+        }
+    }
+}
+
+/// The key of a request that may be sent twice; each DAG has its own.
+fn key(dag_id: &DagId, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let readable = key.to_str().ok().filter(|key| (1..=MOST_KEY_CHARS).contains(&key.len()));
+    let refused = || {
+        let text = format!("the header `Idempotency-Key` has 1 to {MOST_KEY_CHARS} visible ASCII characters");
+        Refusal::plain(StatusCode::BAD_REQUEST, text)
+    };
+    readable.map(|key| Some(format!("{dag_id}/{key}"))).ok_or_else(refused)
+}

@@ -1,0 +1,97 @@
+//! A run as Airflow's clients read it.
+
+use crate::api::versions::DagVersionView;
+use crate::timestamp::{Timestamp, seconds_between, stamp};
+use orch_core::state::{RunState, RunType};
+use orch_store::run::{NewRun, RunDetails, RunRow};
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct DagRunView {
+    dag_run_id: String,
+    dag_id: String,
+    logical_date: Option<Timestamp>,
+    queued_at: Option<Timestamp>,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+    duration: Option<f64>,
+    data_interval_start: Option<Timestamp>,
+    data_interval_end: Option<Timestamp>,
+    run_after: Timestamp,
+    last_scheduling_decision: Option<Timestamp>,
+    run_type: RunType,
+    state: RunState,
+    triggered_by: Option<String>,
+    triggering_user_name: Option<String>,
+    conf: Option<Value>,
+    note: Option<String>,
+    dag_versions: [DagVersionView; 1],
+    bundle_version: Option<String>,
+    dag_display_name: String,
+    partition_key: Option<String>,
+    partition_date: Option<Timestamp>,
+}
+
+impl From<RunDetails> for DagRunView {
+    fn from(run: RunDetails) -> Self {
+        let version =
+            DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
+        DagRunView {
+            dag_run_id: run.run_id,
+            logical_date: stamp(run.logical_date),
+            queued_at: Some(Timestamp(run.created_at)),
+            start_date: stamp(run.started_at),
+            end_date: stamp(run.ended_at),
+            duration: seconds_between(run.started_at, run.ended_at),
+            data_interval_start: stamp(run.interval_start),
+            data_interval_end: stamp(run.interval_end),
+            run_after: Timestamp(run.run_after),
+            // Nobody decides about a run from time to time: whoever ends a task does so at once.
+            last_scheduling_decision: None,
+            run_type: run.run_type,
+            state: run.state,
+            triggered_by: Some(run.triggered_by),
+            triggering_user_name: run.triggered_by_user,
+            conf: Some(run.conf.unwrap_or_else(|| Value::Object(serde_json::Map::new()))),
+            note: run.note,
+            dag_versions: [version],
+            bundle_version: None,
+            dag_display_name: run.dag_id.clone(),
+            dag_id: run.dag_id,
+            partition_key: None,
+            partition_date: None,
+        }
+    }
+}
+
+impl DagRunView {
+    /// A run that was created just now: what was asked for and what became of it say all of it.
+    pub(super) fn created(run: RunRow, new: NewRun) -> DagRunView {
+        RunDetails {
+            id: run.id,
+            dag_id: run.dag_id,
+            run_id: run.run_id,
+            rev: 0,
+            version: run.version,
+            version_number: run.version_number,
+            version_created_at: run.version_created_at,
+            bundle: run.bundle,
+            clear_number: 0,
+            state: run.state,
+            run_type: new.run_type,
+            logical_date: new.logical_date,
+            interval_start: run.interval.map(|interval| interval.start),
+            interval_end: run.interval.map(|interval| interval.end),
+            run_after: run.run_after,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
+            triggered_by: new.triggered_by.to_string(),
+            triggered_by_user: new.user,
+            conf: new.conf,
+            note: new.note,
+        }
+        .into()
+    }
+}

@@ -1,0 +1,32 @@
+//! `POST /auth/token`: a name and a password for a token.
+
+use crate::auth::Password;
+use crate::extract::{JsonBody, Peer};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+type Answer = Result<(StatusCode, Json<Value>), Refusal>;
+
+pub(crate) async fn token(State(app): State<App>, peer: Peer, body: JsonBody) -> Answer {
+    let lifetime = app.config.token_lifetime;
+    log_in(&app, peer, body, lifetime).await
+}
+
+/// The same for a person at a terminal: it expires sooner.
+pub(crate) async fn cli_token(State(app): State<App>, peer: Peer, body: JsonBody) -> Answer {
+    let lifetime = app.config.cli_token_lifetime;
+    log_in(&app, peer, body, lifetime).await
+}
+
+async fn log_in(app: &App, Peer(from): Peer, body: JsonBody, lifetime: Duration) -> Answer {
+    let mut fields = body.secret_fields();
+    let (name, password) = (fields.required_text("username"), fields.required_text("password"));
+    fields.finish()?;
+    let token = app.auth.log_in(&app.hot, (&name, Password::new(password)), from, lifetime).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "access_token": token }))))
+}

@@ -1,0 +1,77 @@
+//! What lists share: which page, in which order, and words that must be of a known set.
+
+use crate::extract::Query;
+use crate::refusal::Refusal;
+use axum::http::StatusCode;
+
+/// Airflow's default.
+const USUAL: i64 = 50;
+/// More is asked for page by page: a bound on memory and time of one request.
+const MOST: i64 = 500;
+/// Airflow's bound.
+const MOST_ORDERS: usize = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) limit: i64,
+    pub(super) offset: i64,
+}
+
+impl Page {
+    pub(super) fn of(query: &mut Query) -> Page {
+        Page { limit: query.count("limit", USUAL).min(MOST), offset: query.count("offset", 0) }
+    }
+
+    /// How many there are, if a page that is not full says so.
+    pub(super) fn total(self, found: usize) -> Option<i64> {
+        let found = found as i64;
+        (found < self.limit && (found > 0 || self.offset == 0)).then_some(self.offset + found)
+    }
+}
+
+/// `order_by`, each with whether it descends. Both spellings are taken: repeated, and one list with commas.
+pub(super) fn orders<T>(query: &Query, known: impl Fn(&str) -> Option<T>) -> Result<Vec<(T, bool)>, Refusal> {
+    let words: Vec<&str> = query.all("order_by").flat_map(|words| words.split(',')).map(str::trim).collect();
+    if words.len() > MOST_ORDERS {
+        let text =
+            format!("Ordering with more than {MOST_ORDERS} parameters is not allowed. Provided: {}", words.len());
+        return Err(Refusal::bad_request(text));
+    }
+    let read = |word: &str| {
+        let (name, descends) = word.strip_prefix('-').map_or((word, false), |name| (name, true));
+        known(name).map(|order| (order, descends)).ok_or_else(|| {
+            let name = name.chars().take(100).collect::<String>();
+            let text = format!("Ordering with '{name}' is disallowed or the attribute does not exist on the model");
+            Refusal::bad_request(text)
+        })
+    };
+    words.into_iter().map(read).collect()
+}
+
+/// Words of a set, as filters take them; one that is unknown is refused with all that are known.
+pub(super) fn words<T: std::str::FromStr>(
+    query: &Query,
+    name: &str,
+    (noun, known): (&str, &[&str]),
+) -> Result<Vec<T>, Refusal> {
+    let read = |word: &str| {
+        word.parse().map_err(|_| {
+            let text = format!("Invalid value for {noun}. Valid values are {}", known.join(", "));
+            Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text)
+        })
+    };
+    query.all(name).map(read).collect()
+}
+
+/// A pattern parameter: its alternatives, or nothing if it lets everything through.
+pub(super) fn pattern(query: &Query, name: &str) -> Option<Vec<String>> {
+    let text = query.text(name).filter(|text| !text.is_empty() && *text != "~")?;
+    let parts: Vec<String> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect();
+    (!parts.is_empty() && !parts.iter().any(|part| part == "~")).then_some(parts)
+}
+
+/// The same for the beginning of a text. What is no letter or digit at its end does not count, as in Airflow.
+pub(super) fn prefix_pattern(query: &Query, name: &str) -> Option<Vec<String>> {
+    let parts = pattern(query, name)?;
+    Some(parts.iter().map(|part| part.trim_end_matches(|c: char| !c.is_alphanumeric()).to_string()).collect())
+}

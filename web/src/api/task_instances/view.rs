@@ -1,0 +1,103 @@
+//! A task instance as Airflow's clients read it.
+
+use crate::api::versions::DagVersionView;
+use crate::timestamp::{Timestamp, seconds_between, stamp};
+use orch_core::plan::Plan;
+use orch_core::state::TaskState;
+use orch_store::instance::InstanceRow;
+use orch_store::run::RunDetails;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// Where a task without a pool is: the one that every installation has.
+const DEFAULT_POOL: &str = "default_pool";
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TaskInstanceView {
+    id: Uuid,
+    task_id: String,
+    dag_id: String,
+    dag_run_id: String,
+    map_index: i32,
+    logical_date: Option<Timestamp>,
+    run_after: Timestamp,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+    duration: Option<f64>,
+    state: Option<TaskState>,
+    try_number: i16,
+    max_tries: i16,
+    task_display_name: String,
+    dag_display_name: String,
+    hostname: Option<String>,
+    unixname: Option<String>,
+    pool: String,
+    pool_slots: u32,
+    queue: Option<String>,
+    priority_weight: Option<i32>,
+    operator: Option<String>,
+    operator_name: Option<String>,
+    queued_when: Option<Timestamp>,
+    scheduled_when: Option<Timestamp>,
+    pid: Option<i32>,
+    executor: Option<String>,
+    executor_config: &'static str,
+    note: Option<String>,
+    rendered_map_index: Option<String>,
+    rendered_fields: Map<String, Value>,
+    trigger: Option<Value>,
+    triggerer_job: Option<Value>,
+    dag_version: Option<DagVersionView>,
+}
+
+/// What the instances of one run have in common.
+pub(super) struct OfRun<'a> {
+    pub(super) run: &'a RunDetails,
+    pub(super) plan: &'a Plan,
+}
+
+impl OfRun<'_> {
+    pub(super) fn instance(&self, row: InstanceRow) -> TaskInstanceView {
+        let (run, planned) = (self.run, self.plan.task(row.task));
+        let spec = &self.plan.spec.tasks[usize::from(row.task)];
+        let version =
+            DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
+        TaskInstanceView {
+            id: row.id,
+            task_display_name: row.task_id.clone(),
+            task_id: row.task_id,
+            dag_id: run.dag_id.clone(),
+            dag_run_id: run.run_id.clone(),
+            map_index: row.map_index,
+            logical_date: stamp(run.logical_date),
+            run_after: Timestamp(run.run_after),
+            start_date: stamp(row.started_at),
+            end_date: stamp(row.ended_at),
+            duration: seconds_between(row.started_at, row.ended_at),
+            state: Some(row.state).filter(|state| *state != TaskState::None),
+            try_number: row.try_no,
+            max_tries: row.max_tries,
+            dag_display_name: run.dag_id.clone(),
+            hostname: row.hostname,
+            unixname: None,
+            pool: spec.options.pool.clone().unwrap_or_else(|| DEFAULT_POOL.into()),
+            pool_slots: spec.options.pool_slots.unwrap_or(1),
+            queue: Some(planned.queue.clone()),
+            priority_weight: Some(planned.priority),
+            operator: Some(spec.kind.clone()),
+            operator_name: Some(spec.kind.clone()),
+            queued_when: stamp(row.queued_at),
+            scheduled_when: stamp(row.queued_at),
+            pid: row.pid,
+            executor: None,
+            executor_config: "{}",
+            note: None,
+            rendered_map_index: (row.map_index >= 0).then(|| row.map_index.to_string()),
+            rendered_fields: Map::new(),
+            trigger: None,
+            triggerer_job: None,
+            dag_version: Some(version),
+        }
+    }
+}

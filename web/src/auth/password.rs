@@ -1,0 +1,119 @@
+//! Passwords: hashed with argon2id, compared in the same time whether or not there is such a user.
+
+use crate::refusal::Refusal;
+use crate::{WebError, WebResult};
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, Semaphore};
+use uuid::Uuid;
+
+/// A comparison takes 19 MiB and a core for some 20 ms: more at once would let strangers take the machine.
+const HASHES_AT_ONCE: usize = 2;
+/// Longer passwords are no passwords.
+const MOST_BYTES: usize = 1_024;
+
+/// A password in the clear, which no log shows.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    pub fn new(words: impl Into<String>) -> Password {
+        Password(words.into())
+    }
+
+    /// Twenty letters and digits nobody can guess.
+    pub fn random() -> Password {
+        const LETTERS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+        // A v4 uuid has 122 random bits; ten letters take 59 of them.
+        let ten = |mut bits: u128| {
+            std::iter::from_fn(move || {
+                let letter = LETTERS[(bits % 58) as usize];
+                bits /= 58;
+                Some(char::from(letter))
+            })
+            .take(10)
+        };
+        let bits = || Uuid::new_v4().as_u128() & ((1 << 62) - 1);
+        Password(ten(bits()).chain(ten(bits())).collect())
+    }
+
+    /// The password itself, to be shown once to the one it is for.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// A new salt and hash, as `api_user` keeps it.
+    pub(crate) fn hash(&self) -> WebResult<String> {
+        let hash: PasswordHash = Argon2::default().hash_password(self.0.as_bytes()).map_err(WebError::Hash)?;
+        Ok(hash.to_string())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(***)")
+    }
+}
+
+pub(crate) fn verify(password: &Password, hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    password.0.len() <= MOST_BYTES && Argon2::default().verify_password(password.0.as_bytes(), &hash).is_ok()
+}
+
+/// Compares passwords off the runtime, a few at a time.
+#[derive(Debug)]
+pub(crate) struct Hasher {
+    slots: Arc<Semaphore>,
+    /// Of a password that nobody knows: compared with where there is no such user.
+    nobody: OnceCell<String>,
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Hasher { slots: Arc::new(Semaphore::new(HASHES_AT_ONCE)), nobody: OnceCell::new() }
+    }
+}
+
+impl Hasher {
+    /// Whether the password is the one of that hash. Without a hash it is not, after the same work.
+    pub(crate) async fn matches(&self, password: Password, hash: Option<String>) -> Result<bool, Refusal> {
+        let nobody = self.nobody.get_or_try_init(|| in_background(|| Password::random().hash())).await?;
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| nobody.clone());
+        let _slot = self.slots.acquire().await.map_err(|_| Refusal::Broken("hashing has stopped".into()))?;
+        let right = in_background(move || Ok(verify(&password, &hash))).await?;
+        Ok(right && known)
+    }
+}
+
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> WebResult<T> + Send + 'static) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Refusal::Broken(format!("hashing a password failed: {error}")))?
+        .map_err(|error| Refusal::Broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_matches_its_own_hash_only() {
+        let password = Password::random();
+        let hash = password.hash().expect("it hashes");
+        assert!(hash.starts_with("$argon2id$v=19$"), "{hash}");
+        assert!(verify(&password, &hash));
+        assert!(!verify(&Password::new("other"), &hash) && !verify(&password, "no hash"));
+        assert_ne!(hash, password.hash().expect("it hashes"), "the salt is new each time");
+    }
+
+    #[test]
+    fn passwords_are_random_and_never_shown() {
+        let (one, other) = (Password::random(), Password::random());
+        assert_eq!(one.reveal().len(), 20);
+        assert_ne!(one.reveal(), other.reveal());
+        assert_eq!(format!("{one:?}"), "Password(***)");
+    }
+}

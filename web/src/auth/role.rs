@@ -1,0 +1,42 @@
+//! What a user may do, in four steps; each may do what those below it may.
+
+use std::fmt;
+use std::str::FromStr;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Sees everything but secrets.
+    Viewer,
+    /// Triggers, clears and marks.
+    User,
+    /// Changes connections, variables and pools.
+    Op,
+    /// Everything, users included.
+    Admin,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::User => "user",
+            Role::Op => "op",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let all = [Role::Viewer, Role::User, Role::Op, Role::Admin];
+        all.into_iter().find(|role| role.as_str() == word).ok_or_else(|| format!("`{word}` is no role"))
+    }
+}

@@ -1,0 +1,70 @@
+//! Users as a token check needs them: remembered for a second, so that a busy caller costs a query a second.
+
+use super::Role;
+use crate::refusal::Refusal;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_store::StoreError;
+use orch_store::user::{UserRow, get_user};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A password reset or a deleted user is noticed after this long, here and in every other server.
+const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(1);
+const MOST_USERS: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    seen: Mutex<HashMap<String, Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: DateTime<Utc>,
+    user: Option<Known>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) role: Role,
+    /// Follows from the hash of the password, and says nothing about it.
+    pub(super) stamp: String,
+}
+
+impl Known {
+    pub(super) fn of(user: &UserRow) -> Result<Known, Refusal> {
+        let role = user.role.parse().map_err(|e| StoreError::corrupt(format!("user `{}`: {e}", user.name)))?;
+        let digest = Sha256::digest(user.password_hash.as_bytes());
+        Ok(Known { role, stamp: BASE64.encode(&digest[..12]) })
+    }
+}
+
+impl Users {
+    pub(super) async fn get(&self, pool: &PgPool, name: &str, now: DateTime<Utc>) -> Result<Option<Known>, Refusal> {
+        {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(seen) = seen.get(name)
+                && (TimeDelta::zero()..REMEMBERED_FOR).contains(&(now - seen.at))
+            {
+                return Ok(seen.user.clone());
+            }
+        }
+        let user = read(pool, name).await?.as_ref().map(Known::of).transpose()?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MOST_USERS {
+            seen.clear();
+        }
+        seen.insert(name.into(), Seen { at: now, user: user.clone() });
+        Ok(user)
+    }
+}
+
+/// Reads a user. A name that Postgres cannot hold is nobody's.
+pub(super) async fn read(pool: &PgPool, name: &str) -> Result<Option<UserRow>, Refusal> {
+    let name = if name.contains('\0') { "" } else { name };
+    let mut db = pool.acquire().await.map_err(StoreError::from)?;
+    Ok(get_user(&mut db, name).await?)
+}

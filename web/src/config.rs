@@ -1,0 +1,49 @@
+//! What a web server is told when it starts.
+
+use crate::clock::Clock;
+use std::fmt;
+use std::time::Duration;
+
+#[derive(Clone)]
+pub struct WebConfig {
+    pub database_url: String,
+    /// Names people reach this server by. Loopback names and addresses in figures need not be listed: no other name can
+    /// be made to lead there by somebody else's DNS.
+    pub hosts: Vec<String>,
+    /// Shown to people.
+    pub hostname: String,
+    /// How long a token lasts that a program asked for.
+    pub token_lifetime: Duration,
+    /// And one that a command asked for.
+    pub cli_token_lifetime: Duration,
+    /// How long open requests may take once the server stops.
+    pub grace: Duration,
+    pub clock: Clock,
+}
+
+impl WebConfig {
+    pub fn new(database_url: impl Into<String>) -> Self {
+        WebConfig {
+            database_url: database_url.into(),
+            hosts: Vec::new(),
+            hostname: "localhost".into(),
+            token_lifetime: Duration::from_hours(24), // Airflow's default
+            cli_token_lifetime: Duration::from_hours(1),
+            grace: Duration::from_secs(5),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// The URL of the database may hold a password.
+impl fmt::Debug for WebConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebConfig")
+            .field("hosts", &self.hosts)
+            .field("hostname", &self.hostname)
+            .field("token_lifetime", &self.token_lifetime)
+            .field("cli_token_lifetime", &self.cli_token_lifetime)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}

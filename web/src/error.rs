@@ -1,0 +1,17 @@
+//! What keeps a web server from starting. What keeps a request from being carried out is a `Refusal`.
+
+use orch_store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a password cannot be hashed: {0}")]
+    Hash(argon2::password_hash::Error),
+    #[error(
+        "the stored key that signs tokens is damaged\nhint: delete the row `{0}` of the table `setting`; everybody logs in again"
+    )]
+    Key(&'static str),
+}
+
+pub type WebResult<T> = Result<T, WebError>;

@@ -1,0 +1,32 @@
+//! What handlers take out of a request: the body as JSON, the query, ids in the path. Own extractors, so that whatever
+//! is wrong with them is answered in the one shape of `Refusal`.
+
+mod body;
+mod fields;
+mod path;
+mod query;
+
+pub(crate) use body::JsonBody;
+pub(crate) use fields::Fields;
+pub(crate) use path::{
+    DagPath, Dags, MappedPath, RunPath, Runs, RunsPath, TaskPath, no_such_dag, no_such_instance, no_such_run,
+};
+pub(crate) use query::Query;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::convert::Infallible;
+
+/// Where a request comes from. The server puts it in; without one it is this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or(Peer(IpAddr::V4(Ipv4Addr::LOCALHOST))))
+    }
+}

@@ -1,0 +1,108 @@
+//! The fields of a body, taken one by one. What is wrong with any of them is collected, so that one answer names all of it;
+//! a field that nobody took is one too many.
+
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::timestamp::moment;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+#[derive(Debug)]
+pub(crate) struct Fields {
+    left: Map<String, Value>,
+    /// As it was sent, for the fields that are missing; nothing where it must not be sent back.
+    whole: Value,
+    echo: bool,
+    problems: Vec<Problem>,
+}
+
+impl Fields {
+    pub(crate) fn new(body: Map<String, Value>) -> Fields {
+        Fields { whole: Value::Object(body.clone()), left: body, echo: true, problems: Vec::new() }
+    }
+
+    /// Of a body that holds a secret: nothing of it comes back.
+    pub(crate) fn secret(body: Map<String, Value>) -> Fields {
+        Fields { whole: Value::Null, left: body, echo: false, problems: Vec::new() }
+    }
+
+    /// A field that may be left out or null.
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        self.optional(name, text)
+    }
+
+    pub(crate) fn required_text(&mut self, name: &str) -> String {
+        if !self.require(name) {
+            return String::new();
+        }
+        let value = self.left.remove(name).unwrap_or_default();
+        self.read(name, &value, text).unwrap_or_default()
+    }
+
+    pub(crate) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.optional(name, moment)
+    }
+
+    /// The key must be there, even with null.
+    pub(crate) fn required_moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        if self.require(name) { self.moment(name) } else { None }
+    }
+
+    pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        let value = self.left.remove(name)?;
+        match value {
+            Value::Null => None,
+            Value::Object(map) => Some(map),
+            other => {
+                let problem = Problem::new("dict_type", "Input should be a valid dictionary");
+                self.read(name, &other, |value| Err(problem.with_input(value)))
+            }
+        }
+    }
+
+    /// What does not hold between fields.
+    pub(crate) fn refuse(&mut self, problem: Problem) {
+        self.problems.push(problem.at(["body"]));
+    }
+
+    /// All fields were taken, and nothing is wrong with them.
+    pub(crate) fn finish(mut self) -> Result<(), Refusal> {
+        for (name, value) in std::mem::take(&mut self.left) {
+            let problem = Problem::new("extra_forbidden", "Extra inputs are not permitted");
+            self.say(problem.with_input(&value).at(["body", name.as_str()]));
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.problems)) }
+    }
+
+    fn require(&mut self, name: &str) -> bool {
+        let there = self.left.contains_key(name);
+        if !there {
+            let problem = Problem::new("missing", "Field required").with_input(&self.whole);
+            self.say(problem.at(["body", name]));
+        }
+        there
+    }
+
+    fn optional<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        self.read(name, &value, read)
+    }
+
+    fn read<T>(&mut self, name: &str, value: &Value, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+        read(value).map_err(|problem| self.say(problem.at(["body", name]))).ok()
+    }
+
+    fn say(&mut self, mut problem: Problem) {
+        if !self.echo {
+            problem.input = Value::Null;
+        }
+        self.problems.push(problem);
+    }
+}
+
+fn text(value: &Value) -> Result<String, Problem> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        _ => Err(Problem::new("string_type", "Input should be a valid string").with_input(value)),
+    }
+}

@@ -1,0 +1,175 @@
+//! Ids in the path. One that cannot be an id belongs to nothing, so it is answered as what does not exist; `~` stands for
+//! all of them where a list allows it.
+
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use orch_core::ids::{DagId, RunId, TaskId};
+
+/// `{dag_id}` of one DAG, by its id or one of its aliases.
+#[derive(Debug, Clone)]
+pub(crate) struct DagPath(pub(crate) DagId);
+
+/// `{dag_id}` of a list.
+#[derive(Debug, Clone)]
+pub(crate) struct RunsPath(pub(crate) Dags);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Dags {
+    All,
+    One(DagId),
+}
+
+/// `{dag_id}` and `{dag_run_id}` of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunPath {
+    pub(crate) dag_id: DagId,
+    pub(crate) run_id: RunId,
+}
+
+/// `{dag_id}` and `{dag_run_id}` of a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Runs {
+    pub(crate) dags: Dags,
+    /// `None`: all.
+    pub(crate) run_id: Option<RunId>,
+}
+
+/// `{dag_id}`, `{dag_run_id}` and `{task_id}` of one task.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskPath {
+    pub(crate) run: RunPath,
+    pub(crate) task_id: TaskId,
+}
+
+/// The same with `{map_index}`.
+#[derive(Debug, Clone)]
+pub(crate) struct MappedPath {
+    pub(crate) task: TaskPath,
+    pub(crate) map_index: i32,
+}
+
+async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Params, Refusal> {
+    // Bytes that are no text are no id either.
+    let raw = RawPathParams::from_request_parts(parts, state).await;
+    let raw = raw.map_err(|_| Refusal::not_found("the path is not UTF-8 text"))?;
+    Ok(Params(raw.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
+}
+
+struct Params(Vec<(String, String)>);
+
+impl Params {
+    fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+    }
+
+    fn dag(&self) -> Result<DagId, Refusal> {
+        let id = self.get("dag_id");
+        DagId::new(id).map_err(|_| no_such_dag(id))
+    }
+
+    fn dags(&self) -> Result<Dags, Refusal> {
+        if self.get("dag_id") == "~" { Ok(Dags::All) } else { self.dag().map(Dags::One) }
+    }
+
+    fn run(&self) -> Result<RunPath, Refusal> {
+        let (dag_id, run_id) = (self.get("dag_id"), self.get("dag_run_id"));
+        match (DagId::new(dag_id), RunId::new(run_id)) {
+            (Ok(dag_id), Ok(run_id)) => Ok(RunPath { dag_id, run_id }),
+            _ => Err(no_such_run(dag_id, run_id)),
+        }
+    }
+
+    fn task(&self) -> Result<TaskPath, Refusal> {
+        let (run, task_id) = (self.run()?, self.get("task_id"));
+        match TaskId::new(task_id) {
+            Ok(task_id) => Ok(TaskPath { run, task_id }),
+            Err(_) => Err(no_such_instance(&run, task_id, -1)),
+        }
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for DagPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        params(parts, state).await?.dag().map(DagPath)
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for RunsPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        params(parts, state).await?.dags().map(RunsPath)
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for RunPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        params(parts, state).await?.run()
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for Runs {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let params = params(parts, state).await?;
+        match params.get("dag_run_id") {
+            "~" => Ok(Runs { dags: params.dags()?, run_id: None }),
+            run_id => {
+                let run = RunId::new(run_id).map_err(|_| no_such_run(params.get("dag_id"), run_id))?;
+                Ok(Runs { dags: params.dags()?, run_id: Some(run) })
+            }
+        }
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for TaskPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        params(parts, state).await?.task()
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for MappedPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let params = params(parts, state).await?;
+        let (task, map_index) = (params.task()?, params.get("map_index"));
+        let unreadable = || {
+            let msg = "Input should be a valid integer, unable to parse string as an integer";
+            Refusal::from(Problem::new("int_parsing", msg).at(["path", "map_index"]).with_input(&map_index.into()))
+        };
+        Ok(MappedPath { task, map_index: map_index.parse().map_err(|_| unreadable())? })
+    }
+}
+
+/// An id as it is shown to the one who sent it.
+fn shown(id: &str) -> String {
+    id.chars().take(250).collect::<String>().escape_debug().to_string()
+}
+
+pub(crate) fn no_such_dag(dag_id: &str) -> Refusal {
+    Refusal::not_found(format!("The Dag with ID: `{}` was not found", shown(dag_id)))
+}
+
+pub(crate) fn no_such_run(dag_id: &str, run_id: &str) -> Refusal {
+    let (dag_id, run_id) = (shown(dag_id), shown(run_id));
+    Refusal::not_found(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
+}
+
+pub(crate) fn no_such_instance(run: &RunPath, task_id: &str, map_index: i32) -> Refusal {
+    let RunPath { dag_id, run_id } = run;
+    let task_id = shown(task_id);
+    let which = if map_index < 0 { String::new() } else { format!(" and map_index: `{map_index}`") };
+    Refusal::not_found(format!(
+        "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}` and task_id: `{task_id}`{which} was not found"
+    ))
+}

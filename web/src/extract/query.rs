@@ -1,0 +1,153 @@
+//! The query of a request, read name by name. What is wrong is collected, as with the fields of a body; names that nobody
+//! asks for do not matter, as in Airflow.
+
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::timestamp::moment_from;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+#[derive(Debug)]
+pub(crate) struct Query {
+    pairs: Vec<(String, String)>,
+    problems: Vec<Problem>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(Query::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Query {
+    fn parse(query: &str) -> Query {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let mut query = Query { pairs: Vec::new(), problems: Vec::new() };
+        for (name, value) in pairs {
+            if value.contains('\0') {
+                let problem = Problem::value("text must not hold a NUL character");
+                query.problems.push(problem.at(["query", &name.replace('\0', "\u{FFFD}")]));
+            } else {
+                query.pairs.push((name.into_owned(), value.into_owned()));
+            }
+        }
+        query
+    }
+
+    /// All values of a name, in their order.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The last value counts.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.read(name, moment_from)
+    }
+
+    pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+        self.read(name, |text| match text.trim().parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => {
+                Err(Problem::new("float_parsing", "Input should be a valid number, unable to parse string as a number"))
+            }
+        })
+    }
+
+    /// A whole number that is not below zero.
+    pub(crate) fn count(&mut self, name: &str, otherwise: i64) -> i64 {
+        let read = |text: &str| match whole(text)? {
+            count if count < 0 => {
+                let msg = "Input should be greater than or equal to 0";
+                Err(Problem::new("greater_than_equal", msg).with_ctx(json!({ "ge": 0 })))
+            }
+            count => Ok(count),
+        };
+        self.read(name, read).unwrap_or(otherwise)
+    }
+
+    pub(crate) fn whole_numbers(&mut self, name: &str) -> Vec<i64> {
+        let (mut numbers, mut problems) = (Vec::new(), Vec::new());
+        for (place, text) in self.all(name).enumerate() {
+            match whole(text) {
+                Ok(number) => numbers.push(number),
+                Err(problem) => {
+                    let loc = [json!("query"), json!(name), json!(place)];
+                    problems.push(problem.at(loc).with_input(&json!(text)));
+                }
+            }
+        }
+        self.problems.extend(problems);
+        numbers
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        self.read(name, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
+            "false" | "0" | "no" | "off" | "f" | "n" => Ok(false),
+            _ => Err(Problem::new("bool_parsing", "Input should be a valid boolean, unable to interpret input")),
+        })
+    }
+
+    /// Everything that was asked for could be read.
+    pub(crate) fn finish(&mut self) -> Result<(), Refusal> {
+        if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(std::mem::take(&mut self.problems))) }
+    }
+
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
+        let text = self.text(name)?;
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                let problem = problem.at(["query", name]).with_input(&json!(text));
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
+}
+
+fn whole(text: &str) -> Result<i64, Problem> {
+    let unreadable = "Input should be a valid integer, unable to parse string as an integer";
+    text.trim().parse().map_err(|_| Problem::new("int_parsing", unreadable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_name_by_name() {
+        let mut query =
+            Query::parse("state=queued&state=running&limit=5&run_after_gte=2026-11-20T00%3A00%3A00%2B01:00");
+        assert_eq!(query.all("state").collect::<Vec<_>>(), ["queued", "running"]);
+        assert_eq!((query.count("limit", 50), query.count("offset", 0)), (5, 0));
+        assert_eq!(query.moment("run_after_gte").map(|at| at.to_string()), Some("2026-11-19 23:00:00 UTC".into()));
+        assert!(query.finish().is_ok());
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let mut query =
+            Query::parse("limit=-1&offset=x&run_after_gte=2026-11-20&paused=maybe&dag_version=1&dag_version=b&a=%00");
+        query.count("limit", 50);
+        query.count("offset", 0);
+        query.moment("run_after_gte");
+        query.flag("paused");
+        query.whole_numbers("dag_version");
+        let Err(Refusal::Invalid(problems)) = query.finish() else { panic!("it is wrong") };
+        let kinds: Vec<_> = problems.iter().map(|p| p.kind).collect();
+        let expected =
+            ["value_error", "greater_than_equal", "int_parsing", "timezone_aware", "bool_parsing", "int_parsing"];
+        assert_eq!(kinds, expected);
+        assert_eq!(problems[1].loc.to_vec(), [json!("query"), json!("limit")]);
+        assert_eq!(problems[1].input, json!("-1"));
+    }
+}

@@ -1,0 +1,129 @@
+//! What stands before every handler: for all requests, limits and the names this server answers to; for each route, its
+//! rule. Whatever fails inside is logged here, where the route is known.
+
+use crate::refusal::{Cause, Refusal, chain};
+use crate::routes::{Access, Rule};
+use crate::state::App;
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
+
+/// Longer addresses are attacks on whoever logs or parses them.
+const MOST_QUERY_BYTES: usize = 8 * 1024;
+
+/// What browsers are told with every answer. Pages will add what they need.
+const HEADERS: [(header::HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Before routing.
+pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut response = match admit(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn admit(app: &App, request: &Request) -> Result<(), Refusal> {
+    if request.uri().query().is_some_and(|query| query.len() > MOST_QUERY_BYTES) {
+        return Err(Refusal::plain(StatusCode::URI_TOO_LONG, "the query is too long"));
+    }
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    match named.or(request.uri().authority().map(Authority::as_str)) {
+        None => Err(Refusal::bad_request("the header `Host` is missing")),
+        Some(host) if answers_to(host, &app.config.hosts) => Ok(()),
+        Some(_) => {
+            let text = "this server does not answer to that host name: add it to the allowed hosts";
+            Err(Refusal::plain(StatusCode::MISDIRECTED_REQUEST, text))
+        }
+    }
+}
+
+/// A foreign page can make a browser call us by a name of its own that leads to our address, never by the address itself.
+fn answers_to(host: &str, allowed: &[String]) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_end_matches('.');
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    !host.contains('@')
+        && (name.eq_ignore_ascii_case("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || allowed.iter().any(|known| known.eq_ignore_ascii_case(name)))
+}
+
+/// One route and its rule.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    pub(crate) app: App,
+    pub(crate) rule: Rule,
+}
+
+/// After routing: lets in whom the rule allows, and logs why the route failed if it did.
+pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let admitted = match gate.rule.access {
+        Access::Open => Ok(None),
+        Access::Login(role) => match gate.app.auth.caller(&gate.app.hot, request.headers()).await {
+            Ok(caller) if caller.role >= role => Ok(Some(caller)),
+            Ok(_) => Err(Refusal::Forbidden),
+            Err(refusal) => Err(refusal),
+        },
+    };
+    let response = match admitted {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(None) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(Cause { request_id, error }) = response.extensions().get() {
+        let Rule { method, path, .. } = &gate.rule;
+        let status = response.status().as_u16();
+        tracing::error!(request.id = %request_id, http.method = %method, http.route = path, http.status = status,
+            error = %chain(error.as_ref()).escape_debug(), "a request failed");
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_names_and_bare_addresses_are_answered_to() {
+        let allowed = vec!["orch.example.com".to_string()];
+        for host in [
+            "localhost",
+            "localhost:8080",
+            "LOCALHOST.",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "10.1.2.3",
+            "orch.example.com",
+            "ORCH.example.com:443",
+        ] {
+            assert!(answers_to(host, &allowed), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "orch.example.com.evil.example",
+            "",
+            "a@localhost",
+            "127.0.0.1.nip.io",
+            "x orch.example.com",
+            "orch.example.com/",
+        ] {
+            assert!(!answers_to(host, &allowed), "{host}");
+        }
+    }
+}

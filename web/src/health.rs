@@ -1,0 +1,130 @@
+//! Whether this process is up (`/healthz`), can work (`/readyz`), and how far the others are.
+//!
+//! Everybody may ask, however often: the database is asked once a second at most.
+
+use crate::state::{App, Inner};
+use crate::timestamp::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use orch_store::StoreResult;
+use orch_store::guard::{SCHEMA_VERSION, Schema, look};
+use orch_store::process::list_processes;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// A probe that hangs says less than one that fails.
+const MOST_TIME: Duration = Duration::from_secs(3);
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+/// A scheduler that was not heard of for this long is not healthy: Airflow's threshold.
+const SCHEDULER_SILENT_SECS: f64 = 30.0;
+
+/// What was found when last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    last: Mutex<Option<(Instant, Findings)>>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Findings {
+    pub(crate) database: Database,
+    /// The scheduler that was heard of last.
+    pub(crate) scheduler: Option<Scheduler>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    Fits { round_trip: Duration },
+    Away,
+    WrongSchema(String),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Scheduler {
+    pub(crate) heartbeat_at: DateTime<Utc>,
+    pub(crate) silent_secs: f64,
+    /// When each of its loops last came round, by name.
+    pub(crate) progress: Value,
+}
+
+impl Scheduler {
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.silent_secs < SCHEDULER_SILENT_SECS
+    }
+}
+
+impl Findings {
+    /// Looks, or tells what was found within the last second.
+    pub(crate) async fn get(app: &Inner) -> Findings {
+        let mut last = app.health.last.lock().await;
+        if let Some((at, findings)) = &*last
+            && at.elapsed() < REMEMBERED_FOR
+        {
+            return findings.clone();
+        }
+        let findings = match tokio::time::timeout(MOST_TIME, find(app)).await {
+            Ok(Ok(findings)) => findings,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the database does not answer as it should");
+                Findings { database: Database::Away, scheduler: None }
+            }
+            Err(_) => Findings { database: Database::Away, scheduler: None },
+        };
+        *last = Some((Instant::now(), findings.clone()));
+        findings
+    }
+}
+
+async fn find(app: &Inner) -> StoreResult<Findings> {
+    let mut db = app.hot().await?;
+    let asked = Instant::now();
+    let wrong = match look(&mut db).await? {
+        Schema::Fits => None,
+        Schema::Empty => Some("the database is empty: run `orch db migrate`".to_string()),
+        Schema::Old { version } => {
+            Some(format!("the schema is version {version}, this binary needs {SCHEMA_VERSION}: run `orch db migrate`"))
+        }
+        Schema::TooNew { version, .. } => {
+            Some(format!("the schema is version {version}, this binary knows {SCHEMA_VERSION}: install a newer orch"))
+        }
+    };
+    if let Some(why) = wrong {
+        return Ok(Findings { database: Database::WrongSchema(why), scheduler: None });
+    }
+    let round_trip = asked.elapsed();
+    let processes = list_processes(&mut db).await?;
+    let scheduler = processes.into_iter().find(|process| process.role == "scheduler");
+    let scheduler = scheduler.map(|process| Scheduler {
+        heartbeat_at: process.heartbeat_at,
+        silent_secs: process.silent_secs,
+        progress: process.progress,
+    });
+    Ok(Findings { database: Database::Fits { round_trip }, scheduler })
+}
+
+/// The process is up; nothing else is asked.
+pub(crate) async fn alive() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// The server can work: 200, else 503. That no scheduler lives is told and does not count: pages and triggers work.
+pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
+    let findings = Findings::get(&app).await;
+    let scheduler = findings.scheduler.map(|scheduler| {
+        json!({ "healthy": scheduler.is_healthy(), "heartbeat_at": Timestamp(scheduler.heartbeat_at),
+            "heartbeat_age_s": scheduler.silent_secs, "progress": scheduler.progress })
+    });
+    let (status, database) = match findings.database {
+        Database::Fits { round_trip } => {
+            (StatusCode::OK, json!({ "status": "ok", "round_trip_ms": round_trip.as_secs_f64() * 1e3 }))
+        }
+        Database::Away => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "unreachable" })),
+        Database::WrongSchema(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "wrong schema", "hint": why }))
+        }
+    };
+    let word = if status == StatusCode::OK { "ready" } else { "not ready" };
+    (status, Json(json!({ "status": word, "database": database, "scheduler": scheduler })))
+}

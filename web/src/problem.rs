@@ -1,0 +1,93 @@
+//! What is wrong with a request's fields, said as pydantic says it: clients written for Airflow read these shapes.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Longer input is not sent back.
+const ECHO_CHARS: usize = 500;
+
+/// One field and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub loc: Box<[Value]>,
+    pub msg: String,
+    pub input: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub ctx: Value,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: &'static str, msg: impl Into<String>) -> Problem {
+        Problem { kind, loc: Box::default(), msg: msg.into(), input: Value::Null, ctx: Value::Null }
+    }
+
+    /// A rule of ours, which pydantic would call a `ValueError`.
+    pub(crate) fn value(why: impl Into<String>) -> Problem {
+        let why = why.into();
+        Problem { ctx: json!({ "error": why }), ..Problem::new("value_error", format!("Value error, {why}")) }
+    }
+
+    /// Where: `query` or `body`, then the names and places on the way to the field.
+    #[must_use]
+    pub(crate) fn at<T: Into<Value>>(mut self, loc: impl IntoIterator<Item = T>) -> Problem {
+        self.loc = loc.into_iter().map(Into::into).collect();
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_input(mut self, input: &Value) -> Problem {
+        self.input = echo(input);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_ctx(mut self, ctx: Value) -> Problem {
+        self.ctx = ctx;
+        self
+    }
+}
+
+/// What was sent, cut short where it is long.
+fn echo(input: &Value) -> Value {
+    match input {
+        Value::String(text) if text.chars().count() > ECHO_CHARS => {
+            json!(text.chars().take(ECHO_CHARS).chain(['…']).collect::<String>())
+        }
+        Value::Array(_) | Value::Object(_) if !is_short(input) => Value::Null,
+        _ => input.clone(),
+    }
+}
+
+fn is_short(value: &Value) -> bool {
+    fn count(value: &Value, left: &mut usize) -> bool {
+        let size = match value {
+            Value::String(text) => text.len(),
+            Value::Array(list) => return list.iter().all(|v| count(v, left)),
+            Value::Object(map) => return map.iter().all(|(k, v)| take(left, k.len()) && count(v, left)),
+            _ => 1,
+        };
+        take(left, size)
+    }
+    fn take(left: &mut usize, size: usize) -> bool {
+        *left = left.saturating_sub(size + 1);
+        *left > 0
+    }
+    count(value, &mut ECHO_CHARS.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_input_is_not_sent_back() {
+        let long = json!("x".repeat(2_000));
+        let problem = Problem::new("string_type", "no").at(["body", "note"]).with_input(&long);
+        assert!(problem.input.as_str().is_some_and(|s| s.chars().count() == ECHO_CHARS + 1));
+        assert_eq!(Problem::new("x", "y").with_input(&json!({ "a": long })).input, Value::Null);
+        let short = json!({ "a": [1, 2] });
+        assert_eq!(Problem::new("x", "y").with_input(&short).input, short);
+    }
+}

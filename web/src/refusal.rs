@@ -1,0 +1,134 @@
+//! Why a request is not carried out, and the one place that turns that into HTTP.
+//!
+//! The shapes are Airflow's: `{"detail": …}` with a text, a list of problems or an object. What went wrong inside is
+//! never in an answer: the log has it, under the request id that the answer names.
+
+use crate::problem::Problem;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use orch_store::StoreError;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// What was asked for cannot be had; the text is for the one who asked.
+    #[error("{text}")]
+    Plain { status: StatusCode, text: Cow<'static, str> },
+    #[error("the request has fields that are wrong")]
+    Invalid(Vec<Problem>),
+    /// Something of that name exists.
+    #[error("{0}")]
+    Taken(String),
+    #[error("{0}")]
+    NotLoggedIn(&'static str),
+    #[error("Forbidden")]
+    Forbidden,
+    #[error("too many failed logins")]
+    TooManyLogins { retry_after: Duration },
+    #[error("API route not found")]
+    NoSuchRoute,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Why the server failed, for the log: it travels with the response to whoever knows the route.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause {
+    pub request_id: String,
+    pub error: Arc<Refusal>,
+}
+
+impl Refusal {
+    pub(crate) fn plain(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::Plain { status, text: text.into() }
+    }
+
+    pub(crate) fn not_found(text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::plain(StatusCode::NOT_FOUND, text)
+    }
+
+    pub(crate) fn bad_request(text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::plain(StatusCode::BAD_REQUEST, text)
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Refusal::Invalid(vec![problem])
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Refusal::Plain { status, text } => detail(status, &json!(text)),
+            Refusal::Invalid(problems) => detail(StatusCode::UNPROCESSABLE_ENTITY, &json!(problems)),
+            Refusal::Taken(message) => {
+                let taken = json!({ "reason": "Unique constraint violation", "statement": "hidden",
+                    "orig_error": "hidden", "message": message });
+                detail(StatusCode::CONFLICT, &taken)
+            }
+            Refusal::NotLoggedIn(text) => {
+                let mut response = detail(StatusCode::UNAUTHORIZED, &json!(text));
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
+            Refusal::Forbidden => detail(StatusCode::FORBIDDEN, &json!("Forbidden")),
+            Refusal::TooManyLogins { retry_after } => {
+                let minutes = retry_after.as_secs().div_ceil(60);
+                let text = format!("too many failed logins: try again in {minutes} min");
+                retry(detail(StatusCode::TOO_MANY_REQUESTS, &json!(text)), retry_after)
+            }
+            Refusal::NoSuchRoute => {
+                (StatusCode::NOT_FOUND, Json(json!({ "error": "API route not found" }))).into_response()
+            }
+            Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
+                let text = "the database cannot be used at the moment: try again";
+                retry(failed(StatusCode::SERVICE_UNAVAILABLE, text, self), Duration::from_secs(1))
+            }
+            Refusal::Store(_) | Refusal::Broken(_) => {
+                failed(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", self)
+            }
+        }
+    }
+}
+
+fn detail(status: StatusCode, detail: &Value) -> Response {
+    (status, Json(json!({ "detail": detail }))).into_response()
+}
+
+fn retry(mut response: Response, after: Duration) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    response
+}
+
+fn failed(status: StatusCode, text: &str, error: Refusal) -> Response {
+    let mut request_id = Uuid::new_v4().simple().to_string();
+    request_id.truncate(16);
+    let body = Json(json!({ "detail": text, "request_id": request_id }));
+    let mut response = (status, body).into_response();
+    response.extensions_mut().insert(Cause { request_id, error: Arc::new(error) });
+    response
+}
+
+/// The causes of an error, outermost first, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !words.ends_with(&said) {
+            words.push_str(": ");
+            words.push_str(&said);
+        }
+        next = cause.source();
+    }
+    words
+}

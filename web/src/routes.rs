@@ -1,0 +1,120 @@
+//! Every route, with who may use it: one list, of which the router and the table of rules are made. A route without a rule
+//! cannot be written down.
+
+use crate::auth::Role;
+use crate::guard::{Gate, gate, guard};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::{api, health};
+use Access::{Login, Open};
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody: design's list of open routes, and nothing else.
+    Open,
+    /// Whoever is logged in with at least this role.
+    Login(Role),
+}
+
+/// Who may send what where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+}
+
+/// The whole list. Sorted by path.
+fn routes(app: &App) -> Routes {
+    let viewer = Login(Role::Viewer);
+    let user = Login(Role::User);
+    Routes::new(app)
+        .post("/auth/token", Open, api::login::token)
+        .post("/auth/token/cli", Open, api::login::cli_token)
+        .get("/healthz", Open, health::alive)
+        .get("/readyz", Open, health::ready)
+        .get("/api/v2/dags", viewer, api::dags::list)
+        .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
+        .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
+        .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
+            viewer,
+            api::task_instances::get_mapped,
+        )
+        .get("/api/v2/monitor/health", Open, api::monitor::health)
+        .get("/api/v2/version", Open, api::monitor::version)
+}
+
+/// The server without a network.
+pub fn router(app: App) -> Router {
+    let routes = routes(&app);
+    routes
+        .router
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), guard))
+        .with_state(app)
+}
+
+/// Who may use which route.
+pub fn rules(app: &App) -> Vec<Rule> {
+    routes(app).rules
+}
+
+async fn no_such_route(request: Request) -> Response {
+    if request.uri().path().starts_with("/api/v2") {
+        return Refusal::NoSuchRoute.into_response();
+    }
+    Refusal::not_found("Not Found").into_response()
+}
+
+async fn wrong_method() -> Refusal {
+    Refusal::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+}
+
+struct Routes {
+    app: App,
+    router: Router<App>,
+    rules: Vec<Rule>,
+}
+
+impl Routes {
+    fn new(app: &App) -> Routes {
+        Routes { app: app.clone(), router: Router::new(), rules: Vec::new() }
+    }
+
+    fn get<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::GET, MethodFilter::GET), path, access, handler)
+    }
+
+    fn post<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::POST, MethodFilter::POST), path, access, handler)
+    }
+
+    fn add<H: Handler<T, App>, T: 'static>(
+        mut self,
+        (method, filter): (Method, MethodFilter),
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Routes {
+        let rule = Rule { method, path, access };
+        let gate_of_route = Gate { app: self.app.clone(), rule: rule.clone() };
+        let handler = on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate));
+        self.router = self.router.route(path, handler);
+        self.rules.push(rule);
+        self
+    }
+}

@@ -1,0 +1,75 @@
+//! What every request may use: connections, known versions, hints to the other processes, who may log in.
+
+use crate::auth::Auth;
+use crate::health::Health;
+use crate::{WebConfig, WebResult};
+use orch_store::hint::Hints;
+use orch_store::version::Versions;
+use orch_store::{StoreResult, connect};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// For lists and pages, whose statements are planned for what they ask.
+const PAGE_CONNECTIONS: u32 = 5;
+/// For what is sent over and over and must be quick: triggers and single rows.
+const HOT_CONNECTIONS: u32 = 3;
+
+/// Cheap to clone; one for each process.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+/// What an `App` shares between its clones.
+#[derive(Debug)]
+pub struct Inner {
+    pub(crate) config: WebConfig,
+    pub(crate) hints: Hints,
+    pub(crate) versions: Versions,
+    pub(crate) auth: Auth,
+    pub(crate) health: Health,
+    /// Small questions about single things.
+    pub(crate) hot: PgPool,
+    /// Lists.
+    pub(crate) pages: PgPool,
+}
+
+impl App {
+    /// Connects when first needed: a server whose database is away starts all the same, and says so.
+    pub fn new(config: WebConfig, hints: Hints) -> WebResult<App> {
+        let hot = connect::hot_pool(&config.database_url, "orch web", HOT_CONNECTIONS)?;
+        let pages = connect::pool(&config.database_url, "orch web pages", PAGE_CONNECTIONS)?;
+        let (auth, health) = (Auth::new(config.clock.clone()), Health::default());
+        Ok(App(Arc::new(Inner { config, hints, versions: Versions::default(), auth, health, hot, pages })))
+    }
+
+    /// Opens a connection before the first request needs it.
+    pub(crate) async fn warm_up(&self) {
+        if let Err(error) = self.hot().await {
+            tracing::warn!(%error, "the database cannot be reached yet; requests will be refused until it can");
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.hot.close().await;
+        self.pages.close().await;
+    }
+}
+
+impl Inner {
+    pub(crate) async fn hot(&self) -> StoreResult<PoolConnection<Postgres>> {
+        Ok(self.hot.acquire().await?)
+    }
+
+    pub(crate) async fn pages(&self) -> StoreResult<PoolConnection<Postgres>> {
+        Ok(self.pages.acquire().await?)
+    }
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

@@ -1,0 +1,120 @@
+//! Moments as the API reads and writes them: RFC 3339 in UTC out, what pydantic takes in.
+
+use crate::problem::Problem;
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+/// `2026-11-20T06:47:44.888345Z`; no fraction where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timestamp(pub DateTime<Utc>);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = self.0.timestamp_subsec_micros() == 0;
+        let precision = if whole { SecondsFormat::Secs } else { SecondsFormat::Micros };
+        serializer.serialize_str(&self.0.to_rfc3339_opts(precision, true))
+    }
+}
+
+pub(crate) fn stamp(at: Option<DateTime<Utc>>) -> Option<Timestamp> {
+    at.map(Timestamp)
+}
+
+/// Seconds between two moments, as Airflow says durations.
+pub(crate) fn seconds_between(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f64> {
+    let length: TimeDelta = end? - start?;
+    Some(length.as_seconds_f64())
+}
+
+/// Numbers above this are milliseconds: pydantic's rule.
+const SECONDS_UNTIL: f64 = 2e10;
+
+/// A moment with a zone, from JSON: text, or seconds since 1970.
+pub(crate) fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
+    match value {
+        Value::String(text) => moment_from(text),
+        Value::Number(number) => {
+            number.as_f64().and_then(from_seconds).ok_or_else(|| unreadable("number out of range"))
+        }
+        _ => Err(Problem::new("datetime_type", "Input should be a valid datetime")),
+    }
+    .map_err(|problem| problem.with_input(value))
+}
+
+pub(crate) fn moment_from(text: &str) -> Result<DateTime<Utc>, Problem> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return from_seconds(seconds).ok_or_else(|| unreadable("number out of range"));
+    }
+    let aware = [text.to_string(), text.replacen(' ', "T", 1)];
+    let aware = aware.iter().find_map(|t| {
+        let with_zone = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
+        with_zone.iter().find_map(|form| DateTime::parse_from_str(&t.to_uppercase(), form).ok())
+    });
+    match aware.map(|at| at.with_timezone(&Utc)) {
+        Some(at) if in_range(at) => Ok(at),
+        Some(_) => Err(unreadable("year is not between 1 and 9999")),
+        None if is_naive(text) => Err(Problem::new("timezone_aware", "Input should have timezone info")),
+        None if text.len() < 10 => Err(unreadable("input is too short")),
+        None => Err(unreadable("invalid date, time or zone")),
+    }
+}
+
+fn from_seconds(number: f64) -> Option<DateTime<Utc>> {
+    let seconds = if number.abs() > SECONDS_UNTIL { number / 1000.0 } else { number };
+    if !seconds.is_finite() || seconds.abs() > 1e12 {
+        return None;
+    }
+    DateTime::from_timestamp_micros((seconds * 1e6).round() as i64).filter(|&at| in_range(at))
+}
+
+/// What Python's datetime can hold; Postgres holds more.
+fn in_range(at: DateTime<Utc>) -> bool {
+    (1..=9999).contains(&at.year())
+}
+
+fn is_naive(text: &str) -> bool {
+    let text = text.replacen(' ', "T", 1).to_uppercase();
+    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+    forms.iter().any(|form| NaiveDateTime::parse_from_str(&text, form).is_ok())
+        || NaiveDate::parse_from_str(&text, "%Y-%m-%d").is_ok()
+}
+
+fn unreadable(why: &str) -> Problem {
+    let msg = format!("Input should be a valid datetime or date, {why}");
+    Problem::new("datetime_from_date_parsing", msg).with_ctx(json!({ "error": why }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_pydantic_reads_them() {
+        for (text, expected) in [
+            ("2026-11-20T06:47:44.888345Z", "2026-11-20T06:47:44.888345Z"),
+            ("2026-11-20t06:47:44z", "2026-11-20T06:47:44Z"),
+            ("2026-11-20 06:47:44+02:00", "2026-11-20T04:47:44Z"),
+            ("2026-11-20T06:47+0200", "2026-11-20T04:47:00Z"),
+            ("1700000000", "2023-11-14T22:13:20Z"),
+            ("1700000000000", "2023-11-14T22:13:20Z"),
+        ] {
+            let at = moment_from(text).unwrap_or_else(|problem| panic!("{text}: {problem:?}"));
+            assert_eq!(json!(Timestamp(at)), json!(expected), "{text}");
+        }
+        for (text, kind) in [
+            ("2026-11-20T06:47:44", "timezone_aware"),
+            ("2026-11-20 06:47", "timezone_aware"),
+            ("2026-11-20", "timezone_aware"),
+            ("soon", "datetime_from_date_parsing"),
+            ("", "datetime_from_date_parsing"),
+            ("2026-13-20T06:47:44Z", "datetime_from_date_parsing"),
+            ("+12026-11-20T06:47:44Z", "datetime_from_date_parsing"),
+            ("1e400", "datetime_from_date_parsing"),
+            ("nan", "datetime_from_date_parsing"),
+        ] {
+            assert_eq!(moment_from(text).map_err(|p| p.kind), Err(kind), "{text}");
+        }
+        assert_eq!(moment(&json!(true)).map_err(|p| p.kind), Err("datetime_type"));
+    }
+}
