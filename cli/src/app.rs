@@ -43,6 +43,9 @@ pub(crate) struct App {
     command: Command,
 }
 
+/// How a worker starts this binary for one body in a process of its own.
+const RUN_ATTEMPT: &str = "run-attempt";
+
 /// What every command may ask for.
 pub(crate) struct Cx {
     given: Given,
@@ -79,6 +82,9 @@ impl Cx {
 pub fn main(bundle: BundleSource) -> ExitCode {
     let began = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
+        return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned());
+    }
     let app = match App::try_parse_from(&arguments) {
         Ok(app) => app,
         Err(error) => return refused(&error),

@@ -16,19 +16,30 @@ mod db_check;
 mod db_migrate;
 mod db_reset;
 mod info;
+mod runs_cancel;
 mod runs_list;
+mod runs_move;
 mod runs_wait;
+mod scheduler;
+mod standalone;
+mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod version;
+mod web;
+mod worker;
 
 use crate::app::{Cx, block_on};
 use crate::failure::Outcome;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Standalone(standalone::Standalone),
+    Scheduler(scheduler::Scheduler),
+    Worker(worker::Worker),
+    Web(web::Web),
     /// DAGs: list, start, pause, look into
     #[command(subcommand, visible_alias = "dag", subcommand_required = true)]
     Dags(Dags),
@@ -71,6 +82,7 @@ pub(crate) enum Tasks {
     List(tasks_list::List),
     State(tasks_state::State),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
+    Clear(tasks_clear::Clear),
     Logs(tasks_logs::Logs),
 }
 
@@ -78,6 +90,8 @@ pub(crate) enum Tasks {
 pub(crate) enum Runs {
     List(runs_list::List),
     Wait(runs_wait::Wait),
+    Cancel(runs_cancel::Cancel),
+    Move(runs_move::Move),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -101,10 +115,13 @@ pub(crate) enum ConfigCommand {
 impl Command {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         match self {
+            Command::Standalone(standalone) => standalone.run(cx),
+            Command::Scheduler(scheduler) => scheduler.run(cx),
+            Command::Worker(worker) => worker.run(cx),
+            Command::Web(web) => web.run(cx),
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
-            Command::Runs(Runs::List(list)) => block_on(list.run(cx)),
-            Command::Runs(Runs::Wait(wait)) => block_on(wait.run(cx)),
+            Command::Runs(runs) => runs.run(cx),
             Command::Db(Db::Migrate(migrate)) => block_on(migrate.run(cx)),
             Command::Db(Db::Check(check)) => block_on(check.run(cx)),
             Command::Db(Db::Reset(reset)) => block_on(reset.run(cx)),
@@ -141,7 +158,19 @@ impl Tasks {
             Tasks::List(list) => block_on(list.run(cx)),
             Tasks::State(state) => block_on(state.run(cx)),
             Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
+            Tasks::Clear(clear) => block_on(clear.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
+        }
+    }
+}
+
+impl Runs {
+    fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Runs::List(list) => block_on(list.run(cx)),
+            Runs::Wait(wait) => block_on(wait.run(cx)),
+            Runs::Cancel(cancel) => block_on(cancel.run(cx)),
+            Runs::Move(move_on) => block_on(move_on.run(cx)),
         }
     }
 }

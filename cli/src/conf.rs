@@ -1,8 +1,7 @@
 //! `--conf`: JSON as it is, `@file`, or `-` for standard input. Judged by the rules that the API and the UI follow too.
 
 use crate::failure::Failure;
-use orch_core::params::{BadConf, MAX_CONF_BYTES, check_conf, parse_conf};
-use orch_core::spec::DagSpec;
+use orch_core::params::{BadConf, MAX_CONF_BYTES, parse_conf};
 use serde_json::Value;
 use std::io::Read;
 
@@ -32,17 +31,11 @@ impl ConfFlag {
     }
 }
 
-/// Judges a conf by the params of a DAG.
-pub(crate) fn check(spec: &DagSpec, conf: Option<&Value>) -> Result<(), Failure> {
-    let nothing = Value::Object(serde_json::Map::new());
-    check_conf(spec.params_schema.as_ref(), conf.unwrap_or(&nothing)).map_err(|bad| refused(&spec.dag_id, &bad))
-}
-
-/// Says what is wrong with a conf, and what to do.
-pub(crate) fn refused(dag_id: &str, bad: &BadConf) -> Failure {
+/// A conf that does not fit the params of its DAG.
+pub(crate) fn refused(bad: &BadConf, dag_id: &str) -> Failure {
     let hint = match bad {
         BadConf::Params(wrong) => wrong.iter().find_map(|violation| violation.hint.clone()),
-        _ => None,
+        other => Some(other.hint()),
     };
     Failure::new(bad.to_string()).hint(hint.unwrap_or_else(|| format!("`orch dags details {dag_id}` shows the params")))
 }

@@ -20,7 +20,7 @@ config! {
     /// Where the server is: for every command.
     ServerFlags {
         /// Postgres to work with; without it the private one of the data folder
-        #[clap(global = true, help_heading = "Server")]
+        #[clap(global = true, help_heading = "Server", value_name = "URL")]
         database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
 
         /// Folder of `orch standalone`: its database, and the file by which other commands find it
@@ -28,7 +28,7 @@ config! {
         data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
 
         /// What to log: error, warn, info, debug, trace, or `target=level,…`
-        #[clap(global = true, help_heading = "Server")]
+        #[clap(global = true, help_heading = "Server", value_name = "LEVEL")]
         log: String = "info", "ORCH_LOG";
 
         /// How to log: text or json
@@ -49,9 +49,8 @@ config! {
         /// Password of the user `admin`; without it one is made up and printed at the first start
         admin_password: Option<Secret> = "", "ORCH_ADMIN_PASSWORD";
 
-        /// Accept logins over plain http from other machines
-        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-        insecure_http: bool = "false", "ORCH_INSECURE_HTTP";
+        /// Names by which people reach this server, with commas; needed for names that are not this machine's
+        hosts: Vec<String> = "", "ORCH_HOSTS";
     }
 
     /// Workers.
@@ -64,12 +63,9 @@ config! {
         #[clap(short = 'q')]
         queues: Vec<String> = "default", "ORCH_QUEUES";
 
-        /// Tasks at the same time in this process
+        /// Tasks at the same time
         #[clap(short = 'c', visible_alias = "concurrency")]
         slots: usize = "256", "ORCH_SLOTS";
-
-        /// Tasks at the same time in processes of their own
-        process_slots: usize = "16", "ORCH_PROCESS_SLOTS";
 
         /// A worker that was not heard of for so long is lost and its tasks run again elsewhere
         lease: Duration = "15s", "ORCH_LEASE";
@@ -95,6 +91,29 @@ config! {
     }
 }
 
+/// The flags of all roles together.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct RoleFlags {
+    #[command(flatten)]
+    web: WebFlags,
+    #[command(flatten)]
+    worker: WorkerFlags,
+    #[command(flatten)]
+    dags: DagFlags,
+    #[command(flatten)]
+    scheduler: SchedulerFlags,
+}
+
+impl RoleFlags {
+    pub(crate) fn add_to(&self, given: &mut Given) {
+        self.web.add_to(given);
+        self.worker.add_to(given);
+        self.dags.add_to(given);
+        self.scheduler.add_to(given);
+    }
+}
+
 /// A lease shorter than this is lost by one slow commit.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
@@ -115,13 +134,12 @@ impl Config {
             format!("lease `{lease}` is not between 1s and 10m"),
             "15s suits most: a lost worker is noticed after it",
         );
-        for (name, slots) in [("slots", self.slots), ("process_slots", self.process_slots)] {
-            refuse(
-                slots == 0 || slots > MOST_SLOTS,
-                format!("{name} `{slots}` is not between 1 and {MOST_SLOTS}"),
-                "to run nothing here, start no worker",
-            );
-        }
+        let slots = self.slots;
+        refuse(
+            slots == 0 || slots > MOST_SLOTS,
+            format!("slots `{slots}` is not between 1 and {MOST_SLOTS}"),
+            "to run nothing here, start no worker",
+        );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems
     }

@@ -25,7 +25,11 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 #[derive(Debug)]
 pub(crate) struct Failure {
     problems: Vec<Said>,
+    code: u8,
 }
+
+/// It could not be carried out.
+const NOT_CARRIED_OUT: u8 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -45,7 +49,22 @@ impl Said {
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Failure {
-        Failure { problems: vec![Said { message: message.into(), hint: None }] }
+        Failure::of(vec![Said { message: message.into(), hint: None }])
+    }
+
+    fn of(problems: Vec<Said>) -> Failure {
+        Failure { problems, code: NOT_CARRIED_OUT }
+    }
+
+    /// An error with its causes; its text may carry a hint.
+    pub(crate) fn told(error: &dyn Error) -> Failure {
+        Failure::of(vec![Said::of(&chain(error))])
+    }
+
+    /// An exit code of its own.
+    pub(crate) fn code(mut self, code: u8) -> Failure {
+        self.code = code;
+        self
     }
 
     /// The next step, unless there is one already.
@@ -63,13 +82,18 @@ impl Failure {
 
     /// Several at once.
     pub(crate) fn all(failures: impl IntoIterator<Item = Failure>) -> Failure {
-        Failure { problems: failures.into_iter().flat_map(|failure| failure.problems).collect() }
+        let mut all = Failure::of(Vec::new());
+        for failure in failures {
+            all.code = all.code.max(failure.code);
+            all.problems.extend(failure.problems);
+        }
+        all
     }
 
     /// What is wrong with the DAGs of this binary.
     pub(crate) fn dags(problems: &[Problem]) -> Failure {
         let text = |problem: &Problem| problem.to_string().trim_start_matches("error: ").to_owned();
-        Failure { problems: problems.iter().map(|problem| Said::of(&text(problem))).collect() }
+        Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
     }
 
     /// For standard error.
@@ -88,7 +112,7 @@ impl Exit {
         match outcome {
             Ok(Exit::Done) => ExitCode::SUCCESS,
             Ok(Exit::Failed) => ExitCode::from(1),
-            Err(_) => ExitCode::from(2),
+            Err(failure) => ExitCode::from(failure.code),
         }
     }
 }
@@ -109,7 +133,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure { problems: vec![Said::of(&chain(&error))] }
+        Failure::told(&error)
     }
 }
 
@@ -121,7 +145,7 @@ impl From<sqlx::Error> for Failure {
 
 impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Failure {
-        Failure { problems: vec![Said { message: chain(&error), hint: error.hint() }] }
+        Failure::of(vec![Said { message: chain(&error), hint: error.hint() }])
     }
 }
 

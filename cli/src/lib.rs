@@ -12,10 +12,14 @@ mod config;
 mod failure;
 mod found;
 mod graph;
+mod logging;
 mod names;
 mod output;
+mod parts;
 mod person;
+mod roles;
 mod session;
+mod standalone;
 mod wait;
 
 pub use app::main;

@@ -59,7 +59,7 @@ impl Cluster {
     /// The same with settings of one's own.
     pub fn open_with(data_dir: &Path, settings: &Settings) -> Result<Self, ClusterError> {
         let data_dir = create_data_dir(data_dir)?;
-        let lock = own(&data_dir)?;
+        let lock = lock(&data_dir)?;
         let home = Arc::new(Home::prepare(&data_dir, settings)?);
         turn_log(&home.log())?;
         let mut watchdog = Watchdog::start(&home)?;
@@ -205,8 +205,13 @@ fn start_again(home: &Home, control: &Control) -> Option<Postmaster> {
     None
 }
 
+/// Owns a data folder without a server in it, until the file is dropped or the process ends.
+pub fn own(data_dir: &Path) -> Result<File, ClusterError> {
+    lock(&create_data_dir(data_dir)?)
+}
+
 /// Takes the lock on the data folder and writes our pid into it.
-fn own(data_dir: &Path) -> Result<File, ClusterError> {
+fn lock(data_dir: &Path) -> Result<File, ClusterError> {
     let path = data_dir.join("orch.lock");
     let mut lock = open_private_file(OpenOptions::new().read(true).write(true), &path)?;
     match lock.try_lock() {

@@ -17,7 +17,7 @@ mod postmaster;
 mod settings;
 mod watchdog;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, own};
 pub use error::ClusterError;
 pub use home::Home;
 pub use paths::default_data_dir;

@@ -1,7 +1,7 @@
 //! `orch config list` and `orch config get-value`: every setting, its value and where it comes from.
 
 use crate::app::Cx;
-use crate::config::{Config, DagFlags, Given, SchedulerFlags, WebFlags, WorkerFlags};
+use crate::config::{Config, RoleFlags};
 use crate::failure::{Failure, Outcome};
 use crate::output::{FormatFlag, Listing, print_line};
 use orch_core::check::closest;
@@ -27,29 +27,6 @@ pub(crate) struct List {
 #[command(after_help = "Examples:\n  orch config get-value data_dir")]
 pub(crate) struct GetValue {
     key: String,
-}
-
-/// The flags of all roles together.
-#[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = "Settings")]
-struct RoleFlags {
-    #[command(flatten)]
-    web: WebFlags,
-    #[command(flatten)]
-    worker: WorkerFlags,
-    #[command(flatten)]
-    dags: DagFlags,
-    #[command(flatten)]
-    scheduler: SchedulerFlags,
-}
-
-impl RoleFlags {
-    fn add_to(&self, given: &mut Given) {
-        self.web.add_to(given);
-        self.worker.add_to(given);
-        self.dags.add_to(given);
-        self.scheduler.add_to(given);
-    }
 }
 
 impl List {

@@ -61,7 +61,6 @@ pub async fn create_due_runs(
             CreateRun::Created(run) => created.push(run),
             // Somebody made a run for that date, or with that name, by hand.
             CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) => taken += 1,
-            // A scheduled run has no conf, so one that does not fit never will.
             CreateRun::NoSuchDag | CreateRun::BadConf(_) => break None,
         }
         if due.data_interval.is_none() || due.data_interval == last {

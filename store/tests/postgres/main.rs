@@ -4,5 +4,6 @@ mod create;
 mod end;
 mod fixture;
 mod lost;
+mod plans;
 mod relocate;
 mod upkeep;

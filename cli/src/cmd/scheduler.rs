@@ -1,0 +1,29 @@
+//! `orch scheduler`.
+
+use crate::app::Cx;
+use crate::config::SchedulerFlags;
+use crate::failure::Outcome;
+use crate::parts::{self, Parts, Signals};
+use crate::{logging, roles};
+
+/// Run a scheduler; any number of them work side by side
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch scheduler --database-url postgres://orch@db/orch")]
+pub(crate) struct Scheduler {
+    #[command(flatten)]
+    scheduler: SchedulerFlags,
+}
+
+impl Scheduler {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config_with(|given| self.scheduler.add_to(given))?;
+        logging::start(&config)?;
+        parts::block_on(async {
+            let mut signals = Signals::hear()?;
+            let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
+            let mut parts = Parts::new(&url);
+            parts.add_scheduler(roles::scheduler(&config, &url));
+            parts.run(&mut signals).await
+        })
+    }
+}

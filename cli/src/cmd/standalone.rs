@@ -1,0 +1,29 @@
+//! `orch standalone`.
+
+use crate::app::Cx;
+use crate::config::RoleFlags;
+use crate::failure::Outcome;
+use crate::standalone::{self, Web};
+
+/// Run a whole orch in one process: database, scheduler, worker and web
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch standalone\n  orch standalone --port 9000 --data-dir ./data\n  \
+    orch standalone --database-url postgres://orch@db/orch --no-web")]
+pub(crate) struct Standalone {
+    #[command(flatten)]
+    roles: RoleFlags,
+    /// Without the web server
+    #[arg(long)]
+    no_web: bool,
+}
+
+impl Standalone {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config_with(|given| {
+            self.roles.add_to(given);
+            // Whoever tries it out wants to see something happen.
+            given.defaults.push(("paused_at_creation", "false"));
+        })?;
+        standalone::run(cx, &config, if self.no_web { Web::Absent } else { Web::Served })
+    }
+}

@@ -1,0 +1,42 @@
+//! `orch web`.
+
+use crate::app::Cx;
+use crate::config::WebFlags;
+use crate::failure::{Failure, Outcome};
+use crate::parts::{self, Parts, Signals};
+use crate::{logging, roles};
+use tokio::net::TcpListener;
+
+/// Run a web server: API and UI
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "api-server",
+    after_help = "Examples:\n  \
+    orch web --database-url postgres://orch@db/orch --host 0.0.0.0 --port 8080"
+)]
+pub(crate) struct Web {
+    #[command(flatten)]
+    web: WebFlags,
+}
+
+impl Web {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config_with(|given| self.web.add_to(given))?;
+        logging::start(&config)?;
+        let listener = roles::listen(&config)?;
+        parts::block_on(async {
+            let mut signals = Signals::hear()?;
+            let (url, mut db) = roles::connect_checked(&config, "orch web").await?;
+            if let Some(password) = roles::admin(&mut db, &config).await? {
+                eprintln!("user admin, password {} (told once)", password.reveal());
+            }
+            drop(db);
+            let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
+            let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
+            let mut parts = Parts::new(&url);
+            parts.add_web(roles::web(&config, &url), listener);
+            eprintln!("orch web is up: {}", roles::address_for_people(address));
+            parts.run(&mut signals).await
+        })
+    }
+}

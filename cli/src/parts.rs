@@ -1,0 +1,158 @@
+//! The parts of a server process side by side: worker, scheduler, web. They end together: in two steps when somebody
+//! says so, or because one of them cannot go on.
+
+use crate::failure::{Exit, Failure, Outcome};
+use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
+use orch_store::hint::Hints;
+use orch_web::{WebConfig, WebError};
+use orch_workers::{Offers, WorkerConfig};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Whoever watches over the process starts it anew: `EX_SOFTWARE`.
+const STUCK: u8 = 70;
+/// Threads for what blocks: hashing passwords, reading files.
+const MOST_BLOCKING_THREADS: usize = 32;
+/// Bodies share these threads; two keep one busy body from holding up the rest.
+const FEWEST_THREADS: usize = 2;
+/// For what is still at work when the process ends.
+const RUNTIME_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a process does, until it is told to stop.
+pub(crate) struct Parts {
+    url: String,
+    hints: Hints,
+    stop: CancellationToken,
+    running: JoinSet<Result<(), Failure>>,
+}
+
+impl Parts {
+    pub(crate) fn new(url: impl Into<String>) -> Parts {
+        let (hints, stop) = (Hints::new(), CancellationToken::new());
+        Parts { url: url.into(), hints, stop, running: JoinSet::new() }
+    }
+
+    pub(crate) fn add_worker(&mut self, config: WorkerConfig, offers: Offers) {
+        let (hints, stop) = (self.hints.clone(), self.stop.clone());
+        self.running.spawn(async move { Ok(orch_workers::run(config, Arc::new(offers), hints, stop).await?) });
+    }
+
+    pub(crate) fn add_scheduler(&mut self, config: SchedulerConfig) {
+        let (hints, stop) = (self.hints.clone(), self.stop.clone());
+        self.running.spawn(async move { Scheduler::run(config, hints, stop).await.map_err(Failure::from) });
+    }
+
+    pub(crate) fn add_web(&mut self, config: WebConfig, listener: TcpListener) {
+        let (hints, stop) = (self.hints.clone(), self.stop.clone());
+        self.running.spawn(async move { orch_web::serve(config, hints, listener, stop).await.map_err(Failure::from) });
+    }
+
+    /// Runs until all parts have ended. The first signal asks them to, the second does not ask.
+    pub(crate) async fn run(mut self, signals: &mut Signals) -> Outcome {
+        let carry_until = CancellationToken::new();
+        let _end_of_carrying = carry_until.clone().drop_guard();
+        let (hints, url) = (self.hints.clone(), self.url.clone());
+        let mut carrying = JoinSet::new();
+        carrying.spawn(async move { hints.carry(&url, carry_until).await });
+        let mut failures = Vec::new();
+        loop {
+            tokio::select! {
+                ended = self.running.join_next() => match ended {
+                    Some(ended) => {
+                        failures.extend(self.why(ended));
+                        self.stop.cancel();
+                    }
+                    None => break,
+                },
+                () = signals.next() => {
+                    if self.stop.is_cancelled() {
+                        eprintln!("stopping at once");
+                        self.running.shutdown().await;
+                        return Ok(Exit::Failed);
+                    }
+                    eprintln!("stopping: what runs is given time to end; once more stops at once");
+                    self.stop.cancel();
+                }
+            }
+        }
+        if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
+    }
+
+    /// A part that ends before it is told to takes the others with it.
+    fn why(&self, ended: Result<Result<(), Failure>, JoinError>) -> Option<Failure> {
+        match ended {
+            Ok(Ok(())) if self.stop.is_cancelled() => None,
+            Ok(Ok(())) => Some(Failure::new("a part of this process ended by itself")),
+            Ok(Err(failure)) => Some(failure),
+            Err(error) => Some(Failure::new(format!("a part of this process panicked: {error}")).code(STUCK)),
+        }
+    }
+}
+
+impl From<SchedulerError> for Failure {
+    fn from(error: SchedulerError) -> Failure {
+        match error {
+            SchedulerError::Store(error) => error.into(),
+            stuck => Failure::new(stuck.to_string()).code(STUCK),
+        }
+    }
+}
+
+impl From<WebError> for Failure {
+    fn from(error: WebError) -> Failure {
+        match error {
+            WebError::Store(error) => error.into(),
+            other => Failure::told(&other),
+        }
+    }
+}
+
+/// Ctrl-C, `kill`, and the end of the terminal.
+pub(crate) struct Signals {
+    kinds: [Signal; 3],
+}
+
+impl Signals {
+    /// From now on signals do not end the process by themselves.
+    pub(crate) fn hear() -> Result<Signals, Failure> {
+        let hear = |kind| signal(kind).map_err(Failure::io("cannot hear signals"));
+        Ok(Signals {
+            kinds: [hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?],
+        })
+    }
+
+    /// The next one. Nothing is lost when this is dropped before it came.
+    pub(crate) async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.kinds;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// The runtime of a server process.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(MOST_BLOCKING_THREADS)
+        .thread_name("orch")
+        .enable_all()
+        .build()
+        .map_err(Failure::io("cannot start"))
+}
+
+/// Runs the whole life of a server process.
+pub(crate) fn block_on(life: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(life);
+    runtime.shutdown_timeout(RUNTIME_PATIENCE);
+    outcome
+}

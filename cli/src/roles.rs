@@ -1,0 +1,103 @@
+//! From the configuration to what each part of a server process is told.
+
+use crate::config::Config;
+use crate::failure::Failure;
+use orch_core::task::Bundle;
+use orch_scheduler::SchedulerConfig;
+use orch_store::partition::Retention;
+use orch_store::registry::{NewBundle, prepare, register_bundle};
+use orch_store::{connect, guard};
+use orch_web::{Admin, Password, WebConfig, ensure_admin};
+use orch_workers::{Offers, WorkerConfig};
+use sqlx::PgConnection;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The database that was named, and a first connection to it. Every process asks once whether it may work there.
+pub(crate) async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgConnection), Failure> {
+    let Some(url) = &config.database_url else {
+        return Err(Failure::new("no database is named")
+            .hint("name one with `--database-url` or `ORCH_DATABASE_URL`; `orch standalone` brings its own"));
+    };
+    let mut db = connect::one(url.reveal(), name).await?;
+    guard::check(&mut db).await?;
+    Ok((url.reveal().to_owned(), db))
+}
+
+/// Registers the DAGs of this binary: from then on everybody knows them.
+pub(crate) async fn register(
+    db: &mut PgConnection,
+    bundle: &Bundle,
+    paused_at_creation: bool,
+) -> Result<Offers, Failure> {
+    let dags = bundle.dags().map(|dag| dag.spec.clone()).collect();
+    let new = NewBundle { name: bundle.name.clone(), dags };
+    let registered = register_bundle(db, &new, paused_at_creation).await?;
+    let mut offers = Offers::new(&bundle.name);
+    for version in prepare(db, &new, &registered).await? {
+        let bodies = bundle.dag(&version.dag_id).map(|dag| &dag.bodies);
+        offers.add(Arc::new(version), bodies.expect("only DAGs of the bundle were registered"));
+    }
+    Ok(offers)
+}
+
+pub(crate) fn worker(config: &Config, url: &str) -> WorkerConfig {
+    let name = if config.worker_name.is_empty() { hostname() } else { config.worker_name.clone() };
+    WorkerConfig {
+        name,
+        queues: config.queues.clone(),
+        slots: config.slots,
+        lease: config.lease,
+        grace: config.grace,
+        ..WorkerConfig::new(url)
+    }
+}
+
+pub(crate) fn scheduler(config: &Config, url: &str) -> SchedulerConfig {
+    let retention = Retention { runs: config.run_retention, logs: config.log_retention, ..Retention::default() };
+    SchedulerConfig { lease: config.lease, retention, ..SchedulerConfig::new(url) }
+}
+
+pub(crate) fn web(config: &Config, url: &str) -> WebConfig {
+    let hosts = config.hosts.clone();
+    WebConfig { hosts, hostname: hostname(), ..WebConfig::new(url) }
+}
+
+/// Makes sure that somebody can log in. `Some`: a password that is told once.
+pub(crate) async fn admin(db: &mut PgConnection, config: &Config) -> Result<Option<Password>, Failure> {
+    let wished = config.admin_password.as_ref().map(|password| Password::new(password.reveal()));
+    match ensure_admin(db, wished.as_ref()).await? {
+        Admin::Generated(password) => Ok(Some(password)),
+        Admin::Kept | Admin::Changed => Ok(None),
+    }
+}
+
+/// Takes the port before anything else is done: that it is taken is the commonest mistake.
+pub(crate) fn listen(config: &Config) -> Result<std::net::TcpListener, Failure> {
+    let (host, port) = (config.host.as_str(), config.port);
+    let listener = std::net::TcpListener::bind((host, port)).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
+        let failure = Failure::new(format!("cannot listen at {host}:{port}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => failure.hint("choose another `--port`, or `--port 0` for a free one"),
+            std::io::ErrorKind::PermissionDenied => failure.hint("choose a `--port` above 1023"),
+            _ => failure.hint("`--host` takes an address of this machine, or `0.0.0.0` for all of them"),
+        }
+    })
+}
+
+/// Where people reach a server that listens at `address`.
+pub(crate) fn address_for_people(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
+        other => format!("http://{other}"),
+    }
+}
+
+fn hostname() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,191 @@
+//! `orch standalone`: a whole orch in one process, with a private Postgres unless another one is named.
+//!
+//! What can overlap does: Postgres starts on a thread while the DAGs are described here; the web server answers as soon
+//! as the schema is there. `ORCH_LOG=debug` tells what took how long.
+
+use crate::app::Cx;
+use crate::config::Config;
+use crate::failure::{Failure, Outcome};
+use crate::found::Standalone;
+use crate::parts::{self, Parts, Signals};
+use crate::{logging, roles};
+use orch_cluster::{Cluster, ClusterError};
+use orch_core::task::Bundle;
+use orch_store::{connect, guard};
+use orch_web::Password;
+use sqlx::Connection as _;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+/// A command may hold the folder for a moment, to ask the database of a standalone that did not run.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Whether there is a web server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Web {
+    Served,
+    Absent,
+}
+
+/// The whole life of a standalone.
+pub(crate) fn run(cx: &Cx, config: &Config, web: Web) -> Outcome {
+    logging::start(config)?;
+    let phases = Phases { began: cx.began };
+    let listener = match web {
+        Web::Served => Some(roles::listen(config)?),
+        Web::Absent => None,
+    };
+    let database = {
+        let (data_dir, named) = (config.data_dir.clone(), config.database_url.clone());
+        let open = move || Database::open(&data_dir, named.map(|url| url.reveal().to_owned()));
+        std::thread::Builder::new().name("orch-database".into()).spawn(open).map_err(Failure::io("cannot start"))?
+    };
+    let bundle = cx.bundle().build();
+    phases.tell("the dags are described");
+    let database = database.join().map_err(|_| Failure::new("starting the database panicked"))??;
+    phases.tell("the database answers");
+    let bundle = bundle?;
+    // The database outlives all who speak to it.
+    parts::block_on(serve(config, &bundle, &database, listener, phases))
+}
+
+async fn serve(
+    config: &Config,
+    bundle: &Bundle,
+    database: &Database,
+    listener: Option<std::net::TcpListener>,
+    phases: Phases,
+) -> Outcome {
+    let mut signals = Signals::hear()?;
+    let url = &database.url();
+    let mut db = connect::one(url, "orch standalone").await?;
+    guard::migrate(&mut db).await?;
+    phases.tell("the schema is there");
+    let mut parts = Parts::new(url);
+    let mut web = None;
+    if let Some(listener) = listener {
+        let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
+        let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
+        parts.add_web(roles::web(config, url), listener);
+        web = Some(roles::address_for_people(address));
+    }
+    let offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
+    phases.tell("the dags are registered");
+    parts.add_worker(roles::worker(config, url), offers);
+    parts.add_scheduler(roles::scheduler(config, url));
+    let password = match &web {
+        Some(_) => roles::admin(&mut db, config).await?,
+        None => None,
+    };
+    let found = Standalone {
+        pid: std::process::id(),
+        url: url.to_owned(),
+        socket: database.socket_dir(),
+        web: web.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    found.write(&config.data_dir)?;
+    // It has done its work; what it held is free for others.
+    db.close().await?;
+    phases.tell("it is up");
+    announce(config, bundle, web.as_deref(), password.as_ref())?;
+    let outcome = parts.run(&mut signals).await;
+    phases.tell("it is down");
+    outcome
+}
+
+/// People read standard error; a script reads the address on standard output.
+fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Option<&Password>) -> Result<(), Failure> {
+    eprintln!("orch {} is up with {} dags", env!("CARGO_PKG_VERSION"), bundle.dags().len());
+    if let Some(web) = web {
+        match password {
+            Some(password) => {
+                eprintln!("  web       {web}   user admin, password {} (told once)", password.reveal());
+            }
+            None => eprintln!("  web       {web}   user admin"),
+        }
+    }
+    eprintln!("  data      {}", config.data_dir.display());
+    if let Some(dag) = bundle.dags().next() {
+        eprintln!("  try       orch dags trigger {} --wait", dag.spec.dag_id);
+    }
+    eprintln!("  stop      Ctrl-C");
+    let mut stdout = std::io::stdout();
+    if let Some(web) = web
+        && !stdout.is_terminal()
+    {
+        // Nobody may read it any more; that is no reason to end.
+        if let Err(error) = writeln!(stdout, "{web}").and_then(|()| stdout.flush()) {
+            tracing::debug!(%error, "the address could not be printed");
+        }
+    }
+    Ok(())
+}
+
+/// What the data folder is owned for.
+enum Database {
+    Private(Cluster),
+    /// Somebody else's server; the folder is ours all the same.
+    Named {
+        url: String,
+        _lock: File,
+    },
+}
+
+impl Database {
+    /// Owns the folder and opens the database. Another standalone in the same folder is refused at once.
+    fn open(data_dir: &Path, named: Option<String>) -> Result<Database, ClusterError> {
+        let began = Instant::now();
+        loop {
+            let opened = match &named {
+                None => Cluster::open(data_dir).map(Database::Private),
+                Some(url) => orch_cluster::own(data_dir).map(|lock| Database::Named { url: url.clone(), _lock: lock }),
+            };
+            match opened {
+                Err(ClusterError::InUse { pid, .. }) if !is_standalone(data_dir, pid) && began.elapsed() < PATIENCE => {
+                    pause();
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Database::Private(cluster) => cluster.url(),
+            Database::Named { url, .. } => url.clone(),
+        }
+    }
+
+    fn socket_dir(&self) -> Option<PathBuf> {
+        match self {
+            Database::Private(cluster) => Some(cluster.socket_dir()),
+            Database::Named { .. } => None,
+        }
+    }
+}
+
+fn is_standalone(data_dir: &Path, pid: Option<u32>) -> bool {
+    pid.is_some() && Standalone::read(data_dir).map(|left| left.pid) == pid
+}
+
+#[expect(clippy::disallowed_methods, reason = "a lock of another process ends without an event")]
+fn pause() {
+    std::thread::sleep(LOOK_AGAIN);
+}
+
+/// How long things took since the process began.
+#[derive(Debug, Clone, Copy)]
+struct Phases {
+    began: Instant,
+}
+
+impl Phases {
+    fn tell(self, phase: &'static str) {
+        tracing::debug!(phase, ms = self.began.elapsed().as_secs_f64() * 1e3, "start-up");
+    }
+}

@@ -1,0 +1,105 @@
+//! The hot statements keep their plans on tables that are empty, filled behind the planner's back, and analysed.
+
+use crate::fixture::{Hands, dag, database, hot, one, register, trigger};
+use orch_store::leaf::Leaf;
+use orch_store::step::text_variants;
+use orch_store::version::Versions;
+use orch_test_support::TestDb;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Tables that grow with what is run.
+const GROWING: [&str; 8] = ["task_instance", "dag_run", "ready", "unfolded", "waiting", "held", "output", "attempt"];
+
+#[tokio::test]
+async fn hot_statements_never_scan_a_growing_table() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "rust" }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let leaf = Leaf::of(run);
+    // One session lives through all of it, as a worker's does: its plans are made on empty tables and kept.
+    let mut old = hot(&database).await;
+    prepare(&mut old, leaf).await;
+    check(&mut old, "on empty tables").await;
+    fill(&mut db, version).await;
+    check(&mut old, "planned on empty tables, run on full ones").await;
+    let mut fresh = hot(&database).await;
+    prepare(&mut fresh, leaf).await;
+    check(&mut fresh, "on full tables that nobody analysed").await;
+    sqlx::query("analyze").execute(&mut db).await.unwrap();
+    check(&mut old, "on full tables").await;
+    time_a_step(&database, version).await;
+}
+
+async fn prepare(db: &mut PgConnection, leaf: Leaf) {
+    for (i, text) in variants(leaf).into_iter().enumerate() {
+        sqlx::raw_sql(AssertSqlSafe(format!("prepare step_{i} (integer) as {text}"))).execute(&mut *db).await.unwrap();
+    }
+}
+
+/// With the leaf in the text, and for a batch that spans weeks without.
+fn variants(leaf: Leaf) -> Vec<String> {
+    text_variants(Some(leaf)).into_iter().chain(text_variants(None)).collect()
+}
+
+async fn check(db: &mut PgConnection, when: &str) {
+    for (i, text) in variants(Leaf::of(Uuid::now_v7())).iter().enumerate() {
+        let parameters = 1 + (2..).take_while(|n| text.contains(&format!("${n}::"))).count();
+        let nulls = vec!["null"; parameters].join(", ");
+        let explain = format!("explain (format json) execute step_{i}({nulls})");
+        let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(&mut *db).await.unwrap();
+        let wrong = wrong_in(&plan[0]["Plan"]);
+        assert!(wrong.is_empty(), "{when}: {wrong:?}\n{text}\n{plan:#}");
+    }
+}
+
+/// Scans of growing tables, and nested loops over two lists of parameters, which are quadratic.
+fn wrong_in(plan: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let node = plan["Node Type"].as_str().unwrap_or_default();
+    let table = plan["Relation Name"].as_str().unwrap_or_default();
+    if node == "Seq Scan" && GROWING.iter().any(|t| table == *t || table.starts_with(&format!("{t}_2"))) {
+        wrong.push(format!("Seq Scan on {table}"));
+    }
+    let children = plan["Plans"].as_array().cloned().unwrap_or_default();
+    let joined = children.iter().filter(|c| ["Outer", "Inner"].iter().any(|side| c["Parent Relationship"] == *side));
+    if node == "Nested Loop" && joined.filter(|c| c["Node Type"] == "CTE Scan").count() == 2 {
+        wrong.push("Nested Loop over two CTEs".into());
+    }
+    wrong.extend(children.iter().flat_map(wrong_in));
+    wrong
+}
+
+/// What a busy day leaves behind, in the same week.
+async fn fill(db: &mut PgConnection, version: i32) {
+    for sql in [
+        "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after,
+            triggered_by)
+        select overlay(uuid_of_moment(now())::text placing lpad(to_hex(n), 12, '0') from 25)::uuid, $1, 1,
+          case when n % 10 = 0 then 'running' else 'success' end::run_state, 'manual', '{5}', '{1024,0,0}', 'd',
+          'filled_' || n, now(), 'test' from generate_series(1, 2000) n",
+        "insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state)
+        select r.id, t, -1, gen_random_uuid(), 1, 0, 1, 'success' from dag_run r, generate_series(0, 19) t
+        where r.run_id like 'filled%' and $1 > 0",
+        "insert into ready (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no)
+        select r.id, 0, n, gen_random_uuid(), $1, 1, 1, 1, 0, 1, 0 from dag_run r, generate_series(1, 10) n
+        where r.run_id like 'filled%'",
+        "insert into held (run, task, map_index, attempt, version, queue, priority, max_tries)
+        select r.id, 0, n, gen_random_uuid(), $1, 1, 1, 0 from dag_run r, generate_series(1, 5) n where r.run_id like 'filled%'",
+        "insert into unfolded (run, task, map_index, state)
+        select r.id, 0, n, 5 from dag_run r, generate_series(1, 5) n where r.run_id like 'filled%' and $1 > 0",
+    ] {
+        sqlx::query(sql).bind(version).execute(&mut *db).await.unwrap();
+    }
+}
+
+/// A claim finds its rows by the index, however many others there are.
+async fn time_a_step(database: &TestDb, version: i32) {
+    let mut hands = Hands::new(database, &[version], Duration::from_mins(1)).await;
+    assert_eq!(hands.claim(100).await.len(), 100);
+}

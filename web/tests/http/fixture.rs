@@ -1,0 +1,134 @@
+//! A server over a database of its own, with DAGs that nobody runs, and somebody who is logged in.
+
+use crate::log;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use orch_core::spec::DagSpec;
+use orch_store::dag::pause;
+use orch_store::hint::Hints;
+use orch_store::registry::{NewBundle, register_bundle};
+use orch_store::{MIGRATOR, connect};
+use orch_test_support::TestDb;
+use orch_web::{ADMIN, App, Clock, Password, WebConfig, ensure_admin, router};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use std::sync::Arc;
+use tower::ServiceExt;
+
+pub(crate) const PASSWORD: &str = "canary-5f1c2e";
+
+pub(crate) struct Web {
+    pub(crate) database: TestDb,
+    pub(crate) app: App,
+    pub(crate) clock: Clock,
+    pub(crate) hints: Hints,
+    pub(crate) token: String,
+    router: Router,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Web {
+    /// DAGs: `chain` of five tasks, `params` with a schema, `paused`, `mapped` over an upstream's list; `chain` is also
+    /// called `old_chain`.
+    pub(crate) async fn new() -> Web {
+        log::capture();
+        let database = TestDb::new(&MIGRATOR).await;
+        let mut db = database.connect().await;
+        let dags = vec![chain("chain", 5), params(), chain("paused", 1), mapped()];
+        register_bundle(&mut db, &NewBundle { name: "test".into(), dags }, false).await.expect("they register");
+        pause(&mut db, &["paused".into()]).await.expect("it is paused");
+        ensure_admin(&mut db, Some(&Password::new(PASSWORD))).await.expect("there is an admin");
+        let (clock, hints) = (Clock::movable(), Hints::new());
+        let config = WebConfig { clock: clock.clone(), ..WebConfig::new(database.url()) };
+        let app = App::new(config, hints.clone()).expect("the configuration is right");
+        let mut web = Web { database, clock, hints, token: String::new(), router: router(app.clone()), app };
+        web.token = web.log_in(ADMIN, PASSWORD).await.expect("the password is right");
+        web
+    }
+
+    /// Goes on with another server.
+    pub(crate) fn use_router(&mut self, router: Router) {
+        self.router = router;
+    }
+
+    pub(crate) async fn db(&self) -> PgConnection {
+        connect::one(&self.database.url(), "test").await.expect("the server is there")
+    }
+
+    pub(crate) async fn log_in(&self, name: &str, password: &str) -> Result<String, Answer> {
+        let body = json!({ "username": name, "password": password });
+        let answer = self.send(Method::POST, "/auth/token", None, Some(body.to_string())).await;
+        match answer.body["access_token"].as_str() {
+            Some(token) => Ok(token.into()),
+            None => Err(answer),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, Some(&self.token), None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
+    }
+
+    /// A run of `dag_id` that must come to be; its id.
+    pub(crate) async fn trigger(&self, dag_id: &str) -> String {
+        let path = format!("/api/v2/dags/{dag_id}/dagRuns");
+        let answer = self.post(&path, &json!({ "logical_date": null })).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body["dag_run_id"].as_str().expect("a run id").into()
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, token: Option<&str>, body: Option<String>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.header("content-type", "application/json");
+        self.answer(request.body(Body::from(body.unwrap_or_default())).expect("a request")).await
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("a router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+pub(crate) fn dag(spec: Value) -> Arc<DagSpec> {
+    Arc::new(serde_json::from_value(spec).expect("a spec"))
+}
+
+pub(crate) fn chain(dag_id: &str, tasks: usize) -> Arc<DagSpec> {
+    let task = |i: usize| {
+        let after = if i == 0 { json!([]) } else { json!([format!("t{}", i - 1)]) };
+        json!({ "task_id": format!("t{i}"), "kind": "rust", "after": after, "retries": 2 })
+    };
+    let aliases = if dag_id == "chain" { json!(["old_chain"]) } else { json!([]) };
+    dag(json!({ "dag_id": dag_id, "aliases": aliases, "tags": ["x"], "owners": ["ada"],
+        "tasks": (0..tasks).map(task).collect::<Vec<_>>() }))
+}
+
+fn params() -> Arc<DagSpec> {
+    let schema = json!({ "type": "object", "required": ["table", "limit"], "properties": {
+        "table": { "type": "string" }, "limit": { "type": "integer", "default": 10 } } });
+    dag(json!({ "dag_id": "params", "params_schema": schema, "tasks": [{ "task_id": "a", "kind": "rust" }],
+        "schedule": { "cron": { "expression": "0 2 * * *", "timezone": "UTC" } } }))
+}
+
+fn mapped() -> Arc<DagSpec> {
+    dag(json!({ "dag_id": "mapped", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "value": [1, 2, 3] } } },
+        { "task_id": "later", "kind": "rust", "map": { "each": { "output": "list" } } } ] }))
+}

@@ -1,0 +1,89 @@
+//! Health for probes and people.
+
+use crate::fixture::Web;
+use axum::http::{Method, StatusCode};
+use orch_store::hint::Hints;
+use orch_store::process::{Role, heartbeat, register_process};
+use orch_web::{App, WebConfig, router};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_server_with_its_database_is_alive_and_ready() {
+    let web = Web::new().await;
+    let alive = web.send(Method::GET, "/healthz", None, None).await;
+    assert_eq!((alive.status, alive.body), (StatusCode::OK, json!({ "status": "ok" })));
+    let ready = web.send(Method::GET, "/readyz", None, None).await;
+    assert_eq!(ready.status, StatusCode::OK);
+    assert_eq!((&ready.body["status"], &ready.body["database"]["status"]), (&json!("ready"), &json!("ok")));
+    assert_eq!(ready.body["scheduler"], json!(null));
+    let health = web.send(Method::GET, "/api/v2/monitor/health", None, None).await;
+    assert_eq!(health.status, StatusCode::OK);
+    let expected = json!({
+        "metadatabase": { "status": "healthy" },
+        "scheduler": { "status": null, "latest_scheduler_heartbeat": null },
+        "triggerer": { "status": null, "latest_triggerer_heartbeat": null },
+        "dag_processor": { "status": null, "latest_dag_processor_heartbeat": null },
+    });
+    assert_eq!(health.body, expected);
+}
+
+#[tokio::test]
+async fn a_scheduler_is_shown_with_the_progress_of_its_loops() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let id = register_process(&mut db, Role::Scheduler, "somewhere", 1).await.unwrap();
+    heartbeat(&mut db, id, &json!({ "due_runs": "2026-11-20T06:00:00Z" })).await.unwrap();
+    let ready = web.get("/readyz").await.body;
+    assert_eq!(ready["scheduler"]["healthy"], true);
+    assert!(ready["scheduler"]["heartbeat_age_s"].as_f64().unwrap() < 5.0);
+    assert_eq!(ready["scheduler"]["progress"], json!({ "due_runs": "2026-11-20T06:00:00Z" }));
+    assert!(!ready.to_string().contains("somewhere"), "hosts are nobody's business");
+    let health = web.get("/api/v2/monitor/health").await.body;
+    assert_eq!(health["scheduler"]["status"], "healthy");
+    assert!(health["scheduler"]["latest_scheduler_heartbeat"].is_string());
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_silent_for_long_is_unhealthy() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    register_process(&mut db, Role::Scheduler, "somewhere", 1).await.unwrap();
+    sqlx::raw_sql("update process set heartbeat_at = now() - interval '1 minute'").execute(&mut db).await.unwrap();
+    assert_eq!(web.get("/api/v2/monitor/health").await.body["scheduler"]["status"], "unhealthy");
+    assert_eq!(web.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_wrong_schema_is_not_ready_and_says_what_to_do() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    sqlx::raw_sql("update schema_guard set version = 0").execute(&mut db).await.unwrap();
+    let ready = web.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.body["database"]["hint"].as_str().unwrap().contains("orch db migrate"), "{}", ready.body);
+}
+
+#[tokio::test]
+async fn without_a_database_the_server_says_so_and_stays() {
+    let mut web = Web::new().await;
+    let url = "postgres://nobody@127.0.0.1:1/none";
+    let app = App::new(WebConfig::new(url), Hints::new()).expect("it starts all the same");
+    web.use_router(router(app));
+    assert_eq!(web.get("/healthz").await.status, StatusCode::OK);
+    let ready = web.get("/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.body["database"]["status"], "unreachable");
+    let health = web.get("/api/v2/monitor/health").await;
+    assert_eq!((health.status, &health.body["metadatabase"]["status"]), (StatusCode::OK, &json!("unhealthy")));
+    let refused = web.get("/api/v2/dags").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers.contains_key("retry-after") && refused.body["request_id"].is_string());
+    assert!(!refused.body.to_string().contains("127.0.0.1"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn the_version_is_told_to_everybody() {
+    let web = Web::new().await;
+    let answer = web.send(Method::GET, "/api/v2/version", None, None).await;
+    assert_eq!(answer.body, json!({ "version": env!("CARGO_PKG_VERSION"), "git_version": null }));
+}

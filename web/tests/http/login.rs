@@ -1,0 +1,183 @@
+//! Tokens: who gets one, what it is good for, and until when.
+
+use crate::fixture::{PASSWORD, Web};
+use crate::log;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use chrono::TimeDelta;
+use orch_store::user::{add_user, delete_user};
+use orch_web::{ADMIN, Admin, Password, ensure_admin};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const RUNS: &str = "/api/v2/dags/chain/dagRuns";
+
+async fn status_with(web: &Web, token: &str) -> (StatusCode, Value) {
+    let answer = web.send(Method::GET, RUNS, Some(token), None).await;
+    (answer.status, answer.body)
+}
+
+#[tokio::test]
+async fn a_right_password_gives_a_token_and_a_wrong_one_says_nothing_more() {
+    let web = Web::new().await;
+    let body = json!({ "username": ADMIN, "password": PASSWORD }).to_string();
+    for path in ["/auth/token", "/auth/token/cli"] {
+        let answer = web.send(Method::POST, path, None, Some(body.clone())).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        let token = answer.body["access_token"].as_str().expect("a token");
+        assert_eq!(status_with(&web, token).await.0, StatusCode::OK);
+    }
+    for (name, password) in [(ADMIN, "wrong"), ("nobody", PASSWORD), ("", ""), ("a\"b", "\u{fffd}")] {
+        let answer = web.log_in(name, password).await.expect_err("it is wrong");
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.body, json!({ "detail": "Invalid credentials" }));
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_login_are_refused_without_echo() {
+    let web = Web::new().await;
+    for (body, kinds) in [
+        (json!({ "username": ADMIN }), vec!["missing"]),
+        (json!({ "password": PASSWORD }), vec!["missing"]),
+        (json!({ "username": 1, "password": [PASSWORD] }), vec!["string_type", "string_type"]),
+        (json!({ "username": null, "password": PASSWORD }), vec!["string_type"]),
+        (json!({ "username": ADMIN, "password": PASSWORD, "pass": PASSWORD }), vec!["extra_forbidden"]),
+        (json!({ "username": "a\0", "password": PASSWORD }), vec!["value_error"]),
+        (json!([PASSWORD]), vec!["model_attributes_type"]),
+    ] {
+        let answer = web.send(Method::POST, "/auth/token", None, Some(body.to_string())).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        let problems = answer.body["detail"].as_array().expect("a list of problems");
+        assert_eq!(problems.iter().map(|p| p["type"].as_str().unwrap()).collect::<Vec<_>>(), kinds, "{body}");
+        assert!(body.is_array() || !answer.body.to_string().contains(PASSWORD), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_a_good_token_is_not_let_in() {
+    let web = Web::new().await;
+    let not_let_in = |answer: (StatusCode, Value), why: &str| {
+        assert_eq!(answer, (StatusCode::UNAUTHORIZED, json!({ "detail": why })));
+    };
+    let answer = web.send(Method::GET, RUNS, None, None).await;
+    assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    not_let_in((answer.status, answer.body), "Not authenticated");
+    let (head, tail) = web.token.split_at(web.token.len() - 1);
+    let other = if tail == "A" { "B" } else { "A" };
+    for token in [&format!("{head}{other}"), head, "", "x.y.z", &web.token.replacen('.', "", 1)] {
+        not_let_in(status_with(&web, token).await, "Invalid JWT token");
+    }
+    // Not in a URL, not by another scheme.
+    let in_url = format!("{RUNS}?access_token={0}&token={0}", web.token);
+    assert_eq!(web.send(Method::GET, &in_url, None, None).await.status, StatusCode::UNAUTHORIZED);
+    let basic = Request::builder().uri(RUNS).header("host", "localhost").header("authorization", "Basic YTpi");
+    assert_eq!(web.answer(basic.body(Body::empty()).unwrap()).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_token_expires() {
+    let web = Web::new().await;
+    web.clock.advance(TimeDelta::hours(24) - TimeDelta::seconds(5));
+    assert_eq!(status_with(&web, &web.token).await.0, StatusCode::OK);
+    web.clock.advance(TimeDelta::seconds(10));
+    assert_eq!(status_with(&web, &web.token).await.1, json!({ "detail": "Token Expired" }));
+}
+
+#[tokio::test]
+async fn a_new_password_or_a_deleted_user_ends_tokens_within_a_second() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    assert_eq!(status_with(&web, &web.token).await.0, StatusCode::OK);
+    assert!(matches!(ensure_admin(&mut db, Some(&Password::new(PASSWORD))).await, Ok(Admin::Kept)));
+    assert!(matches!(ensure_admin(&mut db, Some(&Password::new("another"))).await, Ok(Admin::Changed)));
+    web.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(status_with(&web, &web.token).await.1, json!({ "detail": "Token was revoked" }));
+    let token = web.log_in(ADMIN, "another").await.expect("the new password is right");
+    assert_eq!(status_with(&web, &token).await.0, StatusCode::OK);
+    assert!(delete_user(&mut db, ADMIN).await.expect("it is deleted"));
+    web.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(status_with(&web, &token).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_role_that_does_not_suffice_is_forbidden() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    // The same password by another name: the hash is what the database keeps.
+    let admin = orch_store::user::get_user(&mut db, ADMIN).await.unwrap().expect("there is one");
+    assert!(add_user(&mut db, "looker", &admin.password_hash, "viewer").await.unwrap());
+    let token = web.log_in("looker", PASSWORD).await.expect("it is right");
+    assert_eq!(status_with(&web, &token).await.0, StatusCode::OK);
+    let body = json!({ "logical_date": null }).to_string();
+    let answer = web.send(Method::POST, RUNS, Some(&token), Some(body)).await;
+    assert_eq!((answer.status, answer.body), (StatusCode::FORBIDDEN, json!({ "detail": "Forbidden" })));
+}
+
+#[tokio::test]
+async fn after_five_failures_a_login_waits_even_with_the_right_password() {
+    let web = Web::new().await;
+    for _ in 0..5 {
+        assert_eq!(web.log_in(ADMIN, "wrong").await.unwrap_err().status, StatusCode::UNAUTHORIZED);
+    }
+    let refused = web.log_in(ADMIN, PASSWORD).await.expect_err("it waits");
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.body, json!({ "detail": "too many failed logins: try again in 15 min" }));
+    assert!(refused.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 890);
+    assert_eq!(web.log_in("nobody", "wrong").await.unwrap_err().status, StatusCode::UNAUTHORIZED);
+    web.clock.advance(TimeDelta::minutes(15));
+    assert!(web.log_in(ADMIN, PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
+    let web = Web::new().await;
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for i in 0..12 {
+        // Past the limit of failed logins each time.
+        web.clock.advance(TimeDelta::minutes(16));
+        let begun = Instant::now();
+        drop(web.log_in(ADMIN, "wrong").await.unwrap_err());
+        known.push(begun.elapsed());
+        let begun = Instant::now();
+        drop(web.log_in(&format!("nobody{i}"), "wrong").await.unwrap_err());
+        unknown.push(begun.elapsed());
+    }
+    // The quickest ones are the least disturbed.
+    let (known, unknown) = (known.iter().min().unwrap(), unknown.iter().min().unwrap());
+    let ratio = unknown.as_secs_f64() / known.as_secs_f64();
+    assert!((0.6..1.6).contains(&ratio) && *known > Duration::from_millis(5), "{known:?} {unknown:?}");
+}
+
+#[tokio::test]
+async fn a_first_password_is_made_up_once() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    assert!(delete_user(&mut db, ADMIN).await.unwrap());
+    let Ok(Admin::Generated(password)) = ensure_admin(&mut db, None).await else { panic!("there was none") };
+    assert!(web.log_in(ADMIN, password.reveal()).await.is_ok());
+    assert!(matches!(ensure_admin(&mut db, None).await, Ok(Admin::Kept)));
+}
+
+#[tokio::test]
+async fn no_log_line_holds_a_password_or_a_token() {
+    let web = Web::new().await;
+    drop(web.log_in("ada\nadmin", "canary-wrong").await);
+    drop(web.log_in(ADMIN, PASSWORD).await);
+    web.trigger("chain").await;
+    // A request that fails inside.
+    let mut db = web.db().await;
+    sqlx::raw_sql("alter table dag_run rename to gone").execute(&mut db).await.unwrap();
+    let failed = web.get(RUNS).await;
+    assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(failed.body["detail"], "Internal Server Error");
+    let id = failed.body["request_id"].as_str().expect("a request id").to_string();
+    let lines = log::lines();
+    assert!(lines.contains("a login failed") && lines.contains(r"ada\nadmin"), "{lines}");
+    let line = lines.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("no `{id}` in {lines}"));
+    assert!(line.contains("/api/v2/dags/{dag_id}/dagRuns") && line.contains("dag_run"), "{line}");
+    let hash = sqlx::query_scalar::<_, String>("select password_hash from api_user").fetch_one(&mut db).await.unwrap();
+    for secret in [PASSWORD, "canary-wrong", web.token.as_str(), hash.as_str()] {
+        assert!(!lines.contains(secret), "`{secret}` is in the log");
+    }
+}

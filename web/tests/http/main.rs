@@ -1,0 +1,15 @@
+//! The server as its clients meet it: every status code and shape, on a real database, without a network but where the
+//! network is what is tested.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod dag_runs;
+mod dags;
+mod fixture;
+mod health;
+mod log;
+mod login;
+mod routes;
+mod server;
+mod shapes;
+mod task_instances;
+mod trigger;

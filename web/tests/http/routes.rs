@@ -1,0 +1,93 @@
+//! Routes and who may use them, route by route.
+
+use crate::fixture::Web;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use orch_web::{Access, rules};
+use serde_json::json;
+
+/// The whole table, to be changed knowingly.
+const TABLE: &str = "\
+POST /auth/token: open
+POST /auth/token/cli: open
+GET /healthz: open
+GET /readyz: open
+GET /api/v2/dags: viewer
+GET /api/v2/dags/{dag_id}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns: viewer
+POST /api/v2/dags/{dag_id}/dagRuns: user
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}: viewer
+GET /api/v2/monitor/health: open
+GET /api/v2/version: open
+";
+
+/// All that may ever be open.
+const MAY_BE_OPEN: [&str; 7] =
+    ["/healthz", "/readyz", "/login", "/auth/", "/static", "/api/v2/monitor/health", "/api/v2/version"];
+
+#[tokio::test]
+async fn every_route_is_in_the_table_and_asks_for_what_it_says() {
+    let web = Web::new().await;
+    let mut table = Vec::new();
+    for rule in rules(&web.app) {
+        let access = match rule.access {
+            Access::Open => "open".to_string(),
+            Access::Login(role) => role.to_string(),
+        };
+        table.push(format!("{} {}: {access}", rule.method, rule.path));
+        let path = rule.path.replace("{map_index}", "0");
+        let path = path.replace(['{', '}'], "");
+        let answer = web.send(rule.method.clone(), &path, None, None).await;
+        if rule.access == Access::Open {
+            assert!(MAY_BE_OPEN.iter().any(|open| rule.path.starts_with(open)), "{} is open", rule.path);
+            assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{}", rule.path);
+        } else {
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{} {}", rule.method, rule.path);
+        }
+    }
+    assert_eq!(table.join("\n"), TABLE.trim_end());
+}
+
+#[tokio::test]
+async fn what_is_no_route_says_so_in_airflows_words() {
+    let web = Web::new().await;
+    for path in ["/api/v2/nothing", "/api/v2", "/api/v2/dags/chain/nothing", "/api/v2/version/"] {
+        let answer = web.get(path).await;
+        assert_eq!((answer.status, answer.body), (StatusCode::NOT_FOUND, json!({ "error": "API route not found" })));
+    }
+    let answer = web.get("/nothing").await;
+    assert_eq!((answer.status, answer.body), (StatusCode::NOT_FOUND, json!({ "detail": "Not Found" })));
+    let answer = web.send(Method::DELETE, "/api/v2/version", None, None).await;
+    assert_eq!(answer.body, json!({ "detail": "Method Not Allowed" }));
+    assert_eq!(
+        (answer.status, &answer.headers["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"GET,HEAD".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn only_known_host_names_are_answered_to() {
+    let web = Web::new().await;
+    for (host, status) in [("localhost:8080", 200), ("127.0.0.1", 200), ("[::1]:1", 200), ("evil.example", 421)] {
+        let request = Request::builder().uri("/healthz").header("host", host).body(Body::empty()).unwrap();
+        assert_eq!(web.answer(request).await.status.as_u16(), status, "{host}");
+    }
+    let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
+    assert_eq!(web.answer(request).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_be_careful() {
+    let web = Web::new().await;
+    for path in ["/healthz", "/api/v2/dags", "/nothing"] {
+        let headers = web.get(path).await.headers;
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'");
+        assert_eq!(headers["cache-control"], "no-store");
+    }
+    let long = format!("/api/v2/dags?tags={}", "x".repeat(9_000));
+    assert_eq!(web.get(&long).await.status, StatusCode::URI_TOO_LONG);
+}
