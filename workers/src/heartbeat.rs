@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Share of the lease after which a worker that cannot reach the database stops itself.
@@ -24,9 +25,10 @@ const UNHEARD: usize = 16;
 
 /// What the driver hears from the heartbeat.
 pub(crate) struct Pulse {
-    orders: mpsc::Receiver<StoreResult<Beaten>>,
+    orders: mpsc::Receiver<Beaten>,
     told: watch::Sender<Told>,
     state: Arc<State>,
+    lost: CancellationToken,
 }
 
 /// What a heartbeat brought.
@@ -85,6 +87,7 @@ impl Heartbeat {
         let (told, hears) = watch::channel(Told::Run);
         let (say, orders) = mpsc::channel(UNHEARD);
         let state = Arc::new(State::default());
+        let lost = CancellationToken::new();
         let beat = Beat {
             url: config.database_url.clone(),
             lease: config.lease,
@@ -92,6 +95,7 @@ impl Heartbeat {
             began,
             say,
             state: state.clone(),
+            lost: lost.clone(),
             said_draining: false,
             hints: hints.clone(),
         };
@@ -100,7 +104,7 @@ impl Heartbeat {
             .spawn(move || beat.run(hears))
             .map_err(|e| StoreError::from(sqlx::Error::Io(e)))?;
         let heartbeat = Heartbeat { worker: id, told: told.clone(), thread: Some(thread) };
-        Ok((heartbeat, Pulse { orders, told, state }))
+        Ok((heartbeat, Pulse { orders, told, state, lost }))
     }
 
     pub(crate) fn worker(&self) -> i32 {
@@ -122,11 +126,20 @@ impl Heartbeat {
 impl Pulse {
     /// Orders to stop single tries; an error when this worker may not go on.
     pub(crate) async fn next(&mut self) -> StoreResult<Beaten> {
-        self.orders.recv().await.unwrap_or(Err(StoreError::WorkerLost))
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => Err(StoreError::WorkerLost),
+            beaten = self.orders.recv() => beaten.ok_or(StoreError::WorkerLost),
+        }
     }
 
     pub(crate) fn try_next(&mut self) -> Option<StoreResult<Beaten>> {
-        self.orders.try_recv().ok()
+        if self.lost.is_cancelled() { Some(Err(StoreError::WorkerLost)) } else { self.orders.try_recv().ok().map(Ok) }
+    }
+
+    /// This worker may not go on, whatever it is at.
+    pub(crate) fn lost(&self) -> CancellationToken {
+        self.lost.clone()
     }
 
     pub(crate) fn draining(&self) {
@@ -151,8 +164,9 @@ struct Beat {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     began: Instant,
-    say: mpsc::Sender<StoreResult<Beaten>>,
+    say: mpsc::Sender<Beaten>,
     state: Arc<State>,
+    lost: CancellationToken,
     said_draining: bool,
     hints: Hints,
 }
@@ -188,17 +202,16 @@ impl Beat {
                     worker = self.worker,
                     "no heartbeat has reached the database: this worker stops itself"
                 );
-                drop(self.say.send(Err(StoreError::WorkerLost)).await);
-                return;
+                return self.give_up(db, hears).await;
             }
             let draining = *hears.borrow() == Told::Drain;
             let sent = Instant::now();
-            let limit = fence.saturating_duration_since(sent);
+            // A connection that has fallen silent must not use up the time for another one.
+            let limit = fence.saturating_duration_since(sent).min(every);
             match tokio::time::timeout(limit, self.once(&mut db, draining)).await {
                 Ok(Ok(answer)) if answer.lost => {
                     tracing::error!(worker = self.worker, "the database has given this worker up");
-                    drop(self.say.send(Err(StoreError::WorkerLost)).await);
-                    return;
+                    return self.give_up(db, hears).await;
                 }
                 Ok(Ok(answer)) => {
                     renewed = sent;
@@ -206,7 +219,7 @@ impl Beat {
                     let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
                     let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
                     // What a busy driver does not hear now comes again with the next beat.
-                    if worth_telling && matches!(self.say.try_send(Ok(beaten)), Err(TrySendError::Closed(_))) {
+                    if worth_telling && matches!(self.say.try_send(beaten), Err(TrySendError::Closed(_))) {
                         return;
                     }
                 }
@@ -215,9 +228,21 @@ impl Beat {
                     db = None;
                     next = Instant::now() + Duration::from_millis(100).min(every);
                 }
-                Err(_) => db = None, // the fence is near: the next round sees it
+                Err(_) => {
+                    tracing::warn!("a heartbeat had no answer");
+                    (db, next) = (None, Instant::now());
+                }
             }
         }
+    }
+
+    /// Ends the bodies, and gives back what the driver took when this worker was lost already: nobody would look for
+    /// that soon.
+    async fn give_up(&self, db: Option<PgConnection>, mut hears: watch::Receiver<Told>) {
+        self.lost.cancel();
+        // An error: the driver is gone, as asked.
+        drop(hears.wait_for(|told| *told == Told::End).await);
+        self.good_bye(db).await;
     }
 
     async fn once(&mut self, db: &mut Option<PgConnection>, draining: bool) -> StoreResult<worker::HeartbeatAnswer> {

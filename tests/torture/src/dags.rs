@@ -13,6 +13,8 @@ pub const ELEMENTS: u64 = 20;
 const FAN: u32 = 50;
 /// A body that a kill should find at work runs so long.
 const LONG_MS: [u64; 4] = [800, 500, 350, 200];
+/// Longer than a lease, and than what follows it until somebody else begins.
+const SLOW_MS: [u64; 3] = [4_000, 3_500, 3_000];
 /// Looks of the sensor until it sees something; each has a lease of its own, as each lost worker adds one.
 const LOOKS: i16 = 3;
 
@@ -31,7 +33,18 @@ pub fn all(version: u32) -> Vec<Dag> {
         choices(more),
         fragile(),
         sensor_dag(more),
+        echo_dag(more),
     ]
+}
+
+/// DAGs for single scenarios: their bodies outlive a lease.
+pub fn slow() -> Vec<Dag> {
+    vec![torture("slow").build(|d| {
+        let start = d.add(work(10).id("start"));
+        let wide: Vec<_> = SLOW_MS.iter().map(|&ms| d.add(work(ms).id(format!("slow_{ms}")).after(start))).collect();
+        let child = d.add(work(SLOW_MS[0]).id("child").isolation(Isolation::Process).after(start));
+        d.add(work(5).id("join").after((wide, child)));
+    })]
 }
 
 /// A run each second since `start`, also for those that were missed.
@@ -48,6 +61,7 @@ fn torture(dag_id: &str) -> orch::DagBuilder {
 
 async fn works(ctx: &Ctx, ms: u64) {
     let mark = Mark::start(ctx);
+    ctx.info("begun");
     tokio::time::sleep(Duration::from_millis(ms)).await;
     mark.end();
 }
@@ -141,6 +155,20 @@ async fn closed(ctx: Ctx) -> TaskResult<bool> {
     Ok(false)
 }
 
+/// Says who it is: another lease gives another value.
+#[task]
+async fn origin(ctx: Ctx) -> TaskResult<String> {
+    works(&ctx, 200).await;
+    Ok(format!("{} {}", ctx.attempt(), ctx.this_try().lease_no))
+}
+
+/// Gives what it is given.
+#[task]
+async fn echo(ctx: Ctx, words: String) -> TaskResult<String> {
+    works(&ctx, 10).await;
+    Ok(words)
+}
+
 #[sensor(poll_every = millis(150))]
 async fn look(ctx: Ctx) -> TaskResult<Option<u64>> {
     Mark::start(&ctx).end();
@@ -193,7 +221,7 @@ fn fan(more: bool) -> Dag {
 
 fn mapped(more: bool) -> Dag {
     torture("mapped").build(|d| {
-        let doubled = d.map(d.add(list()), |number| double(number));
+        let doubled = d.map(d.add(list()), double);
         let total = d.add(total(doubled));
         if more {
             d.add(work(5).id("after_total").after(total));
@@ -284,6 +312,19 @@ fn sensor_dag(more: bool) -> Dag {
         let after = d.add(work(5).id("after_look").after(seen));
         if more {
             d.add(work(5).id("after_all").after(after));
+        }
+    })
+}
+
+/// Who is downstream must be given the value of the lease that counts.
+fn echo_dag(more: bool) -> Dag {
+    torture("echo").build(|d| {
+        let words = d.add(origin());
+        let pause = d.add(work(300).id("pause").after(words));
+        d.add(echo(words).id("echo_at_once"));
+        let last = d.add(echo(words).id("echo_later").after(pause));
+        if more {
+            d.add(echo(last).id("echo_more"));
         }
     })
 }

@@ -116,7 +116,7 @@ async fn stop_on_sigterm(stop: CancellationToken) {
 }
 
 fn bundle(version: u32, ticking_since: Option<&str>) -> Bundle {
-    let dags = dags::all(version).into_iter().chain(ticking_since.map(dags::ticking));
+    let dags = dags::all(version).into_iter().chain(dags::slow()).chain(ticking_since.map(dags::ticking));
     orch::bundle("torture", dags).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 

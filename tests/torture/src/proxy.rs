@@ -61,8 +61,10 @@ struct Shared {
 #[derive(Debug)]
 struct Cutting {
     rng: Rng,
-    /// One in so many writes; 0: none.
+    /// About one in so many writes of each kind; 0: none.
     one_in: usize,
+    /// How many more writes of a kind pass before one is cut.
+    left: BTreeMap<(Statement, Cut), usize>,
     done: Cuts,
 }
 
@@ -85,7 +87,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream,
             network: watch::Sender::new(Network::Good),
-            cutting: Mutex::new(Cutting { rng, one_in: 0, done: Cuts::new() }),
+            cutting: Mutex::new(Cutting { rng, one_in: 0, left: BTreeMap::new(), done: Cuts::new() }),
         });
         let mut running = JoinSet::new();
         running.spawn(listen(listener, shared.clone()));
@@ -106,7 +108,7 @@ impl Proxy {
         self.shared.network.send_replace(network);
     }
 
-    /// From now on one in so many writes is cut, before or after; 0: none.
+    /// From now on about one in so many writes of each kind is cut, before or after; 0: none.
     pub fn cut_one_in(&self, many: usize) {
         self.shared.cutting.lock().expect("nothing panics while holding it").one_in = many;
     }
@@ -238,12 +240,18 @@ impl Shared {
     }
 
     fn cuts_now(&self, statement: Statement, cut: Cut) -> bool {
-        let mut cutting = self.cutting.lock().expect("nothing panics while holding it");
-        let one_in = cutting.one_in;
-        // Two places to be cut at for each write.
-        if one_in == 0 || !cutting.rng.one_in(one_in * 2) {
+        let cutting = &mut *self.cutting.lock().expect("nothing panics while holding it");
+        if cutting.one_in == 0 {
             return false;
         }
+        // The first one soon, so that the rare kinds are cut too; two places to be cut at for each write.
+        let rng = &mut cutting.rng;
+        let left = cutting.left.entry((statement, cut)).or_insert_with(|| rng.below(3));
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        *left = 2 * cutting.one_in + rng.below(2 * cutting.one_in);
         *cutting.done.entry((statement, cut)).or_default() += 1;
         true
     }

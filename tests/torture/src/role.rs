@@ -63,13 +63,11 @@ impl Role {
     /// Asks it to end and waits until it has.
     pub async fn end(&mut self, limit: Duration) {
         self.send(Signal::SIGTERM);
-        match tokio::time::timeout(limit, self.child.wait()).await {
-            Ok(status) => {
-                let status = status.expect("a child can be waited for");
-                assert!(status.success(), "`{}` ended badly: {status}\n{}", self.name, self.tail());
-            }
-            Err(_) => panic!("`{}` does not end within {limit:?}\n{}", self.name, self.tail()),
-        }
+        let Ok(status) = tokio::time::timeout(limit, self.child.wait()).await else {
+            panic!("`{}` does not end within {limit:?}\n{}", self.name, self.tail())
+        };
+        let status = status.expect("a child can be waited for");
+        assert!(status.success(), "`{}` ended badly: {status}\n{}", self.name, self.tail());
     }
 
     /// How it ended, if nobody asked it to.

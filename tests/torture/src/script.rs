@@ -52,6 +52,21 @@ pub fn tries(plan: &Plan, task: TaskIdx) -> i16 {
     failures + 1
 }
 
+/// What a task must have given, if that can be told. `origin`: what the task of that name gave.
+pub fn output(plan: &Plan, task: TaskIdx, index: i32, origin: Option<&str>) -> Option<String> {
+    let name = name(plan, task);
+    let elements = || 0..ELEMENTS;
+    match plan.spec.dag_id.as_str() {
+        "chain" => Some(name.strip_prefix("step_")?.to_owned()),
+        "mapped" if name == "double" => Some((index * 2).to_string()),
+        "mapped" if name == "total" => Some(elements().map(|n| n * 2).sum::<u64>().to_string()),
+        "mapped_group" if name == "both" => Some((index * 2 + 1).to_string()),
+        "mapped_group" if name == "total" => Some(elements().map(|n| n * 2 + 1).sum::<u64>().to_string()),
+        "echo" if name.starts_with("echo") => origin.map(str::to_owned),
+        _ => None,
+    }
+}
+
 /// Without the names of groups.
 fn name(plan: &Plan, task: TaskIdx) -> &str {
     let id = plan.task_id(task);

@@ -13,6 +13,7 @@ use orch_store::hint::Hints;
 use orch_store::version::Versions;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -27,7 +28,7 @@ pub const RECOVERY: Duration = Duration::from_secs(4);
 /// The longest way through one of the DAGs, on a busy machine.
 const LONGEST_RUN: Duration = Duration::from_secs(3);
 /// Something that must happen and does not.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_mins(1);
 /// For a process that is asked to end.
 const FAREWELL: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(25);
@@ -101,20 +102,20 @@ pub struct World {
 impl World {
     /// On a database of the shared server.
     pub async fn new(program: &str, seed: u64) -> World {
-        World::on(program, seed, Database::shared().await).await
+        World::on(program, seed, Database::shared().await)
     }
 
     /// On a server of its own, that can be killed.
     pub async fn with_server(program: &str, seed: u64) -> World {
-        World::on(program, seed, Database::private().await).await
+        World::on(program, seed, Database::private().await)
     }
 
     /// On a server of its own, where nobody has made a schema.
     pub async fn empty(program: &str, seed: u64) -> World {
-        World::on(program, seed, Database::empty().await).await
+        World::on(program, seed, Database::empty().await)
     }
 
-    async fn on(program: &str, seed: u64, database: Database) -> World {
+    fn on(program: &str, seed: u64, database: Database) -> World {
         let folder = tempfile::Builder::new().prefix("orch-torture-").tempdir().expect("a folder can be made");
         let pool = database.pool();
         let (hints, stop) = (Hints::new(), CancellationToken::new());
@@ -265,9 +266,8 @@ impl World {
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) -> Duration {
         let began = Instant::now();
         while !holds().await {
-            if began.elapsed() > NEVER {
-                panic!("seed {}: never: {what}\n{}", self.seed, self.dump().await);
-            }
+            let patient = began.elapsed() < NEVER;
+            assert!(patient, "seed {}: never: {what}\n{}", self.seed, self.dump().await);
             tokio::time::sleep(POLL).await;
         }
         began.elapsed()
@@ -309,7 +309,7 @@ impl World {
         let mut verdict = check::all(&self, settled).await;
         verdict.violations.splice(0..0, violations);
         verdict.looks = looks;
-        println!("seed {}: {verdict}, faults {:?}", self.seed, self.faults);
+        eprintln!("seed {}: {verdict}, faults {:?}", self.seed, self.faults);
         if !verdict.violations.is_empty() {
             verdict.violations.truncate(40);
             panic!("seed {}: {:#?}\n{}", self.seed, verdict.violations, self.dump().await);
@@ -332,7 +332,8 @@ impl World {
         ];
         for sql in queries {
             let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap_or_default();
-            text += &format!("-- {}\n{}\n", sql.lines().next().unwrap_or_default(), rows.join("\n"));
+            writeln!(text, "-- {}\n{}", sql.lines().next().unwrap_or_default(), rows.join("\n"))
+                .expect("a string can grow");
         }
         text
     }

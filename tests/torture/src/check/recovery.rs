@@ -13,7 +13,7 @@ pub(super) fn check(world: &World, entries: &BTreeMap<Instance, Vec<&Entry>>, ve
             for begun in lines.iter().filter(|line| was_running(line, lines, *kill)) {
                 let again = lines.iter().filter(|l| l.word == Word::Start && l.at > kill.at).map(|l| l.at).min();
                 match again {
-                    Some(at) => slowest = slowest.max(Some(at - kill.at)),
+                    Some(at) => slowest = slowest.max(Some(at.saturating_sub(kill.at))),
                     None if task_id == "fragile" => slowest = slowest.max(Some(Duration::ZERO)),
                     None => verdict.violations.push(format!(
                         "`{task_id}` [{index}] of run {run} ran under lease {} when {} was killed, and never again",

@@ -17,6 +17,8 @@ pub(super) struct Rows {
     /// Tries that were superseded, by run, task and element.
     pub(super) tries: HashMap<(Uuid, TaskIdx, i32), Vec<TryRow>>,
     pub(super) failures: HashSet<Uuid>,
+    /// JSON texts of what tasks gave, by run, task and element.
+    pub(super) outputs: HashMap<(Uuid, TaskIdx, i32), String>,
 }
 
 pub(super) struct RunRow {
@@ -92,10 +94,17 @@ impl Rows {
             tries.entry((run, task as TaskIdx, index)).or_default().push(row);
         }
         let failures: Vec<Uuid> = sqlx::query_scalar("select attempt from failure").fetch_all(&mut *db).await?;
+        let outputs: Vec<(Uuid, i16, i32, String)> = sqlx::query_as(
+            "select run, task, map_index, value::text from output where key = 'return_value' and value is not null",
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let outputs =
+            outputs.into_iter().map(|(run, task, index, text)| ((run, task as TaskIdx, index), text)).collect();
         let ids: Vec<i32> = runs.iter().map(|r| r.version).collect::<HashSet<_>>().into_iter().collect();
         let loaded = load_all(&mut db, &ids).await.unwrap_or_else(|error| panic!("versions: {error}"));
         let versions = loaded.into_iter().map(|version| (version.id, Arc::new(version))).collect();
-        Ok(Rows { runs, versions, instances, tries, failures: failures.into_iter().collect() })
+        Ok(Rows { runs, versions, instances, tries, failures: failures.into_iter().collect(), outputs })
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn check(
     for (&(task, index), row) in instances {
         violations.extend(check.instance(task, index, row, verdict));
         violations.extend(check.order(task, index));
+        violations.extend(check.output(task, index, row));
     }
     for ((_, id, index), entries) in entries.range((run.id, String::new(), i32::MIN)..) {
         if entries[0].run != run.id {
@@ -122,6 +123,22 @@ impl Check<'_> {
             say("it was started again although it must not be".into());
         }
         wrong
+    }
+
+    /// What it gave is what the accepted lease gave, and what its upstreams really gave went into it.
+    fn output(&self, task: TaskIdx, index: i32, row: &InstanceRow) -> Option<String> {
+        if row.state != TaskState::Success {
+            return None;
+        }
+        let of = |task: TaskIdx, index| self.rows.outputs.get(&(self.run.id, task, index)).map(String::as_str);
+        let origin = self.plan.index_of("origin").and_then(|origin| of(origin, -1));
+        let expected = match self.plan.task_id(task) {
+            "origin" => Some(format!("\"{} {}\"", row.attempt, row.lease_no)),
+            _ => script::output(self.plan, task, index, origin),
+        };
+        let given = of(task, index);
+        let wrong = expected.is_some() && expected.as_deref() != given;
+        wrong.then(|| format!("{} gave {given:?} instead of {expected:?}", self.name(task, index)))
     }
 
     /// One after the other, each failed but the last.

@@ -21,17 +21,6 @@ pub enum Statement {
 }
 
 impl Statement {
-    pub const ALL: [Statement; 8] = [
-        Statement::Claim,
-        Statement::Outcome,
-        Statement::Commit,
-        Statement::Heartbeat,
-        Statement::Register,
-        Statement::CreateRun,
-        Statement::Log,
-        Statement::Other,
-    ];
-
     pub(super) fn of(text: &str) -> Option<Statement> {
         let text: String = text.trim_start().to_lowercase();
         let marks = [

@@ -28,7 +28,7 @@ async fn a_killed_server_loses_nothing_and_everybody_comes_back() {
             world.until("somebody works again", works).await;
             slowest = slowest.max(up.elapsed());
         }
-        println!("seed {seed}: back at work {slowest:.1?} after the server");
+        eprintln!("seed {seed}: back at work {slowest:.1?} after the server");
         assert!(slowest <= RECONNECT, "seed {seed}: back at work only {slowest:?} after the server");
         let verdict = world.finish().await;
         assert!(verdict.runs >= 20 && verdict.lost > 0, "too little happened: {verdict}");

@@ -37,7 +37,7 @@ async fn a_deployment_in_the_middle_of_two_hundred_runs_loses_none() {
         world.until("runs move to the new version", || async { world.number(moved).await > 0 }).await;
         world.until("the old runs are over", || async { world.number(open).await == 0 }).await;
         let moved = world.number(moved).await;
-        println!("seed {seed}: {under_way} runs under way, {moved} moved to the new version");
+        eprintln!("seed {seed}: {under_way} runs under way, {moved} moved to the new version");
         let verdict = world.finish().await;
         assert!(under_way >= RUNS as i64 / 2, "seed {seed}: only {under_way} runs were under way");
         assert_eq!(verdict.runs, RUNS, "{verdict}");
