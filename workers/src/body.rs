@@ -8,6 +8,7 @@ use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
+use crate::patience::patiently;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::spec::Isolation;
@@ -205,11 +206,11 @@ async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
         shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
         return Finish::Gave { value, text, stored: false };
     }
-    let put = async {
+    let put = || async {
         let mut db = shared.pool.acquire().await?;
         output::put(&mut db, lease, output::RETURN_VALUE, &value).await
     };
-    match put.await {
+    match patiently(put).await {
         Ok(true) => Finish::Gave { value, text: String::new(), stored: true },
         Ok(false) => Finish::Stopped,
         Err(error) => Finish::Error {

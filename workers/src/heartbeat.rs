@@ -30,6 +30,7 @@ pub(crate) struct Pulse {
     lost: CancellationToken,
     told: watch::Sender<Told>,
     state: Arc<State>,
+    lost: CancellationToken,
 }
 
 /// What a heartbeat brought.

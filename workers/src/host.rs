@@ -1,6 +1,7 @@
 //! What a body may ask of the worker that runs it.
 
 use crate::logs::{AttemptLog, Line};
+use crate::patience::patiently;
 use orch_core::plan::Plan;
 use orch_core::task::{BoxFuture, Host, LogLevel, TaskResult, fatal};
 use orch_store::output;
@@ -47,8 +48,11 @@ impl Host for WorkerHost {
             if key.is_empty() || key.len() > 512 || key.contains('\0') {
                 return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
             }
-            let mut db = pool.acquire().await?;
-            if output::put(&mut db, lease, &key, &value).await? {
+            let put = || async {
+                let mut db = pool.acquire().await?;
+                output::put(&mut db, lease, &key, &value).await
+            };
+            if patiently(put).await? {
                 return Ok(());
             }
             Err(fatal("this try is not the current one any more"))
@@ -61,8 +65,11 @@ impl Host for WorkerHost {
         Box::pin(async move {
             let task = task.ok_or_else(|| fatal(format!("this dag has no task `{task_id}`")))?;
             let index = map_index.map_or(-1, |i| i as i32);
-            let mut db = pool.acquire().await?;
-            Ok(output::get(&mut db, run, task, index, &key).await?)
+            let get = || async {
+                let mut db = pool.acquire().await?;
+                output::get(&mut db, run, task, index, &key).await
+            };
+            Ok(patiently(get).await?)
         })
     }
 }

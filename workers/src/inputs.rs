@@ -3,6 +3,7 @@
 //! Outputs this worker has just produced are remembered for a while, so that a chain needs no reading; the rest is read
 //! from the store by the body's own task, never by the driver.
 
+use crate::patience::patiently;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{MapSpec, Source};
 use orch_core::task::TaskError;
@@ -53,6 +54,16 @@ impl Recent {
         values.by_key.retain(|key, _| key.0 != run);
     }
 
+    /// The value is not the output: its outcome did not count.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.values.lock().expect("nothing panics while holding it").by_key.remove(key);
+    }
+
+    /// Of nothing here is known any more whether its outcome counted.
+    pub(crate) fn forget_all(&self) {
+        *self.values.lock().expect("nothing panics while holding it") = Values::default();
+    }
+
     fn get(&self, key: &Key) -> Option<Arc<Value>> {
         self.values.lock().expect("nothing panics while holding it").by_key.get(key).cloned()
     }
@@ -80,14 +91,14 @@ impl Resolver<'_> {
         let spec = &self.plan.spec.tasks[usize::from(self.task)];
         let mut values = Vec::with_capacity(spec.inputs.len());
         for input in &spec.inputs {
-            let value = self.value(&input.source).await;
+            let value = patiently(|| self.value(&input.source)).await;
             values.push(value.map_err(|e| TaskError::Retryable {
                 causes: vec![format!("input `{}` cannot be read", input.name), e.to_string()],
             })?);
         }
         let mut conditions_hold = true;
         for condition in spec.when.iter().filter(|c| matches!(c.source, Source::Element { .. })) {
-            let value = self.value(&condition.source).await;
+            let value = patiently(|| self.value(&condition.source)).await;
             let value = value.map_err(|e| TaskError::Retryable { causes: vec![e.to_string()] })?;
             conditions_hold &= condition.equals.contains(&value);
         }

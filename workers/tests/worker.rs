@@ -182,7 +182,8 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     let run = world.trigger("lists", None).await;
     assert_eq!(world.end_of("lists", &run).await, "success");
     let mut connection = world.db.connect().await;
-    let total: Value = sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
+    let total: Value =
+        sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
     assert_eq!(total, json!(2499 * 2500));
     world.end().await;
 }

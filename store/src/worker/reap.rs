@@ -123,11 +123,12 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i3
             continue;
         }
         let version = &version_of[&instance.run];
-        let often = match version.plan.task(instance.task as TaskIdx).on_lost {
-            OnLost::Retry(most) => instance.lost_no as u16 >= most,
+        let over = match version.plan.task(instance.task as TaskIdx).on_lost {
+            OnLost::Retry(most) => why == Why::Lost && instance.lost_no as u16 >= most,
+            // It may have begun, however its worker went: nobody may begin it again.
             OnLost::Fail => true,
         };
-        if why == Why::Lost && often { failed.push(instance) } else { again.push(instance) }
+        if over { failed.push(instance) } else { again.push(instance) }
     }
     requeue(db, &version_of, &again, why).await?;
     fail(db, &failed).await?;

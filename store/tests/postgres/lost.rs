@@ -81,6 +81,24 @@ async fn a_worker_that_goes_gives_back_what_it_has_and_nothing_counts_as_lost() 
     assert_eq!(list_workers(&mut db).await.unwrap().iter().filter(|w| w.state == "stopped").count(), 1);
 }
 
+/// Its worker goes in good order, but the try may have begun.
+#[tokio::test]
+async fn what_must_not_begin_twice_does_not_even_when_its_worker_gives_it_back() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "rust", "on_lost": "fail" }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut worker = Hands::new(&database, &[version], LONG).await;
+    worker.claim(1).await;
+    let mut versions = Versions::default();
+    let released = release(&mut db, &mut versions, worker.worker).await.unwrap();
+    assert_eq!((released.requeued, released.unfolded.as_slice()), (0, &[run][..]));
+    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap();
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["a failed"]);
+}
+
 #[tokio::test]
 async fn what_a_worker_takes_after_it_was_lost_is_found() {
     let database = database().await;

@@ -76,6 +76,7 @@ impl<S: Hot> Driver<S> {
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
             if let Some(order) = held.stop {
+                self.forget_output(&held.claimed.lease);
                 // Whoever gave the order has recorded how it ends; one that was cleared begins anew.
                 self.obeyed.push(attempt);
                 if order.why == "restarted" {
@@ -91,6 +92,11 @@ impl<S: Hot> Driver<S> {
         }
         ended.sort_unstable_by_key(|e| (e.lease.run, e.lease.task, e.lease.map_index));
         ended
+    }
+
+    /// Bodies remember what they gave before it is known whether that counts.
+    fn forget_output(&self, lease: &Lease) {
+        self.shared.recent.forget(&(lease.run, lease.task, lease.map_index));
     }
 
     fn retry_delay(&self, offer: &Offer, claimed: &Claimed) -> u64 {
@@ -147,6 +153,8 @@ impl<S: Hot> Driver<S> {
                 Ok(reply) => {
                     let fenced = step.ended.len() - reply.accepted.len();
                     if fenced > 0 {
+                        let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
+                        step.ended.iter().filter(|e| !counted(&e.lease)).for_each(|e| self.forget_output(&e.lease));
                         tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
                     }
                     return Ok(());

@@ -1,0 +1,340 @@
+//! A database, processes around it, runs of the DAGs, and the way from the last fault to the verdict.
+
+mod database;
+mod load;
+
+use crate::check::{self, Verdict};
+use crate::ledger;
+use crate::rng::Rng;
+use crate::role::{Role, ledger_in, processes_of};
+use crate::watch::Watch;
+use database::Database;
+use orch_store::hint::Hints;
+use orch_store::version::Versions;
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A worker that was not heard of for so long is lost.
+pub const LEASE: Duration = Duration::from_secs(2);
+/// What was lost runs elsewhere after so long at most.
+pub const RECOVERY: Duration = Duration::from_secs(4);
+/// The longest way through one of the DAGs, on a busy machine.
+const LONGEST_RUN: Duration = Duration::from_secs(3);
+/// Something that must happen and does not.
+const NEVER: Duration = Duration::from_mins(1);
+/// For a process that is asked to end.
+const FAREWELL: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(25);
+
+/// How a worker differs from the others.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerOptions {
+    pub version: Option<u32>,
+    pub slots: Option<usize>,
+    pub grace: Option<Duration>,
+    pub ticking_since: Option<String>,
+    /// Instead of the world's: through a proxy of its own.
+    pub url: Option<String>,
+}
+
+/// How a scheduler differs from the others.
+#[derive(Debug, Clone, Default)]
+pub struct SchedulerOptions {
+    /// Versions that nobody offers are stale after so long.
+    pub stale_after: Option<Duration>,
+    pub migrate: bool,
+    pub at: Option<Duration>,
+    pub url: Option<String>,
+}
+
+/// A run that was asked for.
+#[derive(Debug, Clone)]
+pub struct Triggered {
+    pub id: Uuid,
+    pub dag_id: String,
+}
+
+/// A process that was killed, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Kill {
+    pub pid: i32,
+    pub at: Duration,
+}
+
+/// What is allowed to happen in a scenario, for the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zombies {
+    None,
+    /// A stopped or cut-off worker may end a body after its successor has begun it again.
+    Some,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub seed: u64,
+    pub rng: Rng,
+    pub workers: Vec<Role>,
+    pub schedulers: Vec<Role>,
+    pub triggered: Vec<Triggered>,
+    pub kills: Vec<Kill>,
+    /// What was done to the world, for its report.
+    pub faults: BTreeMap<String, usize>,
+    pub zombies: Zombies,
+    database: Database,
+    pool: PgPool,
+    program: String,
+    versions: Versions,
+    hints: Hints,
+    watch: Option<Watch>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+    started: usize,
+    folder: TempDir,
+}
+
+impl World {
+    /// On a database of the shared server.
+    pub async fn new(program: &str, seed: u64) -> World {
+        World::on(program, seed, Database::shared().await)
+    }
+
+    /// On a server of its own, that can be killed.
+    pub async fn with_server(program: &str, seed: u64) -> World {
+        World::on(program, seed, Database::private().await)
+    }
+
+    /// On a server of its own, where nobody has made a schema.
+    pub async fn empty(program: &str, seed: u64) -> World {
+        World::on(program, seed, Database::empty().await)
+    }
+
+    fn on(program: &str, seed: u64, database: Database) -> World {
+        let folder = tempfile::Builder::new().prefix("orch-torture-").tempdir().expect("a folder can be made");
+        let pool = database.pool();
+        let (hints, stop) = (Hints::new(), CancellationToken::new());
+        let mut running = JoinSet::new();
+        let (carried, url, carrying) = (hints.clone(), database.url(), stop.clone());
+        running.spawn(async move { carried.carry(&url, carrying).await.expect("the URL is right") });
+        World {
+            seed,
+            rng: Rng::new(seed),
+            workers: Vec::new(),
+            schedulers: Vec::new(),
+            triggered: Vec::new(),
+            kills: Vec::new(),
+            faults: BTreeMap::new(),
+            zombies: Zombies::None,
+            watch: Some(Watch::start(pool.clone())),
+            database,
+            pool,
+            program: program.to_owned(),
+            versions: Versions::default(),
+            hints,
+            stop,
+            running,
+            started: 0,
+            folder,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        self.database.url()
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn ledger(&self) -> Vec<ledger::Entry> {
+        ledger::read(&ledger_in(self.folder.path()))
+    }
+
+    pub fn fault(&mut self, name: &str) {
+        *self.faults.entry(name.to_owned()).or_default() += 1;
+    }
+
+    pub fn worker(&mut self, options: &WorkerOptions) -> usize {
+        let mut args = vec!["worker".to_owned(), options.url.clone().unwrap_or_else(|| self.url())];
+        let name = self.next_name("worker");
+        let mut flag = |flag: &str, value: String| args.extend([flag.to_owned(), value]);
+        flag("--name", name.clone());
+        flag("--lease-ms", LEASE.as_millis().to_string());
+        flag("--version", options.version.unwrap_or(1).to_string());
+        if let Some(slots) = options.slots {
+            flag("--slots", slots.to_string());
+        }
+        if let Some(grace) = options.grace {
+            flag("--grace-ms", grace.as_millis().to_string());
+        }
+        if let Some(since) = &options.ticking_since {
+            flag("--ticking-since", since.clone());
+        }
+        self.workers.push(Role::start(&self.program, &name, &args, self.folder.path()));
+        self.workers.len() - 1
+    }
+
+    pub fn scheduler(&mut self, options: &SchedulerOptions) -> usize {
+        let mut args = vec!["scheduler".to_owned(), options.url.clone().unwrap_or_else(|| self.url())];
+        let name = self.next_name("scheduler");
+        args.extend(["--lease-ms".into(), LEASE.as_millis().to_string()]);
+        if let Some(after) = options.stale_after {
+            let after = after.as_millis().to_string();
+            args.extend(["--stale-after-ms".into(), after.clone(), "--upkeep-every-ms".into(), after]);
+        }
+        if options.migrate {
+            args.push("--migrate".into());
+        }
+        if let Some(at) = options.at {
+            args.extend(["--at-nanos".into(), at.as_nanos().to_string()]);
+        }
+        self.schedulers.push(Role::start(&self.program, &name, &args, self.folder.path()));
+        self.schedulers.len() - 1
+    }
+
+    pub fn start_workers(&mut self, many: usize, options: &WorkerOptions) {
+        for _ in 0..many {
+            self.worker(options);
+        }
+    }
+
+    pub fn start_schedulers(&mut self, many: usize, options: &SchedulerOptions) {
+        for _ in 0..many {
+            self.scheduler(options);
+        }
+    }
+
+    fn next_name(&mut self, role: &str) -> String {
+        self.started += 1;
+        format!("{role}_{}", self.started)
+    }
+
+    /// Kills a worker with everything it runs, and starts another.
+    pub async fn replace_worker(&mut self, at: usize, after: Duration, options: &WorkerOptions) {
+        let mut worker = self.workers.remove(at);
+        self.kills.push(Kill { pid: worker.pid(), at: worker.kill_9().await });
+        self.fault("worker killed");
+        tokio::time::sleep(after).await;
+        self.worker(options);
+    }
+
+    /// Kills a scheduler and starts another.
+    pub async fn replace_scheduler(&mut self, at: usize, after: Duration, options: &SchedulerOptions) {
+        self.schedulers.remove(at).kill_9().await;
+        self.fault("scheduler killed");
+        tokio::time::sleep(after).await;
+        self.scheduler(options);
+    }
+
+    /// Kills every process of the server and starts it again.
+    pub async fn crash_server(&mut self, down: Duration) {
+        self.database.crash(down).await;
+        self.fault("server crashed");
+    }
+
+    /// Until this many workers have registered and live.
+    pub async fn workers_are_up(&self) {
+        let many = self.workers.len() as i64;
+        let sql = "select count(*) from worker where state = 'running' and expires_at > now()";
+        self.until("workers are up", || async move { self.number(sql).await >= many }).await;
+    }
+
+    async fn living(&self, pids: &[i32]) -> i64 {
+        sqlx::query_scalar("select count(distinct pid) from worker where state = 'running' and pid = any($1)")
+            .bind(pids)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the server answers")
+    }
+
+    /// A number that the database knows.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap_or_else(|error| panic!("`{sql}`: {error}"))
+    }
+
+    /// Waits for something that must come true; gives how long that took.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) -> Duration {
+        let began = Instant::now();
+        while !holds().await {
+            let patient = began.elapsed() < NEVER;
+            assert!(patient, "seed {}: never: {what}\n{}", self.seed, self.dump().await);
+            tokio::time::sleep(POLL).await;
+        }
+        began.elapsed()
+    }
+
+    /// All faults are over: waits until every run is over, ends all processes and gives the verdict.
+    pub async fn finish(mut self) -> Verdict {
+        let open = "select count(*) from dag_run where state in ('queued', 'running')";
+        let settled = self.until("every run is over", || async { self.number(open).await == 0 }).await;
+        // A replaced process that is just starting shall not be asked to end before it can hear it.
+        let pids: Vec<i32> = self.workers.iter().map(Role::pid).collect();
+        self.until("every worker is up", || async { self.living(&pids).await == pids.len() as i64 }).await;
+        for role in self.workers.iter_mut().chain(&mut self.schedulers) {
+            if let Some(status) = role.has_ended() {
+                panic!("seed {}: `{}` ended by itself: {status}\n{}", self.seed, role.name, role.tail());
+            }
+        }
+        for worker in &mut self.workers {
+            worker.end(FAREWELL).await;
+        }
+        let left = "select count(*) from worker where state in ('running', 'draining')";
+        self.until("the killed are known to be dead", || async { self.number(left).await == 0 }).await;
+        for scheduler in &mut self.schedulers {
+            scheduler.end(FAREWELL).await;
+        }
+        let folder = self.folder.path();
+        self.until("all processes are gone", || async { processes_of(folder).is_empty() }).await;
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended.expect("hints are carried without panics");
+        }
+        let (mut violations, looks) = self.watch.take().expect("it is ended once").end();
+        let roles = self.workers.iter().chain(&self.schedulers);
+        violations
+            .extend(roles.filter(|r| r.log().contains("panicked at")).map(|r| format!("a panic in {}", r.tail())));
+        if settled > RECOVERY + LONGEST_RUN {
+            violations.push(format!("the last run was over {settled:?} after everything was healed"));
+        }
+        let mut verdict = check::all(&self, settled).await;
+        verdict.violations.splice(0..0, violations);
+        verdict.looks = looks;
+        eprintln!("seed {}: {verdict}, faults {:?}", self.seed, self.faults);
+        if !verdict.violations.is_empty() {
+            verdict.violations.truncate(40);
+            panic!("seed {}: {:#?}\n{}", self.seed, verdict.violations, self.dump().await);
+        }
+        verdict
+    }
+
+    /// What a person needs who looks for the cause.
+    pub async fn dump(&self) -> String {
+        let mut text: String = self.workers.iter().chain(&self.schedulers).map(Role::tail).collect();
+        let queries = [
+            "select row_to_json(r)::text from (select id, dag_id, run_id, rev, version, state, ledger_words(ledger), counters
+                from dag_run where state in ('queued', 'running') order by id limit 6) r",
+            "select row_to_json(t)::text from task_instance t join dag_run r on r.id = t.run
+                where r.state = 'running' and t.state not in ('success', 'skipped', 'failed') limit 12",
+            "select row_to_json(t)::text from ready t limit 6",
+            "select row_to_json(t)::text from waiting t limit 6",
+            "select row_to_json(t)::text from unfolded t limit 6",
+            "select row_to_json(t)::text from worker t order by id desc limit 8",
+        ];
+        for sql in queries {
+            let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap_or_default();
+            writeln!(text, "-- {}\n{}", sql.lines().next().unwrap_or_default(), rows.join("\n"))
+                .expect("a string can grow");
+        }
+        text
+    }
+}

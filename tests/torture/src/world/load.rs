@@ -1,0 +1,70 @@
+//! Runs for the world: asked for as the API does it, again and again with the same key until the answer is known.
+
+use super::{Triggered, World};
+use crate::dags;
+use crate::rng::Rng;
+use orch_core::state::TriggeredBy;
+use orch_store::hint::Hint;
+use orch_store::run::{CreateRun, NewRun, create_run};
+use orch_store::{StoreError, StoreResult, connect};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// A trigger gives up after so long.
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl World {
+    /// Asks for a run of each DAG.
+    pub async fn trigger_all(&mut self) {
+        for dag in dags::all(1) {
+            self.trigger(&dag.spec().dag_id).await;
+        }
+    }
+
+    /// Asks for runs of DAGs chosen by chance for so long, one in each `pause`.
+    pub async fn load(&mut self, lasting: Duration, pause: Duration, rng: &mut Rng) {
+        let ids: Vec<String> = dags::all(1).iter().map(|d| d.spec().dag_id.clone()).collect();
+        let until = Instant::now() + lasting;
+        while Instant::now() < until {
+            let next = Instant::now() + pause;
+            // Long ones more often, so that a kill finds somebody at work.
+            let dag_id = if rng.one_in(3) { "long".to_owned() } else { rng.pick(&ids).clone() };
+            self.trigger(&dag_id).await;
+            tokio::time::sleep_until(next.into()).await;
+        }
+    }
+
+    pub async fn trigger(&mut self, dag_id: &str) -> Uuid {
+        self.trigger_through(&self.url(), dag_id).await
+    }
+
+    /// The same through a proxy.
+    pub async fn trigger_through(&mut self, url: &str, dag_id: &str) -> Uuid {
+        let key = format!("{}-{}", self.seed, self.triggered.len());
+        let new = NewRun { idempotency_key: Some(key), ..NewRun::manual(dag_id, TriggeredBy::Test) };
+        let began = Instant::now();
+        let id = loop {
+            match self.ask(url, &new).await {
+                Ok(CreateRun::Created(run) | CreateRun::Same(run)) => break run.id,
+                Ok(other) => panic!("seed {}: `{dag_id}` cannot be triggered: {other:?}", self.seed),
+                Err(StoreError::Unreachable(_) | StoreError::TryAgain(_)) if began.elapsed() < LIMIT => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("seed {}: `{dag_id}` cannot be triggered: {error:?}", self.seed),
+            }
+        };
+        self.hints.give(Hint::Ready);
+        self.hints.give(Hint::Run);
+        self.triggered.push(Triggered { id, dag_id: dag_id.to_owned() });
+        id
+    }
+
+    async fn ask(&mut self, url: &str, new: &NewRun) -> StoreResult<CreateRun> {
+        if url == self.url() {
+            let mut db = self.pool.acquire().await?;
+            return create_run(&mut db, &mut self.versions, new).await;
+        }
+        let mut db = connect::one(url, "orch torture trigger").await?;
+        create_run(&mut db, &mut self.versions, new).await
+    }
+}

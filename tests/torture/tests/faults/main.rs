@@ -1,0 +1,32 @@
+//! What must hold whatever is killed, stopped or cut off: one file for each kind of fault. Each test prints its seed;
+//! `TORTURE_SEED=n cargo test -p orch-torture NAME` does the same again.
+
+mod database;
+mod deploy;
+mod network;
+mod schedulers;
+mod workers;
+
+use orch_torture::rng::Rng;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_orch-torture");
+/// One run is asked for in each pause.
+const PAUSE: Duration = Duration::from_millis(60);
+
+/// How much of it: 1 in an ordinary test, more by `ORCH_TEST_LONG`.
+#[expect(clippy::disallowed_methods, reason = "tests have no other settings")]
+fn length() -> usize {
+    std::env::var("ORCH_TEST_LONG").ok().and_then(|long| long.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// One seed, another one each time; or the one that is asked for; or several.
+#[expect(clippy::disallowed_methods, reason = "tests have no other settings, and each run shall find something else")]
+fn seeds() -> Vec<u64> {
+    if let Some(seed) = std::env::var("TORTURE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return vec![seed];
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    let mut rng = Rng::new(now.as_nanos() as u64);
+    (0..length()).map(|_| rng.number() % 1_000_000).collect()
+}

@@ -1,0 +1,134 @@
+//! Workers die, or stand still until others have taken their work.
+
+use super::{PAUSE, PROGRAM, length, seeds};
+use nix::sys::signal::Signal;
+use orch_core::state::TaskState;
+use orch_store::StoreError;
+use orch_store::hot::{Hot, PgHot};
+use orch_store::step::{Ended, Lease, Mode, Step};
+use orch_torture::ledger::Word;
+use orch_torture::world::{LEASE, SchedulerOptions, WorkerOptions, World, Zombies};
+use std::time::Duration;
+use uuid::Uuid;
+
+const WORKERS: usize = 3;
+const KILLS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_workers_lose_nothing() {
+    for seed in seeds() {
+        let mut world = World::new(PROGRAM, seed).await;
+        let options = WorkerOptions::default();
+        world.start_workers(WORKERS, &options);
+        world.scheduler(&SchedulerOptions::default());
+        world.workers_are_up().await;
+        world.trigger_all().await;
+        let (mut load, mut kills) = (world.rng.part("load"), world.rng.part("kills"));
+        for _ in 0..KILLS * length() {
+            world.load(kills.millis(250, 900), PAUSE, &mut load).await;
+            let victim = kills.below(world.workers.len());
+            world.replace_worker(victim, kills.millis(0, 300), &options).await;
+        }
+        let verdict = world.finish().await;
+        assert!(verdict.recoveries.len() >= KILLS * length() / 2, "too few kills hit something: {verdict}");
+        assert!(verdict.lost >= KILLS && verdict.runs >= 30, "too little happened: {verdict}");
+    }
+}
+
+/// It wakes up long after its successor has begun, and may not change anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
+    for seed in seeds() {
+        let mut world = World::new(PROGRAM, seed).await;
+        world.zombies = Zombies::Some;
+        let options = WorkerOptions::default();
+        world.worker(&options);
+        world.scheduler(&SchedulerOptions::default());
+        world.workers_are_up().await;
+        let mut rng = world.rng.part("stop");
+        for _ in 0..length() {
+            // Alone, so that all the long bodies are its own.
+            for _ in 0..3 {
+                world.trigger("long").await;
+            }
+            let began = "select count(*) from task_instance where state = 'running' and lease_no = 1";
+            world.until("long bodies run", || async { world.number(began).await >= 8 }).await;
+            tokio::time::sleep(rng.millis(0, 120)).await;
+            let frozen = world.workers[0].pid();
+            world.workers[0].send(Signal::SIGSTOP);
+            world.fault("worker stopped");
+            let stale = leases_of(&world, frozen).await;
+            let stopped = std::time::Instant::now();
+            world.worker(&options);
+            let moved = "select count(*) from task_instance where lease_no > 1 and lost_no > 0";
+            world.until("others have taken over", || async { world.number(moved).await >= stale.len() as i64 }).await;
+            let took = stopped.elapsed();
+            assert!(took <= LEASE + Duration::from_secs(2), "seed {seed}: taken over only after {took:?}");
+            tokio::time::sleep((2 * LEASE).saturating_sub(stopped.elapsed()) + rng.millis(100, 500)).await;
+            refuses(&world, &stale, seed).await;
+            world.workers[0].send(Signal::SIGCONT);
+            // It notices by itself, and works again under another number.
+            let again =
+                "select count(*) from worker where state = 'running' and started_at > now() - interval '3 seconds'";
+            world.until("it comes back", || async { world.number(again).await >= 1 }).await;
+            let gone = world.workers.remove(1);
+            drop(gone);
+            let before = world.ledger().len();
+            world.trigger("chain").await;
+            let works = || async { world.ledger()[before..].iter().any(|e| e.pid == frozen && e.word == Word::End) };
+            world.until("it works again", works).await;
+        }
+        let verdict = world.finish().await;
+        assert!(verdict.lost + verdict.stale_ends > 0, "nothing ran when it was stopped: {verdict}");
+    }
+}
+
+/// What that process runs, by the database.
+async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
+    let rows: Vec<(Uuid, i16, i32, Uuid, i16)> = sqlx::query_as(
+        "select t.run, t.task, t.map_index, t.attempt, t.lease_no from task_instance t join worker w on w.id = t.worker
+        where w.pid = $1 and t.state = 'running'",
+    )
+    .bind(pid)
+    .fetch_all(world.pool())
+    .await
+    .expect("the rows can be read");
+    let lease = |(run, task, map_index, attempt, lease_no): (Uuid, i16, i32, Uuid, i16)| Lease {
+        run,
+        task: task as u16,
+        map_index,
+        attempt,
+        lease_no,
+    };
+    rows.into_iter().map(lease).collect()
+}
+
+/// Says what the stopped worker would say: nothing of it is taken.
+async fn refuses(world: &World, stale: &[Lease], seed: u64) {
+    assert!(!stale.is_empty(), "seed {seed}: nothing ran when the worker was stopped");
+    let mut store = PgHot::connect(&world.url(), "orch torture zombie").await.expect("the server answers");
+    let ended = stale.iter().map(|&lease| Ended {
+        lease,
+        state: TaskState::Failed,
+        list_len: None,
+        skip: Vec::new(),
+        rev: 1,
+        next: None,
+        outputs: vec![("return_value".into(), "\"stale\"".into())],
+        failure: None,
+    });
+    let mut step = Step { ended: ended.collect(), ..Step::default() };
+    let strict = store.step(&step, 0).await;
+    assert!(matches!(strict, Err(StoreError::FenceLost)), "seed {seed}: {strict:?}");
+    step.mode = Mode::Record;
+    let recorded = store.step(&step, 0).await.expect("it is only refused");
+    assert_eq!(recorded.accepted, [], "seed {seed}: an outcome of a lost lease was taken");
+    for lease in stale {
+        let mut db = world.pool().acquire().await.expect("the server answers");
+        let put =
+            orch_store::output::put(&mut db, *lease, "pushed", &"stale".into()).await.expect("it is only refused");
+        assert!(!put, "seed {seed}: an output of a lost lease was taken");
+    }
+    let stale = "select count(*) from output where value::text = '\"stale\"'";
+    assert_eq!(world.number(stale).await, 0, "seed {seed}: a stale output is there");
+}
