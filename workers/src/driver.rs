@@ -112,6 +112,7 @@ async fn life(
     let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
     let driver = Driver::new(config, offers, shared, hints, queues, heartbeat.worker(), store);
     let result = driver.live(pulse, stop).await;
+    shared.recent.forget_all();
     heartbeat.ended().await;
     result
 }
@@ -173,7 +174,6 @@ impl<S: Hot> Driver<S> {
         let mut deadline: Option<Instant> = None;
         let hints = self.hints.clone();
         let ready = hints.on(Hint::Ready);
-        let lost = pulse.lost();
         loop {
             let woken = ready.notified(); // armed before we look
             while let Ok(end) = self.ended.try_recv() {
@@ -213,12 +213,7 @@ impl<S: Hot> Driver<S> {
                 self.beaten(beaten, pulse);
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
-            let next = tokio::select! {
-                biased;
-                next = self.step(batch, stopping) => next?,
-                // A silent network may keep a statement for ever, and this worker's work with it.
-                () = lost.cancelled() => return Err(StoreError::WorkerLost),
-            };
+            let next = self.step(batch, stopping).await?;
             next.into_iter().for_each(|job| self.start(job));
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());

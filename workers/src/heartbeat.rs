@@ -30,7 +30,6 @@ pub(crate) struct Pulse {
     lost: CancellationToken,
     told: watch::Sender<Told>,
     state: Arc<State>,
-    lost: CancellationToken,
 }
 
 /// What a heartbeat brought.
@@ -157,14 +156,15 @@ impl<H: Heart> Beat<H> {
                     worker = self.worker,
                     "no heartbeat has reached the database: this worker stops itself"
                 );
-                return self.lost.cancel();
+                return self.give_up().await;
             }
             let sent = Instant::now();
-            let limit = fence.saturating_duration_since(sent);
+            // A connection that has fallen silent must not use up the time for another one.
+            let limit = fence.saturating_duration_since(sent).min(every);
             match tokio::time::timeout(limit, self.once()).await {
                 Ok(Ok(answer)) if answer.lost => {
                     tracing::error!(worker = self.worker, "the database has given this worker up");
-                    return self.lost.cancel();
+                    return self.give_up().await;
                 }
                 Ok(Ok(answer)) => {
                     self.renewed = sent;
@@ -180,9 +180,21 @@ impl<H: Heart> Beat<H> {
                     tracing::warn!(%error, "a heartbeat failed");
                     next = Instant::now() + Duration::from_millis(100).min(every);
                 }
-                Err(_) => {} // the fence is near: the next round sees it
+                Err(_) => {
+                    tracing::warn!("a heartbeat had no answer");
+                    next = Instant::now();
+                }
             }
         }
+    }
+
+    /// Ends the bodies, and gives back what the driver took when this worker was lost already: nobody would look for
+    /// that soon.
+    async fn give_up(&mut self) {
+        self.lost.cancel();
+        // An error: the driver is gone, as asked.
+        drop(self.hears.wait_for(|told| *told == Told::End).await);
+        self.good_bye().await;
     }
 
     async fn once(&mut self) -> StoreResult<HeartbeatAnswer> {

@@ -14,6 +14,7 @@ mod inputs;
 mod logs;
 mod offer;
 mod outcome;
+mod patience;
 pub mod sim;
 
 pub use child::run_attempt;
