@@ -14,7 +14,12 @@ const KEEPALIVES: [(&str, &str); 4] = [
     ("tcp_user_timeout", "15000"),
 ];
 /// No statement of ours takes that long; one that does is stuck, and the loop behind it must go on.
-const STATEMENT_TIMEOUT: &str = "10000";
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Who says nothing for so long in the middle of a transaction is ended, and its locks are free.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
+/// A worker that is frozen while it folds holds the lock of a run, and everybody who takes its work over needs that
+/// lock: it must be free by the time its lease is over, or soon after.
+pub const HOT_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Plans for the hot statements that stay good on fresh, growing and filled tables: measured in docs/DECISIONS.md.
@@ -30,15 +35,21 @@ pub fn options(url: &str, name: &str) -> StoreResult<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url)?
         .application_name(name)
         .options(KEEPALIVES)
-        .options([("statement_timeout", STATEMENT_TIMEOUT), ("idle_in_transaction_session_timeout", "30000")])
+        .options([("statement_timeout", STATEMENT_TIMEOUT.as_millis())])
+        .options([idle_in_transaction(IDLE_IN_TRANSACTION)])
         .options([("timezone", "UTC")])
         .disable_statement_logging();
     Ok(options)
 }
 
+fn idle_in_transaction(limit: Duration) -> (&'static str, u128) {
+    ("idle_in_transaction_session_timeout", limit.as_millis())
+}
+
 /// One connection with the settings of the hot path. Its statements live as long as it does.
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
-    let options = options(url, name)?.options(HOT_SETTINGS).statement_cache_capacity(400);
+    let options = options(url, name)?.options(HOT_SETTINGS).options([idle_in_transaction(HOT_IDLE_IN_TRANSACTION)]);
+    let options = options.statement_cache_capacity(400);
     let connecting = PgConnection::connect_with(&options);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connection) => Ok(connection?),

@@ -35,9 +35,12 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some(FENCE_LOST) => StoreError::FenceLost,
                 Some(DEADLOCK | SERIALIZATION) => StoreError::TryAgain(error),
-                // Class 08: connection; 57P: shutdown, crash, cannot connect now; 25006: read only for a while.
+                // Class 08: connection; 57P: shutdown, crash, cannot connect now; 25P03: ended while idle in a
+                // transaction; 25006: read only for a while.
                 Some(code)
-                    if code.starts_with("08") || code.starts_with("57P") || code == "25006" || code == "53300" =>
+                    if code.starts_with("08")
+                        || code.starts_with("57P")
+                        || matches!(code, "25P03" | "25006" | "53300") =>
                 {
                     StoreError::Unreachable(error)
                 }

@@ -3,6 +3,7 @@
 mod create;
 mod end;
 mod fixture;
+mod frozen;
 mod instances;
 mod lost;
 mod model;

@@ -1,0 +1,28 @@
+//! A process that stands still in the middle of a transaction keeps nobody waiting for long.
+
+use crate::fixture::{chain, database, hot, one, register, trigger};
+use orch_store::connect::HOT_IDLE_IN_TRANSACTION;
+use orch_store::version::Versions;
+use orch_store::{StoreError, run_lock};
+use sqlx::Connection;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn the_lock_of_a_frozen_fold_is_free_before_a_lease_and_two_seconds_are_over() {
+    let db = database().await;
+    let mut other = one(&db).await;
+    register(&mut other, &[chain("frozen", 1)]).await;
+    let run = trigger(&mut other, &mut Versions::default(), "frozen").await.id;
+
+    let mut frozen = hot(&db).await;
+    let mut fold = frozen.begin().await.expect("it begins");
+    run_lock::lock(&mut fold, run).await.expect("it is locked").expect("it is there");
+    // And here it stands still.
+    let began = Instant::now();
+    let mut tx = other.begin().await.expect("it begins");
+    run_lock::lock(&mut tx, run).await.expect("it is locked").expect("it is there");
+    assert!(began.elapsed() < HOT_IDLE_IN_TRANSACTION + Duration::from_secs(1), "{:?}", began.elapsed());
+
+    let late = run_lock::lock(&mut fold, run).await.expect_err("it was ended");
+    assert!(matches!(late, StoreError::Unreachable(_)), "{late:?}");
+}
