@@ -154,7 +154,7 @@ impl<'a> TestDag<'a> {
         let tries = run.tries.entry((task, index)).or_insert(1);
         let try_number = *tries;
         let error = match self.body(run, &plan, spec, (task, index), try_number).await {
-            Ok(Some(value)) => match self.given(run, &plan, (task, index), value) {
+            Ok(Some(value)) => match run.given(&plan, (task, index), value) {
                 Ok(()) => return None,
                 Err(error) => error,
             },
@@ -219,20 +219,6 @@ impl<'a> TestDag<'a> {
         }
         let values = spec.inputs.iter().map(|input| inputs.value(&input.source)).collect();
         self.dag.bodies[&spec.task_id].call(self.ctx(spec, index, try_number), values).await
-    }
-
-    fn given(
-        &self,
-        run: &mut TestRun,
-        plan: &Plan,
-        (task, index): (TaskIdx, i32),
-        value: Value,
-    ) -> Result<(), TaskError> {
-        let skip = branch::skips(plan, task, index, &value).map_err(TaskError::fatal)?;
-        let list_len = value.as_array().map(|list| list.len() as i32).filter(|_| plan.list_slots.contains_key(&task));
-        run.outputs.insert((task, index), value);
-        run.model.finish(task, index, Outcome::Success { list_len, skip });
-        Ok(())
     }
 
     fn ctx(&self, task: &TaskSpec, index: i32, try_number: u32) -> Ctx {
@@ -323,6 +309,14 @@ impl TestRun {
             Ok(output) => Some(output),
             Err(error) => panic!("the output of `{task_id}` is no `{}`: {error}", std::any::type_name::<T>()),
         }
+    }
+
+    fn given(&mut self, plan: &Plan, (task, index): (TaskIdx, i32), value: Value) -> Result<(), TaskError> {
+        let skip = branch::skips(plan, task, index, &value).map_err(TaskError::fatal)?;
+        let list_len = value.as_array().map(|list| list.len() as i32).filter(|_| plan.list_slots.contains_key(&task));
+        self.outputs.insert((task, index), value);
+        self.model.finish(task, index, Outcome::Success { list_len, skip });
+        Ok(())
     }
 
     fn find(&self, task_id: &str) -> TaskIdx {

@@ -23,9 +23,10 @@ impl Standalone {
         command.args(["standalone", "--port", "0", "--lease", "2s"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = read_until(child.stderr.as_mut().unwrap(), "  stop      Ctrl-C");
-        let url = match arguments.contains(&"--no-web") {
-            true => String::new(),
-            false => read_until(child.stdout.as_mut().unwrap(), "http").remove(0),
+        let url = if arguments.contains(&"--no-web") {
+            String::new()
+        } else {
+            read_until(child.stdout.as_mut().unwrap(), "http").remove(0)
         };
         Standalone { child, url, said }
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// A dead worker is noticed after this.
 const LEASE: &str = "2s";
 /// Nothing a test waits for takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     db: TestDb,
