@@ -48,7 +48,9 @@ const UNSAFE_FILES: [(&str, &str); 0] = [];
 #[test]
 fn nothing_is_left_unfinished() {
     let mut offenders = Vec::new();
-    for file in texts().iter().filter(|file| file.is_rust()) {
+    // What must not compile is never run.
+    let runs = |file: &&Text| file.is_rust() && !file.path.starts_with("orch/tests/compile_fail");
+    for file in texts().iter().filter(runs) {
         for (first, second, instead) in BANNED {
             let word = format!("{first}{second}");
             offenders.extend(lines_with(file, &word).map(|place| format!("{place} `{word}`: {instead}")));
