@@ -1,0 +1,173 @@
+//! What must hold after every commit. Kept apart from the tables: who was given what, and what the pure core makes of the
+//! outcomes that were accepted. A mistake in the store shows as a difference between the two.
+
+mod bodies;
+mod books;
+
+pub(crate) use bodies::Bodies;
+
+use crate::database::tables::{Key, Tables};
+use orch_core::model::Model;
+use orch_core::plan::TaskIdx;
+use orch_core::run::Run;
+use orch_core::state::TaskState;
+use orch_core::transition::{Event, Outcome};
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// An instance in somebody's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) attempt: Uuid,
+    pub(crate) lease_no: i16,
+    pub(crate) worker: i32,
+}
+
+pub(crate) struct Books {
+    pub(crate) violation: Option<String>,
+    pub(crate) bodies: Bodies,
+    /// When something last went on.
+    pub(crate) progress: Instant,
+    models: BTreeMap<Uuid, Model>,
+    grants: BTreeMap<Key, Grant>,
+    /// The highest lease of each attempt, and the highest try of each instance.
+    leases: HashMap<Uuid, i16>,
+    tries: HashMap<Key, i16>,
+    /// Outcomes as they were accepted.
+    outcomes: BTreeMap<Key, Outcome>,
+}
+
+impl Books {
+    pub(crate) fn new() -> Books {
+        Books {
+            violation: None,
+            bodies: Bodies::default(),
+            progress: Instant::now(),
+            models: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            leases: HashMap::new(),
+            tries: HashMap::new(),
+            outcomes: BTreeMap::new(),
+        }
+    }
+
+    /// The first violation counts; what follows it follows from it.
+    pub(crate) fn fail(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    pub(crate) fn outcome(&self, key: &Key) -> Option<&Outcome> {
+        self.outcomes.get(key)
+    }
+
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (&Key, &Outcome)> {
+        self.outcomes.iter()
+    }
+
+    /// A run began; `run` is its row's ledger.
+    pub(crate) fn began(&mut self, id: Uuid, model: Model, run: &Run) {
+        if model.run != *run {
+            self.fail(format!("run {id} began as {run:?}, not as {:?}", model.run));
+        }
+        self.progress = Instant::now();
+        self.models.insert(id, model);
+    }
+
+    /// An instance was given to a worker.
+    pub(crate) fn granted(&mut self, key: Key, grant: Grant, try_no: i16) {
+        self.progress = Instant::now();
+        if let Some(other) = self.grants.insert(key, grant) {
+            self.fail(format!("{key:?} was given to {grant:?} while {other:?} had it"));
+        }
+        let before = self.leases.insert(grant.attempt, grant.lease_no).unwrap_or(0);
+        if before >= grant.lease_no {
+            self.fail(format!("the lease of {key:?} went from {before} to {}", grant.lease_no));
+        }
+        let before = self.tries.insert(key, try_no).unwrap_or(0);
+        if before > try_no || (before == try_no && grant.lease_no == 1) {
+            self.fail(format!("{key:?} went from try {before} to try {try_no} with lease {}", grant.lease_no));
+        }
+    }
+
+    /// A worker's word about an instance was accepted.
+    pub(crate) fn accepted(&mut self, key: Key, grant: Grant) {
+        self.progress = Instant::now();
+        match self.grants.remove(&key) {
+            Some(current) if current == grant => {}
+            other => self.fail(format!("an outcome of {key:?} by {grant:?} was accepted while {other:?} had it")),
+        }
+    }
+
+    /// An instance was taken from a worker that is gone.
+    pub(crate) fn taken_away(&mut self, key: Key, worker: i32) {
+        self.progress = Instant::now();
+        match self.grants.remove(&key) {
+            Some(current) if current.worker == worker => {}
+            other => self.fail(format!("{key:?} was taken from worker {worker} while {other:?} had it")),
+        }
+    }
+
+    pub(crate) fn ended(&mut self, key: Key, outcome: Outcome) {
+        if self.outcomes.insert(key, outcome).is_some() {
+            self.fail(format!("{key:?} ended twice"));
+        }
+    }
+
+    /// A ledger moved because of these events: so must the core's.
+    pub(crate) fn moved(&mut self, id: Uuid, events: &[Event], to: &Run) {
+        self.progress = Instant::now();
+        let Some(model) = self.models.get_mut(&id) else {
+            return self.fail(format!("run {id} moved before it began"));
+        };
+        let ended: Vec<(TaskIdx, i32, Outcome)> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Finished { task, index, outcome } => Some((*task, *index, outcome.clone())),
+                _ => None,
+            })
+            .collect();
+        if let Some((task, index, _)) = ended.iter().find(|(t, i, _)| !model.ready.contains(&(*t, *i))) {
+            return self.fail(format!("run {id} heard of the end of [{task}, {index}], which is not in flight"));
+        }
+        // The model checks itself: nothing is ready or decided twice.
+        if catch_unwind(AssertUnwindSafe(|| model.finish_all(&ended))).is_err() {
+            return self.fail(format!("run {id}: the core cannot follow {events:?}"));
+        }
+        if model.run != *to {
+            let wanted = model.run.clone();
+            self.fail(format!("run {id} moved by {events:?} to {to:?}, not to {wanted:?}"));
+        }
+    }
+}
+
+/// A legal step of an instance's state; `None` before it has a row.
+pub(crate) fn is_legal(from: Option<TaskState>, to: TaskState) -> bool {
+    use TaskState as S;
+    match from {
+        None => matches!(to, S::Running | S::Skipped | S::UpstreamFailed | S::Failed),
+        Some(S::Running) => {
+            matches!(to, S::Success | S::Failed | S::Skipped | S::UpForRetry | S::UpForReschedule | S::Queued)
+        }
+        Some(S::Queued | S::UpForRetry | S::UpForReschedule) => to == S::Running,
+        Some(_) => false,
+    }
+}
+
+/// Where an instance is, when it is in flight.
+fn in_flight(tables: &Tables, run: Uuid) -> BTreeMap<(TaskIdx, i32), Vec<&'static str>> {
+    let mut places: BTreeMap<(TaskIdx, i32), Vec<&'static str>> = BTreeMap::new();
+    let mut put = |key: Key, place| {
+        if key.0 == run {
+            places.entry((key.1, key.2)).or_default().push(place);
+        }
+    };
+    tables.ready.values().for_each(|(_, t)| put(t.key, "ready"));
+    tables.waiting.keys().for_each(|&key| put(key, "waiting"));
+    tables.unfolded.iter().for_each(|u| put(u.key, "unfolded"));
+    for (key, _) in tables.instances_of(run).filter(|(_, i)| i.state == TaskState::Running) {
+        put(*key, "running");
+    }
+    places
+}

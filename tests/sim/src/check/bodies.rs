@@ -1,0 +1,61 @@
+//! Which bodies run, and where. No two of one instance at the same time: a worker that lost its lease must have stopped
+//! what it ran before anybody else begins it. Only a frozen process cannot know, so what it runs is not counted.
+
+use crate::database::tables::Key;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Default)]
+pub(crate) struct Bodies {
+    running: BTreeMap<u64, Body>,
+    next: u64,
+    /// How often each instance was looked at, for sensors.
+    looks: BTreeMap<Key, u32>,
+    /// Instances whose try was cut short by the clock: their end is not that of the script.
+    disturbed: BTreeMap<Key, u32>,
+}
+
+#[derive(Debug)]
+struct Body {
+    key: Key,
+    node: usize,
+    frozen: bool,
+}
+
+impl Bodies {
+    /// A body begins; gives its ticket, and the node where another one of the same instance still runs.
+    pub(crate) fn enter(&mut self, key: Key, node: usize) -> (u64, Option<usize>) {
+        let other = self.running.values().find(|b| b.key == key && !b.frozen).map(|b| b.node);
+        self.next += 1;
+        self.running.insert(self.next, Body { key, node, frozen: false });
+        (self.next, other)
+    }
+
+    pub(crate) fn leave(&mut self, ticket: u64) {
+        self.running.remove(&ticket);
+    }
+
+    /// Whatever runs on this node runs on without knowing the time.
+    pub(crate) fn freeze(&mut self, node: usize) {
+        self.running.values_mut().filter(|b| b.node == node).for_each(|b| b.frozen = true);
+    }
+
+    /// Does somebody work who may?
+    pub(crate) fn any_awake(&self, gone: impl Fn(usize) -> bool) -> bool {
+        self.running.values().any(|b| !b.frozen && !gone(b.node))
+    }
+
+    /// Counts a look of a sensor and gives how many came before.
+    pub(crate) fn look(&mut self, key: Key) -> u32 {
+        let looks = self.looks.entry(key).or_default();
+        *looks += 1;
+        *looks - 1
+    }
+
+    pub(crate) fn disturb(&mut self, key: Key) {
+        *self.disturbed.entry(key).or_default() += 1;
+    }
+
+    pub(crate) fn was_disturbed(&self, key: &Key) -> bool {
+        self.disturbed.contains_key(key)
+    }
+}

@@ -1,0 +1,79 @@
+//! The claim within a step: the most urgent rows that nobody else is taking, and the runs they belong to as the
+//! statement's snapshot shows them, which may be older than their rows are by now.
+
+use super::tables::Try;
+use super::{Snapshot, State};
+use crate::faults::Mutant;
+use chrono::{DateTime, Utc};
+use orch_core::run::Run;
+use orch_core::state::{RunState, RunType};
+use orch_store::step::{Claim, Claimed, KnownRun, Lease, Reply, RunFacts};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl State {
+    pub(super) fn claim(&mut self, claim: &Claim, worker: i32, seen: Snapshot, reply: &mut Reply) {
+        let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
+        let mut found: Vec<(Reverse<i32>, u64)> = self
+            .tables
+            .ready
+            .iter()
+            .filter(|(_, (since, t))| *since <= seen.commits && fits(t))
+            .map(|(seq, (_, t))| (Reverse(t.priority), *seq))
+            .collect();
+        found.sort_unstable();
+        let passed_over = self.faults.passed_over;
+        found.retain(|_| passed_over == 0 || !self.rng.chance(passed_over));
+        found.truncate(usize::try_from(claim.most).unwrap_or(0));
+        let mut runs: BTreeSet<Uuid> = BTreeSet::new();
+        for (_, seq) in found {
+            let taken = self.tables.ready[&seq].1.clone();
+            if !self.is_mutant(Mutant::ClaimLeavesRow) {
+                self.tables.ready.remove(&seq);
+            }
+            let (run, task, map_index) = taken.key;
+            let attempt = self.trace.attempt(taken.attempt);
+            let (of, lease_no) = (run.as_u128() & 0xffff, taken.lease_no);
+            self.trace
+                .say(format_args!("     {of} [{task}, {map_index}] a{attempt} lease {lease_no} claimed by w{worker}"));
+            self.give(&taken, worker);
+            runs.insert(run);
+            reply.claimed.push(Claimed {
+                lease: Lease { run, task, map_index, attempt: taken.attempt, lease_no },
+                version: taken.version,
+                try_no: taken.try_no,
+                max_tries: taken.max_tries,
+                lost_no: taken.lost_no,
+            });
+        }
+        for run in runs {
+            reply.runs.extend(self.known_run(run, seen));
+            self.books.check(&self.tables, run);
+        }
+    }
+
+    fn known_run(&self, id: Uuid, seen: Snapshot) -> Option<KnownRun> {
+        let row = self.tables.runs.get(&id)?;
+        let (rev, run) = row.as_of(seen.commits);
+        Some(KnownRun {
+            run: id,
+            rev,
+            version: row.version.id,
+            clear_number: row.clear_number,
+            // What can be claimed belongs to a run that runs.
+            ledger: Run { state: RunState::Running, ..run.clone() },
+            facts: Arc::new(RunFacts {
+                dag_id: row.version.dag_id.clone(),
+                run_id: format!("manual__{}", row.number),
+                run_type: RunType::Manual,
+                conf: None,
+                logical_date: None,
+                interval_start: None,
+                interval_end: None,
+                run_after: DateTime::<Utc>::UNIX_EPOCH,
+            }),
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! Row locks, as Postgres keeps them: held until the transaction ends, waited for in turn, with a look for deadlocks.
+
+use super::tables::Key;
+use orch_store::connect::HOT_IDLE_IN_TRANSACTION;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lock {
+    Dag(String),
+    Worker(i32),
+    Run(Uuid),
+    Instance(Key),
+}
+
+/// A transaction under way.
+#[derive(Debug, Default)]
+struct Txn {
+    locks: BTreeSet<Lock>,
+    waits_for: Option<Lock>,
+    xid: Option<u64>,
+    /// Since when its client has said nothing.
+    idle_since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Locks {
+    holders: BTreeMap<Lock, u64>,
+    txns: BTreeMap<u64, Txn>,
+    next_txn: u64,
+    next_xid: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Yes,
+    /// Somebody holds it; look again by then at the latest, for its holder may be ended.
+    Busy(Option<Instant>),
+    Deadlock,
+    /// The transaction that asks is no more.
+    Gone,
+}
+
+impl Locks {
+    pub(crate) fn open(&mut self) -> u64 {
+        self.next_txn += 1;
+        self.txns.insert(self.next_txn, Txn::default());
+        self.next_txn
+    }
+
+    /// Ends a transaction; `false`: it had been ended.
+    pub(crate) fn close(&mut self, txn: u64) -> bool {
+        let Some(closed) = self.txns.remove(&txn) else { return false };
+        for lock in closed.locks {
+            self.holders.remove(&lock);
+        }
+        true
+    }
+
+    pub(crate) fn is_open(&self, txn: u64) -> bool {
+        self.txns.contains_key(&txn)
+    }
+
+    pub(crate) fn idle(&mut self, txn: u64, since: Option<Instant>) {
+        if let Some(txn) = self.txns.get_mut(&txn) {
+            txn.idle_since = since;
+        }
+    }
+
+    pub(crate) fn take(&mut self, txn: u64, lock: &Lock, now: Instant) -> Taken {
+        if !self.is_open(txn) {
+            return Taken::Gone;
+        }
+        if let Some(&holder) = self.holders.get(lock).filter(|&&holder| holder != txn) {
+            let evict_at = self.txns[&holder].idle_since.map(|since| since + HOT_IDLE_IN_TRANSACTION);
+            if evict_at.is_none_or(|at| at > now) {
+                self.txns.get_mut(&txn).expect("looked for above").waits_for = Some(lock.clone());
+                return if self.waits_for_itself(txn) { Taken::Deadlock } else { Taken::Busy(evict_at) };
+            }
+            self.close(holder);
+        }
+        self.holders.insert(lock.clone(), txn);
+        let txn = self.txns.get_mut(&txn).expect("looked for above");
+        txn.waits_for = None;
+        txn.locks.insert(lock.clone());
+        Taken::Yes
+    }
+
+    fn waits_for_itself(&self, start: u64) -> bool {
+        let mut at = start;
+        for _ in 0..self.txns.len() {
+            let next = self.txns.get(&at).and_then(|t| t.waits_for.as_ref()).and_then(|lock| self.holders.get(lock));
+            match next {
+                Some(&holder) if holder == start => return true,
+                Some(&holder) => at = holder,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// The transaction writes: it gets its id.
+    pub(crate) fn xid(&mut self, txn: u64) -> u64 {
+        let next = self.next_xid + 1;
+        let Some(txn) = self.txns.get_mut(&txn) else { return 0 };
+        *txn.xid.get_or_insert_with(|| {
+            self.next_xid = next;
+            next
+        })
+    }
+
+    /// All older transactions are over.
+    pub(crate) fn xmin(&self) -> u64 {
+        self.txns.values().filter_map(|t| t.xid).min().unwrap_or(self.next_xid + 1)
+    }
+
+    /// The first id nobody has had.
+    pub(crate) fn xmax(&self) -> u64 {
+        self.next_xid + 1
+    }
+}

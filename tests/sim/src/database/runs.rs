@@ -1,0 +1,143 @@
+//! Runs that come to be and begin, outcomes that wait for their fold, tries that wait for their time.
+
+use super::tables::{Key, RunRow, Try};
+use super::{Snapshot, State};
+use crate::faults::Mutant;
+use orch_core::model::Model;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::run::{Missing, Run};
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::{Event, Outcome, start};
+use orch_store::version::Version;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A v7 uuid of some day in 2025.
+const FIRST_RUN: u128 = 0x019a_9f60_8c00_7000_8000_0000_0000_0000;
+
+impl State {
+    /// `store::run::create_run`, under the lock of its DAG.
+    pub(crate) fn create_run(&mut self, dag_id: &str) {
+        let number = self.tables.runs.len() as u64 + 1;
+        let id = Uuid::from_u128(FIRST_RUN + u128::from(number));
+        let dag = &self.tables.dags[dag_id];
+        let (version, starts) = (dag.version.clone(), self.tables.running_runs(dag_id) < dag.max_active_runs);
+        let run = Run::new(&version.plan);
+        let row = RunRow { number, version, rev: 0, clear_number: 0, run, fold_xmin: 0, past: Vec::new() };
+        self.tables.runs.insert(id, row);
+        self.trace.say(format_args!("     run {number} of {dag_id} created{}", if starts { "" } else { ", waits" }));
+        if starts {
+            self.begin_run(id);
+        }
+        self.books.check(&self.tables, id);
+    }
+
+    /// Ids of the runs that may begin now, oldest first.
+    pub(crate) fn queued_runs(&self, dag_id: &str) -> Vec<Uuid> {
+        let room = self.tables.dags[dag_id].max_active_runs.saturating_sub(self.tables.running_runs(dag_id));
+        let queued = |r: &RunRow| r.version.dag_id == dag_id && r.run.state == RunState::Queued;
+        self.tables.runs.iter().filter(|(_, r)| queued(r)).map(|(id, _)| *id).take(room).collect()
+    }
+
+    /// `store::run::start_queued_runs`, under the lock of the DAG and its runs.
+    pub(crate) fn start_queued_runs(&mut self, dag_id: &str) -> usize {
+        let begin = self.queued_runs(dag_id);
+        for &id in &begin {
+            self.tables.runs.get_mut(&id).expect("just found").rev += 1;
+            self.trace.say(format_args!("     run {} begins", id.as_u128() & 0xffff));
+            self.begin_run(id);
+            self.books.check(&self.tables, id);
+        }
+        begin.len()
+    }
+
+    fn begin_run(&mut self, id: Uuid) {
+        let commits = self.commits;
+        let row = self.tables.runs.get_mut(&id).expect("its caller has it");
+        let (version, rev) = (row.version.clone(), row.rev);
+        let (run, effects) = start(&version.plan);
+        row.run = run.clone();
+        row.past.push((commits, row.rev, run.clone()));
+        self.books.began(id, Model::start(version.plan.clone()), &run);
+        for &instance in &effects.ready {
+            let new = new_try(&version, id, rev, instance);
+            self.enqueue(new);
+        }
+        for &instance in &effects.hold {
+            let new = new_try(&version, id, rev, instance);
+            self.tables.held.insert(new.key, new);
+        }
+        for (task, index, state) in effects.decided {
+            self.decided((id, task, index), state);
+        }
+    }
+
+    /// `run_lock::take_unfolded`: what a fold would take, and up to which transaction it has seen all. They are deleted at
+    /// its commit.
+    pub(crate) fn unfolded_of(&mut self, run: Uuid) -> (Vec<u64>, Vec<Event>, u64) {
+        let from = self.tables.runs.get(&run).map_or(0, |r| r.fold_xmin);
+        let taken = self.tables.unfolded.iter().filter(|u| u.key.0 == run && u.xid >= from);
+        let (mut ids, mut events) = (Vec::new(), Vec::new());
+        for row in taken {
+            let (task, index) = (row.key.1, row.key.2);
+            let outcome = match row.state {
+                TaskState::Success => Outcome::Success { list_len: row.list_len, skip: row.skip.clone() },
+                TaskState::Skipped => Outcome::Skipped { skip: row.skip.clone() },
+                _ => Outcome::Failed,
+            };
+            ids.push(row.id);
+            events.push(Event::Finished { task, index, outcome });
+        }
+        let high = self.is_mutant(Mutant::FoldHorizonTooHigh);
+        (ids, events, if high { self.locks.xmax() } else { self.locks.xmin() })
+    }
+
+    pub(crate) fn delete_unfolded(&mut self, ids: &[u64]) {
+        self.tables.unfolded.retain(|u| !ids.contains(&u.id));
+    }
+
+    /// `run_lock::elements`: finished and folded, or taken by the fold that asks.
+    pub(crate) fn elements(
+        &self,
+        plan: &Plan,
+        run: Uuid,
+        missing: Missing,
+        taken: &[u64],
+    ) -> Vec<(TaskIdx, i32, TaskState)> {
+        let members = &plan.domains[missing.domain].members;
+        let not_folded = |u: &&super::tables::Unfolded| u.key.0 == run && !taken.contains(&u.id);
+        let late: BTreeSet<Key> = self.tables.unfolded.iter().filter(not_folded).map(|u| u.key).collect();
+        let all = self.tables.instances_of(run).filter(|(key, row)| {
+            let asked = key.2 >= 0 && missing.index.is_none_or(|index| index == key.2);
+            members.contains(&key.1) && asked && row.state.is_finished() && !late.contains(key)
+        });
+        all.map(|(key, row)| (key.1, key.2, row.state)).collect()
+    }
+
+    /// Runs with outcomes that nobody has folded for a moment.
+    pub(crate) fn left_unfolded(&self, older_than: Duration, seen: Snapshot) -> Vec<Uuid> {
+        let old = self.tables.unfolded.iter().filter(|u| seen.now.duration_since(u.recorded) > older_than);
+        let runs: BTreeSet<Uuid> = old.map(|u| u.key.0).collect();
+        runs.into_iter().collect()
+    }
+
+    /// What waited for its time is claimable.
+    pub(crate) fn wake(&mut self, seen: Snapshot) -> usize {
+        let due: Vec<Key> =
+            self.tables.waiting.iter().filter(|(_, w)| w.wake_at <= seen.now).map(|(key, _)| *key).collect();
+        for key in &due {
+            if let Some(waiting) = self.tables.waiting.remove(key) {
+                self.trace.say(format_args!("     {} [{}, {}] wakes", key.0.as_u128() & 0xffff, key.1, key.2));
+                self.enqueue(waiting.of);
+            }
+            self.books.check(&self.tables, key.0);
+        }
+        due.len()
+    }
+}
+
+fn new_try(version: &Arc<Version>, run: Uuid, rev: i32, instance: (TaskIdx, i32)) -> Try {
+    super::step::first_try(&version.new_try(run, rev, instance))
+}

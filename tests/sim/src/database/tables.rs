@@ -1,0 +1,152 @@
+//! The rows, as the migrations declare them, without what only people read.
+
+use orch_core::plan::TaskIdx;
+use orch_core::run::Run;
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::Skip;
+use orch_store::version::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// (run, task, `map_index`).
+pub(crate) type Key = (Uuid, TaskIdx, i32);
+
+#[derive(Debug)]
+pub(crate) struct Dag {
+    pub(crate) version: Arc<Version>,
+    pub(crate) max_active_runs: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunRow {
+    /// First, second, …: what scripts know it by.
+    pub(crate) number: u64,
+    pub(crate) version: Arc<Version>,
+    pub(crate) rev: i32,
+    pub(crate) clear_number: i16,
+    pub(crate) run: Run,
+    pub(crate) fold_xmin: u64,
+    /// What older snapshots see: since which commit, revision and ledger.
+    pub(crate) past: Vec<(u64, i32, Run)>,
+}
+
+/// A row of `task_instance`.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) attempt: Uuid,
+    pub(crate) worker: Option<i32>,
+    pub(crate) try_no: i16,
+    pub(crate) max_tries: i16,
+    pub(crate) lease_no: i16,
+    pub(crate) lost_no: i16,
+    pub(crate) state: TaskState,
+}
+
+/// A row of `ready`, `held` or `waiting`.
+#[derive(Debug, Clone)]
+pub(crate) struct Try {
+    pub(crate) key: Key,
+    pub(crate) attempt: Uuid,
+    pub(crate) version: i32,
+    pub(crate) queue: i32,
+    pub(crate) priority: i32,
+    pub(crate) try_no: i16,
+    pub(crate) max_tries: i16,
+    pub(crate) lease_no: i16,
+    pub(crate) lost_no: i16,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) of: Try,
+    pub(crate) wake_at: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Unfolded {
+    pub(crate) id: u64,
+    pub(crate) key: Key,
+    pub(crate) state: TaskState,
+    pub(crate) list_len: Option<i32>,
+    pub(crate) skip: Vec<Skip>,
+    pub(crate) xid: u64,
+    pub(crate) recorded: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerState {
+    Running,
+    Draining,
+    Stopped,
+    Lost,
+}
+
+#[derive(Debug)]
+pub(crate) struct WorkerRow {
+    pub(crate) state: WorkerState,
+    pub(crate) expires_at: Instant,
+    pub(crate) queues: Vec<i32>,
+    pub(crate) versions: Vec<i32>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) dags: BTreeMap<String, Dag>,
+    pub(crate) runs: BTreeMap<Uuid, RunRow>,
+    pub(crate) instances: BTreeMap<Key, Instance>,
+    /// By `seq`, with the commit that made the row visible.
+    pub(crate) ready: BTreeMap<u64, (u64, Try)>,
+    pub(crate) held: BTreeMap<Key, Try>,
+    pub(crate) waiting: BTreeMap<Key, Waiting>,
+    pub(crate) unfolded: Vec<Unfolded>,
+    pub(crate) workers: BTreeMap<i32, WorkerRow>,
+    /// `attempt`: tries that a retry superseded.
+    pub(crate) history: BTreeSet<(Key, Uuid)>,
+    /// Why tries failed: (attempt, lease), kind.
+    pub(crate) failures: BTreeMap<(Uuid, i16), &'static str>,
+    pub(crate) outputs: BTreeMap<Key, String>,
+    next: u64,
+}
+
+impl Tables {
+    /// The next number of whatever is numbered.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn instances_of(&self, run: Uuid) -> impl Iterator<Item = (&Key, &Instance)> {
+        self.instances.range((run, 0, i32::MIN)..=(run, TaskIdx::MAX, i32::MAX))
+    }
+
+    pub(crate) fn is_alive(&self, worker: i32) -> bool {
+        self.workers.get(&worker).is_some_and(|w| matches!(w.state, WorkerState::Running | WorkerState::Draining))
+    }
+
+    /// Nothing is left to do.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let over = |r: &RunRow| r.run.state.is_finished();
+        self.runs.values().all(over) && self.unfolded.is_empty()
+    }
+
+    pub(crate) fn running_runs(&self, dag_id: &str) -> usize {
+        let runs = |r: &&RunRow| r.version.dag_id == dag_id && r.run.state == RunState::Running;
+        self.runs.values().filter(runs).count()
+    }
+}
+
+impl RunRow {
+    /// As a snapshot taken after commit `seen` shows it.
+    pub(crate) fn as_of(&self, seen: u64) -> (i32, &Run) {
+        let old = self.past.iter().rev().find(|(since, _, _)| *since <= seen);
+        old.map_or((self.rev, &self.run), |(_, rev, run)| (*rev, run))
+    }
+}
+
+/// So that a row that waits no longer than it should can be told from one that was forgotten.
+pub(crate) fn in_a_while(now: Instant, millis: i64) -> Instant {
+    now + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}

@@ -1,0 +1,162 @@
+//! Workers' rows: registration, heartbeat, and what becomes of the instances of one that is gone (`store::worker`).
+
+use super::locks::Lock;
+use super::tables::{Instance, Key, Try, WorkerRow, WorkerState};
+use super::{Snapshot, State};
+use crate::faults::Mutant;
+use orch_core::spec::OnLost;
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::Outcome;
+use orch_store::worker::HeartbeatAnswer;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// An instance that its worker no longer has, as it was when it was locked.
+pub(crate) type Taken = (Key, Instance);
+
+impl State {
+    pub(crate) fn register(&mut self, queues: Vec<i32>, versions: Vec<i32>, lease: Duration, seen: Snapshot) -> i32 {
+        let id = self.tables.workers.len() as i32 + 1;
+        let row = WorkerRow { state: WorkerState::Running, expires_at: seen.now + lease, queues, versions };
+        self.tables.workers.insert(id, row);
+        id
+    }
+
+    pub(crate) fn heartbeat(
+        &mut self,
+        worker: i32,
+        draining: bool,
+        lease: Duration,
+        seen: Snapshot,
+    ) -> HeartbeatAnswer {
+        let alive = self.tables.is_alive(worker);
+        let Some(row) = self.tables.workers.get_mut(&worker).filter(|_| alive) else {
+            return HeartbeatAnswer { lost: true, ..HeartbeatAnswer::default() };
+        };
+        if draining {
+            row.state = WorkerState::Draining;
+        }
+        row.expires_at = seen.now + lease;
+        let fits = |t: &Try| row.queues.contains(&t.queue) && row.versions.contains(&t.version);
+        let ready_waiting = self.tables.ready.values().any(|(_, t)| fits(t));
+        HeartbeatAnswer { lost: false, stop_orders: Vec::new(), ready_waiting }
+    }
+
+    /// Workers whose lease is over.
+    pub(crate) fn expired(&self, seen: Snapshot) -> Vec<i32> {
+        let over = |(id, w): &(&i32, &WorkerRow)| self.tables.is_alive(**id) && w.expires_at < seen.now;
+        self.tables.workers.iter().filter(over).map(|(id, _)| *id).collect()
+    }
+
+    /// Of these the ones that still are, now that their rows are locked.
+    pub(crate) fn still_expired(&self, workers: Vec<i32>, seen: Snapshot) -> Vec<i32> {
+        if self.is_mutant(Mutant::ReapWithoutSecondLook) {
+            return workers;
+        }
+        let now = self.expired(seen);
+        workers.into_iter().filter(|w| now.contains(w)).collect()
+    }
+
+    /// These stopped, or are given up.
+    pub(crate) fn worker_gone(&mut self, workers: &[i32], lost: bool) {
+        for worker in workers {
+            if let Some(row) = self.tables.workers.get_mut(worker).filter(|w| w.state != WorkerState::Lost) {
+                row.state = if lost { WorkerState::Lost } else { WorkerState::Stopped };
+            }
+        }
+    }
+
+    /// Workers that have instances and are not there.
+    pub(crate) fn orphaned(&self) -> Vec<i32> {
+        let running = |run: &Uuid| self.tables.runs.get(run).is_some_and(|r| r.run.state == RunState::Running);
+        let held = self.tables.instances.iter().filter(|(key, i)| i.state == TaskState::Running && running(&key.0));
+        let workers: BTreeSet<i32> = held.filter_map(|(_, i)| i.worker).collect();
+        workers.into_iter().filter(|w| !self.tables.is_alive(*w)).collect()
+    }
+
+    /// The runs in which these workers have something.
+    pub(crate) fn runs_of(&self, workers: &[i32]) -> Vec<Uuid> {
+        let runs: BTreeSet<Uuid> = self.instances_of_workers(workers).map(|(key, _)| key.0).collect();
+        let running = |id: &Uuid| self.tables.runs.get(id).is_some_and(|r| r.run.state == RunState::Running);
+        runs.into_iter().filter(running).collect()
+    }
+
+    fn instances_of_workers<'a>(&'a self, workers: &'a [i32]) -> impl Iterator<Item = (&'a Key, &'a Instance)> {
+        let theirs = |i: &Instance| i.state == TaskState::Running && i.worker.is_some_and(|w| workers.contains(&w));
+        self.tables.instances.iter().filter(move |(_, i)| theirs(i))
+    }
+
+    /// What they have in these runs, and the locks on it.
+    pub(crate) fn to_take(&self, runs: &[Uuid], workers: &[i32]) -> (Vec<Lock>, Vec<Taken>) {
+        let found: Vec<Taken> = self
+            .instances_of_workers(workers)
+            .filter(|(key, _)| runs.contains(&key.0))
+            .map(|(key, i)| (*key, i.clone()))
+            .collect();
+        let locks = if self.is_mutant(Mutant::ReapWithoutLock) {
+            Vec::new()
+        } else {
+            found.iter().map(|(key, _)| Lock::Instance(*key)).collect()
+        };
+        (locks, found)
+    }
+
+    /// Of these the ones that still are as they were, now that they are locked.
+    pub(crate) fn still_theirs(&self, mut found: Vec<Taken>) -> Vec<Taken> {
+        let same = |now: &Instance, was: &Instance| {
+            now.state == TaskState::Running && now.worker == was.worker && now.lease_no == was.lease_no
+        };
+        found.retain(|(key, was)| self.tables.instances.get(key).is_some_and(|now| same(now, was)));
+        found
+    }
+
+    /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
+    /// something to fold.
+    pub(crate) fn take_away(&mut self, found: Vec<Taken>, lost: bool, seen: Snapshot) -> Vec<Uuid> {
+        let mut failed = BTreeSet::new();
+        for (key, was) in found {
+            let Some(row) = self.tables.instances.get(&key).cloned() else { continue };
+            let version = self.tables.runs[&key.0].version.clone();
+            let planned = version.plan.task(key.1);
+            let often = match planned.on_lost {
+                OnLost::Retry(most) => row.lost_no as u16 >= most,
+                OnLost::Fail => true,
+            };
+            self.books.taken_away(key, was.worker.unwrap_or(0));
+            let attempt = self.trace.attempt(row.attempt);
+            let (run, task, index) = (key.0.as_u128() & 0xffff, key.1, key.2);
+            self.trace.say(format_args!("     {run} [{task}, {index}] a{attempt} taken away, lost {}", row.lost_no));
+            let lease_no = if self.is_mutant(Mutant::SameLeaseAgain) { row.lease_no } else { row.lease_no + 1 };
+            let lost_no = row.lost_no + i16::from(lost);
+            if lost && often {
+                self.set_state(key, TaskState::Failed);
+                self.books.ended(key, Outcome::Failed);
+                self.tables.failures.insert((row.attempt, lease_no), "lost");
+                self.books.bodies.disturb(key);
+                self.unfold(key, &Outcome::Failed, seen);
+                failed.insert(key.0);
+            } else {
+                self.set_state(key, TaskState::Queued);
+                self.enqueue(Try {
+                    key,
+                    attempt: row.attempt,
+                    version: version.id,
+                    queue: version.queues[usize::from(key.1)],
+                    priority: planned.priority,
+                    try_no: row.try_no,
+                    max_tries: row.max_tries,
+                    lease_no,
+                    lost_no,
+                });
+            }
+            let row = self.tables.instances.get_mut(&key).expect("looked at above");
+            (row.lease_no, row.lost_no) = (lease_no, lost_no);
+            if row.state == TaskState::Queued {
+                row.worker = None;
+            }
+            self.books.check(&self.tables, key.0);
+        }
+        failed.into_iter().collect()
+    }
+}

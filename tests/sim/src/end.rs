@@ -1,0 +1,127 @@
+//! What must hold when all is over: nothing left behind, outcomes as the script says, and the states of an undisturbed
+//! run wherever the order of things decides nothing.
+
+use crate::database::State;
+use crate::database::tables::{Key, RunRow, Tables};
+use crate::rng::Rng;
+use orch_core::model::Model;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::spec::TriggerRule;
+use orch_core::state::TaskState;
+use orch_core::transition::Outcome;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Undisturbed runs that must agree before the disturbed one is asked to.
+const ORDERS: u64 = 4;
+
+type States = BTreeMap<(TaskIdx, i32), TaskState>;
+
+/// What keeps the world from being quiet, for people.
+pub(crate) fn left(tables: &Tables) -> String {
+    let open = tables.runs.iter().filter(|(_, r)| !r.run.state.is_finished());
+    let runs: Vec<String> = open.map(|(_, r)| format!("run {} {} rev {}", r.number, r.run.state, r.rev)).collect();
+    let place = |key: &Key| format!("{} [{}, {}]", key.0.as_u128() & 0xffff, key.1, key.2);
+    let running = tables.instances.iter().filter(|(_, i)| i.state == TaskState::Running);
+    format!(
+        "{runs:?}, ready {:?}, held {}, waiting {:?}, unfolded {:?}, running {:?}",
+        tables.ready.values().map(|(_, t)| place(&t.key)).collect::<Vec<_>>(),
+        tables.held.len(),
+        tables.waiting.keys().map(place).collect::<Vec<_>>(),
+        tables.unfolded.iter().map(|u| place(&u.key)).collect::<Vec<_>>(),
+        running.map(|(key, i)| format!("{} at {:?}", place(key), i.worker)).collect::<Vec<_>>(),
+    )
+}
+
+/// What is left although every run is over.
+pub(crate) fn left_at_home(tables: &Tables) -> Option<String> {
+    let empty = tables.ready.is_empty() && tables.waiting.is_empty() && tables.unfolded.is_empty();
+    let running = tables.instances.values().any(|i| i.state == TaskState::Running);
+    let alive = tables.workers.keys().filter(|w| tables.is_alive(**w)).count();
+    let held = tables.runs.keys().any(|run| tables.held.keys().any(|key| key.0 == *run));
+    (!empty || running || alive > 0 || held).then(|| format!("{alive} workers alive; {}", left(tables)))
+}
+
+/// Gives how many runs could be compared with undisturbed ones.
+pub(crate) fn compare(state: &State) -> Result<usize, String> {
+    let mut compared = 0;
+    for (id, row) in &state.tables.runs {
+        if !row.run.state.is_finished() {
+            continue;
+        }
+        as_scripted(state, *id, row)?;
+        let undisturbed = undisturbed(state, *id, row);
+        if let Some(wanted) = undisturbed {
+            let rows = state.tables.instances_of(*id).map(|(key, i)| ((key.1, key.2), i.state));
+            let found: States = rows.collect();
+            if found != wanted {
+                return Err(format!("run {} ended as {found:?}, undisturbed as {wanted:?}", row.number));
+            }
+            compared += 1;
+        }
+    }
+    Ok(compared)
+}
+
+/// What ran ended as the script says, unless it was lost too often or cut short by the clock.
+fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
+    for (key, instance) in state.tables.instances_of(id) {
+        if instance.try_no == 0 || state.books.bodies.was_disturbed(key) {
+            continue;
+        }
+        let (wanted, _) = state.script().end(&row.version.plan, row.number, key.1, key.2);
+        if instance.state != wanted {
+            return Err(format!("{key:?} ended as {}, its script as {wanted}", instance.state));
+        }
+    }
+    Ok(())
+}
+
+/// The states of undisturbed runs with the same outcomes, if they agree whatever the order.
+fn undisturbed(state: &State, id: Uuid, row: &RunRow) -> Option<States> {
+    let plan = &row.version.plan;
+    // Whether its list is there when it begins, and who is told not to run before it has begun, are matters of order.
+    let told = |(key, outcome): (&Key, &Outcome)| match outcome {
+        Outcome::Success { skip, .. } | Outcome::Skipped { skip } => key.0 == id && !skip.is_empty(),
+        Outcome::Failed => false,
+    };
+    if plan.tasks.iter().any(|t| t.map.is_some() && is_eager(t.rule)) || state.books.outcomes().any(told) {
+        return None;
+    }
+    let outcome = |task: TaskIdx, index: i32| {
+        let recorded = state.books.outcome(&(id, task, index)).cloned();
+        recorded.unwrap_or_else(|| outcome_of(state, plan, row.number, task, index))
+    };
+    let mut agreed: Option<States> = None;
+    for order in 0..ORDERS {
+        let mut rng = Rng::new(order);
+        let mut model = Model::start(plan.clone());
+        while !model.run.state.is_finished() {
+            let ready: Vec<_> = model.ready.iter().copied().collect();
+            let (task, index) = rng.pick(&ready);
+            model.finish(task, index, outcome(task, index));
+        }
+        // What is skipped may be so because it was skipped first.
+        if model.states.values().any(|s| *s == TaskState::Skipped) {
+            return None;
+        }
+        if agreed.as_ref().is_some_and(|states| *states != model.states) {
+            return None;
+        }
+        agreed = Some(model.states);
+    }
+    agreed
+}
+
+fn outcome_of(state: &State, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> Outcome {
+    match state.script().end(plan, run, task, index) {
+        (TaskState::Success, list_len) => Outcome::Success { list_len, skip: Vec::new() },
+        (TaskState::Skipped, _) => Outcome::Skipped { skip: Vec::new() },
+        _ => Outcome::Failed,
+    }
+}
+
+fn is_eager(rule: TriggerRule) -> bool {
+    use TriggerRule as R;
+    matches!(rule, R::OneSuccess | R::OneFailed | R::OneDone | R::Always)
+}

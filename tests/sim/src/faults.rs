@@ -1,0 +1,109 @@
+//! What may go wrong, how often, and what becomes of a single call. And the mutants: mistakes planted in the model of
+//! the database, to prove that the simulation notices such mistakes.
+
+use crate::rng::Rng;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How often things go wrong, in a thousand calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Faults {
+    /// Nothing was done and the caller hears so.
+    pub(crate) refused: u32,
+    /// The database took it back: try again.
+    pub(crate) again: u32,
+    /// It was done, and the caller hears that the connection is gone.
+    pub(crate) unheard: u32,
+    /// The caller hears that the connection is gone, and it is done a while later.
+    pub(crate) late: u32,
+    /// Rows that a claim passes over, as if somebody else were just taking them.
+    pub(crate) passed_over: u32,
+    pub(crate) slowest: Duration,
+    /// Nodes that reach nobody for a while, with all their connections or only that of their pulse.
+    pub(crate) cut: BTreeSet<usize>,
+    pub(crate) mute: BTreeSet<usize>,
+}
+
+/// Calls answer in a moment even when all is well.
+const CALM: Duration = Duration::from_millis(2);
+
+impl Faults {
+    pub(crate) fn none() -> Faults {
+        Faults {
+            refused: 0,
+            again: 0,
+            unheard: 0,
+            late: 0,
+            passed_over: 0,
+            slowest: CALM,
+            cut: BTreeSet::new(),
+            mute: BTreeSet::new(),
+        }
+    }
+
+    /// Mild or wild.
+    pub(crate) fn random(rng: &mut Rng) -> Faults {
+        let wild: u32 = rng.pick(&[0, 1, 1, 4]);
+        let mut often = |most: u64| rng.between(0, most) as u32 * wild;
+        let (refused, again, unheard, late, passed_over) = (often(15), often(10), often(15), often(8), often(60));
+        let slowest = Duration::from_millis(rng.pick(&[2, 10, 60, 400]));
+        Faults { refused, again, unheard, late, passed_over, slowest, ..Faults::none() }
+    }
+
+    /// All is well from now on, except for nodes that stay cut off.
+    pub(crate) fn heal(&mut self, gone: &BTreeSet<usize>) {
+        let cut = self.cut.intersection(gone).copied().collect();
+        *self = Faults { cut, ..Faults::none() };
+    }
+}
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Fine,
+    Refused,
+    Again,
+    Unheard,
+    Late,
+    /// The caller's node is cut off: it waits. Was it done before the answer was lost?
+    Hung {
+        done: bool,
+    },
+}
+
+/// A mistake in the database's statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// An outcome is recorded whatever lease it comes with.
+    NoFence,
+    /// The ledger is written whatever its revision.
+    RevisionIgnored,
+    /// A fold does not lock its run and takes nothing back when somebody was faster.
+    FoldWithoutLock,
+    /// A lost worker's instances are looked up, then given away, without a lock and a second look between.
+    ReapWithoutLock,
+    /// A worker is given up although it was heard of after it was looked up.
+    ReapWithoutSecondLook,
+    /// An outcome that lost its race is not kept aside.
+    NothingUnfolded,
+    /// A fold takes outcomes of transactions that are not over yet for folded.
+    FoldHorizonTooHigh,
+    /// The same row can be claimed twice.
+    ClaimLeavesRow,
+    /// A lost try is requeued with the lease it had.
+    SameLeaseAgain,
+}
+
+impl Mutant {
+    pub const ALL: [Mutant; 9] = [
+        Mutant::NoFence,
+        Mutant::RevisionIgnored,
+        Mutant::FoldWithoutLock,
+        Mutant::ReapWithoutLock,
+        Mutant::ReapWithoutSecondLook,
+        Mutant::NothingUnfolded,
+        Mutant::FoldHorizonTooHigh,
+        Mutant::ClaimLeavesRow,
+        Mutant::SameLeaseAgain,
+    ];
+}

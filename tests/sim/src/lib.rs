@@ -1,0 +1,50 @@
+//! A simulation of workers and schedulers over a database that is played, in simulated time: crashes, lost answers,
+//! frozen processes, cut networks, all from one seed, and after each commit a look at what must hold.
+//!
+//! The workers' loops are the real ones (`orch_workers::sim`); the statements of `orch-store` are played with their
+//! exact meaning (`database`), and what schedulers do is as simple as their statements allow. A run of a seed can be
+//! repeated line by line: `cargo run -p orch-sim -- --seed 42 --trace`.
+
+mod check;
+mod database;
+mod end;
+mod faults;
+mod node;
+mod rng;
+mod scheduler;
+mod script;
+mod shape;
+mod store;
+mod trace;
+mod world;
+
+pub use faults::Mutant;
+pub use world::{Report, Wish, simulate};
+
+/// Simulates many seeds on all cores and gives what came of those that went wrong, by seed.
+pub fn simulate_many(seeds: std::ops::Range<u64>, mutant: Option<Mutant>) -> Vec<Report> {
+    let next = std::sync::atomic::AtomicU64::new(seeds.start);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let one_core = || {
+        let mut wrong = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if seed >= seeds.end {
+                return wrong;
+            }
+            let report = simulate(&Wish { seed, mutant, ..Wish::default() });
+            if report.violation.is_some() {
+                wrong.push(report);
+            }
+        }
+    };
+    let mut wrong = std::thread::scope(|scope| {
+        let cores: Vec<_> = (0..cores).map(|_| scope.spawn(one_core)).collect();
+        cores
+            .into_iter()
+            .flat_map(|core| core.join().expect("a simulation reports, it does not panic"))
+            .collect::<Vec<_>>()
+    });
+    wrong.sort_by_key(|report| report.seed);
+    wrong
+}

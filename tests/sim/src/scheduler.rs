@@ -1,0 +1,52 @@
+//! What schedulers do for the runs of workers: reap the lost, sweep orphans, fold for the dead, wake what waits, begin
+//! queued runs. A loop as simple as can be; each of its statements may fail, and it may die at any of them.
+
+use crate::database::{Session, pause};
+use crate::rng::Rng;
+use crate::store::MemStore;
+use orch_store::StoreResult;
+use orch_store::hint::{Hint, Hints};
+use orch_store::hot::Hot;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A round each so often, give or take.
+const ROUND_MS: (u64, u64) = (200, 300);
+/// What workers would have folded by now.
+const LEFT_FOR: Duration = Duration::from_millis(300);
+/// A scheduler is no worker.
+const NOBODY: i32 = 0;
+
+/// Does its duties until it is killed.
+pub(crate) async fn scheduler(session: Session, dags: Vec<String>, hints: Hints, mut rng: Rng) {
+    loop {
+        pause(rng.millis(ROUND_MS.0, ROUND_MS.1)).await;
+        if let Err(error) = round(&session, &dags, &hints).await {
+            session.db.with(|s| s.say(&session.who, format_args!("a round failed: {error}")));
+        }
+    }
+}
+
+async fn round(session: &Session, dags: &[String], hints: &Hints) -> StoreResult<()> {
+    let mut store = MemStore { session: session.clone() };
+    if session.wake_waiting().await? > 0 {
+        hints.give(Hint::Ready);
+    }
+    let mut left: Vec<Uuid> = Vec::new();
+    for taken in [session.reap().await?, session.sweep_orphans().await?].into_iter().flatten() {
+        left.extend(taken);
+        hints.give(Hint::Ready);
+    }
+    left.extend(session.left_unfolded(LEFT_FOR).await?);
+    for run in left {
+        if store.fold_run(run, NOBODY, 0).await?.is_some_and(|folded| folded.queued) {
+            hints.give(Hint::Ready);
+        }
+    }
+    for dag in dags {
+        if store.start_queued_runs(dag).await? > 0 {
+            hints.give(Hint::Ready);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What bodies do: a pure function of run, task, element and try, so that a try that is done again does the same again.
+
+use crate::rng::{Rng, mix};
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::state::TaskState;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Script(pub u64);
+
+/// How a try ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Act {
+    Give(Value),
+    Fail,
+    Fatal,
+    Skip,
+    Panic,
+    /// Runs until its timeout.
+    Hang,
+}
+
+/// What a try does.
+#[derive(Debug, Clone)]
+pub(crate) struct Play {
+    pub(crate) act: Act,
+    pub(crate) takes: Duration,
+    /// How often a sensor sees nothing before it ends so.
+    pub(crate) looks: u32,
+}
+
+impl Script {
+    /// `run` is its number, not its id.
+    pub(crate) fn play(self, plan: &Plan, run: u64, task: TaskIdx, index: i32, try_no: u32) -> Play {
+        let place = (run << 48) ^ (u64::from(task) << 32) ^ (u64::from(index as u32) << 8) ^ u64::from(try_no);
+        let mut rng = Rng::new(mix(self.0 ^ mix(place)));
+        let spec = &plan.spec.tasks[usize::from(task)];
+        let act = match rng.below(40) {
+            0..=4 => Act::Fail,
+            5 => Act::Fatal,
+            6 | 7 => Act::Skip,
+            8 => Act::Panic,
+            9..=15 if spec.options.timeout_ms.is_some() => Act::Hang,
+            _ if plan.list_slots.contains_key(&task) => Act::Give(json!(vec![0; rng.below(5)])),
+            _ if spec.kind == "short_circuit" => Act::Give(json!(rng.chance(600))),
+            _ if rng.chance(300) => Act::Give(Value::Null),
+            _ => Act::Give(json!(task)),
+        };
+        let takes = match rng.below(20) {
+            0..=7 => Duration::ZERO,
+            16..=18 if spec.options.timeout_ms.is_none() => rng.millis(100, 900),
+            // Longer than a lease: only a heartbeat keeps it alive.
+            19 if spec.options.timeout_ms.is_none() => rng.millis(2_000, 5_000),
+            _ => rng.millis(1, 60),
+        };
+        let looks = if spec.kind == "sensor" { rng.below(4) as u32 } else { 0 };
+        Play { act, takes, looks }
+    }
+
+    /// How an instance ends when nothing disturbs it, and the length of the list it gives.
+    pub(crate) fn end(self, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> (TaskState, Option<i32>) {
+        let tries = plan.task(task).retries + 1;
+        for try_no in 1..=tries {
+            match self.play(plan, run, task, index, try_no).act {
+                Act::Give(value) => return (TaskState::Success, value.as_array().map(|list| list.len() as i32)),
+                Act::Skip => return (TaskState::Skipped, None),
+                Act::Fatal => return (TaskState::Failed, None),
+                Act::Fail | Act::Panic | Act::Hang => {}
+            }
+        }
+        (TaskState::Failed, None)
+    }
+}

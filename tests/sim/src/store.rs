@@ -1,0 +1,264 @@
+//! The store over the played database: the same calls as `store::hot::PgHot` and the worker's heart, statement by
+//! statement, and what schedulers say besides.
+
+use crate::database::locks::Lock;
+use crate::database::{Session, Transaction};
+use crate::faults::Mutant;
+use orch_core::run::{Elements, Run};
+use orch_core::transition::{Effects, Event, fold};
+use orch_store::hot::Hot;
+use orch_store::refold::{Folded, carry_out};
+use orch_store::step::{Lease, Mode, Reply, Step};
+use orch_store::version::Version;
+use orch_store::worker::HeartbeatAnswer;
+use orch_store::{StoreError, StoreResult};
+use orch_workers::sim::Heart;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// One connection of a worker or a scheduler.
+#[derive(Clone)]
+pub(crate) struct MemStore {
+    pub(crate) session: Session,
+}
+
+impl Hot for MemStore {
+    async fn step(&mut self, step: &Step, worker: i32) -> StoreResult<Reply> {
+        let nothing = step.moves.is_empty()
+            && step.ended.is_empty()
+            && step.keep.is_empty()
+            && step.queue.is_empty()
+            && step.claim.as_ref().is_none_or(|c| c.most <= 0);
+        if nothing {
+            return Ok(Reply::default());
+        }
+        // Run rows first: the lock order everywhere is run, then instances.
+        let mut locks: Vec<Lock> = step.moves.iter().map(|m| Lock::Run(m.run)).collect();
+        locks.extend(step.ended.iter().map(|e| Lock::Instance((e.lease.run, e.lease.task, e.lease.map_index))));
+        let step = step.clone();
+        let who = self.session.who.clone();
+        let sent = self.session.statement(locks, move |s, seen| {
+            s.say(&who, format_args!("step {:?}: {} ended, {} moves", step.mode, step.ended.len(), step.moves.len()));
+            s.step(&step, worker, &[], seen)
+        });
+        sent.await
+    }
+
+    async fn fold_run(&mut self, run: Uuid, worker: i32, room: usize) -> StoreResult<Option<Folded>> {
+        let mut tx = self.session.begin();
+        let row = tx.lock(
+            move |s, _| {
+                let free = s.is_mutant(Mutant::FoldWithoutLock);
+                (if free { Vec::new() } else { vec![Lock::Run(run)] }, ())
+            },
+            move |s, _, ()| {
+                let row = s.tables.runs.get(&run);
+                row.map(|r| (r.version.clone(), r.rev, r.clear_number, r.run.clone()))
+            },
+        );
+        let Some((version, rev, clear_number, ledger)) = row.await? else { return Ok(None) };
+        let (taken, events, fold_xmin) = tx.read(move |s, _| s.unfolded_of(run)).await?;
+        if events.is_empty() || ledger.state.is_finished() {
+            if !events.is_empty() {
+                tx.commit(move |s, _| Ok(s.delete_unfolded(&taken))).await?;
+            }
+            return Ok(Some(Folded {
+                version,
+                rev,
+                clear_number,
+                ledger,
+                moved: false,
+                kept: Vec::new(),
+                queued: false,
+            }));
+        }
+        let (to, effects) = decide(&mut tx, &version, run, &ledger, &events, &taken).await?;
+        let mut step = Step { mode: Mode::Locked { fold_xmin }, ..Step::default() };
+        step.cleared = clear_number > 0;
+        let room = if step.cleared { 0 } else { room };
+        carry_out(&mut step, &version, run, rev, to.clone(), effects, room);
+        let (kept, queued) = (step.keep.clone(), !step.queue.is_empty() || !step.admit.is_empty());
+        let who = self.session.who.clone();
+        let written = tx.commit(move |s, seen| {
+            s.say(&who, format_args!("fold of {}: {} outcomes", run.as_u128() & 0xffff, events.len()));
+            let moves = s.tables.runs.get(&run).is_some_and(|r| r.rev == rev);
+            if !moves && !s.is_mutant(Mutant::FoldWithoutLock) {
+                return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));
+            }
+            s.delete_unfolded(&taken);
+            s.step(&step, worker, &events, seen)
+        });
+        written.await?;
+        Ok(Some(Folded { version, rev: rev + 1, clear_number, ledger: to, moved: true, kept, queued }))
+    }
+
+    async fn decide(
+        &mut self,
+        version: &Version,
+        run: Uuid,
+        ledger: &Run,
+        events: &[Event],
+    ) -> StoreResult<(Run, Effects)> {
+        let mut elements = Elements::default();
+        loop {
+            match fold(&version.plan, ledger, events, &elements) {
+                Ok(done) => return Ok(done),
+                Err(missing) => {
+                    let plan = version.plan.clone();
+                    let found = self.session.statement(vec![], move |s, _| Ok(s.elements(&plan, run, missing, &[])));
+                    elements.load(missing, found.await?);
+                }
+            }
+        }
+    }
+
+    async fn restarted(&mut self, lease: Lease) -> StoreResult<()> {
+        Err(StoreError::corrupt(format!("nobody has cleared {lease:?}")))
+    }
+
+    async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
+        let dag = dag_id.to_string();
+        if self.session.statement(vec![], move |s, _| Ok(s.queued_runs(&dag).is_empty())).await? {
+            return Ok(0);
+        }
+        let mut tx = self.session.begin();
+        let dag = dag_id.to_string();
+        tx.lock(|_, _| (vec![Lock::Dag(dag)], ()), |_, _, ()| ()).await?;
+        let dag = dag_id.to_string();
+        tx.lock(move |s, _| (s.queued_runs(&dag).into_iter().map(Lock::Run).collect(), ()), |_, _, ()| ()).await?;
+        let dag = dag_id.to_string();
+        tx.commit(move |s, _| Ok(s.start_queued_runs(&dag))).await
+    }
+
+    fn know(&mut self, _version: Arc<Version>) {}
+}
+
+/// `refold::fold_loading` within a transaction.
+async fn decide(
+    tx: &mut Transaction,
+    version: &Version,
+    run: Uuid,
+    ledger: &Run,
+    events: &[Event],
+    taken: &[u64],
+) -> StoreResult<(Run, Effects)> {
+    let mut elements = Elements::default();
+    loop {
+        match fold(&version.plan, ledger, events, &elements) {
+            Ok(done) => return Ok(done),
+            Err(missing) => {
+                let (plan, taken) = (version.plan.clone(), taken.to_vec());
+                let found = tx.read(move |s, _| s.elements(&plan, run, missing, &taken)).await?;
+                elements.load(missing, found);
+            }
+        }
+    }
+}
+
+/// A worker's heart.
+pub(crate) struct MemHeart {
+    pub(crate) session: Session,
+    pub(crate) worker: i32,
+    pub(crate) lease: Duration,
+}
+
+impl Heart for MemHeart {
+    async fn beat(&mut self, _running: usize, _obeyed: &[Uuid], draining: bool) -> StoreResult<HeartbeatAnswer> {
+        let (worker, lease) = (self.worker, self.lease);
+        let who = self.session.who.clone();
+        let beaten = self.session.statement(vec![Lock::Worker(worker)], move |s, seen| {
+            let answer = s.heartbeat(worker, draining, lease, seen);
+            s.say(&who, format_args!("heartbeat of w{worker}{}", if answer.lost { ": lost" } else { "" }));
+            Ok(answer)
+        });
+        beaten.await
+    }
+
+    async fn good_bye(&mut self) -> StoreResult<()> {
+        self.session.release(self.worker).await
+    }
+}
+
+/// What schedulers and starting workers say.
+impl Session {
+    pub(crate) async fn register(&self, queues: Vec<i32>, versions: Vec<i32>, lease: Duration) -> StoreResult<i32> {
+        let who = self.who.clone();
+        let registered = self.statement(vec![], move |s, seen| {
+            let id = s.register(queues, versions, lease, seen);
+            s.say(&who, format_args!("registers as w{id}"));
+            Ok(id)
+        });
+        registered.await
+    }
+
+    /// `store::worker::release`.
+    async fn release(&self, worker: i32) -> StoreResult<()> {
+        let mut tx = self.begin();
+        tx.lock(move |_, _| (vec![Lock::Worker(worker)], ()), |_, _, ()| ()).await?;
+        self.take_away(tx, vec![worker], false).await.map(drop)
+    }
+
+    /// `store::worker::reap`. Gives the runs to fold; `None`: nobody is lost.
+    pub(crate) async fn reap(&self) -> StoreResult<Option<Vec<Uuid>>> {
+        let mut tx = self.begin();
+        let lost = tx.lock(
+            |s, seen| {
+                let expired = s.expired(seen);
+                let free = s.is_mutant(Mutant::ReapWithoutSecondLook);
+                (if free { Vec::new() } else { expired.iter().map(|w| Lock::Worker(*w)).collect() }, expired)
+            },
+            |s, seen, found| s.still_expired(found, seen),
+        );
+        let lost = lost.await?;
+        if lost.is_empty() {
+            return Ok(None);
+        }
+        self.take_away(tx, lost, true).await.map(Some)
+    }
+
+    /// `store::worker::sweep_orphans`.
+    pub(crate) async fn sweep_orphans(&self) -> StoreResult<Option<Vec<Uuid>>> {
+        let workers = self.statement(vec![], |s, _| Ok(s.orphaned())).await?;
+        if workers.is_empty() {
+            return Ok(None);
+        }
+        let tx = self.begin();
+        self.take_away(tx, workers, true).await.map(Some)
+    }
+
+    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, lost: bool) -> StoreResult<Vec<Uuid>> {
+        let theirs = workers.clone();
+        let runs = tx.lock(
+            move |s, _| {
+                let runs = s.runs_of(&theirs);
+                (runs.iter().map(|r| Lock::Run(*r)).collect(), runs)
+            },
+            |_, _, runs| runs,
+        );
+        let runs = runs.await?;
+        let theirs = workers.clone();
+        let found = tx.lock(move |s, _| s.to_take(&runs, &theirs), |s, _, found| s.still_theirs(found)).await?;
+        let who = self.who.clone();
+        let taken = tx.commit(move |s, seen| {
+            s.say(&who, format_args!("takes {} from {workers:?}{}", found.len(), if lost { ", lost" } else { "" }));
+            s.worker_gone(&workers, lost);
+            Ok(s.take_away(found, lost, seen))
+        });
+        taken.await
+    }
+
+    pub(crate) async fn left_unfolded(&self, older_than: Duration) -> StoreResult<Vec<Uuid>> {
+        self.statement(vec![], move |s, seen| Ok(s.left_unfolded(older_than, seen))).await
+    }
+
+    pub(crate) async fn wake_waiting(&self) -> StoreResult<usize> {
+        self.statement(vec![], |s, seen| Ok(s.wake(seen))).await
+    }
+
+    pub(crate) async fn create_run(&self, dag_id: &str) -> StoreResult<()> {
+        let dag_id = dag_id.to_string();
+        let lock = Lock::Dag(dag_id.clone());
+        self.statement(vec![lock], move |s, _| Ok(s.create_run(&dag_id))).await
+    }
+}

@@ -1,0 +1,391 @@
+//! A world from a seed: workers, schedulers and runs, a time of trouble, then peace. In peace everything must end, soon,
+//! and as the core says.
+
+use crate::database::tables::Dag;
+use crate::database::{Database, pause};
+use crate::end;
+use crate::faults::{Faults, Mutant};
+use crate::node::{Gate, Program, process};
+use crate::rng::Rng;
+use crate::scheduler::scheduler;
+use crate::script::Script;
+use crate::shape::{lines, random_dag};
+use crate::trace::Trace;
+use orch_core::plan::Plan;
+use orch_store::hint::{Hint, Hints};
+use orch_store::version::Version;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// As all tests have it.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+/// Whatever happened, work goes on so much later than a lease.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// Whatever was sent in trouble has arrived by then.
+const LATEST: Duration = Duration::from_secs(5);
+/// Longer than anything takes in peace.
+const PEACE: Duration = Duration::from_secs(300);
+
+/// What to simulate.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    pub seed: u64,
+    /// Keep every line of the trace.
+    pub whole_trace: bool,
+    pub mutant: Option<Mutant>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    pub seed: u64,
+    /// Of the whole trace.
+    pub hash: u64,
+    pub events: u64,
+    pub violation: Option<String>,
+    pub trace: Vec<String>,
+    /// In simulated time.
+    pub took: Duration,
+    pub compared: usize,
+}
+
+/// Simulates a seed. The same wish gives the same report.
+pub fn simulate(wish: &Wish) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without any driver but the clock can be made");
+    runtime.block_on(async {
+        let began = Instant::now();
+        let mut world = World::new(wish);
+        world.trouble().await;
+        world.peace().await;
+        let db = world.close();
+        let (hash, events) = db.with(|s| (s.trace.hash(), s.trace.count()));
+        let (violation, compared) = db.with(|s| (s.books.violation.take(), end::compare(s)));
+        let trace = db.with(|s| std::mem::replace(&mut s.trace, Trace::new(false)).into_lines());
+        let (violation, compared) = match compared {
+            Ok(many) => (violation, many),
+            Err(what) => (violation.or(Some(what)), 0),
+        };
+        Report { seed: wish.seed, hash, events, violation, trace, took: began.elapsed(), compared }
+    })
+}
+
+/// A machine with a worker on it.
+struct Node {
+    gate: Arc<Gate>,
+    stop: CancellationToken,
+    running: Option<AbortHandle>,
+}
+
+struct World {
+    db: Arc<Database>,
+    rng: Rng,
+    script: Script,
+    versions: Vec<Arc<Version>>,
+    dag_ids: Vec<String>,
+    nodes: Vec<Node>,
+    schedulers: Vec<Option<AbortHandle>>,
+    tasks: JoinSet<()>,
+    /// One process for all, or each in its own and out of earshot.
+    shared_hints: Option<Hints>,
+    runs_to_come: u64,
+    /// Nodes that do not come back in peace: dead, frozen or cut off for good.
+    gone: BTreeSet<usize>,
+}
+
+impl World {
+    fn new(wish: &Wish) -> World {
+        let mut rng = Rng::new(wish.seed);
+        let faults = Faults::random(&mut rng);
+        let script = Script(rng.number());
+        let db = Database::new(rng.fork(), faults, wish.mutant, Trace::new(wish.whole_trace), script);
+        let versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
+        db.with(|s| {
+            for version in &versions {
+                lines(&version.plan.spec).iter().for_each(|line| s.say("", format_args!("{line}")));
+                let max_active_runs = version.plan.spec.max_active_runs.unwrap_or(16) as usize;
+                s.tables.dags.insert(version.dag_id.clone(), Dag { version: version.clone(), max_active_runs });
+            }
+        });
+        let mut world = World {
+            db,
+            script,
+            dag_ids: versions.iter().map(|v| v.dag_id.clone()).collect(),
+            versions,
+            nodes: Vec::new(),
+            schedulers: Vec::new(),
+            tasks: JoinSet::new(),
+            shared_hints: rng.chance(500).then(Hints::new),
+            runs_to_come: rng.between(1, 5),
+            gone: BTreeSet::new(),
+            rng,
+        };
+        for _ in 0..world.rng.between(1, 4) {
+            world.nodes.push(Node { gate: Arc::default(), stop: CancellationToken::new(), running: None });
+            world.start(world.nodes.len() - 1);
+        }
+        for _ in 0..world.rng.between(1, 2) {
+            world.schedulers.push(None);
+            world.start_scheduler(world.schedulers.len() - 1);
+        }
+        world
+    }
+
+    fn hints(&self) -> Hints {
+        self.shared_hints.clone().unwrap_or_default()
+    }
+
+    fn start(&mut self, node: usize) {
+        let (gate, stop) = (Arc::<Gate>::default(), CancellationToken::new());
+        let program = Program {
+            node,
+            session: self.db.session(format!("n{node}"), Some(node)),
+            versions: self.versions.clone(),
+            script: self.script,
+            lease: LEASE,
+            slots: self.rng.pick(&[1, 2, 4, 16]),
+            grace: Duration::from_secs(self.rng.between(0, 3)),
+            hints: self.hints(),
+            gate: gate.clone(),
+        };
+        let running = self.tasks.spawn(process(program, self.rng.fork(), stop.clone()));
+        self.nodes[node] = Node { gate, stop, running: Some(running) };
+        self.say(format_args!("node {node} starts"));
+    }
+
+    fn start_scheduler(&mut self, which: usize) {
+        let session = self.db.session(format!("s{which}"), None);
+        let work = scheduler(session, self.dag_ids.clone(), self.hints(), self.rng.fork());
+        self.schedulers[which] = Some(self.tasks.spawn(work));
+    }
+
+    fn say(&self, what: std::fmt::Arguments<'_>) {
+        self.db.with(|s| s.say("", what));
+    }
+
+    /// Faults, until it is enough.
+    async fn trouble(&mut self) {
+        let until = Instant::now() + self.rng.millis(1_000, 12_000);
+        while Instant::now() < until && !self.violated() {
+            let node = self.rng.below(self.nodes.len());
+            match self.rng.below(15) {
+                0..=2 => self.create_run().await,
+                3 => self.kill(node),
+                4 => self.freeze_for_a_lease(node),
+                13 => self.freeze(node),
+                5 => self.thaw(node),
+                6 => self.cut(node),
+                7 => self.mute(node),
+                8 => self.mend(node),
+                9 => self.stop(node),
+                10 | 11 => self.start_one(node),
+                12 => self.kill_scheduler(),
+                _ => {}
+            }
+            while self.tasks.try_join_next().is_some() {}
+            pause(self.rng.millis(10, 1_200)).await;
+        }
+    }
+
+    async fn create_run(&mut self) {
+        if self.runs_to_come == 0 {
+            return;
+        }
+        self.runs_to_come -= 1;
+        let dag_id = self.dag_ids[self.rng.below(self.dag_ids.len())].clone();
+        // Whoever asked for it and heard nothing asks again or not; the run is there or not.
+        if self.db.session("api".into(), None).create_run(&dag_id).await.is_ok()
+            && let Some(hints) = &self.shared_hints
+        {
+            hints.give(Hint::Ready);
+        }
+    }
+
+    /// It does not come back: dead, frozen, or cut off.
+    fn lose(&mut self, node: usize) {
+        self.gone.insert(node);
+        match self.rng.below(3) {
+            0 => self.kill(node),
+            1 => self.freeze(node),
+            _ => self.cut(node),
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        if let Some(running) = self.nodes[node].running.take() {
+            running.abort();
+            self.say(format_args!("node {node} is killed"));
+        }
+    }
+
+    fn freeze(&mut self, node: usize) {
+        self.nodes[node].gate.freeze();
+        self.db.with(|s| s.books.bodies.freeze(node));
+        self.say(format_args!("node {node} is frozen"));
+    }
+
+    /// It wakes up just when it is given up, and says what it has to say.
+    fn freeze_for_a_lease(&mut self, node: usize) {
+        self.freeze(node);
+        let (gate, db) = (self.nodes[node].gate.clone(), self.db.clone());
+        let about_a_lease = LEASE - Duration::from_millis(300) + self.rng.millis(0, 900);
+        self.tasks.spawn(async move {
+            pause(about_a_lease).await;
+            db.with(|s| s.say("", format_args!("node {node} wakes up")));
+            gate.thaw();
+        });
+    }
+
+    fn thaw(&mut self, node: usize) {
+        self.say(format_args!("node {node} is thawed"));
+        self.nodes[node].gate.thaw();
+    }
+
+    fn cut(&mut self, node: usize) {
+        self.db.with(|s| s.faults.cut.insert(node));
+        self.say(format_args!("node {node} is cut off"));
+    }
+
+    fn mute(&mut self, node: usize) {
+        self.db.with(|s| s.faults.mute.insert(node));
+        self.say(format_args!("the pulse of node {node} is cut off"));
+    }
+
+    fn mend(&mut self, node: usize) {
+        self.db.with(|s| s.faults.cut.remove(&node) | s.faults.mute.remove(&node));
+        self.say(format_args!("node {node} is reached again"));
+        self.db.mended();
+    }
+
+    fn stop(&mut self, node: usize) {
+        self.nodes[node].stop.cancel();
+        self.say(format_args!("node {node} is told to stop"));
+    }
+
+    fn start_one(&mut self, node: usize) {
+        let ended = self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished);
+        if ended {
+            self.start(node);
+        }
+    }
+
+    fn kill_scheduler(&mut self) {
+        let which = self.rng.below(self.schedulers.len());
+        match self.schedulers[which].take() {
+            Some(running) => {
+                running.abort();
+                self.say(format_args!("scheduler {which} is killed"));
+            }
+            None => self.start_scheduler(which),
+        }
+    }
+
+    /// Everything is well again, but for what is gone; the rest must bring all to its end.
+    async fn peace(&mut self) {
+        while self.runs_to_come > 0 && !self.violated() {
+            self.create_run().await;
+        }
+        // One at least is there.
+        let alive = self.rng.below(self.nodes.len());
+        for node in (0..self.nodes.len()).filter(|n| *n != alive) {
+            if self.rng.chance(300) {
+                self.lose(node);
+            }
+        }
+        let gone = self.gone.clone();
+        self.db.with(|s| s.faults.heal(&gone));
+        self.db.mended();
+        for node in 0..self.nodes.len() {
+            if self.gone.contains(&node) {
+                continue;
+            }
+            self.nodes[node].gate.thaw();
+            let stopping = self.nodes[node].stop.is_cancelled();
+            if stopping || self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished) {
+                if let Some(running) = self.nodes[node].running.take() {
+                    running.abort();
+                }
+                self.start(node);
+            }
+        }
+        for which in 0..self.schedulers.len() {
+            if self.schedulers[which].is_none() {
+                self.start_scheduler(which);
+            }
+        }
+        self.say(format_args!("peace; gone are {gone:?}"));
+        self.until_all_ended().await;
+    }
+
+    async fn until_all_ended(&mut self) {
+        let began = Instant::now();
+        let mut working = began;
+        while !self.violated() {
+            let now = Instant::now();
+            let quiet = self.db.with(|s| s.tables.is_quiet());
+            if quiet && now.duration_since(began) > LATEST {
+                return self.go_home().await;
+            }
+            let gone = self.gone.clone();
+            let (busy, progress) = self.db.with(|s| {
+                let waits = s.tables.waiting.values().any(|w| w.wake_at > now);
+                (waits || s.books.bodies.any_awake(|n| gone.contains(&n)), s.books.progress)
+            });
+            if busy || quiet {
+                working = now;
+            }
+            if now.duration_since(working.max(progress)) > LEASE + RECOVERY {
+                let left = self.db.with(|s| end::left(&s.tables));
+                return self.fail(format!("nothing goes on although all is well: {left}"));
+            }
+            if now.duration_since(began) > PEACE {
+                let left = self.db.with(|s| end::left(&s.tables));
+                return self.fail(format!("it does not end: {left}"));
+            }
+            pause(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Workers are told to stop and do; nothing is left of anybody.
+    async fn go_home(&mut self) {
+        self.nodes.iter().for_each(|n| n.stop.cancel());
+        let until = Instant::now() + LEASE + RECOVERY + Duration::from_secs(3);
+        loop {
+            let alive = |n: &usize| self.nodes[*n].running.as_ref().is_some_and(|r| !r.is_finished());
+            let here = (0..self.nodes.len()).filter(|n| !self.gone.contains(n)).any(|n| alive(&n));
+            let left = self.db.with(|s| end::left_at_home(&s.tables));
+            match left {
+                None if !here => return,
+                left if Instant::now() >= until => {
+                    return self.fail(format!("workers do not end: {left:?}"));
+                }
+                _ => pause(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    fn violated(&self) -> bool {
+        self.db.with(|s| s.books.violation.is_some())
+    }
+
+    fn fail(&self, what: String) {
+        self.db.with(|s| s.books.fail(what));
+    }
+
+    fn close(mut self) -> Arc<Database> {
+        self.tasks.abort_all();
+        self.db.shut_down();
+        self.db.clone()
+    }
+}
+
+fn version(id: i32, rng: &mut Rng) -> Arc<Version> {
+    let spec = random_dag(&format!("dag{id}"), rng);
+    let plan = Plan::new(Arc::new(spec)).expect("a random spec is plannable");
+    let queues = vec![crate::node::QUEUE; plan.tasks.len()];
+    Arc::new(Version { id, number: 1, dag_id: plan.spec.dag_id.clone(), plan: Arc::new(plan), queues })
+}
