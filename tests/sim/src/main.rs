@@ -38,6 +38,7 @@ fn print(report: &Report) {
     let Report { seed, hash, events, violation, took, .. } = report;
     let mut text = report.trace.join("\n");
     let verdict = violation.as_deref().unwrap_or("all is well");
-    text += &format!("\nseed {seed}: {events} events in {took:?} of its time, hash {hash:016x}: {verdict}\n");
+    let line = format!("\nseed {seed}: {events} events in {took:?} of its time, hash {hash:016x}: {verdict}\n");
+    text.push_str(&line);
     out.write_all(text.as_bytes()).ok(); // whoever listened has gone
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// SplitMix64: small, and good enough to roll dice.
+/// `SplitMix64`: small, and good enough to roll dice.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 

@@ -61,7 +61,11 @@ impl Hot for MemStore {
         let (taken, events, fold_xmin) = tx.read(move |s, _| s.unfolded_of(run)).await?;
         if events.is_empty() || ledger.state.is_finished() {
             if !events.is_empty() {
-                tx.commit(move |s, _| Ok(s.delete_unfolded(&taken))).await?;
+                tx.commit(move |s, _| {
+                    s.delete_unfolded(&taken);
+                    Ok(())
+                })
+                .await?;
             }
             return Ok(Some(Folded {
                 version,
@@ -259,6 +263,10 @@ impl Session {
     pub(crate) async fn create_run(&self, dag_id: &str) -> StoreResult<()> {
         let dag_id = dag_id.to_string();
         let lock = Lock::Dag(dag_id.clone());
-        self.statement(vec![lock], move |s, _| Ok(s.create_run(&dag_id))).await
+        self.statement(vec![lock], move |s, _| {
+            s.create_run(&dag_id);
+            Ok(())
+        })
+        .await
     }
 }

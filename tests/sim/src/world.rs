@@ -28,7 +28,7 @@ const RECOVERY: Duration = Duration::from_secs(2);
 /// Whatever was sent in trouble has arrived by then.
 const LATEST: Duration = Duration::from_secs(5);
 /// Longer than anything takes in peace.
-const PEACE: Duration = Duration::from_secs(300);
+const PEACE: Duration = Duration::from_mins(5);
 
 /// What to simulate.
 #[derive(Debug, Clone, Default)]
@@ -232,7 +232,7 @@ impl World {
     fn freeze_for_a_lease(&mut self, node: usize) {
         self.freeze(node);
         let (gate, db) = (self.nodes[node].gate.clone(), self.db.clone());
-        let about_a_lease = LEASE - Duration::from_millis(300) + self.rng.millis(0, 900);
+        let about_a_lease = LEASE.mul_f64(0.85) + self.rng.millis(0, 900);
         self.tasks.spawn(async move {
             pause(about_a_lease).await;
             db.with(|s| s.say("", format_args!("node {node} wakes up")));
