@@ -40,6 +40,6 @@ fn every_planted_mistake_is_noticed() {
     for mutant in Mutant::ALL {
         let caught = (0..20).map(|n| n * CHUNK).find_map(|from| simulate_many(from..from + CHUNK, Some(mutant)).pop());
         let caught = caught.unwrap_or_else(|| panic!("{mutant:?} goes unnoticed"));
-        println!("{mutant:?}: seed {}, {:.150}", caught.seed, caught.violation.unwrap_or_default());
+        eprintln!("{mutant:?}: seed {}, {:.150}", caught.seed, caught.violation.unwrap_or_default());
     }
 }

@@ -116,7 +116,7 @@ fn it_starts_works_is_killed_recovers_and_stops() {
     // A stopped one answers questions, too.
     let listed = run(home.path(), ["runs", "list", "--state", "success", "-o", "json"]).json();
     // One DAG has a schedule, which may have come round meanwhile.
-    let by_hand = |run: &&serde_json::Value| run["dag_run_id"].as_str().unwrap().starts_with("manual__");
+    let by_hand = |run: &&serde_json::Value| run["run_id"].as_str().unwrap().starts_with("manual__");
     assert_eq!(listed.as_array().unwrap().iter().filter(by_hand).count(), 2, "{listed}");
 }
 
