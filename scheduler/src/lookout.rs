@@ -2,10 +2,10 @@
 
 use crate::pause::PauseDetector;
 use crate::rounds::{Link, Shared, limited};
-use orch_store::StoreResult;
 use orch_store::due::{After, Due, look};
 use orch_store::hint::Hint;
 use orch_store::process::{Role, forget_process, register_process};
+use orch_store::{StoreResult, connect};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -83,12 +83,20 @@ impl Lookout {
         }
     }
 
+    /// On the connection there is, else on a new one: the last may have been cut without our noticing.
     async fn say_good_bye(&self, link: &mut Link, shared: &Shared) {
-        if let (Some(process), Some(db)) = (self.process, link.now()) {
-            let bye = tokio::time::timeout(shared.config.farewell, forget_process(db, process)).await;
-            if !matches!(bye, Ok(Ok(()))) {
-                tracing::debug!("the scheduler's row is left to be forgotten");
+        let Some(process) = self.process else { return };
+        let bye = async {
+            if let Some(db) = link.now()
+                && forget_process(db, process).await.is_ok()
+            {
+                return Ok(());
             }
+            let mut db = connect::one(&shared.config.database_url, "orch scheduler").await?;
+            forget_process(&mut db, process).await
+        };
+        if !matches!(tokio::time::timeout(shared.config.farewell, bye).await, Ok(Ok(()))) {
+            tracing::debug!("the scheduler's row is left to be forgotten");
         }
     }
 }
