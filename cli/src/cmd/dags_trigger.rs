@@ -13,7 +13,7 @@ use orch_core::schedule::isoformat;
 use orch_core::state::TriggeredBy;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
-use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run, run_by_uuid};
+use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 
@@ -68,8 +68,7 @@ impl Trigger {
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
         session.did(&deed, &[hint]).await?;
-        let run = run_by_uuid(&mut session.db, run.id).await?;
-        let run = run.ok_or_else(|| Failure::new("the run was deleted as soon as it was created"))?;
+        let run = details(run, new);
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;
             self.print(&run)?;
@@ -135,6 +134,34 @@ impl Trigger {
                 .select(&["dag_id", "dag_run_id", "state", "run_after", "logical_date", "conf"].map(String::from))?;
         }
         listing.print(self.output.format)
+    }
+}
+
+/// The run as it was created, without asking for it.
+fn details(run: RunRow, new: NewRun) -> RunDetails {
+    RunDetails {
+        id: run.id,
+        dag_id: run.dag_id,
+        run_id: run.run_id,
+        rev: 0,
+        version: run.version,
+        version_number: run.version_number,
+        version_created_at: run.version_created_at,
+        bundle: run.bundle,
+        clear_number: 0,
+        state: run.state,
+        run_type: new.run_type,
+        logical_date: new.logical_date,
+        interval_start: run.interval.map(|interval| interval.start),
+        interval_end: run.interval.map(|interval| interval.end),
+        run_after: run.run_after,
+        created_at: run.created_at,
+        started_at: run.started_at,
+        ended_at: run.ended_at,
+        triggered_by: new.triggered_by.to_string(),
+        triggered_by_user: new.user,
+        conf: new.conf,
+        note: new.note,
     }
 }
 
