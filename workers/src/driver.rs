@@ -13,6 +13,7 @@ use crate::heartbeat::{Beaten, Heartbeat, Pulse};
 use crate::logs;
 use crate::offer::Offers;
 use crate::outcome::Finish;
+use futures::FutureExt;
 use memory::Memory;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
@@ -28,8 +29,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Without a hint somebody still looks after so long.
-const POLL: Duration = Duration::from_secs(5);
+/// Without a hint somebody still looks after so long. The heartbeat tells sooner when something waits.
+const POLL: Duration = Duration::from_mins(1);
+/// A worker that goes on with its own work looks for others' at least so often: each claim makes a step dearer.
+const CLAIM_EVERY: Duration = Duration::from_millis(1);
 /// Connections that bodies share for inputs and outputs.
 const BODY_CONNECTIONS: u32 = 3;
 /// A worker goes on with what it made ready itself for so long, then everything queues up with the rest.
@@ -62,6 +65,7 @@ pub(crate) struct Driver<S> {
     continuing: Option<Instant>,
     /// More may be claimable than the last claim brought, so the next round does not wait.
     look_again: bool,
+    claimed_at: Instant,
     hints: Hints,
     /// Attempts that were told to stop and have.
     obeyed: Vec<Uuid>,
@@ -146,6 +150,7 @@ impl<S: Hot> Driver<S> {
             ended,
             continuing: None,
             look_again: true,
+            claimed_at: Instant::now(),
             hints: hints.clone(),
             obeyed: Vec::new(),
             restarted: Vec::new(),
@@ -175,7 +180,8 @@ impl<S: Hot> Driver<S> {
         let hints = self.hints.clone();
         let ready = hints.on(Hint::Ready);
         loop {
-            let woken = ready.notified(); // armed before we look
+            let mut woken = std::pin::pin!(ready.notified());
+            woken.as_mut().enable(); // armed before we look
             while let Ok(end) = self.ended.try_recv() {
                 finished.push_back(end);
             }
@@ -197,7 +203,7 @@ impl<S: Hot> Driver<S> {
                     biased;
                     end = self.ended.recv() => finished.extend(end),
                     beaten = pulse.next() => self.beaten(beaten?, pulse),
-                    () = woken, if !full && !stopping => self.look_again = true,
+                    () = &mut woken, if !full && !stopping => self.look_again = true,
                     () = stop.cancelled(), if !stopping => {}
                     () = sleep_until(deadline), if stopping => {}
                     () = tokio::time::sleep(POLL), if !full && !stopping => self.look_again = true,
@@ -217,6 +223,8 @@ impl<S: Hot> Driver<S> {
             next.into_iter().for_each(|job| self.start(job));
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
+            // A hint that came while we were looking may be of something that we did not see.
+            self.look_again |= woken.now_or_never().is_some();
         }
     }
 

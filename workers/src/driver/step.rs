@@ -1,6 +1,6 @@
 //! One round trip: what ended, what follows, what is taken next.
 
-use super::{CONTINUE, Driver};
+use super::{CLAIM_EVERY, CONTINUE, Driver};
 use crate::body::Job;
 use crate::offer::Offer;
 use crate::outcome::{self, Finish};
@@ -53,7 +53,9 @@ impl<S: Hot> Driver<S> {
             }
         }
         let most = free.saturating_sub(step.keep.len()) as i32;
+        let most = if self.should_claim(&step) { most } else { 0 };
         if most > 0 {
+            self.claimed_at = Instant::now();
             step.claim = Some(Claim { most, queues: self.queues.clone(), versions: self.version_ids.clone() });
         }
         let reply = match self.store.step(&step, self.worker).await {
@@ -126,6 +128,11 @@ impl<S: Hot> Driver<S> {
         false
     }
 
+    /// Not each step of a chain looks for other work: nobody said that there is any, and the next look is near.
+    fn should_claim(&self, step: &Step) -> bool {
+        self.look_again || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
+    }
+
     /// Folds events into a run as we remember it and adds what follows to the step. `None`: leave it to the lock.
     async fn decide(&mut self, step: &mut Step, run: Uuid, events: &[Event], room: usize) -> StoreResult<Option<Run>> {
         let Some(known) = self.memory.get(&run) else { return Ok(None) };
@@ -193,6 +200,7 @@ impl<S: Hot> Driver<S> {
         let mut queued = step.queue.iter().any(|q| !moves.contains_key(&q.run)) || !step.admit.is_empty();
         queued |= step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms <= 0));
         let waits = step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms > 0));
+        // What was not claimed now is looked for when nothing is left to go on with.
         self.look_again = queued || reply.claimed.len() as i32 >= most.max(1);
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
