@@ -174,3 +174,39 @@ async fn a_schema_is_made_checked_and_emptied() {
     assert_eq!(alone.run(&["db", "reset", "--yes"]).err, "the schema is empty, at version 1\n");
     assert_eq!(alone.run(&["dags", "list", "-o", "json"]).done(), "[]\n");
 }
+
+#[tokio::test]
+async fn the_doctor_names_what_does_not_follow_from_the_history() {
+    let world = World::at_work().await;
+    let listed = world.run(&["dags", "list", "-o", "json"]).json();
+    let ids = listed.as_array().unwrap().iter().map(|dag| dag["dag_id"].as_str().unwrap().to_owned());
+    let examples: Vec<String> = ids.filter(|id| id.starts_with("example_")).collect();
+    for id in examples.iter().map(String::as_str).chain(["broken"]) {
+        world.run(&["dags", "trigger", id, "--run-id", "one"]).done();
+    }
+    for id in &examples {
+        assert!(world.run(&["runs", "wait", id, "one"]).code < 2);
+    }
+    assert_eq!(world.run(&["runs", "wait", "broken", "one"]).code, 1);
+    world.run(&["dags", "trigger", "test_lingering", "--run-id", "one"]).done();
+    let healthy = world.run(&["doctor", "--verify-history"]);
+    assert_eq!((healthy.code, healthy.out.as_str()), (0, ""), "{healthy:?}");
+    assert!(healthy.err.starts_with("all that is stored follows from what happened\n"), "{healthy:?}");
+    assert!(healthy.err.ends_with(" runs verified\n"), "all of them replayed: {healthy:?}");
+    world.run(&["runs", "cancel", "test_lingering", "one"]).done();
+    world.run(&["tasks", "clear", "broken", "--run-id", "one", "--only-failed", "--yes"]).done();
+    assert_eq!(world.run(&["runs", "wait", "broken", "one"]).code, 1);
+    assert_eq!(world.run(&["doctor", "--verify-history"]).code, 0);
+
+    world.sql("update task_instance set state = 'success' where run = (select id from dag_run where dag_id = 'test_failing') and task = 0").await;
+    let ended = world.run(&["doctor", "--verify-history", "--dag-id", "broken", "--json"]).failed();
+    assert_eq!(ended.err, "1 difference in 1 of 1 runs\n");
+    let found: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        found,
+        serde_json::json!([{ "dag_id": "test_failing", "run_id": "one", "task_id": "fail", "map_index": -1, "what": "state",
+            "stored": "row success", "follows": "ledger failed" }])
+    );
+    assert_eq!(world.run(&["doctor", "--verify-history", "--since", "2999-01-01"]).code, 0);
+    assert_eq!(world.run(&["doctor", "--since", "2999-01-01"]).code, 2);
+}
