@@ -3,7 +3,7 @@
 
 mod reap;
 
-pub use reap::{Reaped, reap, release, sweep_orphans};
+pub use reap::{Reaped, give_back, reap, release, sweep_orphans};
 
 use crate::StoreResult;
 use crate::step::Lease;

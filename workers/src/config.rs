@@ -14,6 +14,8 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How long a stopping worker waits for what it runs.
     pub grace: Duration,
+    /// Ledgers kept in memory, those of what runs now not counted; each some hundred bytes, more for large DAGs.
+    pub remembered_runs: usize,
 }
 
 impl WorkerConfig {
@@ -25,6 +27,7 @@ impl WorkerConfig {
             slots: 256,
             lease: Duration::from_secs(15),
             grace: Duration::from_secs(30),
+            remembered_runs: 10_000,
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Whatever ended since the last round trip goes into the next one, together with the ledgers it moves, the tries that
 //! makes ready, and the claim of what runs next. Losing the race for a run's row loses nothing: the outcome is recorded
-//! and folded under the lock. A try that is not ours any more is told so by the fence and dropped.
+//! and folded under the lock. A try that is not ours any more is told so by the fence and dropped. Losing the connection
+//! loses nothing either, as long as the lease holds (`resume`).
 
 mod memory;
+mod resume;
 mod step;
 
 use crate::body::{self, Job, Shared};
@@ -17,9 +19,10 @@ use futures::FutureExt;
 use memory::Memory;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
-use orch_store::step::{Claimed, Lease};
+use orch_store::step::{Claimed, Ended, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
+use resume::Backoff;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +74,12 @@ pub(crate) struct Driver<S> {
     obeyed: Vec<Uuid>,
     /// Tries that were cleared while they ran and have stopped.
     restarted: Vec<Lease>,
+    /// What ended in a step of which nobody knows whether it was carried out.
+    unsure: Vec<Ended>,
+    /// Runs with recorded outcomes that are not folded yet.
+    unfolded: Vec<Uuid>,
+    /// When the grace period is over, once this worker was told to stop.
+    deadline: Option<Instant>,
 }
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
@@ -85,7 +94,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     let stop_shipping = CancellationToken::new();
     let mut shipping_task = JoinSet::new();
     shipping_task.spawn(shipping.run(stop_shipping.clone()));
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::of(std::process::id());
     let result = loop {
         match life(&config, &offers, &shared, &hints, &stop).await {
             Ok(()) => break Ok(()),
@@ -102,7 +111,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     result
 }
 
-/// One incarnation: from registration until it stops, is lost, or loses the database.
+/// One incarnation: from registration until it stops or is lost.
 async fn life(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
@@ -154,6 +163,9 @@ impl<S: Hot> Driver<S> {
             hints: hints.clone(),
             obeyed: Vec::new(),
             restarted: Vec::new(),
+            unsure: Vec::new(),
+            unfolded: Vec::new(),
+            deadline: None,
         }
     }
 
@@ -176,7 +188,6 @@ impl<S: Hot> Driver<S> {
 
     async fn drive(&mut self, pulse: &mut Pulse, stop: &CancellationToken) -> StoreResult<()> {
         let mut finished: VecDeque<(Uuid, Finish)> = VecDeque::new();
-        let mut deadline: Option<Instant> = None;
         let hints = self.hints.clone();
         let ready = hints.on(Hint::Ready);
         loop {
@@ -185,15 +196,11 @@ impl<S: Hot> Driver<S> {
             while let Ok(end) = self.ended.try_recv() {
                 finished.push_back(end);
             }
-            let stopping = stop.is_cancelled();
-            if stopping && deadline.is_none() {
-                deadline = Some(Instant::now() + self.config.grace);
-                pulse.draining();
-            }
+            let stopping = self.stopping(stop, pulse);
             if stopping && self.held.is_empty() && finished.is_empty() {
                 return Ok(());
             }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
+            if self.deadline.is_some_and(|at| Instant::now() >= at) {
                 tracing::info!(released = self.held.len(), "the grace period is over");
                 return Ok(());
             }
@@ -205,7 +212,7 @@ impl<S: Hot> Driver<S> {
                     beaten = pulse.next() => self.beaten(beaten?, pulse),
                     () = &mut woken, if !full && !stopping => self.look_again = true,
                     () = stop.cancelled(), if !stopping => {}
-                    () = sleep_until(deadline), if stopping => {}
+                    () = sleep_until(self.deadline), if stopping => {}
                     () = tokio::time::sleep(POLL), if !full && !stopping => self.look_again = true,
                 }
                 while let Ok(end) = self.ended.try_recv() {
@@ -219,13 +226,24 @@ impl<S: Hot> Driver<S> {
                 self.beaten(beaten, pulse);
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
-            let next = self.step(batch, stopping).await?;
-            next.into_iter().for_each(|job| self.start(job));
+            match self.step(batch, stopping).await {
+                Ok(next) => next.into_iter().for_each(|job| self.start(job)),
+                Err(error) => self.resume(error, pulse, stop).await?,
+            }
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
             self.look_again |= woken.now_or_never().is_some();
         }
+    }
+
+    fn stopping(&mut self, stop: &CancellationToken, pulse: &Pulse) -> bool {
+        let stopping = stop.is_cancelled();
+        if stopping && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + self.config.grace);
+            pulse.draining();
+        }
+        stopping
     }
 
     fn start(&mut self, job: Job) {
@@ -260,24 +278,5 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Pauses between tries to reach the database: longer each time, never in step with other workers.
-#[derive(Default)]
-struct Backoff {
-    tries: u32,
-    last: Option<Instant>,
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        if self.last.is_some_and(|last| last.elapsed() > Duration::from_secs(30)) {
-            self.tries = 0;
-        }
-        self.last = Some(Instant::now());
-        self.tries = (self.tries + 1).min(6);
-        let jitter = u64::from(Uuid::new_v4().as_bytes()[0]);
-        Duration::from_millis(25 * (1 << self.tries) + jitter)
     }
 }

@@ -265,13 +265,15 @@ fn next_tries(p: &mut Numbers, parts: &mut Vec<String>) {
     ));
 }
 
-/// Takes the most urgent rows that nobody else is taking. What a claim finds in `task_instance` is an earlier try.
+/// Takes the most urgent rows that nobody else is taking; nothing for a worker that was given up. What a claim finds in
+/// `task_instance` is an earlier try.
 fn claim(p: &mut Numbers, one_queue: bool, worker: &str, parts: &mut Vec<String>, replies: &mut Vec<String>) {
     let (most, queues, versions) = (p.next("integer"), p.next(INT), p.next(INT));
     let queue = if one_queue { format!("queue = ({queues})[1]") } else { format!("queue = any({queues})") };
     parts.push(format!(
         "clm as (delete from ready where ctid = any(array(
             select ctid from ready where {queue} and version = any({versions})
+              and (select w.state = 'running' from worker w where w.id = {worker})
             order by priority desc, seq limit {most} for update skip locked))
           returning run, task, map_index, attempt, version, try_no, max_tries, lease_no, lost_no, queued_at, rev_ready)"
     ));

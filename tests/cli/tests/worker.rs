@@ -10,6 +10,7 @@ use orch_test_support::TestDb;
 use orch_workers::{Offers, WorkerConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -159,8 +160,23 @@ async fn sleeps(ctx: Ctx) -> TaskResult<()> {
     std::future::pending().await
 }
 
+/// How often it began.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
+#[task(on_lost = OnLost::Fail)]
+async fn only_once(n: u64) -> TaskResult<u64> {
+    BEGUN.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(n % 7)).await;
+    Ok(n)
+}
+
 fn hard() -> Vec<Dag> {
     vec![
+        dag("once").build(|d| {
+            let numbers = d.add(list());
+            let same = d.map(numbers, only_once);
+            d.add(total(same));
+        }),
         dag("lists").build(|d| {
             let numbers = d.add(list());
             let doubled = d.map(numbers, double);
@@ -185,6 +201,31 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     let total: Value =
         sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
     assert_eq!(total, json!(2499 * 2500));
+    world.end().await;
+}
+
+/// The lease holds, so nothing that runs begins again, and nothing that must not begin twice fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_connection_breaks_goes_on() {
+    let world = World::new(hard(), 2).await;
+    let run = world.trigger("once", None).await;
+    let mut connection = world.db.connect().await;
+    let cut = "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity
+        where application_name = 'orch worker' and datname = current_database()";
+    let mut cuts = 0;
+    while world.states(&run).await.iter().filter(|row| row.2 == "success").count() < 2000 {
+        let ended: i64 = sqlx::query_scalar(cut).fetch_one(&mut connection).await.unwrap();
+        cuts += ended;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert!(cuts >= 2, "{cuts} connections were cut");
+    assert_eq!(world.end_of("once", &run).await, "success", "{}", world.dump().await);
+    assert_eq!(BEGUN.load(Ordering::Relaxed), 2500);
+    let total: Value =
+        sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(total, json!(1249 * 2500 + 1250));
+    let workers: i64 = sqlx::query_scalar("select count(*) from worker").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(workers, 2, "each is still itself");
     world.end().await;
 }
 

@@ -20,56 +20,73 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
-/// Tries to record outcomes when the database asks to try again.
-const RECORD_TRIES: u32 = 10;
 
 impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
-        let ended = self.ended(finished);
-        let restarted = std::mem::take(&mut self.restarted);
-        for lease in &restarted {
-            self.store.restarted(*lease).await?;
+        let mut step = Step { ended: self.ended(finished), ..Step::default() };
+        self.make_room(&step);
+        let jobs = self.carry(&mut step, stopping).await;
+        if jobs.is_err() {
+            self.unsure.append(&mut step.ended);
+        }
+        jobs
+    }
+
+    /// Between steps only: within one, what was just learnt is needed.
+    fn make_room(&mut self, step: &Step) {
+        if self.memory.len() >= self.config.remembered_runs {
+            let running = self.held.values().map(|held| held.claimed.lease.run);
+            let needed = running.chain(step.ended.iter().map(|end| end.lease.run)).collect();
+            self.memory.forget_all_but(&needed);
+        }
+    }
+
+    /// Says the step and does what follows from the answer. An error leaves in it what may not have been recorded.
+    async fn carry(&mut self, step: &mut Step, stopping: bool) -> StoreResult<Vec<Job>> {
+        while let Some(&lease) = self.restarted.last() {
+            self.store.restarted(lease).await?;
+            self.restarted.pop();
+            self.unfolded.push(lease.run);
         }
         let free = self.config.slots.saturating_sub(self.held.len());
         let free = if stopping { 0 } else { free };
         let mut by_run: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
-        for end in &ended {
+        for end in &step.ended {
             if let Some(event) = end.event() {
                 by_run.entry(end.lease.run).or_default().push(event);
             }
         }
-        let mut step = Step { ended, ..Step::default() };
         let mut moves: BTreeMap<Uuid, Run> = BTreeMap::new();
-        let mut contended: Vec<Uuid> = restarted.iter().map(|lease| lease.run).collect();
         let room = if self.may_continue() { free } else { 0 };
         for (run, events) in &by_run {
             if self.memory.record_first(run) {
-                contended.push(*run);
-            } else if let Some(to) = self.decide(&mut step, *run, events, room).await? {
+                self.unfolded.push(*run);
+            } else if let Some(to) = self.decide(step, *run, events, room).await? {
                 moves.insert(*run, to);
             } else {
-                contended.push(*run);
+                self.unfolded.push(*run);
             }
         }
         let most = free.saturating_sub(step.keep.len()) as i32;
-        let most = if self.should_claim(&step) { most } else { 0 };
+        let most = if self.should_claim(step) { most } else { 0 };
         if most > 0 {
             self.claimed_at = Instant::now();
             step.claim = Some(Claim { most, queues: self.queues.clone(), versions: self.version_ids.clone() });
         }
-        let reply = match self.store.step(&step, self.worker).await {
+        let reply = match self.store.step(step, self.worker).await {
             Ok(reply) => reply,
             Err(StoreError::FenceLost | StoreError::TryAgain(_)) => {
-                contended.extend(moves.keys());
+                self.unfolded.extend(moves.keys());
                 moves.clear();
-                self.record(std::mem::take(&mut step.ended)).await?;
-                step = Step::default();
+                let ended = std::mem::take(&mut step.ended);
+                *step = Step::default();
+                self.record(ended).await?;
                 Reply::default()
             }
             Err(error) => return Err(error),
         };
-        self.after(step, reply, moves, contended, free, most).await
+        self.after(step, reply, moves, free, most).await
     }
 
     /// What the engine is told of tries that ended here. One whose state was set by somebody else says nothing.
@@ -144,7 +161,10 @@ impl<S: Hot> Driver<S> {
             Ok(done) => done,
             Err(_) => {
                 let ledger = known.ledger.clone();
-                self.store.decide(&version, run, &ledger, events).await?
+                match self.store.decide(&version, run, &ledger, events).await {
+                    Err(StoreError::TryAgain(_)) => return Ok(None),
+                    decided => decided?,
+                }
             }
         };
         let room = room.saturating_sub(step.keep.len());
@@ -152,33 +172,31 @@ impl<S: Hot> Driver<S> {
         Ok(Some(to))
     }
 
-    /// Records what still counts; the fold follows under the lock.
-    async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
+    /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
+    pub(super) async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
         let step = Step { ended, mode: Mode::Record, ..Step::default() };
-        for _ in 0..RECORD_TRIES {
-            match self.store.step(&step, self.worker).await {
-                Ok(reply) => {
-                    let fenced = step.ended.len() - reply.accepted.len();
-                    if fenced > 0 {
-                        let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
-                        step.ended.iter().filter(|e| !counted(&e.lease)).for_each(|e| self.forget_output(&e.lease));
-                        tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
-                    }
-                    return Ok(());
+        match self.store.step(&step, self.worker).await {
+            Ok(reply) => {
+                let fenced = step.ended.len() - reply.accepted.len();
+                if fenced > 0 {
+                    let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
+                    step.ended.iter().filter(|e| !counted(&e.lease)).for_each(|e| self.forget_output(&e.lease));
+                    tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
                 }
-                Err(StoreError::TryAgain(_)) => {}
-                Err(error) => return Err(error),
+                Ok(())
+            }
+            Err(error) => {
+                self.unsure.extend(step.ended);
+                Err(error)
             }
         }
-        Err(StoreError::corrupt("the database asked to try again too often"))
     }
 
     async fn after(
         &mut self,
-        step: Step,
+        step: &mut Step,
         reply: Reply,
         mut moves: BTreeMap<Uuid, Run>,
-        mut contended: Vec<Uuid>,
         free: usize,
         most: i32,
     ) -> StoreResult<Vec<Job>> {
@@ -195,7 +213,7 @@ impl<S: Hot> Driver<S> {
         // What did not move lost its race: its outcomes are recorded, the tries we meant to begin are not.
         for run in moves.keys() {
             self.memory.lost_race(run);
-            contended.push(*run);
+            self.unfolded.push(*run);
         }
         let mut queued = step.queue.iter().any(|q| !moves.contains_key(&q.run)) || !step.admit.is_empty();
         queued |= step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms <= 0));
@@ -207,18 +225,25 @@ impl<S: Hot> Driver<S> {
                 self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
             }
         }
-        let kept = step.keep.into_iter().filter(|k| !moves.contains_key(&k.run));
+        let kept = std::mem::take(&mut step.keep).into_iter().filter(|k| !moves.contains_key(&k.run));
         let mut jobs: Vec<Job> = kept.filter_map(|k| self.job(first_try(&k))).collect();
         jobs.extend(reply.claimed.into_iter().filter_map(|c| self.job(c)));
 
-        contended.sort_unstable();
-        contended.dedup();
-        for run in contended {
+        self.unfolded.sort_unstable();
+        self.unfolded.dedup();
+        let mut later = Vec::new();
+        while let Some(&run) = self.unfolded.last() {
             let room = free.saturating_sub(jobs.len());
             let room = if self.memory.get(&run).is_some() { room } else { 0 };
-            let Some(folded) = self.store.fold_run(run, self.worker, room).await? else {
-                continue;
+            let folded = match self.store.fold_run(run, self.worker, room).await {
+                Err(StoreError::TryAgain(_)) => {
+                    later.push(run);
+                    None
+                }
+                folded => folded?,
             };
+            self.unfolded.pop();
+            let Some(folded) = folded else { continue };
             queued |= folded.queued;
             let kept: Vec<Job> = folded.kept.iter().filter_map(|k| self.job(first_try(k))).collect();
             jobs.extend(kept);
@@ -228,7 +253,8 @@ impl<S: Hot> Driver<S> {
             }
             self.memory.folded(run, &folded);
         }
-        self.look_again |= queued;
+        self.look_again |= queued || !later.is_empty();
+        self.unfolded = later;
         if queued {
             self.hints.give(Hint::Ready);
         }
@@ -245,9 +271,14 @@ impl<S: Hot> Driver<S> {
 
     /// A run of this DAG is over: one that waited for its place may begin.
     async fn next_runs(&mut self, dag_id: &str) -> StoreResult<()> {
-        if self.store.start_queued_runs(dag_id).await? > 0 {
-            self.look_again = true;
-            self.hints.give(Hint::Ready);
+        match self.store.start_queued_runs(dag_id).await {
+            Ok(0) => {}
+            Ok(_) => {
+                self.look_again = true;
+                self.hints.give(Hint::Ready);
+            }
+            Err(StoreError::TryAgain(_)) => {} // a scheduler does
+            Err(error) => return Err(error),
         }
         self.hints.give(Hint::Run);
         Ok(())
