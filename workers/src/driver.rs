@@ -5,6 +5,7 @@
 //! and folded under the lock. A try that is not ours any more is told so by the fence and dropped. Losing the connection
 //! loses nothing either, as long as the lease holds (`resume`).
 
+mod lanes;
 mod memory;
 mod resume;
 mod step;
@@ -16,7 +17,10 @@ use crate::logs;
 use crate::offer::Offers;
 use crate::outcome::Finish;
 use futures::FutureExt;
+use lanes::Lanes;
+pub(crate) use lanes::QueueIds;
 use memory::Memory;
+use orch_core::spec::Isolation;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::step::{Claimed, Ended, Lease};
@@ -46,6 +50,7 @@ const MOST_ENDED: usize = 1024;
 /// A try that is ours, as long as it runs.
 struct Held {
     claimed: Claimed,
+    kind: Isolation,
     cancel: CancellationToken,
     /// It was told to stop.
     stop: Option<StopOrder>,
@@ -54,7 +59,7 @@ struct Held {
 pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
-    queues: Arc<[i32]>,
+    lanes: Lanes,
     version_ids: Arc<[i32]>,
     worker: i32,
     store: S,
@@ -66,9 +71,11 @@ pub(crate) struct Driver<S> {
     ended: mpsc::Receiver<(Uuid, Finish)>,
     /// Since when this worker has gone on with its own work without queueing.
     continuing: Option<Instant>,
-    /// More may be claimable than the last claim brought, so the next round does not wait.
-    look_again: bool,
     claimed_at: Instant,
+    /// Nothing that waited for a slot when we looked last is more urgent than this.
+    urgency: i32,
+    /// In the last step it let its own work queue up for that, and claimed nothing.
+    made_way: bool,
     hints: Hints,
     /// Attempts that were told to stop and have.
     obeyed: Vec<Uuid>,
@@ -120,10 +127,9 @@ async fn life(
     stop: &CancellationToken,
 ) -> StoreResult<()> {
     let mut store = PgHot::connect(&config.database_url, "orch worker").await?;
-    let queue_names = config.queues.iter().cloned().collect();
-    let queues: Vec<i32> = orch_store::version::queue_ids(&mut store.db, queue_names).await?.into_values().collect();
-    let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
-    let driver = Driver::new(config, offers, shared, hints, queues, heartbeat.worker(), store);
+    let queues = QueueIds::of(&mut store.db, &config.queues).await?;
+    let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues.all(), hints).await?;
+    let driver = Driver::new(config, offers, shared, hints, &queues, heartbeat.worker(), store);
     let result = driver.live(pulse, stop).await;
     shared.recent.forget_all();
     heartbeat.ended().await;
@@ -137,17 +143,17 @@ impl<S: Hot> Driver<S> {
         offers: &Arc<Offers>,
         shared: &Arc<Shared>,
         hints: &Hints,
-        queues: Vec<i32>,
+        queues: &QueueIds,
         worker: i32,
         mut store: S,
     ) -> Self {
         offers.all().for_each(|offer| store.know(offer.version.clone()));
         // Each held try ends once, so nobody ever waits for room.
-        let (done, ended) = mpsc::channel(config.slots.max(1));
+        let (done, ended) = mpsc::channel((config.slots + config.process_slots).max(1));
         Driver {
             config: config.clone(),
             offers: offers.clone(),
-            queues: queues.into(),
+            lanes: Lanes::new(config, queues, offers.have(Isolation::Process)),
             version_ids: offers.ids().into(),
             worker,
             store,
@@ -158,8 +164,9 @@ impl<S: Hot> Driver<S> {
             done,
             ended,
             continuing: None,
-            look_again: true,
             claimed_at: Instant::now(),
+            urgency: i32::MIN,
+            made_way: false,
             hints: hints.clone(),
             obeyed: Vec::new(),
             restarted: Vec::new(),
@@ -204,21 +211,21 @@ impl<S: Hot> Driver<S> {
                 tracing::info!(released = self.held.len(), "the grace period is over");
                 return Ok(());
             }
-            let full = self.held.len() >= self.config.slots;
-            if finished.is_empty() && (full || stopping || !self.look_again) {
+            let full = self.lanes.are_full();
+            if finished.is_empty() && self.unfolded.is_empty() && (stopping || !self.lanes.want_more()) {
                 tokio::select! {
                     biased;
                     end = self.ended.recv() => finished.extend(end),
                     beaten = pulse.next() => self.beaten(beaten?, pulse),
-                    () = &mut woken, if !full && !stopping => self.look_again = true,
+                    () = &mut woken, if !full && !stopping => self.lanes.look(),
                     () = stop.cancelled(), if !stopping => {}
                     () = sleep_until(self.deadline), if stopping => {}
-                    () = tokio::time::sleep(POLL), if !full && !stopping => self.look_again = true,
+                    () = tokio::time::sleep(POLL), if !full && !stopping => self.lanes.look(),
                 }
                 while let Ok(end) = self.ended.try_recv() {
                     finished.push_back(end);
                 }
-                if finished.is_empty() && !self.look_again {
+                if finished.is_empty() && !self.lanes.want_more() {
                     continue;
                 }
             }
@@ -233,7 +240,9 @@ impl<S: Hot> Driver<S> {
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
-            self.look_again |= woken.now_or_never().is_some();
+            if woken.now_or_never().is_some() {
+                self.lanes.look();
+            }
         }
     }
 
@@ -248,7 +257,9 @@ impl<S: Hot> Driver<S> {
 
     fn start(&mut self, job: Job) {
         let attempt = job.claimed.lease.attempt;
-        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone(), stop: None });
+        let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
+        self.lanes.begin(kind);
+        self.held.insert(attempt, Held { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run(&job, &shared).await;
@@ -261,7 +272,9 @@ impl<S: Hot> Driver<S> {
 
     /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
     fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
-        self.look_again |= beaten.ready_waiting;
+        if beaten.ready_waiting {
+            self.lanes.look();
+        }
         for order in beaten.stop_orders {
             match self.held.get_mut(&order.lease.attempt) {
                 Some(held) => {

@@ -25,6 +25,10 @@ struct World {
 
 impl World {
     async fn new(dags: Vec<Dag>, workers: usize) -> World {
+        Self::with(dags, workers, |_| ()).await
+    }
+
+    async fn with(dags: Vec<Dag>, workers: usize, change: impl Fn(&mut WorkerConfig)) -> World {
         let db = TestDb::new(&orch_store::MIGRATOR).await;
         let dags: Vec<_> = dags.into_iter().map(|dag| dag.into_bundle_dag().unwrap()).collect();
         let bundle = NewBundle { name: "test".into(), dags: dags.iter().map(|d| d.spec.clone()).collect() };
@@ -41,6 +45,7 @@ impl World {
         for n in 0..workers {
             let mut config = WorkerConfig::new(db.url());
             (config.name, config.lease, config.slots) = (format!("w{n}"), Duration::from_secs(2), 64);
+            change(&mut config);
             let (offers, hints, stop) = (offers.clone(), hints.clone(), stop.clone());
             running.spawn(async move { orch_workers::run(config, offers, hints, stop).await.unwrap() });
         }
@@ -170,8 +175,22 @@ async fn only_once(n: u64) -> TaskResult<u64> {
     Ok(n)
 }
 
+#[task]
+async fn nothing() -> TaskResult<()> {
+    Ok(())
+}
+
 fn hard() -> Vec<Dag> {
     vec![
+        dag("patient").build(|d| {
+            let mut last = d.add(nothing().id("t0").weight_rule(WeightRule::Absolute));
+            for n in 1..400 {
+                last = d.add(nothing().id(format!("t{n}")).weight_rule(WeightRule::Absolute).after(last));
+            }
+        }),
+        dag("urgent").build(|d| {
+            d.add(nothing().priority(1000));
+        }),
         dag("once").build(|d| {
             let numbers = d.add(list());
             let same = d.map(numbers, only_once);
@@ -201,6 +220,31 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     let total: Value =
         sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
     assert_eq!(total, json!(2499 * 2500));
+    world.end().await;
+}
+
+/// With one slot a worker goes on with its own chain for up to 100 ms, hundreds of tasks, unless something is more urgent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_makes_way_for_what_is_more_urgent() {
+    let world = World::with(hard(), 1, |config| config.slots = 1).await;
+    let patient = world.trigger("patient", None).await;
+    let mut connection = world.db.connect().await;
+    for _ in 0..3 {
+        let urgent = world.trigger("urgent", None).await;
+        assert_eq!(world.end_of("urgent", &urgent).await, "success");
+        let overtook: i64 = sqlx::query_scalar(
+            "select count(*) from task_instance t, dag_run r, task_instance u, dag_run ur
+            where r.run_id = $1 and t.run = r.id and ur.run_id = $2 and u.run = ur.id
+                and t.started_at > u.queued_at and t.started_at < u.started_at",
+        )
+        .bind(&patient)
+        .bind(&urgent)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert!(overtook <= 20, "{overtook} tasks of the chain went first");
+    }
+    assert_eq!(world.end_of("patient", &patient).await, "success");
     world.end().await;
 }
 

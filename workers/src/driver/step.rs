@@ -6,13 +6,13 @@ use crate::offer::Offer;
 use crate::outcome::{self, Finish};
 use orch_core::plan::TaskIdx;
 use orch_core::retry::{logical_date_key, retry_delay};
-use orch_core::run::Elements;
-use orch_core::run::Run;
+use orch_core::run::{Elements, Run};
+use orch_core::spec::Isolation;
 use orch_core::transition::{Event, fold};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::carry_out;
-use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
+use orch_store::step::{Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -49,8 +49,7 @@ impl<S: Hot> Driver<S> {
             self.restarted.pop();
             self.unfolded.push(lease.run);
         }
-        let free = self.config.slots.saturating_sub(self.held.len());
-        let free = if stopping { 0 } else { free };
+        let free = if stopping { 0 } else { self.lanes.free() };
         let mut by_run: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
         for end in &step.ended {
             if let Some(event) = end.event() {
@@ -68,11 +67,10 @@ impl<S: Hot> Driver<S> {
                 self.unfolded.push(*run);
             }
         }
-        let most = free.saturating_sub(step.keep.len()) as i32;
-        let most = if self.should_claim(step) { most } else { 0 };
-        if most > 0 {
-            self.claimed_at = Instant::now();
-            step.claim = Some(Claim { most, queues: self.queues.clone(), versions: self.version_ids.clone() });
+        self.make_way(step, free);
+        let mut asked = None;
+        if !stopping && !self.made_way && self.should_claim(step) {
+            asked = self.claim(step);
         }
         let reply = match self.store.step(step, self.worker).await {
             Ok(reply) => reply,
@@ -82,11 +80,15 @@ impl<S: Hot> Driver<S> {
                 let ended = std::mem::take(&mut step.ended);
                 *step = Step::default();
                 self.record(ended).await?;
+                asked = None;
                 Reply::default()
             }
             Err(error) => return Err(error),
         };
-        self.after(step, reply, moves, free, most).await
+        if let Some((kind, most)) = asked {
+            self.answered(kind, most, &reply);
+        }
+        self.after(step, reply, moves, free).await
     }
 
     /// What the engine is told of tries that ended here. One whose state was set by somebody else says nothing.
@@ -94,6 +96,7 @@ impl<S: Hot> Driver<S> {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
+            self.lanes.end(held.kind);
             if let Some(order) = held.stop {
                 self.forget_output(&held.claimed.lease);
                 // Whoever gave the order has recorded how it ends; one that was cleared begins anew.
@@ -147,7 +150,49 @@ impl<S: Hot> Driver<S> {
 
     /// Not each step of a chain looks for other work: nobody said that there is any, and the next look is near.
     fn should_claim(&self, step: &Step) -> bool {
-        self.look_again || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
+        self.lanes.want_more() || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
+    }
+
+    /// With all slots taken by its own work a worker makes way for what is more urgent: its own queues up with the rest.
+    fn make_way(&mut self, step: &mut Step, free: usize) {
+        let before = std::mem::take(&mut self.made_way);
+        if step.keep.len() >= free {
+            let urgent = |new: &NewTry| new.priority >= self.urgency;
+            let (keep, queue): (Vec<_>, Vec<_>) = std::mem::take(&mut step.keep).into_iter().partition(urgent);
+            // Its claim would not see what queues up in this very step, and overtake it. But claim it must.
+            self.made_way = !queue.is_empty() && !before;
+            step.keep = keep;
+            step.queue.extend(queue);
+        }
+    }
+
+    /// Asks for what there are slots for; without any, how urgent the others are.
+    fn claim(&mut self, step: &mut Step) -> Option<(Isolation, usize)> {
+        let since = self.claimed_at.elapsed();
+        let (kind, claim) = match self.lanes.claim(step.keep.len(), &self.version_ids) {
+            Some(asked) => asked,
+            None if step.keep.is_empty() || since < CLAIM_EVERY => return None,
+            None => (Isolation::InProcess, self.lanes.look_at_queue(&self.version_ids)),
+        };
+        self.claimed_at = Instant::now();
+        let most = usize::try_from(claim.most).unwrap_or(0);
+        step.claim = Some(claim);
+        Some((kind, most))
+    }
+
+    fn answered(&mut self, kind: Isolation, most: usize, reply: &Reply) {
+        if most == 0 {
+            self.urgency = reply.most_urgent.unwrap_or(i32::MIN);
+            return;
+        }
+        let got_all = reply.claimed.len() >= most;
+        self.lanes.answered(kind, got_all);
+        if kind == Isolation::InProcess {
+            // What is left is at most as urgent as the least that was given.
+            let priority = |c: &Claimed| Some(self.offers.get(c.version)?.version.plan.task(c.lease.task).priority);
+            let least = reply.claimed.iter().filter_map(priority).min();
+            self.urgency = least.filter(|_| got_all).unwrap_or(i32::MIN);
+        }
     }
 
     /// Folds events into a run as we remember it and adds what follows to the step. `None`: leave it to the lock.
@@ -198,7 +243,6 @@ impl<S: Hot> Driver<S> {
         reply: Reply,
         mut moves: BTreeMap<Uuid, Run>,
         free: usize,
-        most: i32,
     ) -> StoreResult<Vec<Job>> {
         let mut over: Vec<String> = Vec::new();
         for run in reply.moved {
@@ -218,8 +262,6 @@ impl<S: Hot> Driver<S> {
         let mut queued = step.queue.iter().any(|q| !moves.contains_key(&q.run)) || !step.admit.is_empty();
         queued |= step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms <= 0));
         let waits = step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms > 0));
-        // What was not claimed now is looked for when nothing is left to go on with.
-        self.look_again = queued || reply.claimed.len() as i32 >= most.max(1);
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
                 self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
@@ -253,7 +295,9 @@ impl<S: Hot> Driver<S> {
             }
             self.memory.folded(run, &folded);
         }
-        self.look_again |= queued || !later.is_empty();
+        if queued {
+            self.lanes.look();
+        }
         self.unfolded = later;
         if queued {
             self.hints.give(Hint::Ready);
@@ -274,7 +318,7 @@ impl<S: Hot> Driver<S> {
         match self.store.start_queued_runs(dag_id).await {
             Ok(0) => {}
             Ok(_) => {
-                self.look_again = true;
+                self.lanes.look();
                 self.hints.give(Hint::Ready);
             }
             Err(StoreError::TryAgain(_)) => {} // a scheduler does
