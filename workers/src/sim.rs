@@ -7,7 +7,7 @@ pub use crate::heartbeat::Heart;
 
 use crate::body::Shared;
 use crate::config::WorkerConfig;
-use crate::driver::Driver;
+use crate::driver::{Driver, QueueIds};
 use crate::heartbeat::pulse;
 use crate::inputs::Recent;
 use crate::logs;
@@ -47,7 +47,15 @@ pub async fn live<S: Hot, H: Heart>(
     let shared = Arc::new(Shared { recent: Recent::default(), pool, shipper });
     let Registered { worker, began, queues } = registered;
     let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);
-    let driver = Driver::new(config, offers, &shared, hints, queues, worker, store);
+    let driver = Driver::new(
+        config,
+        offers,
+        &shared,
+        hints,
+        &QueueIds { in_process: queues, process: Vec::new() },
+        worker,
+        store,
+    );
     let (result, ()) = tokio::join!(driver.live(pulse, stop), beat.beat());
     result
 }

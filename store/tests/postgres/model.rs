@@ -36,7 +36,7 @@ fn rows_say_what_the_model_says() {
     let long: u32 = std::env::var("ORCH_TEST_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let database = runtime.block_on(database());
-    let picks = prop::collection::vec(any::<u8>(), 64..128);
+    let picks = prop::collection::vec(any::<u8>(), 64..512);
     let config = Config { cases: CASES * long, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(shapes(), picks), |(shape, picks)| {
         runtime.block_on(async { Case::begin(&database, &shape).await.play(&picks).await });
@@ -84,13 +84,13 @@ impl<'a> Case<'a> {
 
     async fn play(mut self, picks: &[u8]) {
         self.check("at the beginning").await;
-        let mut picks = picks.iter().copied().cycle();
-        for _ in 0..400 {
+        // Chance first; then steadily, for a run of which nobody folds anything, or that is lost again and again, never ends.
+        let chance = picks.chunks_exact(2).map(|two| (two[0], two[1]));
+        let steady = (0..400_u32).map(|turn| ([0, 7, 7, 10][turn as usize % 4], 253));
+        for (action, pick) in chance.chain(steady) {
             if self.model.run.state.is_finished() && self.unfolded.is_empty() {
                 return self.end().await;
             }
-            let action = picks.next().expect("endless");
-            let pick = picks.next().expect("endless");
             match action % 16 {
                 0..=2 => self.claim(pick).await,
                 3..=6 => self.end_fast(pick).await,

@@ -9,7 +9,7 @@ pub(crate) mod locks;
 mod runs;
 mod step;
 pub(crate) mod tables;
-mod workers;
+pub(crate) mod workers;
 
 use crate::check::Books;
 use crate::faults::{Fate, Faults, Mutant};
@@ -20,6 +20,7 @@ use locks::{Lock, Locks, Taken};
 use orch_store::connect::STATEMENT_TIMEOUT;
 use orch_store::{StoreError, StoreResult};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tables::Tables;
@@ -68,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) node: Option<usize>,
     /// Of the pulse, whose connection may break alone.
     pub(crate) pulse: bool,
+    /// What the server still does for it.
+    pub(crate) under_way: Arc<AtomicUsize>,
 }
 
 impl Database {
@@ -92,7 +95,7 @@ impl Database {
     }
 
     pub(crate) fn session(self: &Arc<Self>, who: String, node: Option<usize>) -> Session {
-        Session { db: self.clone(), who: who.into(), node, pulse: false }
+        Session { db: self.clone(), who: who.into(), node, pulse: false, under_way: Arc::default() }
     }
 
     /// Faults have changed: whoever hangs looks again.
@@ -246,9 +249,13 @@ impl Session {
         let (tell, told) = oneshot::channel();
         let lag = if fate == Fate::Late { there + self.db.with(|s| s.rng.millis(50, 4_000)) } else { there };
         sent();
+        let under_way = self.under_way.clone();
+        under_way.fetch_add(1, Ordering::Relaxed);
         self.db.serve(async move {
             pause(lag).await;
-            drop(tell.send(work.await));
+            let answer = work.await;
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            drop(tell.send(answer));
         });
         match fate {
             Fate::Late => {
@@ -281,6 +288,13 @@ impl Session {
                 return !cut;
             }
             tokio::select! { biased; () = freed => {}, () = tokio::time::sleep_until(given_up) => {} }
+        }
+    }
+
+    /// Returns when nothing of what was said on this connection is under way any more.
+    pub(crate) async fn renewed(&self) {
+        while self.under_way.load(Ordering::Relaxed) > 0 {
+            pause(Duration::from_millis(1)).await;
         }
     }
 

@@ -92,12 +92,16 @@ pub enum Mutant {
     ClaimLeavesRow,
     /// A lost try is requeued with the lease it had.
     SameLeaseAgain,
+    /// A worker goes on while the server still carries out what it said on a connection that broke.
+    ResumedTooSoon,
+    /// A worker that lost its connection does not give back what it was given without hearing so.
+    KeepsUnheard,
 }
 
 impl Mutant {
     /// Those that a thousand seeds notice. The two of reaping do not show since a worker that was given up ends its
     /// bodies and gives back what it took.
-    pub const ALL: [Mutant; 7] = [
+    pub const ALL: [Mutant; 9] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,
         Mutant::FoldWithoutLock,
@@ -105,5 +109,7 @@ impl Mutant {
         Mutant::FoldHorizonTooHigh,
         Mutant::ClaimLeavesRow,
         Mutant::SameLeaseAgain,
+        Mutant::ResumedTooSoon,
+        Mutant::KeepsUnheard,
     ];
 }

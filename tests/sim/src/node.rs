@@ -35,6 +35,7 @@ pub(crate) struct Program {
     pub(crate) script: Script,
     pub(crate) lease: Duration,
     pub(crate) slots: usize,
+    pub(crate) remembered_runs: usize,
     pub(crate) grace: Duration,
     pub(crate) hints: Hints,
     pub(crate) gate: Arc<Gate>,
@@ -89,6 +90,7 @@ pub(crate) async fn process(program: Program, mut rng: Rng, stop: CancellationTo
         let offers = Arc::new(program.offers());
         let config = WorkerConfig {
             slots: program.slots,
+            remembered_runs: program.remembered_runs,
             lease: program.lease,
             grace: program.grace,
             ..WorkerConfig::new("postgres://simulated")
@@ -120,7 +122,7 @@ impl Program {
     ) -> Result<(), StoreError> {
         let began = Instant::now();
         let worker = self.session.register(vec![QUEUE], offers.ids(), self.lease).await?;
-        let pulse = Session { pulse: true, ..self.session.clone() };
+        let pulse = Session { pulse: true, under_way: Arc::default(), ..self.session.clone() };
         let heart = MemHeart { session: pulse, worker, lease: self.lease };
         let store = MemStore { session: self.session.clone() };
         let registered = Registered { worker, began, queues: vec![QUEUE] };

@@ -2,6 +2,7 @@
 //! statement, and what schedulers say besides.
 
 use crate::database::locks::Lock;
+use crate::database::workers::Why;
 use crate::database::{Session, Transaction};
 use crate::faults::Mutant;
 use orch_core::run::{Elements, Run};
@@ -135,6 +136,17 @@ impl Hot for MemStore {
         tx.commit(move |s, _| Ok(s.start_queued_runs(&dag))).await
     }
 
+    async fn resume(&mut self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+        self.session.statement(vec![], |_, _| Ok(())).await?;
+        if !self.session.db.with(|s| s.is_mutant(Mutant::ResumedTooSoon)) {
+            self.session.renewed().await;
+        }
+        if self.session.db.with(|s| s.is_mutant(Mutant::KeepsUnheard)) {
+            return Ok(Vec::new());
+        }
+        self.session.give_back(worker, has).await
+    }
+
     fn know(&mut self, _version: Arc<Version>) {}
 }
 
@@ -200,7 +212,13 @@ impl Session {
     async fn release(&self, worker: i32) -> StoreResult<()> {
         let mut tx = self.begin();
         tx.lock(move |_, _| (vec![Lock::Worker(worker)], ()), |_, _, ()| ()).await?;
-        self.take_away(tx, vec![worker], false).await.map(drop)
+        self.take_away(tx, vec![worker], Why::Released).await.map(drop)
+    }
+
+    /// `store::worker::give_back`.
+    async fn give_back(&self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+        let tx = self.begin();
+        self.take_away(tx, vec![worker], Why::NeverBegun { has: has.to_vec() }).await
     }
 
     /// `store::worker::reap`. Gives the runs to fold; `None`: nobody is lost.
@@ -218,7 +236,7 @@ impl Session {
         if lost.is_empty() {
             return Ok(None);
         }
-        self.take_away(tx, lost, true).await.map(Some)
+        self.take_away(tx, lost, Why::Lost).await.map(Some)
     }
 
     /// `store::worker::sweep_orphans`.
@@ -228,10 +246,10 @@ impl Session {
             return Ok(None);
         }
         let tx = self.begin();
-        self.take_away(tx, workers, true).await.map(Some)
+        self.take_away(tx, workers, Why::Lost).await.map(Some)
     }
 
-    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, lost: bool) -> StoreResult<Vec<Uuid>> {
+    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, why: Why) -> StoreResult<Vec<Uuid>> {
         let theirs = workers.clone();
         let runs = tx.lock(
             move |s, _| {
@@ -242,12 +260,13 @@ impl Session {
         );
         let runs = runs.await?;
         let theirs = workers.clone();
-        let found = tx.lock(move |s, _| s.to_take(&runs, &theirs), |s, _, found| s.still_theirs(found)).await?;
+        let kept = why.clone();
+        let found = tx.lock(move |s, _| s.to_take(&runs, &theirs, &kept), |s, _, found| s.still_theirs(found)).await?;
         let who = self.who.clone();
         let taken = tx.commit(move |s, seen| {
-            s.say(&who, format_args!("takes {} from {workers:?}{}", found.len(), if lost { ", lost" } else { "" }));
-            s.worker_gone(&workers, lost);
-            Ok(s.take_away(found, lost, seen))
+            s.say(&who, format_args!("takes {} from {workers:?}, {}", found.len(), why.word()));
+            s.worker_gone(&workers, &why);
+            Ok(s.take_away(found, &why, seen))
         });
         taken.await
     }

@@ -24,6 +24,7 @@ impl State {
             .map(|(seq, (_, t))| (Reverse(t.priority), *seq))
             .collect();
         found.sort_unstable();
+        reply.most_urgent = found.first().map(|(Reverse(priority), _)| *priority);
         let passed_over = self.faults.passed_over;
         found.retain(|_| passed_over == 0 || !self.rng.chance(passed_over));
         found.truncate(usize::try_from(claim.most).unwrap_or(0));

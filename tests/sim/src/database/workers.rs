@@ -15,6 +15,27 @@ use uuid::Uuid;
 /// An instance that its worker no longer has, as it was when it was locked.
 pub(crate) type Taken = (Key, Instance);
 
+/// Why instances are taken from a worker.
+#[derive(Debug, Clone)]
+pub(crate) enum Why {
+    Lost,
+    Released,
+    /// It does not know of them: all but these attempts.
+    NeverBegun {
+        has: Vec<Uuid>,
+    },
+}
+
+impl Why {
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Why::Lost => "lost",
+            Why::Released => "released",
+            Why::NeverBegun { .. } => "never begun",
+        }
+    }
+}
+
 impl State {
     pub(crate) fn register(&mut self, queues: Vec<i32>, versions: Vec<i32>, lease: Duration, seen: Snapshot) -> i32 {
         let id = self.tables.workers.len() as i32 + 1;
@@ -59,10 +80,15 @@ impl State {
     }
 
     /// These stopped, or are given up.
-    pub(crate) fn worker_gone(&mut self, workers: &[i32], lost: bool) {
+    pub(crate) fn worker_gone(&mut self, workers: &[i32], why: &Why) {
+        let state = match why {
+            Why::Lost => WorkerState::Lost,
+            Why::Released => WorkerState::Stopped,
+            Why::NeverBegun { .. } => return,
+        };
         for worker in workers {
             if let Some(row) = self.tables.workers.get_mut(worker).filter(|w| w.state != WorkerState::Lost) {
-                row.state = if lost { WorkerState::Lost } else { WorkerState::Stopped };
+                row.state = state;
             }
         }
     }
@@ -88,10 +114,11 @@ impl State {
     }
 
     /// What they have in these runs, and the locks on it.
-    pub(crate) fn to_take(&self, runs: &[Uuid], workers: &[i32]) -> (Vec<Lock>, Vec<Taken>) {
+    pub(crate) fn to_take(&self, runs: &[Uuid], workers: &[i32], why: &Why) -> (Vec<Lock>, Vec<Taken>) {
         let found: Vec<Taken> = self
             .instances_of_workers(workers)
             .filter(|(key, _)| runs.contains(&key.0))
+            .filter(|(_, i)| !matches!(why, Why::NeverBegun { has } if has.contains(&i.attempt)))
             .map(|(key, i)| (*key, i.clone()))
             .collect();
         let locks = if self.is_mutant(Mutant::ReapWithoutLock) {
@@ -113,7 +140,8 @@ impl State {
 
     /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
     /// something to fold.
-    pub(crate) fn take_away(&mut self, found: Vec<Taken>, lost: bool, seen: Snapshot) -> Vec<Uuid> {
+    pub(crate) fn take_away(&mut self, found: Vec<Taken>, why: &Why, seen: Snapshot) -> Vec<Uuid> {
+        let lost = matches!(why, Why::Lost);
         let mut failed = BTreeSet::new();
         for (key, was) in found {
             let Some(row) = self.tables.instances.get(&key).cloned() else { continue };
