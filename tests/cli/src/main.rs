@@ -57,9 +57,9 @@ fn scheduled() -> Dag {
 
 /// Runs for a moment, in a process of its own.
 #[task(isolation = Isolation::Process)]
-async fn pause(_number: u32) -> TaskResult<()> {
+async fn pause(number: u32) -> TaskResult<u32> {
     tokio::time::sleep(Duration::from_millis(300)).await;
-    Ok(())
+    Ok(number)
 }
 
 fn children() -> Dag {
