@@ -67,6 +67,12 @@ config! {
         #[clap(short = 'c', visible_alias = "concurrency")]
         slots: usize = "256", "ORCH_SLOTS";
 
+        /// Child processes at the same time, beside `slots`: tasks with `isolation = Process`
+        process_slots: usize = "16", "ORCH_PROCESS_SLOTS";
+
+        /// What a child process and all it starts may have in memory, in MB, unless its task says otherwise
+        process_memory_mb: u32 = "4096", "ORCH_PROCESS_MEMORY_MB";
+
         /// A worker that was not heard of for so long is lost and its tasks run again elsewhere
         lease: Duration = "15s", "ORCH_LEASE";
 
@@ -118,6 +124,8 @@ impl RoleFlags {
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
 const MOST_SLOTS: usize = 100_000;
+const MOST_PROCESSES: usize = 4_096;
+const LEAST_MEMORY_MB: u32 = 32;
 
 impl Config {
     /// What each value alone cannot tell.
@@ -139,6 +147,17 @@ impl Config {
             slots == 0 || slots > MOST_SLOTS,
             format!("slots `{slots}` is not between 1 and {MOST_SLOTS}"),
             "to run nothing here, start no worker",
+        );
+        let slots = self.process_slots;
+        refuse(
+            slots == 0 || slots > MOST_PROCESSES,
+            format!("process_slots `{slots}` is not between 1 and {MOST_PROCESSES}"),
+            "each is a process of its own: a few for each core",
+        );
+        refuse(
+            self.process_memory_mb < LEAST_MEMORY_MB,
+            format!("process_memory_mb `{}` is less than {LEAST_MEMORY_MB}", self.process_memory_mb),
+            "a child that does nothing needs some 20 MB",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

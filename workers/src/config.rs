@@ -12,8 +12,8 @@ pub struct WorkerConfig {
     pub slots: usize,
     /// Child processes at the same time.
     pub process_slots: usize,
-    /// What a child and all it starts may have in memory, in bytes; a task may say less or more.
-    pub process_memory: u64,
+    /// What a child and all it starts may have in memory; a task may say otherwise.
+    pub process_memory_mb: u32,
     /// A worker that was not heard of for so long is lost. It beats three times as often.
     pub lease: Duration,
     /// How long a stopping worker waits for what it runs.
@@ -30,7 +30,7 @@ impl WorkerConfig {
             queues: vec!["default".into()],
             slots: 256,
             process_slots: 16,
-            process_memory: 4 << 30,
+            process_memory_mb: 4096,
             lease: Duration::from_secs(15),
             grace: Duration::from_secs(30),
             remembered_runs: 10_000,

@@ -97,6 +97,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
         recent: crate::inputs::Recent::default(),
         pool: connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?,
         shipper,
+        process_memory_mb: config.process_memory_mb,
     });
     let stop_shipping = CancellationToken::new();
     let mut shipping_task = JoinSet::new();

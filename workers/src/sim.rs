@@ -44,7 +44,8 @@ pub async fn live<S: Hot, H: Heart>(
 ) -> StoreResult<()> {
     let (shipper, _) = logs::shipping(NOWHERE);
     let pool = connect::pool(NOWHERE, "simulated", 1)?;
-    let shared = Arc::new(Shared { recent: Recent::default(), pool, shipper });
+    let shared =
+        Arc::new(Shared { recent: Recent::default(), pool, shipper, process_memory_mb: config.process_memory_mb });
     let Registered { worker, began, queues } = registered;
     let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);
     let driver = Driver::new(

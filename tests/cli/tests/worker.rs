@@ -182,6 +182,11 @@ async fn nothing() -> TaskResult<()> {
 
 fn hard() -> Vec<Dag> {
     vec![
+        dag("thousand").build(|d| {
+            for n in 0..1000 {
+                d.add(nothing().id(format!("t{n}")));
+            }
+        }),
         dag("patient").build(|d| {
             let mut last = d.add(nothing().id("t0").weight_rule(WeightRule::Absolute));
             for n in 1..400 {
@@ -220,6 +225,28 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     let total: Value =
         sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
     assert_eq!(total, json!(2499 * 2500));
+    world.end().await;
+}
+
+/// A run is one row: who loses the race for it must not write it again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_workers_of_one_run_write_its_row_hardly_more_often_than_they_end_tasks() {
+    let world = World::new(hard(), 4).await;
+    let run = world.trigger("thousand", None).await;
+    assert_eq!(world.end_of("thousand", &run).await, "success");
+    let mut connection = world.db.connect().await;
+    // All that one statement records has the same time.
+    let (writes, batches, workers): (i64, i64, i64) = sqlx::query_as(
+        "select max(r.rev)::bigint, count(distinct (t.worker, t.ended_at)), count(distinct t.worker)
+        from dag_run r join task_instance t on t.run = r.id where r.run_id = $1",
+    )
+    .bind(&run)
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    eprintln!("{writes} writes of the run's row for {batches} batches of {workers} workers");
+    assert!(workers > 1 && batches > 10, "{workers} workers ended the tasks in {batches} batches");
+    assert!(writes as f64 <= 1.3 * batches as f64, "{writes} writes for {batches} batches");
     world.end().await;
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod binary;
+mod children;
 mod config;
 mod offline;
 mod server;
