@@ -43,7 +43,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!((&row[0]["dag_id"], &row[0]["state"]), (&"test_failing".into(), &"failed".into()));
     let log = world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| !ended.out.is_empty());
     assert_eq!(plain(&log.out), "<time> WARNING this will not end well\n");
-    assert_eq!(log.err, "try 1 failed (fatal): the source is empty\n");
+    assert_eq!(log.err, "try 1 failed (retryable): the source is empty\n");
     let none = world.run(&["tasks", "logs", "test_failing", "say", "bad"]).refused();
     assert!(none.starts_with("error: task `say` has no try in run `bad`\nhint: "), "{none}");
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad"]).code, 1);
@@ -56,7 +56,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad", "--timeout", "30s"]).code, 1);
     let second =
         world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| ended.err.starts_with("try 2"));
-    assert_eq!(second.err, "try 2 failed (fatal): the source is empty\n");
+    assert_eq!(second.err, "try 2 failed (retryable): the source is empty\n");
 }
 
 #[tokio::test]
