@@ -68,7 +68,7 @@ impl Trigger {
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
         session.did(&deed, &[hint]).await?;
-        let run = details(run, new);
+        let run = RunDetails::created(run, new);
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;
             self.print(&run)?;
@@ -134,34 +134,6 @@ impl Trigger {
                 .select(&["dag_id", "dag_run_id", "state", "run_after", "logical_date", "conf"].map(String::from))?;
         }
         listing.print(self.output.format)
-    }
-}
-
-/// The run as it was created, without asking for it.
-fn details(run: RunRow, new: NewRun) -> RunDetails {
-    RunDetails {
-        id: run.id,
-        dag_id: run.dag_id,
-        run_id: run.run_id,
-        rev: 0,
-        version: run.version,
-        version_number: run.version_number,
-        version_created_at: run.version_created_at,
-        bundle: run.bundle,
-        clear_number: 0,
-        state: run.state,
-        run_type: new.run_type,
-        logical_date: new.logical_date,
-        interval_start: run.interval.map(|interval| interval.start),
-        interval_end: run.interval.map(|interval| interval.end),
-        run_after: run.run_after,
-        created_at: run.created_at,
-        started_at: run.started_at,
-        ended_at: run.ended_at,
-        triggered_by: new.triggered_by.to_string(),
-        triggered_by_user: new.user,
-        conf: new.conf,
-        note: new.note,
     }
 }
 
