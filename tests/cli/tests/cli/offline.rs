@@ -74,7 +74,10 @@ fn shells_complete_its_commands() {
 fn the_dags_of_the_binary_are_listed_without_a_server() {
     let listed =
         orch(&["dags", "list", "--local", "--tags", "test", "--columns", "dag_id,aliases", "-o", "plain"]).done();
-    assert_eq!(listed, "dag_id          aliases\ntest_failing    broken\ntest_lingering  -\ntest_scheduled  -\n");
+    assert_eq!(
+        listed,
+        "dag_id          aliases\ntest_children   -\ntest_failing    broken\ntest_lingering  -\ntest_scheduled  -\n"
+    );
     let shown = orch(&["dags", "show", "broken", "--local"]).done();
     assert_eq!(shown, "test_failing  (only by hand)\n  fail\n    say  ← fail\n");
     let refused = orch(&["dags", "show", "test_faling", "--local"]).refused();

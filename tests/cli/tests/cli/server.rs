@@ -92,9 +92,9 @@ async fn a_paused_dag_keeps_its_runs_until_it_is_unpaused() {
     assert_eq!(world.run(&["runs", "wait", "test_scheduled", "later", "--timeout", "30s"]).code, 0);
 
     let paused = world.run(&["dags", "pause", "test_.*", "--treat-dag-id-as-regex", "--yes", "-o", "plain"]).done();
-    assert_eq!(paused.lines().count(), 4, "{paused}");
+    assert_eq!(paused.lines().count(), 5, "{paused}");
     let listed = world.run(&["dags", "list", "--paused", "true", "-o", "json"]).json();
-    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert_eq!(listed.as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_dag_shows_its_structure_and_its_next_runs() {
     world.run(&["dags", "show", "example_diamond", "--save", file.to_str().unwrap()]).done();
     assert!(std::fs::read_to_string(file).unwrap().starts_with("digraph \"example_diamond\""));
     let yaml = world.run(&["dags", "list", "--columns", "dag_id,is_paused", "--tags", "test", "-o", "yaml"]).done();
-    assert!(yaml.starts_with("- dag_id: test_failing\n  is_paused: false\n- dag_id: "), "{yaml}");
+    assert!(yaml.starts_with("- dag_id: test_children\n  is_paused: false\n- dag_id: "), "{yaml}");
 }
 
 #[tokio::test]
