@@ -220,7 +220,7 @@ impl<S: Hot> Driver<S> {
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
             let next = self.step(batch, stopping).await?;
-            next.into_iter().for_each(|job| self.start(job));
+            next.into_iter().try_for_each(|job| self.start(job))?;
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
@@ -228,8 +228,12 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: Job) -> StoreResult<()> {
         let attempt = job.claimed.lease.attempt;
+        if self.held.contains_key(&attempt) {
+            // It was taken away from here and has come back: this worker was given up and has not heard of it yet.
+            return Err(StoreError::WorkerLost);
+        }
         self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
@@ -239,6 +243,7 @@ impl<S: Hot> Driver<S> {
         });
         // Bodies that are over are swept here, a few at a time; none of them fails but by being aborted.
         while self.bodies.try_join_next().is_some() {}
+        Ok(())
     }
 
     /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
