@@ -12,7 +12,7 @@ pub(crate) mod tables;
 mod workers;
 
 use crate::check::Books;
-use crate::faults::{Fate, Faults, Mutant};
+use crate::faults::{Fate, Faults, Lost, Mutant};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::trace::Trace;
@@ -154,7 +154,7 @@ impl Database {
         // Its writes are there and nobody sees them, until the disk has them.
         let flush = self.with(|s| {
             s.locks.xid(seen.txn);
-            s.rng.millis(0, 2)
+            s.flush()
         });
         pause(flush).await;
         let result = self.with(|s| {
@@ -174,7 +174,7 @@ impl State {
 
     fn fate(&mut self, session: &Session, may_again: bool) -> (Fate, Duration, Duration) {
         let f = &self.faults;
-        let cut = session.node.is_some_and(|n| f.cut.contains(&n) || (session.pulse && f.mute.contains(&n)));
+        let cut = session.node.is_some_and(|node| f.is_cut(node, session.pulse));
         let (slowest, dice) = (f.slowest.as_millis() as u64, self.rng.between(0, 999) as u32);
         let mut left = dice;
         let mut falls = |often: u32| {
@@ -183,7 +183,7 @@ impl State {
             hit
         };
         let fate = if cut {
-            Fate::Hung { done: dice < 500 }
+            Fate::Hung([Lost::Words, Lost::Question, Lost::Answer][dice as usize % 3])
         } else if falls(f.refused) {
             Fate::Refused
         } else if falls(f.again) && may_again {
@@ -201,6 +201,12 @@ impl State {
             rng.millis(0, most)
         };
         (fate, delay(&mut self.rng), delay(&mut self.rng))
+    }
+
+    /// How long a commit takes: now and then a disk is slow.
+    fn flush(&mut self) -> Duration {
+        let slowest = if self.rng.chance(60) { self.faults.slowest.as_millis() as u64 } else { 2 };
+        self.rng.millis(0, slowest)
     }
 
     pub(crate) fn script(&self) -> Script {
@@ -240,13 +246,19 @@ impl Session {
             return Err(if fate == Fate::Again { try_again() } else { unreachable() });
         }
         let given_up = Instant::now() + DEAD_PEER;
-        if fate == (Fate::Hung { done: false }) && !self.until_whole(given_up).await {
+        if fate == Fate::Hung(Lost::Words) && !self.until_whole(given_up).await {
             return Err(unreachable());
         }
         let (tell, told) = oneshot::channel();
         let lag = if fate == Fate::Late { there + self.db.with(|s| s.rng.millis(50, 4_000)) } else { there };
         sent();
+        let asking = (fate == Fate::Hung(Lost::Question)).then(|| self.clone());
         self.db.serve(async move {
+            if let Some(session) = asking
+                && !session.until_whole(given_up).await
+            {
+                return;
+            }
             pause(lag).await;
             drop(tell.send(work.await));
         });
@@ -260,7 +272,7 @@ impl Session {
                 pause(back).await;
                 Err(unreachable())
             }
-            Fate::Hung { done: true } if !self.until_whole(given_up).await => Err(unreachable()),
+            Fate::Hung(Lost::Answer) if !self.until_whole(given_up).await => Err(unreachable()),
             _ => {
                 let answer = told.await.unwrap_or_else(|_| Err(unreachable()));
                 pause(back).await;
@@ -273,10 +285,7 @@ impl Session {
     async fn until_whole(&self, given_up: Instant) -> bool {
         loop {
             let freed = self.db.freed.notified();
-            let cut = self.db.with(|s| {
-                let (f, node) = (&s.faults, self.node);
-                node.is_some_and(|n| f.cut.contains(&n) || (self.pulse && f.mute.contains(&n)))
-            });
+            let cut = self.db.with(|s| self.node.is_some_and(|node| s.faults.is_cut(node, self.pulse)));
             if !cut || Instant::now() >= given_up {
                 return !cut;
             }
@@ -308,12 +317,27 @@ impl Transaction {
         self.lock(|_, _| (Vec::new(), ()), |s, seen, ()| look(s, seen)).await
     }
 
+    /// Now and then whoever is in the midst of it stands still.
+    async fn stumble(&self) {
+        self.pause_at(1).await;
+    }
+
+    /// At a place where it matters more: so many times as often.
+    pub(crate) async fn pause_at(&self, times: u32) {
+        let time = self.session.db.with(|s| {
+            let often = s.faults.stumbles * times;
+            if s.rng.chance(often) { s.rng.millis(5, 1_500) } else { Duration::ZERO }
+        });
+        pause(time).await;
+    }
+
     /// One statement that locks rows: finds them in what is committed when it begins, and reads them when it has them all.
     pub(crate) async fn lock<F: Send, T: Send + 'static>(
         &mut self,
         find: impl FnOnce(&mut State, Snapshot) -> (Vec<Lock>, F) + Send + 'static,
         read: impl FnOnce(&mut State, Snapshot, F) -> T + Send + 'static,
     ) -> StoreResult<T> {
+        self.stumble().await;
         let (fate, there, back) = self.session.db.with(|s| s.fate(&self.session, true));
         let (db, txn, now) = (self.session.db.clone(), self.txn, self.now);
         let work = async move {
@@ -346,13 +370,15 @@ impl Transaction {
         mut self,
         apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.stumble().await;
         let (fate, there, back) = self.session.db.with(|s| s.fate(&self.session, false));
         let (db, txn, now) = (self.session.db.clone(), self.txn, self.now);
+        let ending = Ending { db: db.clone(), txn };
         let work = async move {
             let flush = db.with(|s| {
                 s.locks.idle(txn, None);
                 s.locks.xid(txn);
-                s.rng.millis(0, 2)
+                s.flush()
             });
             pause(flush).await;
             let result = db.with(|s| {
@@ -363,13 +389,25 @@ impl Transaction {
                 let seen = Snapshot { commits: s.commits, now, txn };
                 apply(s, seen)
             });
-            db.close(txn);
+            drop(ending);
             result
         };
         let session = self.session.clone();
         // Once it is sent, the server carries it out; until then the client's end ends the transaction.
         let over = &mut self.over;
         session.call((fate, there, back), || *over = true, work).await
+    }
+}
+
+/// Ends a transaction with the statement that was to end it, though that never arrives.
+struct Ending {
+    db: Arc<Database>,
+    txn: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.db.close(self.txn);
     }
 }
 

@@ -63,15 +63,25 @@ pub(crate) fn compare(state: &State) -> Result<usize, String> {
     Ok(compared)
 }
 
-/// What ran ended as the script says, unless it was lost too often or cut short by the clock.
+/// What ran ended as the script says and left what it gave, unless it was lost too often or cut short by the clock.
 fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
-    for (key, instance) in state.tables.instances_of(id) {
-        if instance.try_no == 0 || state.books.bodies.was_disturbed(key) {
+    let tables = &state.tables;
+    for (key, instance) in tables.instances_of(id).filter(|(_, i)| i.try_no > 0) {
+        if instance.state == TaskState::Failed && !tables.failures.contains_key(&(instance.attempt, instance.lease_no))
+        {
+            return Err(format!("{key:?} failed and nobody knows why"));
+        }
+        if state.books.bodies.was_disturbed(key) {
             continue;
         }
-        let (wanted, _) = state.script().end(&row.version.plan, row.number, key.1, key.2);
+        let (wanted, value) = state.script().end(&row.version.plan, row.number, key.1, key.2);
         if instance.state != wanted {
             return Err(format!("{key:?} ended as {}, its script as {wanted}", instance.state));
+        }
+        let output = tables.outputs.get(key).map_or("null", String::as_str);
+        let given = value.to_string();
+        if given != output {
+            return Err(format!("{key:?} gave {given}, found is {output}"));
         }
     }
     Ok(())
@@ -115,7 +125,10 @@ fn undisturbed(state: &State, id: Uuid, row: &RunRow) -> Option<States> {
 
 fn outcome_of(state: &State, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> Outcome {
     match state.script().end(plan, run, task, index) {
-        (TaskState::Success, list_len) => Outcome::Success { list_len, skip: Vec::new() },
+        (TaskState::Success, value) => {
+            let list = plan.list_slots.contains_key(&task).then(|| value.as_array().map_or(0, Vec::len) as i32);
+            Outcome::Success { list_len: list, skip: Vec::new() }
+        }
         (TaskState::Skipped, _) => Outcome::Skipped { skip: Vec::new() },
         _ => Outcome::Failed,
     }

@@ -58,17 +58,17 @@ impl Script {
         Play { act, takes, looks }
     }
 
-    /// How an instance ends when nothing disturbs it, and the length of the list it gives.
-    pub(crate) fn end(self, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> (TaskState, Option<i32>) {
+    /// How an instance ends when nothing disturbs it, and what it gives.
+    pub(crate) fn end(self, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> (TaskState, Value) {
         let tries = plan.task(task).retries + 1;
         for try_no in 1..=tries {
             match self.play(plan, run, task, index, try_no).act {
-                Act::Give(value) => return (TaskState::Success, value.as_array().map(|list| list.len() as i32)),
-                Act::Skip => return (TaskState::Skipped, None),
-                Act::Fatal => return (TaskState::Failed, None),
+                Act::Give(value) => return (TaskState::Success, value),
+                Act::Skip => return (TaskState::Skipped, Value::Null),
+                Act::Fatal => return (TaskState::Failed, Value::Null),
                 Act::Fail | Act::Panic | Act::Hang => {}
             }
         }
-        (TaskState::Failed, None)
+        (TaskState::Failed, Value::Null)
     }
 }

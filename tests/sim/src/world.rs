@@ -1,11 +1,14 @@
 //! A world from a seed: workers, schedulers and runs, a time of trouble, then peace. In peace everything must end, soon,
 //! and as the core says.
 
+mod trouble;
+
 use crate::database::tables::Dag;
 use crate::database::{Database, pause};
 use crate::end;
 use crate::faults::{Faults, Mutant};
-use crate::node::{Gate, Program, process};
+use crate::gate::Gates;
+use crate::node::{Program, process};
 use crate::rng::Rng;
 use crate::scheduler::scheduler;
 use crate::script::Script;
@@ -76,7 +79,7 @@ pub fn simulate(wish: &Wish) -> Report {
 
 /// A machine with a worker on it.
 struct Node {
-    gate: Arc<Gate>,
+    gates: Gates,
     stop: CancellationToken,
     running: Option<AbortHandle>,
 }
@@ -125,7 +128,7 @@ impl World {
             rng,
         };
         for _ in 0..world.rng.between(1, 4) {
-            world.nodes.push(Node { gate: Arc::default(), stop: CancellationToken::new(), running: None });
+            world.nodes.push(Node { gates: Gates::default(), stop: CancellationToken::new(), running: None });
             world.start(world.nodes.len() - 1);
         }
         for _ in 0..world.rng.between(1, 2) {
@@ -140,7 +143,7 @@ impl World {
     }
 
     fn start(&mut self, node: usize) {
-        let (gate, stop) = (Arc::<Gate>::default(), CancellationToken::new());
+        let (gates, stop) = (Gates::default(), CancellationToken::new());
         let program = Program {
             node,
             session: self.db.session(format!("n{node}"), Some(node)),
@@ -150,10 +153,10 @@ impl World {
             slots: self.rng.pick(&[1, 2, 4, 16]),
             grace: Duration::from_secs(self.rng.between(0, 3)),
             hints: self.hints(),
-            gate: gate.clone(),
+            gates: gates.clone(),
         };
         let running = self.tasks.spawn(process(program, self.rng.fork(), stop.clone()));
-        self.nodes[node] = Node { gate, stop, running: Some(running) };
+        self.nodes[node] = Node { gates, stop, running: Some(running) };
         self.say(format_args!("node {node} starts"));
     }
 
@@ -165,30 +168,6 @@ impl World {
 
     fn say(&self, what: std::fmt::Arguments<'_>) {
         self.db.with(|s| s.say("", what));
-    }
-
-    /// Faults, until it is enough.
-    async fn trouble(&mut self) {
-        let until = Instant::now() + self.rng.millis(1_000, 12_000);
-        while Instant::now() < until && !self.violated() {
-            let node = self.rng.below(self.nodes.len());
-            match self.rng.below(15) {
-                0..=2 => self.create_run().await,
-                3 => self.kill(node),
-                4 => self.freeze_for_a_lease(node),
-                13 => self.freeze(node),
-                5 => self.thaw(node),
-                6 => self.cut(node),
-                7 => self.mute(node),
-                8 => self.mend(node),
-                9 => self.stop(node),
-                10 | 11 => self.start_one(node),
-                12 => self.kill_scheduler(),
-                _ => {}
-            }
-            while self.tasks.try_join_next().is_some() {}
-            pause(self.rng.millis(10, 1_200)).await;
-        }
     }
 
     async fn create_run(&mut self) {
@@ -205,85 +184,6 @@ impl World {
         }
     }
 
-    /// It does not come back: dead, frozen, or cut off.
-    fn lose(&mut self, node: usize) {
-        self.gone.insert(node);
-        match self.rng.below(3) {
-            0 => self.kill(node),
-            1 => self.freeze(node),
-            _ => self.cut(node),
-        }
-    }
-
-    fn kill(&mut self, node: usize) {
-        if let Some(running) = self.nodes[node].running.take() {
-            running.abort();
-            self.say(format_args!("node {node} is killed"));
-        }
-    }
-
-    fn freeze(&mut self, node: usize) {
-        self.nodes[node].gate.freeze();
-        self.db.with(|s| s.books.bodies.freeze(node));
-        self.say(format_args!("node {node} is frozen"));
-    }
-
-    /// It wakes up just when it is given up, and says what it has to say.
-    fn freeze_for_a_lease(&mut self, node: usize) {
-        self.freeze(node);
-        let (gate, db) = (self.nodes[node].gate.clone(), self.db.clone());
-        let about_a_lease = LEASE.mul_f64(0.85) + self.rng.millis(0, 900);
-        self.tasks.spawn(async move {
-            pause(about_a_lease).await;
-            db.with(|s| s.say("", format_args!("node {node} wakes up")));
-            gate.thaw();
-        });
-    }
-
-    fn thaw(&mut self, node: usize) {
-        self.say(format_args!("node {node} is thawed"));
-        self.nodes[node].gate.thaw();
-    }
-
-    fn cut(&mut self, node: usize) {
-        self.db.with(|s| s.faults.cut.insert(node));
-        self.say(format_args!("node {node} is cut off"));
-    }
-
-    fn mute(&mut self, node: usize) {
-        self.db.with(|s| s.faults.mute.insert(node));
-        self.say(format_args!("the pulse of node {node} is cut off"));
-    }
-
-    fn mend(&mut self, node: usize) {
-        self.db.with(|s| s.faults.cut.remove(&node) | s.faults.mute.remove(&node));
-        self.say(format_args!("node {node} is reached again"));
-        self.db.mended();
-    }
-
-    fn stop(&mut self, node: usize) {
-        self.nodes[node].stop.cancel();
-        self.say(format_args!("node {node} is told to stop"));
-    }
-
-    fn start_one(&mut self, node: usize) {
-        let ended = self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished);
-        if ended {
-            self.start(node);
-        }
-    }
-
-    fn kill_scheduler(&mut self) {
-        let which = self.rng.below(self.schedulers.len());
-        match self.schedulers[which].take() {
-            Some(running) => {
-                running.abort();
-                self.say(format_args!("scheduler {which} is killed"));
-            }
-            None => self.start_scheduler(which),
-        }
-    }
-
     /// Everything is well again, but for what is gone; the rest must bring all to its end.
     async fn peace(&mut self) {
         while self.runs_to_come > 0 && !self.violated() {
@@ -297,13 +197,13 @@ impl World {
             }
         }
         let gone = self.gone.clone();
-        self.db.with(|s| s.faults.heal(&gone));
+        self.db.with(|s| s.faults.heal());
         self.db.mended();
         for node in 0..self.nodes.len() {
             if self.gone.contains(&node) {
                 continue;
             }
-            self.nodes[node].gate.thaw();
+            self.thaw(node);
             let stopping = self.nodes[node].stop.is_cancelled();
             if stopping || self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished) {
                 if let Some(running) = self.nodes[node].running.take() {

@@ -30,7 +30,7 @@ fn a_seed_replays_to_the_letter() {
         let [first, second] = [(); 2].map(|()| simulate(&Wish { seed, whole_trace: true, mutant: None }));
         assert_eq!(first.trace, second.trace, "seed {seed}");
         assert_eq!((first.hash, first.events), (second.hash, second.events), "seed {seed}");
-        assert_eq!(first.took, second.took, "seed {seed}");
+        assert_eq!((first.took, first.violation), (second.took, second.violation), "seed {seed}");
     }
 }
 

@@ -51,7 +51,7 @@ impl Books {
             let at = (key.1, key.2);
             let granted = self.grants.get(key);
             if (instance.state == TaskState::Running) != granted.is_some() {
-                return Some(format!("{at:?} is {instance:?}, given to {granted:?}"));
+                return Some(format!("{at:?} is {}, given to {granted:?}", instance.state));
             }
             if !instance.state.is_finished() || late.contains(key) {
                 continue;

@@ -11,7 +11,7 @@ use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// `PAST`: older versions of a run's row than this many are seen by nobody.
+/// Versions of a run's row: older ones are in nobody's snapshot.
 const PAST: usize = 64;
 
 impl State {
@@ -129,8 +129,8 @@ impl State {
         let row = self.tables.instances.get(&key).expect("it was fenced in").clone();
         if let Some(next) = &end.next {
             let retry = end.state == TaskState::UpForRetry;
-            if retry {
-                self.tables.history.insert((key, row.attempt));
+            if retry && !self.tables.history.insert((key, row.attempt)) {
+                self.books.fail(format!("a try of {key:?} became history twice"));
             }
             let again = Try {
                 key,

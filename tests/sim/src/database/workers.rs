@@ -10,6 +10,7 @@ use orch_core::transition::Outcome;
 use orch_store::worker::HeartbeatAnswer;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// An instance that its worker no longer has, as it was when it was locked.
@@ -61,6 +62,10 @@ impl State {
     /// These stopped, or are given up.
     pub(crate) fn worker_gone(&mut self, workers: &[i32], lost: bool) {
         for worker in workers {
+            let promised = self.tables.workers.get(worker).is_some_and(|w| w.expires_at >= Instant::now());
+            if lost && promised && self.tables.is_alive(*worker) {
+                self.books.fail(format!("worker {worker} is given up while its lease runs"));
+            }
             if let Some(row) = self.tables.workers.get_mut(worker).filter(|w| w.state != WorkerState::Lost) {
                 row.state = if lost { WorkerState::Lost } else { WorkerState::Stopped };
             }
