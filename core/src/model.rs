@@ -6,7 +6,7 @@
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, Run};
 use crate::state::TaskState;
-use crate::transition::{Effects, Event, Outcome, Selected, clear, fold, start};
+use crate::transition::{Effects, Event, Outcome, Selected, Stood, clear, fold, start};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -51,7 +51,25 @@ impl Model {
         self.apply(&events);
     }
 
+    /// Somebody says how an instance ended, whatever became of it so far.
+    pub fn mark(&mut self, task: TaskIdx, index: i32, state: TaskState) {
+        let at = (task, index);
+        let stood = match (self.ready.remove(&at), self.held.remove(&at)) {
+            (true, _) => Stood::InFlight,
+            (_, true) => Stood::Held,
+            _ => Stood::Nowhere,
+        };
+        let effects = self.fold(&[Event::Marked { task, index, state, stood }]);
+        self.states.insert(at, state);
+        self.carry_out(effects);
+    }
+
     pub fn apply(&mut self, events: &[Event]) {
+        let effects = self.fold(events);
+        self.carry_out(effects);
+    }
+
+    fn fold(&mut self, events: &[Event]) -> Effects {
         let mut elements = Elements::default();
         let (run, effects) = loop {
             match fold(&self.plan, &self.run, events, &elements) {
@@ -60,7 +78,7 @@ impl Model {
             }
         };
         self.run = run;
-        self.carry_out(effects);
+        effects
     }
 
     /// Finished instances begin anew; nothing of what is selected may be in flight.
@@ -91,10 +109,12 @@ impl Model {
 
     fn look_up(&self, missing: Missing) -> Vec<(TaskIdx, i32, TaskState)> {
         let members = &self.plan.domains[missing.domain].members;
-        let wanted = |&(&(task, index), _): &(&(TaskIdx, i32), &TaskState)| {
+        let wanted = |&((task, index), _): &((TaskIdx, i32), TaskState)| {
             members.contains(&task) && index >= 0 && missing.index.is_none_or(|i| i == index)
         };
-        self.states.iter().filter(wanted).map(|(&(task, index), &state)| (task, index, state)).collect()
+        let over = self.states.iter().map(|(&at, &state)| (at, state));
+        let open = self.ready.iter().chain(&self.held).map(|&at| (at, TaskState::Queued));
+        over.chain(open).filter(wanted).map(|((task, index), state)| (task, index, state)).collect()
     }
 
     fn carry_out(&mut self, effects: Effects) {
