@@ -52,6 +52,11 @@ impl Gates {
         }
     }
 
+    /// Whatever kept it busy is over.
+    pub(crate) fn be_idle(&self) {
+        self.driver.open(Still::Busy);
+    }
+
     /// It stands still or has just stood still: it may not know that it was given up.
     pub(crate) fn is_unaware(&self) -> bool {
         self.unaware.load(Ordering::Relaxed)

@@ -203,6 +203,7 @@ impl World {
             if self.gone.contains(&node) {
                 continue;
             }
+            self.nodes[node].gates.be_idle();
             self.thaw(node);
             let stopping = self.nodes[node].stop.is_cancelled();
             if stopping || self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished) {
