@@ -13,8 +13,8 @@ pub const LEDGER_FORMAT: i16 = 1;
 
 /// Counters of the run itself, in front.
 pub(crate) const RUN_COUNTERS: usize = 3;
-/// Elements of one map that may be in flight. Below zero once somebody marked an instance: from then on the rules alone
-/// do not tell what was decided.
+/// Elements of one map that may be in flight. Below zero once somebody marked or cleared an instance or moved the run:
+/// from then on the rules alone do not tell what was decided.
 pub(crate) const RUN_WINDOW: usize = 0;
 /// Tasks that are not finished.
 pub(crate) const RUN_OPEN: usize = 1;
@@ -72,15 +72,16 @@ impl Run {
     }
 
     pub(crate) fn set_window(&mut self, window: i32) {
-        self.counters[RUN_WINDOW] = if self.is_marked() { -window } else { window };
+        self.counters[RUN_WINDOW] = if self.was_changed() { -window } else { window };
     }
 
-    /// Somebody has said of an instance how it ended.
-    pub(crate) fn is_marked(&self) -> bool {
+    /// Somebody has marked or cleared an instance, or moved the run to another version.
+    pub fn was_changed(&self) -> bool {
         self.counters[RUN_WINDOW] < 0
     }
 
-    pub(crate) fn set_marked(&mut self) {
+    /// Somebody is about to: whoever looks up its elements needs those in flight too.
+    pub fn set_changed(&mut self) {
         self.counters[RUN_WINDOW] = -self.window();
     }
 
@@ -171,8 +172,8 @@ pub struct Missing {
 }
 
 impl Elements {
-    /// `states` are the finished and folded elements that `missing` asked for; of a run that was marked also those that are
-    /// in flight or held, in whatever state that is not finished.
+    /// `states` are the finished and folded elements that `missing` asked for; of a run that somebody changed
+    /// (`Run::was_changed`) also those that are in flight or held, in whatever state that is not finished.
     pub fn load(&mut self, missing: Missing, states: impl IntoIterator<Item = (TaskIdx, i32, TaskState)>) {
         for (task, index, state) in states {
             if state.is_finished() {

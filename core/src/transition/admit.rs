@@ -82,7 +82,7 @@ impl Fold<'_> {
         let window = window.min(self.run.window());
         while c(self, NEXT) < c(self, LEN) && started < most && c(self, FLIGHT) < window {
             let index = c(self, NEXT);
-            if self.run.is_marked() {
+            if self.run.was_changed() {
                 self.elements.ask(map.domain, index)?; // it may be over before its turn has come
             }
             self.run.counters[map.slot + NEXT] += 1;

@@ -21,6 +21,7 @@ pub struct Selected {
 pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut cleared = run.clone();
     cleared.state = RunState::Running;
+    cleared.set_changed();
     let mut kept = elements.clone();
     let (mut whole, mut single) = (Vec::new(), Vec::new());
     for s in selected {
@@ -101,7 +102,7 @@ impl Fold<'_> {
         if index < -1 || index >= len.unwrap_or(0) || (index < 0 && len.is_some()) {
             return Ok(());
         }
-        self.run.set_marked();
+        self.run.set_changed();
         if stood == Stood::InFlight {
             self.run.counters[RUN_FLIGHT] -= 1;
         }
@@ -172,7 +173,7 @@ mod tests {
     use crate::model::Model;
     use crate::plan::Plan;
     use crate::state::{RunState, TaskState};
-    use crate::transition::Outcome;
+    use crate::transition::{Outcome, Selected};
     use serde_json::json;
     use std::sync::Arc;
 
@@ -210,8 +211,8 @@ mod tests {
         assert_eq!(model.run.state, RunState::Failed);
     }
 
-    #[test]
-    fn an_element_that_runs_is_not_begun_anew_when_what_let_it_begin_is_marked() {
+    /// `each` runs as soon as `a` or `c` is done.
+    fn eager() -> Model {
         let spec = json!({ "dag_id": "d", "tasks": [
             { "task_id": "a", "kind": "rust" },
             { "task_id": "c", "kind": "rust" },
@@ -222,6 +223,21 @@ mod tests {
         let mut model = Model::start(Arc::new(plan));
         model.finish(0, -1, done());
         assert_eq!(model.ready.len(), 3);
+        model
+    }
+
+    #[test]
+    fn an_element_that_runs_is_not_begun_anew_when_what_let_it_begin_is_cleared() {
+        let mut model = model(None);
+        model.finish(0, 0, done());
+        model.clear(&[Selected { task: 0, index: Some(0) }]);
+        model.finish(0, 0, done());
+        assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(0, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn an_element_that_runs_is_not_begun_anew_when_what_let_it_begin_is_marked() {
+        let mut model = eager();
         model.mark(0, -1, TaskState::Failed);
         model.finish(1, -1, done());
         assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(2, 0), (2, 1)]);
