@@ -211,7 +211,7 @@ impl<S: Hot> Driver<S> {
                 while let Ok(end) = self.ended.try_recv() {
                     finished.push_back(end);
                 }
-                if finished.is_empty() && !self.look_again {
+                if finished.is_empty() && self.restarted.is_empty() && !self.look_again {
                     continue;
                 }
             }
@@ -254,6 +254,11 @@ impl<S: Hot> Driver<S> {
                 Some(held) => {
                     held.stop = Some(order);
                     held.cancel.cancel();
+                }
+                // It ended between the clear and the order, and its end did not count: still its rule is to be asked anew.
+                None if order.why == "restarted" => {
+                    self.obeyed.push(order.lease.attempt);
+                    self.restarted.push(order.lease);
                 }
                 None => pulse.obeyed(order.lease.attempt),
             }
