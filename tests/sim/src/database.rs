@@ -9,6 +9,7 @@ pub(crate) mod locks;
 mod runs;
 mod step;
 pub(crate) mod tables;
+pub(crate) mod users;
 mod workers;
 
 use crate::check::Books;
@@ -119,8 +120,10 @@ impl Database {
             let look = match self.with(|s| s.locks.take(txn, lock, Instant::now())) {
                 Taken::Yes => return Ok(()),
                 Taken::Busy(evict_at) => evict_at.map_or(deadline, |at| at.min(deadline)),
-                Taken::Deadlock => {
-                    self.with(|s| s.books.fail(format!("deadlock at {lock:?}")));
+                Taken::Deadlock { expected } => {
+                    if !expected {
+                        self.with(|s| s.books.fail(format!("deadlock at {lock:?}")));
+                    }
                     return Err(try_again());
                 }
                 Taken::Gone => return Err(unreachable()),
@@ -138,19 +141,18 @@ impl Database {
         }
     }
 
-    /// A statement that is a transaction by itself.
-    async fn execute<T>(
+    /// A statement that is a transaction by itself. It takes `locks`, then what `pick` finds and locks without waiting;
+    /// `pick` says what to wait for besides.
+    async fn execute<P, T>(
         &self,
         locks: Vec<Lock>,
-        apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T>,
+        pick: impl FnOnce(&mut State, Snapshot) -> (P, Vec<Lock>),
+        apply: impl FnOnce(&mut State, Snapshot, P) -> StoreResult<T>,
     ) -> StoreResult<T> {
         let seen = self.with(State::open);
-        for lock in locks {
-            if let Err(error) = self.lock(seen.txn, &lock, seen.now + STATEMENT_TIMEOUT).await {
-                self.close(seen.txn);
-                return Err(error);
-            }
-        }
+        self.lock_all(seen, locks).await?;
+        let (picked, more) = self.with(|s| pick(s, seen));
+        self.lock_all(seen, more).await?;
         // Its writes are there and nobody sees them, until the disk has them.
         let flush = self.with(|s| {
             s.locks.xid(seen.txn);
@@ -159,10 +161,21 @@ impl Database {
         pause(flush).await;
         let result = self.with(|s| {
             s.commits += 1;
-            apply(s, seen)
+            apply(s, seen, picked)
         });
         self.close(seen.txn);
         result
+    }
+
+    /// All of them, or the transaction ends.
+    async fn lock_all(&self, seen: Snapshot, locks: Vec<Lock>) -> StoreResult<()> {
+        for lock in locks {
+            if let Err(error) = self.lock(seen.txn, &lock, seen.now + STATEMENT_TIMEOUT).await {
+                self.close(seen.txn);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -230,9 +243,19 @@ impl Session {
         locks: Vec<Lock>,
         apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.statement_with(locks, |_, _| ((), Vec::new()), |s, seen, ()| apply(s, seen)).await
+    }
+
+    /// The same with rows that it takes if nobody else is taking them.
+    pub(crate) async fn statement_with<P: Send + 'static, T: Send + 'static>(
+        &self,
+        locks: Vec<Lock>,
+        pick: impl FnOnce(&mut State, Snapshot) -> (P, Vec<Lock>) + Send + 'static,
+        apply: impl FnOnce(&mut State, Snapshot, P) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
         let (fate, there, back) = self.db.with(|s| s.fate(self, true));
         let db = self.db.clone();
-        self.call((fate, there, back), || {}, async move { db.execute(locks, apply).await }).await
+        self.call((fate, there, back), || {}, async move { db.execute(locks, pick, apply).await }).await
     }
 
     async fn call<T: Send + 'static>(
@@ -440,7 +463,7 @@ pub(crate) fn unreachable() -> StoreError {
     StoreError::Unreachable(sqlx::Error::PoolClosed)
 }
 
-fn try_again() -> StoreError {
+pub(crate) fn try_again() -> StoreError {
     StoreError::TryAgain(sqlx::Error::PoolTimedOut)
 }
 

@@ -74,6 +74,9 @@ fn as_one(states: States) -> States {
 fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
     let tables = &state.tables;
     for (key, instance) in tables.instances_of(id).filter(|(_, i)| i.try_no > 0) {
+        if state.books.was_set(key) {
+            continue;
+        }
         if instance.state == TaskState::Failed && !tables.failures.contains_key(&(instance.attempt, instance.lease_no))
         {
             return Err(format!("{key:?} failed and nobody knows why"));
@@ -81,7 +84,10 @@ fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
         if state.books.bodies.was_disturbed(key) {
             continue;
         }
-        let (wanted, value) = state.script().end(&row.version.plan, row.number, key.1, key.2);
+        // Tries of an instance that was cleared go on counting.
+        let plan = &row.version.plan;
+        let first = instance.max_tries as u32 + 1 - plan.task(key.1).retries;
+        let (wanted, value) = state.script().end(plan, row.number, key.1, key.2, first);
         if instance.state != wanted {
             return Err(format!("{key:?} ended as {}, its script as {wanted}", instance.state));
         }
@@ -97,6 +103,9 @@ fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
 /// The states of undisturbed runs with the same outcomes, if they agree whatever the order.
 fn undisturbed(state: &State, id: Uuid, row: &RunRow) -> Option<States> {
     let plan = &row.version.plan;
+    if state.books.is_touched(id) {
+        return None;
+    }
     // Whether its list is there when it begins, and who is told not to run before it has begun, are matters of order.
     let told = |(key, outcome): (&Key, &Outcome)| match outcome {
         Outcome::Success { skip, .. } | Outcome::Skipped { skip } => key.0 == id && !skip.is_empty(),
@@ -131,7 +140,7 @@ fn undisturbed(state: &State, id: Uuid, row: &RunRow) -> Option<States> {
 }
 
 fn outcome_of(state: &State, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> Outcome {
-    match state.script().end(plan, run, task, index) {
+    match state.script().end(plan, run, task, index, 1) {
         (TaskState::Success, value) => {
             let list = plan.list_slots.contains_key(&task).then(|| value.as_array().map_or(0, Vec::len) as i32);
             Outcome::Success { list_len: list, skip: Vec::new() }

@@ -111,11 +111,23 @@ pub enum Mutant {
     ClaimLeavesRow,
     /// A lost try is requeued with the lease it had.
     SameLeaseAgain,
+    /// Who brings a run to rest looks once.
+    QuietInOneRound,
+    /// Who ends a run does not hear of what was recorded while he brought it to rest.
+    EndUnheard,
+    /// Who ends a run does not lock it.
+    EndWithoutLock,
+    /// Nobody tells the worker of a try that was cleared.
+    ClearWithoutOrder,
+    /// A clear does not grow the number that tells workers to leave the run to its lock.
+    ClearUncounted,
+    /// A run is moved although something of it runs.
+    MoveWhileRunning,
 }
 
 impl Mutant {
     /// Each of them is noticed by one of a thousand seeds.
-    pub const ALL: [Mutant; 9] = [
+    pub const ALL: [Mutant; 15] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,
         Mutant::FoldWithoutLock,
@@ -125,5 +137,11 @@ impl Mutant {
         Mutant::FoldHorizonTooHigh,
         Mutant::ClaimLeavesRow,
         Mutant::SameLeaseAgain,
+        Mutant::QuietInOneRound,
+        Mutant::EndUnheard,
+        Mutant::EndWithoutLock,
+        Mutant::ClearWithoutOrder,
+        Mutant::ClearUncounted,
+        Mutant::MoveWhileRunning,
     ];
 }

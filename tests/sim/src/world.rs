@@ -2,6 +2,7 @@
 //! and as the core says.
 
 mod trouble;
+mod users;
 
 use crate::database::tables::Dag;
 use crate::database::{Database, pause};
@@ -12,7 +13,7 @@ use crate::node::{Program, process};
 use crate::rng::Rng;
 use crate::scheduler::scheduler;
 use crate::script::Script;
-use crate::shape::{lines, random_dag};
+use crate::shape::{lines, random_dag, with_one_more};
 use crate::trace::Trace;
 use orch_core::plan::Plan;
 use orch_store::hint::{Hint, Hints};
@@ -96,6 +97,8 @@ struct World {
     /// One process for all, or each in its own and out of earshot.
     shared_hints: Option<Hints>,
     runs_to_come: u64,
+    /// People change runs while they go.
+    busy_people: bool,
     /// Nodes that do not come back in peace: dead, frozen or cut off for good.
     gone: BTreeSet<usize>,
 }
@@ -106,7 +109,8 @@ impl World {
         let faults = Faults::random(&mut rng);
         let script = Script(rng.number());
         let db = Database::new(rng.fork(), faults, wish.mutant, Trace::new(wish.whole_trace), script);
-        let versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
+        let mut versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
+        let dag_ids = versions.iter().map(|v| v.dag_id.clone()).collect();
         db.with(|s| {
             for version in &versions {
                 lines(&version.plan.spec).iter().for_each(|line| s.say("", format_args!("{line}")));
@@ -114,16 +118,21 @@ impl World {
                 s.tables.dags.insert(version.dag_id.clone(), Dag { version: version.clone(), max_active_runs });
             }
         });
+        // Each DAG has another version that nobody begins runs of.
+        let others: Vec<_> =
+            (versions.len() as i32 + 1..).zip(&versions).map(|(id, v)| variant(id, v, &mut rng)).collect();
+        versions.extend(others);
         let mut world = World {
             db,
             script,
-            dag_ids: versions.iter().map(|v| v.dag_id.clone()).collect(),
+            dag_ids,
             versions,
             nodes: Vec::new(),
             schedulers: Vec::new(),
             tasks: JoinSet::new(),
             shared_hints: rng.chance(500).then(Hints::new),
             runs_to_come: rng.between(1, 5),
+            busy_people: rng.chance(500),
             gone: BTreeSet::new(),
             rng,
         };
@@ -226,6 +235,7 @@ impl World {
         let began = Instant::now();
         let mut working = began;
         while !self.violated() {
+            self.look_after();
             let now = Instant::now();
             let quiet = self.db.with(|s| s.tables.is_quiet());
             if quiet && now.duration_since(began) > LATEST {
@@ -269,6 +279,17 @@ impl World {
         }
     }
 
+    /// Nobody may have panicked.
+    fn look_after(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                self.fail(format!("somebody panicked: {error}"));
+            }
+        }
+    }
+
     fn violated(&self) -> bool {
         self.db.with(|s| s.books.violation.is_some())
     }
@@ -289,4 +310,11 @@ fn version(id: i32, rng: &mut Rng) -> Arc<Version> {
     let plan = Plan::new(Arc::new(spec)).expect("a random spec is plannable");
     let queues = vec![crate::node::QUEUE; plan.tasks.len()];
     Arc::new(Version { id, number: 1, dag_id: plan.spec.dag_id.clone(), plan: Arc::new(plan), queues })
+}
+
+/// The same DAG with a task more.
+fn variant(id: i32, of: &Version, rng: &mut Rng) -> Arc<Version> {
+    let plan = Plan::new(Arc::new(with_one_more(&of.plan.spec, rng))).expect("a DAG with a task more is plannable");
+    let queues = vec![crate::node::QUEUE; plan.tasks.len()];
+    Arc::new(Version { id, number: 2, dag_id: of.dag_id.clone(), plan: Arc::new(plan), queues })
 }

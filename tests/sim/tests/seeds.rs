@@ -1,6 +1,6 @@
 //! The simulation over many seeds; each planted mistake is noticed; a seed replays to the letter.
 
-use orch_sim::{Mutant, Report, Wish, simulate, simulate_many};
+use orch_sim::{Mutant, Report, Wish, simulate, simulate_many, simulate_until_wrong};
 
 /// 500 take some seconds on two cores.
 fn seeds() -> u64 {
@@ -36,11 +36,9 @@ fn a_seed_replays_to_the_letter() {
 
 #[test]
 fn every_planted_mistake_is_noticed() {
-    const CHUNK: u64 = 50;
     let mut unnoticed = Vec::new();
     for mutant in Mutant::ALL {
-        let caught = (0..20).map(|n| n * CHUNK).find_map(|from| simulate_many(from..from + CHUNK, Some(mutant)).pop());
-        match caught {
+        match simulate_until_wrong(0..1_000, Some(mutant)) {
             Some(caught) => {
                 eprintln!("{mutant:?}: seed {}, {:.150}", caught.seed, caught.violation.unwrap_or_default());
             }

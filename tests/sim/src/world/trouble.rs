@@ -29,7 +29,10 @@ impl World {
                 12 => self.kill_scheduler(),
                 _ => {}
             }
-            while self.tasks.try_join_next().is_some() {}
+            if self.busy_people && self.rng.chance(500) {
+                self.change_a_run();
+            }
+            self.look_after();
             pause(self.rng.millis(10, 1_200)).await;
         }
     }
