@@ -47,6 +47,8 @@ pub(crate) struct Database {
     state: Mutex<State>,
     /// A lock was freed, a network was mended.
     freed: Notify,
+    /// Instances are just being taken from somebody who is lost.
+    pub(crate) taking: Notify,
     server: Mutex<JoinSet<()>>,
 }
 
@@ -84,7 +86,12 @@ impl Database {
             locks: Locks::default(),
             commits: 0,
         };
-        Arc::new(Database { state: Mutex::new(state), freed: Notify::new(), server: Mutex::default() })
+        Arc::new(Database {
+            state: Mutex::new(state),
+            freed: Notify::new(),
+            taking: Notify::new(),
+            server: Mutex::default(),
+        })
     }
 
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -195,7 +202,10 @@ impl State {
             left = left.saturating_sub(often);
             hit
         };
-        let fate = if cut {
+        let severed = session.node.is_some_and(|node| f.severed.contains(&node));
+        let fate = if severed {
+            Fate::Hung(Lost::Words)
+        } else if cut {
             Fate::Hung([Lost::Words, Lost::Question, Lost::Answer][dice as usize % 3])
         } else if falls(f.refused) {
             Fate::Refused

@@ -47,9 +47,9 @@ impl Faults {
         }
     }
 
-    /// Mild or wild.
-    pub(crate) fn random(rng: &mut Rng) -> Faults {
-        let wild: u32 = rng.pick(&[0, 1, 1, 4]);
+    /// Mild or wild; wild more often than not where a planted mistake is to show.
+    pub(crate) fn random(rng: &mut Rng, mutant: Option<Mutant>) -> Faults {
+        let wild: u32 = if mutant.is_some() { rng.pick(&[1, 4, 4]) } else { rng.pick(&[0, 1, 1, 4]) };
         let mut often = |most: u64| rng.between(0, most) as u32 * wild;
         let (refused, again, unheard, late) = (often(15), often(10), often(15), often(8));
         let (stumbles, passed_over) = (often(40), often(60));
@@ -126,7 +126,21 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// Each of them is noticed by one of a thousand seeds.
+    /// It shows only where people change runs.
+    pub(crate) fn is_of_people(self) -> bool {
+        use Mutant as M;
+        matches!(
+            self,
+            M::QuietInOneRound
+                | M::EndUnheard
+                | M::EndWithoutLock
+                | M::ClearWithoutOrder
+                | M::ClearUncounted
+                | M::MoveWhileRunning
+        )
+    }
+
+    /// Each of them is noticed by one of two thousand seeds.
     pub const ALL: [Mutant; 15] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,

@@ -288,7 +288,10 @@ impl Session {
         let runs = runs.await?;
         let theirs = workers.clone();
         let found = tx.lock(move |s, _| s.to_take(&runs, &theirs), |s, _, found| s.still_theirs(found)).await?;
-        tx.pause_at(8).await;
+        if lost && !found.is_empty() {
+            self.db.taking.notify_waiters();
+        }
+        tx.pause_at(20).await;
         let who = self.who.clone();
         let taken = tx.commit(move |s, seen| {
             s.say(&who, format_args!("takes {} from {workers:?}{}", found.len(), if lost { ", lost" } else { "" }));

@@ -106,7 +106,7 @@ struct World {
 impl World {
     fn new(wish: &Wish) -> World {
         let mut rng = Rng::new(wish.seed);
-        let faults = Faults::random(&mut rng);
+        let faults = Faults::random(&mut rng, wish.mutant);
         let script = Script(rng.number());
         let db = Database::new(rng.fork(), faults, wish.mutant, Trace::new(wish.whole_trace), script);
         let mut versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
@@ -132,7 +132,7 @@ impl World {
             tasks: JoinSet::new(),
             shared_hints: rng.chance(500).then(Hints::new),
             runs_to_come: rng.between(1, 5),
-            busy_people: rng.chance(500),
+            busy_people: wish.mutant.map_or_else(|| rng.chance(500), Mutant::is_of_people),
             gone: BTreeSet::new(),
             rng,
         };

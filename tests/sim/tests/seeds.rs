@@ -38,7 +38,7 @@ fn a_seed_replays_to_the_letter() {
 fn every_planted_mistake_is_noticed() {
     let mut unnoticed = Vec::new();
     for mutant in Mutant::ALL {
-        match simulate_until_wrong(0..1_000, Some(mutant)) {
+        match simulate_until_wrong(0..2_000, Some(mutant)) {
             Some(caught) => {
                 eprintln!("{mutant:?}: seed {}, {:.150}", caught.seed, caught.violation.unwrap_or_default());
             }

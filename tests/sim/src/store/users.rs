@@ -45,7 +45,7 @@ impl Session {
         if ledger.state.is_finished() {
             return Ok(false);
         }
-        tx.pause_at(4).await;
+        tx.pause_at(20).await;
         let at_rest = quiet(&mut tx, run).await?;
         let heard = taken.clone();
         let (late, more, fold_xmin) = tx
@@ -243,7 +243,7 @@ async fn quiet(tx: &mut Transaction, run: Uuid) -> StoreResult<Quiet> {
             tx.lock(move |s, _| s.waits(run, &taken), |s, _, found| (found.len(), s.still_waits(found))).await?;
         let (seen, took) = waits;
         quiet.waited.extend(took);
-        tx.pause_at(8).await;
+        tx.pause_at(20).await;
         let open = tx.lock(
             move |s, _| {
                 let rows = s.open_rows(run);

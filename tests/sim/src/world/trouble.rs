@@ -3,7 +3,7 @@
 use super::{LEASE, World};
 use crate::database::{Database, pause};
 use crate::gate::Still;
-use std::time::Duration;
+use std::future::Future;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -77,20 +77,34 @@ impl World {
     /// It wakes up just when it is given up, and says what it has to say.
     fn freeze_for_a_lease(&mut self, node: usize) {
         self.freeze(node);
-        let about_a_lease = LEASE.mul_f64(0.8) + self.rng.millis(0, 1_000);
-        self.thaw_after(node, about_a_lease);
+        let moment = self.about_a_lease();
+        self.thaw_after(node, moment);
+    }
+
+    /// When a lease is about to be over, or what it was for is just being taken away.
+    fn about_a_lease(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let (db, taken) = (self.db.clone(), self.rng.chance(500));
+        let (time, reaction) = (LEASE.mul_f64(0.8) + self.rng.millis(0, 1_200), self.rng.millis(0, 40));
+        async move {
+            if taken {
+                drop(tokio::time::timeout(LEASE * 3, db.taking.notified()).await);
+                pause(reaction).await;
+            } else {
+                pause(time).await;
+            }
+        }
     }
 
     pub(super) fn thaw(&mut self, node: usize) {
-        self.thaw_after(node, Duration::ZERO);
+        self.thaw_after(node, std::future::ready(()));
     }
 
     /// One thread after the other, whichever comes first.
-    fn thaw_after(&mut self, node: usize, time: Duration) {
+    fn thaw_after(&mut self, node: usize, moment: impl Future<Output = ()> + Send + 'static) {
         let (gates, db, between) = (self.nodes[node].gates.clone(), self.db.clone(), self.rng.millis(0, 30));
         let driver_first = self.rng.chance(700);
         self.tasks.spawn(async move {
-            pause(time).await;
+            moment.await;
             db.with(|s| s.say("", format_args!("node {node} thaws")));
             gates.thaw(driver_first, between).await;
         });
@@ -108,10 +122,9 @@ impl World {
         } else {
             self.mute(node);
         }
-        let about_a_lease = LEASE.mul_f64(0.8) + self.rng.millis(0, 1_200);
-        let db = self.db.clone();
+        let (db, moment) = (self.db.clone(), self.about_a_lease());
         self.tasks.spawn(async move {
-            pause(about_a_lease).await;
+            moment.await;
             mend(&db, node);
         });
     }
