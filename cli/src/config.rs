@@ -23,6 +23,14 @@ config! {
         #[clap(global = true, help_heading = "Server", value_name = "URL")]
         database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
 
+        /// A server to ask over its REST API instead of a database: `http://host:8080`
+        #[clap(global = true, help_heading = "Server", value_name = "URL")]
+        api_url: Option<String> = "", "ORCH_API_URL";
+
+        /// Token for that server, from its `/auth/token`; a flag can be seen by others of this machine, a variable cannot
+        #[clap(global = true, help_heading = "Server", visible_alias = "token", value_name = "TOKEN")]
+        api_token: Option<Secret> = "", "ORCH_API_TOKEN";
+
         /// Folder of `orch standalone`: its database, and the file by which other commands find it
         #[clap(global = true, help_heading = "Server")]
         data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
@@ -66,6 +74,12 @@ config! {
         /// Tasks at the same time
         #[clap(short = 'c', visible_alias = "concurrency")]
         slots: usize = "256", "ORCH_SLOTS";
+
+        /// Child processes at the same time, beside `slots`: tasks with `isolation = Process`
+        process_slots: usize = "16", "ORCH_PROCESS_SLOTS";
+
+        /// What a child process and all it starts may have in memory, in MB, unless its task says otherwise
+        process_memory_mb: u32 = "4096", "ORCH_PROCESS_MEMORY_MB";
 
         /// A worker that was not heard of for so long is lost and its tasks run again elsewhere
         lease: Duration = "15s", "ORCH_LEASE";
@@ -118,8 +132,24 @@ impl RoleFlags {
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
 const MOST_SLOTS: usize = 100_000;
+const MOST_PROCESSES: usize = 4_096;
+const LEAST_MEMORY_MB: u32 = 32;
 
 impl Config {
+    /// The server to ask over its API, if it was named more plainly than a database.
+    pub(crate) fn api_url(&self) -> Result<Option<&str>, Failure> {
+        let Some(url) = &self.api_url else { return Ok(None) };
+        let source = |key| self.sources.get(key).map_or(0, LoadedFrom::plainness);
+        match &self.database_url {
+            Some(_) if source("database_url") > source("api_url") => Ok(None),
+            Some(_) if source("database_url") == source("api_url") => {
+                Err(Failure::new("both a database and an API are named")
+                    .hint("leave `--database-url` or `--api-url` out"))
+            }
+            _ => Ok(Some(url)),
+        }
+    }
+
     /// What each value alone cannot tell.
     fn problems(&self) -> Vec<Failure> {
         let mut problems = Vec::new();
@@ -139,6 +169,17 @@ impl Config {
             slots == 0 || slots > MOST_SLOTS,
             format!("slots `{slots}` is not between 1 and {MOST_SLOTS}"),
             "to run nothing here, start no worker",
+        );
+        let slots = self.process_slots;
+        refuse(
+            slots == 0 || slots > MOST_PROCESSES,
+            format!("process_slots `{slots}` is not between 1 and {MOST_PROCESSES}"),
+            "each is a process of its own: a few for each core",
+        );
+        refuse(
+            self.process_memory_mb < LEAST_MEMORY_MB,
+            format!("process_memory_mb `{}` is less than {LEAST_MEMORY_MB}", self.process_memory_mb),
+            "a child that does nothing needs some 20 MB",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

@@ -47,6 +47,8 @@ pub(crate) fn worker(config: &Config, url: &str) -> WorkerConfig {
         name,
         queues: config.queues.clone(),
         slots: config.slots,
+        process_slots: config.process_slots,
+        process_memory_mb: config.process_memory_mb,
         lease: config.lease,
         grace: config.grace,
         ..WorkerConfig::new(url)

@@ -14,6 +14,7 @@ mod relocate;
 
 pub use clear::{Selected, clear};
 pub use end::{RunEnd, end_run};
+pub(crate) use finish::worst;
 pub use relocate::{CannotMove, can_move, move_run, places};
 
 use crate::plan::{Plan, TaskIdx};

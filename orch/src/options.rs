@@ -110,6 +110,8 @@ setters! {
     wait_for_downstream: bool => wait_for_downstream |yes| yes;
     /// In the worker (default) or in a child process of its own.
     isolation: Isolation => isolation |place| place;
+    /// What its child process and all that starts may have in memory. The worker's `process_memory_mb` without this.
+    memory_mb: u32 => memory_mb |most| most;
     /// What happens when its worker is lost: the same try again, three times without this.
     on_lost: OnLost => on_lost |what| what;
     /// The failure of this teardown fails the run.
@@ -146,6 +148,7 @@ mod tests {
             .depends_on_past(true)
             .wait_for_downstream(true)
             .isolation(Isolation::Process)
+            .memory_mb(512)
             .on_lost(OnLost::Fail)
             .on_failure_fail_run(true);
         let Options {
@@ -165,6 +168,7 @@ mod tests {
             depends_on_past: Some(true),
             wait_for_downstream: Some(true),
             isolation: Some(Isolation::Process),
+            memory_mb: Some(512),
             on_lost: Some(OnLost::Fail),
             on_failure_fail_run: Some(true),
         } = all.options

@@ -4,6 +4,8 @@
 const FENCE_LOST: &str = "OR001";
 const DEADLOCK: &str = "40P01";
 const SERIALIZATION: &str = "40001";
+/// It took longer than `connect::STATEMENT_TIMEOUT`.
+const CANCELLED: &str = "57014";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -34,7 +36,7 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some(FENCE_LOST) => StoreError::FenceLost,
-                Some(DEADLOCK | SERIALIZATION) => StoreError::TryAgain(error),
+                Some(DEADLOCK | SERIALIZATION | CANCELLED) => StoreError::TryAgain(error),
                 // Class 08: connection; 57P: shutdown, crash, cannot connect now; 25P03: ended while idle in a
                 // transaction; 25006: read only for a while.
                 Some(code)
@@ -60,6 +62,11 @@ impl From<sqlx::Error> for StoreError {
 impl StoreError {
     pub fn corrupt(what: impl Into<String>) -> Self {
         StoreError::Corrupt { what: what.into() }
+    }
+
+    /// It may go well the next time, after a pause and perhaps on another connection.
+    pub fn passes(&self) -> bool {
+        matches!(self, StoreError::TryAgain(_) | StoreError::Unreachable(_))
     }
 
     /// What is behind it, innermost last, for a log line.

@@ -1,12 +1,15 @@
 //! The dozen things a worker says to the store while it works. A trait, so that the same loop runs over Postgres and,
 //! in the simulation, over a model with faults.
 
+mod session;
+
 use crate::refold::{self, Folded};
 use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
-use crate::{StoreResult, clear, connect, run};
+use crate::{StoreResult, clear, connect, run, worker};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
+use session::ServerSession;
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -38,6 +41,10 @@ pub trait Hot: Send {
     /// A run of this DAG is over: those that waited for its place begin. Gives how many.
     fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
 
+    /// A new connection in place of one that broke: nothing that was said on the old one is carried out after this. What
+    /// the database says that `worker` holds beyond the attempts it `has` goes to others. Gives the runs to fold.
+    fn resume(&mut self, worker: i32, has: &[Uuid]) -> impl Future<Output = StoreResult<Vec<Uuid>>> + Send;
+
     /// Makes a version known that this worker has in its hands.
     fn know(&mut self, version: Arc<Version>);
 }
@@ -46,14 +53,19 @@ pub trait Hot: Send {
 #[derive(Debug)]
 pub struct PgHot {
     pub db: PgConnection,
+    url: String,
+    name: String,
+    session: ServerSession,
     stepper: Stepper,
     versions: Versions,
 }
 
 impl PgHot {
     pub async fn connect(url: &str, name: &str) -> StoreResult<PgHot> {
-        let db = connect::hot(url, name).await?;
-        Ok(PgHot { db, stepper: Stepper::default(), versions: Versions::default() })
+        let mut db = connect::hot(url, name).await?;
+        let session = ServerSession::of(&mut db).await?;
+        let (url, name) = (url.to_string(), name.to_string());
+        Ok(PgHot { db, url, name, session, stepper: Stepper::default(), versions: Versions::default() })
     }
 }
 
@@ -82,6 +94,14 @@ impl Hot for PgHot {
 
     async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
         Ok(run::start_queued_runs(&mut self.db, &mut self.versions, dag_id).await?.len())
+    }
+
+    async fn resume(&mut self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+        let mut db = connect::hot(&self.url, &self.name).await?;
+        self.session.end(&mut db).await?;
+        self.session = ServerSession::of(&mut db).await?;
+        self.db = db;
+        Ok(worker::give_back(&mut self.db, &mut self.versions, worker, has).await?.unfolded)
     }
 
     fn know(&mut self, version: Arc<Version>) {

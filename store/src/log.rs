@@ -1,4 +1,5 @@
-//! What attempts say, in chunks, while they run. A chunk is never changed; its place is (run, attempt, lease, seq).
+//! What attempts say, in chunks, while they run. A chunk is never changed, but a log that grows too long loses those in
+//! its middle; a chunk's place is (run, attempt, lease, seq).
 
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
@@ -16,6 +17,18 @@ pub struct NewChunk {
     pub lines: i32,
     /// A JSON object a line.
     pub body: String,
+}
+
+/// Chunks of a log that are not kept any more.
+#[derive(Debug, Clone)]
+pub struct LeftOut {
+    pub run: Uuid,
+    pub attempt: Uuid,
+    pub lease_no: i16,
+    pub first: i32,
+    pub last: i32,
+    /// Stands in their place.
+    pub text: String,
 }
 
 /// Lines as they were kept.
@@ -55,6 +68,23 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
         &chunks.iter().map(|c| c.lines).collect::<Vec<_>>(),
         // Postgres keeps no NUL in a text; a JSON line has none anyway.
         &chunks.iter().map(|c| c.body.replace('\0', "")).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Puts one line in the place of many chunks; said again with a longer gap, it grows.
+pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> {
+    sqlx::query!(
+        "with gone as (delete from log_chunk where run = $1 and attempt = $2 and lease_no = $3 and seq > $4 and seq <= $5)
+        update log_chunk set body = $6, lines = 1 where run = $1 and attempt = $2 and lease_no = $3 and seq = $4",
+        gap.run,
+        gap.attempt,
+        gap.lease_no,
+        gap.first,
+        gap.last,
+        gap.text
     )
     .execute(db)
     .await?;

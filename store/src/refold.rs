@@ -6,6 +6,7 @@ use crate::step::{Mode, Move, Step, Stepper};
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use orch_core::run::{Elements, Run};
+use orch_core::spec::Isolation;
 use orch_core::transition::{Effects, Event, fold};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -94,12 +95,14 @@ pub async fn fold_loading(
     }
 }
 
-/// Adds to a step what a transition asks for: the ledger, and a place for each try that comes to be.
+/// Adds to a step what a transition asks for: the ledger, and a place for each try that comes to be. A worker may keep
+/// up to `room` tries, but those of child processes, which have slots of their own, are queued.
 pub fn carry_out(step: &mut Step, version: &Version, run: Uuid, rev: i32, to: Run, effects: Effects, room: usize) {
     let new_rev = rev + 1;
     for instance in effects.ready {
         let new = version.new_try(run, new_rev, instance);
-        if step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
+        let in_process = version.plan.task(instance.0).isolation == Isolation::InProcess;
+        if in_process && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
     }
     step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(run, new_rev, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));

@@ -94,6 +94,7 @@ pub struct Move {
 /// What to take from `ready`.
 #[derive(Debug, Clone)]
 pub struct Claim {
+    /// 0: only look how urgent the most urgent is.
     pub most: i32,
     pub queues: Arc<[i32]>,
     pub versions: Arc<[i32]>,

@@ -4,7 +4,7 @@ use crate::leaf::Leaf;
 use crate::step::NewTry;
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::spec::DagSpec;
+use orch_core::spec::{DagSpec, Isolation};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ impl Version {
     /// `queues`: the ids of at least the plan's queues, from `queue_ids`.
     pub(crate) fn new(id: i32, number: i32, plan: Plan, queues: &HashMap<String, i32>) -> Version {
         let dag_id = plan.spec.dag_id.clone();
-        let queues = plan.tasks.iter().map(|t| queues[&t.queue]).collect();
+        let queues = plan.tasks.iter().map(|t| queues[&lane(&t.queue, t.isolation)]).collect();
         Version { id, number, dag_id, plan: Arc::new(plan), queues }
     }
 
@@ -75,8 +75,19 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
 
 /// The queues of a plan's tasks.
 pub(crate) fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
-    plan.tasks.iter().map(|task| task.queue.clone())
+    plan.tasks.iter().map(|task| lane(&task.queue, task.isolation))
 }
+
+/// Child processes have slots of their own, so what runs in them waits in a queue of its own beside the one it names.
+pub fn lane(queue: &str, isolation: Isolation) -> String {
+    match isolation {
+        Isolation::InProcess => queue.to_string(),
+        Isolation::Process => format!("{queue}{PROCESS_LANE}"),
+    }
+}
+
+/// No name of a queue contains a slash.
+const PROCESS_LANE: &str = "/process";
 
 /// Ids of queues by name; those that are new come to be.
 pub async fn queue_ids(db: &mut PgConnection, names: BTreeSet<String>) -> StoreResult<HashMap<String, i32>> {

@@ -3,7 +3,7 @@
 
 mod reap;
 
-pub use reap::{Reaped, reap, release, sweep_orphans};
+pub use reap::{Reaped, give_back, reap, release, sweep_orphans};
 
 use crate::StoreResult;
 use crate::step::Lease;
@@ -141,7 +141,7 @@ pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> 
     let rows = sqlx::query_as!(
         WorkerRow,
         r#"select w.id, w.name, w.hostname, w.pid, w.bundle, w.binary_version,
-          array(select q.name from queue q where q.id = any(w.queues) order by q.name) as "queues!", w.versions, w.slots,
+          array(select q.name from queue q where q.id = any(w.queues) and q.name not like '%/process' order by q.name) as "queues!", w.versions, w.slots,
           w.running, w.state, w.started_at, w.heartbeat_at, w.expires_at,
           extract(epoch from now() - w.heartbeat_at)::float8 as "silent_secs!"
         from worker w where w.state in ('running', 'draining') or w.heartbeat_at > now() - interval '1 hour'

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod error;
 mod extract;
+pub mod graph;
 mod guard;
 mod health;
 mod problem;

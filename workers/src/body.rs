@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
     pub(crate) shipper: Shipper,
+    /// What a child process may have in memory if its task says nothing.
+    pub(crate) process_memory_mb: u32,
 }
 
 /// A run as its bodies see it.
@@ -110,7 +112,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Err(error) => return fatal(error),
         };
         let given = match plan.task(task).isolation {
-            Isolation::Process => child::run(job, &ctx, inputs, &log).await,
+            Isolation::Process => {
+                let memory_mb = spec.options.memory_mb.unwrap_or(shared.process_memory_mb);
+                child::run(job, &ctx, inputs, &log, memory_mb).await
+            }
             Isolation::InProcess => body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None }),
         };
         match given {

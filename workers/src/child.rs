@@ -3,10 +3,11 @@
 //! The same binary is started as `run-attempt`, in a process group of its own, with nothing of the worker's secrets in
 //! its environment. Facts and inputs go in on stdin, which stays open: when it closes, because the worker died, the
 //! child ends its group. What the body prints is its log; frames of ours stand between the lines, marked with a word that
-//! only this attempt knows.
+//! only this attempt knows. A group that takes more memory than it may is ended before the machine suffers.
 
 pub(crate) mod frame;
 mod inside;
+mod memory;
 
 pub use inside::run_attempt;
 
@@ -58,6 +59,7 @@ pub(crate) async fn run(
     ctx: &Ctx,
     inputs: Vec<Value>,
     log: &Arc<AttemptLog>,
+    memory_mb: u32,
 ) -> Result<Option<Value>, Finish> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let mut group = start().map_err(|e| failed("exit", format!("the process could not be started: {e}")))?;
@@ -79,6 +81,8 @@ pub(crate) async fn run(
     readers.spawn(read(stderr, LogLevel::Warning, log.clone(), None));
 
     let mut end = None;
+    let over = memory::more_than(group.id, memory_mb);
+    tokio::pin!(over);
     loop {
         tokio::select! {
             frame = arriving.recv() => match frame {
@@ -86,6 +90,10 @@ pub(crate) async fn run(
                 Some(frame) => answer(frame, ctx, &mut stdin).await,
                 None => break,
             },
+            used_mb = &mut over => {
+                group.signal(Signal::SIGKILL);
+                return Err(failed("memory", format!("its processes had {used_mb} MB in memory, more than {memory_mb} MB")));
+            }
             () = job.cancel.cancelled() => {
                 drop(write_line(&mut stdin, &ToChild::Cancel).await); // it may be gone already
                 group.signal(Signal::SIGTERM);

@@ -8,12 +8,18 @@ pub struct WorkerConfig {
     /// Shown to people; need not be unique.
     pub name: String,
     pub queues: Vec<String>,
-    /// Tries at the same time.
+    /// Tries in this process at the same time.
     pub slots: usize,
+    /// Child processes at the same time.
+    pub process_slots: usize,
+    /// What a child and all it starts may have in memory; a task may say otherwise.
+    pub process_memory_mb: u32,
     /// A worker that was not heard of for so long is lost. It beats three times as often.
     pub lease: Duration,
     /// How long a stopping worker waits for what it runs.
     pub grace: Duration,
+    /// Ledgers kept in memory, those of what runs now not counted; each some hundred bytes, more for large DAGs.
+    pub remembered_runs: usize,
 }
 
 impl WorkerConfig {
@@ -23,8 +29,11 @@ impl WorkerConfig {
             name: "worker".into(),
             queues: vec!["default".into()],
             slots: 256,
+            process_slots: 16,
+            process_memory_mb: 4096,
             lease: Duration::from_secs(15),
             grace: Duration::from_secs(30),
+            remembered_runs: 10_000,
         }
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! Whatever ended since the last round trip goes into the next one, together with the ledgers it moves, the tries that
 //! makes ready, and the claim of what runs next. Losing the race for a run's row loses nothing: the outcome is recorded
-//! and folded under the lock. A try that is not ours any more is told so by the fence and dropped.
+//! and folded under the lock. A try that is not ours any more is told so by the fence and dropped. Losing the connection
+//! loses nothing either, as long as the lease holds (`resume`).
 
+mod lanes;
 mod memory;
+mod resume;
 mod step;
 
 use crate::body::{self, Job, Shared};
@@ -14,12 +17,16 @@ use crate::logs;
 use crate::offer::Offers;
 use crate::outcome::Finish;
 use futures::FutureExt;
+use lanes::Lanes;
+pub(crate) use lanes::QueueIds;
 use memory::Memory;
+use orch_core::spec::Isolation;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
-use orch_store::step::{Claimed, Lease};
+use orch_store::step::{Claimed, Ended, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{StoreError, StoreResult, connect};
+use resume::Backoff;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +50,7 @@ const MOST_ENDED: usize = 1024;
 /// A try that is ours, as long as it runs.
 struct Held {
     claimed: Claimed,
+    kind: Isolation,
     cancel: CancellationToken,
     /// It was told to stop.
     stop: Option<StopOrder>,
@@ -51,7 +59,7 @@ struct Held {
 pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
-    queues: Arc<[i32]>,
+    lanes: Lanes,
     version_ids: Arc<[i32]>,
     worker: i32,
     store: S,
@@ -63,14 +71,22 @@ pub(crate) struct Driver<S> {
     ended: mpsc::Receiver<(Uuid, Finish)>,
     /// Since when this worker has gone on with its own work without queueing.
     continuing: Option<Instant>,
-    /// More may be claimable than the last claim brought, so the next round does not wait.
-    look_again: bool,
     claimed_at: Instant,
+    /// Nothing that waited for a slot when we looked last is more urgent than this.
+    urgency: i32,
+    /// In the last step it let its own work queue up for that, and claimed nothing.
+    made_way: bool,
     hints: Hints,
     /// Attempts that were told to stop and have.
     obeyed: Vec<Uuid>,
     /// Tries that were cleared while they ran and have stopped.
     restarted: Vec<Lease>,
+    /// What ended in a step of which nobody knows whether it was carried out.
+    unsure: Vec<Ended>,
+    /// Runs with recorded outcomes that are not folded yet.
+    unfolded: Vec<Uuid>,
+    /// When the grace period is over, once this worker was told to stop.
+    deadline: Option<Instant>,
 }
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
@@ -81,11 +97,12 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
         recent: crate::inputs::Recent::default(),
         pool: connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?,
         shipper,
+        process_memory_mb: config.process_memory_mb,
     });
     let stop_shipping = CancellationToken::new();
     let mut shipping_task = JoinSet::new();
     shipping_task.spawn(shipping.run(stop_shipping.clone()));
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::of(std::process::id());
     let result = loop {
         match life(&config, &offers, &shared, &hints, &stop).await {
             Ok(()) => break Ok(()),
@@ -102,7 +119,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     result
 }
 
-/// One incarnation: from registration until it stops, is lost, or loses the database.
+/// One incarnation: from registration until it stops or is lost.
 async fn life(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
@@ -111,10 +128,9 @@ async fn life(
     stop: &CancellationToken,
 ) -> StoreResult<()> {
     let mut store = PgHot::connect(&config.database_url, "orch worker").await?;
-    let queue_names = config.queues.iter().cloned().collect();
-    let queues: Vec<i32> = orch_store::version::queue_ids(&mut store.db, queue_names).await?.into_values().collect();
-    let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues, hints).await?;
-    let driver = Driver::new(config, offers, shared, hints, queues, heartbeat.worker(), store);
+    let queues = QueueIds::of(&mut store.db, &config.queues).await?;
+    let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues.all(), hints).await?;
+    let driver = Driver::new(config, offers, shared, hints, &queues, heartbeat.worker(), store);
     let result = driver.live(pulse, stop).await;
     shared.recent.forget_all();
     heartbeat.ended().await;
@@ -128,17 +144,17 @@ impl<S: Hot> Driver<S> {
         offers: &Arc<Offers>,
         shared: &Arc<Shared>,
         hints: &Hints,
-        queues: Vec<i32>,
+        queues: &QueueIds,
         worker: i32,
         mut store: S,
     ) -> Self {
         offers.all().for_each(|offer| store.know(offer.version.clone()));
         // Each held try ends once, so nobody ever waits for room.
-        let (done, ended) = mpsc::channel(config.slots.max(1));
+        let (done, ended) = mpsc::channel((config.slots + config.process_slots).max(1));
         Driver {
             config: config.clone(),
             offers: offers.clone(),
-            queues: queues.into(),
+            lanes: Lanes::new(config, queues, offers.have(Isolation::Process)),
             version_ids: offers.ids().into(),
             worker,
             store,
@@ -149,11 +165,15 @@ impl<S: Hot> Driver<S> {
             done,
             ended,
             continuing: None,
-            look_again: true,
             claimed_at: Instant::now(),
+            urgency: i32::MIN,
+            made_way: false,
             hints: hints.clone(),
             obeyed: Vec::new(),
             restarted: Vec::new(),
+            unsure: Vec::new(),
+            unfolded: Vec::new(),
+            deadline: None,
         }
     }
 
@@ -176,7 +196,6 @@ impl<S: Hot> Driver<S> {
 
     async fn drive(&mut self, pulse: &mut Pulse, stop: &CancellationToken) -> StoreResult<()> {
         let mut finished: VecDeque<(Uuid, Finish)> = VecDeque::new();
-        let mut deadline: Option<Instant> = None;
         let hints = self.hints.clone();
         let ready = hints.on(Hint::Ready);
         loop {
@@ -185,33 +204,30 @@ impl<S: Hot> Driver<S> {
             while let Ok(end) = self.ended.try_recv() {
                 finished.push_back(end);
             }
-            let stopping = stop.is_cancelled();
-            if stopping && deadline.is_none() {
-                deadline = Some(Instant::now() + self.config.grace);
-                pulse.draining();
-            }
+            let stopping = self.stopping(stop, pulse);
             if stopping && self.held.is_empty() && finished.is_empty() {
                 return Ok(());
             }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
+            if self.deadline.is_some_and(|at| Instant::now() >= at) {
                 tracing::info!(released = self.held.len(), "the grace period is over");
                 return Ok(());
             }
-            let full = self.held.len() >= self.config.slots;
-            if finished.is_empty() && (full || stopping || !self.look_again) {
+            let full = self.lanes.are_full();
+            let nothing_to_say = finished.is_empty() && self.restarted.is_empty() && self.unfolded.is_empty();
+            if nothing_to_say && (stopping || !self.lanes.want_more()) {
                 tokio::select! {
                     biased;
                     end = self.ended.recv() => finished.extend(end),
                     beaten = pulse.next() => self.beaten(beaten?, pulse),
-                    () = &mut woken, if !full && !stopping => self.look_again = true,
+                    () = &mut woken, if !full && !stopping => self.lanes.look(),
                     () = stop.cancelled(), if !stopping => {}
-                    () = sleep_until(deadline), if stopping => {}
-                    () = tokio::time::sleep(POLL), if !full && !stopping => self.look_again = true,
+                    () = sleep_until(self.deadline), if stopping => {}
+                    () = tokio::time::sleep(POLL), if !full && !stopping => self.lanes.look(),
                 }
                 while let Ok(end) = self.ended.try_recv() {
                     finished.push_back(end);
                 }
-                if finished.is_empty() && self.restarted.is_empty() && !self.look_again {
+                if finished.is_empty() && self.restarted.is_empty() && !self.lanes.want_more() {
                     continue;
                 }
             }
@@ -219,13 +235,26 @@ impl<S: Hot> Driver<S> {
                 self.beaten(beaten, pulse);
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
-            let next = self.step(batch, stopping).await?;
-            next.into_iter().try_for_each(|job| self.start(job))?;
+            match self.step(batch, stopping).await {
+                Ok(next) => next.into_iter().try_for_each(|job| self.start(job))?,
+                Err(error) => self.resume(error, pulse, stop).await?,
+            }
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
-            self.look_again |= woken.now_or_never().is_some();
+            if woken.now_or_never().is_some() {
+                self.lanes.look();
+            }
         }
+    }
+
+    fn stopping(&mut self, stop: &CancellationToken, pulse: &Pulse) -> bool {
+        let stopping = stop.is_cancelled();
+        if stopping && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + self.config.grace);
+            pulse.draining();
+        }
+        stopping
     }
 
     fn start(&mut self, job: Job) -> StoreResult<()> {
@@ -234,7 +263,9 @@ impl<S: Hot> Driver<S> {
             // It was taken away from here and has come back: this worker was given up and has not heard of it yet.
             return Err(StoreError::WorkerLost);
         }
-        self.held.insert(attempt, Held { claimed: job.claimed, cancel: job.cancel.clone(), stop: None });
+        let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
+        self.lanes.begin(kind);
+        self.held.insert(attempt, Held { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
         let (shared, done) = (self.shared.clone(), self.done.clone());
         self.bodies.spawn(async move {
             let finish = body::run(&job, &shared).await;
@@ -248,7 +279,9 @@ impl<S: Hot> Driver<S> {
 
     /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
     fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
-        self.look_again |= beaten.ready_waiting;
+        if beaten.ready_waiting {
+            self.lanes.look();
+        }
         for order in beaten.stop_orders {
             match self.held.get_mut(&order.lease.attempt) {
                 Some(held) => {
@@ -270,24 +303,5 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Pauses between tries to reach the database: longer each time, never in step with other workers.
-#[derive(Default)]
-struct Backoff {
-    tries: u32,
-    last: Option<Instant>,
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        if self.last.is_some_and(|last| last.elapsed() > Duration::from_secs(30)) {
-            self.tries = 0;
-        }
-        self.last = Some(Instant::now());
-        self.tries = (self.tries + 1).min(6);
-        let jitter = u64::from(Uuid::new_v4().as_bytes()[0]);
-        Duration::from_millis(25 * (1 << self.tries) + jitter)
     }
 }

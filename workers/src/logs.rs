@@ -4,6 +4,7 @@
 //! chunks, numbered per (attempt, lease), on a connection of its own. A killed worker loses at most what was said since
 //! the last shipment.
 
+mod bounds;
 mod capture;
 mod line;
 
@@ -11,15 +12,18 @@ pub(crate) use capture::ATTEMPT_LOG;
 pub use capture::capture_layer;
 pub(crate) use line::Line;
 
-use orch_store::connect;
-use orch_store::log::NewChunk;
+use bounds::Bounds;
+use orch_store::log::{LeftOut, NewChunk};
 use orch_store::step::Lease;
+use orch_store::{StoreResult, connect};
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// A chunk is written when it is this large or this old.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -49,6 +53,7 @@ struct State {
     refilled: Instant,
     /// Lines that were not kept since the last that was.
     dropped: u64,
+    bounds: Bounds,
 }
 
 /// Where attempts hand in that they have something to ship.
@@ -67,6 +72,7 @@ impl AttemptLog {
             allowance: BURST_BYTES,
             refilled: Instant::now(),
             dropped: 0,
+            bounds: Bounds::default(),
         };
         Arc::new(AttemptLog { lease, state: Mutex::new(state), queued: AtomicBool::new(false), shipper })
     }
@@ -126,18 +132,31 @@ impl AttemptLog {
         }
     }
 
-    fn take(&self) -> Option<NewChunk> {
+    fn take(&self, into: &mut Unsent) {
         self.queued.store(false, Ordering::Release);
         let mut state = self.state.lock().expect("nothing panics while holding it");
         if state.text.is_empty() {
-            return None;
+            return;
         }
         let (body, lines) = (std::mem::take(&mut state.text), std::mem::take(&mut state.lines));
         let seq = state.seq;
         state.seq += 1;
         let Lease { run, attempt, lease_no, .. } = self.lease;
-        Some(NewChunk { run, attempt, lease_no, seq, lines, body })
+        if let Some(gap) = state.bounds.add(seq, body.len(), lines) {
+            let text = Line::about_the_log(gap.text()).to_json() + "\n";
+            let (first, last) = (gap.first, gap.last);
+            into.left_out.insert((attempt, lease_no), LeftOut { run, attempt, lease_no, first, last, text });
+        }
+        into.chunks.push(NewChunk { run, attempt, lease_no, seq, lines, body });
     }
+}
+
+/// What the database was not told yet.
+#[derive(Default)]
+struct Unsent {
+    chunks: Vec<NewChunk>,
+    /// The gaps of logs that grew too long.
+    left_out: BTreeMap<(Uuid, i16), LeftOut>,
 }
 
 /// Writes chunks until told to stop, then what is left.
@@ -159,7 +178,7 @@ const BATCH: usize = 256;
 impl Shipping {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut db: Option<PgConnection> = None;
-        let mut unsent: Vec<NewChunk> = Vec::new();
+        let mut unsent = Unsent::default();
         loop {
             let first = tokio::select! {
                 first = self.queue.recv() => first,
@@ -177,37 +196,40 @@ impl Shipping {
                     () = stop.cancelled() => {}
                 }
             }
-            unsent.extend(first.take());
-            while unsent.len() < BATCH {
+            first.take(&mut unsent);
+            while unsent.chunks.len() < BATCH {
                 let Ok(next) = self.queue.try_recv() else { break };
-                unsent.extend(next.take());
+                next.take(&mut unsent);
             }
             self.ship(&mut db, &mut unsent).await;
         }
     }
 
     /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
-    async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Vec<NewChunk>) {
-        if unsent.is_empty() {
+    async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Unsent) {
+        if unsent.chunks.is_empty() {
             return;
         }
-        if db.is_none() {
-            match connect::one(&self.url, "orch worker logs").await {
-                Ok(fresh) => *db = Some(fresh),
-                Err(error) => tracing::warn!(%error, chunks = unsent.len(), "logs wait for the database"),
-            }
-        }
-        if let Some(connection) = db {
-            match orch_store::log::append(connection, unsent).await {
-                Ok(()) => unsent.clear(),
-                Err(error) => {
-                    tracing::warn!(%error, chunks = unsent.len(), "logs wait for the database");
-                    *db = None;
-                }
-            }
+        if let Err(error) = self.write(db, unsent).await {
+            tracing::warn!(%error, chunks = unsent.chunks.len(), "logs wait for the database");
+            *db = None;
         }
         // Memory has an end: what the database did not take for long is lost, oldest first.
-        let excess = unsent.len().saturating_sub(4 * BATCH);
-        unsent.drain(..excess);
+        let excess = unsent.chunks.len().saturating_sub(4 * BATCH);
+        unsent.chunks.drain(..excess);
+    }
+
+    async fn write(&self, db: &mut Option<PgConnection>, unsent: &mut Unsent) -> StoreResult<()> {
+        let db = match db {
+            Some(db) => db,
+            None => db.insert(connect::one(&self.url, "orch worker logs").await?),
+        };
+        orch_store::log::append(db, &unsent.chunks).await?;
+        unsent.chunks.clear();
+        while let Some(entry) = unsent.left_out.first_entry() {
+            orch_store::log::leave_out(db, entry.get()).await?;
+            entry.remove();
+        }
+        Ok(())
     }
 }

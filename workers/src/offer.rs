@@ -1,6 +1,7 @@
 //! What this worker can run: the DAG versions of its bundle, with the functions of their tasks.
 
 use orch_core::plan::TaskIdx;
+use orch_core::spec::Isolation;
 use orch_core::task::TaskFn;
 use orch_store::version::Version;
 use std::collections::HashMap;
@@ -37,6 +38,11 @@ impl Offers {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Offer>> {
         self.by_version.values()
+    }
+
+    /// Does any task run like this?
+    pub(crate) fn have(&self, isolation: Isolation) -> bool {
+        self.all().any(|offer| offer.version.plan.tasks.iter().any(|task| task.isolation == isolation))
     }
 
     pub(crate) fn get(&self, version: i32) -> Option<&Arc<Offer>> {

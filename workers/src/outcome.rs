@@ -92,7 +92,11 @@ pub(crate) fn ended(
             end.next = Some(next(Uuid::now_v7(), retry_in_ms()));
             end.failure = Some(Failure { kind: kind.unwrap_or("retryable"), causes });
         }
-        Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, kind } => {
+        Finish::Error { error: TaskError::Retryable { causes }, kind } => {
+            end.state = TaskState::Failed;
+            end.failure = Some(Failure { kind: kind.unwrap_or("retryable"), causes });
+        }
+        Finish::Error { error: TaskError::Fatal { causes }, kind } => {
             end.state = TaskState::Failed;
             end.failure = Some(Failure { kind: kind.unwrap_or("fatal"), causes });
         }

@@ -7,7 +7,7 @@ pub use crate::heartbeat::Heart;
 
 use crate::body::Shared;
 use crate::config::WorkerConfig;
-use crate::driver::Driver;
+use crate::driver::{Driver, QueueIds};
 use crate::heartbeat::pulse;
 use crate::inputs::Recent;
 use crate::logs;
@@ -45,9 +45,18 @@ pub fn threads<S: Hot, H: Heart>(
 ) -> StoreResult<(impl Future<Output = StoreResult<()>>, impl Future<Output = ()>)> {
     let (shipper, _) = logs::shipping(NOWHERE);
     let pool = connect::pool(NOWHERE, "simulated", 1)?;
-    let shared = Arc::new(Shared { recent: Recent::default(), pool, shipper });
+    let shared =
+        Arc::new(Shared { recent: Recent::default(), pool, shipper, process_memory_mb: config.process_memory_mb });
     let Registered { worker, began, queues } = registered;
     let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);
-    let driver = Driver::new(config, offers, &shared, hints, queues, worker, store);
+    let driver = Driver::new(
+        config,
+        offers,
+        &shared,
+        hints,
+        &QueueIds { in_process: queues, process: Vec::new() },
+        worker,
+        store,
+    );
     Ok((async move { driver.live(pulse, &stop).await }, beat.beat()))
 }

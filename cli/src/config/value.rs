@@ -156,6 +156,18 @@ impl Text for u16 {
     }
 }
 
+impl Text for u32 {
+    const FORM: &'static str = "NUMBER";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "number from 0 to 4294967295".into())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Text for usize {
     const FORM: &'static str = "NUMBER";
 

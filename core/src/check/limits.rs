@@ -75,7 +75,9 @@ fn options(options: &Options) -> Vec<(String, &'static str)> {
             duration(name, given, zero).map(|message| (message, "give a time of at most ten years, or leave it out")),
         );
     }
-    for (name, count) in [("pool_slots", options.pool_slots), ("max_active", options.max_active)] {
+    for (name, count) in
+        [("pool_slots", options.pool_slots), ("max_active", options.max_active), ("memory_mb", options.memory_mb)]
+    {
         if count == Some(0) {
             found.push((format!("{name} is 0: it would never run"), "give at least 1"));
         }

@@ -97,6 +97,9 @@ pub struct Options {
     pub wait_for_downstream: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// What its child process and all it starts may have in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLost>,
     /// A teardown's failure fails the run only with this.
@@ -126,6 +129,7 @@ impl Options {
             depends_on_past: self.depends_on_past.or(other.depends_on_past),
             wait_for_downstream: self.wait_for_downstream.or(other.wait_for_downstream),
             isolation: self.isolation.or(other.isolation),
+            memory_mb: self.memory_mb.or(other.memory_mb),
             on_lost: self.on_lost.or(other.on_lost),
             on_failure_fail_run: self.on_failure_fail_run.or(other.on_failure_fail_run),
         }

@@ -105,7 +105,7 @@ impl Fold<'_> {
 }
 
 /// The state of a mapped task whose elements are all over, from its counters.
-pub(super) fn worst(counters: &[i32]) -> TaskState {
+pub(crate) fn worst(counters: &[i32]) -> TaskState {
     match counters {
         c if c[FAILED] > 0 => TaskState::Failed,
         c if c[UPSTREAM_FAILED] > 0 => TaskState::UpstreamFailed,

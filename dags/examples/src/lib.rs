@@ -8,6 +8,7 @@ mod diamond;
 mod hello;
 mod map;
 mod params;
+mod process;
 mod retry;
 mod setup_teardown;
 
@@ -27,6 +28,7 @@ pub fn dags() -> Vec<Dag> {
         branch::example_branch(),
         retry::example_retry(),
         params::example_params(),
+        process::example_process(),
         setup_teardown::example_setup_teardown(),
     ]
 }

@@ -1,7 +1,7 @@
 //! Gives a step's values to its text, in the order in which the text counts its parameters.
 
 use super::reply::{self, Reply};
-use super::sql::{self, CLAIM, ENDED, HOLD, KEEP, LOCKED, MOVES, NEXT, QUEUE};
+use super::sql::{self, CLAIM, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
 use super::{Ended, Mode, NewTry, Step};
 use crate::StoreResult;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
@@ -86,8 +86,10 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
         values.column(&step.decided, |d| d.2)?;
         values.column(&step.decided, |d| d.3.as_str())?;
     }
-    if let (true, Some(claim)) = (has(CLAIM), &step.claim) {
-        values.add(claim.most)?;
+    if let (true, Some(claim)) = (has(CLAIM) || has(LOOK), &step.claim) {
+        if has(CLAIM) {
+            values.add(claim.most)?;
+        }
         values.add(claim.queues.to_vec())?;
         values.add(claim.versions.to_vec())?;
     }

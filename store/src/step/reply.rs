@@ -20,6 +20,8 @@ pub struct Reply {
     pub claimed: Vec<Claimed>,
     /// The runs of what was claimed, as they are now.
     pub runs: Vec<KnownRun>,
+    /// The priority of the most urgent try that waits, if it was asked for and there is one.
+    pub most_urgent: Option<i32>,
 }
 
 /// An instance that is ours to run.
@@ -65,6 +67,7 @@ pub(super) fn read(rows: &[PgRow]) -> StoreResult<Reply> {
             1 => reply.claimed.push(claimed(row)?),
             2 => reply.runs.push(run(row)?),
             3 => reply.accepted.push((row.try_get(1)?, row.try_get::<i32, _>(4)? as TaskIdx, row.try_get(3)?)),
+            4 => reply.most_urgent = row.try_get(3)?,
             _ => {}
         }
     }

@@ -20,6 +20,7 @@ pub(super) const ONE_QUEUE: u32 = 1 << 11;
 pub(super) const STRICT: u32 = 1 << 12;
 pub(super) const LOCKED: u32 = 1 << 13;
 pub(super) const CLEARED: u32 = 1 << 14;
+pub(super) const LOOK: u32 = 1 << 15;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -40,6 +41,7 @@ pub(super) fn shape(step: &Step) -> u32 {
         return 0;
     }
     let mut part = |bit: u32, present: bool| shape |= if present { bit } else { 0 };
+    part(LOOK, step.claim.as_ref().is_some_and(|c| c.most == 0));
     part(ONE_QUEUE, step.claim.as_ref().is_some_and(|c| c.queues.len() == 1));
     part(STRICT, step.mode == Mode::Strict && !step.ended.is_empty());
     part(LOCKED, matches!(step.mode, Mode::Locked { .. }));
@@ -53,6 +55,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
     let shapes = [
         CLAIM | ONE_QUEUE,
         MOVES | strict | KEEP,
+        MOVES | strict | KEEP | LOOK | ONE_QUEUE,
         MOVES | strict | KEEP | QUEUE | CLAIM | ONE_QUEUE,
         MOVES | strict | DECIDED | OUTPUTS | CLAIM | ONE_QUEUE,
         MOVES | strict | NEXT | FAILURES | CLAIM | ONE_QUEUE,
@@ -232,7 +235,14 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         ));
     }
     if has(CLAIM) {
-        claim(&mut p, has(ONE_QUEUE), &worker, &mut parts, &mut replies);
+        let most = p.next("integer");
+        let takes = takes(&mut p, has(ONE_QUEUE));
+        claim(&most, &takes, &worker, &mut parts, &mut replies);
+    }
+    if has(LOOK) {
+        let takes = takes(&mut p, has(ONE_QUEUE));
+        let most_urgent = format!("(select priority from ready where {takes} order by priority desc, seq limit 1)");
+        replies.push(reply(4, "null, null", &[&most_urgent], ""));
     }
     if replies.is_empty() {
         replies.push(reply(8, "null, null", &[], ""));
@@ -265,13 +275,20 @@ fn next_tries(p: &mut Numbers, parts: &mut Vec<String>) {
     ));
 }
 
-/// Takes the most urgent rows that nobody else is taking. What a claim finds in `task_instance` is an earlier try.
-fn claim(p: &mut Numbers, one_queue: bool, worker: &str, parts: &mut Vec<String>, replies: &mut Vec<String>) {
-    let (most, queues, versions) = (p.next("integer"), p.next(INT), p.next(INT));
+/// What a worker may run.
+fn takes(p: &mut Numbers, one_queue: bool) -> String {
+    let (queues, versions) = (p.next(INT), p.next(INT));
     let queue = if one_queue { format!("queue = ({queues})[1]") } else { format!("queue = any({queues})") };
+    format!("{queue} and version = any({versions})")
+}
+
+/// Takes the most urgent rows that nobody else is taking; nothing for a worker that was given up. What a claim finds in
+/// `task_instance` is an earlier try.
+fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies: &mut Vec<String>) {
     parts.push(format!(
         "clm as (delete from ready where ctid = any(array(
-            select ctid from ready where {queue} and version = any({versions})
+            select ctid from ready where {takes}
+              and (select w.state = 'running' from worker w where w.id = {worker})
             order by priority desc, seq limit {most} for update skip locked))
           returning run, task, map_index, attempt, version, try_no, max_tries, lease_no, lost_no, queued_at, rev_ready)"
     ));

@@ -10,10 +10,13 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Instances handled in one transaction; a worker has 256 slots by default. The rest is found as orphans.
 const MOST_INSTANCES: i64 = 10_000;
+/// What a worker sent just before it was given up may arrive for so long; what comes later is found as orphans.
+const LOOK_AGAIN_FOR: Duration = Duration::from_secs(30);
 
 /// What a reaping did. The caller folds `unfolded` and tells workers when something was requeued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +28,8 @@ pub struct Reaped {
     pub unfolded: Vec<Uuid>,
 }
 
-/// Workers whose lease ended are lost; their instances go to others.
+/// Workers whose lease ended are lost; their instances go to others. So does what a worker took while it was being given
+/// up: for a while after its lease it is looked at again.
 pub async fn reap(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     let workers = sqlx::query_scalar!(
@@ -35,11 +39,18 @@ pub async fn reap(db: &mut PgConnection, versions: &mut Versions) -> StoreResult
     )
     .fetch_all(&mut *tx)
     .await?;
-    if workers.is_empty() {
+    let gone = sqlx::query_scalar!(
+        "select id from worker where state in ('lost', 'stopped') and expires_at > now() - $1::bigint * interval '1 second'",
+        LOOK_AGAIN_FOR.as_secs() as i64
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if gone.is_empty() && workers.is_empty() {
         tx.rollback().await?;
         return Ok(Reaped::default());
     }
-    let mut reaped = take_away(&mut tx, versions, &workers, Why::Lost).await?;
+    let all = [&workers[..], &gone].concat();
+    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&all, Why::Lost)).await?;
     tx.commit().await?;
     reaped.workers = workers;
     Ok(reaped)
@@ -51,7 +62,7 @@ pub async fn release(db: &mut PgConnection, versions: &mut Versions, worker: i32
     sqlx::query!("update worker set state = 'stopped', running = 0 where id = $1 and state <> 'lost'", worker)
         .execute(&mut *tx)
         .await?;
-    let reaped = take_away(&mut tx, versions, &[worker], Why::Released).await?;
+    let reaped = take_away(&mut tx, versions, &Taking::all_of(&[worker], Why::Released)).await?;
     tx.commit().await?;
     Ok(reaped)
 }
@@ -69,9 +80,24 @@ pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> St
         return Ok(Reaped::default());
     }
     let mut tx = db.begin().await?;
-    let mut reaped = take_away(&mut tx, versions, &workers, Why::Lost).await?;
+    let mut reaped = take_away(&mut tx, versions, &Taking::all_of(&workers, Why::Lost)).await?;
     tx.commit().await?;
     reaped.workers = workers;
+    Ok(reaped)
+}
+
+/// A worker lost its connection and does not know whether it was given more than the attempts it `has`: that goes to
+/// others. It was never begun.
+pub async fn give_back(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    worker: i32,
+    has: &[Uuid],
+) -> StoreResult<Reaped> {
+    let mut tx = db.begin().await?;
+    let taking = Taking { workers: &[worker], but: has, why: Why::NeverBegun };
+    let reaped = take_away(&mut tx, versions, &taking).await?;
+    tx.commit().await?;
     Ok(reaped)
 }
 
@@ -79,6 +105,21 @@ pub async fn sweep_orphans(db: &mut PgConnection, versions: &mut Versions) -> St
 enum Why {
     Lost,
     Released,
+    NeverBegun,
+}
+
+/// What is taken from whom.
+struct Taking<'a> {
+    workers: &'a [i32],
+    /// Attempts that they keep.
+    but: &'a [Uuid],
+    why: Why,
+}
+
+impl<'a> Taking<'a> {
+    fn all_of(workers: &'a [i32], why: Why) -> Self {
+        Taking { workers, but: &[], why }
+    }
 }
 
 /// An instance that its worker no longer has.
@@ -90,13 +131,17 @@ struct Taken {
     lost_no: i16,
 }
 
-async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i32], why: Why) -> StoreResult<Reaped> {
-    sqlx::query!("delete from stop_order where worker = any($1)", workers).execute(&mut *db).await?;
+async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
+    let &Taking { workers, but, why } = taking;
+    sqlx::query!("delete from stop_order where worker = any($1) and attempt <> all($2)", workers, but)
+        .execute(&mut *db)
+        .await?;
     let runs = sqlx::query!(
         "select r.id, r.version from dag_run r where r.state = 'running' and exists (select from task_instance t
-          where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting'))
+          where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting') and t.attempt <> all($2))
         order by r.id for no key update",
-        workers
+        workers,
+        but
     )
     .fetch_all(&mut *db)
     .await?;
@@ -108,11 +153,12 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i3
     let taken = sqlx::query_as!(
         Taken,
         r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no from task_instance
-        where run = any($1) and worker = any($2) and state in ('running', 'restarting')
+        where run = any($1) and worker = any($2) and state in ('running', 'restarting') and attempt <> all($4)
         order by run, task, map_index limit $3 for update"#,
         &ids,
         workers,
-        MOST_INSTANCES
+        MOST_INSTANCES,
+        but
     )
     .fetch_all(&mut *db)
     .await?;
@@ -126,7 +172,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i3
         let over = match version.plan.task(instance.task as TaskIdx).on_lost {
             OnLost::Retry(most) => why == Why::Lost && instance.lost_no as u16 >= most,
             // It may have begun, however its worker went: nobody may begin it again.
-            OnLost::Fail => true,
+            OnLost::Fail => why != Why::NeverBegun,
         };
         if over { failed.push(instance) } else { again.push(instance) }
     }
@@ -135,6 +181,10 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, workers: &[i3
     restart(db, &anew).await?;
     let runs: BTreeSet<Uuid> = failed.iter().chain(&anew).map(|i| i.run).collect();
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
+}
+
+fn keys(instances: &[Taken]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
+    instances.iter().map(|i| (i.run, i.task, i.map_index)).collect()
 }
 
 /// The same try with a new lease.
@@ -148,11 +198,12 @@ async fn requeue(
         return Ok(());
     }
     let of = |i: &Taken| (&version_of[&i.run], usize::from(i.task as u16));
+    let (runs, tasks, indexes) = keys(instances);
     sqlx::query_file!(
         "queries/worker/requeue.sql",
-        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>(),
+        &runs,
+        &tasks,
+        &indexes,
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.queues[of(i).1]).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.plan.tasks[of(i).1].priority).collect::<Vec<_>>(),
@@ -167,14 +218,8 @@ async fn fail(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }
-    sqlx::query_file!(
-        "queries/worker/fail_lost.sql",
-        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()
-    )
-    .execute(db)
-    .await?;
+    let (runs, tasks, indexes) = keys(instances);
+    sqlx::query_file!("queries/worker/fail_lost.sql", &runs, &tasks, &indexes).execute(db).await?;
     Ok(())
 }
 
@@ -183,13 +228,7 @@ async fn restart(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> 
     if instances.is_empty() {
         return Ok(());
     }
-    sqlx::query_file!(
-        "queries/worker/restart_lost.sql",
-        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()
-    )
-    .execute(db)
-    .await?;
+    let (runs, tasks, indexes) = keys(instances);
+    sqlx::query_file!("queries/worker/restart_lost.sql", &runs, &tasks, &indexes).execute(db).await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::state::TaskState;
+use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;
 use orch_store::refold::fold_run;
 use orch_store::step::Stepper;
@@ -100,17 +101,69 @@ async fn what_must_not_begin_twice_does_not_even_when_its_worker_gives_it_back()
 }
 
 #[tokio::test]
-async fn what_a_worker_takes_after_it_was_lost_is_found() {
+async fn a_lost_worker_is_given_nothing() {
     let database = database().await;
     let mut db = one(&database).await;
     let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
     let mut frozen = Hands::new(&database, &[version], NONE).await;
     reap(&mut db, &mut Versions::default()).await.unwrap();
     trigger(&mut db, &mut Versions::default(), "d").await;
-    frozen.claim(1).await;
+    assert!(frozen.claim(1).await.is_empty());
+    assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
+}
+
+/// Its claim was on the way when it was given up.
+#[tokio::test]
+async fn what_a_worker_took_while_it_was_lost_is_found() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    trigger(&mut db, &mut Versions::default(), "d").await;
+    Hands::new(&database, &[version], NONE).await.claim(1).await;
+    sqlx::query("update worker set state = 'lost'").execute(&mut db).await.unwrap();
+    let found = reap(&mut db, &mut Versions::default()).await.unwrap();
+    assert_eq!((found.workers.len(), found.requeued), (0, 1));
+
+    // Long afterwards it is an orphan.
+    Hands::new(&database, &[version], NONE).await.claim(1).await;
+    let an_hour_ago = "update worker set state = 'lost', expires_at = now() - interval '1 hour'";
+    sqlx::query(an_hour_ago).execute(&mut db).await.unwrap();
     assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap(), Reaped::default());
     assert_eq!(sweep_orphans(&mut db, &mut Versions::default()).await.unwrap().requeued, 1);
     assert_eq!(number(&mut db, "select count(*) from ready").await, 1);
+}
+
+/// A step whose answer was lost with the connection: the session that carries it out is ended before anything is said on
+/// the new one, and what the worker does not know of goes to others, even what must not begin twice.
+#[tokio::test]
+async fn a_worker_that_lost_its_connection_gives_back_what_it_does_not_know_of() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let task = |id: &str| json!({ "task_id": id, "kind": "rust", "on_lost": "fail" });
+    let spec = dag(json!({ "dag_id": "d", "tasks": [task("known"), task("unheard")] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut worker = Hands::new(&database, &[version], LONG).await;
+    let claimed = worker.claim(2).await;
+
+    let mut store = PgHot::connect(&database.url(), "test").await.unwrap();
+    let old: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut store.db).await.unwrap();
+    let unfolded = store.resume(worker.worker, &[claimed[0].lease.attempt]).await.unwrap();
+    assert!(unfolded.is_empty());
+    let left: i64 = sqlx::query_scalar("select count(*) from pg_stat_activity where pid = $1")
+        .bind(old)
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "the old session says nothing more");
+    assert_eq!(states(&mut db, run).await, ["known running", "unheard queued"]);
+
+    let again = worker.claim(2).await;
+    assert_eq!((again.len(), again[0].lease.attempt, again[0].lost_no), (1, claimed[1].lease.attempt, 0));
+    assert!(!worker.end(claimed[1].lease, TaskState::Failed).await);
+    assert!(worker.end(claimed[0].lease, TaskState::Success).await);
+    assert!(worker.end(again[0].lease, TaskState::Success).await);
+    check_run(&mut db, run).await;
 }
 
 #[tokio::test]

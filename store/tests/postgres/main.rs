@@ -4,6 +4,7 @@ mod create;
 mod end;
 mod fixture;
 mod frozen;
+mod history;
 mod instances;
 mod lost;
 mod model;

@@ -8,6 +8,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
 use orch_core::state::TaskState;
 use orch_core::transition::{Event, Outcome};
+use orch_store::doctor::{WhichHistory, verify_history};
 use orch_store::refold::{carry_out, fold_loading};
 use orch_store::step::{Claimed, Ended, Lease, Mode, NextTry, Step, Stepper};
 use orch_store::version::Versions;
@@ -35,7 +36,7 @@ fn rows_say_what_the_model_says() {
     let long: u32 = std::env::var("ORCH_TEST_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let database = runtime.block_on(database());
-    let picks = prop::collection::vec(any::<u8>(), 64..128);
+    let picks = prop::collection::vec(any::<u8>(), 64..512);
     let config = Config { cases: CASES * long, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(shapes(), picks), |(shape, picks)| {
         runtime.block_on(async { Case::begin(&database, &shape).await.play(&picks).await });
@@ -83,13 +84,13 @@ impl<'a> Case<'a> {
 
     async fn play(mut self, picks: &[u8]) {
         self.check("at the beginning").await;
-        let mut picks = picks.iter().copied().cycle();
-        for _ in 0..400 {
+        // Chance first; then steadily, for a run of which nobody folds anything, or that is lost again and again, never ends.
+        let chance = picks.chunks_exact(2).map(|two| (two[0], two[1]));
+        let steady = (0..400_u32).map(|turn| ([0, 7, 7, 10][turn as usize % 4], 253));
+        for (action, pick) in chance.chain(steady) {
             if self.model.run.state.is_finished() && self.unfolded.is_empty() {
                 return self.end().await;
             }
-            let action = picks.next().expect("endless");
-            let pick = picks.next().expect("endless");
             match action % 16 {
                 0..=2 => self.claim(pick).await,
                 3..=6 => self.end_fast(pick).await,
@@ -282,6 +283,14 @@ impl<'a> Case<'a> {
         assert_eq!(flying, self.model.ready, "{when}: in flight");
         assert_eq!(held, self.model.held, "{when}: held");
         assert_eq!(over, self.model.states, "{when}: over");
+        self.verify(when).await;
+    }
+
+    /// What came about by itself is what an audit says follows.
+    async fn verify(&mut self, when: &str) {
+        let which = WhichHistory { dag_id: Some(self.model.plan.spec.dag_id.clone()), since: None };
+        let found = verify_history(&mut self.db, &mut self.workers[0].versions, &which, None).await.expect("an audit");
+        assert!(found.len() == 1 && found[0].replayed && found[0].differences.is_empty(), "{when}: {found:?}");
     }
 
     async fn end(mut self) {

@@ -117,3 +117,25 @@ async fn a_log_is_read_on_from_a_place_within_a_limit() {
     assert_eq!(places(log::read(&mut db, run, attempt, after, 1000).await.unwrap()), [(2, 0)]);
     assert_eq!(places(log::tail(&mut db, run, attempt, 2).await.unwrap()), [(1, 1), (2, 0)]);
 }
+
+#[tokio::test]
+async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    make_ahead(&mut db).await.unwrap();
+    let (run, attempt) = (Uuid::now_v7(), Uuid::now_v7());
+    let chunks: Vec<_> = (0..9)
+        .flat_map(|seq| {
+            [1, 2].map(|lease_no| NewChunk { run, attempt, lease_no, seq, lines: 1, body: seq.to_string() })
+        })
+        .collect();
+    log::append(&mut db, &chunks).await.unwrap();
+    for (last, text) in [(4, "2 are left out"), (6, "4 are left out")] {
+        let gap = log::LeftOut { run, attempt, lease_no: 1, first: 3, last, text: text.into() };
+        log::leave_out(&mut db, &gap).await.unwrap();
+    }
+    let left = log::read(&mut db, run, attempt, Place::START, 1000).await.unwrap();
+    let text: Vec<&str> = left.iter().filter(|c| c.lease_no == 1).map(|c| c.body.as_str()).collect();
+    assert_eq!(text, ["0", "1", "2", "4 are left out", "7", "8"]);
+    assert_eq!(left.iter().filter(|c| c.lease_no == 2).count(), 9);
+}

@@ -55,6 +55,21 @@ fn scheduled() -> Dag {
         })
 }
 
+/// Runs for a moment, in a process of its own.
+#[task(isolation = Isolation::Process)]
+async fn pause(number: u32) -> TaskResult<u32> {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    Ok(number)
+}
+
+fn children() -> Dag {
+    dag("test_children").describe("More child processes than may run at once").tags(["test"]).build(|d| {
+        d.map((0..7).collect::<Vec<u32>>(), pause);
+    })
+}
+
 fn main() -> ExitCode {
-    orch::main(|| [orch_examples::dags(), vec![failing(), lingering(), scheduled()]].into_iter().flatten().collect())
+    orch::main(|| {
+        [orch_examples::dags(), vec![failing(), lingering(), scheduled(), children()]].into_iter().flatten().collect()
+    })
 }

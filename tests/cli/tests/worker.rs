@@ -10,6 +10,7 @@ use orch_test_support::TestDb;
 use orch_workers::{Offers, WorkerConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,10 @@ struct World {
 
 impl World {
     async fn new(dags: Vec<Dag>, workers: usize) -> World {
+        Self::with(dags, workers, |_| ()).await
+    }
+
+    async fn with(dags: Vec<Dag>, workers: usize, change: impl Fn(&mut WorkerConfig)) -> World {
         let db = TestDb::new(&orch_store::MIGRATOR).await;
         let dags: Vec<_> = dags.into_iter().map(|dag| dag.into_bundle_dag().unwrap()).collect();
         let bundle = NewBundle { name: "test".into(), dags: dags.iter().map(|d| d.spec.clone()).collect() };
@@ -40,6 +45,7 @@ impl World {
         for n in 0..workers {
             let mut config = WorkerConfig::new(db.url());
             (config.name, config.lease, config.slots) = (format!("w{n}"), Duration::from_secs(2), 64);
+            change(&mut config);
             let (offers, hints, stop) = (offers.clone(), hints.clone(), stop.clone());
             running.spawn(async move { orch_workers::run(config, offers, hints, stop).await.unwrap() });
         }
@@ -159,8 +165,42 @@ async fn sleeps(ctx: Ctx) -> TaskResult<()> {
     std::future::pending().await
 }
 
+/// How often it began.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
+#[task(on_lost = OnLost::Fail)]
+async fn only_once(n: u64) -> TaskResult<u64> {
+    BEGUN.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(n % 7)).await;
+    Ok(n)
+}
+
+#[task]
+async fn nothing() -> TaskResult<()> {
+    Ok(())
+}
+
 fn hard() -> Vec<Dag> {
     vec![
+        dag("thousand").build(|d| {
+            for n in 0..1000 {
+                d.add(nothing().id(format!("t{n}")));
+            }
+        }),
+        dag("patient").build(|d| {
+            let mut last = d.add(nothing().id("t0").weight_rule(WeightRule::Absolute));
+            for n in 1..400 {
+                last = d.add(nothing().id(format!("t{n}")).weight_rule(WeightRule::Absolute).after(last));
+            }
+        }),
+        dag("urgent").build(|d| {
+            d.add(nothing().priority(1000));
+        }),
+        dag("once").build(|d| {
+            let numbers = d.add(list());
+            let same = d.map(numbers, only_once);
+            d.add(total(same));
+        }),
         dag("lists").build(|d| {
             let numbers = d.add(list());
             let doubled = d.map(numbers, double);
@@ -185,6 +225,78 @@ async fn long_lists_are_mapped_and_reduced_by_four_workers() {
     let total: Value =
         sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
     assert_eq!(total, json!(2499 * 2500));
+    world.end().await;
+}
+
+/// A run is one row: who loses the race for it must not write it again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_workers_of_one_run_write_its_row_hardly_more_often_than_they_end_tasks() {
+    let world = World::new(hard(), 4).await;
+    let run = world.trigger("thousand", None).await;
+    assert_eq!(world.end_of("thousand", &run).await, "success");
+    let mut connection = world.db.connect().await;
+    // All that one statement records has the same time.
+    let (writes, batches, workers): (i64, i64, i64) = sqlx::query_as(
+        "select max(r.rev)::bigint, count(distinct (t.worker, t.ended_at)), count(distinct t.worker)
+        from dag_run r join task_instance t on t.run = r.id where r.run_id = $1",
+    )
+    .bind(&run)
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    eprintln!("{writes} writes of the run's row for {batches} batches of {workers} workers");
+    assert!(workers > 1 && batches > 10, "{workers} workers ended the tasks in {batches} batches");
+    assert!(writes as f64 <= 1.3 * batches as f64, "{writes} writes for {batches} batches");
+    world.end().await;
+}
+
+/// With one slot a worker goes on with its own chain for up to 100 ms, hundreds of tasks, unless something is more urgent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_makes_way_for_what_is_more_urgent() {
+    let world = World::with(hard(), 1, |config| config.slots = 1).await;
+    let patient = world.trigger("patient", None).await;
+    let mut connection = world.db.connect().await;
+    for _ in 0..3 {
+        let urgent = world.trigger("urgent", None).await;
+        assert_eq!(world.end_of("urgent", &urgent).await, "success");
+        let overtook: i64 = sqlx::query_scalar(
+            "select count(*) from task_instance t, dag_run r, task_instance u, dag_run ur
+            where r.run_id = $1 and t.run = r.id and ur.run_id = $2 and u.run = ur.id
+                and t.started_at > u.queued_at and t.started_at < u.started_at",
+        )
+        .bind(&patient)
+        .bind(&urgent)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        assert!(overtook <= 20, "{overtook} tasks of the chain went first");
+    }
+    assert_eq!(world.end_of("patient", &patient).await, "success");
+    world.end().await;
+}
+
+/// The lease holds, so nothing that runs begins again, and nothing that must not begin twice fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_connection_breaks_goes_on() {
+    let world = World::new(hard(), 2).await;
+    let run = world.trigger("once", None).await;
+    let mut connection = world.db.connect().await;
+    let cut = "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity
+        where application_name = 'orch worker' and datname = current_database()";
+    let mut cuts = 0;
+    while world.states(&run).await.iter().filter(|row| row.2 == "success").count() < 2000 {
+        let ended: i64 = sqlx::query_scalar(cut).fetch_one(&mut connection).await.unwrap();
+        cuts += ended;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    assert!(cuts >= 2, "{cuts} connections were cut");
+    assert_eq!(world.end_of("once", &run).await, "success", "{}", world.dump().await);
+    assert_eq!(BEGUN.load(Ordering::Relaxed), 2500);
+    let total: Value =
+        sqlx::query_scalar("select value from output where task = 2").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(total, json!(1249 * 2500 + 1250));
+    let workers: i64 = sqlx::query_scalar("select count(*) from worker").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(workers, 2, "each is still itself");
     world.end().await;
 }
 

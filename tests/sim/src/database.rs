@@ -10,7 +10,7 @@ mod runs;
 mod step;
 pub(crate) mod tables;
 pub(crate) mod users;
-mod workers;
+pub(crate) mod workers;
 
 use crate::check::Books;
 use crate::faults::{Fate, Faults, Lost, Mutant};
@@ -21,6 +21,7 @@ use locks::{Lock, Locks, Taken};
 use orch_store::connect::STATEMENT_TIMEOUT;
 use orch_store::{StoreError, StoreResult};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tables::Tables;
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) node: Option<usize>,
     /// Of the pulse, whose connection may break alone.
     pub(crate) pulse: bool,
+    /// What the server still does for it.
+    pub(crate) under_way: Arc<AtomicUsize>,
 }
 
 impl Database {
@@ -100,7 +103,7 @@ impl Database {
     }
 
     pub(crate) fn session(self: &Arc<Self>, who: String, node: Option<usize>) -> Session {
-        Session { db: self.clone(), who: who.into(), node, pulse: false }
+        Session { db: self.clone(), who: who.into(), node, pulse: false, under_way: Arc::default() }
     }
 
     /// Faults have changed: whoever hangs looks again.
@@ -286,6 +289,7 @@ impl Session {
         let lag = if fate == Fate::Late { there + self.db.with(|s| s.rng.millis(50, 4_000)) } else { there };
         sent();
         let asking = (fate == Fate::Hung(Lost::Question)).then(|| self.clone());
+        let under_way = UnderWay::new(&self.under_way);
         self.db.serve(async move {
             if let Some(session) = asking
                 && !session.until_whole(given_up).await
@@ -293,7 +297,9 @@ impl Session {
                 return;
             }
             pause(lag).await;
-            drop(tell.send(work.await));
+            let answer = work.await;
+            drop(under_way);
+            drop(tell.send(answer));
         });
         match fate {
             Fate::Late => {
@@ -326,10 +332,33 @@ impl Session {
         }
     }
 
+    /// Returns when nothing of what was said on this connection is under way any more.
+    pub(crate) async fn renewed(&self) {
+        while self.under_way.load(Ordering::Relaxed) > 0 {
+            pause(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Begins a transaction of several statements.
     pub(crate) fn begin(&self) -> Transaction {
         let seen = self.db.with(State::open);
         Transaction { session: self.clone(), txn: seen.txn, now: seen.now, over: false }
+    }
+}
+
+/// One more thing that the server does for a connection.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn new(many: &Arc<AtomicUsize>) -> UnderWay {
+        many.fetch_add(1, Ordering::Relaxed);
+        UnderWay(many.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

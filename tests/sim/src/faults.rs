@@ -111,6 +111,10 @@ pub enum Mutant {
     ClaimLeavesRow,
     /// A lost try is requeued with the lease it had.
     SameLeaseAgain,
+    /// A worker goes on while the server still carries out what it said on a connection that broke.
+    ResumedTooSoon,
+    /// A worker that lost its connection does not give back what it was given without hearing so.
+    KeepsUnheard,
     /// Who brings a run to rest looks once.
     QuietInOneRound,
     /// Who ends a run does not hear of what was recorded while he brought it to rest.
@@ -141,7 +145,7 @@ impl Mutant {
     }
 
     /// Each of them is noticed by one of two thousand seeds.
-    pub const ALL: [Mutant; 15] = [
+    pub const ALL: [Mutant; 17] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,
         Mutant::FoldWithoutLock,
@@ -151,6 +155,8 @@ impl Mutant {
         Mutant::FoldHorizonTooHigh,
         Mutant::ClaimLeavesRow,
         Mutant::SameLeaseAgain,
+        Mutant::ResumedTooSoon,
+        Mutant::KeepsUnheard,
         Mutant::QuietInOneRound,
         Mutant::EndUnheard,
         Mutant::EndWithoutLock,

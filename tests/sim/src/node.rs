@@ -33,6 +33,7 @@ pub(crate) struct Program {
     pub(crate) script: Script,
     pub(crate) lease: Duration,
     pub(crate) slots: usize,
+    pub(crate) remembered_runs: usize,
     pub(crate) grace: Duration,
     pub(crate) hints: Hints,
     pub(crate) gates: Gates,
@@ -44,6 +45,7 @@ pub(crate) async fn process(program: Program, mut rng: Rng, stop: CancellationTo
     let offers = Arc::new(program.offers());
     let config = WorkerConfig {
         slots: program.slots,
+        remembered_runs: program.remembered_runs,
         lease: program.lease,
         grace: program.grace,
         ..WorkerConfig::new("postgres://simulated")
@@ -77,7 +79,7 @@ impl Program {
         let began = Instant::now();
         let registering = self.session.register(vec![QUEUE], offers.ids(), self.lease);
         let worker = gated(&self.gates.driver, registering).await?;
-        let pulse = Session { pulse: true, ..self.session.clone() };
+        let pulse = Session { pulse: true, under_way: Arc::default(), ..self.session.clone() };
         let heart = MemHeart { session: pulse, worker, lease: self.lease };
         let store = MemStore { session: self.session.clone() };
         let registered = Registered { worker, began, queues: vec![QUEUE] };

@@ -4,6 +4,7 @@
 mod users;
 
 use crate::database::locks::Lock;
+use crate::database::workers::Why;
 use crate::database::{Session, Transaction};
 use crate::faults::Mutant;
 use orch_core::run::{Elements, Run};
@@ -31,7 +32,7 @@ impl Hot for MemStore {
             && step.ended.is_empty()
             && step.keep.is_empty()
             && step.queue.is_empty()
-            && step.claim.as_ref().is_none_or(|c| c.most <= 0);
+            && step.claim.is_none();
         if nothing {
             return Ok(Reply::default());
         }
@@ -43,7 +44,7 @@ impl Hot for MemStore {
         let claim = step.claim.clone();
         let sent = self.session.statement_with(
             locks,
-            move |s, seen| s.pick(claim.as_ref(), seen),
+            move |s, seen| s.pick(claim.as_ref(), worker, seen),
             move |s, seen, picked| {
                 let (mode, ended, moves) = (step.mode, step.ended.len(), step.moves.len());
                 s.say(&who, format_args!("step {mode:?}: {ended} ended, {moves} moves"));
@@ -151,6 +152,17 @@ impl Hot for MemStore {
         tx.commit(move |s, _| Ok(s.start_queued_runs(&dag))).await
     }
 
+    async fn resume(&mut self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+        self.session.statement(vec![], |_, _| Ok(())).await?;
+        if !self.session.db.with(|s| s.is_mutant(Mutant::ResumedTooSoon)) {
+            self.session.renewed().await;
+        }
+        if self.session.db.with(|s| s.is_mutant(Mutant::KeepsUnheard)) {
+            return Ok(Vec::new());
+        }
+        self.session.give_back(worker, has).await
+    }
+
     fn know(&mut self, _version: Arc<Version>) {}
 }
 
@@ -245,7 +257,13 @@ impl Session {
     async fn release(&self, worker: i32) -> StoreResult<()> {
         let mut tx = self.begin();
         tx.lock(move |_, _| (vec![Lock::Worker(worker)], ()), |_, _, ()| ()).await?;
-        self.take_away(tx, vec![worker], false).await.map(drop)
+        self.take_away(tx, vec![worker], Why::Released).await.map(drop)
+    }
+
+    /// `store::worker::give_back`.
+    async fn give_back(&self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+        let tx = self.begin();
+        self.take_away(tx, vec![worker], Why::NeverBegun { has: has.to_vec() }).await
     }
 
     /// `store::worker::reap`. Gives the runs to fold; `None`: nobody is lost.
@@ -263,7 +281,7 @@ impl Session {
         if lost.is_empty() {
             return Ok(None);
         }
-        self.take_away(tx, lost, true).await.map(Some)
+        self.take_away(tx, lost, Why::Lost).await.map(Some)
     }
 
     /// `store::worker::sweep_orphans`.
@@ -273,10 +291,10 @@ impl Session {
             return Ok(None);
         }
         let tx = self.begin();
-        self.take_away(tx, workers, true).await.map(Some)
+        self.take_away(tx, workers, Why::Lost).await.map(Some)
     }
 
-    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, lost: bool) -> StoreResult<Vec<Uuid>> {
+    async fn take_away(&self, mut tx: Transaction, workers: Vec<i32>, why: Why) -> StoreResult<Vec<Uuid>> {
         let theirs = workers.clone();
         let runs = tx.lock(
             move |s, _| {
@@ -287,16 +305,17 @@ impl Session {
         );
         let runs = runs.await?;
         let theirs = workers.clone();
-        let found = tx.lock(move |s, _| s.to_take(&runs, &theirs), |s, _, found| s.still_theirs(found)).await?;
-        if lost && !found.is_empty() {
+        let kept = why.clone();
+        let found = tx.lock(move |s, _| s.to_take(&runs, &theirs, &kept), |s, _, found| s.still_theirs(found)).await?;
+        if matches!(why, Why::Lost) && !found.is_empty() {
             self.db.taking.notify_waiters();
         }
         tx.pause_at(20).await;
         let who = self.who.clone();
         let taken = tx.commit(move |s, seen| {
-            s.say(&who, format_args!("takes {} from {workers:?}{}", found.len(), if lost { ", lost" } else { "" }));
-            s.worker_gone(&workers, lost);
-            Ok(s.take_away(found, lost, seen))
+            s.say(&who, format_args!("takes {} from {workers:?}, {}", found.len(), why.word()));
+            s.worker_gone(&workers, &why);
+            Ok(s.take_away(found, &why, seen))
         });
         taken.await
     }

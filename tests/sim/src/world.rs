@@ -160,6 +160,7 @@ impl World {
             script: self.script,
             lease: LEASE,
             slots: self.rng.pick(&[1, 2, 4, 16]),
+            remembered_runs: self.rng.pick(&[1, 3, 1_000]),
             grace: Duration::from_secs(self.rng.between(0, 3)),
             hints: self.hints(),
             gates: gates.clone(),

@@ -15,6 +15,8 @@ const FAN: u32 = 50;
 const LONG_MS: [u64; 4] = [800, 500, 350, 200];
 /// Longer than a lease, and than what follows it until somebody else begins.
 const SLOW_MS: [u64; 3] = [4_000, 3_500, 3_000];
+/// More than twice what a worker has slots for.
+const ECHOES: u32 = 40;
 /// Looks of the sensor until it sees something; each has a lease of its own, as each lost worker adds one.
 const LOOKS: i16 = 3;
 
@@ -37,14 +39,23 @@ pub fn all(version: u32) -> Vec<Dag> {
     ]
 }
 
-/// DAGs for single scenarios: their bodies outlive a lease.
+/// DAGs for single scenarios, in which bodies outlive a lease.
 pub fn slow() -> Vec<Dag> {
-    vec![torture("slow").build(|d| {
+    let slow = torture("slow").build(|d| {
         let start = d.add(work(10).id("start"));
         let wide: Vec<_> = SLOW_MS.iter().map(|&ms| d.add(work(ms).id(format!("slow_{ms}")).after(start))).collect();
         let child = d.add(work(SLOW_MS[0]).id("child").isolation(Isolation::Process).after(start));
         d.add(work(5).id("join").after((wide, child)));
-    })]
+    });
+    // More than one worker has slots for: whoever is there takes some of the echoes.
+    let handover = torture("handover").build(|d| {
+        let words = d.add(origin());
+        let pause = d.add(work(SLOW_MS[2]).id("pause").after(words));
+        for number in 0..ECHOES {
+            d.add(echo(words).id(format!("echo_{number}")).after(pause));
+        }
+    });
+    vec![slow, handover]
 }
 
 /// A run each second since `start`, also for those that were missed.

@@ -62,7 +62,7 @@ pub fn output(plan: &Plan, task: TaskIdx, index: i32, origin: Option<&str>) -> O
         "mapped" if name == "total" => Some(elements().map(|n| n * 2).sum::<u64>().to_string()),
         "mapped_group" if name == "both" => Some((index * 2 + 1).to_string()),
         "mapped_group" if name == "total" => Some(elements().map(|n| n * 2 + 1).sum::<u64>().to_string()),
-        "echo" if name.starts_with("echo") => origin.map(str::to_owned),
+        "echo" | "handover" if name.starts_with("echo") => origin.map(str::to_owned),
         _ => None,
     }
 }

@@ -5,12 +5,10 @@ use crate::offer::Offer;
 use orch_core::run::Run;
 use orch_store::refold::Folded;
 use orch_store::step::KnownRun;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Runs remembered before the memory is emptied; a run forgotten is read again with the next claim.
-const MOST_RUNS: usize = 10_000;
 /// After a lost race somebody else works on the run too: its next outcomes are recorded first, then folded.
 const CONTENDED_FOR: u8 = 16;
 
@@ -35,9 +33,6 @@ impl Memory {
 
     /// Takes in what a claim showed, unless we know something newer.
     pub(super) fn learn(&mut self, known: KnownRun, offer: &Arc<Offer>) -> Result<(), String> {
-        if self.runs.len() >= MOST_RUNS {
-            self.runs.clear();
-        }
         match self.runs.get_mut(&known.run) {
             Some(old) if old.rev >= known.rev => {}
             Some(old) if old.offer.version.id == known.version => {
@@ -57,6 +52,15 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// A run forgotten is read again with the next claim of one of its tries.
+    pub(super) fn forget_all_but(&mut self, needed: &HashSet<Uuid>) {
+        self.runs.retain(|run, _| needed.contains(run));
     }
 
     /// The ledger moved as we said.

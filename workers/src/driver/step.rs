@@ -6,13 +6,13 @@ use crate::offer::Offer;
 use crate::outcome::{self, Finish};
 use orch_core::plan::TaskIdx;
 use orch_core::retry::{logical_date_key, retry_delay};
-use orch_core::run::Elements;
-use orch_core::run::Run;
+use orch_core::run::{Elements, Run};
+use orch_core::spec::Isolation;
 use orch_core::transition::{Event, fold};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::carry_out;
-use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
+use orch_store::step::{Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -20,56 +20,75 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
-/// Tries to record outcomes when the database asks to try again.
-const RECORD_TRIES: u32 = 10;
 
 impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
-        let ended = self.ended(finished);
-        let restarted = std::mem::take(&mut self.restarted);
-        for lease in &restarted {
-            self.store.restarted(*lease).await?;
+        let mut step = Step { ended: self.ended(finished), ..Step::default() };
+        self.make_room(&step);
+        let jobs = self.carry(&mut step, stopping).await;
+        if jobs.is_err() {
+            self.unsure.append(&mut step.ended);
         }
-        let free = self.config.slots.saturating_sub(self.held.len());
-        let free = if stopping { 0 } else { free };
+        jobs
+    }
+
+    /// Between steps only: within one, what was just learnt is needed.
+    fn make_room(&mut self, step: &Step) {
+        if self.memory.len() >= self.config.remembered_runs {
+            let running = self.held.values().map(|held| held.claimed.lease.run);
+            let needed = running.chain(step.ended.iter().map(|end| end.lease.run)).collect();
+            self.memory.forget_all_but(&needed);
+        }
+    }
+
+    /// Says the step and does what follows from the answer. An error leaves in it what may not have been recorded.
+    async fn carry(&mut self, step: &mut Step, stopping: bool) -> StoreResult<Vec<Job>> {
+        while let Some(&lease) = self.restarted.last() {
+            self.store.restarted(lease).await?;
+            self.restarted.pop();
+            self.unfolded.push(lease.run);
+        }
+        let free = if stopping { 0 } else { self.lanes.free() };
         let mut by_run: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
-        for end in &ended {
+        for end in &step.ended {
             if let Some(event) = end.event() {
                 by_run.entry(end.lease.run).or_default().push(event);
             }
         }
-        let mut step = Step { ended, ..Step::default() };
         let mut moves: BTreeMap<Uuid, Run> = BTreeMap::new();
-        let mut contended: Vec<Uuid> = restarted.iter().map(|lease| lease.run).collect();
         let room = if self.may_continue() { free } else { 0 };
         for (run, events) in &by_run {
             if self.memory.record_first(run) {
-                contended.push(*run);
-            } else if let Some(to) = self.decide(&mut step, *run, events, room).await? {
+                self.unfolded.push(*run);
+            } else if let Some(to) = self.decide(step, *run, events, room).await? {
                 moves.insert(*run, to);
             } else {
-                contended.push(*run);
+                self.unfolded.push(*run);
             }
         }
-        let most = free.saturating_sub(step.keep.len()) as i32;
-        let most = if self.should_claim(&step) { most } else { 0 };
-        if most > 0 {
-            self.claimed_at = Instant::now();
-            step.claim = Some(Claim { most, queues: self.queues.clone(), versions: self.version_ids.clone() });
+        self.make_way(step, free);
+        let mut asked = None;
+        if !stopping && !self.made_way && self.should_claim(step) {
+            asked = self.claim(step);
         }
-        let reply = match self.store.step(&step, self.worker).await {
+        let reply = match self.store.step(step, self.worker).await {
             Ok(reply) => reply,
             Err(StoreError::FenceLost | StoreError::TryAgain(_)) => {
-                contended.extend(moves.keys());
+                self.unfolded.extend(moves.keys());
                 moves.clear();
-                self.record(std::mem::take(&mut step.ended)).await?;
-                step = Step::default();
+                let ended = std::mem::take(&mut step.ended);
+                *step = Step::default();
+                self.record(ended).await?;
+                asked = None;
                 Reply::default()
             }
             Err(error) => return Err(error),
         };
-        self.after(step, reply, moves, contended, free, most).await
+        if let Some((kind, most)) = asked {
+            self.answered(kind, most, &reply);
+        }
+        self.after(step, reply, moves, free).await
     }
 
     /// What the engine is told of tries that ended here. One whose state was set by somebody else says nothing.
@@ -77,6 +96,7 @@ impl<S: Hot> Driver<S> {
         let mut ended = Vec::with_capacity(finished.len());
         for (attempt, finish) in finished {
             let Some(held) = self.held.remove(&attempt) else { continue };
+            self.lanes.end(held.kind);
             if let Some(order) = held.stop {
                 self.forget_output(&held.claimed.lease);
                 // Whoever gave the order has recorded how it ends; one that was cleared begins anew.
@@ -136,7 +156,49 @@ impl<S: Hot> Driver<S> {
 
     /// Not each step of a chain looks for other work: nobody said that there is any, and the next look is near.
     fn should_claim(&self, step: &Step) -> bool {
-        self.look_again || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
+        self.lanes.want_more() || step.keep.is_empty() || self.claimed_at.elapsed() >= CLAIM_EVERY
+    }
+
+    /// With all slots taken by its own work a worker makes way for what is more urgent: its own queues up with the rest.
+    fn make_way(&mut self, step: &mut Step, free: usize) {
+        let before = std::mem::take(&mut self.made_way);
+        if step.keep.len() >= free {
+            let urgent = |new: &NewTry| new.priority >= self.urgency;
+            let (keep, queue): (Vec<_>, Vec<_>) = std::mem::take(&mut step.keep).into_iter().partition(urgent);
+            // Its claim would not see what queues up in this very step, and overtake it. But claim it must.
+            self.made_way = !queue.is_empty() && !before;
+            step.keep = keep;
+            step.queue.extend(queue);
+        }
+    }
+
+    /// Asks for what there are slots for; without any, how urgent the others are.
+    fn claim(&mut self, step: &mut Step) -> Option<(Isolation, usize)> {
+        let since = self.claimed_at.elapsed();
+        let (kind, claim) = match self.lanes.claim(step.keep.len(), &self.version_ids) {
+            Some(asked) => asked,
+            None if step.keep.is_empty() || since < CLAIM_EVERY => return None,
+            None => (Isolation::InProcess, self.lanes.look_at_queue(&self.version_ids)),
+        };
+        self.claimed_at = Instant::now();
+        let most = usize::try_from(claim.most).unwrap_or(0);
+        step.claim = Some(claim);
+        Some((kind, most))
+    }
+
+    fn answered(&mut self, kind: Isolation, most: usize, reply: &Reply) {
+        if most == 0 {
+            self.urgency = reply.most_urgent.unwrap_or(i32::MIN);
+            return;
+        }
+        let got_all = reply.claimed.len() >= most;
+        self.lanes.answered(kind, got_all);
+        if kind == Isolation::InProcess {
+            // What is left is at most as urgent as the least that was given.
+            let priority = |c: &Claimed| Some(self.offers.get(c.version)?.version.plan.task(c.lease.task).priority);
+            let least = reply.claimed.iter().filter_map(priority).min();
+            self.urgency = least.filter(|_| got_all).unwrap_or(i32::MIN);
+        }
     }
 
     /// Folds events into a run as we remember it and adds what follows to the step. `None`: leave it to the lock.
@@ -150,7 +212,10 @@ impl<S: Hot> Driver<S> {
             Ok(done) => done,
             Err(_) => {
                 let ledger = known.ledger.clone();
-                self.store.decide(&version, run, &ledger, events).await?
+                match self.store.decide(&version, run, &ledger, events).await {
+                    Err(StoreError::TryAgain(_)) => return Ok(None),
+                    decided => decided?,
+                }
             }
         };
         let room = room.saturating_sub(step.keep.len());
@@ -158,35 +223,32 @@ impl<S: Hot> Driver<S> {
         Ok(Some(to))
     }
 
-    /// Records what still counts; the fold follows under the lock.
-    async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
+    /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
+    pub(super) async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
         let step = Step { ended, mode: Mode::Record, ..Step::default() };
-        for _ in 0..RECORD_TRIES {
-            match self.store.step(&step, self.worker).await {
-                Ok(reply) => {
-                    let fenced = step.ended.len() - reply.accepted.len();
-                    if fenced > 0 {
-                        let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
-                        step.ended.iter().filter(|e| !counted(&e.lease)).for_each(|e| self.forget_output(&e.lease));
-                        tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
-                    }
-                    return Ok(());
+        match self.store.step(&step, self.worker).await {
+            Ok(reply) => {
+                let fenced = step.ended.len() - reply.accepted.len();
+                if fenced > 0 {
+                    let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
+                    step.ended.iter().filter(|e| !counted(&e.lease)).for_each(|e| self.forget_output(&e.lease));
+                    tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
                 }
-                Err(StoreError::TryAgain(_)) => {}
-                Err(error) => return Err(error),
+                Ok(())
+            }
+            Err(error) => {
+                self.unsure.extend(step.ended);
+                Err(error)
             }
         }
-        Err(StoreError::corrupt("the database asked to try again too often"))
     }
 
     async fn after(
         &mut self,
-        step: Step,
+        step: &mut Step,
         reply: Reply,
         mut moves: BTreeMap<Uuid, Run>,
-        mut contended: Vec<Uuid>,
         free: usize,
-        most: i32,
     ) -> StoreResult<Vec<Job>> {
         let mut over: Vec<String> = Vec::new();
         for run in reply.moved {
@@ -201,30 +263,35 @@ impl<S: Hot> Driver<S> {
         // What did not move lost its race: its outcomes are recorded, the tries we meant to begin are not.
         for run in moves.keys() {
             self.memory.lost_race(run);
-            contended.push(*run);
+            self.unfolded.push(*run);
         }
         let mut queued = step.queue.iter().any(|q| !moves.contains_key(&q.run)) || !step.admit.is_empty();
         queued |= step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms <= 0));
         let waits = step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms > 0));
-        // What was not claimed now is looked for when nothing is left to go on with.
-        self.look_again = queued || reply.claimed.len() as i32 >= most.max(1);
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
                 self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
             }
         }
-        let kept = step.keep.into_iter().filter(|k| !moves.contains_key(&k.run));
+        let kept = std::mem::take(&mut step.keep).into_iter().filter(|k| !moves.contains_key(&k.run));
         let mut jobs: Vec<Job> = kept.filter_map(|k| self.job(first_try(&k))).collect();
         jobs.extend(reply.claimed.into_iter().filter_map(|c| self.job(c)));
 
-        contended.sort_unstable();
-        contended.dedup();
-        for run in contended {
+        self.unfolded.sort_unstable();
+        self.unfolded.dedup();
+        let mut later = Vec::new();
+        while let Some(&run) = self.unfolded.last() {
             let room = free.saturating_sub(jobs.len());
             let room = if self.memory.get(&run).is_some() { room } else { 0 };
-            let Some(folded) = self.store.fold_run(run, self.worker, room).await? else {
-                continue;
+            let folded = match self.store.fold_run(run, self.worker, room).await {
+                Err(StoreError::TryAgain(_)) => {
+                    later.push(run);
+                    None
+                }
+                folded => folded?,
             };
+            self.unfolded.pop();
+            let Some(folded) = folded else { continue };
             queued |= folded.queued;
             let kept: Vec<Job> = folded.kept.iter().filter_map(|k| self.job(first_try(k))).collect();
             jobs.extend(kept);
@@ -234,7 +301,10 @@ impl<S: Hot> Driver<S> {
             }
             self.memory.folded(run, &folded);
         }
-        self.look_again |= queued;
+        if queued {
+            self.lanes.look();
+        }
+        self.unfolded = later;
         if queued {
             self.hints.give(Hint::Ready);
         }
@@ -251,9 +321,14 @@ impl<S: Hot> Driver<S> {
 
     /// A run of this DAG is over: one that waited for its place may begin.
     async fn next_runs(&mut self, dag_id: &str) -> StoreResult<()> {
-        if self.store.start_queued_runs(dag_id).await? > 0 {
-            self.look_again = true;
-            self.hints.give(Hint::Ready);
+        match self.store.start_queued_runs(dag_id).await {
+            Ok(0) => {}
+            Ok(_) => {
+                self.lanes.look();
+                self.hints.give(Hint::Ready);
+            }
+            Err(StoreError::TryAgain(_)) => {} // a scheduler does
+            Err(error) => return Err(error),
         }
         self.hints.give(Hint::Run);
         Ok(())

@@ -3,8 +3,10 @@
 
 mod bad_input;
 mod binary;
+mod children;
 mod config;
 mod offline;
+mod remote;
 mod server;
 mod standalone;
 mod world;

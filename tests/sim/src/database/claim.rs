@@ -16,8 +16,10 @@ use uuid::Uuid;
 
 impl State {
     /// The rows that a claim takes; nobody else can take them from now on. And what to wait for: an earlier try's row.
-    pub(crate) fn pick(&mut self, claim: Option<&Claim>, seen: Snapshot) -> (Vec<u64>, Vec<Lock>) {
-        let Some(claim) = claim.filter(|c| c.most > 0) else { return (Vec::new(), Vec::new()) };
+    pub(crate) fn pick(&mut self, claim: Option<&Claim>, worker: i32, seen: Snapshot) -> (Vec<u64>, Vec<Lock>) {
+        // As the statement's snapshot shows it: it may have been given up since.
+        let runs = self.tables.workers.get(&worker).is_some_and(|w| w.since.is_none_or(|at| at > seen.commits));
+        let Some(claim) = claim.filter(|c| c.most > 0 && runs) else { return (Vec::new(), Vec::new()) };
         let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
         let mut found: Vec<(Reverse<i32>, u64)> = self
             .tables
@@ -42,6 +44,13 @@ impl State {
         let rows = picked.iter().map(|seq| self.tables.ready[seq].1.key);
         let earlier = rows.filter(|key| self.tables.instances.contains_key(key)).map(Lock::Instance).collect();
         (picked, earlier)
+    }
+
+    /// The priority of the most urgent try that waits for a claim like this one.
+    pub(super) fn most_urgent(&self, claim: &Claim, seen: Snapshot) -> Option<i32> {
+        let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
+        let seen = self.tables.ready.values().filter(|(since, t)| *since <= seen.commits && fits(t));
+        seen.map(|(_, t)| t.priority).max()
     }
 
     pub(super) fn claim(&mut self, picked: Vec<u64>, worker: i32, seen: Snapshot, reply: &mut Reply) {

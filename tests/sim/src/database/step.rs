@@ -47,6 +47,9 @@ impl State {
         }
         self.put(step, &moved, worker);
         self.claim(picked, worker, seen, &mut reply);
+        if let Some(look) = step.claim.as_ref().filter(|c| c.most == 0) {
+            reply.most_urgent = self.most_urgent(look, seen);
+        }
         let ended: BTreeSet<Uuid> = fenced_in.iter().map(|e| e.lease.run).collect();
         for run in moved.iter().chain(ended.difference(&moved)) {
             self.books.check(&self.tables, *run);

@@ -117,6 +117,8 @@ pub(crate) enum WorkerState {
 pub(crate) struct WorkerRow {
     pub(crate) state: WorkerState,
     pub(crate) expires_at: Instant,
+    /// The commit since which it is not running.
+    pub(crate) since: Option<u64>,
     pub(crate) queues: Vec<i32>,
     pub(crate) versions: Vec<i32>,
 }

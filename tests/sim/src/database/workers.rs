@@ -17,10 +17,32 @@ use uuid::Uuid;
 /// An instance that its worker no longer has, as it was when it was locked.
 pub(crate) type Taken = (Key, Instance);
 
+/// Why instances are taken from a worker.
+#[derive(Debug, Clone)]
+pub(crate) enum Why {
+    Lost,
+    Released,
+    /// It does not know of them: all but these attempts.
+    NeverBegun {
+        has: Vec<Uuid>,
+    },
+}
+
+impl Why {
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Why::Lost => "lost",
+            Why::Released => "released",
+            Why::NeverBegun { .. } => "never begun",
+        }
+    }
+}
+
 impl State {
     pub(crate) fn register(&mut self, queues: Vec<i32>, versions: Vec<i32>, lease: Duration, seen: Snapshot) -> i32 {
         let id = self.tables.workers.len() as i32 + 1;
-        let row = WorkerRow { state: WorkerState::Running, expires_at: seen.now + lease, queues, versions };
+        let row =
+            WorkerRow { state: WorkerState::Running, expires_at: seen.now + lease, since: None, queues, versions };
         self.tables.workers.insert(id, row);
         id
     }
@@ -40,6 +62,7 @@ impl State {
         };
         if draining {
             row.state = WorkerState::Draining;
+            row.since.get_or_insert(self.commits);
         }
         row.expires_at = seen.now + lease;
         let fits = |t: &Try| row.queues.contains(&t.queue) && row.versions.contains(&t.version);
@@ -64,15 +87,23 @@ impl State {
     }
 
     /// These stopped, or are given up.
-    pub(crate) fn worker_gone(&mut self, workers: &[i32], lost: bool) {
+    pub(crate) fn worker_gone(&mut self, workers: &[i32], why: &Why) {
+        let state = match why {
+            Why::Lost => WorkerState::Lost,
+            Why::Released => WorkerState::Stopped,
+            Why::NeverBegun { has } => {
+                return self.tables.orders.retain(|o| !workers.contains(&o.worker) || has.contains(&o.attempt));
+            }
+        };
         self.tables.orders.retain(|o| !workers.contains(&o.worker));
         for worker in workers {
             let promised = self.tables.workers.get(worker).is_some_and(|w| w.expires_at >= Instant::now());
-            if lost && promised && self.tables.is_alive(*worker) {
+            if state == WorkerState::Lost && promised && self.tables.is_alive(*worker) {
                 self.books.fail(format!("worker {worker} is given up while its lease runs"));
             }
             if let Some(row) = self.tables.workers.get_mut(worker).filter(|w| w.state != WorkerState::Lost) {
-                row.state = if lost { WorkerState::Lost } else { WorkerState::Stopped };
+                row.state = state;
+                row.since.get_or_insert(self.commits);
             }
         }
     }
@@ -98,10 +129,11 @@ impl State {
     }
 
     /// What they have in these runs, and the locks on it.
-    pub(crate) fn to_take(&self, runs: &[Uuid], workers: &[i32]) -> (Vec<Lock>, Vec<Taken>) {
+    pub(crate) fn to_take(&self, runs: &[Uuid], workers: &[i32], why: &Why) -> (Vec<Lock>, Vec<Taken>) {
         let found: Vec<Taken> = self
             .instances_of_workers(workers)
             .filter(|(key, _)| runs.contains(&key.0))
+            .filter(|(_, i)| !matches!(why, Why::NeverBegun { has } if has.contains(&i.attempt)))
             .map(|(key, i)| (*key, i.clone()))
             .collect();
         let locks = if self.is_mutant(Mutant::ReapWithoutLock) {
@@ -143,7 +175,8 @@ impl State {
 
     /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
     /// something to fold.
-    pub(crate) fn take_away(&mut self, found: Vec<Taken>, lost: bool, seen: Snapshot) -> Vec<Uuid> {
+    pub(crate) fn take_away(&mut self, found: Vec<Taken>, why: &Why, seen: Snapshot) -> Vec<Uuid> {
+        let lost = matches!(why, Why::Lost);
         let mut failed = BTreeSet::new();
         for (key, was) in found {
             let Some(row) = self.tables.instances.get(&key).cloned() else { continue };
@@ -156,7 +189,7 @@ impl State {
             let planned = version.plan.task(key.1);
             let over = match planned.on_lost {
                 OnLost::Retry(most) => lost && row.lost_no as u16 >= most,
-                OnLost::Fail => true,
+                OnLost::Fail => !matches!(why, Why::NeverBegun { .. }),
             };
             self.books.taken_away(key, was.worker.unwrap_or(0));
             let attempt = self.trace.attempt(row.attempt);

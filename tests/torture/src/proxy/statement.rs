@@ -14,6 +14,8 @@ pub enum Statement {
     Commit,
     Heartbeat,
     Register,
+    /// The end of an old session, before a worker goes on.
+    Resume,
     CreateRun,
     Log,
     /// Anything else that writes at once.
@@ -28,6 +30,7 @@ impl Statement {
             ("clm as (delete", Statement::Claim),
             ("with beat as (", Statement::Heartbeat),
             ("insert into worker ", Statement::Register),
+            ("pg_terminate_backend", Statement::Resume),
             ("insert into dag_run ", Statement::CreateRun),
             ("insert into log_chunk ", Statement::Log),
         ];

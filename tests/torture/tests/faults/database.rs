@@ -31,6 +31,7 @@ async fn a_killed_server_loses_nothing_and_everybody_comes_back() {
         eprintln!("seed {seed}: back at work {slowest:.1?} after the server");
         assert!(slowest <= RECONNECT, "seed {seed}: back at work only {slowest:?} after the server");
         let verdict = world.finish().await;
-        assert!(verdict.runs >= 20 && verdict.lost > 0, "too little happened: {verdict}");
+        // Nothing need be lost: workers whose lease is still good go on where they were.
+        assert!(verdict.runs >= 20, "too little happened: {verdict}");
     }
 }

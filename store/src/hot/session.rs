@@ -1,0 +1,47 @@
+//! A connection as its server knows it. A client that lost its connection cannot know whether the server still carries
+//! out what it was told; it ends the old session before it says anything on a new one.
+
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+
+/// A session that is told to end has rolled back or committed by then; one that waits for a stuck disk may take longer.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ServerSession {
+    pid: i32,
+    /// Numbers of processes come again.
+    began: DateTime<Utc>,
+}
+
+impl ServerSession {
+    pub(super) async fn of(db: &mut PgConnection) -> StoreResult<ServerSession> {
+        let session = sqlx::query_as!(
+            ServerSession,
+            r#"select pid as "pid!", backend_start as "began!" from pg_stat_activity where pid = pg_backend_pid()"#
+        );
+        Ok(session.fetch_one(db).await?)
+    }
+
+    /// Returns when it is over: what it was told is done, or never will be.
+    pub(super) async fn end(self, db: &mut PgConnection) -> StoreResult<()> {
+        let over = async {
+            loop {
+                let told = sqlx::query_scalar!(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2",
+                    self.pid,
+                    self.began
+                );
+                if told.fetch_optional(&mut *db).await?.is_none() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let waited = tokio::time::timeout(ENDS_WITHIN, over).await;
+        waited.unwrap_or_else(|_| Err(StoreError::Unreachable(sqlx::Error::PoolTimedOut)))
+    }
+}

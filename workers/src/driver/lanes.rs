@@ -1,0 +1,170 @@
+//! Slots and queues: bodies in this process have theirs, child processes have theirs, far fewer. A claim asks for one
+//! kind; the next one asks for the other.
+
+use crate::config::WorkerConfig;
+use orch_core::spec::Isolation;
+use orch_store::StoreResult;
+use orch_store::step::Claim;
+use orch_store::version::{lane, queue_ids};
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+/// Ids of the queues a worker takes from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QueueIds {
+    pub(crate) in_process: Vec<i32>,
+    pub(crate) process: Vec<i32>,
+}
+
+impl QueueIds {
+    pub(crate) async fn of(db: &mut PgConnection, names: &[String]) -> StoreResult<QueueIds> {
+        let of = |isolation| names.iter().map(|name| lane(name, isolation)).collect();
+        let in_process = queue_ids(db, of(Isolation::InProcess)).await?.into_values().collect();
+        let process = queue_ids(db, of(Isolation::Process)).await?.into_values().collect();
+        Ok(QueueIds { in_process, process })
+    }
+
+    pub(crate) fn all(&self) -> Vec<i32> {
+        [&self.in_process[..], &self.process].concat()
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    kind: Isolation,
+    queues: Arc<[i32]>,
+    slots: usize,
+    running: usize,
+    /// More may be claimable than the last claim brought.
+    more: bool,
+}
+
+impl Lane {
+    fn free(&self) -> usize {
+        self.slots.saturating_sub(self.running)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Lanes {
+    /// The one whose turn it is comes first. That of bodies in this process, and that of children if there are any.
+    lanes: Vec<Lane>,
+}
+
+impl Lanes {
+    pub(super) fn new(config: &WorkerConfig, queues: &QueueIds, children: bool) -> Lanes {
+        let lane = |kind, queues: &[i32], slots| Lane { kind, queues: queues.into(), slots, running: 0, more: true };
+        let mut lanes = vec![lane(Isolation::InProcess, &queues.in_process, config.slots)];
+        if children {
+            lanes.push(lane(Isolation::Process, &queues.process, config.process_slots));
+        }
+        Lanes { lanes }
+    }
+
+    fn lane(&mut self, kind: Isolation) -> &mut Lane {
+        self.lanes.iter_mut().find(|lane| lane.kind == kind).expect("what runs here was claimed by its lane")
+    }
+
+    pub(super) fn begin(&mut self, kind: Isolation) {
+        self.lane(kind).running += 1;
+    }
+
+    pub(super) fn end(&mut self, kind: Isolation) {
+        self.lane(kind).running -= 1;
+    }
+
+    /// Bodies that may begin in this process.
+    pub(super) fn free(&mut self) -> usize {
+        self.lane(Isolation::InProcess).free()
+    }
+
+    pub(super) fn are_full(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.free() == 0)
+    }
+
+    /// There may be something to claim, and room for it.
+    pub(super) fn want_more(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.more && lane.free() > 0)
+    }
+
+    /// Somebody said that there is something, and not of which kind.
+    pub(super) fn look(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.more = true);
+    }
+
+    /// The next claim, when `kept` slots in this process are taken already.
+    pub(super) fn claim(&mut self, kept: usize, versions: &Arc<[i32]>) -> Option<(Isolation, Claim)> {
+        let free = |lane: &Lane| match lane.kind {
+            Isolation::InProcess => lane.free().saturating_sub(kept),
+            Isolation::Process => lane.free(),
+        };
+        let room = |lane: &&Lane| free(lane) > 0;
+        let lane = self.lanes.iter().filter(room).find(|lane| lane.more).or_else(|| self.lanes.iter().find(room))?;
+        let most = i32::try_from(free(lane)).unwrap_or(i32::MAX);
+        Some((lane.kind, Claim { most, queues: lane.queues.clone(), versions: versions.clone() }))
+    }
+
+    /// Takes nothing: asks how urgent the most urgent body is that waits for this process.
+    pub(super) fn look_at_queue(&mut self, versions: &Arc<[i32]>) -> Claim {
+        Claim { most: 0, queues: self.lane(Isolation::InProcess).queues.clone(), versions: versions.clone() }
+    }
+
+    /// A claim was answered, and the next one is for the other kind if it wants more too.
+    pub(super) fn answered(&mut self, kind: Isolation, got_all: bool) {
+        self.lane(kind).more = got_all;
+        self.lanes.sort_by_key(|lane| lane.kind == kind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(children: bool) -> Lanes {
+        let config = WorkerConfig { slots: 4, process_slots: 2, ..WorkerConfig::new("postgres://nowhere") };
+        Lanes::new(&config, &QueueIds { in_process: vec![1], process: vec![2] }, children)
+    }
+
+    /// Which queue is asked for how many, and the answer.
+    fn ask(lanes: &mut Lanes, kept: usize, got_all: bool) -> Option<(i32, i32)> {
+        let (kind, claim) = lanes.claim(kept, &Arc::from([7]))?;
+        lanes.answered(kind, got_all);
+        Some((claim.queues[0], claim.most))
+    }
+
+    #[test]
+    fn kinds_take_turns_until_both_are_dry() {
+        let mut lanes = lanes(true);
+        assert_eq!(ask(&mut lanes, 1, true), Some((1, 3)));
+        assert_eq!(ask(&mut lanes, 0, true), Some((2, 2)));
+        assert_eq!(ask(&mut lanes, 0, false), Some((1, 4)));
+        assert!(lanes.want_more());
+        assert_eq!(ask(&mut lanes, 0, false), Some((2, 2)));
+        assert!(!lanes.want_more());
+        lanes.look();
+        assert!(lanes.want_more());
+    }
+
+    #[test]
+    fn a_full_lane_is_asked_for_as_soon_as_it_has_room() {
+        let mut lanes = lanes(true);
+        (0..4).for_each(|_| lanes.begin(Isolation::InProcess));
+        assert_eq!(ask(&mut lanes, 0, false), Some((2, 2)));
+        assert!(!lanes.want_more() && !lanes.are_full());
+        lanes.end(Isolation::InProcess);
+        assert!(lanes.want_more());
+        assert_eq!(ask(&mut lanes, 0, true), Some((1, 1)));
+        lanes.begin(Isolation::InProcess);
+        (0..2).for_each(|_| lanes.begin(Isolation::Process));
+        assert!(lanes.are_full());
+        assert_eq!(ask(&mut lanes, 0, true), None);
+    }
+
+    #[test]
+    fn who_has_nothing_for_children_never_asks_for_them() {
+        let mut lanes = lanes(false);
+        assert_eq!(ask(&mut lanes, 0, false), Some((1, 4)));
+        assert_eq!(ask(&mut lanes, 0, false), Some((1, 4)));
+        assert_eq!(ask(&mut lanes, 4, false), None);
+    }
+}
