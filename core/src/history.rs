@@ -17,6 +17,9 @@ use std::fmt;
 /// Elements of one map that are replayed in memory. Larger ones are only counted.
 const MOST_ELEMENTS: i32 = 2_000_000;
 
+/// Differences of one run that are named; the others are counted.
+const MOST_DIFFERENCES: usize = 100;
+
 /// A task, and the index of its element; −1: not mapped.
 pub type Place = (TaskIdx, i32);
 
@@ -78,7 +81,7 @@ pub struct Judgement {
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
     let differences = books::check(plan, history);
     if !differences.is_empty() {
-        return Judgement { differences, replayed: false };
+        return Judgement { differences: first(differences), replayed: false };
     }
     let too_large = |t| history.run.len(t).is_some_and(|len| len > MOST_ELEMENTS);
     if plan.tasks.iter().any(too_large) {
@@ -88,7 +91,17 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
     if history.changed && !differences.is_empty() {
         return Judgement { differences: Vec::new(), replayed: false };
     }
-    Judgement { differences, replayed: true }
+    Judgement { differences: first(differences), replayed: true }
+}
+
+/// One mistake may have thousands of consequences.
+fn first(mut differences: Vec<Difference>) -> Vec<Difference> {
+    let more = differences.len().saturating_sub(MOST_DIFFERENCES);
+    if more > 0 {
+        differences.truncate(MOST_DIFFERENCES);
+        differences.push(Difference::of_run("more differences", more, 0));
+    }
+    differences
 }
 
 impl Difference {

@@ -86,3 +86,28 @@ proptest! {
         prop_assert!(branch::everything_below(&plan, 0, -1).len() < plan.tasks.len());
     }
 }
+
+#[test]
+fn a_mistake_before_a_wide_map_is_told_in_few_words() {
+    let spec = serde_json::json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+    ] });
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let plan = Arc::new(Plan::new(Arc::new(spec)).expect("a plan"));
+    let mut model = Model::start(plan.clone());
+    let mut ended = BTreeMap::new();
+    while let Some(&(task, index)) = model.ready.iter().next() {
+        let list_len = (task == 0).then_some(3_000);
+        model.finish(task, index, Outcome::Success { list_len, skip: Vec::new() });
+        ended.insert((task, index), ended.len() as i32 + 1);
+    }
+    let mut history = history(&model, &ended);
+    assert!(judge(&plan, &history).differences.is_empty());
+    history.over.get_mut(&(0, -1)).expect("it ran").state = TaskState::Failed;
+    history.run.ledger[0] = TaskState::Failed.code();
+    let found = judge(&plan, &history).differences;
+    assert_eq!(found.len(), 101);
+    assert_eq!((found[0].task, found[0].stored.as_str(), found[0].follows.as_str()), (None, "success", "failed"));
+    assert_eq!((found[100].what.as_str(), found[100].stored.as_str()), ("more differences", "2903"));
+}

@@ -10,7 +10,6 @@ use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, NEXT, Run};
 use crate::state::{RunState, TaskState};
 use crate::transition::{Effects, Event, Outcome, RunEnd, Skip, end_run, fold, start};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -112,16 +111,15 @@ impl<'a> Replay<'a> {
         ended.sort_by_key(|one| (!first.contains(&one.0), order(one)));
         let mut late: Vec<Ended> = Vec::new();
         for together in ended.chunk_by(|a, b| a.1.rev_end.is_some() && a.1.rev_end == b.1.rev_end) {
-            late.extend_from_slice(together);
             // As it is recorded, else as far as it can be, else one by one.
             let now = self.may_have_happened(together);
-            if !now.is_empty() && self.apply(&now) {
-                late.retain(|one| !now.contains(one));
+            if now.is_empty() || !self.apply(&now) {
+                late.extend(together.iter().filter(|one| !self.apply(std::slice::from_ref(*one))));
+            } else if now.len() < together.len() {
+                late.extend(together.iter().filter(|one| !now.contains(one)));
             }
             if late.len() <= MOST_RETRIED {
                 self.settle(&mut late);
-            } else {
-                late.retain(|one| !self.apply(std::slice::from_ref(one)));
             }
         }
         self.settle(&mut late);
@@ -293,7 +291,7 @@ impl<'a> Replay<'a> {
         if self.run.state != self.history.run.state {
             found.push(Difference::of_run("state", self.history.run.state, self.run.state));
         }
-        found.sort_by_key(|difference| Reverse(difference.task.is_some()));
+        found.sort_by_key(|difference| difference.task.is_some());
         found.dedup_by(|a, b| a.task == b.task && a.index == b.index && a.what == b.what);
         found
     }

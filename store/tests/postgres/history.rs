@@ -144,7 +144,7 @@ async fn what_was_tampered_with_is_named() {
         (
             "with i as (update task_instance set state = 'failed' where task = 2) update dag_run set ledger[3] = 6",
             "with i as (update task_instance set state = 'success' where task = 2) update dag_run set ledger[3] = 5",
-            &["end[-1] state: success, not upstream_failed: it could not run", "run[-1] state: success, not failed"],
+            &["run[-1] state: success, not failed", "end[-1] state: success, not upstream_failed: it could not run"],
         ),
         (
             "update output set value = '[1, 2, 3]'",
