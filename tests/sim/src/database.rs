@@ -73,7 +73,7 @@ pub(crate) struct Session {
     /// Of the pulse, whose connection may break alone.
     pub(crate) pulse: bool,
     /// What the server still does for it.
-    pub(crate) under_way: Arc<AtomicUsize>,
+    pub(crate) under_way: Arc<UnderWay>,
 }
 
 impl Database {
@@ -289,7 +289,7 @@ impl Session {
         let lag = if fate == Fate::Late { there + self.db.with(|s| s.rng.millis(50, 4_000)) } else { there };
         sent();
         let asking = (fate == Fate::Hung(Lost::Question)).then(|| self.clone());
-        let under_way = UnderWay::new(&self.under_way);
+        let under_way = Doing::begin(&self.under_way);
         self.db.serve(async move {
             if let Some(session) = asking
                 && !session.until_whole(given_up).await
@@ -334,8 +334,12 @@ impl Session {
 
     /// Returns when nothing of what was said on this connection is under way any more.
     pub(crate) async fn renewed(&self) {
-        while self.under_way.load(Ordering::Relaxed) > 0 {
-            pause(Duration::from_millis(1)).await;
+        loop {
+            let none = self.under_way.none.notified();
+            if self.under_way.many.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            none.await;
         }
     }
 
@@ -346,19 +350,28 @@ impl Session {
     }
 }
 
-/// One more thing that the server does for a connection.
-struct UnderWay(Arc<AtomicUsize>);
+/// What the server still does for a connection.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay {
+    many: AtomicUsize,
+    none: Notify,
+}
 
-impl UnderWay {
-    fn new(many: &Arc<AtomicUsize>) -> UnderWay {
-        many.fetch_add(1, Ordering::Relaxed);
-        UnderWay(many.clone())
+/// One thing of that.
+struct Doing(Arc<UnderWay>);
+
+impl Doing {
+    fn begin(all: &Arc<UnderWay>) -> Doing {
+        all.many.fetch_add(1, Ordering::Relaxed);
+        Doing(all.clone())
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Doing {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if self.0.many.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.none.notify_waiters();
+        }
     }
 }
 
