@@ -7,6 +7,7 @@ mod frozen;
 mod instances;
 mod lost;
 mod model;
+mod pages;
 mod plans;
 mod relocate;
 #[path = "../../../core/tests/support/shapes.rs"]
