@@ -130,6 +130,17 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
     Ok(chunks)
 }
 
+/// Where a log ends for now; `None`: nothing is written yet.
+pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Place>> {
+    let place = sqlx::query_as!(
+        Place,
+        "select lease_no, seq from log_chunk where run = $1 and attempt = $2 order by lease_no desc, seq desc limit 1",
+        run,
+        attempt
+    );
+    Ok(place.fetch_optional(db).await?)
+}
+
 /// How long a log is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Length {

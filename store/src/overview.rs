@@ -179,6 +179,13 @@ pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Next
     Ok(rows.fetch_all(db).await?)
 }
 
+/// How far a run is: its revision, and whether it is over. `None`: there is no such run.
+pub async fn how_far(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32, bool)>> {
+    let row =
+        sqlx::query!(r#"select rev, state in ('success', 'failed') as "is_over!" from dag_run where id = $1"#, run);
+    Ok(row.fetch_optional(db).await?.map(|row| (row.rev, row.is_over)))
+}
+
 /// How a DAG's places for runs are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {

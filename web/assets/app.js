@@ -141,3 +141,49 @@ for (const b of $$('[data-copy]')) b.addEventListener('click', async () => {
   await navigator.clipboard.writeText($('code', b.closest('.cmd')).textContent.trim());
   b.setAttribute('aria-label', 'Copied');
 });
+
+// data-live="…/events": asks for the page again when the server says that it changed, and puts the new parts in place.
+const live = $('[data-live]');
+if (live && window.EventSource) {
+  const stream = new EventSource(live.dataset.live);
+  let asking = false;
+  let again = false;
+  const refresh = async () => {
+    if (asking || document.hidden) { again = true; return; }
+    asking = true;
+    again = false;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
+      if (!answer.ok || answer.redirected) { stream.close(); return; }
+      const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      document.title = fresh.title;
+      place(fresh, '.head');
+      place(fresh, '.why-first');
+      const lines = $('[data-log]');
+      const newer = $('[data-log]', fresh);
+      if (lines && newer) append(lines, newer); else place(fresh, `[id="${live.id}"]`);
+    } finally {
+      asking = false;
+      if (again && !document.hidden) refresh();
+    }
+  };
+  const place = (fresh, selector) => {
+    const [old, now] = [$(selector), $(selector, fresh)];
+    if (old && now && old.innerHTML !== now.innerHTML && !old.contains(document.activeElement)) old.innerHTML = now.innerHTML;
+  };
+  // Only lines that are new, so that folds, filters and the place of the reader stay.
+  const append = (lines, newer) => {
+    const last = Number(lines.lastElementChild?.id.slice(1) ?? 0);
+    const more = [...newer.children].filter((line) => Number(line.id.slice(1)) > last);
+    if (!more.length) return;
+    const atEnd = innerHeight + scrollY > document.documentElement.scrollHeight - 120;
+    for (const b of $$('[data-level][aria-pressed=false]')) for (const line of more) if (line.classList.contains(b.dataset.level)) line.hidden = true;
+    lines.append(...more);
+    const note = $('[data-new-lines]');
+    if (atEnd) scrollTo({ top: document.documentElement.scrollHeight });
+    else if (note) note.textContent = `${more.length} new below`;
+  };
+  stream.addEventListener('changed', refresh);
+  stream.addEventListener('over', () => { stream.close(); location.reload(); });
+  document.addEventListener('visibilitychange', () => { if (again) refresh(); });
+}

@@ -79,6 +79,7 @@ fn routes(app: &App) -> Routes {
         .form("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::cancel)
         .page("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::ask_clear)
         .form("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::clear)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/events", viewer, pages::run::events::follow)
         .page("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::ask_mark)
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)

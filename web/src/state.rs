@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// For lists and pages, whose statements are planned for what they ask.
 const PAGE_CONNECTIONS: u32 = 5;
@@ -41,6 +42,8 @@ pub struct Inner {
     pub(crate) hot: PgPool,
     /// Lists.
     pub(crate) pages: PgPool,
+    /// Cancelled when the server ends: answers that never end by themselves look at it.
+    pub(crate) stopping: CancellationToken,
     pulse: Mutex<Option<(DateTime<Utc>, Pulse)>>,
 }
 
@@ -58,6 +61,7 @@ impl App {
             health,
             hot,
             pages,
+            stopping: CancellationToken::new(),
             pulse: Mutex::default(),
         })))
     }

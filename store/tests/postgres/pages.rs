@@ -4,8 +4,10 @@ use crate::fixture::{chain, database, one, register, trigger};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::state::{RunState, TaskState};
 use orch_store::instance::{loudest_states, old_tries};
-use orch_store::log::{Length, NewChunk, append, length, window};
-use orch_store::overview::{failing, first_failures, last_runs, next_runs, places, pulse, running_runs, runs_since};
+use orch_store::log::{Length, NewChunk, Place, append, end, length, window};
+use orch_store::overview::{
+    failing, first_failures, how_far, last_runs, next_runs, places, pulse, running_runs, runs_since,
+};
 use orch_store::session::{NewSession, close_session, get_session, open_session};
 use orch_store::user::{add_user, delete_user};
 use orch_store::version::Versions;
@@ -54,6 +56,7 @@ async fn the_overview_tells_what_runs_what_failed_and_what_comes() {
     let since = runs_since(&mut db, before, 10).await.unwrap();
     assert_eq!(since.iter().map(|mark| mark.dag_id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     assert_eq!(running_runs(&mut db, 10).await.unwrap().len(), 2);
+    assert_eq!(how_far(&mut db, first.id).await.unwrap(), Some((0, false)));
     assert!(failing(&mut db, 10).await.unwrap().is_empty());
     assert!(next_runs(&mut db, 10).await.unwrap().is_empty());
     sqlx::query("update dag_run set state = 'failed', ended_at = now() where id = $1")
@@ -62,6 +65,7 @@ async fn the_overview_tells_what_runs_what_failed_and_what_comes() {
         .await
         .unwrap();
     let failed = failing(&mut db, 10).await.unwrap();
+    assert_eq!(how_far(&mut db, first.id).await.unwrap(), Some((0, true)));
     assert_eq!((failed.len(), failed[0].dag_id.as_str(), failed[0].state), (1, "a", RunState::Failed));
     sqlx::query(
         "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
@@ -95,6 +99,8 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
     let chunks = [chunk(1, 0, 10), chunk(1, 1, 5), chunk(2, 0, 20), chunk(2, 1, 1)];
     append(&mut db, &chunks).await.unwrap();
     assert_eq!(length(&mut db, run, attempt).await.unwrap(), Length { lines: 36, bytes: 400 });
+    assert_eq!(end(&mut db, run, attempt).await.unwrap(), Some(Place { lease_no: 2, seq: 1 }));
+    assert_eq!(end(&mut db, run, Uuid::now_v7()).await.unwrap(), None);
     assert_eq!(length(&mut db, run, Uuid::now_v7()).await.unwrap(), Length::default());
     for (first, most, before, seqs) in [
         (1, 1_000, 0, vec![(1, 0), (1, 1), (2, 0), (2, 1)]),

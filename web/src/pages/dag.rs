@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::state::Inner;
 use chrono::{DateTime, Utc};
 use orch_core::ids::DagId;
+use orch_core::spec::Schedule;
 use orch_store::dag::{DagRow, get_dag, resolve};
 use orch_store::overview::{Places, places};
 use orch_store::version::Version;
@@ -24,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) is_paused: bool,
     pub(crate) description: String,
     pub(crate) schedule: String,
+    /// Runs begin only when somebody asks.
+    pub(crate) is_manual: bool,
     pub(crate) next: Option<parts::Moment>,
     pub(crate) owners: String,
     pub(crate) tags: Vec<(String, String)>,
@@ -64,7 +67,8 @@ impl Head {
             dag_id: row.dag_id.clone(),
             is_paused: row.is_paused,
             description: row.description.clone(),
-            schedule: if row.schedule_text.is_empty() { "on demand".into() } else { row.schedule_text.clone() },
+            schedule: row.schedule_text.clone(),
+            is_manual: matches!(version.plan.spec.schedule, Schedule::Manual),
             next: row.next_run_after.filter(|_| !row.is_paused).map(|at| parts::moment(at, now)),
             owners: row.owners.join(", "),
             tags: tags.collect(),

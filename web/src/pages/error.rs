@@ -38,6 +38,9 @@ pub(crate) async fn page(app: &App, shell: Shell, parts: &Parts, words: &str) ->
             (name, href)
         }));
     }
+    let is_of_dag = words.starts_with("The Dag with ID") && dag_id.is_some();
+    let named = dag_id.filter(|_| is_of_dag).map(|dag_id| format!("There is no DAG called {dag_id}."));
+    let words = if is_of_dag { "It may be spelled differently, or no worker has brought it yet." } else { words };
     let title = match status {
         StatusCode::NOT_FOUND => "There is nothing here.",
         StatusCode::FORBIDDEN => "This is not for you.",
@@ -46,7 +49,14 @@ pub(crate) async fn page(app: &App, shell: Shell, parts: &Parts, words: &str) ->
         status if status.is_server_error() => "Something broke inside orch.",
         _ => "This could not be carried out.",
     };
-    let page = ErrorPage { shell, status: status.as_u16(), title: title.into(), words: words.into(), near, request_id };
+    let page = ErrorPage {
+        shell,
+        status: status.as_u16(),
+        title: named.unwrap_or_else(|| title.into()),
+        words: words.into(),
+        near,
+        request_id,
+    };
     html(status, &page)
 }
 

@@ -77,14 +77,21 @@ const MOST_NEXT: i64 = 100;
 const SHOWN_NEXT: usize = 6;
 /// Of each DAG whose bars are shown.
 const HISTORY: usize = 12;
-const RANGES: [(&str, i64); 3] = [("6h", 6), ("24h", 24), ("7d", 168)];
+const RANGES: [(&str, i64); 4] = [("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168)];
+const USUAL_RANGE: usize = 2;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let asked = query.text("range").unwrap_or("24h");
-    let (range, hours) = RANGES.into_iter().find(|(name, _)| *name == asked).unwrap_or(RANGES[1]);
-    let (now, past) = (shell.now, TimeDelta::hours(hours));
+    let asked = query.text("range").and_then(|asked| RANGES.into_iter().find(|(name, _)| *name == asked));
+    let (mut range, mut hours) = asked.unwrap_or(RANGES[USUAL_RANGE]);
+    let now = shell.now;
     let mut db = app.pages().await?;
-    let since = runs_since(&mut db, now - past, MOST_MARKS).await?;
+    let since = runs_since(&mut db, now - TimeDelta::hours(hours), MOST_MARKS).await?;
+    let first = since.last().filter(|_| asked.is_none() && (since.len() as i64) < MOST_MARKS);
+    if first.is_some_and(|first| now - first.created_at < TimeDelta::hours(1)) {
+        // A day of which only the last minutes are filled shows nothing.
+        (range, hours) = RANGES[0];
+    }
+    let past = TimeDelta::hours(hours);
     let mut failed = failing(&mut db, MOST_NEEDS as i64 + 1).await?;
     let running = running_runs(&mut db, MOST_RUNNING as i64).await?;
     let next = next_runs(&mut db, MOST_NEXT).await?;

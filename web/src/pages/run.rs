@@ -1,6 +1,7 @@
 //! `/dags/{dag_id}/runs/{dag_run_id}`: its task instances over time, and why it is not further.
 
 pub(crate) mod change;
+pub(crate) mod events;
 mod gantt;
 
 use super::home::task_href;

@@ -20,6 +20,7 @@ use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::output::{RETURN_VALUE, get as output};
 use std::fmt::Write;
+use uuid::Uuid;
 use why::Why;
 
 #[derive(Template)]
@@ -35,6 +36,8 @@ struct TaskPage {
     queue: String,
     tries: Vec<TryLink>,
     try_no: Option<i16>,
+    /// Whose log is followed.
+    attempt: Option<Uuid>,
     log: Option<Log>,
     why: Why,
     output: Option<String>,
@@ -126,6 +129,7 @@ async fn page(
         state: parts::mark(one.state.as_str()),
         href: format!("{href}?try={}", one.try_no),
     };
+    let attempt = chosen.map(|one| one.attempt);
     let try_no = chosen.map(|one| one.try_no);
     let span = match (instance.started_at, instance.ended_at) {
         (Some(from), Some(to)) => Some(format!(
@@ -164,6 +168,7 @@ async fn page(
         element_links,
         span,
         try_no,
+        attempt,
         log,
         name,
         href,
@@ -173,7 +178,7 @@ async fn page(
     html(StatusCode::OK, &page)
 }
 
-fn summary(ledger: &orch_store::instance::Ledger, run: uuid::Uuid, task: u16, task_id: &str) -> InstanceRow {
+fn summary(ledger: &orch_store::instance::Ledger, run: Uuid, task: u16, task_id: &str) -> InstanceRow {
     InstanceRow {
         id: run,
         task,

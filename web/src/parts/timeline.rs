@@ -102,13 +102,14 @@ impl Timeline {
     /// Whole hours or days to the right of which a line is drawn, at most eight.
     fn ticks(&self) -> Vec<(i64, String)> {
         let whole = self.to - self.from;
-        let hours = [1, 2, 4, 6, 12, 24, 48].into_iter().find(|hours| whole.num_hours() / hours <= 8).unwrap_or(96);
-        let step = TimeDelta::hours(hours);
+        let steps = [10, 60, 120, 240, 360, 720, 1_440, 2_880];
+        let minutes = steps.into_iter().find(|minutes| whole.num_minutes() / minutes <= 8).unwrap_or(5_760);
+        let step = TimeDelta::minutes(minutes);
         let Ok(mut at) = self.from.duration_trunc(step) else { return Vec::new() };
         let mut ticks = Vec::new();
         while at < self.to {
             at += step;
-            let form = if hours >= 24 { "%-d %b" } else { "%H:%M" };
+            let form = if minutes >= 1_440 { "%-d %b" } else { "%H:%M" };
             ticks.push((self.place(at), at.format(form).to_string()));
         }
         ticks

@@ -78,14 +78,7 @@ impl Browser<'_> {
     }
 
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: String, headers: &[(&str, &str)]) -> Page {
-        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
-        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        request = request.header("cookie", cookies.join("; ")).header("accept", "text/html,*/*");
-        request = request.header("content-type", "application/x-www-form-urlencoded");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let answer = self.web.bytes(request.body(Body::from(body)).expect("a request")).await;
+        let answer = self.web.bytes(self.request(method, path, body, headers)).await;
         for set in answer.headers.get_all(header::SET_COOKIE) {
             let set = set.to_str().expect("ASCII");
             let (name, rest) = set.split_once('=').expect("a cookie");
@@ -101,5 +94,17 @@ impl Browser<'_> {
             headers: answer.headers,
             html: String::from_utf8_lossy(&answer.bytes).into_owned(),
         }
+    }
+
+    /// What it would send.
+    pub(crate) fn request(&self, method: Method, path: &str, body: String, headers: &[(&str, &str)]) -> Request<Body> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:8080");
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        request = request.header("cookie", cookies.join("; ")).header("accept", "text/html,*/*");
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::from(body)).expect("a request")
     }
 }

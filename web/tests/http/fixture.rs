@@ -108,9 +108,13 @@ impl Web {
         Answer { status, headers, body }
     }
 
+    /// An answer that may go on for long.
+    pub(crate) async fn open(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.expect("a router never fails")
+    }
+
     pub(crate) async fn bytes(&self, request: Request<Body>) -> Bytes {
-        let response = self.router.clone().oneshot(request).await.expect("a router never fails");
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.open(request).await.into_parts();
         let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
         Bytes { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
     }

@@ -8,6 +8,7 @@ mod dags;
 mod files;
 mod fixture;
 mod health;
+mod live;
 mod log;
 mod login;
 mod pages;

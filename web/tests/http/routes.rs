@@ -34,6 +34,7 @@ GET /dags/{dag_id}/runs/{dag_run_id}/cancel: user
 POST /dags/{dag_id}/runs/{dag_run_id}/cancel: user
 GET /dags/{dag_id}/runs/{dag_run_id}/clear: user
 POST /dags/{dag_id}/runs/{dag_run_id}/clear: user
+GET /dags/{dag_id}/runs/{dag_run_id}/events: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark: user
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}: viewer
