@@ -182,7 +182,11 @@ async fn needs(
             href,
             run_href,
             task,
-            error: why.map_or("the run failed", |why| why.causes.first().map_or("", String::as_str)).into(),
+            error: why
+                .map_or("it was stopped, marked or ran out of time", |why| {
+                    why.causes.first().map_or("", String::as_str)
+                })
+                .into(),
             bars: Bars::new(&run.dag_id, history, now, HISTORY).small(),
             ago: parts::ago(run.ended_at.unwrap_or(run.created_at), now),
             in_a_row: over.take_while(|run| run.state == RunState::Failed).count(),

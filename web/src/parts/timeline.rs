@@ -142,8 +142,9 @@ impl fmt::Display for Timeline {
             let at = Percent(x);
             write!(f, r#"<line class="ax" x1="{at}" x2="{at}" y1="22" y2="{height}"/>"#)?;
             // Not under the word that says when now is.
-            if (x - now).abs() > 70 && (25..975).contains(&x) {
-                let alt = if place % 2 == 0 { "axt alt" } else { "axt" };
+            if (x - now).abs() > 80 && (25..975).contains(&x) {
+                // On a phone half of them, and none near now.
+                let alt = if place % 2 == 0 || (x - now).abs() < 350 { "axt alt" } else { "axt" };
                 write!(f, r#"<text class="{alt}" x="{at}" y="14" text-anchor="middle">{text}</text>"#)?;
             }
         }

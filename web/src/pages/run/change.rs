@@ -194,7 +194,7 @@ pub(crate) async fn ask_clear(
     // The first time: what people mostly want. A task with all that stands below it, or what failed of a run.
     let first = query.text("chosen").is_none();
     let on = |name: &str| query.text(name).is_some();
-    let choices = Choices {
+    let mut choices = Choices {
         map_index: text("map_index"),
         upstream: on("upstream"),
         downstream: if first { !task.is_empty() } else { on("downstream") },
@@ -204,8 +204,15 @@ pub(crate) async fn ask_clear(
     let ledger = the_ledger(&app, &mut db, &run).await?;
     let plan = &ledger.version.plan;
     let wish = wish(&path, plan, &choices)?;
-    let cleared = would_clear(&mut db, &mut app.versions.clone(), run.id, &wish).await?;
-    let cleared = cleared.ok_or_else(|| no_such_run(&run.dag_id, &run.run_id))?;
+    let mut versions = app.versions.clone();
+    let missing = || no_such_run(&run.dag_id, &run.run_id);
+    let mut cleared = would_clear(&mut db, &mut versions, run.id, &wish).await?.ok_or_else(missing)?;
+    if first && choices.only_failed && cleared.instances.is_empty() {
+        // It was stopped or marked: nothing of it failed by itself.
+        choices.only_failed = false;
+        let wish = self::wish(&path, plan, &choices)?;
+        cleared = would_clear(&mut db, &mut versions, run.id, &wish).await?.ok_or_else(missing)?;
+    }
     let lines = cleared.instances.iter().take(SHOWN).map(|(task, index, state)| {
         let id = plan.task_id(*task);
         let name = if *index >= 0 { format!("{id} [{index}]") } else { id.to_string() };

@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// Quick enough for eyes; a look is two rows by their keys.
 const LOOK_EVERY: Duration = Duration::from_millis(700);
 /// Times go on though nothing happens, and a try that begins changes no ledger: every so many looks.
-const AT_LEAST_EVERY: u32 = 4;
+const AT_LEAST_EVERY: u32 = 2;
 /// The browser waits so long before it comes back.
 const RETRY: &str = "retry: 2000\n\n";
 
@@ -99,7 +99,7 @@ impl Follower {
                         self.quiet = 0;
                         return Some(format!("event: changed\ndata: {}\n\n", seen.rev));
                     }
-                    if self.quiet >= AT_LEAST_EVERY * 5 {
+                    if self.quiet >= AT_LEAST_EVERY * 10 {
                         self.quiet = 0;
                         // A comment: connections that nobody hears of are cut on the way.
                         return Some(": still here\n\n".into());
