@@ -1,12 +1,14 @@
 //! The command line as a tree, and the way from it to the one command that runs.
 
+use crate::api::Api;
 use crate::bundle::BundleSource;
 use crate::cmd::Command;
-use crate::config::{Config, Given, ServerFlags};
+use crate::config::{Config, Given, LoadedFrom, ServerFlags};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Style;
+use crate::server::Server;
 use crate::session::Session;
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -50,6 +52,8 @@ const RUN_ATTEMPT: &str = "run-attempt";
 pub(crate) struct Cx {
     given: Given,
     bundle: Cell<Option<BundleSource>>,
+    /// The words of the command: `dags trigger`.
+    words: String,
     /// When the process began, for reports of how long things took.
     pub(crate) began: Instant,
 }
@@ -67,9 +71,29 @@ impl Cx {
         Config::load(&given)
     }
 
-    /// A connection to the server.
+    /// The configuration of a command that works on the database itself.
+    pub(crate) fn config_of_database(&self) -> Result<Config, Failure> {
+        let config = self.config()?;
+        if config.api_url()?.is_none() {
+            return Ok(config);
+        }
+        let from = config.sources.get("api_url").map_or_else(String::new, LoadedFrom::to_string);
+        Err(Failure::new(format!("`orch {}` needs the database: it cannot be done over the API", self.words))
+            .hint(format!("leave out what {from} says and name the database with `--database-url`")))
+    }
+
+    /// A connection to the database.
     pub(crate) async fn session(&self) -> Result<Session, Failure> {
-        Session::open(&self.config()?).await
+        Session::open(&self.config_of_database()?).await
+    }
+
+    /// The server: over its API if one was named, else over its database.
+    pub(crate) async fn server(&self) -> Result<Server, Failure> {
+        let config = self.config()?;
+        match config.api_url()? {
+            Some(url) => Ok(Server::Api(Api::new(url, config.api_token.as_ref())?)),
+            None => Ok(Server::Database(Session::open(&config).await?)),
+        }
     }
 
     /// The DAGs of this binary. There is one use for them in a process.
@@ -85,8 +109,13 @@ pub fn main(bundle: BundleSource) -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
         return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned());
     }
-    let app = match App::try_parse_from(&arguments) {
-        Ok(app) => app,
+    let mut tree = App::command();
+    let parsed = tree.try_get_matches_from_mut(&arguments).and_then(|matches| {
+        let app = App::from_arg_matches(&matches).map_err(|error| error.format(&mut tree))?;
+        Ok((app, words(&matches)))
+    });
+    let (app, words) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return refused(&error),
     };
     let mut given = Given { file: app.config, ..Given::default() };
@@ -94,12 +123,23 @@ pub fn main(bundle: BundleSource) -> ExitCode {
     if app.verbose {
         given.flags.push(("log", "debug".into()));
     }
-    let cx = Cx { given, bundle: Cell::new(Some(bundle)), began };
+    let cx = Cx { given, bundle: Cell::new(Some(bundle)), words, began };
     let outcome = app.command.run(&cx);
     if let Err(failure) = &outcome {
         failure.tell(Style::of_stderr());
     }
     Exit::code(&outcome)
+}
+
+/// The names of the subcommands.
+fn words(matches: &ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut inner = matches.subcommand();
+    while let Some((name, matches)) = inner {
+        words.push(name);
+        inner = matches.subcommand();
+    }
+    words.join(" ")
 }
 
 /// `--help` and `--version` go to standard output and are no failure.

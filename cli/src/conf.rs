@@ -37,7 +37,20 @@ pub(crate) fn refused(bad: &BadConf, dag_id: &str) -> Failure {
         BadConf::Params(wrong) => wrong.iter().find_map(|violation| violation.hint.clone()),
         other => Some(other.hint()),
     };
-    Failure::new(bad.to_string()).hint(hint.unwrap_or_else(|| format!("`orch dags details {dag_id}` shows the params")))
+    Failure::new(bad.to_string()).hint(hint.unwrap_or_else(|| shows_params(dag_id)))
+}
+
+/// The same in a server's words, which end in its hint.
+pub(crate) fn refused_by_server(words: &str, dag_id: &str) -> Failure {
+    match words.rsplit_once("; ") {
+        Some((message, hint)) if hint != BadConf::Params(Vec::new()).hint() => Failure::new(message).hint(hint),
+        Some((message, _)) => Failure::new(message).hint(shows_params(dag_id)),
+        None => Failure::new(words),
+    }
+}
+
+fn shows_params(dag_id: &str) -> String {
+    format!("`orch dags details {dag_id}` shows the params")
 }
 
 /// No more is read than is needed to see that it is too much.

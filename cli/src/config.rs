@@ -23,6 +23,14 @@ config! {
         #[clap(global = true, help_heading = "Server", value_name = "URL")]
         database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
 
+        /// A server to ask over its REST API instead of a database: `http://host:8080`
+        #[clap(global = true, help_heading = "Server", value_name = "URL")]
+        api_url: Option<String> = "", "ORCH_API_URL";
+
+        /// Token for that server, from its `/auth/token`; a flag can be seen by others of this machine, a variable cannot
+        #[clap(global = true, help_heading = "Server", visible_alias = "token", value_name = "TOKEN")]
+        api_token: Option<Secret> = "", "ORCH_API_TOKEN";
+
         /// Folder of `orch standalone`: its database, and the file by which other commands find it
         #[clap(global = true, help_heading = "Server")]
         data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
@@ -128,6 +136,20 @@ const MOST_PROCESSES: usize = 4_096;
 const LEAST_MEMORY_MB: u32 = 32;
 
 impl Config {
+    /// The server to ask over its API, if it was named more plainly than a database.
+    pub(crate) fn api_url(&self) -> Result<Option<&str>, Failure> {
+        let Some(url) = &self.api_url else { return Ok(None) };
+        let source = |key| self.sources.get(key).map_or(0, LoadedFrom::plainness);
+        match &self.database_url {
+            Some(_) if source("database_url") > source("api_url") => Ok(None),
+            Some(_) if source("database_url") == source("api_url") => {
+                Err(Failure::new("both a database and an API are named")
+                    .hint("leave `--database-url` or `--api-url` out"))
+            }
+            _ => Ok(Some(url)),
+        }
+    }
+
     /// What each value alone cannot tell.
     fn problems(&self) -> Vec<Failure> {
         let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! The graph of a DAG as text for people, as Graphviz and as Mermaid.
+//! The graph of a DAG as text for people, as a picture, as Graphviz and as Mermaid.
 
 use crate::failure::Failure;
 use orch_core::spec::{DagSpec, Role, TaskSpec, TriggerRule};
@@ -10,7 +10,9 @@ pub(crate) enum Drawing {
     /// A line a task, with its upstreams
     #[default]
     Text,
-    /// For Graphviz: `dot -Tsvg`
+    /// A picture
+    Svg,
+    /// For Graphviz: `dot -Tpng`
     Dot,
     /// For Markdown and mermaid.live
     Mermaid,
@@ -20,10 +22,14 @@ impl Drawing {
     pub(crate) fn by_ending(path: &Path) -> Result<Drawing, Failure> {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("txt") => Ok(Drawing::Text),
+            Some("svg") => Ok(Drawing::Svg),
             Some("dot" | "gv") => Ok(Drawing::Dot),
             Some("mmd" | "mermaid") => Ok(Drawing::Mermaid),
-            _ => Err(Failure::new(format!("`{}` does not end in .txt, .dot or .mmd", path.display()))
-                .hint("for an image save `graph.dot`, then run `dot -Tsvg graph.dot -o graph.svg`")),
+            _ => {
+                let hint = "save `graph.svg`; other images are made from it or from `graph.dot`: \
+                    `dot -Tpng graph.dot -o graph.png`";
+                Err(Failure::new(format!("`{}` does not end in .svg, .txt, .dot or .mmd", path.display())).hint(hint))
+            }
         }
     }
 }
@@ -31,6 +37,7 @@ impl Drawing {
 pub(crate) fn draw(dag: &DagSpec, drawing: Drawing) -> String {
     match drawing {
         Drawing::Text => text(dag),
+        Drawing::Svg => orch_web::graph::svg(dag),
         Drawing::Dot => dot(dag),
         Drawing::Mermaid => mermaid(dag),
     }
@@ -157,6 +164,8 @@ mod tests {
         assert!(draw(&diamond(), Drawing::Dot).contains("  \"left\" -> \"end\";\n"));
         assert!(draw(&diamond(), Drawing::Mermaid).contains("  t2[\"right[]\"]\n"));
         assert!(draw(&diamond(), Drawing::Mermaid).ends_with("  t2 --> t3\n"));
-        assert!(Drawing::by_ending(Path::new("a.svg")).is_err());
+        assert!(draw(&diamond(), Drawing::Svg).contains(">right</text>"));
+        assert_eq!(Drawing::by_ending(Path::new("a.svg")).ok(), Some(Drawing::Svg));
+        assert!(Drawing::by_ending(Path::new("a.png")).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //! [`main`] is the whole of a binary: the command line decides whether it is a server, a worker, a body in a process of
 //! its own, or a question to a server. A command's file is `cmd/<noun>_<verb>.rs`; what several share lies beside it.
 
+mod api;
 mod app;
 mod bundle;
 mod clock;
@@ -19,6 +20,7 @@ mod output;
 mod parts;
 mod person;
 mod roles;
+mod server;
 mod session;
 mod standalone;
 mod trial;

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use std::sync::Arc;
 
 /// Runs whose names are compared with a mistyped one.
-const RECENT_RUNS: i64 = 200;
+pub(crate) const RECENT_RUNS: i64 = 200;
 
 /// The id of a DAG by its id or an alias.
 pub(crate) async fn dag_id(db: &mut PgConnection, name: &str) -> Result<String, Failure> {
@@ -41,11 +41,16 @@ pub(crate) async fn dag(db: &mut PgConnection, name: &str) -> Result<DagRow, Fai
 }
 
 async fn unknown_dag(db: &mut PgConnection, name: &str) -> Result<Failure, Failure> {
-    let hint = match dag::did_you_mean(db, name).await?.first() {
+    Ok(no_such_dag(name, dag::did_you_mean(db, name).await?.first().map(String::as_str)))
+}
+
+/// `near`: what was probably meant.
+pub(crate) fn no_such_dag(name: &str, near: Option<&str>) -> Failure {
+    let hint = match near {
         Some(near) => format!("did you mean `{near}`? list all with `orch dags list`"),
         None => "list all with `orch dags list`; a worker registers its dags when it starts".into(),
     };
-    Ok(Failure::new(format!("dag `{name}` is not registered")).hint(hint))
+    Failure::new(format!("dag `{name}` is not registered")).hint(hint)
 }
 
 /// The structure of a DAG's newest version.
@@ -74,11 +79,16 @@ pub(crate) async fn run(db: &mut PgConnection, dag_id: &str, name: &str) -> Resu
     }
     let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), ..RunFilter::default() };
     let recent = run::list_runs(db, &filter, RECENT_RUNS).await?;
+    Err(no_such_run(dag_id, name, &recent))
+}
+
+/// `recent`: runs that may have been meant.
+pub(crate) fn no_such_run(dag_id: &str, name: &str, recent: &[RunDetails]) -> Failure {
     let hint = match closest(name, recent.iter().map(|run| run.run_id.as_str())) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("list its runs with `orch dags list-runs {dag_id}`"),
     };
-    Err(Failure::new(format!("dag `{dag_id}` has no run `{name}`")).hint(hint))
+    Failure::new(format!("dag `{dag_id}` has no run `{name}`")).hint(hint)
 }
 
 /// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
@@ -98,7 +108,11 @@ pub(crate) async fn any_run(db: &mut PgConnection, words: &[String]) -> Result<R
         return Ok(found);
     }
     let filter = RunFilter { run_ids: Some(vec![name.clone()]), ..RunFilter::default() };
-    let mut found = run::list_runs(db, &filter, RECENT_RUNS).await?;
+    the_only_run(name, run::list_runs(db, &filter, RECENT_RUNS).await?)
+}
+
+/// Runs of one name: of one DAG, it is hoped.
+pub(crate) fn the_only_run(name: &str, mut found: Vec<RunDetails>) -> Result<RunDetails, Failure> {
     match (found.pop(), found.as_slice()) {
         (Some(only), []) => Ok(only),
         (Some(first), others) => {
@@ -108,6 +122,16 @@ pub(crate) async fn any_run(db: &mut PgConnection, words: &[String]) -> Result<R
         }
         (None, _) => Err(Failure::new(format!("there is no run `{name}`")).hint("list runs with `orch runs list`")),
     }
+}
+
+pub(crate) fn run_id_taken(dag_id: &str, run_id: &str) -> Failure {
+    Failure::new(format!("dag `{dag_id}` has a run `{run_id}` already"))
+        .hint("choose another `--run-id`, or leave it out")
+}
+
+pub(crate) fn date_taken(dag_id: &str, date: &str) -> Failure {
+    Failure::new(format!("dag `{dag_id}` has a run for `{date}` already"))
+        .hint("choose another `--logical-date`, or leave it out")
 }
 
 /// Which element of a mapped task.
@@ -133,27 +157,36 @@ pub(crate) async fn instance(
     let elements = ledger.run.len(planned).unwrap_or(0);
     let index = map_index.map_index.unwrap_or(-1);
     if elements > 0 && index < 0 {
-        return Err(Failure::new(format!("task `{task_id}` is mapped: it has {elements} elements in this run"))
-            .hint("name one with `--map-index 0`"));
+        return Err(no_such_element(task_id, elements, index));
     }
     let found = get_instance(db, &mut versions, run.id, task_id, index).await?;
-    found.ok_or_else(|| match elements {
+    found.ok_or_else(|| no_such_element(task_id, elements, index))
+}
+
+/// Of a task with so many elements in the run; −1 names none.
+pub(crate) fn no_such_element(task_id: &str, elements: i32, index: i32) -> Failure {
+    match elements {
         0 => Failure::new(format!("task `{task_id}` is not mapped in this run")).hint("leave `--map-index` out"),
+        _ if index < 0 => Failure::new(format!("task `{task_id}` is mapped: it has {elements} elements in this run"))
+            .hint("name one with `--map-index 0`"),
         _ => Failure::new(format!("task `{task_id}` has no element {index}"))
             .hint(format!("its elements are 0 to {}", elements - 1)),
-    })
+    }
 }
 
 /// The place of a task in its DAG.
 pub(crate) fn task(spec: &DagSpec, task_id: &str) -> Result<usize, Failure> {
     TaskId::new(task_id)?;
-    spec.tasks.iter().position(|task| task.task_id == task_id).ok_or_else(|| {
-        let hint = match closest(task_id, spec.tasks.iter().map(|task| task.task_id.as_str())) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("list its tasks with `orch tasks list {}`", spec.dag_id),
-        };
-        Failure::new(format!("dag `{}` has no task `{task_id}`", spec.dag_id)).hint(hint)
-    })
+    let place = spec.tasks.iter().position(|task| task.task_id == task_id);
+    place.ok_or_else(|| no_such_task(&spec.dag_id, task_id, spec.tasks.iter().map(|task| task.task_id.as_str())))
+}
+
+pub(crate) fn no_such_task<'a>(dag_id: &str, task_id: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let hint = match closest(task_id, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("list its tasks with `orch tasks list {dag_id}`"),
+    };
+    Failure::new(format!("dag `{dag_id}` has no task `{task_id}`")).hint(hint)
 }
 
 /// A DAG of this binary by its id or an alias.

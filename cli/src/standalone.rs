@@ -111,7 +111,9 @@ fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Optio
     }
     eprintln!("  data      {}", config.data_dir.display());
     if let Some(dag) = bundle.dags().next() {
-        eprintln!("  try       orch dags trigger {} --wait", dag.spec.dag_id);
+        // As it was called: `orch` may not be in the PATH.
+        let program = std::env::args().next().unwrap_or_else(|| "orch".into());
+        eprintln!("  try       {program} dags trigger {} --wait", dag.spec.dag_id);
     }
     eprintln!("  stop      Ctrl-C");
     let mut stdout = std::io::stdout();

@@ -1,6 +1,7 @@
 //! Waiting for a run to end, with progress for whoever watches. Asking is cheap and needs no session of its own: a look
 //! every few milliseconds at first, then 20 a second.
 
+use crate::api::Api;
 use crate::failure::{Exit, Failure};
 use crate::output::is_watched;
 use crate::session::Session;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 const FIRST_LOOKS: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_REQUESTS: Duration = Duration::from_millis(20);
+const LONGEST_BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
 /// A watcher reads no faster.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// A run that has not begun by then may have nobody to work on it.
@@ -50,12 +53,31 @@ pub(crate) async fn for_run(
         let waited = began.elapsed();
         if timeout.timeout.is_some_and(|most| waited >= most) {
             watch.clear();
-            return Err(Failure::new(format!("run `{}` is {} after {} s", now.run_id, now.state, waited.as_secs()))
-                .hint(format!("it goes on: wait again with `orch runs wait {} {}`", now.dag_id, now.run_id)));
+            return Err(too_long(&now, waited));
         }
         watch.show(session, &now, waited).await?;
         tokio::time::sleep((waited / 10).clamp(FIRST_LOOKS, LONGEST_PAUSE)).await;
     }
+}
+
+/// The same over the API: a look costs a request.
+pub(crate) async fn over_api(api: &Api, run: RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
+    let began = Instant::now();
+    let mut now = run;
+    while !now.state.is_finished() {
+        let waited = began.elapsed();
+        if timeout.timeout.is_some_and(|most| waited >= most) {
+            return Err(too_long(&now, waited));
+        }
+        tokio::time::sleep((waited / 10).clamp(FIRST_REQUESTS, LONGEST_BETWEEN_REQUESTS)).await;
+        now = api.run(&now.dag_id, &now.run_id)?;
+    }
+    Ok(now)
+}
+
+fn too_long(run: &RunDetails, waited: Duration) -> Failure {
+    Failure::new(format!("run `{}` is {} after {} s", run.run_id, run.state, waited.as_secs()))
+        .hint(format!("it goes on: wait again with `orch runs wait {} {}`", run.dag_id, run.run_id))
 }
 
 /// The outcome of a run as that of the command, with the way to the reasons.

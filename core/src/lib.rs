@@ -5,6 +5,7 @@
 
 pub mod branch;
 pub mod check;
+pub mod history;
 pub mod ids;
 pub mod model;
 pub mod params;

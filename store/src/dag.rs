@@ -2,7 +2,6 @@
 
 mod list;
 
-pub(crate) use list::list_pattern;
 pub use list::{DagFilter, MOST_DAGS, count_dags, list_dags, tags};
 
 use crate::{StoreError, StoreResult, run};

@@ -1,5 +1,9 @@
 //! What a doctor asks a database: is it well, and is anything left lying that should have been taken up long ago?
 
+mod history;
+
+pub use history::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
+
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;

@@ -112,8 +112,9 @@ pub async fn list_instances(
     while found.len() < most {
         let page: Vec<(TaskIdx, i32)> = places.by_ref().take(MOST_INSTANCES).collect();
         let (Some(&first), Some(&last)) = (page.first(), page.last()) else { break };
-        let range =
-            Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most: page.len() };
+        // Among them may be rows of what was cleared and is no instance any more.
+        let most = i64::MAX as usize;
+        let range = Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most };
         let any_state = InstanceFilter { map_index: filter.map_index, ..Default::default() };
         let known = rows(db, plan, run, &range, &any_state).await?;
         let mut known: BTreeMap<_, _> = known.into_iter().map(|row| ((row.task, row.map_index), row)).collect();

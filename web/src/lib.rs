@@ -12,6 +12,7 @@ mod compress;
 mod config;
 mod error;
 mod extract;
+pub mod graph;
 mod guard;
 mod health;
 mod pages;

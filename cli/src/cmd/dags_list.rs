@@ -3,7 +3,8 @@
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, FormatFlag, Listing, moment};
-use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, list_dags};
+use crate::server::DagChoice;
+use orch_store::dag::DagRow;
 use serde_json::{Value, json};
 
 const COLUMNS: [&str; 14] = [
@@ -60,17 +61,11 @@ impl List {
     async fn of_server(&self, cx: &Cx) -> Result<Listing, Failure> {
         let mut listing =
             Listing::new(COLUMNS, "no dags: a worker registers those of its binary when it starts (`orch standalone`)");
-        let mut session = cx.session().await?;
-        let mut filter = DagFilter { tags: self.tags.clone(), paused: self.paused, ..DagFilter::default() };
-        loop {
-            let page = list_dags(&mut session.db, &filter, MOST_DAGS).await?;
-            filter.after = page.last().map(|dag| dag.dag_id.clone());
-            let is_last = page.len() < MOST_DAGS as usize;
-            page.iter().for_each(|dag| listing.add(row(dag)));
-            if is_last {
-                return Ok(listing);
-            }
+        let choice = DagChoice { tags: self.tags.clone(), paused: self.paused };
+        for dag in &cx.server().await?.dags(&choice).await? {
+            listing.add(row(dag));
         }
+        Ok(listing)
     }
 
     fn of_binary(&self, cx: &Cx) -> Result<Listing, Failure> {
@@ -100,6 +95,8 @@ impl List {
 }
 
 fn row(dag: &DagRow) -> [Value; COLUMNS.len()] {
+    // The API tells neither the number of a version nor aliases.
+    let is_told = dag.version_number > 0;
     [
         json!(dag.dag_id),
         json!(dag.is_paused),
@@ -108,10 +105,10 @@ fn row(dag: &DagRow) -> [Value; COLUMNS.len()] {
         json!(dag.owners),
         json!(dag.file),
         json!(dag.bundle),
-        json!(dag.version_number),
+        json!(is_told.then_some(dag.version_number)),
         json!(dag.description),
         json!(dag.tags),
-        json!(dag.aliases),
+        json!(is_told.then_some(&dag.aliases)),
         json!(dag.is_stale),
         json!(dag.max_active_runs),
         moment(Some(dag.registered_at)),

@@ -4,11 +4,11 @@ use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::names;
 use crate::output::{FormatFlag, Listing, moment};
+use crate::server::Server;
 use chrono::{DateTime, Utc};
 use orch_core::state::{RunState, RunType};
-use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, Span, list_runs};
+use orch_store::run::{RunDetails, RunFilter, Span};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 
 /// List the runs of a DAG, the newest first
 #[derive(Debug, clap::Args)]
@@ -39,28 +39,32 @@ pub(super) struct WhichRuns {
     #[arg(long)]
     no_backfill: bool,
     /// At most so many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
-    limit: i64,
+    #[arg(long, default_value_t = 100, value_parser = limit)]
+    limit: usize,
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "no number of 1 or more".into())
 }
 
 impl ListRuns {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
+        let mut server = cx.server().await?;
+        let dag_id = server.dag_id(&self.dag_id).await?;
         let empty = format!("no such runs of dag `{dag_id}`: start one with `orch dags trigger {dag_id}`");
-        self.runs.list(&mut session.db, Some(dag_id), empty).await?.print(self.output.format)
+        self.runs.list(&mut server, Some(dag_id), empty).await?.print(self.output.format)
     }
 }
 
 impl WhichRuns {
     pub(super) async fn list(
         &self,
-        db: &mut PgConnection,
+        server: &mut Server,
         dag_id: Option<String>,
         empty: String,
     ) -> Result<Listing, Failure> {
         let kinds: Vec<RunType> = RunType::ALL.iter().copied().filter(|kind| *kind != RunType::Backfill).collect();
-        let mut filter = RunFilter {
+        let filter = RunFilter {
             dag_ids: dag_id.map(|id| vec![id]),
             states: self.state.into_iter().collect(),
             run_types: if self.no_backfill { kinds } else { Vec::new() },
@@ -69,23 +73,13 @@ impl WhichRuns {
         };
         let columns = ["dag_id", "run_id", "state", "run_type", "run_after", "logical_date", "start_date", "end_date"];
         let mut listing = Listing::new(columns, empty);
-        let mut left = self.limit;
-        loop {
-            // One more than asked for tells whether there are more.
-            let wanted = left.min(MOST_RUNS - 1);
-            let mut page = list_runs(db, &filter, wanted + 1).await?;
-            let has_more = page.len() as i64 > wanted;
-            page.truncate(wanted as usize);
-            left -= page.len() as i64;
-            filter.after = page.last().map(|run| (run.run_after, run.id));
-            page.iter().for_each(|run| listing.add(row(run)));
-            if has_more && left == 0 {
-                eprintln!("there are more runs: ask for them with `--limit`");
-            }
-            if !has_more || left == 0 {
-                return Ok(listing);
-            }
+        // One more than asked for tells whether there are more.
+        let runs = server.runs(&filter, self.limit.saturating_add(1)).await?;
+        runs.iter().take(self.limit).for_each(|run| listing.add(row(run)));
+        if runs.len() > self.limit {
+            eprintln!("there are more runs: ask for them with `--limit`");
         }
+        Ok(listing)
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Show the graph of a DAG
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orch dags show example_diamond\n  orch dags show example_diamond --save graph.dot\n  \
+    after_help = "Examples:\n  orch dags show example_diamond\n  orch dags show example_diamond --save graph.svg\n  \
     orch dags show example_diamond --format mermaid --local"
 )]
 pub(crate) struct Show {
@@ -21,9 +21,12 @@ pub(crate) struct Show {
     /// How to draw
     #[arg(long, value_enum, default_value_t)]
     format: Drawing,
-    /// Write to a file instead; its ending says how to draw (.txt, .dot, .mmd)
+    /// Write to a file instead; its ending says how to draw (.svg, .txt, .dot, .mmd)
     #[arg(short, long, value_name = "FILE", conflicts_with = "format")]
     save: Option<PathBuf>,
+    /// Airflow's picture in the terminal; not here
+    #[arg(long, hide = true)]
+    imgcat: bool,
     /// The DAG of this binary, without a server
     #[arg(short, long)]
     local: bool,
@@ -31,6 +34,10 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        if self.imgcat {
+            let hint = format!("save the picture with `orch dags show {} --save graph.svg`", self.dag_id);
+            return Err(Failure::new("`--imgcat` is not supported").hint(hint));
+        }
         let drawing = match &self.save {
             Some(path) => Drawing::by_ending(path)?,
             None => self.format,

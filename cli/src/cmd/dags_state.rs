@@ -2,7 +2,6 @@
 
 use crate::app::Cx;
 use crate::failure::Outcome;
-use crate::names;
 use crate::output::print_line;
 
 /// Print the state of a run, and its conf if it has one
@@ -19,9 +18,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        let run = names::run(&mut session.db, &dag_id, &self.run).await?;
+        let run = cx.server().await?.run(&self.dag_id, &self.run).await?;
         match run.conf.filter(|conf| conf.as_object().is_none_or(|fields| !fields.is_empty())) {
             Some(conf) => print_line(&format!("{}, {conf}", run.state)),
             None => print_line(run.state.as_str()),

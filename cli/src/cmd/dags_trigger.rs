@@ -1,9 +1,11 @@
 //! `orch dags trigger`: from the command line to a queued task in a handful of round trips.
 
+use crate::api::Api;
 use crate::app::Cx;
 use crate::conf::{self, ConfFlag};
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::output::{FormatFlag, Listing, moment};
+use crate::server::Server;
 use crate::session::Session;
 use crate::wait::{self, TimeoutFlag};
 use crate::{names, person};
@@ -12,6 +14,7 @@ use orch_core::ids::RunId;
 use orch_core::schedule::isoformat;
 use orch_core::state::TriggeredBy;
 use orch_store::audit::Deed;
+use orch_store::dag::DagRow;
 use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run};
 use orch_store::version::Versions;
@@ -49,18 +52,16 @@ pub(crate) struct Trigger {
 impl Trigger {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
-        let mut session = cx.session().await?;
+        let mut session = match cx.server().await? {
+            Server::Database(session) => session,
+            Server::Api(api) => return self.over_api(&api, conf).await,
+        };
         let dag = names::dag(&mut session.db, &self.dag_id).await?;
         if self.wait {
-            refuse_to_wait(&session, &dag.dag_id, dag.is_paused)?;
+            refuse_to_wait(&dag)?;
+            refuse_to_wait_alone(&session)?;
         }
-        let new = NewRun {
-            run_id: self.run_id.clone(),
-            logical_date: self.logical_date,
-            conf,
-            user: Some(person::name()),
-            ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli)
-        };
+        let new = NewRun { user: Some(person::name()), ..self.new_run(&dag, conf) };
         let mut versions = Versions::default();
         versions.set_newest(&dag.dag_id, dag.version);
         let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
@@ -68,31 +69,50 @@ impl Trigger {
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
         session.did(&deed, &[hint]).await?;
-        let run = details(run, new);
+        let run = RunDetails::created(run, new);
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;
-            self.print(&run)?;
-            return Ok(wait::outcome(&run));
+            return self.print_ended(&run);
         }
+        self.print_begun(&dag, &run)
+    }
+
+    async fn over_api(&self, api: &Api, conf: Option<Value>) -> Outcome {
+        let dag = api.dag(&self.dag_id)?;
+        if self.wait {
+            refuse_to_wait(&dag)?;
+        }
+        let run = api.trigger(&self.new_run(&dag, conf))?;
+        if self.wait {
+            let run = wait::over_api(api, run, self.timeout).await?;
+            return self.print_ended(&run);
+        }
+        self.print_begun(&dag, &run)
+    }
+
+    fn new_run(&self, dag: &DagRow, conf: Option<Value>) -> NewRun {
+        let (run_id, logical_date) = (self.run_id.clone(), self.logical_date);
+        NewRun { run_id, logical_date, conf, ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli) }
+    }
+
+    fn print_ended(&self, run: &RunDetails) -> Outcome {
+        self.print(run)?;
+        Ok(wait::outcome(run))
+    }
+
+    fn print_begun(&self, dag: &DagRow, run: &RunDetails) -> Outcome {
         if dag.is_paused {
             eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", dag.dag_id);
         }
-        self.print(&run)?;
-        Ok(Exit::Done)
+        self.print(run)
     }
 
     fn created(&self, created: CreateRun, dag_id: &str) -> Result<RunRow, Failure> {
         match created {
             CreateRun::Created(run) | CreateRun::Same(run) => Ok(run),
-            CreateRun::RunIdTaken => {
-                let taken = self.run_id.as_deref().unwrap_or_default();
-                Err(Failure::new(format!("dag `{dag_id}` has a run `{taken}` already"))
-                    .hint("choose another `--run-id`, or leave it out"))
-            }
+            CreateRun::RunIdTaken => Err(names::run_id_taken(dag_id, self.run_id.as_deref().unwrap_or_default())),
             CreateRun::LogicalDateTaken => {
-                let date = self.logical_date.map(isoformat).unwrap_or_default();
-                Err(Failure::new(format!("dag `{dag_id}` has a run for `{date}` already"))
-                    .hint("choose another `--logical-date`, or leave it out"))
+                Err(names::date_taken(dag_id, &self.logical_date.map(isoformat).unwrap_or_default()))
             }
             CreateRun::BadConf(bad) => Err(conf::refused(&bad, dag_id)),
             CreateRun::NoSuchDag => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
@@ -137,40 +157,16 @@ impl Trigger {
     }
 }
 
-/// The run as it was created, without asking for it.
-fn details(run: RunRow, new: NewRun) -> RunDetails {
-    RunDetails {
-        id: run.id,
-        dag_id: run.dag_id,
-        run_id: run.run_id,
-        rev: 0,
-        version: run.version,
-        version_number: run.version_number,
-        version_created_at: run.version_created_at,
-        bundle: run.bundle,
-        clear_number: 0,
-        state: run.state,
-        run_type: new.run_type,
-        logical_date: new.logical_date,
-        interval_start: run.interval.map(|interval| interval.start),
-        interval_end: run.interval.map(|interval| interval.end),
-        run_after: run.run_after,
-        created_at: run.created_at,
-        started_at: run.started_at,
-        ended_at: run.ended_at,
-        triggered_by: new.triggered_by.to_string(),
-        triggered_by_user: new.user,
-        conf: new.conf,
-        note: new.note,
-    }
-}
-
 /// Some waits have no end.
-fn refuse_to_wait(session: &Session, dag_id: &str, is_paused: bool) -> Result<(), Failure> {
-    if is_paused {
+fn refuse_to_wait(DagRow { dag_id, is_paused, .. }: &DagRow) -> Result<(), Failure> {
+    if *is_paused {
         return Err(Failure::new(format!("dag `{dag_id}` is paused: its run would not begin"))
             .hint(format!("unpause it with `orch dags unpause {dag_id}`, or leave `--wait` out")));
     }
+    Ok(())
+}
+
+fn refuse_to_wait_alone(session: &Session) -> Result<(), Failure> {
     if session.is_alone() {
         return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
             .hint("start it with `orch standalone`, or leave `--wait` out"));

@@ -20,7 +20,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let config = cx.config()?;
+        let config = cx.config_of_database()?;
         let mut left = self.retry;
         loop {
             match Session::open(&config).await {

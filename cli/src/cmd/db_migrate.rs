@@ -12,7 +12,7 @@ pub(crate) struct Migrate {}
 
 impl Migrate {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = Session::open_unchecked(&cx.config()?).await?;
+        let mut session = Session::open_unchecked(&cx.config_of_database()?).await?;
         guard::migrate(&mut session.db).await?;
         eprintln!("the schema is at version {SCHEMA_VERSION}");
         Ok(Exit::Done)

@@ -16,7 +16,7 @@ pub(crate) struct Reset {
 
 impl Reset {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let config = cx.config()?;
+        let config = cx.config_of_database()?;
         let mut session = Session::open_unchecked(&config).await?;
         if guard::look(&mut session.db).await? == guard::Schema::Fits {
             let workers = worker::list_workers(&mut session.db).await?;

@@ -1,9 +1,11 @@
 //! `orch doctor`: is everything well, and if not, what to do.
 
+mod history;
+
 use crate::app::Cx;
 use crate::clock::now;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{FormatFlag, Listing};
+use crate::output::{Format, FormatFlag, Listing};
 use crate::session::Session;
 use orch_store::doctor::{Vitals, vitals};
 use orch_store::guard::SCHEMA_VERSION;
@@ -27,11 +29,17 @@ const SCHEDULER_SILENT_SECS: f64 = 60.0;
 
 /// Check the database, the processes and whether anything is left lying
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch doctor\n  orch doctor -o json\n\n\
+#[command(after_help = "Examples:\n  orch doctor\n  orch doctor -o json\n  \
+    orch doctor --verify-history --since 2026-11-01\n\n\
     Exit code: 0 all is well, 1 something is wrong, 2 the database could not be asked.")]
 pub(crate) struct Doctor {
     #[command(flatten)]
+    history: history::HistoryFlags,
+    #[command(flatten)]
     output: FormatFlag,
+    /// The same as `-o json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 /// What is checked, whether it is well, what was found, and what to do if not.
@@ -39,6 +47,10 @@ struct Finding(&'static str, bool, String, &'static str);
 
 impl Doctor {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let format = if self.json { Format::Json } else { self.output.format };
+        if self.history.verify_history {
+            return self.history.run(cx, format).await;
+        }
         let mut session = cx.session().await?;
         let before = now();
         let vitals = vitals(&mut session.db).await?;
@@ -48,23 +60,23 @@ impl Doctor {
         let mut findings = of_database(&vitals, clock_secs.max(0.0));
         findings.extend(of_processes(&mut session).await?);
         findings.extend(of_work(&vitals));
-        self.print(&findings)
+        print(&findings, format)
     }
+}
 
-    fn print(&self, findings: &[Finding]) -> Outcome {
-        let mut listing = Listing::new(["check", "result", "found", "advice"], "nothing was checked");
-        for Finding(check, is_well, found, advice) in findings {
-            let result = if *is_well { "ok" } else { "wrong" };
-            listing.add([json!(check), json!(result), json!(found), json!(if *is_well { "" } else { advice })]);
-        }
-        listing.print(self.output.format)?;
-        let wrong = findings.iter().filter(|finding| !finding.1).count();
-        if wrong == 0 {
-            return Ok(Exit::Done);
-        }
-        eprintln!("{wrong} of {} checks found something wrong", findings.len());
-        Ok(Exit::Failed)
+fn print(findings: &[Finding], format: Format) -> Outcome {
+    let mut listing = Listing::new(["check", "result", "found", "advice"], "nothing was checked");
+    for Finding(check, is_well, found, advice) in findings {
+        let result = if *is_well { "ok" } else { "wrong" };
+        listing.add([json!(check), json!(result), json!(found), json!(if *is_well { "" } else { advice })]);
     }
+    listing.print(format)?;
+    let wrong = findings.iter().filter(|finding| !finding.1).count();
+    if wrong == 0 {
+        return Ok(Exit::Done);
+    }
+    eprintln!("{wrong} of {} checks found something wrong", findings.len());
+    Ok(Exit::Failed)
 }
 
 fn of_database(vitals: &Vitals, clock_secs: f64) -> Vec<Finding> {

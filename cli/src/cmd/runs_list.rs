@@ -3,7 +3,6 @@
 use super::dags_list_runs::WhichRuns;
 use crate::app::Cx;
 use crate::failure::Outcome;
-use crate::names;
 use crate::output::FormatFlag;
 
 /// List runs of all DAGs, the newest first
@@ -23,12 +22,12 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
+        let mut server = cx.server().await?;
         let dag_id = match &self.dag_id {
-            Some(name) => Some(names::dag_id(&mut session.db, name).await?),
+            Some(name) => Some(server.dag_id(name).await?),
             None => None,
         };
-        let listing = self.runs.list(&mut session.db, dag_id, "no such runs".into()).await?;
+        let listing = self.runs.list(&mut server, dag_id, "no such runs".into()).await?;
         listing.print(self.output.format)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
-use crate::names;
+use crate::server::Server;
 use crate::wait::{self, TimeoutFlag};
 
 /// Wait until a run is over; the exit code says how it ended
@@ -22,13 +22,16 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let run = names::any_run(&mut session.db, &self.run).await?;
-        if !run.state.is_finished() && session.is_alone() {
-            return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
-                .hint("start it with `orch standalone`"));
-        }
-        let run = wait::for_run(&mut session, &run, self.timeout).await?;
+        let mut server = cx.server().await?;
+        let run = server.any_run(&self.run).await?;
+        let run = match &mut server {
+            Server::Database(session) if !run.state.is_finished() && session.is_alone() => {
+                return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
+                    .hint("start it with `orch standalone`"));
+            }
+            Server::Database(session) => wait::for_run(session, &run, self.timeout).await?,
+            Server::Api(api) => wait::over_api(api, run, self.timeout).await?,
+        };
         Ok(wait::outcome(&run))
     }
 }

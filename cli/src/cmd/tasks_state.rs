@@ -2,7 +2,7 @@
 
 use crate::app::Cx;
 use crate::failure::Outcome;
-use crate::names::{self, MapIndexFlag};
+use crate::names::MapIndexFlag;
 use crate::output::print_line;
 
 /// Print the state of a task in a run
@@ -24,10 +24,9 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        let run = names::run(&mut session.db, &dag_id, &self.run).await?;
-        let instance = names::instance(&mut session.db, &run, &self.task_id, self.map_index).await?;
+        let mut server = cx.server().await?;
+        let run = server.run(&self.dag_id, &self.run).await?;
+        let instance = server.instance(&run, &self.task_id, self.map_index).await?;
         print_line(instance.state.as_str())
     }
 }

@@ -2,10 +2,7 @@
 
 use crate::app::Cx;
 use crate::failure::Outcome;
-use crate::names;
 use crate::output::{FormatFlag, Listing, moment};
-use orch_store::instance::{InstanceFilter, MOST_INSTANCES, list_instances};
-use orch_store::version::Versions;
 use serde_json::json;
 
 /// List all task instances of a run with their states
@@ -24,34 +21,24 @@ pub(crate) struct StatesForDagRun {
 
 impl StatesForDagRun {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        let run = names::run(&mut session.db, &dag_id, &self.run).await?;
+        let mut server = cx.server().await?;
+        let run = server.run(&self.dag_id, &self.run).await?;
         let columns =
             ["dag_id", "logical_date", "task_id", "map_index", "state", "try_number", "start_date", "end_date"];
         let mut listing = Listing::new(columns, "no task instances");
-        let (mut versions, mut filter) = (Versions::default(), InstanceFilter::default());
         let mut is_mapped = false;
-        loop {
-            let page = list_instances(&mut session.db, &mut versions, run.id, &filter, MOST_INSTANCES).await?;
-            let page = page.unwrap_or_default();
-            for instance in &page {
-                is_mapped |= instance.map_index >= 0;
-                listing.add([
-                    json!(run.dag_id),
-                    moment(run.logical_date),
-                    json!(instance.task_id),
-                    json!(instance.map_index),
-                    json!(instance.state.as_str()),
-                    json!(instance.try_no),
-                    moment(instance.started_at),
-                    moment(instance.ended_at),
-                ]);
-            }
-            filter.after = page.last().map(|last| (last.task, last.map_index));
-            if page.len() < MOST_INSTANCES {
-                break;
-            }
+        for instance in &server.instances(&run).await? {
+            is_mapped |= instance.map_index >= 0;
+            listing.add([
+                json!(run.dag_id),
+                moment(run.logical_date),
+                json!(instance.task_id),
+                json!(instance.map_index),
+                json!(instance.state.as_str()),
+                json!(instance.try_no),
+                moment(instance.started_at),
+                moment(instance.ended_at),
+            ]);
         }
         if !is_mapped {
             let without = columns.iter().filter(|column| **column != "map_index").map(|column| (*column).to_owned());

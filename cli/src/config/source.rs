@@ -22,6 +22,18 @@ pub(crate) enum LoadedFrom {
     Flag(String),
 }
 
+impl LoadedFrom {
+    /// What is nearer to this very command wins.
+    pub(crate) fn plainness(&self) -> u8 {
+        match self {
+            LoadedFrom::Default => 0,
+            LoadedFrom::File(_) => 1,
+            LoadedFrom::Environment(_) => 2,
+            LoadedFrom::Flag(_) => 3,
+        }
+    }
+}
+
 impl fmt::Display for LoadedFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -66,7 +66,7 @@ impl Fold<'_> {
     }
 
     /// Nothing was said about this element before. A decision never changes, so asking the rule again with what was
-    /// known then tells.
+    /// known then tells; but when somebody changed what it was decided by, only its row does.
     pub(super) fn undecided(&self, task: TaskIdx, index: i32) -> Result<bool, Missing> {
         let t = self.plan.task(task);
         let map = t.map.expect("only a mapped task has elements");
@@ -74,12 +74,12 @@ impl Fold<'_> {
             // Expanded in this very transition: nothing was decided but what the transition itself decided.
             return Ok(self.elements.get(task, index).is_none());
         }
-        // Or it was told not to run, which no rule knows of.
+        // Or it was told not to run, or changed by somebody, which no rule knows of.
         let told = self.before.counters[map.slot + SKIPPED] > 0;
-        if told || self.plan.domains[map.domain].joins {
+        if told || self.before.was_changed() || self.plan.domains[map.domain].joins {
             self.elements.ask(map.domain, index)?;
         }
-        Ok(self.elements.get(task, index).is_none()
+        Ok(!self.elements.is_decided(task, index)
             && self.decide(self.before, &self.past, t, Some(index)) == Decision::Wait)
     }
 
@@ -90,10 +90,12 @@ impl Fold<'_> {
     /// Did what is outside the domain begin to say something, or come to its end? Only then can it decide elements
     /// that nothing else concerns.
     fn outside_changed(&self, t: &PlanTask) -> bool {
+        // Who ended before it had elements stands outside too: it says the same to each of them.
+        let outside = |e: &&Edge| !e.same || self.run.len(self.plan.task(e.task)).is_none();
         let say = |run: &Run| {
-            let mut counts = self.counts(run, &Elements::default(), t.up.iter().filter(|e| !e.same), None);
-            let mut setups = self.counts(run, &Elements::default(), t.setups.iter().filter(|e| !e.same), None);
-            let mut scope = self.counts(run, &Elements::default(), t.scope.iter().filter(|e| !e.same), None);
+            let mut counts = self.counts(run, &Elements::default(), t.up.iter().filter(outside), None);
+            let mut setups = self.counts(run, &Elements::default(), t.setups.iter().filter(outside), None);
+            let mut scope = self.counts(run, &Elements::default(), t.scope.iter().filter(outside), None);
             let done = [counts.all_done(), setups.all_done(), scope.all_done()];
             // One more that is not done, for what is inside.
             [&mut counts, &mut setups, &mut scope].into_iter().for_each(|c| c.add(TaskState::None, 1, false));
@@ -184,5 +186,39 @@ impl Fold<'_> {
             }
         }
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Model;
+    use crate::plan::Plan;
+    use crate::state::{RunState, TaskState};
+    use crate::transition::Outcome;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// Found by replaying histories: elements that were over already were never looked at again.
+    #[test]
+    fn an_upstream_of_the_same_map_that_ends_before_it_has_elements_is_heard_by_every_element() {
+        let mapped = |id: &str, after: &[&str], rule: &str| json!({ "task_id": id, "kind": "rust", "after": after, "trigger_rule": rule, "group_id": "g" });
+        let spec = json!({ "dag_id": "d",
+            "groups": [{ "group_id": "g", "map": { "each": { "value": [1, 2] } } }],
+            "tasks": [
+                { "task_id": "late", "kind": "rust" },
+                mapped("g.quick", &[], "all_success"),
+                mapped("g.never", &["late"], "all_success"),
+                mapped("g.join", &["g.quick", "g.never"], "all_done"),
+            ] });
+        let plan = Arc::new(Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan"));
+        let mut model = Model::start(plan);
+        let success = || Outcome::Success { list_len: None, skip: Vec::new() };
+        model.finish(1, 0, success());
+        model.finish(1, 1, success());
+        model.finish(0, -1, Outcome::Failed);
+        assert_eq!(model.run.state, RunState::Running, "{model:?}");
+        model.finish(3, 0, success());
+        model.finish(3, 1, success());
+        assert_eq!((model.run.state, model.run.task(3)), (RunState::Success, TaskState::Success));
     }
 }

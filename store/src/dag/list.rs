@@ -79,7 +79,7 @@ pub async fn tags(db: &mut PgConnection) -> StoreResult<Vec<String>> {
 }
 
 /// `part` anywhere; what it says is meant literally.
-pub(crate) fn list_pattern(part: &str) -> String {
+fn list_pattern(part: &str) -> String {
     let literal = part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{literal}%")
 }

@@ -1,8 +1,7 @@
 //! Runs as people see them.
 
-use super::word;
+use super::{NewRun, RunRow, word};
 use crate::StoreResult;
-use crate::dag::list_pattern;
 use chrono::{DateTime, Utc};
 use orch_core::state::{RunState, RunType};
 use serde_json::Value;
@@ -34,6 +33,36 @@ pub struct RunDetails {
     pub triggered_by_user: Option<String>,
     pub conf: Option<Value>,
     pub note: Option<String>,
+}
+
+impl RunDetails {
+    /// A run that was created just now, without asking for it: what was wished for and what became of it say all.
+    pub fn created(run: RunRow, new: NewRun) -> RunDetails {
+        RunDetails {
+            id: run.id,
+            dag_id: run.dag_id,
+            run_id: run.run_id,
+            rev: 0,
+            version: run.version,
+            version_number: run.version_number,
+            version_created_at: run.version_created_at,
+            bundle: run.bundle,
+            clear_number: 0,
+            state: run.state,
+            run_type: new.run_type,
+            logical_date: new.logical_date,
+            interval_start: run.interval.map(|interval| interval.start),
+            interval_end: run.interval.map(|interval| interval.end),
+            run_after: run.run_after,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
+            triggered_by: new.triggered_by.to_string(),
+            triggered_by_user: new.user,
+            conf: new.conf,
+            note: new.note,
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -113,24 +142,17 @@ pub struct Span {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Which runs; what is not said does not matter.
+/// Which runs; what is not said does not matter. The REST API's many filters are `RunSearch`.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
     pub dag_ids: Option<Vec<String>>,
     pub run_ids: Option<Vec<String>>,
-    pub run_id_part: Option<String>,
     pub states: Vec<RunState>,
     pub run_types: Vec<RunType>,
     pub logical_date: Span,
     pub run_after: Span,
-    pub started: Span,
-    pub ended: Span,
-    /// Oldest first; else newest first.
-    pub ascending: bool,
     /// Go on after this run, by `run_after` and id.
     pub after: Option<(DateTime<Utc>, Uuid)>,
-    /// Leave out that many.
-    pub skip: i64,
 }
 
 /// The most runs in one answer.
@@ -158,111 +180,29 @@ pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64
     rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
 }
 
-/// By `run_after`, newest first unless the filter says otherwise.
+/// By `run_after`, newest first.
 pub async fn list_runs(db: &mut PgConnection, filter: &RunFilter, most: i64) -> StoreResult<Vec<RunDetails>> {
-    let f = Words::of(filter);
-    let most = most.clamp(0, MOST_RUNS);
     let (after, id) = filter.after.unzip();
-    macro_rules! page {
-        ($rest:literal) => {
-            run_rows!(
-                $rest,
-                filter.dag_ids.as_deref(),
-                filter.run_ids.as_deref(),
-                f.part,
-                &f.states,
-                &f.types,
-                filter.logical_date.from,
-                filter.logical_date.to,
-                filter.run_after.from,
-                filter.run_after.to,
-                filter.started.from,
-                filter.started.to,
-                filter.ended.from,
-                filter.ended.to,
-                after,
-                id,
-                most,
-                filter.skip.max(0)
-            )
-            .fetch_all(db)
-            .await?
-        };
-    }
-    let rows = if filter.ascending {
-        page!(
-            "where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
-              and ($3::text is null or r.run_id ilike $3) and ($4::text[] = '{}' or r.state::text = any($4))
-              and ($5::text[] = '{}' or r.run_type::text = any($5))
-              and ($6::timestamptz is null or r.logical_date >= $6) and ($7::timestamptz is null or r.logical_date <= $7)
-              and ($8::timestamptz is null or r.run_after >= $8) and ($9::timestamptz is null or r.run_after <= $9)
-              and ($10::timestamptz is null or r.started_at >= $10) and ($11::timestamptz is null or r.started_at <= $11)
-              and ($12::timestamptz is null or r.ended_at >= $12) and ($13::timestamptz is null or r.ended_at <= $13)
-              and ($14::timestamptz is null or (r.run_after, r.id) > ($14, $15::uuid))
-            order by r.run_after, r.id limit $16 offset $17"
-        )
-    } else {
-        page!(
-            "where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
-              and ($3::text is null or r.run_id ilike $3) and ($4::text[] = '{}' or r.state::text = any($4))
-              and ($5::text[] = '{}' or r.run_type::text = any($5))
-              and ($6::timestamptz is null or r.logical_date >= $6) and ($7::timestamptz is null or r.logical_date <= $7)
-              and ($8::timestamptz is null or r.run_after >= $8) and ($9::timestamptz is null or r.run_after <= $9)
-              and ($10::timestamptz is null or r.started_at >= $10) and ($11::timestamptz is null or r.started_at <= $11)
-              and ($12::timestamptz is null or r.ended_at >= $12) and ($13::timestamptz is null or r.ended_at <= $13)
-              and ($14::timestamptz is null or (r.run_after, r.id) < ($14, $15::uuid))
-            order by r.run_after desc, r.id desc limit $16 offset $17"
-        )
-    };
-    rows.into_iter().map(Row::details).collect()
-}
-
-/// How many there are in all, wherever the page begins; `at_most` bounds the cost.
-pub async fn count_runs(db: &mut PgConnection, filter: &RunFilter, at_most: i64) -> StoreResult<i64> {
-    let f = Words::of(filter);
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from (select from dag_run r
-        where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
-          and ($3::text is null or r.run_id ilike $3) and ($4::text[] = '{}' or r.state::text = any($4))
-          and ($5::text[] = '{}' or r.run_type::text = any($5))
-          and ($6::timestamptz is null or r.logical_date >= $6) and ($7::timestamptz is null or r.logical_date <= $7)
-          and ($8::timestamptz is null or r.run_after >= $8) and ($9::timestamptz is null or r.run_after <= $9)
-          and ($10::timestamptz is null or r.started_at >= $10) and ($11::timestamptz is null or r.started_at <= $11)
-          and ($12::timestamptz is null or r.ended_at >= $12) and ($13::timestamptz is null or r.ended_at <= $13)
-        limit $14) counted"#,
+    let rows = run_rows!(
+        "where ($1::text[] is null or r.dag_id = any($1)) and ($2::text[] is null or r.run_id = any($2))
+          and ($3::text[] = '{}' or r.state::text = any($3)) and ($4::text[] = '{}' or r.run_type::text = any($4))
+          and ($5::timestamptz is null or r.logical_date >= $5) and ($6::timestamptz is null or r.logical_date <= $6)
+          and ($7::timestamptz is null or r.run_after >= $7) and ($8::timestamptz is null or r.run_after <= $8)
+          and ($9::timestamptz is null or (r.run_after, r.id) < ($9, $10::uuid))
+        order by r.run_after desc, r.id desc limit $11",
         filter.dag_ids.as_deref(),
         filter.run_ids.as_deref(),
-        f.part,
-        &f.states,
-        &f.types,
+        &filter.states.iter().map(|s| s.as_str().into()).collect::<Vec<String>>(),
+        &filter.run_types.iter().map(|t| t.as_str().into()).collect::<Vec<String>>(),
         filter.logical_date.from,
         filter.logical_date.to,
         filter.run_after.from,
         filter.run_after.to,
-        filter.started.from,
-        filter.started.to,
-        filter.ended.from,
-        filter.ended.to,
-        at_most
+        after,
+        id,
+        most.clamp(0, MOST_RUNS)
     );
-    Ok(count.fetch_one(db).await?)
-}
-
-/// A filter's words as the statements take them.
-struct Words {
-    part: Option<String>,
-    states: Vec<String>,
-    types: Vec<String>,
-}
-
-impl Words {
-    fn of(filter: &RunFilter) -> Words {
-        Words {
-            part: filter.run_id_part.as_deref().map(list_pattern),
-            states: filter.states.iter().map(|s| s.as_str().into()).collect(),
-            types: filter.run_types.iter().map(|t| t.as_str().into()).collect(),
-        }
-    }
+    rows.fetch_all(db).await?.into_iter().map(Row::details).collect()
 }
 
 /// Changes what people wrote about a run; `None` takes it away.

@@ -183,6 +183,10 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })
 }
 
+fn keys(instances: &[Taken]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
+    instances.iter().map(|i| (i.run, i.task, i.map_index)).collect()
+}
+
 /// The same try with a new lease.
 async fn requeue(
     db: &mut PgConnection,
@@ -194,11 +198,12 @@ async fn requeue(
         return Ok(());
     }
     let of = |i: &Taken| (&version_of[&i.run], usize::from(i.task as u16));
+    let (runs, tasks, indexes) = keys(instances);
     sqlx::query_file!(
         "queries/worker/requeue.sql",
-        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>(),
+        &runs,
+        &tasks,
+        &indexes,
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.queues[of(i).1]).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.plan.tasks[of(i).1].priority).collect::<Vec<_>>(),
@@ -213,14 +218,8 @@ async fn fail(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }
-    sqlx::query_file!(
-        "queries/worker/fail_lost.sql",
-        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()
-    )
-    .execute(db)
-    .await?;
+    let (runs, tasks, indexes) = keys(instances);
+    sqlx::query_file!("queries/worker/fail_lost.sql", &runs, &tasks, &indexes).execute(db).await?;
     Ok(())
 }
 
@@ -229,13 +228,7 @@ async fn restart(db: &mut PgConnection, instances: &[Taken]) -> StoreResult<()> 
     if instances.is_empty() {
         return Ok(());
     }
-    sqlx::query_file!(
-        "queries/worker/restart_lost.sql",
-        &instances.iter().map(|i| i.run).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.task).collect::<Vec<_>>(),
-        &instances.iter().map(|i| i.map_index).collect::<Vec<_>>()
-    )
-    .execute(db)
-    .await?;
+    let (runs, tasks, indexes) = keys(instances);
+    sqlx::query_file!("queries/worker/restart_lost.sql", &runs, &tasks, &indexes).execute(db).await?;
     Ok(())
 }

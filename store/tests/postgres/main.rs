@@ -1,9 +1,11 @@
 //! The store against a real Postgres.
 
+mod clear;
 mod create;
 mod end;
 mod fixture;
 mod frozen;
+mod history;
 mod instances;
 mod lost;
 mod model;

@@ -8,6 +8,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
 use orch_core::state::TaskState;
 use orch_core::transition::{Event, Outcome};
+use orch_store::doctor::{WhichHistory, verify_history};
 use orch_store::refold::{carry_out, fold_loading};
 use orch_store::step::{Claimed, Ended, Lease, Mode, NextTry, Step, Stepper};
 use orch_store::version::Versions;
@@ -282,6 +283,14 @@ impl<'a> Case<'a> {
         assert_eq!(flying, self.model.ready, "{when}: in flight");
         assert_eq!(held, self.model.held, "{when}: held");
         assert_eq!(over, self.model.states, "{when}: over");
+        self.verify(when).await;
+    }
+
+    /// What came about by itself is what an audit says follows.
+    async fn verify(&mut self, when: &str) {
+        let which = WhichHistory { dag_id: Some(self.model.plan.spec.dag_id.clone()), since: None };
+        let found = verify_history(&mut self.db, &mut self.workers[0].versions, &which, None).await.expect("an audit");
+        assert!(found.len() == 1 && found[0].replayed && found[0].differences.is_empty(), "{when}: {found:?}");
     }
 
     async fn end(mut self) {

@@ -9,10 +9,11 @@ pub(crate) mod locks;
 mod runs;
 mod step;
 pub(crate) mod tables;
+pub(crate) mod users;
 pub(crate) mod workers;
 
 use crate::check::Books;
-use crate::faults::{Fate, Faults, Mutant};
+use crate::faults::{Fate, Faults, Lost, Mutant};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::trace::Trace;
@@ -47,6 +48,8 @@ pub(crate) struct Database {
     state: Mutex<State>,
     /// A lock was freed, a network was mended.
     freed: Notify,
+    /// Instances are just being taken from somebody who is lost.
+    pub(crate) taking: Notify,
     server: Mutex<JoinSet<()>>,
 }
 
@@ -86,7 +89,12 @@ impl Database {
             locks: Locks::default(),
             commits: 0,
         };
-        Arc::new(Database { state: Mutex::new(state), freed: Notify::new(), server: Mutex::default() })
+        Arc::new(Database {
+            state: Mutex::new(state),
+            freed: Notify::new(),
+            taking: Notify::new(),
+            server: Mutex::default(),
+        })
     }
 
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -122,8 +130,10 @@ impl Database {
             let look = match self.with(|s| s.locks.take(txn, lock, Instant::now())) {
                 Taken::Yes => return Ok(()),
                 Taken::Busy(evict_at) => evict_at.map_or(deadline, |at| at.min(deadline)),
-                Taken::Deadlock => {
-                    self.with(|s| s.books.fail(format!("deadlock at {lock:?}")));
+                Taken::Deadlock { expected } => {
+                    if !expected {
+                        self.with(|s| s.books.fail(format!("deadlock at {lock:?}")));
+                    }
                     return Err(try_again());
                 }
                 Taken::Gone => return Err(unreachable()),
@@ -141,31 +151,41 @@ impl Database {
         }
     }
 
-    /// A statement that is a transaction by itself.
-    async fn execute<T>(
+    /// A statement that is a transaction by itself. It takes `locks`, then what `pick` finds and locks without waiting;
+    /// `pick` says what to wait for besides.
+    async fn execute<P, T>(
         &self,
         locks: Vec<Lock>,
-        apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T>,
+        pick: impl FnOnce(&mut State, Snapshot) -> (P, Vec<Lock>),
+        apply: impl FnOnce(&mut State, Snapshot, P) -> StoreResult<T>,
     ) -> StoreResult<T> {
         let seen = self.with(State::open);
+        self.lock_all(seen, locks).await?;
+        let (picked, more) = self.with(|s| pick(s, seen));
+        self.lock_all(seen, more).await?;
+        // Its writes are there and nobody sees them, until the disk has them.
+        let flush = self.with(|s| {
+            s.locks.xid(seen.txn);
+            s.flush()
+        });
+        pause(flush).await;
+        let result = self.with(|s| {
+            s.commits += 1;
+            apply(s, seen, picked)
+        });
+        self.close(seen.txn);
+        result
+    }
+
+    /// All of them, or the transaction ends.
+    async fn lock_all(&self, seen: Snapshot, locks: Vec<Lock>) -> StoreResult<()> {
         for lock in locks {
             if let Err(error) = self.lock(seen.txn, &lock, seen.now + STATEMENT_TIMEOUT).await {
                 self.close(seen.txn);
                 return Err(error);
             }
         }
-        // Its writes are there and nobody sees them, until the disk has them.
-        let flush = self.with(|s| {
-            s.locks.xid(seen.txn);
-            s.rng.millis(0, 2)
-        });
-        pause(flush).await;
-        let result = self.with(|s| {
-            s.commits += 1;
-            apply(s, seen)
-        });
-        self.close(seen.txn);
-        result
+        Ok(())
     }
 }
 
@@ -177,7 +197,7 @@ impl State {
 
     fn fate(&mut self, session: &Session, may_again: bool) -> (Fate, Duration, Duration) {
         let f = &self.faults;
-        let cut = session.node.is_some_and(|n| f.cut.contains(&n) || (session.pulse && f.mute.contains(&n)));
+        let cut = session.node.is_some_and(|node| f.is_cut(node, session.pulse));
         let (slowest, dice) = (f.slowest.as_millis() as u64, self.rng.between(0, 999) as u32);
         let mut left = dice;
         let mut falls = |often: u32| {
@@ -185,8 +205,11 @@ impl State {
             left = left.saturating_sub(often);
             hit
         };
-        let fate = if cut {
-            Fate::Hung { done: dice < 500 }
+        let severed = session.node.is_some_and(|node| f.severed.contains(&node));
+        let fate = if severed {
+            Fate::Hung(Lost::Words)
+        } else if cut {
+            Fate::Hung([Lost::Words, Lost::Question, Lost::Answer][dice as usize % 3])
         } else if falls(f.refused) {
             Fate::Refused
         } else if falls(f.again) && may_again {
@@ -204,6 +227,12 @@ impl State {
             rng.millis(0, most)
         };
         (fate, delay(&mut self.rng), delay(&mut self.rng))
+    }
+
+    /// How long a commit takes: now and then a disk is slow.
+    fn flush(&mut self) -> Duration {
+        let slowest = if self.rng.chance(60) { self.faults.slowest.as_millis() as u64 } else { 2 };
+        self.rng.millis(0, slowest)
     }
 
     pub(crate) fn script(&self) -> Script {
@@ -227,9 +256,19 @@ impl Session {
         locks: Vec<Lock>,
         apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.statement_with(locks, |_, _| ((), Vec::new()), |s, seen, ()| apply(s, seen)).await
+    }
+
+    /// The same with rows that it takes if nobody else is taking them.
+    pub(crate) async fn statement_with<P: Send + 'static, T: Send + 'static>(
+        &self,
+        locks: Vec<Lock>,
+        pick: impl FnOnce(&mut State, Snapshot) -> (P, Vec<Lock>) + Send + 'static,
+        apply: impl FnOnce(&mut State, Snapshot, P) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
         let (fate, there, back) = self.db.with(|s| s.fate(self, true));
         let db = self.db.clone();
-        self.call((fate, there, back), || {}, async move { db.execute(locks, apply).await }).await
+        self.call((fate, there, back), || {}, async move { db.execute(locks, pick, apply).await }).await
     }
 
     async fn call<T: Send + 'static>(
@@ -243,18 +282,23 @@ impl Session {
             return Err(if fate == Fate::Again { try_again() } else { unreachable() });
         }
         let given_up = Instant::now() + DEAD_PEER;
-        if fate == (Fate::Hung { done: false }) && !self.until_whole(given_up).await {
+        if fate == Fate::Hung(Lost::Words) && !self.until_whole(given_up).await {
             return Err(unreachable());
         }
         let (tell, told) = oneshot::channel();
         let lag = if fate == Fate::Late { there + self.db.with(|s| s.rng.millis(50, 4_000)) } else { there };
         sent();
-        let under_way = self.under_way.clone();
-        under_way.fetch_add(1, Ordering::Relaxed);
+        let asking = (fate == Fate::Hung(Lost::Question)).then(|| self.clone());
+        let under_way = UnderWay::new(&self.under_way);
         self.db.serve(async move {
+            if let Some(session) = asking
+                && !session.until_whole(given_up).await
+            {
+                return;
+            }
             pause(lag).await;
             let answer = work.await;
-            under_way.fetch_sub(1, Ordering::Relaxed);
+            drop(under_way);
             drop(tell.send(answer));
         });
         match fate {
@@ -267,7 +311,7 @@ impl Session {
                 pause(back).await;
                 Err(unreachable())
             }
-            Fate::Hung { done: true } if !self.until_whole(given_up).await => Err(unreachable()),
+            Fate::Hung(Lost::Answer) if !self.until_whole(given_up).await => Err(unreachable()),
             _ => {
                 let answer = told.await.unwrap_or_else(|_| Err(unreachable()));
                 pause(back).await;
@@ -280,10 +324,7 @@ impl Session {
     async fn until_whole(&self, given_up: Instant) -> bool {
         loop {
             let freed = self.db.freed.notified();
-            let cut = self.db.with(|s| {
-                let (f, node) = (&s.faults, self.node);
-                node.is_some_and(|n| f.cut.contains(&n) || (self.pulse && f.mute.contains(&n)))
-            });
+            let cut = self.db.with(|s| self.node.is_some_and(|node| s.faults.is_cut(node, self.pulse)));
             if !cut || Instant::now() >= given_up {
                 return !cut;
             }
@@ -305,6 +346,22 @@ impl Session {
     }
 }
 
+/// One more thing that the server does for a connection.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn new(many: &Arc<AtomicUsize>) -> UnderWay {
+        many.fetch_add(1, Ordering::Relaxed);
+        UnderWay(many.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Several statements, one commit. Writes are made at the commit, under the locks taken before; dropped, it is rolled back.
 pub(crate) struct Transaction {
     session: Session,
@@ -322,12 +379,27 @@ impl Transaction {
         self.lock(|_, _| (Vec::new(), ()), |s, seen, ()| look(s, seen)).await
     }
 
+    /// Now and then whoever is in the midst of it stands still.
+    async fn stumble(&self) {
+        self.pause_at(1).await;
+    }
+
+    /// At a place where it matters more: so many times as often.
+    pub(crate) async fn pause_at(&self, times: u32) {
+        let time = self.session.db.with(|s| {
+            let often = s.faults.stumbles * times;
+            if s.rng.chance(often) { s.rng.millis(5, 1_500) } else { Duration::ZERO }
+        });
+        pause(time).await;
+    }
+
     /// One statement that locks rows: finds them in what is committed when it begins, and reads them when it has them all.
     pub(crate) async fn lock<F: Send, T: Send + 'static>(
         &mut self,
         find: impl FnOnce(&mut State, Snapshot) -> (Vec<Lock>, F) + Send + 'static,
         read: impl FnOnce(&mut State, Snapshot, F) -> T + Send + 'static,
     ) -> StoreResult<T> {
+        self.stumble().await;
         let (fate, there, back) = self.session.db.with(|s| s.fate(&self.session, true));
         let (db, txn, now) = (self.session.db.clone(), self.txn, self.now);
         let work = async move {
@@ -360,13 +432,15 @@ impl Transaction {
         mut self,
         apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.stumble().await;
         let (fate, there, back) = self.session.db.with(|s| s.fate(&self.session, false));
         let (db, txn, now) = (self.session.db.clone(), self.txn, self.now);
+        let ending = Ending { db: db.clone(), txn };
         let work = async move {
             let flush = db.with(|s| {
                 s.locks.idle(txn, None);
                 s.locks.xid(txn);
-                s.rng.millis(0, 2)
+                s.flush()
             });
             pause(flush).await;
             let result = db.with(|s| {
@@ -377,13 +451,25 @@ impl Transaction {
                 let seen = Snapshot { commits: s.commits, now, txn };
                 apply(s, seen)
             });
-            db.close(txn);
+            drop(ending);
             result
         };
         let session = self.session.clone();
         // Once it is sent, the server carries it out; until then the client's end ends the transaction.
         let over = &mut self.over;
         session.call((fate, there, back), || *over = true, work).await
+    }
+}
+
+/// Ends a transaction with the statement that was to end it, though that never arrives.
+struct Ending {
+    db: Arc<Database>,
+    txn: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.db.close(self.txn);
     }
 }
 
@@ -416,7 +502,7 @@ pub(crate) fn unreachable() -> StoreError {
     StoreError::Unreachable(sqlx::Error::PoolClosed)
 }
 
-fn try_again() -> StoreError {
+pub(crate) fn try_again() -> StoreError {
     StoreError::TryAgain(sqlx::Error::PoolTimedOut)
 }
 

@@ -6,6 +6,7 @@ mod binary;
 mod children;
 mod config;
 mod offline;
+mod remote;
 mod server;
 mod standalone;
 mod world;

@@ -74,7 +74,10 @@ fn shells_complete_its_commands() {
 fn the_dags_of_the_binary_are_listed_without_a_server() {
     let listed =
         orch(&["dags", "list", "--local", "--tags", "test", "--columns", "dag_id,aliases", "-o", "plain"]).done();
-    assert_eq!(listed, "dag_id          aliases\ntest_failing    broken\ntest_lingering  -\ntest_scheduled  -\n");
+    assert_eq!(
+        listed,
+        "dag_id          aliases\ntest_children   -\ntest_failing    broken\ntest_lingering  -\ntest_scheduled  -\n"
+    );
     let shown = orch(&["dags", "show", "broken", "--local"]).done();
     assert_eq!(shown, "test_failing  (only by hand)\n  fail\n    say  ← fail\n");
     let refused = orch(&["dags", "show", "test_faling", "--local"]).refused();
@@ -114,6 +117,27 @@ fn a_dag_runs_on_a_database_that_is_thrown_away() {
     assert!(ended.err.contains(" ended: success after "), "{ended:?}");
     let ended = run(home.path(), ["dags", "test", "broken"]).failed();
     assert!(ended.out.contains("upstream_failed"), "{ended:?}");
-    assert!(ended.err.contains("fail | try 1 failed (fatal): the source is empty\n"), "{ended:?}");
+    assert!(ended.err.contains("fail | try 1 failed (retryable): the source is empty\n"), "{ended:?}");
     assert!(!home.path().join("data").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_graph_is_saved_as_a_picture() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("graph.svg");
+    let path = file.to_str().unwrap();
+    let saved = orch(&["dags", "show", "example_diamond", "--local", "--save", path]);
+    assert_eq!((saved.code, saved.out.as_str()), (0, ""), "{saved:?}");
+    let drawn = std::fs::read_to_string(&file).unwrap();
+    assert!(drawn.starts_with("<svg ") && drawn.contains("<title>example_diamond</title>"), "{drawn}");
+    assert_eq!(orch(&["dags", "show", "example_diamond", "--local", "--format", "svg"]).done(), drawn);
+    assert_eq!(
+        orch(&["dags", "show", "example_diamond", "--local", "--save", "graph.png"]).refused(),
+        "error: `graph.png` does not end in .svg, .txt, .dot or .mmd\nhint: save `graph.svg`; other images are made from it or \
+         from `graph.dot`: `dot -Tpng graph.dot -o graph.png`\n"
+    );
+    assert_eq!(
+        orch(&["dags", "show", "example_diamond", "--local", "--imgcat"]).refused(),
+        "error: `--imgcat` is not supported\nhint: save the picture with `orch dags show example_diamond --save graph.svg`\n"
+    );
 }

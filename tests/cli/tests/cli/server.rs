@@ -43,7 +43,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!((&row[0]["dag_id"], &row[0]["state"]), (&"test_failing".into(), &"failed".into()));
     let log = world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| !ended.out.is_empty());
     assert_eq!(plain(&log.out), "<time> WARNING this will not end well\n");
-    assert_eq!(log.err, "try 1 failed (fatal): the source is empty\n");
+    assert_eq!(log.err, "try 1 failed (retryable): the source is empty\n");
     let none = world.run(&["tasks", "logs", "test_failing", "say", "bad"]).refused();
     assert!(none.starts_with("error: task `say` has no try in run `bad`\nhint: "), "{none}");
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad"]).code, 1);
@@ -56,7 +56,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     assert_eq!(world.run(&["runs", "wait", "test_failing", "bad", "--timeout", "30s"]).code, 1);
     let second =
         world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| ended.err.starts_with("try 2"));
-    assert_eq!(second.err, "try 2 failed (fatal): the source is empty\n");
+    assert_eq!(second.err, "try 2 failed (retryable): the source is empty\n");
 }
 
 #[tokio::test]
@@ -92,9 +92,9 @@ async fn a_paused_dag_keeps_its_runs_until_it_is_unpaused() {
     assert_eq!(world.run(&["runs", "wait", "test_scheduled", "later", "--timeout", "30s"]).code, 0);
 
     let paused = world.run(&["dags", "pause", "test_.*", "--treat-dag-id-as-regex", "--yes", "-o", "plain"]).done();
-    assert_eq!(paused.lines().count(), 4, "{paused}");
+    assert_eq!(paused.lines().count(), 5, "{paused}");
     let listed = world.run(&["dags", "list", "--paused", "true", "-o", "json"]).json();
-    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert_eq!(listed.as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_dag_shows_its_structure_and_its_next_runs() {
     world.run(&["dags", "show", "example_diamond", "--save", file.to_str().unwrap()]).done();
     assert!(std::fs::read_to_string(file).unwrap().starts_with("digraph \"example_diamond\""));
     let yaml = world.run(&["dags", "list", "--columns", "dag_id,is_paused", "--tags", "test", "-o", "yaml"]).done();
-    assert!(yaml.starts_with("- dag_id: test_failing\n  is_paused: false\n- dag_id: "), "{yaml}");
+    assert!(yaml.starts_with("- dag_id: test_children\n  is_paused: false\n- dag_id: "), "{yaml}");
 }
 
 #[tokio::test]
@@ -173,4 +173,40 @@ async fn a_schema_is_made_checked_and_emptied() {
     assert!(refused.ends_with("Nobody is here to ask\nhint: agree with `--yes`\n"), "{refused}");
     assert_eq!(alone.run(&["db", "reset", "--yes"]).err, "the schema is empty, at version 1\n");
     assert_eq!(alone.run(&["dags", "list", "-o", "json"]).done(), "[]\n");
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_does_not_follow_from_the_history() {
+    let world = World::at_work().await;
+    let listed = world.run(&["dags", "list", "-o", "json"]).json();
+    let ids = listed.as_array().unwrap().iter().map(|dag| dag["dag_id"].as_str().unwrap().to_owned());
+    let examples: Vec<String> = ids.filter(|id| id.starts_with("example_")).collect();
+    for id in examples.iter().map(String::as_str).chain(["broken"]) {
+        world.run(&["dags", "trigger", id, "--run-id", "one"]).done();
+    }
+    for id in &examples {
+        assert!(world.run(&["runs", "wait", id, "one"]).code < 2);
+    }
+    assert_eq!(world.run(&["runs", "wait", "broken", "one"]).code, 1);
+    world.run(&["dags", "trigger", "test_lingering", "--run-id", "one"]).done();
+    let healthy = world.run(&["doctor", "--verify-history"]);
+    assert_eq!((healthy.code, healthy.out.as_str()), (0, ""), "{healthy:?}");
+    assert!(healthy.err.starts_with("all that is stored follows from what happened\n"), "{healthy:?}");
+    assert!(healthy.err.ends_with(" runs verified\n"), "all of them replayed: {healthy:?}");
+    world.run(&["runs", "cancel", "test_lingering", "one"]).done();
+    world.run(&["tasks", "clear", "broken", "--run-id", "one", "--only-failed", "--yes"]).done();
+    assert_eq!(world.run(&["runs", "wait", "broken", "one"]).code, 1);
+    assert_eq!(world.run(&["doctor", "--verify-history"]).code, 0);
+
+    world.sql("update task_instance set state = 'success' where run = (select id from dag_run where dag_id = 'test_failing') and task = 0").await;
+    let ended = world.run(&["doctor", "--verify-history", "--dag-id", "broken", "--json"]).failed();
+    assert_eq!(ended.err, "1 difference in 1 of 1 runs\n");
+    let found: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(
+        found,
+        serde_json::json!([{ "dag_id": "test_failing", "run_id": "one", "task_id": "fail", "map_index": -1, "what": "state",
+            "stored": "row success", "follows": "ledger failed" }])
+    );
+    assert_eq!(world.run(&["doctor", "--verify-history", "--since", "2999-01-01"]).code, 0);
+    assert_eq!(world.run(&["doctor", "--since", "2999-01-01"]).code, 2);
 }

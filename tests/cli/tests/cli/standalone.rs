@@ -11,14 +11,14 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A standalone in a folder of its own; killed when the test ends before it does.
-struct Standalone {
+pub(crate) struct Standalone {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     said: Vec<String>,
 }
 
 impl Standalone {
-    fn start(home: &Path, arguments: &[&str]) -> Standalone {
+    pub(crate) fn start(home: &Path, arguments: &[&str]) -> Standalone {
         let mut command = command(home);
         command.args(["standalone", "--port", "0", "--lease", "2s"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

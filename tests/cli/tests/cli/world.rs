@@ -66,6 +66,12 @@ impl World {
         }
     }
 
+    /// Somebody tampers with the database.
+    pub(crate) async fn sql(&self, text: &'static str) {
+        let done = sqlx::query(text).execute(&mut self.db.connect().await).await.unwrap();
+        assert!(done.rows_affected() > 0, "{text}");
+    }
+
     pub(crate) fn path(&self) -> &std::path::Path {
         self.home.path()
     }

@@ -15,7 +15,7 @@ use orch_core::ids::{DagId, RunId};
 use orch_core::schedule::{DataInterval, run_type_of};
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::hint::Hint;
-use orch_store::run::{CreateRun, NewRun, create_run, run_by_uuid};
+use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use serde_json::Value;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -47,7 +47,7 @@ pub(crate) async fn trigger(
     match done {
         CreateRun::Created(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
-            Ok(Json(DagRunView::created(run, new)).into_response())
+            Ok(Json(DagRunView::from(RunDetails::created(run, new))).into_response())
         }
         CreateRun::Same(run) => {
             let details = run_by_uuid(&mut db, run.id).await?;

@@ -3,7 +3,7 @@
 use crate::api::versions::DagVersionView;
 use crate::timestamp::{Timestamp, seconds_between, stamp};
 use orch_core::state::{RunState, RunType};
-use orch_store::run::{NewRun, RunDetails, RunRow};
+use orch_store::run::RunDetails;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,36 +62,5 @@ impl From<RunDetails> for DagRunView {
             partition_key: None,
             partition_date: None,
         }
-    }
-}
-
-impl DagRunView {
-    /// A run that was created just now: what was asked for and what became of it say all of it.
-    pub(super) fn created(run: RunRow, new: NewRun) -> DagRunView {
-        RunDetails {
-            id: run.id,
-            dag_id: run.dag_id,
-            run_id: run.run_id,
-            rev: 0,
-            version: run.version,
-            version_number: run.version_number,
-            version_created_at: run.version_created_at,
-            bundle: run.bundle,
-            clear_number: 0,
-            state: run.state,
-            run_type: new.run_type,
-            logical_date: new.logical_date,
-            interval_start: run.interval.map(|interval| interval.start),
-            interval_end: run.interval.map(|interval| interval.end),
-            run_after: run.run_after,
-            created_at: run.created_at,
-            started_at: run.started_at,
-            ended_at: run.ended_at,
-            triggered_by: new.triggered_by.to_string(),
-            triggered_by_user: new.user,
-            conf: new.conf,
-            note: new.note,
-        }
-        .into()
     }
 }

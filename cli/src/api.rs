@@ -1,0 +1,253 @@
+//! A server that is asked over its REST API. One question is one request; a refusal becomes the words that the same mistake
+//! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
+
+mod ask;
+mod read;
+
+use crate::config::Secret;
+use crate::failure::Failure;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// A page of a thousand runs with their confs is there by then.
+const WHOLE_ANSWER: Duration = Duration::from_mins(1);
+/// Five hundred runs with a conf of 1 MB each are more; nobody reads such a list.
+const MOST_BYTES: u64 = 256 << 20;
+/// Of what the server says about a mistake.
+const MOST_DETAIL_CHARS: usize = 2_000;
+
+pub(crate) struct Api {
+    agent: ureq::Agent,
+    /// Without a slash at the end.
+    base: String,
+    /// The whole header.
+    authorization: Option<String>,
+}
+
+/// What the server said to a question that it understood.
+enum Answer {
+    Found(Value),
+    /// 400, 404, 409, 422: the status and the words.
+    Refused(u16, String),
+}
+
+impl Api {
+    pub(crate) fn new(url: &str, token: Option<&Secret>) -> Result<Api, Failure> {
+        let authorization = token.map(|token| authorization(token.reveal())).transpose()?;
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // Elsewhere the token is nobody's business.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("orch/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(WHOLE_ANSWER))
+            .build();
+        Ok(Api { agent: config.into(), base: base(url)?, authorization })
+    }
+
+    fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
+        let mut request = self.agent.get(format!("{}/api/v2/{path}{}", self.base, query.0));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        self.answer(request.call())
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let mut request = self.agent.post(format!("{}/api/v2/{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        self.answer(request.header("content-type", "application/json").send(body.to_string()))
+    }
+
+    fn answer(&self, answered: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
+        let mut response = answered.map_err(|error| self.unreachable(&error))?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
+        let text = text.map_err(|error| self.unreachable(&error))?;
+        let body: Option<Value> = serde_json::from_str(&text).ok();
+        let detail = body.as_ref().and_then(|body| body.get("detail"));
+        match (status, body.as_ref(), detail) {
+            (200..=299, Some(Value::Object(_)), _) => Ok(Answer::Found(body.unwrap_or_default())),
+            (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
+            (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
+                .hint("log in as a user with a higher role: viewers read, users start runs")),
+            (400 | 404 | 409 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),
+            (500..=599, Some(body), Some(detail)) => Err(self.failed(status, body, &words(detail))),
+            _ => Err(Failure::new(format!("`{}` answers, but not as an orch server does (HTTP {status})", self.base))
+                .hint("name the address at which `orch web` or `orch standalone` listens, such as `http://host:8080`")),
+        }
+    }
+
+    fn not_logged_in(&self, detail: &str) -> Failure {
+        let get = format!(
+            "curl -s {}/auth/token -H 'content-type: application/json' -d '{{\"username\": \"admin\", \"password\": \"…\"}}'",
+            self.base
+        );
+        let message = match self.authorization {
+            Some(_) => format!("`{}` does not accept the token: {detail}", self.base),
+            None => format!("`{}` asks for a token", self.base),
+        };
+        Failure::new(message).hint(format!("get one with `{get}` and put it into ORCH_API_TOKEN"))
+    }
+
+    fn failed(&self, status: u16, body: &Value, detail: &str) -> Failure {
+        let failure = Failure::new(format!("`{}` could not answer (HTTP {status}): {detail}", self.base));
+        match body.get("request_id").and_then(Value::as_str) {
+            Some(id) => failure.hint(format!("the server's log says why under `{}`", shown(id))),
+            None => failure.hint("try again, or look at the server's log"),
+        }
+    }
+
+    /// Only errors of the way there: none of them holds a header.
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        let why = match error {
+            ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
+            ureq::Error::HostNotFound => "there is no host of that name".to_owned(),
+            ureq::Error::Io(error) => error.to_string(),
+            ureq::Error::BodyExceedsLimit(_) => "the answer is too large".to_owned(),
+            ureq::Error::Protocol(_) => "what answers does not speak HTTP".to_owned(),
+            ureq::Error::Rustls(error) => format!("no safe connection: {error}"),
+            other => crate::failure::chain(other),
+        };
+        Failure::new(format!("the server `{}` cannot be reached: {why}", self.base)).hint(
+            "check that `orch web` or `orch standalone` runs there, and the address in `--api-url` or ORCH_API_URL",
+        )
+    }
+
+    fn strange(&self) -> Failure {
+        Failure::new(format!("`{}` answers what this `orch` does not understand", self.base))
+            .hint("compare `orch version` with the server's `/api/v2/version`")
+    }
+}
+
+/// `scheme://host:port/prefix`, whatever of the API's own path somebody added.
+fn base(url: &str) -> Result<String, Failure> {
+    let hint = "write it as `http://host:8080` or `https://host`";
+    let base = url.trim().trim_end_matches('/');
+    let base = base.strip_suffix("/api/v2").unwrap_or(base).trim_end_matches('/');
+    let parsed: Result<ureq::http::Uri, _> = base.parse();
+    // Not shown before it is known to hold no password.
+    if base.contains('@') {
+        return Err(Failure::new("the address of an API holds no user and no password")
+            .hint("log in with a token: `--token`, or ORCH_API_TOKEN"));
+    }
+    match parsed {
+        Ok(uri)
+            if matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|host| !host.is_empty())
+                && uri.query().is_none() =>
+        {
+            Ok(base.to_owned())
+        }
+        _ => Err(Failure::new(format!("api_url `{}` is no address of a server", shown(url))).hint(hint)),
+    }
+}
+
+fn authorization(token: &str) -> Result<String, Failure> {
+    let token = token.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::new("the token is no token: it has spaces, line ends or letters outside ASCII")
+            .hint("give the `access_token` of the server's answer, without quotes"));
+    }
+    Ok(format!("Bearer {token}"))
+}
+
+/// A `detail` in words: a text, a list of wrong fields, or an object with a message.
+fn words(detail: &Value) -> String {
+    let text = match detail {
+        Value::String(text) => text.clone(),
+        Value::Array(problems) => {
+            let one = |problem: &Value| {
+                let place = problem["loc"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let place: Vec<&str> = place.collect();
+                format!("{}: {}", place.join("."), problem["msg"].as_str().unwrap_or_default())
+            };
+            problems.iter().map(one).collect::<Vec<_>>().join("; ")
+        }
+        other => other["message"].as_str().unwrap_or_default().to_owned(),
+    };
+    shown(&text)
+}
+
+/// What others wrote, fit for a terminal.
+fn shown(text: &str) -> String {
+    let plain = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    plain.take(MOST_DETAIL_CHARS).collect()
+}
+
+/// What follows a path: `?a=b&c=d`.
+#[derive(Debug, Default)]
+struct Query(String);
+
+impl Query {
+    fn with(mut self, name: &str, value: impl std::fmt::Display) -> Query {
+        let sign = if self.0.is_empty() { '?' } else { '&' };
+        write!(self.0, "{sign}{name}={}", encoded(&value.to_string())).expect("writing to a string cannot fail");
+        self
+    }
+
+    fn with_all<T: std::fmt::Display>(self, name: &str, values: impl IntoIterator<Item = T>) -> Query {
+        values.into_iter().fold(self, |query, value| query.with(name, value))
+    }
+}
+
+/// For a part of a path or a query.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn addresses_are_taken_with_and_without_the_path_of_the_api() {
+        for (given, expected) in [
+            ("http://host:8080", "http://host:8080"),
+            (" https://host/orch/ ", "https://host/orch"),
+            ("http://127.0.0.1:1/api/v2/", "http://127.0.0.1:1"),
+        ] {
+            assert_eq!(base(given).ok().as_deref(), Some(expected), "{given}");
+        }
+        for wrong in ["", "host:8080", "ftp://host", "http://", "http://host?a=b", "http://me:geheim@host"] {
+            let refused = format!("{:?}", base(wrong).expect_err(wrong));
+            assert!(!refused.contains("geheim"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_not_shown() {
+        assert_eq!(authorization(" abc.def-_ \n").ok().as_deref(), Some("Bearer abc.def-_"));
+        for wrong in ["", "  ", "ge heim", "ge\nheim", "geheïm"] {
+            assert!(!format!("{:?}", authorization(wrong).expect_err(wrong)).contains("heim"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_of_an_address_cannot_break_out_of_it() {
+        assert_eq!(encoded("manual__2026-01-01T00:00:00+00:00"), "manual__2026-01-01T00%3A00%3A00%2B00%3A00");
+        assert_eq!(Query::default().with("a", "b/c?d").with("e", 1).0, "?a=b%2Fc%3Fd&e=1");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_words() {
+        assert_eq!(words(&json!("no\u{1b}[31m")), "no [31m");
+        assert_eq!(words(&json!([{ "loc": ["body", "conf"], "msg": "an object" }])), "body.conf: an object");
+        assert_eq!(words(&json!({ "reason": "x", "message": "taken" })), "taken");
+    }
+}

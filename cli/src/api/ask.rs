@@ -1,0 +1,209 @@
+//! The questions of the commands, each as one or a few requests, with the answers and refusals that a database gives.
+
+use super::{Answer, Api, Query, encoded, read};
+use crate::conf;
+use crate::failure::Failure;
+use crate::names::{self, MapIndexFlag};
+use crate::server::DagChoice;
+use chrono::{DateTime, SecondsFormat, Utc};
+use orch_core::check::closest;
+use orch_core::ids::{DagId, RunId, TaskId};
+use orch_core::schedule::isoformat;
+use orch_core::state::RunState;
+use orch_store::dag::{DagRow, RunCount};
+use orch_store::instance::InstanceRow;
+use orch_store::run::{NewRun, RunDetails, RunFilter};
+use serde_json::{Value, json};
+
+/// As many as the API gives at once.
+const PAGE: usize = 500;
+/// Stands for all DAGs in a path.
+const ALL: &str = "~";
+
+impl Api {
+    /// By id.
+    pub(crate) fn dags(&self, choice: &DagChoice) -> Result<Vec<DagRow>, Failure> {
+        let query = || {
+            let query = Query::default().with("exclude_stale", false).with("order_by", "dag_id");
+            let query = query.with_all("tags", &choice.tags);
+            choice.paused.into_iter().fold(query, |query, paused| query.with("paused", paused))
+        };
+        self.pages("dags", "dags", query, usize::MAX, read::dag)
+    }
+
+    pub(crate) fn dag(&self, name: &str) -> Result<DagRow, Failure> {
+        DagId::new(name)?;
+        match self.get(&format!("dags/{}", encoded(name)), &Query::default())? {
+            Answer::Found(dag) => read::dag(&dag).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => {
+                let known = self.dags(&DagChoice::default())?;
+                let near = closest(name, known.iter().map(|dag| dag.dag_id.as_str()));
+                Err(names::no_such_dag(name, near))
+            }
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    pub(crate) fn run_counts(&self, dag_id: &str) -> Result<Vec<RunCount>, Failure> {
+        let path = format!("dags/{}/dagRuns", encoded(dag_id));
+        let count = |&state: &RunState| {
+            let body = self.found(self.get(&path, &Query::default().with("state", state).with("limit", 1))?)?;
+            let count = body["total_entries"].as_i64().ok_or_else(|| self.strange())?;
+            Ok(RunCount { state, count })
+        };
+        RunState::ALL.iter().map(count).collect()
+    }
+
+    /// A run by its id or its logical date.
+    pub(crate) fn run(&self, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
+        let date = names::parse_moment(name);
+        if date.is_none() {
+            RunId::new(name)?;
+        }
+        let path = format!("dags/{}/dagRuns/{}", encoded(dag_id), encoded(name));
+        match self.get(&path, &Query::default())? {
+            Answer::Found(run) => return read::run(&run).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => {}
+            Answer::Refused(_, words) => return Err(Failure::new(words)),
+        }
+        let of_dag = || RunFilter { dag_ids: Some(vec![dag_id.into()]), ..RunFilter::default() };
+        if let Some(date) = date {
+            let mut filter = of_dag();
+            (filter.logical_date.from, filter.logical_date.to) = (Some(date), Some(date));
+            if let Some(found) = self.runs(&filter, 1)?.pop() {
+                return Ok(found);
+            }
+        }
+        Err(names::no_such_run(dag_id, name, &self.runs(&of_dag(), names::RECENT_RUNS as usize)?))
+    }
+
+    /// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
+    pub(crate) fn any_run(&self, words: &[String]) -> Result<RunDetails, Failure> {
+        let name = match words {
+            [dag, name] => return self.run(&self.dag(dag)?.dag_id, name),
+            [name] => name,
+            _ => return Err(Failure::new("name a run: its dag and its id, or its id alone")),
+        };
+        RunId::new(name)?;
+        let query = || Query::default().with("run_id_prefix_pattern", name).with("order_by", "-run_after");
+        let mut found = self.pages(&format!("dags/{ALL}/dagRuns"), "dag_runs", query, PAGE, read::run)?;
+        found.retain(|run| run.run_id == *name);
+        names::the_only_run(name, found)
+    }
+
+    /// Newest first, at most so many.
+    pub(crate) fn runs(&self, filter: &RunFilter, most: usize) -> Result<Vec<RunDetails>, Failure> {
+        let dag = match filter.dag_ids.as_deref() {
+            Some([dag_id]) => encoded(dag_id),
+            _ => ALL.into(),
+        };
+        let query = || {
+            let query = Query::default().with("order_by", "-run_after");
+            let query = query.with_all("state", &filter.states).with_all("run_type", &filter.run_types);
+            let times = [
+                ("run_after_gte", filter.run_after.from),
+                ("run_after_lte", filter.run_after.to),
+                ("logical_date_gte", filter.logical_date.from),
+                ("logical_date_lte", filter.logical_date.to),
+            ];
+            let times = times.into_iter().filter_map(|(name, at)| Some((name, at?)));
+            times.fold(query, |query, (name, at)| query.with(name, exactly(at)))
+        };
+        self.pages(&format!("dags/{dag}/dagRuns"), "dag_runs", query, most, read::run)
+    }
+
+    /// In the order of the DAG.
+    pub(crate) fn instances(&self, run: &RunDetails) -> Result<Vec<InstanceRow>, Failure> {
+        self.pages(&of_run(run), "task_instances", Query::default, usize::MAX, read::instance)
+    }
+
+    /// A task instance. Of a mapped task one element has to be named.
+    pub(crate) fn instance(
+        &self,
+        run: &RunDetails,
+        task_id: &str,
+        map_index: MapIndexFlag,
+    ) -> Result<InstanceRow, Failure> {
+        TaskId::new(task_id)?;
+        let first = self.get(&of_run(run), &Query::default().with("task_id", task_id).with("limit", 1))?;
+        let first = self.found(first)?;
+        let found = first["task_instances"].get(0).map(|value| read::instance(value).ok_or_else(|| self.strange()));
+        let Some(found) = found.transpose()? else {
+            let known = self.instances(run)?;
+            return Err(names::no_such_task(&run.dag_id, task_id, known.iter().map(|i| i.task_id.as_str())));
+        };
+        let elements = if found.map_index < 0 { 0 } else { first["total_entries"].as_i64().unwrap_or_default() as i32 };
+        let index = map_index.map_index.unwrap_or(-1);
+        if found.map_index == index {
+            return Ok(found);
+        }
+        if index < 0 || index >= elements {
+            return Err(names::no_such_element(task_id, elements, index));
+        }
+        match self.get(&format!("{}/{}/{index}", of_run(run), encoded(task_id)), &Query::default())? {
+            Answer::Found(instance) => read::instance(&instance).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Err(names::no_such_element(task_id, elements, index)),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Starts a run.
+    pub(crate) fn trigger(&self, new: &NewRun) -> Result<RunDetails, Failure> {
+        let body = json!({
+            "dag_run_id": new.run_id.as_deref(),
+            "logical_date": new.logical_date.map(exactly),
+            "conf": new.conf,
+        });
+        let dag_id = &new.dag_id;
+        match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body)? {
+            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
+            Answer::Refused(409, words) if words.contains("logical date") => {
+                Err(names::date_taken(dag_id, &new.logical_date.map(isoformat).unwrap_or_default()))
+            }
+            Answer::Refused(409, _) => Err(names::run_id_taken(dag_id, new.run_id.as_deref().unwrap_or_default())),
+            Answer::Refused(_, words) => Err(conf::refused_by_server(&words, dag_id)),
+        }
+    }
+
+    /// All entries of a list, page by page.
+    fn pages<T>(
+        &self,
+        path: &str,
+        name: &str,
+        query: impl Fn() -> Query,
+        most: usize,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::new();
+        loop {
+            let wanted = (most - found.len()).min(PAGE);
+            let body = self.get(path, &query().with("limit", wanted).with("offset", found.len()))?;
+            let body = self.found(body)?;
+            let page = body[name].as_array().ok_or_else(|| self.strange())?;
+            for entry in page {
+                found.push(read(entry).ok_or_else(|| self.strange())?);
+            }
+            if page.len() < wanted || found.len() >= most {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn found(&self, answer: Answer) -> Result<Value, Failure> {
+        match answer {
+            Answer::Found(body) => Ok(body),
+            Answer::Refused(status, words) => {
+                Err(Failure::new(format!("`{}` refuses the question (HTTP {status}): {words}", self.base)))
+            }
+        }
+    }
+}
+
+fn of_run(run: &RunDetails) -> String {
+    format!("dags/{}/dagRuns/{}/taskInstances", encoded(&run.dag_id), encoded(&run.run_id))
+}
+
+fn exactly(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}

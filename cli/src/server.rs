@@ -1,0 +1,121 @@
+//! The server that a command asks: over its database, or over its API for those questions that the API knows. The answers
+//! are the same rows, so a command prints the same either way.
+
+use crate::api::Api;
+use crate::failure::Failure;
+use crate::names::{self, MapIndexFlag};
+use crate::session::Session;
+use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, list_dags};
+use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances};
+use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, list_runs};
+use orch_store::version::Versions;
+
+pub(crate) enum Server {
+    Database(Session),
+    Api(Api),
+}
+
+/// Which DAGs; what is not said does not matter.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DagChoice {
+    pub(crate) tags: Vec<String>,
+    pub(crate) paused: Option<bool>,
+}
+
+impl Server {
+    /// All of them, by id.
+    pub(crate) async fn dags(&mut self, choice: &DagChoice) -> Result<Vec<DagRow>, Failure> {
+        let session = match self {
+            Server::Database(session) => session,
+            Server::Api(api) => return api.dags(choice),
+        };
+        let mut filter = DagFilter { tags: choice.tags.clone(), paused: choice.paused, ..DagFilter::default() };
+        let mut dags = Vec::new();
+        loop {
+            let page = list_dags(&mut session.db, &filter, MOST_DAGS).await?;
+            filter.after = page.last().map(|dag| dag.dag_id.clone());
+            let is_last = page.len() < MOST_DAGS as usize;
+            dags.extend(page);
+            if is_last {
+                return Ok(dags);
+            }
+        }
+    }
+
+    /// The id of a DAG by its id or an alias.
+    pub(crate) async fn dag_id(&mut self, name: &str) -> Result<String, Failure> {
+        match self {
+            Server::Database(session) => names::dag_id(&mut session.db, name).await,
+            Server::Api(api) => api.dag(name).map(|dag| dag.dag_id),
+        }
+    }
+
+    /// A run of a DAG by its id or its logical date.
+    pub(crate) async fn run(&mut self, dag: &str, name: &str) -> Result<RunDetails, Failure> {
+        let dag_id = self.dag_id(dag).await?;
+        match self {
+            Server::Database(session) => names::run(&mut session.db, &dag_id, name).await,
+            Server::Api(api) => api.run(&dag_id, name),
+        }
+    }
+
+    /// A run by `RUN` alone or by `DAG RUN`.
+    pub(crate) async fn any_run(&mut self, words: &[String]) -> Result<RunDetails, Failure> {
+        match self {
+            Server::Database(session) => names::any_run(&mut session.db, words).await,
+            Server::Api(api) => api.any_run(words),
+        }
+    }
+
+    /// The newest first, at most so many.
+    pub(crate) async fn runs(&mut self, filter: &RunFilter, most: usize) -> Result<Vec<RunDetails>, Failure> {
+        let session = match self {
+            Server::Database(session) => session,
+            Server::Api(api) => return api.runs(filter, most),
+        };
+        let (mut filter, mut runs) = (filter.clone(), Vec::new());
+        loop {
+            let wanted = (most - runs.len()).min(MOST_RUNS as usize);
+            let page = list_runs(&mut session.db, &filter, wanted as i64).await?;
+            filter.after = page.last().map(|run| (run.run_after, run.id));
+            let is_last = page.len() < wanted;
+            runs.extend(page);
+            if is_last || runs.len() >= most {
+                return Ok(runs);
+            }
+        }
+    }
+
+    /// All of a run, in the order of the DAG.
+    pub(crate) async fn instances(&mut self, run: &RunDetails) -> Result<Vec<InstanceRow>, Failure> {
+        let session = match self {
+            Server::Database(session) => session,
+            Server::Api(api) => return api.instances(run),
+        };
+        let (mut versions, mut filter) = (Versions::default(), InstanceFilter::default());
+        let mut instances = Vec::new();
+        loop {
+            let page = list_instances(&mut session.db, &mut versions, run.id, &filter, MOST_INSTANCES).await?;
+            let page = page.unwrap_or_default();
+            filter.after = page.last().map(|last| (last.task, last.map_index));
+            let is_last = page.len() < MOST_INSTANCES;
+            instances.extend(page);
+            if is_last {
+                return Ok(instances);
+            }
+        }
+    }
+
+    /// A task instance. Of a mapped task one element has to be named.
+    pub(crate) async fn instance(
+        &mut self,
+        run: &RunDetails,
+        task_id: &str,
+        map_index: MapIndexFlag,
+    ) -> Result<InstanceRow, Failure> {
+        match self {
+            Server::Database(session) => names::instance(&mut session.db, run, task_id, map_index).await,
+            Server::Api(api) => api.instance(run, task_id, map_index),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the transition did is what an audit says follows, for every DAG, every outcome and every order, at any moment.
+
+#[path = "support/shapes.rs"]
+mod shapes;
+
+use orch_core::branch;
+use orch_core::history::{History, Over, Place, judge};
+use orch_core::model::Model;
+use orch_core::plan::{Edge, Plan, PlanTask};
+use orch_core::state::TaskState;
+use orch_core::transition::Outcome;
+use proptest::prelude::*;
+use shapes::{outcome, shapes, spec};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// `ended`: what ran, with the revision its row carries.
+fn history(model: &Model, ended: &BTreeMap<Place, i32>) -> History {
+    let over = |(&place, &state): (&Place, &TaskState)| {
+        let rev_end = ended.get(&place).copied();
+        (place, Over { state, ran: rev_end.is_some(), rev_end, ended_at_us: 0 })
+    };
+    History {
+        rev: ended.values().copied().max().unwrap_or(0) + 1,
+        run: model.run.clone(),
+        cleared: false,
+        changed: false,
+        over: model.states.iter().map(over).collect(),
+        in_flight: model.ready.clone(),
+        held: model.held.clone(),
+        twice: BTreeSet::new(),
+        list_lens: HashMap::new(),
+        outputs: HashMap::new(),
+    }
+}
+
+/// What a reader of a failure needs.
+fn told(model: &Model) -> String {
+    let edges = |edges: &[Edge]| {
+        edges.iter().map(|e| format!("{}{}", e.task, if e.same { "=" } else { "" })).collect::<Vec<_>>()
+    };
+    let task = |(at, t): (usize, &PlanTask)| {
+        let (up, setups, scope) = (edges(&t.up), edges(&t.setups), edges(&t.scope));
+        format!(
+            "{at}: {:?} map {:?} up {up:?} setups {setups:?} scope {scope:?} most {:?}",
+            t.rule, t.map, t.max_active
+        )
+    };
+    let tasks: Vec<String> = model.plan.tasks.iter().enumerate().map(task).collect();
+    let Model { run, states, ready, held, .. } = model;
+    format!("{}\n{run:?}\nover {states:?}\nready {ready:?}\nheld {held:?}", tasks.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_transition_did_is_what_follows(
+        shape in shapes(),
+        picks in prop::collection::vec(any::<u8>(), 200),
+        together in 1usize..4,
+        late in 0i32..3,
+    ) {
+        let plan = Arc::new(Plan::new(Arc::new(spec(&shape))).expect("a random spec is plannable"));
+        let mut model = Model::start(plan.clone());
+        let mut picks = picks.into_iter().cycle();
+        let mut pick = || picks.next().expect("endless");
+        let mut ended = BTreeMap::new();
+        for rev in 1..200 {
+            let judged = judge(&plan, &history(&model, &ended));
+            prop_assert!(judged.replayed && judged.differences.is_empty(), "{judged:?}\n{}\n{ended:?}", told(&model));
+            if model.run.state.is_finished() {
+                break;
+            }
+            let mut batch: Vec<(u16, i32, Outcome)> = Vec::new();
+            for _ in 0..together.min(model.ready.len()) {
+                let free = |r: &&Place| !batch.iter().any(|(t, i, _)| (*t, *i) == **r);
+                let left: Vec<_> = model.ready.iter().filter(free).copied().collect();
+                let (task, index) = left[usize::from(pick()) % left.len()];
+                batch.push((task, index, outcome(pick())));
+                // Some lost a race: their rows carry an older revision than the one that folded them.
+                ended.insert((task, index), (rev - i32::from(pick()) % (late + 1)).max(1));
+            }
+            model.finish_all(&batch);
+        }
+        prop_assert!(branch::everything_below(&plan, 0, -1).len() < plan.tasks.len());
+    }
+}
+
+#[test]
+fn a_mistake_before_a_wide_map_is_told_in_few_words() {
+    let spec = serde_json::json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+    ] });
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let plan = Arc::new(Plan::new(Arc::new(spec)).expect("a plan"));
+    let mut model = Model::start(plan.clone());
+    let mut ended = BTreeMap::new();
+    while let Some(&(task, index)) = model.ready.iter().next() {
+        let list_len = (task == 0).then_some(3_000);
+        model.finish(task, index, Outcome::Success { list_len, skip: Vec::new() });
+        ended.insert((task, index), ended.len() as i32 + 1);
+    }
+    let mut history = history(&model, &ended);
+    assert!(judge(&plan, &history).differences.is_empty());
+    history.over.get_mut(&(0, -1)).expect("it ran").state = TaskState::Failed;
+    history.run.ledger[0] = TaskState::Failed.code();
+    let found = judge(&plan, &history).differences;
+    assert_eq!(found.len(), 101);
+    assert_eq!((found[0].task, found[0].stored.as_str(), found[0].follows.as_str()), (None, "success", "failed"));
+    assert_eq!((found[100].what.as_str(), found[100].stored.as_str()), ("more differences", "2903"));
+}

@@ -1,0 +1,248 @@
+//! One level of the graph: nodes and boxes side by side. Ranks by the longest way, order by barycentres, heights by
+//! what each is connected with.
+
+use super::layout::Rect;
+use super::order::Layers;
+use super::place;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Between two ranks.
+const RANK_GAP: i32 = 44;
+/// Places of wires between ranks; a graph with more draws long wires straight.
+const MOST_BENDS: usize = 20_000;
+
+/// Something laid out, with its own corner at 0, 0.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Block {
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) nodes: Vec<(usize, Rect)>,
+    pub(super) groups: Vec<(usize, Rect)>,
+    /// Where wires pass ranks, by edge, from left to right.
+    pub(super) bends: Vec<(usize, Vec<Rect>)>,
+}
+
+/// What stands in a level: a node or a box.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) block: Block,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    items: Vec<Item>,
+    /// In which item a node stands.
+    places: HashMap<usize, usize>,
+    /// Edges between items, by both.
+    arcs: BTreeMap<(usize, usize), Vec<Arc>>,
+    /// Edges from outside and to outside, by the item and how far below its top they arrive or leave.
+    enters: BTreeMap<(usize, i32), Vec<usize>>,
+    leaves: BTreeMap<(usize, i32), Vec<usize>>,
+}
+
+/// An edge between two items, and how far below their tops it begins and ends.
+#[derive(Debug, Clone, Copy)]
+struct Arc {
+    edge: usize,
+    from: i32,
+    to: i32,
+}
+
+/// The way of edges from vertex to vertex, one in each rank that they pass.
+#[derive(Debug)]
+struct Way {
+    edges: Vec<usize>,
+    out: i32,
+    into: i32,
+    vertices: Vec<usize>,
+}
+
+impl Block {
+    pub(super) fn shift(&mut self, x: i32, y: i32) {
+        let rects = self.nodes.iter_mut().chain(&mut self.groups).map(|(_, rect)| rect);
+        for rect in rects.chain(self.bends.iter_mut().flat_map(|(_, rects)| rects)) {
+            (rect.x, rect.y) = (rect.x + x, rect.y + y);
+        }
+    }
+
+    fn take(&mut self, other: Block) {
+        self.nodes.extend(other.nodes);
+        self.groups.extend(other.groups);
+        self.bends.extend(other.bends);
+    }
+}
+
+impl Item {
+    pub(super) fn of_node(node: usize, rect: Rect) -> Item {
+        Item { block: Block { width: rect.width, height: rect.height, nodes: vec![(node, rect)], ..Block::default() } }
+    }
+
+    /// The width of a node; a box has none.
+    fn node_width(&self) -> i32 {
+        if self.block.groups.is_empty() { self.block.width } else { 0 }
+    }
+
+    /// How far below its top an edge comes in: where it passes first, or at its node.
+    fn entry(&self, edge: usize, node: usize) -> i32 {
+        self.passes(edge).min_by_key(|rect| rect.x).map_or_else(|| self.middle_of(node), Rect::middle)
+    }
+
+    fn exit(&self, edge: usize, node: usize) -> i32 {
+        self.passes(edge).max_by_key(|rect| rect.x).map_or_else(|| self.middle_of(node), Rect::middle)
+    }
+
+    fn passes(&self, edge: usize) -> impl Iterator<Item = &Rect> {
+        self.block.bends.iter().filter(move |(of, _)| *of == edge).flat_map(|(_, rects)| rects)
+    }
+
+    fn middle_of(&self, node: usize) -> i32 {
+        self.block.nodes.iter().find(|(n, _)| *n == node).map_or(0, |(_, rect)| rect.middle())
+    }
+
+    /// What stands first in the DAG.
+    fn first(&self) -> usize {
+        self.block.nodes.iter().map(|(node, _)| *node).min().unwrap_or(usize::MAX)
+    }
+}
+
+impl Level {
+    /// Items come in any order: who holds an earlier node stands before.
+    pub(super) fn add(&mut self, item: Item) {
+        let at = self.items.partition_point(|other| other.first() < item.first());
+        self.items.insert(at, item);
+        self.places.clear();
+    }
+
+    /// An edge with at least one end among the items.
+    pub(super) fn connect(&mut self, edge: usize, from: usize, to: usize) {
+        if self.places.is_empty() {
+            let places = self.items.iter().enumerate();
+            self.places =
+                places.flat_map(|(at, item)| item.block.nodes.iter().map(move |(node, _)| (*node, at))).collect();
+        }
+        match (self.places.get(&from).copied(), self.places.get(&to).copied()) {
+            (Some(a), Some(b)) if a != b => {
+                let (from, to) = (self.items[a].exit(edge, from), self.items[b].entry(edge, to));
+                self.arcs.entry((a, b)).or_default().push(Arc { edge, from, to });
+            }
+            (Some(a), None) => {
+                let exit = self.items[a].exit(edge, from);
+                self.leaves.entry((a, exit)).or_default().push(edge);
+            }
+            (None, Some(b)) => {
+                let entry = self.items[b].entry(edge, to);
+                self.enters.entry((b, entry)).or_default().push(edge);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn lay_out(self) -> Block {
+        let (ranks, forward) = self.ranks();
+        let mut layers = Layers::new(&ranks);
+        let ways = self.ways(&ranks, &forward, &mut layers);
+        for way in &ways {
+            way.vertices.windows(2).for_each(|hop| layers.connect(hop[0], hop[1]));
+        }
+        layers.untangle();
+        let mut heights: Vec<i32> = self.items.iter().map(|item| item.block.height).collect();
+        heights.resize(layers.len(), 0);
+        let is_item = |vertex: usize| vertex < self.items.len();
+        let hops = ways.iter().flat_map(|way| {
+            way.vertices.windows(2).map(|hop| place::Hop {
+                from: hop[0],
+                to: hop[1],
+                out: if is_item(hop[0]) { way.out } else { 0 },
+                into: if is_item(hop[1]) { way.into } else { 0 },
+            })
+        });
+        let tops = place::tops(layers.ranks(), &heights, self.items.len(), &hops.collect::<Vec<_>>());
+        self.assemble(&ranks, layers.ranks(), &tops, &ways)
+    }
+
+    /// Edges that pass a rank get a vertex there. Those from outside to one place, or from one place to outside, go together.
+    fn ways(&self, ranks: &[usize], forward: &[(usize, usize)], layers: &mut Layers) -> Vec<Way> {
+        let last = ranks.iter().copied().max().unwrap_or(0);
+        let passed: usize = forward.iter().map(|&(a, b)| (ranks[b] - ranks[a] - 1) * self.arcs[&(a, b)].len()).sum();
+        let has_bends = passed <= MOST_BENDS;
+        let mut ways = Vec::new();
+        for &(a, b) in forward {
+            for &Arc { edge, from, to } in &self.arcs[&(a, b)] {
+                let between = if has_bends { ranks[a] + 1..ranks[b] } else { 0..0 };
+                let vertices = [a].into_iter().chain(between.map(|rank| layers.add(rank))).chain([b]).collect();
+                ways.push(Way { edges: vec![edge], out: from, into: to, vertices });
+            }
+        }
+        if !has_bends {
+            return ways;
+        }
+        for (&(b, into), edges) in self.enters.iter().filter(|((b, _), _)| ranks[*b] > 0) {
+            let vertices = (0..ranks[b]).map(|rank| layers.add(rank)).chain([b]).collect();
+            ways.push(Way { edges: edges.clone(), out: 0, into, vertices });
+        }
+        for (&(a, out), edges) in self.leaves.iter().filter(|((a, _), _)| ranks[*a] < last) {
+            let vertices = [a].into_iter().chain((ranks[a] + 1..=last).map(|rank| layers.add(rank))).collect();
+            ways.push(Way { edges: edges.clone(), out, into: 0, vertices });
+        }
+        ways
+    }
+
+    /// The rank of each item, and the arcs that run forward. Two boxes may wait for each other, tasks never do: an arc
+    /// that closes a circle runs back.
+    fn ranks(&self) -> (Vec<usize>, Vec<(usize, usize)>) {
+        let mut waits = vec![0; self.items.len()];
+        self.arcs.keys().for_each(|&(_, b)| waits[b] += 1);
+        let mut left: BTreeSet<usize> = (0..self.items.len()).collect();
+        let mut free: BTreeSet<usize> = left.iter().copied().filter(|&item| waits[item] == 0).collect();
+        let (mut ranks, mut forward) = (vec![0; self.items.len()], Vec::new());
+        while let Some(item) = free.pop_first().or_else(|| left.first().copied()) {
+            left.remove(&item);
+            for (&(a, b), _) in self.arcs.range((item, 0)..=(item, usize::MAX)) {
+                waits[b] -= 1;
+                if left.contains(&b) {
+                    ranks[b] = ranks[b].max(ranks[a] + 1);
+                    forward.push((a, b));
+                    if waits[b] == 0 {
+                        free.insert(b);
+                    }
+                }
+            }
+        }
+        (ranks, forward)
+    }
+
+    fn assemble(self, ranks: &[usize], order: &[Vec<usize>], tops: &[i32], ways: &[Way]) -> Block {
+        let widest = |rank: &Vec<usize>, of: fn(&Item) -> i32| {
+            rank.iter().filter_map(|&vertex| self.items.get(vertex)).map(of).max().unwrap_or(0)
+        };
+        let widths: Vec<i32> = order.iter().map(|rank| widest(rank, |item| item.block.width)).collect();
+        let node_widths: Vec<i32> = order.iter().map(|rank| widest(rank, Item::node_width)).collect();
+        let mut lefts = Vec::with_capacity(widths.len());
+        let mut right = -RANK_GAP;
+        for width in &widths {
+            lefts.push(right + RANK_GAP);
+            right += RANK_GAP + width;
+        }
+        let rank_of: HashMap<usize, usize> =
+            order.iter().enumerate().flat_map(|(rank, vertices)| vertices.iter().map(move |&v| (v, rank))).collect();
+        let bend = |v: &usize| Rect { x: lefts[rank_of[v]], y: tops[*v], width: widths[rank_of[v]], height: 0 };
+        let mut block = Block { width: right.max(0), ..Block::default() };
+        block.height = tops.iter().copied().max().unwrap_or(0);
+        for way in ways {
+            let bends: Vec<Rect> = way.vertices.iter().filter(|v| **v >= self.items.len()).map(bend).collect();
+            if !bends.is_empty() {
+                block.bends.extend(way.edges.iter().map(|&edge| (edge, bends.clone())));
+            }
+        }
+        for (at, item) in self.items.into_iter().enumerate() {
+            let mut inner = item.block;
+            if let ([(_, rect)], []) = (inner.nodes.as_mut_slice(), inner.groups.as_slice()) {
+                rect.width = node_widths[ranks[at]]; // nodes of a rank are equally wide
+            }
+            block.height = block.height.max(tops[at] + inner.height);
+            inner.shift(lefts[ranks[at]], tops[at]);
+            block.take(inner);
+        }
+        block
+    }
+}
