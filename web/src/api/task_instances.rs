@@ -14,10 +14,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceFilter, get_instance, ledger, page_of_instances};
+use schemars::JsonSchema;
 use serde::Serialize;
 use view::{OfRun, TaskInstanceView};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskInstancePage {
     task_instances: Vec<TaskInstanceView>,
     total_entries: usize,

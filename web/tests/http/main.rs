@@ -4,6 +4,7 @@
 
 mod dag_runs;
 mod dags;
+mod facts;
 mod fixture;
 mod health;
 mod log;

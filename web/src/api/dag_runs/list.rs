@@ -12,9 +12,10 @@ use orch_store::dag::get_dag;
 use orch_store::run::{
     Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DagRunPage {
     dag_runs: Vec<DagRunView>,
     total_entries: i64,

@@ -6,6 +6,7 @@ use orch_core::plan::Plan;
 use orch_core::state::TaskState;
 use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -13,8 +14,9 @@ use uuid::Uuid;
 /// Where a task without a pool is: the one that every installation has.
 const DEFAULT_POOL: &str = "default_pool";
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskInstanceView {
+    #[schemars(with = "String")]
     id: Uuid,
     task_id: String,
     dag_id: String,
@@ -25,6 +27,7 @@ pub(crate) struct TaskInstanceView {
     start_date: Option<Timestamp>,
     end_date: Option<Timestamp>,
     duration: Option<f64>,
+    #[schemars(with = "Option<String>")]
     state: Option<TaskState>,
     try_number: i16,
     max_tries: i16,
