@@ -110,8 +110,7 @@ async fn try_mark(
         revive(&mut tx, run).await?;
     }
     write(&mut tx, run, (task, map_index), to, locked.rev + 1).await?;
-    let mut step =
-        Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
+    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
     carry_out(&mut step, &version, run, locked.rev, marked, effects, 0);
     Stepper::default().send(&mut tx, &step, 0).await?;
     tx.commit().await?;

@@ -11,5 +11,6 @@ pub(crate) mod task_instances;
 pub(crate) mod tasks;
 pub(crate) mod versions;
 
+mod clearing;
 mod ids;
 mod pages;

@@ -9,7 +9,7 @@ mod query;
 
 pub(crate) use actor::Actor;
 pub(crate) use body::JsonBody;
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Fields, text};
 pub(crate) use path::{
     DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, TaskPath, no_such_dag, no_such_instance, no_such_run,
 };

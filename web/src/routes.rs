@@ -59,7 +59,12 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
+        .post("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::batch)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
+        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
+        .delete("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", op, api::dag_runs::delete)
+        .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
         .get(

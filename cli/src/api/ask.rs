@@ -17,7 +17,7 @@ use orch_store::run::{NewRun, RunDetails, RunFilter};
 use serde_json::{Value, json};
 
 /// As many as the API gives at once.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 /// Stands for all DAGs in a path.
 const ALL: &str = "~";
 

@@ -19,6 +19,11 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
+    /// What the audit log says beside who and what, for those who write it down themselves.
+    pub(crate) fn extra(&self) -> Value {
+        json!({ "from": self.from })
+    }
+
     /// Writes down a deed, in the transaction of the change itself.
     pub(crate) async fn did(&self, db: &mut PgConnection, deed: Deed<'_>) -> StoreResult<()> {
         let mut extra = match &deed.extra {

@@ -10,6 +10,7 @@ mod health;
 mod log;
 mod login;
 mod routes;
+mod run_changes;
 mod server;
 mod shapes;
 mod task_instances;

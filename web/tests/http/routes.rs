@@ -28,7 +28,12 @@ GET /api/v2/dags/{dag_id}/tasks: viewer
 GET /api/v2/dags/{dag_id}/tasks/{task_id}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns: viewer
 POST /api/v2/dags/{dag_id}/dagRuns: user
+POST /api/v2/dags/{dag_id}/dagRuns/list: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: viewer
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: user
+DELETE /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: op
+POST /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear: user
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}: viewer

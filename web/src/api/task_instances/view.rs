@@ -55,13 +55,13 @@ pub(crate) struct TaskInstanceView {
 }
 
 /// What the instances of one run have in common.
-pub(super) struct OfRun<'a> {
-    pub(super) run: &'a RunDetails,
-    pub(super) plan: &'a Plan,
+pub(crate) struct OfRun<'a> {
+    pub(crate) run: &'a RunDetails,
+    pub(crate) plan: &'a Plan,
 }
 
 impl OfRun<'_> {
-    pub(super) fn instance(&self, row: InstanceRow) -> TaskInstanceView {
+    pub(crate) fn instance(&self, row: InstanceRow) -> TaskInstanceView {
         let (run, planned) = (self.run, self.plan.task(row.task));
         let spec = &self.plan.spec.tasks[usize::from(row.task)];
         let version =
