@@ -3,13 +3,16 @@
 
 mod body;
 mod fields;
+mod form;
 mod path;
 mod query;
 
 pub(crate) use body::JsonBody;
 pub(crate) use fields::Fields;
+pub(crate) use form::Form;
 pub(crate) use path::{
-    DagPath, Dags, MappedPath, RunPath, Runs, RunsPath, TaskPath, no_such_dag, no_such_instance, no_such_run,
+    DagPath, Dags, MappedPath, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
+    no_such_run,
 };
 pub(crate) use query::Query;
 

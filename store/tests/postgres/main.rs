@@ -9,6 +9,7 @@ mod history;
 mod instances;
 mod lost;
 mod model;
+mod pages;
 mod plans;
 mod relocate;
 #[path = "../../../core/tests/support/shapes.rs"]

@@ -2,14 +2,19 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod browser;
 mod dag_runs;
 mod dags;
+mod files;
 mod fixture;
 mod health;
+mod live;
 mod log;
 mod login;
+mod pages;
 mod routes;
 mod server;
+mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
