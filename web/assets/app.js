@@ -136,6 +136,9 @@ if (log) {
   });
 }
 
+// data-submit: a choice sends its form.
+for (const s of $$('[data-submit]')) s.addEventListener('change', () => s.form.requestSubmit());
+
 // data-copy: copies the text of the nearest command.
 for (const b of $$('[data-copy]')) b.addEventListener('click', async () => {
   await navigator.clipboard.writeText($('code', b.closest('.cmd')).textContent.trim());

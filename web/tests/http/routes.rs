@@ -27,6 +27,7 @@ GET /: viewer
 GET /dags: viewer
 GET /dags/{dag_id}: viewer
 GET /dags/{dag_id}/details: viewer
+GET /dags/{dag_id}/graph: viewer
 POST /dags/{dag_id}/paused: user
 GET /dags/{dag_id}/runs: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}: viewer
