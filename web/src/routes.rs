@@ -91,6 +91,7 @@ fn routes(app: &App) -> Routes {
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
+        .page("/palette", viewer, pages::palette::show)
         .page("/runs", viewer, pages::runs::show)
         .form("/theme", viewer, pages::theme::change)
 }

@@ -46,6 +46,7 @@ POST /dags/{dag_id}/trigger: user
 GET /login: open
 POST /login: open
 POST /logout: viewer
+GET /palette: viewer
 GET /runs: viewer
 POST /theme: viewer
 ";
