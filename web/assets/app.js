@@ -18,32 +18,41 @@ for (const menu of $$('details.menu')) {
   menu.addEventListener('keydown', (e) => { if (e.key === 'Escape') { menu.open = false; $('summary', menu).focus(); } });
 }
 
-// data-palette: the command palette. Combobox pattern: focus stays in the field, arrows move the active option.
+// data-palette="/palette": the command palette. The server says what fits. Combobox pattern: focus stays in the field,
+// arrows move the active option.
 const palette = $('[data-palette]');
 if (palette) {
   const field = $('input', palette);
-  const shown = () => $$('[role=option]', palette).filter((o) => !o.hidden);
+  const list = $('[role=listbox]', palette);
+  const shown = () => $$('[role=option]', list);
+  let asked = 0;
   const activate = (option) => {
-    for (const o of $$('[role=option]', palette)) o.setAttribute('aria-selected', o === option);
+    for (const o of shown()) o.setAttribute('aria-selected', o === option);
     if (!option) return field.removeAttribute('aria-activedescendant');
     field.setAttribute('aria-activedescendant', option.id);
     option.scrollIntoView({ block: 'nearest' });
   };
-  const filter = () => {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const o of $$('[role=option]', palette)) o.hidden = !words.every((w) => o.textContent.toLowerCase().includes(w));
-    for (const g of $$('[role=group]', palette)) g.hidden = !$('[role=option]:not([hidden])', g);
+  const ask = async () => {
+    const mine = ++asked;
+    const answer = await fetch(`${palette.dataset.palette}?q=${encodeURIComponent(field.value)}`);
+    if (answer.redirected) return location.reload();
+    // A later question may have been answered sooner.
+    if (!answer.ok || mine !== asked) return;
+    const html = await answer.text();
+    if (mine !== asked) return;
+    list.innerHTML = html;
     activate(shown()[0]);
   };
-  const open = () => { palette.showModal(); field.select(); };
-  field.addEventListener('input', filter);
+  const open = (e) => { e?.preventDefault(); palette.showModal(); field.select(); ask(); };
+  let typing;
+  field.addEventListener('input', () => { clearTimeout(typing); typing = setTimeout(ask, 80); });
   palette.addEventListener('keydown', (e) => {
-    const list = shown();
-    const at = list.findIndex((o) => o.getAttribute('aria-selected') === 'true');
+    const options = shown();
+    const at = options.findIndex((o) => o.getAttribute('aria-selected') === 'true');
     if (e.key === 'ArrowDown' || e.key === 'ArrowUp') {
       e.preventDefault();
-      activate(list[(at + (e.key === 'ArrowDown' ? 1 : list.length - 1)) % list.length]);
-    } else if (e.key === 'Enter' && list[at]) { e.preventDefault(); location.href = list[at].dataset.href; }
+      activate(options[(at + (e.key === 'ArrowDown' ? 1 : options.length - 1)) % options.length]);
+    } else if (e.key === 'Enter' && options[at]) { e.preventDefault(); location.href = options[at].dataset.href; }
   });
   palette.addEventListener('click', (e) => {
     const option = e.target.closest('[role=option]');
@@ -51,8 +60,7 @@ if (palette) {
     else if (e.target === palette) palette.close();
   });
   for (const b of $$('[data-open=palette]')) b.addEventListener('click', open);
-  addEventListener('keydown', (e) => { if ((e.metaKey || e.ctrlKey) && e.key === 'k') { e.preventDefault(); open(); } });
-  if ('show' in palette.dataset) open();
+  addEventListener('keydown', (e) => { if ((e.metaKey || e.ctrlKey) && e.key === 'k') open(e); });
 }
 
 // data-key="t": a single key clicks the element, unless the person is typing.
@@ -135,6 +143,9 @@ if (log) {
     log.classList.toggle('nowraplines', !on);
   });
 }
+
+// data-submit: a choice sends its form.
+for (const s of $$('[data-submit]')) s.addEventListener('change', () => s.form.requestSubmit());
 
 // data-copy: copies the text of the nearest command.
 for (const b of $$('[data-copy]')) b.addEventListener('click', async () => {

@@ -91,6 +91,7 @@ fn routes(app: &App) -> Routes {
         .page("/dags", viewer, pages::dags::show)
         .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
         .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
+        .page("/dags/{dag_id}/graph", viewer, pages::dag::graph::show)
         .form("/dags/{dag_id}/paused", user, pages::dags::set_paused)
         .page("/dags/{dag_id}/runs", viewer, pages::dag::runs::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}", viewer, pages::run::show)
@@ -109,6 +110,7 @@ fn routes(app: &App) -> Routes {
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
+        .page("/palette", viewer, pages::palette::show)
         .page("/runs", viewer, pages::runs::show)
         .form("/theme", viewer, pages::theme::change)
 }

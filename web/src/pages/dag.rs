@@ -1,6 +1,7 @@
 //! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
 
 pub(crate) mod details;
+pub(crate) mod graph;
 pub(crate) mod grid;
 pub(crate) mod runs;
 pub(crate) mod trigger;

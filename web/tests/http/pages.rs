@@ -206,6 +206,46 @@ async fn the_grid_has_a_column_for_each_run_and_a_row_for_each_task() {
 }
 
 #[tokio::test]
+async fn the_palette_finds_dags_pages_and_actions() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let places = |page: &Page| -> Vec<String> {
+        let parts = page.html.split(r#"data-href=""#).skip(1).filter_map(|rest| rest.split('"').next());
+        parts.map(Into::into).collect()
+    };
+    let found = browser.get("/palette?q=para").await;
+    assert_eq!(places(&found), ["/dags/params", "/dags/params/trigger"]);
+    let all = places(&browser.get("/palette").await);
+    for place in ["/", "/dags", "/runs", "/dags?state=failing", "/dags/chain"] {
+        assert!(all.contains(&place.to_string()), "{place} {all:?}");
+    }
+    for place in all {
+        assert_eq!(browser.get(&place).await.status, StatusCode::OK, "{place}");
+    }
+    assert!(browser.get("/palette?q=zzzz").await.has("Nothing is called like that"));
+}
+
+#[tokio::test]
+async fn the_graph_shows_the_states_of_a_run_and_the_way_of_a_failure() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let bare = browser.get("/dags/chain/graph").await;
+    assert_eq!(
+        (bare.html.matches(r#"class="node s-ink""#).count(), bare.html.matches(r#"class="wire""#).count()),
+        (5, 4)
+    );
+    let run_id = failed_run(&web, &mut db, "no").await;
+    web.trigger("chain").await;
+    let latest = browser.get("/dags/chain/graph").await;
+    assert_eq!(latest.html.matches(r#"class="node s-queued""#).count(), 1, "{}", latest.html);
+    let failed = browser.get(&format!("/dags/chain/graph?run={}", encoded(&run_id))).await;
+    assert_eq!(failed.html.matches(r#"class="node s-upstream_failed""#).count(), 4);
+    assert_eq!(failed.html.matches(r#"class="wire hot""#).count(), 4);
+    assert_eq!(browser.get("/dags/chain/graph?run=nothing").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn the_trigger_form_says_what_is_wrong_and_loses_nothing() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;

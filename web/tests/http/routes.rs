@@ -44,6 +44,7 @@ GET /: viewer
 GET /dags: viewer
 GET /dags/{dag_id}: viewer
 GET /dags/{dag_id}/details: viewer
+GET /dags/{dag_id}/graph: viewer
 POST /dags/{dag_id}/paused: user
 GET /dags/{dag_id}/runs: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}: viewer
@@ -62,6 +63,7 @@ POST /dags/{dag_id}/trigger: user
 GET /login: open
 POST /login: open
 POST /logout: viewer
+GET /palette: viewer
 GET /runs: viewer
 POST /theme: viewer
 ";
