@@ -10,6 +10,7 @@ pub(crate) mod monitor;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;
 pub(crate) mod versions;
+pub(crate) mod why;
 
 mod clearing;
 mod ids;

@@ -80,6 +80,10 @@ impl Web {
         self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
     }
 
+    pub(crate) async fn post_owned(&self, path: &'static str, body: Value) -> Answer {
+        self.post(path, &body).await
+    }
+
     /// Any other method, with or without a body.
     pub(crate) async fn change(&self, method: Method, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { None } else { Some(body.to_string()) };

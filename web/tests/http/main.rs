@@ -7,6 +7,7 @@ mod dags;
 mod facts;
 mod fixture;
 mod health;
+mod instance_changes;
 mod log;
 mod login;
 mod routes;

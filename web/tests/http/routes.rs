@@ -13,6 +13,7 @@ POST /auth/token/cli: open
 GET /healthz: open
 GET /readyz: open
 GET /api/orch/v1/dags/{dag_id}/structure: viewer
+GET /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why: viewer
 GET /api/v2/dagSources/{dag_id}: viewer
 GET /api/v2/dagStats: viewer
 GET /api/v2/dagTags: viewer
@@ -28,6 +29,8 @@ GET /api/v2/dags/{dag_id}/tasks: viewer
 GET /api/v2/dags/{dag_id}/tasks/{task_id}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns: viewer
 POST /api/v2/dags/{dag_id}/dagRuns: user
+POST /api/v2/dags/{dag_id}/clearTaskInstances: user
+GET /api/v2/dags/{dag_id}/dagRuns/list: viewer
 POST /api/v2/dags/{dag_id}/dagRuns/list: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: viewer
 PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: user
@@ -37,6 +40,21 @@ GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list: viewer
+POST /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list: viewer
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list: user
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}: user
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run: user
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies: viewer
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}: user
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run: user
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}: viewer
 GET /api/v2/monitor/health: open
 GET /api/v2/version: open
 ";
