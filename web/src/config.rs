@@ -19,6 +19,8 @@ pub struct WebConfig {
     /// How long open requests may take once the server stops.
     pub grace: Duration,
     pub clock: Clock,
+    /// What this installation was told, by name; secrets are masked. Admins may read it.
+    pub settings: Vec<(String, String)>,
 }
 
 impl WebConfig {
@@ -31,6 +33,7 @@ impl WebConfig {
             cli_token_lifetime: Duration::from_hours(1),
             grace: Duration::from_secs(5),
             clock: Clock::system(),
+            settings: Vec::new(),
         }
     }
 }

@@ -45,9 +45,12 @@ fn routes(app: &App) -> Routes {
         .get("/readyz", Open, health::ready)
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
+        .get("/api/v2/config", admin, api::settings::all)
+        .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
         .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
         .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
+        .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
         .get("/api/v2/dags", viewer, api::dags::list)
         .patch("/api/v2/dags", op, api::dags::patch_all)
         .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
@@ -134,7 +137,21 @@ fn routes(app: &App) -> Routes {
             viewer,
             api::task_instances::get_try,
         )
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+            viewer,
+            api::xcom::get,
+        )
+        .get("/api/v2/eventLogs", viewer, api::event_logs::list)
+        .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
+        .get("/api/v2/importErrors", viewer, api::settings::import_errors)
+        .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
+        .get("/api/v2/jobs", viewer, api::jobs::list)
         .get("/api/v2/monitor/health", Open, api::monitor::health)
+        .get("/api/v2/plugins", viewer, api::settings::plugins)
+        .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
+        .get("/api/v2/providers", viewer, api::settings::providers)
         .get("/api/v2/version", Open, api::monitor::version)
 }
 

@@ -204,3 +204,43 @@ async fn tries_and_logs_that_are_not_there_say_so() {
     let empty = web.get(&format!("{path}/logs/1")).await.body;
     assert_eq!((&empty["content"], empty["continuation_token"].is_string()), (&json!([]), true));
 }
+
+#[tokio::test]
+async fn what_runs_is_stopped_when_it_is_marked_and_its_log_is_read_to_the_end() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}/taskInstances/t0");
+    let mut db = web.db().await;
+    let id = orch_store::run::get_run(&mut db, "chain", &run).await.unwrap().unwrap().id;
+    let lease = web.claim(&mut db, id).await;
+    let line = |text: &str| json!({ "event": text, "timestamp": "2026-11-20T06:00:00Z", "level": "info" }).to_string();
+    let chunk = |seq: i32, text: &str| orch_store::log::NewChunk {
+        run: id,
+        attempt: lease.attempt,
+        lease_no: lease.lease_no,
+        seq,
+        lines: 1,
+        body: line(text) + "\n",
+    };
+    orch_store::log::append(&mut db, &[chunk(0, "one"), chunk(1, "two")]).await.unwrap();
+    let first = web.get(&format!("{path}/logs/1")).await.body;
+    assert_eq!(first["content"].as_array().unwrap().iter().map(|l| &l["event"]).collect::<Vec<_>>(), ["one", "two"]);
+    let token = first["continuation_token"].as_str().expect("it goes on").to_string();
+    orch_store::log::append(&mut db, &[chunk(2, "three")]).await.unwrap();
+    let body = json!({ "new_state": "success" });
+    assert_eq!(web.change(Method::PATCH, &path, &body).await.body["task_instances"][0]["state"], "success");
+    let orders: Vec<String> = sqlx::query_scalar("select why from stop_order").fetch_all(&mut db).await.unwrap();
+    assert_eq!(orders, ["marked"]);
+    let rest = web.get(&format!("{path}/logs/1?token={token}")).await.body;
+    assert_eq!((&rest["content"][0]["event"], &rest["continuation_token"]), (&json!("three"), &Value::Null));
+    let request = axum::http::Request::builder().uri(format!("{path}/logs/1")).header("host", "localhost");
+    let request = request.header("authorization", format!("Bearer {}", web.token));
+    let request = request.header("accept", "application/x-ndjson").body(axum::body::Body::empty()).unwrap();
+    let lines = web.answer(request).await;
+    assert_eq!(lines.headers["content-type"], "application/x-ndjson");
+    assert_eq!(lines.body.as_str().unwrap().lines().count(), 3);
+    let tries = web.get(&format!("{path}/tries")).await.body;
+    assert_eq!((&tries["total_entries"], &tries["task_instances"][0]["state"]), (&json!(1), &json!("success")));
+    assert_eq!(web.get(&format!("{path}/tries/1")).await.body["try_number"], 1);
+    assert_eq!(web.get(&format!("/api/v2/dags/chain/dagRuns/{run}/taskInstances/t1")).await.body["state"], "queued");
+}

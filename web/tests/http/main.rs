@@ -4,6 +4,7 @@
 
 mod dag_runs;
 mod dags;
+mod extras;
 mod facts;
 mod fixture;
 mod health;

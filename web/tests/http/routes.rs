@@ -14,9 +14,12 @@ GET /healthz: open
 GET /readyz: open
 GET /api/orch/v1/dags/{dag_id}/structure: viewer
 GET /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why: viewer
+GET /api/v2/config: admin
+GET /api/v2/config/section/{section}/option/{option}: admin
 GET /api/v2/dagSources/{dag_id}: viewer
 GET /api/v2/dagStats: viewer
 GET /api/v2/dagTags: viewer
+GET /api/v2/dagWarnings: viewer
 GET /api/v2/dags: viewer
 PATCH /api/v2/dags: op
 GET /api/v2/dags/{dag_id}: viewer
@@ -55,7 +58,17 @@ GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries: vi
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}: viewer
+GET /api/v2/eventLogs: viewer
+GET /api/v2/eventLogs/{event_log_id}: viewer
+GET /api/v2/importErrors: viewer
+GET /api/v2/importErrors/{import_error_id}: viewer
+GET /api/v2/jobs: viewer
 GET /api/v2/monitor/health: open
+GET /api/v2/plugins: viewer
+GET /api/v2/plugins/importErrors: viewer
+GET /api/v2/providers: viewer
 GET /api/v2/version: open
 ";
 
