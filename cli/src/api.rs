@@ -50,7 +50,16 @@ impl Api {
     }
 
     fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
-        let mut request = self.agent.get(format!("{}/api/v2/{path}{}", self.base, query.0));
+        self.get_from(&format!("api/v2/{path}{}", query.0))
+    }
+
+    /// What only orch has.
+    fn get_extra(&self, path: &str) -> Result<Answer, Failure> {
+        self.get_from(&format!("api/orch/v1/{path}"))
+    }
+
+    fn get_from(&self, path: &str) -> Result<Answer, Failure> {
+        let mut request = self.agent.get(format!("{}/{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }

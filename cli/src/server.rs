@@ -5,10 +5,12 @@ use crate::api::Api;
 use crate::failure::Failure;
 use crate::names::{self, MapIndexFlag};
 use crate::session::Session;
-use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, list_dags};
+use orch_core::spec::DagSpec;
+use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, RunCount, list_dags, run_counts};
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances};
 use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, list_runs};
 use orch_store::version::Versions;
+use std::sync::Arc;
 
 pub(crate) enum Server {
     Database(Session),
@@ -47,6 +49,30 @@ impl Server {
         match self {
             Server::Database(session) => names::dag_id(&mut session.db, name).await,
             Server::Api(api) => api.dag(name).map(|dag| dag.dag_id),
+        }
+    }
+
+    /// A DAG by its id or an alias, and the structure of its newest version.
+    pub(crate) async fn structure(&mut self, name: &str) -> Result<(DagRow, Arc<DagSpec>), Failure> {
+        match self {
+            Server::Database(session) => {
+                let dag = names::dag(&mut session.db, name).await?;
+                let spec = names::dag_spec(&mut session.db, &dag.dag_id).await?;
+                Ok((dag, spec))
+            }
+            Server::Api(api) => {
+                let mut dag = api.dag(name)?;
+                let spec = api.structure(&mut dag)?;
+                Ok((dag, Arc::new(spec)))
+            }
+        }
+    }
+
+    /// How many runs of a DAG are in each state.
+    pub(crate) async fn run_counts(&mut self, dag_id: &str) -> Result<Vec<RunCount>, Failure> {
+        match self {
+            Server::Database(session) => Ok(run_counts(&mut session.db, dag_id).await?),
+            Server::Api(api) => api.run_counts(dag_id),
         }
     }
 

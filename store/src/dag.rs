@@ -182,6 +182,29 @@ pub async fn run_counts(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<
     rows.into_iter().map(|row| Ok(RunCount { state: run::word(&row.state)?, count: row.count })).collect()
 }
 
+/// The same for many DAGs, by DAG; all of them without names.
+pub async fn run_counts_of(
+    db: &mut PgConnection,
+    dag_ids: Option<&[String]>,
+) -> StoreResult<Vec<(String, Vec<RunCount>)>> {
+    let rows = sqlx::query!(
+        r#"select d.dag_id as "dag_id!", r.state::text as "state?", count(r.id) as "count!"
+        from dag d left join dag_run r on r.dag_id = d.dag_id
+        where $1::text[] is null or d.dag_id = any($1) group by 1, 2 order by 1, 2"#,
+        dag_ids
+    );
+    let mut found: Vec<(String, Vec<RunCount>)> = Vec::new();
+    for row in rows.fetch_all(db).await? {
+        if found.last().is_none_or(|(dag_id, _)| *dag_id != row.dag_id) {
+            found.push((row.dag_id, Vec::new()));
+        }
+        if let (Some(state), Some((_, counts))) = (row.state, found.last_mut()) {
+            counts.push(RunCount { state: run::word(&state)?, count: row.count });
+        }
+    }
+    Ok(found)
+}
+
 /// Deletes a DAG with all its runs, some at a time: what was begun can be begun again. A DAG that is still offered comes
 /// back, without history, when its worker registers again.
 pub async fn delete_dag(db: &mut PgConnection, dag_id: &str) -> StoreResult<DeleteDag> {

@@ -17,6 +17,7 @@ pub mod hot;
 pub mod instance;
 pub mod leaf;
 pub mod log;
+pub mod mark;
 pub mod output;
 pub mod overview;
 pub mod partition;

@@ -1,5 +1,9 @@
 //! DAG versions: structure as data, registered by workers, read by everyone, never changed.
 
+mod list;
+
+pub use list::{VersionFilter, VersionRow, count_versions, list_versions, structure};
+
 use crate::leaf::Leaf;
 use crate::step::NewTry;
 use crate::{StoreError, StoreResult};

@@ -3,11 +3,14 @@
 //! One file per noun: handlers first, then what they answer with.
 
 pub(crate) mod dag_runs;
+pub(crate) mod dag_tags;
 pub(crate) mod dags;
 pub(crate) mod login;
 pub(crate) mod monitor;
 pub(crate) mod task_instances;
+pub(crate) mod tasks;
+pub(crate) mod versions;
 
+mod clearing;
 mod ids;
 mod pages;
-mod versions;

@@ -1,17 +1,19 @@
 //! What handlers take out of a request: the body as JSON, the query, ids in the path. Own extractors, so that whatever
 //! is wrong with them is answered in the one shape of `Refusal`.
 
+mod actor;
 mod body;
 mod fields;
 mod form;
 mod path;
 mod query;
 
+pub(crate) use actor::Actor;
 pub(crate) use body::JsonBody;
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Fields, text};
 pub(crate) use form::Form;
 pub(crate) use path::{
-    DagPath, Dags, MappedPath, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
+    DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
     no_such_run,
 };
 pub(crate) use query::Query;

@@ -48,16 +48,35 @@ pub struct Rule {
 fn routes(app: &App) -> Routes {
     let viewer = Login(Role::Viewer);
     let user = Login(Role::User);
+    let op = Login(Role::Op);
+    let admin = Login(Role::Admin);
     Routes::new(app)
         .post("/auth/token", Open, api::login::token)
         .post("/auth/token/cli", Open, api::login::cli_token)
         .get("/healthz", Open, health::alive)
         .get("/readyz", Open, health::ready)
+        .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
+        .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
+        .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
+        .get("/api/v2/dagTags", viewer, api::dag_tags::list)
         .get("/api/v2/dags", viewer, api::dags::list)
+        .patch("/api/v2/dags", op, api::dags::patch_all)
         .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
+        .patch("/api/v2/dags/{dag_id}", op, api::dags::patch)
+        .delete("/api/v2/dags/{dag_id}", admin, api::dags::delete)
+        .get("/api/v2/dags/{dag_id}/details", viewer, api::dags::details)
+        .get("/api/v2/dags/{dag_id}/dagVersions", viewer, api::versions::list)
+        .get("/api/v2/dags/{dag_id}/dagVersions/{version_number}", viewer, api::versions::get)
+        .get("/api/v2/dags/{dag_id}/tasks", viewer, api::tasks::list)
+        .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
+        .post("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::batch)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
+        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
+        .delete("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", op, api::dag_runs::delete)
+        .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
         .get(
@@ -156,6 +175,14 @@ impl Routes {
     /// What a page sends back.
     fn form<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
         self.add((Method::POST, MethodFilter::POST), path, (access, Door::Page), handler)
+    }
+
+    fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::PATCH, MethodFilter::PATCH), path, (access, Door::Api), handler)
+    }
+
+    fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
     }
 
     fn add<H: Handler<T, App>, T: 'static>(

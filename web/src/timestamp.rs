@@ -2,8 +2,10 @@
 
 use crate::problem::Problem;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// `2026-11-20T06:47:44.888345Z`; no fraction where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,20 @@ impl Serialize for Timestamp {
         let whole = self.0.timestamp_subsec_micros() == 0;
         let precision = if whole { SecondsFormat::Secs } else { SecondsFormat::Micros };
         serializer.serialize_str(&self.0.to_rfc3339_opts(precision, true))
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 

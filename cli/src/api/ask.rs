@@ -9,6 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use orch_core::check::closest;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::schedule::isoformat;
+use orch_core::spec::DagSpec;
 use orch_core::state::RunState;
 use orch_store::dag::{DagRow, RunCount};
 use orch_store::instance::InstanceRow;
@@ -16,7 +17,7 @@ use orch_store::run::{NewRun, RunDetails, RunFilter};
 use serde_json::{Value, json};
 
 /// As many as the API gives at once.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 /// Stands for all DAGs in a path.
 const ALL: &str = "~";
 
@@ -40,6 +41,20 @@ impl Api {
                 let near = closest(name, known.iter().map(|dag| dag.dag_id.as_str()));
                 Err(names::no_such_dag(name, near))
             }
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// The structure of a DAG's newest version, by the DAG's own id; what the row of the DAG does not tell is put into it.
+    pub(crate) fn structure(&self, dag: &mut DagRow) -> Result<DagSpec, Failure> {
+        let path = format!("dags/{}/structure", encoded(&dag.dag_id));
+        match self.get_extra(&path)? {
+            Answer::Found(found) => {
+                let (spec, aliases, number) = read::structure(&found).ok_or_else(|| self.strange())?;
+                (dag.aliases, dag.version_number) = (aliases, number);
+                Ok(spec)
+            }
+            Answer::Refused(404, _) => Err(Failure::new(format!("dag `{}` was deleted just now", dag.dag_id))),
             Answer::Refused(_, words) => Err(Failure::new(words)),
         }
     }

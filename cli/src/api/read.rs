@@ -2,6 +2,7 @@
 //! need and that is not there is an answer that is not understood.
 
 use chrono::{DateTime, Utc};
+use orch_core::spec::DagSpec;
 use orch_core::state::{RunState, RunType, TaskState};
 use orch_store::dag::DagRow;
 use orch_store::instance::InstanceRow;
@@ -94,6 +95,19 @@ pub(super) fn dag(value: &Value) -> Option<DagRow> {
         next_interval_end: dag.next_dagrun_data_interval_end,
         registered_at: dag.last_parsed_time,
     })
+}
+
+#[derive(Deserialize)]
+struct Structure {
+    spec: DagSpec,
+    aliases: Vec<String>,
+    version_number: i32,
+}
+
+/// With the DAG's aliases and the number of the version.
+pub(super) fn structure(value: &Value) -> Option<(DagSpec, Vec<String>, i32)> {
+    let Structure { spec, aliases, version_number } = Structure::deserialize(value).ok()?;
+    Some((spec, aliases, version_number))
 }
 
 pub(super) fn run(value: &Value) -> Option<RunDetails> {

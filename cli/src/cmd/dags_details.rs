@@ -2,11 +2,8 @@
 
 use crate::app::Cx;
 use crate::failure::Outcome;
-use crate::names;
 use crate::output::{FormatFlag, Record, moment};
-use crate::server::Server;
 use orch_core::state::RunState;
-use orch_store::dag;
 use serde_json::json;
 
 /// Show everything about a DAG: schedule, params, limits, runs so far
@@ -21,26 +18,11 @@ pub(crate) struct Details {
 
 impl Details {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        // The API knows a DAG from outside.
-        let (dag, spec, counts) = match cx.server().await? {
-            Server::Database(mut session) => {
-                let dag = names::dag(&mut session.db, &self.dag_id).await?;
-                let spec = names::dag_spec(&mut session.db, &dag.dag_id).await?;
-                let counts = dag::run_counts(&mut session.db, &dag.dag_id).await?;
-                (dag, Some(spec), counts)
-            }
-            Server::Api(api) => {
-                let dag = api.dag(&self.dag_id)?;
-                let counts = api.run_counts(&dag.dag_id)?;
-                eprintln!(
-                    "the API does not tell tasks, params, aliases, dates and limits of a dag: they are empty here"
-                );
-                (dag, None, counts)
-            }
-        };
-        let spec = spec.as_deref();
+        let mut server = cx.server().await?;
+        let (dag, spec) = server.structure(&self.dag_id).await?;
+        let counts = server.run_counts(&dag.dag_id).await?;
         let runs = |state| counts.iter().find(|count| count.state == state).map_or(0, |count| count.count);
-        let tasks = spec.map(|spec| spec.tasks.iter().map(|task| task.task_id.as_str()).collect::<Vec<_>>());
+        let tasks: Vec<&str> = spec.tasks.iter().map(|task| task.task_id.as_str()).collect();
         Record::new([
             ("dag_id", json!(dag.dag_id)),
             ("description", json!(dag.description)),
@@ -49,19 +31,19 @@ impl Details {
             ("schedule", json!(dag.schedule_text)),
             ("next_run_after", moment(dag.next_run_after)),
             ("next_logical_date", moment(dag.next_logical_date)),
-            ("start_date", moment(spec.and_then(|spec| spec.start))),
-            ("end_date", moment(spec.and_then(|spec| spec.end))),
-            ("catchup", json!(spec.map(|spec| spec.catchup))),
+            ("start_date", moment(spec.start)),
+            ("end_date", moment(spec.end)),
+            ("catchup", json!(spec.catchup)),
             ("max_active_runs", json!(dag.max_active_runs)),
-            ("max_active_tasks", json!(spec.and_then(|spec| spec.max_active_tasks))),
+            ("max_active_tasks", json!(spec.max_active_tasks)),
             ("max_consecutive_failed_runs", json!(dag.max_consecutive_failed_runs)),
-            ("run_timeout_ms", json!(spec.and_then(|spec| spec.run_timeout_ms))),
+            ("run_timeout_ms", json!(spec.run_timeout_ms)),
             ("owners", json!(dag.owners)),
             ("tags", json!(dag.tags)),
-            ("aliases", json!(spec.map(|_| &dag.aliases))),
+            ("aliases", json!(dag.aliases)),
             ("tasks", json!(tasks)),
-            ("params", json!(spec.and_then(|spec| spec.params_schema.as_ref()?.get("properties")))),
-            ("version", json!(spec.map(|_| dag.version_number))),
+            ("params", json!(spec.params_schema.as_ref().and_then(|schema| schema.get("properties")))),
+            ("version", json!(dag.version_number)),
             ("bundle_name", json!(dag.bundle)),
             ("fileloc", json!(dag.file)),
             ("registered_at", moment(Some(dag.registered_at))),

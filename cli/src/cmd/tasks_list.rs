@@ -2,7 +2,6 @@
 
 use crate::app::Cx;
 use crate::failure::Outcome;
-use crate::names;
 use crate::output::{Format, Listing, print_line};
 use serde_json::json;
 
@@ -19,15 +18,13 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        let spec = names::dag_spec(&mut session.db, &dag_id).await?;
+        let (dag, spec) = cx.server().await?.structure(&self.dag_id).await?;
         let Some(format) = self.output else {
             let ids: Vec<&str> = spec.tasks.iter().map(|task| task.task_id.as_str()).collect();
             return print_line(&ids.join("\n"));
         };
         let columns = ["task_id", "kind", "role", "mapped", "trigger_rule", "retries", "queue", "upstream"];
-        let mut listing = Listing::new(columns, format!("dag `{dag_id}` has no tasks"));
+        let mut listing = Listing::new(columns, format!("dag `{}` has no tasks", dag.dag_id));
         for task in &spec.tasks {
             listing.add([
                 json!(task.task_id),

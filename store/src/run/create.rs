@@ -32,6 +32,8 @@ pub struct NewRun {
     pub note: Option<String>,
     /// The same key gives the same run, however often it is sent.
     pub idempotency_key: Option<String>,
+    /// What the audit log says of it beside who and what; without it nothing is written there.
+    pub deed: Option<Value>,
 }
 
 impl NewRun {
@@ -49,6 +51,7 @@ impl NewRun {
             user: None,
             note: None,
             idempotency_key: None,
+            deed: None,
         }
     }
 }
@@ -207,7 +210,8 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &held.retries,
         &decided.task,
         &decided.map_index,
-        &decided.state
+        &decided.state,
+        new.deed.as_ref().map(ToString::to_string)
     )
     .fetch_optional(db)
     .await?;

@@ -11,6 +11,7 @@ use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
@@ -92,13 +93,14 @@ async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with
     let (skip, outputs) = (Vec::new(), Vec::new());
     assert!(hands.record(Ended { lease, state, list_len: None, skip, rev, next, outputs, failure: None }).await);
     let mut other = one(&database).await;
-    let clearing = tokio::spawn(async move { clear(&mut other, run, &[Selected { task: 0, index: None }]).await });
+    let mut clearing = JoinSet::new();
+    clearing.spawn(async move { clear(&mut other, run, &[Selected { task: 0, index: None }]).await });
     let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     while number(&mut db, waits).await == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     sqlx::query("commit").execute(&mut hands.db).await.unwrap();
-    assert_eq!(clearing.await.unwrap().instances, [(0, -1, TaskState::Failed)]);
+    assert_eq!(clearing.join_all().await[0].instances, [(0, -1, TaskState::Failed)]);
     hands.fold(run).await;
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["a queued", "b running"]);

@@ -7,10 +7,15 @@
 mod claim;
 pub(crate) mod locks;
 mod runs;
+mod session;
 mod step;
 pub(crate) mod tables;
+mod transaction;
 pub(crate) mod users;
 pub(crate) mod workers;
+
+pub(crate) use session::Session;
+pub(crate) use transaction::Transaction;
 
 use crate::check::Books;
 use crate::faults::{Fate, Faults, Lost, Mutant};
@@ -21,16 +26,12 @@ use locks::{Lock, Locks, Taken};
 use orch_store::connect::STATEMENT_TIMEOUT;
 use orch_store::{StoreError, StoreResult};
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tables::Tables;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-
-/// A peer that answers nothing is given up after so long (`store::connect`: `tcp_user_timeout`).
-const DEAD_PEER: Duration = Duration::from_secs(15);
 
 pub(crate) struct State {
     pub(crate) rng: Rng,
@@ -60,20 +61,6 @@ pub(crate) struct Snapshot {
     /// `now()`: when its transaction began.
     pub(crate) now: Instant,
     pub(crate) txn: u64,
-}
-
-/// A connection of somebody.
-#[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) db: Arc<Database>,
-    /// For the trace.
-    pub(crate) who: Arc<str>,
-    /// The node it comes from; schedulers are not cut off.
-    pub(crate) node: Option<usize>,
-    /// Of the pulse, whose connection may break alone.
-    pub(crate) pulse: bool,
-    /// What the server still does for it.
-    pub(crate) under_way: Arc<AtomicUsize>,
 }
 
 impl Database {
@@ -119,7 +106,13 @@ impl Database {
     /// Done by the server, whatever becomes of the client.
     fn serve(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut server = self.server.lock().expect("nothing panics while holding it");
-        while server.try_join_next().is_some() {}
+        while let Some(done) = server.try_join_next() {
+            if let Err(error) = done
+                && error.is_panic()
+            {
+                self.with(|s| s.books.fail(format!("the server panicked: {error}")));
+            }
+        }
         server.spawn(work);
     }
 
@@ -246,248 +239,6 @@ impl State {
     /// A line of the trace.
     pub(crate) fn say(&mut self, who: &str, what: std::fmt::Arguments<'_>) {
         self.trace.say(format_args!("{who:<4} {what}"));
-    }
-}
-
-impl Session {
-    /// Sends one statement and hears its answer, if the network allows.
-    pub(crate) async fn statement<T: Send + 'static>(
-        &self,
-        locks: Vec<Lock>,
-        apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        self.statement_with(locks, |_, _| ((), Vec::new()), |s, seen, ()| apply(s, seen)).await
-    }
-
-    /// The same with rows that it takes if nobody else is taking them.
-    pub(crate) async fn statement_with<P: Send + 'static, T: Send + 'static>(
-        &self,
-        locks: Vec<Lock>,
-        pick: impl FnOnce(&mut State, Snapshot) -> (P, Vec<Lock>) + Send + 'static,
-        apply: impl FnOnce(&mut State, Snapshot, P) -> StoreResult<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        let (fate, there, back) = self.db.with(|s| s.fate(self, true));
-        let db = self.db.clone();
-        self.call((fate, there, back), || {}, async move { db.execute(locks, pick, apply).await }).await
-    }
-
-    async fn call<T: Send + 'static>(
-        &self,
-        (fate, there, back): (Fate, Duration, Duration),
-        sent: impl FnOnce(),
-        work: impl Future<Output = StoreResult<T>> + Send + 'static,
-    ) -> StoreResult<T> {
-        if matches!(fate, Fate::Refused | Fate::Again) {
-            pause(there).await;
-            return Err(if fate == Fate::Again { try_again() } else { unreachable() });
-        }
-        let given_up = Instant::now() + DEAD_PEER;
-        if fate == Fate::Hung(Lost::Words) && !self.until_whole(given_up).await {
-            return Err(unreachable());
-        }
-        let (tell, told) = oneshot::channel();
-        let lag = if fate == Fate::Late { there + self.db.with(|s| s.rng.millis(50, 4_000)) } else { there };
-        sent();
-        let asking = (fate == Fate::Hung(Lost::Question)).then(|| self.clone());
-        let under_way = UnderWay::new(&self.under_way);
-        self.db.serve(async move {
-            if let Some(session) = asking
-                && !session.until_whole(given_up).await
-            {
-                return;
-            }
-            pause(lag).await;
-            let answer = work.await;
-            drop(under_way);
-            drop(tell.send(answer));
-        });
-        match fate {
-            Fate::Late => {
-                pause(back).await;
-                Err(unreachable())
-            }
-            Fate::Unheard => {
-                drop(told.await);
-                pause(back).await;
-                Err(unreachable())
-            }
-            Fate::Hung(Lost::Answer) if !self.until_whole(given_up).await => Err(unreachable()),
-            _ => {
-                let answer = told.await.unwrap_or_else(|_| Err(unreachable()));
-                pause(back).await;
-                answer
-            }
-        }
-    }
-
-    /// Waits until the network carries again; `false`: the peer was given up before.
-    async fn until_whole(&self, given_up: Instant) -> bool {
-        loop {
-            let freed = self.db.freed.notified();
-            let cut = self.db.with(|s| self.node.is_some_and(|node| s.faults.is_cut(node, self.pulse)));
-            if !cut || Instant::now() >= given_up {
-                return !cut;
-            }
-            tokio::select! { biased; () = freed => {}, () = tokio::time::sleep_until(given_up) => {} }
-        }
-    }
-
-    /// Returns when nothing of what was said on this connection is under way any more.
-    pub(crate) async fn renewed(&self) {
-        while self.under_way.load(Ordering::Relaxed) > 0 {
-            pause(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// Begins a transaction of several statements.
-    pub(crate) fn begin(&self) -> Transaction {
-        let seen = self.db.with(State::open);
-        Transaction { session: self.clone(), txn: seen.txn, now: seen.now, over: false }
-    }
-}
-
-/// One more thing that the server does for a connection.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl UnderWay {
-    fn new(many: &Arc<AtomicUsize>) -> UnderWay {
-        many.fetch_add(1, Ordering::Relaxed);
-        UnderWay(many.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Several statements, one commit. Writes are made at the commit, under the locks taken before; dropped, it is rolled back.
-pub(crate) struct Transaction {
-    session: Session,
-    txn: u64,
-    now: Instant,
-    over: bool,
-}
-
-impl Transaction {
-    /// One statement that only looks.
-    pub(crate) async fn read<T: Send + 'static>(
-        &mut self,
-        look: impl FnOnce(&mut State, Snapshot) -> T + Send + 'static,
-    ) -> StoreResult<T> {
-        self.lock(|_, _| (Vec::new(), ()), |s, seen, ()| look(s, seen)).await
-    }
-
-    /// Now and then whoever is in the midst of it stands still.
-    async fn stumble(&self) {
-        self.pause_at(1).await;
-    }
-
-    /// At a place where it matters more: so many times as often.
-    pub(crate) async fn pause_at(&self, times: u32) {
-        let time = self.session.db.with(|s| {
-            let often = s.faults.stumbles * times;
-            if s.rng.chance(often) { s.rng.millis(5, 1_500) } else { Duration::ZERO }
-        });
-        pause(time).await;
-    }
-
-    /// One statement that locks rows: finds them in what is committed when it begins, and reads them when it has them all.
-    pub(crate) async fn lock<F: Send, T: Send + 'static>(
-        &mut self,
-        find: impl FnOnce(&mut State, Snapshot) -> (Vec<Lock>, F) + Send + 'static,
-        read: impl FnOnce(&mut State, Snapshot, F) -> T + Send + 'static,
-    ) -> StoreResult<T> {
-        self.stumble().await;
-        let (fate, there, back) = self.session.db.with(|s| s.fate(&self.session, true));
-        let (db, txn, now) = (self.session.db.clone(), self.txn, self.now);
-        let work = async move {
-            let deadline = Instant::now() + STATEMENT_TIMEOUT;
-            let (locks, found, seen) = db.with(|s| {
-                s.locks.idle(txn, None);
-                let seen = Snapshot { commits: s.commits, now, txn };
-                let (locks, found) = find(s, seen);
-                if !locks.is_empty() {
-                    s.locks.xid(txn);
-                }
-                (locks, found, seen)
-            });
-            for lock in locks {
-                db.lock(txn, &lock, deadline).await?;
-            }
-            db.with(|s| {
-                if !s.locks.is_open(txn) {
-                    return Err(unreachable());
-                }
-                s.locks.idle(txn, Some(Instant::now()));
-                Ok(read(s, seen, found))
-            })
-        };
-        self.session.call((fate, there, back), || {}, work).await
-    }
-
-    /// Writes and ends.
-    pub(crate) async fn commit<T: Send + 'static>(
-        mut self,
-        apply: impl FnOnce(&mut State, Snapshot) -> StoreResult<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        self.stumble().await;
-        let (fate, there, back) = self.session.db.with(|s| s.fate(&self.session, false));
-        let (db, txn, now) = (self.session.db.clone(), self.txn, self.now);
-        let ending = Ending { db: db.clone(), txn };
-        let work = async move {
-            let flush = db.with(|s| {
-                s.locks.idle(txn, None);
-                s.locks.xid(txn);
-                s.flush()
-            });
-            pause(flush).await;
-            let result = db.with(|s| {
-                if !s.locks.is_open(txn) {
-                    return Err(unreachable());
-                }
-                s.commits += 1;
-                let seen = Snapshot { commits: s.commits, now, txn };
-                apply(s, seen)
-            });
-            drop(ending);
-            result
-        };
-        let session = self.session.clone();
-        // Once it is sent, the server carries it out; until then the client's end ends the transaction.
-        let over = &mut self.over;
-        session.call((fate, there, back), || *over = true, work).await
-    }
-}
-
-/// Ends a transaction with the statement that was to end it, though that never arrives.
-struct Ending {
-    db: Arc<Database>,
-    txn: u64,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.db.close(self.txn);
-    }
-}
-
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let (db, txn) = (self.session.db.clone(), self.txn);
-        if tokio::runtime::Handle::try_current().is_err() {
-            return;
-        }
-        let noticed = db.with(|s| s.rng.millis(0, 5));
-        let server = db.clone();
-        db.serve(async move {
-            pause(noticed).await;
-            server.close(txn);
-        });
     }
 }
 

@@ -1,11 +1,19 @@
 //! Runs of DAGs: `/api/v2/dags/{dag_id}/dagRuns`.
 
+mod batch;
+mod change;
+mod clear;
 mod list;
 mod trigger;
 mod view;
+mod wait;
 
+pub(crate) use batch::batch;
+pub(crate) use change::{delete, patch};
+pub(crate) use clear::clear_run;
 pub(crate) use list::list;
 pub(crate) use trigger::trigger;
+pub(crate) use wait::wait;
 
 use crate::extract::{RunPath, no_such_run};
 use crate::refusal::Refusal;

@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 
 /// Airflow's default.
 const USUAL: i64 = 50;
-/// More is asked for page by page: a bound on memory and time of one request.
-const MOST: i64 = 500;
+/// More is asked for page by page: Airflow's `maximum_page_limit`.
+pub(super) const MOST: i64 = 100;
 /// Airflow's bound.
 const MOST_ORDERS: usize = 10;
 
@@ -31,7 +31,15 @@ impl Page {
 
 /// `order_by`, each with whether it descends. Both spellings are taken: repeated, and one list with commas.
 pub(super) fn orders<T>(query: &Query, known: impl Fn(&str) -> Option<T>) -> Result<Vec<(T, bool)>, Refusal> {
-    let words: Vec<&str> = query.all("order_by").flat_map(|words| words.split(',')).map(str::trim).collect();
+    orders_of(query.all("order_by"), known)
+}
+
+/// The same of texts from elsewhere.
+pub(super) fn orders_of<'a, T>(
+    words: impl Iterator<Item = &'a str>,
+    known: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<(T, bool)>, Refusal> {
+    let words: Vec<&str> = words.flat_map(|words| words.split(',')).map(str::trim).collect();
     if words.len() > MOST_ORDERS {
         let text =
             format!("Ordering with more than {MOST_ORDERS} parameters is not allowed. Provided: {}", words.len());

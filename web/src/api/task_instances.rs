@@ -12,15 +12,24 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
-use orch_store::instance::{InstanceFilter, get_instance, ledger, page_of_instances};
+use orch_store::instance::{
+    InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances, page_of_instances,
+};
+use orch_store::run::RunDetails;
+use schemars::JsonSchema;
 use serde::Serialize;
-use view::{OfRun, TaskInstanceView};
+use sqlx::PgConnection;
+use std::collections::{BTreeSet, HashSet};
+use view::TaskInstanceView;
 
-#[derive(Debug, Serialize)]
+pub(super) use view::OfRun;
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct TaskInstancePage {
-    task_instances: Vec<TaskInstanceView>,
-    total_entries: usize,
+    pub(super) task_instances: Vec<TaskInstanceView>,
+    pub(super) total_entries: usize,
     total_entries_limit: Option<i64>,
     next_cursor: Option<String>,
     previous_cursor: Option<String>,
@@ -110,6 +119,31 @@ async fn one(app: &App, path: TaskPath, map_index: i32) -> Result<Json<TaskInsta
             Err(Refusal::not_found("Task instance is mapped, add the map_index value to the URL"))
         }
         _ => Err(missing()),
+    }
+}
+
+/// Rows of chosen instances of a run, in the order of the DAG. Those of the same tasks are read with them.
+pub(super) async fn rows_of(
+    app: &App,
+    db: &mut PgConnection,
+    run: &RunDetails,
+    plan: &Plan,
+    wanted: &[(TaskIdx, i32)],
+) -> Result<Vec<InstanceRow>, Refusal> {
+    let mut left: HashSet<(TaskIdx, i32)> = wanted.iter().copied().collect();
+    let tasks: BTreeSet<TaskIdx> = wanted.iter().map(|instance| instance.0).collect();
+    let ids = tasks.iter().map(|&task| plan.task_id(task).to_string()).collect();
+    let mut filter = InstanceFilter { task_ids: Some(ids), ..InstanceFilter::default() };
+    let mut rows = Vec::new();
+    loop {
+        let mut versions = app.versions.clone();
+        let page = list_instances(db, &mut versions, run.id, &filter, MOST_INSTANCES).await?.unwrap_or_default();
+        let is_last = page.len() < MOST_INSTANCES;
+        filter.after = page.last().map(|row| (row.task, row.map_index));
+        rows.extend(page.into_iter().filter(|row| left.remove(&(row.task, row.map_index))));
+        if is_last || left.is_empty() {
+            return Ok(rows);
+        }
     }
 }
 

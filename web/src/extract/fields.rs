@@ -48,6 +48,61 @@ impl Fields {
         if self.require(name) { self.moment(name) } else { None }
     }
 
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        self.optional(name, flag)
+    }
+
+    pub(crate) fn required_flag(&mut self, name: &str) -> bool {
+        if !self.require(name) {
+            return false;
+        }
+        let value = self.left.remove(name).unwrap_or_default();
+        self.read(name, &value, flag).unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
+    /// A whole number that is not below zero.
+    pub(crate) fn count(&mut self, name: &str, otherwise: i64) -> i64 {
+        let read = |value: &Value| match value.as_i64() {
+            Some(number) if number >= 0 => Ok(number),
+            Some(_) => Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
+                .with_ctx(serde_json::json!({ "ge": 0 }))
+                .with_input(value)),
+            None => Err(Problem::new("int_type", "Input should be a valid integer").with_input(value)),
+        };
+        self.optional(name, read).unwrap_or(otherwise)
+    }
+
+    pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+        let unlike = |value: &Value| Problem::new("float_type", "Input should be a valid number").with_input(value);
+        self.optional(name, |value| value.as_f64().ok_or_else(|| unlike(value)))
+    }
+
+    /// A list of which each entry is read by itself.
+    pub(crate) fn list<T>(&mut self, name: &str, read: impl Fn(&Value) -> Result<T, Problem>) -> Option<Vec<T>> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        let Value::Array(entries) = &value else {
+            let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
+            self.say(problem.at(["body", name]));
+            return None;
+        };
+        let mut found = Vec::with_capacity(entries.len());
+        for (place, entry) in entries.iter().enumerate() {
+            match read(entry) {
+                Ok(entry) => found.push(entry),
+                Err(problem) => self.say(problem.at([Value::from("body"), name.into(), place.into()])),
+            }
+        }
+        Some(found)
+    }
+
+    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        self.list(name, text)
+    }
+
     pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
         let value = self.left.remove(name)?;
         match value {
@@ -100,7 +155,12 @@ impl Fields {
     }
 }
 
-fn text(value: &Value) -> Result<String, Problem> {
+fn flag(value: &Value) -> Result<bool, Problem> {
+    let unlike = || Problem::new("bool_type", "Input should be a valid boolean").with_input(value);
+    value.as_bool().ok_or_else(unlike)
+}
+
+pub(crate) fn text(value: &Value) -> Result<String, Problem> {
     match value {
         Value::String(text) => Ok(text.clone()),
         _ => Err(Problem::new("string_type", "Input should be a valid string").with_input(value)),

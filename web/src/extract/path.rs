@@ -6,6 +6,7 @@ use crate::refusal::Refusal;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use orch_core::ids::{DagId, RunId, TaskId};
+use std::str::FromStr;
 
 /// `{dag_id}` of one DAG, by its id or one of its aliases.
 #[derive(Debug, Clone)]
@@ -57,30 +58,41 @@ pub(crate) struct StaticPath {
     pub(crate) name: String,
 }
 
-async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Params, Refusal> {
+async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Names, Refusal> {
     // Bytes that are no text are no id either.
     let raw = RawPathParams::from_request_parts(parts, state).await;
     let raw = raw.map_err(|_| Refusal::not_found("the path is not UTF-8 text"))?;
-    Ok(Params(raw.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
+    Ok(Names(raw.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
 }
 
-struct Params(Vec<(String, String)>);
+/// All names of a path, for routes that have more of them than a DAG, a run and a task.
+#[derive(Debug, Clone)]
+pub(crate) struct Names(Vec<(String, String)>);
 
-impl Params {
-    fn get(&self, name: &str) -> &str {
+impl Names {
+    /// As it was sent; empty where the route has none of that name.
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
-    fn dag(&self) -> Result<DagId, Refusal> {
+    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
+        let text = self.get(name);
+        text.parse().map_err(|_| {
+            let msg = "Input should be a valid integer, unable to parse string as an integer";
+            Problem::new("int_parsing", msg).at(["path", name]).with_input(&text.into()).into()
+        })
+    }
+
+    pub(crate) fn dag(&self) -> Result<DagId, Refusal> {
         let id = self.get("dag_id");
         DagId::new(id).map_err(|_| no_such_dag(id))
     }
 
-    fn dags(&self) -> Result<Dags, Refusal> {
+    pub(crate) fn dags(&self) -> Result<Dags, Refusal> {
         if self.get("dag_id") == "~" { Ok(Dags::All) } else { self.dag().map(Dags::One) }
     }
 
-    fn run(&self) -> Result<RunPath, Refusal> {
+    pub(crate) fn run(&self) -> Result<RunPath, Refusal> {
         let (dag_id, run_id) = (self.get("dag_id"), self.get("dag_run_id"));
         match (DagId::new(dag_id), RunId::new(run_id)) {
             (Ok(dag_id), Ok(run_id)) => Ok(RunPath { dag_id, run_id }),
@@ -88,7 +100,7 @@ impl Params {
         }
     }
 
-    fn task(&self) -> Result<TaskPath, Refusal> {
+    pub(crate) fn task(&self) -> Result<TaskPath, Refusal> {
         let (run, task_id) = (self.run()?, self.get("task_id"));
         match TaskId::new(task_id) {
             Ok(task_id) => Ok(TaskPath { run, task_id }),
@@ -158,12 +170,15 @@ impl<S: Sync + Send> FromRequestParts<S> for MappedPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let params = params(parts, state).await?;
-        let (task, map_index) = (params.task()?, params.get("map_index"));
-        let unreadable = || {
-            let msg = "Input should be a valid integer, unable to parse string as an integer";
-            Refusal::from(Problem::new("int_parsing", msg).at(["path", "map_index"]).with_input(&map_index.into()))
-        };
-        Ok(MappedPath { task, map_index: map_index.parse().map_err(|_| unreadable())? })
+        Ok(MappedPath { task: params.task()?, map_index: params.number("map_index")? })
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for Names {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        params(parts, state).await
     }
 }
 

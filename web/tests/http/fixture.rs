@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use orch_core::spec::DagSpec;
+use orch_store::audit::list_audit;
 use orch_store::dag::pause;
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, register_bundle};
@@ -83,6 +84,25 @@ impl Web {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
+    }
+
+    /// Any other method, with or without a body.
+    pub(crate) async fn change(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { None } else { Some(body.to_string()) };
+        self.send(method, path, Some(&self.token), body).await
+    }
+
+    /// What the audit log holds of the API's changes but triggers, in order; all of it says from where.
+    pub(crate) async fn deeds(&self) -> Vec<String> {
+        let mut rows = list_audit(&mut self.db().await, None, None, 1_000).await.expect("the log can be read");
+        rows.reverse();
+        assert!(rows.iter().all(|row| row.actor == ADMIN && row.extra.as_ref().is_some_and(|e| e["from"].is_string())));
+        let rows = rows.into_iter().filter(|row| row.event != "trigger_dag_run");
+        rows.map(|row| {
+            let names = [row.dag_id, row.run_id, row.task_id];
+            [vec![row.event], names.into_iter().flatten().collect()].concat().join(" ")
+        })
+        .collect()
     }
 
     /// A run of `dag_id` that must come to be; its id.

@@ -5,6 +5,7 @@
 mod browser;
 mod dag_runs;
 mod dags;
+mod facts;
 mod files;
 mod fixture;
 mod health;
@@ -13,6 +14,7 @@ mod log;
 mod login;
 mod pages;
 mod routes;
+mod run_changes;
 mod server;
 mod session;
 mod shapes;

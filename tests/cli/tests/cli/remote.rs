@@ -124,7 +124,10 @@ fn commands_say_the_same_over_the_api() {
     );
     assert_eq!(world.both(&["runs", "wait", "far"]).code, 0);
     assert_eq!(world.both(&["runs", "wait", "test_failing", "bad"]).code, 1);
-    let details = world.remote(&["dags", "details", "example_chain", "-o", "json"]).json();
+    world.both(&["tasks", "list", "example_chain"]).done();
+    world.both(&["tasks", "list", "example_fan", "-o", "json"]).done();
+    world.both(&["dags", "details", "example_params", "-o", "json"]).done();
+    let details = world.both(&["dags", "details", "example_chain", "-o", "json"]).json();
     assert_eq!((&details["runs_success"], &details["is_paused"]), (&1.into(), &false.into()));
 }
 
@@ -168,7 +171,8 @@ fn mistakes_have_the_same_hints_over_the_api() {
 #[test]
 fn what_the_api_does_not_know_needs_the_database() {
     let world = World::new();
-    for asked in ["tasks list example_chain", "dags pause example_chain", "doctor", "db check", "dags delete x --yes"] {
+    for asked in ["tasks clear example_chain", "dags pause example_chain", "doctor", "db check", "dags delete x --yes"]
+    {
         let words: Vec<&str> = asked.split(' ').collect();
         let name = match words[..] {
             [one] => one.to_owned(),

@@ -1,20 +1,19 @@
 //! `GET /api/v2/dags/{dag_id}/dagRuns`: filters, orders and pages as Airflow has them.
 
-use super::alias;
 use super::view::DagRunView;
 use crate::api::pages::{Page, orders, pattern, prefix_pattern, words};
-use crate::extract::{Dags, Query, RunsPath, no_such_dag};
+use crate::extract::{Dags, Query, RunsPath};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_store::dag::get_dag;
 use orch_store::run::{
     Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DagRunPage {
     dag_runs: Vec<DagRunView>,
     total_entries: i64,
@@ -23,19 +22,19 @@ pub(crate) struct DagRunPage {
     previous_cursor: Option<String>,
 }
 
-const STATES: (&str, &[&str]) = ("state", &["queued", "running", "success", "failed"]);
+pub(super) const STATES: (&str, &[&str]) = ("state", &["queued", "running", "success", "failed"]);
 const TYPES: (&str, &[&str]) = (
     "run type",
     &["backfill", "scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization"],
 );
-const TIMES: [(&str, RunTime); 5] = [
+pub(super) const TIMES: [(&str, RunTime); 5] = [
     ("run_after", RunTime::RunAfter),
     ("logical_date", RunTime::LogicalDate),
     ("start_date", RunTime::Started),
     ("end_date", RunTime::Ended),
     ("updated_at", RunTime::Updated),
 ];
-const COMPARES: [(&str, Compare); 4] =
+pub(super) const COMPARES: [(&str, Compare); 4] =
     [("gte", Compare::AtLeast), ("gt", Compare::Above), ("lte", Compare::AtMost), ("lt", Compare::Below)];
 const TEXTS: [(&str, RunText); 3] =
     [("run_id", RunText::RunId), ("triggering_user_name", RunText::User), ("dag_id", RunText::DagId)];
@@ -54,19 +53,27 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<DagRunPage>, Refusal> {
     let page = Page::of(&mut query);
-    let mut conditions = conditions(&mut query)?;
-    let order = orders(&query, order)?
+    let conditions = conditions(&mut query)?;
+    let ordered = orders(&query, order)?;
+    query.finish()?;
+    page_of(&app, dags, conditions, ordered, page).await.map(Json)
+}
+
+/// A page of the runs of one DAG or of all.
+pub(super) async fn page_of(
+    app: &App,
+    dags: Dags,
+    mut conditions: Vec<RunCondition>,
+    ordered: Vec<(RunOrder, bool)>,
+    page: Page,
+) -> Result<DagRunPage, Refusal> {
+    let order = ordered
         .into_iter()
         .map(|(order, descends)| (order, if descends { Direction::Descending } else { Direction::Ascending }));
     let order = order.collect();
-    query.finish()?;
     let mut db = app.pages().await?;
     if let Dags::One(dag_id) = dags {
-        let named = match get_dag(&mut db, &dag_id).await? {
-            Some(dag) => Some(dag.dag_id),
-            None => alias(&mut db, &dag_id).await?,
-        };
-        conditions.push(RunCondition::Dags(vec![named.ok_or_else(|| no_such_dag(&dag_id))?]));
+        conditions.push(RunCondition::Dags(vec![crate::api::dags::find(&mut db, &dag_id).await?.dag_id]));
     }
     let search = RunSearch { conditions, order, most: page.limit, skip: page.offset };
     let runs = search_runs(&mut db, &search).await?;
@@ -75,13 +82,7 @@ pub(crate) async fn list(
         None => count_found(&mut db, &search).await?,
     };
     let dag_runs = runs.into_iter().map(DagRunView::from).collect();
-    Ok(Json(DagRunPage {
-        dag_runs,
-        total_entries,
-        total_entries_limit: None,
-        next_cursor: None,
-        previous_cursor: None,
-    }))
+    Ok(DagRunPage { dag_runs, total_entries, total_entries_limit: None, next_cursor: None, previous_cursor: None })
 }
 
 fn conditions(query: &mut Query) -> Result<Vec<RunCondition>, Refusal> {
@@ -126,7 +127,7 @@ fn conditions(query: &mut Query) -> Result<Vec<RunCondition>, Refusal> {
     Ok(found)
 }
 
-fn order(name: &str) -> Option<RunOrder> {
+pub(super) fn order(name: &str) -> Option<RunOrder> {
     match name {
         "id" => Some(RunOrder::Id),
         "state" => Some(RunOrder::State),

@@ -1,16 +1,16 @@
 //! `POST /api/v2/dags/{dag_id}/dagRuns`: one statement, one commit, one answer. The worker hears of it at once.
 
 use super::alias;
+use super::change::MOST_NOTE_CHARS;
 use super::view::DagRunView;
-use crate::auth::Caller;
-use crate::extract::{DagPath, JsonBody, no_such_dag};
+use crate::extract::{Actor, DagPath, JsonBody, no_such_dag};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use orch_core::ids::{DagId, RunId};
 use orch_core::schedule::{DataInterval, run_type_of};
 use orch_core::state::{RunType, TriggeredBy};
@@ -22,19 +22,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longer keys are no keys: a uuid has 36 characters.
 const MOST_KEY_CHARS: usize = 255;
-/// As long as a note may be in Airflow.
-const MOST_NOTE_CHARS: usize = 1_000;
 
 pub(crate) async fn trigger(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    actor: Actor,
     DagPath(dag_id): DagPath,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Refusal> {
     let mut new = read(&dag_id, body)?;
-    new.user = Some(caller.name.to_string());
-    new.idempotency_key = key(&dag_id, &headers)?;
+    new.user = Some(actor.name.to_string());
+    new.deed = Some(actor.extra());
+    new.idempotency_key = key(&actor.name, &dag_id, &headers)?;
     let mut db = app.hot().await?;
     let mut versions = app.versions.clone();
     let mut done = create_run(&mut db, &mut versions, &new).await?;
@@ -52,6 +51,10 @@ pub(crate) async fn trigger(
         CreateRun::Same(run) => {
             let details = run_by_uuid(&mut db, run.id).await?;
             let details = details.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
+            if !is_of(&details, &new) {
+                let text = "the header `Idempotency-Key` was sent before with another body";
+                return Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
+            }
             let replayed = [(REPLAYED, HeaderValue::from_static("true"))];
             Ok((replayed, Json(DagRunView::from(details))).into_response())
         }
@@ -110,13 +113,23 @@ fn manual_id(id: &str) -> Result<RunId, Refusal> {
     }
 }
 
-/// The key of a request that may be sent twice; each DAG has its own.
-fn key(dag_id: &DagId, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+/// The run could have come of this wish. Notes may have been changed since.
+fn is_of(run: &RunDetails, new: &NewRun) -> bool {
+    let interval = new.interval.map(|interval| (interval.start, interval.end));
+    run.conf == new.conf
+        && run.logical_date == new.logical_date
+        && new.run_id.as_ref().is_none_or(|id| **id == *run.run_id)
+        && new.run_after.is_none_or(|after| after == run.run_after)
+        && interval.is_none_or(|interval| run.interval_start.zip(run.interval_end) == Some(interval))
+}
+
+/// The key of a request that may be sent twice; each user and DAG has its own.
+fn key(user: &str, dag_id: &DagId, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let readable = key.to_str().ok().filter(|key| (1..=MOST_KEY_CHARS).contains(&key.len()));
     let refused = || {
         let text = format!("the header `Idempotency-Key` has 1 to {MOST_KEY_CHARS} visible ASCII characters");
         Refusal::plain(StatusCode::BAD_REQUEST, text)
     };
-    readable.map(|key| Some(format!("{dag_id}/{key}"))).ok_or_else(refused)
+    readable.map(|key| Some(format!("{user}/{dag_id}/{key}"))).ok_or_else(refused)
 }

@@ -4,10 +4,11 @@ use crate::api::versions::DagVersionView;
 use crate::timestamp::{Timestamp, seconds_between, stamp};
 use orch_core::state::{RunState, RunType};
 use orch_store::run::RunDetails;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DagRunView {
     dag_run_id: String,
     dag_id: String,
@@ -20,7 +21,9 @@ pub(crate) struct DagRunView {
     data_interval_end: Option<Timestamp>,
     run_after: Timestamp,
     last_scheduling_decision: Option<Timestamp>,
+    #[schemars(with = "String")]
     run_type: RunType,
+    #[schemars(with = "String")]
     state: RunState,
     triggered_by: Option<String>,
     triggering_user_name: Option<String>,

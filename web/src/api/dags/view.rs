@@ -5,9 +5,10 @@ use crate::timestamp::{Timestamp, stamp};
 use orch_core::spec::{DagSpec, Schedule};
 use orch_core::state::RunType;
 use orch_store::dag::DagRow;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 pub(crate) struct DagView {
     dag_id: String,
@@ -36,13 +37,14 @@ pub(crate) struct DagView {
     next_dagrun_data_interval_start: Option<Timestamp>,
     next_dagrun_data_interval_end: Option<Timestamp>,
     next_dagrun_run_after: Option<Timestamp>,
+    #[schemars(with = "Option<Vec<String>>")]
     allowed_run_types: Option<Vec<RunType>>,
     owners: Vec<String>,
     is_backfillable: bool,
     file_token: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Tag {
     name: String,
     dag_id: String,
@@ -53,6 +55,10 @@ struct Tag {
 const NO_LIMIT: u32 = i32::MAX as u32;
 
 impl DagView {
+    pub(super) fn max_active_tasks(&self) -> u32 {
+        self.max_active_tasks
+    }
+
     pub(super) fn new(dag: DagRow, spec: &DagSpec) -> DagView {
         let tag = |name| Tag { name, dag_id: dag.dag_id.clone(), dag_display_name: dag.dag_id.clone() };
         let periodic = matches!(spec.schedule, Schedule::Cron { .. } | Schedule::EveryMs(_));

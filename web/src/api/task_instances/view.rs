@@ -6,6 +6,7 @@ use orch_core::plan::Plan;
 use orch_core::state::TaskState;
 use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -13,8 +14,9 @@ use uuid::Uuid;
 /// Where a task without a pool is: the one that every installation has.
 const DEFAULT_POOL: &str = "default_pool";
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskInstanceView {
+    #[schemars(with = "String")]
     id: Uuid,
     task_id: String,
     dag_id: String,
@@ -25,6 +27,7 @@ pub(crate) struct TaskInstanceView {
     start_date: Option<Timestamp>,
     end_date: Option<Timestamp>,
     duration: Option<f64>,
+    #[schemars(with = "Option<String>")]
     state: Option<TaskState>,
     try_number: i16,
     max_tries: i16,
@@ -52,13 +55,13 @@ pub(crate) struct TaskInstanceView {
 }
 
 /// What the instances of one run have in common.
-pub(super) struct OfRun<'a> {
-    pub(super) run: &'a RunDetails,
-    pub(super) plan: &'a Plan,
+pub(crate) struct OfRun<'a> {
+    pub(crate) run: &'a RunDetails,
+    pub(crate) plan: &'a Plan,
 }
 
 impl OfRun<'_> {
-    pub(super) fn instance(&self, row: InstanceRow) -> TaskInstanceView {
+    pub(crate) fn instance(&self, row: InstanceRow) -> TaskInstanceView {
         let (run, planned) = (self.run, self.plan.task(row.task));
         let spec = &self.plan.spec.tasks[usize::from(row.task)];
         let version =

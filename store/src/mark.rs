@@ -1,0 +1,195 @@
+//! Somebody says how an instance ended. In flight it is fenced and its worker told; not begun it does not begin; over it
+//! counts as told, and the run is asked anew how it ended.
+
+use crate::refold::{carry_out, fold_loading, fold_run};
+use crate::run_lock;
+use crate::step::{Mode, Step, Stepper};
+use crate::version::Versions;
+use crate::{StoreError, StoreResult};
+use orch_core::plan::TaskIdx;
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::{Event, Stood};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// What became of a wish to mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It was that before.
+    Marked(TaskState),
+    /// It is so already.
+    Same,
+    /// It waits for its turn within a limit, or its run has not begun: it cannot be told yet how it ended.
+    NotYet,
+    NoSuchInstance,
+}
+
+/// What there is of an instance.
+struct Found {
+    /// It was queued or waited for a time; it does not any more.
+    waited: bool,
+    /// `None`: it has no row, or was cleared.
+    state: Option<TaskState>,
+}
+
+/// How often somebody may claim or wake an instance while it is looked at.
+const LOOKS: usize = 20;
+
+/// Marks one instance as succeeded, failed or skipped. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
+/// begins queued runs of the DAG.
+pub async fn mark_instance(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    instance: (TaskIdx, i32),
+    to: TaskState,
+) -> StoreResult<Mark> {
+    for _ in 0..LOOKS {
+        // First all that it has not heard of.
+        if fold_run(db, &mut Stepper::default(), versions, run, 0, 0).await?.is_none() {
+            return Ok(Mark::NoSuchInstance);
+        }
+        match try_mark(db, versions, run, instance, to).await {
+            Ok(Some(done)) => return Ok(done),
+            // Somebody was faster.
+            Ok(None) | Err(StoreError::TryAgain(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
+}
+
+async fn try_mark(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    (task, map_index): (TaskIdx, i32),
+    to: TaskState,
+) -> StoreResult<Option<Mark>> {
+    let mut tx = db.begin().await?;
+    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(Mark::NoSuchInstance)) };
+    let is_over = locked.is_over();
+    if !is_over && !locked.events.is_empty() {
+        return Ok(None);
+    }
+    let version = versions.get(&mut tx, locked.version).await?;
+    let (plan, mut ledger) = (&version.plan, locked.ledger);
+    let elements = plan.tasks.get(usize::from(task)).map(|planned| ledger.len(planned).filter(|&len| len > 0));
+    let there = match elements {
+        None => false,
+        Some(None) => map_index == -1,
+        Some(Some(len)) => (0..len).contains(&map_index),
+    };
+    if !there {
+        return Ok(Some(Mark::NoSuchInstance));
+    }
+    if ledger.state == RunState::Queued {
+        return Ok(Some(Mark::NotYet));
+    }
+    let Some(found) = take(&mut tx, run, task, map_index).await? else { return Ok(None) };
+    let was = match found.state {
+        _ if found.waited => TaskState::Queued,
+        Some(state) => state,
+        None => ledger.without_a_row(plan, task, map_index),
+    };
+    // What a map has not begun yet is counted by its place in the list.
+    let not_begun = found.state.is_none() && !found.waited && plan.task(task).map.is_some();
+    if not_begun || was == TaskState::Scheduled || is_held(&mut tx, run, task, map_index).await? {
+        return Ok(Some(Mark::NotYet));
+    }
+    if was == to {
+        return Ok(Some(Mark::Same));
+    }
+    ledger.state = RunState::Running;
+    let in_flight = found.waited || matches!(was, TaskState::Running | TaskState::Restarting);
+    let stood = if in_flight { Stood::InFlight } else { Stood::Nowhere };
+    let event = Event::Marked { task, index: map_index, state: to, stood };
+    // Before the row is told: what it was is asked of it.
+    let (marked, effects) = fold_loading(&mut tx, &version, run, &ledger, &[event]).await?;
+    if is_over {
+        revive(&mut tx, run).await?;
+    }
+    write(&mut tx, run, (task, map_index), to, locked.rev + 1).await?;
+    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
+    carry_out(&mut step, &version, run, locked.rev, marked, effects, 0);
+    Stepper::default().send(&mut tx, &step, 0).await?;
+    tx.commit().await?;
+    Ok(Some(Mark::Marked(was)))
+}
+
+/// Takes the instance away from whoever could claim or wake it, and locks its row. Claims and wake-ups do not take the
+/// run's lock: `None` when it is just being moved.
+async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<Found>> {
+    let waited = sqlx::query_scalar!(
+        r#"with rdy as (delete from ready where run = $1 and task = $2 and map_index = $3 returning 1),
+        wai as (delete from waiting where run = $1 and task = $2 and map_index = $3 returning 1)
+        select exists (select from rdy) or exists (select from wai) as "waited!""#,
+        run,
+        task as i16,
+        map_index
+    );
+    let waited = waited.fetch_one(&mut *db).await?;
+    let row = sqlx::query_scalar!(
+        "select state::text from task_instance where run = $1 and task = $2 and map_index = $3 for update",
+        run,
+        task as i16,
+        map_index
+    );
+    let state: Option<TaskState> = match row.fetch_optional(&mut *db).await?.flatten() {
+        Some(word) => Some(crate::run::word(&word)?),
+        None => None,
+    };
+    let settled = |state: TaskState| state.is_finished() || matches!(state, TaskState::Running | TaskState::Restarting);
+    Ok((waited || state.is_none_or(settled)).then_some(Found { waited, state }))
+}
+
+async fn is_held(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<bool> {
+    let held = sqlx::query_scalar!(
+        r#"select exists (select from held where run = $1 and task = $2 and map_index = $3) as "held!""#,
+        run,
+        task as i16,
+        map_index
+    );
+    Ok(held.fetch_one(db).await?)
+}
+
+async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+    sqlx::query!(
+        "update dag_run set state = 'running', ended_at = null, clear_number = clear_number + 1 where id = $1",
+        run
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The row of the instance, told or made; whoever runs it finds another lease and is told to stop.
+async fn write(
+    db: &mut PgConnection,
+    run: Uuid,
+    (task, map_index): (TaskIdx, i32),
+    to: TaskState,
+    rev: i32,
+) -> StoreResult<()> {
+    sqlx::query!(
+        "with stopped as (
+          insert into stop_order (worker, run, task, map_index, attempt, why)
+          select worker, run, task, map_index, attempt, 'marked' from task_instance
+          where run = $1 and task = $2 and map_index = $3 and state in ('running', 'restarting') and worker is not null
+        )
+        insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at, rev_end)
+        values ($1, $2, $3, gen_random_uuid(), 0, 0, 0, $4::text::task_state, now(), $5)
+        on conflict (run, task, map_index) do update set lease_no = task_instance.lease_no + 1, state = excluded.state,
+          ended_at = coalesce(case when task_instance.state in ('running', 'restarting') then null
+            else task_instance.ended_at end, excluded.ended_at), rev_end = excluded.rev_end",
+        run,
+        task as i16,
+        map_index,
+        to.as_str(),
+        rev
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

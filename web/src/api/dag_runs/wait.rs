@@ -1,0 +1,123 @@
+//! `GET …/dagRuns/{dag_run_id}/wait`: a line of JSON from time to time, and the last one when the run is over.
+
+use super::find;
+use crate::extract::{Query, RunPath};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use orch_core::plan::TaskIdx;
+use orch_store::StoreResult;
+use orch_store::hint::Hint;
+use orch_store::output::{Stored, get, of_tasks};
+use orch_store::run::{RunDetails, run_by_uuid};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Hints of other runs wake this one too: it looks at most so often.
+const PAUSE: Duration = Duration::from_millis(25);
+/// Whoever waits longer between two lines would not notice that the connection broke.
+const MOST_INTERVAL: f64 = 3_600.0;
+
+/// Where a wait stands.
+struct Waiting {
+    app: App,
+    run: Uuid,
+    /// Tasks whose outputs come with the end.
+    results: Vec<String>,
+    interval: Duration,
+    told: Option<Instant>,
+    over: bool,
+}
+
+pub(crate) async fn wait(State(app): State<App>, path: RunPath, mut query: Query) -> Result<Response, Refusal> {
+    let interval = query.number("interval");
+    let results: Vec<String> = query.all("result").map(String::from).collect();
+    query.finish()?;
+    let interval = match interval {
+        None => return Err(Problem::new("missing", "Field required").at(["query", "interval"]).into()),
+        Some(seconds) if seconds > 0.0 => Duration::from_secs_f64(seconds.min(MOST_INTERVAL)),
+        Some(seconds) => {
+            let problem = Problem::new("greater_than", "Input should be greater than 0");
+            return Err(problem.at(["query", "interval"]).with_input(&json!(seconds)).into());
+        }
+    };
+    let run = {
+        let mut db = app.hot().await?;
+        find(&mut db, &path).await?.id
+    };
+    let waiting = Waiting { app, run, results, interval, told: None, over: false };
+    let lines = stream::try_unfold(waiting, |mut waiting| async move {
+        let line = waiting.next().await.map_err(|error| {
+            tracing::warn!(%error, "waiting for a run broke off");
+            std::io::Error::other("the database cannot be used at the moment")
+        })?;
+        Ok::<_, std::io::Error>(line.map(|line| (line, waiting)))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+impl Waiting {
+    /// The next line; none after that of the end.
+    async fn next(&mut self) -> StoreResult<Option<Bytes>> {
+        if self.over {
+            return Ok(None);
+        }
+        loop {
+            let hints = self.app.hints.clone();
+            let ended = hints.on(Hint::Run).notified();
+            let found = {
+                let mut db = self.app.hot().await?;
+                run_by_uuid(&mut db, self.run).await?
+            };
+            let Some(run) = found else { return Ok(None) };
+            let due = self.told.map(|told| told + self.interval);
+            if run.state.is_finished() || due.is_none_or(|due| due <= Instant::now()) {
+                self.over = run.state.is_finished();
+                self.told = Some(Instant::now());
+                return self.line(&run).await.map(Some);
+            }
+            tokio::select! {
+                () = ended => tokio::time::sleep(PAUSE).await,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)) => {}
+            }
+        }
+    }
+
+    async fn line(&self, run: &RunDetails) -> StoreResult<Bytes> {
+        let mut line = Map::from_iter([("state".to_string(), json!(run.state))]);
+        if self.over && !self.results.is_empty() {
+            line.insert("results".into(), Value::Object(self.outputs(run).await?));
+        }
+        Ok(Bytes::from(format!("{}\n", Value::Object(line))))
+    }
+
+    /// By task: its output, or the list of its elements' outputs.
+    async fn outputs(&self, run: &RunDetails) -> StoreResult<Map<String, Value>> {
+        let mut db = self.app.pages().await?;
+        let version = self.app.versions.get(&mut db, run.version).await?;
+        let tasks: Vec<TaskIdx> = self.results.iter().filter_map(|id| version.plan.index_of(id)).collect();
+        let mut outputs = Map::new();
+        for (task, index, stored) in of_tasks(&mut db, run.id, &tasks, None).await? {
+            let value = match stored {
+                Stored::Value(value) => value,
+                Stored::Parts(_) => {
+                    get(&mut db, run.id, task, index, orch_store::output::RETURN_VALUE).await?.unwrap_or_default()
+                }
+            };
+            let entry = outputs.entry(version.plan.task_id(task));
+            if index < 0 {
+                *entry.or_insert(Value::Null) = value;
+            } else if let Value::Array(elements) = entry.or_insert_with(|| json!([])) {
+                elements.push(value);
+            }
+        }
+        Ok(outputs)
+    }
+}

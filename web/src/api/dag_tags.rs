@@ -1,0 +1,126 @@
+//! `GET /api/v2/dagTags`, `GET /api/v2/dagStats`, `GET /api/v2/dagSources/{dag_id}`: small lists about DAGs.
+
+use super::dags::find;
+use super::pages::{Page, orders, pattern, prefix_pattern};
+use crate::extract::{DagPath, Query};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use orch_core::state::RunState;
+use orch_store::dag::{run_counts_of, tags};
+use orch_store::version::structure;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TagPage {
+    tags: Vec<String>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct StatsPage {
+    dags: Vec<DagStats>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct DagStats {
+    dag_id: String,
+    dag_display_name: String,
+    stats: Vec<StateCount>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct StateCount {
+    #[schemars(with = "String")]
+    state: RunState,
+    count: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DagSource {
+    content: Option<String>,
+    dag_id: String,
+    version_number: Option<i32>,
+    dag_display_name: String,
+}
+
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<TagPage>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let descends = orders(&query, |name| (name == "name").then_some(()))?.first().is_some_and(|order| order.1);
+    let lower = |parts: Vec<String>| parts.into_iter().map(|part| part.to_lowercase()).collect::<Vec<_>>();
+    let parts = pattern(&query, "tag_name_pattern").map(lower);
+    let starts = prefix_pattern(&query, "tag_name_prefix_pattern");
+    let mut db = app.pages().await?;
+    let mut found = tags(&mut db).await?;
+    found.retain(|tag| {
+        let small = tag.to_lowercase();
+        parts.as_ref().is_none_or(|parts| parts.iter().any(|part| small.contains(part.trim_matches('%'))))
+            && starts.as_ref().is_none_or(|starts| starts.iter().any(|start| tag.starts_with(start)))
+    });
+    if descends {
+        found.reverse();
+    }
+    let total_entries = found.len();
+    let tags = found.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
+    Ok(Json(TagPage { tags, total_entries }))
+}
+
+/// Of all DAGs, or of those named: how many runs are in each state.
+pub(crate) async fn stats(State(app): State<App>, query: Query) -> Result<Json<StatsPage>, Refusal> {
+    let ids: Vec<String> = query.all("dag_ids").map(String::from).collect();
+    let mut db = app.pages().await?;
+    let found = run_counts_of(&mut db, (!ids.is_empty()).then_some(&ids)).await?;
+    let one = |(dag_id, counts): (String, Vec<orch_store::dag::RunCount>)| {
+        let count = |state| counts.iter().find(|count| count.state == state).map_or(0, |count| count.count);
+        let stats = RunState::ALL.iter().map(|&state| StateCount { state, count: count(state) }).collect();
+        DagStats { dag_display_name: dag_id.clone(), dag_id, stats }
+    };
+    let dags: Vec<DagStats> = found.into_iter().map(one).collect();
+    Ok(Json(StatsPage { total_entries: dags.len(), dags }))
+}
+
+/// The code of a DAG stands in the binary of its worker: what is shown is its structure, as JSON text.
+pub(crate) async fn source(
+    State(app): State<App>,
+    DagPath(dag_id): DagPath,
+    mut query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let number = query.whole_numbers("version_number").last().copied();
+    query.finish()?;
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    let as_text = accept.contains("text/plain");
+    if !as_text && !["application/json", "*/*", "application/*"].iter().any(|kind| accept.contains(kind)) {
+        return Err(Refusal::plain(StatusCode::NOT_ACCEPTABLE, "Only application/json or text/plain is supported"));
+    }
+    let mut db = app.pages().await?;
+    let dag = find(&mut db, &dag_id).await?;
+    let number = match number {
+        None => dag.version_number,
+        Some(number) => i32::try_from(number)
+            .map_err(|_| Refusal::from(Problem::value("no version has that number").at(["query", "version_number"])))?,
+    };
+    let Some(spec) = structure(&mut db, &dag.dag_id, number).await? else {
+        let text = format!("The source code of the DAG {}, version_number {number} was not found", dag.dag_id);
+        return Err(Refusal::not_found(text));
+    };
+    let content = serde_json::to_string_pretty(&json!(spec)).map_err(|error| Refusal::Broken(error.to_string()))?;
+    if as_text {
+        return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], content).into_response());
+    }
+    Ok(Json(DagSource {
+        content: Some(content),
+        dag_display_name: dag.dag_id.clone(),
+        dag_id: dag.dag_id,
+        version_number: Some(number),
+    })
+    .into_response())
+}

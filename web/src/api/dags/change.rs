@@ -1,0 +1,111 @@
+//! Changes of DAGs: paused or not, one or those that a list would show; and away with one.
+
+use super::{DagPage, all, find, selected, view};
+use crate::api::pages::Page;
+use crate::extract::{Actor, DagPath, JsonBody, Query, no_such_dag};
+use crate::refusal::Refusal;
+use crate::state::{App, Inner};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_store::audit::Deed;
+use orch_store::dag::{DeleteDag, delete_dag, pause, unpause};
+use orch_store::hint::Hint;
+use orch_store::run::start_queued_runs;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+pub(crate) async fn patch(
+    State(app): State<App>,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+    query: Query,
+    body: JsonBody,
+) -> Result<Json<super::view::DagView>, Refusal> {
+    let paused = read(&query, body)?;
+    let mut db = app.hot().await?;
+    let dag = find(&mut db, &dag_id).await?;
+    set_paused(&app, &mut db, &actor, &[dag.dag_id], paused).await?;
+    let dag = find(&mut db, &dag_id).await?;
+    Ok(Json(view(&app, &mut db, dag).await?))
+}
+
+/// All that a list with the same filters shows.
+pub(crate) async fn patch_all(
+    State(app): State<App>,
+    actor: Actor,
+    mut query: Query,
+    body: JsonBody,
+) -> Result<Json<DagPage>, Refusal> {
+    let page = Page::of(&mut query);
+    let filter = selected(&mut query)?;
+    let paused = read(&query, body)?;
+    let mut db = app.pages().await?;
+    let (mut rows, total_entries) = all(&mut db, &filter, page).await?;
+    let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
+    set_paused(&app, &mut db, &actor, &ids, paused).await?;
+    let mut dags = Vec::with_capacity(rows.len());
+    for mut row in rows.drain(..) {
+        row.is_paused = paused;
+        dags.push(view(&app, &mut db, row).await?);
+    }
+    Ok(Json(DagPage { dags, total_entries }))
+}
+
+pub(crate) async fn delete(
+    State(app): State<App>,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let mut db = app.pages().await?;
+    let dag_id = find(&mut db, &dag_id).await?.dag_id;
+    let mut tx = db.begin().await.map_err(orch_store::StoreError::from)?;
+    match delete_dag(&mut tx, &dag_id).await? {
+        DeleteDag::Deleted { runs } => {
+            let extra = Some(json!({ "runs": runs }));
+            actor.did(&mut tx, Deed { event: "delete_dag", dag_id: Some(&dag_id), extra, ..Deed::default() }).await?;
+            tx.commit().await.map_err(orch_store::StoreError::from)?;
+            Ok((StatusCode::OK, Json(Value::Null)))
+        }
+        DeleteDag::NoSuchDag => Err(no_such_dag(&dag_id)),
+        DeleteDag::Running => {
+            let text = format!("Task instances of dag with id: '{dag_id}' are still running");
+            Err(Refusal::plain(StatusCode::CONFLICT, text))
+        }
+    }
+}
+
+/// Airflow's `DAGPatchBody`.
+fn read(query: &Query, body: JsonBody) -> Result<bool, Refusal> {
+    let mut fields = body.fields();
+    let paused = fields.required_flag("is_paused");
+    fields.finish()?;
+    if query.all("update_mask").any(|field| field != "is_paused") {
+        return Err(Refusal::bad_request("Only `is_paused` field can be updated through the REST API"));
+    }
+    Ok(paused)
+}
+
+async fn set_paused(
+    app: &Inner,
+    db: &mut PgConnection,
+    actor: &Actor,
+    ids: &[String],
+    paused: bool,
+) -> Result<(), Refusal> {
+    let mut tx = db.begin().await.map_err(orch_store::StoreError::from)?;
+    let changed = if paused { pause(&mut tx, ids).await? } else { unpause(&mut tx, ids).await? };
+    let mut versions = app.versions.clone();
+    for dag_id in &changed {
+        if !paused {
+            start_queued_runs(&mut tx, &mut versions, dag_id).await?;
+        }
+        let event = if paused { "pause_dag" } else { "unpause_dag" };
+        actor.did(&mut tx, Deed { event, dag_id: Some(dag_id), ..Deed::default() }).await?;
+    }
+    tx.commit().await.map_err(orch_store::StoreError::from)?;
+    if !paused && !changed.is_empty() {
+        [Hint::Ready, Hint::Due, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
+    }
+    Ok(())
+}

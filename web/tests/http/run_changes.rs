@@ -1,0 +1,139 @@
+//! Changes of runs: marked, noted, cleared, deleted, waited for; and the list that is asked for in a body.
+
+use crate::fixture::Web;
+use crate::shapes::{INSTANCE, RUN, assert_shape};
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn runs_are_listed_by_a_body_too() {
+    let web = Web::new().await;
+    let (first, second) = (web.trigger("chain").await, web.trigger("paused").await);
+    for (body, expected) in [
+        (json!({}), vec![&first, &second]),
+        (json!({ "dag_ids": ["paused"] }), vec![&second]),
+        (json!({ "states": ["running"] }), vec![&first]),
+        (json!({ "states": [null] }), vec![]),
+        (json!({ "order_by": "-id", "page_limit": 1 }), vec![&second]),
+        (json!({ "page_offset": 1, "run_after_gte": "2020-01-01T00:00:00Z" }), vec![&second]),
+        (json!({ "duration_gte": 5 }), vec![]),
+    ] {
+        let answer = web.post("/api/v2/dags/~/dagRuns/list", &body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let runs = answer.body["dag_runs"].as_array().unwrap();
+        assert_eq!(runs.iter().map(|run| run["dag_run_id"].as_str().unwrap()).collect::<Vec<_>>(), expected, "{body}");
+        runs.iter().for_each(|run| assert_shape(run, RUN));
+    }
+    for (body, status) in [
+        (json!({ "states": ["odd"] }), 422),
+        (json!({ "page_limit": -1 }), 422),
+        (json!({ "dag_ids": "chain" }), 422),
+        (json!({ "unknown": 1 }), 422),
+        (json!({ "order_by": "odd" }), 400),
+    ] {
+        assert_eq!(web.post("/api/v2/dags/~/dagRuns/list", &body).await.status.as_u16(), status, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_marked_and_noted_and_both_are_written_down() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/old_chain/dagRuns/{run}");
+    let noted = web.change(Method::PATCH, &path, &json!({ "note": "look here" })).await;
+    assert_eq!(
+        (noted.status, &noted.body["note"], &noted.body["state"]),
+        (StatusCode::OK, &json!("look here"), &json!("running"))
+    );
+    for (body, status) in [
+        (json!({ "state": "running" }), 422),
+        (json!({ "state": "queued" }), 409),
+        (json!({ "state": 1 }), 422),
+        (json!({ "note": "x".repeat(1_001) }), 422),
+    ] {
+        assert_eq!(web.change(Method::PATCH, &path, &body).await.status.as_u16(), status, "{body}");
+    }
+    let masked = format!("{path}?update_mask=note");
+    let masked = web.change(Method::PATCH, &masked, &json!({ "state": "failed", "note": null })).await.body;
+    assert_eq!((&masked["note"], &masked["state"]), (&Value::Null, &json!("running")));
+    let failed = web.change(Method::PATCH, &path, &json!({ "state": "failed" })).await;
+    assert_shape(&failed.body, RUN);
+    assert_eq!((failed.status, &failed.body["state"]), (StatusCode::OK, &json!("failed")));
+    let marked = web.change(Method::PATCH, &path, &json!({ "state": "success" })).await.body;
+    assert_eq!(marked["state"], "success");
+    let names = format!("chain {run}");
+    let expected = ["note_dag_run", "note_dag_run", "mark_dag_run", "mark_dag_run"].map(|e| format!("{e} {names}"));
+    assert_eq!(web.deeds().await, expected);
+}
+
+#[tokio::test]
+async fn a_run_is_cleared_after_a_look_at_what_that_does() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}");
+    web.change(Method::PATCH, &path, &json!({ "state": "failed" })).await;
+    let shown = web.post(&format!("{path}/clear"), &json!({})).await;
+    assert_eq!((shown.status, &shown.body["total_entries"]), (StatusCode::OK, &json!(5)));
+    shown.body["task_instances"].as_array().unwrap().iter().for_each(|i| assert_shape(i, INSTANCE));
+    let only = web.post(&format!("{path}/clear"), &json!({ "only_failed": true })).await.body;
+    assert_eq!(only["total_entries"], 0, "what never began was skipped");
+    assert_eq!(web.get(&path).await.body["state"], "failed");
+    let body = json!({ "dry_run": false, "note": "again", "run_on_latest_version": true });
+    let cleared = web.post(&format!("{path}/clear"), &body).await;
+    assert_eq!(
+        (cleared.status, &cleared.body["state"], &cleared.body["note"]),
+        (StatusCode::OK, &json!("running"), &json!("again"))
+    );
+    assert_shape(&cleared.body, RUN);
+    assert_eq!(web.get(&format!("{path}/taskInstances/t0")).await.body["state"], "queued");
+    let both = web.post(&format!("{path}/clear"), &json!({ "only_failed": true, "only_new": true })).await;
+    assert_eq!(both.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_run_is_deleted_when_it_is_over() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}");
+    assert_eq!(web.change(Method::DELETE, &path, &Value::Null).await.status, StatusCode::CONFLICT);
+    web.change(Method::PATCH, &path, &json!({ "state": "success" })).await;
+    let gone = web.change(Method::DELETE, &path, &Value::Null).await;
+    assert_eq!((gone.status, gone.body), (StatusCode::NO_CONTENT, json!("")));
+    assert_eq!(web.change(Method::DELETE, &path, &Value::Null).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn waiting_gives_a_line_now_and_one_at_the_end() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}");
+    for (query, status) in [("", 422), ("?interval=0", 422), ("?interval=x", 422)] {
+        assert_eq!(web.get(&format!("{path}/wait{query}")).await.status.as_u16(), status, "{query}");
+    }
+    let waiting = format!("{path}/wait?interval=30&result=t0");
+    let (answer, ()) = tokio::join!(web.get(&waiting), async {
+        web.change(Method::PATCH, &path, &json!({ "state": "success" })).await;
+    });
+    assert_eq!(answer.headers["content-type"], "application/x-ndjson");
+    let body = answer.body.as_str().map_or_else(|| format!("{}\n", answer.body), String::from);
+    assert!(body.ends_with("{\"results\":{},\"state\":\"success\"}\n"), "{body}");
+    assert_eq!(web.get("/api/v2/dags/chain/dagRuns/nothing/wait?interval=1").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_key_is_bound_to_its_user_and_body() {
+    let web = Web::new().await;
+    let send = |body: Value| {
+        let request = axum::http::Request::builder().method(Method::POST).uri("/api/v2/dags/chain/dagRuns");
+        let request = request.header("host", "localhost").header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {}", web.token)).header("idempotency-key", "k");
+        web.answer(request.body(axum::body::Body::from(body.to_string())).unwrap())
+    };
+    let first = send(json!({ "logical_date": null, "conf": { "a": 1 } })).await;
+    let again = send(json!({ "logical_date": null, "conf": { "a": 1 } })).await;
+    assert_eq!((again.status, &again.body["dag_run_id"]), (StatusCode::OK, &first.body["dag_run_id"]));
+    let other = send(json!({ "logical_date": null, "conf": { "a": 2 } })).await;
+    assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let rows = orch_store::audit::list_audit(&mut web.db().await, None, None, 10).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["trigger_dag_run"]);
+}
