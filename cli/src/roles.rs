@@ -62,7 +62,8 @@ pub(crate) fn scheduler(config: &Config, url: &str) -> SchedulerConfig {
 
 pub(crate) fn web(config: &Config, url: &str) -> WebConfig {
     let hosts = config.hosts.clone();
-    WebConfig { hosts, hostname: hostname(), ..WebConfig::new(url) }
+    let settings = config.shown().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
+    WebConfig { hosts, hostname: hostname(), settings, ..WebConfig::new(url) }
 }
 
 /// Makes sure that somebody can log in. `Some`: a password that is told once.

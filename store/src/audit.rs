@@ -1,5 +1,9 @@
 //! Who did what. Written by whoever carries out a person's wish, in the same transaction where there is one.
 
+mod search;
+
+pub use search::{AuditOrder, AuditSearch, AuditText, count_audit, search_audit};
+
 use crate::StoreResult;
 use crate::hint::{self, Hint};
 use chrono::{DateTime, Utc};
@@ -19,7 +23,7 @@ pub struct Deed<'a> {
     pub extra: Option<Value>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct AuditRow {
     pub id: i64,
     pub at: DateTime<Utc>,

@@ -1,9 +1,11 @@
 //! Task instances of a run for people. What runs or ran has a row; what waits stands in `ready`, `waiting` or `held`; what
 //! nothing was decided about has none and is made up from the ledger and the structure.
 
+mod of_runs;
 mod page;
 mod tries;
 
+pub use of_runs::{RunInstances, count_instances, instances_of_runs};
 pub use page::{InstancePage, page_of_instances};
 pub use tries::{OldTry, TryRow, old_tries, tries};
 

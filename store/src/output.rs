@@ -1,5 +1,9 @@
 //! What tasks gave. Small values stand in `output`; large ones, and long lists that are mapped over, in parts.
 
+mod list;
+
+pub use list::{OutputFilter, OutputRow, count_outputs, list_outputs};
+
 use crate::step::Lease;
 use crate::{StoreError, StoreResult};
 use orch_core::plan::TaskIdx;

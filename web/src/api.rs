@@ -5,11 +5,16 @@
 pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
+pub(crate) mod event_logs;
+pub(crate) mod jobs;
 pub(crate) mod login;
 pub(crate) mod monitor;
+pub(crate) mod settings;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;
 pub(crate) mod versions;
+pub(crate) mod why;
+pub(crate) mod xcom;
 
 mod clearing;
 mod ids;

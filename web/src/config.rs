@@ -23,6 +23,8 @@ pub struct WebConfig {
     /// How long open requests may take once the server stops.
     pub grace: Duration,
     pub clock: Clock,
+    /// What this installation was told, by name; secrets are masked. Admins may read it.
+    pub settings: Vec<(String, String)>,
 }
 
 impl WebConfig {
@@ -37,6 +39,7 @@ impl WebConfig {
             https: false,
             grace: Duration::from_secs(5),
             clock: Clock::system(),
+            settings: Vec::new(),
         }
     }
 }

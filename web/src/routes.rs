@@ -56,9 +56,13 @@ fn routes(app: &App) -> Routes {
         .get("/healthz", Open, health::alive)
         .get("/readyz", Open, health::ready)
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
+        .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
+        .get("/api/v2/config", admin, api::settings::all)
+        .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
         .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
         .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
+        .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
         .get("/api/v2/dags", viewer, api::dags::list)
         .patch("/api/v2/dags", op, api::dags::patch_all)
         .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
@@ -71,6 +75,8 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
+        .post("/api/v2/dags/{dag_id}/clearTaskInstances", user, api::task_instances::clear_chosen)
+        .get("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::get)
         .post("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::batch)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
@@ -84,7 +90,80 @@ fn routes(app: &App) -> Routes {
             viewer,
             api::task_instances::get_mapped,
         )
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::get)
+        .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::batch)
+        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", user, api::task_instances::patch)
+        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", user, api::task_instances::patch)
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
+            user,
+            api::task_instances::dry_run,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
+            viewer,
+            api::task_instances::dependencies,
+        )
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
+            user,
+            api::task_instances::patch,
+        )
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
+            user,
+            api::task_instances::dry_run,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies",
+            viewer,
+            api::task_instances::dependencies,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped",
+            viewer,
+            api::task_instances::list_mapped,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
+            viewer,
+            api::task_instances::logs,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries",
+            viewer,
+            api::task_instances::list_tries,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}",
+            viewer,
+            api::task_instances::get_try,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries",
+            viewer,
+            api::task_instances::list_tries,
+        )
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}",
+            viewer,
+            api::task_instances::get_try,
+        )
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+            viewer,
+            api::xcom::get,
+        )
+        .get("/api/v2/eventLogs", viewer, api::event_logs::list)
+        .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
+        .get("/api/v2/importErrors", viewer, api::settings::import_errors)
+        .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
+        .get("/api/v2/jobs", viewer, api::jobs::list)
         .get("/api/v2/monitor/health", Open, api::monitor::health)
+        .get("/api/v2/plugins", viewer, api::settings::plugins)
+        .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
+        .get("/api/v2/providers", viewer, api::settings::providers)
         .get("/api/v2/version", Open, api::monitor::version)
         .get("/static/{hash}/{name}", Open, assets::serve)
         .page("/", viewer, pages::home::show)

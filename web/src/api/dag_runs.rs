@@ -12,6 +12,7 @@ pub(crate) use batch::batch;
 pub(crate) use change::{delete, patch};
 pub(crate) use clear::clear_run;
 pub(crate) use list::list;
+pub(super) use list::{COMPARES, TIMES};
 pub(crate) use trigger::trigger;
 pub(crate) use wait::wait;
 

@@ -2,11 +2,22 @@
 //!
 //! What was not decided yet is listed too, with state null: made up from the structure of the run's version.
 
+mod choice;
+mod clear;
+mod list;
+mod logs;
+mod mark;
+mod tries;
 mod view;
 
+pub(crate) use clear::clear_chosen;
+pub(crate) use list::{batch, list, list_mapped};
+pub(crate) use logs::logs;
+pub(crate) use mark::{dependencies, dry_run, patch};
+pub(crate) use tries::{get as get_try, list as list_tries};
+
 use super::dag_runs::find;
-use super::pages::{Page, orders};
-use crate::extract::{Dags, MappedPath, Query, RunPath, Runs, TaskPath, no_such_instance};
+use crate::extract::{MappedPath, Query, TaskPath, no_such_instance};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -14,15 +25,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
-use orch_store::instance::{
-    InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances, page_of_instances,
-};
+use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances};
 use orch_store::run::RunDetails;
+use orch_store::version::Version;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashSet};
-use view::TaskInstanceView;
+use std::sync::Arc;
+use view::{TaskInstanceView, TaskTryView};
 
 pub(super) use view::OfRun;
 
@@ -33,63 +44,6 @@ pub(crate) struct TaskInstancePage {
     total_entries_limit: Option<i64>,
     next_cursor: Option<String>,
     previous_cursor: Option<String>,
-}
-
-/// The order of the DAG, then of the elements; other orders are taken and do not change it yet.
-const ORDERS: [&str; 15] = [
-    "id",
-    "state",
-    "duration",
-    "start_date",
-    "end_date",
-    "map_index",
-    "try_number",
-    "logical_date",
-    "run_after",
-    "data_interval_start",
-    "data_interval_end",
-    "rendered_map_index",
-    "operator",
-    "task_display_name",
-    "task_id",
-];
-
-pub(crate) async fn list(
-    State(app): State<App>,
-    Runs { dags, run_id }: Runs,
-    mut query: Query,
-) -> Result<Json<TaskInstancePage>, Refusal> {
-    let page = Page::of(&mut query);
-    let map_index = query.whole_numbers("map_index");
-    query.finish()?;
-    orders(&query, |name| ORDERS.contains(&name).then_some(()))?;
-    let states = states(&query)?;
-    let task_ids: Vec<String> = query.all("task_id").map(String::from).collect();
-    let (Dags::One(dag_id), Some(run_id)) = (dags, run_id) else {
-        let text = "task instances are listed for one run: name the dag and the run";
-        return Err(Refusal::plain(StatusCode::BAD_REQUEST, text));
-    };
-    let filter = InstanceFilter {
-        states,
-        task_ids: (!task_ids.is_empty()).then_some(task_ids),
-        map_index: map_index.last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX)),
-        after: None,
-    };
-    let mut db = app.pages().await?;
-    let run = find(&mut db, &RunPath { dag_id, run_id }).await?;
-    let mut versions = app.versions.clone();
-    let part = (page.offset as usize, page.limit as usize);
-    let found = page_of_instances(&mut db, &mut versions, run.id, &filter, part).await?;
-    let found = found.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
-    let of_run = OfRun { run: &run, plan: &found.version.plan };
-    let task_instances = found.instances.into_iter().map(|row| of_run.instance(row)).collect();
-    Ok(Json(TaskInstancePage {
-        task_instances,
-        total_entries: found.total,
-        total_entries_limit: None,
-        next_cursor: None,
-        previous_cursor: None,
-    }))
 }
 
 /// An instance that is not mapped.
@@ -103,17 +57,29 @@ pub(crate) async fn get_mapped(State(app): State<App>, path: MappedPath) -> Resu
 }
 
 async fn one(app: &App, path: TaskPath, map_index: i32) -> Result<Json<TaskInstanceView>, Refusal> {
-    let TaskPath { run: run_path, task_id } = path;
+    let Instance { run, version, row, .. } = one_instance(app, path, map_index).await?;
+    Ok(Json(OfRun { run: &run, plan: &version.plan }.instance(row)))
+}
+
+/// An instance with all that it belongs to.
+pub(super) struct Instance {
+    pub(super) path: TaskPath,
+    pub(super) run: RunDetails,
+    pub(super) version: Arc<Version>,
+    pub(super) row: InstanceRow,
+}
+
+pub(super) async fn one_instance(app: &App, path: TaskPath, map_index: i32) -> Result<Instance, Refusal> {
     let mut db = app.hot().await?;
     let mut versions = app.versions.clone();
-    let run = find(&mut db, &run_path).await?;
-    let missing = || no_such_instance(&run_path, &task_id, map_index);
-    if let Some(row) = get_instance(&mut db, &mut versions, run.id, &task_id, map_index).await? {
+    let run = find(&mut db, &path.run).await?;
+    let missing = || no_such_instance(&path.run, &path.task_id, map_index);
+    if let Some(row) = get_instance(&mut db, &mut versions, run.id, &path.task_id, map_index).await? {
         let version = versions.get(&mut db, run.version).await?;
-        return Ok(Json(OfRun { run: &run, plan: &version.plan }.instance(row)));
+        return Ok(Instance { path, run, version, row });
     }
     let ledger = ledger(&mut db, &mut versions, run.id).await?.ok_or_else(missing)?;
-    let task = ledger.version.plan.index_of(&task_id).ok_or_else(missing)?;
+    let task = ledger.version.plan.index_of(&path.task_id).ok_or_else(missing)?;
     match ledger.run.len(ledger.version.plan.task(task)) {
         Some(_) if map_index < 0 => {
             Err(Refusal::not_found("Task instance is mapped, add the map_index value to the URL"))

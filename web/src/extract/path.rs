@@ -62,7 +62,14 @@ async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Names, R
     // Bytes that are no text are no id either.
     let raw = RawPathParams::from_request_parts(parts, state).await;
     let raw = raw.map_err(|_| Refusal::not_found("the path is not UTF-8 text"))?;
-    Ok(Names(raw.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()))
+    let mut names: Vec<_> = raw.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    // A route with a word where others have a name: a task may be called by that word.
+    for (end, name) in [("/taskInstances/list", "task_id"), ("/dagRuns/list", "dag_run_id")] {
+        if parts.uri.path().ends_with(end) && names.iter().all(|(known, _)| known != name) {
+            names.push((name.into(), "list".into()));
+        }
+    }
+    Ok(Names(names))
 }
 
 /// All names of a path, for routes that have more of them than a DAG, a run and a task.

@@ -9,13 +9,19 @@ use orch_store::audit::list_audit;
 use orch_store::dag::pause;
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, register_bundle};
+use orch_store::run::run_by_uuid;
+use orch_store::step::{Claim, Lease, Step, Stepper};
+use orch_store::version::load;
+use orch_store::worker::{NewWorker, register_worker};
 use orch_store::{MIGRATOR, connect};
 use orch_test_support::TestDb;
 use orch_web::{ADMIN, App, Clock, Password, WebConfig, ensure_admin, router};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 pub(crate) const PASSWORD: &str = "canary-5f1c2e";
 
@@ -84,6 +90,32 @@ impl Web {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, Some(&self.token), Some(body.to_string())).await
+    }
+
+    /// A worker that claims one instance of a run, and goes on with it.
+    pub(crate) async fn claim(&self, db: &mut PgConnection, run: Uuid) -> Lease {
+        let found = run_by_uuid(db, run).await.expect("it can be read").expect("it is there");
+        let version = load(db, found.version).await.expect("it has a version");
+        let new = NewWorker {
+            name: "one".into(),
+            hostname: "here".into(),
+            pid: 7,
+            bundle: "test".into(),
+            binary_version: "1".into(),
+            queues: vec![version.queues[0]],
+            versions: vec![version.id],
+            slots: 1,
+            lease: Duration::from_mins(1),
+        };
+        let worker = register_worker(db, &new).await.expect("it registers");
+        let claim = Claim { most: 1, queues: vec![version.queues[0]].into(), versions: vec![version.id].into() };
+        let step = Step { claim: Some(claim), ..Step::default() };
+        let reply = Stepper::default().send(db, &step, worker).await.expect("it claims");
+        reply.claimed.first().expect("something is ready").lease
+    }
+
+    pub(crate) async fn post_owned(&self, path: &'static str, body: Value) -> Answer {
+        self.post(path, &body).await
     }
 
     /// Any other method, with or without a body.

@@ -5,10 +5,12 @@
 mod browser;
 mod dag_runs;
 mod dags;
+mod extras;
 mod facts;
 mod files;
 mod fixture;
 mod health;
+mod instance_changes;
 mod live;
 mod log;
 mod login;

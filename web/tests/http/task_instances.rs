@@ -96,7 +96,7 @@ async fn what_is_not_there_is_not_found_and_what_cannot_be_is_refused() {
         (format!("chain/dagRuns/{run}/taskInstances?limit=-5"), 422),
         (format!("chain/dagRuns/{run}/taskInstances?map_index=x"), 422),
         (format!("chain/dagRuns/{run}/taskInstances?order_by=odd"), 400),
-        ("~/dagRuns/~/taskInstances".into(), 400),
+        ("~/dagRuns/~/taskInstances?order_by=odd".into(), 400),
     ] {
         let answer = web.get(&format!("/api/v2/dags/{path}")).await;
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);

@@ -27,14 +27,14 @@ const TYPES: (&str, &[&str]) = (
     "run type",
     &["backfill", "scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization"],
 );
-pub(super) const TIMES: [(&str, RunTime); 5] = [
+pub(crate) const TIMES: [(&str, RunTime); 5] = [
     ("run_after", RunTime::RunAfter),
     ("logical_date", RunTime::LogicalDate),
     ("start_date", RunTime::Started),
     ("end_date", RunTime::Ended),
     ("updated_at", RunTime::Updated),
 ];
-pub(super) const COMPARES: [(&str, Compare); 4] =
+pub(crate) const COMPARES: [(&str, Compare); 4] =
     [("gte", Compare::AtLeast), ("gt", Compare::Above), ("lte", Compare::AtMost), ("lt", Compare::Below)];
 const TEXTS: [(&str, RunText); 3] =
     [("run_id", RunText::RunId), ("triggering_user_name", RunText::User), ("dag_id", RunText::DagId)];

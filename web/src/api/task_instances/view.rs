@@ -2,9 +2,9 @@
 
 use crate::api::versions::DagVersionView;
 use crate::timestamp::{Timestamp, seconds_between, stamp};
-use orch_core::plan::Plan;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
-use orch_store::instance::InstanceRow;
+use orch_store::instance::{InstanceRow, TryRow};
 use orch_store::run::RunDetails;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -54,6 +54,38 @@ pub(crate) struct TaskInstanceView {
     dag_version: Option<DagVersionView>,
 }
 
+/// One try of an instance.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TaskTryView {
+    task_id: String,
+    dag_id: String,
+    dag_run_id: String,
+    map_index: i32,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+    duration: Option<f64>,
+    #[schemars(with = "Option<String>")]
+    state: Option<TaskState>,
+    try_number: i16,
+    max_tries: i16,
+    task_display_name: String,
+    dag_display_name: String,
+    hostname: Option<String>,
+    unixname: Option<String>,
+    pool: String,
+    pool_slots: u32,
+    queue: Option<String>,
+    priority_weight: Option<i32>,
+    operator: Option<String>,
+    operator_name: Option<String>,
+    queued_when: Option<Timestamp>,
+    scheduled_when: Option<Timestamp>,
+    pid: Option<i32>,
+    executor: Option<String>,
+    executor_config: &'static str,
+    dag_version: Option<DagVersionView>,
+}
+
 /// What the instances of one run have in common.
 pub(crate) struct OfRun<'a> {
     pub(crate) run: &'a RunDetails,
@@ -100,6 +132,41 @@ impl OfRun<'_> {
             rendered_fields: Map::new(),
             trigger: None,
             triggerer_job: None,
+            dag_version: Some(version),
+        }
+    }
+
+    pub(crate) fn try_of(&self, task: TaskIdx, map_index: i32, one: TryRow) -> TaskTryView {
+        let (run, planned) = (self.run, self.plan.task(task));
+        let spec = &self.plan.spec.tasks[usize::from(task)];
+        let version =
+            DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
+        TaskTryView {
+            task_id: spec.task_id.clone(),
+            dag_id: run.dag_id.clone(),
+            dag_run_id: run.run_id.clone(),
+            map_index,
+            start_date: stamp(one.started_at),
+            end_date: stamp(one.ended_at),
+            duration: seconds_between(one.started_at, one.ended_at),
+            state: Some(one.state).filter(|state| *state != TaskState::None),
+            try_number: one.try_no,
+            max_tries: one.max_tries,
+            task_display_name: spec.task_id.clone(),
+            dag_display_name: run.dag_id.clone(),
+            hostname: one.hostname,
+            unixname: None,
+            pool: spec.options.pool.clone().unwrap_or_else(|| DEFAULT_POOL.into()),
+            pool_slots: spec.options.pool_slots.unwrap_or(1),
+            queue: Some(planned.queue.clone()),
+            priority_weight: Some(planned.priority),
+            operator: Some(spec.kind.clone()),
+            operator_name: Some(spec.kind.clone()),
+            queued_when: stamp(one.queued_at),
+            scheduled_when: stamp(one.queued_at),
+            pid: None,
+            executor: None,
+            executor_config: "{}",
             dag_version: Some(version),
         }
     }

@@ -1,0 +1,109 @@
+//! `GET /api/v2/jobs`: schedulers and workers, alive or gone not long ago.
+
+use super::pages::{Page, orders};
+use crate::extract::Query;
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use orch_store::process::{ProcessRow, list_processes};
+use orch_store::worker::{WorkerRow, list_workers};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct JobPage {
+    jobs: Vec<Job>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Job {
+    id: i64,
+    dag_id: Option<String>,
+    state: Option<String>,
+    job_type: Option<String>,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+    latest_heartbeat: Option<Timestamp>,
+    executor_class: Option<String>,
+    hostname: Option<String>,
+    unixname: Option<String>,
+    dag_display_name: Option<String>,
+    #[serde(skip)]
+    alive: bool,
+}
+
+/// Not heard of for longer: gone. Airflow's threshold.
+const SILENT_SECS: f64 = 30.0;
+
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<JobPage>, Refusal> {
+    let page = Page::of(&mut query);
+    let alive = query.flag("is_alive");
+    query.finish()?;
+    let known =
+        ["id", "dag_id", "state", "job_type", "start_date", "end_date", "latest_heartbeat", "hostname", "unixname"];
+    let descends = orders(&query, |name| known.contains(&name).then_some(()))?.first().is_some_and(|order| order.1);
+    let mut db = app.pages().await?;
+    let schedulers = list_processes(&mut db).await?.into_iter().filter(|process| process.role == "scheduler");
+    let mut jobs: Vec<Job> = schedulers.map(scheduler).collect();
+    jobs.extend(list_workers(&mut db).await?.into_iter().map(worker));
+    let is = |name: &str, value: Option<&str>| query.text(name).is_none_or(|wanted| Some(wanted) == value);
+    jobs.retain(|job| {
+        alive.is_none_or(|alive| alive == job.alive)
+            && is("job_type", job.job_type.as_deref())
+            && is("job_state", job.state.as_deref())
+            && is("hostname", job.hostname.as_deref())
+            && is("executor_class", None)
+    });
+    jobs.sort_by_key(|job| job.id);
+    if descends {
+        jobs.reverse();
+    }
+    let total_entries = jobs.len();
+    let jobs = jobs.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
+    Ok(Json(JobPage { jobs, total_entries }))
+}
+
+fn scheduler(row: ProcessRow) -> Job {
+    let alive = row.silent_secs < SILENT_SECS;
+    Job {
+        // Processes and workers are counted apart: even and odd.
+        id: i64::from(row.id) * 2,
+        dag_id: None,
+        state: Some(if alive { "running" } else { "failed" }.into()),
+        job_type: Some("SchedulerJob".into()),
+        start_date: Some(Timestamp(row.started_at)),
+        end_date: None,
+        latest_heartbeat: Some(Timestamp(row.heartbeat_at)),
+        executor_class: None,
+        hostname: Some(row.hostname),
+        unixname: None,
+        dag_display_name: None,
+        alive,
+    }
+}
+
+fn worker(row: WorkerRow) -> Job {
+    let alive = matches!(row.state.as_str(), "running" | "draining");
+    let state = match row.state.as_str() {
+        "stopped" => "success",
+        "lost" => "failed",
+        _ => "running",
+    };
+    Job {
+        id: i64::from(row.id) * 2 + 1,
+        dag_id: None,
+        state: Some(state.into()),
+        job_type: Some("WorkerJob".into()),
+        start_date: Some(Timestamp(row.started_at)),
+        end_date: (!alive).then_some(Timestamp(row.heartbeat_at)),
+        latest_heartbeat: Some(Timestamp(row.heartbeat_at)),
+        executor_class: None,
+        hostname: Some(row.hostname),
+        unixname: None,
+        dag_display_name: None,
+        alive,
+    }
+}

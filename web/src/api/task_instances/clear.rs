@@ -1,0 +1,175 @@
+//! `POST /api/v2/dags/{dag_id}/clearTaskInstances`: which instances of which runs begin anew.
+
+use super::TaskInstancePage;
+use crate::api::clearing::{Clearing, clear, preview};
+use crate::api::dag_runs::find;
+use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath, no_such_run};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use orch_core::ids::{DagId, RunId};
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::select::Selection;
+use orch_core::state::TaskState;
+use orch_core::transition::Selected;
+use orch_store::clear::ClearWish;
+use orch_store::run::{Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, search_runs};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+/// Runs that one request may clear in.
+const MOST_RUNS: i64 = 200;
+
+/// Airflow's `ClearTaskInstancesBody`.
+#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
+struct Wish {
+    dry_run: bool,
+    start: Option<DateTime<Utc>>,
+    end: Option<DateTime<Utc>>,
+    states: Vec<TaskState>,
+    /// A task, or one element of it.
+    tasks: Option<Vec<(String, Option<i32>)>>,
+    run_id: Option<String>,
+    upstream: bool,
+    downstream: bool,
+    future: bool,
+    past: bool,
+    latest: bool,
+    refuse_running: bool,
+}
+
+pub(crate) async fn clear_chosen(
+    State(app): State<App>,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+    body: JsonBody,
+) -> Result<Json<TaskInstancePage>, Refusal> {
+    let wish = read(body.fields())?;
+    let mut db = app.pages().await?;
+    let dag = crate::api::dags::find(&mut db, &dag_id).await?;
+    let mut runs = Vec::new();
+    let mut known = vec![false; wish.tasks.as_ref().map_or(0, Vec::len)];
+    for run in meant(&mut db, &dag.dag_id, &wish).await? {
+        let version = app.versions.get(&mut db, run.version).await?;
+        let selection = selection(&version.plan, &wish, &mut known);
+        runs.push((run, ClearWish { selection, states: wish.states.clone() }));
+    }
+    if let (Some(tasks), Some(place), false) = (&wish.tasks, known.iter().position(|known| !known), runs.is_empty()) {
+        return Err(Refusal::not_found(format!("Task with ID '{}' not found", tasks[place].0.escape_debug())));
+    }
+    let (latest, refuse_running) = (wish.latest, wish.refuse_running);
+    let clearing = Clearing { runs, latest, note: None, event: "clear_task_instances", refuse_running };
+    let page = if wish.dry_run {
+        preview(&app, &mut db, &clearing).await?
+    } else {
+        clear(&app, &mut db, &actor, &clearing).await?
+    };
+    Ok(Json(page))
+}
+
+fn read(mut fields: Fields) -> Result<Wish, Refusal> {
+    let dry_run = fields.flag("dry_run").unwrap_or(true);
+    let (start, end) = (fields.moment("start_date"), fields.moment("end_date"));
+    let only_failed = fields.flag("only_failed");
+    let only_running = fields.flag("only_running").unwrap_or(false);
+    // Runs that are over always run again here.
+    fields.flag("reset_dag_runs");
+    let tasks = fields.list("task_ids", task);
+    let run_id = fields.text("dag_run_id");
+    let mut flag = |name| fields.flag(name).unwrap_or(false);
+    let (upstream, downstream) = (flag("include_upstream"), flag("include_downstream"));
+    let (future, past) = (flag("include_future"), flag("include_past"));
+    let (latest, refuse_running) = (flag("run_on_latest_version"), flag("prevent_running_task"));
+    let note = fields.text("note");
+    for (wrong, why) in [
+        (only_failed == Some(true) && only_running, "only_failed and only_running both are set to True"),
+        (start.zip(end).is_some_and(|(start, end)| end < start), "end_date is sooner than start_date"),
+        (
+            run_id.is_some() && (start.is_some() || end.is_some()),
+            "Exactly one of dag_run_id or (start_date and end_date) must be provided",
+        ),
+        (tasks.as_ref().is_some_and(Vec::is_empty), "task_ids list should have at least 1 element."),
+        (
+            run_id.is_none() && (future || past),
+            "dag_run_id is required when include_past or include_future is set to True",
+        ),
+    ] {
+        if wrong {
+            fields.refuse(Problem::value(why));
+        }
+    }
+    fields.finish()?;
+    if note.is_some() {
+        return Err(Refusal::bad_request("notes on task instances are not kept: write one on the run"));
+    }
+    let states = match (only_running, only_failed.unwrap_or(true)) {
+        (true, _) => vec![TaskState::Running],
+        (false, true) => vec![TaskState::Failed, TaskState::UpstreamFailed],
+        (false, false) => Vec::new(),
+    };
+    Ok(Wish { dry_run, start, end, states, tasks, run_id, upstream, downstream, future, past, latest, refuse_running })
+}
+
+fn task(value: &Value) -> Result<(String, Option<i32>), Problem> {
+    let wrong = || Problem::new("string_type", "Input should be a task id, or a task id and a map index");
+    match value {
+        Value::String(id) => Ok((id.clone(), None)),
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::String(id), Value::Number(index)] => {
+                let index = index.as_i64().and_then(|index| i32::try_from(index).ok()).ok_or_else(wrong)?;
+                Ok((id.clone(), (index >= 0).then_some(index)))
+            }
+            _ => Err(wrong().with_input(value)),
+        },
+        _ => Err(wrong().with_input(value)),
+    }
+}
+
+async fn meant(db: &mut PgConnection, dag_id: &str, wish: &Wish) -> Result<Vec<RunDetails>, Refusal> {
+    let mut conditions = vec![RunCondition::Dags(vec![dag_id.into()])];
+    if let Some(run_id) = &wish.run_id {
+        let missing = || no_such_run(dag_id, run_id);
+        let path = RunPath {
+            dag_id: DagId::new(dag_id).map_err(|_| missing())?,
+            run_id: RunId::new(run_id.as_str()).map_err(|_| missing())?,
+        };
+        let run = find(db, &path).await?;
+        let (from, to) = (run.run_after, run.run_after);
+        match (wish.past, wish.future) {
+            (false, false) => return Ok(vec![run]),
+            (true, false) => conditions.push(RunCondition::Time(RunTime::RunAfter, Compare::AtMost, to)),
+            (false, true) => conditions.push(RunCondition::Time(RunTime::RunAfter, Compare::AtLeast, from)),
+            (true, true) => {}
+        }
+    }
+    conditions.extend(wish.start.map(|at| RunCondition::Time(RunTime::LogicalDate, Compare::AtLeast, at)));
+    conditions.extend(wish.end.map(|at| RunCondition::Time(RunTime::LogicalDate, Compare::AtMost, at)));
+    let order = vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)];
+    let runs = search_runs(db, &RunSearch { conditions, order, most: MOST_RUNS + 1, skip: 0 }).await?;
+    if runs.len() as i64 > MOST_RUNS {
+        let text = format!("more than {MOST_RUNS} runs are meant: name a time from `start_date` to `end_date`");
+        return Err(Refusal::bad_request(text));
+    }
+    Ok(runs)
+}
+
+/// `known`: which of the named tasks some run has.
+fn selection(plan: &Plan, wish: &Wish, known: &mut [bool]) -> Selection {
+    let tasks = match &wish.tasks {
+        None => (0..plan.tasks.len() as TaskIdx).map(|task| Selected { task, index: None }).collect(),
+        Some(named) => {
+            let mut tasks = Vec::new();
+            for ((id, index), known) in named.iter().zip(known) {
+                if let Some(task) = plan.index_of(id) {
+                    *known = true;
+                    tasks.push(Selected { task, index: *index });
+                }
+            }
+            tasks
+        }
+    };
+    Selection { tasks, upstream: wish.upstream, downstream: wish.downstream }
+}

@@ -1,0 +1,188 @@
+//! `…/logs/{try_number}`: what a try said, as JSON a part at a time, or as lines of JSON.
+
+use super::Instance;
+use super::tries::named;
+use crate::extract::{Names, Query};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use futures::stream;
+use orch_store::instance::{TryRow, tries};
+use orch_store::log::{Chunk, Place, read, tail};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// Of a log in one answer of JSON; the token of the answer goes on behind it.
+const PART_BYTES: i64 = 1 << 20;
+/// The same with `full_content`.
+const FULL_BYTES: i64 = 16 << 20;
+/// Where an answer in lines ends and its successor begins.
+const TOKEN_HEADER: &str = "airflow-continuation-token";
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct LogPage {
+    content: Vec<Value>,
+    continuation_token: Option<String>,
+}
+
+pub(crate) async fn logs(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let number: i16 = names.number("try_number")?;
+    let full = query.flag("full_content").unwrap_or(false);
+    let token = query.text("token").filter(|token| !token.is_empty()).map(parse).transpose()?;
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    let in_lines = accept.contains("application/x-ndjson");
+    if !in_lines && !["application/json", "*/*", "application/*"].iter().any(|kind| accept.contains(kind)) {
+        let text = "Only application/json or application/x-ndjson is supported";
+        return Err(Refusal::plain(StatusCode::NOT_ACCEPTABLE, text));
+    }
+    let instance = named(&app, &names, &mut query).await?;
+    let mut db = app.pages().await?;
+    // Looked at before the lines are read: what was said before the end is not missed.
+    let found = tries(&mut db, instance.run.id, instance.row.task, instance.row.map_index).await?;
+    let Some(one) = found.into_iter().rfind(|one| one.try_no == number) else {
+        return not_begun(&instance, number, in_lines);
+    };
+    let after = match token {
+        Some((attempt, place)) if attempt == one.attempt => place,
+        // The try was begun anew: so is its log.
+        _ => Place::START,
+    };
+    let is_over = one.ended_at.is_some() || one.state.is_finished();
+    if in_lines {
+        drop(db);
+        return lines(app, instance.run.id, one, after, is_over).await;
+    }
+    let most = if full { FULL_BYTES } else { PART_BYTES };
+    let chunks = read(&mut db, instance.run.id, one.attempt, after, most).await?;
+    let last = chunks.last().map_or(after, place);
+    let more =
+        !is_over || (!chunks.is_empty() && !read(&mut db, instance.run.id, one.attempt, last, 1).await?.is_empty());
+    let content = chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message).collect();
+    let continuation_token = more.then(|| token_of(one.attempt, last));
+    Ok(Json(LogPage { content, continuation_token }).into_response())
+}
+
+/// A try that waits for its turn has said nothing yet.
+fn not_begun(instance: &Instance, number: i16, in_lines: bool) -> Result<Response, Refusal> {
+    if number < 1 || number > instance.row.try_no.max(1) {
+        return Err(Refusal::not_found("TaskInstance not found"));
+    }
+    let token = token_of(Uuid::nil(), Place::START);
+    if in_lines {
+        return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::empty()).into_response());
+    }
+    Ok(Json(LogPage { content: Vec::new(), continuation_token: Some(token) }).into_response())
+}
+
+/// Streams what there is by now, a part at a time: memory stays flat however long it is.
+async fn lines(app: App, run: Uuid, one: TryRow, after: Place, is_over: bool) -> Result<Response, Refusal> {
+    let end = {
+        let mut db = app.pages().await?;
+        tail(&mut db, run, one.attempt, 1).await?.last().map_or(after, place)
+    };
+    let attempt = one.attempt;
+    let parts = stream::try_unfold((app, after), move |(app, after)| async move {
+        if after >= end {
+            return Ok(None);
+        }
+        let part = async {
+            let mut db = app.pages().await?;
+            read(&mut db, run, attempt, after, PART_BYTES).await
+        };
+        let chunks = part.await.map_err(|error| {
+            tracing::warn!(%error, "a log broke off");
+            std::io::Error::other("the database cannot be used at the moment")
+        })?;
+        let Some(last) = chunks.last().map(place) else { return Ok(None) };
+        let mut text = String::new();
+        for line in chunks.iter().take_while(|chunk| place(chunk) <= end).flat_map(|chunk| chunk.body.lines()) {
+            text.push_str(&message(line).to_string());
+            text.push('\n');
+        }
+        Ok::<_, std::io::Error>(Some((Bytes::from(text), (app, last))))
+    });
+    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(parts)).into_response();
+    if !is_over && let Ok(token) = HeaderValue::from_str(&token_of(attempt, end)) {
+        response.headers_mut().insert(TOKEN_HEADER, token);
+    }
+    Ok(response)
+}
+
+fn place(chunk: &Chunk) -> Place {
+    Place { lease_no: chunk.lease_no, seq: chunk.seq }
+}
+
+/// Airflow's `StructuredLogMessage`: what else a line holds stands beside.
+fn message(line: &str) -> Value {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else {
+        return json!({ "event": line });
+    };
+    match fields.get("event") {
+        Some(Value::String(_)) => {}
+        Some(other) => {
+            let words = other.to_string();
+            fields.insert("event".into(), words.into());
+        }
+        None => {
+            fields.insert("event".into(), "".into());
+        }
+    }
+    if !fields.get("timestamp").is_none_or(is_moment) {
+        fields.remove("timestamp");
+    }
+    Value::Object(fields.into_iter().collect::<Map<String, Value>>())
+}
+
+fn is_moment(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| chrono::DateTime::parse_from_rfc3339(text).is_ok())
+}
+
+fn token_of(attempt: Uuid, place: Place) -> String {
+    BASE64.encode(format!("{attempt}/{}/{}", place.lease_no, place.seq))
+}
+
+fn parse(token: &str) -> Result<(Uuid, Place), Refusal> {
+    let read = || {
+        let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
+        let mut parts = text.split('/');
+        let attempt = parts.next()?.parse().ok()?;
+        let place = Place { lease_no: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
+        parts.next().is_none().then_some((attempt, place))
+    };
+    read().ok_or_else(|| Refusal::bad_request("Bad Signature. Please use only the tokens provided by the API."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_a_place_and_nothing_else_is_one() {
+        let (attempt, place) = (Uuid::from_u128(7), Place { lease_no: 2, seq: 40 });
+        assert_eq!(parse(&token_of(attempt, place)).ok(), Some((attempt, place)));
+        for wrong in ["", "x", "e30", &BASE64.encode("a/1/2"), &BASE64.encode(format!("{attempt}/1/2/3"))] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_line_is_a_message() {
+        assert_eq!(message("no JSON"), json!({ "event": "no JSON" }));
+        assert_eq!(message(r#"{"event": 5, "timestamp": "soon"}"#), json!({ "event": "5" }));
+        let line = json!({ "event": "a", "timestamp": "2026-11-20T06:00:00Z", "rows": 7 });
+        assert_eq!(message(&line.to_string()), line);
+    }
+}

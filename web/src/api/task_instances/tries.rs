@@ -1,0 +1,64 @@
+//! The tries of one instance: `…/tries`, `…/tries/{task_try_number}`.
+
+use super::{Instance, OfRun, TaskTryView, one_instance};
+use crate::extract::{Names, Query, no_such_instance};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use orch_store::instance::{TryRow, tries};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TryPage {
+    task_instances: Vec<TaskTryView>,
+    total_entries: usize,
+}
+
+pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<TryPage>, Refusal> {
+    let (instance, tries) = all(&app, &names, &mut query).await?;
+    let task_instances: Vec<TaskTryView> = tries.into_iter().map(|one| view(&instance, one)).collect();
+    Ok(Json(TryPage { total_entries: task_instances.len(), task_instances }))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<TaskTryView>, Refusal> {
+    let number: i16 = names.number("task_try_number")?;
+    let (instance, tries) = all(&app, &names, &mut query).await?;
+    // Of tries that were begun anew the last one counts.
+    let found = tries.into_iter().rfind(|one| one.try_no == number);
+    found.map(|one| Json(view(&instance, one))).ok_or_else(|| {
+        let path = &instance.path;
+        Refusal::not_found(format!(
+            "The Task Instance with dag_id: `{}`, run_id: `{}`, task_id: `{}`, try_number: `{number}` and map_index: \
+            `{}` was not found",
+            path.run.dag_id, path.run.run_id, path.task_id, instance.row.map_index
+        ))
+    })
+}
+
+/// The instance of a path; `map_index` stands in the path or in the query.
+pub(super) async fn named(app: &App, names: &Names, query: &mut Query) -> Result<Instance, Refusal> {
+    let path = names.task()?;
+    let map_index = match names.get("map_index") {
+        "" => {
+            let index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
+            query.finish()?;
+            i32::try_from(index).map_err(|_| no_such_instance(&path.run, &path.task_id, -1))?
+        }
+        _ => names.number("map_index")?,
+    };
+    one_instance(app, path, map_index).await
+}
+
+async fn all(app: &App, names: &Names, query: &mut Query) -> Result<(Instance, Vec<TryRow>), Refusal> {
+    let instance = named(app, names, query).await?;
+    let mut db = app.pages().await?;
+    let found = tries(&mut db, instance.run.id, instance.row.task, instance.row.map_index).await?;
+    Ok((instance, found))
+}
+
+fn view(instance: &Instance, one: TryRow) -> TaskTryView {
+    let of_run = OfRun { run: &instance.run, plan: &instance.version.plan };
+    of_run.try_of(instance.row.task, instance.row.map_index, one)
+}

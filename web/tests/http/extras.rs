@@ -1,0 +1,92 @@
+//! Outputs, the audit log, jobs, settings, and the lists that are empty here.
+
+use crate::fixture::Web;
+use axum::http::StatusCode;
+use orch_store::run::get_run;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn the_audit_log_is_listed_by_filter_and_one_by_one() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let other = web.trigger("mapped").await;
+    let events = |query: &str| {
+        let path = format!("/api/v2/eventLogs?{query}");
+        let web = &web;
+        async move {
+            let answer = web.get(&path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+            let runs = answer.body["event_logs"].as_array().unwrap().iter().map(|log| log["run_id"].clone());
+            runs.collect::<Vec<Value>>()
+        }
+    };
+    assert_eq!(events("").await, [json!(run), json!(other)]);
+    assert_eq!(events("order_by=-id&limit=1").await, [json!(other)]);
+    assert_eq!(events("dag_id=chain&owner=admin&event=trigger_dag_run").await, [json!(run)]);
+    assert_eq!(events("excluded_events=trigger_dag_run").await, [] as [Value; 0]);
+    assert_eq!(events("included_events=trigger_dag_run&dag_id_pattern=MAPP").await, [json!(other)]);
+    assert_eq!(events("before=2020-01-01T00:00:00Z").await, [] as [Value; 0]);
+    assert_eq!(events("after=2020-01-01T00:00:00Z&order_by=dag_id").await, [json!(run), json!(other)]);
+    let all = web.get("/api/v2/eventLogs?limit=1").await.body;
+    assert_eq!(all["total_entries"], 2);
+    let first = &all["event_logs"][0];
+    let one = web.get(&format!("/api/v2/eventLogs/{}", first["event_log_id"])).await.body;
+    assert_eq!((&one, one["extra"].as_str()), (first, Some(r#"{"from":"127.0.0.1"}"#)));
+    assert_eq!(web.get("/api/v2/eventLogs/99999999").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(web.get("/api/v2/eventLogs?order_by=extra").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn outputs_are_listed_and_read() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}/taskInstances");
+    let mut db = web.db().await;
+    let id = get_run(&mut db, "chain", &run).await.unwrap().unwrap().id;
+    let lease = web.claim(&mut db, id).await;
+    for (key, value) in [("return_value", json!({ "rows": [1, 2] })), ("word", json!("geheim")), ("list", json!([1]))] {
+        assert!(orch_store::output::put(&mut db, lease, key, &value).await.unwrap());
+    }
+    let list = web.get(&format!("{path}/t0/xcomEntries?limit=2")).await.body;
+    assert_eq!((list["xcom_entries"].as_array().unwrap().len(), &list["total_entries"]), (2, &json!(3)));
+    assert_eq!(list["xcom_entries"][0]["key"], "list");
+    assert_eq!(web.get(&format!("{path}/~/xcomEntries?xcom_key=word")).await.body["total_entries"], 1);
+    assert_eq!(web.get(&format!("{path}/t1/xcomEntries")).await.body["total_entries"], 0);
+    for (query, expected) in [
+        ("return_value", json!({ "rows": [1, 2] })),
+        ("return_value?deserialize=true", json!({ "rows": [1, 2] })),
+        ("return_value?stringify=true", json!("{\"rows\":[1,2]}")),
+        ("word?stringify=true", json!("geheim")),
+    ] {
+        let answer = web.get(&format!("{path}/t0/xcomEntries/{query}")).await;
+        assert_eq!((answer.status, &answer.body["value"]), (StatusCode::OK, &expected), "{query}: {}", answer.body);
+    }
+    for place in ["t0/xcomEntries/nothing", "t0/xcomEntries/word?map_index=3", "nothing/xcomEntries/word"] {
+        assert_eq!(web.get(&format!("{path}/{place}")).await.status, StatusCode::NOT_FOUND, "{place}");
+    }
+    assert_eq!(web.get("/api/v2/dags/~/dagRuns/~/taskInstances/~/xcomEntries").await.status, StatusCode::BAD_REQUEST);
+    let jobs = web.get("/api/v2/jobs?is_alive=true&job_type=WorkerJob").await.body;
+    assert_eq!((&jobs["total_entries"], &jobs["jobs"][0]["state"]), (&json!(1), &json!("running")));
+    assert_eq!(web.get("/api/v2/jobs?hostname=elsewhere").await.body["total_entries"], 0);
+}
+
+#[tokio::test]
+async fn settings_are_for_admins_and_what_is_not_here_is_an_empty_list() {
+    let web = Web::new().await;
+    let config = web.get("/api/v2/config").await;
+    assert_eq!((config.status, &config.body["sections"][0]["name"]), (StatusCode::OK, &json!("orch")));
+    assert_eq!(web.get("/api/v2/config?section=core").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(web.get("/api/v2/config/section/orch/option/nothing").await.status, StatusCode::NOT_FOUND);
+    for (path, name) in [
+        ("importErrors", "import_errors"),
+        ("dagWarnings", "dag_warnings"),
+        ("plugins", "plugins"),
+        ("plugins/importErrors", "import_errors"),
+        ("providers", "providers"),
+    ] {
+        let answer = web.get(&format!("/api/v2/{path}")).await;
+        assert_eq!((answer.status, answer.body), (StatusCode::OK, json!({ name: [], "total_entries": 0 })), "{path}");
+    }
+    assert_eq!(web.get("/api/v2/importErrors/1").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(web.get("/api/v2/plugins?limit=x").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
