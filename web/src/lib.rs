@@ -13,6 +13,7 @@ mod extract;
 pub mod graph;
 mod guard;
 mod health;
+mod openapi;
 mod problem;
 mod refusal;
 mod routes;

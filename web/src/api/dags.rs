@@ -13,13 +13,14 @@ use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use axum::Json;
 use axum::extract::State;
+pub(crate) use details::DagDetails;
 use orch_core::ids::DagId;
 use orch_store::StoreResult;
 use orch_store::dag::{DagFilter, DagRow, count_dags, get_dag, list_dags, resolve};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
-use view::DagView;
+pub(crate) use view::DagView;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DagPage {

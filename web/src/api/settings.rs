@@ -71,14 +71,14 @@ fn answer(headers: &HeaderMap, settings: Vec<(String, String)>) -> Result<Respon
     Ok(Json(Config { sections: vec![Section { name: SECTION.into(), options }] }).into_response())
 }
 
-async fn empty(mut query: Query, name: &'static str) -> Result<Json<Value>, Refusal> {
+fn empty(mut query: Query, name: &'static str) -> Result<Json<Value>, Refusal> {
     Page::of(&mut query);
     query.finish()?;
     Ok(Json(json!({ name: [], "total_entries": 0 })))
 }
 
 pub(crate) async fn import_errors(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "import_errors").await
+    empty(query, "import_errors")
 }
 
 pub(crate) async fn import_error(names: Names) -> Result<Json<Value>, Refusal> {
@@ -87,17 +87,17 @@ pub(crate) async fn import_error(names: Names) -> Result<Json<Value>, Refusal> {
 }
 
 pub(crate) async fn dag_warnings(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "dag_warnings").await
+    empty(query, "dag_warnings")
 }
 
 pub(crate) async fn plugins(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "plugins").await
+    empty(query, "plugins")
 }
 
 pub(crate) async fn plugin_errors(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "import_errors").await
+    empty(query, "import_errors")
 }
 
 pub(crate) async fn providers(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "providers").await
+    empty(query, "providers")
 }

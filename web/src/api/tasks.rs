@@ -30,7 +30,6 @@ struct TimeDelta {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 pub(crate) struct TaskView {
     task_id: String,
     task_display_name: String,

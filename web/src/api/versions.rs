@@ -74,7 +74,7 @@ pub(crate) async fn list(
         // A number that no version can have is none's.
         number: number.map(|number| i32::try_from(number).unwrap_or(-1)),
         bundle: query.text("bundle_name").map(String::from),
-        newest_first: order.first().is_some_and(|(_, descends)| *descends),
+        newest_first: order.first().is_some_and(|((), descends)| *descends),
     };
     let found = list_versions(&mut db, &filter, (page.offset, page.limit)).await?;
     let total_entries = match page.total(found.len()) {

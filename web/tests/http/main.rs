@@ -11,6 +11,7 @@ mod health;
 mod instance_changes;
 mod log;
 mod login;
+mod openapi;
 mod routes;
 mod run_changes;
 mod server;

@@ -70,6 +70,7 @@ GET /api/v2/plugins: viewer
 GET /api/v2/plugins/importErrors: viewer
 GET /api/v2/providers: viewer
 GET /api/v2/version: open
+GET /openapi.json: viewer
 ";
 
 /// All that may ever be open.

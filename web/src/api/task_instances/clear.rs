@@ -24,6 +24,7 @@ use sqlx::PgConnection;
 const MOST_RUNS: i64 = 200;
 
 /// Airflow's `ClearTaskInstancesBody`.
+#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 struct Wish {
     dry_run: bool,
     start: Option<DateTime<Utc>>,

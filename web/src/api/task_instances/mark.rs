@@ -32,6 +32,7 @@ const MOST_MARKED: usize = 1_000;
 const MOST_RUNS: i64 = 100;
 
 /// Airflow's `PatchTaskInstanceBody`.
+#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
 struct Wish {
     state: TaskState,
     upstream: bool,
