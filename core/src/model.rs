@@ -6,7 +6,9 @@
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, Run};
 use crate::state::TaskState;
-use crate::transition::{Effects, Event, Outcome, Selected, clear, fold, start};
+use crate::transition::{
+    Effects, Event, Outcome, RunEnd, Selected, Stood, clear, end_run, fold, move_run, places, start,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -39,19 +41,47 @@ impl Model {
     pub fn finish_all(&mut self, ended: &[(TaskIdx, i32, Outcome)]) {
         let mut events = Vec::new();
         for (task, index, outcome) in ended {
-            assert!(self.ready.remove(&(*task, *index)), "{} [{index}] is not ready", self.plan.task_id(*task));
-            let state = match outcome {
-                Outcome::Success { .. } => TaskState::Success,
-                Outcome::Failed => TaskState::Failed,
-                Outcome::Skipped { .. } => TaskState::Skipped,
-            };
-            self.states.insert((*task, *index), state);
+            self.note_end(*task, *index, outcome);
             events.push(Event::Finished { task: *task, index: *index, outcome: outcome.clone() });
         }
         self.apply(&events);
     }
 
+    /// The row of a ready instance that ends; whoever notes it applies the event.
+    pub fn note_end(&mut self, task: TaskIdx, index: i32, outcome: &Outcome) {
+        self.note_stop(task, index);
+        let state = match outcome {
+            Outcome::Success { .. } => TaskState::Success,
+            Outcome::Failed => TaskState::Failed,
+            Outcome::Skipped { .. } => TaskState::Skipped,
+        };
+        self.states.insert((task, index), state);
+    }
+
+    /// The row of a ready instance that was cleared while it ran and has stopped; whoever notes it applies the event.
+    pub fn note_stop(&mut self, task: TaskIdx, index: i32) {
+        assert!(self.ready.remove(&(task, index)), "{} [{index}] is not ready", self.plan.task_id(task));
+    }
+
+    /// Somebody says how an instance ended, whatever became of it so far.
+    pub fn mark(&mut self, task: TaskIdx, index: i32, state: TaskState) {
+        let at = (task, index);
+        let stood = match (self.ready.remove(&at), self.held.remove(&at)) {
+            (true, _) => Stood::InFlight,
+            (_, true) => Stood::Held,
+            _ => Stood::Nowhere,
+        };
+        let effects = self.fold(&[Event::Marked { task, index, state, stood }]);
+        self.states.insert(at, state);
+        self.carry_out(effects);
+    }
+
     pub fn apply(&mut self, events: &[Event]) {
+        let effects = self.fold(events);
+        self.carry_out(effects);
+    }
+
+    fn fold(&mut self, events: &[Event]) -> Effects {
         let mut elements = Elements::default();
         let (run, effects) = loop {
             match fold(&self.plan, &self.run, events, &elements) {
@@ -60,7 +90,7 @@ impl Model {
             }
         };
         self.run = run;
-        self.carry_out(effects);
+        effects
     }
 
     /// Finished instances begin anew; nothing of what is selected may be in flight.
@@ -80,6 +110,47 @@ impl Model {
         self.carry_out(effects);
     }
 
+    /// The run goes over to another version of its DAG, which it `can_move` to; nothing of it runs.
+    pub fn move_to(&mut self, to: Arc<Plan>) {
+        let from = std::mem::replace(&mut self.plan, to);
+        let places = places(&from, &self.plan);
+        let at = |(task, index): (TaskIdx, i32)| Some((places[usize::from(task)]?, index));
+        self.states = std::mem::take(&mut self.states).into_iter().filter_map(|(i, s)| Some((at(i)?, s))).collect();
+        self.ready = std::mem::take(&mut self.ready).into_iter().filter_map(at).collect();
+        self.held = std::mem::take(&mut self.held).into_iter().filter_map(at).collect();
+        let mut elements = Elements::default();
+        let (run, effects) = loop {
+            match move_run(&from, &self.plan, &self.run, &elements) {
+                Ok(done) => break done,
+                Err(missing) => elements.load(missing, self.look_up(missing)),
+            }
+        };
+        self.run = run;
+        self.carry_out(effects);
+    }
+
+    /// Somebody ends the run before its tasks do; `running` are those of its ready instances that run.
+    pub fn end(&mut self, running: &[(TaskIdx, i32)], end: RunEnd) {
+        let ended = end_run(&self.plan, &self.run, running, end);
+        let before = std::mem::replace(&mut self.run, ended);
+        for (task, planned) in (0..).zip(&self.plan.tasks) {
+            if before.task(task).is_finished() {
+                continue;
+            }
+            let indices = match before.len(planned).filter(|&len| len > 0) {
+                Some(len) => 0..len,
+                None => -1..0,
+            };
+            for index in indices {
+                let runs = running.contains(&(task, index));
+                let state = if runs { end.running_state() } else { TaskState::Skipped };
+                self.states.entry((task, index)).or_insert(state);
+            }
+        }
+        self.ready.clear();
+        self.held.clear();
+    }
+
     /// A task and everything below it.
     pub fn with_downstream(&self, task: TaskIdx) -> Vec<Selected> {
         let (mut seen, mut todo) = (BTreeSet::from([task]), vec![task]);
@@ -91,10 +162,12 @@ impl Model {
 
     fn look_up(&self, missing: Missing) -> Vec<(TaskIdx, i32, TaskState)> {
         let members = &self.plan.domains[missing.domain].members;
-        let wanted = |&(&(task, index), _): &(&(TaskIdx, i32), &TaskState)| {
+        let wanted = |&((task, index), _): &((TaskIdx, i32), TaskState)| {
             members.contains(&task) && index >= 0 && missing.index.is_none_or(|i| i == index)
         };
-        self.states.iter().filter(wanted).map(|(&(task, index), &state)| (task, index, state)).collect()
+        let over = self.states.iter().map(|(&at, &state)| (at, state));
+        let open = self.ready.iter().chain(&self.held).map(|&at| (at, TaskState::Queued));
+        over.chain(open).filter(wanted).map(|((task, index), state)| (task, index, state)).collect()
     }
 
     fn carry_out(&mut self, effects: Effects) {

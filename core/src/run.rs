@@ -13,7 +13,8 @@ pub const LEDGER_FORMAT: i16 = 1;
 
 /// Counters of the run itself, in front.
 pub(crate) const RUN_COUNTERS: usize = 3;
-/// Elements of one map that may be in flight.
+/// Elements of one map that may be in flight. Below zero once somebody marked or cleared an instance or moved the run:
+/// from then on the rules alone do not tell what was decided.
 pub(crate) const RUN_WINDOW: usize = 0;
 /// Tasks that are not finished.
 pub(crate) const RUN_OPEN: usize = 1;
@@ -67,7 +68,21 @@ impl Run {
     }
 
     pub fn window(&self) -> i32 {
-        self.counters[RUN_WINDOW]
+        self.counters[RUN_WINDOW].abs()
+    }
+
+    pub(crate) fn set_window(&mut self, window: i32) {
+        self.counters[RUN_WINDOW] = if self.was_changed() { -window } else { window };
+    }
+
+    /// Somebody has marked or cleared an instance, or moved the run to another version.
+    pub fn was_changed(&self) -> bool {
+        self.counters[RUN_WINDOW] < 0
+    }
+
+    /// Somebody is about to: whoever looks up its elements needs those in flight too.
+    pub fn set_changed(&mut self) {
+        self.counters[RUN_WINDOW] = -self.window();
     }
 
     /// Number of elements of a mapped task, once it is expanded.
@@ -143,6 +158,8 @@ pub(crate) enum DomainLen {
 #[derive(Debug, Clone, Default)]
 pub struct Elements {
     states: HashMap<(TaskIdx, i32), TaskState>,
+    /// In flight or held.
+    open: HashSet<(TaskIdx, i32)>,
     loaded: HashSet<(usize, i32)>,
     whole: HashSet<usize>,
 }
@@ -155,9 +172,16 @@ pub struct Missing {
 }
 
 impl Elements {
-    /// `states` are the finished and folded elements that `missing` asked for.
+    /// `states` are the finished and folded elements that `missing` asked for; of a run that somebody changed
+    /// (`Run::was_changed`) also those that are in flight or held, in whatever state that is not finished.
     pub fn load(&mut self, missing: Missing, states: impl IntoIterator<Item = (TaskIdx, i32, TaskState)>) {
-        self.states.extend(states.into_iter().map(|(task, index, state)| ((task, index), state)));
+        for (task, index, state) in states {
+            if state.is_finished() {
+                self.states.insert((task, index), state);
+            } else {
+                self.open.insert((task, index));
+            }
+        }
         match missing.index {
             Some(index) => self.loaded.insert((missing.domain, index)),
             None => self.whole.insert(missing.domain),
@@ -180,11 +204,17 @@ impl Elements {
         self.states.get(&(task, index)).copied()
     }
 
+    /// As far as it was loaded.
+    pub(crate) fn is_decided(&self, task: TaskIdx, index: i32) -> bool {
+        self.states.contains_key(&(task, index)) || self.open.contains(&(task, index))
+    }
+
     pub(crate) fn set(&mut self, task: TaskIdx, index: i32, state: TaskState) {
         self.states.insert((task, index), state);
     }
 
     pub(crate) fn forget(&mut self, task: TaskIdx, index: i32) {
         self.states.remove(&(task, index));
+        self.open.remove(&(task, index));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use finish::worst;
 pub use relocate::{CannotMove, can_move, move_run, places};
 
 use crate::plan::{Plan, TaskIdx};
-use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, RUN_WINDOW, Run};
+use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, Run};
 use crate::state::{RunState, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +29,8 @@ pub enum Event {
     Finished { task: TaskIdx, index: i32, outcome: Outcome },
     /// An instance that was cleared while it ran has stopped.
     Restarted { task: TaskIdx, index: i32 },
-    /// Somebody said how an instance ended; `in_flight`: it was queued, running or waiting.
-    Marked { task: TaskIdx, index: i32, state: TaskState, in_flight: bool },
+    /// Somebody said how an instance ended. What it stood in is gone with that.
+    Marked { task: TaskIdx, index: i32, state: TaskState, stood: Stood },
     /// More elements of a map may be in flight: all of them run, and workers have room.
     Widen { window: i32 },
 }
@@ -47,6 +47,17 @@ pub enum Outcome {
     Skipped {
         skip: Vec<Skip>,
     },
+}
+
+/// Where an instance stood when somebody marked it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stood {
+    /// Nothing was decided about it, or it was over.
+    Nowhere,
+    /// Kept aside by a limit.
+    Held,
+    /// Queued, running, or waiting for a retry or an event.
+    InFlight,
 }
 
 /// A task that must not run; of a mapped one, one element or (`None`) all.
@@ -96,9 +107,9 @@ pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Re
         match event {
             Event::Finished { task, index, outcome } => fold.finished(*task, *index, outcome)?,
             Event::Restarted { task, index } => fold.restarted(*task, *index)?,
-            Event::Marked { task, index, state, in_flight } => fold.marked(*task, *index, *state, *in_flight)?,
+            Event::Marked { task, index, state, stood } => fold.marked(*task, *index, *state, *stood)?,
             Event::Widen { window } => {
-                fold.run.counters[RUN_WINDOW] = fold.run.window().max(*window);
+                fold.run.set_window(fold.run.window().max(*window));
                 fold.expanded_tasks().for_each(|t| {
                     fold.refill.insert(t);
                 });
@@ -176,8 +187,7 @@ impl<'a> Fold<'a> {
         while let Some((task, concern)) = self.concerned.pop_first() {
             self.look(task, &concern)?;
         }
-        self.admit();
-        Ok(())
+        self.admit()
     }
 
     fn end(mut self) -> (Run, Effects) {

@@ -6,7 +6,7 @@ mod shapes;
 
 use orch_core::branch;
 use orch_core::model::Model;
-use orch_core::plan::Plan;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Outcome, Selected};
 use proptest::prelude::*;
@@ -63,6 +63,15 @@ fn to_the_end(model: &mut Model, picks: &mut impl Iterator<Item = u8>, together:
     Err(TestCaseError::fail(format!("no end: {:?}", model.run)))
 }
 
+/// Some instance, decided or not, mapped or not, by a pick.
+fn somebody(model: &Model, pick: u8) -> (TaskIdx, i32) {
+    let tasks = 0..model.plan.tasks.len() as TaskIdx;
+    let len = |t: TaskIdx| model.run.len(model.plan.task(t)).filter(|&len| len > 0);
+    let all: Vec<_> =
+        tasks.flat_map(|t| len(t).map_or(vec![(t, -1)], |len| (0..len).map(|i| (t, i)).collect())).collect();
+    all[usize::from(pick) % all.len()]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
@@ -92,5 +101,32 @@ proptest! {
         if model.run.state == RunState::Success {
             prop_assert!(model.ready.is_empty() && model.held.is_empty());
         }
+    }
+
+    #[test]
+    fn whoever_is_marked_at_whatever_time_is_over_once_and_the_run_ends(
+        shape in shapes(),
+        picks in prop::collection::vec(any::<u8>(), 200),
+    ) {
+        let plan = Arc::new(Plan::new(Arc::new(spec(&shape))).expect("a random spec is plannable"));
+        let mut model = Model::start(plan);
+        let mut picks = picks.into_iter().cycle();
+        let mut pick = move || picks.next().expect("endless");
+        for _ in 0..200 {
+            check(&model);
+            if model.run.state.is_finished() {
+                break;
+            }
+            if pick().is_multiple_of(3) {
+                let (task, index) = somebody(&model, pick());
+                let state = [TaskState::Success, TaskState::Failed, TaskState::Skipped][usize::from(pick() % 3)];
+                model.mark(task, index, state);
+                continue;
+            }
+            prop_assert!(!model.ready.is_empty(), "stuck: {:?}", model.run);
+            let (task, index) = *model.ready.iter().nth(usize::from(pick()) % model.ready.len()).expect("less than all");
+            model.finish(task, index, outcome(pick()));
+        }
+        prop_assert!(model.run.state.is_finished(), "no end: {:?}", model.run);
     }
 }

@@ -62,29 +62,38 @@ pub async fn clear_instances(
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
     let version = versions.get(&mut tx, locked.version).await?;
     let revived = locked.is_over();
-    let (ledger, effects) = fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?;
-    let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
-    // What was recorded but not folded is put out first, so that clearing finds the whole truth.
-    let mut rev = locked.rev;
-    if !locked.events.is_empty() && !revived {
-        carry_out(&mut step, &version, run, rev, ledger.clone(), effects, 0);
-        stepper.send(&mut tx, &step, 0).await?;
-        rev += 1;
-        step = Step { mode: step.mode, cleared: true, ..Step::default() };
-    }
-    let found = instances(&mut tx, run, &wish.selection.resolve(&version.plan), &wish.states).await?;
+    let selection = wish.selection.resolve(&version.plan);
+    let (mut ledger, mut events, mut rev, mut fold_xmin) = (locked.ledger, locked.events, locked.rev, locked.fold_xmin);
+    // What was recorded but not folded is put out first, also what is recorded while we wait for the rows: clearing finds
+    // the whole truth.
+    let found = loop {
+        if !events.is_empty() && !ledger.state.is_finished() {
+            let (to, effects) = fold_loading(&mut tx, &version, run, &ledger, &events).await?;
+            let mut step = Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
+            carry_out(&mut step, &version, run, rev, to.clone(), effects, 0);
+            stepper.send(&mut tx, &step, 0).await?;
+            (ledger, rev) = (to, rev + 1);
+        }
+        let found = instances(&mut tx, run, &selection, &wish.states).await?;
+        (events, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await.map(|(e, xmin)| (e, xmin.max(fold_xmin)))?;
+        if events.is_empty() {
+            break found;
+        }
+    };
+    let mut step = Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
     if found.is_empty() {
         tx.commit().await?;
         return Ok(Some(Cleared::default()));
     }
     let over: Vec<_> = found.iter().filter(|i| i.2.is_finished()).collect();
     let selected = selected(&version, &ledger, &over);
+    ledger.set_changed();
     let mut elements = Elements::default();
     let (cleared, effects) = loop {
         match clear(&version.plan, &ledger, &selected, &elements) {
             Ok(done) => break done,
             Err(missing) => {
-                elements.load(missing, run_lock::elements(&mut tx, &version.plan, run, missing).await?);
+                elements.load(missing, run_lock::elements(&mut tx, &version.plan, run, &ledger, missing).await?);
             }
         }
     };

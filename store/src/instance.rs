@@ -7,7 +7,7 @@ mod tries;
 
 pub use of_runs::{RunInstances, count_instances, instances_of_runs};
 pub use page::{InstancePage, page_of_instances};
-pub use tries::{TryRow, tries};
+pub use tries::{OldTry, TryRow, old_tries, tries};
 
 use crate::version::{Version, Versions};
 use crate::{StoreResult, run};
@@ -114,8 +114,9 @@ pub async fn list_instances(
     while found.len() < most {
         let page: Vec<(TaskIdx, i32)> = places.by_ref().take(MOST_INSTANCES).collect();
         let (Some(&first), Some(&last)) = (page.first(), page.last()) else { break };
-        let range =
-            Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most: page.len() };
+        // Among them may be rows of what was cleared and is no instance any more.
+        let most = i64::MAX as usize;
+        let range = Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most };
         let any_state = InstanceFilter { map_index: filter.map_index, ..Default::default() };
         let known = rows(db, plan, run, &range, &any_state).await?;
         let mut known: BTreeMap<_, _> = known.into_iter().map(|row| ((row.task, row.map_index), row)).collect();
@@ -158,6 +159,25 @@ pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(
     .fetch_all(db)
     .await?;
     rows.into_iter().map(|row| Ok((row.task as TaskIdx, run::word(&row.state)?, row.count))).collect()
+}
+
+/// The most telling state of each task in these runs, from rows: what a grid shows of runs that are not over. Of several
+/// elements the one counts that needs most attention.
+pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<(Uuid, TaskIdx, TaskState)>> {
+    let rows = sqlx::query!(
+        r#"select distinct on (run, task) run as "run!", task as "task!", state::text as "state!" from (
+          select run, task, state from task_instance where run = any($1) and state in ('running', 'restarting', 'failed',
+            'upstream_failed', 'awaiting_input')
+          union all select run, task, 'queued'::task_state from ready where run = any($1)
+          union all select run, task, state from waiting where run = any($1)
+          union all select run, task, 'scheduled' from held where run = any($1)) i
+        order by run, task, array_position(array['failed', 'upstream_failed', 'up_for_retry', 'awaiting_input', 'restarting',
+          'running', 'up_for_reschedule', 'deferred', 'queued', 'scheduled'], state::text)"#,
+        runs
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok((row.run, row.task as TaskIdx, run::word(&row.state)?))).collect()
 }
 
 /// Instances in these states always have a row somewhere.

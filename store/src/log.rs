@@ -129,3 +129,71 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
     chunks.reverse();
     Ok(chunks)
 }
+
+/// Where a log ends for now; `None`: nothing is written yet.
+pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Place>> {
+    let place = sqlx::query_as!(
+        Place,
+        "select lease_no, seq from log_chunk where run = $1 and attempt = $2 order by lease_no desc, seq desc limit 1",
+        run,
+        attempt
+    );
+    Ok(place.fetch_optional(db).await?)
+}
+
+/// How long a log is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Length {
+    pub lines: i64,
+    pub bytes: i64,
+}
+
+/// Without reading its text.
+pub async fn length(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Length> {
+    let length = sqlx::query_as!(
+        Length,
+        r#"select coalesce(sum(lines), 0) as "lines!", coalesce(sum(octet_length(body)), 0)::bigint as "bytes!"
+        from log_chunk where run = $1 and attempt = $2"#,
+        run,
+        attempt
+    );
+    Ok(length.fetch_one(db).await?)
+}
+
+/// The chunks that begin with the one that holds line `first` (lines count from 1), as many as fit into `most_bytes` (at
+/// least one), and how many lines stand before them.
+pub async fn window(
+    db: &mut PgConnection,
+    run: Uuid,
+    attempt: Uuid,
+    first: i64,
+    most_bytes: i64,
+) -> StoreResult<(i64, Vec<Chunk>)> {
+    let rows = sqlx::query!(
+        r#"with counted as (
+          select lease_no, seq, lines, sum(lines) over w - lines as before, sum(octet_length(body)) over w as bytes
+          from log_chunk where run = $1 and attempt = $2 window w as (order by lease_no, seq)
+        ), wanted as (
+          select c.*, min(c.bytes) over () as first_bytes from counted c where before + lines >= $3
+        )
+        select w.lease_no as "lease_no!", w.seq as "seq!", w.lines as "lines!", l.created_at as "created_at!",
+          l.body as "body!", w.before::bigint as "before!"
+        from wanted w join log_chunk l on l.run = $1 and l.attempt = $2 and l.lease_no = w.lease_no and l.seq = w.seq
+        where w.bytes - w.first_bytes < $4 order by 1, 2 limit 1000"#,
+        run,
+        attempt,
+        first,
+        most_bytes.max(1)
+    )
+    .fetch_all(db)
+    .await?;
+    let before = rows.first().map_or(0, |row| row.before);
+    let rows = rows.into_iter().map(|row| Chunk {
+        lease_no: row.lease_no,
+        seq: row.seq,
+        lines: row.lines,
+        created_at: row.created_at,
+        body: row.body,
+    });
+    Ok((before, rows.collect()))
+}

@@ -8,7 +8,7 @@ use crate::version::Versions;
 use crate::{StoreError, StoreResult};
 use orch_core::plan::TaskIdx;
 use orch_core::state::{RunState, TaskState};
-use orch_core::transition::Event;
+use orch_core::transition::{Event, Stood};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -103,7 +103,8 @@ async fn try_mark(
     }
     ledger.state = RunState::Running;
     let in_flight = found.waited || matches!(was, TaskState::Running | TaskState::Restarting);
-    let event = Event::Marked { task, index: map_index, state: to, in_flight };
+    let stood = if in_flight { Stood::InFlight } else { Stood::Nowhere };
+    let event = Event::Marked { task, index: map_index, state: to, stood };
     // Before the row is told: what it was is asked of it.
     let (marked, effects) = fold_loading(&mut tx, &version, run, &ledger, &[event]).await?;
     if is_over {

@@ -89,7 +89,7 @@ pub async fn fold_loading(
         match fold(&version.plan, ledger, events, &elements) {
             Ok(done) => return Ok(done),
             Err(missing) => {
-                elements.load(missing, run_lock::elements(db, &version.plan, run, missing).await?);
+                elements.load(missing, run_lock::elements(db, &version.plan, run, ledger, missing).await?);
             }
         }
     }

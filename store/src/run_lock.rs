@@ -76,22 +76,34 @@ fn skip_of(pair: &[i32]) -> Skip {
     Skip { task: pair[0] as TaskIdx, index: (pair[1] >= 0).then_some(pair[1]) }
 }
 
-/// The finished and folded elements that a decision misses.
+/// The finished and folded elements that a decision misses; of a run that somebody changed also those in flight and
+/// held: what was decided no longer follows from the rules alone.
 pub async fn elements(
     db: &mut PgConnection,
     plan: &Plan,
     run: Uuid,
+    ledger: &Run,
     missing: Missing,
 ) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
     let members: Vec<i16> = plan.domains[missing.domain].members.iter().map(|&t| t as i16).collect();
     let rows = sqlx::query!(
-        r#"select t.task, t.map_index, t.state::text as "state!" from task_instance t
+        r#"select t.task as "task!", t.map_index as "map_index!", t.state::text as "state!" from task_instance t
         where t.run = $1 and t.task = any($2) and t.map_index >= 0 and ($3::integer is null or t.map_index = $3)
           and t.state in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')
-          and not exists (select from unfolded u where u.run = $1 and u.task = t.task and u.map_index = t.map_index)"#,
+          and not exists (select from unfolded u where u.run = $1 and u.task = t.task and u.map_index = t.map_index)
+        union all
+        select o.task, o.map_index, 'queued' from (
+            select run, task, map_index from ready
+            union all select run, task, map_index from waiting
+            union all select run, task, map_index from held
+            union all select run, task, map_index from unfolded
+            union all select run, task, map_index from task_instance where state in ('running', 'restarting')) o
+        where $4 and o.run = $1 and o.task = any($2) and o.map_index >= 0
+          and ($3::integer is null or o.map_index = $3)"#,
         run,
         &members,
-        missing.index
+        missing.index,
+        ledger.was_changed()
     )
     .fetch_all(db)
     .await?;

@@ -6,6 +6,7 @@
 mod failures;
 mod password;
 mod role;
+mod session;
 mod token;
 mod users;
 
@@ -13,12 +14,14 @@ pub use password::Password;
 pub use role::Role;
 
 pub(crate) use password::{Hasher, verify};
+pub(crate) use session::{Session, cookie_of, is_wrong_login};
 
 use crate::clock::Clock;
 use crate::refusal::Refusal;
 use axum::http::{HeaderMap, header};
 use chrono::TimeDelta;
 use failures::Failures;
+use session::Sessions;
 use sqlx::PgPool;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub(crate) struct Caller {
 pub(crate) struct Auth {
     clock: Clock,
     users: Users,
+    sessions: Sessions,
     failures: Failures,
     hasher: Hasher,
     signer: OnceCell<Signer>,
@@ -48,20 +52,35 @@ const WRONG_LOGIN: &str = "Invalid credentials";
 impl Auth {
     pub(crate) fn new(clock: Clock) -> Auth {
         let (users, failures, hasher) = (Users::default(), Failures::default(), Hasher::default());
-        Auth { clock, users, failures, hasher, signer: OnceCell::new() }
+        let sessions = Sessions::default();
+        Auth { clock, users, sessions, failures, hasher, signer: OnceCell::new() }
     }
 
-    /// Changes a password for a token. A wrong name and a wrong password look the same and take the same time.
+    /// Changes a password for a token.
     pub(crate) async fn log_in(
+        &self,
+        pool: &PgPool,
+        login: (&str, Password),
+        from: IpAddr,
+        lifetime: Duration,
+    ) -> Result<String, Refusal> {
+        let signer = self.signer(pool).await?;
+        let (sub, known) = self.right_user(pool, login, from).await?;
+        let now = self.clock.now();
+        let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
+        let expires = now.checked_add_signed(lifetime).map_or(i64::MAX, |at| at.timestamp());
+        Ok(signer.sign(&Claims { sub, iat: now.timestamp(), exp: expires, stamp: known.stamp }))
+    }
+
+    /// The user whose name and password these are. A wrong name and a wrong password look the same and take the same time.
+    async fn right_user(
         &self,
         pool: &PgPool,
         (name, password): (&str, Password),
         from: IpAddr,
-        lifetime: Duration,
-    ) -> Result<String, Refusal> {
+    ) -> Result<(String, Known), Refusal> {
         let now = self.clock.now();
         self.failures.begin(name, from, now).map_err(|retry_after| Refusal::TooManyLogins { retry_after })?;
-        let signer = self.signer(pool).await?;
         let user = users::read(pool, name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.hasher.matches(password, hash).await?;
@@ -71,10 +90,7 @@ impl Auth {
         };
         self.failures.forget(name, from);
         let known = Known::of(&user)?;
-        let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
-        let expires = now.checked_add_signed(lifetime).map_or(i64::MAX, |at| at.timestamp());
-        let claims = Claims { sub: user.name, iat: now.timestamp(), exp: expires, stamp: known.stamp };
-        Ok(signer.sign(&claims))
+        Ok((user.name, known))
     }
 
     /// Who sent these headers.

@@ -16,6 +16,10 @@ pub struct WebConfig {
     pub token_lifetime: Duration,
     /// And one that a command asked for.
     pub cli_token_lifetime: Duration,
+    /// And how long a browser stays logged in.
+    pub session_lifetime: Duration,
+    /// People reach this server by https, through its own certificate or a proxy's: cookies are sent no other way.
+    pub https: bool,
     /// How long open requests may take once the server stops.
     pub grace: Duration,
     pub clock: Clock,
@@ -31,10 +35,19 @@ impl WebConfig {
             hostname: "localhost".into(),
             token_lifetime: Duration::from_hours(24), // Airflow's default
             cli_token_lifetime: Duration::from_hours(1),
+            session_lifetime: Duration::from_hours(7 * 24),
+            https: false,
             grace: Duration::from_secs(5),
             clock: Clock::system(),
             settings: Vec::new(),
         }
+    }
+}
+
+impl WebConfig {
+    /// The name of the session's cookie. A browser takes one with the prefix only over https and for this host alone.
+    pub(crate) fn cookie(&self) -> &'static str {
+        if self.https { "__Host-orch" } else { "orch" }
     }
 }
 
@@ -46,6 +59,8 @@ impl fmt::Debug for WebConfig {
             .field("hostname", &self.hostname)
             .field("token_lifetime", &self.token_lifetime)
             .field("cli_token_lifetime", &self.cli_token_lifetime)
+            .field("session_lifetime", &self.session_lifetime)
+            .field("https", &self.https)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
     }

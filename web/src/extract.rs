@@ -4,14 +4,17 @@
 mod actor;
 mod body;
 mod fields;
+mod form;
 mod path;
 mod query;
 
 pub(crate) use actor::Actor;
 pub(crate) use body::JsonBody;
 pub(crate) use fields::{Fields, text};
+pub(crate) use form::Form;
 pub(crate) use path::{
-    DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, TaskPath, no_such_dag, no_such_instance, no_such_run,
+    DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
+    no_such_run,
 };
 pub(crate) use query::Query;
 

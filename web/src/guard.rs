@@ -1,12 +1,13 @@
 //! What stands before every handler: for all requests, limits and the names this server answers to; for each route, its
 //! rule. Whatever fails inside is logged here, where the route is known.
 
+use crate::pages::{self, Asked};
 use crate::refusal::{Cause, Refusal, chain};
-use crate::routes::{Access, Rule};
+use crate::routes::{Access, Door, Rule};
 use crate::state::App;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 /// Longer addresses are attacks on whoever logs or parses them.
 const MOST_QUERY_BYTES: usize = 8 * 1024;
 
-/// What browsers are told with every answer. Pages will add what they need.
+/// What browsers are told with every answer. Pages say what they need besides.
 const HEADERS: [(header::HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -68,22 +69,10 @@ pub(crate) struct Gate {
 }
 
 /// After routing: lets in whom the rule allows, and logs why the route failed if it did.
-pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let admitted = match gate.rule.access {
-        Access::Open => Ok(None),
-        Access::Login(role) => match gate.app.auth.caller(&gate.app.hot, request.headers()).await {
-            Ok(caller) if caller.role >= role => Ok(Some(caller)),
-            Ok(_) => Err(Refusal::Forbidden),
-            Err(refusal) => Err(refusal),
-        },
-    };
-    let response = match admitted {
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Ok(None) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let response = match gate.rule.door {
+        Door::Api => through_api(&gate, request, next).await,
+        Door::Page => through_page(&gate, request, next).await,
     };
     if let Some(Cause { request_id, error }) = response.extensions().get() {
         let Rule { method, path, .. } = &gate.rule;
@@ -94,9 +83,100 @@ pub(crate) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
     response
 }
 
+/// For programs: a token in a header, refusals in JSON.
+async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response {
+    let admitted = match gate.rule.access {
+        Access::Open => Ok(None),
+        Access::Login(role) => match gate.app.auth.caller(&gate.app.hot, request.headers()).await {
+            Ok(caller) if caller.role >= role => Ok(Some(caller)),
+            Ok(_) => Err(Refusal::Forbidden),
+            Err(refusal) => Err(refusal),
+        },
+    };
+    match admitted {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Ok(None) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// For people: a session in a cookie, a way to log in, and refusals they can read.
+async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response {
+    let app = &gate.app;
+    let session = app.auth.session(&app.hot, request.headers(), app.config.cookie()).await;
+    let asked = Asked::of(&request, session.as_ref().ok().cloned());
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let admitted = match (gate.rule.access, session) {
+        _ if changes && !is_own_page(request.headers()) => Err(Refusal::plain(
+            StatusCode::FORBIDDEN,
+            "this came from a page of another site, so it was not carried out",
+        )),
+        (Access::Open, Err(Refusal::NotLoggedIn(_))) => Ok(None),
+        // The form of the login has no token: whose should it be?
+        (Access::Open, Ok(_)) if changes => Ok(None),
+        (Access::Open, Ok(session)) => Ok(Some(session)),
+        (Access::Login(role), Ok(session)) if session.caller.role >= role => Ok(Some(session)),
+        (Access::Login(_), Ok(_)) => Err(Refusal::Forbidden),
+        (Access::Login(_), Err(Refusal::NotLoggedIn(_))) => return pages::to_login(&asked, changes),
+        (_, Err(refusal)) => Err(refusal),
+    };
+    let response = match admitted {
+        Ok(session) => {
+            if let Some(session) = session {
+                request.extensions_mut().insert(session.caller.clone());
+                request.extensions_mut().insert(session);
+            }
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    pages::readable(app, &asked, response).await
+}
+
+/// Browsers say where a form was sent from, and pages cannot make them say otherwise. Programs say nothing; they have the
+/// token of the form to prove themselves with.
+fn is_own_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    match (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN)) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            host.is_some() && host == text(header::HOST)
+        }
+        (None, None) => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_of_another_site_is_told_by_what_the_browser_says() {
+        for (site, origin, own) in [
+            ("same-origin", "", true),
+            ("none", "", true),
+            ("cross-site", "http://localhost:8080", false),
+            ("same-site", "", false),
+            ("", "http://localhost:8080", true),
+            ("", "http://localhost:8081", false),
+            ("", "https://evil.example", false),
+            ("", "null", false),
+            ("", "", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("localhost:8080"));
+            for (name, value) in [("sec-fetch-site", site), ("origin", origin)] {
+                if !value.is_empty() {
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            assert_eq!(is_own_page(&headers), own, "{site} {origin}");
+        }
+    }
 
     #[test]
     fn only_known_names_and_bare_addresses_are_answered_to() {

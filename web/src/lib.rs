@@ -1,12 +1,14 @@
-//! What people and programs reach orch by over HTTP: the REST API in Airflow's shape, and health.
+//! What people and programs reach orch by over HTTP: pages, the REST API in Airflow's shape, and health.
 //!
 //! Never loads user code: a DAG is data here. Every change goes through `store`, so any number of these servers may run,
 //! and stopping one leaves every run as it is. [`serve`] is the process, [`router`] the same without a network.
 
 mod admin;
 mod api;
+mod assets;
 mod auth;
 mod clock;
+mod compress;
 mod config;
 mod error;
 mod extract;
@@ -14,6 +16,8 @@ pub mod graph;
 mod guard;
 mod health;
 mod openapi;
+mod pages;
+mod parts;
 mod problem;
 mod refusal;
 mod routes;
@@ -27,6 +31,6 @@ pub use clock::Clock;
 pub use config::WebConfig;
 pub use error::{WebError, WebResult};
 pub use extract::Peer;
-pub use routes::{Access, Rule, router, rules};
+pub use routes::{Access, Door, Rule, router, rules};
 pub use server::serve;
 pub use state::App;

@@ -45,6 +45,10 @@ pub(crate) struct Cause {
     pub error: Arc<Refusal>,
 }
 
+/// The words of an answer, for pages, which say them in HTML.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub Arc<str>);
+
 impl Refusal {
     pub(crate) fn plain(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal::Plain { status, text: text.into() }
@@ -67,6 +71,30 @@ impl From<Problem> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let said = Said(self.words().into());
+        let mut response = self.into_json();
+        response.extensions_mut().insert(said);
+        response
+    }
+}
+
+impl Refusal {
+    /// What a person may read; nothing of what went wrong inside.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Refusal::Invalid(problems) => problems.iter().map(|p| p.msg.as_str()).collect::<Vec<_>>().join("; "),
+            Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
+                "the database cannot be used at the moment: try again".into()
+            }
+            Refusal::Store(_) | Refusal::Broken(_) => "something broke inside the server".into(),
+            Refusal::TooManyLogins { retry_after } => {
+                format!("too many failed logins: try again in {} min", retry_after.as_secs().div_ceil(60))
+            }
+            other => other.to_string(),
+        }
+    }
+
+    fn into_json(self) -> Response {
         match self {
             Refusal::Plain { status, text } => detail(status, &json!(text)),
             Refusal::Invalid(problems) => detail(StatusCode::UNPROCESSABLE_ENTITY, &json!(problems)),
@@ -82,16 +110,13 @@ impl IntoResponse for Refusal {
             }
             Refusal::Forbidden => detail(StatusCode::FORBIDDEN, &json!("Forbidden")),
             Refusal::TooManyLogins { retry_after } => {
-                let minutes = retry_after.as_secs().div_ceil(60);
-                let text = format!("too many failed logins: try again in {minutes} min");
-                retry(detail(StatusCode::TOO_MANY_REQUESTS, &json!(text)), retry_after)
+                retry(detail(StatusCode::TOO_MANY_REQUESTS, &json!(self.words())), retry_after)
             }
             Refusal::NoSuchRoute => {
                 (StatusCode::NOT_FOUND, Json(json!({ "error": "API route not found" }))).into_response()
             }
             Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
-                let text = "the database cannot be used at the moment: try again";
-                retry(failed(StatusCode::SERVICE_UNAVAILABLE, text, self), Duration::from_secs(1))
+                retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), Duration::from_secs(1))
             }
             Refusal::Store(_) | Refusal::Broken(_) => {
                 failed(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", self)

@@ -4,17 +4,19 @@
 use crate::api::bodies;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
+use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::{Shape, document};
+use crate::pages::Asked;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::{api, health};
+use crate::{api, assets, health, pages};
 use Access::{Login, Open};
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use schemars::JsonSchema;
@@ -29,15 +31,25 @@ pub enum Access {
     Login(Role),
 }
 
+/// How a caller shows who it is, and how it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A token in a header; JSON.
+    Api,
+    /// A session in a cookie; pages, and a way to log in.
+    Page,
+}
+
 /// Who may send what where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub method: Method,
     pub path: &'static str,
     pub access: Access,
+    pub door: Door,
 }
 
-/// The whole list. Sorted by path.
+/// The whole list: the API sorted by path, then the pages.
 fn routes(app: &App) -> Routes {
     let viewer = Login(Role::Viewer);
     let user = Login(Role::User);
@@ -232,6 +244,33 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/providers", viewer, api::settings::providers)
         .get("/api/v2/version", Open, api::monitor::version)
         .get("/openapi.json", viewer, api::described::openapi)
+        .get("/static/{hash}/{name}", Open, assets::serve)
+        .page("/", viewer, pages::home::show)
+        .page("/dags", viewer, pages::dags::show)
+        .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
+        .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
+        .page("/dags/{dag_id}/graph", viewer, pages::dag::graph::show)
+        .form("/dags/{dag_id}/paused", user, pages::dags::set_paused)
+        .page("/dags/{dag_id}/runs", viewer, pages::dag::runs::show)
+        .page("/dags/{dag_id}/runs/{dag_run_id}", viewer, pages::run::show)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::ask_cancel)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::cancel)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::ask_clear)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::clear)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/events", viewer, pages::run::events::follow)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::ask_mark)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log", viewer, pages::task::log::download)
+        .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
+        .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
+        .page("/login", Open, pages::login::show)
+        .form("/login", Open, pages::login::log_in)
+        .form("/logout", viewer, pages::login::log_out)
+        .page("/palette", viewer, pages::palette::show)
+        .page("/runs", viewer, pages::runs::show)
+        .form("/theme", viewer, pages::theme::change)
 }
 
 /// The server without a network.
@@ -241,6 +280,7 @@ pub fn router(app: App) -> Router {
         .router
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(compress))
         .layer(from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }
@@ -256,11 +296,16 @@ pub fn rules(app: &App) -> Vec<Rule> {
     routes(app).rules
 }
 
-async fn no_such_route(request: Request) -> Response {
+async fn no_such_route(State(app): State<App>, request: Request) -> Response {
     if request.uri().path().starts_with("/api/v2") {
         return Refusal::NoSuchRoute.into_response();
     }
-    Refusal::not_found("Not Found").into_response()
+    let refusal = Refusal::not_found("Not Found");
+    if !pages::wants_html(request.headers()) {
+        return refusal.into_response();
+    }
+    let session = app.auth.session(&app.hot, request.headers(), app.config.cookie()).await.ok();
+    pages::readable(&app, &Asked::of(&request, session), refusal.into_response()).await
 }
 
 async fn wrong_method() -> Refusal {
@@ -281,19 +326,29 @@ impl Routes {
     }
 
     fn get<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::GET, MethodFilter::GET), path, access, handler)
+        self.add((Method::GET, MethodFilter::GET), path, (access, Door::Api), handler)
     }
 
     fn post<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::POST, MethodFilter::POST), path, access, handler)
+        self.add((Method::POST, MethodFilter::POST), path, (access, Door::Api), handler)
+    }
+
+    /// Something to look at.
+    fn page<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::GET, MethodFilter::GET), path, (access, Door::Page), handler)
+    }
+
+    /// What a page sends back.
+    fn form<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::POST, MethodFilter::POST), path, (access, Door::Page), handler)
     }
 
     fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::PATCH, MethodFilter::PATCH), path, access, handler)
+        self.add((Method::PATCH, MethodFilter::PATCH), path, (access, Door::Api), handler)
     }
 
     fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::DELETE, MethodFilter::DELETE), path, access, handler)
+        self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
     }
 
     /// What the body of the last route holds.
@@ -330,10 +385,10 @@ impl Routes {
         mut self,
         (method, filter): (Method, MethodFilter),
         path: &'static str,
-        access: Access,
+        (access, door): (Access, Door),
         handler: H,
     ) -> Routes {
-        let rule = Rule { method, path, access };
+        let rule = Rule { method, path, access, door };
         let gate_of_route = Gate { app: self.app.clone(), rule: rule.clone() };
         let handler = on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate));
         self.router = self.router.route(path, handler);

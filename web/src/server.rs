@@ -62,6 +62,7 @@ pub async fn serve(config: WebConfig, hints: Hints, listener: TcpListener, stop:
         }
     }
     drop(listener);
+    app.stopping.cancel();
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, ended).await.is_err() {
         tracing::warn!(open = connections.len(), "connections did not end in time and were cut");

@@ -3,18 +3,28 @@
 use crate::auth::Auth;
 use crate::health::Health;
 use crate::{WebConfig, WebResult};
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_store::audit::{Deed, record};
 use orch_store::hint::Hints;
+use orch_store::overview::{Pulse, pulse};
 use orch_store::version::Versions;
 use orch_store::{StoreResult, connect};
+use serde_json::json;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// For lists and pages, whose statements are planned for what they ask.
 const PAGE_CONNECTIONS: u32 = 5;
 /// For what is sent over and over and must be quick: triggers and single rows.
 const HOT_CONNECTIONS: u32 = 3;
+
+/// Every page shows these numbers.
+const PULSE_REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
 /// Cheap to clone; one for each process.
 #[derive(Debug, Clone)]
@@ -32,6 +42,9 @@ pub struct Inner {
     pub(crate) hot: PgPool,
     /// Lists.
     pub(crate) pages: PgPool,
+    /// Cancelled when the server ends: answers that never end by themselves look at it.
+    pub(crate) stopping: CancellationToken,
+    pulse: Mutex<Option<(DateTime<Utc>, Pulse)>>,
 }
 
 impl App {
@@ -40,7 +53,17 @@ impl App {
         let hot = connect::hot_pool(&config.database_url, "orch web", HOT_CONNECTIONS)?;
         let pages = connect::pool(&config.database_url, "orch web pages", PAGE_CONNECTIONS)?;
         let (auth, health) = (Auth::new(config.clock.clone()), Health::default());
-        Ok(App(Arc::new(Inner { config, hints, versions: Versions::default(), auth, health, hot, pages })))
+        Ok(App(Arc::new(Inner {
+            config,
+            hints,
+            versions: Versions::default(),
+            auth,
+            health,
+            hot,
+            pages,
+            stopping: CancellationToken::new(),
+            pulse: Mutex::default(),
+        })))
     }
 
     /// Opens a connection before the first request needs it.
@@ -59,6 +82,29 @@ impl App {
 impl Inner {
     pub(crate) async fn hot(&self) -> StoreResult<PoolConnection<Postgres>> {
         Ok(self.hot.acquire().await?)
+    }
+
+    /// How the parts are; asked at most once a second however many pages are drawn. `None`: the database is away.
+    pub(crate) async fn pulse(&self) -> Option<Pulse> {
+        let now = self.config.clock.now();
+        let mut last = self.pulse.lock().await;
+        if let Some((at, pulse)) = &*last
+            && (TimeDelta::zero()..PULSE_REMEMBERED).contains(&(now - *at))
+        {
+            return Some(*pulse);
+        }
+        let found = async { pulse(&mut *self.pages().await?).await };
+        let found: StoreResult<Pulse> = found.await;
+        let found = found.inspect_err(|error| tracing::warn!(%error, "the parts could not be counted")).ok()?;
+        *last = Some((now, found));
+        Some(found)
+    }
+
+    /// Writes down what somebody did, with the address it was asked from.
+    pub(crate) async fn did(&self, db: &mut PgConnection, from: IpAddr, mut deed: Deed<'_>) -> StoreResult<()> {
+        let mut extra = deed.extra.take().unwrap_or_else(|| json!({}));
+        extra["from"] = json!(from);
+        record(db, &Deed { extra: Some(extra), ..deed }).await
     }
 
     pub(crate) async fn pages(&self) -> StoreResult<PoolConnection<Postgres>> {

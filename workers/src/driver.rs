@@ -213,7 +213,8 @@ impl<S: Hot> Driver<S> {
                 return Ok(());
             }
             let full = self.lanes.are_full();
-            if finished.is_empty() && self.unfolded.is_empty() && (stopping || !self.lanes.want_more()) {
+            let nothing_to_say = finished.is_empty() && self.restarted.is_empty() && self.unfolded.is_empty();
+            if nothing_to_say && (stopping || !self.lanes.want_more()) {
                 tokio::select! {
                     biased;
                     end = self.ended.recv() => finished.extend(end),
@@ -226,7 +227,7 @@ impl<S: Hot> Driver<S> {
                 while let Ok(end) = self.ended.try_recv() {
                     finished.push_back(end);
                 }
-                if finished.is_empty() && !self.lanes.want_more() {
+                if finished.is_empty() && self.restarted.is_empty() && !self.lanes.want_more() {
                     continue;
                 }
             }
@@ -235,7 +236,7 @@ impl<S: Hot> Driver<S> {
             }
             let batch: Vec<_> = finished.drain(..finished.len().min(MOST_ENDED)).collect();
             match self.step(batch, stopping).await {
-                Ok(next) => next.into_iter().for_each(|job| self.start(job)),
+                Ok(next) => next.into_iter().try_for_each(|job| self.start(job))?,
                 Err(error) => self.resume(error, pulse, stop).await?,
             }
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
@@ -256,8 +257,12 @@ impl<S: Hot> Driver<S> {
         stopping
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: Job) -> StoreResult<()> {
         let attempt = job.claimed.lease.attempt;
+        if self.held.contains_key(&attempt) {
+            // It was taken away from here and has come back: this worker was given up and has not heard of it yet.
+            return Err(StoreError::WorkerLost);
+        }
         let kind = job.offer.version.plan.task(job.claimed.lease.task).isolation;
         self.lanes.begin(kind);
         self.held.insert(attempt, Held { claimed: job.claimed, kind, cancel: job.cancel.clone(), stop: None });
@@ -269,6 +274,7 @@ impl<S: Hot> Driver<S> {
         });
         // Bodies that are over are swept here, a few at a time; none of them fails but by being aborted.
         while self.bodies.try_join_next().is_some() {}
+        Ok(())
     }
 
     /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
@@ -281,6 +287,11 @@ impl<S: Hot> Driver<S> {
                 Some(held) => {
                     held.stop = Some(order);
                     held.cancel.cancel();
+                }
+                // It ended between the clear and the order, and its end did not count: still its rule is to be asked anew.
+                None if order.why == "restarted" => {
+                    self.obeyed.push(order.lease.attempt);
+                    self.restarted.push(order.lease);
                 }
                 None => pulse.obeyed(order.lease.attempt),
             }

@@ -25,7 +25,8 @@ pub(crate) struct Recent {
 
 #[derive(Debug, Default)]
 struct Values {
-    by_key: HashMap<Key, Arc<Value>>,
+    by_run: HashMap<Uuid, HashMap<(TaskIdx, i32), Arc<Value>>>,
+    /// In which they came, also those that are forgotten already.
     order: VecDeque<(Key, usize)>,
     bytes: usize,
 }
@@ -37,26 +38,25 @@ impl Recent {
     pub(crate) fn remember(&self, key: Key, value: Arc<Value>, bytes: usize) {
         let bytes = bytes + 128; // what an entry costs besides
         let mut values = self.values.lock().expect("nothing panics while holding it");
-        if values.by_key.insert(key, value).is_none() {
-            values.order.push_back((key, bytes));
-            values.bytes += bytes;
-        }
+        values.forget(&key);
+        values.by_run.entry(key.0).or_default().insert((key.1, key.2), value);
+        values.order.push_back((key, bytes));
+        values.bytes += bytes;
         while values.bytes > MOST_BYTES {
             let Some((old, bytes)) = values.order.pop_front() else { return };
-            values.by_key.remove(&old);
+            values.forget(&old);
             values.bytes -= bytes;
         }
     }
 
-    /// An output that was written again by a later try.
+    /// Nobody asks for outputs of a run that is over.
     pub(crate) fn forget_run(&self, run: Uuid) {
-        let mut values = self.values.lock().expect("nothing panics while holding it");
-        values.by_key.retain(|key, _| key.0 != run);
+        self.values.lock().expect("nothing panics while holding it").by_run.remove(&run);
     }
 
     /// The value is not the output: its outcome did not count.
     pub(crate) fn forget(&self, key: &Key) {
-        self.values.lock().expect("nothing panics while holding it").by_key.remove(key);
+        self.values.lock().expect("nothing panics while holding it").forget(key);
     }
 
     /// Of nothing here is known any more whether its outcome counted.
@@ -65,7 +65,17 @@ impl Recent {
     }
 
     fn get(&self, key: &Key) -> Option<Arc<Value>> {
-        self.values.lock().expect("nothing panics while holding it").by_key.get(key).cloned()
+        self.values.lock().expect("nothing panics while holding it").by_run.get(&key.0)?.get(&(key.1, key.2)).cloned()
+    }
+}
+
+impl Values {
+    fn forget(&mut self, key: &Key) {
+        let Some(of_run) = self.by_run.get_mut(&key.0) else { return };
+        of_run.remove(&(key.1, key.2));
+        if of_run.is_empty() {
+            self.by_run.remove(&key.0);
+        }
     }
 }
 

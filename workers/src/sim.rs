@@ -15,6 +15,7 @@ use crate::offer::Offers;
 use orch_store::hint::Hints;
 use orch_store::hot::Hot;
 use orch_store::{StoreResult, connect};
+use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,16 +33,16 @@ pub struct Registered {
     pub queues: Vec<i32>,
 }
 
-/// One incarnation: from registration until it stops, is lost, or loses the database. All of it is in this future, but for
-/// the bodies, and they end with it.
-pub async fn live<S: Hot, H: Heart>(
+/// The two threads of one incarnation, from registration until it stops, is lost, or loses the database: the driver, with
+/// whose end its bodies end, and the pulse, which ends after it.
+pub fn threads<S: Hot, H: Heart>(
     config: &WorkerConfig,
     offers: &Arc<Offers>,
     hints: &Hints,
     registered: Registered,
     (store, heart): (S, H),
-    stop: &CancellationToken,
-) -> StoreResult<()> {
+    stop: CancellationToken,
+) -> StoreResult<(impl Future<Output = StoreResult<()>>, impl Future<Output = ()>)> {
     let (shipper, _) = logs::shipping(NOWHERE);
     let pool = connect::pool(NOWHERE, "simulated", 1)?;
     let shared =
@@ -57,6 +58,5 @@ pub async fn live<S: Hot, H: Heart>(
         worker,
         store,
     );
-    let (result, ()) = tokio::join!(driver.live(pulse, stop), beat.beat());
-    result
+    Ok((async move { driver.live(pulse, &stop).await }, beat.beat()))
 }

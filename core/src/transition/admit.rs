@@ -2,7 +2,7 @@
 
 use super::Fold;
 use crate::plan::{PlanTask, TaskIdx};
-use crate::run::{FLIGHT, HELD, LEN, NEXT, RUN_FLIGHT};
+use crate::run::{FLIGHT, HELD, LEN, Missing, NEXT, RUN_FLIGHT};
 use crate::state::TaskState;
 use std::cmp::Reverse;
 
@@ -33,31 +33,32 @@ impl Fold<'_> {
     }
 
     /// Hands out what the limits leave, to the highest priority first.
-    pub(super) fn admit(&mut self) {
+    pub(super) fn admit(&mut self) -> Result<(), Missing> {
         let Some(limit) = self.plan.spec.max_active_tasks else {
             for task in std::mem::take(&mut self.refill) {
-                self.start_elements(task, i32::MAX);
+                self.start_elements(task, i32::MAX)?;
             }
-            return;
+            return Ok(());
         };
         let mut left = (limit as i32).saturating_sub(self.run.in_flight());
         if left <= 0 {
-            return;
+            return Ok(());
         }
         let waits = |&t: &TaskIdx| self.run.task(t) == TaskState::Scheduled || self.waiting(self.plan.task(t)) > 0;
         let mut waiting: Vec<TaskIdx> = (0..self.plan.tasks.len() as TaskIdx).filter(waits).collect();
         waiting.sort_by_key(|&t| (Reverse(self.plan.task(t).priority), t));
         for task in waiting {
             if left <= 0 {
-                return;
+                break;
             }
             if self.run.task(task) == TaskState::Scheduled {
                 self.start_whole(task);
                 left -= 1;
             } else {
-                left -= self.start_elements(task, left);
+                left -= self.start_elements(task, left)?;
             }
         }
+        Ok(())
     }
 
     /// Elements of an expanded task that could start but have not.
@@ -67,9 +68,9 @@ impl Fold<'_> {
         c[LEN] - c[NEXT] + c[HELD]
     }
 
-    fn start_elements(&mut self, task: TaskIdx, most: i32) -> i32 {
+    fn start_elements(&mut self, task: TaskIdx, most: i32) -> Result<i32, Missing> {
         let t = self.plan.task(task);
-        let Some(map) = t.map.filter(|_| self.run.len(t).is_some()) else { return 0 };
+        let Some(map) = t.map.filter(|_| self.run.len(t).is_some()) else { return Ok(0) };
         let c = |fold: &Self, at: usize| fold.run.counters[map.slot + at];
         let window = t.max_active.unwrap_or(i32::MAX);
         let mut started = 0;
@@ -81,13 +82,16 @@ impl Fold<'_> {
         let window = window.min(self.run.window());
         while c(self, NEXT) < c(self, LEN) && started < most && c(self, FLIGHT) < window {
             let index = c(self, NEXT);
+            if self.run.was_changed() {
+                self.elements.ask(map.domain, index)?; // it may be over before its turn has come
+            }
             self.run.counters[map.slot + NEXT] += 1;
             if self.elements.get(task, index).is_none() {
                 self.start_element(task, index);
                 started += 1;
             }
         }
-        started
+        Ok(started)
     }
 
     /// One held element may run: one that this transition itself would hold, else one that is held already.

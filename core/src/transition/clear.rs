@@ -2,7 +2,7 @@
 //!
 //! Clearing never touches what is in flight: a running instance is stopped by the store and comes back as `Restarted`.
 
-use super::{Effects, Fold};
+use super::{Effects, Fold, Stood};
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{
     Elements, FAILED, FLIGHT, HELD, LEN, Missing, NEXT, REMOVED, RUN_FLIGHT, RUN_OPEN, Run, SKIPPED, SUCCESS, UNKNOWN,
@@ -21,6 +21,7 @@ pub struct Selected {
 pub fn clear(plan: &Plan, run: &Run, selected: &[Selected], elements: &Elements) -> Result<(Run, Effects), Missing> {
     let mut cleared = run.clone();
     cleared.state = RunState::Running;
+    cleared.set_changed();
     let mut kept = elements.clone();
     let (mut whole, mut single) = (Vec::new(), Vec::new());
     for s in selected {
@@ -93,18 +94,18 @@ impl Fold<'_> {
         self.concerned.entry(task).or_default().anew.insert(index);
     }
 
-    /// Somebody says how an instance ended. In flight or not decided, it is over with that.
-    pub(super) fn marked(
-        &mut self,
-        task: TaskIdx,
-        index: i32,
-        state: TaskState,
-        in_flight: bool,
-    ) -> Result<(), Missing> {
-        if in_flight {
+    /// Somebody says how an instance ended. In flight, held or not decided, it is over with that. A mark of what is no
+    /// instance says nothing.
+    pub(super) fn marked(&mut self, task: TaskIdx, index: i32, state: TaskState, stood: Stood) -> Result<(), Missing> {
+        let t = self.plan.task(task);
+        let len = self.run.len(t).filter(|&len| len > 0);
+        if index < -1 || index >= len.unwrap_or(0) || (index < 0 && len.is_some()) {
+            return Ok(());
+        }
+        self.run.set_changed();
+        if stood == Stood::InFlight {
             self.run.counters[RUN_FLIGHT] -= 1;
         }
-        let t = self.plan.task(task);
         let Some(map) = t.map.filter(|_| index >= 0) else {
             if self.run.task(task).is_finished() {
                 self.run.counters[RUN_OPEN] += 1;
@@ -113,10 +114,12 @@ impl Fold<'_> {
             return Ok(());
         };
         self.elements.ask_all(map.domain)?;
-        if in_flight {
-            self.run.counters[map.slot + FLIGHT] -= 1;
-            self.refill.insert(task);
+        match stood {
+            Stood::InFlight => self.run.counters[map.slot + FLIGHT] -= 1,
+            Stood::Held => self.run.counters[map.slot + HELD] -= 1,
+            Stood::Nowhere => {}
         }
+        self.refill.insert(task);
         if let Some(old) = self.elements.get(task, index) {
             reset_element(&mut self.run, task, map.slot, old);
         }
@@ -163,4 +166,83 @@ fn reset_element(run: &mut Run, task: TaskIdx, slot: usize, state: TaskState) {
         _ => SKIPPED,
     };
     run.counters[slot + counter] -= 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Model;
+    use crate::plan::Plan;
+    use crate::state::{RunState, TaskState};
+    use crate::transition::{Outcome, Selected};
+    use serde_json::json;
+    use std::sync::Arc;
+
+    fn done() -> Outcome {
+        Outcome::Success { list_len: None, skip: Vec::new() }
+    }
+
+    fn model(most: Option<u32>) -> Model {
+        let spec = json!({ "dag_id": "d", "groups": [{ "group_id": "g", "map": { "each": { "value": [1, 2] } } }], "tasks": [
+            { "task_id": "g.a", "kind": "rust", "group_id": "g", "max_active": most },
+            { "task_id": "g.b", "kind": "rust", "group_id": "g", "after": ["g.a"] },
+        ] });
+        Model::start(Arc::new(Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan")))
+    }
+
+    #[test]
+    fn an_element_marked_before_it_was_decided_is_not_decided_again() {
+        let mut model = model(None);
+        model.mark(1, 0, TaskState::Success);
+        model.finish(0, 0, done());
+        assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(0, 1)]);
+        model.finish(0, 1, done());
+        model.finish(1, 1, done());
+        assert_eq!(model.run.state, RunState::Success);
+    }
+
+    #[test]
+    fn an_element_marked_before_its_turn_has_no_turn() {
+        let mut model = model(Some(1));
+        model.mark(0, 1, TaskState::Failed);
+        assert_eq!(model.states.get(&(1, 1)), Some(&TaskState::UpstreamFailed));
+        model.finish(0, 0, done());
+        assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(1, 0)]);
+        model.finish(1, 0, done());
+        assert_eq!(model.run.state, RunState::Failed);
+    }
+
+    /// `each` runs as soon as `a` or `c` is done.
+    fn eager() -> Model {
+        let spec = json!({ "dag_id": "d", "tasks": [
+            { "task_id": "a", "kind": "rust" },
+            { "task_id": "c", "kind": "rust" },
+            { "task_id": "each", "kind": "rust", "after": ["a", "c"], "map": { "each": { "value": [1, 2] } },
+              "trigger_rule": "one_success" },
+        ] });
+        let plan = Plan::new(Arc::new(serde_json::from_value(spec).expect("a spec"))).expect("a plan");
+        let mut model = Model::start(Arc::new(plan));
+        model.finish(0, -1, done());
+        assert_eq!(model.ready.len(), 3);
+        model
+    }
+
+    #[test]
+    fn an_element_that_runs_is_not_begun_anew_when_what_let_it_begin_is_cleared() {
+        let mut model = model(None);
+        model.finish(0, 0, done());
+        model.clear(&[Selected { task: 0, index: Some(0) }]);
+        model.finish(0, 0, done());
+        assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(0, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn an_element_that_runs_is_not_begun_anew_when_what_let_it_begin_is_marked() {
+        let mut model = eager();
+        model.mark(0, -1, TaskState::Failed);
+        model.finish(1, -1, done());
+        assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(2, 0), (2, 1)]);
+        model.mark(2, 0, TaskState::Skipped);
+        model.finish(2, 1, done());
+        assert_eq!(model.run.state, RunState::Success);
+    }
 }

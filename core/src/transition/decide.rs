@@ -66,7 +66,7 @@ impl Fold<'_> {
     }
 
     /// Nothing was said about this element before. A decision never changes, so asking the rule again with what was
-    /// known then tells.
+    /// known then tells; but when somebody changed what it was decided by, only its row does.
     pub(super) fn undecided(&self, task: TaskIdx, index: i32) -> Result<bool, Missing> {
         let t = self.plan.task(task);
         let map = t.map.expect("only a mapped task has elements");
@@ -74,12 +74,12 @@ impl Fold<'_> {
             // Expanded in this very transition: nothing was decided but what the transition itself decided.
             return Ok(self.elements.get(task, index).is_none());
         }
-        // Or it was told not to run, which no rule knows of.
+        // Or it was told not to run, or changed by somebody, which no rule knows of.
         let told = self.before.counters[map.slot + SKIPPED] > 0;
-        if told || self.plan.domains[map.domain].joins {
+        if told || self.before.was_changed() || self.plan.domains[map.domain].joins {
             self.elements.ask(map.domain, index)?;
         }
-        Ok(self.elements.get(task, index).is_none()
+        Ok(!self.elements.is_decided(task, index)
             && self.decide(self.before, &self.past, t, Some(index)) == Decision::Wait)
     }
 

@@ -2,9 +2,7 @@
 
 use super::{Fold, Outcome, Skip};
 use crate::plan::TaskIdx;
-use crate::run::{
-    FAILED, FLIGHT, HELD, LEN, Missing, REMOVED, RUN_FLIGHT, RUN_OPEN, SKIPPED, SUCCESS, UNKNOWN, UPSTREAM_FAILED,
-};
+use crate::run::{FAILED, FLIGHT, LEN, Missing, REMOVED, RUN_FLIGHT, RUN_OPEN, SKIPPED, SUCCESS, UPSTREAM_FAILED};
 use crate::state::TaskState;
 
 impl Fold<'_> {
@@ -92,15 +90,14 @@ impl Fold<'_> {
         self.end_element(task, index, state);
     }
 
-    /// When the last element ends, the task ends: as badly as its worst element.
+    /// When the last element ends, the task ends: as badly as its worst element. A worker that was given up may tell of the
+    /// end of what has ended long since; what comes of that no fence lets through, so nothing is asserted here.
     fn sum_up(&mut self, task: TaskIdx) {
         let slot = self.plan.task(task).map.expect("only a mapped task has elements").slot;
         let c = &self.run.counters[slot..];
-        debug_assert!(c[LEN] != UNKNOWN, "elements of a task that is not expanded");
         if c[SUCCESS] + c[FAILED] + c[SKIPPED] + c[UPSTREAM_FAILED] + c[REMOVED] < c[LEN] {
             return;
         }
-        debug_assert!(c[FLIGHT] == 0 && c[HELD] == 0, "all elements ended but some are in flight");
         let state = worst(c);
         self.run.ledger[usize::from(task)] = state.code();
         self.run.counters[RUN_OPEN] -= 1;

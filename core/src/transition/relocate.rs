@@ -58,6 +58,7 @@ pub fn move_run(from: &Plan, to: &Plan, run: &Run, elements: &Elements) -> Resul
             moved.counters[b] = run.counters[a];
         }
     }
+    moved.set_changed(); // what was decided was so by other rules
     let open = (0..moved.ledger.len()).filter(|&t| !moved.task(t as TaskIdx).is_finished());
     moved.counters[RUN_OPEN] = open.count() as i32;
     if run.state.is_finished() {
@@ -128,6 +129,23 @@ mod tests {
             crate::transition::fold(&new, &moved, &finished, &Elements::default()).expect("nothing is missing");
         assert_eq!(effects.ready, [(2, -1)]);
         assert_eq!(end.task(0), TaskState::Success);
+    }
+
+    #[test]
+    fn elements_that_run_are_not_begun_anew_when_they_wait_for_more_by_now() {
+        let spec = |after: &[&str]| {
+            let groups = json!([{ "group_id": "g", "map": { "each": { "value": [1, 2] } } }]);
+            let member =
+                |id: &str, after: &[&str]| json!({ "task_id": id, "kind": "rust", "group_id": "g", "after": after });
+            let tasks = json!([member("g.a", &[]), member("g.b", after)]);
+            let spec =
+                serde_json::from_value(json!({ "dag_id": "d", "groups": groups, "tasks": tasks })).expect("a spec");
+            Arc::new(Plan::new(Arc::new(spec)).expect("a plan"))
+        };
+        let mut model = Model::start(spec(&[]));
+        model.move_to(spec(&["g.a"]));
+        model.finish(0, 0, done());
+        assert_eq!(model.ready.iter().copied().collect::<Vec<_>>(), [(0, 1), (1, 0), (1, 1)]);
     }
 
     #[test]

@@ -71,3 +71,40 @@ pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i
         })
         .collect()
 }
+
+/// A try that was superseded, as a bar of a gantt chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldTry {
+    pub task: TaskIdx,
+    pub map_index: i32,
+    pub try_no: i16,
+    pub state: TaskState,
+    pub queued_at: Option<DateTime<Utc>>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Superseded tries of a run that did start, in the order of its DAG.
+pub async fn old_tries(db: &mut PgConnection, run: Uuid, most: i64) -> StoreResult<Vec<OldTry>> {
+    let rows = sqlx::query!(
+        r#"select task, map_index, try_no, state::text as state, queued_at, started_at, ended_at from attempt
+        where run = $1 and started_at is not null order by task, map_index, started_at limit $2"#,
+        run,
+        most.clamp(0, 10_000)
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(OldTry {
+                task: row.task as TaskIdx,
+                map_index: row.map_index,
+                try_no: row.try_no,
+                state: row.state.as_deref().map_or(Ok(TaskState::None), run::word)?,
+                queued_at: row.queued_at,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+            })
+        })
+        .collect()
+}

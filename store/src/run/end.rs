@@ -106,10 +106,11 @@ async fn try_end(
     } else {
         let running: Vec<(TaskIdx, i32)> =
             at_rest.open.iter().filter(|o| o.running).map(|o| (o.task as TaskIdx, o.map_index)).collect();
-        end_instances(&mut tx, run, locked.rev + 1, end).await?;
+        let rest = Rest::new(&version.plan, &ledger);
+        end_instances(&mut tx, run, &rest, locked.rev + 1, end).await?;
         order_stop(&mut tx, run, &at_rest.open, why).await?;
         put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
-        skip_rest(&mut tx, run, &version.plan, &ledger).await?;
+        skip_rest(&mut tx, run, &rest).await?;
         end_ledger(&version.plan, &ledger, &running, end)
     };
     if over {
@@ -120,15 +121,35 @@ async fn try_end(
     Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })
 }
 
-/// Late outcomes of these find another lease.
-async fn end_instances(db: &mut PgConnection, run: Uuid, rev: i32, end: RunEnd) -> StoreResult<()> {
+/// Tasks that are not over, each with its number of elements; 0: it stands for itself.
+struct Rest {
+    tasks: Vec<i16>,
+    lengths: Vec<i32>,
+}
+
+impl Rest {
+    fn new(plan: &Plan, ledger: &Run) -> Rest {
+        let open = (0..).zip(&plan.tasks).filter(|(task, _)| !ledger.task(*task).is_finished());
+        let (tasks, lengths) = open.map(|(task, planned)| (task as i16, ledger.len(planned).unwrap_or(0))).unzip();
+        Rest { tasks, lengths }
+    }
+}
+
+/// Late outcomes of these find another lease. What was cleared and is no instance any more (its list has become shorter,
+/// or has yet to be given) stays as it is: without a state.
+async fn end_instances(db: &mut PgConnection, run: Uuid, rest: &Rest, rev: i32, end: RunEnd) -> StoreResult<()> {
     sqlx::query!(
-        "update task_instance set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
+        "update task_instance i set lease_no = lease_no + 1, ended_at = now(), rev_end = $2,
           state = case when state in ('running', 'restarting') then $3::text else 'skipped' end::task_state
-        where run = $1 and (state is null or state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed'))",
+        where run = $1 and (state not in ('success', 'failed', 'skipped', 'upstream_failed', 'removed')
+          or state is null and exists (select from unnest($4::smallint[], $5::integer[]) as t (task, length)
+            where t.task = i.task and case when t.length > 0 then i.map_index between 0 and t.length - 1
+              else i.map_index = -1 end))",
         run,
         rev,
-        end.running_state().as_str()
+        end.running_state().as_str(),
+        &rest.tasks,
+        &rest.lengths
     )
     .execute(db)
     .await?;
@@ -176,14 +197,7 @@ async fn put_decided(db: &mut PgConnection, run: Uuid, decided: &Decided) -> Sto
 }
 
 /// Rows for all that never began.
-async fn skip_rest(db: &mut PgConnection, run: Uuid, plan: &Plan, ledger: &Run) -> StoreResult<()> {
-    let (mut tasks, mut lengths) = (Vec::new(), Vec::new());
-    for (task, planned) in (0..).zip(&plan.tasks) {
-        if !ledger.task(task).is_finished() {
-            tasks.push(task as i16);
-            lengths.push(ledger.len(planned).unwrap_or(0));
-        }
-    }
+async fn skip_rest(db: &mut PgConnection, run: Uuid, rest: &Rest) -> StoreResult<()> {
     sqlx::query!(
         "insert into task_instance (run, task, map_index, attempt, try_no, max_tries, lease_no, state, ended_at)
         select $1, s.task, s.index, gen_random_uuid(), 0, 0, 0, 'skipped', now()
@@ -191,8 +205,8 @@ async fn skip_rest(db: &mut PgConnection, run: Uuid, plan: &Plan, ledger: &Run) 
           from unnest($2::smallint[], $3::integer[]) as t (task, length)) s
         on conflict do nothing",
         run,
-        &tasks,
-        &lengths
+        &rest.tasks,
+        &rest.lengths
     )
     .execute(db)
     .await?;

@@ -58,7 +58,7 @@ async fn try_move(
     to: &Arc<Version>,
 ) -> StoreResult<Option<MoveRun>> {
     let mut tx = db.begin().await?;
-    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(MoveRun::NoSuchRun)) };
+    let Some(mut locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(MoveRun::NoSuchRun)) };
     let from = versions.get(&mut tx, locked.version).await?;
     let refusal = if from.id == to.id {
         Some(MoveRun::Same)
@@ -91,11 +91,15 @@ async fn try_move(
     let new_place = places(&from.plan, &to.plan);
     renumber(&mut tx, run, &new_place).await?;
     put_back(&mut tx, run, &at_rest.waited, to, &new_place).await?;
+    locked.ledger.set_changed();
     let mut elements = Elements::default();
     let (moved, effects) = loop {
         match move_ledger(&from.plan, &to.plan, &locked.ledger, &elements) {
             Ok(done) => break done,
-            Err(missing) => elements.load(missing, run_lock::elements(&mut tx, &to.plan, run, missing).await?),
+            Err(missing) => {
+                let found = run_lock::elements(&mut tx, &to.plan, run, &locked.ledger, missing);
+                elements.load(missing, found.await?);
+            }
         }
     };
     set_version(&mut tx, run, to.id, &moved).await?;

@@ -133,7 +133,10 @@ impl RunCondition {
             RunCondition::Runs(ids) => query.push("r.run_id = any(").push_bind(ids.clone()).push(")"),
             RunCondition::States(states) => {
                 let words: Vec<String> = states.iter().map(ToString::to_string).collect();
-                query.push("r.state = any(").push_bind(words).push("::text[]::run_state[])")
+                query.push("r.state = any(").push_bind(words).push("::text[]::run_state[])");
+                // Said again in words that the index of runs that are not over is made of: they are few among many.
+                let open = states.iter().all(|state| !state.is_finished());
+                query.push(if open { " and r.state in ('queued', 'running')" } else { "" })
             }
             RunCondition::Types(types) => {
                 let words: Vec<String> = types.iter().map(ToString::to_string).collect();

@@ -1,5 +1,6 @@
 //! The store against a real Postgres.
 
+mod clear;
 mod create;
 mod end;
 mod fixture;
@@ -8,6 +9,7 @@ mod history;
 mod instances;
 mod lost;
 mod model;
+mod pages;
 mod plans;
 mod relocate;
 #[path = "../../../core/tests/support/shapes.rs"]

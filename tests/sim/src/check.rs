@@ -3,26 +3,36 @@
 
 mod bodies;
 mod books;
+mod users;
 
 pub(crate) use bodies::Bodies;
+pub(crate) use users::renumber;
 
 use crate::database::tables::{Key, Tables};
 use orch_core::model::Model;
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::TaskState;
+use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Event, Outcome};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// An instance in somebody's hands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) attempt: Uuid,
     pub(crate) lease_no: i16,
     pub(crate) worker: i32,
+}
+
+/// Without the attempt: its id is random, and a violation replays to the letter.
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} with lease {}", self.worker, self.lease_no)
+    }
 }
 
 pub(crate) struct Books {
@@ -37,6 +47,12 @@ pub(crate) struct Books {
     tries: HashMap<Key, i16>,
     /// Outcomes as they were accepted.
     outcomes: BTreeMap<Key, Outcome>,
+    /// How a run ended because somebody said so.
+    said: BTreeMap<Uuid, RunState>,
+    /// Runs that people have changed: they do not go as undisturbed ones do.
+    touched: BTreeSet<Uuid>,
+    /// Instances whose state somebody else set than the body.
+    set: BTreeSet<Key>,
 }
 
 impl Books {
@@ -50,6 +66,9 @@ impl Books {
             leases: HashMap::new(),
             tries: HashMap::new(),
             outcomes: BTreeMap::new(),
+            said: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            set: BTreeSet::new(),
         }
     }
 
@@ -78,6 +97,7 @@ impl Books {
     /// An instance was given to a worker.
     pub(crate) fn granted(&mut self, key: Key, grant: Grant, try_no: i16) {
         self.progress = Instant::now();
+        self.set.remove(&key);
         if let Some(other) = self.grants.insert(key, grant) {
             self.fail(format!("{key:?} was given to {grant:?} while {other:?} had it"));
         }
@@ -121,19 +141,8 @@ impl Books {
         let Some(model) = self.models.get_mut(&id) else {
             return self.fail(format!("run {id} moved before it began"));
         };
-        let ended: Vec<(TaskIdx, i32, Outcome)> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Finished { task, index, outcome } => Some((*task, *index, outcome.clone())),
-                _ => None,
-            })
-            .collect();
-        if let Some((task, index, _)) = ended.iter().find(|(t, i, _)| !model.ready.contains(&(*t, *i))) {
-            return self.fail(format!("run {id} heard of the end of [{task}, {index}], which is not in flight"));
-        }
-        // The model checks itself: nothing is ready or decided twice.
-        if catch_unwind(AssertUnwindSafe(|| model.finish_all(&ended))).is_err() {
-            return self.fail(format!("run {id}: the core cannot follow {events:?}"));
+        if let Err(what) = follow(model, events) {
+            return self.fail(format!("run {id}: {what}"));
         }
         if model.run != *to {
             let wanted = model.run.clone();
@@ -142,11 +151,40 @@ impl Books {
     }
 }
 
+/// Tells the core what happened.
+fn follow(model: &mut Model, events: &[Event]) -> Result<(), String> {
+    let stopped: Vec<(TaskIdx, i32)> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Restarted { task, index } => Some((*task, *index)),
+            _ => None,
+        })
+        .collect();
+    let ended: Vec<(TaskIdx, i32, Outcome)> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Finished { task, index, outcome } => Some((*task, *index, outcome.clone())),
+            _ => None,
+        })
+        .collect();
+    let heard = ended.iter().map(|(t, i, _)| (*t, *i)).chain(stopped.iter().copied());
+    if let Some((task, index)) = heard.into_iter().find(|at| !model.ready.contains(at)) {
+        return Err(format!("it heard of the end of [{task}, {index}], which is not in flight"));
+    }
+    // The model checks itself: nothing is ready or decided twice.
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        ended.iter().for_each(|(task, index, outcome)| model.note_end(*task, *index, outcome));
+        stopped.iter().for_each(|(task, index)| model.note_stop(*task, *index));
+        model.apply(events);
+    }));
+    told.map_err(|_| format!("the core cannot follow {events:?}"))
+}
+
 /// A legal step of an instance's state; `None` before it has a row.
 pub(crate) fn is_legal(from: Option<TaskState>, to: TaskState) -> bool {
     use TaskState as S;
     match from {
-        None => matches!(to, S::Running | S::Skipped | S::UpstreamFailed | S::Failed),
+        None | Some(S::None) => matches!(to, S::Running | S::Skipped | S::UpstreamFailed | S::Failed),
         Some(S::Running) => {
             matches!(to, S::Success | S::Failed | S::Skipped | S::UpForRetry | S::UpForReschedule | S::Queued)
         }
@@ -166,8 +204,12 @@ fn in_flight(tables: &Tables, run: Uuid) -> BTreeMap<(TaskIdx, i32), Vec<&'stati
     tables.ready.values().for_each(|(_, t)| put(t.key, "ready"));
     tables.waiting.keys().for_each(|&key| put(key, "waiting"));
     tables.unfolded.iter().for_each(|u| put(u.key, "unfolded"));
-    for (key, _) in tables.instances_of(run).filter(|(_, i)| i.state == TaskState::Running) {
-        put(*key, "running");
+    for (key, row) in tables.instances_of(run) {
+        match row.state {
+            TaskState::Running => put(*key, "running"),
+            TaskState::Restarting => put(*key, "restarting"),
+            _ => {}
+        }
     }
     places
 }

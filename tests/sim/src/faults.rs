@@ -16,12 +16,16 @@ pub(crate) struct Faults {
     pub(crate) unheard: u32,
     /// The caller hears that the connection is gone, and it is done a while later.
     pub(crate) late: u32,
+    /// A client stands still between two statements of its transaction.
+    pub(crate) stumbles: u32,
     /// Rows that a claim passes over, as if somebody else were just taking them.
     pub(crate) passed_over: u32,
     pub(crate) slowest: Duration,
     /// Nodes that reach nobody for a while, with all their connections or only that of their pulse.
     pub(crate) cut: BTreeSet<usize>,
     pub(crate) mute: BTreeSet<usize>,
+    /// Nodes that reach nobody any more.
+    pub(crate) severed: BTreeSet<usize>,
 }
 
 /// Calls answer in a moment even when all is well.
@@ -34,26 +38,32 @@ impl Faults {
             again: 0,
             unheard: 0,
             late: 0,
+            stumbles: 0,
             passed_over: 0,
             slowest: CALM,
             cut: BTreeSet::new(),
             mute: BTreeSet::new(),
+            severed: BTreeSet::new(),
         }
     }
 
-    /// Mild or wild.
-    pub(crate) fn random(rng: &mut Rng) -> Faults {
-        let wild: u32 = rng.pick(&[0, 1, 1, 4]);
+    /// Mild or wild; wild more often than not where a planted mistake is to show.
+    pub(crate) fn random(rng: &mut Rng, mutant: Option<Mutant>) -> Faults {
+        let wild: u32 = if mutant.is_some() { rng.pick(&[1, 4, 4]) } else { rng.pick(&[0, 1, 1, 4]) };
         let mut often = |most: u64| rng.between(0, most) as u32 * wild;
-        let (refused, again, unheard, late, passed_over) = (often(15), often(10), often(15), often(8), often(60));
+        let (refused, again, unheard, late) = (often(15), often(10), often(15), often(8));
+        let (stumbles, passed_over) = (often(40), often(60));
         let slowest = Duration::from_millis(rng.pick(&[2, 10, 60, 400]));
-        Faults { refused, again, unheard, late, passed_over, slowest, ..Faults::none() }
+        Faults { refused, again, unheard, late, stumbles, passed_over, slowest, ..Faults::none() }
     }
 
-    /// All is well from now on, except for nodes that stay cut off.
-    pub(crate) fn heal(&mut self, gone: &BTreeSet<usize>) {
-        let cut = self.cut.intersection(gone).copied().collect();
-        *self = Faults { cut, ..Faults::none() };
+    /// All is well from now on, except for nodes that are cut off for good.
+    pub(crate) fn heal(&mut self) {
+        *self = Faults { severed: std::mem::take(&mut self.severed), ..Faults::none() };
+    }
+
+    pub(crate) fn is_cut(&self, node: usize, pulse: bool) -> bool {
+        self.severed.contains(&node) || self.cut.contains(&node) || (pulse && self.mute.contains(&node))
     }
 }
 
@@ -65,10 +75,19 @@ pub(crate) enum Fate {
     Again,
     Unheard,
     Late,
-    /// The caller's node is cut off: it waits. Was it done before the answer was lost?
-    Hung {
-        done: bool,
-    },
+    /// The caller's node is cut off: it waits.
+    Hung(Lost),
+}
+
+/// What is lost when a network is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// What was not said yet: it is said when the network carries again, if anybody is left to say it.
+    Words,
+    /// What is under way: it arrives when the network carries again, whether anybody waits for the answer or not.
+    Question,
+    /// It was done.
+    Answer,
 }
 
 /// A mistake in the database's statements.
@@ -96,20 +115,53 @@ pub enum Mutant {
     ResumedTooSoon,
     /// A worker that lost its connection does not give back what it was given without hearing so.
     KeepsUnheard,
+    /// Who brings a run to rest looks once.
+    QuietInOneRound,
+    /// Who ends a run does not hear of what was recorded while he brought it to rest.
+    EndUnheard,
+    /// Who ends a run does not lock it.
+    EndWithoutLock,
+    /// Nobody tells the worker of a try that was cleared.
+    ClearWithoutOrder,
+    /// A clear does not grow the number that tells workers to leave the run to its lock.
+    ClearUncounted,
+    /// A run is moved although something of it runs.
+    MoveWhileRunning,
 }
 
 impl Mutant {
-    /// Those that a thousand seeds notice. The two of reaping do not show since a worker that was given up ends its
-    /// bodies and gives back what it took.
-    pub const ALL: [Mutant; 9] = [
+    /// It shows only where people change runs.
+    pub(crate) fn is_of_people(self) -> bool {
+        use Mutant as M;
+        matches!(
+            self,
+            M::QuietInOneRound
+                | M::EndUnheard
+                | M::EndWithoutLock
+                | M::ClearWithoutOrder
+                | M::ClearUncounted
+                | M::MoveWhileRunning
+        )
+    }
+
+    /// Each of them is noticed by one of two thousand seeds.
+    pub const ALL: [Mutant; 17] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,
         Mutant::FoldWithoutLock,
+        Mutant::ReapWithoutLock,
+        Mutant::ReapWithoutSecondLook,
         Mutant::NothingUnfolded,
         Mutant::FoldHorizonTooHigh,
         Mutant::ClaimLeavesRow,
         Mutant::SameLeaseAgain,
         Mutant::ResumedTooSoon,
         Mutant::KeepsUnheard,
+        Mutant::QuietInOneRound,
+        Mutant::EndUnheard,
+        Mutant::EndWithoutLock,
+        Mutant::ClearWithoutOrder,
+        Mutant::ClearUncounted,
+        Mutant::MoveWhileRunning,
     ];
 }

@@ -9,11 +9,13 @@ mod check;
 mod database;
 mod end;
 mod faults;
+mod gate;
 mod node;
 mod rng;
 mod scheduler;
 mod script;
 mod shape;
+mod stage;
 mod store;
 mod trace;
 mod world;
@@ -21,19 +23,38 @@ mod world;
 pub use faults::Mutant;
 pub use world::{Report, Wish, simulate};
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 /// Simulates many seeds on all cores and gives what came of those that went wrong, by seed.
-pub fn simulate_many(seeds: std::ops::Range<u64>, mutant: Option<Mutant>) -> Vec<Report> {
-    let next = std::sync::atomic::AtomicU64::new(seeds.start);
+pub fn simulate_many(seeds: Range<u64>, mutant: Option<Mutant>) -> Vec<Report> {
+    on_all_cores(seeds, mutant, &AtomicBool::new(false), |_| {})
+}
+
+/// The same until one goes wrong.
+pub fn simulate_until_wrong(seeds: Range<u64>, mutant: Option<Mutant>) -> Option<Report> {
+    let stop = AtomicBool::new(false);
+    on_all_cores(seeds, mutant, &stop, |_| stop.store(true, Ordering::Relaxed)).into_iter().next()
+}
+
+fn on_all_cores(
+    seeds: Range<u64>,
+    mutant: Option<Mutant>,
+    stop: &AtomicBool,
+    went_wrong: impl Fn(&Report) + Sync,
+) -> Vec<Report> {
+    let next = AtomicU64::new(seeds.start);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let one_core = || {
         let mut wrong = Vec::new();
         loop {
-            let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if seed >= seeds.end {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end || stop.load(Ordering::Relaxed) {
                 return wrong;
             }
             let report = simulate(&Wish { seed, mutant, ..Wish::default() });
             if report.violation.is_some() {
+                went_wrong(&report);
                 wrong.push(report);
             }
         }

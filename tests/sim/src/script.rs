@@ -33,9 +33,11 @@ pub(crate) struct Play {
 impl Script {
     /// `run` is its number, not its id.
     pub(crate) fn play(self, plan: &Plan, run: u64, task: TaskIdx, index: i32, try_no: u32) -> Play {
-        let place = (run << 48) ^ (u64::from(task) << 32) ^ (u64::from(index as u32) << 8) ^ u64::from(try_no);
-        let mut rng = Rng::new(mix(self.0 ^ mix(place)));
         let spec = &plan.spec.tasks[usize::from(task)];
+        // Not its place, which is another in another version.
+        let name = spec.task_id.bytes().fold(0_u64, |name, byte| name.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let place = (run << 48) ^ (u64::from(index as u32) << 8) ^ u64::from(try_no);
+        let mut rng = Rng::new(mix(self.0 ^ mix(place) ^ mix(name)));
         let act = match rng.below(40) {
             0..=4 => Act::Fail,
             5 => Act::Fatal,
@@ -45,7 +47,7 @@ impl Script {
             _ if plan.list_slots.contains_key(&task) => Act::Give(json!(vec![0; rng.below(5)])),
             _ if spec.kind == "short_circuit" => Act::Give(json!(rng.chance(600))),
             _ if rng.chance(300) => Act::Give(Value::Null),
-            _ => Act::Give(json!(task)),
+            _ => Act::Give(json!(name % 100)),
         };
         let takes = match rng.below(20) {
             0..=7 => Duration::ZERO,
@@ -58,17 +60,16 @@ impl Script {
         Play { act, takes, looks }
     }
 
-    /// How an instance ends when nothing disturbs it, and the length of the list it gives.
-    pub(crate) fn end(self, plan: &Plan, run: u64, task: TaskIdx, index: i32) -> (TaskState, Option<i32>) {
-        let tries = plan.task(task).retries + 1;
-        for try_no in 1..=tries {
+    /// How an instance ends when nothing disturbs it, and what it gives, from its try number `first` on.
+    pub(crate) fn end(self, plan: &Plan, run: u64, task: TaskIdx, index: i32, first: u32) -> (TaskState, Value) {
+        for try_no in first..=first + plan.task(task).retries {
             match self.play(plan, run, task, index, try_no).act {
-                Act::Give(value) => return (TaskState::Success, value.as_array().map(|list| list.len() as i32)),
-                Act::Skip => return (TaskState::Skipped, None),
-                Act::Fatal => return (TaskState::Failed, None),
+                Act::Give(value) => return (TaskState::Success, value),
+                Act::Skip => return (TaskState::Skipped, Value::Null),
+                Act::Fatal => return (TaskState::Failed, Value::Null),
                 Act::Fail | Act::Panic | Act::Hang => {}
             }
         }
-        (TaskState::Failed, None)
+        (TaskState::Failed, Value::Null)
     }
 }

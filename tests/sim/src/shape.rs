@@ -83,6 +83,24 @@ pub(crate) fn random_dag(dag_id: &str, rng: &mut Rng) -> DagSpec {
     dag
 }
 
+/// Another version of a DAG: one task more, somewhere.
+pub(crate) fn with_one_more(dag: &DagSpec, rng: &mut Rng) -> DagSpec {
+    let mut dag = dag.clone();
+    let mut task: TaskSpec = serde_json::from_value(json!({ "task_id": "more", "kind": "rust" })).expect("a task");
+    let place = rng.below(dag.tasks.len() + 1);
+    if place > 0 && rng.chance(500) {
+        task.after = vec![dag.tasks[rng.below(place)].task_id.clone()];
+    }
+    task.options = options(Role::Work, rng);
+    dag.tasks.insert(place, task);
+    for later in dag.tasks.iter_mut().skip(place + 1) {
+        if rng.chance(300) {
+            later.after.push("more".into());
+        }
+    }
+    dag
+}
+
 fn upstreams(i: usize, wide: bool, rng: &mut Rng) -> Vec<usize> {
     if i == 0 {
         return Vec::new();

@@ -1,6 +1,8 @@
 //! The store over the played database: the same calls as `store::hot::PgHot` and the worker's heart, statement by
 //! statement, and what schedulers say besides.
 
+mod users;
+
 use crate::database::locks::Lock;
 use crate::database::workers::Why;
 use crate::database::{Session, Transaction};
@@ -30,7 +32,7 @@ impl Hot for MemStore {
             && step.ended.is_empty()
             && step.keep.is_empty()
             && step.queue.is_empty()
-            && step.claim.as_ref().is_none_or(|c| c.most <= 0);
+            && step.claim.is_none();
         if nothing {
             return Ok(Reply::default());
         }
@@ -39,27 +41,23 @@ impl Hot for MemStore {
         locks.extend(step.ended.iter().map(|e| Lock::Instance((e.lease.run, e.lease.task, e.lease.map_index))));
         let step = step.clone();
         let who = self.session.who.clone();
-        let sent = self.session.statement(locks, move |s, seen| {
-            s.say(&who, format_args!("step {:?}: {} ended, {} moves", step.mode, step.ended.len(), step.moves.len()));
-            s.step(&step, worker, &[], seen)
-        });
+        let claim = step.claim.clone();
+        let sent = self.session.statement_with(
+            locks,
+            move |s, seen| s.pick(claim.as_ref(), worker, seen),
+            move |s, seen, picked| {
+                let (mode, ended, moves) = (step.mode, step.ended.len(), step.moves.len());
+                s.say(&who, format_args!("step {mode:?}: {ended} ended, {moves} moves"));
+                s.step(&step, worker, &[], picked, seen)
+            },
+        );
         sent.await
     }
 
     async fn fold_run(&mut self, run: Uuid, worker: i32, room: usize) -> StoreResult<Option<Folded>> {
         let mut tx = self.session.begin();
-        let row = tx.lock(
-            move |s, _| {
-                let free = s.is_mutant(Mutant::FoldWithoutLock);
-                (if free { Vec::new() } else { vec![Lock::Run(run)] }, ())
-            },
-            move |s, _, ()| {
-                let row = s.tables.runs.get(&run);
-                row.map(|r| (r.version.clone(), r.rev, r.clear_number, r.run.clone()))
-            },
-        );
-        let Some((version, rev, clear_number, ledger)) = row.await? else { return Ok(None) };
-        let (taken, events, fold_xmin) = tx.read(move |s, _| s.unfolded_of(run)).await?;
+        let Some(locked) = lock_run(&mut tx, run, Some(Mutant::FoldWithoutLock)).await? else { return Ok(None) };
+        let LockedRun { version, rev, clear_number, ledger, taken, events, fold_xmin } = locked;
         if events.is_empty() || ledger.state.is_finished() {
             if !events.is_empty() {
                 tx.commit(move |s, _| {
@@ -92,7 +90,7 @@ impl Hot for MemStore {
                 return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));
             }
             s.delete_unfolded(&taken);
-            s.step(&step, worker, &events, seen)
+            s.step(&step, worker, &events, Vec::new(), seen)
         });
         written.await?;
         Ok(Some(Folded { version, rev: rev + 1, clear_number, ledger: to, moved: true, kept, queued }))
@@ -110,8 +108,9 @@ impl Hot for MemStore {
             match fold(&version.plan, ledger, events, &elements) {
                 Ok(done) => return Ok(done),
                 Err(missing) => {
-                    let plan = version.plan.clone();
-                    let found = self.session.statement(vec![], move |s, _| Ok(s.elements(&plan, run, missing, &[])));
+                    let (plan, ledger) = (version.plan.clone(), ledger.clone());
+                    let found =
+                        self.session.statement(vec![], move |s, _| Ok(s.elements(&plan, run, &ledger, missing, &[])));
                     elements.load(missing, found.await?);
                 }
             }
@@ -119,7 +118,24 @@ impl Hot for MemStore {
     }
 
     async fn restarted(&mut self, lease: Lease) -> StoreResult<()> {
-        Err(StoreError::corrupt(format!("nobody has cleared {lease:?}")))
+        let key = (lease.run, lease.task, lease.map_index);
+        let mut tx = self.session.begin();
+        tx.lock(move |_, _| (vec![Lock::Run(lease.run)], ()), |_, _, ()| ()).await?;
+        let ours = tx.lock(
+            move |s, _| {
+                let ours = s.is_restarting(key, lease.attempt);
+                (if ours { vec![Lock::Instance(key)] } else { Vec::new() }, ours)
+            },
+            move |s, _, ours| ours && s.is_restarting(key, lease.attempt),
+        );
+        let ours = ours.await?;
+        tx.commit(move |s, seen| {
+            if ours {
+                s.restart(key, seen);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
@@ -150,6 +166,35 @@ impl Hot for MemStore {
     fn know(&mut self, _version: Arc<Version>) {}
 }
 
+/// A locked run and what it has not heard of yet (`run_lock::lock`).
+struct LockedRun {
+    version: Arc<Version>,
+    rev: i32,
+    clear_number: i16,
+    ledger: Run,
+    /// Ids of what it takes; deleted at the commit.
+    taken: Vec<u64>,
+    events: Vec<Event>,
+    fold_xmin: u64,
+}
+
+/// `unlocked`: the mistake of not locking it.
+async fn lock_run(tx: &mut Transaction, run: Uuid, unlocked: Option<Mutant>) -> StoreResult<Option<LockedRun>> {
+    let row = tx.lock(
+        move |s, _| {
+            let free = unlocked.is_some_and(|mutant| s.is_mutant(mutant));
+            (if free { Vec::new() } else { vec![Lock::Run(run)] }, ())
+        },
+        move |s, _, ()| {
+            let row = s.tables.runs.get(&run);
+            row.map(|r| (r.version.clone(), r.rev, r.clear_number, r.run.clone()))
+        },
+    );
+    let Some((version, rev, clear_number, ledger)) = row.await? else { return Ok(None) };
+    let (taken, events, fold_xmin) = tx.read(move |s, _| s.unfolded_of(run)).await?;
+    Ok(Some(LockedRun { version, rev, clear_number, ledger, taken, events, fold_xmin }))
+}
+
 /// `refold::fold_loading` within a transaction.
 async fn decide(
     tx: &mut Transaction,
@@ -164,8 +209,8 @@ async fn decide(
         match fold(&version.plan, ledger, events, &elements) {
             Ok(done) => return Ok(done),
             Err(missing) => {
-                let (plan, taken) = (version.plan.clone(), taken.to_vec());
-                let found = tx.read(move |s, _| s.elements(&plan, run, missing, &taken)).await?;
+                let (plan, taken, ledger) = (version.plan.clone(), taken.to_vec(), ledger.clone());
+                let found = tx.read(move |s, _| s.elements(&plan, run, &ledger, missing, &taken)).await?;
                 elements.load(missing, found);
             }
         }
@@ -180,11 +225,11 @@ pub(crate) struct MemHeart {
 }
 
 impl Heart for MemHeart {
-    async fn beat(&mut self, _running: usize, _obeyed: &[Uuid], draining: bool) -> StoreResult<HeartbeatAnswer> {
+    async fn beat(&mut self, _running: usize, obeyed: &[Uuid], draining: bool) -> StoreResult<HeartbeatAnswer> {
         let (worker, lease) = (self.worker, self.lease);
-        let who = self.session.who.clone();
+        let (who, obeyed) = (self.session.who.clone(), obeyed.to_vec());
         let beaten = self.session.statement(vec![Lock::Worker(worker)], move |s, seen| {
-            let answer = s.heartbeat(worker, draining, lease, seen);
+            let answer = s.heartbeat(worker, draining, &obeyed, lease, seen);
             s.say(&who, format_args!("heartbeat of w{worker}{}", if answer.lost { ": lost" } else { "" }));
             Ok(answer)
         });
@@ -262,6 +307,10 @@ impl Session {
         let theirs = workers.clone();
         let kept = why.clone();
         let found = tx.lock(move |s, _| s.to_take(&runs, &theirs, &kept), |s, _, found| s.still_theirs(found)).await?;
+        if matches!(why, Why::Lost) && !found.is_empty() {
+            self.db.taking.notify_waiters();
+        }
+        tx.pause_at(20).await;
         let who = self.who.clone();
         let taken = tx.commit(move |s, seen| {
             s.say(&who, format_args!("takes {} from {workers:?}, {}", found.len(), why.word()));
@@ -276,7 +325,7 @@ impl Session {
     }
 
     pub(crate) async fn wake_waiting(&self) -> StoreResult<usize> {
-        self.statement(vec![], |s, seen| Ok(s.wake(seen))).await
+        self.statement_with(vec![], |s, seen| (s.due(seen), Vec::new()), |s, _, due| Ok(s.wake(&due))).await
     }
 
     pub(crate) async fn create_run(&self, dag_id: &str) -> StoreResult<()> {

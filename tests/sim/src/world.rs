@@ -1,15 +1,19 @@
 //! A world from a seed: workers, schedulers and runs, a time of trouble, then peace. In peace everything must end, soon,
 //! and as the core says.
 
+mod trouble;
+mod users;
+
 use crate::database::tables::Dag;
 use crate::database::{Database, pause};
 use crate::end;
 use crate::faults::{Faults, Mutant};
-use crate::node::{Gate, Program, process};
+use crate::gate::Gates;
+use crate::node::{Program, process};
 use crate::rng::Rng;
 use crate::scheduler::scheduler;
 use crate::script::Script;
-use crate::shape::{lines, random_dag};
+use crate::shape::{lines, random_dag, with_one_more};
 use crate::trace::Trace;
 use orch_core::plan::Plan;
 use orch_store::hint::{Hint, Hints};
@@ -76,7 +80,7 @@ pub fn simulate(wish: &Wish) -> Report {
 
 /// A machine with a worker on it.
 struct Node {
-    gate: Arc<Gate>,
+    gates: Gates,
     stop: CancellationToken,
     running: Option<AbortHandle>,
 }
@@ -93,6 +97,8 @@ struct World {
     /// One process for all, or each in its own and out of earshot.
     shared_hints: Option<Hints>,
     runs_to_come: u64,
+    /// People change runs while they go.
+    busy_people: bool,
     /// Nodes that do not come back in peace: dead, frozen or cut off for good.
     gone: BTreeSet<usize>,
 }
@@ -100,10 +106,11 @@ struct World {
 impl World {
     fn new(wish: &Wish) -> World {
         let mut rng = Rng::new(wish.seed);
-        let faults = Faults::random(&mut rng);
+        let faults = Faults::random(&mut rng, wish.mutant);
         let script = Script(rng.number());
         let db = Database::new(rng.fork(), faults, wish.mutant, Trace::new(wish.whole_trace), script);
-        let versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
+        let mut versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
+        let dag_ids = versions.iter().map(|v| v.dag_id.clone()).collect();
         db.with(|s| {
             for version in &versions {
                 lines(&version.plan.spec).iter().for_each(|line| s.say("", format_args!("{line}")));
@@ -111,21 +118,26 @@ impl World {
                 s.tables.dags.insert(version.dag_id.clone(), Dag { version: version.clone(), max_active_runs });
             }
         });
+        // Each DAG has another version that nobody begins runs of.
+        let others: Vec<_> =
+            (versions.len() as i32 + 1..).zip(&versions).map(|(id, v)| variant(id, v, &mut rng)).collect();
+        versions.extend(others);
         let mut world = World {
             db,
             script,
-            dag_ids: versions.iter().map(|v| v.dag_id.clone()).collect(),
+            dag_ids,
             versions,
             nodes: Vec::new(),
             schedulers: Vec::new(),
             tasks: JoinSet::new(),
             shared_hints: rng.chance(500).then(Hints::new),
             runs_to_come: rng.between(1, 5),
+            busy_people: wish.mutant.map_or_else(|| rng.chance(500), Mutant::is_of_people),
             gone: BTreeSet::new(),
             rng,
         };
         for _ in 0..world.rng.between(1, 4) {
-            world.nodes.push(Node { gate: Arc::default(), stop: CancellationToken::new(), running: None });
+            world.nodes.push(Node { gates: Gates::default(), stop: CancellationToken::new(), running: None });
             world.start(world.nodes.len() - 1);
         }
         for _ in 0..world.rng.between(1, 2) {
@@ -140,7 +152,7 @@ impl World {
     }
 
     fn start(&mut self, node: usize) {
-        let (gate, stop) = (Arc::<Gate>::default(), CancellationToken::new());
+        let (gates, stop) = (Gates::default(), CancellationToken::new());
         let program = Program {
             node,
             session: self.db.session(format!("n{node}"), Some(node)),
@@ -151,10 +163,10 @@ impl World {
             remembered_runs: self.rng.pick(&[1, 3, 1_000]),
             grace: Duration::from_secs(self.rng.between(0, 3)),
             hints: self.hints(),
-            gate: gate.clone(),
+            gates: gates.clone(),
         };
         let running = self.tasks.spawn(process(program, self.rng.fork(), stop.clone()));
-        self.nodes[node] = Node { gate, stop, running: Some(running) };
+        self.nodes[node] = Node { gates, stop, running: Some(running) };
         self.say(format_args!("node {node} starts"));
     }
 
@@ -166,30 +178,6 @@ impl World {
 
     fn say(&self, what: std::fmt::Arguments<'_>) {
         self.db.with(|s| s.say("", what));
-    }
-
-    /// Faults, until it is enough.
-    async fn trouble(&mut self) {
-        let until = Instant::now() + self.rng.millis(1_000, 12_000);
-        while Instant::now() < until && !self.violated() {
-            let node = self.rng.below(self.nodes.len());
-            match self.rng.below(15) {
-                0..=2 => self.create_run().await,
-                3 => self.kill(node),
-                4 => self.freeze_for_a_lease(node),
-                13 => self.freeze(node),
-                5 => self.thaw(node),
-                6 => self.cut(node),
-                7 => self.mute(node),
-                8 => self.mend(node),
-                9 => self.stop(node),
-                10 | 11 => self.start_one(node),
-                12 => self.kill_scheduler(),
-                _ => {}
-            }
-            while self.tasks.try_join_next().is_some() {}
-            pause(self.rng.millis(10, 1_200)).await;
-        }
     }
 
     async fn create_run(&mut self) {
@@ -206,85 +194,6 @@ impl World {
         }
     }
 
-    /// It does not come back: dead, frozen, or cut off.
-    fn lose(&mut self, node: usize) {
-        self.gone.insert(node);
-        match self.rng.below(3) {
-            0 => self.kill(node),
-            1 => self.freeze(node),
-            _ => self.cut(node),
-        }
-    }
-
-    fn kill(&mut self, node: usize) {
-        if let Some(running) = self.nodes[node].running.take() {
-            running.abort();
-            self.say(format_args!("node {node} is killed"));
-        }
-    }
-
-    fn freeze(&mut self, node: usize) {
-        self.nodes[node].gate.freeze();
-        self.db.with(|s| s.books.bodies.freeze(node));
-        self.say(format_args!("node {node} is frozen"));
-    }
-
-    /// It wakes up just when it is given up, and says what it has to say.
-    fn freeze_for_a_lease(&mut self, node: usize) {
-        self.freeze(node);
-        let (gate, db) = (self.nodes[node].gate.clone(), self.db.clone());
-        let about_a_lease = LEASE.mul_f64(0.85) + self.rng.millis(0, 900);
-        self.tasks.spawn(async move {
-            pause(about_a_lease).await;
-            db.with(|s| s.say("", format_args!("node {node} wakes up")));
-            gate.thaw();
-        });
-    }
-
-    fn thaw(&mut self, node: usize) {
-        self.say(format_args!("node {node} is thawed"));
-        self.nodes[node].gate.thaw();
-    }
-
-    fn cut(&mut self, node: usize) {
-        self.db.with(|s| s.faults.cut.insert(node));
-        self.say(format_args!("node {node} is cut off"));
-    }
-
-    fn mute(&mut self, node: usize) {
-        self.db.with(|s| s.faults.mute.insert(node));
-        self.say(format_args!("the pulse of node {node} is cut off"));
-    }
-
-    fn mend(&mut self, node: usize) {
-        self.db.with(|s| s.faults.cut.remove(&node) | s.faults.mute.remove(&node));
-        self.say(format_args!("node {node} is reached again"));
-        self.db.mended();
-    }
-
-    fn stop(&mut self, node: usize) {
-        self.nodes[node].stop.cancel();
-        self.say(format_args!("node {node} is told to stop"));
-    }
-
-    fn start_one(&mut self, node: usize) {
-        let ended = self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished);
-        if ended {
-            self.start(node);
-        }
-    }
-
-    fn kill_scheduler(&mut self) {
-        let which = self.rng.below(self.schedulers.len());
-        match self.schedulers[which].take() {
-            Some(running) => {
-                running.abort();
-                self.say(format_args!("scheduler {which} is killed"));
-            }
-            None => self.start_scheduler(which),
-        }
-    }
-
     /// Everything is well again, but for what is gone; the rest must bring all to its end.
     async fn peace(&mut self) {
         while self.runs_to_come > 0 && !self.violated() {
@@ -298,13 +207,14 @@ impl World {
             }
         }
         let gone = self.gone.clone();
-        self.db.with(|s| s.faults.heal(&gone));
+        self.db.with(|s| s.faults.heal());
         self.db.mended();
         for node in 0..self.nodes.len() {
             if self.gone.contains(&node) {
                 continue;
             }
-            self.nodes[node].gate.thaw();
+            self.nodes[node].gates.be_idle();
+            self.thaw(node);
             let stopping = self.nodes[node].stop.is_cancelled();
             if stopping || self.nodes[node].running.as_ref().is_none_or(AbortHandle::is_finished) {
                 if let Some(running) = self.nodes[node].running.take() {
@@ -326,6 +236,7 @@ impl World {
         let began = Instant::now();
         let mut working = began;
         while !self.violated() {
+            self.look_after();
             let now = Instant::now();
             let quiet = self.db.with(|s| s.tables.is_quiet());
             if quiet && now.duration_since(began) > LATEST {
@@ -369,6 +280,17 @@ impl World {
         }
     }
 
+    /// Nobody may have panicked.
+    fn look_after(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                self.fail(format!("somebody panicked: {error}"));
+            }
+        }
+    }
+
     fn violated(&self) -> bool {
         self.db.with(|s| s.books.violation.is_some())
     }
@@ -389,4 +311,11 @@ fn version(id: i32, rng: &mut Rng) -> Arc<Version> {
     let plan = Plan::new(Arc::new(spec)).expect("a random spec is plannable");
     let queues = vec![crate::node::QUEUE; plan.tasks.len()];
     Arc::new(Version { id, number: 1, dag_id: plan.spec.dag_id.clone(), plan: Arc::new(plan), queues })
+}
+
+/// The same DAG with a task more.
+fn variant(id: i32, of: &Version, rng: &mut Rng) -> Arc<Version> {
+    let plan = Plan::new(Arc::new(with_one_more(&of.plan.spec, rng))).expect("a DAG with a task more is plannable");
+    let queues = vec![crate::node::QUEUE; plan.tasks.len()];
+    Arc::new(Version { id, number: 2, dag_id: of.dag_id.clone(), plan: Arc::new(plan), queues })
 }

@@ -1,5 +1,6 @@
 //! The verdict: what the database says, held against the outside ledger and the pure model.
 
+mod history;
 mod recovery;
 mod rows;
 mod run;
@@ -63,5 +64,6 @@ pub async fn all(world: &World, settled: Duration) -> Verdict {
     }
     recovery::check(world, &by_instance, &mut verdict);
     verdict.violations.extend(rows::left_behind(world.pool()).await);
+    verdict.violations.extend(history::differences(world.pool()).await);
     verdict
 }

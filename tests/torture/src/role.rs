@@ -80,7 +80,9 @@ impl Role {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let from = lines.len().saturating_sub(TAIL);
-        format!("-- {}:\n{}\n", self.name, lines[from..].join("\n"))
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("gone", |(_, rest)| &rest[..1]);
+        format!("-- {} ({}, {state}):\n{}\n", self.name, self.pid(), lines[from..].join("\n"))
     }
 
     pub fn log(&self) -> String {

@@ -61,7 +61,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     }
 }
 
-async fn read(request: Request) -> Result<axum::body::Bytes, Refusal> {
+pub(super) async fn read(request: Request) -> Result<axum::body::Bytes, Refusal> {
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if said.is_some_and(|bytes| bytes > MOST_BYTES) {
         return Err(too_large());

@@ -51,6 +51,13 @@ pub(crate) struct MappedPath {
     pub(crate) map_index: i32,
 }
 
+/// `{hash}` and `{name}` of a file in the binary.
+#[derive(Debug, Clone)]
+pub(crate) struct StaticPath {
+    pub(crate) hash: String,
+    pub(crate) name: String,
+}
+
 async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Names, Refusal> {
     // Bytes that are no text are no id either.
     let raw = RawPathParams::from_request_parts(parts, state).await;
@@ -114,6 +121,15 @@ impl<S: Sync + Send> FromRequestParts<S> for DagPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         params(parts, state).await?.dag().map(DagPath)
+    }
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for StaticPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let params = params(parts, state).await?;
+        Ok(StaticPath { hash: params.get("hash").into(), name: params.get("name").into() })
     }
 }
 

@@ -41,6 +41,12 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
+pub(crate) struct Bytes {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
 impl Web {
     /// DAGs: `chain` of five tasks, `params` with a schema, `paused`, `mapped` over an upstream's list; `chain` is also
     /// called `old_chain`.
@@ -149,11 +155,20 @@ impl Web {
     }
 
     pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("a router never fails");
-        let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
+        let Bytes { status, headers, bytes } = self.bytes(request).await;
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer { status, headers, body }
+    }
+
+    /// An answer that may go on for long.
+    pub(crate) async fn open(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.expect("a router never fails")
+    }
+
+    pub(crate) async fn bytes(&self, request: Request<Body>) -> Bytes {
+        let (parts, body) = self.open(request).await.into_parts();
+        let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
+        Bytes { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
     }
 }
 

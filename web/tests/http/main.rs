@@ -2,19 +2,24 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod browser;
 mod dag_runs;
 mod dags;
 mod extras;
 mod facts;
+mod files;
 mod fixture;
 mod health;
 mod instance_changes;
+mod live;
 mod log;
 mod login;
 mod openapi;
+mod pages;
 mod routes;
 mod run_changes;
 mod server;
+mod session;
 mod shapes;
 mod task_instances;
 mod trigger;

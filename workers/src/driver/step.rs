@@ -107,6 +107,12 @@ impl<S: Hot> Driver<S> {
                 continue;
             }
             let claimed = held.claimed;
+            let known = self.memory.get(&claimed.lease.run);
+            if known.is_some_and(|known| known.offer.version.id != claimed.version) {
+                // The run has gone over to another version, so nothing of it ran: this try was taken away long since.
+                self.forget_output(&claimed.lease);
+                continue;
+            }
             let Some(offer) = self.offers.get(claimed.version) else { continue };
             let rev = self.memory.get(&claimed.lease.run).map_or(0, |known| known.rev + 1);
             let delay = || self.retry_delay(offer, &claimed);

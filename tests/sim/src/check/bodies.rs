@@ -1,8 +1,10 @@
 //! Which bodies run, and where. No two of one instance at the same time: a worker that lost its lease must have stopped
-//! what it ran before anybody else begins it. Only a frozen process cannot know, so what it runs is not counted.
+//! what it ran before anybody else begins it. Only a process that stands still cannot know, so what it runs is not counted.
 
 use crate::database::tables::Key;
+use orch_core::plan::TaskIdx;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bodies {
@@ -18,15 +20,20 @@ pub(crate) struct Bodies {
 struct Body {
     key: Key,
     node: usize,
-    frozen: bool,
+    /// Its process has stood still, and may not know that it was given up.
+    excused: bool,
+    /// Somebody has said how it ended, and its process has yet to hear of it.
+    over: bool,
 }
 
 impl Bodies {
-    /// A body begins; gives its ticket, and the node where another one of the same instance still runs.
-    pub(crate) fn enter(&mut self, key: Key, node: usize) -> (u64, Option<usize>) {
-        let other = self.running.values().find(|b| b.key == key && !b.frozen).map(|b| b.node);
+    /// A body begins; gives its ticket, and the node where another one of the same instance still runs. However long a
+    /// process stood still, it knows what it runs itself.
+    pub(crate) fn enter(&mut self, key: Key, node: usize, excused: bool) -> (u64, Option<usize>) {
+        let counts = |b: &&Body| b.key == key && !b.over && (b.node == node || !(b.excused || excused));
+        let other = self.running.values().find(counts).map(|b| b.node);
         self.next += 1;
-        self.running.insert(self.next, Body { key, node, frozen: false });
+        self.running.insert(self.next, Body { key, node, excused, over: false });
         (self.next, other)
     }
 
@@ -35,13 +42,25 @@ impl Bodies {
     }
 
     /// Whatever runs on this node runs on without knowing the time.
-    pub(crate) fn freeze(&mut self, node: usize) {
-        self.running.values_mut().filter(|b| b.node == node).for_each(|b| b.frozen = true);
+    pub(crate) fn excuse(&mut self, node: usize) {
+        self.running.values_mut().filter(|b| b.node == node).for_each(|b| b.excused = true);
+    }
+
+    /// Somebody has said how this instance ended.
+    pub(crate) fn ended(&mut self, key: Key) {
+        self.running.values_mut().filter(|b| b.key == key).for_each(|b| b.over = true);
+    }
+
+    /// Tasks of a run stand elsewhere; none of it runs as far as the database knows.
+    pub(crate) fn renumber(&mut self, run: Uuid, places: &[Option<TaskIdx>]) {
+        self.running.values_mut().filter(|b| b.key.0 == run).for_each(|b| b.over = true);
+        self.looks = super::users::renumber(std::mem::take(&mut self.looks), run, places);
+        self.disturbed = super::users::renumber(std::mem::take(&mut self.disturbed), run, places);
     }
 
     /// Does somebody work who may?
     pub(crate) fn any_awake(&self, gone: impl Fn(usize) -> bool) -> bool {
-        self.running.values().any(|b| !b.frozen && !gone(b.node))
+        self.running.values().any(|b| !gone(b.node))
     }
 
     /// Counts a look of a sensor and gives how many came before.

@@ -27,6 +27,9 @@ impl Books {
         if model.run != row.run {
             return Some(format!("its ledger is {:?}, not {:?}", row.run, model.run));
         }
+        if let Some(what) = self.unsaid(run, &row.run) {
+            return Some(what);
+        }
         let places = in_flight(tables, run);
         if let Some((at, twice)) = places.iter().find(|(_, places)| places.len() > 1) {
             return Some(format!("{at:?} is in {twice:?} at the same time"));
@@ -46,23 +49,24 @@ impl Books {
     /// Finished rows, but for those whose end is not folded, are what the core says; running ones are somebody's.
     fn wrong_states(&self, tables: &Tables, run: Uuid, model: &Model) -> Option<String> {
         let late: BTreeSet<Key> = tables.unfolded.iter().map(|u| u.key).collect();
-        let mut finished = 0;
+        let mut finished: BTreeSet<(TaskIdx, i32)> = BTreeSet::new();
         for (key, instance) in tables.instances_of(run) {
             let at = (key.1, key.2);
             let granted = self.grants.get(key);
             if (instance.state == TaskState::Running) != granted.is_some() {
-                return Some(format!("{at:?} is {instance:?}, given to {granted:?}"));
+                return Some(format!("{at:?} is {}, given to {granted:?}", instance.state));
             }
             if !instance.state.is_finished() || late.contains(key) {
                 continue;
             }
-            finished += 1;
+            finished.insert(at);
             let decided = model.states.get(&at);
             if decided != Some(&instance.state) {
                 return Some(format!("{at:?} is {}, but should be {decided:?}", instance.state));
             }
         }
-        (finished != model.states.len()).then(|| format!("{finished} are finished, not {}", model.states.len()))
+        let missing = model.states.iter().find(|(at, _)| !finished.contains(at));
+        missing.map(|(at, state)| format!("{at:?} should be {state}, but is not finished"))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The claim within a step: the most urgent rows that nobody else is taking, and the runs they belong to as the
 //! statement's snapshot shows them, which may be older than their rows are by now.
 
-use super::tables::Try;
+use super::locks::Lock;
+use super::tables::{Place, Try};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use chrono::{DateTime, Utc};
@@ -14,7 +15,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 impl State {
-    pub(super) fn claim(&mut self, claim: &Claim, worker: i32, seen: Snapshot, reply: &mut Reply) {
+    /// The rows that a claim takes; nobody else can take them from now on. And what to wait for: an earlier try's row.
+    pub(crate) fn pick(&mut self, claim: Option<&Claim>, worker: i32, seen: Snapshot) -> (Vec<u64>, Vec<Lock>) {
+        // As the statement's snapshot shows it: it may have been given up since.
+        let runs = self.tables.workers.get(&worker).is_some_and(|w| w.since.is_none_or(|at| at > seen.commits));
+        let Some(claim) = claim.filter(|c| c.most > 0 && runs) else { return (Vec::new(), Vec::new()) };
         let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
         let mut found: Vec<(Reverse<i32>, u64)> = self
             .tables
@@ -24,13 +29,37 @@ impl State {
             .map(|(seq, (_, t))| (Reverse(t.priority), *seq))
             .collect();
         found.sort_unstable();
-        reply.most_urgent = found.first().map(|(Reverse(priority), _)| *priority);
         let passed_over = self.faults.passed_over;
         found.retain(|_| passed_over == 0 || !self.rng.chance(passed_over));
-        found.truncate(usize::try_from(claim.most).unwrap_or(0));
-        let mut runs: BTreeSet<Uuid> = BTreeSet::new();
+        let mut picked = Vec::new();
         for (_, seq) in found {
-            let taken = self.tables.ready[&seq].1.clone();
+            if picked.len() as i32 == claim.most {
+                break;
+            }
+            let twice = self.is_mutant(Mutant::ClaimLeavesRow);
+            if twice || self.locks.take_if_free(seen.txn, &Lock::Place(Place::Ready(seq))) {
+                picked.push(seq);
+            }
+        }
+        let rows = picked.iter().map(|seq| self.tables.ready[seq].1.key);
+        let earlier = rows.filter(|key| self.tables.instances.contains_key(key)).map(Lock::Instance).collect();
+        (picked, earlier)
+    }
+
+    /// The priority of the most urgent try that waits for a claim like this one.
+    pub(super) fn most_urgent(&self, claim: &Claim, seen: Snapshot) -> Option<i32> {
+        let fits = |t: &Try| claim.queues.contains(&t.queue) && claim.versions.contains(&t.version);
+        let seen = self.tables.ready.values().filter(|(since, t)| *since <= seen.commits && fits(t));
+        seen.map(|(_, t)| t.priority).max()
+    }
+
+    pub(super) fn claim(&mut self, picked: Vec<u64>, worker: i32, seen: Snapshot, reply: &mut Reply) {
+        let mut runs: BTreeSet<Uuid> = BTreeSet::new();
+        for seq in picked {
+            let Some((_, taken)) = self.tables.ready.get(&seq).cloned() else {
+                self.books.fail(format!("row {seq} of `ready` was taken from under a claim"));
+                continue;
+            };
             if !self.is_mutant(Mutant::ClaimLeavesRow) {
                 self.tables.ready.remove(&seq);
             }
@@ -57,14 +86,14 @@ impl State {
 
     fn known_run(&self, id: Uuid, seen: Snapshot) -> Option<KnownRun> {
         let row = self.tables.runs.get(&id)?;
-        let (rev, run) = row.as_of(seen.commits);
+        let shown = row.as_of(seen.commits);
         Some(KnownRun {
             run: id,
-            rev,
-            version: row.version.id,
-            clear_number: row.clear_number,
+            rev: shown.rev,
+            version: shown.version,
+            clear_number: shown.clear_number,
             // What can be claimed belongs to a run that runs.
-            ledger: Run { state: RunState::Running, ..run.clone() },
+            ledger: Run { state: RunState::Running, ..shown.run },
             facts: Arc::new(RunFacts {
                 dag_id: row.version.dag_id.clone(),
                 run_id: format!("manual__{}", row.number),

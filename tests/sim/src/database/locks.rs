@@ -1,6 +1,6 @@
 //! Row locks, as Postgres keeps them: held until the transaction ends, waited for in turn, with a look for deadlocks.
 
-use super::tables::Key;
+use super::tables::{Key, Place};
 use orch_store::connect::HOT_IDLE_IN_TRANSACTION;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -12,6 +12,8 @@ pub(crate) enum Lock {
     Worker(i32),
     Run(Uuid),
     Instance(Key),
+    /// A row of `ready`, `waiting` or `held`.
+    Place(Place),
 }
 
 /// A transaction under way.
@@ -37,7 +39,10 @@ pub(crate) enum Taken {
     Yes,
     /// Somebody holds it; look again by then at the latest, for its holder may be ended.
     Busy(Option<Instant>),
-    Deadlock,
+    /// `expected`: with somebody who brings a run to rest, who takes locks as he finds them.
+    Deadlock {
+        expected: bool,
+    },
     /// The transaction that asks is no more.
     Gone,
 }
@@ -76,7 +81,8 @@ impl Locks {
             let evict_at = self.txns[&holder].idle_since.map(|since| since + HOT_IDLE_IN_TRANSACTION);
             if evict_at.is_none_or(|at| at > now) {
                 self.txns.get_mut(&txn).expect("looked for above").waits_for = Some(lock.clone());
-                return if self.waits_for_itself(txn) { Taken::Deadlock } else { Taken::Busy(evict_at) };
+                let expected = matches!(lock, Lock::Place(_)) || self.holds_places(txn);
+                return if self.waits_for_itself(txn) { Taken::Deadlock { expected } } else { Taken::Busy(evict_at) };
             }
             self.close(holder);
         }
@@ -85,6 +91,18 @@ impl Locks {
         txn.waits_for = None;
         txn.locks.insert(lock.clone());
         Taken::Yes
+    }
+
+    fn holds_places(&self, txn: u64) -> bool {
+        self.txns.get(&txn).is_some_and(|t| t.locks.iter().any(|lock| matches!(lock, Lock::Place(_))))
+    }
+
+    /// Takes it if nobody has it, as `skip locked` does.
+    pub(crate) fn take_if_free(&mut self, txn: u64, lock: &Lock) -> bool {
+        if self.holders.get(lock).is_some_and(|&holder| holder != txn) {
+            return false;
+        }
+        self.take(txn, lock, Instant::now()) == Taken::Yes
     }
 
     fn waits_for_itself(&self, start: u64) -> bool {

@@ -1,6 +1,7 @@
 //! Runs that come to be and begin, outcomes that wait for their fold, tries that wait for their time.
 
-use super::tables::{Key, RunRow, Try};
+use super::locks::Lock;
+use super::tables::{Instance, Key, Place, RunRow, Try};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use orch_core::model::Model;
@@ -45,7 +46,10 @@ impl State {
     pub(crate) fn start_queued_runs(&mut self, dag_id: &str) -> usize {
         let begin = self.queued_runs(dag_id);
         for &id in &begin {
-            self.tables.runs.get_mut(&id).expect("just found").rev += 1;
+            let version = self.tables.dags[dag_id].version.clone();
+            let row = self.tables.runs.get_mut(&id).expect("just found");
+            row.rev += 1;
+            row.version = version;
             self.trace.say(format_args!("     run {} begins", id.as_u128() & 0xffff));
             self.begin_run(id);
             self.books.check(&self.tables, id);
@@ -59,7 +63,7 @@ impl State {
         let (version, rev) = (row.version.clone(), row.rev);
         let (run, effects) = start(&version.plan);
         row.run = run.clone();
-        row.past.push((commits, row.rev, run.clone()));
+        row.remember(commits);
         self.books.began(id, Model::start(version.plan.clone()), &run);
         for &instance in &effects.ready {
             let new = new_try(&version, id, rev, instance);
@@ -83,6 +87,11 @@ impl State {
         for row in taken {
             let (task, index) = (row.key.1, row.key.2);
             let outcome = match row.state {
+                TaskState::Restarting => {
+                    ids.push(row.id);
+                    events.push(Event::Restarted { task, index });
+                    continue;
+                }
                 TaskState::Success => Outcome::Success { list_len: row.list_len, skip: row.skip.clone() },
                 TaskState::Skipped => Outcome::Skipped { skip: row.skip.clone() },
                 _ => Outcome::Failed,
@@ -94,26 +103,44 @@ impl State {
         (ids, events, if high { self.locks.xmax() } else { self.locks.xmin() })
     }
 
+    /// The same without what the transaction has taken before.
+    pub(crate) fn unheard_of(&mut self, run: Uuid, taken: &[u64]) -> (Vec<u64>, Vec<Event>) {
+        let (ids, events, _) = self.unfolded_of(run);
+        ids.into_iter().zip(events).filter(|(id, _)| !taken.contains(id)).unzip()
+    }
+
     pub(crate) fn delete_unfolded(&mut self, ids: &[u64]) {
         self.tables.unfolded.retain(|u| !ids.contains(&u.id));
     }
 
-    /// `run_lock::elements`: finished and folded, or taken by the fold that asks.
+    /// `run_lock::elements`: finished and folded, or taken by the fold that asks; and what is in flight or held, which
+    /// counts in a run that somebody changed.
     pub(crate) fn elements(
         &self,
         plan: &Plan,
         run: Uuid,
+        ledger: &Run,
         missing: Missing,
         taken: &[u64],
     ) -> Vec<(TaskIdx, i32, TaskState)> {
+        let t = &self.tables;
         let members = &plan.domains[missing.domain].members;
-        let not_folded = |u: &&super::tables::Unfolded| u.key.0 == run && !taken.contains(&u.id);
-        let late: BTreeSet<Key> = self.tables.unfolded.iter().filter(not_folded).map(|u| u.key).collect();
-        let all = self.tables.instances_of(run).filter(|(key, row)| {
-            let asked = key.2 >= 0 && missing.index.is_none_or(|index| index == key.2);
-            members.contains(&key.1) && asked && row.state.is_finished() && !late.contains(key)
-        });
-        all.map(|(key, row)| (key.1, key.2, row.state)).collect()
+        let asked = |key: &Key| {
+            key.0 == run && members.contains(&key.1) && key.2 >= 0 && missing.index.is_none_or(|index| index == key.2)
+        };
+        let not_folded = t.unfolded.iter().filter(|u| !taken.contains(&u.id)).map(|u| u.key);
+        let late: BTreeSet<Key> = not_folded.filter(|key| asked(key)).collect();
+        let over = |(key, row): (&Key, &Instance)| {
+            (row.state.is_finished() && !late.contains(key)).then_some((*key, row.state))
+        };
+        let mut found: Vec<(Key, TaskState)> = t.instances_of(run).filter_map(over).collect();
+        if ledger.was_changed() {
+            let runs = |s: TaskState| matches!(s, TaskState::Running | TaskState::Restarting);
+            let waits = t.places_of(run).into_iter().map(|(_, t)| t.key);
+            let works = t.instances_of(run).filter(|(_, row)| runs(row.state)).map(|(key, _)| *key);
+            found.extend(waits.chain(works).chain(late.iter().copied()).map(|key| (key, TaskState::Queued)));
+        }
+        found.into_iter().filter(|(key, _)| asked(key)).map(|(key, state)| (key.1, key.2, state)).collect()
     }
 
     /// Runs with outcomes that nobody has folded for a moment.
@@ -123,11 +150,16 @@ impl State {
         runs.into_iter().collect()
     }
 
-    /// What waited for its time is claimable.
-    pub(crate) fn wake(&mut self, seen: Snapshot) -> usize {
+    /// Rows that have waited for their time and that nobody else is taking.
+    pub(crate) fn due(&mut self, seen: Snapshot) -> Vec<Key> {
         let due: Vec<Key> =
             self.tables.waiting.iter().filter(|(_, w)| w.wake_at <= seen.now).map(|(key, _)| *key).collect();
-        for key in &due {
+        due.into_iter().filter(|key| self.locks.take_if_free(seen.txn, &Lock::Place(Place::Waiting(*key)))).collect()
+    }
+
+    /// What waited for its time is claimable.
+    pub(crate) fn wake(&mut self, due: &[Key]) -> usize {
+        for key in due {
             if let Some(waiting) = self.tables.waiting.remove(key) {
                 self.trace.say(format_args!("     {} [{}, {}] wakes", key.0.as_u128() & 0xffff, key.1, key.2));
                 self.enqueue(waiting.of);

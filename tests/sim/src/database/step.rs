@@ -11,12 +11,17 @@ use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// `PAST`: older versions of a run's row than this many are seen by nobody.
-const PAST: usize = 64;
-
 impl State {
     /// `folded`: what the ledgers of a locked step were computed from, besides its own outcomes.
-    pub(crate) fn step(&mut self, step: &Step, worker: i32, folded: &[Event], seen: Snapshot) -> StoreResult<Reply> {
+    /// `picked`: what its claim takes.
+    pub(crate) fn step(
+        &mut self,
+        step: &Step,
+        worker: i32,
+        folded: &[Event],
+        picked: Vec<u64>,
+        seen: Snapshot,
+    ) -> StoreResult<Reply> {
         let moved: BTreeSet<Uuid> = step.moves.iter().filter(|m| self.moves(m)).map(|m| m.run).collect();
         let fenced_in: Vec<&Ended> = step.ended.iter().filter(|e| self.counts(&e.lease)).collect();
         if step.mode == Mode::Strict && fenced_in.len() != step.ended.len() {
@@ -41,8 +46,9 @@ impl State {
             reply.accepted.extend(accepted);
         }
         self.put(step, &moved, worker);
-        if let Some(claim) = step.claim.as_ref().filter(|c| c.most > 0) {
-            self.claim(claim, worker, seen, &mut reply);
+        self.claim(picked, worker, seen, &mut reply);
+        if let Some(look) = step.claim.as_ref().filter(|c| c.most == 0) {
+            reply.most_urgent = self.most_urgent(look, seen);
         }
         let ended: BTreeSet<Uuid> = fenced_in.iter().map(|e| e.lease.run).collect();
         for run in moved.iter().chain(ended.difference(&moved)) {
@@ -82,10 +88,7 @@ impl State {
         if let Mode::Locked { fold_xmin } = step.mode {
             row.fold_xmin = fold_xmin;
         }
-        if row.past.len() == PAST {
-            row.past.remove(0);
-        }
-        row.past.push((commits, row.rev, m.to.clone()));
+        row.remember(commits);
         self.books.moved(m.run, &events, &m.to);
         self.trace.say(format_args!("     run {} rev {} {}", m.run.as_u128() & 0xffff, m.rev + 1, m.to.state));
     }
@@ -129,8 +132,8 @@ impl State {
         let row = self.tables.instances.get(&key).expect("it was fenced in").clone();
         if let Some(next) = &end.next {
             let retry = end.state == TaskState::UpForRetry;
-            if retry {
-                self.tables.history.insert((key, row.attempt));
+            if retry && !self.tables.history.insert((key, row.attempt)) {
+                self.books.fail(format!("a try of {key:?} became history twice"));
             }
             let again = Try {
                 key,
@@ -184,10 +187,11 @@ impl State {
             self.give(&taken, worker);
         }
         for new in step.queue.iter().filter(|n| moved.contains(&n.run)) {
-            self.enqueue(first_try(new));
+            let queued = self.next_try(new, step.cleared);
+            self.enqueue(queued);
         }
         for new in step.hold.iter().filter(|n| moved.contains(&n.run)) {
-            let held = first_try(new);
+            let held = self.next_try(new, step.cleared);
             self.tables.held.insert(held.key, held);
         }
         for &(run, task, most) in step.admit.iter().filter(|(run, _, _)| moved.contains(run)) {
@@ -205,9 +209,20 @@ impl State {
         }
     }
 
+    /// The first try of an instance, but in a run that was cleared perhaps the next one.
+    fn next_try(&self, new: &NewTry, cleared: bool) -> Try {
+        let mut next = first_try(new);
+        let before = self.tables.instances.get(&next.key).filter(|_| cleared).map_or(0, |row| row.try_no);
+        (next.try_no, next.max_tries) = (before + 1, before + new.retries);
+        next
+    }
+
     pub(crate) fn decided(&mut self, key: Key, state: TaskState) {
         if self.tables.instances.contains_key(&key) {
             self.set_state(key, state);
+            if let Some(row) = self.tables.instances.get_mut(&key) {
+                row.worker = None;
+            }
             return;
         }
         if !is_legal(None, state) {

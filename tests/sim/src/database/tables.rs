@@ -29,8 +29,18 @@ pub(crate) struct RunRow {
     pub(crate) clear_number: i16,
     pub(crate) run: Run,
     pub(crate) fold_xmin: u64,
-    /// What older snapshots see: since which commit, revision and ledger.
-    pub(crate) past: Vec<(u64, i32, Run)>,
+    /// What older snapshots see.
+    pub(crate) past: Vec<Past>,
+}
+
+/// A run's row as it was since some commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    pub(crate) since: u64,
+    pub(crate) rev: i32,
+    pub(crate) version: i32,
+    pub(crate) clear_number: i16,
+    pub(crate) run: Run,
 }
 
 /// A row of `task_instance`.
@@ -42,11 +52,12 @@ pub(crate) struct Instance {
     pub(crate) max_tries: i16,
     pub(crate) lease_no: i16,
     pub(crate) lost_no: i16,
+    /// `TaskState::None`: cleared.
     pub(crate) state: TaskState,
 }
 
 /// A row of `ready`, `held` or `waiting`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Try {
     pub(crate) key: Key,
     pub(crate) attempt: Uuid,
@@ -57,6 +68,24 @@ pub(crate) struct Try {
     pub(crate) max_tries: i16,
     pub(crate) lease_no: i16,
     pub(crate) lost_no: i16,
+}
+
+/// Which row of those an instance waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// By `seq`.
+    Ready(u64),
+    Waiting(Key),
+    Held(Key),
+}
+
+/// A row of `stop_order`.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) worker: i32,
+    pub(crate) key: Key,
+    pub(crate) attempt: Uuid,
+    pub(crate) why: &'static str,
 }
 
 #[derive(Debug)]
@@ -88,6 +117,8 @@ pub(crate) enum WorkerState {
 pub(crate) struct WorkerRow {
     pub(crate) state: WorkerState,
     pub(crate) expires_at: Instant,
+    /// The commit since which it is not running.
+    pub(crate) since: Option<u64>,
     pub(crate) queues: Vec<i32>,
     pub(crate) versions: Vec<i32>,
 }
@@ -108,6 +139,7 @@ pub(crate) struct Tables {
     /// Why tries failed: (attempt, lease), kind.
     pub(crate) failures: BTreeMap<(Uuid, i16), &'static str>,
     pub(crate) outputs: BTreeMap<Key, String>,
+    pub(crate) orders: Vec<Order>,
     next: u64,
 }
 
@@ -120,6 +152,15 @@ impl Tables {
 
     pub(crate) fn instances_of(&self, run: Uuid) -> impl Iterator<Item = (&Key, &Instance)> {
         self.instances.range((run, 0, i32::MIN)..=(run, TaskIdx::MAX, i32::MAX))
+    }
+
+    /// Where instances of a run wait.
+    pub(crate) fn places_of(&self, run: Uuid) -> Vec<(Place, Try)> {
+        let ready = self.ready.iter().map(|(seq, (_, t))| (Place::Ready(*seq), t));
+        let waiting = self.waiting.iter().map(|(key, w)| (Place::Waiting(*key), &w.of));
+        let held = self.held.iter().map(|(key, t)| (Place::Held(*key), t));
+        let all = ready.chain(waiting).chain(held).filter(|(_, t)| t.key.0 == run);
+        all.map(|(place, t)| (place, t.clone())).collect()
     }
 
     pub(crate) fn is_alive(&self, worker: i32) -> bool {
@@ -138,11 +179,29 @@ impl Tables {
     }
 }
 
+/// Versions of a run's row: older ones are in nobody's snapshot.
+const PAST: usize = 64;
+
 impl RunRow {
+    /// The row as it is, visible from commit `since` on.
+    pub(crate) fn remember(&mut self, since: u64) {
+        if self.past.len() == PAST {
+            self.past.remove(0);
+        }
+        let (rev, version, clear_number) = (self.rev, self.version.id, self.clear_number);
+        self.past.push(Past { since, rev, version, clear_number, run: self.run.clone() });
+    }
+
     /// As a snapshot taken after commit `seen` shows it.
-    pub(crate) fn as_of(&self, seen: u64) -> (i32, &Run) {
-        let old = self.past.iter().rev().find(|(since, _, _)| *since <= seen);
-        old.map_or((self.rev, &self.run), |(_, rev, run)| (*rev, run))
+    pub(crate) fn as_of(&self, seen: u64) -> Past {
+        let old = self.past.iter().rev().find(|past| past.since <= seen);
+        old.cloned().unwrap_or_else(|| Past {
+            since: seen,
+            rev: self.rev,
+            version: self.version.id,
+            clear_number: self.clear_number,
+            run: self.run.clone(),
+        })
     }
 }
 

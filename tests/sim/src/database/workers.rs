@@ -1,15 +1,17 @@
 //! Workers' rows: registration, heartbeat, and what becomes of the instances of one that is gone (`store::worker`).
 
 use super::locks::Lock;
-use super::tables::{Instance, Key, Try, WorkerRow, WorkerState};
+use super::tables::{Instance, Key, Order, Try, Unfolded, WorkerRow, WorkerState};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use orch_core::spec::OnLost;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Outcome;
-use orch_store::worker::HeartbeatAnswer;
+use orch_store::step::Lease;
+use orch_store::worker::{HeartbeatAnswer, StopOrder};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// An instance that its worker no longer has, as it was when it was locked.
@@ -39,7 +41,8 @@ impl Why {
 impl State {
     pub(crate) fn register(&mut self, queues: Vec<i32>, versions: Vec<i32>, lease: Duration, seen: Snapshot) -> i32 {
         let id = self.tables.workers.len() as i32 + 1;
-        let row = WorkerRow { state: WorkerState::Running, expires_at: seen.now + lease, queues, versions };
+        let row =
+            WorkerRow { state: WorkerState::Running, expires_at: seen.now + lease, since: None, queues, versions };
         self.tables.workers.insert(id, row);
         id
     }
@@ -48,20 +51,24 @@ impl State {
         &mut self,
         worker: i32,
         draining: bool,
+        obeyed: &[Uuid],
         lease: Duration,
         seen: Snapshot,
     ) -> HeartbeatAnswer {
+        self.tables.orders.retain(|o| o.worker != worker || !obeyed.contains(&o.attempt));
         let alive = self.tables.is_alive(worker);
         let Some(row) = self.tables.workers.get_mut(&worker).filter(|_| alive) else {
             return HeartbeatAnswer { lost: true, ..HeartbeatAnswer::default() };
         };
         if draining {
             row.state = WorkerState::Draining;
+            row.since.get_or_insert(self.commits);
         }
         row.expires_at = seen.now + lease;
         let fits = |t: &Try| row.queues.contains(&t.queue) && row.versions.contains(&t.version);
         let ready_waiting = self.tables.ready.values().any(|(_, t)| fits(t));
-        HeartbeatAnswer { lost: false, stop_orders: Vec::new(), ready_waiting }
+        let orders = self.tables.orders.iter().filter(|o| o.worker == worker).map(Order::told);
+        HeartbeatAnswer { lost: false, stop_orders: orders.collect(), ready_waiting }
     }
 
     /// Workers whose lease is over.
@@ -84,11 +91,19 @@ impl State {
         let state = match why {
             Why::Lost => WorkerState::Lost,
             Why::Released => WorkerState::Stopped,
-            Why::NeverBegun { .. } => return,
+            Why::NeverBegun { has } => {
+                return self.tables.orders.retain(|o| !workers.contains(&o.worker) || has.contains(&o.attempt));
+            }
         };
+        self.tables.orders.retain(|o| !workers.contains(&o.worker));
         for worker in workers {
+            let promised = self.tables.workers.get(worker).is_some_and(|w| w.expires_at >= Instant::now());
+            if state == WorkerState::Lost && promised && self.tables.is_alive(*worker) {
+                self.books.fail(format!("worker {worker} is given up while its lease runs"));
+            }
             if let Some(row) = self.tables.workers.get_mut(worker).filter(|w| w.state != WorkerState::Lost) {
                 row.state = state;
+                row.since.get_or_insert(self.commits);
             }
         }
     }
@@ -96,7 +111,7 @@ impl State {
     /// Workers that have instances and are not there.
     pub(crate) fn orphaned(&self) -> Vec<i32> {
         let running = |run: &Uuid| self.tables.runs.get(run).is_some_and(|r| r.run.state == RunState::Running);
-        let held = self.tables.instances.iter().filter(|(key, i)| i.state == TaskState::Running && running(&key.0));
+        let held = self.tables.instances.iter().filter(|(key, i)| runs(i.state) && running(&key.0));
         let workers: BTreeSet<i32> = held.filter_map(|(_, i)| i.worker).collect();
         workers.into_iter().filter(|w| !self.tables.is_alive(*w)).collect()
     }
@@ -109,7 +124,7 @@ impl State {
     }
 
     fn instances_of_workers<'a>(&'a self, workers: &'a [i32]) -> impl Iterator<Item = (&'a Key, &'a Instance)> {
-        let theirs = |i: &Instance| i.state == TaskState::Running && i.worker.is_some_and(|w| workers.contains(&w));
+        let theirs = |i: &Instance| runs(i.state) && i.worker.is_some_and(|w| workers.contains(&w));
         self.tables.instances.iter().filter(move |(_, i)| theirs(i))
     }
 
@@ -132,10 +147,30 @@ impl State {
     /// Of these the ones that still are as they were, now that they are locked.
     pub(crate) fn still_theirs(&self, mut found: Vec<Taken>) -> Vec<Taken> {
         let same = |now: &Instance, was: &Instance| {
-            now.state == TaskState::Running && now.worker == was.worker && now.lease_no == was.lease_no
+            now.state == was.state && now.worker == was.worker && now.lease_no == was.lease_no
         };
         found.retain(|(key, was)| self.tables.instances.get(key).is_some_and(|now| same(now, was)));
         found
+    }
+
+    /// What was cleared while it ran has ended: the try becomes history, and the rule is asked again.
+    pub(crate) fn restart(&mut self, key: Key, seen: Snapshot) {
+        let Some(row) = self.tables.instances.get_mut(&key) else { return };
+        (row.state, row.worker, row.lease_no) = (TaskState::None, None, row.lease_no + 1);
+        self.tables.history.insert((key, row.attempt));
+        self.trace.say(format_args!("     {} [{}, {}] has stopped", key.0.as_u128() & 0xffff, key.1, key.2));
+        let (id, xid) = (self.tables.next(), self.locks.xid(seen.txn));
+        let state = TaskState::Restarting;
+        self.tables.unfolded.push(Unfolded {
+            id,
+            key,
+            state,
+            list_len: None,
+            skip: Vec::new(),
+            xid,
+            recorded: seen.now,
+        });
+        self.books.check(&self.tables, key.0);
     }
 
     /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
@@ -145,19 +180,24 @@ impl State {
         let mut failed = BTreeSet::new();
         for (key, was) in found {
             let Some(row) = self.tables.instances.get(&key).cloned() else { continue };
+            if was.state == TaskState::Restarting {
+                self.restart(key, seen);
+                failed.insert(key.0);
+                continue;
+            }
             let version = self.tables.runs[&key.0].version.clone();
             let planned = version.plan.task(key.1);
-            let often = match planned.on_lost {
-                OnLost::Retry(most) => row.lost_no as u16 >= most,
-                OnLost::Fail => true,
+            let over = match planned.on_lost {
+                OnLost::Retry(most) => lost && row.lost_no as u16 >= most,
+                OnLost::Fail => !matches!(why, Why::NeverBegun { .. }),
             };
             self.books.taken_away(key, was.worker.unwrap_or(0));
             let attempt = self.trace.attempt(row.attempt);
             let (run, task, index) = (key.0.as_u128() & 0xffff, key.1, key.2);
             self.trace.say(format_args!("     {run} [{task}, {index}] a{attempt} taken away, lost {}", row.lost_no));
             let lease_no = if self.is_mutant(Mutant::SameLeaseAgain) { row.lease_no } else { row.lease_no + 1 };
-            let lost_no = row.lost_no + i16::from(lost);
-            if lost && often {
+            let lost_no = row.lost_no + i16::from(lost || over);
+            if over {
                 self.set_state(key, TaskState::Failed);
                 self.books.ended(key, Outcome::Failed);
                 self.tables.failures.insert((row.attempt, lease_no), "lost");
@@ -186,5 +226,17 @@ impl State {
             self.books.check(&self.tables, key.0);
         }
         failed.into_iter().collect()
+    }
+}
+
+fn runs(state: TaskState) -> bool {
+    matches!(state, TaskState::Running | TaskState::Restarting)
+}
+
+impl Order {
+    fn told(&self) -> StopOrder {
+        let (run, task, map_index) = self.key;
+        let lease = Lease { run, task, map_index, attempt: self.attempt, lease_no: 0 };
+        StopOrder { lease, why: self.why.into() }
     }
 }

@@ -1,0 +1,2 @@
+drop table web_session;
+update schema_guard set version = 1;

@@ -1,0 +1,209 @@
+//! What the first page and the frame of every page say about all DAGs at once. Each function is one statement with a
+//! bound, whatever the size of the installation.
+
+use crate::{StoreResult, run};
+use chrono::{DateTime, Utc};
+use orch_core::state::{RunState, RunType};
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// How the parts are, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulse {
+    pub dags: i64,
+    pub running_runs: i64,
+    pub schedulers: i64,
+    pub workers: i64,
+    pub slots: i64,
+    pub busy_slots: i64,
+    /// Claimable instances; counted up to `MOST_READY`.
+    pub ready: i64,
+}
+
+pub const MOST_READY: i64 = 10_000;
+
+/// A scheduler that was silent for longer is not counted.
+const SILENT_SECS: f64 = 30.0;
+
+pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
+    let pulse = sqlx::query_as!(
+        Pulse,
+        r#"select (select count(*) from dag where not is_stale) as "dags!",
+          (select count(*) from dag_run where state = 'running') as "running_runs!",
+          (select count(*) from process where role = 'scheduler' and heartbeat_at > now() - make_interval(secs => $1))
+            as "schedulers!",
+          w.workers as "workers!", w.slots as "slots!", w.busy as "busy_slots!",
+          (select count(*) from (select from ready limit $2) r) as "ready!"
+        from (select count(*) as workers, coalesce(sum(slots), 0) as slots, coalesce(sum(running), 0) as busy
+          from worker where state = 'running' and expires_at > now()) w"#,
+        SILENT_SECS,
+        MOST_READY
+    );
+    Ok(pulse.fetch_one(db).await?)
+}
+
+/// A run as a mark on a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMark {
+    pub dag_id: String,
+    pub run_id: String,
+    pub state: RunState,
+    pub run_type: RunType,
+    pub run_after: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// The most marks in one answer.
+pub const MOST_MARKS: i64 = 5_000;
+
+macro_rules! marks {
+    ($db:expr, $rest:literal $(, $value:expr)* $(,)?) => {{
+        let rows = sqlx::query!(
+            r#"select r.dag_id as "dag_id!", r.run_id as "run_id!", r.state::text as "state!",
+              r.run_type::text as "run_type!", r.run_after as "run_after!", r.created_at as "created_at!", r.started_at,
+              r.ended_at "# + $rest
+            $(, $value)*
+        )
+        .fetch_all($db)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(RunMark {
+                    dag_id: row.dag_id,
+                    run_id: row.run_id,
+                    state: run::word(&row.state)?,
+                    run_type: run::word(&row.run_type)?,
+                    run_after: row.run_after,
+                    created_at: row.created_at,
+                    started_at: row.started_at,
+                    ended_at: row.ended_at,
+                })
+            })
+            .collect::<StoreResult<Vec<_>>>()
+    }};
+}
+
+/// Runs that were created since then, newest first. Their ids say when, so no other run is looked at.
+pub async fn runs_since(db: &mut PgConnection, since: DateTime<Utc>, most: i64) -> StoreResult<Vec<RunMark>> {
+    marks!(
+        db,
+        "from dag_run r where r.id >= uuid_of_moment($1) order by r.id desc limit $2",
+        since,
+        most.clamp(0, MOST_MARKS)
+    )
+}
+
+/// The runs that run, the longest first.
+pub async fn running_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
+    marks!(
+        db,
+        "from dag_run r where r.state = 'running' order by r.started_at nulls last, r.id limit $1",
+        most.clamp(0, MOST_MARKS)
+    )
+}
+
+/// The last runs of each of these DAGs, by DAG and newest first, without what is large about a run.
+pub async fn last_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunMark>> {
+    marks!(
+        db,
+        "from unnest($1::text[]) as w (dag_id), lateral (select * from dag_run where dag_run.dag_id = w.dag_id
+            order by run_after desc, id desc limit $2) r
+        order by r.dag_id, r.run_after desc, r.id desc",
+        dag_ids,
+        of_each.clamp(0, 100)
+    )
+}
+
+/// Of each DAG whose last finished run failed that run, the latest first; paused and stale DAGs are left out.
+pub async fn failing(db: &mut PgConnection, most: i64) -> StoreResult<Vec<RunMark>> {
+    marks!(
+        db,
+        "from dag d, lateral (select * from dag_run where dag_run.dag_id = d.dag_id and state in ('success', 'failed')
+            order by run_after desc, id desc limit 1) r
+        where r.state = 'failed' and not d.is_paused and not d.is_stale
+        order by r.ended_at desc nulls last, r.dag_id limit $1",
+        most.clamp(0, MOST_MARKS)
+    )
+}
+
+/// Why a run failed: one of its tries that failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFailure {
+    pub dag_id: String,
+    pub run_id: String,
+    pub run: Uuid,
+    /// Position in the version of the run.
+    pub task: i16,
+    pub version: i32,
+    pub map_index: i32,
+    pub kind: String,
+    pub causes: Vec<String>,
+}
+
+/// The first failure of each of these runs, given by DAG and run id. What was marked failed by hand has none.
+pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) -> StoreResult<Vec<RunFailure>> {
+    let (dags, ids): (Vec<String>, Vec<String>) = runs.iter().cloned().unzip();
+    let rows = sqlx::query_as!(
+        RunFailure,
+        r#"select r.dag_id as "dag_id!", r.run_id as "run_id!", r.id as "run!", f.task as "task!",
+          r.version as "version!", f.map_index as "map_index!", f.kind as "kind!", f.causes as "causes!"
+        from unnest($1::text[], $2::text[]) as w (dag_id, run_id)
+        join dag_run r on r.dag_id = w.dag_id and r.run_id = w.run_id,
+        lateral (select t.task, t.map_index, f.kind, f.causes from failure f
+          join task_instance t on t.run = f.run and t.attempt = f.attempt and t.state = 'failed'
+          where f.run = r.id order by f.created_at limit 1) f"#,
+        &dags,
+        &ids
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// A DAG with the time of its next run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextRun {
+    pub dag_id: String,
+    pub schedule_text: String,
+    pub run_after: DateTime<Utc>,
+}
+
+/// What comes next, soonest first.
+pub async fn next_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<NextRun>> {
+    let rows = sqlx::query_as!(
+        NextRun,
+        r#"select dag_id, schedule_text, next_run_after as "run_after!" from dag
+        where next_run_after is not null and not is_paused and not is_stale order by next_run_after, dag_id limit $1"#,
+        most.clamp(0, 1_000)
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// How far a run is: its revision, and whether it is over. `None`: there is no such run.
+pub async fn how_far(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32, bool)>> {
+    let row =
+        sqlx::query!(r#"select rev, state in ('success', 'failed') as "is_over!" from dag_run where id = $1"#, run);
+    Ok(row.fetch_optional(db).await?.map(|row| (row.rev, row.is_over)))
+}
+
+/// How a DAG's places for runs are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    pub running: i64,
+    pub queued: i64,
+    /// Workers that live and know the DAG's newest version.
+    pub workers: i64,
+}
+
+/// Of one DAG.
+pub async fn places(db: &mut PgConnection, dag_id: &str) -> StoreResult<Places> {
+    let places = sqlx::query_as!(
+        Places,
+        r#"select (select count(*) from dag_run where dag_id = $1 and state = 'running') as "running!",
+          (select count(*) from dag_run where dag_id = $1 and state = 'queued') as "queued!",
+          (select count(*) from worker w join dag d on d.dag_id = $1 where d.version = any(w.versions)
+            and w.state = 'running' and w.expires_at > now()) as "workers!""#,
+        dag_id
+    );
+    Ok(places.fetch_one(db).await?)
+}

@@ -1,0 +1,107 @@
+//! Cleared instances begin anew, and nothing else does.
+
+use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
+use orch_core::select::Selection;
+use orch_core::state::TaskState;
+use orch_core::transition::Selected;
+use orch_store::clear::{ClearWish, Cleared, clear_instances};
+use orch_store::run::cancel_run;
+use orch_store::step::{Ended, Stepper};
+use orch_store::version::Versions;
+use serde_json::json;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_mins(1);
+
+async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[Selected]) -> Cleared {
+    let selection = Selection { tasks: tasks.to_vec(), ..Selection::default() };
+    let wish = ClearWish { selection, states: Vec::new() };
+    let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
+    cleared.expect("it is cleared").expect("there is such a run")
+}
+
+#[tokio::test]
+async fn an_element_in_flight_is_not_begun_anew_when_what_let_it_begin_is_cleared() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec =
+        dag(json!({ "dag_id": "d", "groups": [{ "group_id": "g", "map": { "each": { "value": [1, 2] } } }], "tasks": [
+        { "task_id": "g.a", "kind": "rust", "group_id": "g" },
+        { "task_id": "g.b", "kind": "rust", "group_id": "g", "after": ["g.a"] },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let first = hands.claim(10).await;
+    assert!(hands.end(first[0].lease, TaskState::Success).await);
+    assert!(hands.end(first[1].lease, TaskState::Success).await);
+    // One element of `b` runs, the other one is ready.
+    assert_eq!(hands.claim(1).await.len(), 1);
+    let both = [0, 1].map(|index| Selected { task: 0, index: Some(index) });
+    assert_eq!(clear(&mut db, run, &both).await.instances.len(), 2);
+    for again in hands.claim(10).await.iter().filter(|c| c.lease.task == 0) {
+        assert!(hands.end(again.lease, TaskState::Success).await);
+    }
+    assert_eq!(hands.claim(10).await.len(), 0, "both elements of `b` are in flight");
+    check_run(&mut db, run).await;
+}
+
+#[tokio::test]
+async fn what_is_no_instance_any_more_stays_without_a_state_when_its_run_ends() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let list = hands.claim(10).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(3)).await);
+    hands.work_off().await;
+    let all = [0, 1].map(|task| Selected { task, index: None });
+    clear(&mut db, run, &all).await;
+    cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["list skipped", "each skipped"]);
+    // And the next clear finds only instances.
+    assert_eq!(clear(&mut db, run, &all).await.instances.len(), 2);
+    let list = hands.claim(10).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(2)).await);
+    hands.work_off().await;
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["list success", "each[0] success", "each[1] success"]);
+}
+
+#[tokio::test]
+async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with_it() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(
+        json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "rust" }, { "task_id": "b", "kind": "rust" }] }),
+    );
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let lease = hands.claim(10).await[0].lease;
+    sqlx::query("begin").execute(&mut hands.db).await.unwrap();
+    let (state, rev, next) = (TaskState::Failed, 0, None);
+    let (skip, outputs) = (Vec::new(), Vec::new());
+    assert!(hands.record(Ended { lease, state, list_len: None, skip, rev, next, outputs, failure: None }).await);
+    let mut other = one(&database).await;
+    let mut clearing = JoinSet::new();
+    clearing.spawn(async move { clear(&mut other, run, &[Selected { task: 0, index: None }]).await });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while number(&mut db, waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    sqlx::query("commit").execute(&mut hands.db).await.unwrap();
+    assert_eq!(clearing.join_all().await[0].instances, [(0, -1, TaskState::Failed)]);
+    hands.fold(run).await;
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["a queued", "b running"]);
+}

@@ -1,0 +1,153 @@
+//! What pages read: sessions, and the overview of all DAGs.
+
+use crate::fixture::{chain, database, one, register, trigger};
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::state::{RunState, TaskState};
+use orch_store::instance::{loudest_states, old_tries};
+use orch_store::log::{Length, NewChunk, Place, append, end, length, window};
+use orch_store::overview::{
+    failing, first_failures, how_far, last_runs, next_runs, places, pulse, running_runs, runs_since,
+};
+use orch_store::session::{NewSession, close_session, get_session, open_session};
+use orch_store::user::{add_user, delete_user};
+use orch_store::version::Versions;
+use uuid::Uuid;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
+}
+
+#[tokio::test]
+async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    assert!(add_user(&mut db, "ada", "hash", "viewer").await.unwrap());
+    let new = |hash, now| NewSession {
+        token_hash: hash,
+        user: "ada",
+        stamp: "s",
+        client_ip: "127.0.0.1",
+        now: at(now),
+        expires_at: at(now + 60),
+    };
+    open_session(&mut db, &new(b"one", 0)).await.unwrap();
+    assert_eq!(get_session(&mut db, b"one").await.unwrap().unwrap().user, "ada");
+    assert!(close_session(&mut db, b"one").await.unwrap());
+    assert!(!close_session(&mut db, b"one").await.unwrap());
+    open_session(&mut db, &new(b"two", 0)).await.unwrap();
+    // The next one sweeps what is over.
+    open_session(&mut db, &new(b"three", 61)).await.unwrap();
+    assert_eq!(get_session(&mut db, b"two").await.unwrap(), None);
+    assert!(delete_user(&mut db, "ada").await.unwrap());
+    assert_eq!(get_session(&mut db, b"three").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_overview_tells_what_runs_what_failed_and_what_comes() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    register(&mut db, &[chain("a", 2), chain("b", 1)]).await;
+    let mut versions = Versions::default();
+    let now: DateTime<Utc> = sqlx::query_scalar("select now()").fetch_one(&mut db).await.unwrap();
+    let before = now - TimeDelta::minutes(1);
+    let (first, second) = (trigger(&mut db, &mut versions, "a").await, trigger(&mut db, &mut versions, "b").await);
+    let now = pulse(&mut db).await.unwrap();
+    assert_eq!((now.dags, now.running_runs, now.workers, now.ready), (2, 2, 0, 2));
+    let since = runs_since(&mut db, before, 10).await.unwrap();
+    assert_eq!(since.iter().map(|mark| mark.dag_id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(running_runs(&mut db, 10).await.unwrap().len(), 2);
+    assert_eq!(how_far(&mut db, first.id).await.unwrap(), Some((0, false)));
+    assert!(failing(&mut db, 10).await.unwrap().is_empty());
+    assert!(next_runs(&mut db, 10).await.unwrap().is_empty());
+    sqlx::query("update dag_run set state = 'failed', ended_at = now() where id = $1")
+        .bind(first.id)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let failed = failing(&mut db, 10).await.unwrap();
+    assert_eq!(how_far(&mut db, first.id).await.unwrap(), Some((0, true)));
+    assert_eq!((failed.len(), failed[0].dag_id.as_str(), failed[0].state), (1, "a", RunState::Failed));
+    sqlx::query(
+        "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
+        values ($1, $1, -1, 1, 1, 0, 1, 'failed')",
+    )
+    .bind(first.id)
+    .execute(&mut db)
+    .await
+    .unwrap();
+    sqlx::query("insert into failure (run, attempt, lease_no, kind, causes) values ($1, $1, 1, 'fatal', '{no,why}')")
+        .bind(first.id)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let asked = [("a".to_string(), first.run_id), ("b".to_string(), second.run_id)];
+    let why = first_failures(&mut db, &asked).await.unwrap();
+    assert_eq!((why.len(), why[0].task, why[0].causes.join(" ")), (1, 1, "no why".into()));
+    let last = last_runs(&mut db, &["b".into(), "a".into()], 5).await.unwrap();
+    assert_eq!(last.iter().map(|mark| mark.dag_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let mut versions = Versions::default();
+    register(&mut db, &[chain("a", 1)]).await;
+    let run = trigger(&mut db, &mut versions, "a").await.id;
+    let attempt = Uuid::now_v7();
+    let chunk = |lease_no, seq, lines| NewChunk { run, attempt, lease_no, seq, lines, body: "x".repeat(100) };
+    let chunks = [chunk(1, 0, 10), chunk(1, 1, 5), chunk(2, 0, 20), chunk(2, 1, 1)];
+    append(&mut db, &chunks).await.unwrap();
+    assert_eq!(length(&mut db, run, attempt).await.unwrap(), Length { lines: 36, bytes: 400 });
+    assert_eq!(end(&mut db, run, attempt).await.unwrap(), Some(Place { lease_no: 2, seq: 1 }));
+    assert_eq!(end(&mut db, run, Uuid::now_v7()).await.unwrap(), None);
+    assert_eq!(length(&mut db, run, Uuid::now_v7()).await.unwrap(), Length::default());
+    for (first, most, before, seqs) in [
+        (1, 1_000, 0, vec![(1, 0), (1, 1), (2, 0), (2, 1)]),
+        (10, 1, 0, vec![(1, 0)]),
+        (11, 1, 10, vec![(1, 1)]),
+        (16, 150, 15, vec![(2, 0), (2, 1)]),
+        (36, 1, 35, vec![(2, 1)]),
+        (37, 1, 0, vec![]),
+    ] {
+        let (found_before, found) = window(&mut db, run, attempt, first, most).await.unwrap();
+        let found: Vec<_> = found.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
+        assert_eq!((found_before, found), (before, seqs), "from {first}, {most} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_grid_asks_once_for_what_its_open_runs_do() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let mut versions = Versions::default();
+    register(&mut db, &[chain("a", 2)]).await;
+    let (first, second) =
+        (trigger(&mut db, &mut versions, "a").await.id, trigger(&mut db, &mut versions, "a").await.id);
+    sqlx::query(
+        "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
+        values ($1, $1, 0, 1, 1, 0, 1, 'running'), ($1, $2, 1, 1, 1, 0, 1, 'failed')",
+    )
+    .bind(first)
+    .bind(second)
+    .execute(&mut db)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into attempt (run, attempt, map_index, task, try_no, max_tries, lease_no, lost_no, state, started_at)
+        values ($1, $1, 0, 1, 1, 0, 1, 0, 'failed', now()), ($1, $2, 0, 0, 1, 0, 1, 0, 'failed', null)",
+    )
+    .bind(first)
+    .bind(second)
+    .execute(&mut db)
+    .await
+    .unwrap();
+    let mut found = loudest_states(&mut db, &[first, second]).await.unwrap();
+    found.sort_by_key(|(run, task, _)| (*run != first, *task));
+    let expected = [(first, 0, TaskState::Queued), (first, 1, TaskState::Failed), (second, 0, TaskState::Queued)];
+    assert_eq!(found, expected);
+    let old = old_tries(&mut db, first, 10).await.unwrap();
+    assert_eq!((old.len(), old[0].task, old[0].state), (1, 1, TaskState::Failed), "what never started is no bar");
+    let now = places(&mut db, "a").await.unwrap();
+    assert_eq!((now.running, now.queued, now.workers), (2, 0, 0));
+}

@@ -1,0 +1,287 @@
+//! What people change in a run: its end (`store::run::end`), cleared instances (`store::clear`), another version of its DAG
+//! (`store::run::relocate`). Here is what their commits write; `store::users` is what leads there.
+
+use super::locks::Lock;
+use super::tables::{Instance, Key, Order, Place, Try, Waiting};
+use super::{Snapshot, State};
+use crate::check::renumber;
+use crate::faults::Mutant;
+use orch_core::plan::TaskIdx;
+use orch_core::run::{Missing, Run};
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::{Effects, Event, RunEnd, Selected, places};
+use orch_store::StoreResult;
+use orch_store::step::Step;
+use orch_store::version::Version;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// What waited where; a waiting one with its time.
+pub(crate) type Waited = (Place, Try, Option<Instant>);
+
+/// A run at rest (`store::run::quiet`).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Quiet {
+    pub(crate) waited: Vec<Waited>,
+    /// Rows of instances that are not over; locked.
+    pub(crate) open: Vec<(Key, Instance)>,
+}
+
+impl Quiet {
+    pub(crate) fn running(&self) -> Vec<(TaskIdx, i32)> {
+        let runs = |i: &Instance| matches!(i.state, TaskState::Running | TaskState::Restarting);
+        self.open.iter().filter(|(_, i)| runs(i)).map(|(key, _)| (key.1, key.2)).collect()
+    }
+}
+
+/// A clear about to be committed.
+#[derive(Debug)]
+pub(crate) struct Clearing {
+    pub(crate) over: Vec<(TaskIdx, i32)>,
+    pub(crate) running: Vec<(TaskIdx, i32)>,
+    pub(crate) selected: Vec<Selected>,
+}
+
+impl State {
+    /// Where instances of a run wait, without those that are taken already, and the locks on that.
+    pub(crate) fn waits(&self, run: Uuid, taken: &[Place]) -> (Vec<Lock>, Vec<(Place, Try)>) {
+        let found: Vec<_> =
+            self.tables.places_of(run).into_iter().filter(|(place, _)| !taken.contains(place)).collect();
+        (found.iter().map(|(place, _)| Lock::Place(*place)).collect(), found)
+    }
+
+    /// Of these what still is as it was.
+    pub(crate) fn still_waits(&self, found: Vec<(Place, Try)>) -> Vec<Waited> {
+        let t = &self.tables;
+        let still = |(place, was): (Place, Try)| {
+            let (now, wake_at) = match place {
+                Place::Ready(seq) => (&t.ready.get(&seq)?.1, None),
+                Place::Waiting(key) => (&t.waiting.get(&key)?.of, Some(t.waiting[&key].wake_at)),
+                Place::Held(key) => (t.held.get(&key)?, None),
+            };
+            (*now == was).then_some((place, was, wake_at))
+        };
+        found.into_iter().filter_map(still).collect()
+    }
+
+    /// Rows of instances that are not over.
+    pub(crate) fn open_rows(&self, run: Uuid) -> Vec<(Key, Instance)> {
+        self.tables.instances_of(run).filter(|(_, i)| !i.state.is_finished()).map(|(k, i)| (*k, i.clone())).collect()
+    }
+
+    fn take_places(&mut self, waited: &[Waited]) {
+        for (place, _, _) in waited {
+            match place {
+                Place::Ready(seq) => drop(self.tables.ready.remove(seq)),
+                Place::Waiting(key) => drop(self.tables.waiting.remove(key)),
+                Place::Held(key) => drop(self.tables.held.remove(key)),
+            }
+        }
+    }
+
+    /// Ends a run. `ledger` and `effects`: after it has heard of `events`.
+    pub(crate) fn end_run(
+        &mut self,
+        run: Uuid,
+        at_rest: &Quiet,
+        events: &[Event],
+        (ledger, effects): (&Run, &Effects),
+        (end, to, why): (RunEnd, &Run, &'static str),
+    ) {
+        self.take_places(&at_rest.waited);
+        let version = self.tables.runs[&run].version.clone();
+        let over = ledger.state.is_finished();
+        if !over {
+            for (key, was) in &at_rest.open {
+                let runs = matches!(was.state, TaskState::Running | TaskState::Restarting);
+                // Cleared, and no instance any more.
+                if was.state == TaskState::None && !is_instance(&version, ledger, *key) {
+                    continue;
+                }
+                let Some(row) = self.tables.instances.get_mut(key) else { continue };
+                row.lease_no += 1;
+                row.state = if runs { end.running_state() } else { TaskState::Skipped };
+                if let Some(worker) = was.worker.filter(|_| runs) {
+                    self.tables.orders.push(Order { worker, key: *key, attempt: was.attempt, why });
+                }
+            }
+        }
+        for key in effects.decided.iter().map(|d| (run, d.0, d.1)).filter(|_| !over) {
+            // Written over: it was skipped with what was open.
+            if let Some(row) = self.tables.instances.get_mut(&key) {
+                row.state = TaskState::None;
+            }
+        }
+        for &(task, index, state) in &effects.decided {
+            self.decided((run, task, index), state);
+        }
+        if !over {
+            for (task, planned) in (0..).zip(&version.plan.tasks).filter(|(task, _)| !ledger.task(*task).is_finished())
+            {
+                let len = ledger.len(planned).unwrap_or(0);
+                let indices = if len > 0 { 0..len } else { -1..0 };
+                for key in indices.map(|index| (run, task, index)) {
+                    if !self.tables.instances.contains_key(&key) {
+                        self.decided(key, TaskState::Skipped);
+                    }
+                }
+            }
+        }
+        self.write_run(run, to.clone());
+        if over {
+            self.books.moved(run, events, to);
+        } else {
+            let open: Vec<Key> = at_rest.open.iter().map(|(key, _)| *key).collect();
+            self.books.run_ended((run, &version.plan), events, (&open, &at_rest.running()), end, to);
+        }
+        self.trace.say(format_args!("     run {} is {why}: {}", run.as_u128() & 0xffff, to.state));
+        self.books.check(&self.tables, run);
+    }
+
+    /// Says of a run that is over how it ended.
+    pub(crate) fn mark_run(&mut self, run: Uuid, state: RunState) {
+        let Some(row) = self.tables.runs.get(&run).filter(|r| r.run.state.is_finished()) else { return };
+        let to = Run { state, ..row.run.clone() };
+        self.write_run(run, to);
+        self.books.run_marked(run, state);
+        self.trace.say(format_args!("     run {} is marked: {state}", run.as_u128() & 0xffff));
+        self.books.check(&self.tables, run);
+    }
+
+    fn write_run(&mut self, run: Uuid, to: Run) {
+        let commits = self.commits;
+        if let Some(row) = self.tables.runs.get_mut(&run) {
+            (row.rev, row.run) = (row.rev + 1, to);
+            row.remember(commits);
+        }
+    }
+
+    /// Rows of the selected tasks that are over or run, as they are once `decided` is written.
+    pub(crate) fn to_clear(
+        &self,
+        run: Uuid,
+        selected: &[Selected],
+        decided: &[(TaskIdx, i32, TaskState)],
+    ) -> Vec<(TaskIdx, i32, TaskState)> {
+        let mut rows: BTreeMap<(TaskIdx, i32), TaskState> =
+            self.tables.instances_of(run).map(|(key, i)| ((key.1, key.2), i.state)).collect();
+        rows.extend(decided.iter().map(|(task, index, state)| ((*task, *index), *state)));
+        let meant = |&(task, index): &(TaskIdx, i32)| {
+            selected.iter().any(|s| s.task == task && s.index.is_none_or(|i| i == index))
+        };
+        let clearable = |s: TaskState| s == TaskState::Running || (s.is_finished() && s != TaskState::Removed);
+        rows.into_iter().filter(|(at, s)| meant(at) && clearable(*s)).map(|((t, i), s)| (t, i, s)).collect()
+    }
+
+    /// Clears, after `fold` has put out what the run had not heard of, if there was anything.
+    pub(crate) fn clear(
+        &mut self,
+        run: Uuid,
+        fold: Option<(Step, Vec<Event>)>,
+        what: &Clearing,
+        step: &Step,
+        seen: Snapshot,
+    ) -> StoreResult<()> {
+        if let Some((step, events)) = fold {
+            self.step(&step, 0, &events, Vec::new(), seen)?;
+        }
+        for key in what.over.iter().map(|at| (run, at.0, at.1)) {
+            let Some(row) = self.tables.instances.get_mut(&key) else { continue };
+            (row.state, row.worker, row.lease_no) = (TaskState::None, None, row.lease_no + 1);
+            if row.try_no > 0 {
+                self.tables.history.insert((key, row.attempt));
+            }
+            self.tables.outputs.remove(&key);
+        }
+        for key in what.running.iter().map(|at| (run, at.0, at.1)) {
+            let Some(row) = self.tables.instances.get_mut(&key) else { continue };
+            (row.state, row.lease_no) = (TaskState::Restarting, row.lease_no + 1);
+            if let Some(worker) = row.worker.filter(|_| self.mutant != Some(Mutant::ClearWithoutOrder)) {
+                self.tables.orders.push(Order { worker, key, attempt: row.attempt, why: "restarted" });
+            }
+        }
+        if let Some(row) = self.tables.runs.get_mut(&run) {
+            row.run.state = RunState::Running;
+            row.clear_number += i16::from(self.mutant != Some(Mutant::ClearUncounted));
+        }
+        self.books.cleared(run, &what.over, &what.selected, &what.running);
+        let (over, running) = (what.over.len(), what.running.len());
+        self.trace.say(format_args!("     run {} cleared: {over} over, {running} run", run.as_u128() & 0xffff));
+        self.step(step, 0, &[], Vec::new(), seen).map(drop)
+    }
+
+    /// A worker has stopped what was cleared while it ran (`store::clear::restarted`).
+    pub(crate) fn is_restarting(&self, key: Key, attempt: Uuid) -> bool {
+        let row = self.tables.instances.get(&key);
+        row.is_some_and(|row| row.state == TaskState::Restarting && row.attempt == attempt)
+    }
+
+    /// `run_lock::elements` of a run at rest whose tasks have gone to their places in another version.
+    pub(crate) fn elements_at(
+        &self,
+        to: &Version,
+        run: Uuid,
+        (places, waited): (&[Option<TaskIdx>], &[Waited]),
+        missing: Missing,
+    ) -> Vec<(TaskIdx, i32, TaskState)> {
+        let members = &to.plan.domains[missing.domain].members;
+        let over = self.tables.instances_of(run).filter(|(_, i)| i.state.is_finished()).map(|(key, i)| (*key, i.state));
+        let waits = waited.iter().map(|(_, t, _)| (t.key, TaskState::Queued));
+        let all = over.chain(waits).filter(|(key, _)| key.2 >= 0);
+        let moved = all.filter_map(|(key, state)| Some((places[usize::from(key.1)]?, key.2, state)));
+        moved.filter(|(t, i, _)| members.contains(t) && missing.index.is_none_or(|index| index == *i)).collect()
+    }
+
+    /// A run that waits goes over to another version.
+    pub(crate) fn set_version(&mut self, run: Uuid, to: &Arc<Version>, ledger: Run) {
+        if let Some(row) = self.tables.runs.get_mut(&run) {
+            (row.version, row.run) = (to.clone(), ledger);
+        }
+        self.books.check(&self.tables, run);
+    }
+
+    /// A run at rest goes over to another version; `step` writes its ledger.
+    pub(crate) fn relocate(
+        &mut self,
+        run: Uuid,
+        to: &Arc<Version>,
+        at_rest: &Quiet,
+        step: &Step,
+        seen: Snapshot,
+    ) -> StoreResult<()> {
+        let from = self.tables.runs[&run].version.clone();
+        let places = places(&from.plan, &to.plan);
+        self.take_places(&at_rest.waited);
+        self.tables.instances = renumber(std::mem::take(&mut self.tables.instances), run, &places);
+        self.tables.outputs = renumber(std::mem::take(&mut self.tables.outputs), run, &places);
+        let history: BTreeSet<(Key, Uuid)> = std::mem::take(&mut self.tables.history);
+        let at = |key: Key| if key.0 == run { Some((run, places[usize::from(key.1)]?, key.2)) } else { Some(key) };
+        self.tables.history = history.into_iter().filter_map(|(key, attempt)| Some((at(key)?, attempt))).collect();
+        for (place, of, wake_at) in &at_rest.waited {
+            let Some(key) = at(of.key) else { continue };
+            let (version, queue) = (to.id, to.queues[usize::from(key.1)]);
+            let again = Try { key, version, queue, priority: to.plan.task(key.1).priority, ..of.clone() };
+            if let Some(wake_at) = *wake_at {
+                self.tables.waiting.insert(key, Waiting { of: again, wake_at });
+            } else if matches!(place, Place::Held(_)) {
+                self.tables.held.insert(key, again);
+            } else {
+                self.enqueue(again);
+            }
+        }
+        self.trace.say(format_args!("     run {} moves to version {}", run.as_u128() & 0xffff, to.id));
+        self.books.relocated(run, &from.plan, &to.plan);
+        if let Some(row) = self.tables.runs.get_mut(&run) {
+            row.version = to.clone();
+        }
+        self.step(step, 0, &[], Vec::new(), seen).map(drop)
+    }
+}
+
+/// Has the ledger, of a task that is not over, such an instance?
+fn is_instance(version: &Version, ledger: &Run, (_, task, index): Key) -> bool {
+    let len = ledger.len(version.plan.task(task)).unwrap_or(0);
+    !ledger.task(task).is_finished() && if len > 0 { (0..len).contains(&index) } else { index == -1 }
+}

@@ -1,0 +1,145 @@
+//! What lets the threads of a process go on, or not. Closed, everything behind a gate stands still, while what it has sent
+//! arrives and the time goes on.
+
+use crate::database::pause;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Of a process: of its driver and its bodies, and of its pulse.
+#[derive(Clone, Default)]
+pub(crate) struct Gates {
+    pub(crate) driver: Arc<Gate>,
+    pub(crate) pulse: Arc<Gate>,
+    unaware: Arc<AtomicBool>,
+}
+
+/// One thread has heard from the other by then.
+const HEARD: Duration = Duration::from_millis(1);
+
+impl Gates {
+    pub(crate) fn freeze(&self, why: Still) {
+        self.unaware.store(true, Ordering::Relaxed);
+        self.driver.close(why);
+        self.pulse.close(why);
+    }
+
+    /// It was frozen; one thread goes on after the other.
+    pub(crate) async fn thaw(&self, driver_first: bool, between: Duration) {
+        let both = [&self.driver, &self.pulse];
+        let [first, second] = if driver_first { both } else { [both[1], both[0]] };
+        first.open(Still::Frozen);
+        pause(between).await;
+        // Frozen again meanwhile, it is so with both threads.
+        if !first.stands(Still::Frozen) {
+            second.open(Still::Frozen);
+        }
+        self.come_to().await;
+    }
+
+    /// The driver stands still from now on, until that is over; the pulse beats.
+    pub(crate) fn busy(self, time: Duration) -> impl Future<Output = ()> {
+        self.unaware.store(true, Ordering::Relaxed);
+        self.driver.close(Still::Busy);
+        async move {
+            pause(time).await;
+            self.driver.open(Still::Busy);
+            self.come_to().await;
+        }
+    }
+
+    /// Whatever kept it busy is over.
+    pub(crate) fn be_idle(&self) {
+        self.driver.open(Still::Busy);
+    }
+
+    /// It stands still or has just stood still: it may not know that it was given up.
+    pub(crate) fn is_unaware(&self) -> bool {
+        self.unaware.load(Ordering::Relaxed)
+    }
+
+    async fn come_to(&self) {
+        pause(HEARD).await;
+        let still = |gate: &Gate| !gate.standing().why.is_empty();
+        if !still(&self.driver) && !still(&self.pulse) {
+            self.unaware.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Why a thread stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Still {
+    /// Its process does.
+    Frozen,
+    /// A body keeps its turn to itself.
+    Busy,
+    /// Its process does, for good.
+    Gone,
+}
+
+/// Lets a thread go on, or not.
+#[derive(Default)]
+pub(crate) struct Gate(Mutex<Standing>);
+
+#[derive(Default)]
+struct Standing {
+    why: BTreeSet<Still>,
+    wake: Vec<Waker>,
+}
+
+impl Gate {
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().expect("nothing panics while holding it")
+    }
+
+    fn close(&self, why: Still) {
+        self.standing().why.insert(why);
+    }
+
+    /// This is no reason any more; another one may be left.
+    fn open(&self, why: Still) {
+        let mut standing = self.standing();
+        standing.why.remove(&why);
+        if standing.why.is_empty() {
+            let wake = std::mem::take(&mut standing.wake);
+            drop(standing);
+            wake.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn stands(&self, why: Still) -> bool {
+        self.standing().why.contains(&why)
+    }
+
+    fn lets(&self, cx: &Context<'_>) -> bool {
+        let mut standing = self.standing();
+        let open = standing.why.is_empty();
+        if !open {
+            standing.wake.push(cx.waker().clone());
+        }
+        open
+    }
+}
+
+/// A part of a thread.
+pub(crate) struct Gated<F> {
+    gate: Arc<Gate>,
+    work: Pin<Box<F>>,
+}
+
+pub(crate) fn gated<F: Future>(gate: &Arc<Gate>, work: F) -> Gated<F> {
+    Gated { gate: gate.clone(), work: Box::pin(work) }
+}
+
+impl<F: Future> Future for Gated<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.gate.lets(cx) { self.work.as_mut().poll(cx) } else { Poll::Pending }
+    }
+}

@@ -1,0 +1,92 @@
+//! Bodies, played as their script says, on a stage that sees who runs beside whom.
+
+use crate::database::tables::Key;
+use crate::database::{Session, pause};
+use crate::gate::gated;
+use crate::node::Program;
+use crate::script::Act;
+use orch_core::plan::TaskIdx;
+use orch_core::task::{BoxFuture, Ctx, TaskError};
+use orch_store::version::Version;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A body is a part of its process too, although a task of its own.
+pub(crate) fn body(
+    program: Program,
+    version: Arc<Version>,
+    task: TaskIdx,
+    ctx: Ctx,
+) -> BoxFuture<Result<Option<Value>, TaskError>> {
+    let gate = program.gates.driver.clone();
+    Box::pin(gated(&gate, perform(program, version, task, ctx)))
+}
+
+/// On the stage while it runs, however it ends.
+struct OnStage {
+    session: Session,
+    ticket: u64,
+    key: Key,
+    /// When its timeout cuts it short, if its script does not wait for that.
+    cut_short: Option<Instant>,
+}
+
+impl OnStage {
+    fn enter(program: &Program, key: Key, cut_short: Option<Instant>) -> OnStage {
+        let (session, node) = (program.session.clone(), program.node);
+        let unaware = program.gates.is_unaware();
+        let ticket = session.db.with(|s| {
+            let (ticket, other) = s.books.bodies.enter(key, node, unaware);
+            s.say(&session.who, format_args!("     {} [{}, {}] begins", key.0.as_u128() & 0xffff, key.1, key.2));
+            if let Some(other) = other {
+                s.books.fail(format!("{key:?} runs on node {node} while it still runs on node {other}"));
+            }
+            ticket
+        });
+        OnStage { session, ticket, key, cut_short }
+    }
+}
+
+impl Drop for OnStage {
+    fn drop(&mut self) {
+        let cut_short = self.cut_short.is_some_and(|at| Instant::now() >= at);
+        self.session.db.with(|s| {
+            s.books.bodies.leave(self.ticket);
+            if cut_short {
+                s.books.bodies.disturb(self.key);
+            }
+        });
+    }
+}
+
+async fn perform(program: Program, version: Arc<Version>, task: TaskIdx, ctx: Ctx) -> Result<Option<Value>, TaskError> {
+    let index = ctx.map_index().map_or(-1, |index| index as i32);
+    let key = (ctx.run().run_key, task, index);
+    let run = program.session.db.with(|s| s.tables.runs.get(&key.0).map_or(0, |r| r.number));
+    let play = program.script.play(&version.plan, run, task, index, ctx.try_number());
+    let timeout = version.plan.spec.tasks[usize::from(task)].options.timeout_ms.filter(|_| play.act != Act::Hang);
+    let stage = OnStage::enter(&program, key, timeout.map(|ms| Instant::now() + Duration::from_millis(ms)));
+    let takes = if play.act == Act::Hang { Duration::from_hours(1) } else { play.takes };
+    tokio::select! {
+        biased;
+        () = pause(takes) => {}
+        () = ctx.cancelled() => {
+            if play.act != Act::Hang {
+                program.session.db.with(|s| s.books.bodies.disturb(key));
+            }
+        }
+    }
+    if play.looks > 0 && program.session.db.with(|s| s.books.bodies.look(key)) < play.looks {
+        return Ok(None);
+    }
+    drop(stage);
+    match play.act {
+        Act::Give(value) => Ok(Some(value)),
+        Act::Fail | Act::Hang => Err(TaskError::retryable("the script says so")),
+        Act::Fatal => Err(TaskError::fatal("the script says so")),
+        Act::Skip => Err(TaskError::skipped("the script says so")),
+        Act::Panic => std::panic::resume_unwind(Box::new("the script says so")),
+    }
+}

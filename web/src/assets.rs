@@ -1,0 +1,82 @@
+//! The stylesheet, the script and the icons of the pages, in the binary.
+//!
+//! Each is served under a name with the hash of what it holds, so a browser keeps it for ever and a new binary is seen at
+//! once. The list is closed: no name out of a request reaches a file system.
+
+use crate::extract::StaticPath;
+use crate::refusal::Refusal;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+    hash: String,
+    url: String,
+}
+
+const FILES: [(&str, &str, &[u8]); 4] = [
+    ("app.css", "text/css; charset=utf-8", include_bytes!("../assets/app.css")),
+    ("app.js", "text/javascript; charset=utf-8", include_bytes!("../assets/app.js")),
+    ("favicon.svg", "image/svg+xml", include_bytes!("../assets/favicon.svg")),
+    ("icons.svg", "image/svg+xml", include_bytes!("../assets/icons.svg")),
+];
+
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    let assets = FILES.into_iter().map(|(name, kind, bytes)| {
+        let mut hash = String::new();
+        for byte in &Sha256::digest(bytes)[..8] {
+            write!(hash, "{byte:02x}").expect("a string takes all");
+        }
+        Asset { name, kind, bytes, url: format!("/static/{hash}/{name}"), hash }
+    });
+    assets.collect()
+});
+
+/// Where a page finds a file of the list.
+pub(crate) fn url(name: &str) -> &'static str {
+    ASSETS.iter().find(|asset| asset.name == name).map_or("", |asset| asset.url.as_str())
+}
+
+/// `GET /static/{hash}/{name}`. A hash of another build is answered with nothing rather than with the wrong file.
+pub(crate) async fn serve(path: StaticPath, headers: HeaderMap) -> Result<Response, Refusal> {
+    let asset = ASSETS.iter().find(|asset| asset.name == path.name && asset.hash == path.hash);
+    let asset = asset.ok_or_else(|| Refusal::not_found("there is no such file"))?;
+    let tag = format!("\"{}\"", asset.hash);
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    // Compressed on the way, the tag becomes a weak one: what is inside is the same.
+    let known = known.flat_map(|tags| tags.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag);
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, asset.kind)], Bytes::from_static(asset.bytes)).into_response()
+    };
+    let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(header::CACHE_CONTROL, kept);
+    response.headers_mut().insert(header::ETAG, HeaderValue::from_str(&tag).expect("a hash is visible ASCII"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_symbol_that_is_used_is_in_the_icons() {
+        let icons = std::str::from_utf8(FILES[3].2).expect("text");
+        for state in orch_core::state::TaskState::ALL {
+            let word = match state.as_str() {
+                "none" => "no_status",
+                word => word,
+            };
+            for id in [format!("id=\"s-{word}\""), format!("id=\"g-{word}\"")] {
+                assert!(icons.contains(&id) || id == "id=\"g-success\"", "{id}");
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Sessions of browsers: a cookie that only this installation can read, and the token that each form of a session carries.
+//!
+//! The cookie is 256 random bits; the database keeps its hash. A session ends at logout, with a new password, with its
+//! user, and after its time; other servers notice within a second.
+
+use super::{Auth, Caller, Password, WRONG_LOGIN};
+use crate::refusal::Refusal;
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_store::StoreError;
+use orch_store::session::{NewSession, SessionRow, close_session, get_session, open_session};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// As for users: what another server did is noticed after this long.
+const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(1);
+const MOST_SESSIONS: usize = 10_000;
+const TOKEN_BYTES: usize = 32;
+const CSRF_BYTES: usize = 16;
+
+type Hash = [u8; 32];
+
+/// A session, as pages see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) caller: Caller,
+    csrf: [u8; CSRF_BYTES],
+}
+
+impl Session {
+    /// What a form sends back. Another text each time, so that a compressed page does not tell it by its length.
+    pub(crate) fn form_token(&self) -> String {
+        let pad = *Uuid::new_v4().as_bytes();
+        let mut token = [0; 2 * CSRF_BYTES];
+        token[..CSRF_BYTES].copy_from_slice(&pad);
+        for (place, byte) in token[CSRF_BYTES..].iter_mut().enumerate() {
+            *byte = pad[place] ^ self.csrf[place];
+        }
+        BASE64.encode(token)
+    }
+
+    pub(crate) fn is_form_token(&self, sent: &str) -> bool {
+        let Ok(sent) = BASE64.decode(sent) else { return false };
+        let Ok(sent) = <[u8; 2 * CSRF_BYTES]>::try_from(sent) else { return false };
+        // All bytes are looked at, wherever they differ.
+        let differs = (0..CSRF_BYTES).fold(0, |differs, i| differs | (sent[i] ^ sent[i + CSRF_BYTES] ^ self.csrf[i]));
+        differs == 0
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    seen: Mutex<HashMap<Hash, Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: DateTime<Utc>,
+    session: Option<SessionRow>,
+}
+
+impl Sessions {
+    async fn get(&self, pool: &PgPool, hash: Hash, now: DateTime<Utc>) -> Result<Option<SessionRow>, Refusal> {
+        {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(seen) = seen.get(&hash)
+                && (TimeDelta::zero()..REMEMBERED_FOR).contains(&(now - seen.at))
+            {
+                return Ok(seen.session.clone());
+            }
+        }
+        let mut db = pool.acquire().await.map_err(StoreError::from)?;
+        let session = get_session(&mut db, &hash).await?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MOST_SESSIONS {
+            seen.clear();
+        }
+        seen.insert(hash, Seen { at: now, session: session.clone() });
+        Ok(session)
+    }
+
+    fn forget(&self, hash: &Hash) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+    }
+}
+
+impl Auth {
+    /// Changes a password for a session; what the cookie is to hold.
+    pub(crate) async fn open_session(
+        &self,
+        pool: &PgPool,
+        login: (&str, Password),
+        from: IpAddr,
+        lifetime: Duration,
+    ) -> Result<String, Refusal> {
+        let (user, known) = self.right_user(pool, login, from).await?;
+        let now = self.clock.now();
+        let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
+        let token = {
+            // Two v4 uuids carry 244 random bits; the hash spreads them over the whole token.
+            let mut hash = Sha256::new();
+            hash.update(Uuid::new_v4());
+            hash.update(Uuid::new_v4());
+            BASE64.encode(hash.finalize())
+        };
+        let new = NewSession {
+            token_hash: &digest(&token),
+            user: &user,
+            stamp: &known.stamp,
+            client_ip: &from.to_string(),
+            now,
+            expires_at: now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC),
+        };
+        let mut db = pool.acquire().await.map_err(StoreError::from)?;
+        open_session(&mut db, &new).await?;
+        Ok(token)
+    }
+
+    /// Whose browser sent these headers.
+    pub(crate) async fn session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<Session, Refusal> {
+        let token = cookie_of(headers, cookie).filter(|token| is_token(token));
+        let token = token.ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
+        let now = self.clock.now();
+        let over = Refusal::NotLoggedIn("the session is over");
+        let Some(session) = self.sessions.get(pool, digest(token), now).await? else { return Err(over) };
+        if session.expires_at <= now {
+            return Err(over);
+        }
+        match self.users.get(pool, &session.user, now).await? {
+            Some(known) if known.stamp == session.stamp => {
+                let caller = Caller { name: session.user.into(), role: known.role };
+                Ok(Session { caller, csrf: form_secret(token) })
+            }
+            _ => Err(over),
+        }
+    }
+
+    pub(crate) async fn close_session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<(), Refusal> {
+        let Some(token) = cookie_of(headers, cookie).filter(|token| is_token(token)) else { return Ok(()) };
+        let hash = digest(token);
+        let mut db = pool.acquire().await.map_err(StoreError::from)?;
+        close_session(&mut db, &hash).await?;
+        self.sessions.forget(&hash);
+        Ok(())
+    }
+}
+
+/// The text of a cookie of that name.
+pub(crate) fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = sent.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(known, value)| (known == name).then_some(value))
+}
+
+fn is_token(token: &str) -> bool {
+    BASE64.decode(token).is_ok_and(|bytes| bytes.len() == TOKEN_BYTES)
+}
+
+fn digest(token: &str) -> Hash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn form_secret(token: &str) -> [u8; CSRF_BYTES] {
+    let mut hash = Sha256::new();
+    hash.update(b"orch form token of ");
+    hash.update(token.as_bytes());
+    let mut secret = [0; CSRF_BYTES];
+    secret.copy_from_slice(&hash.finalize()[..CSRF_BYTES]);
+    secret
+}
+
+/// What a wrong login is answered with, for pages.
+pub(crate) fn is_wrong_login(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::NotLoggedIn(WRONG_LOGIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Role;
+    use axum::http::HeaderValue;
+
+    fn session(token: &str) -> Session {
+        Session { caller: Caller { name: "ada".into(), role: Role::Viewer }, csrf: form_secret(token) }
+    }
+
+    #[test]
+    fn a_form_token_is_good_for_its_session_only_and_never_looks_the_same() {
+        let (one, other) = (session("one"), session("other"));
+        let (first, second) = (one.form_token(), one.form_token());
+        assert!(first != second && one.is_form_token(&first) && one.is_form_token(&second));
+        assert!(!other.is_form_token(&first));
+        for wrong in ["", "AAAA", &first[1..], &BASE64.encode([0; 32])] {
+            assert!(!one.is_form_token(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("xorch=1; theme=dark"));
+        headers.append(header::COOKIE, HeaderValue::from_static("orch=a=b;orch2=3"));
+        assert_eq!(cookie_of(&headers, "orch"), Some("a=b"));
+        assert_eq!(cookie_of(&headers, "theme"), Some("dark"));
+        assert_eq!(cookie_of(&headers, "rch"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! Pages for people: HTML that is whole without JavaScript. Links navigate, forms post and are answered with a redirect,
+//! filters stand in the query.
+//!
+//! One page is one module: its path and query, a view struct with finished values, a template of the same name.
+
+pub(crate) mod dag;
+pub(crate) mod dags;
+pub(crate) mod error;
+pub(crate) mod home;
+pub(crate) mod login;
+pub(crate) mod palette;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod shell;
+pub(crate) mod task;
+pub(crate) mod theme;
+
+pub(crate) use shell::{Asked, Shell};
+
+use crate::refusal::{Refusal, Said};
+use crate::state::App;
+use askama::Template;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// All that a page may load or send is its own.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// A page as an answer.
+pub(crate) fn html<T: Template>(status: StatusCode, page: &T) -> Result<Response, Refusal> {
+    let text = page.render().map_err(|error| Refusal::Broken(format!("a page cannot be drawn: {error}")))?;
+    let mut response = (status, text).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    Ok(response)
+}
+
+/// After a form: the browser asks for that page, and reloading it sends nothing twice.
+pub(crate) fn see_other(path: &str) -> Response {
+    let place = local(path).and_then(|path| HeaderValue::from_str(path).ok());
+    (StatusCode::SEE_OTHER, [(header::LOCATION, place.unwrap_or(HeaderValue::from_static("/")))]).into_response()
+}
+
+/// A path of this server, and nothing that a browser could take for another place.
+pub(crate) fn local(path: &str) -> Option<&str> {
+    let visible = path.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'\\');
+    (visible && path.starts_with('/') && !path.starts_with("//")).then_some(path)
+}
+
+/// One part of a path, or a value of a query: whatever it holds, it stays one.
+pub(crate) fn encoded(text: &str) -> String {
+    // `+` means a space in a query, and nothing special in a path; `%20` is right in both.
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// To the page where people log in, and from there back to where they wanted to go.
+pub(crate) fn to_login(asked: &Asked, changes: bool) -> Response {
+    if changes || asked.path == "/" {
+        return see_other("/login");
+    }
+    see_other(&format!("/login?next={}", encoded(&asked.path)))
+}
+
+pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"))
+}
+
+/// What was refused, as a page that says why and where to go from there.
+pub(crate) async fn readable(app: &App, asked: &Asked, response: Response) -> Response {
+    let Some(Said(words)) = response.extensions().get().cloned() else { return response };
+    let (mut parts, _) = response.into_parts();
+    let shell = Shell::new(app, asked).await;
+    match error::page(app, shell, &parts, &words).await {
+        Ok(page) => {
+            let (drawn, body) = page.into_parts();
+            for name in [header::CONTENT_TYPE, header::CONTENT_SECURITY_POLICY] {
+                if let Some(value) = drawn.headers.get(&name) {
+                    parts.headers.insert(name, value.clone());
+                }
+            }
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, body)
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_this_server_are_gone_to() {
+        for path in ["/", "/dags?q=a%20b&x=/y", "/dags/a/runs/manual__2026-11-20T06:00:00+00:00"] {
+            assert_eq!(local(path), Some(path));
+        }
+        for path in [
+            "",
+            "dags",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "https:evil.example",
+            "javascript:alert(1)",
+            "/\tevil",
+            "/a\nb",
+            "\t//evil.example",
+            " /dags",
+            "/é",
+        ] {
+            assert_eq!(local(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_stays_one_part() {
+        assert_eq!(encoded("a/b c?&+%ü"), "a%2Fb%20c%3F%26%2B%25%C3%BC");
+    }
+}

@@ -1,0 +1,99 @@
+//! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
+
+pub(crate) mod details;
+pub(crate) mod graph;
+pub(crate) mod grid;
+pub(crate) mod runs;
+pub(crate) mod trigger;
+
+use crate::extract::no_such_dag;
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::Inner;
+use chrono::{DateTime, Utc};
+use orch_core::ids::DagId;
+use orch_core::spec::Schedule;
+use orch_store::dag::{DagRow, get_dag, resolve};
+use orch_store::overview::{Places, places};
+use orch_store::version::Version;
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+/// What stands above every page of a DAG.
+pub(crate) struct Head {
+    pub(crate) dag_id: String,
+    pub(crate) href: String,
+    pub(crate) is_paused: bool,
+    pub(crate) description: String,
+    pub(crate) schedule: String,
+    /// Runs begin only when somebody asks.
+    pub(crate) is_manual: bool,
+    pub(crate) next: Option<parts::Moment>,
+    pub(crate) owners: String,
+    pub(crate) tags: Vec<(String, String)>,
+    pub(crate) tasks: usize,
+    pub(crate) version_number: i32,
+    pub(crate) tab: &'static str,
+    /// Why nothing new begins, if that is so.
+    pub(crate) hint: Option<String>,
+}
+
+/// A DAG with its structure.
+pub(crate) struct Found {
+    pub(crate) row: DagRow,
+    pub(crate) version: Arc<Version>,
+    pub(crate) places: Places,
+}
+
+/// By id or alias.
+pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> Result<Found, Refusal> {
+    let mut row = get_dag(db, dag_id).await?;
+    if row.is_none()
+        && let Some(named) = resolve(db, dag_id).await?
+    {
+        row = get_dag(db, &named).await?;
+    }
+    let row = row.ok_or_else(|| no_such_dag(dag_id))?;
+    let version = app.versions.get(db, row.version).await?;
+    let places = places(db, &row.dag_id).await?;
+    Ok(Found { row, version, places })
+}
+
+impl Head {
+    pub(crate) fn new(found: &Found, tab: &'static str, now: DateTime<Utc>) -> Head {
+        let Found { row, version, places } = found;
+        let tags = row.tags.iter().map(|tag| (tag.clone(), format!("/dags?q=tag:{}", super::encoded(tag))));
+        Head {
+            href: dag_href(&row.dag_id),
+            dag_id: row.dag_id.clone(),
+            is_paused: row.is_paused,
+            description: row.description.clone(),
+            schedule: row.schedule_text.clone(),
+            is_manual: matches!(version.plan.spec.schedule, Schedule::Manual),
+            next: row.next_run_after.filter(|_| !row.is_paused).map(|at| parts::moment(at, now)),
+            owners: row.owners.join(", "),
+            tags: tags.collect(),
+            tasks: version.plan.tasks.len(),
+            version_number: row.version_number,
+            tab,
+            hint: hint(row, *places),
+        }
+    }
+}
+
+fn hint(row: &DagRow, places: Places) -> Option<String> {
+    let waiting = match places.queued {
+        0 => String::new(),
+        1 => " One run waits.".into(),
+        queued => format!(" {queued} runs wait."),
+    };
+    if row.is_paused && places.queued > 0 {
+        return Some(format!("The DAG is paused, so no run begins.{waiting} Switch it on to let them begin."));
+    }
+    if places.workers == 0 {
+        return Some(format!("No living worker has this DAG: what is triggered waits for one.{waiting}"));
+    }
+    let most = i64::from(row.max_active_runs);
+    (places.queued > 0 && places.running >= most)
+        .then(|| format!("{} of {most} runs are running at a time.{waiting}", places.running))
+}

@@ -1,0 +1,306 @@
+//! `/dags/{dag_id}`: its last runs against its tasks, drawn by the server: a column for each run, a row for each task.
+
+use super::{Found, Head, find};
+use crate::extract::{DagPath, Query};
+use crate::pages::home::{task_href, usual};
+use crate::pages::{Shell, encoded, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::state::{RunState, RunType, TaskState};
+use orch_store::instance::{Ledger, ledgers, loudest_states};
+use orch_store::overview::RunMark;
+use orch_store::run::{RunDetails, RunFilter, list_runs};
+use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
+
+#[derive(Template)]
+#[template(path = "pages/dag/grid.html")]
+struct GridPage {
+    shell: Shell,
+    head: Head,
+    kind: &'static str,
+    most: i64,
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+    longest: String,
+    half: String,
+    states: Vec<&'static str>,
+    /// In words, beside the grid.
+    latest: Option<Summary>,
+    usual: Option<String>,
+    good: usize,
+    failed: usize,
+    running: i64,
+    queued: i64,
+    most_runs: i32,
+    workers: i64,
+}
+
+struct Summary {
+    state: parts::State,
+    href: String,
+    at: parts::Ago,
+    took: Option<String>,
+}
+
+struct Column {
+    href: String,
+    label: String,
+    state: &'static str,
+    top: i64,
+    tall: i64,
+    by_hand: bool,
+    day: Option<String>,
+}
+
+struct Row {
+    name: String,
+    href: String,
+    /// A group's row folds the rows behind it.
+    fold: Option<usize>,
+    inside: Option<usize>,
+    note: String,
+    cells: Vec<Option<Cell>>,
+}
+
+struct Cell {
+    state: &'static str,
+    href: String,
+    label: String,
+}
+
+const CHOICES: [i64; 3] = [24, 50, 100];
+const KINDS: [(&str, &[RunType]); 3] =
+    [("all", &[]), ("scheduled", &[RunType::Scheduled]), ("manual", &[RunType::Manual])];
+/// Bars are this tall at most.
+const TALL: i64 = 57;
+/// More tasks than these make a page nobody reads.
+const MOST_TASKS: usize = 400;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    DagPath(dag_id): DagPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    let most = query.text("runs").and_then(|n| n.parse().ok()).filter(|n| CHOICES.contains(n)).unwrap_or(CHOICES[0]);
+    let asked = query.text("type").unwrap_or("all");
+    let (kind, run_types) = KINDS.into_iter().find(|(name, _)| *name == asked).unwrap_or(KINDS[0]);
+    let mut db = app.pages().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let filter = RunFilter {
+        dag_ids: Some(vec![found.row.dag_id.clone()]),
+        run_types: run_types.to_vec(),
+        ..RunFilter::default()
+    };
+    let mut runs = list_runs(&mut db, &filter, most).await?;
+    runs.reverse();
+    let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
+    let ledgers: HashMap<Uuid, Ledger> = ledgers(&mut db, &mut app.versions.clone(), &ids).await?.into_iter().collect();
+    let open: Vec<Uuid> = runs.iter().filter(|run| !run.state.is_finished()).map(|run| run.id).collect();
+    let mut loud: HashMap<(Uuid, u16), TaskState> = HashMap::new();
+    if !open.is_empty() {
+        loud = loudest_states(&mut db, &open).await?.into_iter().map(|(run, task, s)| ((run, task), s)).collect();
+    }
+    let now = shell.now;
+    let longest = runs.iter().map(|run| took(run, now)).max().unwrap_or_default();
+    let head = Head::new(&found, "grid", now);
+    let columns = columns(&runs, &head.href, longest, now);
+    let rows = rows(&found, &runs, &ledgers, &loud, &head.href);
+    let marks: Vec<RunMark> = runs.iter().rev().map(mark).collect();
+    let page = GridPage {
+        states: states(&rows),
+        latest: runs.last().map(|run| summary(run, &head.href, now)),
+        usual: usual(&marks).map(parts::duration),
+        good: runs.iter().filter(|run| run.state == RunState::Success).count(),
+        failed: runs.iter().filter(|run| run.state == RunState::Failed).count(),
+        longest: parts::duration(longest),
+        half: parts::duration(longest / 2),
+        running: found.places.running,
+        queued: found.places.queued,
+        most_runs: found.row.max_active_runs,
+        workers: found.places.workers,
+        shell,
+        head,
+        kind,
+        most,
+        columns,
+        rows,
+    };
+    html(StatusCode::OK, &page)
+}
+
+pub(super) fn mark(run: &RunDetails) -> RunMark {
+    RunMark {
+        dag_id: run.dag_id.clone(),
+        run_id: run.run_id.clone(),
+        state: run.state,
+        run_type: run.run_type,
+        run_after: run.run_after,
+        created_at: run.created_at,
+        started_at: run.started_at,
+        ended_at: run.ended_at,
+    }
+}
+
+fn summary(run: &RunDetails, href: &str, now: DateTime<Utc>) -> Summary {
+    Summary {
+        state: parts::state(run.state.as_str()),
+        href: format!("{href}/runs/{}", encoded(&run.run_id)),
+        at: parts::ago(run.ended_at.or(run.started_at).unwrap_or(run.created_at), now),
+        took: run.started_at.map(|_| parts::duration(took(run, now))),
+    }
+}
+
+fn took(run: &RunDetails, now: DateTime<Utc>) -> TimeDelta {
+    run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now) - at)
+}
+
+fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: DateTime<Utc>) -> Vec<Column> {
+    let mut last_day = None;
+    let mut since_day = 0;
+    let column = |run: &RunDetails| {
+        let whole = longest.num_milliseconds().max(1);
+        let tall = (took(run, now).num_milliseconds() * TALL / whole).clamp(2, TALL);
+        let state = run.state.as_str();
+        let day = run.run_after.date_naive();
+        since_day += 1;
+        // A word is as wide as three columns.
+        let is_new = last_day != Some(day) && (last_day.is_none() || since_day > 3);
+        if is_new {
+            (last_day, since_day) = (Some(day), 0);
+        }
+        Column {
+            href: format!("{href}/runs/{}", encoded(&run.run_id)),
+            label: format!(
+                "{} run {}, {state}, {}",
+                parts::words(run.run_type.as_str()),
+                run.run_after.format("%-d %b %H:%M UTC"),
+                parts::duration(took(run, now))
+            ),
+            state,
+            top: 60 - tall,
+            tall,
+            by_hand: run.run_type == RunType::Manual,
+            day: is_new.then(|| day.format("%d %b").to_string()),
+        }
+    };
+    runs.iter().map(column).collect()
+}
+
+fn rows(
+    found: &Found,
+    runs: &[RunDetails],
+    ledgers: &HashMap<Uuid, Ledger>,
+    loud: &HashMap<(Uuid, u16), TaskState>,
+    href: &str,
+) -> Vec<Row> {
+    let spec = &found.version.plan.spec;
+    let mut of_group: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, task) in spec.tasks.iter().enumerate() {
+        if let Some(group) = task.group_id.as_deref() {
+            of_group.entry(group).or_default().push(place);
+        }
+    }
+    let row = |place: usize, inside: Option<usize>| {
+        let task = &spec.tasks[place];
+        let cells = runs.iter().map(|run| cell(run, ledgers.get(&run.id)?, loud, &task.task_id, href));
+        let cells: Vec<_> = cells.collect();
+        let is_mapped = found.version.plan.task(place as u16).map.is_some();
+        let task_id = &task.task_id;
+        Row {
+            name: task_id.clone(),
+            href: format!("{href}/details#{}", encoded(task_id)),
+            fold: None,
+            inside,
+            note: if is_mapped { "mapped".into() } else { String::new() },
+            cells,
+        }
+    };
+    let mut rows = Vec::new();
+    for (place, task) in spec.tasks.iter().enumerate().take(MOST_TASKS) {
+        let Some(group) = task.group_id.as_deref() else {
+            rows.push(row(place, None));
+            continue;
+        };
+        let members = &of_group[group];
+        if members[0] != place {
+            continue;
+        }
+        let fold = rows.len();
+        let inner: Vec<Row> = members.iter().map(|&member| row(member, Some(fold))).collect();
+        let cells = (0..runs.len()).map(|run| {
+            let loudest =
+                inner.iter().filter_map(|row| row.cells[run].as_ref()).min_by_key(|cell| loudness(cell.state));
+            loudest.map(|cell| Cell {
+                state: cell.state,
+                href: cell.href.clone(),
+                label: format!("{group}: {}", parts::words(cell.state)),
+            })
+        });
+        let cells = cells.collect();
+        let (note, name) = (members.len().to_string(), group.to_string());
+        rows.push(Row { name, href: String::new(), fold: Some(fold), inside: None, note, cells });
+        rows.extend(inner);
+    }
+    rows
+}
+
+/// What a group shows of its tasks: what needs attention comes first.
+fn loudness(state: &str) -> usize {
+    const LOUD: [&str; 13] = [
+        "failed",
+        "upstream_failed",
+        "up_for_retry",
+        "awaiting_input",
+        "restarting",
+        "running",
+        "up_for_reschedule",
+        "deferred",
+        "queued",
+        "scheduled",
+        "none",
+        "success",
+        "skipped",
+    ];
+    LOUD.iter().position(|loud| *loud == state).unwrap_or(LOUD.len())
+}
+
+fn cell(
+    run: &RunDetails,
+    ledger: &Ledger,
+    loud: &HashMap<(Uuid, u16), TaskState>,
+    task_id: &str,
+    href: &str,
+) -> Option<Cell> {
+    // The run may be of a version that did not have the task.
+    let task = ledger.version.plan.index_of(task_id)?;
+    let planned = ledger.version.plan.task(task);
+    let settled = ledger.run.task(task);
+    let state = if settled.is_finished() { settled } else { *loud.get(&(run.id, task)).unwrap_or(&settled) };
+    let mut label = format!("{task_id}, {}: {}", run.run_id, parts::words(state.as_str()));
+    if let Some(counts) = ledger.run.element_counts(planned) {
+        let total: i32 = counts.iter().map(|(_, count)| count).sum();
+        let over: i32 = counts.iter().filter(|(state, _)| state.is_finished()).map(|(_, count)| count).sum();
+        label = format!("{label}, {over} of {total} over");
+    }
+    let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
+    let href = match planned.map {
+        Some(_) => format!("{run_href}?task={}", encoded(task_id)),
+        None => task_href(&run_href, task_id, -1),
+    };
+    Some(Cell { state: state.as_str(), href, label })
+}
+
+/// For the legend: what is in the grid, in the order of the states.
+fn states(rows: &[Row]) -> Vec<&'static str> {
+    let shown =
+        |state: &&TaskState| rows.iter().any(|row| row.cells.iter().flatten().any(|cell| cell.state == state.as_str()));
+    TaskState::ALL.iter().filter(shown).map(|state| state.as_str()).collect()
+}

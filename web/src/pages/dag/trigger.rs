@@ -1,0 +1,257 @@
+//! `/dags/{dag_id}/trigger`: a form for the params of a run. What is wrong is said beside its field, and nothing that was
+//! typed is lost, also when one changes between the form and JSON.
+
+mod fields;
+
+use super::{Found, Head, find};
+use crate::auth::Caller;
+use crate::extract::{DagPath, Form, Peer};
+use crate::pages::{Shell, encoded, html, see_other};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::moment_from;
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use fields::{Field, Input, complain, typed};
+use orch_core::ids::RunId;
+use orch_core::params::{BadConf, parse_conf};
+use orch_core::schedule::run_type_of;
+use orch_core::state::{RunType, TriggeredBy};
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use orch_store::overview::last_runs;
+use orch_store::run::{CreateRun, NewRun, create_run};
+use serde_json::{Map, Value, json};
+
+#[derive(Template)]
+#[template(path = "pages/dag/trigger.html")]
+struct TriggerPage {
+    shell: Shell,
+    head: Head,
+    as_json: bool,
+    has_schema: bool,
+    fields: Vec<Field>,
+    wish: Wish,
+    /// What belongs to no field.
+    problems: Vec<String>,
+    command: String,
+    tasks: usize,
+    usual: Option<String>,
+    running: i64,
+    most_runs: i32,
+    workers: i64,
+    has_no_limit: bool,
+}
+
+/// What was typed besides the params.
+#[derive(Debug, Clone, Default)]
+struct Wish {
+    json: String,
+    json_error: Option<String>,
+    note: String,
+    run_id: String,
+    run_id_error: Option<String>,
+    logical_date: String,
+    logical_date_error: Option<String>,
+}
+
+/// As long as a note may be in Airflow.
+const MOST_NOTE_CHARS: usize = 1_000;
+const HISTORY: i64 = 15;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): DagPath) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let as_json = found.version.plan.spec.params_schema.is_none();
+    page(&app, shell, &found, StatusCode::OK, as_json, &Map::new(), Wish::default(), &[]).await
+}
+
+pub(crate) async fn trigger(
+    State(app): State<App>,
+    shell: Shell,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    DagPath(dag_id): DagPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let mut db = app.hot().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let text = |name: &str| form.text(name).unwrap_or_default().trim().to_string();
+    let mut wish = Wish {
+        json: form.text("conf").unwrap_or_default().into(),
+        note: text("note"),
+        run_id: text("run_id"),
+        logical_date: text("logical_date"),
+        ..Wish::default()
+    };
+    let was_json = form.text("as") == Some("json");
+    let empty = json!({});
+    let schema = found.version.plan.spec.params_schema.as_ref().unwrap_or(&empty);
+    let conf = if was_json { conf_of(&mut wish) } else { typed(schema, &form) };
+    let ask = form.text("do").unwrap_or("trigger");
+    if ask != "trigger" {
+        // To the other way of typing; text that is no JSON has to be put right first.
+        let as_json = ask == "json" || wish.json_error.is_some();
+        return page(&app, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await;
+    }
+    let new = new_run(&mut wish, &found.row.dag_id, &caller, &conf);
+    let refused = StatusCode::UNPROCESSABLE_ENTITY;
+    let Some(new) = new.filter(|_| wish.json_error.is_none()) else {
+        return page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await;
+    };
+    match create_run(&mut db, &mut app.versions.clone(), &new).await? {
+        CreateRun::Created(run) | CreateRun::Same(run) => {
+            app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            let deed = Deed {
+                actor: &caller.name,
+                event: "trigger_dag_run",
+                dag_id: Some(&run.dag_id),
+                run_id: Some(&run.run_id),
+                ..Deed::default()
+            };
+            app.did(&mut db, from, deed).await?;
+            Ok(see_other(&format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id))))
+        }
+        CreateRun::RunIdTaken => {
+            wish.run_id_error = Some("The DAG has a run of that id already.".into());
+            page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await
+        }
+        CreateRun::LogicalDateTaken => {
+            wish.logical_date_error = Some("The DAG has a run for that date already.".into());
+            page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await
+        }
+        CreateRun::BadConf(bad) => page(&app, shell, &found, refused, was_json, &conf, wish, &[bad]).await,
+        CreateRun::NoSuchDag => Err(crate::extract::no_such_dag(&dag_id)),
+    }
+}
+
+/// The JSON that was typed; why it is none stands beside it.
+fn conf_of(wish: &mut Wish) -> Map<String, Value> {
+    if wish.json.trim().is_empty() {
+        return Map::new();
+    }
+    match parse_conf(&wish.json) {
+        Ok(Value::Object(conf)) => conf,
+        Ok(_) => Map::new(),
+        Err(bad) => {
+            wish.json_error = Some(format!("{bad}; {}.", bad.hint()));
+            Map::new()
+        }
+    }
+}
+
+fn new_run(wish: &mut Wish, dag_id: &str, caller: &Caller, conf: &Map<String, Value>) -> Option<NewRun> {
+    let mut new = NewRun::manual(dag_id, TriggeredBy::Ui);
+    new.user = Some(caller.name.to_string());
+    new.note = Some(wish.note.chars().take(MOST_NOTE_CHARS).collect::<String>()).filter(|note| !note.is_empty());
+    new.conf = (!conf.is_empty()).then(|| Value::Object(conf.clone()));
+    if !wish.run_id.is_empty() {
+        match RunId::new(wish.run_id.as_str()) {
+            Ok(id) if run_type_of(&id) == RunType::Manual => new.run_id = Some(id),
+            Ok(id) => wish.run_id_error = Some(format!("Names like that are for {} runs.", run_type_of(&id))),
+            Err(bad) => wish.run_id_error = Some(format!("{bad}.")),
+        }
+    }
+    if !wish.logical_date.is_empty() {
+        new.logical_date = date(&wish.logical_date);
+        if new.logical_date.is_none() {
+            wish.logical_date_error = Some("This is no moment: write it like 2026-11-20T06:00.".into());
+        }
+    }
+    (wish.run_id_error.is_none() && wish.logical_date_error.is_none()).then_some(new)
+}
+
+/// With a zone, or as the browser's field sends it: then it is meant in UTC, as the page says.
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    let naive = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    let naive = naive.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    naive.map(|naive| naive.and_utc()).or_else(|| moment_from(text).ok())
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is another thing that was typed or found")]
+async fn page(
+    app: &App,
+    shell: Shell,
+    found: &Found,
+    status: StatusCode,
+    as_json: bool,
+    conf: &Map<String, Value>,
+    mut wish: Wish,
+    bad: &[BadConf],
+) -> Result<Response, Refusal> {
+    let spec = &found.version.plan.spec;
+    let schema = spec.params_schema.as_ref();
+    let mut fields = schema.map(|schema| fields::fields(schema, conf)).unwrap_or_default();
+    let mut problems = Vec::new();
+    for bad in bad {
+        match bad {
+            BadConf::Params(wrong) if !as_json => problems.extend(complain(&mut fields, wrong)),
+            other => wish.json_error = Some(format!("{other}; {}.", other.hint())),
+        }
+    }
+    if !as_json && let Some(error) = wish.json_error.take() {
+        problems.push(error);
+    }
+    if as_json && wish.json_error.is_none() {
+        wish.json = if conf.is_empty() { String::new() } else { format!("{:#}", Value::Object(conf.clone())) };
+    }
+    let mut db = app.pages().await?;
+    let history = last_runs(&mut db, std::slice::from_ref(&found.row.dag_id), HISTORY).await?;
+    let page = TriggerPage {
+        head: Head::new(found, "trigger", shell.now),
+        has_schema: !fields.is_empty(),
+        command: command(&found.row.dag_id, conf, &wish),
+        tasks: spec.tasks.len(),
+        usual: crate::pages::home::usual(&history).map(parts::duration),
+        running: found.places.running,
+        most_runs: found.row.max_active_runs,
+        workers: found.places.workers,
+        has_no_limit: found.places.running < i64::from(found.row.max_active_runs),
+        shell,
+        as_json,
+        fields,
+        wish,
+        problems,
+    };
+    html(status, &page)
+}
+
+/// The same for a terminal.
+fn command(dag_id: &str, conf: &Map<String, Value>, wish: &Wish) -> String {
+    let mut words = vec![format!("orch dags trigger {dag_id}")];
+    let mut add = |option: &str, value: &str| words.push(format!("{option} {}", quoted(value)));
+    if !conf.is_empty() {
+        add("--conf", &Value::Object(conf.clone()).to_string());
+    }
+    if !wish.run_id.is_empty() {
+        add("--run-id", &wish.run_id);
+    }
+    if let Some(date) = date(&wish.logical_date) {
+        add("--logical-date", &date.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    }
+    words.join(" \\\n  ")
+}
+
+/// One word for a shell, whatever it holds.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_one_whatever_was_typed() {
+        let conf = json!({ "who": "it's $(me)" });
+        let wish = Wish { run_id: "r".into(), logical_date: "2026-11-20T06:00".into(), ..Wish::default() };
+        let expected = "orch dags trigger d \\\n  --conf '{\"who\":\"it'\\''s $(me)\"}' \\\n  --run-id 'r' \\\n  \
+            --logical-date '2026-11-20T06:00:00Z'";
+        assert_eq!(command("d", conf.as_object().unwrap(), &wish), expected);
+    }
+}

@@ -1,0 +1,201 @@
+//! `/dags`: all DAGs with their last runs. Filters and the page stand in the query.
+
+use super::{Shell, encoded, html, see_other};
+use crate::auth::Caller;
+use crate::extract::{DagPath, Form, Peer, Query, no_such_dag};
+use crate::parts::{self, Bars, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use orch_core::state::RunState;
+use orch_store::audit::Deed;
+use orch_store::dag::{DagFilter, DagRow, count_dags, list_dags, pause, resolve, unpause};
+use orch_store::hint::Hint;
+use orch_store::overview::{RunMark, failing, last_runs, running_runs};
+use orch_store::run::start_queued_runs;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Template)]
+#[template(path = "pages/dags.html")]
+struct DagsPage {
+    shell: Shell,
+    q: String,
+    state: &'static str,
+    /// The filter without the state, to be put behind `/dags?`.
+    rest: String,
+    all: i64,
+    failing: usize,
+    running: usize,
+    lines: Vec<Line>,
+    first: i64,
+    last: i64,
+    total: i64,
+    back: Option<String>,
+    on: Option<String>,
+}
+
+struct Line {
+    dag_id: String,
+    href: String,
+    is_paused: bool,
+    is_stale: bool,
+    description: String,
+    tags: Vec<(String, String)>,
+    bars: Bars,
+    latest: Option<Latest>,
+    next: Option<parts::Moment>,
+    schedule: String,
+    owners: String,
+}
+
+pub(super) struct Latest {
+    state: parts::State,
+    href: String,
+    ago: Option<parts::Ago>,
+    took: Option<String>,
+}
+
+const STATES: [&str; 4] = ["all", "failing", "running", "paused"];
+const OF_A_PAGE: i64 = 50;
+const HISTORY: usize = 25;
+const MOST_OF_A_STATE: i64 = 1_000;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let page = query.count("page", 1).clamp(1, 100_000);
+    query.finish()?;
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let asked = query.text("state").unwrap_or("all");
+    let state = STATES.into_iter().find(|state| *state == asked).unwrap_or("all");
+    let mut filter = DagFilter { stale: Some(false), skip: (page - 1) * OF_A_PAGE, ..search(&q) };
+    let mut db = app.pages().await?;
+    let (failed, running) = (failing(&mut db, MOST_OF_A_STATE).await?, running_runs(&mut db, MOST_OF_A_STATE).await?);
+    let running: BTreeSet<String> = running.into_iter().map(|run| run.dag_id).collect();
+    let (failing, running_count) = (failed.len(), running.len());
+    match state {
+        "failing" => filter.ids = Some(failed.into_iter().map(|run| run.dag_id).collect()),
+        "running" => filter.ids = Some(running.into_iter().collect()),
+        "paused" => filter.paused = Some(true),
+        _ => {}
+    }
+    let rows = list_dags(&mut db, &filter, OF_A_PAGE).await?;
+    let total = count_dags(&mut db, &filter).await?;
+    let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
+    let history = last_runs(&mut db, &ids, HISTORY as i64).await?;
+    let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();
+    history.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run.clone()));
+    let shown = rows.len() as i64;
+    let lines = rows.into_iter().map(|row| {
+        let runs = by_dag.remove(row.dag_id.as_str()).unwrap_or_default();
+        line(row, &runs, shell.now)
+    });
+    let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
+    let turned = |page: i64| format!("/dags?state={state}{rest}&page={page}");
+    let page = DagsPage {
+        lines: lines.collect(),
+        first: if shown == 0 { 0 } else { filter.skip + 1 },
+        last: filter.skip + shown,
+        total,
+        back: (page > 1).then(|| turned(page - 1)),
+        on: (filter.skip + shown < total).then(|| turned(page + 1)),
+        all: shell.pulse.map_or(total, |pulse| pulse.dags),
+        failing,
+        running: running_count,
+        q,
+        state,
+        rest,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// `tag:…` and `owner:…` are what they say, the rest is a part of the name.
+fn search(q: &str) -> DagFilter {
+    let mut filter = DagFilter { all_tags: true, ..DagFilter::default() };
+    let mut name = Vec::new();
+    for word in q.split_whitespace() {
+        match word.split_once(':') {
+            Some(("tag", tag)) if !tag.is_empty() => filter.tags.push(tag.into()),
+            Some(("owner", owner)) if !owner.is_empty() => filter.owners.push(owner.into()),
+            _ => name.push(word),
+        }
+    }
+    filter.name_part = (!name.is_empty()).then(|| name.join(" "));
+    filter
+}
+
+fn line(row: DagRow, runs: &[RunMark], now: DateTime<Utc>) -> Line {
+    let tags = row.tags.into_iter().map(|tag| {
+        let href = format!("/dags?q=tag:{}", encoded(&tag));
+        (tag, href)
+    });
+    Line {
+        href: dag_href(&row.dag_id),
+        is_paused: row.is_paused,
+        is_stale: row.is_stale,
+        description: row.description,
+        tags: tags.collect(),
+        bars: Bars::new(&row.dag_id, runs, now, HISTORY),
+        latest: latest(runs, now),
+        next: row.next_run_after.filter(|_| !row.is_paused).map(|at| parts::moment(at, now)),
+        schedule: if row.is_paused { "paused".into() } else { row.schedule_text },
+        owners: row.owners.join(", "),
+        dag_id: row.dag_id,
+    }
+}
+
+pub(super) fn latest(runs: &[RunMark], now: DateTime<Utc>) -> Option<Latest> {
+    let run = runs.first()?;
+    let took = run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now) - at));
+    Some(Latest {
+        state: parts::state(run.state.as_str()),
+        href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
+        ago: run.ended_at.or((run.state == RunState::Queued).then_some(run.created_at)).map(|at| parts::ago(at, now)),
+        took,
+    })
+}
+
+/// `POST /dags/{dag_id}/paused`: `paused` is `true` or `false`; answered with the page it came from.
+pub(crate) async fn set_paused(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    DagPath(dag_id): DagPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let paused = match form.text("paused") {
+        Some("true") => true,
+        Some("false") => false,
+        _ => return Err(Refusal::bad_request("`paused` is `true` or `false`")),
+    };
+    let mut db = app.hot().await?;
+    let dag_id = resolve(&mut db, &dag_id).await?.ok_or_else(|| no_such_dag(&dag_id))?;
+    let ids = [dag_id.clone()];
+    let changed = if paused { pause(&mut db, &ids).await? } else { unpause(&mut db, &ids).await? };
+    if !changed.is_empty() {
+        let event = if paused { "pause_dag" } else { "unpause_dag" };
+        app.did(&mut db, from, Deed { actor: &caller.name, event, dag_id: Some(&dag_id), ..Deed::default() }).await?;
+        if !paused {
+            start_queued_runs(&mut db, &mut app.versions.clone(), &dag_id).await?;
+            [Hint::Ready, Hint::Due, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
+        }
+    }
+    Ok(see_other(form.text("back").unwrap_or("/dags")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_search_are_tags_owners_or_a_part_of_the_name() {
+        let filter = search("tag:retail  or owner:ada tag:gold ders tag:");
+        assert_eq!((filter.tags, filter.owners), (vec!["retail".into(), "gold".into()], vec!["ada".to_string()]));
+        assert_eq!(filter.name_part.as_deref(), Some("or ders tag:"));
+        assert_eq!(search("").name_part, None);
+    }
+}

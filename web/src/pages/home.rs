@@ -1,0 +1,235 @@
+//! `/`: how everything is, in one sentence; then what needs somebody, what runs, what comes.
+
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts::{self, Bars, Timeline, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::state::RunState;
+use orch_store::overview::{
+    MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
+    runs_since,
+};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+
+#[derive(Template)]
+#[template(path = "pages/home.html")]
+struct HomePage {
+    shell: Shell,
+    /// What is wrong, and what is not.
+    sentence: (String, &'static str),
+    tab: String,
+    runs: RunCounts,
+    needs: Vec<Need>,
+    more_needs: bool,
+    range: &'static str,
+    timeline: Timeline,
+    running: Vec<Running>,
+    next: Vec<Next>,
+    has_dags: bool,
+}
+
+struct RunCounts {
+    all: String,
+    failed: usize,
+    percent: Option<String>,
+}
+
+/// A DAG whose last run failed.
+struct Need {
+    dag_id: String,
+    href: String,
+    run_href: String,
+    task: Option<(String, String)>,
+    error: String,
+    bars: Bars,
+    ago: parts::Ago,
+    in_a_row: usize,
+}
+
+struct Running {
+    dag_id: String,
+    run_id: String,
+    href: String,
+    took: String,
+    usual: Option<String>,
+    percent: Option<i64>,
+    is_late: bool,
+}
+
+struct Next {
+    dag_id: String,
+    href: String,
+    schedule: String,
+    ago: parts::Ago,
+    at: parts::Moment,
+}
+
+const MOST_NEEDS: usize = 8;
+const MOST_RUNNING: usize = 8;
+const MOST_NEXT: i64 = 100;
+const SHOWN_NEXT: usize = 6;
+/// Of each DAG whose bars are shown.
+const HISTORY: usize = 12;
+const RANGES: [(&str, i64); 4] = [("1h", 1), ("6h", 6), ("24h", 24), ("7d", 168)];
+const USUAL_RANGE: usize = 2;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let asked = query.text("range").and_then(|asked| RANGES.into_iter().find(|(name, _)| *name == asked));
+    let (mut range, mut hours) = asked.unwrap_or(RANGES[USUAL_RANGE]);
+    let now = shell.now;
+    let mut db = app.pages().await?;
+    let since = runs_since(&mut db, now - TimeDelta::hours(hours), MOST_MARKS).await?;
+    let first = since.last().filter(|_| asked.is_none() && (since.len() as i64) < MOST_MARKS);
+    if first.is_some_and(|first| now - first.created_at < TimeDelta::hours(1)) {
+        // A day of which only the last minutes are filled shows nothing.
+        (range, hours) = RANGES[0];
+    }
+    let past = TimeDelta::hours(hours);
+    let mut failed = failing(&mut db, MOST_NEEDS as i64 + 1).await?;
+    let running = running_runs(&mut db, MOST_RUNNING as i64).await?;
+    let next = next_runs(&mut db, MOST_NEXT).await?;
+    let more_needs = failed.len() > MOST_NEEDS;
+    failed.truncate(MOST_NEEDS);
+    let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
+    let why = first_failures(&mut db, &runs).await?;
+    let mut shown: Vec<String> = failed.iter().chain(&running).map(|run| run.dag_id.clone()).collect();
+    shown.sort();
+    shown.dedup();
+    let history = last_runs(&mut db, &shown, HISTORY as i64).await?;
+    let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();
+    history.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run.clone()));
+    let needs = needs(&app, &mut db, &failed, &why, &by_dag, now).await?;
+    let page = HomePage {
+        sentence: sentence(failed.len(), more_needs, running.len(), shell.pulse.as_ref()),
+        tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
+        runs: counts(&since),
+        needs,
+        more_needs,
+        range,
+        timeline: Timeline::new(&since, &next, now, past),
+        running: running.iter().map(|run| view_running(run, by_dag.get(run.dag_id.as_str()), now)).collect(),
+        next: next.into_iter().take(SHOWN_NEXT).map(|next| view_next(next, now)).collect(),
+        has_dags: shell.pulse.is_none_or(|pulse| pulse.dags > 0),
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn sentence(failing: usize, more: bool, running: usize, pulse: Option<&Pulse>) -> (String, &'static str) {
+    let parts = pulse.copied().unwrap_or_default();
+    if pulse.is_some() && parts.dags == 0 {
+        return ("There is no DAG yet.".into(), "A worker brings its DAGs along when it starts.");
+    }
+    if pulse.is_some() && (parts.workers == 0 || parts.schedulers == 0) {
+        let who = if parts.workers == 0 { "No worker answers" } else { "No scheduler answers" };
+        return (format!("{who}: little will happen."), "");
+    }
+    match failing {
+        0 if running == 0 => ("Everything is done.".into(), "Nothing fails, nothing runs."),
+        0 => ("Everything is on time.".into(), "Nothing fails."),
+        _ if more => (format!("More than {failing} DAGs fail."), ""),
+        1 => ("One DAG fails.".into(), "The rest is on time."),
+        count => (format!("{} DAGs fail.", counted(count)), "The rest is on time."),
+    }
+}
+
+fn counted(count: usize) -> String {
+    const WORDS: [&str; 9] = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight"];
+    WORDS.get(count).map_or_else(|| count.to_string(), |word| (*word).into())
+}
+
+fn counts(runs: &[RunMark]) -> RunCounts {
+    let count = |state| runs.iter().filter(|run| run.state == state).count();
+    let (failed, good) = (count(RunState::Failed), count(RunState::Success));
+    let percent = (failed + good > 0).then(|| {
+        let thousandths = good * 1_000 / (failed + good);
+        format!("{}.{} % ok", thousandths / 10, thousandths % 10)
+    });
+    let more = if runs.len() as i64 >= MOST_MARKS { "more than " } else { "" };
+    RunCounts { all: format!("{more}{}", runs.len()), failed, percent }
+}
+
+async fn needs(
+    app: &App,
+    db: &mut PgConnection,
+    failed: &[RunMark],
+    why: &[RunFailure],
+    by_dag: &BTreeMap<&str, Vec<RunMark>>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Need>, Refusal> {
+    let mut needs = Vec::with_capacity(failed.len());
+    for run in failed {
+        let why = why.iter().find(|why| why.dag_id == run.dag_id && why.run_id == run.run_id);
+        let href = dag_href(&run.dag_id);
+        let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
+        let mut task = None;
+        if let Some(why) = why {
+            let version = app.versions.get(db, why.version).await?;
+            let task_id = version.plan.tasks.get(why.task as usize).map(|_| version.plan.task_id(why.task as u16));
+            task = task_id.map(|id| (id.to_string(), task_href(&run_href, id, why.map_index)));
+        }
+        let history = by_dag.get(run.dag_id.as_str()).map_or(&[][..], Vec::as_slice);
+        let over = history.iter().filter(|run| run.state.is_finished());
+        needs.push(Need {
+            dag_id: run.dag_id.clone(),
+            href,
+            run_href,
+            task,
+            error: why
+                .map_or("it was stopped, marked or ran out of time", |why| {
+                    why.causes.first().map_or("", String::as_str)
+                })
+                .into(),
+            bars: Bars::new(&run.dag_id, history, now, HISTORY).small(),
+            ago: parts::ago(run.ended_at.unwrap_or(run.created_at), now),
+            in_a_row: over.take_while(|run| run.state == RunState::Failed).count(),
+        });
+    }
+    Ok(needs)
+}
+
+fn view_running(run: &RunMark, history: Option<&Vec<RunMark>>, now: DateTime<Utc>) -> Running {
+    let took = run.started_at.map_or(TimeDelta::zero(), |at| now - at);
+    let usual = history.and_then(|runs| usual(runs));
+    let percent = usual.map(|usual| (took.num_milliseconds() * 100 / usual.num_milliseconds().max(1)).clamp(0, 100));
+    Running {
+        href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
+        dag_id: run.dag_id.clone(),
+        run_id: run.run_id.clone(),
+        took: parts::duration(took),
+        is_late: usual.is_some_and(|usual| took > usual * 2),
+        usual: usual.map(parts::duration),
+        percent,
+    }
+}
+
+/// How long the runs that went well took, in the middle.
+pub(crate) fn usual(runs: &[RunMark]) -> Option<TimeDelta> {
+    let good = runs.iter().filter(|run| run.state == RunState::Success);
+    let mut took: Vec<TimeDelta> = good.filter_map(|run| Some(run.ended_at? - run.started_at?)).collect();
+    took.sort();
+    took.get(took.len() / 2).copied()
+}
+
+fn view_next(next: NextRun, now: DateTime<Utc>) -> Next {
+    Next {
+        href: dag_href(&next.dag_id),
+        dag_id: next.dag_id,
+        schedule: next.schedule_text,
+        ago: parts::ago(next.run_after, now),
+        at: parts::moment(next.run_after, now),
+    }
+}
+
+/// The page of an instance.
+pub(crate) fn task_href(run_href: &str, task_id: &str, map_index: i32) -> String {
+    let index = if map_index >= 0 { format!("/{map_index}") } else { String::new() };
+    format!("{run_href}/tasks/{}{index}", encoded(task_id))
+}

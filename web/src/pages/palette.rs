@@ -1,0 +1,75 @@
+//! `/palette?q=…`: what the command palette lists: DAGs, what one may do with them, and pages. A fragment, not a page.
+
+use super::{Shell, html};
+use crate::extract::Query;
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::dag::{DagFilter, list_dags};
+use orch_store::overview::last_runs;
+
+#[derive(Template)]
+#[template(path = "pages/palette.html")]
+struct Palette {
+    dags: Vec<Dag>,
+    actions: Vec<Item>,
+    pages: Vec<Item>,
+}
+
+struct Dag {
+    name: String,
+    href: String,
+    state: parts::State,
+    words: String,
+}
+
+struct Item {
+    icon: &'static str,
+    words: String,
+    href: String,
+}
+
+const MOST_DAGS: i64 = 8;
+/// Of the first DAGs only: with many the actions would hide them.
+const MOST_ACTIONS: usize = 3;
+const PAGES: [(&str, &str, &str); 6] = [
+    ("home", "Home", "/"),
+    ("dag", "All DAGs", "/dags"),
+    ("dag", "Failing DAGs", "/dags?state=failing"),
+    ("dag", "Paused DAGs", "/dags?state=paused"),
+    ("runs", "All runs", "/runs"),
+    ("runs", "Running runs", "/runs?state=running"),
+];
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let q = query.text("q").unwrap_or_default().trim().to_lowercase();
+    let filter =
+        DagFilter { name_part: Some(q.clone()).filter(|q| !q.is_empty()), stale: Some(false), ..DagFilter::default() };
+    let mut db = app.pages().await?;
+    let rows = list_dags(&mut db, &filter, MOST_DAGS).await?;
+    let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
+    let runs = last_runs(&mut db, &ids, 1).await?;
+    let dags = rows.iter().map(|row| {
+        let last = runs.iter().find(|run| run.dag_id == row.dag_id);
+        let (state, words) = match last {
+            _ if row.is_paused => ("paused", "paused".to_string()),
+            None => ("no_status", "never ran".into()),
+            Some(run) => (run.state.as_str(), parts::words(run.state.as_str())),
+        };
+        Dag { name: row.dag_id.clone(), href: dag_href(&row.dag_id), state: parts::bare(state), words }
+    });
+    let named = if q.is_empty() || !shell.can_run() { &[][..] } else { &ids[..ids.len().min(MOST_ACTIONS)] };
+    let actions = named.iter().map(|id| Item {
+        icon: "play",
+        words: format!("Trigger {id}…"),
+        href: format!("{}/trigger", dag_href(id)),
+    });
+    let pages = PAGES.into_iter().filter(|(_, words, _)| words.to_lowercase().contains(&q));
+    let pages = pages.map(|(icon, words, href)| Item { icon, words: words.into(), href: href.into() });
+    let page = Palette { dags: dags.collect(), actions: actions.collect(), pages: pages.collect() };
+    html(StatusCode::OK, &page)
+}

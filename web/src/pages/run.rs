@@ -1,0 +1,246 @@
+//! `/dags/{dag_id}/runs/{dag_run_id}`: its task instances over time, and why it is not further.
+
+pub(crate) mod change;
+pub(crate) mod events;
+mod gantt;
+
+use super::home::task_href;
+use super::{Shell, encoded, html};
+use crate::extract::{Query, RunPath, no_such_run};
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::{App, Inner};
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use gantt::Gantt;
+use orch_core::state::{RunState, TaskState};
+use orch_store::dag::{get_dag, resolve};
+use orch_store::instance::{InstanceFilter, Ledger, ledger, old_tries, page_of_instances, state_counts};
+use orch_store::overview::{first_failures, places};
+use orch_store::run::{RunDetails, get_run};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+
+/// What stands above every page of a run.
+pub(crate) struct RunHead {
+    pub(crate) dag_id: String,
+    pub(crate) dag_href: String,
+    pub(crate) href: String,
+    pub(crate) run_id: String,
+    pub(crate) title: String,
+    pub(crate) state: RunState,
+    pub(crate) kind: String,
+    pub(crate) span: String,
+    pub(crate) version_number: i32,
+}
+
+#[derive(Template)]
+#[template(path = "pages/run.html")]
+struct RunPage {
+    shell: Shell,
+    head: RunHead,
+    filter: &'static str,
+    task: String,
+    graph_run: String,
+    gantt: Gantt,
+    counts: Vec<(&'static str, i64)>,
+    total: usize,
+    first: usize,
+    last: usize,
+    back: Option<String>,
+    on: Option<String>,
+    failure: Option<Failure>,
+    waits: Option<String>,
+    facts: Vec<(&'static str, String)>,
+    note: Option<String>,
+    conf: Option<String>,
+    is_open: bool,
+}
+
+struct Failure {
+    task_id: String,
+    href: String,
+    /// Outermost first.
+    causes: Vec<String>,
+}
+
+const FILTERS: [(&str, &[TaskState]); 4] = [
+    ("all", &[]),
+    ("failed", &[TaskState::Failed, TaskState::UpstreamFailed]),
+    ("running", &[TaskState::Running, TaskState::Restarting]),
+    ("waiting", &[TaskState::Queued, TaskState::UpForRetry, TaskState::UpForReschedule, TaskState::Deferred]),
+];
+const OF_A_PAGE: usize = 100;
+const MOST_OLD_TRIES: i64 = 2_000;
+
+impl RunHead {
+    pub(crate) fn new(run: &RunDetails, now: DateTime<Utc>) -> RunHead {
+        let dag_href = dag_href(&run.dag_id);
+        let date = run.logical_date.unwrap_or(run.run_after);
+        let span = match (run.started_at, run.ended_at) {
+            (Some(from), Some(to)) => {
+                format!("{} – {}, {}", from.format("%H:%M:%S"), to.format("%H:%M:%S"), parts::duration(to - from))
+            }
+            (Some(from), None) => format!("since {}, {}", from.format("%H:%M:%S"), parts::duration(now - from)),
+            _ => "not started".into(),
+        };
+        RunHead {
+            href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
+            dag_href,
+            title: format!("Run of {}", date.format("%-d %b, %H:%M:%S")),
+            state: run.state,
+            kind: parts::words(run.run_type.as_str()),
+            span,
+            version_number: run.version_number,
+            dag_id: run.dag_id.clone(),
+            run_id: run.run_id.clone(),
+        }
+    }
+}
+
+/// By the ids of the path; the DAG may be named by an alias.
+pub(crate) async fn find(db: &mut PgConnection, path: &RunPath) -> Result<RunDetails, Refusal> {
+    let mut run = get_run(db, &path.dag_id, &path.run_id).await?;
+    if run.is_none()
+        && let Some(dag_id) = resolve(db, &path.dag_id).await?
+    {
+        run = get_run(db, &dag_id, &path.run_id).await?;
+    }
+    run.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))
+}
+
+pub(crate) async fn the_ledger(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<Ledger, Refusal> {
+    let found = ledger(db, &mut app.versions.clone(), run.id).await?;
+    found.ok_or_else(|| no_such_run(&run.dag_id, &run.run_id))
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    path: RunPath,
+    mut query: Query,
+) -> Result<Response, Refusal> {
+    let page = query.count("page", 1).clamp(1, 100_000) as usize;
+    query.finish()?;
+    let asked = query.text("state").unwrap_or("all");
+    let (filter, states) = FILTERS.into_iter().find(|(name, _)| *name == asked).unwrap_or(FILTERS[0]);
+    let task = query.text("task").unwrap_or_default().to_string();
+    let mut db = app.pages().await?;
+    let run = find(&mut db, &path).await?;
+    let wanted = InstanceFilter {
+        states: states.to_vec(),
+        task_ids: (!task.is_empty()).then(|| vec![task.clone()]),
+        ..InstanceFilter::default()
+    };
+    let skip = (page - 1) * OF_A_PAGE;
+    let mut versions = app.versions.clone();
+    let found = page_of_instances(&mut db, &mut versions, run.id, &wanted, (skip, OF_A_PAGE)).await?;
+    let found = found.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))?;
+    let old = old_tries(&mut db, run.id, MOST_OLD_TRIES).await?;
+    let counts = counts(&mut db, &run).await?;
+    let head = RunHead::new(&run, shell.now);
+    let failure = failure(&app, &mut db, &run, &head).await?;
+    let waits = waits(&mut db, &run, shell.now).await?;
+    let gantt = Gantt::new(&run, &found.instances, &old, &head.href, shell.now);
+    let rest = if task.is_empty() { String::new() } else { format!("&task={}", encoded(&task)) };
+    let turned = |page: usize| format!("{}?state={filter}{rest}&page={page}", head.href);
+    let shown = found.instances.len();
+    let page = RunPage {
+        first: if shown == 0 { 0 } else { skip + 1 },
+        last: skip + shown,
+        back: (page > 1).then(|| turned(page - 1)),
+        on: (skip + shown < found.total).then(|| turned(page + 1)),
+        total: found.total,
+        counts,
+        failure,
+        waits,
+        facts: facts(&run),
+        note: run.note.clone(),
+        conf: run.conf.as_ref().map(|conf| format!("{conf:#}")),
+        is_open: !run.state.is_finished(),
+        gantt,
+        graph_run: encoded(&run.run_id),
+        head,
+        filter,
+        task,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// How many instances are in which state, as far as they have a row.
+async fn counts(db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
+    let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
+    for (_, state, count) in state_counts(db, run.id).await? {
+        *counts.entry(state).or_default() += count;
+    }
+    Ok(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect())
+}
+
+async fn failure(
+    app: &Inner,
+    db: &mut PgConnection,
+    run: &RunDetails,
+    head: &RunHead,
+) -> Result<Option<Failure>, Refusal> {
+    if run.state != RunState::Failed {
+        return Ok(None);
+    }
+    let found = first_failures(db, &[(run.dag_id.clone(), run.run_id.clone())]).await?;
+    let Some(why) = found.into_iter().next() else { return Ok(None) };
+    let version = app.versions.get(db, why.version).await?;
+    let Some(task) = version.plan.tasks.get(why.task as usize).map(|_| version.plan.task_id(why.task as u16)) else {
+        return Ok(None);
+    };
+    Ok(Some(Failure {
+        href: task_href(&head.href, task, why.map_index),
+        task_id: if why.map_index >= 0 { format!("{task} [{}]", why.map_index) } else { task.into() },
+        causes: why.causes,
+    }))
+}
+
+/// Why a run has not begun.
+async fn waits(db: &mut PgConnection, run: &RunDetails, now: DateTime<Utc>) -> Result<Option<String>, Refusal> {
+    if run.state != RunState::Queued {
+        return Ok(None);
+    }
+    let Some(dag) = get_dag(db, &run.dag_id).await? else { return Ok(None) };
+    let places = places(db, &run.dag_id).await?;
+    let most = i64::from(dag.max_active_runs);
+    Ok(Some(if dag.is_paused {
+        "It waits because its DAG is paused. Switch the DAG on to let it begin.".into()
+    } else if run.run_after > now {
+        format!("It waits for its time: {}.", run.run_after.format("%-d %b %H:%M:%S UTC"))
+    } else if places.running >= most {
+        format!("It waits for a place: {} of {most} runs of the DAG are running.", places.running)
+    } else {
+        "It begins as soon as a scheduler looks.".into()
+    }))
+}
+
+fn facts(run: &RunDetails) -> Vec<(&'static str, String)> {
+    let at =
+        |at: Option<DateTime<Utc>>| at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default();
+    let by = match &run.triggered_by_user {
+        Some(user) => format!("{user}, {}", parts::words(&run.triggered_by)),
+        None => parts::words(&run.triggered_by),
+    };
+    let mut facts = vec![
+        ("Run id", run.run_id.clone()),
+        ("Asked for by", by),
+        ("Logical date", at(run.logical_date)),
+        ("Interval start", at(run.interval_start.filter(|_| run.interval_start != run.interval_end))),
+        ("Interval end", at(run.interval_end.filter(|_| run.interval_start != run.interval_end))),
+        ("Run after", at(Some(run.run_after))),
+        ("Created", at(Some(run.created_at))),
+        ("Started", at(run.started_at)),
+        ("Ended", at(run.ended_at)),
+        ("Cleared", if run.clear_number > 0 { format!("{} ×", run.clear_number) } else { String::new() }),
+        ("Version", format!("{} of bundle {}", run.version_number, run.bundle)),
+    ];
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}

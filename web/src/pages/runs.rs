@@ -1,0 +1,127 @@
+//! `/runs`: runs of all DAGs, the newest first. Also the lines that the list of one DAG's runs is made of.
+
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use orch_core::state::RunState;
+use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};
+
+#[derive(Template)]
+#[template(path = "pages/runs.html")]
+struct RunsPage {
+    shell: Shell,
+    list: RunList,
+}
+
+/// A page of runs, with its filter.
+pub(crate) struct RunList {
+    /// Of the list, without a query.
+    pub(crate) href: String,
+    pub(crate) q: String,
+    pub(crate) state: &'static str,
+    pub(crate) rest: String,
+    pub(crate) lines: Vec<RunLine>,
+    pub(crate) back: Option<String>,
+    pub(crate) on: Option<String>,
+    pub(crate) of_all: bool,
+}
+
+pub(crate) struct RunLine {
+    pub(crate) dag_id: String,
+    pub(crate) dag_href: String,
+    pub(crate) href: String,
+    pub(crate) run_id: String,
+    pub(crate) state: parts::State,
+    pub(crate) kind: String,
+    pub(crate) by: String,
+    pub(crate) run_after: parts::Moment,
+    pub(crate) started: Option<parts::Ago>,
+    pub(crate) took: Option<String>,
+    pub(crate) version: i32,
+    pub(crate) note: Option<String>,
+}
+
+pub(crate) const STATES: [(&str, &[RunState]); 5] = [
+    ("all", &[]),
+    ("running", &[RunState::Running]),
+    ("queued", &[RunState::Queued]),
+    ("failed", &[RunState::Failed]),
+    ("success", &[RunState::Success]),
+];
+const OF_A_PAGE: i64 = 50;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let list = list(&app, &shell, query, None).await?;
+    html(StatusCode::OK, &RunsPage { shell, list })
+}
+
+/// What the query asks for, of one DAG or of all.
+pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<RunList, Refusal> {
+    let page = query.count("page", 1).clamp(1, 10_000);
+    query.finish()?;
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let asked = query.text("state").unwrap_or("all");
+    let (state, states) = STATES.into_iter().find(|(name, _)| *name == asked).unwrap_or(STATES[0]);
+    let mut conditions = Vec::new();
+    if let Some(dag_id) = dag_id {
+        conditions.push(RunCondition::Dags(vec![dag_id.into()]));
+    }
+    if !states.is_empty() {
+        conditions.push(RunCondition::States(states.to_vec()));
+    }
+    if !q.is_empty() {
+        // What it says is meant literally.
+        let part = q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let text = if dag_id.is_some() { RunText::RunId } else { RunText::DagId };
+        conditions.push(RunCondition::Contains(text, vec![part]));
+    }
+    let search = RunSearch {
+        conditions,
+        order: vec![(RunOrder::Id, Direction::Descending)],
+        // One more says whether there is another page.
+        most: OF_A_PAGE + 1,
+        skip: (page - 1) * OF_A_PAGE,
+    };
+    let mut db = app.pages().await?;
+    let mut runs = search_runs(&mut db, &search).await?;
+    let more = runs.len() as i64 > OF_A_PAGE;
+    runs.truncate(OF_A_PAGE as usize);
+    let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
+    let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
+    let turned = |page: i64| format!("{href}?state={state}{rest}&page={page}");
+    Ok(RunList {
+        lines: runs.into_iter().map(|run| line(run, shell.now)).collect(),
+        back: (page > 1).then(|| turned(page - 1)),
+        on: more.then(|| turned(page + 1)),
+        of_all: dag_id.is_none(),
+        href,
+        q,
+        state,
+        rest,
+    })
+}
+
+fn line(run: RunDetails, now: DateTime<Utc>) -> RunLine {
+    let dag_href = dag_href(&run.dag_id);
+    RunLine {
+        href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
+        dag_href,
+        state: parts::state(run.state.as_str()),
+        kind: parts::words(run.run_type.as_str()),
+        by: run.triggered_by_user.unwrap_or_else(|| parts::words(&run.triggered_by)),
+        run_after: parts::moment(run.run_after, now),
+        started: run.started_at.map(|at| parts::ago(at, now)),
+        took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now) - at)),
+        version: run.version_number,
+        note: run.note,
+        dag_id: run.dag_id,
+        run_id: run.run_id,
+    }
+}

@@ -1,0 +1,96 @@
+//! The frame of every page: who is logged in, which colours, where one is, how the parts are.
+
+use crate::auth::{Role, Session, cookie_of};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::HeaderMap;
+use axum::http::Uri;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use orch_store::overview::Pulse;
+use std::sync::Arc;
+
+/// What a request says of the frame, kept while the request itself is used up.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// With the query.
+    pub(crate) path: String,
+    pub(crate) session: Option<Session>,
+    theme: Option<&'static str>,
+}
+
+impl Asked {
+    pub(crate) fn of(request: &Request, session: Option<Session>) -> Asked {
+        Asked::new(request.uri(), request.headers(), session)
+    }
+
+    fn new(uri: &Uri, headers: &HeaderMap, session: Option<Session>) -> Asked {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_string();
+        let theme = cookie_of(headers, "theme").and_then(|theme| ["light", "dark"].into_iter().find(|t| *t == theme));
+        Asked { path, session, theme }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Shell {
+    pub(crate) user: Option<User>,
+    /// As the system, without one.
+    pub(crate) theme: Option<&'static str>,
+    /// Where one is, with the query: where forms come back to.
+    pub(crate) path: String,
+    pub(crate) pulse: Option<Pulse>,
+    pub(crate) now: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) name: Arc<str>,
+    pub(crate) role: Role,
+    pub(crate) form_token: String,
+}
+
+impl Shell {
+    pub(crate) async fn new(app: &App, asked: &Asked) -> Shell {
+        let user = asked.session.as_ref().map(|session| User {
+            name: session.caller.name.clone(),
+            role: session.caller.role,
+            form_token: session.form_token(),
+        });
+        let pulse = if user.is_some() { app.pulse().await } else { None };
+        Shell { user, theme: asked.theme, path: asked.path.clone(), pulse, now: app.config.clock.now() }
+    }
+
+    /// Which entry of the rail one is in.
+    pub(crate) fn is_in(&self, section: &str) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        path.split('/').nth(1).unwrap_or_default() == section
+    }
+
+    pub(crate) fn can(&self, role: Role) -> bool {
+        self.user.as_ref().is_some_and(|user| user.role >= role)
+    }
+
+    /// Triggers, clears and marks.
+    pub(crate) fn can_run(&self) -> bool {
+        self.can(Role::User)
+    }
+
+    pub(crate) fn form_token(&self) -> &str {
+        self.user.as_ref().map_or("", |user| &user.form_token)
+    }
+
+    /// What the button that changes the colours changes them to, for browsers without JavaScript.
+    pub(crate) fn other_theme(&self) -> &'static str {
+        if self.theme == Some("dark") { "light" } else { "dark" }
+    }
+}
+
+impl FromRequestParts<App> for Shell {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let session = parts.extensions.get::<Session>().cloned();
+        Ok(Shell::new(app, &Asked::new(&parts.uri, &parts.headers, session)).await)
+    }
+}

@@ -1,0 +1,210 @@
+//! `/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}` and `…/{map_index}`: what a task instance says, what it gave, its
+//! tries, and why it is as it is.
+
+pub(crate) mod log;
+mod why;
+
+use super::home::task_href;
+use super::run::{RunHead, find, the_ledger};
+use super::{Shell, encoded, html};
+use crate::extract::{MappedPath, Query, RunPath, TaskPath, no_such_instance};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use log::Log;
+use orch_core::state::TaskState;
+use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
+use orch_store::output::{RETURN_VALUE, get as output};
+use std::fmt::Write;
+use uuid::Uuid;
+use why::Why;
+
+#[derive(Template)]
+#[template(path = "pages/task.html")]
+struct TaskPage {
+    shell: Shell,
+    head: RunHead,
+    href: String,
+    name: String,
+    state: &'static str,
+    span: Option<String>,
+    worker: Option<String>,
+    queue: String,
+    tries: Vec<TryLink>,
+    try_no: Option<i16>,
+    /// Whose log is followed.
+    attempt: Option<Uuid>,
+    log: Option<Log>,
+    why: Why,
+    output: Option<String>,
+    download: String,
+    clear_href: String,
+    command: String,
+    is_open: bool,
+    element_links: Vec<(String, String)>,
+}
+
+struct TryLink {
+    number: i16,
+    state: parts::State,
+    href: String,
+}
+
+/// Longer outputs are shown in part.
+const SHOWN_OUTPUT: usize = 20_000;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    path: TaskPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    page(app, shell, path.run, path.task_id.to_string(), -1, query).await
+}
+
+pub(crate) async fn show_mapped(
+    State(app): State<App>,
+    shell: Shell,
+    path: MappedPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    page(app, shell, path.task.run, path.task.task_id.to_string(), path.map_index, query).await
+}
+
+/// The try that is asked for, or the last one.
+fn chosen<'a>(tries: &'a [TryRow], query: &Query) -> Option<&'a TryRow> {
+    let asked = query.text("try").and_then(|number| number.parse::<i16>().ok());
+    match asked {
+        Some(number) => tries.iter().rfind(|one| one.try_no == number),
+        None => tries.last(),
+    }
+}
+
+async fn page(
+    app: App,
+    shell: Shell,
+    path: RunPath,
+    task_id: String,
+    map_index: i32,
+    mut query: Query,
+) -> Result<Response, Refusal> {
+    let from = query.count("from", 0);
+    query.finish()?;
+    let mut db = app.pages().await?;
+    let run = find(&mut db, &path).await?;
+    let head = RunHead::new(&run, shell.now);
+    let ledger = the_ledger(&app, &mut db, &run).await?;
+    let plan = ledger.version.plan.clone();
+    let missing = || no_such_instance(&path, &task_id, map_index);
+    let task = plan.index_of(&task_id).ok_or_else(missing)?;
+    let planned = plan.task(task);
+    let elements = ledger.run.len(planned).filter(|len| *len > 0 && map_index < 0);
+    let mut versions = app.versions.clone();
+    let found = get_instance(&mut db, &mut versions, run.id, &task_id, map_index).await?;
+    let instance = match (found, elements) {
+        (Some(instance), _) => instance,
+        // A mapped task as a whole has no instance; its elements have.
+        (None, Some(_)) => summary(&ledger, run.id, task, &task_id),
+        (None, None) => return Err(missing()),
+    };
+    let tries = tries(&mut db, run.id, task, map_index).await?;
+    let chosen = chosen(&tries, &query);
+    let log = match chosen {
+        Some(one) => Some(log::load(&mut db, run.id, one, from).await?),
+        None => None,
+    };
+    let value = if instance.state == TaskState::Success {
+        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?
+    } else {
+        None
+    };
+    let href = task_href(&head.href, &task_id, map_index);
+    let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
+    let link = |one: &TryRow| TryLink {
+        number: one.try_no,
+        state: parts::mark(one.state.as_str()),
+        href: format!("{href}?try={}", one.try_no),
+    };
+    let attempt = chosen.map(|one| one.attempt);
+    let try_no = chosen.map(|one| one.try_no);
+    let span = match (instance.started_at, instance.ended_at) {
+        (Some(from), Some(to)) => Some(format!(
+            "{} – {}, {}",
+            from.format("%H:%M:%S%.3f"),
+            to.format("%H:%M:%S%.3f"),
+            parts::duration(to - from)
+        )),
+        (Some(from), None) => Some(format!("since {}, {}", from.format("%H:%M:%S"), parts::duration(shell.now - from))),
+        _ => None,
+    };
+    let links =
+        (0..elements.unwrap_or(0).min(100)).map(|index| (index.to_string(), task_href(&head.href, &task_id, index)));
+    let element_links = links.collect();
+    let page = TaskPage {
+        why: Why::of(&plan, &ledger, &instance, &tries, &run, shell.now),
+        state: instance.state.as_str(),
+        worker: instance.hostname.clone().map(|host| format!("{host}, worker {}", instance.worker.unwrap_or(0))),
+        queue: planned.queue.clone(),
+        tries: tries.iter().map(link).collect(),
+        download: format!(
+            "{}/tasks/{}/{map_index}/log{}",
+            head.href,
+            encoded(&task_id),
+            try_no.map(|no| format!("?try={no}")).unwrap_or_default()
+        ),
+        clear_href: format!("{}/clear?task={}&map_index={map_index}", head.href, encoded(&task_id)),
+        command: format!(
+            "orch tasks clear {} -t '^{}$' --run-id {}",
+            head.dag_id,
+            task_id.replace('.', r"\."),
+            head.run_id
+        ),
+        output: value.map(|value| shortened(format!("{value:#}"))),
+        is_open: !instance.state.is_finished() && !run.state.is_finished(),
+        element_links,
+        span,
+        try_no,
+        attempt,
+        log,
+        name,
+        href,
+        head,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn summary(ledger: &orch_store::instance::Ledger, run: Uuid, task: u16, task_id: &str) -> InstanceRow {
+    InstanceRow {
+        id: run,
+        task,
+        task_id: task_id.into(),
+        map_index: -1,
+        state: ledger.run.task(task),
+        try_no: 0,
+        max_tries: 0,
+        lease_no: 0,
+        lost_no: 0,
+        worker: None,
+        hostname: None,
+        pid: None,
+        queued_at: None,
+        started_at: None,
+        ended_at: None,
+        wake_at: None,
+    }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > SHOWN_OUTPUT {
+        let end = (0..=SHOWN_OUTPUT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let left = text.len() - end;
+        text.truncate(end);
+        write!(text, "\n… and {left} bytes more").expect("a string takes all");
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! Why a task instance is as it is: one sentence, and the checklist that proves it.
+
+use crate::parts;
+use chrono::{DateTime, Utc};
+use orch_core::plan::Plan;
+use orch_core::state::{RunState, TaskState};
+use orch_store::instance::{InstanceRow, Ledger, TryRow};
+use orch_store::run::RunDetails;
+
+#[derive(Debug)]
+pub(super) struct Why {
+    pub(super) sentence: String,
+    pub(super) more: String,
+    pub(super) checks: Vec<Check>,
+    /// Tasks that wait for this one.
+    pub(super) behind: Vec<Check>,
+}
+
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) state: parts::State,
+    pub(super) words: String,
+    pub(super) note: String,
+    pub(super) is_here: bool,
+}
+
+const MOST_CHECKS: usize = 12;
+
+impl Why {
+    pub(super) fn of(
+        plan: &Plan,
+        ledger: &Ledger,
+        instance: &InstanceRow,
+        tries: &[TryRow],
+        run: &RunDetails,
+        now: DateTime<Utc>,
+    ) -> Why {
+        let planned = plan.task(instance.task);
+        let upstream: Vec<(u16, TaskState)> =
+            planned.up.iter().chain(&planned.setups).map(|edge| (edge.task, ledger.run.task(edge.task))).collect();
+        let (sentence, more) = sentence(plan, instance, tries, run, &upstream, now);
+        let mut checks: Vec<Check> = Vec::new();
+        for &(task, state) in upstream.iter().take(MOST_CHECKS) {
+            // A task in flight is queued or running; the ledger does not say which.
+            let words = if state == TaskState::Queued { "is not over".into() } else { parts::words(state.as_str()) };
+            checks.push(Check {
+                state: parts::bare(if state == TaskState::Queued { "running" } else { state.as_str() }),
+                words: format!("{}: {words}", plan.task_id(task)),
+                note: String::new(),
+                is_here: !state.is_finished() && tries.is_empty(),
+            });
+        }
+        if upstream.is_empty() {
+            checks.push(check("success", "no task before it", String::new()));
+        }
+        for one in tries.iter().rev().take(MOST_CHECKS).rev() {
+            let took = one.started_at.map(|at| parts::duration(one.ended_at.unwrap_or(now) - at)).unwrap_or_default();
+            let host = one.hostname.as_ref().map(|host| format!(", {host}")).unwrap_or_default();
+            let kind = one.failure.as_ref().map(|kind| format!(": {kind}")).unwrap_or_default();
+            let mut check = check(one.state.as_str(), &format!("try {}{host}{kind}", one.try_no), took);
+            check.is_here = tries.last().is_some_and(|last| last.attempt == one.attempt);
+            checks.push(check);
+        }
+        if let Some(at) = instance.wake_at {
+            let mut check = check(instance.state.as_str(), "goes on", parts::duration(at - now));
+            check.is_here = true;
+            checks.push(check);
+        }
+        let behind = planned.down.iter().take(MOST_CHECKS).map(|edge| {
+            let state = ledger.run.task(edge.task);
+            check(state.as_str(), plan.task_id(edge.task), String::new())
+        });
+        Why { sentence, more, checks, behind: behind.collect() }
+    }
+}
+
+fn check(state: &'static str, words: &str, note: String) -> Check {
+    Check { state: parts::bare(state), words: words.into(), note, is_here: false }
+}
+
+fn sentence(
+    plan: &Plan,
+    instance: &InstanceRow,
+    tries: &[TryRow],
+    run: &RunDetails,
+    upstream: &[(u16, TaskState)],
+    now: DateTime<Utc>,
+) -> (String, String) {
+    let named = |wanted: &dyn Fn(TaskState) -> bool| {
+        let names: Vec<_> =
+            upstream.iter().filter(|(_, state)| wanted(*state)).map(|(task, _)| plan.task_id(*task)).collect();
+        match names.as_slice() {
+            [] => String::new(),
+            [one] => (*one).to_string(),
+            [one, two] => format!("{one} and {two}"),
+            [one, rest @ ..] => format!("{one} and {} more", rest.len()),
+        }
+    };
+    let of_tries = format!("Try {} of {}.", instance.try_no, instance.max_tries + 1);
+    match instance.state {
+        TaskState::None if run.state == RunState::Queued => ("The run has not begun.".into(), String::new()),
+        TaskState::None => {
+            let open = named(&|state| !state.is_finished());
+            if open.is_empty() {
+                ("It is about to be decided.".into(), String::new())
+            } else {
+                (format!("Waits for {open}."), "It is decided as soon as its trigger rule can tell.".into())
+            }
+        }
+        TaskState::Scheduled => {
+            ("Waits for a limit of its DAG.".into(), "As many tasks as are allowed at a time are running.".into())
+        }
+        TaskState::Queued => {
+            let since = instance.queued_at.map(|at| format!(", since {}", parts::duration(now - at)));
+            let queue = &plan.task(instance.task).queue;
+            (format!("Waits for a worker of queue {queue}{}.", since.unwrap_or_default()), of_tries)
+        }
+        TaskState::Running => {
+            let since = instance.started_at.map(|at| format!(" since {}", parts::duration(now - at)));
+            (format!("Running{}.", since.unwrap_or_default()), of_tries)
+        }
+        TaskState::Restarting => ("It is being stopped, to run again.".into(), of_tries),
+        TaskState::UpForRetry | TaskState::UpForReschedule | TaskState::Deferred => {
+            let at = instance
+                .wake_at
+                .map(|at| format!(" in {}", parts::duration((at - now).max(chrono::TimeDelta::zero()))));
+            let what = if instance.state == TaskState::UpForRetry { "The next try begins" } else { "It looks again" };
+            let cause = tries.last().and_then(|last| last.causes.first()).cloned().unwrap_or_default();
+            (format!("{what}{}.", at.unwrap_or_default()), cause)
+        }
+        TaskState::AwaitingInput => ("It waits for somebody's answer.".into(), String::new()),
+        TaskState::Success => {
+            let took = instance.started_at.zip(instance.ended_at).map(|(from, to)| parts::duration(to - from));
+            let tried = if instance.try_no > 1 { of_tries } else { String::new() };
+            (took.map_or("Done.".into(), |took| format!("Done in {took}.")), tried)
+        }
+        TaskState::Failed => {
+            let last = tries.last();
+            let causes = last.map(|last| last.causes.join(": ")).unwrap_or_default();
+            let same = tries.len() > 1 && tries.iter().all(|one| Some(&one.causes) == last.map(|last| &last.causes));
+            match tries.len() {
+                0 => ("It was marked as failed, or its run was stopped.".into(), causes),
+                1 => ("It failed.".into(), causes),
+                many if same => (format!("It failed {many} times with the same error."), causes),
+                many => (format!("It failed {many} times."), causes),
+            }
+        }
+        TaskState::UpstreamFailed => {
+            let failed = named(&TaskState::is_failed);
+            (format!("Did not start because {failed} failed."), String::new())
+        }
+        TaskState::Skipped => {
+            let skipped = named(&|state| state == TaskState::Skipped);
+            let why = if skipped.is_empty() { String::new() } else { format!("{skipped} was skipped, too.") };
+            ("Not needed in this run.".into(), why)
+        }
+        TaskState::Removed => ("It is no longer in the DAG.".into(), String::new()),
+    }
+}

@@ -1,0 +1,55 @@
+//! Pieces of pages that are the same everywhere: icons, states, times, small drawings. Each writes its own HTML and
+//! escapes what it is given, so templates need no way around escaping.
+
+mod ansi;
+mod bars;
+mod icon;
+mod time;
+mod timeline;
+
+pub(crate) use crate::assets::url;
+pub(crate) use ansi::Ansi;
+pub(crate) use bars::Bars;
+pub(crate) use icon::{Score, State, bare, icon, mark, state, words};
+pub(crate) use time::{Ago, Moment, ago, duration, moment};
+pub(crate) use timeline::{Timeline, dag_href};
+
+use askama::filters::HtmlSafe;
+use std::fmt;
+
+/// Text in an attribute or between tags.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, part) in self.0.split(['&', '<', '>', '"', '\'']).enumerate() {
+            if place > 0 {
+                // The separator is the byte before this part.
+                let at = part.as_ptr() as usize - self.0.as_ptr() as usize - 1;
+                f.write_str(match self.0.as_bytes()[at] {
+                    b'&' => "&#38;",
+                    b'<' => "&#60;",
+                    b'>' => "&#62;",
+                    b'"' => "&#34;",
+                    _ => "&#39;",
+                })?;
+            }
+            f.write_str(part)?;
+        }
+        Ok(())
+    }
+}
+
+impl HtmlSafe for Escaped<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_never_becomes_markup() {
+        let text = "\"><svg onload=x>&'</script>é";
+        assert_eq!(Escaped(text).to_string(), "&#34;&#62;&#60;svg onload=x&#62;&#38;&#39;&#60;/script&#62;é");
+        assert_eq!(Escaped("").to_string(), "");
+    }
+}

@@ -1,0 +1,142 @@
+//! Text of a log as it is: colours a terminal would show become classes, every other escape sequence is left out, control
+//! characters are made visible. Nothing of it can become markup, a link or a cursor movement.
+
+use super::Escaped;
+use askama::filters::HtmlSafe;
+use std::fmt;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Ansi(pub(crate) String);
+
+const ESCAPE: char = '\u{1b}';
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Style {
+    bold: bool,
+    colour: Option<&'static str>,
+}
+
+impl Style {
+    fn apply(mut self, codes: &str) -> Style {
+        let mut codes = codes.split([';', ':']);
+        while let Some(code) = codes.next() {
+            match code.parse::<u32>().unwrap_or(0) {
+                0 => self = Style::default(),
+                1 => self.bold = true,
+                22 => self.bold = false,
+                31 | 91 => self.colour = Some("ansi-r"),
+                32 | 92 => self.colour = Some("ansi-g"),
+                33 | 93 => self.colour = Some("ansi-y"),
+                34 | 94 => self.colour = Some("ansi-u"),
+                35 | 95 => self.colour = Some("ansi-m"),
+                36 | 96 => self.colour = Some("ansi-c"),
+                30 | 37 | 39 | 90 | 97 => self.colour = None,
+                // A colour of a larger palette: its numbers are no codes.
+                38 | 48 => match codes.next() {
+                    Some("5") => drop(codes.next()),
+                    Some("2") => drop(codes.nth(2)),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        self
+    }
+
+    fn is_plain(self) -> bool {
+        self == Style::default()
+    }
+}
+
+/// What one escape sequence is.
+enum Sequence<'a> {
+    Colours(&'a str),
+    Other,
+}
+
+/// The sequence at the beginning of `text`, behind its escape character, and what follows it.
+fn sequence(text: &str) -> (Sequence<'_>, &str) {
+    let Some(kind) = text.chars().next() else { return (Sequence::Other, "") };
+    let rest = &text[kind.len_utf8()..];
+    match kind {
+        '[' => match rest.find(|c: char| ('@'..='~').contains(&c)) {
+            Some(end) if rest[end..].starts_with('m') => (Sequence::Colours(&rest[..end]), &rest[end + 1..]),
+            Some(end) => (Sequence::Other, &rest[end + 1..]),
+            None => (Sequence::Other, ""),
+        },
+        // Titles, links and other strings: until a bell or the terminator.
+        ']' | 'P' | '_' | '^' | 'X' => match rest.find(['\u{7}', ESCAPE]) {
+            Some(end) if rest[end..].starts_with('\u{7}') => (Sequence::Other, &rest[end + 1..]),
+            Some(end) => (Sequence::Other, rest[end + 1..].strip_prefix('\\').unwrap_or(&rest[end + 1..])),
+            None => (Sequence::Other, ""),
+        },
+        _ => (Sequence::Other, rest),
+    }
+}
+
+impl fmt::Display for Ansi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut style, mut rest) = (Style::default(), self.0.as_str());
+        loop {
+            let end = rest.find(ESCAPE).unwrap_or(rest.len());
+            piece(f, style, &rest[..end])?;
+            if end == rest.len() {
+                return Ok(());
+            }
+            let (found, after) = sequence(&rest[end + 1..]);
+            if let Sequence::Colours(codes) = found {
+                style = style.apply(codes);
+            }
+            rest = after;
+        }
+    }
+}
+
+impl HtmlSafe for Ansi {}
+
+fn piece(f: &mut fmt::Formatter<'_>, style: Style, text: &str) -> fmt::Result {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if u32::from(c) < 0x20 => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        // Characters that turn the direction of what follows.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c => c,
+    };
+    let text: String = text.chars().map(shown).collect();
+    if style.is_plain() {
+        return write!(f, "{}", Escaped(&text));
+    }
+    let bold = if style.bold { "ansi-b" } else { "" };
+    let space = if style.bold && style.colour.is_some() { " " } else { "" };
+    write!(f, r#"<span class="{bold}{space}{}">{}</span>"#, style.colour.unwrap_or_default(), Escaped(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_become_classes_and_all_else_is_only_text() {
+        for (text, html) in [
+            ("plain", "plain"),
+            ("\u{1b}[1mb\u{1b}[0m a", r#"<span class="ansi-b">b</span> a"#),
+            ("\u{1b}[1;32mok\u{1b}[mno", r#"<span class="ansi-b ansi-g">ok</span>no"#),
+            ("\u{1b}[38;5;31mx", "x"),
+            ("\u{1b}[48;2;31;32;33mx\u{1b}[31my", r#"x<span class="ansi-r">y</span>"#),
+            ("a\u{1b}[2Jb\u{1b}[10;20Hc", "abc"),
+            ("\u{1b}]8;;javascript:alert(1)\u{1b}\\click\u{1b}]8;;\u{1b}\\", "click"),
+            ("\u{1b}]0;title\u{7}x", "x"),
+            ("\u{1b}[31", ""),
+            ("end\u{1b}", "end"),
+            ("\u{1b}[31m<b>\"&", r#"<span class="ansi-r">&#60;b&#62;&#34;&#38;</span>"#),
+            ("a\rb\0c\u{202e}d", "a␍b␀c\u{fffd}d"),
+            ("é\u{1b}é", "é"),
+        ] {
+            assert_eq!(Ansi(text.into()).to_string(), html, "{text:?}");
+        }
+    }
+}
