@@ -11,7 +11,7 @@ mod wait;
 pub(crate) use batch::batch;
 pub(crate) use change::{delete, patch};
 pub(crate) use clear::clear_run;
-pub(super) use list::{COMPARES, TIMES};
+pub(super) use list::{COMPARES, STATES, TIMES};
 pub(crate) use list::{DagRunPage, list};
 pub(crate) use trigger::trigger;
 pub(crate) use wait::wait;
