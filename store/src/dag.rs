@@ -1,8 +1,10 @@
 //! DAGs as people see them: lists, names, pause and delete. What a DAG is made of stands in its versions.
 
 mod list;
+mod search;
 
 pub use list::{DagFilter, MOST_DAGS, count_dags, list_dags, tags};
+pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};
 
 use crate::{StoreError, StoreResult, run};
 use chrono::{DateTime, Utc};
@@ -13,7 +15,7 @@ use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 
 /// A DAG in a list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct DagRow {
     pub dag_id: String,
     /// Of its newest version.

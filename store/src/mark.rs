@@ -68,12 +68,28 @@ async fn try_mark(
     to: TaskState,
 ) -> StoreResult<Option<Mark>> {
     let mut tx = db.begin().await?;
-    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(Mark::NoSuchInstance)) };
+    let done = mark_locked(&mut tx, versions, run, (task, map_index), to).await?;
+    // At once: others wait for the run's lock.
+    match done {
+        Some(Mark::Marked(_)) => tx.commit().await?,
+        _ => tx.rollback().await?,
+    }
+    Ok(done)
+}
+
+async fn mark_locked(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    (task, map_index): (TaskIdx, i32),
+    to: TaskState,
+) -> StoreResult<Option<Mark>> {
+    let Some(locked) = run_lock::lock(db, run).await? else { return Ok(Some(Mark::NoSuchInstance)) };
     let is_over = locked.is_over();
     if !is_over && !locked.events.is_empty() {
         return Ok(None);
     }
-    let version = versions.get(&mut tx, locked.version).await?;
+    let version = versions.get(db, locked.version).await?;
     let (plan, mut ledger) = (&version.plan, locked.ledger);
     let elements = plan.tasks.get(usize::from(task)).map(|planned| ledger.len(planned).filter(|&len| len > 0));
     let there = match elements {
@@ -87,7 +103,7 @@ async fn try_mark(
     if ledger.state == RunState::Queued {
         return Ok(Some(Mark::NotYet));
     }
-    let Some(found) = take(&mut tx, run, task, map_index).await? else { return Ok(None) };
+    let Some(found) = take(db, run, task, map_index).await? else { return Ok(None) };
     let was = match found.state {
         _ if found.waited => TaskState::Queued,
         Some(state) => state,
@@ -95,7 +111,7 @@ async fn try_mark(
     };
     // What a map has not begun yet is counted by its place in the list.
     let not_begun = found.state.is_none() && !found.waited && plan.task(task).map.is_some();
-    if not_begun || was == TaskState::Scheduled || is_held(&mut tx, run, task, map_index).await? {
+    if not_begun || was == TaskState::Scheduled || is_held(db, run, task, map_index).await? {
         return Ok(Some(Mark::NotYet));
     }
     if was == to {
@@ -106,15 +122,14 @@ async fn try_mark(
     let stood = if in_flight { Stood::InFlight } else { Stood::Nowhere };
     let event = Event::Marked { task, index: map_index, state: to, stood };
     // Before the row is told: what it was is asked of it.
-    let (marked, effects) = fold_loading(&mut tx, &version, run, &ledger, &[event]).await?;
+    let (marked, effects) = fold_loading(db, &version, run, &ledger, &[event]).await?;
     if is_over {
-        revive(&mut tx, run).await?;
+        revive(db, run).await?;
     }
-    write(&mut tx, run, (task, map_index), to, locked.rev + 1).await?;
+    write(db, run, (task, map_index), to, locked.rev + 1).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
     carry_out(&mut step, &version, run, locked.rev, marked, effects, 0);
-    Stepper::default().send(&mut tx, &step, 0).await?;
-    tx.commit().await?;
+    Stepper::default().send(db, &step, 0).await?;
     Ok(Some(Mark::Marked(was)))
 }
 

@@ -2,9 +2,11 @@
 //!
 //! One file per noun: handlers first, then what they answer with.
 
+pub(crate) mod bodies;
 pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
+pub(crate) mod described;
 pub(crate) mod event_logs;
 pub(crate) mod jobs;
 pub(crate) mod login;

@@ -15,6 +15,7 @@ mod extract;
 pub mod graph;
 mod guard;
 mod health;
+mod openapi;
 mod pages;
 mod parts;
 mod problem;

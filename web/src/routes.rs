@@ -1,9 +1,12 @@
 //! Every route, with who may use it: one list, of which the router and the table of rules are made. A route without a rule
 //! cannot be written down.
 
+use crate::api::bodies;
+use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
+use crate::openapi::{Shape, document};
 use crate::pages::Asked;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,6 +19,8 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use schemars::JsonSchema;
+use serde_json::Value;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,119 +57,193 @@ fn routes(app: &App) -> Routes {
     let admin = Login(Role::Admin);
     Routes::new(app)
         .post("/auth/token", Open, api::login::token)
+        .takes::<bodies::LoginBody>()
+        .creates::<api::login::Token>()
         .post("/auth/token/cli", Open, api::login::cli_token)
+        .takes::<bodies::LoginBody>()
+        .creates::<api::login::Token>()
         .get("/healthz", Open, health::alive)
         .get("/readyz", Open, health::ready)
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
+        .gives::<api::tasks::Structure>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
+        .gives::<api::why::Why>()
         .get("/api/v2/config", admin, api::settings::all)
+        .gives::<api::settings::Config>()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
+        .gives::<api::settings::Config>()
         .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
+        .gives::<api::dag_tags::DagSource>()
         .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
+        .gives::<api::dag_tags::StatsPage>()
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
+        .gives::<api::dag_tags::TagPage>()
+        .paged()
         .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
         .get("/api/v2/dags", viewer, api::dags::list)
+        .gives::<api::dags::DagPage>()
+        .paged()
         .patch("/api/v2/dags", op, api::dags::patch_all)
+        .takes::<bodies::DAGPatchBody>()
+        .gives::<api::dags::DagPage>()
         .get("/api/v2/dags/{dag_id}", viewer, api::dags::get)
+        .gives::<api::dags::DagView>()
         .patch("/api/v2/dags/{dag_id}", op, api::dags::patch)
+        .takes::<bodies::DAGPatchBody>()
+        .gives::<api::dags::DagView>()
         .delete("/api/v2/dags/{dag_id}", admin, api::dags::delete)
         .get("/api/v2/dags/{dag_id}/details", viewer, api::dags::details)
+        .gives::<api::dags::DagDetails>()
         .get("/api/v2/dags/{dag_id}/dagVersions", viewer, api::versions::list)
+        .gives::<api::versions::DagVersionPage>()
+        .paged()
         .get("/api/v2/dags/{dag_id}/dagVersions/{version_number}", viewer, api::versions::get)
+        .gives::<api::versions::DagVersionView>()
         .get("/api/v2/dags/{dag_id}/tasks", viewer, api::tasks::list)
+        .gives::<api::tasks::TaskPage>()
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
+        .gives::<api::tasks::TaskView>()
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
+        .gives::<api::dag_runs::DagRunPage>()
+        .paged()
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
+        .takes::<bodies::TriggerDAGRunPostBody>()
+        .gives::<api::dag_runs::DagRunView>()
         .post("/api/v2/dags/{dag_id}/clearTaskInstances", user, api::task_instances::clear_chosen)
+        .takes::<bodies::ClearTaskInstancesBody>()
+        .gives::<TaskInstancePage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::get)
+        .gives::<api::dag_runs::DagRunView>()
         .post("/api/v2/dags/{dag_id}/dagRuns/list", viewer, api::dag_runs::batch)
+        .takes::<bodies::DAGRunsBatchBody>()
+        .gives::<api::dag_runs::DagRunPage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", viewer, api::dag_runs::get)
+        .gives::<api::dag_runs::DagRunView>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", user, api::dag_runs::patch)
+        .takes::<bodies::DAGRunPatchBody>()
+        .gives::<api::dag_runs::DagRunView>()
         .delete("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", op, api::dag_runs::delete)
+        .gives_nothing()
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", user, api::dag_runs::clear_run)
+        .takes::<bodies::DAGRunClearBody>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
+        .gives::<TaskInstancePage>()
+        .paged()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
+        .gives::<TaskInstanceView>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
             viewer,
             api::task_instances::get_mapped,
         )
+        .gives::<TaskInstanceView>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::get)
+        .gives::<TaskInstanceView>()
         .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", viewer, api::task_instances::batch)
+        .takes::<bodies::TaskInstancesBatchBody>()
+        .gives::<TaskInstancePage>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list", user, api::task_instances::patch)
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", user, api::task_instances::patch)
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
             user,
             api::task_instances::dry_run,
         )
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
             viewer,
             api::task_instances::dependencies,
         )
+        .gives::<api::why::Dependencies>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
             user,
             api::task_instances::patch,
         )
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
             user,
             api::task_instances::dry_run,
         )
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies",
             viewer,
             api::task_instances::dependencies,
         )
+        .gives::<api::why::Dependencies>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped",
             viewer,
             api::task_instances::list_mapped,
         )
+        .gives::<TaskInstancePage>()
+        .paged()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
             viewer,
             api::task_instances::logs,
         )
+        .gives::<api::task_instances::LogPage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries",
             viewer,
             api::task_instances::list_tries,
         )
+        .gives::<api::task_instances::TryPage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}",
             viewer,
             api::task_instances::get_try,
         )
+        .gives::<api::task_instances::TaskTryView>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries",
             viewer,
             api::task_instances::list_tries,
         )
+        .gives::<api::task_instances::TryPage>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}",
             viewer,
             api::task_instances::get_try,
         )
+        .gives::<api::task_instances::TaskTryView>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
+        .gives::<api::xcom::XComPage>()
+        .paged()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             viewer,
             api::xcom::get,
         )
+        .gives::<api::xcom::XComValue>()
         .get("/api/v2/eventLogs", viewer, api::event_logs::list)
+        .gives::<api::event_logs::EventLogPage>()
+        .paged()
         .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
+        .gives::<api::event_logs::EventLogView>()
         .get("/api/v2/importErrors", viewer, api::settings::import_errors)
         .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
         .get("/api/v2/jobs", viewer, api::jobs::list)
+        .gives::<api::jobs::JobPage>()
+        .paged()
         .get("/api/v2/monitor/health", Open, api::monitor::health)
         .get("/api/v2/plugins", viewer, api::settings::plugins)
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
         .get("/api/v2/providers", viewer, api::settings::providers)
         .get("/api/v2/version", Open, api::monitor::version)
+        .get("/openapi.json", viewer, api::described::openapi)
         .get("/static/{hash}/{name}", Open, assets::serve)
         .page("/", viewer, pages::home::show)
         .page("/dags", viewer, pages::dags::show)
@@ -208,6 +287,12 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// `/openapi.json`.
+pub(crate) fn description(app: &App) -> Value {
+    let Routes { rules, shapes, .. } = routes(app);
+    document(&rules.into_iter().zip(shapes).collect::<Vec<_>>())
+}
+
 /// Who may use which route.
 pub fn rules(app: &App) -> Vec<Rule> {
     routes(app).rules
@@ -233,11 +318,13 @@ struct Routes {
     app: App,
     router: Router<App>,
     rules: Vec<Rule>,
+    /// Of the same routes.
+    shapes: Vec<Shape>,
 }
 
 impl Routes {
     fn new(app: &App) -> Routes {
-        Routes { app: app.clone(), router: Router::new(), rules: Vec::new() }
+        Routes { app: app.clone(), router: Router::new(), rules: Vec::new(), shapes: Vec::new() }
     }
 
     fn get<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
@@ -266,6 +353,36 @@ impl Routes {
         self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
     }
 
+    /// What the body of the last route holds.
+    fn takes<T: JsonSchema>(self) -> Routes {
+        self.shape(Shape::takes::<T>)
+    }
+
+    /// What the last route answers with.
+    fn gives<T: JsonSchema>(self) -> Routes {
+        self.shape(Shape::gives::<T>)
+    }
+
+    fn creates<T: JsonSchema>(self) -> Routes {
+        self.shape(Shape::creates::<T>)
+    }
+
+    fn gives_nothing(self) -> Routes {
+        self.shape(Shape::gives_nothing)
+    }
+
+    /// The last route is a list.
+    fn paged(self) -> Routes {
+        self.shape(Shape::is_paged)
+    }
+
+    fn shape(mut self, say: impl FnOnce(&mut Shape)) -> Routes {
+        if let Some(shape) = self.shapes.last_mut() {
+            say(shape);
+        }
+        self
+    }
+
     fn add<H: Handler<T, App>, T: 'static>(
         mut self,
         (method, filter): (Method, MethodFilter),
@@ -278,6 +395,7 @@ impl Routes {
         let handler = on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate));
         self.router = self.router.route(path, handler);
         self.rules.push(rule);
+        self.shapes.push(Shape::default());
         self
     }
 }

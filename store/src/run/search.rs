@@ -174,7 +174,7 @@ fn literal(text: &str) -> String {
 }
 
 impl RunTime {
-    const fn column(self) -> &'static str {
+    pub(crate) const fn column(self) -> &'static str {
         match self {
             RunTime::RunAfter => "r.run_after",
             RunTime::LogicalDate => "r.logical_date",
@@ -197,7 +197,7 @@ impl RunText {
 }
 
 impl Compare {
-    const fn sign(self) -> &'static str {
+    pub(crate) const fn sign(self) -> &'static str {
         match self {
             Compare::AtLeast => " >= ",
             Compare::Above => " > ",

@@ -11,8 +11,8 @@ mod wait;
 pub(crate) use batch::batch;
 pub(crate) use change::{delete, patch};
 pub(crate) use clear::clear_run;
-pub(crate) use list::list;
-pub(super) use list::{COMPARES, TIMES};
+pub(super) use list::{COMPARES, STATES, TIMES};
+pub(crate) use list::{DagRunPage, list};
 pub(crate) use trigger::trigger;
 pub(crate) use wait::wait;
 
@@ -25,7 +25,7 @@ use orch_store::dag::resolve;
 use orch_store::run::{RunDetails, get_run};
 use orch_store::{StoreError, StoreResult};
 use sqlx::PgConnection;
-use view::DagRunView;
+pub(crate) use view::DagRunView;
 
 pub(crate) async fn get(State(app): State<App>, path: RunPath) -> Result<Json<DagRunView>, Refusal> {
     let mut db = app.hot().await?;

@@ -7,19 +7,23 @@ mod view;
 pub(crate) use change::{delete, patch, patch_all};
 pub(crate) use details::details;
 
-use super::pages::{Page, orders, pattern};
+use super::dag_runs::{COMPARES, STATES};
+use super::pages::{Page, orders, pattern, prefix_pattern, words};
 use crate::extract::{DagPath, Query, no_such_dag};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use axum::Json;
 use axum::extract::State;
+pub(crate) use details::DagDetails;
 use orch_core::ids::DagId;
+use orch_core::state::RunState;
 use orch_store::StoreResult;
-use orch_store::dag::{DagFilter, DagRow, count_dags, get_dag, list_dags, resolve};
+use orch_store::dag::{DagCondition, DagOrder, DagRow, DagSearch, count_found_dags, get_dag, resolve, search_dags};
+use orch_store::run::RunTime;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
-use view::DagView;
+pub(crate) use view::DagView;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DagPage {
@@ -27,15 +31,11 @@ pub(crate) struct DagPage {
     total_entries: i64,
 }
 
-/// By id; other orders of Airflow are taken and do not change it yet.
-const ORDERS: [&str; 6] = ["dag_id", "dag_display_name", "next_dagrun", "state", "start_date", "last_run_state"];
-
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<DagPage>, Refusal> {
     let page = Page::of(&mut query);
-    let filter = selected(&mut query)?;
-    orders(&query, |name| ORDERS.contains(&name).then_some(()))?;
+    let search = selected(&mut query, page)?;
     let mut db = app.pages().await?;
-    let (rows, total_entries) = all(&mut db, &filter, page).await?;
+    let (rows, total_entries) = all(&mut db, &search, page).await?;
     let mut dags = Vec::with_capacity(rows.len());
     for row in rows {
         dags.push(view(&app, &mut db, row).await?);
@@ -43,29 +43,64 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     Ok(Json(DagPage { dags, total_entries }))
 }
 
-/// Which DAGs a query means.
-fn selected(query: &mut Query) -> Result<DagFilter, Refusal> {
+/// Which DAGs a query means, and in which order.
+fn selected(query: &mut Query, page: Page) -> Result<DagSearch, Refusal> {
     let (paused, exclude_stale) = (query.flag("paused"), query.flag("exclude_stale").unwrap_or(true));
+    let absent = [query.flag("has_import_errors"), query.flag("is_favorite"), query.flag("has_asset_schedule")];
+    let mut times = Vec::new();
+    for (name, time) in [("dag_run_start_date", RunTime::Started), ("dag_run_end_date", RunTime::Ended)] {
+        for (suffix, compare) in COMPARES {
+            times.extend(query.moment(&format!("{name}_{suffix}")).map(|at| (time, compare, at)));
+        }
+    }
     query.finish()?;
-    let all = |name| query.all(name).map(String::from).collect();
-    Ok(DagFilter {
-        name_part: pattern(query, "dag_id_pattern").map(|parts| parts.concat()),
-        tags: all("tags"),
-        all_tags: query.text("tags_match_mode") == Some("all"),
-        owners: all("owners"),
-        paused,
-        stale: exclude_stale.then_some(false),
-        ..DagFilter::default()
-    })
+    let all = |name| query.all(name).map(String::from).collect::<Vec<_>>();
+    let mut conditions = Vec::new();
+    for name in ["dag_id", "dag_display_name"] {
+        conditions.extend(pattern(query, &format!("{name}_pattern")).map(DagCondition::Contains));
+        conditions.extend(prefix_pattern(query, &format!("{name}_prefix_pattern")).map(DagCondition::StartsWith));
+    }
+    let (tags, owners) = (all("tags"), all("owners"));
+    if !tags.is_empty() {
+        conditions.push(DagCondition::Tags(tags, query.text("tags_match_mode") == Some("all")));
+    }
+    if !owners.is_empty() {
+        conditions.push(DagCondition::Owners(owners));
+    }
+    conditions.extend(paused.map(DagCondition::Paused));
+    if exclude_stale {
+        conditions.push(DagCondition::Stale(false));
+    }
+    conditions.extend(query.text("bundle_name").map(|name| DagCondition::Bundle(name.into())));
+    conditions.extend(words(query, "last_dag_run_state", STATES)?.pop().map(DagCondition::LastState));
+    let states: Vec<RunState> = words(query, "dag_run_state", STATES)?;
+    if !states.is_empty() {
+        conditions.push(DagCondition::SomeState(states));
+    }
+    if !times.is_empty() {
+        conditions.push(DagCondition::SomeRun(times));
+    }
+    // DAGs here have none of these.
+    let asked = |name: &&str| query.text(name).is_some_and(|text| !text.is_empty());
+    if absent.contains(&Some(true)) || ["bundle_version", "asset_dependency"].iter().any(|name| asked(name)) {
+        conditions.push(DagCondition::Never);
+    }
+    let order = orders(query, |name| match name {
+        "dag_id" | "dag_display_name" => Some(DagOrder::Id),
+        "next_dagrun" => Some(DagOrder::NextRun),
+        "state" | "last_run_state" => Some(DagOrder::LastState),
+        "start_date" | "last_run_start_date" => Some(DagOrder::LastStart),
+        _ => None,
+    })?;
+    Ok(DagSearch { conditions, order, most: page.limit, skip: page.offset })
 }
 
 /// A page of them, and how many there are.
-async fn all(db: &mut PgConnection, filter: &DagFilter, page: Page) -> StoreResult<(Vec<DagRow>, i64)> {
-    let filter = DagFilter { skip: page.offset, ..filter.clone() };
-    let rows = list_dags(db, &filter, page.limit).await?;
+async fn all(db: &mut PgConnection, search: &DagSearch, page: Page) -> StoreResult<(Vec<DagRow>, i64)> {
+    let rows = search_dags(db, search).await?;
     let total = match page.total(rows.len()) {
         Some(total) => total,
-        None => count_dags(db, &filter).await?,
+        None => count_found_dags(db, search).await?,
     };
     Ok((rows, total))
 }

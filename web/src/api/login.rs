@@ -7,10 +7,16 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
 
-type Answer = Result<(StatusCode, Json<Value>), Refusal>;
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Token {
+    access_token: String,
+}
+
+type Answer = Result<(StatusCode, Json<Token>), Refusal>;
 
 pub(crate) async fn token(State(app): State<App>, peer: Peer, body: JsonBody) -> Answer {
     let lifetime = app.config.token_lifetime;
@@ -27,6 +33,6 @@ async fn log_in(app: &App, Peer(from): Peer, body: JsonBody, lifetime: Duration)
     let mut fields = body.secret_fields();
     let (name, password) = (fields.required_text("username"), fields.required_text("password"));
     fields.finish()?;
-    let token = app.auth.log_in(&app.hot, (&name, Password::new(password)), from, lifetime).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "access_token": token }))))
+    let access_token = app.auth.log_in(&app.hot, (&name, Password::new(password)), from, lifetime).await?;
+    Ok((StatusCode::CREATED, Json(Token { access_token })))
 }

@@ -23,6 +23,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+pub(crate) use logs::LogPage;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances};
@@ -33,7 +34,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use view::{TaskInstanceView, TaskTryView};
+pub(crate) use tries::TryPage;
+pub(crate) use view::{TaskInstanceView, TaskTryView};
 
 pub(super) use view::OfRun;
 

@@ -12,6 +12,8 @@ fn ids(list: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn dags_are_listed_by_page_and_filter() {
     let web = Web::new().await;
+    web.trigger("chain").await;
+    web.trigger("paused").await;
     let all = web.get("/api/v2/dags").await;
     assert_eq!(all.status, StatusCode::OK);
     assert_eq!(ids(&all.body), ["chain", "mapped", "params", "paused"]);
@@ -28,11 +30,27 @@ async fn dags_are_listed_by_page_and_filter() {
         ("dag_id_pattern=PAR", vec!["params"], 1),
         ("dag_id_pattern=~", vec!["chain", "mapped", "params", "paused"], 4),
         ("order_by=dag_id&offset=100", vec![], 4),
+        ("order_by=-dag_id", vec!["paused", "params", "mapped", "chain"], 4),
+        ("order_by=next_dagrun&limit=1", vec!["params"], 4),
+        ("order_by=-start_date&limit=1", vec!["chain"], 4),
+        ("order_by=-last_run_state,dag_id", vec!["chain", "paused", "mapped", "params"], 4),
+        ("dag_id_pattern=PAR|map", vec!["mapped", "params"], 2),
+        ("dag_id_pattern=old_chain", vec!["chain"], 1),
+        ("dag_id_prefix_pattern=pa", vec!["params", "paused"], 2),
+        ("last_dag_run_state=running", vec!["chain"], 1),
+        ("dag_run_state=queued&dag_run_state=running", vec!["chain", "paused"], 2),
+        ("dag_run_start_date_gte=2020-01-01T00:00:00Z", vec!["chain"], 1),
+        ("dag_run_end_date_gte=2020-01-01T00:00:00Z", vec![], 0),
+        ("has_import_errors=true", vec![], 0),
+        ("bundle_name=test&limit=1", vec!["chain"], 4),
+        ("bundle_name=other", vec![], 0),
     ] {
         let answer = web.get(&format!("/api/v2/dags?{query}")).await;
         assert_eq!((ids(&answer.body), &answer.body["total_entries"]), (expected, &json!(total)), "{query}");
     }
-    for (query, status) in [("limit=-1", 422), ("paused=maybe", 422), ("order_by=password", 400)] {
+    for (query, status) in
+        [("limit=-1", 422), ("paused=maybe", 422), ("last_dag_run_state=odd", 422), ("order_by=password", 400)]
+    {
         assert_eq!(web.get(&format!("/api/v2/dags?{query}")).await.status.as_u16(), status, "{query}");
     }
 }

@@ -14,6 +14,7 @@ mod instance_changes;
 mod live;
 mod log;
 mod login;
+mod openapi;
 mod pages;
 mod routes;
 mod run_changes;

@@ -70,6 +70,7 @@ GET /api/v2/plugins: viewer
 GET /api/v2/plugins/importErrors: viewer
 GET /api/v2/providers: viewer
 GET /api/v2/version: open
+GET /openapi.json: viewer
 GET /static/{hash}/{name}: open
 GET /: viewer
 GET /dags: viewer

@@ -117,6 +117,13 @@ async fn waiting_gives_a_line_now_and_one_at_the_end() {
     assert_eq!(answer.headers["content-type"], "application/x-ndjson");
     let body = answer.body.as_str().map_or_else(|| format!("{}\n", answer.body), String::from);
     assert!(body.ends_with("{\"results\":{},\"state\":\"success\"}\n"), "{body}");
+    let request = axum::http::Request::builder().uri(&waiting).header("host", "localhost");
+    let request = request.header("authorization", format!("Bearer {}", web.token)).header("accept", "application/json");
+    let one = web.answer(request.body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!(
+        (&one.headers["content-type"], &one.body["state"]),
+        (&"application/json".parse().unwrap(), &json!("success"))
+    );
     assert_eq!(web.get("/api/v2/dags/chain/dagRuns/nothing/wait?interval=1").await.status, StatusCode::NOT_FOUND);
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct DagRunPage {
     previous_cursor: Option<String>,
 }
 
-pub(super) const STATES: (&str, &[&str]) = ("state", &["queued", "running", "success", "failed"]);
+pub(crate) const STATES: (&str, &[&str]) = ("state", &["queued", "running", "success", "failed"]);
 const TYPES: (&str, &[&str]) = (
     "run type",
     &["backfill", "scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization"],

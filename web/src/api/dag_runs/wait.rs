@@ -1,4 +1,7 @@
 //! `GET …/dagRuns/{dag_run_id}/wait`: a line of JSON from time to time, and the last one when the run is over.
+//!
+//! Whoever accepts JSON alone, as Airflow's own client says of itself, gets the last line only, with empty lines before it:
+//! one value of JSON, on a connection that is seen to live.
 
 use super::find;
 use crate::extract::{Query, RunPath};
@@ -7,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use orch_core::plan::TaskIdx;
@@ -34,9 +37,18 @@ struct Waiting {
     interval: Duration,
     told: Option<Instant>,
     over: bool,
+    /// The end is told as one value of JSON.
+    only_end: bool,
 }
 
-pub(crate) async fn wait(State(app): State<App>, path: RunPath, mut query: Query) -> Result<Response, Refusal> {
+pub(crate) async fn wait(
+    State(app): State<App>,
+    path: RunPath,
+    mut query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    let only_end = accept.trim() == "application/json";
     let interval = query.number("interval");
     let results: Vec<String> = query.all("result").map(String::from).collect();
     query.finish()?;
@@ -52,7 +64,7 @@ pub(crate) async fn wait(State(app): State<App>, path: RunPath, mut query: Query
         let mut db = app.hot().await?;
         find(&mut db, &path).await?.id
     };
-    let waiting = Waiting { app, run, results, interval, told: None, over: false };
+    let waiting = Waiting { app, run, results, interval, told: None, over: false, only_end };
     let lines = stream::try_unfold(waiting, |mut waiting| async move {
         let line = waiting.next().await.map_err(|error| {
             tracing::warn!(%error, "waiting for a run broke off");
@@ -60,7 +72,8 @@ pub(crate) async fn wait(State(app): State<App>, path: RunPath, mut query: Query
         })?;
         Ok::<_, std::io::Error>(line.map(|line| (line, waiting)))
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    let kind = if only_end { "application/json" } else { "application/x-ndjson" };
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response())
 }
 
 impl Waiting {
@@ -91,6 +104,9 @@ impl Waiting {
     }
 
     async fn line(&self, run: &RunDetails) -> StoreResult<Bytes> {
+        if self.only_end && !self.over {
+            return Ok(Bytes::from_static(b"\n"));
+        }
         let mut line = Map::from_iter([("state".to_string(), json!(run.state))]);
         if self.over && !self.results.is_empty() {
             line.insert("results".into(), Value::Object(self.outputs(run).await?));

@@ -38,10 +38,10 @@ pub(crate) async fn patch_all(
     body: JsonBody,
 ) -> Result<Json<DagPage>, Refusal> {
     let page = Page::of(&mut query);
-    let filter = selected(&mut query)?;
+    let search = selected(&mut query, page)?;
     let paused = read(&query, body)?;
     let mut db = app.pages().await?;
-    let (mut rows, total_entries) = all(&mut db, &filter, page).await?;
+    let (mut rows, total_entries) = all(&mut db, &search, page).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     set_paused(&app, &mut db, &actor, &ids, paused).await?;
     let mut dags = Vec::with_capacity(rows.len());

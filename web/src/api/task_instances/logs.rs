@@ -12,18 +12,22 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream;
 use orch_store::instance::{TryRow, tries};
 use orch_store::log::{Chunk, Place, read, tail};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Of a log in one answer of JSON; the token of the answer goes on behind it.
 const PART_BYTES: i64 = 1 << 20;
 /// The same with `full_content`.
 const FULL_BYTES: i64 = 16 << 20;
+/// Workers ship what was said at least once a second: an end that is told before would hide the last lines.
+const SHIPPED_WITHIN: TimeDelta = TimeDelta::milliseconds(1_200);
 /// Where an answer in lines ends and its successor begins.
 const TOKEN_HEADER: &str = "airflow-continuation-token";
 
@@ -61,6 +65,11 @@ pub(crate) async fn logs(
         _ => Place::START,
     };
     let is_over = one.ended_at.is_some() || one.state.is_finished();
+    if is_over && let Some(rest) = one.ended_at.and_then(|ended| still_shipping(app.config.clock.now(), ended)) {
+        drop(db);
+        tokio::time::sleep(rest).await;
+        db = app.pages().await?;
+    }
     if in_lines {
         drop(db);
         return lines(app, instance.run.id, one, after, is_over).await;
@@ -73,6 +82,12 @@ pub(crate) async fn logs(
     let content = chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message).collect();
     let continuation_token = more.then(|| token_of(one.attempt, last));
     Ok(Json(LogPage { content, continuation_token }).into_response())
+}
+
+/// For how long lines of a try that ended just now may be on their way.
+fn still_shipping(now: DateTime<Utc>, ended: DateTime<Utc>) -> Option<Duration> {
+    let rest = SHIPPED_WITHIN - (now - ended).clamp(TimeDelta::zero(), SHIPPED_WITHIN);
+    rest.to_std().ok().filter(|rest| !rest.is_zero())
 }
 
 /// A try that waits for its turn has said nothing yet.
@@ -176,6 +191,14 @@ mod tests {
         for wrong in ["", "x", "e30", &BASE64.encode("a/1/2"), &BASE64.encode(format!("{attempt}/1/2/3"))] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_told_when_its_last_lines_have_come() {
+        let now = DateTime::from_timestamp(1_000, 0).expect("a moment");
+        let ended = |ms| still_shipping(now, now - TimeDelta::milliseconds(ms));
+        assert_eq!((ended(1_200), ended(90_000)), (None, None));
+        assert_eq!((ended(200), ended(-5_000)), (Some(Duration::from_secs(1)), Some(Duration::from_millis(1_200))));
     }
 
     #[test]

@@ -1,0 +1,103 @@
+//! Lists for people: versions, counts of runs, outputs, the audit log, instances of many runs.
+
+use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
+use orch_core::state::{RunState, TaskState};
+use orch_store::audit::{AuditOrder, AuditSearch, AuditText, Deed, count_audit, record, search_audit};
+use orch_store::dag::{RunCount, run_counts_of};
+use orch_store::instance::{InstanceFilter, count_instances, instances_of_runs, list_instances};
+use orch_store::output::{OutputFilter, count_outputs, list_outputs, put};
+use orch_store::version::{VersionFilter, Versions, count_versions, list_versions, structure};
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test]
+async fn versions_are_listed_by_dag_and_number() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    register(&mut db, &[chain("a", 1), chain("b", 1)]).await;
+    register(&mut db, &[chain("a", 2), chain("b", 1)]).await;
+    let of_a = VersionFilter { dag_id: Some("a".into()), newest_first: true, ..VersionFilter::default() };
+    let numbers: Vec<i32> =
+        list_versions(&mut db, &of_a, (0, 10)).await.unwrap().into_iter().map(|version| version.number).collect();
+    assert_eq!(numbers, [2, 1]);
+    assert_eq!(count_versions(&mut db, &VersionFilter::default()).await.unwrap(), 3);
+    assert_eq!(list_versions(&mut db, &VersionFilter::default(), (2, 10)).await.unwrap().len(), 1);
+    let spec = structure(&mut db, "a", 2).await.unwrap().expect("it is there");
+    assert_eq!(spec["tasks"].as_array().map(Vec::len), Some(2));
+    assert_eq!(structure(&mut db, "a", 3).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn runs_of_many_dags_are_counted_and_their_instances_listed_as_one_by_one() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let mapped = dag(json!({ "dag_id": "m", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+    ] }));
+    let registered = register(&mut db, &[chain("a", 3), mapped]).await;
+    let offers: Vec<i32> = registered.iter().map(|dag| dag.version_id).collect();
+    let mut versions = Versions::default();
+    let mut runs = Vec::new();
+    for dag_id in ["a", "m", "a"] {
+        runs.push(trigger(&mut db, &mut versions, dag_id).await.id);
+    }
+    let mut hands = Hands::new(&database, &offers, Duration::from_mins(1)).await;
+    for claimed in hands.claim(3).await {
+        assert!(hands.end_with(claimed.lease, TaskState::Success, Some(2)).await);
+    }
+    hands.claim(1).await;
+    let found = instances_of_runs(&mut db, &mut versions, &runs).await.unwrap();
+    let mut count = 0;
+    for run in found {
+        let alone = list_instances(&mut db, &mut versions, run.run, &InstanceFilter::default(), 100).await.unwrap();
+        count += run.instances.len();
+        assert_eq!(Some(run.instances), alone);
+    }
+    assert_eq!((count, count_instances(&mut db, &mut versions, &runs).await.unwrap()), (9, 9));
+    let running = |count| vec![RunCount { state: RunState::Running, count }];
+    let expected = vec![("a".to_string(), running(2)), ("m".to_string(), running(1))];
+    assert_eq!(run_counts_of(&mut db, None).await.unwrap(), expected);
+    assert_eq!(run_counts_of(&mut db, Some(&["m".into()])).await.unwrap(), expected[1..]);
+}
+
+#[tokio::test]
+async fn outputs_are_listed_without_their_values() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("a", 2)]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "a").await.id;
+    let mut hands = Hands::new(&database, &[version], Duration::from_mins(1)).await;
+    let lease = hands.claim(1).await[0].lease;
+    for key in ["return_value", "extra"] {
+        assert!(put(&mut db, lease, key, &json!(1)).await.unwrap());
+    }
+    let all = list_outputs(&mut db, run, &OutputFilter::default(), (0, 10)).await.unwrap();
+    assert_eq!(all.iter().map(|output| output.key.as_str()).collect::<Vec<_>>(), ["extra", "return_value"]);
+    let other = OutputFilter { task: Some(1), ..OutputFilter::default() };
+    assert_eq!(count_outputs(&mut db, run, &other).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_audit_log_is_searched_by_what_is_asked() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    for (actor, event, dag_id) in
+        [("ada", "pause_dag", "a"), ("bob", "clear_dag_run", "b%"), ("ada", "delete_dag", "c")]
+    {
+        record(&mut db, &Deed { actor, event, dag_id: Some(dag_id), ..Deed::default() }).await.unwrap();
+    }
+    let mut events = async |search: AuditSearch| {
+        let rows = search_audit(&mut db, &search, (0, 10)).await.unwrap();
+        assert_eq!(count_audit(&mut db, &search).await.unwrap(), rows.len() as i64);
+        rows.into_iter().map(|row| row.event).collect::<Vec<_>>()
+    };
+    let any = AuditSearch::default;
+    assert_eq!(events(any()).await, ["pause_dag", "clear_dag_run", "delete_dag"]);
+    assert_eq!(events(AuditSearch { actor: Some("bob".into()), ..any() }).await, ["clear_dag_run"]);
+    assert_eq!(events(AuditSearch { excluded: vec!["pause_dag".into()], descending: true, ..any() }).await.len(), 2);
+    let contains = vec![(AuditText::Event, vec!["DAG_".into()])];
+    assert_eq!(events(AuditSearch { contains, ..any() }).await, ["clear_dag_run"]);
+    let order = AuditOrder::Text(AuditText::Actor);
+    assert_eq!(events(AuditSearch { order, ..any() }).await, ["pause_dag", "delete_dag", "clear_dag_run"]);
+}

@@ -1,0 +1,103 @@
+//! Instances of which somebody says how they ended.
+
+use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
+use orch_core::state::{RunState, TaskState};
+use orch_store::mark::{Mark, mark_instance};
+use orch_store::run::run_by_uuid;
+use orch_store::version::Versions;
+use serde_json::json;
+use std::time::Duration;
+
+const LEASE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn what_is_queued_or_undecided_ends_as_somebody_says() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 3)]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut mark = async |task, state| mark_instance(&mut db, &mut versions, run, (task, -1), state).await.unwrap();
+    assert_eq!(mark(1, TaskState::Success).await, Mark::Marked(TaskState::None));
+    assert_eq!(mark(1, TaskState::Success).await, Mark::Same);
+    assert_eq!(mark(0, TaskState::Skipped).await, Mark::Marked(TaskState::Queued));
+    assert_eq!(mark(7, TaskState::Success).await, Mark::NoSuchInstance);
+    let mut db = one(&database).await;
+    check_run(&mut db, run).await;
+    assert_eq!(states(&mut db, run).await, ["t0 skipped", "t1 success", "t2 queued"]);
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    hands.work_off().await;
+    assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
+    check_run(&mut db, run).await;
+}
+
+#[tokio::test]
+async fn what_runs_is_fenced_and_its_worker_told() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let lease = hands.claim(1).await[0].lease;
+    let marked = mark_instance(&mut db, &mut versions, run, (0, -1), TaskState::Failed).await.unwrap();
+    assert_eq!(marked, Mark::Marked(TaskState::Running));
+    assert!(!hands.end(lease, TaskState::Success).await, "its own end comes too late");
+    assert_eq!(number(&mut db, "select count(*) from stop_order where why = 'marked'").await, 1);
+    assert_eq!(states(&mut db, run).await, ["t0 failed", "t1 upstream_failed"]);
+    check_run(&mut db, run).await;
+}
+
+#[tokio::test]
+async fn what_is_over_is_told_anew_and_the_run_is_asked_again() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    Hands::new(&database, &[version], LEASE).await.work_off().await;
+    for (state, expected) in [(TaskState::Failed, RunState::Failed), (TaskState::Success, RunState::Success)] {
+        mark_instance(&mut db, &mut versions, run, (1, -1), state).await.unwrap();
+        let found = run_by_uuid(&mut db, run).await.unwrap().unwrap();
+        assert_eq!((found.state, found.ended_at.is_some()), (expected, true));
+        check_run(&mut db, run).await;
+    }
+}
+
+#[tokio::test]
+async fn elements_are_marked_in_every_state_and_the_counters_stay_right() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } }, "max_active": 3 },
+        { "task_id": "then", "kind": "rust", "after": ["each"], "trigger_rule": "all_done" },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    assert_eq!(
+        mark_instance(&mut db, &mut versions, run, (1, -1), TaskState::Success).await.unwrap(),
+        Mark::NotYet,
+        "its list is not known"
+    );
+    let list = hands.claim(1).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(6)).await);
+    let running = hands.claim(1).await[0].lease;
+    for index in 0..6 {
+        let done = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Failed).await.unwrap();
+        check_run(&mut db, run).await;
+        if let Mark::Marked(_) = done {
+            let back = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Success).await.unwrap();
+            assert_eq!(back, Mark::Marked(TaskState::Failed), "element {index}");
+            check_run(&mut db, run).await;
+        } else {
+            assert_eq!(done, Mark::NotYet, "element {index}");
+        }
+    }
+    assert!(!hands.end(running, TaskState::Success).await);
+    hands.work_off().await;
+    assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
+    check_run(&mut db, run).await;
+}
