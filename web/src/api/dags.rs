@@ -82,7 +82,7 @@ fn selected(query: &mut Query, page: Page) -> Result<DagSearch, Refusal> {
     }
     // DAGs here have none of these.
     let asked = |name: &&str| query.text(name).is_some_and(|text| !text.is_empty());
-    if absent.contains(&Some(true)) || ["bundle_version", "asset_dependency"].iter().any(|name| asked(name)) {
+    if absent.contains(&Some(true)) || ["bundle_version", "asset_dependency"].iter().any(asked) {
         conditions.push(DagCondition::Never);
     }
     let order = orders(query, |name| match name {
