@@ -65,3 +65,15 @@ impl fmt::Debug for WebConfig {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_https_the_cookie_is_bound_to_its_host() {
+        let config = WebConfig::new("postgres://");
+        assert_eq!(config.cookie(), "orch");
+        assert_eq!(WebConfig { https: true, ..config }.cookie(), "__Host-orch");
+    }
+}

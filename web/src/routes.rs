@@ -263,6 +263,8 @@ fn routes(app: &App) -> Routes {
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log", viewer, pages::task::log::download)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::ask)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::mark)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
         .page("/login", Open, pages::login::show)

@@ -2,6 +2,7 @@
 //! tries, and why it is as it is.
 
 pub(crate) mod log;
+pub(crate) mod mark;
 mod why;
 
 use super::home::task_href;
@@ -43,6 +44,8 @@ struct TaskPage {
     output: Option<String>,
     download: String,
     clear_href: String,
+    /// Of an instance; a mapped task as a whole has none.
+    mark_href: Option<String>,
     command: String,
     is_open: bool,
     element_links: Vec<(String, String)>,
@@ -156,6 +159,7 @@ async fn page(
             encoded(&task_id),
             try_no.map(|no| format!("?try={no}")).unwrap_or_default()
         ),
+        mark_href: elements.is_none().then(|| format!("{}/tasks/{}/{map_index}/mark", head.href, encoded(&task_id))),
         clear_href: format!("{}/clear?task={}&map_index={map_index}", head.href, encoded(&task_id)),
         command: format!(
             "orch tasks clear {} -t '^{}$' --run-id {}",

@@ -360,6 +360,31 @@ async fn a_change_says_first_what_it_will_change() {
 }
 
 #[tokio::test]
+async fn an_instance_is_marked_and_what_follows_begins() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let run = format!("/dags/chain/runs/{}", encoded(&web.trigger("chain").await));
+    let mut browser = Browser::logged_in(&web).await;
+    let mark = format!("{run}/tasks/t0/-1/mark");
+    let asked = browser.get(&mark).await;
+    assert!(
+        asked.has("It is queued now. It does not begin any more.") && asked.has("Mark as skipped"),
+        "{}",
+        asked.html
+    );
+    let done = browser.submit(&mark, &mark, &[("do", "success")]).await;
+    assert_eq!(done.location(), format!("{run}/tasks/t0"));
+    assert!(browser.get(&format!("{run}/tasks/t0")).await.has("Done"));
+    assert!(browser.get(&format!("{run}/tasks/t1")).await.has("Waits for a worker"));
+    assert_eq!(browser.submit(&mark, &mark, &[("do", "running")]).await.status, StatusCode::BAD_REQUEST);
+    for wrong in ["/tasks/nothing/-1/mark", "/tasks/t0/7/mark"] {
+        assert_eq!(browser.get(&format!("{run}{wrong}")).await.status, StatusCode::NOT_FOUND);
+    }
+    let event = "select event from audit where task_id = 't0'";
+    assert_eq!(sqlx::query_scalar::<_, String>(event).fetch_one(&mut db).await.unwrap(), "mark_task_instance");
+}
+
+#[tokio::test]
 async fn nothing_that_a_page_shows_becomes_markup() {
     let web = Web::new().await;
     let mut db = web.db().await;

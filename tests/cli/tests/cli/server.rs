@@ -2,6 +2,7 @@
 
 use crate::binary::plain;
 use crate::world::World;
+use orch_store::guard::SCHEMA_VERSION;
 
 #[tokio::test]
 async fn a_run_is_triggered_waited_for_and_looked_at() {
@@ -165,13 +166,13 @@ async fn the_doctor_finds_a_system_well_and_one_without_workers_not() {
 async fn a_schema_is_made_checked_and_emptied() {
     let world = World::at_work().await;
     assert_eq!(world.run(&["db", "check"]).code, 0);
-    assert_eq!(world.run(&["db", "migrate"]).err, "the schema is at version 1\n");
+    assert_eq!(world.run(&["db", "migrate"]).err, format!("the schema is at version {SCHEMA_VERSION}\n"));
     let refused = world.run(&["db", "reset", "--yes"]).refused();
     assert!(refused.ends_with("is at work\nhint: stop all orch processes first\n"), "{refused}");
     let alone = World::new().await;
     let refused = alone.run(&["db", "reset"]).refused();
     assert!(refused.ends_with("Nobody is here to ask\nhint: agree with `--yes`\n"), "{refused}");
-    assert_eq!(alone.run(&["db", "reset", "--yes"]).err, "the schema is empty, at version 1\n");
+    assert_eq!(alone.run(&["db", "reset", "--yes"]).err, format!("the schema is empty, at version {SCHEMA_VERSION}\n"));
     assert_eq!(alone.run(&["dags", "list", "-o", "json"]).done(), "[]\n");
 }
 

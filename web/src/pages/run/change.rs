@@ -29,23 +29,25 @@ use std::net::IpAddr;
 
 #[derive(Template)]
 #[template(path = "pages/run/change.html")]
-struct ChangePage {
-    shell: Shell,
-    head: RunHead,
-    title: String,
-    sentence: String,
+pub(crate) struct ChangePage {
+    pub(crate) shell: Shell,
+    pub(crate) head: RunHead,
+    pub(crate) title: String,
+    pub(crate) sentence: String,
     /// What changes, shortened.
-    lines: Vec<(parts::State, String)>,
-    more: usize,
+    pub(crate) lines: Vec<(parts::State, String)>,
+    pub(crate) more: usize,
     /// Of the form that shows the same for another choice.
-    choices: Option<Choices>,
+    pub(crate) choices: Option<Choices>,
     /// Name, value and words of each button; the second part of the pair says that it is dangerous.
-    buttons: Vec<(&'static str, String, bool)>,
-    fields: Vec<(&'static str, String)>,
-    action: String,
+    pub(crate) buttons: Vec<(&'static str, String, bool)>,
+    pub(crate) fields: Vec<(&'static str, String)>,
+    pub(crate) action: String,
+    /// Where one goes who changes nothing.
+    pub(crate) back: String,
 }
 
-struct Choices {
+pub(crate) struct Choices {
     task: String,
     map_index: String,
     upstream: bool,
@@ -85,6 +87,7 @@ pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPa
         head,
         title,
         sentence,
+        back: href(&run),
         action,
     };
     html(StatusCode::OK, &page)
@@ -123,6 +126,7 @@ pub(crate) async fn ask_mark(State(app): State<App>, shell: Shell, path: RunPath
         fields: vec![],
         buttons,
         action: format!("{}/mark", head.href),
+        back: href(&run),
         head,
         shell,
     };
@@ -247,6 +251,7 @@ pub(crate) async fn ask_clear(
         buttons: if count == 0 { vec![] } else { vec![("clear", format!("Clear {count}"), false)] },
         fields,
         action: format!("{}/clear", head.href),
+        back: href(&run),
         choices: Some(choices),
         head,
         shell,

@@ -116,7 +116,7 @@ fn sentence(
             (format!("Waits for a worker of queue {queue}{}.", since.unwrap_or_default()), of_tries)
         }
         TaskState::Running => {
-            let since = instance.started_at.map(|at| format!(" since {}", parts::duration(now - at)));
+            let since = instance.started_at.map(|at| format!(" for {}", parts::duration(now - at)));
             (format!("Running{}.", since.unwrap_or_default()), of_tries)
         }
         TaskState::Restarting => ("It is being stopped, to run again.".into(), of_tries),
