@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use tempfile::TempDir;
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// A standalone, and somebody elsewhere with a token for it.
 struct World {
@@ -53,7 +53,7 @@ impl World {
 }
 
 /// `POST /auth/token`, as a script would.
-fn token(url: &str) -> String {
+pub(crate) fn token(url: &str) -> String {
     let host = url.strip_prefix("http://").unwrap();
     let body = format!("{{\"username\": \"admin\", \"password\": \"{PASSWORD}\"}}");
     let mut stream = TcpStream::connect(host).unwrap();
