@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing on this machine to build, test and run orch: a C compiler, Postgres' server programs and a
-# Rust toolchain. Asks nothing, says what it does, and is silent and quick when there is nothing to do.
+# Installs what is missing on this machine to build and run orch: a C compiler, Postgres' server programs and a Rust
+# toolchain; with the word `test` also what the tests need: Python, for Airflow's own client. Asks nothing, says what it
+# does, and is silent and quick when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+purpose=${1:-}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 give_up() {
@@ -18,6 +20,10 @@ have_postgres() {
         if [[ -x $folder/initdb && -x $folder/postgres ]]; then return 0; fi
     done
     have initdb && have postgres
+}
+
+needs_python() {
+    [[ $purpose == test ]] && ! python3 -c 'import ensurepip, venv' > /dev/null 2>&1
 }
 
 as_root() {
@@ -40,6 +46,7 @@ install_with_apt() {
     [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
     have_postgres || packages+=(postgresql)
     have psql || packages+=(postgresql-client)
+    needs_python && packages+=(python3-venv)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     say "installing by apt: ${packages[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update
@@ -52,6 +59,7 @@ install_with_brew() {
     have pkg-config || packages+=(pkg-config)
     have_postgres || packages+=(postgresql@17)
     have psql || packages+=(libpq)
+    needs_python && packages+=(python3)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     have brew || give_up "missing: ${packages[*]}, and no Homebrew to install them" "install Homebrew from https://brew.sh, then run make setup again"
     say "installing by Homebrew: ${packages[*]}"
@@ -63,6 +71,7 @@ name_what_is_missing() {
     have cc || missing+=("a C compiler")
     have_postgres || missing+=("the Postgres server (initdb and postgres)")
     have psql || missing+=("psql")
+    needs_python && missing+=("Python 3 with venv")
     if [[ ${#missing[@]} == 0 ]]; then return 0; fi
     local list
     list=$(printf ', %s' "${missing[@]}")

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 if [[ -t 1 ]]; then export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-always}; fi
 
+if [[ ${1:-} != lint ]]; then scripts/setup.sh test; fi
+
 report=""
 step() {
     local name=$1 start=$SECONDS
