@@ -84,6 +84,7 @@ pub async fn ledgers(
     )
     .fetch_all(&mut *db)
     .await?;
+    versions.warm(db, &rows.iter().map(|row| row.version).collect::<Vec<_>>()).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let state: RunState = run::word(&row.state)?;

@@ -140,6 +140,16 @@ impl Versions {
         Ok(version)
     }
 
+    /// Reads those of a list that are not known yet, all at once.
+    pub async fn warm(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<()> {
+        let unknown: BTreeSet<i32> = ids.iter().copied().filter(|&id| self.known(id).is_none()).collect();
+        if !unknown.is_empty() {
+            let unknown: Vec<i32> = unknown.into_iter().collect();
+            load_all(db, &unknown).await?.into_iter().for_each(|version| self.put(Arc::new(version)));
+        }
+        Ok(())
+    }
+
     pub fn put(&self, version: Arc<Version>) {
         let mut known = self.lock();
         if known.versions.len() >= MOST_VERSIONS {

@@ -24,6 +24,11 @@ async fn versions_are_listed_by_dag_and_number() {
     assert_eq!(list_versions(&mut db, &VersionFilter::default(), (2, 10)).await.unwrap().len(), 1);
     let spec = structure(&mut db, "a", 2).await.unwrap().expect("it is there");
     assert_eq!(spec["tasks"].as_array().map(Vec::len), Some(2));
+    let versions = Versions::default();
+    let ids: Vec<i32> =
+        list_versions(&mut db, &of_a, (0, 10)).await.unwrap().iter().map(|version| version.id).collect();
+    versions.warm(&mut db, &ids).await.unwrap();
+    assert!(ids.iter().all(|id| versions.known(*id).is_some_and(|version| version.dag_id == "a")));
     assert_eq!(structure(&mut db, "a", 3).await.unwrap(), None);
 }
 

@@ -20,6 +20,7 @@ use orch_core::state::RunState;
 use orch_store::StoreResult;
 use orch_store::dag::{DagCondition, DagOrder, DagRow, DagSearch, count_found_dags, get_dag, resolve, search_dags};
 use orch_store::run::RunTime;
+use orch_store::version::Versions;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -35,7 +36,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     let page = Page::of(&mut query);
     let search = selected(&mut query, page)?;
     let mut db = app.pages().await?;
-    let (rows, total_entries) = all(&mut db, &search, page).await?;
+    let (rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
     let mut dags = Vec::with_capacity(rows.len());
     for row in rows {
         dags.push(view(&app, &mut db, row).await?);
@@ -96,8 +97,14 @@ fn selected(query: &mut Query, page: Page) -> Result<DagSearch, Refusal> {
 }
 
 /// A page of them, and how many there are.
-async fn all(db: &mut PgConnection, search: &DagSearch, page: Page) -> StoreResult<(Vec<DagRow>, i64)> {
+async fn all(
+    db: &mut PgConnection,
+    versions: &Versions,
+    search: &DagSearch,
+    page: Page,
+) -> StoreResult<(Vec<DagRow>, i64)> {
     let rows = search_dags(db, search).await?;
+    versions.warm(db, &rows.iter().map(|row| row.version).collect::<Vec<_>>()).await?;
     let total = match page.total(rows.len()) {
         Some(total) => total,
         None => count_found_dags(db, search).await?,

@@ -41,7 +41,7 @@ pub(crate) async fn patch_all(
     let search = selected(&mut query, page)?;
     let paused = read(&query, body)?;
     let mut db = app.pages().await?;
-    let (mut rows, total_entries) = all(&mut db, &search, page).await?;
+    let (mut rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     set_paused(&app, &mut db, &actor, &ids, paused).await?;
     let mut dags = Vec::with_capacity(rows.len());
