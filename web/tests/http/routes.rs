@@ -173,3 +173,28 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let long = format!("/api/v2/dags?tags={}", "x".repeat(9_000));
     assert_eq!(web.get(&long).await.status, StatusCode::URI_TOO_LONG);
 }
+
+#[tokio::test]
+async fn no_route_of_the_api_lets_a_lower_role_in() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let admin = orch_store::user::get_user(&mut db, orch_web::ADMIN).await.unwrap().expect("there is one");
+    for role in [orch_web::Role::Viewer, orch_web::Role::User, orch_web::Role::Op] {
+        let name = format!("a-{role}");
+        assert!(orch_store::user::add_user(&mut db, &name, &admin.password_hash, role.as_str()).await.unwrap());
+        let token = web.log_in(&name, crate::fixture::PASSWORD).await.expect("it is right");
+        for rule in rules(&web.app).into_iter().filter(|rule| rule.path.starts_with("/api/")) {
+            let path = rule.path.replace("{map_index}", "0").replace(['{', '}'], "");
+            let answer = web.send(rule.method.clone(), &path, Some(&token), None).await;
+            let forbidden = answer.status == StatusCode::FORBIDDEN;
+            let may = match rule.access {
+                Access::Open => true,
+                Access::Login(least) => role >= least,
+            };
+            assert_eq!(forbidden, !may, "{} {} for {role}: {}", rule.method, rule.path, answer.body);
+            // What only reads is never for more than readers, but for the settings.
+            let reads = rule.method == Method::GET && !rule.path.starts_with("/api/v2/config");
+            assert!(may || !reads, "{} {} for {role}", rule.method, rule.path);
+        }
+    }
+}
