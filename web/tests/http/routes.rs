@@ -21,9 +21,9 @@ GET /api/v2/dagStats: viewer
 GET /api/v2/dagTags: viewer
 GET /api/v2/dagWarnings: viewer
 GET /api/v2/dags: viewer
-PATCH /api/v2/dags: op
+PATCH /api/v2/dags: user
 GET /api/v2/dags/{dag_id}: viewer
-PATCH /api/v2/dags/{dag_id}: op
+PATCH /api/v2/dags/{dag_id}: user
 DELETE /api/v2/dags/{dag_id}: admin
 GET /api/v2/dags/{dag_id}/details: viewer
 GET /api/v2/dags/{dag_id}/dagVersions: viewer
