@@ -46,13 +46,9 @@ pub(crate) struct DAGRunClearBody {
     note: Option<String>,
 }
 
+/// What both lists by a body are narrowed by.
 #[derive(JsonSchema)]
-pub(crate) struct DAGRunsBatchBody {
-    order_by: Option<String>,
-    page_offset: Option<u32>,
-    page_limit: Option<u32>,
-    dag_ids: Option<Vec<String>>,
-    states: Option<Vec<Option<String>>>,
+struct Ranges {
     run_after_gte: Option<Timestamp>,
     run_after_gt: Option<Timestamp>,
     run_after_lte: Option<Timestamp>,
@@ -73,6 +69,17 @@ pub(crate) struct DAGRunsBatchBody {
     duration_gt: Option<f64>,
     duration_lte: Option<f64>,
     duration_lt: Option<f64>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct DAGRunsBatchBody {
+    order_by: Option<String>,
+    page_offset: Option<u32>,
+    page_limit: Option<u32>,
+    dag_ids: Option<Vec<String>>,
+    states: Option<Vec<Option<String>>>,
+    #[schemars(flatten)]
+    within: Ranges,
     conf_contains: Option<String>,
 }
 
@@ -82,26 +89,8 @@ pub(crate) struct TaskInstancesBatchBody {
     dag_run_ids: Option<Vec<String>>,
     task_ids: Option<Vec<String>>,
     state: Option<Vec<Option<String>>>,
-    run_after_gte: Option<Timestamp>,
-    run_after_gt: Option<Timestamp>,
-    run_after_lte: Option<Timestamp>,
-    run_after_lt: Option<Timestamp>,
-    logical_date_gte: Option<Timestamp>,
-    logical_date_gt: Option<Timestamp>,
-    logical_date_lte: Option<Timestamp>,
-    logical_date_lt: Option<Timestamp>,
-    start_date_gte: Option<Timestamp>,
-    start_date_gt: Option<Timestamp>,
-    start_date_lte: Option<Timestamp>,
-    start_date_lt: Option<Timestamp>,
-    end_date_gte: Option<Timestamp>,
-    end_date_gt: Option<Timestamp>,
-    end_date_lte: Option<Timestamp>,
-    end_date_lt: Option<Timestamp>,
-    duration_gte: Option<f64>,
-    duration_gt: Option<f64>,
-    duration_lte: Option<f64>,
-    duration_lt: Option<f64>,
+    #[schemars(flatten)]
+    within: Ranges,
     pool: Option<Vec<String>>,
     queue: Option<Vec<String>>,
     executor: Option<Vec<String>>,

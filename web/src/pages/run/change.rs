@@ -47,6 +47,25 @@ pub(crate) struct ChangePage {
     pub(crate) back: String,
 }
 
+impl ChangePage {
+    /// Nothing is listed, chosen or offered yet. `action`: below the run.
+    pub(crate) fn asking(shell: Shell, head: RunHead, title: String, sentence: String, action: &str) -> ChangePage {
+        ChangePage {
+            action: format!("{}/{action}", head.href),
+            back: head.href.clone(),
+            shell,
+            head,
+            title,
+            sentence,
+            lines: Vec::new(),
+            more: 0,
+            choices: None,
+            buttons: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+}
+
 pub(crate) struct Choices {
     task: String,
     map_index: String,
@@ -76,20 +95,8 @@ pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPa
         )
     };
     let buttons = if run.state.is_finished() { vec![] } else { vec![("stop", "Stop the run".to_string(), true)] };
-    let (title, action) = ("Stop this run?".into(), format!("{}/cancel", head.href));
-    let page = ChangePage {
-        lines: vec![],
-        more: 0,
-        choices: None,
-        fields: vec![],
-        buttons,
-        shell,
-        head,
-        title,
-        sentence,
-        back: href(&run),
-        action,
-    };
+    let asking = ChangePage::asking(shell, head, "Stop this run?".into(), sentence, "cancel");
+    let page = ChangePage { buttons, ..asking };
     html(StatusCode::OK, &page)
 }
 
@@ -114,22 +121,12 @@ pub(crate) async fn ask_mark(State(app): State<App>, shell: Shell, path: RunPath
     let mut buttons =
         vec![("success", "Mark as success".to_string(), false), ("failed", "Mark as failed".into(), true)];
     buttons.retain(|(to, ..)| *to != run.state.as_str());
-    let page = ChangePage {
-        title: "Mark this run?".into(),
-        sentence: format!(
-            "It is {} now. What runs is stopped; task instances that are over keep their states.",
-            parts::words(run.state.as_str())
-        ),
-        lines: vec![],
-        more: 0,
-        choices: None,
-        fields: vec![],
-        buttons,
-        action: format!("{}/mark", head.href),
-        back: href(&run),
-        head,
-        shell,
-    };
+    let sentence = format!(
+        "It is {} now. What runs is stopped; task instances that are over keep their states.",
+        parts::words(run.state.as_str())
+    );
+    let asking = ChangePage::asking(shell, head, "Mark this run?".into(), sentence, "mark");
+    let page = ChangePage { buttons, ..asking };
     html(StatusCode::OK, &page)
 }
 
@@ -243,18 +240,14 @@ pub(crate) async fn ask_clear(
         .into_iter()
         .flatten(),
     );
+    let title = if choices.task.is_empty() { "Clear this run?".into() } else { format!("Clear {}?", choices.task) };
     let page = ChangePage {
-        title: if choices.task.is_empty() { "Clear this run?".into() } else { format!("Clear {}?", choices.task) },
-        sentence,
         lines: lines.collect(),
         more: count.saturating_sub(SHOWN),
         buttons: if count == 0 { vec![] } else { vec![("clear", format!("Clear {count}"), false)] },
         fields,
-        action: format!("{}/clear", head.href),
-        back: href(&run),
         choices: Some(choices),
-        head,
-        shell,
+        ..ChangePage::asking(shell, head, title, sentence, "clear")
     };
     html(StatusCode::OK, &page)
 }

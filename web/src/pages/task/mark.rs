@@ -41,18 +41,12 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, path: MappedPath) 
         _ => "It does not begin any more.",
     };
     let name = if map_index >= 0 { format!("{} [{map_index}]", task.task_id) } else { task.task_id.to_string() };
+    let sentence = format!("It is {} now. {sentence}", parts::words(instance.state.as_str()));
+    let action = format!("tasks/{}/{map_index}/mark", encoded(&task.task_id));
     let page = ChangePage {
-        title: format!("Mark {name}?"),
-        sentence: format!("It is {} now. {sentence}", parts::words(instance.state.as_str())),
         buttons: ends.map(|(state, words, danger)| (state.as_str(), words.to_string(), danger)).collect(),
-        action: format!("{}/tasks/{}/{map_index}/mark", head.href, encoded(&task.task_id)),
         back: task_href(&head.href, &task.task_id, map_index),
-        lines: vec![],
-        more: 0,
-        choices: None,
-        fields: vec![],
-        head,
-        shell,
+        ..ChangePage::asking(shell, head, format!("Mark {name}?"), sentence, &action)
     };
     html(StatusCode::OK, &page)
 }
