@@ -1,8 +1,10 @@
 //! What tasks gave. Small values stand in `output`; large ones, and long lists that are mapped over, in parts.
 
 mod list;
+mod preview;
 
 pub use list::{OutputFilter, OutputRow, count_outputs, list_outputs};
+pub use preview::{Preview, previews};
 
 use crate::step::Lease;
 use crate::{StoreError, StoreResult};

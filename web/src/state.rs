@@ -2,6 +2,7 @@
 
 use crate::auth::Auth;
 use crate::health::Health;
+use crate::pages::changes::Paces;
 use crate::{WebConfig, WebResult};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::audit::{Deed, record};
@@ -44,6 +45,7 @@ pub struct Inner {
     pub(crate) pages: PgPool,
     /// Cancelled when the server ends: answers that never end by themselves look at it.
     pub(crate) stopping: CancellationToken,
+    pub(crate) paces: Paces,
     pulse: Mutex<Option<(DateTime<Utc>, Pulse)>>,
 }
 
@@ -62,6 +64,7 @@ impl App {
             hot,
             pages,
             stopping: CancellationToken::new(),
+            paces: Paces::default(),
             pulse: Mutex::default(),
         })))
     }

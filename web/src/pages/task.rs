@@ -134,14 +134,12 @@ async fn page(
     };
     let attempt = chosen.map(|one| one.attempt);
     let try_no = chosen.map(|one| one.try_no);
+    let clock = |at| shell.now.written(at, "%H:%M:%S%.3f");
     let span = match (instance.started_at, instance.ended_at) {
-        (Some(from), Some(to)) => Some(format!(
-            "{} – {}, {}",
-            from.format("%H:%M:%S%.3f"),
-            to.format("%H:%M:%S%.3f"),
-            parts::duration(to - from)
-        )),
-        (Some(from), None) => Some(format!("since {}, {}", from.format("%H:%M:%S"), parts::duration(shell.now - from))),
+        (Some(from), Some(to)) => Some(format!("{} – {}, {}", clock(from), clock(to), parts::duration(to - from))),
+        (Some(from), None) => {
+            Some(format!("since {}, {}", shell.now.written(from, "%H:%M:%S"), parts::duration(shell.now - from)))
+        }
         _ => None,
     };
     let links =

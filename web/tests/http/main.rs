@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod browser;
+mod bulk;
 mod dag_runs;
 mod dags;
 mod extras;
@@ -23,3 +24,4 @@ mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
+mod views;

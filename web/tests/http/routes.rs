@@ -73,10 +73,15 @@ GET /api/v2/version: open
 GET /openapi.json: viewer
 GET /static/{hash}/{name}: open
 GET /: viewer
+GET /changes: viewer
 GET /dags: viewer
+GET /dags/change: user
+POST /dags/change: user
 GET /dags/{dag_id}: viewer
+GET /dags/{dag_id}/code: viewer
 GET /dags/{dag_id}/details: viewer
 GET /dags/{dag_id}/graph: viewer
+GET /dags/{dag_id}/overview: viewer
 POST /dags/{dag_id}/paused: user
 GET /dags/{dag_id}/runs: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}: viewer
@@ -87,19 +92,27 @@ POST /dags/{dag_id}/runs/{dag_run_id}/clear: user
 GET /dags/{dag_id}/runs/{dag_run_id}/events: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark: user
+GET /dags/{dag_id}/runs/{dag_run_id}/mark-chosen: user
+POST /dags/{dag_id}/runs/{dag_run_id}/mark-chosen: user
+GET /dags/{dag_id}/runs/{dag_run_id}/tasks: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
+GET /dags/{dag_id}/tasks: viewer
 GET /dags/{dag_id}/trigger: user
 POST /dags/{dag_id}/trigger: user
+GET /keys: viewer
 GET /login: open
 POST /login: open
 POST /logout: viewer
 GET /palette: viewer
 GET /runs: viewer
+GET /runs/change: user
+POST /runs/change: user
 POST /theme: viewer
+POST /zone: viewer
 ";
 
 /// All that may ever be open.
