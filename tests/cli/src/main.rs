@@ -21,6 +21,17 @@ async fn fail(ctx: Ctx) -> TaskResult<String> {
     bail!("the source is empty")
 }
 
+/// Its source is empty at first.
+#[task]
+async fn fetch(ctx: Ctx) -> TaskResult<String> {
+    ctx.info("asking the source");
+    if ctx.try_number() == 1 {
+        ctx.warning("it answered with nothing");
+        bail!("the source is empty")
+    }
+    Ok("42 rows".to_owned())
+}
+
 /// Never ends by itself.
 #[task]
 async fn linger(ctx: Ctx) -> TaskResult<bool> {
@@ -35,6 +46,13 @@ fn failing() -> Dag {
     dag("test_failing").describe("One task fails, the next cannot run").tags(["test"]).alias("broken").build(|d| {
         let nothing = d.add(fail());
         d.add(say(nothing));
+    })
+}
+
+fn second_try() -> Dag {
+    dag("test_second_try").describe("Fails until somebody clears it").tags(["test"]).build(|d| {
+        let rows = d.add(fetch());
+        d.add(say(rows));
     })
 }
 
@@ -70,6 +88,9 @@ fn children() -> Dag {
 
 fn main() -> ExitCode {
     orch::main(|| {
-        [orch_examples::dags(), vec![failing(), lingering(), scheduled(), children()]].into_iter().flatten().collect()
+        [orch_examples::dags(), vec![failing(), second_try(), lingering(), scheduled(), children()]]
+            .into_iter()
+            .flatten()
+            .collect()
     })
 }
