@@ -10,4 +10,5 @@ mod offline;
 mod remote;
 mod server;
 mod standalone;
+mod users;
 mod world;
