@@ -30,6 +30,7 @@ pub mod run_lock;
 pub mod session;
 pub mod setting;
 pub mod step;
+pub mod token;
 pub mod user;
 pub mod version;
 pub mod worker;

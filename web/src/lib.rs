@@ -25,7 +25,7 @@ mod server;
 mod state;
 mod timestamp;
 
-pub use admin::{ADMIN, Admin, ensure_admin};
+pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};
 pub use clock::Clock;
 pub use config::WebConfig;

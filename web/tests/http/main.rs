@@ -2,6 +2,7 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod account;
 mod browser;
 mod dag_runs;
 mod dags;

@@ -11,4 +11,5 @@ mod offline;
 mod remote;
 mod server;
 mod standalone;
+mod users;
 mod world;

@@ -4,6 +4,7 @@
 //! A stream ends with its run, with the session it was opened with, and with the server.
 
 use super::find;
+use crate::auth::Role;
 use crate::extract::{Query, RunPath};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -81,8 +82,9 @@ impl Follower {
                 }
             }
             // Whoever logged out sees nothing more.
-            let session = self.app.auth.session(&self.app.hot, &self.headers, self.app.config.cookie()).await;
-            session.ok()?;
+            if !self.app.may_still(&self.headers, Role::Viewer).await {
+                return None;
+            }
             match self.look().await {
                 Ok(None) => return None,
                 Ok(Some((_, true))) => {
