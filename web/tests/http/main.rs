@@ -23,3 +23,5 @@ mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
+mod waits;
+mod writes;
