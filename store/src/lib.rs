@@ -18,6 +18,7 @@ pub mod instance;
 pub mod leaf;
 pub mod log;
 pub mod mark;
+pub mod note;
 pub mod output;
 pub mod overview;
 pub mod partition;

@@ -10,6 +10,7 @@ mod auth;
 mod clock;
 mod compress;
 mod config;
+mod ends;
 mod error;
 mod extract;
 pub mod graph;

@@ -1,6 +1,7 @@
 //! What every request may use: connections, known versions, hints to the other processes, who may log in.
 
 use crate::auth::{Auth, Role};
+use crate::ends::Ends;
 use crate::health::Health;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
@@ -39,6 +40,8 @@ pub struct Inner {
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
     pub(crate) health: Health,
+    /// Who waits for the end of which run.
+    pub(crate) ends: Ends,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Lists.
@@ -60,6 +63,7 @@ impl App {
             versions: Versions::default(),
             auth,
             health,
+            ends: Ends::default(),
             hot,
             pages,
             stopping: CancellationToken::new(),

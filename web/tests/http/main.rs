@@ -24,3 +24,5 @@ mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
+mod waits;
+mod writes;
