@@ -2,6 +2,7 @@
 
 use crate::auth::Auth;
 use crate::health::Health;
+use crate::live::Live;
 use crate::{WebConfig, WebResult};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::audit::{Deed, record};
@@ -38,6 +39,7 @@ pub struct Inner {
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
     pub(crate) health: Health,
+    pub(crate) live: Live,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Lists.
@@ -59,6 +61,7 @@ impl App {
             versions: Versions::default(),
             auth,
             health,
+            live: Live::default(),
             hot,
             pages,
             stopping: CancellationToken::new(),
