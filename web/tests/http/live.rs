@@ -44,13 +44,13 @@ async fn follow(web: &Web, browser: &Browser<'_>, run: &str) -> Body {
 }
 
 /// A run whose first task runs; its path and the lease.
-async fn running(web: &Web, db: &mut PgConnection) -> (String, Lease) {
+pub(crate) async fn running(web: &Web, db: &mut PgConnection) -> (String, Lease) {
     let run_id = web.trigger("chain").await.replace('+', "%2B");
     let run = sqlx::query_scalar("select id from dag_run").fetch_one(&mut *db).await.unwrap();
     (format!("/dags/chain/runs/{run_id}"), web.claim(db, run).await)
 }
 
-async fn say(db: &mut PgConnection, lease: &Lease, seq: i32, texts: &[&str]) {
+pub(crate) async fn say(db: &mut PgConnection, lease: &Lease, seq: i32, texts: &[&str]) {
     let line = |text: &&str| format!("{}\n", json!({ "level": "info", "event": text }));
     let body = texts.iter().map(line).collect();
     let Lease { run, attempt, lease_no, .. } = *lease;

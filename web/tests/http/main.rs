@@ -14,6 +14,7 @@ mod instance_changes;
 mod live;
 mod log;
 mod login;
+mod logs;
 mod openapi;
 mod pages;
 mod routes;

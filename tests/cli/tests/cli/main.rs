@@ -5,6 +5,7 @@ mod bad_input;
 mod binary;
 mod children;
 mod config;
+mod live;
 mod official_client;
 mod offline;
 mod remote;
