@@ -16,6 +16,7 @@ pub mod hint;
 pub mod hot;
 pub mod instance;
 pub mod leaf;
+pub mod live;
 pub mod log;
 pub mod mark;
 pub mod note;

@@ -16,6 +16,7 @@ mod extract;
 pub mod graph;
 mod guard;
 mod health;
+mod live;
 mod openapi;
 mod pages;
 mod parts;

@@ -334,11 +334,17 @@ fn routes(app: &App) -> Routes {
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)
+        .page(
+            "/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/events",
+            viewer,
+            pages::run::events::follow_try,
+        )
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log", viewer, pages::task::log::download)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::ask)
         .form("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::mark)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
+        .page("/events", viewer, pages::run::events::follow_all)
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)

@@ -3,6 +3,7 @@
 use crate::auth::{Auth, Role};
 use crate::ends::Ends;
 use crate::health::Health;
+use crate::live::Live;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -42,6 +43,7 @@ pub struct Inner {
     pub(crate) health: Health,
     /// Who waits for the end of which run.
     pub(crate) ends: Ends,
+    pub(crate) live: Live,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Lists.
@@ -64,6 +66,7 @@ impl App {
             auth,
             health,
             ends: Ends::default(),
+            live: Live::default(),
             hot,
             pages,
             stopping: CancellationToken::new(),

@@ -15,6 +15,7 @@ mod instance_changes;
 mod live;
 mod log;
 mod login;
+mod logs;
 mod openapi;
 mod pages;
 mod routes;

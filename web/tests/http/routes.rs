@@ -110,11 +110,13 @@ GET /dags/{dag_id}/runs/{dag_run_id}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark: user
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}: viewer
+GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/events: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 GET /dags/{dag_id}/trigger: user
 POST /dags/{dag_id}/trigger: user
+GET /events: viewer
 GET /login: open
 POST /login: open
 POST /logout: viewer
