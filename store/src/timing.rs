@@ -1,4 +1,4 @@
-//! Where the time of runs went, and whether anything has happened since one looked. Each function is one statement.
+//! Where the time of runs went. Each function is one statement.
 
 use crate::StoreResult;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -55,38 +55,4 @@ pub async fn usual_durations(
     );
     let rows = rows.fetch_all(db).await?.into_iter();
     Ok(rows.map(|row| (row.task as TaskIdx, TimeDelta::milliseconds(row.millis))).collect())
-}
-
-/// Equal as long as no run began, went on or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    newest: Option<Uuid>,
-    open: i64,
-    steps: i64,
-}
-
-/// Of one DAG, or of all: a look at the newest run and at those that are not over.
-pub async fn pace(db: &mut PgConnection, dag_id: Option<&str>) -> StoreResult<Pace> {
-    let pace =
-        match dag_id {
-            Some(dag_id) => sqlx::query_as!(
-                Pace,
-                r#"select (select id from dag_run where dag_id = $1 order by run_after desc, id desc limit 1) as newest,
-                  count(*) as "open!", coalesce(sum(rev), 0)::bigint as "steps!"
-                from dag_run where dag_id = $1 and state in ('queued', 'running')"#,
-                dag_id
-            )
-            .fetch_one(db)
-            .await?,
-            None => {
-                sqlx::query_as!(
-                    Pace,
-                    r#"select (select id from dag_run order by id desc limit 1) as newest, count(*) as "open!",
-                  coalesce(sum(rev), 0)::bigint as "steps!" from dag_run where state in ('queued', 'running')"#
-                )
-                .fetch_one(db)
-                .await?
-            }
-        };
-    Ok(pace)
 }

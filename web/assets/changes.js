@@ -1,5 +1,5 @@
-// orch: lists that stay true. data-changes="/changes?dag=…" names a stream that says when a run began, went on or ended;
-// the page is asked for again and each data-part of it put in place. What one points at, has chosen or has under the
+// orch: lists that stay true. data-changes="/events" names a stream that says when a run began, went on or ended; the
+// page is asked for again and each data-part of it put in place. What one points at, has chosen or has under the
 // keyboard stays where it is.
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -10,6 +10,7 @@ if (place && window.EventSource) {
   let asking = false;
   let again = false;
   let moved = 0;
+  let last = 0;
   let wait;
   addEventListener('pointermove', () => { moved = Date.now(); }, { passive: true });
   const name = (e) => e.getAttribute('href') ?? (e.name ? `${e.name}=${e.value}` : null);
@@ -23,13 +24,14 @@ if (place && window.EventSource) {
     if (focused !== null) $$('a, button, input', old).find((e) => name(e) === focused)?.focus({ preventScroll: true });
   };
   // Nothing moves under a hand, and nothing while one types.
-  const busy = () => document.hidden || asking || Date.now() - moved < 1500 || $('dialog[open]') || $('details.menu[open]')
+  const busy = () => document.hidden || asking || Date.now() - moved < 1500 || Date.now() - last < 1500 || $('dialog[open]') || $('details.menu[open]')
     || document.activeElement?.matches('input:not([type=checkbox]), textarea, select');
   const refresh = async () => {
     clearTimeout(wait);
     if (busy()) { again = true; wait = setTimeout(refresh, 1000); return; }
     asking = true;
     again = false;
+    last = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
       if (!answer.ok || answer.redirected) { stream.close(); return; }

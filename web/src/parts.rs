@@ -11,7 +11,7 @@ mod time;
 mod timeline;
 
 pub(crate) use crate::assets::url;
-pub(crate) use ansi::Ansi;
+pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
 pub(crate) use durations::Durations;
 pub(crate) use fact::Fact;

@@ -69,11 +69,6 @@ pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> 
 }
 
 impl Head {
-    /// For the value of a query.
-    pub(crate) fn encoded_id(&self) -> String {
-        super::encoded(&self.dag_id)
-    }
-
     pub(crate) fn new(found: &Found, tab: &'static str, now: Now) -> Head {
         let Found { row, version, places, last } = found;
         let state = last.as_ref().map_or("", |run| run.state.as_str());

@@ -32,8 +32,6 @@ pub(crate) struct RunList {
     pub(crate) back: Option<String>,
     pub(crate) on: Option<String>,
     pub(crate) of_all: bool,
-    /// The query of the stream that says when it changed.
-    pub(crate) of: String,
 }
 
 pub(crate) struct RunLine {
@@ -105,7 +103,6 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
         back: (page > 1).then(|| turned(page - 1)),
         on: more.then(|| turned(page + 1)),
         of_all: dag_id.is_none(),
-        of: dag_id.map(|id| format!("?dag={}", encoded(id))).unwrap_or_default(),
         href,
         q,
         state,

@@ -2,6 +2,7 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod account;
 mod browser;
 mod bulk;
 mod dag_runs;
@@ -15,6 +16,7 @@ mod instance_changes;
 mod live;
 mod log;
 mod login;
+mod logs;
 mod openapi;
 mod pages;
 mod routes;
@@ -25,3 +27,5 @@ mod shapes;
 mod task_instances;
 mod trigger;
 mod views;
+mod waits;
+mod writes;
