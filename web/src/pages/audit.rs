@@ -98,7 +98,7 @@ impl Filter {
     /// To be followed by another pair.
     fn query(&self) -> String {
         let said = self.pairs().into_iter().filter(|(_, value)| !value.is_empty());
-        said.map(|(name, value)| format!("{name}={}&", encoded(value))).collect()
+        said.map(|(name, value)| format!("{name}={}&", encoded(value))).collect::<Vec<_>>().concat()
     }
 }
 
