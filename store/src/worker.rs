@@ -158,8 +158,12 @@ pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> 
 
 /// Forgets workers that went more than a day ago.
 pub async fn forget_gone(db: &mut PgConnection) -> StoreResult<()> {
-    sqlx::query!("delete from worker where state in ('stopped', 'lost') and heartbeat_at < now() - interval '1 day'")
-        .execute(db)
-        .await?;
+    // A worker that was killed between an order and its obeying has left the order behind.
+    let done = sqlx::query!(
+        "with gone as (
+          delete from worker where state in ('stopped', 'lost') and heartbeat_at < now() - interval '1 day' returning id)
+        delete from stop_order where worker in (select id from gone)"
+    );
+    done.execute(db).await?;
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! What every request may use: connections, known versions, hints to the other processes, who may log in.
 
 use crate::auth::{Auth, Role};
+use crate::ends::Ends;
 use crate::health::Health;
+use crate::live::Live;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,6 +41,9 @@ pub struct Inner {
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
     pub(crate) health: Health,
+    /// Who waits for the end of which run.
+    pub(crate) ends: Ends,
+    pub(crate) live: Live,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Lists.
@@ -60,6 +65,8 @@ impl App {
             versions: Versions::default(),
             auth,
             health,
+            ends: Ends::default(),
+            live: Live::default(),
             hot,
             pages,
             stopping: CancellationToken::new(),

@@ -3,8 +3,10 @@
 
 mod bad_input;
 mod binary;
+mod browser;
 mod children;
 mod config;
+mod live;
 mod official_client;
 mod offline;
 mod remote;
