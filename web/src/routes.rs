@@ -318,6 +318,7 @@ fn routes(app: &App) -> Routes {
         .form("/account/password", viewer, pages::account::change::password)
         .form("/account/tokens", viewer, pages::account::change::add)
         .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
+        .page("/audit", viewer, pages::audit::show)
         .page("/dags", viewer, pages::dags::show)
         .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
         .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
@@ -359,6 +360,7 @@ fn routes(app: &App) -> Routes {
         .form("/users/{user_name}/disabled", admin, pages::users::change::disabled)
         .form("/users/{user_name}/password", admin, pages::users::change::password)
         .form("/users/{user_name}/role", admin, pages::users::change::role)
+        .page("/workers", viewer, pages::workers::show)
 }
 
 /// The server without a network.

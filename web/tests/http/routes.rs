@@ -94,6 +94,7 @@ POST /account/logins/{login_id}/end: viewer
 POST /account/password: viewer
 POST /account/tokens: viewer
 POST /account/tokens/{token_id}/revoke: viewer
+GET /audit: viewer
 GET /dags: viewer
 GET /dags/{dag_id}: viewer
 GET /dags/{dag_id}/details: viewer
@@ -131,6 +132,7 @@ POST /users/{user_name}/delete: admin
 POST /users/{user_name}/disabled: admin
 POST /users/{user_name}/password: admin
 POST /users/{user_name}/role: admin
+GET /workers: viewer
 ";
 
 /// All that may ever be open.
