@@ -318,6 +318,7 @@ fn routes(app: &App) -> Routes {
         .form("/account/password", viewer, pages::account::change::password)
         .form("/account/tokens", viewer, pages::account::change::add)
         .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
+        .page("/audit", viewer, pages::audit::show)
         .page("/dags", viewer, pages::dags::show)
         .page("/dags/change", user, pages::dags::change::ask)
         .form("/dags/change", user, pages::dags::change::change)
@@ -370,6 +371,7 @@ fn routes(app: &App) -> Routes {
         .form("/users/{user_name}/disabled", admin, pages::users::change::disabled)
         .form("/users/{user_name}/password", admin, pages::users::change::password)
         .form("/users/{user_name}/role", admin, pages::users::change::role)
+        .page("/workers", viewer, pages::workers::show)
         .form("/zone", viewer, pages::zone::change)
 }
 

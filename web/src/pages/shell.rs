@@ -88,6 +88,11 @@ impl Shell {
         self.can(Role::Op)
     }
 
+    /// Users included.
+    pub(crate) fn can_manage(&self) -> bool {
+        self.can(Role::Admin)
+    }
+
     pub(crate) fn form_token(&self) -> &str {
         self.user.as_ref().map_or("", |user| &user.form_token)
     }

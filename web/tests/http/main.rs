@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod account;
+mod audit;
 mod browser;
 mod bulk;
 mod dag_runs;

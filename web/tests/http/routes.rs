@@ -94,6 +94,7 @@ POST /account/logins/{login_id}/end: viewer
 POST /account/password: viewer
 POST /account/tokens: viewer
 POST /account/tokens/{token_id}/revoke: viewer
+GET /audit: viewer
 GET /dags: viewer
 GET /dags/change: user
 POST /dags/change: user
@@ -142,6 +143,7 @@ POST /users/{user_name}/delete: admin
 POST /users/{user_name}/disabled: admin
 POST /users/{user_name}/password: admin
 POST /users/{user_name}/role: admin
+GET /workers: viewer
 POST /zone: viewer
 ";
 

@@ -62,7 +62,7 @@ pub(super) async fn page(app: &App, shell: Shell, name: &str, ended: Option<Ende
         is_self,
         logins: user.sessions,
         tokens: user.tokens,
-        created: parts::ago(user.created_at, shell.now.at),
+        created: parts::ago(user.created_at, shell.now),
         name: user.name,
         shell,
         problem,
