@@ -339,6 +339,7 @@ fn routes(app: &App) -> Routes {
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
         .page("/dags/{dag_id}/runs/{dag_run_id}/mark-chosen", user, pages::run::mark_chosen::ask)
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark-chosen", user, pages::run::mark_chosen::mark)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/note", user, pages::run::change::note)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks", viewer, pages::run::tasks::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)

@@ -115,6 +115,7 @@ GET /dags/{dag_id}/runs/{dag_run_id}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark: user
 GET /dags/{dag_id}/runs/{dag_run_id}/mark-chosen: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark-chosen: user
+POST /dags/{dag_id}/runs/{dag_run_id}/note: user
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}: viewer

@@ -170,3 +170,88 @@ async fn every_key_of_a_page_is_on_something_that_works_without_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_run_is_noted_and_begun_again_with_what_it_was_begun_with() {
+    let web = Web::new().await;
+    let body = json!({ "logical_date": null, "conf": { "table": "t'x", "limit": 7 } });
+    let answer = web.post("/api/v2/dags/params/dagRuns", &body).await;
+    let run_id: String =
+        form_urlencoded::byte_serialize(answer.body["dag_run_id"].as_str().unwrap().as_bytes()).collect();
+    let run = format!("/dags/params/runs/{run_id}");
+    let mut browser = Browser::logged_in(&web).await;
+    let done = browser.submit(&run, &format!("{run}/note"), &[("note", " for the <month> end ")]).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.html);
+    assert!(browser.get(&run).await.has(r#"<p class="said">for the &#60;month&#62; end</p>"#));
+    browser.submit(&run, &format!("{run}/note"), &[("note", "for the <month> end")]).await;
+    let long = "x".repeat(1_001);
+    let refused = browser.submit(&run, &format!("{run}/note"), &[("note", &long)]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(web.deeds().await.iter().filter(|deed| deed.starts_with("note_dag_run")).count(), 1);
+    assert!(browser.get(&run).await.links().contains(&format!("/dags/params/trigger?like={run_id}")));
+    let form = browser.get(&format!("/dags/params/trigger?like={run_id}")).await;
+    assert!(form.has(r#"value="t&#39;x""#) && form.has(r#"value="7""#) && form.has("Filled in from"), "{}", form.html);
+    assert!(form.has("Same as before") && form.has("for the &#60;month&#62; end</textarea>"), "{}", form.html);
+    assert_eq!(browser.get("/dags/params/trigger?like=nothing").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_task_instance_says_what_it_was_called_with_and_where_it_ran() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let input = |name: &str, source: serde_json::Value| json!({ "name": name, "type": "u32", "source": source });
+    let tasks = json!([
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "read", "kind": "rust", "inputs": [input("rows", json!({ "output": "list" })), input("all", json!("params")), input("fixed", json!({ "value": 5 }))] },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "value": ["a", "b<c"] } },
+          "inputs": [input("one", json!({ "element": { "group": null, "part": null } }))] },
+    ]);
+    let inputs = dag(json!({ "dag_id": "inputs", "tasks": tasks }));
+    register_bundle(&mut db, &NewBundle { name: "two".into(), dags: vec![inputs] }, false).await.expect("it registers");
+    let run_id: String = form_urlencoded::byte_serialize(web.trigger("inputs").await.as_bytes()).collect();
+    sqlx::query(
+        "insert into output (run, task, map_index, key, parts, is_list, value)
+        select id, 0, -1, 'return_value', 0, true, '[1,\"<x>\"]' from dag_run where dag_id = 'inputs'",
+    )
+    .execute(&mut db)
+    .await
+    .unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("/dags/inputs/runs/{run_id}/tasks/read")).await;
+    for words in [
+        ">rows</strong>",
+        "what it gave",
+        "&#60;x&#62;",
+        "the run’s params",
+        "written in the DAG",
+        "<dt>Queue</dt><dd>default</dd>",
+    ] {
+        assert!(page.has(words), "{words} {}", page.html);
+    }
+    let page = browser.get(&format!("/dags/inputs/runs/{run_id}/tasks/each/1")).await;
+    assert!(page.has("element 1") && page.has("&#34;b&#60;c&#34;"), "{}", page.html);
+}
+
+#[tokio::test]
+async fn a_run_says_where_its_time_went() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let run_id: String = form_urlencoded::byte_serialize(web.trigger("chain").await.as_bytes()).collect();
+    for text in [
+        "delete from ready",
+        "update dag_run set started_at = '2026-01-01 00:00:00+00', ended_at = '2026-01-01 00:01:00+00', state = 'success',
+          ledger = array[5, 5, 5, 5, 5]::smallint[]",
+        "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state, queued_at,
+          started_at, ended_at) select id, gen_random_uuid(), -1, t, 1, 2, 1, 'success',
+          started_at + make_interval(secs => t * 12), started_at + make_interval(secs => t * 12 + 2),
+          started_at + make_interval(secs => t * 12 + 12) from dag_run, generate_series(0, 4) t",
+    ] {
+        sqlx::query(text).execute(&mut db).await.unwrap();
+    }
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("/dags/chain/runs/{run_id}")).await;
+    assert!(page.has("<dd>50 s, 83 %</dd>") && page.has("<dd>10 s, 17 %</dd>"), "{}", page.html);
+    assert!(page.has("0 ms over 5 hand-overs"), "{}", page.html);
+    assert_eq!(page.html.matches(r#"class="crit""#).count(), 5, "all of a chain is critical");
+    assert!(page.has("<title>✓ chain, Run of"), "{}", page.html);
+}

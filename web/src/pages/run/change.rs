@@ -3,6 +3,7 @@
 use super::{RunHead, find};
 use crate::auth::Caller;
 use crate::extract::{Form, Peer, RunPath, no_such_run};
+use crate::pages::dag::trigger::MOST_NOTE_CHARS;
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -16,7 +17,7 @@ use orch_core::transition::RunEnd;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::instance::state_counts;
-use orch_store::run::{EndRun, RunDetails, cancel_run, set_run_state, start_queued_runs};
+use orch_store::run::{EndRun, RunDetails, cancel_run, set_note, set_run_state, start_queued_runs};
 use serde_json::json;
 use sqlx::PgConnection;
 use std::net::IpAddr;
@@ -143,6 +144,36 @@ pub(crate) async fn mark(
     let run = find(&mut db, &path).await?;
     let ended = set_run_state(&mut db, &mut app.versions.clone(), run.id, to).await?;
     finish(&app, &mut db, &run, ended, (&caller, from), "mark_run").await
+}
+
+/// `POST …/note`: what people want to say of the run; an empty one takes it away.
+pub(crate) async fn note(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    path: RunPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let text = form.text("note").unwrap_or_default().trim().replace("\r\n", "\n");
+    if text.chars().count() > MOST_NOTE_CHARS {
+        let text = format!("a note has at most {MOST_NOTE_CHARS} characters, this one has {}", text.chars().count());
+        return Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
+    }
+    let mut db = app.hot().await?;
+    let run = find(&mut db, &path).await?;
+    let note = Some(text.as_str()).filter(|text| !text.is_empty());
+    if run.note.as_deref() != note {
+        set_note(&mut db, run.id, note).await?;
+        let deed = Deed {
+            actor: &caller.name,
+            event: "note_dag_run",
+            dag_id: Some(&run.dag_id),
+            run_id: Some(&run.run_id),
+            ..Deed::default()
+        };
+        app.did(&mut db, from, deed).await?;
+    }
+    Ok(see_other(&href(&run)))
 }
 
 async fn finish(
