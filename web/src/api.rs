@@ -8,6 +8,7 @@ pub(crate) mod dag_tags;
 pub(crate) mod dags;
 pub(crate) mod described;
 pub(crate) mod event_logs;
+pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod login;
 pub(crate) mod monitor;

@@ -68,6 +68,7 @@ fn routes(app: &App) -> Routes {
         .gives::<api::tasks::Structure>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
         .gives::<api::why::Why>()
+        .get("/api/orch/v1/events", viewer, api::events::follow)
         .get("/api/v2/config", admin, api::settings::all)
         .gives::<api::settings::Config>()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)

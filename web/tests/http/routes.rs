@@ -14,6 +14,7 @@ GET /healthz: open
 GET /readyz: open
 GET /api/orch/v1/dags/{dag_id}/structure: viewer
 GET /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why: viewer
+GET /api/orch/v1/events: viewer
 GET /api/v2/config: admin
 GET /api/v2/config/section/{section}/option/{option}: admin
 GET /api/v2/dagSources/{dag_id}: viewer
