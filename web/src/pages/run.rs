@@ -172,7 +172,9 @@ pub(crate) async fn show(
     let failure = failure(&app, &mut db, &run, &head).await?;
     let waits = waits(&mut db, &run, shell.now).await?;
     let plan = &found.version.plan;
-    let spans = spans(&mut db, run.id).await?;
+    let ledger = the_ledger(&app, &mut db, &run).await?;
+    let lens: Vec<_> = (0..plan.tasks.len() as u16).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
+    let spans = spans(&mut db, run.id, &lens).await?;
     let spent = Spent::of(plan, &run, &spans, &old, shell.now);
     let against = match &spent {
         Some(spent) => against(&mut db, &run, plan, spent).await?,
