@@ -32,6 +32,7 @@ pub mod run_lock;
 pub mod session;
 pub mod setting;
 pub mod step;
+pub mod timing;
 pub mod token;
 pub mod user;
 pub mod version;

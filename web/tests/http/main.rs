@@ -5,6 +5,7 @@
 mod account;
 mod audit;
 mod browser;
+mod bulk;
 mod dag_runs;
 mod dags;
 mod extras;
@@ -26,5 +27,6 @@ mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
+mod views;
 mod waits;
 mod writes;
