@@ -19,6 +19,7 @@ mod login;
 mod logs;
 mod openapi;
 mod pages;
+mod proxied;
 mod routes;
 mod run_changes;
 mod server;
