@@ -26,6 +26,7 @@ mod server;
 mod session;
 mod shapes;
 mod task_instances;
+mod tls;
 mod trigger;
 mod waits;
 mod writes;
