@@ -74,6 +74,7 @@ fn routes(app: &App) -> Routes {
         .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
         .takes::<bodies::TriggerAndWaitBody>()
         .gives::<api::dag_runs::RunResult>()
+        .get("/api/orch/v1/events", viewer, api::events::follow)
         .get("/api/v2/auth/login", Open, api::entrance::login)
         .get("/api/v2/auth/logout", Open, api::entrance::logout)
         .get("/api/v2/config", admin, api::settings::all)

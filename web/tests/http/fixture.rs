@@ -193,6 +193,9 @@ impl Web {
 
     pub(crate) async fn bytes(&self, request: Request<Body>) -> Bytes {
         let (parts, body) = self.open(request).await.into_parts();
+        // A stream of events has no end to wait for.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Body::empty() } else { body };
         let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
         Bytes { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
     }

@@ -16,6 +16,7 @@ GET /readyz: open
 GET /api/orch/v1/dags/{dag_id}/structure: viewer
 GET /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why: viewer
 POST /api/orch/v1/dags/{dag_id}/trigger: user
+GET /api/orch/v1/events: viewer
 GET /api/v2/auth/login: open
 GET /api/v2/auth/logout: open
 GET /api/v2/config: admin
