@@ -4,6 +4,7 @@
 use crate::api::bodies;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
+use crate::base_path::{below, put_before};
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::{Shape, document};
@@ -380,13 +381,15 @@ fn routes(app: &App) -> Routes {
 /// The server without a network.
 pub fn router(app: App) -> Router {
     let routes = routes(&app);
-    routes
+    let inner = routes
         .router
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.config.base_path.clone(), put_before))
         .layer(from_fn(compress))
         .layer(from_fn_with_state(app.clone(), guard))
-        .with_state(app)
+        .with_state(app.clone());
+    below(&app.config.base_path, inner)
 }
 
 /// `/openapi.json`.
