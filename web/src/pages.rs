@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod login;
 pub(crate) mod palette;
+pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;

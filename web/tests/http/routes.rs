@@ -109,6 +109,8 @@ GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 GET /dags/{dag_id}/trigger: user
 POST /dags/{dag_id}/trigger: user
+GET /docs: viewer
+GET /docs/openapi.json: viewer
 GET /login: open
 POST /login: open
 POST /logout: viewer

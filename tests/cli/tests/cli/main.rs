@@ -8,6 +8,7 @@ mod config;
 mod official_client;
 mod offline;
 mod remote;
+mod schemathesis;
 mod server;
 mod standalone;
 mod world;
