@@ -19,4 +19,4 @@ create index favorite_dag on favorite (dag_id);
 
 alter table dag_run_detail add column request_hash bytea;
 
-update schema_guard set version = 3;
+update schema_guard set version = 4;

@@ -16,6 +16,7 @@ mod extract;
 pub mod graph;
 mod guard;
 mod health;
+mod live;
 mod openapi;
 mod pages;
 mod parts;
@@ -26,7 +27,7 @@ mod server;
 mod state;
 mod timestamp;
 
-pub use admin::{ADMIN, Admin, ensure_admin};
+pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};
 pub use clock::Clock;
 pub use config::WebConfig;

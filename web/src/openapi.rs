@@ -168,6 +168,10 @@ fn answers_of(rule: &Rule, shape: &Shape, answers: &mut SchemaGenerator) -> Map<
         if TEXT_TOO.contains(&rule.path) {
             content.insert("text/plain".into(), json!({ "schema": { "type": "string" } }));
         }
+        if rule.path.ends_with("/events") {
+            let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+            return json!({ "description": "Done", "content": events });
+        }
         if rule.path.ends_with("/wait") || rule.path.ends_with("/logs/{try_number}") {
             content.insert("application/x-ndjson".into(), json!({ "schema": {} }));
         }

@@ -136,6 +136,9 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
         ("GET", "/api/v2/auth/login") => {
             vec![param("next", Address, "To go to afterwards")]
         }
+        ("GET", "/api/orch/v1/events") => {
+            vec![param("dag_id", Texts, "Only of these DAGs"), param("run_id", Texts, "Only of these runs")]
+        }
         ("POST", "/api/orch/v1/dags/{dag_id}/trigger") => vec![
             param("wait", UpTo(300), "So long for the end of the run; 30 without it"),
             param("result", Texts, "Tasks whose outputs come with the end"),

@@ -21,6 +21,11 @@ pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
                 "/api/orch/v1/dags/{dag_id}/trigger",
                 "Triggers a run, waits for its end, and answers with what its tasks gave",
             ),
+            (
+                "GET",
+                "/api/orch/v1/events",
+                "Runs and task instances that come into another state, as server-sent events",
+            ),
             ("GET", "/api/orch/v1/dags/{dag_id}/structure", "The whole structure of a DAG"),
             (
                 "GET",

@@ -2,6 +2,8 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod account;
+mod audit;
 mod browser;
 mod dag_runs;
 mod dags;
@@ -14,6 +16,7 @@ mod instance_changes;
 mod live;
 mod log;
 mod login;
+mod logs;
 mod openapi;
 mod pages;
 mod routes;

@@ -3,12 +3,15 @@
 
 mod bad_input;
 mod binary;
+mod browser;
 mod children;
 mod config;
+mod live;
 mod official_client;
 mod offline;
 mod remote;
 mod schemathesis;
 mod server;
 mod standalone;
+mod users;
 mod world;
