@@ -87,13 +87,10 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dag_tags::StatsPage>()
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
         .gives::<api::dag_tags::TagPage>()
-        .paged()
         .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
         .gives::<api::settings::DagWarningPage>()
-        .paged()
         .get("/api/v2/dags", viewer, api::dags::list)
         .gives::<api::dags::DagPage>()
-        .paged()
         .patch("/api/v2/dags", user, api::dags::patch_all)
         .takes::<bodies::DAGPatchBody>()
         .gives::<api::dags::DagPage>()
@@ -107,7 +104,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dags::DagDetails>()
         .get("/api/v2/dags/{dag_id}/dagVersions", viewer, api::versions::list)
         .gives::<api::versions::DagVersionPage>()
-        .paged()
         .get("/api/v2/dags/{dag_id}/dagVersions/{version_number}", viewer, api::versions::get)
         .gives::<api::versions::DagVersionView>()
         .post("/api/v2/dags/{dag_id}/favorite", viewer, api::dags::favorite)
@@ -120,7 +116,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::tasks::TaskView>()
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .gives::<api::dag_runs::DagRunPage>()
-        .paged()
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
         .takes::<bodies::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
@@ -149,7 +144,6 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
-        .paged()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, api::task_instances::bulk)
         .takes::<bodies::BulkTaskInstancesBody>()
         .gives::<api::bulk::BulkResponse>()
@@ -225,7 +219,6 @@ fn routes(app: &App) -> Routes {
             api::task_instances::list_mapped,
         )
         .gives::<TaskInstancePage>()
-        .paged()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", viewer, api::links::extra)
         .gives::<api::links::ExtraLinks>()
         .get(
@@ -266,7 +259,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::task_instances::TaskTryView>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
         .gives::<api::xcom::XComPage>()
-        .paged()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             viewer,
@@ -291,26 +283,21 @@ fn routes(app: &App) -> Routes {
         .gives_nothing()
         .get("/api/v2/eventLogs", viewer, api::event_logs::list)
         .gives::<api::event_logs::EventLogPage>()
-        .paged()
         .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
         .gives::<api::event_logs::EventLogView>()
         .get("/api/v2/importErrors", viewer, api::settings::import_errors)
         .gives::<api::settings::ImportErrorPage>()
-        .paged()
         .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
         .gives::<api::settings::ImportErrorView>()
         .get("/api/v2/jobs", viewer, api::jobs::list)
         .gives::<api::jobs::JobPage>()
-        .paged()
         .get("/api/v2/monitor/health", Open, api::monitor::health)
         .get("/api/v2/plugins", viewer, api::settings::plugins)
         .gives::<api::settings::PluginPage>()
-        .paged()
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
         .gives::<api::settings::PluginErrorPage>()
         .get("/api/v2/providers", viewer, api::settings::providers)
         .gives::<api::settings::ProviderPage>()
-        .paged()
         .get("/api/v2/version", Open, api::monitor::version)
         .get("/openapi.json", viewer, api::described::openapi)
         .get("/static/{hash}/{name}", Open, assets::serve)
@@ -356,6 +343,8 @@ fn routes(app: &App) -> Routes {
         .page("/dags/{dag_id}/tasks", viewer, pages::dag::tasks::show)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
+        .page("/docs", viewer, pages::reference::show)
+        .page("/docs/openapi.json", viewer, api::described::openapi)
         .page("/events", viewer, pages::run::events::follow_all)
         .page("/keys", viewer, pages::keys::show)
         .page("/login", Open, pages::login::show)
@@ -474,11 +463,6 @@ impl Routes {
 
     fn gives_nothing(self) -> Routes {
         self.shape(Shape::gives_nothing)
-    }
-
-    /// The last route is a list.
-    fn paged(self) -> Routes {
-        self.shape(Shape::is_paged)
     }
 
     fn shape(mut self, say: impl FnOnce(&mut Shape)) -> Routes {
