@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine to build and run orch: a C compiler, Postgres' server programs and a Rust
-# toolchain; with the word `test` also what the tests need: Python, for Airflow's own client. Asks nothing, says what it
-# does, and is silent and quick when there is nothing to do.
+# toolchain; with the word `test` also what the tests need: Python, for Airflow's own client; Chromium and Node.js, for the
+# pages. Asks nothing, says what it does, and is silent and quick when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-}
@@ -26,6 +26,14 @@ needs_python() {
     [[ $purpose == test ]] && ! python3 -c 'import ensurepip, venv' > /dev/null 2>&1
 }
 
+# missing_for_pages chromium nodejs → the names of those that are not there, as this system's packages are called
+missing_for_pages() {
+    [[ $purpose == test ]] || return 0
+    have chromium || have chromium-browser || have google-chrome-stable || have google-chrome || printf '%s\n' "$1"
+    have node || printf '%s\n' "$2"
+    have npm || printf '%s\n' "${3:-$2}"
+}
+
 as_root() {
     if [[ $(id -u) == 0 ]]; then
         "$@"
@@ -47,6 +55,7 @@ install_with_apt() {
     have_postgres || packages+=(postgresql)
     have psql || packages+=(postgresql-client)
     needs_python && packages+=(python3-venv)
+    mapfile -t -O "${#packages[@]}" packages < <(missing_for_pages chromium nodejs npm)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     say "installing by apt: ${packages[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update

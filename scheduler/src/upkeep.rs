@@ -4,6 +4,7 @@
 use crate::board::Board;
 use crate::mend::fold;
 use crate::rounds::{Left, Shared, Work, item};
+use orch_store::audit::{Deed, record};
 use orch_store::due::{mark_stale_dags, queued_too_long, stranded_runs};
 use orch_store::duty::duty_due;
 use orch_store::hint::Hint;
@@ -11,6 +12,7 @@ use orch_store::run::{MoveRun, move_run};
 use orch_store::version::Versions;
 use orch_store::worker::{forget_gone, sweep_orphans};
 use orch_store::{StoreResult, partition, process};
+use serde_json::json;
 use sqlx::postgres::PgConnection;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -91,6 +93,15 @@ impl Upkeep {
                         "nobody offers the run's version any more: it goes on in the newest"
                     );
                     shared.hints.give(Hint::Ready);
+                    let deed = Deed {
+                        actor: "scheduler",
+                        event: "move_dag_run",
+                        dag_id: Some(&stranded.dag_id),
+                        run_id: Some(&stranded.run_id),
+                        extra: Some(json!({ "because": "no worker offers the version it was of" })),
+                        ..Deed::default()
+                    };
+                    record(db, &deed).await?;
                 }
                 Some(MoveRun::CannotMove(why)) => self.name(&stranded.dag_id, &stranded.run_id, stranded.run, &why),
                 _ => {}

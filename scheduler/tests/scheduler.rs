@@ -323,6 +323,8 @@ async fn a_run_whose_version_nobody_offers_goes_on_in_the_newest() {
     house.until("select count(*) from dag_run r join dag d on d.version = r.version", 1).await;
     let claimed = hands.claim().await;
     assert_eq!(claimed.iter().map(|c| c.lease.task).collect::<Vec<_>>(), [2, 0]);
+    // Nobody asked for it, so there must be a trace.
+    house.until("select count(*) from audit where event = 'move_dag_run' and actor = 'scheduler'", 1).await;
     house.end().await;
 }
 

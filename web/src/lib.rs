@@ -10,6 +10,7 @@ mod auth;
 mod clock;
 mod compress;
 mod config;
+mod ends;
 mod error;
 mod extract;
 pub mod graph;
@@ -26,7 +27,7 @@ mod server;
 mod state;
 mod timestamp;
 
-pub use admin::{ADMIN, Admin, ensure_admin};
+pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};
 pub use clock::Clock;
 pub use config::WebConfig;

@@ -3,6 +3,8 @@
 //!
 //! One page is one module: its path and query, a view struct with finished values, a template of the same name.
 
+pub(crate) mod account;
+pub(crate) mod audit;
 pub(crate) mod dag;
 pub(crate) mod dags;
 pub(crate) mod error;
@@ -14,6 +16,8 @@ pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod theme;
+pub(crate) mod users;
+pub(crate) mod workers;
 
 pub(crate) use shell::{Asked, Shell};
 

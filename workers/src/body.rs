@@ -126,7 +126,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     };
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);
     let finish = ATTEMPT_LOG.scope(log.clone(), limited(working, timeout, &job.cancel)).await;
-    log.close();
+    log.close(finish.in_words().as_ref());
     finish
 }
 

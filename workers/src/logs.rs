@@ -56,6 +56,20 @@ struct State {
     bounds: Bounds,
 }
 
+impl State {
+    fn keep(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.lines += 1;
+    }
+
+    /// What stands where lines are missing.
+    fn gap(&mut self) -> Option<Line> {
+        let dropped = std::mem::take(&mut self.dropped);
+        (dropped > 0).then(|| Line::about_the_log(format!("{dropped} lines were not kept: more than 1 MB/s")))
+    }
+}
+
 /// Where attempts hand in that they have something to ship.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipper {
@@ -90,16 +104,10 @@ impl AttemptLog {
                 return;
             }
             state.allowance -= text.len() as f64;
-            if state.dropped > 0 {
-                let gap = Line::about_the_log(format!("{} lines were not kept: more than 1 MB/s", state.dropped));
-                state.dropped = 0;
-                state.text.push_str(&gap.to_json());
-                state.text.push('\n');
-                state.lines += 1;
+            if let Some(gap) = state.gap() {
+                state.keep(&gap.to_json());
             }
-            state.text.push_str(&text);
-            state.text.push('\n');
-            state.lines += 1;
+            state.keep(&text);
             state.text.len() >= CHUNK_BYTES
         };
         self.hand_in();
@@ -108,18 +116,14 @@ impl AttemptLog {
         }
     }
 
-    /// The attempt is over: what it said should be seen soon.
-    pub(crate) fn close(self: &Arc<Self>) {
-        let dropped = self.state.lock().expect("nothing panics while holding it").dropped;
-        if dropped > 0 {
+    /// The attempt is over: what it said should be seen soon, how it ended last of all, however much was said before.
+    pub(crate) fn close(self: &Arc<Self>, how: Option<&Line>) {
+        let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
-            let gap = Line::about_the_log(format!("{dropped} lines were not kept: more than 1 MB/s"));
-            state.text.push_str(&gap.to_json());
-            state.text.push('\n');
-            state.lines += 1;
-            state.dropped = 0;
-        }
-        if self.queued.load(Ordering::Acquire) || dropped > 0 {
+            let gap = state.gap();
+            [gap.as_ref(), how].into_iter().flatten().map(|line| state.keep(&line.to_json())).count()
+        };
+        if self.queued.load(Ordering::Acquire) || said_last > 0 {
             self.hand_in();
             self.shipper.urgent.notify_one();
         }

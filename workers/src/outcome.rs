@@ -1,12 +1,13 @@
 //! From what a body returned to what the engine is told. Pure.
 
+use crate::logs::Line;
 use crate::offer::Offer;
 use orch_core::branch;
 use orch_core::spec::TaskSpec;
 use orch_core::state::TaskState;
-use orch_core::task::TaskError;
+use orch_core::task::{LogLevel, TaskError};
 use orch_store::step::{Claimed, Ended, Failure, NextTry};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// How a try ended.
@@ -28,6 +29,23 @@ pub(crate) enum Finish {
     ConditionUnmet,
     /// It was told to stop and whoever said so has recorded its state.
     Stopped,
+}
+
+impl Finish {
+    /// The last line of the log, unless all went well.
+    pub(crate) fn in_words(&self) -> Option<Line> {
+        let (level, event) = match self {
+            Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, .. } => {
+                (LogLevel::Error, causes.join(": "))
+            }
+            Finish::Error { error: TaskError::Skipped { reason }, .. } => {
+                (LogLevel::Info, format!("skipped: {reason}"))
+            }
+            Finish::Stopped => (LogLevel::Warning, "it was told to stop".into()),
+            Finish::Gave { .. } | Finish::NotYet | Finish::ConditionUnmet => return None,
+        };
+        Some(Line::new(level, "orch", event, Map::new()))
+    }
 }
 
 const DEFAULT_POLL_MS: u64 = 60_000;

@@ -22,6 +22,24 @@ pub enum TriggerRule {
     AllSkipped,
 }
 
+impl TriggerRule {
+    pub const ALL: [TriggerRule; 13] = [
+        TriggerRule::AllSuccess,
+        TriggerRule::AllFailed,
+        TriggerRule::AllDone,
+        TriggerRule::AllDoneMinOneSuccess,
+        TriggerRule::AllDoneSetupSuccess,
+        TriggerRule::OneSuccess,
+        TriggerRule::OneFailed,
+        TriggerRule::OneDone,
+        TriggerRule::NoneFailed,
+        TriggerRule::NoneSkipped,
+        TriggerRule::Always,
+        TriggerRule::NoneFailedMinOneSuccess,
+        TriggerRule::AllSkipped,
+    ];
+}
+
 /// How the priority of a task follows from its own weight and its relatives'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

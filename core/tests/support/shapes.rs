@@ -5,22 +5,6 @@ use orch_core::transition::Outcome;
 use proptest::prelude::*;
 use serde_json::json;
 
-const RULES: [TriggerRule; 13] = [
-    TriggerRule::AllSuccess,
-    TriggerRule::AllFailed,
-    TriggerRule::AllDone,
-    TriggerRule::AllDoneMinOneSuccess,
-    TriggerRule::AllDoneSetupSuccess,
-    TriggerRule::OneSuccess,
-    TriggerRule::OneFailed,
-    TriggerRule::OneDone,
-    TriggerRule::NoneFailed,
-    TriggerRule::NoneSkipped,
-    TriggerRule::Always,
-    TriggerRule::NoneFailedMinOneSuccess,
-    TriggerRule::AllSkipped,
-];
-
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     tasks: Vec<TaskShape>,
@@ -104,7 +88,8 @@ pub(crate) fn spec(shape: &Shape) -> DagSpec {
             1 => Role::Teardown,
             _ => Role::Work,
         };
-        task.options = Options { trigger_rule: Some(RULES[t.rule]), max_active: t.max_active, ..Options::default() };
+        task.options =
+            Options { trigger_rule: Some(TriggerRule::ALL[t.rule]), max_active: t.max_active, ..Options::default() };
         if task.role == Role::Teardown {
             task.options.trigger_rule = None;
         }

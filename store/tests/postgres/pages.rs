@@ -9,8 +9,8 @@ use orch_store::log::{Length, NewChunk, Place, append, end, length, window, wind
 use orch_store::overview::{
     failing, first_failures, how_far, last_runs, next_runs, places, pulse, running_runs, runs_since,
 };
-use orch_store::session::{NewSession, close_session, get_session, open_session};
-use orch_store::user::{add_user, delete_user};
+use orch_store::session::{NewSession, SessionKind, close_session, get_session, open_session};
+use orch_store::user::{NewUser, UserChange, add_user, delete_user};
 use orch_store::version::Versions;
 use uuid::Uuid;
 
@@ -18,16 +18,22 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
 }
 
+fn new_user<'a>(name: &'a str, role: &'a str) -> NewUser<'a> {
+    NewUser { name, password_hash: "hash", role, ..NewUser::default() }
+}
+
 #[tokio::test]
 async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
     let database = database().await;
     let mut db = one(&database).await;
-    assert!(add_user(&mut db, "ada", "hash", "viewer").await.unwrap());
+    assert!(add_user(&mut db, &new_user("ada", "viewer")).await.unwrap());
     let new = |hash, now| NewSession {
         token_hash: hash,
         user: "ada",
         stamp: "s",
+        kind: SessionKind::Browser,
         client_ip: "127.0.0.1",
+        user_agent: "",
         now: at(now),
         expires_at: at(now + 60),
     };
@@ -39,7 +45,7 @@ async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
     // The next one sweeps what is over.
     open_session(&mut db, &new(b"three", 61)).await.unwrap();
     assert_eq!(get_session(&mut db, b"two").await.unwrap(), None);
-    assert!(delete_user(&mut db, "ada").await.unwrap());
+    assert_eq!(delete_user(&mut db, "ada").await.unwrap(), UserChange::Done);
     assert_eq!(get_session(&mut db, b"three").await.unwrap(), None);
 }
 

@@ -21,6 +21,17 @@ async fn fail(ctx: Ctx) -> TaskResult<String> {
     bail!("the source is empty")
 }
 
+/// Its source is empty at first.
+#[task]
+async fn fetch(ctx: Ctx) -> TaskResult<String> {
+    ctx.info("asking the source");
+    if ctx.try_number() == 1 {
+        ctx.warning("it answered with nothing");
+        bail!("the source is empty")
+    }
+    Ok("42 rows".to_owned())
+}
+
 /// Never ends by itself.
 #[task]
 async fn linger(ctx: Ctx) -> TaskResult<bool> {
@@ -80,6 +91,13 @@ fn failing() -> Dag {
     })
 }
 
+fn second_try() -> Dag {
+    dag("test_second_try").describe("Fails until somebody clears it").tags(["test"]).build(|d| {
+        let rows = d.add(fetch());
+        d.add(say(rows));
+    })
+}
+
 fn lingering() -> Dag {
     dag("test_lingering").describe("Runs until it is cancelled").tags(["test"]).build(|d| {
         d.add(linger());
@@ -112,9 +130,12 @@ fn children() -> Dag {
 
 fn main() -> ExitCode {
     orch::main(|| {
-        [orch_examples::dags(), vec![failing(), lingering(), scheduled(), children(), talking(), shouting()]]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            orch_examples::dags(),
+            vec![failing(), second_try(), lingering(), scheduled(), children(), talking(), shouting()],
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     })
 }

@@ -5,22 +5,6 @@ use crate::rng::Rng;
 use orch_core::spec::{DagSpec, GroupSpec, MapSpec, OnLost, Options, Role, Source, TaskSpec, TriggerRule};
 use serde_json::json;
 
-const RULES: [TriggerRule; 13] = [
-    TriggerRule::AllSuccess,
-    TriggerRule::AllFailed,
-    TriggerRule::AllDone,
-    TriggerRule::AllDoneMinOneSuccess,
-    TriggerRule::AllDoneSetupSuccess,
-    TriggerRule::OneSuccess,
-    TriggerRule::OneFailed,
-    TriggerRule::OneDone,
-    TriggerRule::NoneFailed,
-    TriggerRule::NoneSkipped,
-    TriggerRule::Always,
-    TriggerRule::NoneFailedMinOneSuccess,
-    TriggerRule::AllSkipped,
-];
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Plain,
@@ -131,7 +115,7 @@ fn kind(i: usize, named: &[usize], kinds: &[Kind], rng: &mut Rng) -> Kind {
 }
 
 fn options(role: Role, rng: &mut Rng) -> Options {
-    let rule = if rng.chance(400) { TriggerRule::AllSuccess } else { rng.pick(&RULES) };
+    let rule = if rng.chance(400) { TriggerRule::AllSuccess } else { rng.pick(&TriggerRule::ALL) };
     Options {
         trigger_rule: (role != Role::Teardown).then_some(rule),
         max_active: rng.chance(200).then(|| rng.between(1, 2) as u32),

@@ -3,6 +3,7 @@
 
 use super::watch::read_news;
 use super::{At, Counted, Event, Lines, Watched};
+use crate::auth::Role;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::body::{Body, Bytes};
@@ -120,8 +121,9 @@ impl Follower {
             let now = Instant::now();
             if now >= self.checked + CHECK_EVERY {
                 self.checked = now;
-                let session = self.app.auth.session(&self.app.hot, &self.headers, self.app.config.cookie()).await;
-                session.ok()?;
+                if !self.app.may_still(&self.headers, Role::Viewer).await {
+                    return None;
+                }
             }
             if self.owes && now >= self.told + self.pace() {
                 return Some(self.changed());

@@ -76,6 +76,11 @@ impl Shell {
         self.can(Role::User)
     }
 
+    /// Users included.
+    pub(crate) fn can_manage(&self) -> bool {
+        self.can(Role::Admin)
+    }
+
     pub(crate) fn form_token(&self) -> &str {
         self.user.as_ref().map_or("", |user| &user.form_token)
     }

@@ -2,6 +2,8 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod account;
+mod audit;
 mod browser;
 mod dag_runs;
 mod dags;
@@ -24,3 +26,5 @@ mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
+mod waits;
+mod writes;

@@ -24,7 +24,7 @@ impl Browser {
         let answer = browser.ask(&format!("POST /login HTTP/1.1\r\ncontent-length: {}\r\n", form.len()), &form);
         let cookie =
             answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap_or_else(|| panic!("{answer}"));
-        browser.cookie = cookie.split(';').next().unwrap().to_owned();
+        cookie.split(';').next().unwrap().clone_into(&mut browser.cookie);
         browser
     }
 
@@ -86,7 +86,7 @@ impl Events {
         loop {
             let Some(Ok(line)) = self.0.next() else { return None };
             if let Some(new) = line.strip_prefix("id: ") {
-                id = new.to_owned();
+                new.clone_into(&mut id);
             } else if let Some((_, rest)) = line.split_once(" id=\"L") {
                 numbers.push(rest.split('"').next().unwrap().parse().unwrap());
             } else if line.is_empty() && !numbers.is_empty() {

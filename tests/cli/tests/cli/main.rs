@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod binary;
+mod browser;
 mod children;
 mod config;
 mod live;
@@ -11,4 +12,5 @@ mod offline;
 mod remote;
 mod server;
 mod standalone;
+mod users;
 mod world;

@@ -43,7 +43,7 @@ async fn a_run_that_fails_is_exit_code_one_and_its_log_says_why() {
     let row: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&row[0]["dag_id"], &row[0]["state"]), (&"test_failing".into(), &"failed".into()));
     let log = world.wait_for(&["tasks", "logs", "test_failing", "fail", "bad"], |ended| !ended.out.is_empty());
-    assert_eq!(plain(&log.out), "<time> WARNING this will not end well\n");
+    assert_eq!(plain(&log.out), "<time> WARNING this will not end well\n<time> ERROR   the source is empty\n");
     assert_eq!(log.err, "try 1 failed (retryable): the source is empty\n");
     let none = world.run(&["tasks", "logs", "test_failing", "say", "bad"]).refused();
     assert!(none.starts_with("error: task `say` has no try in run `bad`\nhint: "), "{none}");
@@ -93,9 +93,9 @@ async fn a_paused_dag_keeps_its_runs_until_it_is_unpaused() {
     assert_eq!(world.run(&["runs", "wait", "test_scheduled", "later", "--timeout", "30s"]).code, 0);
 
     let paused = world.run(&["dags", "pause", "test_.*", "--treat-dag-id-as-regex", "--yes", "-o", "plain"]).done();
-    assert_eq!(paused.lines().count(), 5, "{paused}");
+    assert_eq!(paused.lines().count(), 6, "{paused}");
     let listed = world.run(&["dags", "list", "--paused", "true", "-o", "json"]).json();
-    assert_eq!(listed.as_array().unwrap().len(), 4);
+    assert_eq!(listed.as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use orch_core::select::Selection;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{RunEnd, Selected};
 use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, clear_instances, would_clear};
+use orch_store::clear::{ClearWish, clear_instances, count_clear};
 use orch_store::hint::Hint;
 use orch_store::instance::state_counts;
 use orch_store::run::{EndRun, RunDetails, cancel_run, set_run_state, start_queued_runs};
@@ -207,19 +207,19 @@ pub(crate) async fn ask_clear(
     let wish = wish(&path, plan, &choices)?;
     let mut versions = app.versions.clone();
     let missing = || no_such_run(&run.dag_id, &run.run_id);
-    let mut cleared = would_clear(&mut db, &mut versions, run.id, &wish).await?.ok_or_else(missing)?;
-    if first && choices.only_failed && cleared.instances.is_empty() {
+    let mut cleared = count_clear(&mut db, &mut versions, run.id, &wish, SHOWN as i64).await?.ok_or_else(missing)?;
+    if first && choices.only_failed && cleared.count == 0 {
         // It was stopped or marked: nothing of it failed by itself.
         choices.only_failed = false;
         let wish = self::wish(&path, plan, &choices)?;
-        cleared = would_clear(&mut db, &mut versions, run.id, &wish).await?.ok_or_else(missing)?;
+        cleared = count_clear(&mut db, &mut versions, run.id, &wish, SHOWN as i64).await?.ok_or_else(missing)?;
     }
-    let lines = cleared.instances.iter().take(SHOWN).map(|(task, index, state)| {
+    let lines = cleared.first.iter().map(|(task, index, state)| {
         let id = plan.task_id(*task);
         let name = if *index >= 0 { format!("{id} [{index}]") } else { id.to_string() };
         (parts::state(state.as_str()), name)
     });
-    let count = cleared.instances.len();
+    let count = cleared.count;
     let what = if count == 1 { "1 task instance begins".into() } else { format!("{count} task instances begin") };
     let sentence = match count {
         0 => "Nothing here is over or runs, so there is nothing to clear.".to_string(),

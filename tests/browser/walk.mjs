@@ -1,0 +1,84 @@
+// Follows every link from page to page, then looks at one page of each kind in light, in dark and on a phone: errors of the
+// console, accessibility, width; and keeps a picture of each.
+import { mkdirSync } from 'node:fs';
+import { base, launch, looks, screens, signIn, verdict, violations, visitor } from './browser.mjs';
+
+/** The page routes, with their `{parameters}`. */
+const routes = JSON.parse(process.env.ORCH_ROUTES).map((path) => ({ path, matches: new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]+\}/g, '[^/]+')}$`) }));
+/** The most specific one: `/dags/{dag_id}/graph` before `/dags/{dag_id}/{anything}`. */
+const routeOf = (path) => routes.filter((route) => route.matches.test(path)).sort((a, b) => a.path.split('{').length - b.path.split('{').length)[0]?.path;
+
+/** So many pages of a kind are opened to find links, and so many are looked at closely. */
+const OPENED = 6;
+const LOOKED_AT = 2;
+
+const browser = await launch();
+const troubles = [];
+
+// Where do the links lead?
+const found = new Map(routes.map(({ path }) => [path, []]));
+{
+  const { page, context, troubles: seen } = await visitor(browser, looks.light);
+  await signIn(page);
+  const waiting = ['/', '/login', ...JSON.parse(process.env.ORCH_STARTS)];
+  const known = new Set(waiting);
+  for (let path = waiting.shift(); path; path = waiting.shift()) {
+    const route = routeOf(path.split('?')[0]);
+    if (!route) { seen.push(`${path} is linked to and is no page`); continue; }
+    const same = found.get(route);
+    // One without a query and those with different ones are different sights.
+    const kind = `${path.includes('?')} ${[...new URLSearchParams(path.split('?')[1])].map(([name]) => name)}`;
+    if (same.length >= OPENED || same.filter((other) => other.kind === kind).length >= 3) continue;
+    same.push({ path, kind });
+    const answer = await page.goto(base + path, { waitUntil: 'domcontentloaded' });
+    if (answer.status() !== 200) seen.push(`${path} answered ${answer.status()}`);
+    const links = await page.$$eval('a[href]:not([download])', (all) => all.map((a) => new URL(a.getAttribute('href'), location.href).href));
+    for (const link of links) {
+      const url = new URL(link);
+      const next = url.pathname + url.search;
+      if (url.origin !== base || known.has(next) || url.pathname.startsWith('/static/') || url.pathname.startsWith('/api/') || url.pathname === '/openapi.json') continue;
+      known.add(next);
+      waiting.push(next);
+    }
+  }
+  troubles.push(...seen);
+  await context.close();
+}
+for (const [route, pages] of found) if (!pages.length) troubles.push(`no link leads to ${route}`);
+
+// How does each kind look?
+async function look(name, options) {
+  mkdirSync(`${screens}/${name}`, { recursive: true });
+  // Whose page is asked for although it is not there, or not for everybody, the console calls an error.
+  const { page, troubles: seen } = await visitor(browser, options, (text) => /status of 40[34]/.test(text));
+  const check = async (path, file) => {
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    if (wide > 0) seen.push(`${path} is ${wide} px wider than the screen`);
+    for (const violation of await violations(page)) seen.push(`${path}: ${violation}`);
+    await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true });
+  };
+  await page.goto(`${base}/login`);
+  await check('/login', 'login');
+  await signIn(page);
+  for (const [route, pages] of found) {
+    for (const [index, { path }] of pages.slice(0, LOOKED_AT).entries()) {
+      await page.goto(base + path, { waitUntil: 'load' });
+      await check(path, `${route.replace(/[{}]/g, '').replace(/\W+/g, '-').replace(/^-|-$/g, '') || 'home'}${index ? `-${index + 1}` : ''}`);
+    }
+  }
+  for (const lost of ['/dags/no_such_dag', '/nothing/here']) {
+    await page.goto(base + lost);
+    await check(lost, `lost${lost.replace(/\W+/g, '-')}`);
+  }
+  await page.goto(`${base}/dags`);
+  await page.keyboard.press('Control+k');
+  await page.waitForSelector('[role=option]');
+  await check('the palette', 'palette');
+  troubles.push(...seen.map((trouble) => `${name}: ${trouble}`));
+}
+await Promise.all(Object.entries(looks).map(([name, options]) => look(name, options)));
+
+await browser.close();
+const count = [...found.values()].reduce((sum, pages) => sum + Math.min(pages.length, LOOKED_AT), 0);
+console.error(`looked at ${count} pages of ${found.size} kinds, three ways`);
+verdict([...new Set(troubles)]);
