@@ -30,6 +30,9 @@ mod tasks_logs;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
+mod users_change;
+mod users_create;
+mod users_list;
 mod version;
 mod web;
 mod worker;
@@ -52,6 +55,9 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Users: who may log in, and what they may do
+    #[command(subcommand, visible_alias = "user")]
+    Users(Users),
     /// The database: create and upgrade its schema
     #[command(subcommand)]
     Db(Db),
@@ -101,6 +107,17 @@ pub(crate) enum Runs {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Users {
+    List(users_list::List),
+    Create(users_create::Create),
+    SetRole(users_change::SetRole),
+    ResetPassword(users_change::ResetPassword),
+    Disable(users_change::Disable),
+    Enable(users_change::Enable),
+    Delete(users_change::Delete),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Db {
     Migrate(db_migrate::Migrate),
     Check(db_check::Check),
@@ -128,6 +145,7 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Users(users) => users.run(cx),
             Command::Db(Db::Migrate(migrate)) => block_on(migrate.run(cx)),
             Command::Db(Db::Check(check)) => block_on(check.run(cx)),
             Command::Db(Db::Reset(reset)) => block_on(reset.run(cx)),
@@ -180,6 +198,20 @@ impl Runs {
             Runs::Wait(wait) => block_on(wait.run(cx)),
             Runs::Cancel(cancel) => block_on(cancel.run(cx)),
             Runs::Move(move_on) => block_on(move_on.run(cx)),
+        }
+    }
+}
+
+impl Users {
+    fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Users::List(list) => block_on(list.run(cx)),
+            Users::Create(create) => block_on(create.run(cx)),
+            Users::SetRole(set_role) => block_on(set_role.run(cx)),
+            Users::ResetPassword(reset) => block_on(reset.run(cx)),
+            Users::Disable(disable) => block_on(disable.run(cx)),
+            Users::Enable(enable) => block_on(enable.run(cx)),
+            Users::Delete(delete) => block_on(delete.run(cx)),
         }
     }
 }

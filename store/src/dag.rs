@@ -1,8 +1,10 @@
 //! DAGs as people see them: lists, names, pause and delete. What a DAG is made of stands in its versions.
 
+mod favorite;
 mod list;
 mod search;
 
+pub use favorite::{add_favorite, is_favorite, remove_favorite};
 pub use list::{DagFilter, MOST_DAGS, count_dags, list_dags, tags};
 pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};
 

@@ -66,7 +66,8 @@ pub async fn look(db: &mut PgConnection, process: i32, progress: &Value, after: 
         progress.to_string(),
         after.fold.as_secs_f64(),
         after.stale.as_secs_f64(),
-        after.queued.as_secs_f64()
+        after.queued.as_secs_f64(),
+        crate::process::memory_mb()
     );
     Ok(due.fetch_one(db).await?)
 }

@@ -27,6 +27,8 @@ pub struct LeftOut {
     pub lease_no: i16,
     pub first: i32,
     pub last: i32,
+    /// How many lines these are: the numbers of later lines stay.
+    pub lines: i32,
     /// Stands in their place.
     pub text: String,
 }
@@ -36,9 +38,16 @@ pub struct LeftOut {
 pub struct Chunk {
     pub lease_no: i16,
     pub seq: i32,
+    /// How many lines it stands for: more than it holds where others were left out.
     pub lines: i32,
     pub created_at: DateTime<Utc>,
     pub body: String,
+}
+
+impl Chunk {
+    pub fn place(&self) -> Place {
+        Place { lease_no: self.lease_no, seq: self.seq }
+    }
 }
 
 /// A place in the log of an attempt; the next read goes on behind it.
@@ -78,13 +87,14 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
 pub async fn leave_out(db: &mut PgConnection, gap: &LeftOut) -> StoreResult<()> {
     sqlx::query!(
         "with gone as (delete from log_chunk where run = $1 and attempt = $2 and lease_no = $3 and seq > $4 and seq <= $5)
-        update log_chunk set body = $6, lines = 1 where run = $1 and attempt = $2 and lease_no = $3 and seq = $4",
+        update log_chunk set body = $6, lines = $7 where run = $1 and attempt = $2 and lease_no = $3 and seq = $4",
         gap.run,
         gap.attempt,
         gap.lease_no,
         gap.first,
         gap.last,
-        gap.text
+        gap.text,
+        gap.lines
     )
     .execute(db)
     .await?;
@@ -160,40 +170,81 @@ pub async fn length(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreRes
     Ok(length.fetch_one(db).await?)
 }
 
+/// Chunks, the number of lines before them, and the number of lines of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Window {
+    pub before: i64,
+    pub total: i64,
+    pub chunks: Vec<Chunk>,
+}
+
+macro_rules! window {
+    ($db:expr, $wanted:literal, $run:expr, $attempt:expr, $line:expr, $most_bytes:expr) => {{
+        let rows = sqlx::query!(
+            r#"with counted as (
+              select lease_no, seq, sum(lines) over w as upto, sum(lines) over w - lines as before,
+                sum(octet_length(body)) over w as bytes, octet_length(body) as own, sum(lines) over () as total
+              from log_chunk where run = $1 and attempt = $2 window w as (order by lease_no, seq)
+            ), "# + $wanted + r#"
+            select w.lease_no as "lease_no!", w.seq as "seq!", l.lines as "lines!", l.created_at as "created_at!",
+              l.body as "body!", w.before::bigint as "before!", w.total::bigint as "total!"
+            from wanted w join log_chunk l on l.run = $1 and l.attempt = $2 and l.lease_no = w.lease_no and l.seq = w.seq
+            where w.distance < $4 order by 1, 2 limit 1000"#,
+            $run,
+            $attempt,
+            $line,
+            $most_bytes.max(1)
+        )
+        .fetch_all($db)
+        .await?;
+        let (before, total) = rows.first().map_or((0, 0), |row| (row.before, row.total));
+        let chunks = rows.into_iter().map(|row| Chunk {
+            lease_no: row.lease_no,
+            seq: row.seq,
+            lines: row.lines,
+            created_at: row.created_at,
+            body: row.body,
+        });
+        Ok(Window { before, total, chunks: chunks.collect() })
+    }};
+}
+
 /// The chunks that begin with the one that holds line `first` (lines count from 1), as many as fit into `most_bytes` (at
-/// least one), and how many lines stand before them.
+/// least one).
 pub async fn window(
     db: &mut PgConnection,
     run: Uuid,
     attempt: Uuid,
     first: i64,
     most_bytes: i64,
-) -> StoreResult<(i64, Vec<Chunk>)> {
-    let rows = sqlx::query!(
-        r#"with counted as (
-          select lease_no, seq, lines, sum(lines) over w - lines as before, sum(octet_length(body)) over w as bytes
-          from log_chunk where run = $1 and attempt = $2 window w as (order by lease_no, seq)
-        ), wanted as (
-          select c.*, min(c.bytes) over () as first_bytes from counted c where before + lines >= $3
-        )
-        select w.lease_no as "lease_no!", w.seq as "seq!", w.lines as "lines!", l.created_at as "created_at!",
-          l.body as "body!", w.before::bigint as "before!"
-        from wanted w join log_chunk l on l.run = $1 and l.attempt = $2 and l.lease_no = w.lease_no and l.seq = w.seq
-        where w.bytes - w.first_bytes < $4 order by 1, 2 limit 1000"#,
+) -> StoreResult<Window> {
+    window!(
+        db,
+        "wanted as (
+          select c.*, bytes - own - min(bytes - own) over () as distance from counted c where upto >= $3::bigint)",
         run,
         attempt,
         first,
-        most_bytes.max(1)
+        most_bytes
     )
-    .fetch_all(db)
-    .await?;
-    let before = rows.first().map_or(0, |row| row.before);
-    let rows = rows.into_iter().map(|row| Chunk {
-        lease_no: row.lease_no,
-        seq: row.seq,
-        lines: row.lines,
-        created_at: row.created_at,
-        body: row.body,
-    });
-    Ok((before, rows.collect()))
+}
+
+/// The chunks that end with the one that holds the line before `end`, as many as fit into `most_bytes` (at least one).
+/// With a number that is larger than any: the end of the log.
+pub async fn window_until(
+    db: &mut PgConnection,
+    run: Uuid,
+    attempt: Uuid,
+    end: i64,
+    most_bytes: i64,
+) -> StoreResult<Window> {
+    window!(
+        db,
+        "wanted as (
+          select c.*, max(bytes) over () - bytes as distance from counted c where before + 1 < $3::bigint)",
+        run,
+        attempt,
+        end,
+        most_bytes
+    )
 }

@@ -20,7 +20,7 @@ pub enum Mark {
     Marked(TaskState),
     /// It is so already.
     Same,
-    /// It waits for its turn within a limit, or its run has not begun: it cannot be told yet how it ended.
+    /// Its run has not begun, or the list it is mapped over is not known yet: there is nothing to tell of.
     NotYet,
     NoSuchInstance,
 }
@@ -29,6 +29,8 @@ pub enum Mark {
 struct Found {
     /// It was queued or waited for a time; it does not any more.
     waited: bool,
+    /// A limit kept it aside; it does not any more.
+    held: bool,
     /// `None`: it has no row, or was cleared.
     state: Option<TaskState>,
 }
@@ -106,12 +108,12 @@ async fn mark_locked(
     let Some(found) = take(db, run, task, map_index).await? else { return Ok(None) };
     let was = match found.state {
         _ if found.waited => TaskState::Queued,
+        _ if found.held => TaskState::Scheduled,
         Some(state) => state,
         None => ledger.without_a_row(plan, task, map_index),
     };
-    // What a map has not begun yet is counted by its place in the list.
-    let not_begun = found.state.is_none() && !found.waited && plan.task(task).map.is_some();
-    if not_begun || was == TaskState::Scheduled || is_held(db, run, task, map_index).await? {
+    // Nobody knows how many elements it has.
+    if found.state.is_none() && map_index < 0 && plan.task(task).map.is_some() {
         return Ok(Some(Mark::NotYet));
     }
     if was == to {
@@ -119,7 +121,11 @@ async fn mark_locked(
     }
     ledger.state = RunState::Running;
     let in_flight = found.waited || matches!(was, TaskState::Running | TaskState::Restarting);
-    let stood = if in_flight { Stood::InFlight } else { Stood::Nowhere };
+    let stood = match found.held {
+        true => Stood::Held,
+        false if in_flight => Stood::InFlight,
+        false => Stood::Nowhere,
+    };
     let event = Event::Marked { task, index: map_index, state: to, stood };
     // Before the row is told: what it was is asked of it.
     let (marked, effects) = fold_loading(db, &version, run, &ledger, &[event]).await?;
@@ -136,15 +142,16 @@ async fn mark_locked(
 /// Takes the instance away from whoever could claim or wake it, and locks its row. Claims and wake-ups do not take the
 /// run's lock: `None` when it is just being moved.
 async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<Found>> {
-    let waited = sqlx::query_scalar!(
+    let stood = sqlx::query!(
         r#"with rdy as (delete from ready where run = $1 and task = $2 and map_index = $3 returning 1),
-        wai as (delete from waiting where run = $1 and task = $2 and map_index = $3 returning 1)
-        select exists (select from rdy) or exists (select from wai) as "waited!""#,
+        wai as (delete from waiting where run = $1 and task = $2 and map_index = $3 returning 1),
+        hld as (delete from held where run = $1 and task = $2 and map_index = $3 returning 1)
+        select exists (select from rdy) or exists (select from wai) as "waited!", exists (select from hld) as "held!""#,
         run,
         task as i16,
         map_index
     );
-    let waited = waited.fetch_one(&mut *db).await?;
+    let stood = stood.fetch_one(&mut *db).await?;
     let row = sqlx::query_scalar!(
         "select state::text from task_instance where run = $1 and task = $2 and map_index = $3 for update",
         run,
@@ -156,17 +163,8 @@ async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -
         None => None,
     };
     let settled = |state: TaskState| state.is_finished() || matches!(state, TaskState::Running | TaskState::Restarting);
-    Ok((waited || state.is_none_or(settled)).then_some(Found { waited, state }))
-}
-
-async fn is_held(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<bool> {
-    let held = sqlx::query_scalar!(
-        r#"select exists (select from held where run = $1 and task = $2 and map_index = $3) as "held!""#,
-        run,
-        task as i16,
-        map_index
-    );
-    Ok(held.fetch_one(db).await?)
+    let free = stood.waited || stood.held || state.is_none_or(settled);
+    Ok(free.then_some(Found { waited: stood.waited, held: stood.held, state }))
 }
 
 async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {

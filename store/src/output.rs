@@ -1,8 +1,10 @@
 //! What tasks gave. Small values stand in `output`; large ones, and long lists that are mapped over, in parts.
 
 mod list;
+mod write;
 
 pub use list::{OutputFilter, OutputRow, count_outputs, list_outputs};
+pub use write::{Place, change_output, create_output, delete_output};
 
 use crate::step::Lease;
 use crate::{StoreError, StoreResult};
@@ -85,14 +87,14 @@ pub async fn get(
     if row.is_list {
         let mut list = Vec::new();
         for n in 0..row.parts {
-            list.extend(part(db, run, task, map_index, n).await?);
+            list.extend(part_of(db, (run, task, map_index, key), n).await?);
         }
         return Ok(Some(Value::Array(list)));
     }
     joined(db, run, task, map_index, key).await.map(Some)
 }
 
-/// One part of a list.
+/// One part of a list that a task gave.
 pub async fn part(
     db: &mut PgConnection,
     run: Uuid,
@@ -100,12 +102,21 @@ pub async fn part(
     map_index: i32,
     part: i32,
 ) -> StoreResult<Vec<Value>> {
+    part_of(db, (run, task, map_index, RETURN_VALUE), part).await
+}
+
+async fn part_of(
+    db: &mut PgConnection,
+    (run, task, map_index, key): (Uuid, TaskIdx, i32, &str),
+    part: i32,
+) -> StoreResult<Vec<Value>> {
     let text = sqlx::query_scalar!(
         "select value from output_part
-        where run = $1 and task = $2 and map_index = $3 and key = 'return_value' and part = $4",
+        where run = $1 and task = $2 and map_index = $3 and key = $4 and part = $5",
         run,
         task as i16,
         map_index,
+        key,
         part
     )
     .fetch_optional(db)

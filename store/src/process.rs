@@ -13,6 +13,9 @@ pub struct ProcessRow {
     pub role: String,
     pub hostname: String,
     pub pid: i32,
+    pub binary_version: String,
+    /// At its last heartbeat.
+    pub memory_mb: i32,
     pub started_at: DateTime<Utc>,
     pub heartbeat_at: DateTime<Utc>,
     /// Seconds since its last heartbeat, by the database's clock.
@@ -38,10 +41,12 @@ impl Role {
 
 pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str, pid: u32) -> StoreResult<i32> {
     let id = sqlx::query_scalar!(
-        "insert into process (role, hostname, pid) values ($1, $2, $3) returning id",
+        "insert into process (role, hostname, pid, binary_version, memory_mb) values ($1, $2, $3, $4, $5) returning id",
         role.as_str(),
         hostname,
-        pid as i32
+        pid as i32,
+        env!("CARGO_PKG_VERSION"),
+        memory_mb()
     );
     Ok(id.fetch_one(db).await?)
 }
@@ -49,9 +54,10 @@ pub async fn register_process(db: &mut PgConnection, role: Role, hostname: &str,
 /// Says that a process lives and how far its loops are.
 pub async fn heartbeat(db: &mut PgConnection, id: i32, progress: &Value) -> StoreResult<()> {
     sqlx::query!(
-        "update process set heartbeat_at = now(), progress = $2::text::json where id = $1",
+        "update process set heartbeat_at = now(), progress = $2::text::json, memory_mb = $3 where id = $1",
         id,
-        progress.to_string()
+        progress.to_string(),
+        memory_mb()
     )
     .execute(db)
     .await?;
@@ -68,7 +74,7 @@ pub async fn forget_process(db: &mut PgConnection, id: i32) -> StoreResult<()> {
 pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow>> {
     let rows = sqlx::query_as!(
         ProcessRow,
-        r#"select id, role, hostname, pid, started_at, heartbeat_at,
+        r#"select id, role, hostname, pid, binary_version, memory_mb, started_at, heartbeat_at,
           extract(epoch from now() - heartbeat_at)::float8 as "silent_secs!", progress
         from process order by heartbeat_at desc limit 200"#
     );
@@ -79,4 +85,12 @@ pub async fn list_processes(db: &mut PgConnection) -> StoreResult<Vec<ProcessRow
 pub async fn forget_silent(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query!("delete from process where heartbeat_at < now() - interval '1 day'").execute(db).await?;
     Ok(())
+}
+
+/// What this process has in memory, in MB; 0 where the system does not say.
+pub(crate) fn memory_mb() -> i32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<i32>().ok());
+    kilobytes.map_or(0, |kilobytes| kilobytes / 1_024)
 }

@@ -12,7 +12,9 @@ mod start;
 pub use create::{CreateRun, NewRun, RunRow, create_run};
 pub use delete::{DeleteRun, delete_run, delete_runs};
 pub use end::{EndRun, cancel_run, set_run_state, time_out_run};
-pub use list::{MOST_RUNS, RunDetails, RunFilter, Span, get_run, list_runs, recent_runs, run_by_uuid, set_note};
+pub use list::{
+    MOST_RUNS, RunDetails, RunFilter, Span, get_run, list_runs, recent_runs, run_by_uuid, set_note, still_open,
+};
 pub use relocate::{MoveRun, move_run};
 pub use search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs};
 pub use start::start_queued_runs;

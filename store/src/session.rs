@@ -1,4 +1,5 @@
-//! Sessions of browsers. Only hashes of what the cookies hold are kept; times are those of the caller's clock.
+//! Logins: of browsers, and of programs that changed a password for a token. Only hashes of what proves them are kept;
+//! times are those of the caller's clock.
 
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
@@ -10,9 +11,26 @@ pub struct NewSession<'a> {
     pub user: &'a str,
     /// Of the password it was opened with.
     pub stamp: &'a str,
+    pub kind: SessionKind,
     pub client_ip: &'a str,
+    pub user_agent: &'a str,
     pub now: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    Browser,
+    Program,
+}
+
+impl SessionKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            SessionKind::Browser => "browser",
+            SessionKind::Program => "program",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,16 +40,31 @@ pub struct SessionRow {
     pub expires_at: DateTime<Utc>,
 }
 
+/// A login as its owner sees it.
+#[derive(Debug, Clone)]
+pub struct ListedSession {
+    pub id: i64,
+    pub token_hash: Vec<u8>,
+    /// `browser` or `program`.
+    pub kind: String,
+    pub client_ip: String,
+    pub user_agent: String,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
 /// Keeps a session, and forgets those that are over.
 pub async fn open_session(db: &mut PgConnection, new: &NewSession<'_>) -> StoreResult<()> {
     sqlx::query!(
-        "with gone as (delete from web_session where expires_at <= $5)
-        insert into web_session (token_hash, user_name, stamp, client_ip, created_at, expires_at)
-        values ($1, $2, $3, $4, $5, $6)",
+        "with gone as (delete from web_session where expires_at <= $7)
+        insert into web_session (token_hash, user_name, stamp, kind, client_ip, user_agent, created_at, expires_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)",
         new.token_hash,
         new.user,
         new.stamp,
+        new.kind.as_str(),
         new.client_ip,
+        new.user_agent,
         new.now,
         new.expires_at
     )
@@ -49,8 +82,37 @@ pub async fn get_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResul
     Ok(row.fetch_optional(db).await?)
 }
 
+/// Of one user, the newest first.
+pub async fn list_sessions(
+    db: &mut PgConnection,
+    user: &str,
+    now: DateTime<Utc>,
+    most: i64,
+) -> StoreResult<Vec<ListedSession>> {
+    let rows = sqlx::query_as!(
+        ListedSession,
+        "select id, token_hash, kind, client_ip, user_agent, created_at, expires_at from web_session
+        where user_name = $1 and expires_at > $2 order by created_at desc, id desc limit $3",
+        user,
+        now,
+        most
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
 /// Ends a session; whether there was one.
 pub async fn close_session(db: &mut PgConnection, token_hash: &[u8]) -> StoreResult<bool> {
     let done = sqlx::query!("delete from web_session where token_hash = $1", token_hash).execute(db).await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Ends sessions of a user: one, or all but the one that asks. How many there were.
+pub async fn close_others(db: &mut PgConnection, user: &str, id: Option<i64>, kept: &[u8]) -> StoreResult<u64> {
+    let done = sqlx::query!(
+        "delete from web_session where user_name = $1 and token_hash <> $3 and ($2::bigint is null or id = $2)",
+        user,
+        id,
+        kept
+    );
+    Ok(done.execute(db).await?.rows_affected())
 }

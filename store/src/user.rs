@@ -1,7 +1,11 @@
 //! Who may log in. Only hashes are kept here; making and checking them is the web's.
+//!
+//! There is always an admin who can log in: a change that would take the last one away is not made. What ends a user's
+//! sessions and tokens does so in the same transaction as the change itself.
 
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 #[derive(Debug, Clone)]
@@ -10,28 +14,86 @@ pub struct UserRow {
     pub password_hash: String,
     /// `viewer`, `user`, `op` or `admin`.
     pub role: String,
+    pub is_disabled: bool,
+    /// Grows whenever all sessions and tokens of the user end.
+    pub generation: i32,
     pub created_at: DateTime<Utc>,
 }
 
+/// A user as a list shows one.
+#[derive(Debug, Clone)]
+pub struct ListedUser {
+    pub name: String,
+    pub full_name: String,
+    pub email: String,
+    pub role: String,
+    pub is_disabled: bool,
+    pub created_at: DateTime<Utc>,
+    /// Logins that are not over, of browsers and programs.
+    pub sessions: i64,
+    pub tokens: i64,
+}
+
+/// A user that is to be.
+#[derive(Debug, Clone, Default)]
+pub struct NewUser<'a> {
+    pub name: &'a str,
+    pub password_hash: &'a str,
+    pub role: &'a str,
+    pub full_name: &'a str,
+    pub email: &'a str,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserChange {
+    Done,
+    /// It was so before.
+    Unchanged,
+    NoSuchUser,
+    /// Nobody could manage users any more.
+    LastAdmin,
+}
+
+const ADMIN: &str = "admin";
+
 pub async fn get_user(db: &mut PgConnection, name: &str) -> StoreResult<Option<UserRow>> {
-    let row =
-        sqlx::query_as!(UserRow, "select name, password_hash, role, created_at from api_user where name = $1", name);
+    let row = sqlx::query_as!(
+        UserRow,
+        "select name, password_hash, role, is_disabled, generation, created_at from api_user where name = $1",
+        name
+    );
     Ok(row.fetch_optional(db).await?)
 }
 
-pub async fn list_users(db: &mut PgConnection) -> StoreResult<Vec<UserRow>> {
+/// By name; `now`: by whose clock sessions end.
+pub async fn list_users(db: &mut PgConnection, now: DateTime<Utc>) -> StoreResult<Vec<ListedUser>> {
     let rows = sqlx::query_as!(
-        UserRow,
-        "select name, password_hash, role, created_at from api_user order by name limit 10000"
+        ListedUser,
+        r#"select u.name, u.full_name, u.email, u.role, u.is_disabled, u.created_at,
+          (select count(*) from web_session s where s.user_name = u.name and s.expires_at > $1) as "sessions!",
+          (select count(*) from api_token t where t.user_name = u.name and t.generation = u.generation
+            and (t.expires_at is null or t.expires_at > $1)) as "tokens!"
+        from api_user u order by u.name limit 10000"#,
+        now
     );
     Ok(rows.fetch_all(db).await?)
+}
+
+/// Whether anybody can manage users.
+pub async fn has_admin(db: &mut PgConnection) -> StoreResult<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from api_user where role = 'admin' and not is_disabled) as "is!""#
+    );
+    Ok(found.fetch_one(db).await?)
 }
 
 /// Creates a user or changes password and role.
 pub async fn set_user(db: &mut PgConnection, name: &str, password_hash: &str, role: &str) -> StoreResult<()> {
     sqlx::query!(
         "insert into api_user (name, password_hash, role) values ($1, $2, $3)
-        on conflict (name) do update set password_hash = excluded.password_hash, role = excluded.role",
+        on conflict (name) do update set password_hash = excluded.password_hash, role = excluded.role,
+          generation = api_user.generation + 1",
         name,
         password_hash,
         role
@@ -42,17 +104,132 @@ pub async fn set_user(db: &mut PgConnection, name: &str, password_hash: &str, ro
 }
 
 /// Creates a user unless there is one of that name; whether it did.
-pub async fn add_user(db: &mut PgConnection, name: &str, password_hash: &str, role: &str) -> StoreResult<bool> {
+pub async fn add_user(db: &mut PgConnection, new: &NewUser<'_>) -> StoreResult<bool> {
     let done = sqlx::query!(
-        "insert into api_user (name, password_hash, role) values ($1, $2, $3) on conflict do nothing",
-        name,
-        password_hash,
-        role
+        "insert into api_user (name, password_hash, role, full_name, email) values ($1, $2, $3, $4, $5)
+        on conflict do nothing",
+        new.name,
+        new.password_hash,
+        new.role,
+        new.full_name,
+        new.email
     );
     Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
-pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<bool> {
-    let done = sqlx::query!("delete from api_user where name = $1", name).execute(db).await?;
-    Ok(done.rows_affected() == 1)
+/// From now on, wherever the user is logged in.
+pub async fn set_role(db: &mut PgConnection, name: &str, role: &str) -> StoreResult<UserChange> {
+    let mut tx = db.begin().await?;
+    let outcome = match look(&mut tx, name).await? {
+        Looked { user: None, .. } => UserChange::NoSuchUser,
+        Looked { user: Some(user), .. } if user.role == role => UserChange::Unchanged,
+        Looked { is_last_admin: true, .. } => UserChange::LastAdmin,
+        Looked { .. } => {
+            sqlx::query!("update api_user set role = $2 where name = $1", name, role).execute(&mut *tx).await?;
+            UserChange::Done
+        }
+    };
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// Whoever is disabled cannot log in, and is logged out everywhere. What has ended stays so when the user is enabled.
+pub async fn set_disabled(db: &mut PgConnection, name: &str, is_disabled: bool) -> StoreResult<UserChange> {
+    let mut tx = db.begin().await?;
+    let outcome = match look(&mut tx, name).await? {
+        Looked { user: None, .. } => UserChange::NoSuchUser,
+        Looked { user: Some(user), .. } if user.is_disabled == is_disabled => UserChange::Unchanged,
+        Looked { is_last_admin: true, .. } if is_disabled => UserChange::LastAdmin,
+        Looked { .. } => {
+            sqlx::query!("update api_user set is_disabled = $2 where name = $1", name, is_disabled)
+                .execute(&mut *tx)
+                .await?;
+            end_all(&mut tx, name).await?;
+            UserChange::Done
+        }
+    };
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// A new password by somebody else: all sessions and tokens end.
+pub async fn reset_password(db: &mut PgConnection, name: &str, password_hash: &str) -> StoreResult<UserChange> {
+    let mut tx = db.begin().await?;
+    let done = sqlx::query!("update api_user set password_hash = $2 where name = $1", name, password_hash);
+    if done.execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(UserChange::NoSuchUser);
+    }
+    end_all(&mut tx, name).await?;
+    tx.commit().await?;
+    Ok(UserChange::Done)
+}
+
+/// A new password by its owner, who knew the old one: all sessions end but the one it was changed in, tokens go on.
+/// `kept`: that session's hash and its new stamp. `false`: the password was another one by then.
+pub async fn change_password(
+    db: &mut PgConnection,
+    name: &str,
+    (old_hash, new_hash): (&str, &str),
+    (kept, stamp): (&[u8], &str),
+) -> StoreResult<bool> {
+    let mut tx = db.begin().await?;
+    let done = sqlx::query!(
+        "update api_user set password_hash = $3 where name = $1 and password_hash = $2 and not is_disabled",
+        name,
+        old_hash,
+        new_hash
+    );
+    if done.execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query!("delete from web_session where user_name = $1 and token_hash <> $2", name, kept)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("update web_session set stamp = $2 where token_hash = $1", kept, stamp).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// With all sessions and tokens. What the user did stays in the audit log.
+pub async fn delete_user(db: &mut PgConnection, name: &str) -> StoreResult<UserChange> {
+    let mut tx = db.begin().await?;
+    let outcome = match look(&mut tx, name).await? {
+        Looked { user: None, .. } => UserChange::NoSuchUser,
+        Looked { is_last_admin: true, .. } => UserChange::LastAdmin,
+        Looked { .. } => {
+            sqlx::query!("delete from api_user where name = $1", name).execute(&mut *tx).await?;
+            UserChange::Done
+        }
+    };
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+struct Looked {
+    user: Option<UserRow>,
+    is_last_admin: bool,
+}
+
+/// Locks the user and all admins: of two changes that would take the last two away, the second sees the first.
+async fn look(db: &mut PgConnection, name: &str) -> StoreResult<Looked> {
+    let rows = sqlx::query_as!(
+        UserRow,
+        "select name, password_hash, role, is_disabled, generation, created_at from api_user
+        where name = $1 or role = $2 order by name for update",
+        name,
+        ADMIN
+    );
+    let rows = rows.fetch_all(db).await?;
+    let can_manage = |user: &UserRow| user.role == ADMIN && !user.is_disabled;
+    let others = rows.iter().any(|user| user.name != name && can_manage(user));
+    let user = rows.into_iter().find(|user| user.name == name);
+    Ok(Looked { is_last_admin: !others && user.as_ref().is_some_and(can_manage), user })
+}
+
+/// The generation also ends what is being opened at this moment.
+async fn end_all(db: &mut PgConnection, name: &str) -> StoreResult<()> {
+    sqlx::query!("update api_user set generation = generation + 1 where name = $1", name).execute(&mut *db).await?;
+    sqlx::query!("delete from web_session where user_name = $1", name).execute(&mut *db).await?;
+    sqlx::query!("delete from api_token where user_name = $1", name).execute(&mut *db).await?;
+    Ok(())
 }

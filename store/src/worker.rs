@@ -6,6 +6,7 @@ mod reap;
 pub use reap::{Reaped, give_back, reap, release, sweep_orphans};
 
 use crate::StoreResult;
+use crate::process::memory_mb;
 use crate::step::Lease;
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
@@ -42,6 +43,8 @@ pub struct WorkerRow {
     pub versions: Vec<i32>,
     pub slots: i32,
     pub running: i32,
+    /// Of the process, at its last heartbeat.
+    pub memory_mb: i32,
     /// `running`, `draining`, `stopped`, `lost`.
     pub state: String,
     pub started_at: DateTime<Utc>,
@@ -109,7 +112,8 @@ pub async fn heartbeat(
     lease: Duration,
     obeyed: &[Uuid],
 ) -> StoreResult<HeartbeatAnswer> {
-    let rows = sqlx::query_file!("queries/worker/heartbeat.sql", worker, running, lease.as_secs_f64(), obeyed);
+    let rows =
+        sqlx::query_file!("queries/worker/heartbeat.sql", worker, running, lease.as_secs_f64(), obeyed, memory_mb());
     let rows = rows.fetch_all(db).await?;
     let mut answer = HeartbeatAnswer { lost: true, ..HeartbeatAnswer::default() };
     for row in rows {
@@ -142,7 +146,7 @@ pub async fn list_workers(db: &mut PgConnection) -> StoreResult<Vec<WorkerRow>> 
         WorkerRow,
         r#"select w.id, w.name, w.hostname, w.pid, w.bundle, w.binary_version,
           array(select q.name from queue q where q.id = any(w.queues) and q.name not like '%/process' order by q.name) as "queues!", w.versions, w.slots,
-          w.running, w.state, w.started_at, w.heartbeat_at, w.expires_at,
+          w.running, w.memory_mb, w.state, w.started_at, w.heartbeat_at, w.expires_at,
           extract(epoch from now() - w.heartbeat_at)::float8 as "silent_secs!"
         from worker w where w.state in ('running', 'draining') or w.heartbeat_at > now() - interval '1 hour'
         order by w.state not in ('running', 'draining'), w.id limit 1000"#

@@ -2,11 +2,13 @@
 
 use crate::auth::{Password, Role, verify};
 use crate::{WebError, WebResult};
-use orch_store::user::{add_user, get_user, set_user};
+use orch_store::user::{NewUser, add_user, get_user, has_admin, set_user};
 use sqlx::PgConnection;
 
 /// The name of the first user.
 pub const ADMIN: &str = "admin";
+
+const MOST_NAME_BYTES: usize = 100;
 
 /// What became of the first user's password.
 #[derive(Debug)]
@@ -29,19 +31,24 @@ pub async fn ensure_admin(db: &mut PgConnection, wished: Option<&Password>) -> W
             Ok(Admin::Kept)
         }
         (_, Some(password)) => {
-            set_user(db, ADMIN, &hashed(password.clone()).await?, Role::Admin.as_str()).await?;
+            set_user(db, ADMIN, &hash_password(password.clone()).await?, Role::Admin.as_str()).await?;
             Ok(Admin::Changed)
         }
+        // Somebody goes by another name.
+        (None, None) if has_admin(db).await? => Ok(Admin::Kept),
         (None, None) => {
             let password = Password::random();
-            let added = add_user(db, ADMIN, &hashed(password.clone()).await?, Role::Admin.as_str()).await?;
+            let hash = hash_password(password.clone()).await?;
+            let new = NewUser { name: ADMIN, password_hash: &hash, role: Role::Admin.as_str(), ..NewUser::default() };
+            let added = add_user(db, &new).await?;
             // Of several servers that start together, the first one's password counts.
             Ok(if added { Admin::Generated(password) } else { Admin::Kept })
         }
     }
 }
 
-async fn hashed(password: Password) -> WebResult<String> {
+/// As `api_user` keeps a password. Takes some 20 ms of a core.
+pub async fn hash_password(password: Password) -> WebResult<String> {
     background(move || password.hash()).await
 }
 
@@ -51,4 +58,13 @@ async fn verified(password: Password, hash: String) -> WebResult<bool> {
 
 async fn background<T: Send + 'static>(work: impl FnOnce() -> WebResult<T> + Send + 'static) -> WebResult<T> {
     tokio::task::spawn_blocking(work).await.map_err(|_| WebError::Hash(argon2::password_hash::Error::Crypto))?
+}
+
+/// What a user may be called: what fits in a log line, a URL and an address of mail.
+pub fn check_user_name(name: &str) -> Result<(), &'static str> {
+    let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@+-".contains(&byte);
+    if (1..=MOST_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_right) {
+        return Ok(());
+    }
+    Err("a user name is up to 100 letters, digits and `_.@+-`")
 }

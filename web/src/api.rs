@@ -7,8 +7,10 @@ pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
 pub(crate) mod described;
+pub(crate) mod entrance;
 pub(crate) mod event_logs;
 pub(crate) mod jobs;
+pub(crate) mod links;
 pub(crate) mod login;
 pub(crate) mod monitor;
 pub(crate) mod settings;
@@ -18,6 +20,7 @@ pub(crate) mod versions;
 pub(crate) mod why;
 pub(crate) mod xcom;
 
+pub(crate) mod bulk;
 mod clearing;
 mod ids;
 mod pages;

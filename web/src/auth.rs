@@ -1,8 +1,9 @@
 //! Who is calling: passwords, the tokens they are changed for, and whether a caller may do what a route does.
 //!
-//! A token is checked in memory. What it cannot say itself, whether its user still exists with the password and the role
-//! it was made for, is asked of the database at most once a second and user.
+//! Whether a login or a token still stands, and its user with the password and the role, is asked of the database at most
+//! once a second; who changes something here is seen here at once.
 
+mod api_token;
 mod failures;
 mod password;
 mod role;
@@ -13,15 +14,17 @@ mod users;
 pub use password::Password;
 pub use role::Role;
 
+pub(crate) use api_token::FreshToken;
 pub(crate) use password::{Hasher, verify};
-pub(crate) use session::{Session, cookie_of, is_wrong_login};
+pub(crate) use session::{Hash, Origin, Session, cookie_of, is_wrong_login};
 
 use crate::clock::Clock;
 use crate::refusal::Refusal;
+use api_token::{ApiTokens, is_api_token};
 use axum::http::{HeaderMap, header};
-use chrono::TimeDelta;
 use failures::Failures;
-use session::Sessions;
+use orch_store::session::SessionKind;
+use session::{Sessions, digest, random_text};
 use sqlx::PgPool;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,6 +45,7 @@ pub(crate) struct Auth {
     clock: Clock,
     users: Users,
     sessions: Sessions,
+    api_tokens: ApiTokens,
     failures: Failures,
     hasher: Hasher,
     signer: OnceCell<Signer>,
@@ -52,8 +56,8 @@ const WRONG_LOGIN: &str = "Invalid credentials";
 impl Auth {
     pub(crate) fn new(clock: Clock) -> Auth {
         let (users, failures, hasher) = (Users::default(), Failures::default(), Hasher::default());
-        let sessions = Sessions::default();
-        Auth { clock, users, sessions, failures, hasher, signer: OnceCell::new() }
+        let (sessions, api_tokens) = (Sessions::default(), ApiTokens::default());
+        Auth { clock, users, sessions, api_tokens, failures, hasher, signer: OnceCell::new() }
     }
 
     /// Changes a password for a token.
@@ -61,15 +65,14 @@ impl Auth {
         &self,
         pool: &PgPool,
         login: (&str, Password),
-        from: IpAddr,
+        from: Origin<'_>,
         lifetime: Duration,
     ) -> Result<String, Refusal> {
         let signer = self.signer(pool).await?;
-        let (sub, known) = self.right_user(pool, login, from).await?;
-        let now = self.clock.now();
-        let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
-        let expires = now.checked_add_signed(lifetime).map_or(i64::MAX, |at| at.timestamp());
-        Ok(signer.sign(&Claims { sub, iat: now.timestamp(), exp: expires, stamp: known.stamp }))
+        let (sub, known) = self.right_user(pool, login, from.ip).await?;
+        let (jti, iat) = (random_text(), self.clock.now().timestamp());
+        let expires = self.keep(pool, (&sub, &known), (SessionKind::Program, &jti), from, lifetime).await?;
+        Ok(signer.sign(&Claims { sub, iat, exp: expires.timestamp(), jti }))
     }
 
     /// The user whose name and password these are. A wrong name and a wrong password look the same and take the same time.
@@ -84,12 +87,12 @@ impl Auth {
         let user = users::read(pool, name).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.hasher.matches(password, hash).await?;
-        let Some(user) = user.filter(|_| right) else {
+        let known = user.as_ref().map(Known::of).transpose()?.flatten();
+        let Some((user, known)) = user.zip(known).filter(|_| right) else {
             tracing::warn!(user.name = %name.escape_debug(), client.ip = %from, "a login failed");
             return Err(Refusal::NotLoggedIn(WRONG_LOGIN));
         };
         self.failures.forget(name, from);
-        let known = Known::of(&user)?;
         Ok((user.name, known))
     }
 
@@ -97,15 +100,60 @@ impl Auth {
     pub(crate) async fn caller(&self, pool: &PgPool, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let token = bearer(headers).ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
         let now = self.clock.now();
-        let claims = self.signer(pool).await?.verify(token, now).map_err(|error| match error {
+        if is_api_token(token) {
+            return self.owner(pool, token, now).await;
+        }
+        let claims = self.claims(pool, token).await?;
+        let caller = self.caller_of(pool, digest(&claims.jti), now).await?;
+        caller.filter(|caller| *caller.name == *claims.sub).ok_or(Refusal::NotLoggedIn("Token was revoked"))
+    }
+
+    /// Ends the login whose token these headers carry. A token that somebody made is revoked where it was made.
+    pub(crate) async fn log_out(&self, pool: &PgPool, headers: &HeaderMap) -> Result<(), Refusal> {
+        let token = bearer(headers).ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
+        if is_api_token(token) {
+            return Err(Refusal::bad_request("an API token is revoked by its owner, on the page `/account`"));
+        }
+        let claims = self.claims(pool, token).await?;
+        self.close(pool, digest(&claims.jti)).await
+    }
+
+    async fn claims(&self, pool: &PgPool, token: &str) -> Result<Claims, Refusal> {
+        let now = self.clock.now();
+        self.signer(pool).await?.verify(token, now).map_err(|error| match error {
             TokenError::Expired => Refusal::NotLoggedIn("Token Expired"),
             TokenError::Invalid => Refusal::NotLoggedIn("Invalid JWT token"),
-        })?;
-        match self.users.get(pool, &claims.sub, now).await? {
-            // Not a secret: whoever has a stamp has it out of a token that was signed.
-            Some(known) if known.stamp == claims.stamp => Ok(Caller { name: claims.sub.into(), role: known.role }),
-            _ => Err(Refusal::NotLoggedIn("Token was revoked")),
+        })
+    }
+
+    /// Of a password that somebody chose.
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
+        self.hasher.hash(password).await
+    }
+
+    /// The owner of a session says its password again; its hash, and the stamp that a session has with another hash.
+    pub(crate) async fn confirm(
+        &self,
+        pool: &PgPool,
+        (name, password): (&str, Password),
+        from: IpAddr,
+        new_hash: &str,
+    ) -> Result<(String, String), Refusal> {
+        let now = self.clock.now();
+        self.failures.begin(name, from, now).map_err(|retry_after| Refusal::TooManyLogins { retry_after })?;
+        let user = users::read(pool, name).await?.ok_or(Refusal::NotLoggedIn(WRONG_LOGIN))?;
+        if !self.hasher.matches(password, Some(user.password_hash.clone())).await? {
+            return Err(Refusal::NotLoggedIn(WRONG_LOGIN));
         }
+        self.failures.forget(name, from);
+        Ok((user.password_hash, users::stamp(new_hash, user.generation)))
+    }
+
+    /// A user, a session or a token was changed here: it is looked at again at once.
+    pub(crate) fn changed(&self, user: &str) {
+        self.users.forget(user);
+        self.sessions.forget_all();
+        self.api_tokens.forget_all();
     }
 
     async fn signer(&self, pool: &PgPool) -> Result<&Signer, Refusal> {

@@ -3,6 +3,7 @@
 //!
 //! One page is one module: its path and query, a view struct with finished values, a template of the same name.
 
+pub(crate) mod account;
 pub(crate) mod dag;
 pub(crate) mod dags;
 pub(crate) mod error;
@@ -14,6 +15,7 @@ pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod theme;
+pub(crate) mod users;
 
 pub(crate) use shell::{Asked, Shell};
 

@@ -8,7 +8,7 @@ mod time;
 mod timeline;
 
 pub(crate) use crate::assets::url;
-pub(crate) use ansi::Ansi;
+pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
 pub(crate) use icon::{Score, State, bare, icon, mark, state, words};
 pub(crate) use time::{Ago, Moment, ago, duration, moment};

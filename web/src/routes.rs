@@ -62,12 +62,19 @@ fn routes(app: &App) -> Routes {
         .post("/auth/token/cli", Open, api::login::cli_token)
         .takes::<bodies::LoginBody>()
         .creates::<api::login::Token>()
+        .post("/auth/logout", viewer, api::login::log_out)
+        .gives_nothing()
         .get("/healthz", Open, health::alive)
         .get("/readyz", Open, health::ready)
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .gives::<api::tasks::Structure>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
         .gives::<api::why::Why>()
+        .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
+        .takes::<bodies::TriggerAndWaitBody>()
+        .gives::<api::dag_runs::RunResult>()
+        .get("/api/v2/auth/login", Open, api::entrance::login)
+        .get("/api/v2/auth/logout", Open, api::entrance::logout)
         .get("/api/v2/config", admin, api::settings::all)
         .gives::<api::settings::Config>()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
@@ -80,6 +87,8 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dag_tags::TagPage>()
         .paged()
         .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
+        .gives::<api::settings::DagWarningPage>()
+        .paged()
         .get("/api/v2/dags", viewer, api::dags::list)
         .gives::<api::dags::DagPage>()
         .paged()
@@ -99,6 +108,10 @@ fn routes(app: &App) -> Routes {
         .paged()
         .get("/api/v2/dags/{dag_id}/dagVersions/{version_number}", viewer, api::versions::get)
         .gives::<api::versions::DagVersionView>()
+        .post("/api/v2/dags/{dag_id}/favorite", viewer, api::dags::favorite)
+        .gives_nothing()
+        .post("/api/v2/dags/{dag_id}/unfavorite", viewer, api::dags::unfavorite)
+        .gives_nothing()
         .get("/api/v2/dags/{dag_id}/tasks", viewer, api::tasks::list)
         .gives::<api::tasks::TaskPage>()
         .get("/api/v2/dags/{dag_id}/tasks/{task_id}", viewer, api::tasks::get)
@@ -109,6 +122,11 @@ fn routes(app: &App) -> Routes {
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
         .takes::<bodies::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
+        .patch("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::bulk)
+        .takes::<bodies::BulkDAGRunsBody>()
+        .gives::<api::bulk::BulkResponse>()
+        .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
+        .takes::<bodies::BulkDAGRunClearBody>()
         .post("/api/v2/dags/{dag_id}/clearTaskInstances", user, api::task_instances::clear_chosen)
         .takes::<bodies::ClearTaskInstancesBody>()
         .gives::<TaskInstancePage>()
@@ -130,6 +148,23 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
         .paged()
+        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, api::task_instances::bulk)
+        .takes::<bodies::BulkTaskInstancesBody>()
+        .gives::<api::bulk::BulkResponse>()
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}",
+            user,
+            api::task_instances::patch,
+        )
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run",
+            user,
+            api::task_instances::dry_run,
+        )
+        .takes::<bodies::PatchTaskInstanceBody>()
+        .gives::<TaskInstancePage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", viewer, api::task_instances::get)
         .gives::<TaskInstanceView>()
         .get(
@@ -189,6 +224,14 @@ fn routes(app: &App) -> Routes {
         )
         .gives::<TaskInstancePage>()
         .paged()
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", viewer, api::links::extra)
+        .gives::<api::links::ExtraLinks>()
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/externalLogUrl/{try_number}",
+            viewer,
+            api::links::external_log,
+        )
+        .gives::<api::links::ExternalLog>()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
             viewer,
@@ -228,24 +271,53 @@ fn routes(app: &App) -> Routes {
             api::xcom::get,
         )
         .gives::<api::xcom::XComValue>()
+        .post("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", op, api::xcom::create)
+        .takes::<bodies::XComCreateBody>()
+        .creates::<api::xcom::XComValue>()
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+            op,
+            api::xcom::patch,
+        )
+        .takes::<bodies::XComUpdateBody>()
+        .gives::<api::xcom::XComValue>()
+        .delete(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+            op,
+            api::xcom::delete,
+        )
+        .gives_nothing()
         .get("/api/v2/eventLogs", viewer, api::event_logs::list)
         .gives::<api::event_logs::EventLogPage>()
         .paged()
         .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
         .gives::<api::event_logs::EventLogView>()
         .get("/api/v2/importErrors", viewer, api::settings::import_errors)
+        .gives::<api::settings::ImportErrorPage>()
+        .paged()
         .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
+        .gives::<api::settings::ImportErrorView>()
         .get("/api/v2/jobs", viewer, api::jobs::list)
         .gives::<api::jobs::JobPage>()
         .paged()
         .get("/api/v2/monitor/health", Open, api::monitor::health)
         .get("/api/v2/plugins", viewer, api::settings::plugins)
+        .gives::<api::settings::PluginPage>()
+        .paged()
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
+        .gives::<api::settings::PluginErrorPage>()
         .get("/api/v2/providers", viewer, api::settings::providers)
+        .gives::<api::settings::ProviderPage>()
+        .paged()
         .get("/api/v2/version", Open, api::monitor::version)
         .get("/openapi.json", viewer, api::described::openapi)
         .get("/static/{hash}/{name}", Open, assets::serve)
         .page("/", viewer, pages::home::show)
+        .page("/account", viewer, pages::account::show)
+        .form("/account/logins/{login_id}/end", viewer, pages::account::change::end_login)
+        .form("/account/password", viewer, pages::account::change::password)
+        .form("/account/tokens", viewer, pages::account::change::add)
+        .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
         .page("/dags", viewer, pages::dags::show)
         .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
         .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
@@ -262,17 +334,31 @@ fn routes(app: &App) -> Routes {
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)
+        .page(
+            "/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/events",
+            viewer,
+            pages::run::events::follow_try,
+        )
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log", viewer, pages::task::log::download)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::ask)
         .form("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::mark)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
+        .page("/events", viewer, pages::run::events::follow_all)
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
         .page("/palette", viewer, pages::palette::show)
         .page("/runs", viewer, pages::runs::show)
         .form("/theme", viewer, pages::theme::change)
+        .page("/users", admin, pages::users::show)
+        .form("/users", admin, pages::users::add)
+        .page("/users/{user_name}", admin, pages::users::user::show)
+        .page("/users/{user_name}/delete", admin, pages::users::change::ask_delete)
+        .form("/users/{user_name}/delete", admin, pages::users::change::delete)
+        .form("/users/{user_name}/disabled", admin, pages::users::change::disabled)
+        .form("/users/{user_name}/password", admin, pages::users::change::password)
+        .form("/users/{user_name}/role", admin, pages::users::change::role)
 }
 
 /// The server without a network.

@@ -9,7 +9,7 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use orch_store::hint::Hints;
 use orch_store::process::{Role, forget_process, heartbeat, register_process};
 use serde_json::json;
@@ -74,7 +74,11 @@ pub async fn serve(config: WebConfig, hints: Hints, listener: TcpListener, stop:
 }
 
 fn most_connections() -> usize {
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    // The usual 1,024 files are for programs of one user; whoever starts us allows more than that where it is to be had.
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
+        let wanted = hard.min(2 * MOST_CONNECTIONS as u64).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_or(soft, |()| wanted)
+    });
     usize::try_from(files / 2).unwrap_or(MOST_CONNECTIONS).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
 }
 

@@ -1,8 +1,11 @@
 //! What every request may use: connections, known versions, hints to the other processes, who may log in.
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Role};
+use crate::ends::Ends;
 use crate::health::Health;
+use crate::live::Live;
 use crate::{WebConfig, WebResult};
+use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::audit::{Deed, record};
 use orch_store::hint::Hints;
@@ -38,6 +41,9 @@ pub struct Inner {
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
     pub(crate) health: Health,
+    /// Who waits for the end of which run.
+    pub(crate) ends: Ends,
+    pub(crate) live: Live,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Lists.
@@ -59,6 +65,8 @@ impl App {
             versions: Versions::default(),
             auth,
             health,
+            ends: Ends::default(),
+            live: Live::default(),
             hot,
             pages,
             stopping: CancellationToken::new(),
@@ -105,6 +113,17 @@ impl Inner {
         let mut extra = deed.extra.take().unwrap_or_else(|| json!({}));
         extra["from"] = json!(from);
         record(db, &Deed { extra: Some(extra), ..deed }).await
+    }
+
+    /// Whether whoever opened an answer that goes on for long may still see it: asked at least once a second while it
+    /// goes on, of the headers it was opened with. Ends streams after a logout, and with their user.
+    pub(crate) async fn may_still(&self, headers: &HeaderMap, role: Role) -> bool {
+        let session = self.auth.session(&self.hot, headers, self.config.cookie()).await;
+        let caller = match session {
+            Ok(session) => Ok(session.caller),
+            Err(_) => self.auth.caller(&self.hot, headers).await,
+        };
+        caller.is_ok_and(|caller| caller.role >= role)
     }
 
     pub(crate) async fn pages(&self) -> StoreResult<PoolConnection<Postgres>> {

@@ -148,8 +148,8 @@ impl AttemptLog {
         let Lease { run, attempt, lease_no, .. } = self.lease;
         if let Some(gap) = state.bounds.add(seq, body.len(), lines) {
             let text = Line::about_the_log(gap.text()).to_json() + "\n";
-            let (first, last) = (gap.first, gap.last);
-            into.left_out.insert((attempt, lease_no), LeftOut { run, attempt, lease_no, first, last, text });
+            let (first, last, lines) = (gap.first, gap.last, i32::try_from(gap.lines).unwrap_or(i32::MAX));
+            into.left_out.insert((attempt, lease_no), LeftOut { run, attempt, lease_no, first, last, lines, text });
         }
         into.chunks.push(NewChunk { run, attempt, lease_no, seq, lines, body });
     }

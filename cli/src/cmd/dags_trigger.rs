@@ -110,7 +110,9 @@ impl Trigger {
     fn created(&self, created: CreateRun, dag_id: &str) -> Result<RunRow, Failure> {
         match created {
             CreateRun::Created(run) | CreateRun::Same(run) => Ok(run),
-            CreateRun::RunIdTaken => Err(names::run_id_taken(dag_id, self.run_id.as_deref().unwrap_or_default())),
+            CreateRun::RunIdTaken | CreateRun::OtherRequest => {
+                Err(names::run_id_taken(dag_id, self.run_id.as_deref().unwrap_or_default()))
+            }
             CreateRun::LogicalDateTaken => {
                 Err(names::date_taken(dag_id, &self.logical_date.map(isoformat).unwrap_or_default()))
             }

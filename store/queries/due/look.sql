@@ -1,7 +1,7 @@
 -- Renews the heartbeat of the scheduler and says what there is to do and when something is due next. Each answer is read
 -- from an index or from a table that is small by nature.
 with beat as (
-    update process set heartbeat_at = now(), progress = $2::text::json where id = $1 returning id
+    update process set heartbeat_at = now(), progress = $2::text::json, memory_mb = $6 where id = $1 returning id
 )
 select now() as "now!", pg_postmaster_start_time() as "server_started!", exists (select from beat) as "known!",
     exists (select from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale

@@ -1,7 +1,7 @@
 -- $1 dag, $2 its newest version as the caller knows it, $3 the run's id, $4 ledger format,
 -- $5–$7 the run when it begins, $8–$9 when it waits, $10 type, $11 name or null: $12 + time + $13 then,
 -- $14–$17 dates, $18 time-out in ms, $19–$23 who, conf, note, key, $24–$29 ready, $30–$35 held, $36–$38 decided,
--- $39 what the audit log says beside who and what; null: nothing is written there.
+-- $39 what the audit log says beside who and what; null: nothing is written there, $40 hash of the request.
 with d as materialized (
     select dag_id, version, is_paused, max_active_runs from dag where dag_id = $1 for no key update
 ),
@@ -26,8 +26,8 @@ r as (
         state <> 'queued' as starts
 ),
 det as (
-    insert into dag_run_detail (run, conf, note, idempotency_key)
-    select r.id, $21::text::json, $22::text, $23::text from r where $21 is not null or $22 is not null or $23 is not null
+    insert into dag_run_detail (run, conf, note, idempotency_key, request_hash)
+    select r.id, $21::text::json, $22::text, $23::text, $40::bytea from r where $21 is not null or $22 is not null or $23 is not null
 ),
 deed as (
     insert into audit (actor, event, dag_id, run_id, extra)

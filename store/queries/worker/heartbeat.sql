@@ -1,6 +1,7 @@
 -- Always one row or more; none of the order's columns without an order.
 with beat as (
-    update worker set heartbeat_at = now(), expires_at = now() + $3::float8 * interval '1 second', running = $2
+    update worker set heartbeat_at = now(), expires_at = now() + $3::float8 * interval '1 second', running = $2,
+        memory_mb = $5
     where id = $1 and state in ('running', 'draining') returning queues, versions
 ),
 done as (

@@ -38,6 +38,10 @@ pub enum DagCondition {
     SomeState(Vec<RunState>),
     /// Some run of it began or ended then: all of these hold of the same one.
     SomeRun(Vec<(RunTime, Compare, DateTime<Utc>)>),
+    /// Assets start its runs, or not.
+    AssetSchedule(bool),
+    /// This person likes it best, or not.
+    Favorite(String, bool),
     /// What no DAG has.
     Never,
 }
@@ -123,6 +127,17 @@ impl DagCondition {
                 for (time, compare, at) in times {
                     query.push(" and ").push(time.column()).push(compare.sign()).push_bind(*at);
                 }
+                query.push(")")
+            }
+            DagCondition::AssetSchedule(has) => {
+                query.push(if *has { "exists" } else { "not exists" });
+                query.push(" (select from dag_version w where w.id = d.version and w.spec -> 'schedule' -> 'assets' is not null)")
+            }
+            DagCondition::Favorite(user, is) => {
+                query.push(if *is { "exists" } else { "not exists" });
+                query
+                    .push(" (select from favorite f where f.dag_id = d.dag_id and f.user_name = ")
+                    .push_bind(user.clone());
                 query.push(")")
             }
             DagCondition::Never => query.push("false"),

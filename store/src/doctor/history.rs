@@ -245,7 +245,8 @@ async fn read_outputs(db: &mut PgConnection, reading: &mut Reading) -> StoreResu
 async fn was_changed(db: &mut PgConnection, run: &RunRow) -> StoreResult<bool> {
     let changed = sqlx::query_scalar!(
         r#"select exists (select from audit where dag_id = $1 and run_id = $2
-          and event not in ('trigger_dag_run', 'cancel_dag_run', 'note_dag_run')) as "changed!""#,
+          and event not in ('trigger_dag_run', 'cancel_dag_run', 'note_dag_run', 'note_task_instance',
+            'create_xcom', 'patch_xcom', 'delete_xcom')) as "changed!""#,
         run.dag_id,
         run.run_id
     );

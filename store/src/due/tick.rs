@@ -60,7 +60,9 @@ pub async fn create_due_runs(
         match create_run(&mut tx, versions, &scheduled(dag_id, &due)?).await? {
             CreateRun::Created(run) => created.push(run),
             // Somebody made a run for that date, or with that name, by hand.
-            CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) => taken += 1,
+            CreateRun::LogicalDateTaken | CreateRun::RunIdTaken | CreateRun::Same(_) | CreateRun::OtherRequest => {
+                taken += 1;
+            }
             CreateRun::NoSuchDag | CreateRun::BadConf(_) => break None,
         }
         if due.data_interval.is_none() || due.data_interval == last {

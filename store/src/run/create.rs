@@ -32,6 +32,8 @@ pub struct NewRun {
     pub note: Option<String>,
     /// The same key gives the same run, however often it is sent.
     pub idempotency_key: Option<String>,
+    /// Of what was sent with that key; another one is refused.
+    pub request_hash: Option<Vec<u8>>,
     /// What the audit log says of it beside who and what; without it nothing is written there.
     pub deed: Option<Value>,
 }
@@ -51,6 +53,7 @@ impl NewRun {
             user: None,
             note: None,
             idempotency_key: None,
+            request_hash: None,
             deed: None,
         }
     }
@@ -61,6 +64,8 @@ pub enum CreateRun {
     Created(RunRow),
     /// Its idempotency key was seen before: the run of then.
     Same(RunRow),
+    /// Its idempotency key was seen before, with another request.
+    OtherRequest,
     RunIdTaken,
     /// The DAG has a run for that date.
     LogicalDateTaken,
@@ -95,9 +100,9 @@ const LOOKS: usize = 5;
 /// Creates a run. The caller tells workers (`Hint::Ready`) when it started, schedulers (`Hint::Run`) when it did not.
 pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &NewRun) -> StoreResult<CreateRun> {
     if let Some(key) = &new.idempotency_key
-        && let Some(run) = run_of_key(db, key).await?
+        && let Some(same) = of_key(db, key, new).await?
     {
-        return Ok(CreateRun::Same(run));
+        return Ok(same);
     }
     let id = Uuid::now_v7();
     versions.make_leaf(db, id).await?;
@@ -127,7 +132,7 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
             Ok(Inserted::NewerVersion(newer)) => versions.set_newest(&new.dag_id, newer),
             Err(error) if error.constraint() == Some("dag_run_detail_idempotency_key_key") => {
                 let key = new.idempotency_key.as_deref().unwrap_or_default();
-                return run_of_key(db, key).await?.map(CreateRun::Same).ok_or(error);
+                return of_key(db, key, new).await?.ok_or(error);
             }
             Err(error) => return Err(error),
         }
@@ -211,7 +216,8 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &decided.task,
         &decided.map_index,
         &decided.state,
-        new.deed.as_ref().map(ToString::to_string)
+        new.deed.as_ref().map(ToString::to_string),
+        new.request_hash
     )
     .fetch_optional(db)
     .await?;
@@ -342,10 +348,10 @@ async fn why_taken(db: &mut PgConnection, new: &NewRun) -> StoreResult<CreateRun
     Ok(CreateRun::LogicalDateTaken)
 }
 
-async fn run_of_key(db: &mut PgConnection, key: &str) -> StoreResult<Option<RunRow>> {
+async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<Option<CreateRun>> {
     let row = sqlx::query!(
         r#"select r.id, r.dag_id, r.run_id, r.state::text as "state!", r.run_after, r.interval_start, r.interval_end,
-          r.created_at, r.started_at, r.ended_at, r.version, v.number, v.created_at as version_created_at, v.bundle
+          r.created_at, r.started_at, r.ended_at, r.version, v.number, v.created_at as version_created_at, v.bundle, d.request_hash
         from dag_run_detail d join dag_run r on r.id = d.run join dag_version v on v.id = r.version
         where d.idempotency_key = $1"#,
         key
@@ -353,8 +359,12 @@ async fn run_of_key(db: &mut PgConnection, key: &str) -> StoreResult<Option<RunR
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    // Runs of before the hash was kept have none.
+    if row.request_hash.zip(new.request_hash.as_ref()).is_some_and(|(then, now)| then != *now) {
+        return Ok(Some(CreateRun::OtherRequest));
+    }
     let state: RunState = word(&row.state)?;
-    Ok(Some(RunRow {
+    Ok(Some(CreateRun::Same(RunRow {
         id: row.id,
         dag_id: row.dag_id,
         run_id: row.run_id,
@@ -369,7 +379,7 @@ async fn run_of_key(db: &mut PgConnection, key: &str) -> StoreResult<Option<RunR
         version_created_at: row.version_created_at,
         bundle: row.bundle,
         started: state != RunState::Queued,
-    }))
+    })))
 }
 
 fn interval(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<DataInterval> {

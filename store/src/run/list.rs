@@ -168,6 +168,13 @@ pub async fn run_by_uuid(db: &mut PgConnection, id: Uuid) -> StoreResult<Option<
     row.map(Row::details).transpose()
 }
 
+/// Those of these runs that are not over.
+pub async fn still_open(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+    let open =
+        sqlx::query_scalar!("select id from dag_run where id = any($1) and state in ('queued', 'running')", runs);
+    Ok(open.fetch_all(db).await?)
+}
+
 /// The last runs of each of these DAGs, newest first, by DAG.
 pub async fn recent_runs(db: &mut PgConnection, dag_ids: &[String], of_each: i64) -> StoreResult<Vec<RunDetails>> {
     let rows = run_rows!(

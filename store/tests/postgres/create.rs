@@ -87,6 +87,15 @@ async fn names_dates_and_keys_belong_to_one_run() {
     let Ok(CreateRun::Created(first)) = create_run(&mut db, &mut versions, &keyed).await else { panic!("not created") };
     let Ok(CreateRun::Same(second)) = create_run(&mut db, &mut versions, &keyed).await else { panic!("not the same") };
     assert_eq!(first, second);
+    let hashed = |key: &str, hash: u8| NewRun {
+        idempotency_key: Some(key.into()),
+        request_hash: Some(vec![hash]),
+        ..NewRun::manual("d", TriggeredBy::Test)
+    };
+    for (key, hash, same) in [("k", 1, true), ("h", 1, true), ("h", 1, true), ("h", 2, false)] {
+        let done = create_run(&mut db, &mut versions, &hashed(key, hash)).await.unwrap();
+        assert_eq!(!matches!(done, CreateRun::OtherRequest), same, "{key} {hash}: {done:?}");
+    }
     assert!(matches!(
         create_run(&mut db, &mut versions, &NewRun::manual("none", TriggeredBy::Test)).await,
         Ok(CreateRun::NoSuchDag)

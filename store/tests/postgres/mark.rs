@@ -88,15 +88,43 @@ async fn elements_are_marked_in_every_state_and_the_counters_stay_right() {
     for index in 0..6 {
         let done = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Failed).await.unwrap();
         check_run(&mut db, run).await;
-        if let Mark::Marked(_) = done {
-            let back = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Success).await.unwrap();
-            assert_eq!(back, Mark::Marked(TaskState::Failed), "element {index}");
-            check_run(&mut db, run).await;
-        } else {
-            assert_eq!(done, Mark::NotYet, "element {index}");
-        }
+        assert!(matches!(done, Mark::Marked(_)), "element {index}: {done:?}");
+        let back = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Success).await.unwrap();
+        assert_eq!(back, Mark::Marked(TaskState::Failed), "element {index}");
+        check_run(&mut db, run).await;
     }
     assert!(!hands.end(running, TaskState::Success).await);
+    hands.work_off().await;
+    assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
+    check_run(&mut db, run).await;
+}
+
+#[tokio::test]
+async fn what_a_limit_keeps_aside_is_marked_too() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "max_active_tasks": 1, "tasks": [
+        { "task_id": "list", "kind": "rust" },
+        { "task_id": "aside", "kind": "rust" },
+        { "task_id": "each", "kind": "rust", "map": { "each": { "output": "list" } } },
+        { "task_id": "same", "kind": "rust", "after": ["each"], "map": { "each": { "output": "list" } } },
+        { "task_id": "then", "kind": "rust", "after": ["same"], "trigger_rule": "all_done" },
+    ] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    // Of two that could run the limit keeps one aside.
+    let aside = mark_instance(&mut db, &mut versions, run, (1, -1), TaskState::Success).await.unwrap();
+    assert_eq!(aside, Mark::Marked(TaskState::Scheduled));
+    check_run(&mut db, run).await;
+    let list = hands.claim(1).await[0].lease;
+    assert!(hands.end_with(list, TaskState::Success, Some(4)).await);
+    for (task, index) in [(2, 3), (2, 1), (2, 0)] {
+        let done = mark_instance(&mut db, &mut versions, run, (task, index), TaskState::Success).await.unwrap();
+        assert!(matches!(done, Mark::Marked(_)), "{task} [{index}]: {done:?}");
+        check_run(&mut db, run).await;
+    }
     hands.work_off().await;
     assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
     check_run(&mut db, run).await;

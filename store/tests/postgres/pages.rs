@@ -4,12 +4,13 @@ use crate::fixture::{chain, database, one, register, trigger};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::state::{RunState, TaskState};
 use orch_store::instance::{loudest_states, old_tries};
-use orch_store::log::{Length, NewChunk, Place, append, end, length, window};
+use orch_store::live::{TryKey, look_at_all, look_at_runs, look_at_tries, news};
+use orch_store::log::{Length, NewChunk, Place, append, end, length, window, window_until};
 use orch_store::overview::{
     failing, first_failures, how_far, last_runs, next_runs, places, pulse, running_runs, runs_since,
 };
-use orch_store::session::{NewSession, close_session, get_session, open_session};
-use orch_store::user::{add_user, delete_user};
+use orch_store::session::{NewSession, SessionKind, close_session, get_session, open_session};
+use orch_store::user::{NewUser, UserChange, add_user, delete_user};
 use orch_store::version::Versions;
 use uuid::Uuid;
 
@@ -17,16 +18,22 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
 }
 
+fn new_user<'a>(name: &'a str, role: &'a str) -> NewUser<'a> {
+    NewUser { name, password_hash: "hash", role, ..NewUser::default() }
+}
+
 #[tokio::test]
 async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
     let database = database().await;
     let mut db = one(&database).await;
-    assert!(add_user(&mut db, "ada", "hash", "viewer").await.unwrap());
+    assert!(add_user(&mut db, &new_user("ada", "viewer")).await.unwrap());
     let new = |hash, now| NewSession {
         token_hash: hash,
         user: "ada",
         stamp: "s",
+        kind: SessionKind::Browser,
         client_ip: "127.0.0.1",
+        user_agent: "",
         now: at(now),
         expires_at: at(now + 60),
     };
@@ -38,7 +45,7 @@ async fn a_session_lasts_until_it_is_closed_or_over_or_its_user_is_gone() {
     // The next one sweeps what is over.
     open_session(&mut db, &new(b"three", 61)).await.unwrap();
     assert_eq!(get_session(&mut db, b"two").await.unwrap(), None);
-    assert!(delete_user(&mut db, "ada").await.unwrap());
+    assert_eq!(delete_user(&mut db, "ada").await.unwrap(), UserChange::Done);
     assert_eq!(get_session(&mut db, b"three").await.unwrap(), None);
 }
 
@@ -110,10 +117,49 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
         (36, 1, 35, vec![(2, 1)]),
         (37, 1, 0, vec![]),
     ] {
-        let (found_before, found) = window(&mut db, run, attempt, first, most).await.unwrap();
-        let found: Vec<_> = found.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
-        assert_eq!((found_before, found), (before, seqs), "from {first}, {most} bytes");
+        let found = window(&mut db, run, attempt, first, most).await.unwrap();
+        let places: Vec<_> = found.chunks.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
+        assert_eq!((found.before, places), (before, seqs), "from {first}, {most} bytes");
     }
+    for (end, most, before, seqs) in [
+        (i64::MAX, 1, 35, vec![(2, 1)]),
+        (36, 200, 10, vec![(1, 1), (2, 0)]),
+        (16, 1_000, 0, vec![(1, 0), (1, 1)]),
+        (2, 1, 0, vec![(1, 0)]),
+        (1, 1, 0, vec![]),
+    ] {
+        let found = window_until(&mut db, run, attempt, end, most).await.unwrap();
+        let places: Vec<_> = found.chunks.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
+        assert_eq!((found.before, places), (before, seqs), "until {end}, {most} bytes");
+    }
+    let behind = news(&mut db, run, attempt, Place { lease_no: 1, seq: 0 }, 1).await.unwrap();
+    assert_eq!((behind.lines, behind.chunks.len(), behind.chunks[0].seq), (26, 1, 1));
+    let behind = news(&mut db, run, attempt, Place { lease_no: 1, seq: 0 }, 150).await.unwrap();
+    assert_eq!((behind.lines, behind.chunks.len(), behind.chunks[0].lease_no), (26, 2, 2));
+    assert!(news(&mut db, run, attempt, Place { lease_no: 2, seq: 1 }, 1_000).await.unwrap().chunks.is_empty());
+}
+
+#[tokio::test]
+async fn many_watched_things_are_one_look_each() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let mut versions = Versions::default();
+    register(&mut db, &[chain("a", 1)]).await;
+    let (run, gone, attempt) = (trigger(&mut db, &mut versions, "a").await.id, Uuid::now_v7(), Uuid::now_v7());
+    let before = look_at_all(&mut db).await.unwrap();
+    assert_eq!(look_at_all(&mut db).await.unwrap(), before);
+    append(&mut db, &[NewChunk { run, attempt, lease_no: 1, seq: 4, lines: 1, body: "x".into() }]).await.unwrap();
+    let key = TryKey { run, task: 0, map_index: -1, attempt: Some(attempt) };
+    let keys = [TryKey { run: gone, ..key }, key, TryKey { attempt: None, ..key }];
+    let looks = look_at_tries(&mut db, &keys).await.unwrap();
+    assert_eq!(looks.iter().map(|look| look.run_is_over).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(looks[1].end(), Some(Place { lease_no: 1, seq: 4 }));
+    assert_eq!((looks[0].end(), looks[2].end()), (None, None));
+    let runs = look_at_runs(&mut db, &[run, gone]).await.unwrap();
+    assert_eq!((runs.len(), runs[0].run, runs[0].is_over), (1, run, false));
+    sqlx::query("update dag_run set state = 'success'").execute(&mut db).await.unwrap();
+    assert!(look_at_runs(&mut db, &[run]).await.unwrap()[0].is_over);
+    assert_ne!(look_at_all(&mut db).await.unwrap(), before);
 }
 
 #[tokio::test]

@@ -130,12 +130,15 @@ async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
         })
         .collect();
     log::append(&mut db, &chunks).await.unwrap();
-    for (last, text) in [(4, "2 are left out"), (6, "4 are left out")] {
-        let gap = log::LeftOut { run, attempt, lease_no: 1, first: 3, last, text: text.into() };
+    for (last, lines, text) in [(4, 2, "2 are left out"), (6, 4, "4 are left out")] {
+        let gap = log::LeftOut { run, attempt, lease_no: 1, first: 3, last, lines, text: text.into() };
         log::leave_out(&mut db, &gap).await.unwrap();
     }
     let left = log::read(&mut db, run, attempt, Place::START, 1000).await.unwrap();
     let text: Vec<&str> = left.iter().filter(|c| c.lease_no == 1).map(|c| c.body.as_str()).collect();
     assert_eq!(text, ["0", "1", "2", "4 are left out", "7", "8"]);
     assert_eq!(left.iter().filter(|c| c.lease_no == 2).count(), 9);
+    // What comes after it keeps its numbers.
+    let found = log::window(&mut db, run, attempt, 8, 1).await.unwrap();
+    assert_eq!((found.before, found.total, found.chunks[0].body.as_str()), (7, 18, "7"));
 }

@@ -42,6 +42,48 @@ async fn linger(ctx: Ctx) -> TaskResult<bool> {
     Ok(ctx.is_cancelled())
 }
 
+/// Says something ten times a second until it is cancelled.
+#[task]
+async fn talk(ctx: Ctx) -> TaskResult<()> {
+    let mut number = 0;
+    while !ctx.is_cancelled() {
+        number += 1;
+        ctx.info(format!("this is line {number}"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+fn talking() -> Dag {
+    dag("test_talking").describe("Talks until it is cancelled").tags(["test"]).build(|d| {
+        d.add(talk());
+    })
+}
+
+/// What is said, and bytes that are no text, on standard output: more than a log keeps in so short a time.
+#[task(isolation = Isolation::Process, memory_mb = 200)]
+async fn shout() -> TaskResult<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let piece = vec![b'x'; 1_000_000];
+    for _ in 0..20 {
+        out.write_all(&piece)?;
+    }
+    let mut line = b"\n\x1b[31mred\x1b[0m \x00\xff ".to_vec();
+    line.resize(1_000, b'y');
+    for _ in 0..64_000 {
+        out.write_all(&line)?;
+    }
+    out.write_all(b"\nthe last line\n")?;
+    Ok(())
+}
+
+fn shouting() -> Dag {
+    dag("test_shouting").describe("Writes a log of 84 MB with a line of 20 MB").tags(["test"]).build(|d| {
+        d.add(shout());
+    })
+}
+
 fn failing() -> Dag {
     dag("test_failing").describe("One task fails, the next cannot run").tags(["test"]).alias("broken").build(|d| {
         let nothing = d.add(fail());
@@ -88,9 +130,12 @@ fn children() -> Dag {
 
 fn main() -> ExitCode {
     orch::main(|| {
-        [orch_examples::dags(), vec![failing(), second_try(), lingering(), scheduled(), children()]]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            orch_examples::dags(),
+            vec![failing(), second_try(), lingering(), scheduled(), children(), talking(), shouting()],
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     })
 }

@@ -26,14 +26,33 @@ pub(crate) struct TriggerDAGRunPostBody {
     logical_date: Option<Timestamp>,
     run_after: Option<Timestamp>,
     conf: Option<Map<String, Value>>,
+    #[schemars(length(max = 1000))]
     note: Option<String>,
     partition_key: Option<String>,
 }
 
+/// What people may say of a run.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum RunEndWord {
+    Queued,
+    Success,
+    Failed,
+}
+
+/// What people may say of a task instance.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum MarkWord {
+    Success,
+    Failed,
+    Skipped,
+}
+
 #[derive(JsonSchema)]
 pub(crate) struct DAGRunPatchBody {
-    /// `queued`, `success` or `failed`.
-    state: Option<String>,
+    state: Option<RunEndWord>,
+    #[schemars(length(max = 1000))]
     note: Option<String>,
 }
 
@@ -43,6 +62,7 @@ pub(crate) struct DAGRunClearBody {
     only_failed: Option<bool>,
     only_new: Option<bool>,
     run_on_latest_version: Option<bool>,
+    #[schemars(length(max = 1000))]
     note: Option<String>,
 }
 
@@ -101,8 +121,8 @@ pub(crate) struct TaskInstancesBatchBody {
 
 #[derive(JsonSchema)]
 pub(crate) struct PatchTaskInstanceBody {
-    /// `success`, `failed` or `skipped`.
-    new_state: Option<String>,
+    new_state: Option<MarkWord>,
+    #[schemars(length(max = 1000))]
     note: Option<String>,
     include_upstream: Option<bool>,
     include_downstream: Option<bool>,
@@ -127,5 +147,116 @@ pub(crate) struct ClearTaskInstancesBody {
     include_past: Option<bool>,
     run_on_latest_version: Option<bool>,
     prevent_running_task: Option<bool>,
+    #[schemars(length(max = 1000))]
     note: Option<String>,
+}
+
+#[derive(JsonSchema)]
+struct BulkDAGRunBody {
+    dag_run_id: String,
+    dag_id: Option<String>,
+    state: Option<RunEndWord>,
+    #[schemars(length(max = 1000))]
+    note: Option<String>,
+}
+
+#[derive(JsonSchema)]
+struct BulkTaskInstanceBody {
+    task_id: String,
+    map_index: Option<i32>,
+    dag_id: Option<String>,
+    dag_run_id: Option<String>,
+    new_state: Option<MarkWord>,
+    #[schemars(length(max = 1000))]
+    note: Option<String>,
+    include_upstream: Option<bool>,
+    include_downstream: Option<bool>,
+    include_future: Option<bool>,
+    include_past: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum OnMissing {
+    Fail,
+    Skip,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum OnExistence {
+    Fail,
+    Skip,
+    Overwrite,
+}
+
+/// By its id, or with all its fields.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Named<E> {
+    Id(String),
+    Entity(E),
+}
+
+#[derive(JsonSchema)]
+#[schemars(tag = "action", rename_all = "lowercase")]
+enum BulkAction<E> {
+    Create { entities: Vec<E>, action_on_existence: Option<OnExistence> },
+    Update { entities: Vec<E>, action_on_non_existence: Option<OnMissing>, update_mask: Option<Vec<String>> },
+    Delete { entities: Vec<Named<E>>, action_on_non_existence: Option<OnMissing> },
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkDAGRunsBody {
+    actions: Vec<BulkAction<BulkDAGRunBody>>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkTaskInstancesBody {
+    actions: Vec<BulkAction<BulkTaskInstanceBody>>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkDAGRunClearBody {
+    #[schemars(length(min = 1, max = 100))]
+    dag_runs: Vec<BulkDAGRunBody>,
+    dry_run: Option<bool>,
+    only_failed: Option<bool>,
+    /// Not supported: clear with `run_on_latest_version`.
+    only_new: Option<bool>,
+    run_on_latest_version: Option<bool>,
+    #[schemars(length(max = 1000))]
+    note: Option<String>,
+    /// DAGs here are not partitioned.
+    partition_key: Option<String>,
+    partition_date_start: Option<String>,
+    partition_date_end: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct XComCreateBody {
+    #[schemars(length(min = 1, max = 512))]
+    key: String,
+    value: Value,
+    map_index: Option<i32>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct XComUpdateBody {
+    value: Value,
+    map_index: Option<i32>,
+}
+
+/// Like `TriggerDAGRunPostBody`; nothing of it must be there.
+#[derive(JsonSchema)]
+pub(crate) struct TriggerAndWaitBody {
+    dag_run_id: Option<String>,
+    data_interval_start: Option<Timestamp>,
+    data_interval_end: Option<Timestamp>,
+    logical_date: Option<Timestamp>,
+    run_after: Option<Timestamp>,
+    conf: Option<Map<String, Value>>,
+    #[schemars(length(max = 1000))]
+    note: Option<String>,
+    partition_key: Option<String>,
 }

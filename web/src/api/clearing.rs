@@ -11,6 +11,7 @@ use orch_store::audit::Deed;
 use orch_store::clear::{ClearWish, Cleared, clear_instances, would_clear};
 use orch_store::dag::get_dag;
 use orch_store::hint::Hint;
+use orch_store::note::{notes_of, set_notes};
 use orch_store::run::{MoveRun, RunDetails, move_run, set_note};
 use orch_store::step::Stepper;
 use serde_json::json;
@@ -21,7 +22,10 @@ pub(super) struct Clearing {
     pub(super) runs: Vec<(RunDetails, ClearWish)>,
     /// Goes on in the newest version of the DAG.
     pub(super) latest: bool,
-    pub(super) note: Option<String>,
+    /// Written on the runs.
+    pub(super) run_note: Option<String>,
+    /// Written on what is cleared.
+    pub(super) instance_note: Option<String>,
     pub(super) event: &'static str,
     /// Something that runs is a conflict.
     pub(super) refuse_running: bool,
@@ -61,10 +65,15 @@ pub(super) async fn clear(
             let text = "a task instance is running: `prevent_running_task` keeps it from being cleared";
             return Err(Refusal::plain(StatusCode::CONFLICT, text));
         }
+        if let Some(note) = &clearing.instance_note {
+            let plan = &app.versions.get(&mut tx, run.version).await?.plan;
+            let named: Vec<_> = cleared.instances.iter().map(|i| (plan.task_id(i.0), i.1)).collect();
+            set_notes(&mut tx, run.id, &named, Some(note)).await?;
+        }
         if clearing.latest {
             to_latest(app, &mut tx, run).await?;
         }
-        if let Some(note) = &clearing.note {
+        if let Some(note) = &clearing.run_note {
             set_note(&mut tx, run.id, Some(note)).await?;
         }
         let deed = Deed {
@@ -119,7 +128,8 @@ async fn show(
     }
     let version = app.versions.get(db, run.version).await?;
     let rows = rows_of(app, db, run, &version.plan, &wanted).await?;
-    let of_run = OfRun { run, plan: &version.plan };
+    let notes = notes_of(db, &[run.id]).await?;
+    let of_run = OfRun { run, plan: &version.plan, notes: &notes };
     page.task_instances.extend(rows.into_iter().map(|row| of_run.instance(row)));
     Ok(())
 }

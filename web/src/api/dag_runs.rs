@@ -1,18 +1,23 @@
 //! Runs of DAGs: `/api/v2/dags/{dag_id}/dagRuns`.
 
 mod batch;
+mod bulk;
 mod change;
 mod clear;
 mod list;
+mod result;
 mod trigger;
 mod view;
 mod wait;
 
 pub(crate) use batch::batch;
+pub(crate) use bulk::bulk;
 pub(crate) use change::{delete, patch};
 pub(crate) use clear::clear_run;
+pub(crate) use clear::clear_runs;
 pub(super) use list::{COMPARES, STATES, TIMES};
 pub(crate) use list::{DagRunPage, list};
+pub(crate) use result::{RunResult, trigger_and_wait};
 pub(crate) use trigger::trigger;
 pub(crate) use wait::wait;
 

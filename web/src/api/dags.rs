@@ -2,18 +2,21 @@
 
 mod change;
 mod details;
+mod favorite;
 mod view;
 
 pub(crate) use change::{delete, patch, patch_all};
 pub(crate) use details::details;
+pub(crate) use favorite::{favorite, unfavorite};
 
 use super::dag_runs::{COMPARES, STATES};
 use super::pages::{Page, orders, pattern, prefix_pattern, words};
+use crate::auth::Caller;
 use crate::extract::{DagPath, Query, no_such_dag};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 pub(crate) use details::DagDetails;
 use orch_core::ids::DagId;
 use orch_core::state::RunState;
@@ -32,9 +35,13 @@ pub(crate) struct DagPage {
     total_entries: i64,
 }
 
-pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<DagPage>, Refusal> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    mut query: Query,
+) -> Result<Json<DagPage>, Refusal> {
     let page = Page::of(&mut query);
-    let search = selected(&mut query, page)?;
+    let search = selected(&mut query, page, &caller)?;
     let mut db = app.pages().await?;
     let (rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
     let mut dags = Vec::with_capacity(rows.len());
@@ -45,9 +52,10 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
 }
 
 /// Which DAGs a query means, and in which order.
-fn selected(query: &mut Query, page: Page) -> Result<DagSearch, Refusal> {
+fn selected(query: &mut Query, page: Page, caller: &Caller) -> Result<DagSearch, Refusal> {
     let (paused, exclude_stale) = (query.flag("paused"), query.flag("exclude_stale").unwrap_or(true));
-    let absent = [query.flag("has_import_errors"), query.flag("is_favorite"), query.flag("has_asset_schedule")];
+    let broken = query.flag("has_import_errors");
+    let (favorite, by_assets) = (query.flag("is_favorite"), query.flag("has_asset_schedule"));
     let mut times = Vec::new();
     for (name, time) in [("dag_run_start_date", RunTime::Started), ("dag_run_end_date", RunTime::Ended)] {
         for (suffix, compare) in COMPARES {
@@ -81,9 +89,11 @@ fn selected(query: &mut Query, page: Page) -> Result<DagSearch, Refusal> {
     if !times.is_empty() {
         conditions.push(DagCondition::SomeRun(times));
     }
+    conditions.extend(favorite.map(|is| DagCondition::Favorite(caller.name.to_string(), is)));
+    conditions.extend(by_assets.map(DagCondition::AssetSchedule));
     // DAGs here have none of these.
     let asked = |name: &&str| query.text(name).is_some_and(|text| !text.is_empty());
-    if absent.contains(&Some(true)) || ["bundle_version", "asset_dependency"].iter().any(asked) {
+    if broken == Some(true) || ["bundle_version", "asset_dependency"].iter().any(asked) {
         conditions.push(DagCondition::Never);
     }
     let order = orders(query, |name| match name {

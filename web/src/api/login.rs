@@ -1,12 +1,12 @@
-//! `POST /auth/token`: a name and a password for a token.
+//! `POST /auth/token`: a name and a password for a token. `POST /auth/logout`: its end.
 
-use crate::auth::Password;
+use crate::auth::{Origin, Password};
 use crate::extract::{JsonBody, Peer};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -18,21 +18,28 @@ pub(crate) struct Token {
 
 type Answer = Result<(StatusCode, Json<Token>), Refusal>;
 
-pub(crate) async fn token(State(app): State<App>, peer: Peer, body: JsonBody) -> Answer {
+pub(crate) async fn token(State(app): State<App>, peer: Peer, headers: HeaderMap, body: JsonBody) -> Answer {
     let lifetime = app.config.token_lifetime;
-    log_in(&app, peer, body, lifetime).await
+    log_in(&app, (peer, &headers), body, lifetime).await
 }
 
 /// The same for a person at a terminal: it expires sooner.
-pub(crate) async fn cli_token(State(app): State<App>, peer: Peer, body: JsonBody) -> Answer {
+pub(crate) async fn cli_token(State(app): State<App>, peer: Peer, headers: HeaderMap, body: JsonBody) -> Answer {
     let lifetime = app.config.cli_token_lifetime;
-    log_in(&app, peer, body, lifetime).await
+    log_in(&app, (peer, &headers), body, lifetime).await
 }
 
-async fn log_in(app: &App, Peer(from): Peer, body: JsonBody, lifetime: Duration) -> Answer {
+/// `POST /auth/logout`: the token is good for nothing from now on.
+pub(crate) async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<StatusCode, Refusal> {
+    app.auth.log_out(&app.hot, &headers).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn log_in(app: &App, (Peer(ip), headers): (Peer, &HeaderMap), body: JsonBody, lifetime: Duration) -> Answer {
     let mut fields = body.secret_fields();
     let (name, password) = (fields.required_text("username"), fields.required_text("password"));
     fields.finish()?;
-    let access_token = app.auth.log_in(&app.hot, (&name, Password::new(password)), from, lifetime).await?;
+    let access_token =
+        app.auth.log_in(&app.hot, (&name, Password::new(password)), Origin { ip, headers }, lifetime).await?;
     Ok((StatusCode::CREATED, Json(Token { access_token })))
 }

@@ -3,11 +3,15 @@
 use crate::extract::Query;
 use crate::refusal::Refusal;
 use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 /// Airflow's default.
 const USUAL: i64 = 50;
+/// What a cursor holds before its place.
+const CURSOR: &str = "place:";
 /// More is asked for page by page: Airflow's `maximum_page_limit`.
-pub(super) const MOST: i64 = 100;
+const MOST: i64 = 100;
 /// Airflow's bound.
 const MOST_ORDERS: usize = 10;
 
@@ -15,11 +19,43 @@ const MOST_ORDERS: usize = 10;
 pub(super) struct Page {
     pub(super) limit: i64,
     pub(super) offset: i64,
+    /// Asked for by a cursor, so it is answered with those of its neighbours.
+    by_cursor: bool,
 }
 
 impl Page {
+    pub(super) fn new(limit: i64, offset: i64) -> Page {
+        Page { limit: limit.min(MOST), offset, by_cursor: false }
+    }
+
     pub(super) fn of(query: &mut Query) -> Page {
-        Page { limit: query.count("limit", USUAL).min(MOST), offset: query.count("offset", 0) }
+        Page::new(query.count("limit", USUAL), query.count("offset", 0))
+    }
+
+    /// Of a list that may also be asked for by `cursor`: empty for the first page, then what the answer said.
+    pub(super) fn with_cursor(query: &mut Query) -> Result<Page, Refusal> {
+        let page = Page::of(query);
+        let Some(cursor) = query.text("cursor") else { return Ok(page) };
+        let wrong = || Refusal::bad_request("Invalid cursor token: send `next_cursor` of an answer as it is");
+        let offset = match cursor {
+            "" => 0,
+            token => {
+                let bytes = BASE64.decode(token).map_err(|_| wrong())?;
+                let text = String::from_utf8(bytes).map_err(|_| wrong())?;
+                let place = text.strip_prefix(CURSOR).and_then(|place| place.parse::<u32>().ok());
+                place.map(i64::from).ok_or_else(wrong)?
+            }
+        };
+        Ok(Page { offset, by_cursor: true, ..page })
+    }
+
+    /// Of the next page and of the one before, where there are such.
+    pub(super) fn cursors(self, total: i64) -> (Option<String>, Option<String>) {
+        let token = |offset: i64| BASE64.encode(format!("{CURSOR}{offset}"));
+        let next = self.offset.saturating_add(self.limit);
+        let moves = self.by_cursor && self.limit > 0;
+        let before = (self.offset - self.limit).max(0);
+        ((moves && next < total).then(|| token(next)), (moves && self.offset > 0).then(|| token(before)))
     }
 
     /// How many there are, if a page that is not full says so.

@@ -1,17 +1,19 @@
 //! `GET /api/v2/config`: what this server was told, secrets masked; and lists that are empty here but that Airflow's
 //! clients ask for: a DAG that cannot be read stops its worker at the start, so there are no import errors to keep.
 
-use super::pages::Page;
+use super::pages::{Page, orders};
 use crate::extract::{Names, Query};
+use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
+use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,33 +73,106 @@ fn answer(headers: &HeaderMap, settings: Vec<(String, String)>) -> Result<Respon
     Ok(Json(Config { sections: vec![Section { name: SECTION.into(), options }] }).into_response())
 }
 
-fn empty(mut query: Query, name: &'static str) -> Result<Json<Value>, Refusal> {
+/// A DAG that its worker could not read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImportErrorView {
+    import_error_id: i64,
+    timestamp: Timestamp,
+    filename: String,
+    bundle_name: Option<String>,
+    stack_trace: String,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct ImportErrorPage {
+    import_errors: Vec<ImportErrorView>,
+    total_entries: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct DagWarningView {
+    dag_id: String,
+    /// `asset conflict`, `non-existent pool` or `runtime varying value`.
+    warning_type: String,
+    message: String,
+    timestamp: Timestamp,
+    dag_display_name: String,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct DagWarningPage {
+    dag_warnings: Vec<DagWarningView>,
+    total_entries: i64,
+}
+
+/// There are no plugins: code of a user is in the worker's binary.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct PluginPage {
+    plugins: Vec<Map<String, Value>>,
+    total_entries: i64,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct PluginErrorPage {
+    import_errors: Vec<PluginError>,
+    total_entries: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct PluginError {
+    source: String,
+    error: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ProviderView {
+    package_name: String,
+    description: String,
+    version: String,
+    documentation_url: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct ProviderPage {
+    providers: Vec<ProviderView>,
+    total_entries: i64,
+}
+
+const WARNINGS: [&str; 3] = ["asset conflict", "non-existent pool", "runtime varying value"];
+
+/// A page of what there is none of.
+fn empty<T: Default>(mut query: Query, orders_known: &[&str]) -> Result<Json<T>, Refusal> {
     Page::of(&mut query);
     query.finish()?;
-    Ok(Json(json!({ name: [], "total_entries": 0 })))
+    orders(&query, |name| orders_known.contains(&name).then_some(()))?;
+    Ok(Json(T::default()))
 }
 
-pub(crate) async fn import_errors(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "import_errors")
+pub(crate) async fn import_errors(query: Query) -> Result<Json<ImportErrorPage>, Refusal> {
+    empty(query, &["id", "import_error_id", "timestamp", "filename", "bundle_name", "stacktrace"])
 }
 
-pub(crate) async fn import_error(names: Names) -> Result<Json<Value>, Refusal> {
+pub(crate) async fn import_error(names: Names) -> Result<Json<ImportErrorView>, Refusal> {
     let id: i64 = names.number("import_error_id")?;
     Err(Refusal::not_found(format!("The ImportError with import_error_id: `{id}` was not found")))
 }
 
-pub(crate) async fn dag_warnings(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "dag_warnings")
+pub(crate) async fn dag_warnings(query: Query) -> Result<Json<DagWarningPage>, Refusal> {
+    if let Some(word) = query.text("warning_type").filter(|word| !WARNINGS.contains(word)) {
+        let msg = format!("Input should be one of '{}'", WARNINGS.join("', '"));
+        return Err(Problem::new("enum", msg).at(["query", "warning_type"]).with_input(&json!(word)).into());
+    }
+    empty(query, &["dag_id", "warning_type", "message", "timestamp"])
 }
 
-pub(crate) async fn plugins(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "plugins")
+pub(crate) async fn plugins(query: Query) -> Result<Json<PluginPage>, Refusal> {
+    empty(query, &[])
 }
 
-pub(crate) async fn plugin_errors(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "import_errors")
+pub(crate) async fn plugin_errors() -> Json<PluginErrorPage> {
+    Json(PluginErrorPage::default())
 }
 
-pub(crate) async fn providers(query: Query) -> Result<Json<Value>, Refusal> {
-    empty(query, "providers")
+pub(crate) async fn providers(query: Query) -> Result<Json<ProviderPage>, Refusal> {
+    empty(query, &[])
 }

@@ -2,14 +2,17 @@
 //!
 //! What was not decided yet is listed too, with state null: made up from the structure of the run's version.
 
+mod bulk;
 mod choice;
 mod clear;
 mod list;
 mod logs;
 mod mark;
+mod meant;
 mod tries;
 mod view;
 
+pub(crate) use bulk::bulk;
 pub(crate) use clear::clear_chosen;
 pub(crate) use list::{batch, list, list_mapped};
 pub(crate) use logs::logs;
@@ -27,6 +30,7 @@ pub(crate) use logs::LogPage;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances};
+use orch_store::note::notes_of;
 use orch_store::run::RunDetails;
 use orch_store::version::Version;
 use schemars::JsonSchema;
@@ -60,7 +64,8 @@ pub(crate) async fn get_mapped(State(app): State<App>, path: MappedPath) -> Resu
 
 async fn one(app: &App, path: TaskPath, map_index: i32) -> Result<Json<TaskInstanceView>, Refusal> {
     let Instance { run, version, row, .. } = one_instance(app, path, map_index).await?;
-    Ok(Json(OfRun { run: &run, plan: &version.plan }.instance(row)))
+    let notes = notes_of(&mut *app.hot().await?, &[run.id]).await?;
+    Ok(Json(OfRun { run: &run, plan: &version.plan, notes: &notes }.instance(row)))
 }
 
 /// An instance with all that it belongs to.

@@ -1,5 +1,9 @@
 //! What tasks gave: `…/taskInstances/{task_id}/xcomEntries`. Values are JSON, so there is nothing to deserialize.
 
+mod change;
+
+pub(crate) use change::{create, delete, patch};
+
 use super::dag_runs::find;
 use super::pages::Page;
 use crate::extract::{Names, Query, RunPath};

@@ -14,6 +14,7 @@ use uuid::Uuid;
 const HASHES_AT_ONCE: usize = 2;
 /// Longer passwords are no passwords.
 const MOST_BYTES: usize = 1_024;
+const FEWEST_CHARS: usize = 8;
 
 /// A password in the clear, which no log shows.
 #[derive(Clone)]
@@ -43,6 +44,16 @@ impl Password {
     /// The password itself, to be shown once to the one it is for.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// What a person chooses is long enough to be no password that everybody tries.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.0.chars().count() {
+            ..FEWEST_CHARS => Err("a password has at least 8 characters"),
+            _ if self.0.len() > MOST_BYTES => Err("a password has at most 1024 bytes"),
+            _ if self.0.contains('\0') => Err("a password holds no NUL character"),
+            _ => Ok(()),
+        }
     }
 
     /// A new salt and hash, as `api_user` keeps it.
@@ -86,6 +97,12 @@ impl Hasher {
         let _slot = self.slots.acquire().await.map_err(|_| Refusal::Broken("hashing has stopped".into()))?;
         let right = in_background(move || Ok(verify(&password, &hash))).await?;
         Ok(right && known)
+    }
+
+    /// For a password that is new.
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
+        let _slot = self.slots.acquire().await.map_err(|_| Refusal::Broken("hashing has stopped".into()))?;
+        in_background(move || password.hash()).await
     }
 }
 

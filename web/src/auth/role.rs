@@ -16,6 +16,18 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Role; 4] = [Role::Viewer, Role::User, Role::Op, Role::Admin];
+
+    /// What it is for, in a few words.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Role::Viewer => "sees everything but secrets",
+            Role::User => "triggers, clears and marks",
+            Role::Op => "also deletes runs, and sees from where people act",
+            Role::Admin => "everything, users included",
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Role::Viewer => "viewer",
@@ -36,7 +48,7 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let all = [Role::Viewer, Role::User, Role::Op, Role::Admin];
-        all.into_iter().find(|role| role.as_str() == word).ok_or_else(|| format!("`{word}` is no role"))
+        let found = Role::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(word));
+        found.ok_or_else(|| format!("`{word}` is no role: there are viewer, user, op and admin"))
     }
 }

@@ -1,16 +1,16 @@
 //! Sessions of browsers: a cookie that only this installation can read, and the token that each form of a session carries.
 //!
 //! The cookie is 256 random bits; the database keeps its hash. A session ends at logout, with a new password, with its
-//! user, and after its time; other servers notice within a second.
+//! user, and after its time; other servers notice within a second. Logins of programs are kept in the same way.
 
-use super::{Auth, Caller, Password, WRONG_LOGIN};
+use super::{Auth, Caller, Known, Password, WRONG_LOGIN};
 use crate::refusal::Refusal;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::StoreError;
-use orch_store::session::{NewSession, SessionRow, close_session, get_session, open_session};
+use orch_store::session::{NewSession, SessionKind, SessionRow, close_session, get_session, open_session};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use std::collections::HashMap;
@@ -25,12 +25,32 @@ const MOST_SESSIONS: usize = 10_000;
 const TOKEN_BYTES: usize = 32;
 const CSRF_BYTES: usize = 16;
 
-type Hash = [u8; 32];
+/// Longer names of browsers are cut.
+const MOST_AGENT_CHARS: usize = 200;
+
+pub(crate) type Hash = [u8; 32];
+
+/// Where a login comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) ip: IpAddr,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl Origin<'_> {
+    /// What the browser or the program calls itself: for its owner to know it by.
+    fn user_agent(&self) -> String {
+        let said = self.headers.get(header::USER_AGENT).and_then(|said| said.to_str().ok()).unwrap_or_default();
+        said.chars().take(MOST_AGENT_CHARS).collect()
+    }
+}
 
 /// A session, as pages see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) caller: Caller,
+    /// What the database knows it by.
+    pub(crate) hash: Hash,
     csrf: [u8; CSRF_BYTES],
 }
 
@@ -67,7 +87,12 @@ struct Seen {
 }
 
 impl Sessions {
-    async fn get(&self, pool: &PgPool, hash: Hash, now: DateTime<Utc>) -> Result<Option<SessionRow>, Refusal> {
+    pub(super) async fn get(
+        &self,
+        pool: &PgPool,
+        hash: Hash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<SessionRow>, Refusal> {
         {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(seen) = seen.get(&hash)
@@ -86,8 +111,12 @@ impl Sessions {
         Ok(session)
     }
 
-    fn forget(&self, hash: &Hash) {
+    pub(super) fn forget(&self, hash: &Hash) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -97,30 +126,40 @@ impl Auth {
         &self,
         pool: &PgPool,
         login: (&str, Password),
-        from: IpAddr,
+        from: Origin<'_>,
         lifetime: Duration,
     ) -> Result<String, Refusal> {
-        let (user, known) = self.right_user(pool, login, from).await?;
+        let (user, known) = self.right_user(pool, login, from.ip).await?;
+        let token = random_text();
+        self.keep(pool, (&user, &known), (SessionKind::Browser, &token), from, lifetime).await?;
+        Ok(token)
+    }
+
+    /// Writes a login down; when it ends.
+    pub(super) async fn keep(
+        &self,
+        pool: &PgPool,
+        (user, known): (&str, &Known),
+        (kind, token): (SessionKind, &str),
+        from: Origin<'_>,
+        lifetime: Duration,
+    ) -> Result<DateTime<Utc>, Refusal> {
         let now = self.clock.now();
         let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
-        let token = {
-            // Two v4 uuids carry 244 random bits; the hash spreads them over the whole token.
-            let mut hash = Sha256::new();
-            hash.update(Uuid::new_v4());
-            hash.update(Uuid::new_v4());
-            BASE64.encode(hash.finalize())
-        };
+        let expires_at = now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let new = NewSession {
-            token_hash: &digest(&token),
-            user: &user,
+            token_hash: &digest(token),
+            user,
             stamp: &known.stamp,
-            client_ip: &from.to_string(),
+            kind,
+            client_ip: &from.ip.to_string(),
+            user_agent: &from.user_agent(),
             now,
-            expires_at: now.checked_add_signed(lifetime).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            expires_at,
         };
         let mut db = pool.acquire().await.map_err(StoreError::from)?;
         open_session(&mut db, &new).await?;
-        Ok(token)
+        Ok(expires_at)
     }
 
     /// Whose browser sent these headers.
@@ -129,27 +168,49 @@ impl Auth {
         let token = token.ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
         let now = self.clock.now();
         let over = Refusal::NotLoggedIn("the session is over");
-        let Some(session) = self.sessions.get(pool, digest(token), now).await? else { return Err(over) };
+        let hash = digest(token);
+        match self.caller_of(pool, hash, now).await? {
+            Some(caller) => Ok(Session { caller, hash, csrf: form_secret(token) }),
+            None => Err(over),
+        }
+    }
+
+    /// Whose login has that hash, unless it is over.
+    pub(super) async fn caller_of(
+        &self,
+        pool: &PgPool,
+        hash: Hash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Caller>, Refusal> {
+        let Some(session) = self.sessions.get(pool, hash, now).await? else { return Ok(None) };
         if session.expires_at <= now {
-            return Err(over);
+            return Ok(None);
         }
-        match self.users.get(pool, &session.user, now).await? {
-            Some(known) if known.stamp == session.stamp => {
-                let caller = Caller { name: session.user.into(), role: known.role };
-                Ok(Session { caller, csrf: form_secret(token) })
-            }
-            _ => Err(over),
-        }
+        let known = self.users.get(pool, &session.user, now).await?;
+        let known = known.filter(|known| known.stamp == session.stamp);
+        Ok(known.map(|known| Caller { name: session.user.into(), role: known.role }))
     }
 
     pub(crate) async fn close_session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<(), Refusal> {
         let Some(token) = cookie_of(headers, cookie).filter(|token| is_token(token)) else { return Ok(()) };
-        let hash = digest(token);
+        self.close(pool, digest(token)).await
+    }
+
+    pub(super) async fn close(&self, pool: &PgPool, hash: Hash) -> Result<(), Refusal> {
         let mut db = pool.acquire().await.map_err(StoreError::from)?;
         close_session(&mut db, &hash).await?;
         self.sessions.forget(&hash);
         Ok(())
     }
+}
+
+/// 256 bits nobody can guess, as text.
+pub(super) fn random_text() -> String {
+    // Two v4 uuids carry 244 random bits; the hash spreads them over the whole text.
+    let mut hash = Sha256::new();
+    hash.update(Uuid::new_v4());
+    hash.update(Uuid::new_v4());
+    BASE64.encode(hash.finalize())
 }
 
 /// The text of a cookie of that name.
@@ -163,7 +224,7 @@ fn is_token(token: &str) -> bool {
     BASE64.decode(token).is_ok_and(|bytes| bytes.len() == TOKEN_BYTES)
 }
 
-fn digest(token: &str) -> Hash {
+pub(super) fn digest(token: &str) -> Hash {
     Sha256::digest(token.as_bytes()).into()
 }
 
@@ -188,7 +249,11 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn session(token: &str) -> Session {
-        Session { caller: Caller { name: "ada".into(), role: Role::Viewer }, csrf: form_secret(token) }
+        Session {
+            caller: Caller { name: "ada".into(), role: Role::Viewer },
+            hash: digest(token),
+            csrf: form_secret(token),
+        }
     }
 
     #[test]

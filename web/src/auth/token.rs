@@ -28,8 +28,8 @@ pub(super) struct Claims {
     pub(super) iat: i64,
     /// Seconds since 1970.
     pub(super) exp: i64,
-    /// Of the password it was made for: a new password revokes the tokens of the old one.
-    pub(super) stamp: String,
+    /// Names the login it was made by: when that ends, so does the token.
+    pub(super) jti: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn claims() -> Claims {
-        Claims { sub: "ada".into(), iat: 1_000, exp: 2_000, stamp: "s".into() }
+        Claims { sub: "ada".into(), iat: 1_000, exp: 2_000, jti: "s".into() }
     }
 
     fn signer(key: u8) -> Signer {

@@ -30,19 +30,34 @@ struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) role: Role,
-    /// Follows from the hash of the password, and says nothing about it.
+    /// Follows from the hash of the password and the generation, and says nothing about them.
     pub(super) stamp: String,
+    pub(super) generation: i32,
 }
 
 impl Known {
-    pub(super) fn of(user: &UserRow) -> Result<Known, Refusal> {
+    /// `None`: a disabled user is nobody.
+    pub(super) fn of(user: &UserRow) -> Result<Option<Known>, Refusal> {
         let role = user.role.parse().map_err(|e| StoreError::corrupt(format!("user `{}`: {e}", user.name)))?;
-        let digest = Sha256::digest(user.password_hash.as_bytes());
-        Ok(Known { role, stamp: BASE64.encode(&digest[..12]) })
+        let stamp = stamp(&user.password_hash, user.generation);
+        Ok((!user.is_disabled).then_some(Known { role, stamp, generation: user.generation }))
     }
 }
 
+/// What sessions and tokens keep of the password they were opened with: when it changes, they are over.
+pub(super) fn stamp(password_hash: &str, generation: i32) -> String {
+    let mut hash = Sha256::new();
+    hash.update(password_hash.as_bytes());
+    hash.update(generation.to_be_bytes());
+    BASE64.encode(&hash.finalize()[..12])
+}
+
 impl Users {
+    /// Somebody changed here is seen at once; other servers see it within a second.
+    pub(super) fn forget(&self, name: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     pub(super) async fn get(&self, pool: &PgPool, name: &str, now: DateTime<Utc>) -> Result<Option<Known>, Refusal> {
         {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +67,7 @@ impl Users {
                 return Ok(seen.user.clone());
             }
         }
-        let user = read(pool, name).await?.as_ref().map(Known::of).transpose()?;
+        let user = read(pool, name).await?.as_ref().map(Known::of).transpose()?.flatten();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MOST_USERS {
             seen.clear();

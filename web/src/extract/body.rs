@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// Also the limit of a run's conf.
@@ -24,6 +25,11 @@ impl JsonBody {
     /// Its fields, to be taken one by one.
     pub(crate) fn fields(self) -> Fields {
         Fields::new(self.0)
+    }
+
+    /// The same for the same JSON, however it is written.
+    pub(crate) fn digest(&self) -> Vec<u8> {
+        Sha256::digest(Value::Object(self.0.clone()).to_string()).to_vec()
     }
 
     /// The same for a body with a secret in it.

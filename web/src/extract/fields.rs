@@ -7,23 +7,38 @@ use crate::timestamp::moment;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+/// What is to be written; `None` takes away what was.
+#[derive(Debug, Clone)]
+pub(crate) struct Note(pub(crate) Option<String>);
+
+/// As long as a note may be in Airflow.
+const MOST_NOTE_CHARS: usize = 1_000;
+
 #[derive(Debug)]
 pub(crate) struct Fields {
     left: Map<String, Value>,
     /// As it was sent, for the fields that are missing; nothing where it must not be sent back.
     whole: Value,
     echo: bool,
+    /// Where it stands: the body, or an entry of a list in it.
+    at: Vec<Value>,
     problems: Vec<Problem>,
 }
 
 impl Fields {
     pub(crate) fn new(body: Map<String, Value>) -> Fields {
-        Fields { whole: Value::Object(body.clone()), left: body, echo: true, problems: Vec::new() }
+        Fields {
+            whole: Value::Object(body.clone()),
+            left: body,
+            echo: true,
+            at: vec!["body".into()],
+            problems: Vec::new(),
+        }
     }
 
     /// Of a body that holds a secret: nothing of it comes back.
     pub(crate) fn secret(body: Map<String, Value>) -> Fields {
-        Fields { whole: Value::Null, left: body, echo: false, problems: Vec::new() }
+        Fields { whole: Value::Null, left: body, echo: false, at: vec!["body".into()], problems: Vec::new() }
     }
 
     /// A field that may be left out or null.
@@ -86,17 +101,115 @@ impl Fields {
         let value = self.left.remove(name).filter(|value| !value.is_null())?;
         let Value::Array(entries) = &value else {
             let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
-            self.say(problem.at(["body", name]));
+            self.say_at(problem, [name.into()]);
             return None;
         };
         let mut found = Vec::with_capacity(entries.len());
         for (place, entry) in entries.iter().enumerate() {
             match read(entry) {
                 Ok(entry) => found.push(entry),
-                Err(problem) => self.say(problem.at([Value::from("body"), name.into(), place.into()])),
+                Err(problem) => self.say_at(problem, [name.into(), place.into()]),
             }
         }
         Some(found)
+    }
+
+    /// A list of objects, each read field by field; null is none.
+    pub(crate) fn objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Option<Vec<T>> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        let Value::Array(entries) = value else {
+            let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
+            self.say_at(problem, [name.into()]);
+            return None;
+        };
+        let mut found = Vec::with_capacity(entries.len());
+        for (place, entry) in entries.into_iter().enumerate() {
+            let at = self.at.iter().cloned().chain([name.into(), place.into()]).collect();
+            match entry {
+                Value::Object(left) => {
+                    let whole = Value::Object(left.clone());
+                    let mut fields = Fields { left, whole, echo: self.echo, at, problems: Vec::new() };
+                    found.push(read(&mut fields));
+                    fields.refuse_the_rest();
+                    self.problems.append(&mut fields.problems);
+                }
+                other => {
+                    let problem = Problem::new("model_attributes_type", "Input should be a valid dictionary or object");
+                    self.problems.push(problem.with_input(&other).at(at));
+                }
+            }
+        }
+        Some(found)
+    }
+
+    /// The same where the list must be there.
+    pub(crate) fn required_objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Vec<T> {
+        if !self.require(name) {
+            return Vec::new();
+        }
+        if self.left.get(name).is_some_and(Value::is_null) {
+            self.left.remove(name);
+            self.say_at(Problem::new("list_type", "Input should be a valid list"), [name.into()]);
+            return Vec::new();
+        }
+        self.objects(name, read).unwrap_or_default()
+    }
+
+    /// Any JSON; the key must be there.
+    pub(crate) fn required_value(&mut self, name: &str) -> Value {
+        if self.require(name) { self.left.remove(name).unwrap_or_default() } else { Value::Null }
+    }
+
+    /// A whole number of 32 bits.
+    pub(crate) fn whole(&mut self, name: &str) -> Option<i32> {
+        let read = |value: &Value| match value.as_i64().map(i32::try_from) {
+            Some(Ok(number)) => Ok(number),
+            _ => Err(Problem::new("int_type", "Input should be a valid integer").with_input(value)),
+        };
+        self.optional(name, read)
+    }
+
+    /// One of these words.
+    pub(crate) fn word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
+        let read = |value: &Value| match value.as_str().and_then(|text| known.iter().find(|word| **word == text)) {
+            Some(word) => Ok(*word),
+            None => {
+                let msg = format!("Input should be one of '{}'", known.join("', '"));
+                Err(Problem::new("enum", msg).with_input(value))
+            }
+        };
+        self.optional(name, read)
+    }
+
+    pub(crate) fn required_word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
+        if !self.require(name) {
+            return None;
+        }
+        let left = self.left.get_mut(name).map(std::mem::take).unwrap_or_default();
+        // Null is none of the words either.
+        let shown = if left.is_null() { Value::String(String::new()) } else { left };
+        self.left.insert(name.into(), shown);
+        self.word(name, known)
+    }
+
+    /// Texts in a list stand for objects with this one field.
+    pub(crate) fn wrap_texts(&mut self, name: &str, field: &str) {
+        if let Some(Value::Array(entries)) = self.left.get_mut(name) {
+            for entry in entries.iter_mut().filter(|entry| entry.is_string()) {
+                *entry = Value::Object(Map::from_iter([(field.to_string(), entry.take())]));
+            }
+        }
+    }
+
+    /// What people write, as long as Airflow takes it.
+    pub(crate) fn note(&mut self) -> Option<String> {
+        let read = |value: &Value| {
+            let note = text(value)?;
+            let long = note.chars().count() > MOST_NOTE_CHARS;
+            let msg = format!("String should have at most {MOST_NOTE_CHARS} characters");
+            if long { Err(Problem::new("string_too_long", msg).with_input(value)) } else { Ok(note) }
+        };
+        self.optional("note", read)
     }
 
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
@@ -117,23 +230,27 @@ impl Fields {
 
     /// What does not hold between fields.
     pub(crate) fn refuse(&mut self, problem: Problem) {
-        self.problems.push(problem.at(["body"]));
+        self.say_at(problem, []);
     }
 
     /// All fields were taken, and nothing is wrong with them.
     pub(crate) fn finish(mut self) -> Result<(), Refusal> {
+        self.refuse_the_rest();
+        if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.problems)) }
+    }
+
+    fn refuse_the_rest(&mut self) {
         for (name, value) in std::mem::take(&mut self.left) {
             let problem = Problem::new("extra_forbidden", "Extra inputs are not permitted");
-            self.say(problem.with_input(&value).at(["body", name.as_str()]));
+            self.say_at(problem.with_input(&value), [name.into()]);
         }
-        if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.problems)) }
     }
 
     fn require(&mut self, name: &str) -> bool {
         let there = self.left.contains_key(name);
         if !there {
             let problem = Problem::new("missing", "Field required").with_input(&self.whole);
-            self.say(problem.at(["body", name]));
+            self.say_at(problem, [name.into()]);
         }
         there
     }
@@ -144,10 +261,12 @@ impl Fields {
     }
 
     fn read<T>(&mut self, name: &str, value: &Value, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
-        read(value).map_err(|problem| self.say(problem.at(["body", name]))).ok()
+        read(value).map_err(|problem| self.say_at(problem, [name.into()])).ok()
     }
 
-    fn say(&mut self, mut problem: Problem) {
+    fn say_at<const N: usize>(&mut self, problem: Problem, place: [Value; N]) {
+        let place = self.at.iter().cloned().chain(place).collect::<Vec<_>>();
+        let mut problem = problem.at(place);
         if !self.echo {
             problem.input = Value::Null;
         }

@@ -72,6 +72,9 @@ async fn params<S: Sync + Send>(parts: &mut Parts, state: &S) -> Result<Names, R
     Ok(Names(names))
 }
 
+/// Where a number stands, Airflow has a route of this name that is not here: it is no number that is wrong.
+const NO_NUMBER: [&str; 1] = ["state-store"];
+
 /// All names of a path, for routes that have more of them than a DAG, a run and a task.
 #[derive(Debug, Clone)]
 pub(crate) struct Names(Vec<(String, String)>);
@@ -84,6 +87,9 @@ impl Names {
 
     pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
         let text = self.get(name);
+        if NO_NUMBER.contains(&text) {
+            return Err(Refusal::NoSuchRoute);
+        }
         text.parse().map_err(|_| {
             let msg = "Input should be a valid integer, unable to parse string as an integer";
             Problem::new("int_parsing", msg).at(["path", name]).with_input(&text.into()).into()

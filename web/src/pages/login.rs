@@ -1,7 +1,7 @@
 //! `/login` and `/logout`: a password for a session, and its end.
 
 use super::{Shell, html, local, see_other};
-use crate::auth::{Password, is_wrong_login};
+use crate::auth::{Origin, Password, is_wrong_login};
 use crate::extract::{Form, Peer, Query};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -35,7 +35,7 @@ pub(crate) async fn show(shell: Shell, query: Query) -> Result<Response, Refusal
 pub(crate) async fn log_in(
     State(app): State<App>,
     shell: Shell,
-    Peer(from): Peer,
+    Peer(ip): Peer,
     headers: HeaderMap,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -43,24 +43,25 @@ pub(crate) async fn log_in(
     let name = form.text("username").unwrap_or_default().trim().to_string();
     let password = Password::new(form.text("password").unwrap_or_default());
     let lifetime = app.config.session_lifetime;
-    let problem = match app.auth.open_session(&app.hot, (&name, password), from, lifetime).await {
-        Ok(token) => {
-            // Whoever was logged in here is not any more: nothing of an older session is carried over.
-            app.auth.close_session(&app.hot, &headers, app.config.cookie()).await?;
-            let mut response = see_other(&next);
-            response.headers_mut().append(header::SET_COOKIE, cookie(&app, &token, lifetime.as_secs())?);
-            return Ok(response);
-        }
-        Err(refusal) if is_wrong_login(&refusal) => {
-            (StatusCode::UNAUTHORIZED, "This name and password do not belong together.".to_string(), None)
-        }
-        Err(refusal @ Refusal::TooManyLogins { .. }) => {
-            let words = format!("{}.", capital(&refusal.words()));
-            let retry = refusal.into_response().headers_mut().remove(header::RETRY_AFTER);
-            (StatusCode::TOO_MANY_REQUESTS, words, retry)
-        }
-        Err(refusal) => return Err(refusal),
-    };
+    let problem =
+        match app.auth.open_session(&app.hot, (&name, password), Origin { ip, headers: &headers }, lifetime).await {
+            Ok(token) => {
+                // Whoever was logged in here is not any more: nothing of an older session is carried over.
+                app.auth.close_session(&app.hot, &headers, app.config.cookie()).await?;
+                let mut response = see_other(&next);
+                response.headers_mut().append(header::SET_COOKIE, cookie(&app, &token, lifetime.as_secs())?);
+                return Ok(response);
+            }
+            Err(refusal) if is_wrong_login(&refusal) => {
+                (StatusCode::UNAUTHORIZED, "This name and password do not belong together.".to_string(), None)
+            }
+            Err(refusal @ Refusal::TooManyLogins { .. }) => {
+                let words = format!("{}.", capital(&refusal.words()));
+                let retry = refusal.into_response().headers_mut().remove(header::RETRY_AFTER);
+                (StatusCode::TOO_MANY_REQUESTS, words, retry)
+            }
+            Err(refusal) => return Err(refusal),
+        };
     let (status, problem, retry) = problem;
     let page = LoginPage { shell, score: parts::Score, next, name, problem: Some(problem) };
     let mut response = html(status, &page)?;

@@ -58,6 +58,8 @@ struct RunPage {
     note: Option<String>,
     conf: Option<String>,
     is_open: bool,
+    /// What is shown, for the stream that tells of changes.
+    mark: i32,
 }
 
 struct Failure {
@@ -161,6 +163,7 @@ pub(crate) async fn show(
         note: run.note.clone(),
         conf: run.conf.as_ref().map(|conf| format!("{conf:#}")),
         is_open: !run.state.is_finished(),
+        mark: run.rev,
         gantt,
         graph_run: encoded(&run.run_id),
         head,

@@ -7,8 +7,9 @@ mod why;
 
 use super::home::task_href;
 use super::run::{RunHead, find, the_ledger};
-use super::{Shell, encoded, html};
+use super::{Shell, encoded, html, see_other};
 use crate::extract::{MappedPath, Query, RunPath, TaskPath, no_such_instance};
+use crate::live::mark_of;
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,10 +17,12 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use log::Log;
+use log::{Item, Log, View};
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
+use orch_store::live::{TryKey, look_at_tries};
 use orch_store::output::{RETURN_VALUE, get as output};
+use sqlx::PgConnection;
 use std::fmt::Write;
 use uuid::Uuid;
 use why::Why;
@@ -29,7 +32,6 @@ use why::Why;
 struct TaskPage {
     shell: Shell,
     head: RunHead,
-    href: String,
     name: String,
     state: &'static str,
     span: Option<String>,
@@ -37,8 +39,8 @@ struct TaskPage {
     queue: String,
     tries: Vec<TryLink>,
     try_no: Option<i16>,
-    /// Whose log is followed.
-    attempt: Option<Uuid>,
+    /// Where changes and new lines are told.
+    live: String,
     log: Option<Log>,
     why: Why,
     output: Option<String>,
@@ -95,7 +97,7 @@ async fn page(
     map_index: i32,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let from = query.count("from", 0);
+    let view = View::of(&mut query);
     query.finish()?;
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
@@ -116,23 +118,32 @@ async fn page(
     };
     let tries = tries(&mut db, run.id, task, map_index).await?;
     let chosen = chosen(&tries, &query);
+    let href = task_href(&head.href, &task_id, map_index);
+    // Beginning with what was before the log is read: what happens meanwhile is told.
+    let live =
+        live_href(&mut db, (&head.href, &task_id), (run.id, task, map_index), chosen.map(|one| one.attempt)).await?;
+    drop(db);
     let log = match chosen {
-        Some(one) => Some(log::load(&mut db, run.id, one, from).await?),
+        Some(one) => {
+            if let Some(place) = log::first_error(&app, run.id, one, &view).await? {
+                return Ok(see_other(&format!("{href}{place}")));
+            }
+            Some(log::load(&app, run.id, one, view).await?)
+        }
         None => None,
     };
+    let mut db = app.pages().await?;
     let value = if instance.state == TaskState::Success {
         output(&mut db, run.id, task, map_index, RETURN_VALUE).await?
     } else {
         None
     };
-    let href = task_href(&head.href, &task_id, map_index);
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
         number: one.try_no,
         state: parts::mark(one.state.as_str()),
         href: format!("{href}?try={}", one.try_no),
     };
-    let attempt = chosen.map(|one| one.attempt);
     let try_no = chosen.map(|one| one.try_no);
     let span = match (instance.started_at, instance.ended_at) {
         (Some(from), Some(to)) => Some(format!(
@@ -172,14 +183,29 @@ async fn page(
         element_links,
         span,
         try_no,
-        attempt,
+        live: match log.as_ref().and_then(|log| log.at) {
+            Some(at) => format!("{live}&at={}", at.text()),
+            None => live,
+        },
         log,
         name,
-        href,
         head,
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// The stream of an instance, with what the page shows of it.
+async fn live_href(
+    db: &mut PgConnection,
+    (run_href, task_id): (&str, &str),
+    (run, task, map_index): (Uuid, u16, i32),
+    attempt: Option<Uuid>,
+) -> Result<String, Refusal> {
+    let key = TryKey { run, task: task.cast_signed(), map_index, attempt };
+    let mark = look_at_tries(db, &[key]).await?.first().map_or(0, |look| mark_of(key, look));
+    let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
+    Ok(format!("{run_href}/tasks/{}/{map_index}/events?mark={mark}{attempt}", encoded(task_id)))
 }
 
 fn summary(ledger: &orch_store::instance::Ledger, run: Uuid, task: u16, task_id: &str) -> InstanceRow {

@@ -4,9 +4,14 @@
 use super::Escaped;
 use askama::filters::HtmlSafe;
 use std::fmt;
+use std::ops::Range;
 
+/// Text of a log; where it holds the needle, whatever the case, it is marked. An empty needle marks nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Ansi(pub(crate) String);
+pub(crate) struct Marked {
+    pub(crate) text: String,
+    pub(crate) needle: String,
+}
 
 const ESCAPE: char = '\u{1b}';
 
@@ -74,27 +79,95 @@ fn sequence(text: &str) -> (Sequence<'_>, &str) {
     }
 }
 
-impl fmt::Display for Ansi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut style, mut rest) = (Style::default(), self.0.as_str());
-        loop {
-            let end = rest.find(ESCAPE).unwrap_or(rest.len());
-            piece(f, style, &rest[..end])?;
-            if end == rest.len() {
-                return Ok(());
-            }
-            let (found, after) = sequence(&rest[end + 1..]);
-            if let Sequence::Colours(codes) = found {
-                style = style.apply(codes);
-            }
-            rest = after;
+/// What is left to see, in pieces of one style.
+fn pieces(text: &str) -> Vec<(Style, &str)> {
+    let (mut style, mut rest, mut pieces) = (Style::default(), text, Vec::new());
+    loop {
+        let end = rest.find(ESCAPE).unwrap_or(rest.len());
+        if end > 0 {
+            pieces.push((style, &rest[..end]));
         }
+        if end == rest.len() {
+            return pieces;
+        }
+        let (found, after) = sequence(&rest[end + 1..]);
+        if let Sequence::Colours(codes) = found {
+            style = style.apply(codes);
+        }
+        rest = after;
     }
 }
 
-impl HtmlSafe for Ansi {}
+/// The text without its escape sequences.
+pub(crate) fn plain(text: &str) -> String {
+    pieces(text).into_iter().map(|(_, piece)| piece).collect()
+}
 
-fn piece(f: &mut fmt::Formatter<'_>, style: Style, text: &str) -> fmt::Result {
+/// Where the needle stands, whatever the case of either.
+pub(crate) fn find_in(text: &str, needle: &str, from: usize) -> Option<Range<usize>> {
+    let rest = text.get(from..)?;
+    if needle.is_empty() {
+        return None;
+    }
+    if needle.is_ascii() {
+        let (bytes, needle) = (rest.as_bytes(), needle.as_bytes());
+        let first = needle[0].to_ascii_lowercase();
+        let last = bytes.len().checked_sub(needle.len())?;
+        let is_there = |at: &usize| {
+            bytes[*at].to_ascii_lowercase() == first && bytes[*at..*at + needle.len()].eq_ignore_ascii_case(needle)
+        };
+        let at = (0..=last).find(is_there)?;
+        return Some(from + at..from + at + needle.len());
+    }
+    rest.char_indices().find_map(|(at, _)| {
+        let mut wanted = needle.chars().flat_map(char::to_lowercase).peekable();
+        for (place, c) in rest[at..].char_indices() {
+            if wanted.peek().is_none() {
+                return Some(from + at..from + at + place);
+            }
+            if !c.to_lowercase().all(|c| wanted.next() == Some(c)) {
+                return None;
+            }
+        }
+        wanted.peek().is_none().then_some(from + at..text.len())
+    })
+}
+
+impl Marked {
+    pub(crate) fn is_hit(&self) -> bool {
+        !self.needle.is_empty() && find_in(&plain(&self.text), &self.needle, 0).is_some()
+    }
+}
+
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pieces = pieces(&self.text);
+        let whole: String = if self.needle.is_empty() { String::new() } else { plain(&self.text) };
+        let (mut hit, mut start) = (find_in(&whole, &self.needle, 0), 0);
+        for (style, text) in pieces {
+            let (mut at, end) = (start, start + text.len());
+            while at < end {
+                // A hit may begin in one colour and end in another.
+                while hit.as_ref().is_some_and(|hit| hit.end <= at) {
+                    hit = find_in(&whole, &self.needle, at);
+                }
+                let (stop, is_hit) = match &hit {
+                    Some(hit) if hit.start <= at => (hit.end.min(end), true),
+                    Some(hit) => (hit.start.min(end), false),
+                    None => (end, false),
+                };
+                piece(f, style, is_hit, &text[at - start..stop - start])?;
+                at = stop;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+}
+
+impl HtmlSafe for Marked {}
+
+fn piece(f: &mut fmt::Formatter<'_>, style: Style, is_hit: bool, text: &str) -> fmt::Result {
     if text.is_empty() {
         return Ok(());
     }
@@ -107,12 +180,18 @@ fn piece(f: &mut fmt::Formatter<'_>, style: Style, text: &str) -> fmt::Result {
         c => c,
     };
     let text: String = text.chars().map(shown).collect();
+    let (mark, unmark) = if is_hit { ("<mark>", "</mark>") } else { ("", "") };
     if style.is_plain() {
-        return write!(f, "{}", Escaped(&text));
+        return write!(f, "{mark}{}{unmark}", Escaped(&text));
     }
     let bold = if style.bold { "ansi-b" } else { "" };
     let space = if style.bold && style.colour.is_some() { " " } else { "" };
-    write!(f, r#"<span class="{bold}{space}{}">{}</span>"#, style.colour.unwrap_or_default(), Escaped(&text))
+    write!(
+        f,
+        r#"<span class="{bold}{space}{}">{mark}{}{unmark}</span>"#,
+        style.colour.unwrap_or_default(),
+        Escaped(&text)
+    )
 }
 
 #[cfg(test)]
@@ -136,7 +215,22 @@ mod tests {
             ("a\rb\0c\u{202e}d", "a␍b␀c\u{fffd}d"),
             ("é\u{1b}é", "é"),
         ] {
-            assert_eq!(Ansi(text.into()).to_string(), html, "{text:?}");
+            assert_eq!(Marked { text: text.into(), needle: String::new() }.to_string(), html, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_searched_for_is_marked_over_colours_and_cases() {
+        for (text, needle, html) in [
+            ("a fee, a FEE", "fee", "a <mark>fee</mark>, a <mark>FEE</mark>"),
+            ("a \u{1b}[32mfe\u{1b}[0me", "fee", r#"a <span class="ansi-g"><mark>fe</mark></span><mark>e</mark>"#),
+            ("Ä<b>ä", "ä<", "<mark>Ä&#60;</mark>b&#62;ä"),
+            ("İx", "x", "İ<mark>x</mark>"),
+            ("nothing", "fee", "nothing"),
+            ("aaa", "aa", "<mark>aa</mark>a"),
+        ] {
+            let marked = Marked { text: text.into(), needle: needle.into() };
+            assert_eq!((marked.to_string().as_str(), marked.is_hit()), (html, html.contains("<mark>")), "{text:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
 use orch_store::step::{Claim, Lease, Step, Stepper};
+use orch_store::user::{NewUser, add_user, get_user};
 use orch_store::version::load;
 use orch_store::worker::{NewWorker, register_worker};
 use orch_store::{MIGRATOR, connect};
@@ -66,13 +67,33 @@ impl Web {
         web
     }
 
-    /// Goes on with another server.
-    pub(crate) fn use_router(&mut self, router: Router) {
-        self.router = router;
+    /// Goes on with another server; the one before.
+    pub(crate) fn use_router(&mut self, router: Router) -> Router {
+        std::mem::replace(&mut self.router, router)
+    }
+
+    /// A second one on the same database, which remembers for itself.
+    pub(crate) fn another_server(&self) -> Router {
+        let config = WebConfig { clock: self.clock.clone(), ..WebConfig::new(self.database.url()) };
+        router(App::new(config, self.hints.clone()).expect("the configuration is right"))
     }
 
     pub(crate) async fn db(&self) -> PgConnection {
         connect::one(&self.database.url(), "test").await.expect("the server is there")
+    }
+
+    /// Somebody with the admin's password: the hash is what the database keeps.
+    pub(crate) async fn add_user(&self, name: &str, role: &str) {
+        let mut db = self.db().await;
+        let admin = get_user(&mut db, ADMIN).await.expect("it can be read").expect("there is one");
+        let new = NewUser { name, password_hash: &admin.password_hash, role, ..NewUser::default() };
+        assert!(add_user(&mut db, &new).await.expect("it can be written"), "`{name}` is new");
+    }
+
+    /// What no door allows: the last admin goes.
+    pub(crate) async fn drop_admin(&self) {
+        let gone = sqlx::query("delete from api_user where name = $1").bind(ADMIN).execute(&mut self.db().await).await;
+        assert_eq!(gone.expect("it can be deleted").rows_affected(), 1);
     }
 
     pub(crate) async fn log_in(&self, name: &str, password: &str) -> Result<String, Answer> {

@@ -1,4 +1,4 @@
-//! Pages that are kept up to date: what their stream says, and when it ends.
+//! Pages that are kept up to date: what their stream says, when it ends, and that it goes on where it was.
 
 use crate::browser::Browser;
 use crate::fixture::Web;
@@ -6,6 +6,12 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use chrono::TimeDelta;
 use http_body_util::BodyExt;
+use orch_store::hint::Hint;
+use orch_store::log::{NewChunk, append};
+use orch_store::step::Lease;
+use orch_web::{App, WebConfig, router};
+use serde_json::json;
+use sqlx::PgConnection;
 use std::time::Duration;
 
 /// The next event; none at the end of the stream.
@@ -15,12 +21,47 @@ async fn next(stream: &mut Body) -> Option<String> {
     Some(String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
-async fn follow(web: &Web, browser: &Browser<'_>, run: &str) -> Body {
-    let request = browser.request(Method::GET, &format!("/dags/chain/runs/{run}/events"), String::new(), &[]);
-    let response = web.open(request).await;
+/// The next event of a kind; others may come before it.
+async fn next_of(stream: &mut Body, kind: &str) -> String {
+    loop {
+        let event = next(stream).await.unwrap_or_else(|| panic!("the stream ended before `{kind}`"));
+        if event.contains(&format!("event: {kind}\n")) {
+            return event;
+        }
+    }
+}
+
+async fn open(web: &Web, browser: &Browser<'_>, path: &str, last: &str) -> Body {
+    let headers: &[(&str, &str)] = if last.is_empty() { &[] } else { &[("last-event-id", last)] };
+    let response = web.open(browser.request(Method::GET, path, String::new(), headers)).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     response.into_body()
+}
+
+async fn follow(web: &Web, browser: &Browser<'_>, run: &str) -> Body {
+    open(web, browser, &format!("/dags/chain/runs/{run}/events"), "").await
+}
+
+/// A run whose first task runs; its path and the lease.
+pub(crate) async fn running(web: &Web, db: &mut PgConnection) -> (String, Lease) {
+    let run_id = web.trigger("chain").await.replace('+', "%2B");
+    let run = sqlx::query_scalar("select id from dag_run").fetch_one(&mut *db).await.unwrap();
+    (format!("/dags/chain/runs/{run_id}"), web.claim(db, run).await)
+}
+
+pub(crate) async fn say(db: &mut PgConnection, lease: &Lease, seq: i32, texts: &[&str]) {
+    let line = |text: &&str| format!("{}\n", json!({ "level": "info", "event": text }));
+    let body = texts.iter().map(line).collect();
+    let Lease { run, attempt, lease_no, .. } = *lease;
+    append(db, &[NewChunk { run, attempt, lease_no, seq, lines: texts.len() as i32, body }]).await.unwrap();
+}
+
+/// Where the page of the task says that it is kept up to date.
+async fn stream_of(browser: &mut Browser<'_>, page: &str) -> String {
+    let html = browser.get(page).await.html;
+    let after = html.split(r#"data-live=""#).nth(1).unwrap_or_else(|| panic!("it is not live: {html}"));
+    after.split('"').next().expect("a value").replace("&#38;", "&")
 }
 
 #[tokio::test]
@@ -32,13 +73,9 @@ async fn a_page_hears_of_changes_until_its_run_is_over() {
     let mut stream = follow(&web, &browser, &run_id).await;
     assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
     sqlx::raw_sql("update dag_run set rev = 7").execute(&mut db).await.unwrap();
-    assert_eq!(next(&mut stream).await.as_deref(), Some("event: changed\ndata: 7\n\n"));
+    assert_eq!(next(&mut stream).await.as_deref(), Some("id: 7\nevent: changed\ndata: 7\n\n"));
     sqlx::raw_sql("update dag_run set state = 'success'").execute(&mut db).await.unwrap();
-    let mut last = next(&mut stream).await;
-    while last.as_deref() == Some("event: changed\ndata: 7\n\n") {
-        last = next(&mut stream).await;
-    }
-    assert_eq!(last.as_deref(), Some("event: over\ndata: \n\n"));
+    assert_eq!(next_of(&mut stream, "over").await, "event: over\ndata: \n\n");
     assert_eq!(next(&mut stream).await, None);
 }
 
@@ -51,7 +88,93 @@ async fn a_stream_ends_with_its_session() {
     assert!(next(&mut stream).await.is_some());
     browser.submit("/", "/logout", &[]).await;
     web.clock.advance(TimeDelta::seconds(1));
+    let start = std::time::Instant::now();
     while let Some(event) = next(&mut stream).await {
-        assert!(event.starts_with("event: changed"), "{event}");
+        assert!(event.contains("event: changed"), "{event}");
     }
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    let mut browser = Browser::logged_in(&web).await;
+    say(&mut db, &lease, 0, &["one", "two"]).await;
+    let page = format!("{run}/tasks/t0");
+    let path = stream_of(&mut browser, &page).await;
+    // Said after the page was drawn and before its stream was opened.
+    say(&mut db, &lease, 1, &["three <b>"]).await;
+    let mut stream = open(&web, &browser, &path, "").await;
+    let lines = next_of(&mut stream, "lines").await;
+    assert!(lines.starts_with("id: 1.1.3\n") && lines.contains(r#"id="L3""#), "{lines}");
+    assert!(lines.contains("three &#60;b&#62;") && !lines.contains("two"), "{lines}");
+    say(&mut db, &lease, 2, &["four", "five"]).await;
+    let lines = next_of(&mut stream, "lines").await;
+    assert!(lines.starts_with("id: 1.2.5\n") && lines.contains("five") && !lines.contains("three"), "{lines}");
+    drop(stream);
+    // Another server, after a restart: the browser says what it saw last.
+    say(&mut db, &lease, 3, &["six"]).await;
+    let config = WebConfig { clock: web.clock.clone(), ..WebConfig::new(web.database.url()) };
+    let mut web = web;
+    web.use_router(router(App::new(config, web.hints.clone()).expect("the configuration is right")));
+    let mut browser = Browser::logged_in(&web).await;
+    assert!(browser.get(&page).await.has("six"));
+    let mut stream = open(&web, &browser, &path, "1.2.5").await;
+    let lines = next_of(&mut stream, "lines").await;
+    assert!(lines.starts_with("id: 1.3.6\n") && lines.contains("six") && !lines.contains("five"), "{lines}");
+}
+
+#[tokio::test]
+async fn whoever_reads_too_slowly_gets_the_end_and_holds_up_nobody() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    say(&mut db, &lease, 0, &["first"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let path = stream_of(&mut browser, &format!("{run}/tasks/t0")).await;
+    let (mut quick, mut slow) = (open(&web, &browser, &path, "").await, open(&web, &browser, &path, "").await);
+    next(&mut slow).await;
+    // More than one look shows, and more looks than a queue holds.
+    let long = "x".repeat(1_500);
+    for seq in 1..=12 {
+        let texts: Vec<String> = (0..30).map(|line| format!("{seq}.{line} {long}")).collect();
+        say(&mut db, &lease, seq, &texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        web.hints.give(Hint::Run);
+        let lines = next_of(&mut quick, "lines").await;
+        assert!(lines.starts_with(&format!("id: 1.{seq}.{}\n", 1 + seq * 30)), "{}", &lines[..40]);
+    }
+    let mut events = String::new();
+    while !events.contains("id: 1.12.361\n") {
+        events += &next_of(&mut slow, "lines").await;
+    }
+    assert!(events.len() < 12 * 30 * 1_500, "{} bytes were kept for it", events.len());
+}
+
+#[tokio::test]
+async fn a_try_that_ended_ends_its_stream_when_its_last_lines_have_come() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let path = stream_of(&mut browser, &format!("{run}/tasks/t0")).await;
+    let mut stream = open(&web, &browser, &path, "").await;
+    assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
+    sqlx::raw_sql("update task_instance set state = 'success', ended_at = now()").execute(&mut db).await.unwrap();
+    next_of(&mut stream, "changed").await;
+    say(&mut db, &lease, 0, &["the last words"]).await;
+    assert!(next_of(&mut stream, "lines").await.contains("the last words"));
+    next_of(&mut stream, "over").await;
+    assert_eq!(next(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn a_list_hears_of_runs_that_come() {
+    let web = Web::new().await;
+    let browser = Browser::logged_in(&web).await;
+    let mut stream = open(&web, &browser, "/events", "").await;
+    assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
+    web.trigger("chain").await;
+    next_of(&mut stream, "changed").await;
 }

@@ -5,7 +5,6 @@ use crate::log;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chrono::TimeDelta;
-use orch_store::user::{add_user, delete_user};
 use orch_web::{ADMIN, Admin, Password, ensure_admin};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -95,7 +94,7 @@ async fn a_new_password_or_a_deleted_user_ends_tokens_within_a_second() {
     assert_eq!(status_with(&web, &web.token).await.1, json!({ "detail": "Token was revoked" }));
     let token = web.log_in(ADMIN, "another").await.expect("the new password is right");
     assert_eq!(status_with(&web, &token).await.0, StatusCode::OK);
-    assert!(delete_user(&mut db, ADMIN).await.expect("it is deleted"));
+    web.drop_admin().await;
     web.clock.advance(TimeDelta::seconds(1));
     assert_eq!(status_with(&web, &token).await.0, StatusCode::UNAUTHORIZED);
 }
@@ -103,10 +102,7 @@ async fn a_new_password_or_a_deleted_user_ends_tokens_within_a_second() {
 #[tokio::test]
 async fn a_role_that_does_not_suffice_is_forbidden() {
     let web = Web::new().await;
-    let mut db = web.db().await;
-    // The same password by another name: the hash is what the database keeps.
-    let admin = orch_store::user::get_user(&mut db, ADMIN).await.unwrap().expect("there is one");
-    assert!(add_user(&mut db, "looker", &admin.password_hash, "viewer").await.unwrap());
+    web.add_user("looker", "viewer").await;
     let token = web.log_in("looker", PASSWORD).await.expect("it is right");
     assert_eq!(status_with(&web, &token).await.0, StatusCode::OK);
     let body = json!({ "logical_date": null }).to_string();
@@ -153,7 +149,7 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
 async fn a_first_password_is_made_up_once() {
     let web = Web::new().await;
     let mut db = web.db().await;
-    assert!(delete_user(&mut db, ADMIN).await.unwrap());
+    web.drop_admin().await;
     let Ok(Admin::Generated(password)) = ensure_admin(&mut db, None).await else { panic!("there was none") };
     assert!(web.log_in(ADMIN, password.reveal()).await.is_ok());
     assert!(matches!(ensure_admin(&mut db, None).await, Ok(Admin::Kept)));

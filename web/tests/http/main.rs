@@ -2,6 +2,7 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod account;
 mod browser;
 mod dag_runs;
 mod dags;
@@ -14,6 +15,7 @@ mod instance_changes;
 mod live;
 mod log;
 mod login;
+mod logs;
 mod openapi;
 mod pages;
 mod routes;
@@ -23,3 +25,5 @@ mod session;
 mod shapes;
 mod task_instances;
 mod trigger;
+mod waits;
+mod writes;

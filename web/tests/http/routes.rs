@@ -10,10 +10,14 @@ use serde_json::json;
 const TABLE: &str = "\
 POST /auth/token: open
 POST /auth/token/cli: open
+POST /auth/logout: viewer
 GET /healthz: open
 GET /readyz: open
 GET /api/orch/v1/dags/{dag_id}/structure: viewer
 GET /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why: viewer
+POST /api/orch/v1/dags/{dag_id}/trigger: user
+GET /api/v2/auth/login: open
+GET /api/v2/auth/logout: open
 GET /api/v2/config: admin
 GET /api/v2/config/section/{section}/option/{option}: admin
 GET /api/v2/dagSources/{dag_id}: viewer
@@ -28,10 +32,14 @@ DELETE /api/v2/dags/{dag_id}: admin
 GET /api/v2/dags/{dag_id}/details: viewer
 GET /api/v2/dags/{dag_id}/dagVersions: viewer
 GET /api/v2/dags/{dag_id}/dagVersions/{version_number}: viewer
+POST /api/v2/dags/{dag_id}/favorite: viewer
+POST /api/v2/dags/{dag_id}/unfavorite: viewer
 GET /api/v2/dags/{dag_id}/tasks: viewer
 GET /api/v2/dags/{dag_id}/tasks/{task_id}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns: viewer
 POST /api/v2/dags/{dag_id}/dagRuns: user
+PATCH /api/v2/dags/{dag_id}/dagRuns: user
+POST /api/v2/dags/{dag_id}/clearDagRuns: user
 POST /api/v2/dags/{dag_id}/clearTaskInstances: user
 GET /api/v2/dags/{dag_id}/dagRuns/list: viewer
 POST /api/v2/dags/{dag_id}/dagRuns/list: viewer
@@ -41,6 +49,9 @@ DELETE /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}: op
 POST /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear: user
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances: viewer
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances: user
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}: user
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run: user
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list: viewer
@@ -53,6 +64,8 @@ PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_in
 PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run: user
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links: viewer
+GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/externalLogUrl/{try_number}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}: viewer
@@ -60,6 +73,9 @@ GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_inde
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries: viewer
 GET /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}: viewer
+POST /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries: op
+PATCH /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}: op
+DELETE /api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}: op
 GET /api/v2/eventLogs: viewer
 GET /api/v2/eventLogs/{event_log_id}: viewer
 GET /api/v2/importErrors: viewer
@@ -73,6 +89,11 @@ GET /api/v2/version: open
 GET /openapi.json: viewer
 GET /static/{hash}/{name}: open
 GET /: viewer
+GET /account: viewer
+POST /account/logins/{login_id}/end: viewer
+POST /account/password: viewer
+POST /account/tokens: viewer
+POST /account/tokens/{token_id}/revoke: viewer
 GET /dags: viewer
 GET /dags/{dag_id}: viewer
 GET /dags/{dag_id}/details: viewer
@@ -89,22 +110,40 @@ GET /dags/{dag_id}/runs/{dag_run_id}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark: user
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}: viewer
+GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/events: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 GET /dags/{dag_id}/trigger: user
 POST /dags/{dag_id}/trigger: user
+GET /events: viewer
 GET /login: open
 POST /login: open
 POST /logout: viewer
 GET /palette: viewer
 GET /runs: viewer
 POST /theme: viewer
+GET /users: admin
+POST /users: admin
+GET /users/{user_name}: admin
+GET /users/{user_name}/delete: admin
+POST /users/{user_name}/delete: admin
+POST /users/{user_name}/disabled: admin
+POST /users/{user_name}/password: admin
+POST /users/{user_name}/role: admin
 ";
 
 /// All that may ever be open.
-const MAY_BE_OPEN: [&str; 7] =
-    ["/healthz", "/readyz", "/login", "/auth/", "/static", "/api/v2/monitor/health", "/api/v2/version"];
+const MAY_BE_OPEN: [&str; 8] = [
+    "/api/v2/auth/",
+    "/healthz",
+    "/readyz",
+    "/login",
+    "/auth/",
+    "/static",
+    "/api/v2/monitor/health",
+    "/api/v2/version",
+];
 
 #[tokio::test]
 async fn every_route_is_in_the_table_and_asks_for_what_it_says() {
@@ -131,6 +170,46 @@ async fn every_route_is_in_the_table_and_asks_for_what_it_says() {
         }
     }
     assert_eq!(table.join("\n"), TABLE.trim_end());
+}
+
+/// Method, path and word of each row of a table.
+fn rows(text: &str) -> Vec<(String, String, String)> {
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().trim_matches('`').to_string()).collect::<Vec<_>>();
+    let rows = text.lines().filter(|line| line.contains("`/api/v2/")).map(cells);
+    rows.map(|row| (row[1].clone(), row[2].clone(), row.get(3).cloned().unwrap_or_default())).collect()
+}
+
+#[tokio::test]
+async fn the_table_of_airflows_paths_says_what_is_here() {
+    let web = Web::new().await;
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/airflow-api.md")).unwrap();
+    let (airflows, extra) = text.split_once("## Beside Airflow's").unwrap();
+    let (airflows, extra) = (rows(airflows), rows(extra));
+    assert_eq!(airflows.len(), 128, "all operations of Airflow 3.3.2");
+    let routes: Vec<_> = rules(&web.app).into_iter().filter(|rule| rule.path.starts_with("/api/v2/")).collect();
+    let is_route = |method: &str, path: &str| routes.iter().any(|rule| rule.method == method && rule.path == path);
+    for (method, path, word) in &airflows {
+        assert!(["done", "later", "not"].contains(&word.as_str()), "{method} {path}: {word}");
+        assert_eq!(is_route(method, path), word == "done", "{method} {path} is said to be `{word}`");
+        if word != "done" {
+            let real = path.replace("{map_index}", "0").replace(['{', '}'], "");
+            let answer = web.change(method.parse().unwrap(), &real, &json!({})).await;
+            let (status, body) = (answer.status, answer.body);
+            let no_route = status == StatusCode::NOT_FOUND && body == json!({ "error": "API route not found" });
+            assert!(no_route || status == StatusCode::METHOD_NOT_ALLOWED, "{method} {path}: {status} {body}");
+        }
+    }
+    for rule in &routes {
+        let said = |rows: &[(String, String, String)]| {
+            rows.iter().any(|(m, p, _)| rule.method == m.as_str() && rule.path == p)
+        };
+        assert!(said(&airflows) || said(&extra), "{} {} is in no table", rule.method, rule.path);
+    }
+    extra.iter().for_each(|(method, path, _)| assert!(is_route(method, path), "{method} {path}"));
+    let count = |word: &str| format!("{} ", airflows.iter().filter(|(_, _, w)| w == word).count());
+    for (word, after) in [("done", "are **done**"), ("later", "come **later**"), ("not", "are **not**")] {
+        assert!(text.contains(&(count(word) + after)), "there are {}{word}", count(word));
+    }
 }
 
 #[tokio::test]
@@ -177,11 +256,9 @@ async fn every_answer_tells_browsers_to_be_careful() {
 #[tokio::test]
 async fn no_route_of_the_api_lets_a_lower_role_in() {
     let web = Web::new().await;
-    let mut db = web.db().await;
-    let admin = orch_store::user::get_user(&mut db, orch_web::ADMIN).await.unwrap().expect("there is one");
     for role in [orch_web::Role::Viewer, orch_web::Role::User, orch_web::Role::Op] {
         let name = format!("a-{role}");
-        assert!(orch_store::user::add_user(&mut db, &name, &admin.password_hash, role.as_str()).await.unwrap());
+        web.add_user(&name, role.as_str()).await;
         let token = web.log_in(&name, crate::fixture::PASSWORD).await.expect("it is right");
         for rule in rules(&web.app).into_iter().filter(|rule| rule.path.starts_with("/api/")) {
             let path = rule.path.replace("{map_index}", "0").replace(['{', '}'], "");

@@ -4,7 +4,6 @@ use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
 use axum::http::{Method, StatusCode};
 use chrono::TimeDelta;
-use orch_store::user::{add_user, delete_user, get_user};
 use orch_web::{ADMIN, Access, Door, Password, ensure_admin, rules};
 
 #[tokio::test]
@@ -88,7 +87,7 @@ async fn a_session_ends_at_logout_with_a_new_password_with_its_user_and_with_tim
     assert_eq!(browser.get("/").await.location(), "/login");
     // Its user.
     assert_eq!(browser.log_in(ADMIN, "another", "/").await.location(), "/");
-    assert!(delete_user(&mut db, ADMIN).await.unwrap());
+    web.drop_admin().await;
     web.clock.advance(TimeDelta::seconds(1));
     assert_eq!(browser.get("/").await.location(), "/login");
 }
@@ -132,9 +131,7 @@ async fn no_form_is_taken_without_its_token_or_from_another_site() {
 #[tokio::test]
 async fn a_role_that_does_not_suffice_gets_a_page_that_says_so() {
     let web = Web::new().await;
-    let mut db = web.db().await;
-    let admin = get_user(&mut db, ADMIN).await.unwrap().expect("there is one");
-    assert!(add_user(&mut db, "looker", &admin.password_hash, "viewer").await.unwrap());
+    web.add_user("looker", "viewer").await;
     let mut browser = Browser::new(&web);
     browser.log_in("looker", PASSWORD, "/").await;
     assert!(browser.get("/").await.has("Logged in as looker, viewer"));

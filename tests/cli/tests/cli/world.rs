@@ -43,6 +43,15 @@ impl World {
         pid
     }
 
+    /// As a person stops it: it may finish what it is at.
+    pub(crate) fn stop(&mut self, pid: u32) {
+        let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
+        let mut child = self.processes.remove(place);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGTERM)
+            .unwrap();
+        child.wait().unwrap();
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         let url = self.db.url();
         run(self.home.path(), arguments.iter().copied().chain(["--database-url", &url]))

@@ -1,7 +1,7 @@
 //! `POST /api/v2/dags/{dag_id}/dagRuns/list`: the list, asked for in a body.
 
 use super::list::{COMPARES, DagRunPage, STATES, TIMES, order, page_of};
-use crate::api::pages::{MOST, Page, orders_of};
+use crate::api::pages::{Page, orders_of};
 use crate::extract::{JsonBody, RunsPath, text};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
@@ -21,7 +21,7 @@ pub(crate) async fn batch(
     body: JsonBody,
 ) -> Result<Json<DagRunPage>, Refusal> {
     let mut fields = body.fields();
-    let page = Page { limit: fields.count("page_limit", USUAL).min(MOST), offset: fields.count("page_offset", 0) };
+    let page = Page::new(fields.count("page_limit", USUAL), fields.count("page_offset", 0));
     let ordered = fields.text("order_by");
     let mut conditions = Vec::new();
     conditions.extend(fields.texts("dag_ids").map(RunCondition::Dags));

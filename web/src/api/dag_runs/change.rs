@@ -2,8 +2,7 @@
 
 use super::find;
 use super::view::DagRunView;
-use crate::extract::{Actor, JsonBody, Query, RunPath, no_such_run};
-use crate::problem::Problem;
+use crate::extract::{Actor, Fields, JsonBody, Note, Query, RunPath, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -18,8 +17,49 @@ use orch_store::run::{DeleteRun, EndRun, RunDetails, delete_run, set_note, set_r
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-/// As long as a note may be in Airflow.
-pub(super) const MOST_NOTE_CHARS: usize = 1_000;
+/// Airflow's `DAGRunPatchBody`.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    state: Option<RunState>,
+    note: Option<Note>,
+}
+
+impl Change {
+    /// `masked`: only these fields count; empty: all.
+    pub(super) fn read(fields: &mut Fields, masked: &[&str]) -> Change {
+        let counts = |name: &str| masked.is_empty() || masked.contains(&name);
+        let noted = fields.has("note") && counts("note");
+        let state = fields.word("state", &["queued", "success", "failed"]);
+        let note = fields.note();
+        let state = state.filter(|_| counts("state")).and_then(|word| word.parse().ok());
+        Change { state, note: noted.then_some(Note(note)) }
+    }
+
+    /// In a transaction of the caller, who tells the others when it is committed.
+    pub(super) async fn carry_out(
+        &self,
+        app: &App,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        run: &RunDetails,
+    ) -> Result<(), Refusal> {
+        if let Some(state) = self.state {
+            set_state(app, tx, actor, run, state).await?;
+        }
+        if let Some(Note(note)) = &self.note {
+            set_note(tx, run.id, note.as_deref()).await?;
+            let deed =
+                Deed { event: "note_dag_run", dag_id: Some(&run.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
+            actor.did(tx, deed).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever waits for work, for the end of a run or for an order to stop.
+pub(super) fn tell(app: &App) {
+    [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
+}
 
 pub(crate) async fn patch(
     State(app): State<App>,
@@ -29,35 +69,14 @@ pub(crate) async fn patch(
     body: JsonBody,
 ) -> Result<Json<DagRunView>, Refusal> {
     let mut fields = body.fields();
-    let masked: Vec<&str> = query.all("update_mask").collect();
-    let meant = |name: &str| masked.is_empty() || masked.contains(&name);
-    let noted = fields.has("note") && meant("note");
-    let (word, note) = (fields.text("state"), fields.text("note"));
-    let state = word.as_deref().map(str::parse::<RunState>).filter(|_| meant("state"));
-    if matches!(state, Some(Err(_) | Ok(RunState::Running))) {
-        let msg = "Input should be 'queued', 'success' or 'failed'";
-        fields.refuse(Problem::new("enum", msg).with_input(&json!(word)));
-    }
-    if note.as_ref().is_some_and(|note| note.chars().count() > MOST_NOTE_CHARS) {
-        fields.refuse(Problem::value(format!("a note has at most {MOST_NOTE_CHARS} characters")));
-    }
+    let change = Change::read(&mut fields, &query.all("update_mask").collect::<Vec<_>>());
     fields.finish()?;
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    if let Some(Ok(state)) = state {
-        set_state(&app, &mut tx, &actor, &run, state).await?;
-    }
-    if noted {
-        set_note(&mut tx, run.id, note.as_deref()).await?;
-        let deed =
-            Deed { event: "note_dag_run", dag_id: Some(&run.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-        actor.did(&mut tx, deed).await?;
-    }
+    change.carry_out(&app, &mut tx, &actor, &run).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    if state.is_some() {
-        [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
-    }
+    tell(&app);
     Ok(Json(find(&mut db, &path).await?.into()))
 }
 
@@ -98,6 +117,11 @@ async fn set_state(
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, path: RunPath) -> Result<StatusCode, Refusal> {
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
+    remove(&mut db, &actor, &run).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove(db: &mut PgConnection, actor: &Actor, run: &RunDetails) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(StoreError::from)?;
     match delete_run(&mut tx, &run.dag_id, &run.run_id).await? {
         DeleteRun::Deleted => {
@@ -105,8 +129,7 @@ pub(crate) async fn delete(State(app): State<App>, actor: Actor, path: RunPath) 
             actor
                 .did(&mut tx, Deed { event: "delete_dag_run", dag_id: names.0, run_id: names.1, ..Deed::default() })
                 .await?;
-            tx.commit().await.map_err(StoreError::from)?;
-            Ok(StatusCode::NO_CONTENT)
+            Ok(tx.commit().await.map_err(StoreError::from)?)
         }
         DeleteRun::NoSuchRun => Err(no_such_run(&run.dag_id, &run.run_id)),
         DeleteRun::Running => {

@@ -22,6 +22,14 @@ pub(crate) struct DagRunPage {
     previous_cursor: Option<String>,
 }
 
+impl DagRunPage {
+    /// All there are.
+    pub(super) fn whole(dag_runs: Vec<DagRunView>) -> DagRunPage {
+        let total_entries = dag_runs.len() as i64;
+        DagRunPage { dag_runs, total_entries, total_entries_limit: None, next_cursor: None, previous_cursor: None }
+    }
+}
+
 pub(crate) const STATES: (&str, &[&str]) = ("state", &["queued", "running", "success", "failed"]);
 const TYPES: (&str, &[&str]) = (
     "run type",
@@ -52,7 +60,7 @@ pub(crate) async fn list(
     RunsPath(dags): RunsPath,
     mut query: Query,
 ) -> Result<Json<DagRunPage>, Refusal> {
-    let page = Page::of(&mut query);
+    let page = Page::with_cursor(&mut query)?;
     let conditions = conditions(&mut query)?;
     let ordered = orders(&query, order)?;
     query.finish()?;
@@ -82,7 +90,8 @@ pub(super) async fn page_of(
         None => count_found(&mut db, &search).await?,
     };
     let dag_runs = runs.into_iter().map(DagRunView::from).collect();
-    Ok(DagRunPage { dag_runs, total_entries, total_entries_limit: None, next_cursor: None, previous_cursor: None })
+    let (next_cursor, previous_cursor) = page.cursors(total_entries);
+    Ok(DagRunPage { dag_runs, total_entries, total_entries_limit: None, next_cursor, previous_cursor })
 }
 
 fn conditions(query: &mut Query) -> Result<Vec<RunCondition>, Refusal> {

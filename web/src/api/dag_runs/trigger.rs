@@ -1,9 +1,8 @@
 //! `POST /api/v2/dags/{dag_id}/dagRuns`: one statement, one commit, one answer. The worker hears of it at once.
 
 use super::alias;
-use super::change::MOST_NOTE_CHARS;
 use super::view::DagRunView;
-use crate::extract::{Actor, DagPath, JsonBody, no_such_dag};
+use crate::extract::{Actor, DagPath, Fields, JsonBody, no_such_dag};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -11,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use orch_core::ids::{DagId, RunId};
 use orch_core::schedule::{DataInterval, run_type_of};
 use orch_core::state::{RunType, TriggeredBy};
@@ -19,7 +19,9 @@ use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use serde_json::Value;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// The run was there already.
+pub(super) const REPLAYED: [(HeaderName, HeaderValue); 1] =
+    [(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))];
 /// Longer keys are no keys: a uuid has 36 characters.
 const MOST_KEY_CHARS: usize = 255;
 
@@ -30,15 +32,30 @@ pub(crate) async fn trigger(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Refusal> {
-    let mut new = read(&dag_id, body)?;
+    let (run, known) = create(&app, &actor, &dag_id, &headers, body, Fields::required_moment).await?;
+    Ok((known.then_some(REPLAYED), Json(DagRunView::from(run))).into_response())
+}
+
+/// The run of a body, and whether it was created before under the same key.
+pub(super) async fn create(
+    app: &App,
+    actor: &Actor,
+    dag_id: &DagId,
+    headers: &HeaderMap,
+    body: JsonBody,
+    date: impl FnOnce(&mut Fields, &str) -> Option<DateTime<Utc>>,
+) -> Result<(RunDetails, bool), Refusal> {
+    let digest = body.digest();
+    let mut new = read(dag_id, body, date)?;
     new.user = Some(actor.name.to_string());
     new.deed = Some(actor.extra());
-    new.idempotency_key = key(&actor.name, &dag_id, &headers)?;
+    new.idempotency_key = key(&actor.name, dag_id, headers)?;
+    new.request_hash = new.idempotency_key.is_some().then_some(digest);
     let mut db = app.hot().await?;
     let mut versions = app.versions.clone();
     let mut done = create_run(&mut db, &mut versions, &new).await?;
     if matches!(done, CreateRun::NoSuchDag)
-        && let Some(named) = alias(&mut db, &dag_id).await?
+        && let Some(named) = alias(&mut db, dag_id).await?
     {
         new.dag_id = named;
         done = create_run(&mut db, &mut versions, &new).await?;
@@ -46,17 +63,16 @@ pub(crate) async fn trigger(
     match done {
         CreateRun::Created(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
-            Ok(Json(DagRunView::from(RunDetails::created(run, new))).into_response())
+            Ok((RunDetails::created(run, new), false))
         }
         CreateRun::Same(run) => {
             let details = run_by_uuid(&mut db, run.id).await?;
             let details = details.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
-            if !is_of(&details, &new) {
-                let text = "the header `Idempotency-Key` was sent before with another body";
-                return Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
-            }
-            let replayed = [(REPLAYED, HeaderValue::from_static("true"))];
-            Ok((replayed, Json(DagRunView::from(details))).into_response())
+            Ok((details, true))
+        }
+        CreateRun::OtherRequest => {
+            let text = "the header `Idempotency-Key` was sent before with another body";
+            Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text))
         }
         CreateRun::RunIdTaken => {
             let run_id = new.run_id.map(String::from).unwrap_or_default();
@@ -67,27 +83,28 @@ pub(crate) async fn trigger(
             Err(Refusal::Taken(format!("the dag `{dag_id}` has a run for the logical date {date} already")))
         }
         CreateRun::BadConf(bad) => Err(Refusal::bad_request(format!("{bad}; {}", bad.hint()))),
-        CreateRun::NoSuchDag => Err(no_such_dag(&dag_id)),
+        CreateRun::NoSuchDag => Err(no_such_dag(dag_id)),
     }
 }
 
 /// Airflow's `TriggerDAGRunPostBody`.
-fn read(dag_id: &DagId, body: JsonBody) -> Result<NewRun, Refusal> {
+fn read(
+    dag_id: &DagId,
+    body: JsonBody,
+    date: impl FnOnce(&mut Fields, &str) -> Option<DateTime<Utc>>,
+) -> Result<NewRun, Refusal> {
     let mut fields = body.fields();
     let run_id = fields.text("dag_run_id");
     let start = fields.moment("data_interval_start");
     let end = fields.moment("data_interval_end");
-    let logical_date = fields.required_moment("logical_date");
+    let logical_date = date(&mut fields, "logical_date");
     let run_after = fields.moment("run_after");
     let conf = fields.object("conf").map(Value::Object);
-    let note = fields.text("note");
+    let note = fields.note();
     let partition_key = fields.text("partition_key");
     if start.is_some() != end.is_some() {
         let why = "Either both data_interval_start and data_interval_end must be provided or both must be None";
         fields.refuse(Problem::value(why));
-    }
-    if note.as_ref().is_some_and(|note| note.chars().count() > MOST_NOTE_CHARS) {
-        fields.refuse(Problem::value(format!("a note has at most {MOST_NOTE_CHARS} characters")));
     }
     if partition_key.is_some() {
         fields.refuse(Problem::value("partition_key: the DAG is not partitioned"));
@@ -111,16 +128,6 @@ fn manual_id(id: &str) -> Result<RunId, Refusal> {
             Err(Refusal::bad_request(text))
         }
     }
-}
-
-/// The run could have come of this wish. Notes may have been changed since.
-fn is_of(run: &RunDetails, new: &NewRun) -> bool {
-    let interval = new.interval.map(|interval| (interval.start, interval.end));
-    run.conf == new.conf
-        && run.logical_date == new.logical_date
-        && new.run_id.as_ref().is_none_or(|id| **id == *run.run_id)
-        && new.run_after.is_none_or(|after| after == run.run_after)
-        && interval.is_none_or(|interval| run.interval_start.zip(run.interval_end) == Some(interval))
 }
 
 /// The key of a request that may be sent twice; each user and DAG has its own.

@@ -4,6 +4,7 @@
 //! one value of JSON, on a connection that is seen to live.
 
 use super::find;
+use crate::ends::Wait;
 use crate::extract::{Query, RunPath};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
@@ -32,6 +33,7 @@ const MOST_INTERVAL: f64 = 3_600.0;
 struct Waiting {
     app: App,
     run: Uuid,
+    end: Wait,
     /// Tasks whose outputs come with the end.
     results: Vec<String>,
     interval: Duration,
@@ -64,7 +66,8 @@ pub(crate) async fn wait(
         let mut db = app.hot().await?;
         find(&mut db, &path).await?.id
     };
-    let waiting = Waiting { app, run, results, interval, told: None, over: false, only_end };
+    let end = Wait::of(&app, run);
+    let waiting = Waiting { app, run, end, results, interval, told: None, over: false, only_end };
     let lines = stream::try_unfold(waiting, |mut waiting| async move {
         let line = waiting.next().await.map_err(|error| {
             tracing::warn!(%error, "waiting for a run broke off");
@@ -82,25 +85,16 @@ impl Waiting {
         if self.over {
             return Ok(None);
         }
-        loop {
-            let hints = self.app.hints.clone();
-            let ended = hints.on(Hint::Run).notified();
-            let found = {
-                let mut db = self.app.hot().await?;
-                run_by_uuid(&mut db, self.run).await?
-            };
-            let Some(run) = found else { return Ok(None) };
-            let due = self.told.map(|told| told + self.interval);
-            if run.state.is_finished() || due.is_none_or(|due| due <= Instant::now()) {
-                self.over = run.state.is_finished();
-                self.told = Some(Instant::now());
-                return self.line(&run).await.map(Some);
-            }
-            tokio::select! {
-                () = ended => tokio::time::sleep(PAUSE).await,
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)) => {}
-            }
-        }
+        let due = self.told.map_or_else(Instant::now, |told| told + self.interval);
+        until_over(&self.app, &self.end, due).await?;
+        let found = {
+            let mut db = self.app.hot().await?;
+            run_by_uuid(&mut db, self.run).await?
+        };
+        let Some(run) = found else { return Ok(None) };
+        self.over = run.state.is_finished();
+        self.told = Some(Instant::now());
+        self.line(&run).await.map(Some)
     }
 
     async fn line(&self, run: &RunDetails) -> StoreResult<Bytes> {
@@ -109,31 +103,49 @@ impl Waiting {
         }
         let mut line = Map::from_iter([("state".to_string(), json!(run.state))]);
         if self.over && !self.results.is_empty() {
-            line.insert("results".into(), Value::Object(self.outputs(run).await?));
+            line.insert("results".into(), Value::Object(outputs(&self.app, run, &self.results).await?));
         }
         Ok(Bytes::from(format!("{}\n", Value::Object(line))))
     }
+}
 
-    /// By task: its output, or the list of its elements' outputs.
-    async fn outputs(&self, run: &RunDetails) -> StoreResult<Map<String, Value>> {
-        let mut db = self.app.pages().await?;
-        let version = self.app.versions.get(&mut db, run.version).await?;
-        let tasks: Vec<TaskIdx> = self.results.iter().filter_map(|id| version.plan.index_of(id)).collect();
-        let mut outputs = Map::new();
-        for (task, index, stored) in of_tasks(&mut db, run.id, &tasks, None).await? {
-            let value = match stored {
-                Stored::Value(value) => value,
-                Stored::Parts(_) => {
-                    get(&mut db, run.id, task, index, orch_store::output::RETURN_VALUE).await?.unwrap_or_default()
-                }
-            };
-            let entry = outputs.entry(version.plan.task_id(task));
-            if index < 0 {
-                *entry.or_insert(Value::Null) = value;
-            } else if let Value::Array(elements) = entry.or_insert_with(|| json!([])) {
-                elements.push(value);
-            }
+/// Returns when the run is over, at the latest then.
+pub(super) async fn until_over(app: &App, end: &Wait, latest: Instant) -> StoreResult<bool> {
+    loop {
+        let hints = app.hints.clone();
+        let ended = hints.on(Hint::Run).notified();
+        if end.is_over().await? {
+            return Ok(true);
         }
-        Ok(outputs)
+        if latest <= Instant::now() {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = ended => tokio::time::sleep(PAUSE.min(latest.duration_since(Instant::now()))).await,
+            () = tokio::time::sleep_until(latest) => {}
+        }
     }
+}
+
+/// By task: its output, or the list of its elements' outputs.
+pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> StoreResult<Map<String, Value>> {
+    let mut db = app.pages().await?;
+    let version = app.versions.get(&mut db, run.version).await?;
+    let tasks: Vec<TaskIdx> = results.iter().filter_map(|id| version.plan.index_of(id)).collect();
+    let mut outputs = Map::new();
+    for (task, index, stored) in of_tasks(&mut db, run.id, &tasks, None).await? {
+        let value = match stored {
+            Stored::Value(value) => value,
+            Stored::Parts(_) => {
+                get(&mut db, run.id, task, index, orch_store::output::RETURN_VALUE).await?.unwrap_or_default()
+            }
+        };
+        let entry = outputs.entry(version.plan.task_id(task));
+        if index < 0 {
+            *entry.or_insert(Value::Null) = value;
+        } else if let Value::Array(elements) = entry.or_insert_with(|| json!([])) {
+            elements.push(value);
+        }
+    }
+    Ok(outputs)
 }

@@ -2,12 +2,13 @@
 
 use super::{DagPage, all, find, selected, view};
 use crate::api::pages::Page;
+use crate::auth::Caller;
 use crate::extract::{Actor, DagPath, JsonBody, Query, no_such_dag};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use orch_store::audit::Deed;
 use orch_store::dag::{DeleteDag, delete_dag, pause, unpause};
 use orch_store::hint::Hint;
@@ -34,11 +35,12 @@ pub(crate) async fn patch(
 pub(crate) async fn patch_all(
     State(app): State<App>,
     actor: Actor,
+    Extension(caller): Extension<Caller>,
     mut query: Query,
     body: JsonBody,
 ) -> Result<Json<DagPage>, Refusal> {
     let page = Page::of(&mut query);
-    let search = selected(&mut query, page)?;
+    let search = selected(&mut query, page, &caller)?;
     let paused = read(&query, body)?;
     let mut db = app.pages().await?;
     let (mut rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;

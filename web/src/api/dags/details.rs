@@ -4,14 +4,15 @@ use super::find;
 use super::view::DagView;
 use crate::api::tasks::params;
 use crate::api::versions::DagVersionView;
+use crate::auth::Caller;
 use crate::extract::DagPath;
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::timestamp::{Timestamp, stamp};
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use orch_core::spec::{DagSpec, Schedule};
-use orch_store::dag::run_counts;
+use orch_store::dag::{is_favorite, run_counts};
 use orch_store::version::{VersionFilter, list_versions};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,7 +44,11 @@ pub(crate) struct DagDetails {
     latest_dag_version: Option<DagVersionView>,
 }
 
-pub(crate) async fn details(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<DagDetails>, Refusal> {
+pub(crate) async fn details(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    DagPath(dag_id): DagPath,
+) -> Result<Json<DagDetails>, Refusal> {
     let mut db = app.pages().await?;
     let row = find(&mut db, &dag_id).await?;
     let version = app.versions.get(&mut db, row.version).await?;
@@ -57,6 +62,7 @@ pub(crate) async fn details(State(app): State<App>, DagPath(dag_id): DagPath) ->
     let latest = list_versions(&mut db, &filter, (0, 1)).await?.pop();
     let latest = latest.map(|row| DagVersionView::of(&row));
     let spec = &version.plan.spec;
+    let is_favorite = is_favorite(&mut db, &caller.name, &row.dag_id).await?;
     let registered_at = row.registered_at;
     let dag = DagView::new(row, spec);
     Ok(Json(DagDetails {
@@ -78,7 +84,7 @@ pub(crate) async fn details(State(app): State<App>, DagPath(dag_id): DagPath) ->
         // Runs stay with the version they began in.
         rerun_with_latest_version: Some(false),
         owner_links: Some(Map::new()),
-        is_favorite: false,
+        is_favorite,
         active_runs_count: active,
         latest_dag_version: latest,
     }))

@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use orch_core::ids::{DagId, RunId};
 use orch_core::plan::{Plan, TaskIdx};
@@ -39,6 +40,9 @@ struct Wish {
     past: bool,
     latest: bool,
     refuse_running: bool,
+    /// Runs that are over may run again.
+    reset_runs: bool,
+    note: Option<String>,
 }
 
 pub(crate) async fn clear_chosen(
@@ -61,7 +65,20 @@ pub(crate) async fn clear_chosen(
         return Err(Refusal::not_found(format!("Task with ID '{}' not found", tasks[place].0.escape_debug())));
     }
     let (latest, refuse_running) = (wish.latest, wish.refuse_running);
-    let clearing = Clearing { runs, latest, note: None, event: "clear_task_instances", refuse_running };
+    if let (false, false, Some((run, _))) =
+        (wish.reset_runs, wish.dry_run, runs.iter().find(|(run, _)| run.state.is_finished()))
+    {
+        let text = format!("run `{}` is over: with `reset_dag_runs: false` nothing of it could run again", run.run_id);
+        return Err(Refusal::plain(StatusCode::CONFLICT, text));
+    }
+    let clearing = Clearing {
+        runs,
+        latest,
+        run_note: None,
+        instance_note: wish.note,
+        event: "clear_task_instances",
+        refuse_running,
+    };
     let page = if wish.dry_run {
         preview(&app, &mut db, &clearing).await?
     } else {
@@ -75,15 +92,14 @@ fn read(mut fields: Fields) -> Result<Wish, Refusal> {
     let (start, end) = (fields.moment("start_date"), fields.moment("end_date"));
     let only_failed = fields.flag("only_failed");
     let only_running = fields.flag("only_running").unwrap_or(false);
-    // Runs that are over always run again here.
-    fields.flag("reset_dag_runs");
+    let reset_runs = fields.flag("reset_dag_runs").unwrap_or(true);
     let tasks = fields.list("task_ids", task);
     let run_id = fields.text("dag_run_id");
     let mut flag = |name| fields.flag(name).unwrap_or(false);
     let (upstream, downstream) = (flag("include_upstream"), flag("include_downstream"));
     let (future, past) = (flag("include_future"), flag("include_past"));
     let (latest, refuse_running) = (flag("run_on_latest_version"), flag("prevent_running_task"));
-    let note = fields.text("note");
+    let note = fields.note();
     for (wrong, why) in [
         (only_failed == Some(true) && only_running, "only_failed and only_running both are set to True"),
         (start.zip(end).is_some_and(|(start, end)| end < start), "end_date is sooner than start_date"),
@@ -102,15 +118,27 @@ fn read(mut fields: Fields) -> Result<Wish, Refusal> {
         }
     }
     fields.finish()?;
-    if note.is_some() {
-        return Err(Refusal::bad_request("notes on task instances are not kept: write one on the run"));
-    }
     let states = match (only_running, only_failed.unwrap_or(true)) {
         (true, _) => vec![TaskState::Running],
         (false, true) => vec![TaskState::Failed, TaskState::UpstreamFailed],
         (false, false) => Vec::new(),
     };
-    Ok(Wish { dry_run, start, end, states, tasks, run_id, upstream, downstream, future, past, latest, refuse_running })
+    Ok(Wish {
+        dry_run,
+        start,
+        end,
+        states,
+        tasks,
+        run_id,
+        upstream,
+        downstream,
+        future,
+        past,
+        latest,
+        refuse_running,
+        reset_runs,
+        note,
+    })
 }
 
 fn task(value: &Value) -> Result<(String, Option<i32>), Problem> {

@@ -7,7 +7,7 @@
 use super::choice::{Choice, Order};
 use super::{OfRun, TaskInstancePage, states};
 use crate::api::dag_runs::find;
-use crate::api::pages::{MOST, Page, orders, orders_of};
+use crate::api::pages::{Page, orders, orders_of};
 use crate::extract::{Dags, JsonBody, Names, Query, RunPath, Runs, no_such_instance};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,8 +16,10 @@ use axum::extract::State;
 use orch_store::instance::{
     InstanceFilter, InstanceRow, RunInstances, count_instances, instances_of_runs, page_of_instances,
 };
+use orch_store::note::notes_of;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, search_runs};
 use sqlx::PgConnection;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Instances that are read for one answer.
@@ -32,11 +34,13 @@ pub(crate) async fn list(
     runs: Runs,
     mut query: Query,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
-    let page = Page::of(&mut query);
+    let page = Page::with_cursor(&mut query)?;
     let choice = Choice::of_query(&mut query)?;
     let states = states(&query)?;
     let order = orders(&query, Order::named)?;
-    answer(&app, runs, (choice, states, order), page).await.map(Json)
+    let mut found = answer(&app, runs, (choice, states, order), page).await?;
+    (found.next_cursor, found.previous_cursor) = page.cursors(found.total_entries as i64);
+    Ok(Json(found))
 }
 
 /// The elements of a mapped task.
@@ -71,7 +75,7 @@ pub(crate) async fn batch(
     body: JsonBody,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
     let mut fields = body.fields();
-    let page = Page { limit: fields.count("page_limit", USUAL).min(MOST), offset: fields.count("page_offset", 0) };
+    let page = Page::new(fields.count("page_limit", USUAL), fields.count("page_offset", 0));
     let ordered = fields.text("order_by");
     let (choice, states) = Choice::of_fields(&mut fields);
     fields.finish()?;
@@ -130,7 +134,8 @@ async fn plain(
     let part = (page.offset as usize, page.limit as usize);
     let found = page_of_instances(db, &mut versions, run.id, &filter, part).await?;
     let found = found.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
-    let of_run = OfRun { run, plan: &found.version.plan };
+    let notes = notes_of(db, &[run.id]).await?;
+    let of_run = OfRun { run, plan: &found.version.plan, notes: &notes };
     let task_instances = found.instances.into_iter().map(|row| of_run.instance(row)).collect();
     Ok(TaskInstancePage { task_instances, total_entries: found.total, ..TaskInstancePage::default() })
 }
@@ -175,8 +180,12 @@ async fn picked(
         found.sort_by(|a, b| Order::compare(order, a, b));
     }
     let total_entries = found.len();
-    let rows = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
-    let task_instances = rows.map(|(run, row)| OfRun { run, plan: &plans[&run.id] }.instance(row)).collect();
+    let rows: Vec<_> = found.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
+    let of: Vec<Uuid> = rows.iter().map(|(run, _)| run.id).collect::<BTreeSet<_>>().into_iter().collect();
+    let notes = notes_of(db, &of).await?;
+    let view =
+        |(run, row): (&RunDetails, InstanceRow)| OfRun { run, plan: &plans[&run.id], notes: &notes }.instance(row);
+    let task_instances = rows.into_iter().map(view).collect();
     let total_entries_limit = more.then_some(total_entries as i64);
     Ok(TaskInstancePage { task_instances, total_entries, total_entries_limit, ..TaskInstancePage::default() })
 }

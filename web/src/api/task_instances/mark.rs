@@ -1,15 +1,16 @@
-//! `PATCH …/taskInstances/{task_id}`: somebody says how instances ended; with `dry_run`, which those would be.
+//! `PATCH …/taskInstances/{task_id}` and `…/taskGroupInstances/{group_id}`: somebody says how instances ended, or writes a
+//! note on them; with `dry_run`, which those would be.
 
-use super::{Instance, OfRun, TaskInstancePage, one_instance, rows_of};
-use crate::api::dag_runs::find;
-use crate::extract::{Actor, JsonBody, Names, Query, TaskPath, no_such_instance};
+use super::meant::{Meant, Target, Wish, below, meant, reach};
+use super::{Instance, OfRun, TaskInstancePage, rows_of};
+use crate::extract::{Actor, Fields, JsonBody, Names, Note, Query, RunPath};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use orch_core::plan::{Plan, TaskIdx};
+use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
 use orch_core::state::TaskState;
 use orch_core::transition::Selected;
@@ -17,32 +18,13 @@ use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::hint::Hint;
-use orch_store::instance::{InstanceRow, ledger};
+use orch_store::instance::InstanceRow;
 use orch_store::mark::{Mark, mark_instance};
-use orch_store::run::{
-    Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, search_runs, start_queued_runs,
-};
+use orch_store::note::{notes_of, set_notes};
+use orch_store::run::{RunDetails, start_queued_runs};
 use orch_store::step::Stepper;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
-
-/// Instances that one request may mark: each is a fold under its run's lock.
-const MOST_MARKED: usize = 1_000;
-/// Runs before or after the one that is named.
-const MOST_RUNS: i64 = 100;
-
-/// Airflow's `PatchTaskInstanceBody`.
-#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
-struct Wish {
-    state: TaskState,
-    upstream: bool,
-    downstream: bool,
-    future: bool,
-    past: bool,
-}
-
-/// A run with those of its instances that are meant.
-type Meant = (RunDetails, Vec<(TaskIdx, i32)>);
 
 pub(crate) async fn patch(
     State(app): State<App>,
@@ -52,20 +34,13 @@ pub(crate) async fn patch(
     body: JsonBody,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
     let wish = read(&query, body)?;
+    let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
-    let meant = meant(&app, &mut db, &names, &mut query, &wish).await?;
+    let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    for (run, instances) in &meant {
-        for &instance in instances {
-            mark(&app, &mut tx, &actor, run, instance, wish.state).await?;
-        }
-        if matches!(wish.state, TaskState::Success | TaskState::Skipped) {
-            ask_again(&app, &mut tx, run, instances).await?;
-        }
-        start_queued_runs(&mut tx, &mut app.versions.clone(), &run.dag_id).await?;
-    }
+    carry_out(&app, &mut tx, &actor, &meant, &wish).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
+    tell(&app);
     shown(&app, &mut db, &meant).await.map(Json)
 }
 
@@ -76,151 +51,113 @@ pub(crate) async fn dry_run(
     body: JsonBody,
 ) -> Result<Json<TaskInstancePage>, Refusal> {
     let wish = read(&query, body)?;
+    let (path, target) = target(&names, &mut query)?;
     let mut db = app.pages().await?;
-    let meant = meant(&app, &mut db, &names, &mut query, &wish).await?;
+    let meant = meant(&app, &mut db, (&path, &target), &wish).await?;
     shown(&app, &mut db, &meant).await.map(Json)
 }
 
+/// Whoever waits for work, for the end of a run or for an order to stop.
+pub(super) fn tell(app: &App) {
+    [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
+}
+
 fn read(query: &Query, body: JsonBody) -> Result<Wish, Refusal> {
+    let masked: Vec<&str> = query.all("update_mask").collect();
     let mut fields = body.fields();
-    let (word, note) = (fields.text("new_state"), fields.text("note"));
+    let wish = wish(&mut fields, &masked);
+    fields.finish()?;
+    Ok(wish)
+}
+
+/// `masked`: only these fields count; empty: all.
+pub(super) fn wish(fields: &mut Fields, masked: &[&str]) -> Wish {
+    let counts = |name: &str| masked.is_empty() || masked.contains(&name);
+    let noted = fields.has("note") && counts("note");
+    let (word, note) = (fields.text("new_state"), fields.note());
     let state = match word.as_deref() {
-        Some("success") => TaskState::Success,
-        Some("failed") => TaskState::Failed,
-        Some("skipped") => TaskState::Skipped,
+        Some("success") => Some(TaskState::Success),
+        Some("failed") => Some(TaskState::Failed),
+        Some("skipped") => Some(TaskState::Skipped),
+        None if noted => None,
         other => {
-            if other.is_some() || note.is_none() {
-                let why = format!("'{}' is not one of ['success', 'failed', 'skipped']", other.unwrap_or("None"));
-                fields.refuse(Problem::value(why).with_input(&json!(word)));
-            }
-            TaskState::None
+            let why = format!("'{}' is not one of ['success', 'failed', 'skipped']", other.unwrap_or("None"));
+            fields.refuse(Problem::value(why).with_input(&json!(word)));
+            None
         }
     };
     let mut flag = |name| fields.flag(name).unwrap_or(false);
     let (upstream, downstream) = (flag("include_upstream"), flag("include_downstream"));
     let (future, past) = (flag("include_future"), flag("include_past"));
-    fields.finish()?;
-    if note.is_some() || query.all("update_mask").any(|field| field == "note") {
-        return Err(Refusal::bad_request("notes on task instances are not kept: write one on the run"));
-    }
-    Ok(Wish { state, upstream, downstream, future, past })
+    let state = state.filter(|_| counts("new_state"));
+    Wish { state, note: noted.then_some(Note(note)), upstream, downstream, future, past }
 }
 
-/// Which instances those are, in all runs that are meant.
-async fn meant(
-    app: &App,
-    db: &mut PgConnection,
-    names: &Names,
-    query: &mut Query,
-    wish: &Wish,
-) -> Result<Vec<Meant>, Refusal> {
+/// What a path names.
+fn target(names: &Names, query: &mut Query) -> Result<(RunPath, Target), Refusal> {
+    if !names.get("group_id").is_empty() {
+        query.finish()?;
+        return Ok((names.run()?, Target::Group(names.get("group_id").into())));
+    }
     let path = names.task()?;
     let map_index = match names.get("map_index") {
         "" => query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX)),
         _ => Some(names.number::<i32>("map_index")?),
     };
     query.finish()?;
-    if let Some(index) = map_index {
-        // It must be there.
-        one_instance(app, path.clone(), index).await?;
-    }
-    let run = find(db, &path.run).await?;
-    let mut runs = vec![run.clone()];
-    for (wanted, compare) in [(wish.past, Compare::Below), (wish.future, Compare::Above)] {
-        if wanted {
-            let search = RunSearch {
-                conditions: vec![
-                    RunCondition::Dags(vec![run.dag_id.clone()]),
-                    RunCondition::Time(RunTime::RunAfter, compare, run.run_after),
-                ],
-                order: vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)],
-                most: MOST_RUNS + 1,
-                skip: 0,
-            };
-            runs.extend(search_runs(db, &search).await?);
-        }
-    }
-    if runs.len() as i64 > MOST_RUNS {
-        return Err(Refusal::bad_request(format!("more than {MOST_RUNS} runs are meant: mark them one by one")));
-    }
-    let (mut meant, mut count) = (Vec::new(), 0);
-    for run in runs {
-        let instances = in_run(app, db, &run, &path, map_index, wish).await?;
-        count += instances.len();
-        if count > MOST_MARKED {
-            let text = format!("more than {MOST_MARKED} task instances are meant: mark fewer at once");
-            return Err(Refusal::bad_request(text));
-        }
-        if !instances.is_empty() {
-            meant.push((run, instances));
-        }
-    }
-    Ok(meant)
+    Ok((path.run, Target::Task(path.task_id, map_index)))
 }
 
-/// Those of a run that are not in that state yet.
-async fn in_run(
+/// In a transaction of the caller, who tells the others when it is committed.
+pub(super) async fn carry_out(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    meant: &[Meant],
+    wish: &Wish,
+) -> Result<(), Refusal> {
+    for (run, instances) in meant {
+        if let Some(state) = wish.state {
+            for &instance in instances {
+                mark(app, tx, actor, run, instance, state).await?;
+            }
+            if matches!(state, TaskState::Success | TaskState::Skipped) {
+                ask_again(app, tx, run, instances).await?;
+            }
+            start_queued_runs(tx, &mut app.versions.clone(), &run.dag_id).await?;
+        }
+        if let Some(Note(note)) = &wish.note {
+            write_note(app, tx, actor, run, instances, note.as_deref()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write_note(
     app: &App,
     db: &mut PgConnection,
+    actor: &Actor,
     run: &RunDetails,
-    path: &TaskPath,
-    map_index: Option<i32>,
-    wish: &Wish,
-) -> Result<Vec<(TaskIdx, i32)>, Refusal> {
-    let mut versions = app.versions.clone();
-    let missing = || no_such_instance(&path.run, &path.task_id, -1);
-    let ledger = ledger(db, &mut versions, run.id).await?.ok_or_else(missing)?;
-    let plan = &ledger.version.plan;
-    // Another run may be of a version without that task.
-    let Some(task) = plan.index_of(&path.task_id) else {
-        return if *path.run.run_id == *run.run_id { Err(missing()) } else { Ok(Vec::new()) };
+    instances: &[(TaskIdx, i32)],
+    note: Option<&str>,
+) -> Result<(), Refusal> {
+    let version = app.versions.get(db, run.version).await?;
+    let named: Vec<(&str, i32)> = instances.iter().map(|&(task, index)| (version.plan.task_id(task), index)).collect();
+    set_notes(db, run.id, &named, note).await?;
+    let only = match named.as_slice() {
+        [one] => Some(*one),
+        _ => None,
     };
-    let elements = |task: TaskIdx| match ledger.run.len(plan.task(task)).filter(|&len| len > 0) {
-        None => (-1, 0),
-        Some(len) => (0, len),
+    let deed = Deed {
+        event: "note_task_instance",
+        dag_id: Some(&run.dag_id),
+        run_id: Some(&run.run_id),
+        task_id: only.map(|one| one.0),
+        map_index: only.map(|one| one.1).filter(|index| *index >= 0),
+        extra: Some(json!({ "instances": named.len() })),
+        ..Deed::default()
     };
-    let mut wanted = Vec::new();
-    for other in related(plan, task, wish) {
-        let (from, to) = elements(other);
-        match map_index {
-            Some(index) if other == task && (from..to).contains(&index) => wanted.push((other, index)),
-            Some(_) if other == task => {}
-            _ => wanted.extend((from..to).map(|index| (other, index)).take(MOST_MARKED + 1)),
-        }
-    }
-    if wanted.len() > MOST_MARKED {
-        return Ok(wanted);
-    }
-    let rows = rows_of(app, db, run, plan, &wanted).await?;
-    Ok(rows.into_iter().filter(|row| row.state != wish.state).map(|row| (row.task, row.map_index)).collect())
-}
-
-/// The task, and what is asked for above and below it, in the order of the DAG.
-fn related(plan: &Plan, task: TaskIdx, wish: &Wish) -> Vec<TaskIdx> {
-    let mut found = vec![task];
-    if wish.upstream {
-        reach(&mut found, task, |t| plan.task(t).up.iter().map(|edge| edge.task).collect());
-    }
-    if wish.downstream {
-        reach(&mut found, task, |t| below(plan, t));
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-fn below(plan: &Plan, task: TaskIdx) -> Vec<TaskIdx> {
-    let waits = |t: &TaskIdx| plan.task(*t).up.iter().any(|edge| edge.task == task);
-    plan.task(task).down.iter().map(|edge| edge.task).filter(waits).collect()
-}
-
-fn reach(found: &mut Vec<TaskIdx>, from: TaskIdx, next: impl Fn(TaskIdx) -> Vec<TaskIdx>) {
-    let mut todo = vec![from];
-    let mut seen = std::collections::BTreeSet::from([from]);
-    while let Some(task) = todo.pop() {
-        todo.extend(next(task).into_iter().filter(|&t| seen.insert(t)));
-    }
-    found.extend(seen);
+    Ok(actor.did(db, deed).await?)
 }
 
 async fn mark(
@@ -251,7 +188,8 @@ async fn mark(
         Mark::Same | Mark::NoSuchInstance => Ok(()),
         Mark::NotYet => {
             let text = format!(
-                "task `{task_id}` of run `{}` has not begun and waits for its turn: try again later",
+                "task `{task_id}` of run `{}` cannot be marked yet: the run has not begun, or the list it is mapped over is \
+                not known: try again when it is",
                 run.run_id
             );
             Err(Refusal::plain(StatusCode::CONFLICT, text))
@@ -290,7 +228,8 @@ async fn shown(app: &App, db: &mut PgConnection, meant: &[Meant]) -> Result<Task
     for (run, instances) in meant {
         let version = app.versions.get(db, run.version).await?;
         let rows: Vec<InstanceRow> = rows_of(app, db, run, &version.plan, instances).await?;
-        let of_run = OfRun { run, plan: &version.plan };
+        let notes = notes_of(db, &[run.id]).await?;
+        let of_run = OfRun { run, plan: &version.plan, notes: &notes };
         page.task_instances.extend(rows.into_iter().map(|row| of_run.instance(row)));
     }
     page.total_entries = page.task_instances.len();

@@ -7,6 +7,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_store::instance::{TryRow, tries};
+use orch_store::note::Notes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -59,6 +60,7 @@ async fn all(app: &App, names: &Names, query: &mut Query) -> Result<(Instance, V
 }
 
 fn view(instance: &Instance, one: TryRow) -> TaskTryView {
-    let of_run = OfRun { run: &instance.run, plan: &instance.version.plan };
+    let notes = Notes::default();
+    let of_run = OfRun { run: &instance.run, plan: &instance.version.plan, notes: &notes };
     of_run.try_of(instance.row.task, instance.row.map_index, one)
 }

@@ -5,6 +5,7 @@ use crate::timestamp::{Timestamp, seconds_between, stamp};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow};
+use orch_store::note::Notes;
 use orch_store::run::RunDetails;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -90,6 +91,7 @@ pub(crate) struct TaskTryView {
 pub(crate) struct OfRun<'a> {
     pub(crate) run: &'a RunDetails,
     pub(crate) plan: &'a Plan,
+    pub(crate) notes: &'a Notes,
 }
 
 impl OfRun<'_> {
@@ -98,6 +100,7 @@ impl OfRun<'_> {
         let spec = &self.plan.spec.tasks[usize::from(row.task)];
         let version =
             DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
+        let note = self.notes.of(run.id, &row.task_id, row.map_index).map(String::from);
         TaskInstanceView {
             id: row.id,
             task_display_name: row.task_id.clone(),
@@ -127,7 +130,7 @@ impl OfRun<'_> {
             pid: row.pid,
             executor: None,
             executor_config: "{}",
-            note: None,
+            note,
             rendered_map_index: (row.map_index >= 0).then(|| row.map_index.to_string()),
             rendered_fields: Map::new(),
             trigger: None,

@@ -117,7 +117,7 @@ pub(crate) async fn trigger(
             app.did(&mut db, from, deed).await?;
             Ok(see_other(&format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id))))
         }
-        CreateRun::RunIdTaken => {
+        CreateRun::RunIdTaken | CreateRun::OtherRequest => {
             wish.run_id_error = Some("The DAG has a run of that id already.".into());
             page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await
         }

@@ -1,50 +1,37 @@
 //! `GET …/events`: tells a page that something it shows has changed, as server-sent events. The page then asks for itself
-//! again, so what is shown live is drawn by the same template as the rest.
-//!
-//! A stream ends with its run, with the session it was opened with, and with the server.
+//! again, so what is shown live is drawn by the same template as the rest. Lines of a log are sent as they come.
 
-use super::find;
-use crate::extract::{Query, RunPath};
+use super::{find, the_ledger};
+use crate::extract::{MappedPath, Query, RunPath, no_such_instance};
+use crate::live::{At, Watched, answer, mark_of};
 use crate::refusal::Refusal;
 use crate::state::App;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
-use futures::stream::unfold;
-use orch_store::StoreResult;
-use orch_store::log::{Place, end};
+use orch_store::live::{TryKey, look_at_all, look_at_tries};
 use orch_store::overview::how_far;
-use std::convert::Infallible;
-use std::time::Duration;
 use uuid::Uuid;
 
-/// Quick enough for eyes; a look is two rows by their keys.
-const LOOK_EVERY: Duration = Duration::from_millis(700);
-/// Times go on though nothing happens, and a try that begins changes no ledger: every so many looks.
-const AT_LEAST_EVERY: u32 = 2;
-/// The browser waits so long before it comes back.
-const RETRY: &str = "retry: 2000\n\n";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    rev: i32,
-    log: Option<Place>,
-}
-
-struct Follower {
-    app: App,
-    headers: HeaderMap,
-    run: Uuid,
-    attempt: Option<Uuid>,
-    seen: Option<Seen>,
-    quiet: u32,
-    is_over: bool,
-}
-
+/// `…/runs/{dag_run_id}/events?mark=…`
 pub(crate) async fn follow(
     State(app): State<App>,
     path: RunPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (run, mark) = {
+        let mut db = app.hot().await?;
+        let run = find(&mut db, &path).await?.id;
+        (run, how_far(&mut db, run).await?.map_or(0, |(rev, _)| i64::from(rev)))
+    };
+    answer(app, headers, Watched::Run(run), mark, (shown(&query), None))
+}
+
+/// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: the instance, and the log of one of its tries.
+pub(crate) async fn follow_try(
+    State(app): State<App>,
+    path: MappedPath,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -52,75 +39,30 @@ pub(crate) async fn follow(
         None => None,
         Some(text) => Some(Uuid::parse_str(text).map_err(|_| Refusal::bad_request("`attempt` is a uuid"))?),
     };
-    let run = {
-        let mut db = app.hot().await?;
-        find(&mut db, &path).await?.id
+    let at = match query.text("at") {
+        None => None,
+        Some(text) => Some(At::parse(text).ok_or_else(|| Refusal::bad_request("`at` is a place in a log"))?),
     };
-    let follower = Follower { app, headers, run, attempt, seen: None, quiet: 0, is_over: false };
-    let events = unfold(follower, |mut follower| async move {
-        let event = follower.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(event)), follower))
-    });
-    let mut response = Response::new(Body::from_stream(events));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Ok(response)
+    let MappedPath { task, map_index } = path;
+    let (key, mark) = {
+        let mut db = app.hot().await?;
+        let run = find(&mut db, &task.run).await?;
+        let ledger = the_ledger(&app, &mut db, &run).await?;
+        let missing = || no_such_instance(&task.run, &task.task_id, map_index);
+        let index = ledger.version.plan.index_of(&task.task_id).ok_or_else(missing)?;
+        let key = TryKey { run: run.id, task: index.cast_signed(), map_index, attempt };
+        let looks = look_at_tries(&mut db, &[key]).await?;
+        (key, looks.first().map_or(0, |look| mark_of(key, look)))
+    };
+    answer(app, headers, Watched::Try(key), mark, (shown(&query), at))
 }
 
-impl Follower {
-    /// The next event; none when the stream is to end.
-    async fn next(&mut self) -> Option<String> {
-        loop {
-            if self.is_over {
-                return None;
-            }
-            let first = self.seen.is_none();
-            if !first {
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                    () = self.app.stopping.cancelled() => return None,
-                }
-            }
-            // Whoever logged out sees nothing more.
-            let session = self.app.auth.session(&self.app.hot, &self.headers, self.app.config.cookie()).await;
-            session.ok()?;
-            match self.look().await {
-                Ok(None) => return None,
-                Ok(Some((_, true))) => {
-                    self.is_over = true;
-                    return Some("event: over\ndata: \n\n".into());
-                }
-                Ok(Some((seen, false))) => {
-                    let changed = self.seen.replace(seen) != Some(seen);
-                    self.quiet += 1;
-                    if first {
-                        return Some(RETRY.into());
-                    }
-                    if changed || (self.quiet >= AT_LEAST_EVERY && self.attempt.is_none()) {
-                        self.quiet = 0;
-                        return Some(format!("event: changed\ndata: {}\n\n", seen.rev));
-                    }
-                    if self.quiet >= AT_LEAST_EVERY * 10 {
-                        self.quiet = 0;
-                        // A comment: connections that nobody hears of are cut on the way.
-                        return Some(": still here\n\n".into());
-                    }
-                }
-                // The browser comes back by itself.
-                Err(error) => {
-                    tracing::debug!(%error, "a page could not be kept up to date");
-                    return None;
-                }
-            }
-        }
-    }
+/// `/events`: which runs there are, and how the DAGs are.
+pub(crate) async fn follow_all(State(app): State<App>, query: Query, headers: HeaderMap) -> Result<Response, Refusal> {
+    let mark = look_at_all(&mut *app.pages().await?).await?;
+    answer(app, headers, Watched::All, mark, (shown(&query), None))
+}
 
-    async fn look(&self) -> StoreResult<Option<(Seen, bool)>> {
-        let mut db = self.app.hot().await?;
-        let Some((rev, is_over)) = how_far(&mut db, self.run).await? else { return Ok(None) };
-        let log = match self.attempt {
-            Some(attempt) => end(&mut db, self.run, attempt).await?,
-            None => None,
-        };
-        Ok(Some((Seen { rev, log }, is_over)))
-    }
+fn shown(query: &Query) -> Option<i64> {
+    query.text("mark").and_then(|mark| mark.parse().ok())
 }

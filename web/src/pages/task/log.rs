@@ -1,219 +1,346 @@
-//! The log of a try: a window of it as lines with a number, a level and a time, and the whole of it to download.
+//! The log of a try: a window of it as lines with a number, a level and a time. What is searched for and which levels are
+//! shown stands in the address, and the server goes through the whole log, not only through the window.
 
-use crate::extract::{MappedPath, Query, no_such_instance};
-use crate::pages::run::{find, the_ledger};
-use crate::parts::Ansi;
+mod download;
+mod line;
+mod scan;
+
+pub(crate) use download::download;
+pub(crate) use line::Item;
+
+use line::Line;
+
+use crate::extract::Query;
+use crate::live::At;
+use crate::pages::encoded;
+use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use futures::stream::try_unfold;
-use orch_store::instance::{TryRow, tries};
-use orch_store::log::{Place, length, read, tail, window};
-use serde_json::Value;
-use sqlx::PgConnection;
+use askama::Template;
+use line::{LINE_CHARS, grouped};
+use orch_store::instance::TryRow;
+use orch_store::log::{Chunk, Place, Window, window, window_until};
+use scan::{Found, Keep, Wanted, scan};
 use std::fmt::Write;
 use uuid::Uuid;
 
+/// What one page shows. Packed, its lines are at most as large as this.
+const WINDOW_BYTES: i64 = 96 * 1024;
+const MOST_LINES: usize = 1_000;
+/// Shown before the line that was searched for.
+const CONTEXT: i64 = 8;
+/// Of lines that come while a page is open.
+const MOST_NEW_LINES: usize = 200;
+const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "Debug")];
+
+/// What is asked of the log; all of it stands in the address.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    try_no: i16,
+    /// The line to begin with, or the line before which to end. Neither: the end of the log.
+    from: i64,
+    until: i64,
+    /// One line, whole.
+    line: i64,
+    query: String,
+    /// Which of the lines that were found; 0: none was chosen.
+    hit: i64,
+    /// Empty: all.
+    levels: Vec<&'static str>,
+    /// Leads to the first error.
+    to_error: bool,
+}
+
+/// What is shown of it.
+#[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) lines: Vec<Line>,
+    pub(crate) view: View,
+    pub(crate) items: Vec<Item>,
     /// Of all.
     pub(crate) total: i64,
-    /// Number of the first line of the window before and behind this one.
-    pub(crate) before: Option<i64>,
-    pub(crate) after: Option<i64>,
-    pub(crate) first_error: Option<i64>,
-    pub(crate) errors: usize,
-    pub(crate) warnings: usize,
+    /// Links to what stands before and behind this.
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+    pub(crate) first_error: Option<String>,
+    pub(crate) levels: Vec<Level>,
+    pub(crate) search: Option<Search>,
+    /// Where the log ends, when its end is shown: lines that come belong below it.
+    pub(crate) at: Option<At>,
 }
 
-pub(crate) struct Line {
-    pub(crate) number: i64,
+#[derive(Debug)]
+pub(crate) struct Level {
     pub(crate) class: &'static str,
-    pub(crate) level: String,
-    /// `2026-11-20T05:37:52.004Z`
-    pub(crate) datetime: String,
-    pub(crate) time: String,
-    pub(crate) text: Ansi,
+    pub(crate) word: &'static str,
+    pub(crate) is_on: bool,
+    pub(crate) count: usize,
+    pub(crate) href: String,
 }
 
-/// What one page shows: some two thousand lines.
-const WINDOW_BYTES: i64 = 256 * 1024;
-const MOST_LINES: usize = 2_000;
-/// One line may be a megabyte; nobody reads that on a page.
-const LINE_CHARS: usize = 4_000;
-/// Chunks of the end.
-const TAIL_CHUNKS: i64 = 40;
-const DOWNLOAD_BYTES: i64 = 512 * 1024;
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// `2 of 17`
+    pub(crate) words: String,
+    pub(crate) previous: Option<String>,
+    pub(crate) next: Option<String>,
+}
 
-/// `from`: the line to begin with; 0 means all if it is short, else the end.
-pub(crate) async fn load(db: &mut PgConnection, run: Uuid, one: &TryRow, from: i64) -> Result<Log, Refusal> {
-    let whole = length(db, run, one.attempt).await?;
-    let (before, chunks) = if from == 0 && whole.bytes > WINDOW_BYTES {
-        let chunks = tail(db, run, one.attempt, TAIL_CHUNKS).await?;
-        let mut fits = 0_i64;
-        let keep = chunks.iter().rev().take_while(|chunk| {
-            fits += chunk.body.len() as i64;
-            fits <= WINDOW_BYTES
-        });
-        let keep = keep.count().max(1).min(chunks.len());
-        let chunks: Vec<_> = chunks.into_iter().rev().take(keep).rev().collect();
-        let lines: i64 = chunks.iter().map(|chunk| i64::from(chunk.lines)).sum();
-        ((whole.lines - lines).max(0), chunks)
-    } else {
-        window(db, run, one.attempt, from.max(1), WINDOW_BYTES).await?
-    };
-    let mut lines: Vec<Line> = Vec::new();
-    for (place, text) in chunks.iter().flat_map(|chunk| chunk.body.lines()).enumerate().take(MOST_LINES) {
-        lines.push(line(before + place as i64 + 1, text));
+/// Lines with their numbers, as they are stored.
+struct Shown {
+    lines: Vec<(i64, String)>,
+    total: i64,
+    earlier: bool,
+    later: bool,
+    /// Where the log ends, when its end is shown.
+    end: Option<Place>,
+}
+
+#[derive(Template)]
+#[template(path = "parts/log_fragment.html")]
+struct Fragment {
+    items: Vec<Item>,
+}
+
+impl View {
+    pub(crate) fn of(query: &mut Query) -> View {
+        let chosen: Vec<&str> = query.all("level").collect();
+        let mut levels: Vec<&'static str> =
+            LEVELS.iter().map(|(class, _)| *class).filter(|class| chosen.contains(class)).collect();
+        if levels.len() == LEVELS.len() {
+            levels.clear();
+        }
+        let to_error = query.text("to") == Some("error");
+        let needle = query.text("q").unwrap_or_default().trim().chars().take(200).collect();
+        View {
+            try_no: 0,
+            levels,
+            to_error,
+            query: needle,
+            from: query.count("from", 0),
+            until: query.count("until", 0),
+            line: query.count("line", 0),
+            hit: query.count("hit", 0),
+        }
     }
-    let last = before + lines.len() as i64;
+
+    /// The same without a place in the log.
+    fn base(&self) -> String {
+        let mut href = format!("?try={}", self.try_no);
+        if !self.query.is_empty() {
+            write!(href, "&q={}", encoded(&self.query)).expect("a string takes all");
+        }
+        for level in &self.levels {
+            write!(href, "&level={level}").expect("a string takes all");
+        }
+        href
+    }
+
+    pub(crate) fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// What the form of the search keeps of the address.
+    pub(crate) fn kept(&self) -> Vec<(&'static str, String)> {
+        let levels = self.levels.iter().map(|level| ("level", (*level).to_string()));
+        [("try", self.try_no.to_string())].into_iter().chain(levels).collect()
+    }
+
+    pub(crate) fn shown_levels(&self) -> String {
+        self.levels.join(" ")
+    }
+
+    pub(crate) fn is_one_line(&self) -> bool {
+        self.line > 0
+    }
+
+    pub(crate) fn around(&self) -> String {
+        format!("?try={}&from={}#L{}", self.try_no, (self.line - CONTEXT).max(1), self.line)
+    }
+
+    fn toggled(&self, class: &'static str) -> String {
+        let was_on = |other: &str| self.levels.is_empty() || self.levels.contains(&other);
+        let levels = LEVELS.iter().map(|(other, _)| *other).filter(|other| was_on(other) != (*other == class));
+        let mut levels: Vec<_> = levels.collect();
+        if levels.len() == LEVELS.len() {
+            levels.clear();
+        }
+        View { levels, ..self.clone() }.base()
+    }
+}
+
+/// Where the first error of the log stands, as an address; none: it has no error.
+pub(crate) async fn first_error(app: &App, run: Uuid, one: &TryRow, view: &View) -> Result<Option<String>, Refusal> {
+    if !view.to_error {
+        return Ok(None);
+    }
+    let wanted = Wanted { levels: vec!["error"], keep: Keep::First, ..Wanted::default() };
+    let found = scan(app, run, one.attempt, &wanted).await?;
+    let number = found.kept.front().map(|(number, _)| *number);
+    Ok(number.map(|number| format!("?try={}&from={}#L{number}", one.try_no, (number - CONTEXT).max(1))))
+}
+
+pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View) -> Result<Log, Refusal> {
+    let mut view = View { try_no: one.try_no, ..view };
+    let found = if view.query.is_empty() {
+        None
+    } else {
+        let wanted = Wanted { levels: view.levels.clone(), needle: view.query.clone(), keep: Keep::Nothing };
+        Some(scan(app, run, one.attempt, &wanted).await?)
+    };
+    let search = found.as_ref().map(|found| search_of(found, &mut view));
+    let shown = if view.levels.is_empty() || view.line > 0 {
+        lines_of(app, run, one.attempt, &view).await?
+    } else {
+        chosen_of(app, run, one.attempt, &view).await?
+    };
+    let most = if view.line > 0 { usize::MAX } else { LINE_CHARS };
+    let needle = view.query.to_lowercase();
+    let is_whole = !shown.earlier && !shown.later;
+    let is_window = !is_whole || !view.levels.is_empty();
+    let line_of = |(number, text): &(i64, String)| Line::of(*number, text, &needle, most).linked(one.try_no, is_window);
+    let lines: Vec<Line> = shown.lines.iter().map(line_of).collect();
     let count = |class| lines.iter().filter(|line| line.class == class).count();
-    let page = lines.len().max(500) as i64;
+    let first_error = match lines.iter().find(|line| line.class == "error") {
+        Some(line) if !shown.earlier => Some(format!("#L{}", line.number)),
+        _ if shown.earlier || shown.later => Some(format!("?try={}&to=error", one.try_no)),
+        _ => None,
+    };
+    let levels = LEVELS.map(|(class, word)| Level {
+        class,
+        word,
+        is_on: view.levels.is_empty() || view.levels.contains(&class),
+        count: if is_whole && matches!(class, "error" | "warn") { count(class) } else { 0 },
+        href: view.toggled(class),
+    });
+    let at = shown.end.filter(|_| view.line == 0).map(|place| At { place, lines: shown.total });
+    let base = view.base();
+    let ends = (lines.first().map(|line| line.number), lines.last().map(|line| line.number));
     Ok(Log {
-        total: whole.lines.max(last),
-        before: (before > 0).then(|| (before - page).max(1)),
-        after: (last < whole.lines && !lines.is_empty()).then_some(last + 1),
-        first_error: lines.iter().find(|line| line.class == "error").map(|line| line.number),
-        errors: count("error"),
-        warnings: count("warn"),
-        lines,
+        before: ends.0.filter(|_| shown.earlier).map(|first| format!("{base}&until={first}")),
+        after: ends.1.filter(|_| shown.later).map(|last| format!("{base}&from={}", last + 1)),
+        total: shown.total,
+        items: if view.levels.is_empty() { grouped(lines) } else { lines.into_iter().map(Item::Line).collect() },
+        first_error,
+        levels: levels.into(),
+        search,
+        at,
+        view,
     })
 }
 
-fn line(number: i64, text: &str) -> Line {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(text) else {
-        let text = Ansi(short(text));
-        return Line {
-            number,
-            class: "info",
-            level: String::new(),
-            datetime: String::new(),
-            time: String::new(),
-            text,
-        };
+/// What was found in words, and the view moved to the line that was chosen.
+fn search_of(found: &Found, view: &mut View) -> Search {
+    let hits = found.hits.len() as i64;
+    let link = |hit: i64| {
+        let number = usize::try_from(hit - 1).ok().and_then(|place| found.hits.get(place))?;
+        Some(format!("{}&hit={hit}#L{number}", view.base()))
     };
-    let mut word = |name: &str| match fields.remove(name) {
-        Some(Value::String(word)) => word,
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
+    let hit = view.hit.clamp(0, hits);
+    let search = Search {
+        words: match (found.count, hit) {
+            (0, _) => "0 found".into(),
+            (count, 0) => format!("{count} found"),
+            (count, hit) => format!("{hit} of {count}"),
+        },
+        previous: link(hit - 1),
+        next: link(hit + 1),
     };
-    let (at, level, mut event) = (word("timestamp"), word("level").to_uppercase(), word("event"));
-    word("logger");
-    for (name, value) in fields {
-        match value {
-            Value::String(text) => write!(event, " {name}={text}"),
-            other => write!(event, " {name}={other}"),
-        }
-        .expect("a string takes all");
+    // Without a choice the first one is led to, unless the reader is somewhere already.
+    let chosen = if hit == 0 && view.from == 0 && view.until == 0 { 1 } else { hit };
+    if let Some(number) = usize::try_from(chosen - 1).ok().and_then(|place| found.hits.get(place)) {
+        view.from = (number - CONTEXT).max(1);
+        view.hit = chosen;
     }
-    let class = match level.as_str() {
-        "ERROR" | "CRITICAL" | "FATAL" => "error",
-        "WARN" | "WARNING" => "warn",
-        "DEBUG" | "TRACE" => "debug",
-        _ => "info",
-    };
-    let at = DateTime::parse_from_rfc3339(&at).ok().map(|at| at.with_timezone(&Utc));
-    let written = |form: &str| at.map(|at| at.format(form).to_string()).unwrap_or_default();
-    Line {
-        number,
-        class,
-        level: level.replace("WARNING", "WARN"),
-        datetime: written("%Y-%m-%dT%H:%M:%S%.3fZ"),
-        time: written("%H:%M:%S%.3f"),
-        text: Ansi(short(&event)),
-    }
+    search
 }
 
-fn short(text: &str) -> String {
-    match text.char_indices().nth(LINE_CHARS) {
-        None => text.into(),
-        Some((end, _)) => format!("{} … {} bytes more, in the download", &text[..end], text.len() - end),
+/// A window of all lines.
+async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Shown, Refusal> {
+    let mut db = app.pages().await?;
+    // A short log is shown whole wherever one wants to begin: an address with a line then shows what stands around it.
+    let mut end = if view.until > 0 { view.until } else { i64::MAX };
+    let mut window_of = window_until(&mut db, run, attempt, end, WINDOW_BYTES).await?;
+    let is_whole = window_of.before == 0 && view.until == 0;
+    let from = if view.line > 0 { view.line } else { view.from };
+    let mut first = 1;
+    if (view.line > 0 || (from > 0 && !is_whole)) && view.until == 0 {
+        window_of = window(&mut db, run, attempt, from, WINDOW_BYTES).await?;
+        first = from;
+        end = if view.line > 0 { from + 1 } else { i64::MAX };
     }
+    let total = window_of.total;
+    let end_place = window_of.chunks.last().map_or(Place::START, Chunk::place);
+    let numbered = numbered(&window_of);
+    let upto = numbered.last().map_or(window_of.before, |(number, _, stands_for)| number + stands_for - 1);
+    let mut lines: Vec<(i64, i64, &str)> =
+        numbered.into_iter().map(|(number, text, stands_for)| (number, stands_for, text)).collect();
+    // Where lines were left out one stands for many.
+    lines.retain(|(number, stands_for, _)| number + stands_for > first && *number < end);
+    let kept = if first > 1 { fits(lines.iter()) } else { fits(lines.iter().rev()) };
+    let lines = if first > 1 { &lines[..kept] } else { &lines[lines.len() - kept..] };
+    let last = lines.last().map_or(upto, |(number, stands_for, _)| number + stands_for - 1);
+    Ok(Shown {
+        earlier: lines.first().is_some_and(|(number, ..)| *number > 1),
+        later: last < total,
+        end: (view.until == 0 && last >= total).then_some(end_place),
+        lines: lines.iter().map(|(number, _, text)| (*number, (*text).to_string())).collect(),
+        total,
+    })
 }
 
-/// `GET …/tasks/{task_id}/{map_index}/log?try=…`: the whole log as text, read a piece at a time.
-pub(crate) async fn download(State(app): State<App>, path: MappedPath, query: Query) -> Result<Response, Refusal> {
-    let MappedPath { task, map_index } = path;
-    let (run, attempt, name) = {
-        let mut db = app.pages().await?;
-        let run = find(&mut db, &task.run).await?;
-        let ledger = the_ledger(&app, &mut db, &run).await?;
-        let missing = || no_such_instance(&task.run, &task.task_id, map_index);
-        let index = ledger.version.plan.index_of(&task.task_id).ok_or_else(missing)?;
-        let tries = tries(&mut db, run.id, index, map_index).await?;
-        let one = super::chosen(&tries, &query).ok_or_else(|| Refusal::not_found("it has no such try"))?;
-        (run.id, one.attempt, format!("{}-{}-try{}", run.dag_id, task.task_id, one.try_no))
+/// Lines of some levels out of the whole log.
+async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Shown, Refusal> {
+    let keep = match (view.until, view.from) {
+        (1.., _) => Keep::Until(view.until),
+        (_, 1..) => Keep::From(view.from),
+        _ => Keep::Until(i64::MAX),
     };
-    let pieces = try_unfold((app, Place::START), move |(app, place)| async move {
-        let chunks = {
-            let mut db = app.pages().await.map_err(std::io::Error::other)?;
-            read(&mut db, run, attempt, place, DOWNLOAD_BYTES).await.map_err(std::io::Error::other)?
-        };
-        let Some(last) = chunks.last() else { return Ok::<_, std::io::Error>(None) };
-        let place = Place { lease_no: last.lease_no, seq: last.seq };
-        let mut text = String::new();
-        for line in chunks.iter().flat_map(|chunk| chunk.body.lines()) {
-            readable(&mut text, line);
+    let end = window_until(&mut *app.pages().await?, run, attempt, i64::MAX, 1).await?;
+    let found = scan(app, run, attempt, &Wanted { levels: view.levels.clone(), needle: String::new(), keep }).await?;
+    Ok(Shown {
+        end: (!found.later).then(|| end.chunks.last().map_or(Place::START, Chunk::place)),
+        lines: found.kept.into(),
+        total: end.total,
+        earlier: found.earlier,
+        later: found.later,
+    })
+}
+
+/// Number, text, and for how many lines it stands.
+fn numbered(window: &Window) -> Vec<(i64, &str, i64)> {
+    let mut before = window.before;
+    let mut lines = Vec::new();
+    for chunk in &window.chunks {
+        let of_chunk = chunk.body.lines().count() as i64;
+        for (number, text) in (before + 1..).zip(chunk.body.lines()) {
+            let is_last = number - before == of_chunk;
+            let stands_for = if is_last { (before + i64::from(chunk.lines) - number + 1).max(1) } else { 1 };
+            lines.push((number, text, stands_for));
         }
-        Ok(Some((Bytes::from(text), (app, place))))
+        before += i64::from(chunk.lines);
+    }
+    lines
+}
+
+/// How many of these lines a page takes.
+fn fits<'a>(lines: impl Iterator<Item = &'a (i64, i64, &'a str)>) -> usize {
+    let mut bytes = 0;
+    let taken = lines.take(MOST_LINES).take_while(|(_, _, text)| {
+        let is_first = bytes == 0;
+        bytes += text.len().clamp(1, LINE_CHARS);
+        is_first || bytes <= WINDOW_BYTES as usize
     });
-    // Ids hold nothing that means something in a header but what is left out here.
-    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.log\"")),
-    ];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    taken.count()
 }
 
-/// `2026-11-20T06:00:00.123Z INFO  loaded`
-fn readable(text: &mut String, line: &str) {
-    match serde_json::from_str(line) {
-        Ok(Value::Object(mut fields)) => {
-            let mut word = |name: &str| match fields.remove(name) {
-                Some(Value::String(word)) => word,
-                other => other.map(|other| other.to_string()).unwrap_or_default(),
-            };
-            let (at, level, event) = (word("timestamp"), word("level").to_uppercase(), word("event"));
-            word("logger");
-            write!(text, "{at} {level:<7} {event}").expect("a string takes all");
-            for (name, value) in fields {
-                write!(text, " {name}={value}").expect("a string takes all");
-            }
-        }
-        _ => text.push_str(line),
-    }
-    text.push('\n');
-}
-
-impl Line {
-    pub(crate) fn title(&self) -> String {
-        self.datetime.replace('T', " ").replace('Z', " UTC")
-    }
-}
-
-/// What the level of a line is called when it is folded into the words of the page.
-pub(crate) fn levels() -> [(&'static str, &'static str); 4] {
-    [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "Debug")]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_read_from_json_and_anything_else_is_shown_as_it_is() {
-        let read = line(7, r#"{"timestamp":"2026-11-20T05:37:52.004123Z","level":"warning","event":"a <b>","rows":3}"#);
-        assert_eq!((read.number, read.class, read.level.as_str()), (7, "warn", "WARN"));
-        assert_eq!((read.time.as_str(), read.title().as_str()), ("05:37:52.004", "2026-11-20 05:37:52.004 UTC"));
-        assert_eq!(read.text.to_string(), "a &#60;b&#62; rows=3");
-        let read = line(1, "no json");
-        assert_eq!((read.class, read.text.to_string().as_str()), ("info", "no json"));
-        let long = line(1, &"é".repeat(LINE_CHARS + 3)).text.to_string();
-        assert!(long.ends_with("… 6 bytes more, in the download"), "{long}");
-    }
+/// The last lines of these chunks as HTML, for pages that are open; `total`: the number of the very last.
+pub(crate) fn fragment(chunks: &[Chunk], total: i64) -> String {
+    let lines = chunks.iter().map(|chunk| i64::from(chunk.lines)).sum::<i64>();
+    let window = Window { before: total - lines, total, chunks: chunks.to_vec() };
+    let numbered = numbered(&window);
+    let kept: Vec<(i64, i64, &str)> = numbered.into_iter().map(|(number, text, of)| (number, of, text)).collect();
+    let fits = fits(kept.iter().rev()).min(MOST_NEW_LINES);
+    let lines = kept[kept.len() - fits..].iter();
+    let items = lines.map(|(number, _, text)| Item::Line(Line::of(*number, text, "", LINE_CHARS))).collect();
+    Fragment { items }.render().unwrap_or_default()
 }

@@ -1,0 +1,186 @@
+//! What is done to a user: `orch users set-role`, `reset-password`, `disable`, `enable`, `delete`. Passwords are typed,
+//! piped in or made up; they stand neither on a command line, which others can read, nor in the audit log.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output;
+use crate::person::{self, YesFlag};
+use orch_store::StoreResult;
+use orch_store::audit::{self, Deed};
+use orch_store::user::{UserChange, delete_user, reset_password, set_disabled, set_role};
+use orch_web::{Password, Role, hash_password};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Name {
+    /// Whom it is about
+    #[arg(short, long = "username", value_name = "NAME")]
+    username: String,
+}
+
+/// Where a new password comes from: the terminal, standard input, or chance.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PasswordFlags {
+    /// Make a password up and print it
+    #[arg(long)]
+    use_random_password: bool,
+    /// Airflow's way, which everybody on the machine can read
+    #[arg(short, long, hide = true, value_name = "PASSWORD")]
+    password: Option<String>,
+}
+
+pub(crate) struct ChosenPassword {
+    pub(crate) password: Password,
+    pub(crate) is_random: bool,
+}
+
+impl PasswordFlags {
+    pub(crate) fn choose(&self, user: &str) -> Result<ChosenPassword, Failure> {
+        if self.password.is_some() {
+            return Err(Failure::new("a password on the command line can be read by everybody on this machine")
+                .hint("leave it out to type it, pipe it in, or take `--use-random-password`"));
+        }
+        if self.use_random_password {
+            return Ok(ChosenPassword { password: Password::random(), is_random: true });
+        }
+        let password = Password::new(person::secret(&format!("New password of {user}"))?);
+        password.check().map_err(Failure::new)?;
+        Ok(ChosenPassword { password, is_random: false })
+    }
+}
+
+/// Prints a password that was made up: the only thing on standard output.
+pub(super) fn tell(password: &Password) -> Outcome {
+    output::print(&format!("{}\n", password.reveal()))
+}
+
+/// Give a user another role
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "add-role", after_help = "Examples:\n  orch users set-role -u ada -r op")]
+pub(crate) struct SetRole {
+    #[command(flatten)]
+    name: Name,
+    /// viewer, user, op or admin
+    #[arg(short, long)]
+    role: Role,
+}
+
+/// Give a user another password; all logins and API tokens end
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch users reset-password -u ada\n  \
+    orch users reset-password -u ada --use-random-password\n  orch users reset-password -u ada < password.txt")]
+pub(crate) struct ResetPassword {
+    #[command(flatten)]
+    name: Name,
+    #[command(flatten)]
+    password: PasswordFlags,
+}
+
+/// Log a user out everywhere and let nobody in by that name
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch users disable -u ada")]
+pub(crate) struct Disable {
+    #[command(flatten)]
+    name: Name,
+}
+
+/// Let a disabled user in again
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch users enable -u ada")]
+pub(crate) struct Enable {
+    #[command(flatten)]
+    name: Name,
+}
+
+/// Delete a user with all logins and API tokens
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch users delete -u ada --yes")]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    name: Name,
+    #[command(flatten)]
+    yes: YesFlag,
+}
+
+impl SetRole {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let (name, role) = (&self.name.username, self.role.as_str());
+        let extra = json!({ "user": name, "role": role });
+        carry_out(cx, ("set_role", extra), async |db| set_role(db, name, role).await).await?;
+        eprintln!("user `{name}` is {role}");
+        Ok(Exit::Done)
+    }
+}
+
+impl ResetPassword {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let name = &self.name.username;
+        let ChosenPassword { password, is_random } = self.password.choose(name)?;
+        let hash = hash_password(password.clone()).await?;
+        let deed = ("reset_password", json!({ "user": name }));
+        carry_out(cx, deed, async |db| reset_password(db, name, &hash).await).await?;
+        eprintln!("user `{name}` has a new password; logins and API tokens of before have ended");
+        if is_random { tell(&password) } else { Ok(Exit::Done) }
+    }
+}
+
+impl Disable {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let name = &self.name.username;
+        let deed = ("disable_user", json!({ "user": name }));
+        carry_out(cx, deed, async |db| set_disabled(db, name, true).await).await?;
+        eprintln!("user `{name}` is disabled; logins and API tokens have ended");
+        Ok(Exit::Done)
+    }
+}
+
+impl Enable {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let name = &self.name.username;
+        let deed = ("enable_user", json!({ "user": name }));
+        carry_out(cx, deed, async |db| set_disabled(db, name, false).await).await?;
+        eprintln!("user `{name}` may log in");
+        Ok(Exit::Done)
+    }
+}
+
+impl Delete {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let name = &self.name.username;
+        self.yes.agree(&format!("This deletes user `{name}` with all logins and API tokens."))?;
+        let deed = ("delete_user", json!({ "user": name }));
+        carry_out(cx, deed, async |db| delete_user(db, name).await).await?;
+        eprintln!("user `{name}` is deleted");
+        Ok(Exit::Done)
+    }
+}
+
+/// The change and its line in the audit log: both or neither.
+async fn carry_out(
+    cx: &Cx,
+    (event, extra): (&str, Value),
+    change: impl AsyncFnOnce(&mut PgConnection) -> StoreResult<UserChange>,
+) -> Result<(), Failure> {
+    let name = extra["user"].as_str().unwrap_or_default().to_string();
+    let mut session = cx.session().await?;
+    let mut tx = session.db.begin().await?;
+    match change(&mut tx).await? {
+        UserChange::Done => {
+            did(&mut tx, &Deed { event, extra: Some(extra), ..Deed::default() }).await?;
+            Ok(tx.commit().await?)
+        }
+        UserChange::Unchanged => Ok(()),
+        UserChange::NoSuchUser => {
+            Err(Failure::new(format!("there is no user `{name}`")).hint("`orch users list` names all"))
+        }
+        UserChange::LastAdmin => Err(Failure::new(format!("`{name}` is the last admin who can log in"))
+            .hint("make somebody else an admin first: `orch users set-role -u NAME -r admin`")),
+    }
+}
+
+/// Written down as done at a command line.
+pub(super) async fn did(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
+    let name = person::name();
+    Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)
+}

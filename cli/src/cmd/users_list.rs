@@ -1,0 +1,37 @@
+//! `orch users list`.
+
+use crate::app::Cx;
+use crate::clock;
+use crate::failure::Outcome;
+use crate::output::{FormatFlag, Listing, moment};
+use orch_store::user::list_users;
+use serde_json::json;
+
+/// List who may log in
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch users list\n  orch users list -o json")]
+pub(crate) struct List {
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let columns = ["username", "role", "is_disabled", "full_name", "email", "logins", "api_tokens", "created_at"];
+        let mut listing = Listing::new(columns, "no users: create one with `orch users create -u NAME -r admin`");
+        for user in list_users(&mut session.db, clock::now()).await? {
+            listing.add([
+                json!(user.name),
+                json!(user.role),
+                json!(user.is_disabled),
+                json!(user.full_name),
+                json!(user.email),
+                json!(user.sessions),
+                json!(user.tokens),
+                moment(Some(user.created_at)),
+            ]);
+        }
+        listing.print(self.output.format)
+    }
+}

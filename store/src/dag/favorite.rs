@@ -1,0 +1,30 @@
+//! DAGs that a person likes best.
+
+use crate::StoreResult;
+use sqlx::postgres::PgConnection;
+
+/// `false`: it was one already, or there is no such DAG or user.
+pub async fn add_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
+    let added = sqlx::query!(
+        "insert into favorite (user_name, dag_id) select u.name, d.dag_id from api_user u, dag d
+        where u.name = $1 and d.dag_id = $2 on conflict do nothing",
+        user,
+        dag_id
+    );
+    Ok(added.execute(db).await?.rows_affected() == 1)
+}
+
+/// `false`: it was none.
+pub async fn remove_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
+    let gone = sqlx::query!("delete from favorite where user_name = $1 and dag_id = $2", user, dag_id);
+    Ok(gone.execute(db).await?.rows_affected() == 1)
+}
+
+pub async fn is_favorite(db: &mut PgConnection, user: &str, dag_id: &str) -> StoreResult<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from favorite where user_name = $1 and dag_id = $2) as "found!""#,
+        user,
+        dag_id
+    );
+    Ok(found.fetch_one(db).await?)
+}

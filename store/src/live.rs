@@ -1,0 +1,129 @@
+//! What live pages look at, over and over: each function is one statement by keys, however many things are watched.
+
+use crate::StoreResult;
+use crate::log::{Chunk, Place};
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunLook {
+    pub run: Uuid,
+    pub rev: i32,
+    pub is_over: bool,
+}
+
+/// An instance whose log is watched. Without an attempt: it has not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TryKey {
+    pub run: Uuid,
+    pub task: i16,
+    pub map_index: i32,
+    pub attempt: Option<Uuid>,
+}
+
+/// How an instance is, and where the log of the watched try ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TryLook {
+    pub rev: i32,
+    pub run_is_over: bool,
+    /// The try that the instance has now.
+    pub attempt: Option<Uuid>,
+    pub lease_no: Option<i16>,
+    pub state: Option<String>,
+    pub end_lease: Option<i16>,
+    pub end_seq: Option<i32>,
+}
+
+impl TryLook {
+    pub fn end(&self) -> Option<Place> {
+        Some(Place { lease_no: self.end_lease?, seq: self.end_seq? })
+    }
+}
+
+/// Runs that are not there any more are left out.
+pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<Vec<RunLook>> {
+    let looks = sqlx::query_as!(
+        RunLook,
+        r#"select id as run, rev, state in ('success', 'failed') as "is_over!" from dag_run where id = any($1)"#,
+        runs
+    );
+    Ok(looks.fetch_all(db).await?)
+}
+
+/// In the order of the keys; one of a run that is gone is as a run that is over.
+pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResult<Vec<TryLook>> {
+    let looks = sqlx::query_as!(
+        TryLook,
+        r#"select coalesce(r.rev, 0) as "rev!", coalesce(r.state in ('success', 'failed'), true) as "run_is_over!",
+          t.attempt as "attempt?", t.lease_no as "lease_no?", t.state as "state?",
+          e.lease_no as "end_lease?", e.seq as "end_seq?"
+        from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::uuid[])
+          with ordinality as k (run, task, map_index, attempt, place)
+        left join dag_run r on r.id = k.run
+        left join lateral (select attempt, lease_no, state::text from task_instance t
+          where t.run = k.run and t.task = k.task and t.map_index = k.map_index) t on true
+        left join lateral (select lease_no, seq from log_chunk l where l.run = k.run and l.attempt = k.attempt
+          order by lease_no desc, seq desc limit 1) e on true
+        order by k.place"#,
+        &keys.iter().map(|k| k.run).collect::<Vec<_>>(),
+        &keys.iter().map(|k| k.task).collect::<Vec<_>>(),
+        &keys.iter().map(|k| k.map_index).collect::<Vec<_>>(),
+        &keys.iter().map(|k| k.attempt.unwrap_or(Uuid::nil())).collect::<Vec<_>>()
+    );
+    Ok(looks.fetch_all(db).await?)
+}
+
+/// A number that is another one when a run came, began or ended, or when a DAG was switched or changed. As cheap as
+/// there are few runs under way.
+pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
+    let mark = sqlx::query_scalar!(
+        r#"select hashtextextended(concat_ws(' ',
+          (select sum(hashtextextended(id::text || state::text, 0)) from dag_run where state in ('queued', 'running')),
+          (select id from dag_run order by id desc limit 1),
+          (select sum(hashtextextended(concat_ws(' ', dag_id, is_paused, is_stale, version), 0)) from dag)), 0) as "mark!""#
+    );
+    Ok(mark.fetch_one(db).await?)
+}
+
+/// The end of what stands behind a place of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Lines behind the place.
+    pub lines: i64,
+    /// The last chunks of them.
+    pub chunks: Vec<Chunk>,
+}
+
+/// The last chunks behind a place, as many as fit into `most_bytes` (at least one).
+pub async fn news(db: &mut PgConnection, run: Uuid, attempt: Uuid, after: Place, most_bytes: i64) -> StoreResult<News> {
+    let rows = sqlx::query!(
+        r#"with behind as (
+          select lease_no, seq, sum(lines) over () as all_lines,
+            sum(octet_length(body)) over w - octet_length(body) as bytes
+          from log_chunk where run = $1 and attempt = $2 and (lease_no, seq) > ($3, $4)
+          window w as (order by lease_no desc, seq desc)
+        )
+        select b.lease_no as "lease_no!", b.seq as "seq!", b.all_lines as "all_lines!", l.lines as "lines!",
+          l.created_at as "created_at!: DateTime<Utc>", l.body as "body!"
+        from behind b join log_chunk l on l.run = $1 and l.attempt = $2 and l.lease_no = b.lease_no and l.seq = b.seq
+        where b.bytes < $5 order by 1, 2 limit 1000"#,
+        run,
+        attempt,
+        after.lease_no,
+        after.seq,
+        most_bytes.max(1)
+    )
+    .fetch_all(db)
+    .await?;
+    let lines = rows.first().map_or(0, |row| row.all_lines);
+    let chunks = rows.into_iter().map(|row| Chunk {
+        lease_no: row.lease_no,
+        seq: row.seq,
+        lines: row.lines,
+        created_at: row.created_at,
+        body: row.body,
+    });
+    Ok(News { lines, chunks: chunks.collect() })
+}

@@ -1,0 +1,101 @@
+//! Outputs as people write them, beside what tasks give. A task that gives its own later replaces theirs.
+
+use super::in_parts;
+use crate::StoreResult;
+use orch_core::plan::TaskIdx;
+use serde_json::Value;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// An output's place.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub run: Uuid,
+    pub task: TaskIdx,
+    pub map_index: i32,
+    pub key: &'a str,
+}
+
+/// `false`: there is one already.
+pub async fn create_output(db: &mut PgConnection, place: Place<'_>, value: &Value) -> StoreResult<bool> {
+    let (is_list, parts) = in_parts(value);
+    let mut tx = db.begin().await?;
+    let made = sqlx::query!(
+        "insert into output (run, task, map_index, key, value, parts, is_list)
+        values ($1, $2, $3, $4, $5::text::json, $6, $7) on conflict do nothing",
+        place.run,
+        place.task as i16,
+        place.map_index,
+        place.key,
+        parts.is_empty().then(|| value.to_string()),
+        parts.len() as i32,
+        is_list
+    );
+    if made.execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    put_parts(&mut tx, place, &parts).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// `false`: there is none.
+pub async fn change_output(db: &mut PgConnection, place: Place<'_>, value: &Value) -> StoreResult<bool> {
+    let (is_list, parts) = in_parts(value);
+    let mut tx = db.begin().await?;
+    let changed = sqlx::query!(
+        "update output set value = $5::text::json, parts = $6, is_list = $7
+        where run = $1 and task = $2 and map_index = $3 and key = $4",
+        place.run,
+        place.task as i16,
+        place.map_index,
+        place.key,
+        parts.is_empty().then(|| value.to_string()),
+        parts.len() as i32,
+        is_list
+    );
+    if changed.execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    put_parts(&mut tx, place, &parts).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// `false`: there is none.
+pub async fn delete_output(db: &mut PgConnection, place: Place<'_>) -> StoreResult<bool> {
+    let mut tx = db.begin().await?;
+    let gone = sqlx::query!(
+        "delete from output where run = $1 and task = $2 and map_index = $3 and key = $4",
+        place.run,
+        place.task as i16,
+        place.map_index,
+        place.key
+    );
+    if gone.execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    put_parts(&mut tx, place, &[]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// These and no others; the row of the output is locked.
+async fn put_parts(db: &mut PgConnection, place: Place<'_>, parts: &[String]) -> StoreResult<()> {
+    sqlx::query!(
+        "with gone as (delete from output_part
+          where run = $1 and task = $2 and map_index = $3 and key = $4 and part >= cardinality($5::text[]))
+        insert into output_part (run, task, map_index, key, part, value)
+        select $1, $2, $3, $4, p.place - 1, p.value from unnest($5::text[]) with ordinality as p (value, place)
+        on conflict (run, task, map_index, key, part) do update set value = excluded.value",
+        place.run,
+        place.task as i16,
+        place.map_index,
+        place.key,
+        parts
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

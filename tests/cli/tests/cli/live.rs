@@ -1,0 +1,163 @@
+//! Pages over web servers that come and go: the runs do not notice, and a page goes on where it was. And a log that is larger
+//! than anybody reads.
+
+use crate::remote::PASSWORD;
+use crate::world::World;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Nothing a test waits for takes so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A browser that keeps its cookie whatever becomes of the server.
+struct Browser {
+    port: u16,
+    cookie: String,
+}
+
+impl Browser {
+    /// When the server answers.
+    fn log_in(port: u16) -> Browser {
+        let mut browser = Browser { port, cookie: String::new() };
+        let form = format!("username=admin&password={}&next=/", PASSWORD.replace(' ', "+"));
+        let answer = browser.ask(&format!("POST /login HTTP/1.1\r\ncontent-length: {}\r\n", form.len()), &form);
+        let cookie =
+            answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap_or_else(|| panic!("{answer}"));
+        cookie.split(';').next().unwrap().clone_into(&mut browser.cookie);
+        browser
+    }
+
+    fn send(&self, head: &str, body: &str) -> TcpStream {
+        let began = Instant::now();
+        let mut stream = loop {
+            match TcpStream::connect(("127.0.0.1", self.port)) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(began.elapsed() < PATIENCE, "nobody listens: {error}"),
+            }
+        };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (host, cookie) = (format!("localhost:{}", self.port), &self.cookie);
+        write!(
+            stream,
+            "{head}host: {host}\r\ncookie: {cookie}\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+            accept: text/html\r\n\r\n{body}"
+        )
+        .unwrap();
+        stream
+    }
+
+    fn ask(&self, head: &str, body: &str) -> String {
+        let mut answer = Vec::new();
+        self.send(&format!("{head}connection: close\r\n"), body).read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\n"), "")
+    }
+
+    /// The page once it shows something. Processes of their own send no events.
+    fn get_when(&self, path: &str, word: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let page = self.get(path);
+            if page.contains(word) {
+                return page;
+            }
+            assert!(began.elapsed() < PATIENCE, "{path} does not show `{word}`: {page}");
+        }
+    }
+
+    /// A stream from where the browser was.
+    fn follow(&self, path: &str, last: Option<&str>) -> Events {
+        let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        let stream = self.send(&format!("GET {path} HTTP/1.1\r\n{last}"), "");
+        Events(BufReader::new(stream).lines())
+    }
+}
+
+struct Events(std::io::Lines<BufReader<TcpStream>>);
+
+impl Events {
+    /// The numbers of the lines that came next, and where the log stands then; none when the stream ended.
+    fn lines(&mut self) -> Option<(Vec<i64>, String)> {
+        let (mut id, mut numbers) = (String::new(), Vec::new());
+        loop {
+            let Some(Ok(line)) = self.0.next() else { return None };
+            if let Some(new) = line.strip_prefix("id: ") {
+                new.clone_into(&mut id);
+            } else if let Some((_, rest)) = line.split_once(" id=\"L") {
+                numbers.push(rest.split('"').next().unwrap().parse().unwrap());
+            } else if line.is_empty() && !numbers.is_empty() {
+                return Some((numbers, id));
+            }
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn web(world: &mut World, port: u16) -> u32 {
+    world.start(&["web", "--port", &port.to_string(), "--admin-password", PASSWORD])
+}
+
+#[tokio::test]
+async fn a_page_goes_on_where_it_was_when_the_web_server_comes_back_and_the_run_does_not_notice() {
+    let mut world = World::at_work().await;
+    let port = free_port();
+    let first = web(&mut world, port);
+    assert_eq!(world.run(&["dags", "trigger", "test_talking", "--run-id", "long"]).code, 0);
+    let browser = Browser::log_in(port);
+    let page = browser.get_when("/dags/test_talking/runs/long/tasks/talk", "this is line 1<");
+    let live = page.split("data-live=\"").nth(1).unwrap().split('"').next().unwrap().replace("&#38;", "&");
+    let mut events = browser.follow(&live, None);
+    let (seen, id) = events.lines().unwrap();
+
+    world.stop(first);
+    while events.lines().is_some() {}
+    let before = world.run(&["tasks", "logs", "test_talking", "talk", "long"]).done().lines().count();
+    let longer = |ended: &crate::binary::Ended| ended.out.lines().count() > before;
+    world.wait_for(&["tasks", "logs", "test_talking", "talk", "long"], longer);
+    assert_eq!(world.run(&["tasks", "state", "test_talking", "talk", "long"]).done(), "running\n");
+
+    web(&mut world, port);
+    let mut events = browser.follow(&live, Some(&id));
+    let (numbers, _) = events.lines().unwrap();
+    // Nothing is missing, nothing comes twice: the session outlived the server too.
+    assert_eq!(numbers[0], seen.last().unwrap() + 1);
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    assert_eq!(world.run(&["runs", "cancel", "test_talking", "long", "--yes"]).code, 0);
+    while events.lines().is_some() {}
+}
+
+#[tokio::test]
+async fn a_log_of_84_mb_with_a_line_of_20_mb_is_shown_from_its_end_and_costs_no_memory() {
+    let mut world = World::new().await;
+    let port = free_port();
+    let worker = world.start(&["worker", "--paused-at-creation=false"]);
+    world.start(&["scheduler"]);
+    let web = web(&mut world, port);
+    world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_shouting"));
+    assert_eq!(world.run(&["dags", "trigger", "test_shouting", "--run-id", "loud", "--wait"]).code, 0);
+    let browser = Browser::log_in(port);
+    let task = "/dags/test_shouting/runs/loud/tasks/shout";
+    let page = browser.get_when(task, "the last line");
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    // What was not kept is said.
+    assert!(page.contains("lines were not kept: more than 1 MB/s"), "{page}");
+    let start = browser.get(&format!("{task}?from=1"));
+    assert!(start.contains("bytes more</a>") && start.contains(r#"<span class="ansi-r">red</span> ␀"#), "{start}");
+    assert!(start.contains('\u{fffd}'));
+    let found = browser.get(&format!("{task}?q=the+last+line"));
+    assert!(found.contains("1 found") || found.contains("1 of 1"), "{found}");
+    assert!(found.contains("<mark>the last line</mark>"));
+    for pid in [worker, web] {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kilobytes: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(kilobytes < 160_000, "process {pid} had {kilobytes} kB in memory");
+    }
+}

@@ -1,0 +1,134 @@
+//! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
+//! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
+
+use crate::auth::{Caller, Role};
+use crate::extract::Fields;
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Entities of one request.
+const MOST_ENTITIES: usize = 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Create,
+    Update,
+    Delete,
+}
+
+/// Things of one kind of change.
+pub(super) struct Action<E> {
+    pub(super) kind: Kind,
+    pub(super) entities: Vec<E>,
+    /// What is not there is passed over.
+    skips: bool,
+}
+
+/// What became of the actions that were asked for; null: not asked for.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct BulkResponse {
+    create: Option<BulkActionResponse>,
+    update: Option<BulkActionResponse>,
+    delete: Option<BulkActionResponse>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+struct BulkActionResponse {
+    success: Vec<String>,
+    /// Each with `error` and `status_code`.
+    errors: Vec<Map<String, Value>>,
+}
+
+/// The actions of a body. `id` is the field that a delete may name alone; `read` reads an entity under a mask of fields.
+pub(super) fn actions<E>(
+    mut fields: Fields,
+    id: &'static str,
+    read: impl Fn(&mut Fields, Kind, &[&str]) -> E,
+) -> Result<Vec<Action<E>>, Refusal> {
+    let actions = fields.required_objects("actions", |fields| {
+        let kind = match fields.required_word("action", &["create", "update", "delete"]) {
+            Some("create") => Kind::Create,
+            Some("delete") => Kind::Delete,
+            _ => Kind::Update,
+        };
+        let mask = if kind == Kind::Update { fields.texts("update_mask").unwrap_or_default() } else { Vec::new() };
+        let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
+        let skips = match kind {
+            Kind::Create => {
+                fields.word("action_on_existence", &["fail", "skip", "overwrite"]);
+                false
+            }
+            _ => fields.word("action_on_non_existence", &["fail", "skip"]) == Some("skip"),
+        };
+        if kind == Kind::Delete {
+            fields.wrap_texts("entities", id);
+        }
+        let entities = fields.required_objects("entities", |fields| read(fields, kind, &mask));
+        Action { kind, entities, skips }
+    });
+    if actions.iter().map(|action| action.entities.len()).sum::<usize>() > MOST_ENTITIES {
+        fields.refuse(Problem::value(format!("a request changes at most {MOST_ENTITIES} entities")));
+    }
+    fields.finish()?;
+    Ok(actions)
+}
+
+/// Deleting asks for more than changing does, also here.
+pub(super) fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
+    let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
+    if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
+}
+
+impl BulkResponse {
+    /// Notes what became of an entity; what the server could not do ends the whole request.
+    pub(super) fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<(), Refusal> {
+        let of = match action.kind {
+            Kind::Create => &mut self.create,
+            Kind::Update => &mut self.update,
+            Kind::Delete => &mut self.delete,
+        };
+        let of = of.get_or_insert_default();
+        match done {
+            Ok(key) if of.success.contains(&key) => {}
+            Ok(key) => of.success.push(key),
+            Err(refusal @ (Refusal::Store(_) | Refusal::Broken(_))) => return Err(refusal),
+            Err(refusal) => {
+                let words = refusal.words();
+                let status = refusal.into_response().status();
+                if status != StatusCode::NOT_FOUND || !action.skips {
+                    let error = [("error", json!(words)), ("status_code", json!(status.as_u16()))];
+                    of.errors.push(error.map(|(name, value)| (name.to_string(), value)).into_iter().collect());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// It was asked for, with nothing in it.
+    pub(super) fn begin<E>(&mut self, action: &Action<E>) {
+        let of = match action.kind {
+            Kind::Create => &mut self.create,
+            Kind::Update => &mut self.update,
+            Kind::Delete => &mut self.delete,
+        };
+        of.get_or_insert_default();
+    }
+}
+
+/// The name of an entity, or of the path where that names one; they must not contradict.
+pub(super) fn named(noun: &str, path: &str, own: Option<&str>) -> Result<String, Refusal> {
+    match own {
+        None if path == "~" => Err(Refusal::bad_request(format!("with `~` in the path each entity names its {noun}"))),
+        None => Ok(path.into()),
+        Some(own) if path == "~" || own == path => Ok(own.into()),
+        Some(own) => {
+            let own = own.chars().take(250).collect::<String>().escape_debug().to_string();
+            Err(Refusal::bad_request(format!("{noun} `{own}` of an entity is not `{path}` of the path")))
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `POST /api/orch/v1/dags/{dag_id}/trigger`: a run, its end and what its tasks gave, in one request.
+
+use super::trigger::{REPLAYED, create};
+use super::view::DagRunView;
+use super::wait::{outputs, until_over};
+use crate::ends::Wait;
+use crate::extract::{Actor, DagPath, Fields, JsonBody, Query};
+use crate::pages::encoded;
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use orch_store::run::run_by_uuid;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Without `wait`.
+const USUAL_WAIT: f64 = 30.0;
+/// Longer waits are asked for again: connections between break that say nothing for long.
+const MOST_WAIT: f64 = 300.0;
+
+/// A run, and what came of it if it is over.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RunResult {
+    run: DagRunView,
+    /// Nothing of it goes on.
+    over: bool,
+    /// Outputs of the tasks that were asked for, by task; a mapped task gives a list. Empty until the run is over.
+    results: Map<String, Value>,
+}
+
+/// 200 with the end of the run; 202 with the run when it takes longer.
+pub(crate) async fn trigger_and_wait(
+    State(app): State<App>,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+    mut query: Query,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Refusal> {
+    let seconds = query.number("wait").unwrap_or(USUAL_WAIT);
+    let wanted: Vec<String> = query.all("result").map(String::from).collect();
+    query.finish()?;
+    if !(0.0..=MOST_WAIT).contains(&seconds) {
+        let problem = Problem::value(format!("a wait takes 0 to {MOST_WAIT} seconds: wait for the run after that"));
+        return Err(problem.at(["query", "wait"]).with_input(&json!(seconds)).into());
+    }
+    let latest = Instant::now() + Duration::from_secs_f64(seconds);
+    let (mut run, known) = create(&app, &actor, &dag_id, &headers, body, Fields::moment).await?;
+    let known = known.then_some(REPLAYED);
+    let end = Wait::of(&app, run.id);
+    if until_over(&app, &end, latest).await? {
+        let mut db = app.hot().await?;
+        let gone = || Refusal::not_found(format!("run `{}` was deleted while it was waited for", run.run_id));
+        run = run_by_uuid(&mut db, run.id).await?.ok_or_else(gone)?;
+    }
+    if run.state.is_finished() {
+        let results = outputs(&app, &run, &wanted).await?;
+        return Ok((known, Json(RunResult { run: run.into(), over: true, results })).into_response());
+    }
+    let place = format!("/api/v2/dags/{}/dagRuns/{}", encoded(&run.dag_id), encoded(&run.run_id));
+    let answer = RunResult { run: run.into(), over: false, results: Map::new() };
+    Ok((StatusCode::ACCEPTED, known, [(header::LOCATION, place)], Json(answer)).into_response())
+}

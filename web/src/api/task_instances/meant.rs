@@ -1,0 +1,190 @@
+//! Which task instances a wish to mark means: of one run or of those before and after it, with those above and below.
+
+use super::{one_instance, rows_of};
+use crate::api::dag_runs::find;
+use crate::extract::{Note, RunPath, TaskPath, no_such_instance};
+use crate::refusal::Refusal;
+use crate::state::App;
+use orch_core::ids::TaskId;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::state::TaskState;
+use orch_store::instance::ledger;
+use orch_store::run::{Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, search_runs};
+use sqlx::PgConnection;
+
+/// Instances that one request may mark: each is a fold under its run's lock.
+const MOST_MARKED: usize = 1_000;
+/// Runs before or after the one that is named.
+const MOST_RUNS: i64 = 100;
+
+/// What somebody says of instances: Airflow's `PatchTaskInstanceBody`.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
+pub(super) struct Wish {
+    /// How they ended; `None`: nothing is said of that.
+    pub(super) state: Option<TaskState>,
+    pub(super) note: Option<Note>,
+    pub(super) upstream: bool,
+    pub(super) downstream: bool,
+    pub(super) future: bool,
+    pub(super) past: bool,
+}
+
+/// What is named in a run.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// A task, or one element of it.
+    Task(TaskId, Option<i32>),
+    /// All tasks of a group and of the groups in it.
+    Group(String),
+}
+
+/// A run with those of its instances that are meant.
+pub(super) type Meant = (RunDetails, Vec<(TaskIdx, i32)>);
+
+impl Wish {
+    /// Nothing would change of an instance in that state.
+    fn is_met(&self, state: TaskState) -> bool {
+        self.note.is_none() && self.state.is_none_or(|wished| wished == state)
+    }
+}
+
+/// Which instances those are, in all runs that are meant.
+pub(super) async fn meant(
+    app: &App,
+    db: &mut PgConnection,
+    (path, target): (&RunPath, &Target),
+    wish: &Wish,
+) -> Result<Vec<Meant>, Refusal> {
+    if let Target::Task(task_id, Some(index)) = target {
+        // It must be there.
+        one_instance(app, TaskPath { run: path.clone(), task_id: task_id.clone() }, *index).await?;
+    }
+    let run = find(db, path).await?;
+    let mut runs = vec![run.clone()];
+    for (wanted, compare) in [(wish.past, Compare::Below), (wish.future, Compare::Above)] {
+        if wanted {
+            let search = RunSearch {
+                conditions: vec![
+                    RunCondition::Dags(vec![run.dag_id.clone()]),
+                    RunCondition::Time(RunTime::RunAfter, compare, run.run_after),
+                ],
+                order: vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)],
+                most: MOST_RUNS + 1,
+                skip: 0,
+            };
+            runs.extend(search_runs(db, &search).await?);
+        }
+    }
+    if runs.len() as i64 > MOST_RUNS {
+        return Err(Refusal::bad_request(format!("more than {MOST_RUNS} runs are meant: mark them one by one")));
+    }
+    let (mut meant, mut count) = (Vec::new(), 0);
+    for run in runs {
+        let instances = in_run(app, db, &run, (path, target), wish).await?;
+        count += instances.len();
+        if count > MOST_MARKED {
+            let text = format!("more than {MOST_MARKED} task instances are meant: mark fewer at once");
+            return Err(Refusal::bad_request(text));
+        }
+        if !instances.is_empty() {
+            meant.push((run, instances));
+        }
+    }
+    Ok(meant)
+}
+
+/// Those of a run of which the wish is not true yet.
+async fn in_run(
+    app: &App,
+    db: &mut PgConnection,
+    run: &RunDetails,
+    (path, target): (&RunPath, &Target),
+    wish: &Wish,
+) -> Result<Vec<(TaskIdx, i32)>, Refusal> {
+    let mut versions = app.versions.clone();
+    let gone = || crate::extract::no_such_run(&run.dag_id, &run.run_id);
+    let ledger = ledger(db, &mut versions, run.id).await?.ok_or_else(gone)?;
+    let plan = &ledger.version.plan;
+    let seeds = seeds(plan, target);
+    if seeds.is_empty() {
+        // Another run may be of a version without that task.
+        return if *path.run_id == *run.run_id { Err(missing(path, target)) } else { Ok(Vec::new()) };
+    }
+    let elements = |task: TaskIdx| match ledger.run.len(plan.task(task)).filter(|&len| len > 0) {
+        None => (-1, 0),
+        Some(len) => (0, len),
+    };
+    let only = match target {
+        Target::Task(_, index) => *index,
+        Target::Group(_) => None,
+    };
+    let mut wanted = Vec::new();
+    for other in related(plan, &seeds, wish) {
+        let (from, to) = elements(other);
+        match only {
+            Some(index) if seeds.contains(&other) => {
+                wanted.extend((from..to).contains(&index).then_some((other, index)));
+            }
+            _ => wanted.extend((from..to).map(|index| (other, index)).take(MOST_MARKED + 1)),
+        }
+    }
+    if wanted.len() > MOST_MARKED {
+        return Ok(wanted);
+    }
+    let rows = rows_of(app, db, run, plan, &wanted).await?;
+    Ok(rows.into_iter().filter(|row| !wish.is_met(row.state)).map(|row| (row.task, row.map_index)).collect())
+}
+
+fn seeds(plan: &Plan, target: &Target) -> Vec<TaskIdx> {
+    match target {
+        Target::Task(task_id, _) => plan.index_of(task_id).into_iter().collect(),
+        Target::Group(group) => {
+            let is_in =
+                |id: &str| id.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            let tasks = plan.spec.tasks.iter().enumerate();
+            let found = tasks.filter(|(_, task)| task.group_id.as_deref().is_some_and(is_in));
+            found.map(|(place, _)| place as TaskIdx).collect()
+        }
+    }
+}
+
+fn missing(path: &RunPath, target: &Target) -> Refusal {
+    match target {
+        Target::Task(task_id, index) => no_such_instance(path, task_id, index.unwrap_or(-1)),
+        Target::Group(group) => {
+            let group = group.chars().take(250).collect::<String>().escape_debug().to_string();
+            Refusal::not_found(format!("Task group '{group}' not found in Dag '{}'", path.dag_id))
+        }
+    }
+}
+
+/// The tasks, and what is asked for above and below them, in the order of the DAG.
+fn related(plan: &Plan, seeds: &[TaskIdx], wish: &Wish) -> Vec<TaskIdx> {
+    let mut found = seeds.to_vec();
+    for &task in seeds {
+        if wish.upstream {
+            reach(&mut found, task, |t| plan.task(t).up.iter().map(|edge| edge.task).collect());
+        }
+        if wish.downstream {
+            reach(&mut found, task, |t| below(plan, t));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+pub(super) fn below(plan: &Plan, task: TaskIdx) -> Vec<TaskIdx> {
+    let waits = |t: &TaskIdx| plan.task(*t).up.iter().any(|edge| edge.task == task);
+    plan.task(task).down.iter().map(|edge| edge.task).filter(waits).collect()
+}
+
+pub(super) fn reach(found: &mut Vec<TaskIdx>, from: TaskIdx, next: impl Fn(TaskIdx) -> Vec<TaskIdx>) {
+    let mut todo = vec![from];
+    let mut seen = std::collections::BTreeSet::from([from]);
+    while let Some(task) = todo.pop() {
+        todo.extend(next(task).into_iter().filter(|&t| seen.insert(t)));
+    }
+    found.extend(seen);
+}

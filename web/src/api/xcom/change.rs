@@ -1,0 +1,142 @@
+//! Outputs that people write, change and take away. The length of a list that other tasks are mapped over is counted
+//! already when it is there: such a list is not touched, its task is cleared instead.
+
+use super::{XComValue, view};
+use crate::api::task_instances::{Instance, one_instance};
+use crate::extract::{Actor, JsonBody, Names, Query};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::output::{
+    OutputFilter, Place, RETURN_VALUE, change_output, create_output, delete_output, list_outputs,
+};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+/// Airflow's bound.
+const MOST_KEY_CHARS: usize = 512;
+
+/// Airflow's `XComCreateBody`.
+pub(crate) async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<XComValue>), Refusal> {
+    let mut fields = body.fields();
+    let key = fields.required_text("key");
+    let value = fields.required_value("value");
+    let map_index = fields.whole("map_index").unwrap_or(-1);
+    if !(1..=MOST_KEY_CHARS).contains(&key.chars().count()) {
+        fields.refuse(Problem::value(format!("a key has 1 to {MOST_KEY_CHARS} characters")));
+    }
+    fields.finish()?;
+    let instance = one_instance(&app, names.task()?, map_index).await?;
+    free(&instance, &key)?;
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    if !create_output(&mut tx, place(&instance, &key), &value).await? {
+        let text = format!("The XCom with key: `{}` already exists: change it with PATCH", shown(&key));
+        return Err(Refusal::plain(StatusCode::CONFLICT, text));
+    }
+    actor.did(&mut tx, deed("create_xcom", &instance, &json!({ "key": key }))).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok((StatusCode::CREATED, Json(told(&mut db, &instance, key, value).await?)))
+}
+
+/// Airflow's `XComUpdateBody`.
+pub(crate) async fn patch(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<Json<XComValue>, Refusal> {
+    let mut fields = body.fields();
+    let value = fields.required_value("value");
+    let map_index = fields.whole("map_index").unwrap_or(-1);
+    fields.finish()?;
+    let key = names.get("xcom_key");
+    let instance = one_instance(&app, names.task()?, map_index).await?;
+    free(&instance, key)?;
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    if !change_output(&mut tx, place(&instance, key), &value).await? {
+        return Err(missing(key));
+    }
+    actor.did(&mut tx, deed("patch_xcom", &instance, &json!({ "key": key }))).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Json(told(&mut db, &instance, key.into(), value).await?))
+}
+
+pub(crate) async fn delete(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    mut query: Query,
+) -> Result<StatusCode, Refusal> {
+    let map_index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
+    query.finish()?;
+    let key = names.get("xcom_key");
+    let map_index = i32::try_from(map_index).map_err(|_| missing(key))?;
+    let instance = one_instance(&app, names.task()?, map_index).await?;
+    free(&instance, key)?;
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    if !delete_output(&mut tx, place(&instance, key)).await? {
+        return Err(missing(key));
+    }
+    actor.did(&mut tx, deed("delete_xcom", &instance, &json!({ "key": key }))).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Nobody is mapped over it.
+fn free(instance: &Instance, key: &str) -> Result<(), Refusal> {
+    let mapped_over = instance.version.plan.list_slots.contains_key(&instance.row.task);
+    if key != RETURN_VALUE || !mapped_over {
+        return Ok(());
+    }
+    let text = format!(
+        "tasks are mapped over what `{}` gave: its elements are counted, so it stays as it is: clear the task to make it \
+        give another list",
+        instance.row.task_id
+    );
+    Err(Refusal::plain(StatusCode::CONFLICT, text))
+}
+
+fn place<'a>(instance: &Instance, key: &'a str) -> Place<'a> {
+    Place { run: instance.run.id, task: instance.row.task, map_index: instance.row.map_index, key }
+}
+
+fn deed<'a>(event: &'a str, instance: &'a Instance, extra: &Value) -> Deed<'a> {
+    Deed {
+        event,
+        dag_id: Some(&instance.run.dag_id),
+        run_id: Some(&instance.run.run_id),
+        task_id: Some(&instance.row.task_id),
+        map_index: Some(instance.row.map_index).filter(|index| *index >= 0),
+        extra: Some(extra.clone()),
+        ..Deed::default()
+    }
+}
+
+async fn told(db: &mut PgConnection, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
+    let (task, map_index) = (instance.row.task, instance.row.map_index);
+    let filter = OutputFilter { task: Some(task), map_index: Some(map_index), key: Some(key.clone()) };
+    let row = list_outputs(db, instance.run.id, &filter, (0, 1)).await?.pop();
+    let row = row.ok_or_else(|| missing(&key))?;
+    Ok(XComValue { entry: view(&instance.run, &instance.version.plan, row), value })
+}
+
+fn missing(key: &str) -> Refusal {
+    Refusal::not_found(format!("XCom entry with key: `{}` not found", shown(key)))
+}
+
+fn shown(key: &str) -> String {
+    key.chars().take(250).collect::<String>().escape_debug().to_string()
+}

@@ -1,0 +1,75 @@
+//! Who waits for the end of a run. However many wait, one statement asks for all of them: what is told of a run is
+//! looked at once, by whoever comes first, and the others take that answer.
+
+use crate::state::App;
+use orch_store::StoreResult;
+use orch_store::run::still_open;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    /// How many wait for each run.
+    waited: Mutex<HashMap<Uuid, usize>>,
+    last: tokio::sync::Mutex<Option<Look>>,
+}
+
+/// What was found when somebody looked.
+#[derive(Debug)]
+struct Look {
+    began: Instant,
+    open: HashSet<Uuid>,
+}
+
+/// Somebody waits for a run, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    app: App,
+    run: Uuid,
+}
+
+impl Wait {
+    pub(crate) fn of(app: &App, run: Uuid) -> Wait {
+        *app.ends.waited().entry(run).or_default() += 1;
+        Wait { app: app.clone(), run }
+    }
+
+    /// Has the run ended, or is it gone?
+    pub(crate) async fn is_over(&self) -> StoreResult<bool> {
+        let asked = Instant::now();
+        let mut last = self.app.ends.last.lock().await;
+        let look = match last.take() {
+            // Somebody looked after we asked.
+            Some(look) if look.began >= asked => look,
+            _ => {
+                let began = Instant::now();
+                let runs: Vec<Uuid> = self.app.ends.waited().keys().copied().collect();
+                let mut db = self.app.hot().await?;
+                Look { began, open: still_open(&mut db, &runs).await?.into_iter().collect() }
+            }
+        };
+        let over = !look.open.contains(&self.run);
+        *last = Some(look);
+        Ok(over)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut waited = self.app.ends.waited();
+        if let Some(count) = waited.get_mut(&self.run) {
+            *count -= 1;
+            if *count == 0 {
+                waited.remove(&self.run);
+            }
+        }
+    }
+}
+
+impl Ends {
+    fn waited(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,120 @@
+//! What live pages hear of. One watcher looks for all followers: a few statements by keys each half second, sooner when
+//! a hint says that something happened, rarer when nothing does, and none when nobody follows.
+//!
+//! Each watched thing has a short queue that its followers share. Whoever reads too slowly loses its place in it and is
+//! told to look again, so a follower costs the same however slow it is, and never holds up another.
+
+mod stream;
+mod watch;
+
+pub(crate) use stream::answer;
+pub(crate) use watch::mark_of;
+
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use orch_store::live::TryKey;
+use orch_store::log::Place;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Events that a follower may lag behind. Each is at most some tens of kilobytes, kept once for all followers.
+const QUEUE: usize = 8;
+/// More are asked to come back later: they must not take the connections that pages need.
+const MOST_FOLLOWERS: usize = 2_000;
+
+/// What can be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Watched {
+    Run(Uuid),
+    /// One try and its log.
+    Try(TryKey),
+    /// Which runs there are, and how the DAGs are.
+    All,
+}
+
+/// What followers hear.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// Something that is shown is another. The mark is its revision.
+    Changed(i64),
+    Lines(Lines),
+    /// The log ends here. Said at the first look: whoever came before it may have missed lines.
+    End(Place),
+    Over,
+}
+
+/// New lines of a log, drawn once for all who follow it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines {
+    pub(crate) from: At,
+    pub(crate) to: At,
+    pub(crate) html: Bytes,
+}
+
+/// A place in a log, and how many lines stand before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct At {
+    pub(crate) place: Place,
+    pub(crate) lines: i64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    things: Mutex<Things>,
+    followers: Arc<AtomicUsize>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Things {
+    queues: HashMap<Watched, broadcast::Sender<Event>>,
+    is_watched: bool,
+}
+
+/// Counts a follower as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Live {
+    pub(crate) fn followers(&self) -> usize {
+        self.followers.load(Ordering::Relaxed)
+    }
+
+    /// Hears of a thing from now on.
+    pub(crate) fn follow(&self, app: &App, watched: Watched) -> Result<(broadcast::Receiver<Event>, Counted), Refusal> {
+        let counted = Counted(self.followers.clone());
+        if self.followers.fetch_add(1, Ordering::Relaxed) >= MOST_FOLLOWERS {
+            return Err(Refusal::plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are followed at the moment"));
+        }
+        let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = things.queues.entry(watched).or_insert_with(|| broadcast::Sender::new(QUEUE));
+        let receiver = queue.subscribe();
+        if !things.is_watched {
+            things.is_watched = true;
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(watch::watch(app.clone()));
+        }
+        Ok((receiver, counted))
+    }
+
+    /// What is followed by now. Nothing: the watcher ends, and the next follower starts another.
+    fn followed(&self) -> Vec<(Watched, broadcast::Sender<Event>)> {
+        let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
+        things.queues.retain(|_, queue| queue.receiver_count() > 0);
+        things.is_watched = !things.queues.is_empty();
+        things.queues.iter().map(|(watched, queue)| (*watched, queue.clone())).collect()
+    }
+}

@@ -1,0 +1,263 @@
+//! A follower: one answer of server-sent events that ends with what it follows, with its session, and with the server.
+//! The browser then comes back by itself and says where it was (`Last-Event-ID`), so a page goes on without a reload.
+
+use super::watch::read_news;
+use super::{At, Counted, Event, Lines, Watched};
+use crate::auth::Role;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use futures::stream::unfold;
+use orch_store::log::Place;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until};
+
+/// The browser waits so long before it comes back.
+const RETRY: &str = "retry: 2000\n\n";
+/// Whoever logged out sees nothing more after this long.
+const CHECK_EVERY: Duration = Duration::from_millis(900);
+/// Connections that nobody hears of are cut on the way.
+const ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// A page that is told of a change asks for itself again, so it is not told more often than this, and all followers
+/// together not more often than a hundred times a second.
+const PACE: Duration = Duration::from_millis(700);
+const PACE_OF_EACH: Duration = Duration::from_millis(10);
+/// Bars of what runs grow though nothing happens.
+const TIMES_GO_ON: Duration = Duration::from_secs(2);
+
+pub(crate) struct Follower {
+    app: App,
+    headers: HeaderMap,
+    watched: Watched,
+    events: Receiver<Event>,
+    _counted: Counted,
+    /// What the page shows: the revision, and where its log ends.
+    mark: i64,
+    at: Option<At>,
+    step: Step,
+    owes: bool,
+    told: Instant,
+    spoke: Instant,
+    checked: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    First,
+    CatchUp,
+    Follow,
+    Over,
+}
+
+/// `mark` is how the thing is by now; `shown` and `at` are what the page says that it shows.
+pub(crate) fn answer(
+    app: App,
+    headers: HeaderMap,
+    watched: Watched,
+    mark: i64,
+    (shown, at): (Option<i64>, Option<At>),
+) -> Result<Response, Refusal> {
+    let (events, counted) = app.live.follow(&app, watched)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let now = Instant::now();
+    let shown = last.parse().ok().or(shown).unwrap_or(mark);
+    let follower = Follower {
+        events,
+        _counted: counted,
+        mark,
+        at: At::parse(last).or(at),
+        app,
+        headers,
+        watched,
+        step: Step::First,
+        owes: shown != mark,
+        told: now.checked_sub(PACE).unwrap_or(now),
+        spoke: now,
+        checked: now,
+    };
+    let events = unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok::<_, Infallible>(event), follower))
+    });
+    let mut response = Response::new(Body::from_stream(events));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // Proxies that gather answers would hold the lines back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+impl Follower {
+    /// The next event; none when the stream is to end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let event = self.wait().await;
+        self.spoke = Instant::now();
+        event
+    }
+
+    async fn wait(&mut self) -> Option<Bytes> {
+        match self.step {
+            Step::First => {
+                self.step = Step::CatchUp;
+                return Some(Bytes::from_static(RETRY.as_bytes()));
+            }
+            Step::CatchUp => {
+                self.step = Step::Follow;
+                if let Some(lines) = self.catch_up().await {
+                    return Some(lines);
+                }
+            }
+            Step::Follow => {}
+            Step::Over => return None,
+        }
+        let stopping = self.app.stopping.clone();
+        loop {
+            let now = Instant::now();
+            if now >= self.checked + CHECK_EVERY {
+                self.checked = now;
+                if !self.app.may_still(&self.headers, Role::Viewer).await {
+                    return None;
+                }
+            }
+            if self.owes && now >= self.told + self.pace() {
+                return Some(self.changed());
+            }
+            if matches!(self.watched, Watched::Run(_)) && now >= self.told + self.pace().max(TIMES_GO_ON) {
+                return Some(self.changed());
+            }
+            if now >= self.spoke + ALIVE_EVERY {
+                return Some(Bytes::from_static(b": still here\n\n"));
+            }
+            let mut until = self.checked + CHECK_EVERY;
+            if self.owes {
+                until = until.min(self.told + self.pace());
+            }
+            tokio::select! {
+                // Cancel-safe: an event that was not taken stays in the queue.
+                event = self.events.recv() => match event {
+                    Ok(Event::Changed(mark)) => {
+                        self.owes |= std::mem::replace(&mut self.mark, mark) != mark;
+                    }
+                    Ok(Event::Lines(lines)) => {
+                        if let Some(event) = self.lines(&lines).await {
+                            return Some(event);
+                        }
+                    }
+                    Ok(Event::End(place)) => {
+                        if self.at.is_some_and(|at| at.place < place)
+                            && let Some(lines) = self.catch_up().await
+                        {
+                            return Some(lines);
+                        }
+                    }
+                    Ok(Event::Over) => {
+                        self.step = Step::Over;
+                        return Some(Bytes::from_static(b"event: over\ndata: \n\n"));
+                    }
+                    // Read too slowly: what was missed is read again, at once and only once.
+                    Err(RecvError::Lagged(_)) => {
+                        self.owes = true;
+                        if let Some(lines) = self.catch_up().await {
+                            return Some(lines);
+                        }
+                    }
+                    Err(RecvError::Closed) => return None,
+                },
+                () = sleep_until(until) => {}
+                () = stopping.cancelled() => return None,
+            }
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        PACE.max(PACE_OF_EACH * u32::try_from(self.app.live.followers()).unwrap_or(u32::MAX))
+    }
+
+    fn changed(&mut self) -> Bytes {
+        (self.owes, self.told) = (false, Instant::now());
+        let mark = self.mark;
+        // The id of a log is its place: it is told with the lines.
+        match self.watched {
+            Watched::Try(_) => format!("event: changed\ndata: {mark}\n\n"),
+            _ => format!("id: {mark}\nevent: changed\ndata: {mark}\n\n"),
+        }
+        .into()
+    }
+
+    /// Lines that others heard of before this one came.
+    async fn catch_up(&mut self) -> Option<Bytes> {
+        let Watched::Try(key) = self.watched else { return None };
+        let (attempt, at) = (key.attempt?, self.at?);
+        let found = async {
+            let mut db = self.app.hot().await?;
+            read_news(&mut db, key.run, attempt, at).await
+        };
+        match found.await {
+            Ok(lines) => lines.map(|lines| self.say(&lines)),
+            Err(error) => {
+                tracing::debug!(%error, "lines will come with the next ones");
+                None
+            }
+        }
+    }
+
+    async fn lines(&mut self, lines: &Lines) -> Option<Bytes> {
+        // Whoever shows no end of the log is told nothing of it.
+        let at = self.at?;
+        if lines.to.place <= at.place {
+            return None;
+        }
+        if lines.from.place == at.place {
+            return Some(self.say(lines));
+        }
+        self.catch_up().await
+    }
+
+    fn say(&mut self, lines: &Lines) -> Bytes {
+        self.at = Some(lines.to);
+        let mut event = format!("id: {}\nevent: lines\n", lines.to.text());
+        for line in String::from_utf8_lossy(&lines.html).split('\n') {
+            event.push_str("data: ");
+            event.push_str(line);
+            event.push('\n');
+        }
+        event.push('\n');
+        event.into()
+    }
+}
+
+impl At {
+    /// As it stands in an address and in the id of an event.
+    pub(crate) fn text(self) -> String {
+        let mut text = String::new();
+        write!(text, "{}.{}.{}", self.place.lease_no, self.place.seq, self.lines).expect("a string takes all");
+        text
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<At> {
+        let mut parts = text.split('.');
+        let place = Place { lease_no: parts.next()?.parse().ok()?, seq: parts.next()?.parse().ok()? };
+        let at = At { place, lines: parts.next()?.parse().ok().filter(|lines| *lines >= 0)? };
+        parts.next().is_none().then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let at = At { place: Place { lease_no: 2, seq: 17 }, lines: 240 };
+        assert_eq!((at.text().as_str(), At::parse("2.17.240")), ("2.17.240", Some(at)));
+        for wrong in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1.2.-3"] {
+            assert_eq!(At::parse(wrong), None, "{wrong}");
+        }
+    }
+}

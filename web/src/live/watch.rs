@@ -1,0 +1,213 @@
+//! The one who looks. Whatever it last saw of each thing is its own; what is new it tells to the thing's queue.
+
+use super::{At, Event, Lines, Watched};
+use crate::pages::task::log::fragment;
+use crate::state::App;
+use axum::body::Bytes;
+use orch_core::state::TaskState;
+use orch_store::StoreResult;
+use orch_store::hint::Hint;
+use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_runs, look_at_tries, news};
+use orch_store::log::{Length, Place, length};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::broadcast::Sender;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Quick enough for eyes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// When nothing of what is followed changed for a while.
+const LOOK_RARELY: Duration = Duration::from_secs(2);
+const QUIET_AFTER: Duration = Duration::from_secs(30);
+/// However many hints come.
+const LOOK_AT_MOST: Duration = Duration::from_millis(60);
+/// Which runs there are is asked less often: it is about the whole installation.
+const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(1);
+const WITHOUT_DATABASE: Duration = Duration::from_secs(1);
+/// Keys of one statement.
+const BATCH: usize = 500;
+/// What came in one look and is shown; of more only the end is.
+pub(super) const NEWS_BYTES: i64 = 32 * 1024;
+/// Workers ship the last lines of a try so long after its end.
+const SHIPPED_WITHIN: Duration = Duration::from_millis(1_500);
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    mark: i64,
+    /// Of a log.
+    at: At,
+    since: Instant,
+}
+
+type Queue = Sender<Event>;
+
+struct Watcher {
+    app: App,
+    seen: HashMap<Watched, Seen>,
+    changed_at: Instant,
+    looked_at_all: Option<Instant>,
+}
+
+/// Until nobody follows anything, or the server ends.
+pub(super) async fn watch(app: App) {
+    let now = Instant::now();
+    let stopping = app.stopping.clone();
+    let mut watcher = Watcher { app, seen: HashMap::new(), changed_at: now, looked_at_all: None };
+    tokio::select! {
+        () = watcher.run() => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+impl Watcher {
+    async fn run(&mut self) {
+        let hints = self.app.hints.clone();
+        loop {
+            // Armed before the look.
+            let hinted = hints.on(Hint::Run).notified();
+            let followed = self.app.live.followed();
+            if followed.is_empty() {
+                return;
+            }
+            let known = self.seen.len();
+            self.seen.retain(|watched, _| followed.iter().any(|(other, _)| other == watched));
+            let pause = match self.look(&followed).await {
+                Ok(()) if known < self.seen.len() || self.changed_at.elapsed() < QUIET_AFTER => LOOK_EVERY,
+                Ok(()) => LOOK_RARELY,
+                Err(error) => {
+                    tracing::debug!(%error, "live pages wait for the database");
+                    WITHOUT_DATABASE
+                }
+            };
+            drop(followed);
+            tokio::time::sleep(LOOK_AT_MOST).await;
+            tokio::select! {
+                () = hinted => {}
+                () = tokio::time::sleep(pause.saturating_sub(LOOK_AT_MOST)) => {}
+            }
+        }
+    }
+
+    async fn look(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
+        let (mut runs, mut tries): (Vec<Uuid>, Vec<(TryKey, &Queue)>) = (Vec::new(), Vec::new());
+        let mut all = None;
+        for (watched, queue) in followed {
+            match watched {
+                Watched::Run(run) => runs.push(*run),
+                Watched::Try(key) => tries.push((*key, queue)),
+                Watched::All => all = Some(queue),
+            }
+        }
+        let queues: HashMap<Watched, &Queue> = followed.iter().map(|(watched, queue)| (*watched, queue)).collect();
+        for runs in runs.chunks(BATCH) {
+            let looks = {
+                let mut db = self.app.hot().await?;
+                look_at_runs(&mut db, runs).await?
+            };
+            for run in runs {
+                let watched = Watched::Run(*run);
+                let Some(queue) = queues.get(&watched) else { continue };
+                let look = looks.iter().find(|look| look.run == *run);
+                let mark = look.map_or(0, |look| i64::from(look.rev));
+                self.tell_mark(watched, mark, queue);
+                // A run that was deleted is over too.
+                self.tell_over(watched, look.is_none_or(|look| look.is_over), Duration::ZERO, queue);
+            }
+        }
+        for tries in tries.chunks(BATCH) {
+            let keys: Vec<TryKey> = tries.iter().map(|(key, _)| *key).collect();
+            let mut db = self.app.hot().await?;
+            let looks = look_at_tries(&mut db, &keys).await?;
+            for ((key, queue), look) in tries.iter().zip(looks) {
+                self.look_at_try(&mut db, *key, &look, queue).await?;
+            }
+        }
+        if let Some(queue) = all
+            && self.looked_at_all.is_none_or(|at| at.elapsed() >= LOOK_AT_ALL_EVERY)
+        {
+            self.looked_at_all = Some(Instant::now());
+            let mut db = self.app.pages().await?;
+            let mark = look_at_all(&mut db).await?;
+            self.tell_mark(Watched::All, mark, queue);
+        }
+        Ok(())
+    }
+
+    async fn look_at_try(
+        &mut self,
+        db: &mut PgConnection,
+        key: TryKey,
+        look: &TryLook,
+        queue: &Queue,
+    ) -> StoreResult<()> {
+        let watched = Watched::Try(key);
+        let is_new = !self.seen.contains_key(&watched);
+        self.tell_mark(watched, mark_of(key, look), queue);
+        let Some(seen) = self.seen.get_mut(&watched) else { return Ok(()) };
+        if let (Some(attempt), Some(place)) = (key.attempt, look.end())
+            && place > seen.at.place
+        {
+            let lines = if is_new {
+                // Followers bring their own places; the first look only learns where the end is.
+                let Length { lines, .. } = length(db, key.run, attempt).await?;
+                seen.at = At { place, lines };
+                queue.send(Event::End(place)).ok();
+                None
+            } else {
+                Some(read_news(db, key.run, attempt, seen.at).await?)
+            };
+            if let Some(Some(lines)) = lines {
+                seen.at = lines.to;
+                // It fails when the last follower has just gone.
+                queue.send(Event::Lines(lines)).ok();
+            }
+            (seen.since, self.changed_at) = (Instant::now(), Instant::now());
+        }
+        let finished = look.state.as_deref().and_then(|state| state.parse().ok()).is_some_and(TaskState::is_finished);
+        // The log of an older try ends with it.
+        let is_over = look.run_is_over || finished || (key.attempt.is_some() && look.attempt != key.attempt);
+        self.tell_over(watched, is_over, SHIPPED_WITHIN, queue);
+        Ok(())
+    }
+
+    fn tell_mark(&mut self, watched: Watched, mark: i64, queue: &Queue) {
+        let now = Instant::now();
+        let at = At { place: Place::START, lines: 0 };
+        let seen = self.seen.entry(watched).or_insert(Seen { mark: !mark, at, since: now });
+        if seen.mark != mark {
+            (seen.mark, seen.since) = (mark, now);
+            self.changed_at = now;
+            queue.send(Event::Changed(mark)).ok();
+        }
+    }
+
+    fn tell_over(&self, watched: Watched, is_over: bool, quiet_for: Duration, queue: &Queue) {
+        let Some(seen) = self.seen.get(&watched) else { return };
+        if is_over && seen.since.elapsed() >= quiet_for {
+            // At each look: somebody may have come in the meantime.
+            queue.send(Event::Over).ok();
+        }
+    }
+}
+
+/// Another number whenever the instance is in another state, or another try runs. While it waits the run as a whole says
+/// whether something moved.
+pub(crate) fn mark_of(key: TryKey, look: &TryLook) -> i64 {
+    let state = look.state.as_deref().unwrap_or_default();
+    let begun = key.attempt.is_some() && look.attempt == key.attempt && state == "running";
+    let rev = if begun { 0 } else { i64::from(look.rev) };
+    let attempt = look.attempt.unwrap_or_default().as_u128();
+    let state = state.bytes().fold(17_i64, |sum, byte| (sum * 31 + i64::from(byte)) % 65_521);
+    let attempt = i64::try_from(attempt % 65_521).unwrap_or_default();
+    (((attempt * 65_521 + state) << 8 | i64::from(look.lease_no.unwrap_or(0) & 0xff)) << 20) ^ rev
+}
+
+/// What stands behind a place, drawn. `None`: nothing.
+pub(super) async fn read_news(db: &mut PgConnection, run: Uuid, attempt: Uuid, from: At) -> StoreResult<Option<Lines>> {
+    let News { lines, chunks } = news(db, run, attempt, from.place, NEWS_BYTES).await?;
+    let Some(last) = chunks.last() else { return Ok(None) };
+    let to = At { place: last.place(), lines: from.lines + lines };
+    Ok(Some(Lines { from, to, html: Bytes::from(fragment(&chunks, to.lines)) }))
+}

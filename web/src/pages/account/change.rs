@@ -1,0 +1,166 @@
+//! What people do to their own account. A password is changed by whoever knows the old one; a token is shown once.
+
+use super::{Ended, LIFETIMES, page};
+use crate::auth::{FreshToken, Password, Session, is_wrong_login};
+use crate::extract::{Actor, Form, Names, Peer};
+use crate::pages::{Shell, see_other};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chrono::TimeDelta;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::session::close_others;
+use orch_store::token::{AddToken, MOST_TOKENS, NewToken, add_token, revoke_token};
+use orch_store::user::change_password;
+use serde_json::json;
+use sqlx::Connection;
+
+const MOST_NAME_CHARS: usize = 100;
+
+pub(crate) async fn password(
+    State(app): State<App>,
+    Extension(session): Extension<Session>,
+    Peer(from): Peer,
+    actor: Actor,
+    shell: Shell,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let text = |name| form.text(name).unwrap_or_default();
+    let name = session.caller.name.clone();
+    let (old, new) = (Password::new(text("old")), Password::new(text("new")));
+    let refused = async |status, words: String| {
+        let ended = Ended { password: Some(words), ..Ended::default() };
+        page(&app, shell.clone(), &session, status, (ended, "")).await
+    };
+    if text("new") != text("again") {
+        let words = "The new password stands there in two ways: write the same one twice.".to_string();
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, words).await;
+    }
+    if let Err(words) = new.check() {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{words}.")).await;
+    }
+    let new_hash = app.auth.hash(new).await?;
+    let (old_hash, stamp) = match app.auth.confirm(&app.hot, (&name, old), from, &new_hash).await {
+        Ok(confirmed) => confirmed,
+        Err(refusal) if is_wrong_login(&refusal) => {
+            return refused(StatusCode::UNPROCESSABLE_ENTITY, "The old password is another one.".into()).await;
+        }
+        Err(refusal @ Refusal::TooManyLogins { .. }) => {
+            let words = format!("{}.", refusal.words());
+            let mut answer = refused(StatusCode::TOO_MANY_REQUESTS, words).await?;
+            answer.headers_mut().extend(
+                refusal
+                    .into_response()
+                    .headers()
+                    .get("retry-after")
+                    .cloned()
+                    .map(|after| (axum::http::header::RETRY_AFTER, after)),
+            );
+            return Ok(answer);
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    let mut db = app.hot().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    let kept = (session.hash.as_slice(), stamp.as_str());
+    if !change_password(&mut tx, &name, (&old_hash, &new_hash), kept).await? {
+        return refused(StatusCode::CONFLICT, "Somebody changed the password in this very moment.".into()).await;
+    }
+    actor.did(&mut tx, Deed { event: "change_password", ..Deed::default() }).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    drop(db);
+    app.auth.changed(&name);
+    let ended = Ended { password_is_new: true, ..Ended::default() };
+    page(&app, shell.clone(), &session, StatusCode::OK, (ended, "")).await
+}
+
+/// `POST /account/logins/{login_id}/end`: one login, or `others`: all but this one.
+pub(crate) async fn end_login(
+    State(app): State<App>,
+    Extension(session): Extension<Session>,
+    actor: Actor,
+    names: Names,
+    _: Form,
+) -> Result<Response, Refusal> {
+    let id = match names.get("login_id") {
+        "others" => None,
+        _ => Some(names.number("login_id")?),
+    };
+    let name = &session.caller.name;
+    let mut db = app.hot().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    let count = close_others(&mut tx, name, id, &session.hash).await?;
+    if count > 0 {
+        let deed = Deed { event: "end_logins", extra: Some(json!({ "count": count })), ..Deed::default() };
+        actor.did(&mut tx, deed).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    app.auth.changed(name);
+    Ok(see_other("/account"))
+}
+
+pub(crate) async fn add(
+    State(app): State<App>,
+    Extension(session): Extension<Session>,
+    actor: Actor,
+    shell: Shell,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let token_name = form.text("name").unwrap_or_default().trim();
+    let days = form.text("days").unwrap_or("90");
+    if !LIFETIMES.iter().any(|(known, _)| *known == days) {
+        return Err(Refusal::bad_request("`days` is none of the choices"));
+    }
+    let refused = async |status, words: String| {
+        let ended = Ended { token: Some(words), ..Ended::default() };
+        page(&app, shell.clone(), &session, status, (ended, token_name)).await
+    };
+    if token_name.is_empty() || token_name.chars().count() > MOST_NAME_CHARS {
+        let words = format!("A token has a name of up to {MOST_NAME_CHARS} characters: what it is for.");
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, words).await;
+    }
+    let (user, now) = (session.caller.name.clone(), app.config.clock.now());
+    let fresh = FreshToken::random();
+    let expires_at = days.parse().ok().map(|days| now + TimeDelta::days(days));
+    let new = NewToken { token_hash: &fresh.hash, user: &user, name: token_name, now, expires_at };
+    let mut db = app.hot().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    match add_token(&mut tx, &new).await? {
+        AddToken::Added => {
+            let extra = Some(json!({ "token": token_name, "expires_at": expires_at }));
+            actor.did(&mut tx, Deed { event: "create_token", extra, ..Deed::default() }).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            drop(db);
+            let ended = Ended { fresh: Some(fresh.text), ..Ended::default() };
+            page(&app, shell.clone(), &session, StatusCode::OK, (ended, "")).await
+        }
+        AddToken::Taken => refused(StatusCode::CONFLICT, format!("There is a token `{token_name}` already.")).await,
+        AddToken::TooMany => {
+            let words = format!("There are {MOST_TOKENS} tokens already: revoke some that nobody needs.");
+            refused(StatusCode::CONFLICT, words).await
+        }
+    }
+}
+
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    Extension(session): Extension<Session>,
+    actor: Actor,
+    names: Names,
+    _: Form,
+) -> Result<Response, Refusal> {
+    let (name, id) = (&session.caller.name, names.number("token_id")?);
+    let mut db = app.hot().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    if let Some((token, _)) = revoke_token(&mut tx, name, id).await? {
+        let deed = Deed { event: "revoke_token", extra: Some(json!({ "token": token })), ..Deed::default() };
+        actor.did(&mut tx, deed).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    app.auth.changed(name);
+    Ok(see_other("/account"))
+}

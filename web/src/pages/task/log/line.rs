@@ -1,0 +1,212 @@
+//! One line of a log as a page shows it, and the groups that lines say they belong to.
+
+use super::CONTEXT;
+use crate::parts::Marked;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use std::fmt::Write;
+
+/// One line may hold 64 kB; nobody reads that on a page.
+pub(super) const LINE_CHARS: usize = 4_000;
+/// As runners of continuous integration write them.
+const GROUP: &str = "::group::";
+const GROUP_ENDS: &str = "::endgroup::";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) number: i64,
+    pub(crate) class: &'static str,
+    pub(crate) level: String,
+    /// `2026-11-20T05:37:52.004Z`
+    pub(crate) datetime: String,
+    pub(crate) time: String,
+    pub(crate) text: Marked,
+    /// Bytes that are not shown.
+    pub(crate) more: usize,
+    /// An address that shows this line for ever, and one that shows it whole.
+    pub(crate) href: String,
+    pub(crate) whole: String,
+}
+
+#[derive(Debug)]
+pub(crate) enum Item {
+    Line(Line),
+    Group(Group),
+}
+
+/// Lines between `::group::title` and `::endgroup::`.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Of the line that opens it.
+    pub(crate) number: i64,
+    pub(crate) title: String,
+    pub(crate) is_open: bool,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// What a stored line says.
+pub(super) struct Words {
+    at: String,
+    pub(super) level: String,
+    pub(super) text: String,
+}
+
+impl Words {
+    pub(super) fn of(stored: &str) -> Words {
+        let Ok(Value::Object(mut fields)) = serde_json::from_str(stored) else {
+            return Words { at: String::new(), level: String::new(), text: stored.into() };
+        };
+        let mut word = |name: &str| match fields.remove(name) {
+            Some(Value::String(word)) => word,
+            Some(Value::Null) | None => String::new(),
+            Some(other) => other.to_string(),
+        };
+        let (at, level, mut text) = (word("timestamp"), word("level").to_uppercase(), word("event"));
+        word("logger");
+        for (name, value) in fields {
+            match value {
+                Value::String(value) => write!(text, " {name}={value}"),
+                other => write!(text, " {name}={other}"),
+            }
+            .expect("a string takes all");
+        }
+        Words { at, level, text }
+    }
+}
+
+/// What the level of a line is called on pages.
+pub(super) fn class_of(level: &str) -> &'static str {
+    match level {
+        "ERROR" | "CRITICAL" | "FATAL" => "error",
+        "WARN" | "WARNING" => "warn",
+        "DEBUG" | "TRACE" => "debug",
+        _ => "info",
+    }
+}
+
+impl Line {
+    /// At most so many characters of it.
+    pub(super) fn of(number: i64, stored: &str, needle: &str, most_chars: usize) -> Line {
+        let Words { at, level, mut text } = Words::of(stored);
+        let end = text.char_indices().nth(most_chars).map_or(text.len(), |(end, _)| end);
+        let more = text.len() - end;
+        text.truncate(end);
+        let at = DateTime::parse_from_rfc3339(&at).ok().map(|at| at.with_timezone(&Utc));
+        let written = |form: &str| at.map(|at| at.format(form).to_string()).unwrap_or_default();
+        Line {
+            number,
+            class: class_of(&level),
+            level: level.replace("WARNING", "WARN"),
+            datetime: written("%Y-%m-%dT%H:%M:%S%.3fZ"),
+            time: written("%H:%M:%S%.3f"),
+            text: Marked { text, needle: needle.into() },
+            more,
+            href: format!("#L{number}"),
+            whole: format!("?line={number}"),
+        }
+    }
+
+    /// On a page that shows a window of the log.
+    pub(super) fn linked(mut self, try_no: i16, is_window: bool) -> Line {
+        if is_window {
+            self.href = format!("?try={try_no}&from={}#L{}", (self.number - CONTEXT).max(1), self.number);
+        }
+        self.whole = format!("?try={try_no}&line={}", self.number);
+        self
+    }
+
+    pub(crate) fn title(&self) -> String {
+        self.datetime.replace('T', " ").replace('Z', " UTC")
+    }
+}
+
+impl Group {
+    pub(crate) fn count(&self) -> String {
+        if self.lines.len() == 1 { "1 line".into() } else { format!("{} lines", self.lines.len()) }
+    }
+}
+
+/// Folds what belongs together. A group with an error or with something that is searched for starts open, and so does one
+/// that has not ended yet.
+pub(super) fn grouped(lines: Vec<Line>) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    let mut open = false;
+    for line in lines {
+        if let Some(title) = line.text.text.strip_prefix(GROUP) {
+            let title = if title.trim().is_empty() { "Group" } else { title.trim() };
+            let group = Group { number: line.number, title: title.into(), is_open: false, lines: Vec::new() };
+            items.push(Item::Group(group));
+            open = true;
+        } else if line.text.text.starts_with(GROUP_ENDS) && open {
+            open = false;
+        } else if let Some(Item::Group(group)) = items.last_mut().filter(|_| open) {
+            group.is_open |= line.class == "error" || line.text.is_hit();
+            group.lines.push(line);
+        } else {
+            items.push(Item::Line(line));
+        }
+    }
+    if let Some(Item::Group(last)) = items.last_mut().filter(|_| open) {
+        last.is_open = true;
+    }
+    items
+}
+
+/// `2026-11-20T06:00:00.123Z INFO    loaded`
+pub(super) fn readable(text: &mut String, stored: &str) {
+    let words = Words::of(stored);
+    if !words.at.is_empty() || !words.level.is_empty() {
+        write!(text, "{} {:<7} ", words.at, words.level).expect("a string takes all");
+    }
+    text.push_str(&words.text);
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_from_json_and_anything_else_is_shown_as_it_is() {
+        let stored = r#"{"timestamp":"2026-11-20T05:37:52.004123Z","level":"warning","event":"a <b>","rows":3}"#;
+        let read = Line::of(7, stored, "", LINE_CHARS);
+        assert_eq!((read.number, read.class, read.level.as_str()), (7, "warn", "WARN"));
+        assert_eq!((read.time.as_str(), read.title().as_str()), ("05:37:52.004", "2026-11-20 05:37:52.004 UTC"));
+        assert_eq!(read.text.to_string(), "a &#60;b&#62; rows=3");
+        let read = Line::of(1, "no json", "", LINE_CHARS);
+        assert_eq!((read.class, read.text.to_string().as_str()), ("info", "no json"));
+        let long = Line::of(1, &"é".repeat(LINE_CHARS + 3), "", LINE_CHARS);
+        assert_eq!((long.more, long.text.text.chars().count()), (6, LINE_CHARS));
+        let mut text = String::new();
+        readable(&mut text, stored);
+        assert_eq!(text, "2026-11-20T05:37:52.004123Z WARNING a <b> rows=3\n");
+    }
+
+    #[test]
+    fn lines_between_marks_are_folded_unless_one_matters() {
+        let said = |texts: &[&str]| {
+            let lines = texts.iter().zip(1..).map(|(text, number)| {
+                let level = if text.starts_with('!') { "error" } else { "info" };
+                Line::of(number, &format!(r#"{{"level":"{level}","event":"{text}"}}"#), "fee", LINE_CHARS)
+            });
+            let shape = |item: &Item| match item {
+                Item::Line(line) => line.number.to_string(),
+                Item::Group(group) => {
+                    format!(
+                        "{}:{}{}({})",
+                        group.number,
+                        group.title,
+                        if group.is_open { "+" } else { "" },
+                        group.count()
+                    )
+                }
+            };
+            grouped(lines.collect()).iter().map(shape).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(said(&["a", "::group::Set up", "b", "c", "::endgroup::", "d"]), "1 2:Set up(2 lines) 6");
+        assert_eq!(said(&["::group::", "!b", "::endgroup::"]), "1:Group+(1 line)");
+        assert_eq!(said(&["::group::x", "a FEE", "::endgroup::"]), "1:x+(1 line)");
+        assert_eq!(said(&["::group::x", "a", "::group::y", "b"]), "1:x(1 line) 3:y+(1 line)");
+        assert_eq!(said(&["::endgroup::", "a"]), "1 2");
+    }
+}

@@ -1,0 +1,213 @@
+//! Going through a whole log: what is searched for, what has a level, where the first error is. Read a piece at a time, so
+//! that memory stays flat however long the log is, and by few at a time, so that pages stay quick.
+
+use super::line::{Words, class_of};
+use super::{MOST_LINES, WINDOW_BYTES};
+use crate::parts::{find_in, plain};
+use crate::refusal::Refusal;
+use crate::state::App;
+use orch_store::log::{Chunk, Place, read};
+use std::collections::VecDeque;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+const PIECE_BYTES: i64 = 2 << 20;
+/// Searches at a time: each uses a whole core.
+const AT_ONCE: usize = 2;
+static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+/// Lines whose numbers are kept; the others are counted.
+const MOST_HITS: usize = 10_000;
+
+/// What is looked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    /// Empty: all.
+    pub(super) levels: Vec<&'static str>,
+    /// Empty: nothing is searched.
+    pub(super) needle: String,
+    pub(super) keep: Keep,
+}
+
+/// Which of the lines with these levels are kept for the page.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Keep {
+    #[default]
+    Nothing,
+    From(i64),
+    Until(i64),
+    /// The first one, and no look at the rest.
+    First,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Lines with the needle.
+    pub(super) count: i64,
+    pub(super) hits: Vec<i64>,
+    pub(super) kept: VecDeque<(i64, String)>,
+    kept_bytes: usize,
+    pub(super) earlier: bool,
+    pub(super) later: bool,
+    is_done: bool,
+    lines: i64,
+}
+
+pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &Wanted) -> Result<Found, Refusal> {
+    let turn = TURNS.acquire().await.map_err(|_| Refusal::Broken("nobody closes it".into()))?;
+    let (mut found, mut place) = (Found::default(), Place::START);
+    loop {
+        let chunks = {
+            let mut db = app.pages().await?;
+            read(&mut db, run, attempt, place, PIECE_BYTES).await?
+        };
+        let Some(last) = chunks.last() else { break };
+        place = last.place();
+        let wanted = wanted.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            found.look(&chunks, &wanted);
+            found
+        });
+        found = looked.await.map_err(|error| Refusal::Broken(format!("a log was not searched: {error}")))?;
+        if found.is_done {
+            break;
+        }
+    }
+    drop(turn);
+    Ok(found)
+}
+
+impl Found {
+    fn look(&mut self, chunks: &[Chunk], wanted: &Wanted) {
+        let needle = Needle::of(&wanted.needle);
+        for chunk in chunks {
+            if self.is_done {
+                return;
+            }
+            for (number, stored) in (self.lines + 1..).zip(chunk.body.lines()) {
+                if !wanted.levels.is_empty() && !wanted.levels.contains(&level_of(stored)) {
+                    continue;
+                }
+                if needle.as_ref().is_some_and(|needle| needle.is_in(stored)) {
+                    self.count += 1;
+                    if self.hits.len() < MOST_HITS {
+                        self.hits.push(number);
+                    }
+                }
+                self.keep(number, stored, wanted.keep);
+                if self.is_done {
+                    return;
+                }
+            }
+            self.lines += i64::from(chunk.lines);
+        }
+    }
+
+    fn keep(&mut self, number: i64, stored: &str, keep: Keep) {
+        let full = |found: &Found| found.kept.len() > MOST_LINES || found.kept_bytes > WINDOW_BYTES as usize;
+        match keep {
+            Keep::Nothing => {}
+            Keep::First => {
+                self.kept.push_back((number, String::new()));
+                self.is_done = true;
+            }
+            Keep::From(from) if number < from => self.earlier = true,
+            Keep::From(_) if self.later => {}
+            Keep::From(_) => {
+                self.push(number, stored);
+                if full(self) {
+                    self.later = true;
+                    self.kept.pop_back();
+                }
+            }
+            Keep::Until(end) if number >= end => self.later = true,
+            Keep::Until(_) => {
+                self.push(number, stored);
+                while full(self) && self.kept.len() > 1 {
+                    self.earlier = true;
+                    self.kept_bytes -= self.kept.pop_front().map_or(0, |(_, text)| text.len());
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, number: i64, stored: &str) {
+        self.kept_bytes += stored.len();
+        self.kept.push_back((number, stored.into()));
+    }
+}
+
+/// Without reading the whole line: inside a text the quotes would be escaped.
+fn level_of(stored: &str) -> &'static str {
+    const KEY: &str = r#""level":""#;
+    let Some(start) = stored.find(KEY) else { return "info" };
+    let word = stored[start + KEY.len()..].split('"').next().unwrap_or_default();
+    class_of(&word.to_uppercase())
+}
+
+/// Text that is searched for, and the same as it stands in JSON.
+struct Needle {
+    text: String,
+    stored: String,
+}
+
+impl Needle {
+    fn of(text: &str) -> Option<Needle> {
+        let stored = serde_json::Value::from(text).to_string();
+        let stored = stored.trim_start_matches('"').strip_suffix('"').unwrap_or(&stored).to_string();
+        (!text.is_empty()).then(|| Needle { text: text.into(), stored })
+    }
+
+    /// The line is read only when it may hold it.
+    fn is_in(&self, stored: &str) -> bool {
+        // Colours may stand in the middle of a word, and fields are written with a `=` that is not stored.
+        let likely =
+            find_in(stored, &self.stored, 0).is_some() || stored.contains("\\u001b") || self.text.contains('=');
+        likely && find_in(&plain(&Words::of(stored).text), &self.text, 0).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(seq: i32, lines: i32, body: &str) -> Chunk {
+        Chunk { lease_no: 1, seq, lines, created_at: chrono::DateTime::UNIX_EPOCH, body: body.into() }
+    }
+
+    fn look(wanted: &Wanted) -> Found {
+        let line = |level: &str, text: &str| format!("{{\"event\":{text:?},\"level\":\"{level}\"}}\n");
+        let first = line("info", "the Fee is 3") + &line("error", "no \"fee\" here") + &line("info", "level");
+        let last = line("warning", "fe\u{1b}[1me") + &line("error", "second");
+        let mut found = Found::default();
+        found.look(&[chunk(0, 3, &first), chunk(1, 90, &line("warning", "90 lines are left out"))], wanted);
+        found.look(&[chunk(2, 2, &last.replace("\\u{1b}", "\\u001b"))], wanted);
+        found
+    }
+
+    #[test]
+    fn a_search_counts_lines_and_keeps_their_numbers_over_a_gap() {
+        let search = |needle: &str, levels: &[&'static str]| {
+            let wanted = Wanted { needle: needle.into(), levels: levels.to_vec(), keep: Keep::Nothing };
+            let found = look(&wanted);
+            assert_eq!(found.count as usize, found.hits.len());
+            found.hits
+        };
+        assert_eq!(search("fee", &[]), [1, 2, 94]);
+        assert_eq!(search("\"FEE\"", &[]), [2]);
+        assert_eq!(search("level", &[]), [3]);
+        assert_eq!(search("fee", &["error"]), [2]);
+        assert_eq!(search("nothing", &[]), [0_i64; 0]);
+    }
+
+    #[test]
+    fn lines_of_a_level_are_kept_from_a_line_or_up_to_one() {
+        let kept = |keep, levels: &[&'static str]| {
+            let found = look(&Wanted { needle: String::new(), levels: levels.to_vec(), keep });
+            let numbers: Vec<i64> = found.kept.iter().map(|(number, _)| *number).collect();
+            (numbers, found.earlier, found.later)
+        };
+        assert_eq!(kept(Keep::From(3), &["error", "warn"]), (vec![4, 94, 95], true, false));
+        assert_eq!(kept(Keep::Until(94), &["error", "warn"]), (vec![2, 4], false, true));
+        assert_eq!(kept(Keep::First, &["error"]), (vec![2], false, false));
+    }
+}

@@ -1,0 +1,155 @@
+//! `/users`: who may log in, for admins: a list, a form to add somebody, and a page for each user.
+
+pub(crate) mod change;
+pub(crate) mod user;
+
+use super::{Shell, encoded, html};
+use crate::auth::{Password, Role};
+use crate::check_user_name;
+use crate::extract::{Actor, Form};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::user::{ListedUser, NewUser, add_user, list_users};
+use serde_json::json;
+use sqlx::Connection;
+
+#[derive(Template)]
+#[template(path = "pages/users.html")]
+struct UsersPage {
+    shell: Shell,
+    lines: Vec<Line>,
+    /// What the form for a new user holds.
+    wish: Wish,
+    problem: Option<String>,
+    fresh: Option<FreshPassword>,
+}
+
+struct Line {
+    name: String,
+    href: String,
+    about: String,
+    role: Role,
+    is_disabled: bool,
+    is_self: bool,
+    logins: i64,
+    tokens: i64,
+    created: parts::Ago,
+}
+
+struct Wish {
+    name: String,
+    full_name: String,
+    email: String,
+    role: Role,
+}
+
+/// A password that was made up, for the page to show once.
+pub(crate) struct FreshPassword {
+    pub(crate) user: String,
+    pub(crate) password: Password,
+}
+
+/// Where a user's own page is.
+pub(crate) fn user_href(name: &str) -> String {
+    format!("/users/{}", encoded(name))
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+    let wish = Wish { name: String::new(), full_name: String::new(), email: String::new(), role: Role::Viewer };
+    list(&app, shell, wish, None).await
+}
+
+/// The list, after an attempt to add somebody if there was one.
+async fn list(
+    app: &App,
+    shell: Shell,
+    wish: Wish,
+    ended: Option<Result<FreshPassword, (StatusCode, String)>>,
+) -> Result<Response, Refusal> {
+    let users = list_users(&mut *app.pages().await?, shell.now).await?;
+    let own = shell.user.as_ref().map(|user| user.name.clone());
+    let lines = users.into_iter().map(|user| line(user, own.as_deref(), &shell));
+    let lines = lines.collect::<Result<_, _>>()?;
+    let (status, problem, fresh) = match ended {
+        None => (StatusCode::OK, None, None),
+        Some(Ok(fresh)) => (StatusCode::OK, None, Some(fresh)),
+        Some(Err((status, problem))) => (status, Some(problem), None),
+    };
+    html(status, &UsersPage { shell, lines, wish, problem, fresh })
+}
+
+fn line(user: ListedUser, own: Option<&str>, shell: &Shell) -> Result<Line, Refusal> {
+    let role = user.role.parse().map_err(|error| Refusal::Broken(format!("user `{}`: {error}", user.name)))?;
+    let about = [user.full_name, user.email].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+    Ok(Line {
+        href: user_href(&user.name),
+        about: about.join(" · "),
+        role,
+        is_disabled: user.is_disabled,
+        is_self: own == Some(user.name.as_str()),
+        logins: user.sessions,
+        tokens: user.tokens,
+        created: parts::ago(user.created_at, shell.now),
+        name: user.name,
+    })
+}
+
+/// `POST /users`: without a password one is made up and shown once.
+pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form: Form) -> Result<Response, Refusal> {
+    let text = |name| form.text(name).unwrap_or_default().trim().to_string();
+    let role: Role = text("role").parse().map_err(Refusal::bad_request)?;
+    let wish = Wish { name: text("username"), full_name: text("full_name"), email: text("email"), role };
+    let refused = |wish, words: &str| (wish, Some(Err((StatusCode::UNPROCESSABLE_ENTITY, format!("{words}.")))));
+    let (wish, ended) = match chosen_password(&form) {
+        _ if let Err(words) = check_user_name(&wish.name) => refused(wish, words),
+        _ if wish.full_name.len() > 250 || wish.email.len() > 250 => refused(wish, "names have at most 250 bytes"),
+        Err(words) => refused(wish, words),
+        Ok((password, is_made_up)) => {
+            let password_hash = app.auth.hash(password.clone()).await?;
+            let new = NewUser {
+                name: &wish.name,
+                password_hash: &password_hash,
+                role: role.as_str(),
+                full_name: &wish.full_name,
+                email: &wish.email,
+            };
+            let mut db = app.hot().await?;
+            let mut tx = db.begin().await.map_err(StoreError::from)?;
+            if add_user(&mut tx, &new).await? {
+                let extra = Some(json!({ "user": wish.name, "role": role.as_str() }));
+                actor.did(&mut tx, Deed { event: "create_user", extra, ..Deed::default() }).await?;
+                tx.commit().await.map_err(StoreError::from)?;
+                app.auth.changed(&wish.name);
+                if !is_made_up {
+                    return Ok(super::see_other("/users"));
+                }
+                let fresh = FreshPassword { user: wish.name, password };
+                let wish = Wish { name: String::new(), full_name: String::new(), email: String::new(), role };
+                (wish, Some(Ok(fresh)))
+            } else {
+                drop(tx);
+                let words = format!("There is a user `{}` already.", wish.name);
+                (wish, Some(Err((StatusCode::CONFLICT, words))))
+            }
+        }
+    };
+    list(&app, shell, wish, ended).await
+}
+
+/// The password a form asks for, and whether it was made up because the form has none.
+fn chosen_password(form: &Form) -> Result<(Password, bool), &'static str> {
+    match form.text("password").unwrap_or_default() {
+        "" => Ok((Password::random(), true)),
+        text => {
+            let password = Password::new(text);
+            password.check().map(|()| (password, false))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The log of a task instance as a page: windows of it, what is searched for, levels, groups, one line whole.
+
+use crate::browser::{Browser, Page};
+use crate::fixture::Web;
+use crate::live::{running, say};
+use axum::http::StatusCode;
+use orch_store::log::{LeftOut, NewChunk, append, leave_out};
+use orch_store::step::Lease;
+use serde_json::json;
+use sqlx::PgConnection;
+
+const CHUNKS: i32 = 60;
+const LINES_OF_CHUNK: i32 = 100;
+
+/// A log of 6,000 lines; every thousandth is an error, two lines have the word.
+async fn long_log(db: &mut PgConnection, lease: &Lease) {
+    let Lease { run, attempt, lease_no, .. } = *lease;
+    let line = |number: i32| {
+        let level = if number % 1_000 == 0 { "error" } else { "info" };
+        let word = if [50, 5_990].contains(&number) { "Needle" } else { "hay" };
+        format!("{}\n", json!({ "level": level, "event": format!("line {number} {word} {}", "x".repeat(100)) }))
+    };
+    let chunks: Vec<NewChunk> = (0..CHUNKS)
+        .map(|seq| {
+            let body = (1..=LINES_OF_CHUNK).map(|number| line(seq * LINES_OF_CHUNK + number)).collect();
+            NewChunk { run, attempt, lease_no, seq, lines: LINES_OF_CHUNK, body }
+        })
+        .collect();
+    append(db, &chunks).await.unwrap();
+}
+
+fn numbers(page: &Page) -> Vec<i64> {
+    let lines = page.html.split(r#" id="L"#).skip(1);
+    lines.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+/// The address behind a link of the page, without its fragment.
+fn link(page: &Page, text: &str) -> Option<String> {
+    let before = page.html.split(text).next().filter(|before| before.len() < page.html.len())?;
+    let href = before.rsplit(r#"href=""#).next()?.split('"').next()?;
+    Some(href.replace("&#38;", "&").split('#').next()?.to_string())
+}
+
+#[tokio::test]
+async fn a_long_log_is_read_window_by_window_from_its_end() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    long_log(&mut db, &lease).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let task = format!("{run}/tasks/t0");
+    let mut page = browser.get(&task).await;
+    assert!(page.has("6000 lines") && numbers(&page).last() == Some(&6_000), "{}", page.html);
+    let mut seen = Vec::new();
+    loop {
+        assert_eq!(page.status, StatusCode::OK);
+        let shown = numbers(&page);
+        assert!(shown.len() <= 1_000, "{} lines", shown.len());
+        seen.splice(0..0, shown);
+        let Some(earlier) = link(&page, ">Earlier lines<") else { break };
+        page = browser.get(&format!("{task}{}", earlier.replace(' ', "%20"))).await;
+    }
+    assert_eq!(seen, (1..=6_000).collect::<Vec<_>>());
+    // A line keeps its address, and a page that shows it goes on from there.
+    let page = browser.get(&format!("{task}?try=1&from=2492")).await;
+    let shown = numbers(&page);
+    assert_eq!((shown[0], page.has(r##"href="?try=1&#38;from=2492#L2500""##)), (2_492, true), "{}", page.html);
+    let page = browser.get(&format!("{task}{}", link(&page, ">Later lines<").unwrap())).await;
+    assert_eq!(numbers(&page)[0], shown.last().unwrap() + 1);
+    // Whoever reads in the middle is not sent what is said at the end.
+    assert!(!page.has("data-log-end") && !page.has("&#38;at="), "{}", page.html);
+    assert_eq!(browser.get(&format!("{task}?from=x")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_search_goes_through_the_whole_log_and_leads_from_line_to_line() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    long_log(&mut db, &lease).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let task = format!("{run}/tasks/t0");
+    let found = browser.get(&format!("{task}?q=needle")).await;
+    assert!(found.has(">2 found<") && found.has("line 50 <mark>Needle</mark>"), "{}", found.html);
+    let next = link(&found, r#" rel="next" data-key="n""#).unwrap_or_else(|| panic!("{}", found.html));
+    assert_eq!(next, "?try=1&q=needle&hit=1");
+    let second = browser.get(&format!("{task}?try=1&q=needle&hit=2")).await;
+    assert!(second.has(">2 of 2<") && second.has("line 5990 <mark>Needle</mark>"), "{}", second.html);
+    assert!(second.has(r##"href="?try=1&#38;q=needle&#38;hit=1#L50" rel="prev""##), "{}", second.html);
+    assert!(browser.get(&format!("{task}?q=nothing")).await.has(">0 found<"));
+    // Levels, out of the whole log too.
+    let errors = browser.get(&format!("{task}?level=error")).await;
+    assert_eq!(numbers(&errors), [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]);
+    assert!(errors.has(r##"href="?try=1&#38;from=992#L1000""##), "{}", errors.html);
+    let none = browser.get(&format!("{task}?level=debug")).await;
+    assert!(numbers(&none).is_empty());
+    let first = browser.get(&format!("{task}?to=error")).await;
+    assert_eq!((first.status, first.location().ends_with("?try=1&from=992#L1000")), (StatusCode::SEE_OTHER, true));
+}
+
+#[tokio::test]
+async fn groups_are_folded_long_lines_are_cut_and_what_is_left_out_is_said() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    let long = format!("{} the end", "é".repeat(5_000));
+    say(&mut db, &lease, 0, &["::group::Set <up>", "one", "two", "::endgroup::", &long, "five", "six"]).await;
+    for seq in 1..=3 {
+        say(&mut db, &lease, seq, &["a", "b"]).await;
+    }
+    let Lease { run: id, attempt, lease_no, .. } = lease;
+    let text = format!("{}\n", json!({ "level": "warning", "event": "4 lines are left out here" }));
+    leave_out(&mut db, &LeftOut { run: id, attempt, lease_no, first: 1, last: 2, lines: 4, text }).await.unwrap();
+    let mut browser = Browser::logged_in(&web).await;
+    let task = format!("{run}/tasks/t0");
+    let page = browser.get(&task).await;
+    assert!(
+        page.has("<details><summary>") && page.has("Set &#60;up&#62; <span class=\"meta\">2 lines</span>"),
+        "{}",
+        page.html
+    );
+    // The numbers of what comes behind the gap stay.
+    assert_eq!(numbers(&page), [1, 2, 3, 5, 6, 7, 8, 12, 13]);
+    assert!(page.has("13 lines") && page.has("4 lines are left out here") && !page.has("the end"), "{}", page.html);
+    let whole = link(&page, ">… 2008 bytes more<").unwrap_or_else(|| panic!("{}", page.html));
+    let whole = browser.get(&format!("{task}{whole}")).await;
+    assert!(whole.has("the end") && numbers(&whole) == [5], "{}", whole.html);
+    assert!(browser.get(&format!("{task}?q=two")).await.has("<details open>"));
+}
