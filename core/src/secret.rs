@@ -6,6 +6,8 @@ mod views;
 
 pub use masker::Masker;
 
+use serde_json::Value;
+
 /// Stands where a secret stood.
 pub const MASK: &str = "***";
 
@@ -46,6 +48,36 @@ pub fn is_sensitive(name: &str) -> bool {
         }
     }
     SENSITIVE.iter().any(|word| normal.contains(word))
+}
+
+/// What is secret in a text that is JSON, or that is a secret as a whole.
+pub fn secrets_in(is_secret: bool, text: &str) -> Vec<String> {
+    let mut secrets = Vec::new();
+    collect(&Value::from(text), is_secret, &mut secrets);
+    secrets
+}
+
+/// Texts in a value; below a sensitive name all of them, elsewhere those that have such a name themselves. JSON inside a
+/// text counts as what it says.
+pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            if is_secret {
+                into.push(text.clone());
+            }
+            if text.trim_start().starts_with(['{', '['])
+                && let Ok(inner) = serde_json::from_str::<Value>(text)
+            {
+                collect(&inner, is_secret, into);
+            }
+        }
+        Value::Number(number) if is_secret => into.push(number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, is_secret, into)),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, item)| collect(item, is_secret || is_sensitive(name), into));
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

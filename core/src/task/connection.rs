@@ -6,7 +6,7 @@ mod json;
 mod percent;
 mod uri;
 
-use crate::secret::is_sensitive;
+use crate::secret::{collect, is_sensitive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -53,7 +53,7 @@ impl Connection {
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = self.password.iter().cloned().collect();
         for (name, value) in &self.extra {
-            sensitive_texts(value, is_sensitive(name), &mut secrets);
+            collect(value, is_sensitive(name), &mut secrets);
         }
         // A host may be a whole address with an account of its own.
         let account = self.host.as_deref().and_then(|host| host.rsplit_once('@')).map(|(account, _)| account);
@@ -80,29 +80,6 @@ impl Connection {
 
 const MASK: &str = crate::secret::MASK;
 
-/// Texts in a value; below a sensitive name all of them, elsewhere those that have such a name themselves. JSON inside a
-/// text counts as what it says.
-fn sensitive_texts(value: &Value, is_secret: bool, into: &mut Vec<String>) {
-    match value {
-        Value::String(text) => {
-            if is_secret {
-                into.push(text.clone());
-            }
-            if text.starts_with(['{', '['])
-                && let Ok(inner) = serde_json::from_str::<Value>(text)
-            {
-                sensitive_texts(&inner, is_secret, into);
-            }
-        }
-        Value::Number(number) if is_secret => into.push(number.to_string()),
-        Value::Array(items) => items.iter().for_each(|item| sensitive_texts(item, is_secret, into)),
-        Value::Object(fields) => {
-            fields.iter().for_each(|(name, item)| sensitive_texts(item, is_secret || is_sensitive(name), into));
-        }
-        _ => {}
-    }
-}
-
 fn mask_sensitive(value: &mut Value, is_secret: bool) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| mask_sensitive(item, is_secret)),
@@ -110,10 +87,10 @@ fn mask_sensitive(value: &mut Value, is_secret: bool) {
             fields.iter_mut().for_each(|(name, item)| mask_sensitive(item, is_secret || is_sensitive(name)));
         }
         Value::Null => {}
-        Value::String(text) if !is_secret && text.starts_with(['{', '[']) => {
+        Value::String(text) if !is_secret && text.trim_start().starts_with(['{', '[']) => {
             let mut inner = Vec::new();
             if let Ok(read) = serde_json::from_str::<Value>(text) {
-                sensitive_texts(&read, false, &mut inner);
+                collect(&read, false, &mut inner);
             }
             if !inner.is_empty() {
                 *value = MASK.into();

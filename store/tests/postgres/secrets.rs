@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 const URI: &str = "postgres://me:planted-password@db:5432/sales?token=planted-token&sslmode=require";
 
 fn keys(written: &[&str]) -> Keyring {
-    Keyring::parse(&written.join(",")).unwrap()
+    Keyring::parse(&written.join(",")).expect("keys")
 }
 
 async fn opened(db: &mut PgConnection, id: &str, keys: &Keyring) -> Result<Connection, SecretError> {
