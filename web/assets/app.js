@@ -9,7 +9,8 @@ $('[data-theme-form]')?.addEventListener('submit', (e) => {
   const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
   root.dataset.theme = dark ? 'light' : 'dark';
   const secure = location.protocol === 'https:' ? '; Secure' : '';
-  document.cookie = `theme=${root.dataset.theme}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  const path = root.dataset.base.replace(/(.)\/$/, '$1');
+  document.cookie = `theme=${root.dataset.theme}; Path=${path}; Max-Age=31536000; SameSite=Lax${secure}`;
 });
 
 // details.menu: closes when one looks elsewhere.

@@ -13,6 +13,7 @@ pub(crate) mod home;
 pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod palette;
+pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;

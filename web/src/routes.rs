@@ -4,6 +4,7 @@
 use crate::api::bodies;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
+use crate::base_path::{below, put_before};
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::{Shape, document};
@@ -86,13 +87,10 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dag_tags::StatsPage>()
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
         .gives::<api::dag_tags::TagPage>()
-        .paged()
         .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
         .gives::<api::settings::DagWarningPage>()
-        .paged()
         .get("/api/v2/dags", viewer, api::dags::list)
         .gives::<api::dags::DagPage>()
-        .paged()
         .patch("/api/v2/dags", user, api::dags::patch_all)
         .takes::<bodies::DAGPatchBody>()
         .gives::<api::dags::DagPage>()
@@ -106,7 +104,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dags::DagDetails>()
         .get("/api/v2/dags/{dag_id}/dagVersions", viewer, api::versions::list)
         .gives::<api::versions::DagVersionPage>()
-        .paged()
         .get("/api/v2/dags/{dag_id}/dagVersions/{version_number}", viewer, api::versions::get)
         .gives::<api::versions::DagVersionView>()
         .post("/api/v2/dags/{dag_id}/favorite", viewer, api::dags::favorite)
@@ -119,7 +116,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::tasks::TaskView>()
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .gives::<api::dag_runs::DagRunPage>()
-        .paged()
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
         .takes::<bodies::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
@@ -148,7 +144,6 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
-        .paged()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, api::task_instances::bulk)
         .takes::<bodies::BulkTaskInstancesBody>()
         .gives::<api::bulk::BulkResponse>()
@@ -224,7 +219,6 @@ fn routes(app: &App) -> Routes {
             api::task_instances::list_mapped,
         )
         .gives::<TaskInstancePage>()
-        .paged()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", viewer, api::links::extra)
         .gives::<api::links::ExtraLinks>()
         .get(
@@ -265,7 +259,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::task_instances::TaskTryView>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
         .gives::<api::xcom::XComPage>()
-        .paged()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             viewer,
@@ -290,26 +283,21 @@ fn routes(app: &App) -> Routes {
         .gives_nothing()
         .get("/api/v2/eventLogs", viewer, api::event_logs::list)
         .gives::<api::event_logs::EventLogPage>()
-        .paged()
         .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
         .gives::<api::event_logs::EventLogView>()
         .get("/api/v2/importErrors", viewer, api::settings::import_errors)
         .gives::<api::settings::ImportErrorPage>()
-        .paged()
         .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
         .gives::<api::settings::ImportErrorView>()
         .get("/api/v2/jobs", viewer, api::jobs::list)
         .gives::<api::jobs::JobPage>()
-        .paged()
         .get("/api/v2/monitor/health", Open, api::monitor::health)
         .get("/api/v2/plugins", viewer, api::settings::plugins)
         .gives::<api::settings::PluginPage>()
-        .paged()
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
         .gives::<api::settings::PluginErrorPage>()
         .get("/api/v2/providers", viewer, api::settings::providers)
         .gives::<api::settings::ProviderPage>()
-        .paged()
         .get("/api/v2/version", Open, api::monitor::version)
         .get("/openapi.json", viewer, api::described::openapi)
         .get("/static/{hash}/{name}", Open, assets::serve)
@@ -355,6 +343,8 @@ fn routes(app: &App) -> Routes {
         .page("/dags/{dag_id}/tasks", viewer, pages::dag::tasks::show)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
+        .page("/docs", viewer, pages::reference::show)
+        .page("/docs/openapi.json", viewer, api::described::openapi)
         .page("/events", viewer, pages::run::events::follow_all)
         .page("/keys", viewer, pages::keys::show)
         .page("/login", Open, pages::login::show)
@@ -380,13 +370,15 @@ fn routes(app: &App) -> Routes {
 /// The server without a network.
 pub fn router(app: App) -> Router {
     let routes = routes(&app);
-    routes
+    let inner = routes
         .router
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.config.base_path.clone(), put_before))
         .layer(from_fn(compress))
         .layer(from_fn_with_state(app.clone(), guard))
-        .with_state(app)
+        .with_state(app.clone());
+    below(&app.config.base_path, inner)
 }
 
 /// `/openapi.json`.
@@ -471,11 +463,6 @@ impl Routes {
 
     fn gives_nothing(self) -> Routes {
         self.shape(Shape::gives_nothing)
-    }
-
-    /// The last route is a list.
-    fn paged(self) -> Routes {
-        self.shape(Shape::is_paged)
     }
 
     fn shape(mut self, say: impl FnOnce(&mut Shape)) -> Routes {

@@ -127,6 +127,8 @@ POST /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 GET /dags/{dag_id}/tasks: viewer
 GET /dags/{dag_id}/trigger: user
 POST /dags/{dag_id}/trigger: user
+GET /docs: viewer
+GET /docs/openapi.json: viewer
 GET /events: viewer
 GET /keys: viewer
 GET /login: open
