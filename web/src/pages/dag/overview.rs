@@ -81,6 +81,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
 }
 
 fn sentence(found: &Found, runs: &[RunDetails], usual: Option<String>, now: Now) -> (String, String) {
+    let alone = usual.as_ref().map(|usual| format!("Usually {usual}.")).unwrap_or_default();
     let usually = usual.map(|usual| format!(", usually {usual}")).unwrap_or_default();
     let took = |run: &RunDetails| run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
     let waits = found.places.queued;
@@ -101,7 +102,7 @@ fn sentence(found: &Found, runs: &[RunDetails], usual: Option<String>, now: Now)
         (Some(run), _) if run.state == RunState::Failed => {
             format!("{} of the last {} went well{usually}.", over.len() - failed(&over), over.len())
         }
-        _ => usually.trim_start_matches(", ").to_string(),
+        _ => alone,
     };
     if let Some(run) = open {
         let since = took(run).unwrap_or_default();
