@@ -9,7 +9,7 @@ use orch_core::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
 use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_runs, look_at_tries, news};
-use orch_store::log::{Length, Place, length};
+use orch_store::log::{Place, lines_upto};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -165,7 +165,7 @@ impl Watcher {
         {
             let lines = if is_new {
                 // Followers bring their own places; the first look only learns where the end is.
-                let Length { lines, .. } = length(db, key.run, attempt).await?;
+                let lines = lines_upto(db, key.run, attempt, place).await?;
                 seen.at = At { place, lines };
                 queue.send(Event::End(place)).ok();
                 None
