@@ -118,7 +118,7 @@ async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
     say(&mut db, &lease, 3, &["six"]).await;
     let config = WebConfig { clock: web.clock.clone(), ..WebConfig::new(web.database.url()) };
     let mut web = web;
-    web.use_router(router(App::new(config, web.hints.clone()).expect("the configuration is right")));
+    drop(web.use_router(router(App::new(config, web.hints.clone()).expect("the configuration is right"))));
     let mut browser = Browser::logged_in(&web).await;
     assert!(browser.get(&page).await.has("six"));
     let mut stream = open(&web, &browser, &path, "1.2.5").await;
