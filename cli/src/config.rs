@@ -8,11 +8,12 @@ mod source;
 mod value;
 
 pub(crate) use flags::{Field, Given};
-pub(crate) use source::{LoadedFrom, environment_is_plain};
+pub(crate) use source::{LoadedFrom, beginning_with, environment_is_plain};
 pub(crate) use value::{LogFormat, Secret, Text};
 
 use crate::failure::Failure;
 use flags::config;
+use orch_web::{BasePath, Network};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,32 @@ config! {
 
         /// Names by which people reach this server, with commas; needed for names that are not this machine's
         hosts: Vec<String> = "", "ORCH_HOSTS";
+
+        /// Certificate for https, in PEM with its chain; picked up again when it changes
+        #[clap(value_name = "FILE")]
+        ssl_cert: Option<PathBuf> = "", "ORCH_SSL_CERT";
+
+        /// Key of that certificate, in PEM
+        #[clap(value_name = "FILE")]
+        ssl_key: Option<PathBuf> = "", "ORCH_SSL_KEY";
+
+        /// Serve plain http to other machines too: passwords can be read on the way
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        insecure_http: bool = "false", "ORCH_INSECURE_HTTP";
+
+        /// Path below which all pages and the API are, behind a proxy that serves other things too: `/orch`
+        #[clap(value_name = "PATH")]
+        base_path: BasePath = "", "ORCH_BASE_PATH";
+
+        /// Proxies with https in front of this server, by address or network, with commas; their `X-Forwarded-*` counts
+        #[clap(value_name = "A,B/8,…")]
+        trusted_proxies: Vec<Network> = "", "ORCH_TRUSTED_PROXIES";
+
+        /// Requests a second that a user may send for long, ten times as many at once; 0: no limit
+        rate_limit: u32 = "1000", "ORCH_RATE_LIMIT";
+
+        /// Connections at the same time from one address; 0: half of all
+        connections_per_address: usize = "0", "ORCH_CONNECTIONS_PER_ADDRESS";
     }
 
     /// Workers.
@@ -103,6 +130,50 @@ config! {
         /// Logs are kept for so long
         log_retention: Duration = "30d", "ORCH_LOG_RETENTION";
     }
+
+    /// Where connections and variables come from besides the environment and the database.
+    SecretFlags {
+        /// File with the keys that seal secrets in the database, in place of `ORCH_SECRET_KEY`
+        #[clap(value_name = "FILE")]
+        secret_key_file: Option<PathBuf> = "", "ORCH_SECRET_KEY_FILE";
+
+        /// Connections in a file: .json, .yaml or .env
+        #[clap(value_name = "FILE")]
+        connections_file: Option<PathBuf> = "", "ORCH_CONNECTIONS_FILE";
+
+        /// Variables in a file: .json, .yaml or .env
+        #[clap(value_name = "FILE")]
+        variables_file: Option<PathBuf> = "", "ORCH_VARIABLES_FILE";
+
+        /// A vault with a KV store of version 2: `https://vault:8200`; its token comes from `ORCH_VAULT_TOKEN`
+        #[clap(value_name = "URL")]
+        vault_url: Option<String> = "", "ORCH_VAULT_URL";
+
+        /// Where the vault's KV store is mounted
+        #[clap(value_name = "PATH")]
+        vault_mount: String = "secret", "ORCH_VAULT_MOUNT";
+
+        /// Folder of connections in the vault's KV store
+        #[clap(value_name = "PATH")]
+        vault_connections_path: String = "connections", "ORCH_VAULT_CONNECTIONS_PATH";
+
+        /// Folder of variables in the vault's KV store
+        #[clap(value_name = "PATH")]
+        vault_variables_path: String = "variables", "ORCH_VAULT_VARIABLES_PATH";
+
+        /// Certificates (PEM) to believe the vault by
+        #[clap(value_name = "FILE")]
+        vault_ca_file: Option<PathBuf> = "", "ORCH_VAULT_CA_FILE";
+    }
+
+    /// Never flags: a command line can be read by everybody on the machine.
+    NoFlags {
+        /// Keys that seal secrets in the database, with commas: the first seals, all open
+        secret_key: Option<Secret> = "", "ORCH_SECRET_KEY";
+
+        /// Token for the vault
+        vault_token: Option<Secret> = "", "ORCH_VAULT_TOKEN";
+    }
 }
 
 /// The flags of all roles together.
@@ -117,6 +188,10 @@ pub(crate) struct RoleFlags {
     dags: DagFlags,
     #[command(flatten)]
     scheduler: SchedulerFlags,
+    #[command(flatten)]
+    secrets: SecretFlags,
+    #[clap(skip)]
+    no_flags: NoFlags,
 }
 
 impl RoleFlags {
@@ -125,6 +200,8 @@ impl RoleFlags {
         self.worker.add_to(given);
         self.dags.add_to(given);
         self.scheduler.add_to(given);
+        self.secrets.add_to(given);
+        self.no_flags.add_to(given);
     }
 }
 
@@ -180,6 +257,16 @@ impl Config {
             self.process_memory_mb < LEAST_MEMORY_MB,
             format!("process_memory_mb `{}` is less than {LEAST_MEMORY_MB}", self.process_memory_mb),
             "a child that does nothing needs some 20 MB",
+        );
+        refuse(
+            self.ssl_cert.is_some() != self.ssl_key.is_some(),
+            "`ssl_cert` and `ssl_key` are not both named".into(),
+            "https needs the certificate and its key",
+        );
+        refuse(
+            self.vault_url.is_some() != self.vault_token.is_some(),
+            "a vault needs both its address and a token".into(),
+            "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

@@ -8,7 +8,7 @@ use crate::config::{Config, Secret};
 use crate::failure::{Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
-use crate::{logging, roles};
+use crate::{logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
 use orch_store::{connect, guard};
@@ -65,17 +65,18 @@ async fn serve(
     let mut db = connect::one(url, "orch standalone").await?;
     guard::migrate(&mut db).await?;
     phases.tell("the schema is there");
+    let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url);
     let mut web = None;
     if let Some(listener) = listener {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-        parts.add_web(roles::web(config, url), listener);
-        web = Some(roles::address_for_people(address));
+        parts.add_web(roles::web(config, url)?, listener);
+        web = Some(roles::address_for_people(config, address));
     }
     let offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
     phases.tell("the dags are registered");
-    parts.add_worker(roles::worker(config, url), offers);
+    parts.add_worker(roles::worker(config, url)?, offers);
     parts.add_scheduler(roles::scheduler(config, url));
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,

@@ -4,6 +4,7 @@
 use crate::api::bodies;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
+use crate::base_path::{below, put_before};
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
 use crate::openapi::{Shape, document};
@@ -308,19 +309,27 @@ fn routes(app: &App) -> Routes {
         .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
         .page("/audit", viewer, pages::audit::show)
         .page("/dags", viewer, pages::dags::show)
+        .page("/dags/change", user, pages::dags::change::ask)
+        .form("/dags/change", user, pages::dags::change::change)
         .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
+        .page("/dags/{dag_id}/code", viewer, pages::dag::code::show)
         .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
         .page("/dags/{dag_id}/graph", viewer, pages::dag::graph::show)
+        .page("/dags/{dag_id}/overview", viewer, pages::dag::overview::show)
         .form("/dags/{dag_id}/paused", user, pages::dags::set_paused)
         .page("/dags/{dag_id}/runs", viewer, pages::dag::runs::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}", viewer, pages::run::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::ask_cancel)
         .form("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::cancel)
-        .page("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::ask_clear)
-        .form("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::clear)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::clear::ask)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::clear::clear)
         .page("/dags/{dag_id}/runs/{dag_run_id}/events", viewer, pages::run::events::follow)
         .page("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::ask_mark)
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/mark-chosen", user, pages::run::mark_chosen::ask)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/mark-chosen", user, pages::run::mark_chosen::mark)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/note", user, pages::run::change::note)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/tasks", viewer, pages::run::tasks::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)
         .page(
@@ -331,16 +340,20 @@ fn routes(app: &App) -> Routes {
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log", viewer, pages::task::log::download)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::ask)
         .form("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::mark)
+        .page("/dags/{dag_id}/tasks", viewer, pages::dag::tasks::show)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
         .page("/docs", viewer, pages::reference::show)
         .page("/docs/openapi.json", viewer, api::described::openapi)
         .page("/events", viewer, pages::run::events::follow_all)
+        .page("/keys", viewer, pages::keys::show)
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
         .page("/palette", viewer, pages::palette::show)
         .page("/runs", viewer, pages::runs::show)
+        .page("/runs/change", user, pages::runs::change::ask)
+        .form("/runs/change", user, pages::runs::change::change)
         .form("/theme", viewer, pages::theme::change)
         .page("/users", admin, pages::users::show)
         .form("/users", admin, pages::users::add)
@@ -351,18 +364,21 @@ fn routes(app: &App) -> Routes {
         .form("/users/{user_name}/password", admin, pages::users::change::password)
         .form("/users/{user_name}/role", admin, pages::users::change::role)
         .page("/workers", viewer, pages::workers::show)
+        .form("/zone", viewer, pages::zone::change)
 }
 
 /// The server without a network.
 pub fn router(app: App) -> Router {
     let routes = routes(&app);
-    routes
+    let inner = routes
         .router
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.config.base_path.clone(), put_before))
         .layer(from_fn(compress))
         .layer(from_fn_with_state(app.clone(), guard))
-        .with_state(app)
+        .with_state(app.clone());
+    below(&app.config.base_path, inner)
 }
 
 /// `/openapi.json`.

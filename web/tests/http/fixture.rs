@@ -67,9 +67,14 @@ impl Web {
         web
     }
 
-    /// Goes on with another server; the one before.
-    pub(crate) fn use_router(&mut self, router: Router) -> Router {
-        std::mem::replace(&mut self.router, router)
+    /// Goes on with another server.
+    pub(crate) fn use_router(&mut self, router: Router) {
+        self.router = router;
+    }
+
+    /// Goes on with the other of two servers.
+    pub(crate) fn swap_router(&mut self, other: &mut Router) {
+        std::mem::swap(&mut self.router, other);
     }
 
     /// A second one on the same database, which remembers for itself.

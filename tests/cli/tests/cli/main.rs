@@ -12,6 +12,7 @@ mod official_client;
 mod offline;
 mod remote;
 mod schemathesis;
+mod secrets;
 mod server;
 mod standalone;
 mod users;
