@@ -98,6 +98,78 @@ pub(crate) async fn dump(request: DumpRequest) -> TaskResult<()> {
     std::fs::write(&path, serde_json::to_vec(&dump)?).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
+/// Says a line every 50 ms.
+#[task]
+pub(crate) async fn talk(ctx: Ctx, time: Talk) -> TaskResult<()> {
+    for number in 0..time.seconds * 20 {
+        ctx.info(format!("line {number}: \u{1b}[32m{} rows\u{1b}[0m of the file were read and written", number * 17));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Says lines of a log, one of them huge, with colours and bytes that are no text.
+#[task]
+pub(crate) async fn shout(ctx: Ctx, size: Shout) -> TaskResult<()> {
+    ctx.info("x".repeat(size.line_mb as usize * 1_000_000));
+    let line = format!("\u{1b}[31mred\u{1b}[0m \0\u{1}\u{fffd} {}", "y".repeat(970));
+    for _ in 0..u64::from(size.mb) * 1_000 {
+        ctx.info(&line);
+    }
+    ctx.info("the last line");
+    Ok(())
+}
+
+/// The same on its standard output.
+#[task(isolation = Isolation::Process)]
+pub(crate) async fn shout_apart(size: Shout) -> TaskResult<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let piece = vec![b'x'; 1_000_000];
+    for _ in 0..size.line_mb {
+        out.write_all(&piece)?;
+    }
+    let mut line = b"\n\x1b[31mred\x1b[0m \x00\xff\xfe ".to_vec();
+    line.resize(999, b'y');
+    line.push(b'\n');
+    for _ in 0..u64::from(size.mb) * 1_000 {
+        out.write_all(&line)?;
+    }
+    out.write_all(b"the last line\n")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// How long it talks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Talk {
+    #[schemars(range(max = 3_600))]
+    pub(crate) seconds: u32,
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        Talk { seconds: 60 }
+    }
+}
+
+/// How much a task says, and how long its longest line is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Shout {
+    #[schemars(range(max = 10_000))]
+    pub(crate) mb: u32,
+    #[schemars(range(max = 1_000))]
+    pub(crate) line_mb: u32,
+}
+
+impl Default for Shout {
+    fn default() -> Self {
+        Shout { mb: 64, line_mb: 20 }
+    }
+}
+
 /// How long the mapped list is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -37,6 +37,14 @@ fn measured() -> Vec<Dag> {
         chain("chain10", "A chain whose tasks are only counted", 10, Body::Counted),
         map("map"),
         dump("bench_dump"),
+        described("talk", "One task that says something 20 times a second").build(|d| {
+            d.add(bodies::talk(d.params::<bodies::Talk>()));
+        }),
+        described("shout", "Tasks that write large logs, in the worker and in a process of their own").build(|d| {
+            let size = d.params::<bodies::Shout>();
+            d.add(bodies::shout(size));
+            d.add(bodies::shout_apart(size));
+        }),
     ]
 }
 
@@ -106,7 +114,7 @@ mod tests {
     fn the_dags_are_a_bundle() {
         let dags: Vec<Dag> = measured().into_iter().chain((0..200).map(idle_dag)).collect();
         let sizes: Vec<(String, usize)> =
-            dags.iter().take(8).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
+            dags.iter().take(10).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
         let sizes: Vec<(&str, usize)> = sizes.iter().map(|(id, size)| (id.as_str(), *size)).collect();
         assert_eq!(
             sizes,
@@ -118,12 +126,14 @@ mod tests {
                 ("one", 1),
                 ("chain10", 10),
                 ("map", 3),
-                ("bench_dump", 1)
+                ("bench_dump", 1),
+                ("talk", 1),
+                ("shout", 2)
             ]
         );
         let bundle = orch::bundle("bench", dags).unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         });
-        assert_eq!(bundle.dags().len(), 208);
+        assert_eq!(bundle.dags().len(), 210);
     }
 }

@@ -2,13 +2,18 @@
 //! `results.json` in the end.
 
 mod api;
+mod big_log;
 mod floor;
+mod followers;
+mod http;
 mod idle;
 mod latency;
 mod log;
+mod pages;
 mod pause;
 mod process;
 mod report;
+mod seed;
 mod server;
 mod settings;
 mod startup;
@@ -72,7 +77,7 @@ struct Group {
 }
 
 /// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 14] = [
     Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
     Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
     Group { rows: &FLOOR, measure: floor::measure },
@@ -84,6 +89,9 @@ const GROUPS: [Group; 11] = [
     Group { rows: &["trigger_to_start_p50_ms", "trigger_to_start_p95_ms"], measure: latency::trigger_to_start },
     Group { rows: &["cli_trigger_ms"], measure: latency::cli_trigger },
     Group { rows: &["noop_tasks_per_s", "noop_chain_tasks_per_s"], measure: throughput::noop },
+    Group { rows: &["followers500_gap_p50_ms", "followers500_rss_mb"], measure: followers::measure },
+    Group { rows: &["big_log_tail_p95_ms", "big_log_rss_mb"], measure: big_log::measure },
+    Group { rows: &["page_p95_ms", "page_kb"], measure: pages::measure },
 ];
 /// Every ratio needs these.
 const FLOOR: [&str; 2] = ["commit_p50_ms", "claim_batch_per_s"];

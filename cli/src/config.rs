@@ -13,6 +13,7 @@ pub(crate) use value::{LogFormat, Secret, Text};
 
 use crate::failure::Failure;
 use flags::config;
+use orch_web::{BasePath, Network};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,32 @@ config! {
 
         /// Names by which people reach this server, with commas; needed for names that are not this machine's
         hosts: Vec<String> = "", "ORCH_HOSTS";
+
+        /// Certificate for https, in PEM with its chain; picked up again when it changes
+        #[clap(value_name = "FILE")]
+        ssl_cert: Option<PathBuf> = "", "ORCH_SSL_CERT";
+
+        /// Key of that certificate, in PEM
+        #[clap(value_name = "FILE")]
+        ssl_key: Option<PathBuf> = "", "ORCH_SSL_KEY";
+
+        /// Serve plain http to other machines too: passwords can be read on the way
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        insecure_http: bool = "false", "ORCH_INSECURE_HTTP";
+
+        /// Path below which all pages and the API are, behind a proxy that serves other things too: `/orch`
+        #[clap(value_name = "PATH")]
+        base_path: BasePath = "", "ORCH_BASE_PATH";
+
+        /// Proxies with https in front of this server, by address or network, with commas; their `X-Forwarded-*` counts
+        #[clap(value_name = "A,B/8,…")]
+        trusted_proxies: Vec<Network> = "", "ORCH_TRUSTED_PROXIES";
+
+        /// Requests a second that a user may send for long, ten times as many at once; 0: no limit
+        rate_limit: u32 = "1000", "ORCH_RATE_LIMIT";
+
+        /// Connections at the same time from one address; 0: half of all
+        connections_per_address: usize = "0", "ORCH_CONNECTIONS_PER_ADDRESS";
     }
 
     /// Workers.
@@ -235,6 +262,11 @@ impl Config {
             self.vault_url.is_some() != self.vault_token.is_some(),
             "a vault needs both its address and a token".into(),
             "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
+        );
+        refuse(
+            self.ssl_cert.is_some() != self.ssl_key.is_some(),
+            "`ssl_cert` and `ssl_key` are not both named".into(),
+            "https needs the certificate and its key",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

@@ -8,10 +8,10 @@ use orch_scheduler::SchedulerConfig;
 use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::{connect, guard};
-use orch_web::{Admin, Password, WebConfig, ensure_admin};
+use orch_web::{Admin, Password, Tls, WebConfig, ensure_admin};
 use orch_workers::{Offers, WorkerConfig};
 use sqlx::PgConnection;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 /// The database that was named, and a first connection to it. Every process asks once whether it may work there.
@@ -62,10 +62,30 @@ pub(crate) fn scheduler(config: &Config, url: &str) -> SchedulerConfig {
     SchedulerConfig { lease: config.lease, retention, ..SchedulerConfig::new(url) }
 }
 
-pub(crate) fn web(config: &Config, url: &str) -> WebConfig {
+pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
     let hosts = config.hosts.clone();
+    let tls = match (&config.ssl_cert, &config.ssl_key) {
+        (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
+        _ => None,
+    };
     let settings = config.shown().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
-    WebConfig { hosts, hostname: hostname(), settings, ..WebConfig::new(url) }
+    Ok(WebConfig {
+        hosts,
+        hostname: hostname(),
+        settings,
+        https: is_https(config),
+        tls,
+        base_path: config.base_path.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        rate_limit: config.rate_limit,
+        connections_per_address: config.connections_per_address,
+        ..WebConfig::new(url)
+    })
+}
+
+/// People reach the server by https: it has a certificate, or its proxy has one.
+fn is_https(config: &Config) -> bool {
+    config.ssl_cert.is_some() || (!config.trusted_proxies.is_empty() && !config.insecure_http)
 }
 
 /// Makes sure that somebody can log in. `Some`: a password that is told once.
@@ -80,6 +100,10 @@ pub(crate) async fn admin(db: &mut PgConnection, config: &Config) -> Result<Opti
 /// Takes the port before anything else is done: that it is taken is the commonest mistake.
 pub(crate) fn listen(config: &Config) -> Result<std::net::TcpListener, Failure> {
     let (host, port) = (config.host.as_str(), config.port);
+    if !is_https(config) && !config.insecure_http && !is_loopback(host, port) {
+        return Err(Failure::new(format!("plain http at `{host}` would send passwords where others can read them"))
+            .hint("name a certificate with `--ssl-cert` and `--ssl-key`, or your proxy with `--trusted-proxies`; `--insecure-http` serves it all the same"));
+    }
     let listener = std::net::TcpListener::bind((host, port)).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -94,13 +118,20 @@ pub(crate) fn listen(config: &Config) -> Result<std::net::TcpListener, Failure> 
     })
 }
 
+/// A name that cannot be found is told when it is listened at.
+fn is_loopback(host: &str, port: u16) -> bool {
+    (host, port).to_socket_addrs().map_or(true, |mut addresses| addresses.all(|address| address.ip().is_loopback()))
+}
+
 /// Where people reach a server that listens at `address`.
-pub(crate) fn address_for_people(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
-        other => format!("http://{other}"),
-    }
+pub(crate) fn address_for_people(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.ssl_cert.is_some() { "https" } else { "http" };
+    let place = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("127.0.0.1:{}", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("[::1]:{}", v6.port()),
+        other => other.to_string(),
+    };
+    format!("{scheme}://{place}{}", config.base_path)
 }
 
 fn hostname() -> String {

@@ -71,8 +71,8 @@ async fn serve(
     if let Some(listener) = listener {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-        parts.add_web(roles::web(config, url), listener);
-        web = Some(roles::address_for_people(address));
+        parts.add_web(roles::web(config, url)?, listener);
+        web = Some(roles::address_for_people(config, address));
     }
     let offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
     phases.tell("the dags are registered");

@@ -1,6 +1,7 @@
 //! What schedulers do once in a while, whichever of them comes first.
 
 use crate::StoreResult;
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
@@ -14,4 +15,10 @@ pub async fn duty_due(db: &mut PgConnection, name: &str, every: Duration) -> Sto
         every.as_secs_f64()
     );
     Ok(turn.fetch_optional(db).await?.is_some())
+}
+
+/// When each was done last, by name.
+pub async fn list_duties(db: &mut PgConnection) -> StoreResult<Vec<(String, DateTime<Utc>)>> {
+    let rows = sqlx::query!("select name, done_at from duty where done_at > '-infinity' order by name limit 100");
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.name, row.done_at)).collect())
 }

@@ -34,6 +34,7 @@ pub mod seal;
 pub mod session;
 pub mod setting;
 pub mod step;
+pub mod timing;
 pub mod token;
 pub mod user;
 pub mod variable;

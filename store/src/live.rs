@@ -127,3 +127,71 @@ pub async fn news(db: &mut PgConnection, run: Uuid, attempt: Uuid, after: Place,
     });
     Ok(News { lines, chunks: chunks.collect() })
 }
+
+/// A run that is under way, was a moment ago, or is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunChange {
+    pub run: Uuid,
+    pub version: i32,
+    pub dag_id: String,
+    pub run_id: String,
+    pub state: String,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// An instance that began or ended lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceChange {
+    pub run: Uuid,
+    pub task: i16,
+    pub map_index: i32,
+    pub try_no: i16,
+    pub state: String,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// The most of either in one answer.
+pub const MOST_CHANGES: i64 = 5_000;
+
+/// The clock by which everything is written down.
+pub async fn database_clock(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(db).await?)
+}
+
+/// Runs that are under way, those of `known`, and those that were created since then.
+pub async fn runs_to_tell(db: &mut PgConnection, known: &[Uuid], since: DateTime<Utc>) -> StoreResult<Vec<RunChange>> {
+    let runs = sqlx::query_as!(
+        RunChange,
+        r#"with wanted as (
+          (select id from dag_run where state in ('queued', 'running') order by id desc limit $3)
+          union select unnest($1::uuid[])
+          union (select id from dag_run where id >= uuid_of_moment($2) order by id desc limit $3)
+        )
+        select r.id as run, r.version, r.dag_id, r.run_id, r.state::text as "state!", r.started_at, r.ended_at
+        from wanted w join dag_run r on r.id = w.id order by r.id"#,
+        known,
+        since,
+        MOST_CHANGES
+    );
+    Ok(runs.fetch_all(db).await?)
+}
+
+/// What began or ended in these runs since then.
+pub async fn instances_to_tell(
+    db: &mut PgConnection,
+    runs: &[Uuid],
+    since: DateTime<Utc>,
+) -> StoreResult<Vec<InstanceChange>> {
+    let instances = sqlx::query_as!(
+        InstanceChange,
+        r#"select run, task, map_index, try_no, state::text as "state!", started_at, ended_at from task_instance
+        where run = any($1) and state is not null and (started_at >= $2 or ended_at >= $2)
+        order by coalesce(ended_at, started_at), run, task, map_index limit $3"#,
+        runs,
+        since,
+        MOST_CHANGES
+    );
+    Ok(instances.fetch_all(db).await?)
+}

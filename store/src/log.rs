@@ -151,23 +151,17 @@ pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult
     Ok(place.fetch_optional(db).await?)
 }
 
-/// How long a log is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Length {
-    pub lines: i64,
-    pub bytes: i64,
-}
-
-/// Without reading its text.
-pub async fn length(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Length> {
-    let length = sqlx::query_as!(
-        Length,
-        r#"select coalesce(sum(lines), 0) as "lines!", coalesce(sum(octet_length(body)), 0)::bigint as "bytes!"
-        from log_chunk where run = $1 and attempt = $2"#,
+/// How many lines a log has up to a place, without reading its text.
+pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: Place) -> StoreResult<i64> {
+    let lines = sqlx::query_scalar!(
+        r#"select coalesce(sum(lines), 0) as "lines!" from log_chunk
+        where run = $1 and attempt = $2 and (lease_no, seq) <= ($3, $4)"#,
         run,
-        attempt
+        attempt,
+        place.lease_no,
+        place.seq
     );
-    Ok(length.fetch_one(db).await?)
+    Ok(lines.fetch_one(db).await?)
 }
 
 /// Chunks, the number of lines before them, and the number of lines of the log.

@@ -1,8 +1,10 @@
 //! Workers: they register, renew their lease, and hear in the answer what they must stop. Leases are the database's
 //! clock. One that falls silent is taken for lost and its instances are given to others (`reap`).
 
+mod busy;
 mod reap;
 
+pub use busy::{RunningInstance, running_instances};
 pub use reap::{Reaped, give_back, reap, release, sweep_orphans};
 
 use crate::StoreResult;

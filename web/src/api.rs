@@ -9,6 +9,7 @@ pub(crate) mod dags;
 pub(crate) mod described;
 pub(crate) mod entrance;
 pub(crate) mod event_logs;
+pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod links;
 pub(crate) mod login;

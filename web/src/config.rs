@@ -1,6 +1,9 @@
 //! What a web server is told when it starts.
 
+use crate::base_path::BasePath;
 use crate::clock::Clock;
+use crate::network::Network;
+use crate::tls::Tls;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +23,16 @@ pub struct WebConfig {
     pub session_lifetime: Duration,
     /// People reach this server by https, through its own certificate or a proxy's: cookies are sent no other way.
     pub https: bool,
+    /// Its own certificate, if it has one.
+    pub tls: Option<Tls>,
+    /// Below which all its addresses are.
+    pub base_path: BasePath,
+    /// Proxies in front of it: what they say of a client and of how it asked is believed, and nobody else's word.
+    pub trusted_proxies: Vec<Network>,
+    /// Points a second that a user may spend; a request costs one, an expensive one ten. 0: no limit.
+    pub rate_limit: u32,
+    /// Connections at the same time from one address that is no trusted proxy. 0: half of all that there may be.
+    pub connections_per_address: usize,
     /// How long open requests may take once the server stops.
     pub grace: Duration,
     pub clock: Clock,
@@ -37,6 +50,11 @@ impl WebConfig {
             cli_token_lifetime: Duration::from_hours(1),
             session_lifetime: Duration::from_hours(7 * 24),
             https: false,
+            tls: None,
+            base_path: BasePath::default(),
+            trusted_proxies: Vec::new(),
+            rate_limit: 1_000,
+            connections_per_address: 0,
             grace: Duration::from_secs(5),
             clock: Clock::system(),
             settings: Vec::new(),
@@ -45,9 +63,14 @@ impl WebConfig {
 }
 
 impl WebConfig {
-    /// The name of the session's cookie. A browser takes one with the prefix only over https and for this host alone.
+    /// The name of the session's cookie. A browser takes one with `__Host-` only over https, for this host alone and for
+    /// all of it; where others live beside this server the cookie is kept to its path instead.
     pub(crate) fn cookie(&self) -> &'static str {
-        if self.https { "__Host-orch" } else { "orch" }
+        match (self.https, self.base_path.is_root()) {
+            (true, true) => "__Host-orch",
+            (true, false) => "__Secure-orch",
+            (false, _) => "orch",
+        }
     }
 }
 
@@ -61,6 +84,11 @@ impl fmt::Debug for WebConfig {
             .field("cli_token_lifetime", &self.cli_token_lifetime)
             .field("session_lifetime", &self.session_lifetime)
             .field("https", &self.https)
+            .field("tls", &self.tls)
+            .field("base_path", &self.base_path)
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("rate_limit", &self.rate_limit)
+            .field("connections_per_address", &self.connections_per_address)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
     }
@@ -74,6 +102,9 @@ mod tests {
     fn over_https_the_cookie_is_bound_to_its_host() {
         let config = WebConfig::new("postgres://");
         assert_eq!(config.cookie(), "orch");
-        assert_eq!(WebConfig { https: true, ..config }.cookie(), "__Host-orch");
+        let config = WebConfig { https: true, ..config };
+        assert_eq!(config.cookie(), "__Host-orch");
+        let base_path = "/orch".parse().expect("a path");
+        assert_eq!(WebConfig { base_path, ..config }.cookie(), "__Secure-orch");
     }
 }

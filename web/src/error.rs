@@ -4,6 +4,10 @@ use orch_store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
+    #[error(
+        "https cannot be served: {0}\nhint: `--ssl-cert` and `--ssl-key` take files in PEM: the certificate with its chain, and its key"
+    )]
+    Tls(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a password cannot be hashed: {0}")]

@@ -1,6 +1,10 @@
 //! What stands before every handler: for all requests, limits and the names this server answers to; for each route, its
 //! rule. Whatever fails inside is logged here, where the route is known.
 
+use crate::arrival::Arrival;
+use crate::auth::Role;
+use crate::extract::Peer;
+use crate::limit::{CHEAP, DEAR, Who};
 use crate::pages::{self, Asked};
 use crate::refusal::{Cause, Refusal, chain};
 use crate::routes::{Access, Door, Rule};
@@ -11,9 +15,14 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Longer addresses are attacks on whoever logs or parses them.
 const MOST_QUERY_BYTES: usize = 8 * 1024;
+
+/// Ends of routes that read or draw much, or make the server hash.
+const DEAR_ROUTES: [&str; 8] =
+    ["/graph", "/gantt", "/log", "/logs/{try_number}", "/openapi.json", "/auth/token", "/auth/token/cli", "/login"];
 
 /// What browsers are told with every answer. Pages say what they need besides.
 const HEADERS: [(header::HeaderName, &str); 4] = [
@@ -24,23 +33,39 @@ const HEADERS: [(header::HeaderName, &str); 4] = [
 ];
 
 /// Before routing.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = match admit(&app, &request) {
-        Ok(()) => next.run(request).await,
+pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let said = request.extensions().get::<Peer>().copied();
+    let arrival = Arrival::of(&app.config, request.headers(), request.uri(), said);
+    let mut response = match admit(&app, &request, &arrival) {
+        Ok(()) => {
+            request.extensions_mut().insert(Peer(arrival.peer));
+            request.extensions_mut().insert(arrival);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     };
+    if app.config.https {
+        let year = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-fn admit(app: &App, request: &Request) -> Result<(), Refusal> {
+/// Whoever watches over the process asks these without a proxy, and learns nothing that is secret.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
+fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal> {
     if request.uri().query().is_some_and(|query| query.len() > MOST_QUERY_BYTES) {
         return Err(Refusal::plain(StatusCode::URI_TOO_LONG, "the query is too long"));
     }
-    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    match named.or(request.uri().authority().map(Authority::as_str)) {
+    if app.config.https && arrival.is_plain && !HEALTH.contains(&request.uri().path()) {
+        let text = "this server is reached by https only, by its certificate or through its proxy";
+        return Err(Refusal::plain(StatusCode::FORBIDDEN, text));
+    }
+    match arrival.host.as_deref() {
         None => Err(Refusal::bad_request("the header `Host` is missing")),
         Some(host) if answers_to(host, &app.config.hosts) => Ok(()),
         Some(_) => {
@@ -83,14 +108,45 @@ pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next)
     response
 }
 
+fn allow(has: Role, needed: Role) -> Result<(), Refusal> {
+    if has >= needed { Ok(()) } else { Err(Refusal::Forbidden) }
+}
+
+/// What a request of the route costs.
+fn cost(rule: &Rule) -> u32 {
+    let is_dear = DEAR_ROUTES.iter().any(|end| rule.path.ends_with(end));
+    match rule.path {
+        "/healthz" | "/readyz" | "/static/{hash}/{name}" => 0,
+        "/login" if rule.method == Method::GET => CHEAP,
+        _ if is_dear => DEAR,
+        _ => CHEAP,
+    }
+}
+
+fn spend(gate: &Gate, user: &Arc<str>) -> Result<(), Refusal> {
+    let Gate { app, rule } = gate;
+    let taken = app.limits.take(&Who::User(user.clone()), cost(rule), app.config.clock.now());
+    taken.map_err(|retry_after| Refusal::TooMany { retry_after })
+}
+
+/// Callers without a login pay by their address; whoever is logged in there does not pay for them.
+fn spend_of_nobody(gate: &Gate, request: &Request, cost: u32) -> Result<(), Refusal> {
+    let (app, peer) = (&gate.app, request.extensions().get::<Peer>());
+    let Some(Peer(address)) = peer else { return Ok(()) };
+    let taken = app.limits.take(&Who::at(*address), cost, app.config.clock.now());
+    taken.map_err(|retry_after| Refusal::TooMany { retry_after })
+}
+
 /// For programs: a token in a header, refusals in JSON.
 async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response {
     let admitted = match gate.rule.access {
-        Access::Open => Ok(None),
+        Access::Open => spend_of_nobody(gate, &request, cost(&gate.rule)).map(|()| None),
         Access::Login(role) => match gate.app.auth.caller(&gate.app.hot, request.headers()).await {
-            Ok(caller) if caller.role >= role => Ok(Some(caller)),
-            Ok(_) => Err(Refusal::Forbidden),
-            Err(refusal) => Err(refusal),
+            Ok(caller) => {
+                let may = spend(gate, &caller.name).and(allow(caller.role, role));
+                may.map(|()| Some(caller))
+            }
+            Err(refusal) => Err(spend_of_nobody(gate, &request, CHEAP).err().unwrap_or(refusal)),
         },
     };
     match admitted {
@@ -110,16 +166,19 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
     let asked = Asked::of(&request, session.as_ref().ok().cloned());
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let admitted = match (gate.rule.access, session) {
-        _ if changes && !is_own_page(request.headers()) => Err(Refusal::plain(
+        _ if changes && !is_own_page(&request) => Err(Refusal::plain(
             StatusCode::FORBIDDEN,
             "this came from a page of another site, so it was not carried out",
         )),
+        (Access::Open, _) if let Err(refusal) = spend_of_nobody(gate, &request, cost(&gate.rule)) => Err(refusal),
         (Access::Open, Err(Refusal::NotLoggedIn(_))) => Ok(None),
         // The form of the login has no token: whose should it be?
         (Access::Open, Ok(_)) if changes => Ok(None),
         (Access::Open, Ok(session)) => Ok(Some(session)),
-        (Access::Login(role), Ok(session)) if session.caller.role >= role => Ok(Some(session)),
-        (Access::Login(_), Ok(_)) => Err(Refusal::Forbidden),
+        (Access::Login(role), Ok(session)) => {
+            let may = spend(gate, &session.caller.name).and(allow(session.caller.role, role));
+            may.map(|()| Some(session))
+        }
         (Access::Login(_), Err(Refusal::NotLoggedIn(_))) => return pages::to_login(&asked, changes),
         (_, Err(refusal)) => Err(refusal),
     };
@@ -138,13 +197,18 @@ async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response
 
 /// Browsers say where a form was sent from, and pages cannot make them say otherwise. Programs say nothing; they have the
 /// token of the form to prove themselves with.
-fn is_own_page(headers: &HeaderMap) -> bool {
+fn is_own_page(request: &Request) -> bool {
+    let host = request.extensions().get::<Arrival>().and_then(|arrival| arrival.host.as_deref());
+    is_of(request.headers(), host)
+}
+
+fn is_of(headers: &HeaderMap, own: Option<&str>) -> bool {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     match (text(header::HeaderName::from_static("sec-fetch-site")), text(header::ORIGIN)) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => {
             let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some() && host == text(header::HOST)
+            host.is_some() && host == own
         }
         (None, None) => true,
     }
@@ -168,13 +232,12 @@ mod tests {
             ("", "", true),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("localhost:8080"));
             for (name, value) in [("sec-fetch-site", site), ("origin", origin)] {
                 if !value.is_empty() {
                     headers.insert(name, HeaderValue::from_static(value));
                 }
             }
-            assert_eq!(is_own_page(&headers), own, "{site} {origin}");
+            assert_eq!(is_of(&headers, Some("localhost:8080")), own, "{site} {origin}");
         }
     }
 

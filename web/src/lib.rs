@@ -5,8 +5,10 @@
 
 mod admin;
 mod api;
+mod arrival;
 mod assets;
 mod auth;
+mod base_path;
 mod clock;
 mod compress;
 mod config;
@@ -16,7 +18,9 @@ mod extract;
 pub mod graph;
 mod guard;
 mod health;
+mod limit;
 mod live;
+mod network;
 mod openapi;
 mod pages;
 mod parts;
@@ -26,13 +30,17 @@ mod routes;
 mod server;
 mod state;
 mod timestamp;
+mod tls;
 
 pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};
+pub use base_path::BasePath;
 pub use clock::Clock;
 pub use config::WebConfig;
 pub use error::{WebError, WebResult};
 pub use extract::Peer;
+pub use network::Network;
 pub use routes::{Access, Door, Rule, router, rules};
 pub use server::serve;
 pub use state::App;
+pub use tls::Tls;

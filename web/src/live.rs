@@ -4,9 +4,11 @@
 //! Each watched thing has a short queue that its followers share. Whoever reads too slowly loses its place in it and is
 //! told to look again, so a follower costs the same however slow it is, and never holds up another.
 
+mod feed;
 mod stream;
 mod watch;
 
+pub(crate) use feed::Told;
 pub(crate) use stream::answer;
 pub(crate) use watch::mark_of;
 
@@ -36,6 +38,8 @@ pub(crate) enum Watched {
     Try(TryKey),
     /// Which runs there are, and how the DAGs are.
     All,
+    /// Every run and instance that comes into another state.
+    Feed,
 }
 
 /// What followers hear.
@@ -47,6 +51,8 @@ pub(crate) enum Event {
     /// The log ends here. Said at the first look: whoever came before it may have missed lines.
     End(Place),
     Over,
+    /// What changed since the last look.
+    Told(Arc<[Told]>),
 }
 
 /// New lines of a log, drawn once for all who follow it.

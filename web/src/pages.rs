@@ -4,18 +4,24 @@
 //! One page is one module: its path and query, a view struct with finished values, a template of the same name.
 
 pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod dag;
 pub(crate) mod dags;
 pub(crate) mod error;
 pub(crate) mod home;
+pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod palette;
+pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod theme;
 pub(crate) mod users;
+pub(crate) mod workers;
+pub(crate) mod zone;
 
 pub(crate) use shell::{Asked, Shell};
 

@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     Forbidden,
     #[error("too many failed logins")]
     TooManyLogins { retry_after: Duration },
+    #[error("too many requests")]
+    TooMany { retry_after: Duration },
     #[error("API route not found")]
     NoSuchRoute,
     #[error(transparent)]
@@ -90,6 +92,7 @@ impl Refusal {
             Refusal::TooManyLogins { retry_after } => {
                 format!("too many failed logins: try again in {} min", retry_after.as_secs().div_ceil(60))
             }
+            Refusal::TooMany { .. } => "too many requests: slow down, or ask for more at once".into(),
             other => other.to_string(),
         }
     }
@@ -112,6 +115,9 @@ impl Refusal {
             Refusal::TooManyLogins { retry_after } => {
                 retry(detail(StatusCode::TOO_MANY_REQUESTS, &json!(self.words())), retry_after)
             }
+            Refusal::TooMany { retry_after } => {
+                retry(detail(StatusCode::TOO_MANY_REQUESTS, &json!(self.words())), retry_after)
+            }
             Refusal::NoSuchRoute => {
                 (StatusCode::NOT_FOUND, Json(json!({ "error": "API route not found" }))).into_response()
             }
@@ -130,7 +136,7 @@ fn detail(status: StatusCode, detail: &Value) -> Response {
 }
 
 fn retry(mut response: Response, after: Duration) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
     response
 }
 

@@ -3,6 +3,7 @@
 use crate::auth::{Auth, Role};
 use crate::ends::Ends;
 use crate::health::Health;
+use crate::limit::Limits;
 use crate::live::Live;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
@@ -41,6 +42,7 @@ pub struct Inner {
     pub(crate) versions: Versions,
     pub(crate) auth: Auth,
     pub(crate) health: Health,
+    pub(crate) limits: Limits,
     /// Who waits for the end of which run.
     pub(crate) ends: Ends,
     pub(crate) live: Live,
@@ -59,8 +61,10 @@ impl App {
         let hot = connect::hot_pool(&config.database_url, "orch web", HOT_CONNECTIONS)?;
         let pages = connect::pool(&config.database_url, "orch web pages", PAGE_CONNECTIONS)?;
         let (auth, health) = (Auth::new(config.clock.clone()), Health::default());
+        let limits = Limits::new(config.rate_limit);
         Ok(App(Arc::new(Inner {
             config,
+            limits,
             hints,
             versions: Versions::default(),
             auth,

@@ -103,7 +103,7 @@ fn read(path: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error
 }
 
 /// Run ids hold `+` and `:`.
-fn encode(segment: &str) -> String {
+pub(crate) fn encode(segment: &str) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::new();
     for byte in segment.bytes() {

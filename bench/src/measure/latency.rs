@@ -45,6 +45,18 @@ pub(crate) fn chain100(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![figure("chain100_gap_p50_ms", &p50), figure("chain100_gap_p95_ms", &p95)])
 }
 
+/// The median gap of each of some chains.
+pub(crate) fn chain_gaps(bench: &mut Bench, repetitions: usize) -> Result<Vec<f64>> {
+    let mut p50 = Vec::new();
+    for number in 0..=repetitions {
+        let (_, notes) = run(bench, "chain100", 100, 100)?;
+        if number > 0 {
+            p50.push(stats::median(&gaps(&notes)));
+        }
+    }
+    Ok(p50)
+}
+
 pub(crate) fn runs200x5(bench: &mut Bench) -> Result<Vec<Figure>> {
     let repetitions = bench.times(7, 3);
     let (mut totals, mut submitting) = (Vec::new(), Vec::new());

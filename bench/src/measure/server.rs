@@ -20,7 +20,7 @@ use crate::clock;
 use crate::dags::IDLE_DAGS_VARIABLE;
 
 /// Of an installation that nobody else reaches and that lives for minutes.
-const PASSWORD: &str = "orch-bench-0123456789";
+pub(crate) const PASSWORD: &str = "orch-bench-0123456789";
 /// The first start makes a cluster; on a slow disk that takes a while.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 const STOP_PATIENCE: Duration = Duration::from_mins(1);
@@ -83,6 +83,7 @@ pub(crate) struct Server {
     child: Child,
     dumps: PathBuf,
     pub(crate) api: Api,
+    pub(crate) url: String,
     pub(crate) database_url: String,
     /// From the start of the process to the first good answer.
     pub(crate) healthy_after_ms: f64,
@@ -113,7 +114,7 @@ impl Server {
             Ok(database_url(&data.data(), child.get().id()))
         })?;
         let api = Api::log_in(&url, PASSWORD)?;
-        Ok(Server { child: child.keep(), dumps: data.dumps(), api, database_url, healthy_after_ms })
+        Ok(Server { child: child.keep(), dumps: data.dumps(), api, url, database_url, healthy_after_ms })
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -55,7 +55,7 @@ const fn rate(name: &'static str, must: Option<f64>, aim: Option<f64>) -> Target
     Target { name, unit, better: Better::Higher, must, aim, commits: Commits::Free, ceiling: Ceiling::ClaimBatch }
 }
 
-pub(crate) const ALL: [Target; 18] = [
+pub(crate) const ALL: [Target; 24] = [
     Target { must: None, aim: None, ceiling: Ceiling::None, ..latency("commit_p50_ms", "ms", 0.0, 0.0) },
     Target { ceiling: Ceiling::None, ..rate("claim_batch_per_s", None, None) },
     latency("light40_total_ms", "ms", 30.0, 12.0),
@@ -71,6 +71,12 @@ pub(crate) const ALL: [Target; 18] = [
     rate("noop_chain_tasks_per_s", None, None),
     Target { ceiling: Ceiling::None, ..latency("map100k_total_s", "s", 4.0, 1.2) },
     size("map100k_rss_mb", "MB", 250.0, None),
+    latency("followers500_gap_p50_ms", "ms", 0.5, 0.28),
+    size("followers500_rss_mb", "MB", 300.0, Some(150.0)),
+    Target { ceiling: Ceiling::None, ..latency("big_log_tail_p95_ms", "ms", 200.0, 50.0) },
+    size("big_log_rss_mb", "MB", 300.0, None),
+    Target { ceiling: Ceiling::None, ..latency("page_p95_ms", "ms", 100.0, 30.0) },
+    size("page_kb", "kB", 100.0, None),
     size("idle_rss_mb", "MB", 80.0, Some(40.0)),
     size("idle_cpu_percent", "%", 0.5, Some(0.1)),
     size("idle_queries_per_min", "1/min", 30.0, Some(10.0)),

@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 #[command(
     visible_alias = "api-server",
     after_help = "Examples:\n  \
-    orch web --database-url postgres://orch@db/orch --host 0.0.0.0 --port 8080"
+    orch web --database-url postgres://orch@db/orch --host 0.0.0.0 --port 8443 --ssl-cert orch.pem --ssl-key orch.key\n  \
+    orch web --database-url postgres://orch@db/orch --host 0.0.0.0 --trusted-proxies 10.0.0.0/8 --base-path /orch"
 )]
 pub(crate) struct Web {
     #[command(flatten)]
@@ -34,8 +35,8 @@ impl Web {
             let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
             let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
             let mut parts = Parts::new(&url);
-            parts.add_web(roles::web(&config, &url), listener);
-            eprintln!("orch web is up: {}", roles::address_for_people(address));
+            parts.add_web(roles::web(&config, &url)?, listener);
+            eprintln!("orch web is up: {}", roles::address_for_people(&config, address));
             parts.run(&mut signals).await
         })
     }

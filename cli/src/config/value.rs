@@ -1,5 +1,6 @@
 //! Values of the configuration as text: what people write in flags, variables and the file, and read in lists.
 
+use orch_web::{BasePath, Network};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,6 +107,32 @@ impl Text for Vec<String> {
 
     fn show(&self) -> String {
         self.join(",")
+    }
+}
+
+impl Text for Vec<Network> {
+    const FORM: &'static str = "A,B,…";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let networks = parts.map(str::parse).collect::<Result<_, String>>();
+        networks.map_err(|_| "list of addresses and networks: `10.0.0.0/8,192.168.1.5`".into())
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Text for BasePath {
+    const FORM: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_: String| "path such as `/orch`".into())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -1,15 +1,17 @@
 //! Who did what, and from where: `/api/v2/eventLogs`.
 
 use super::pages::{Page, orders, pattern, prefix_pattern};
+use crate::auth::{Caller, Role};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::timestamp::Timestamp;
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use orch_store::audit::{AuditOrder, AuditRow, AuditSearch, AuditText, count_audit, search_audit};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct EventLogPage {
@@ -43,7 +45,11 @@ const TEXTS: [(&str, AuditText); 5] = [
     ("event", AuditText::Event),
 ];
 
-pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<EventLogPage>, Refusal> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    mut query: Query,
+) -> Result<Json<EventLogPage>, Refusal> {
     let page = Page::of(&mut query);
     let (before, after) = (query.moment("before"), query.moment("after"));
     let map_index = query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX));
@@ -82,19 +88,29 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         Some(total) => total,
         None => count_audit(&mut db, &search).await?,
     };
-    Ok(Json(EventLogPage { event_logs: rows.into_iter().map(view).collect(), total_entries }))
+    Ok(Json(EventLogPage { event_logs: rows.into_iter().map(|row| view(row, &caller)).collect(), total_entries }))
 }
 
-pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<EventLogView>, Refusal> {
+pub(crate) async fn get(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    names: Names,
+) -> Result<Json<EventLogView>, Refusal> {
     let id: i64 = names.number("event_log_id")?;
     let mut db = app.hot().await?;
     let search = AuditSearch { id: Some(id), ..AuditSearch::default() };
     let found = search_audit(&mut db, &search, (0, 1)).await?.pop();
     let missing = || Refusal::not_found(format!("The Event Log with id: `{id}` not found"));
-    found.map(|row| Json(view(row))).ok_or_else(missing)
+    found.map(|row| Json(view(row, &caller))).ok_or_else(missing)
 }
 
-fn view(row: AuditRow) -> EventLogView {
+fn view(mut row: AuditRow, caller: &Caller) -> EventLogView {
+    // From where people act is for operators.
+    if caller.role < Role::Op
+        && let Some(Value::Object(extra)) = &mut row.extra
+    {
+        extra.remove("from");
+    }
     EventLogView {
         event_log_id: row.id,
         when: Timestamp(row.at),

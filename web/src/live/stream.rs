@@ -156,6 +156,7 @@ impl Follower {
                             return Some(lines);
                         }
                     }
+                    Ok(Event::Told(_)) => {}
                     Ok(Event::Over) => {
                         self.step = Step::Over;
                         return Some(Bytes::from_static(b"event: over\ndata: \n\n"));

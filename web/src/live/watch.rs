@@ -1,5 +1,6 @@
 //! The one who looks. Whatever it last saw of each thing is its own; what is new it tells to the thing's queue.
 
+use super::feed::Feed;
 use super::{At, Event, Lines, Watched};
 use crate::pages::task::log::fragment;
 use crate::state::App;
@@ -8,7 +9,7 @@ use orch_core::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
 use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_runs, look_at_tries, news};
-use orch_store::log::{Length, Place, length};
+use orch_store::log::{Place, lines_upto};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -48,13 +49,15 @@ struct Watcher {
     seen: HashMap<Watched, Seen>,
     changed_at: Instant,
     looked_at_all: Option<Instant>,
+    /// Only as long as somebody follows it.
+    feed: Option<Feed>,
 }
 
 /// Until nobody follows anything, or the server ends.
 pub(super) async fn watch(app: App) {
     let now = Instant::now();
     let stopping = app.stopping.clone();
-    let mut watcher = Watcher { app, seen: HashMap::new(), changed_at: now, looked_at_all: None };
+    let mut watcher = Watcher { app, seen: HashMap::new(), changed_at: now, looked_at_all: None, feed: None };
     tokio::select! {
         () = watcher.run() => {}
         () = stopping.cancelled() => {}
@@ -92,12 +95,13 @@ impl Watcher {
 
     async fn look(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
         let (mut runs, mut tries): (Vec<Uuid>, Vec<(TryKey, &Queue)>) = (Vec::new(), Vec::new());
-        let mut all = None;
+        let (mut all, mut feed) = (None, None);
         for (watched, queue) in followed {
             match watched {
                 Watched::Run(run) => runs.push(*run),
                 Watched::Try(key) => tries.push((*key, queue)),
                 Watched::All => all = Some(queue),
+                Watched::Feed => feed = Some(queue),
             }
         }
         let queues: HashMap<Watched, &Queue> = followed.iter().map(|(watched, queue)| (*watched, queue)).collect();
@@ -132,6 +136,16 @@ impl Watcher {
             let mark = look_at_all(&mut db).await?;
             self.tell_mark(Watched::All, mark, queue);
         }
+        match feed {
+            None => self.feed = None,
+            Some(queue) => {
+                let told = self.feed.get_or_insert_default().look(&self.app).await?;
+                if !told.is_empty() {
+                    self.changed_at = Instant::now();
+                    queue.send(Event::Told(told.into())).ok();
+                }
+            }
+        }
         Ok(())
     }
 
@@ -151,7 +165,7 @@ impl Watcher {
         {
             let lines = if is_new {
                 // Followers bring their own places; the first look only learns where the end is.
-                let Length { lines, .. } = length(db, key.run, attempt).await?;
+                let lines = lines_upto(db, key.run, attempt, place).await?;
                 seen.at = At { place, lines };
                 queue.send(Event::End(place)).ok();
                 None

@@ -36,13 +36,16 @@ struct Item {
 const MOST_DAGS: i64 = 8;
 /// Of the first DAGs only: with many the actions would hide them.
 const MOST_ACTIONS: usize = 3;
-const PAGES: [(&str, &str, &str); 6] = [
+const PAGES: [(&str, &str, &str); 9] = [
     ("home", "Home", "/"),
     ("dag", "All DAGs", "/dags"),
     ("dag", "Failing DAGs", "/dags?state=failing"),
     ("dag", "Paused DAGs", "/dags?state=paused"),
     ("runs", "All runs", "/runs"),
     ("runs", "Running runs", "/runs?state=running"),
+    ("gear", "Workers", "/workers"),
+    ("file", "Audit log", "/audit"),
+    ("user", "Account", "/account"),
 ];
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {

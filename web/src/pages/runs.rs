@@ -1,15 +1,16 @@
 //! `/runs`: runs of all DAGs, the newest first. Also the lines that the list of one DAG's runs is made of.
 
+pub(crate) mod change;
+
 use super::{Shell, encoded, html};
 use crate::extract::Query;
-use crate::parts::{self, dag_href};
+use crate::parts::{self, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use orch_core::state::RunState;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};
 
@@ -38,6 +39,7 @@ pub(crate) struct RunLine {
     pub(crate) dag_href: String,
     pub(crate) href: String,
     pub(crate) run_id: String,
+    pub(crate) id: uuid::Uuid,
     pub(crate) state: parts::State,
     pub(crate) kind: String,
     pub(crate) by: String,
@@ -108,7 +110,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     })
 }
 
-fn line(run: RunDetails, now: DateTime<Utc>) -> RunLine {
+fn line(run: RunDetails, now: Now) -> RunLine {
     let dag_href = dag_href(&run.dag_id);
     RunLine {
         href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
@@ -118,10 +120,11 @@ fn line(run: RunDetails, now: DateTime<Utc>) -> RunLine {
         by: run.triggered_by_user.unwrap_or_else(|| parts::words(&run.triggered_by)),
         run_after: parts::moment(run.run_after, now),
         started: run.started_at.map(|at| parts::ago(at, now)),
-        took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now) - at)),
+        took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at)),
         version: run.version_number,
         note: run.note,
         dag_id: run.dag_id,
         run_id: run.run_id,
+        id: run.id,
     }
 }

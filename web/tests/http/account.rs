@@ -118,13 +118,13 @@ async fn another_server_notices_within_a_second() {
     let mut web = Web::new().await;
     web.add_user("ada", "user").await;
     let jwt = web.log_in("ada", PASSWORD).await.unwrap();
-    let other = web.another_server();
-    let first = web.use_router(other);
+    let mut other = web.another_server();
+    web.swap_router(&mut other);
     assert_eq!(status(&web, &jwt).await, StatusCode::OK);
-    let other = web.use_router(first);
+    web.swap_router(&mut other);
     assert_eq!(web.send(Method::POST, "/auth/logout", Some(&jwt), None).await.status, StatusCode::NO_CONTENT);
     assert_eq!(status(&web, &jwt).await, StatusCode::UNAUTHORIZED);
-    drop(web.use_router(other));
+    web.swap_router(&mut other);
     web.clock.advance(TimeDelta::seconds(1));
     assert_eq!(status(&web, &jwt).await, StatusCode::UNAUTHORIZED);
 }

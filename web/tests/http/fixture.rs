@@ -67,9 +67,14 @@ impl Web {
         web
     }
 
-    /// Goes on with another server; the one before.
-    pub(crate) fn use_router(&mut self, router: Router) -> Router {
-        std::mem::replace(&mut self.router, router)
+    /// Goes on with another server.
+    pub(crate) fn use_router(&mut self, router: Router) {
+        self.router = router;
+    }
+
+    /// Goes on with the other of two servers.
+    pub(crate) fn swap_router(&mut self, other: &mut Router) {
+        std::mem::swap(&mut self.router, other);
     }
 
     /// A second one on the same database, which remembers for itself.
@@ -188,6 +193,9 @@ impl Web {
 
     pub(crate) async fn bytes(&self, request: Request<Body>) -> Bytes {
         let (parts, body) = self.open(request).await.into_parts();
+        // A stream of events has no end to wait for.
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream { Body::empty() } else { body };
         let bytes = axum::body::to_bytes(body, 10 << 20).await.expect("the body can be read");
         Bytes { status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
     }

@@ -9,7 +9,6 @@ use http_body_util::BodyExt;
 use orch_store::hint::Hint;
 use orch_store::log::{NewChunk, append};
 use orch_store::step::Lease;
-use orch_web::{App, WebConfig, router};
 use serde_json::json;
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -116,9 +115,8 @@ async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
     drop(stream);
     // Another server, after a restart: the browser says what it saw last.
     say(&mut db, &lease, 3, &["six"]).await;
-    let config = WebConfig { clock: web.clock.clone(), ..WebConfig::new(web.database.url()) };
     let mut web = web;
-    web.use_router(router(App::new(config, web.hints.clone()).expect("the configuration is right")));
+    drop(web.use_router(web.another_server()));
     let mut browser = Browser::logged_in(&web).await;
     assert!(browser.get(&page).await.has("six"));
     let mut stream = open(&web, &browser, &path, "1.2.5").await;
@@ -177,4 +175,56 @@ async fn a_list_hears_of_runs_that_come() {
     assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
     web.trigger("chain").await;
     next_of(&mut stream, "changed").await;
+}
+
+#[tokio::test]
+async fn programs_hear_of_runs_and_tasks_that_come_into_another_state() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let listen = async |query: &str| {
+        let request = axum::http::Request::get(format!("/api/orch/v1/events{query}"));
+        let request = request.header("host", "localhost").header("authorization", format!("Bearer {}", web.token));
+        let mut stream = web.open(request.body(Body::empty()).unwrap()).await.into_body();
+        assert_eq!(next(&mut stream).await.as_deref(), Some("retry: 2000\n\n"));
+        stream
+    };
+    let (mut all, mut others) = (listen("").await, listen("?dag_id=params").await);
+    // The first look tells nothing: it learns how things are.
+    let clock = orch_store::live::database_clock(&mut db).await.unwrap();
+    while sqlx::query_scalar::<_, i64>(
+        "select count(*) from pg_stat_activity where query like 'select run, task, map_index, try_no%' and query_start > $1",
+    )
+    .bind(clock)
+    .fetch_one(&mut db)
+    .await
+    .unwrap()
+        == 0
+    {
+        web.hints.give(Hint::Run);
+        tokio::task::yield_now().await;
+    }
+    let (_, lease) = running(&web, &mut db).await;
+    let mut events = String::new();
+    while !events.contains("event: task") || !events.contains("event: run") {
+        events += &next(&mut all).await.expect("it goes on");
+    }
+    assert!(events.contains(r#""dag_id":"chain""#) && events.contains(r#""state":"running","#), "{events}");
+    assert!(events.contains(r#""task_id":"t0""#) && events.contains(r#""try_number":1"#), "{events}");
+    sqlx::query("update task_instance set state = 'success', ended_at = now() where attempt = $1")
+        .bind(lease.attempt)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    sqlx::raw_sql("update dag_run set state = 'failed', ended_at = now()").execute(&mut db).await.unwrap();
+    let mut events = String::new();
+    while !events.contains(r#""state":"failed""#) {
+        events += &next(&mut all).await.expect("it goes on");
+    }
+    assert_eq!(events.matches(r#""state":"success""#).count(), 1, "{events}");
+    drop(all);
+    let answer =
+        web.post("/api/v2/dags/params/dagRuns", &json!({ "logical_date": null, "conf": { "table": "a" } })).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let first = next(&mut others).await.expect("it goes on");
+    assert!(first.contains(r#""dag_id":"params""#) && !first.contains("chain"), "{first}");
 }

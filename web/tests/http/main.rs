@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod account;
+mod audit;
 mod browser;
+mod bulk;
 mod dag_runs;
 mod dags;
 mod extras;
@@ -18,12 +20,15 @@ mod login;
 mod logs;
 mod openapi;
 mod pages;
+mod proxied;
 mod routes;
 mod run_changes;
 mod server;
 mod session;
 mod shapes;
 mod task_instances;
+mod tls;
 mod trigger;
+mod views;
 mod waits;
 mod writes;

@@ -5,15 +5,15 @@ use orch_store::hint::Hints;
 use orch_web::{WebConfig, WebResult, serve};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-struct Running {
+pub(crate) struct Running {
     at: SocketAddr,
     stop: CancellationToken,
     server: JoinSet<WebResult<()>>,
@@ -21,33 +21,38 @@ struct Running {
 
 impl Running {
     async fn new(web: &Web) -> Running {
+        Running::with(web, |config| config).await
+    }
+
+    pub(crate) async fn with(web: &Web, change: impl FnOnce(WebConfig) -> WebConfig) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (at, stop) = (listener.local_addr().expect("it is bound"), CancellationToken::new());
         let config = WebConfig { grace: Duration::from_millis(300), ..WebConfig::new(web.database.url()) };
+        let config = change(config);
         let mut server = JoinSet::new();
         server.spawn(serve(config, Hints::new(), listener, stop.clone()));
         Running { at, stop, server }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.at).await.expect("it listens")
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         let ended = timeout(SOON, self.server.join_next()).await.expect("it ends soon");
         ended.expect("it ran").expect("it did not panic").expect("it ended well");
     }
 }
 
-async fn ask(stream: &mut TcpStream, request: &str) -> String {
+pub(crate) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
     stream.write_all(request.as_bytes()).await.expect("it reads");
     let mut answer = vec![0; 64 * 1024];
     let bytes = timeout(SOON, stream.read(&mut answer)).await.expect("it answers").expect("it can be read");
     String::from_utf8_lossy(&answer[..bytes]).into_owned()
 }
 
-const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+pub(crate) const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[tokio::test]
 async fn a_connection_stays_for_the_next_request() {

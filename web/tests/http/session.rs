@@ -144,13 +144,13 @@ async fn a_role_that_does_not_suffice_gets_a_page_that_says_so() {
 async fn colours_are_kept_in_a_cookie() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;
-    assert!(browser.get("/").await.has(r#"<html lang="en">"#));
+    assert!(browser.get("/").await.has(r#"<html lang="en" data-base="/">"#));
     let back = browser.submit("/", "/theme", &[("theme", "dark"), ("back", "/?x=1")]).await;
     assert_eq!(back.location(), "/?x=1");
-    assert!(browser.get("/").await.has(r#"<html lang="en" data-theme="dark">"#));
+    assert!(browser.get("/").await.has(r#"<html lang="en" data-base="/" data-theme="dark">"#));
     let back = browser.submit("/", "/theme", &[("theme", "system"), ("back", "//evil.example")]).await;
     assert_eq!(back.location(), "/");
-    assert!(browser.get("/").await.has(r#"<html lang="en">"#));
+    assert!(browser.get("/").await.has(r#"<html lang="en" data-base="/">"#));
     browser.cookies.insert("theme".into(), "x\"><script>".into());
-    assert!(browser.get("/").await.has(r#"<html lang="en">"#));
+    assert!(browser.get("/").await.has(r#"<html lang="en" data-base="/">"#));
 }

@@ -4,7 +4,7 @@ use crate::fixture::{Web, dag};
 use axum::http::{Method, StatusCode};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
-use orch_web::{ADMIN, Role};
+use orch_web::Role;
 use serde_json::{Value, json};
 
 async fn patch(web: &Web, path: &str, body: Value) -> Value {
@@ -62,9 +62,7 @@ async fn many_runs_are_changed_at_once_and_each_says_what_became_of_it() {
 #[tokio::test]
 async fn deleting_in_bulk_asks_for_the_role_that_deleting_asks_for() {
     let web = Web::new().await;
-    let mut db = web.db().await;
-    let admin = orch_store::user::get_user(&mut db, ADMIN).await.unwrap().unwrap();
-    assert!(orch_store::user::add_user(&mut db, "ada", &admin.password_hash, Role::User.as_str()).await.unwrap());
+    web.add_user("ada", Role::User.as_str()).await;
     let token = web.log_in("ada", crate::fixture::PASSWORD).await.unwrap();
     let run = web.trigger("chain").await;
     let send = async |action: &str, expected: u16| {

@@ -10,6 +10,7 @@ mod live;
 mod official_client;
 mod offline;
 mod remote;
+mod schemathesis;
 mod secrets;
 mod server;
 mod standalone;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fmt::Write;
 
 /// One line may hold 64 kB; nobody reads that on a page.
-pub(super) const LINE_CHARS: usize = 4_000;
+pub(super) const LINE_CHARS: usize = 1_000;
 /// As runners of continuous integration write them.
 const GROUP: &str = "::group::";
 const GROUP_ENDS: &str = "::endgroup::";

@@ -1,0 +1,110 @@
+//! How long pages take in a large installation: a million task instances, 2,000 DAGs, one map of 100,000 elements. Each page
+//! is asked for over HTTP with a session, as a browser does, and measured until its last byte.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::http::Browser;
+use super::seed::{self, Seeded};
+use super::server::{PASSWORD, Server};
+use super::{Bench, Figure, api, stats};
+
+/// Name and address; what stands in braces is filled in. A page that does not exist yet in this version is left out.
+const PAGES: &[(&str, &str)] = &[
+    ("home", "/"),
+    ("dags", "/dags"),
+    ("dags, searched", "/dags?q=idle_1"),
+    ("dags, failing", "/dags?state=failed"),
+    ("dag grid", "/dags/idle_000"),
+    ("dag graph", "/dags/idle_000/graph"),
+    ("dag runs", "/dags/idle_000/runs"),
+    ("dag runs, failed", "/dags/idle_000/runs?state=failed"),
+    ("dag details", "/dags/idle_000/details"),
+    ("dag tasks", "/dags/idle_000/tasks"),
+    ("dag code", "/dags/idle_000/code"),
+    ("trigger form", "/dags/map/trigger"),
+    ("large dag grid", "/dags/fan1000"),
+    ("large dag graph", "/dags/fan1000/graph"),
+    ("wide dag grid", "/dags/map"),
+    ("wide run", "/dags/map/runs/{wide}"),
+    ("wide run, one task", "/dags/map/runs/{wide}?task=element"),
+    ("wide run, last page", "/dags/map/runs/{wide}?page=1000"),
+    ("wide run, failed", "/dags/map/runs/{wide}?state=failed"),
+    ("mapped task", "/dags/map/runs/{wide}/tasks/element"),
+    ("one element", "/dags/map/runs/{wide}/tasks/element/70000"),
+    ("wide run, clear", "/dags/map/runs/{wide}/clear"),
+    ("wide run, mark", "/dags/map/runs/{wide}/mark"),
+    ("run", "/dags/idle_000/runs/{run}"),
+    ("failed run", "/dags/{failed}"),
+    ("run, clear", "/dags/idle_000/runs/{run}/clear"),
+    ("task", "/dags/idle_000/runs/{run}/tasks/step_002"),
+    ("long log", "/dags/idle_000/runs/{run}/tasks/step_001"),
+    ("long log, from a line", "/dags/idle_000/runs/{run}/tasks/step_001?from=20000"),
+    ("failed task", "/dags/{failed}/tasks/step_004"),
+    ("runs", "/runs"),
+    ("runs, failed", "/runs?state=failed"),
+    ("runs, running", "/runs?state=running"),
+    ("runs, searched", "/runs?q=idle_1999"),
+    ("runs, nothing found", "/runs?q=nothing-is-called-so"),
+    ("palette", "/palette?q=idle"),
+    ("audit", "/audit"),
+    ("workers", "/workers"),
+    ("users", "/users"),
+];
+/// A user sees it as slow when it comes later.
+const WARM_UP: usize = 3;
+const MOST_BYTES: usize = 100_000;
+
+pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
+    bench.stop()?;
+    let (times, quick) = (bench.times(60, 20), bench.quick);
+    let server = Server::start(&bench.data, seed::DAGS)?;
+    let (wide, seeded) = prepare(&server, quick)?;
+    let mut browser = Browser::log_in(&server.url, PASSWORD)?;
+    let (mut worst, mut largest, mut all) = (("", 0.0_f64), ("", 0), Vec::new());
+    for (name, path) in PAGES {
+        let path = path
+            .replace("{wide}", &api::encode(&wide))
+            .replace("{run}", &api::encode(&seeded.run_id))
+            .replace("{failed}", &seeded.failed_run_id.replace('+', "%2B"));
+        let first = browser.get(&path)?;
+        if first.status == 404 {
+            eprintln!("  {name}: not in this version");
+            continue;
+        }
+        ensure!(first.status == 200, "{path} was answered with {}", first.status);
+        let mut took = Vec::with_capacity(times);
+        let mut bytes = 0;
+        for number in 0..times + WARM_UP {
+            let page = browser.get(&path)?;
+            if number >= WARM_UP {
+                took.push(page.took_ms);
+                bytes = bytes.max(page.bytes);
+            }
+        }
+        let p95 = stats::percentile(&took, 0.95);
+        eprintln!("  {p95:7.1} ms  {bytes:7} bytes  {name}");
+        all.push((name.to_string(), json!({ "p95_ms": (p95 * 10.0).round() / 10.0, "bytes": bytes })));
+        if p95 > worst.1 {
+            worst = (name, p95);
+        }
+        if bytes > largest.1 {
+            largest = (name, bytes);
+        }
+    }
+    server.stop()?;
+    let all: serde_json::Map<_, _> = all.into_iter().collect();
+    let p95 = Figure::new("page_p95_ms", worst.1, times).with("page", worst.0).with("instances", seeded.instances);
+    let size = Figure::new("page_kb", largest.1 as f64 / 1_000.0, times).with("page", largest.0);
+    ensure!(largest.1 <= 10 * MOST_BYTES, "`{}` is {} bytes", largest.0, largest.1);
+    Ok(vec![p95.with("pages", all), size])
+}
+
+/// The run with the wide map, and the rest of the installation.
+fn prepare(server: &Server, quick: bool) -> Result<(String, Seeded)> {
+    server.run("idle_000", &json!({}), 100)?;
+    server.run("fan1000", &json!({}), 200)?;
+    let (_, wide) = server.run("map", &json!({ "elements": 100_000 }), 500)?;
+    let seeded = seed::seed(&server.database_url, quick).context("the installation could not be filled")?;
+    Ok((wide.run_id, seeded))
+}

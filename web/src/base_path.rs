@@ -1,0 +1,185 @@
+//! The path below which this server lives, when a proxy serves other things beside it: `/orch`.
+//!
+//! Nothing else in this crate knows of it. On the way in it is taken off; on the way out it is put before every address of
+//! this server: links, forms and files of pages, redirects, the paths of cookies. Whatever stands in a page as `="/` was
+//! written by a template, for what comes from outside has its quotation marks escaped.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::fmt;
+use std::str::FromStr;
+use tower::ServiceExt as _;
+
+/// Empty, or `/orch`: never with a slash at its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BasePath(String);
+
+impl BasePath {
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BasePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.trim_end_matches('/');
+        let is_part = |part: &str| {
+            let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"_.~-".contains(&byte);
+            !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_right)
+        };
+        if path.is_empty() || path.strip_prefix('/').is_some_and(|parts| parts.split('/').all(is_part)) {
+            return Ok(BasePath(path.into()));
+        }
+        Err(format!("`{text}` is no path such as `/orch`"))
+    }
+}
+
+impl fmt::Display for BasePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The same server below a path. Some proxies take the path off themselves, so requests without it are answered too.
+pub(crate) fn below(base: &BasePath, inner: Router) -> Router {
+    if base.is_root() {
+        return inner;
+    }
+    let base = base.clone();
+    Router::new().fallback(move |mut request: Request| {
+        if let Some(uri) = without(request.uri(), &base) {
+            *request.uri_mut() = uri;
+        }
+        let inner = inner.clone();
+        async move { inner.oneshot(request).await.unwrap_or_else(|never| match never {}) }
+    })
+}
+
+fn without(uri: &Uri, base: &BasePath) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().strip_prefix(base.as_str())?;
+    let rest = match rest.as_bytes().first() {
+        None => "/".to_string(),
+        Some(b'/') => rest.to_string(),
+        Some(b'?') => format!("/{rest}"),
+        // `/orchid` is something else.
+        Some(_) => return None,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rest.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Puts the path before the addresses of an answer.
+pub(crate) async fn put_before(State(base): State<BasePath>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if base.is_root() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    put_before_headers(&mut parts.headers, &base);
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("text/html") {
+        return Response::from_parts(parts, body);
+    }
+    // Pages are whole when they leave their handler.
+    match to_bytes(body, usize::MAX).await {
+        Ok(page) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from(put_before_links(&String::from_utf8_lossy(&page), base.as_str())))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a page broke off");
+            Response::from_parts(parts, Body::empty())
+        }
+    }
+}
+
+fn put_before_headers(headers: &mut HeaderMap, base: &BasePath) {
+    let value = |text: String| HeaderValue::from_str(&text).ok();
+    let place = headers.get(header::LOCATION).and_then(|place| place.to_str().ok());
+    if let Some(place) = place.filter(|place| place.starts_with('/')).and_then(|place| value(format!("{base}{place}")))
+    {
+        headers.insert(header::LOCATION, place);
+    }
+    let cookies: Vec<_> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        let below = cookie.to_str().ok().and_then(|text| value(text.replace("; Path=/;", &format!("; Path={base};"))));
+        headers.append(header::SET_COOKIE, below.unwrap_or(cookie));
+    }
+}
+
+/// Attributes whose value is an address when it begins with a slash.
+fn is_address(attribute: &str) -> bool {
+    match attribute {
+        "href" | "src" | "action" | "formaction" => true,
+        // A key that somebody presses.
+        "data-key" => false,
+        other => other.starts_with("data-"),
+    }
+}
+
+fn put_before_links(page: &str, base: &str) -> String {
+    let mut out = String::with_capacity(page.len() + page.len() / 16);
+    let mut rest = page;
+    while let Some(at) = rest.find("=\"/") {
+        let (before, after) = rest.split_at(at + 2);
+        out.push_str(before);
+        let name = before[..at].rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).map_or(0, |place| place + 1);
+        if is_address(&before[name..at]) {
+            out.push_str(base);
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_parts_and_no_slash_at_its_end() {
+        for (text, path) in [("", ""), ("/", ""), ("/orch", "/orch"), ("/orch/", "/orch"), ("/a/b-c", "/a/b-c")] {
+            assert_eq!(text.parse::<BasePath>().map(|path| path.0), Ok(path.into()), "{text}");
+        }
+        for wrong in ["orch", "//orch", "/a//b", "/a/../b", "/a b", "/a\"b", "https://x"] {
+            assert!(wrong.parse::<BasePath>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_path_is_taken_off_where_it_is_whole() {
+        let base: BasePath = "/orch".parse().expect("a path");
+        let rest = |text: &'static str| without(&Uri::from_static(text), &base).map(|uri| uri.to_string());
+        for (path, inner) in
+            [("/orch", "/"), ("/orch/", "/"), ("/orch?a=1", "/?a=1"), ("/orch/dags?q=%20", "/dags?q=%20")]
+        {
+            assert_eq!(rest(path).as_deref(), Some(inner));
+        }
+        for other in ["/", "/orchid", "/dags/orch"] {
+            assert_eq!(rest(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_a_page_are_put_below_and_nothing_else() {
+        let page = "<a href=\"/dags\"><form action=\"/x\"><i data-live=\"/e\" data-key=\"/\" title=\"/t\"><input value=\"/v\">\
+            <a href=\"https://x/\"><a href=\"#a\">href=&#34;/no";
+        let below = "<a href=\"/o/dags\"><form action=\"/o/x\"><i data-live=\"/o/e\" data-key=\"/\" title=\"/t\"><input \
+            value=\"/v\"><a href=\"https://x/\"><a href=\"#a\">href=&#34;/no";
+        assert_eq!(put_before_links(page, "/o"), below);
+    }
+}

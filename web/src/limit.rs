@@ -1,0 +1,120 @@
+//! How much a caller may ask for: a bucket of points for each user, and for each address of callers who are nobody. A
+//! request costs points, an expensive one more; they come back with time.
+
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A bucket holds so many seconds of points: pages ask in bursts.
+const BURST_SECS: f64 = 10.0;
+/// Callers who are nobody share what a user has by this.
+const OF_NOBODY: f64 = 0.1;
+/// Buckets remembered; with more, those that are full are forgotten, which changes nothing, then all.
+const MOST_BUCKETS: usize = 10_000;
+
+/// What most requests cost.
+pub(crate) const CHEAP: u32 = 1;
+/// What reads or draws much, or makes the server hash.
+pub(crate) const DEAR: u32 = 10;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    User(Arc<str>),
+    Address(IpAddr),
+}
+
+impl Who {
+    /// Whoever has one address of a network of IPv6 has all 2^64 of them.
+    pub(crate) fn at(address: IpAddr) -> Who {
+        Who::Address(match address {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Points a second for a user; 0: no limit.
+    per_second: f64,
+    buckets: Mutex<HashMap<Who, Bucket>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    points: f64,
+    at: DateTime<Utc>,
+}
+
+impl Limits {
+    pub(crate) fn new(per_second: u32) -> Limits {
+        Limits { per_second: f64::from(per_second), buckets: Mutex::default() }
+    }
+
+    /// Takes points, or says how long to wait for them.
+    pub(crate) fn take(&self, who: &Who, cost: u32, now: DateTime<Utc>) -> Result<(), Duration> {
+        let rate = match who {
+            Who::User(_) => self.per_second,
+            Who::Address(_) => self.per_second * OF_NOBODY,
+        };
+        if rate <= 0.0 {
+            return Ok(());
+        }
+        let (most, cost) = (rate * BURST_SECS, f64::from(cost));
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MOST_BUCKETS && !buckets.contains_key(who) {
+            let is_full = |bucket: &Bucket| (now - bucket.at).as_seconds_f64() >= BURST_SECS;
+            buckets.retain(|_, bucket| !is_full(bucket));
+            if buckets.len() >= MOST_BUCKETS {
+                buckets.clear();
+            }
+        }
+        let bucket = buckets.entry(who.clone()).or_insert(Bucket { points: most, at: now });
+        let passed = (now - bucket.at).as_seconds_f64().max(0.0);
+        *bucket = Bucket { points: (bucket.points + passed * rate).min(most), at: now };
+        // What costs more than a whole bucket is paid with a whole one.
+        let cost = cost.min(most);
+        if bucket.points < cost {
+            return Err(Duration::from_secs_f64(((cost - bucket.points) / rate).max(0.001)));
+        }
+        bucket.points -= cost;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn a_burst_is_let_through_and_then_the_rate_counts() {
+        let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
+        let ada = Who::User("ada".into());
+        assert_eq!((0..100).filter(|_| limits.take(&ada, CHEAP, now).is_ok()).count(), 100);
+        assert_eq!(limits.take(&ada, CHEAP, now), Err(Duration::from_millis(100)));
+        assert_eq!(limits.take(&ada, DEAR, now), Err(Duration::from_secs(1)));
+        assert!(limits.take(&Who::User("bob".into()), CHEAP, now).is_ok(), "each has a bucket");
+        assert!(limits.take(&ada, DEAR, now + TimeDelta::seconds(1)).is_ok());
+        assert!(limits.take(&ada, CHEAP, now + TimeDelta::seconds(1)).is_err());
+    }
+
+    #[test]
+    fn nobody_has_a_tenth_and_one_network_is_one_place() {
+        let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
+        let of_network = |host: u16| Who::at(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]));
+        assert_eq!((0..20).filter(|host| limits.take(&of_network(*host), CHEAP, now).is_ok()).count(), 10);
+        assert!((0..1_000).all(|_| Limits::new(0).take(&of_network(1), DEAR, now).is_ok()), "no limit");
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_limit() {
+        let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
+        for i in 0..(MOST_BUCKETS as u32 + 10) {
+            assert!(limits.take(&Who::Address(IpAddr::from(i.to_be_bytes())), CHEAP, now).is_ok());
+        }
+        assert!(limits.buckets.lock().expect("no panic").len() <= MOST_BUCKETS);
+    }
+}

@@ -1,0 +1,104 @@
+//! What programs hear of: runs and task instances that came into another state since the last look.
+
+use crate::state::App;
+use axum::body::Bytes;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use orch_store::StoreResult;
+use orch_store::live::{InstanceChange, RunChange, database_clock, instances_to_tell, runs_to_tell};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a transaction writes down may be seen later than it says: looks overlap, and nothing is told twice.
+const OVERLAP: TimeDelta = TimeDelta::seconds(5);
+/// Runs whose instances are looked at, the newest.
+const MOST_RUNS: usize = 1_000;
+
+/// One change, as it goes over the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) dag_id: Arc<str>,
+    pub(crate) run_id: Arc<str>,
+    pub(crate) event: Bytes,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    runs: HashMap<Uuid, String>,
+    /// Of the last look.
+    instances: HashMap<(Uuid, i16, i32), (i16, String)>,
+    since: Option<DateTime<Utc>>,
+}
+
+impl Feed {
+    /// Nothing at the first look: that is how things are, not what changed.
+    pub(super) async fn look(&mut self, app: &App) -> StoreResult<Vec<Told>> {
+        let mut db = app.pages().await?;
+        let now = database_clock(&mut db).await?;
+        let first = self.since.is_none();
+        let since = self.since.unwrap_or(now);
+        let under_way = |state: &str| matches!(state, "queued" | "running");
+        let known: Vec<Uuid> = self.runs.iter().filter(|(_, state)| under_way(state)).map(|(run, _)| *run).collect();
+        let runs = runs_to_tell(&mut db, &known, since - OVERLAP).await?;
+        let changed = |run: &&RunChange| self.runs.get(&run.run) != Some(&run.state);
+        let mut told: Vec<Told> = Vec::new();
+        let mut moving: Vec<Uuid> = Vec::new();
+        for run in &runs {
+            let is_new = changed(&run);
+            if is_new && !first {
+                told.push(tell_run(run));
+            }
+            if is_new || run.state == "running" {
+                moving.push(run.run);
+            }
+        }
+        let moving = &moving[moving.len().saturating_sub(MOST_RUNS)..];
+        let instances = instances_to_tell(&mut db, moving, since - OVERLAP).await?;
+        let by_id: HashMap<Uuid, &RunChange> = runs.iter().map(|run| (run.run, run)).collect();
+        let mut seen = HashMap::new();
+        let mut of_tasks = Vec::new();
+        for change in instances {
+            let key = (change.run, change.task, change.map_index);
+            let how = (change.try_no, change.state.clone());
+            if !first
+                && self.instances.get(&key) != Some(&how)
+                && let Some(run) = by_id.get(&change.run)
+            {
+                of_tasks.push(tell_instance(app, &mut db, run, &change).await?);
+            }
+            seen.insert(key, how);
+        }
+        (self.instances, self.since) = (seen, Some(now));
+        self.runs = runs.into_iter().map(|run| (run.run, run.state)).collect();
+        // The end of a run comes behind the end of its tasks.
+        of_tasks.append(&mut told);
+        Ok(of_tasks)
+    }
+}
+
+fn tell_run(run: &RunChange) -> Told {
+    let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "state": run.state,
+        "start_date": moment(run.started_at), "end_date": moment(run.ended_at) });
+    told(run, "run", &data)
+}
+
+async fn tell_instance(app: &App, db: &mut PgConnection, run: &RunChange, of: &InstanceChange) -> StoreResult<Told> {
+    let version = app.versions.get(db, run.version).await?;
+    let task = of.task.cast_unsigned();
+    let task_id = version.plan.tasks.get(usize::from(task)).map(|_| version.plan.task_id(task));
+    let data = json!({ "dag_id": run.dag_id, "dag_run_id": run.run_id, "task_id": task_id, "map_index": of.map_index,
+        "try_number": of.try_no, "state": of.state, "start_date": moment(of.started_at),
+        "end_date": moment(of.ended_at) });
+    Ok(told(run, "task", &data))
+}
+
+fn told(run: &RunChange, kind: &str, data: &Value) -> Told {
+    let event = format!("event: {kind}\ndata: {data}\n\n").into();
+    Told { dag_id: run.dag_id.as_str().into(), run_id: run.run_id.as_str().into(), event }
+}
+
+fn moment(at: Option<DateTime<Utc>>) -> Option<String> {
+    at.map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true))
+}

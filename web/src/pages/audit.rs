@@ -1,0 +1,170 @@
+//! `/audit`: who did what, when, and for operators from where. The filter stands in the query.
+
+use super::{Shell, encoded, html};
+use crate::auth::Role;
+use crate::extract::Query;
+use crate::parts::{self, Now, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use orch_store::audit::{AuditRow, AuditSearch, AuditText, search_audit};
+use serde_json::Value;
+
+#[derive(Template)]
+#[template(path = "pages/audit.html")]
+struct AuditPage {
+    shell: Shell,
+    lines: Vec<Line>,
+    filter: Filter,
+    shows_addresses: bool,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+/// As it stands in the query.
+#[derive(Default)]
+struct Filter {
+    who: String,
+    what: String,
+    dag: String,
+    after: String,
+    before: String,
+}
+
+struct Line {
+    at: String,
+    ago: parts::Ago,
+    who: String,
+    who_href: String,
+    what: String,
+    /// What it was done to, with its address.
+    on: Vec<(String, String)>,
+    details: String,
+    from: String,
+}
+
+const OF_A_PAGE: i64 = 50;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let page = query.count("page", 1).clamp(1, 100_000);
+    query.finish()?;
+    let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
+    let filter =
+        Filter { who: text("who"), what: text("what"), dag: text("dag"), after: text("after"), before: text("before") };
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_string());
+    // People say `clear run`; events are called `clear_dag_run`.
+    let contains = some(&filter.what.replace(' ', "_")).map(|part| (AuditText::Event, vec![part]));
+    let search = AuditSearch {
+        actor: some(&filter.who),
+        dag_id: some(&filter.dag),
+        after: moment(&filter.after)?,
+        before: moment(&filter.before)?,
+        contains: contains.into_iter().collect(),
+        descending: true,
+        ..AuditSearch::default()
+    };
+    let mut db = app.pages().await?;
+    // One more says whether there is another page.
+    let mut rows = search_audit(&mut db, &search, ((page - 1) * OF_A_PAGE, OF_A_PAGE + 1)).await?;
+    let more = rows.len() as i64 > OF_A_PAGE;
+    rows.truncate(OF_A_PAGE as usize);
+    let shows_addresses = shell.can(Role::Op);
+    let turned = |page: i64| format!("/audit?{}page={page}", filter.query());
+    let page = AuditPage {
+        lines: rows.into_iter().map(|row| line(row, shell.now, shows_addresses)).collect(),
+        newer: (page > 1).then(|| turned(page - 1)),
+        older: more.then(|| turned(page + 1)),
+        shell,
+        filter,
+        shows_addresses,
+    };
+    html(StatusCode::OK, &page)
+}
+
+impl Filter {
+    fn is_empty(&self) -> bool {
+        self.pairs().iter().all(|(_, value)| value.is_empty())
+    }
+
+    fn pairs(&self) -> [(&'static str, &str); 5] {
+        let Filter { who, what, dag, after, before } = self;
+        [("who", who), ("what", what), ("dag", dag), ("after", after), ("before", before)]
+    }
+
+    /// To be followed by another pair.
+    fn query(&self) -> String {
+        let said = self.pairs().into_iter().filter(|(_, value)| !value.is_empty());
+        said.map(|(name, value)| format!("{name}={}&", encoded(value))).collect::<Vec<_>>().concat()
+    }
+}
+
+/// As browsers send the field: in UTC, with or without seconds.
+fn moment(text: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let forms = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"];
+    let read = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text.trim_end_matches('Z'), form).ok());
+    let wrong = || Refusal::bad_request(format!("`{text}` is no time: write it as in `2026-11-20T06:00`"));
+    read.map(|at| Some(at.and_utc())).ok_or_else(wrong)
+}
+
+fn line(row: AuditRow, now: Now, shows_addresses: bool) -> Line {
+    let mut on = Vec::new();
+    if let Some(dag_id) = &row.dag_id {
+        let href = dag_href(dag_id);
+        on.push((dag_id.clone(), href.clone()));
+        if let Some(run_id) = &row.run_id {
+            let href = format!("{href}/runs/{}", encoded(run_id));
+            on.push((run_id.clone(), href.clone()));
+            if let Some(task_id) = &row.task_id {
+                let element = row.map_index.filter(|index| *index >= 0);
+                let href = format!("{href}/tasks/{}", encoded(task_id));
+                on.push(match element {
+                    Some(index) => (format!("{task_id}[{index}]"), format!("{href}/{index}")),
+                    None => (task_id.clone(), href),
+                });
+            }
+        }
+    }
+    let extra = row.extra.as_ref().and_then(Value::as_object);
+    let details = extra.into_iter().flatten().filter(|(name, _)| *name != "from").map(|(name, value)| match value {
+        Value::String(text) => format!("{name}: {text}"),
+        other => format!("{name}: {other}"),
+    });
+    let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or("command line");
+    Line {
+        at: row.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+        ago: parts::ago(row.at, now),
+        who_href: format!("/audit?who={}", encoded(&row.actor)),
+        who: row.actor,
+        what: parts::words(&row.event),
+        on,
+        details: details.collect::<Vec<_>>().join(", "),
+        from: if shows_addresses { from.to_string() } else { String::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_carried_from_page_to_page() {
+        let filter = Filter { who: "a&b".into(), dag: "x".into(), ..Filter::default() };
+        assert_eq!(filter.query(), "who=a%26b&dag=x&");
+        assert!(Filter::default().is_empty() && !filter.is_empty());
+    }
+
+    #[test]
+    fn times_are_read_as_browsers_write_them() {
+        let at = |text| moment(text).ok().flatten().map(|at| at.to_string());
+        assert_eq!(at("2026-11-20T06:00").as_deref(), Some("2026-11-20 06:00:00 UTC"));
+        assert_eq!(at("2026-11-20T06:00:30Z").as_deref(), Some("2026-11-20 06:00:30 UTC"));
+        assert!(moment("").is_ok_and(|at| at.is_none()) && moment("yesterday").is_err());
+    }
+}

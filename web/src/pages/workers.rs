@@ -1,0 +1,157 @@
+//! `/workers`: the processes that make up this orch: who lives, what each runs, and how to add one.
+
+use super::{Shell, encoded, html};
+use crate::parts::{self, Now, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::TimeDelta;
+use orch_store::duty::list_duties;
+use orch_store::process::{ProcessRow, list_processes};
+use orch_store::worker::{RunningInstance, WorkerRow, list_workers, running_instances};
+use sqlx::PgConnection;
+
+#[derive(Template)]
+#[template(path = "pages/workers.html")]
+struct WorkersPage {
+    shell: Shell,
+    workers: Vec<Worker>,
+    schedulers: Vec<Process>,
+    servers: Vec<Process>,
+    /// What schedulers do once in a while, and when it was done last.
+    duties: Vec<(String, parts::Ago)>,
+}
+
+struct Worker {
+    name: String,
+    place: String,
+    state: parts::State,
+    said: &'static str,
+    running: i32,
+    slots: i32,
+    /// Of the slots; none for one that is gone.
+    percent: Option<i32>,
+    queues: String,
+    version: String,
+    memory: String,
+    heard: parts::Ago,
+    since: parts::Ago,
+    jobs: Vec<Job>,
+    more: usize,
+}
+
+struct Job {
+    name: String,
+    href: String,
+    dag_id: String,
+    took: String,
+}
+
+struct Process {
+    place: String,
+    state: parts::State,
+    said: &'static str,
+    version: String,
+    memory: String,
+    heard: parts::Ago,
+    since: parts::Ago,
+}
+
+const MOST_INSTANCES: i64 = 500;
+const JOBS_SHOWN: usize = 5;
+/// As `/readyz`: after this long a scheduler is taken for gone.
+const SCHEDULER_SILENT_SECS: f64 = 30.0;
+/// A web server says that it lives once a minute.
+const WEB_SILENT_SECS: f64 = 150.0;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let now = shell.now;
+    let mut jobs = jobs(&app, &mut db, now).await?;
+    let workers = list_workers(&mut db).await?.into_iter().map(|row| {
+        let (own, others) = std::mem::take(&mut jobs).into_iter().partition(|(worker, _)| *worker == row.id);
+        jobs = others;
+        worker(row, own, now)
+    });
+    let workers = workers.collect();
+    let (schedulers, servers): (Vec<_>, Vec<_>) =
+        list_processes(&mut db).await?.into_iter().partition(|row| row.role == "scheduler");
+    let duties = list_duties(&mut db).await?;
+    let page = WorkersPage {
+        workers,
+        schedulers: schedulers.into_iter().map(|row| process(row, SCHEDULER_SILENT_SECS, now)).collect(),
+        servers: servers.into_iter().map(|row| process(row, WEB_SILENT_SECS, now)).collect(),
+        duties: duties.into_iter().map(|(name, at)| (name, parts::ago(at, now))).collect(),
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// What runs, with the worker that runs it.
+async fn jobs(app: &App, db: &mut PgConnection, now: Now) -> Result<Vec<(i32, Job)>, Refusal> {
+    let mut jobs = Vec::new();
+    for row in running_instances(db, MOST_INSTANCES).await? {
+        let version = app.versions.get(db, row.version).await?;
+        let RunningInstance { worker, dag_id, run_id, task, map_index, started_at, .. } = row;
+        let Ok(place) = usize::try_from(task) else { continue };
+        let Some(spec) = version.plan.spec.tasks.get(place) else { continue };
+        let href = format!("{}/runs/{}/tasks/{}", dag_href(&dag_id), encoded(&run_id), encoded(&spec.task_id));
+        let took = started_at.map_or_else(String::new, |at| parts::duration((now - at).max(TimeDelta::zero())));
+        let (name, href) = match map_index {
+            ..0 => (spec.task_id.clone(), href),
+            index => (format!("{}[{index}]", spec.task_id), format!("{href}/{index}")),
+        };
+        jobs.push((worker, Job { name, href, dag_id, took }));
+    }
+    Ok(jobs)
+}
+
+fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: Now) -> Worker {
+    let is_late = row.expires_at < now.at;
+    let (state, said) = match row.state.as_str() {
+        "running" if is_late => ("failed", "silent"),
+        "running" => ("success", "alive"),
+        "draining" => ("paused", "finishes what it has"),
+        "stopped" => ("skipped", "stopped"),
+        _ => ("failed", "lost"),
+    };
+    let is_here = matches!(row.state.as_str(), "running" | "draining");
+    let more = jobs.len().saturating_sub(JOBS_SHOWN);
+    Worker {
+        place: format!("{} · pid {}", row.hostname, row.pid),
+        name: row.name,
+        state: parts::bare(state),
+        said,
+        running: row.running,
+        slots: row.slots,
+        percent: (is_here && row.slots > 0)
+            .then(|| (i64::from(row.running) * 100 / i64::from(row.slots)).min(100) as i32),
+        queues: row.queues.join(", "),
+        version: format!("{} {}", row.bundle, row.binary_version),
+        memory: memory(row.memory_mb),
+        heard: parts::ago(row.heartbeat_at, now),
+        since: parts::ago(row.started_at, now),
+        jobs: jobs.into_iter().map(|(_, job)| job).take(JOBS_SHOWN).collect(),
+        more,
+    }
+}
+
+fn process(row: ProcessRow, silent_secs: f64, now: Now) -> Process {
+    let is_alive = row.silent_secs < silent_secs;
+    Process {
+        place: format!("{} · pid {}", row.hostname, row.pid),
+        state: parts::bare(if is_alive { "success" } else { "failed" }),
+        said: if is_alive { "alive" } else { "silent" },
+        version: row.binary_version,
+        memory: memory(row.memory_mb),
+        heard: parts::ago(row.heartbeat_at, now),
+        since: parts::ago(row.started_at, now),
+    }
+}
+
+fn memory(mb: i32) -> String {
+    if mb > 0 { format!("{mb} MB") } else { "–".into() }
+}

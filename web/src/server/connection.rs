@@ -1,0 +1,118 @@
+//! One connection: TLS if the server has a certificate, HTTP/1.1 or 2 as the client likes, with time limits for what has
+//! not proved itself yet.
+
+use super::places::Place;
+use crate::extract::Peer;
+use crate::tls::Tls;
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+/// A header that takes longer is held back on purpose. Also how long a connection may idle between requests.
+const HEADER_TIME: Duration = Duration::from_secs(20);
+const HEADER_BYTES: usize = 16 * 1024;
+/// A greeting that takes longer is held back on purpose.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Requests at the same time on one connection of HTTP/2.
+const MOST_STREAMS: u32 = 128;
+/// A silent peer of HTTP/2 is asked whether it lives, and given up after `HEADER_TIME`.
+const ASK_EVERY: Duration = Duration::from_secs(30);
+
+/// What every connection comes through.
+#[derive(Clone)]
+pub(super) struct Door {
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+}
+
+impl Door {
+    pub(super) fn new(router: Router, tls: Option<&Tls>, stop: CancellationToken) -> Door {
+        Door { router, tls: tls.map(Tls::acceptor), stop }
+    }
+
+    /// Until the connection ends, which frees its place.
+    pub(super) async fn answer(self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        // Answers are written whole: waiting for more to send would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it began");
+            return;
+        }
+        let Some(tls) = self.tls.clone() else {
+            self.http1(stream, peer).await;
+            return drop(place);
+        };
+        match tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.http2(stream, peer).await,
+            Ok(Ok(stream)) => self.http1(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(%error, client.ip = %peer.ip(), "no TLS could be agreed on"),
+            Err(_) => tracing::debug!(client.ip = %peer.ip(), "a TLS greeting took too long"),
+        }
+        drop(place);
+    }
+
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, peer: SocketAddr) {
+        let stop = self.stop.clone();
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES);
+        let service = service_fn(move |request| self.clone().call(request, peer));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        tell(ended, peer);
+    }
+
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, peer: SocketAddr) {
+        let stop = self.stop.clone();
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_header_list_size(HEADER_BYTES as u32)
+            .max_concurrent_streams(MOST_STREAMS)
+            .keep_alive_interval(ASK_EVERY)
+            .keep_alive_timeout(HEADER_TIME);
+        let service = service_fn(move |request| self.clone().call(request, peer));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        tell(ended, peer);
+    }
+
+    async fn call(
+        self,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<axum::response::Response, Infallible> {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
+        let mut router = self.router;
+        Ok(router.call(request).await.unwrap_or_else(|never| match never {}))
+    }
+}
+
+fn tell(ended: hyper::Result<()>, peer: SocketAddr) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, client.ip = %peer.ip(), "a connection ended early");
+    }
+}

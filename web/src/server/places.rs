@@ -1,0 +1,94 @@
+//! How many connections there may be, and how many of them one address may have.
+
+use crate::config::WebConfig;
+use crate::network::Network;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// More wait in the kernel's queue. Fewer where the process may not open so many files: the rest of it needs some too.
+const MOST_CONNECTIONS: usize = 4_096;
+const FEWEST_CONNECTIONS: usize = 64;
+
+pub(super) fn most_connections() -> usize {
+    // The usual 1,024 files are for programs of one user; whoever starts us allows more than that where it is to be had.
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
+        let wanted = hard.min(2 * MOST_CONNECTIONS as u64).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_or(soft, |()| wanted)
+    });
+    usize::try_from(files / 2).unwrap_or(MOST_CONNECTIONS).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
+}
+
+/// Who has how many.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    each: usize,
+    /// All clients of a proxy come from its address.
+    proxies: Arc<[Network]>,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One connection; its place is free when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    of: Option<(Places, IpAddr)>,
+}
+
+impl Places {
+    pub(super) fn new(config: &WebConfig, most: usize) -> Places {
+        let each = match config.connections_per_address {
+            0 => most / 2,
+            each => each,
+        };
+        Places { each, proxies: config.trusted_proxies.clone().into(), taken: Arc::default() }
+    }
+
+    /// `None`: that address has all it may have.
+    pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
+        if self.proxies.iter().any(|network| network.contains(address)) {
+            return Some(Place { of: None });
+        }
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_insert(0);
+        if *count >= self.each {
+            return None;
+        }
+        *count += 1;
+        Some(Place { of: Some((self.clone(), address)) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((places, address)) = &self.of else { return };
+        let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_have_all_places_but_a_proxy_may() {
+        let proxy = "10.0.0.1".parse().expect("a network");
+        let config = WebConfig { trusted_proxies: vec![proxy], ..WebConfig::new("postgres://") };
+        let places = Places::new(&config, 4);
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let mut held = vec![places.take(one).expect("the first"), places.take(one).expect("the second")];
+        assert!(places.take(one).is_none() && places.take(other).is_some());
+        held.pop();
+        assert!(places.take(one).is_some());
+        let all: Vec<_> = (0..9).map(|_| places.take(IpAddr::from([10, 0, 0, 1]))).collect();
+        assert!(all.iter().all(Option::is_some));
+        drop((held, all));
+        assert!(places.taken.lock().expect("no panic").is_empty(), "nobody is remembered for nothing");
+    }
+}

@@ -1,0 +1,111 @@
+//! HTTPS by certificate and key files. They are read again when they change, so a renewed certificate needs no restart; one
+//! that is broken is told in the log, and the one before it goes on.
+
+use crate::{WebError, WebResult};
+use std::fmt;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{ServerConfig, version};
+use tokio_util::sync::CancellationToken;
+
+/// How soon a new certificate is noticed; a look is two questions to the file system.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A certificate with its key, and the files they came from.
+#[derive(Clone)]
+pub struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+}
+
+/// What connections are answered with from now on.
+#[derive(Debug)]
+struct Current {
+    key: RwLock<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads PEM files: the certificate with those between it and its authority behind it, and the key to it.
+    pub fn load(certificate: &Path, key: &Path) -> WebResult<Tls> {
+        let provider = Arc::new(ring::default_provider());
+        let current = Arc::new(Current { key: RwLock::new(read(&provider, certificate, key)?) });
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .map_err(|error| WebError::Tls(error.to_string()))?;
+        let mut config = config.with_no_client_auth().with_cert_resolver(current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Tls { certificate: certificate.into(), key: key.into(), current, config: Arc::new(config) })
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.clone())
+    }
+
+    /// Looks at the files until `stop`.
+    pub(crate) async fn watch(self, stop: CancellationToken) {
+        let mut seen = self.look();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let now = self.look();
+            if now == seen {
+                continue;
+            }
+            match read(self.config.crypto_provider(), &self.certificate, &self.key) {
+                Ok(key) => {
+                    *self.current.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+                    tracing::info!(certificate = %self.certificate.display(), "a new certificate is in use");
+                    seen = now;
+                }
+                // Files that are being replaced one after the other fit again in a moment.
+                Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one goes on"),
+            }
+        }
+    }
+
+    /// When and how large the files are.
+    fn look(&self) -> [Option<(SystemTime, u64)>; 2] {
+        let stamp = |metadata: Metadata| Some((metadata.modified().ok()?, metadata.len()));
+        [&self.certificate, &self.key].map(|path| path.metadata().ok().and_then(stamp))
+    }
+}
+
+fn read(provider: &CryptoProvider, certificate: &Path, key: &Path) -> WebResult<Arc<CertifiedKey>> {
+    let cannot = |path: &Path, why: String| WebError::Tls(format!("`{}`: {why}", path.display()));
+    let bytes = |path: &Path| std::fs::read(path).map_err(|error| cannot(path, error.to_string()));
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes(certificate)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| cannot(certificate, format!("it is no certificate in PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(cannot(certificate, "there is no certificate in it, in PEM".into()));
+    }
+    let secret = PrivateKeyDer::from_pem_slice(&bytes(key)?)
+        .map_err(|error| cannot(key, format!("it is no private key in PEM: {error}")))?;
+    let certified = CertifiedKey::from_der(chain, secret, provider)
+        .map_err(|error| cannot(key, format!("it does not fit the certificate: {error}")))?;
+    Ok(Arc::new(certified))
+}

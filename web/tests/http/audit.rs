@@ -1,0 +1,70 @@
+//! The audit log and the processes, as people look at them.
+
+use crate::browser::Browser;
+use crate::fixture::{PASSWORD, Web};
+use axum::http::{Method, StatusCode};
+use orch_store::process::{Role, register_process};
+
+#[tokio::test]
+async fn the_audit_log_is_filtered_by_who_what_dag_and_time() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    assert!(browser.get("/audit").await.has("Nobody has changed anything yet"));
+    let run = web.trigger("chain").await;
+    let run = run.replace(':', "%3A").replace('+', "%2B");
+    browser.submit("/dags", "/dags/paused/paused", &[("paused", "false")]).await;
+    let all = browser.get("/audit").await;
+    assert!(all.has("trigger dag run") && all.has("unpause dag"), "{}", all.html);
+    assert!(all.has(&format!(r#"href="/dags/chain/runs/{run}""#)), "{}", all.html);
+    for (query, trigger, unpause) in [
+        ("who=admin", true, true),
+        ("who=nobody", false, false),
+        ("what=trigger", true, false),
+        ("what=unpause%20dag", false, true),
+        ("dag=chain", true, false),
+        ("after=2026-01-01T00:00", true, true),
+        ("before=2026-01-01T00:00", false, false),
+        ("page=2", false, false),
+    ] {
+        let page = browser.get(&format!("/audit?{query}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{query}");
+        let lines = page.html.split("<tbody>").nth(1).unwrap_or_default().to_string();
+        assert_eq!((lines.contains("trigger dag run"), lines.contains("unpause dag")), (trigger, unpause), "{query}");
+    }
+    assert_eq!(browser.get("/audit?after=yesterday").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn from_where_people_act_is_for_operators() {
+    let web = Web::new().await;
+    web.trigger("chain").await;
+    for (name, role, sees) in [("a", "viewer", false), ("b", "user", false), ("c", "op", true), ("d", "admin", true)] {
+        web.add_user(name, role).await;
+        let mut browser = Browser::new(&web);
+        browser.log_in(name, PASSWORD, "/").await;
+        assert_eq!(browser.get("/audit").await.has("127.0.0.1"), sees, "{role}");
+        let token = web.log_in(name, PASSWORD).await.unwrap();
+        for path in ["/api/v2/eventLogs", "/api/v2/eventLogs/1"] {
+            let answer = web.send(Method::GET, path, Some(&token), None).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert_eq!(answer.body.to_string().contains("127.0.0.1"), sees, "{role} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn workers_are_shown_with_what_they_run() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let none = browser.get("/workers").await;
+    assert!(none.has("Nobody runs tasks") && none.has("Nobody watches") && none.has("orch worker"), "{}", none.html);
+    let mut db = web.db().await;
+    let run = web.trigger("chain").await;
+    let run = run.replace(':', "%3A").replace('+', "%2B");
+    let id: uuid::Uuid = sqlx::query_scalar("select id from dag_run").fetch_one(&mut db).await.unwrap();
+    web.claim(&mut db, id).await;
+    register_process(&mut db, Role::Scheduler, "there", 8).await.unwrap();
+    let page = browser.get("/workers").await;
+    assert!(page.has("here · pid 7") && page.has("0 of 1") && page.has("there · pid 8"), "{}", page.html);
+    assert!(page.has(&format!(r#"<a class="mono" href="/dags/chain/runs/{run}/tasks/t0">t0</a>"#)), "{}", page.html);
+}
