@@ -52,12 +52,12 @@ impl Param {
 }
 
 /// Milliseconds since 1970 of the years 1 to 9999; small numbers are seconds, as pydantic reads them.
-const MOMENTS: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);
+const MOMENTS: (i64, i64) = (-62_135_596_800_000, 253_402_300_800_000);
 
 /// A moment as it may be sent.
 pub(crate) fn moment() -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" },
-        { "type": "number", "minimum": MOMENTS.0, "maximum": MOMENTS.1 }] })
+        { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
 }
 
 impl Kind {

@@ -11,7 +11,7 @@ use std::process::Command;
 const PACKAGE: &str = "schemathesis==4.32.5";
 /// Cases of each operation, beside those that cover its schema one by one.
 const EXAMPLES: u32 = 4;
-/// So many times more with ORCH_TEST_LONG.
+/// So many times more with `ORCH_TEST_LONG`.
 const LONGER: u32 = 10;
 
 /// The program `st`.
@@ -38,7 +38,9 @@ fn every_answer_is_as_described_whatever_is_sent() {
         run(home.path(), ["dags", "trigger", dag, "--run-id", "seeded", "--wait"]).done();
     }
     let token = token(&standalone.url);
-    let examples = if std::env::var_os("ORCH_TEST_LONG").is_some() { EXAMPLES * LONGER } else { EXAMPLES };
+    #[expect(clippy::disallowed_methods, reason = "what a test run may take is said by the environment")]
+    let long = std::env::var_os("ORCH_TEST_LONG").is_some();
+    let examples = if long { EXAMPLES * LONGER } else { EXAMPLES };
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/schemathesis.toml");
     let mut command = Command::new(program);
     command.current_dir(home.path()).arg("--config-file").arg(config).arg("run");
