@@ -3,9 +3,8 @@
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const typing = 'input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]';
-const reachable = 'a[href], button, input, select, summary';
 
-// Rows: one tab stop for a list. Tab goes through what is in one row and then on, j and k go to another.
+// Rows: Tab goes through everything as always, j and k go from row to row.
 const rowsOf = (list) => $$(':scope > tbody > tr, :scope > li', list).filter((row) => !row.hidden && mainOf(row));
 const mainOf = (row) => $('[data-open-row]', row) ?? $('a[href]', row);
 const listOf = (row) => row?.closest('[data-rows]');
@@ -13,31 +12,13 @@ const rowOf = (element) => {
   const row = element?.closest?.('tr, li');
   return row && listOf(row) ? row : null;
 };
-const settle = (list, current) => {
-  for (const row of rowsOf(list)) for (const e of $$(reachable, row)) {
-    if (row === current) e.removeAttribute('tabindex'); else e.tabIndex = -1;
-  }
-};
-const settleAll = () => {
-  for (const list of $$('[data-rows]')) {
-    const rows = rowsOf(list);
-    settle(list, rows.find((row) => row.contains(document.activeElement)) ?? rows[0]);
-  }
-};
-settleAll();
-addEventListener('orch:placed', settleAll);
-document.addEventListener('focusin', (e) => {
-  const row = rowOf(e.target);
-  if (row) settle(listOf(row), row);
-});
-
 const walk = (by) => {
   const here = rowOf(document.activeElement);
   const list = listOf(here) ?? $('main [data-rows]');
   if (!list) return false;
   const rows = rowsOf(list);
   const next = here ? rows[rows.indexOf(here) + by] : rows[by > 0 ? 0 : rows.length - 1];
-  if (next) { settle(list, next); mainOf(next).focus(); next.scrollIntoView({ block: 'nearest' }); }
+  if (next) { mainOf(next).focus(); next.scrollIntoView({ block: 'nearest' }); }
   return rows.length > 0;
 };
 
