@@ -42,7 +42,7 @@ use crate::failure::Outcome;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Standalone(standalone::Standalone),
+    Standalone(Box<standalone::Standalone>),
     Scheduler(scheduler::Scheduler),
     Worker(worker::Worker),
     Web(web::Web),

@@ -367,16 +367,16 @@ fn routes(app: &App) -> Routes {
 
 /// The server without a network.
 pub fn router(app: App) -> Router {
-    let routes = routes(&app);
+    let (routes, base) = (routes(&app), app.config.base_path.clone());
     let inner = routes
         .router
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(app.config.base_path.clone(), put_before))
+        .layer(from_fn_with_state(base.clone(), put_before))
         .layer(from_fn(compress))
         .layer(from_fn_with_state(app.clone(), guard))
-        .with_state(app.clone());
-    below(&app.config.base_path, inner)
+        .with_state(app);
+    below(&base, inner)
 }
 
 /// `/openapi.json`.

@@ -102,7 +102,7 @@ async fn below_a_path_every_address_is_below_it() {
         assert_eq!(status, StatusCode::OK, "{path}");
         for attribute in [" href", " src", " action", " data-live", " data-palette", " data-href"] {
             for address in page.split(&format!("{attribute}=\"/")).skip(1) {
-                assert!(address.starts_with("orch/"), "{path}: {attribute}=\"/{:.60}", address);
+                assert!(address.starts_with("orch/"), "{path}: {attribute}=\"/{address:.60}");
             }
         }
         // Each file of the page is there.

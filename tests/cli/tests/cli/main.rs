@@ -6,6 +6,7 @@ mod binary;
 mod browser;
 mod children;
 mod config;
+mod guides;
 mod live;
 mod official_client;
 mod offline;
