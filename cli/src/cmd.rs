@@ -2,6 +2,11 @@
 
 mod completion;
 mod config_list;
+mod connections_add;
+mod connections_delete;
+mod connections_export;
+mod connections_import;
+mod connections_list;
 mod cron_next;
 mod dags_delete;
 mod dags_details;
@@ -23,6 +28,7 @@ mod runs_list;
 mod runs_move;
 mod runs_wait;
 mod scheduler;
+mod secrets_keys;
 mod standalone;
 mod tasks_clear;
 mod tasks_list;
@@ -33,6 +39,10 @@ mod tasks_test;
 mod users_change;
 mod users_create;
 mod users_list;
+mod variables_export;
+mod variables_import;
+mod variables_list;
+mod variables_set;
 mod version;
 mod web;
 mod worker;
@@ -42,6 +52,7 @@ use crate::failure::Outcome;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    // Its options are those of every role.
     Standalone(Box<standalone::Standalone>),
     Scheduler(scheduler::Scheduler),
     Worker(worker::Worker),
@@ -55,6 +66,15 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Connections to what lies outside: add, list, export, import
+    #[command(subcommand, visible_alias = "connection")]
+    Connections(Connections),
+    /// Variables: texts that tasks read by their key
+    #[command(subcommand, visible_alias = "variable")]
+    Variables(Variables),
+    /// The keys that seal secrets in the database
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Users: who may log in, and what they may do
     #[command(subcommand, visible_alias = "user")]
     Users(Users),
@@ -118,6 +138,32 @@ pub(crate) enum Users {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Connections {
+    Add(Box<connections_add::Add>),
+    List(connections_list::List),
+    Get(connections_list::Get),
+    Delete(connections_delete::Delete),
+    Export(connections_export::Export),
+    Import(connections_import::Import),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Variables {
+    Set(variables_set::Set),
+    List(variables_list::List),
+    Get(variables_list::Get),
+    Delete(variables_set::Delete),
+    Export(variables_export::Export),
+    Import(variables_import::Import),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Secrets {
+    GenerateKey(secrets_keys::GenerateKey),
+    Rotate(secrets_keys::Rotate),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Db {
     Migrate(db_migrate::Migrate),
     Check(db_check::Check),
@@ -145,6 +191,10 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Connections(connections) => block_on(connections.run(cx)),
+            Command::Variables(variables) => block_on(variables.run(cx)),
+            Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
+            Command::Secrets(Secrets::Rotate(rotate)) => block_on(rotate.run(cx)),
             Command::Users(users) => users.run(cx),
             Command::Db(Db::Migrate(migrate)) => block_on(migrate.run(cx)),
             Command::Db(Db::Check(check)) => block_on(check.run(cx)),
@@ -156,6 +206,32 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Connections {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Connections::Add(add) => add.run(cx).await,
+            Connections::List(list) => list.run(cx).await,
+            Connections::Get(get) => get.run(cx).await,
+            Connections::Delete(delete) => delete.run(cx).await,
+            Connections::Export(export) => export.run(cx).await,
+            Connections::Import(import) => import.run(cx).await,
+        }
+    }
+}
+
+impl Variables {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Variables::Set(set) => set.run(cx).await,
+            Variables::List(list) => list.run(cx).await,
+            Variables::Get(get) => get.run(cx).await,
+            Variables::Delete(delete) => delete.run(cx).await,
+            Variables::Export(export) => export.run(cx).await,
+            Variables::Import(import) => import.run(cx).await,
         }
     }
 }

@@ -8,7 +8,7 @@ mod source;
 mod value;
 
 pub(crate) use flags::{Field, Given};
-pub(crate) use source::{LoadedFrom, environment_is_plain};
+pub(crate) use source::{LoadedFrom, beginning_with, environment_is_plain};
 pub(crate) use value::{LogFormat, Secret, Text};
 
 use crate::failure::Failure;
@@ -130,6 +130,50 @@ config! {
         /// Logs are kept for so long
         log_retention: Duration = "30d", "ORCH_LOG_RETENTION";
     }
+
+    /// Where connections and variables come from besides the environment and the database.
+    SecretFlags {
+        /// File with the keys that seal secrets in the database, in place of `ORCH_SECRET_KEY`
+        #[clap(value_name = "FILE")]
+        secret_key_file: Option<PathBuf> = "", "ORCH_SECRET_KEY_FILE";
+
+        /// Connections in a file: .json, .yaml or .env
+        #[clap(value_name = "FILE")]
+        connections_file: Option<PathBuf> = "", "ORCH_CONNECTIONS_FILE";
+
+        /// Variables in a file: .json, .yaml or .env
+        #[clap(value_name = "FILE")]
+        variables_file: Option<PathBuf> = "", "ORCH_VARIABLES_FILE";
+
+        /// A vault with a KV store of version 2: `https://vault:8200`; its token comes from `ORCH_VAULT_TOKEN`
+        #[clap(value_name = "URL")]
+        vault_url: Option<String> = "", "ORCH_VAULT_URL";
+
+        /// Where the vault's KV store is mounted
+        #[clap(value_name = "PATH")]
+        vault_mount: String = "secret", "ORCH_VAULT_MOUNT";
+
+        /// Folder of connections in the vault's KV store
+        #[clap(value_name = "PATH")]
+        vault_connections_path: String = "connections", "ORCH_VAULT_CONNECTIONS_PATH";
+
+        /// Folder of variables in the vault's KV store
+        #[clap(value_name = "PATH")]
+        vault_variables_path: String = "variables", "ORCH_VAULT_VARIABLES_PATH";
+
+        /// Certificates (PEM) to believe the vault by
+        #[clap(value_name = "FILE")]
+        vault_ca_file: Option<PathBuf> = "", "ORCH_VAULT_CA_FILE";
+    }
+
+    /// Never flags: a command line can be read by everybody on the machine.
+    NoFlags {
+        /// Keys that seal secrets in the database, with commas: the first seals, all open
+        secret_key: Option<Secret> = "", "ORCH_SECRET_KEY";
+
+        /// Token for the vault
+        vault_token: Option<Secret> = "", "ORCH_VAULT_TOKEN";
+    }
 }
 
 /// The flags of all roles together.
@@ -144,6 +188,10 @@ pub(crate) struct RoleFlags {
     dags: DagFlags,
     #[command(flatten)]
     scheduler: SchedulerFlags,
+    #[command(flatten)]
+    secrets: SecretFlags,
+    #[clap(skip)]
+    no_flags: NoFlags,
 }
 
 impl RoleFlags {
@@ -152,6 +200,8 @@ impl RoleFlags {
         self.worker.add_to(given);
         self.dags.add_to(given);
         self.scheduler.add_to(given);
+        self.secrets.add_to(given);
+        self.no_flags.add_to(given);
     }
 }
 
@@ -212,6 +262,11 @@ impl Config {
             self.ssl_cert.is_some() != self.ssl_key.is_some(),
             "`ssl_cert` and `ssl_key` are not both named".into(),
             "https needs the certificate and its key",
+        );
+        refuse(
+            self.vault_url.is_some() != self.vault_token.is_some(),
+            "a vault needs both its address and a token".into(),
+            "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

@@ -1,17 +1,30 @@
-//! A host for one body at a terminal: what it says is printed, what it pushes is kept, what needs a server is refused.
+//! A host for one body at a terminal: what it says is printed, what it pushes is kept. Connections and variables are
+//! those of the machine, and nothing of them that is secret is printed.
 
 use orch_core::task::{BoxFuture, Connection, Host, LogLevel, MemoryHost, TaskResult};
+use orch_workers::{Secrets, mask};
 use serde_json::{Map, Value};
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct ConsoleHost {
     memory: MemoryHost,
+    secrets: Secrets,
+}
+
+impl ConsoleHost {
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        ConsoleHost { memory: MemoryHost::new(), secrets }
+    }
+}
+
+fn say(line: &str) {
+    eprintln!("{}", mask::mask(line));
 }
 
 impl Host for ConsoleHost {
     fn log(&self, level: LogLevel, message: &str, fields: Map<String, Value>) {
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        eprintln!("{:<7} {message} {}", level.as_str().to_uppercase(), fields.join(" "));
+        say(&format!("{:<7} {message} {}", level.as_str().to_uppercase(), fields.join(" ")));
     }
 
     fn progress(&self, rows: u64, bytes: u64) {
@@ -27,15 +40,17 @@ impl Host for ConsoleHost {
     }
 
     fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>> {
-        self.memory.connection(id)
+        let (secrets, id) = (self.secrets.clone(), id.to_string());
+        Box::pin(async move { secrets.connection(&id).await })
     }
 
     fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>> {
-        self.memory.variable(key)
+        let (secrets, key) = (self.secrets.clone(), key.to_string());
+        Box::pin(async move { secrets.variable(&key).await })
     }
 
     fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
-        eprintln!("PUSH    {key}={value}");
+        say(&format!("PUSH    {key}={value}"));
         self.memory.push(key, value)
     }
 
@@ -44,7 +59,7 @@ impl Host for ConsoleHost {
     }
 
     fn asset_event(&self, uri: &str, extra: Value) -> TaskResult<()> {
-        eprintln!("ASSET   {uri} {extra}");
+        say(&format!("ASSET   {uri} {extra}"));
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod output;
 mod parts;
 mod person;
 mod roles;
+mod secrets;
 mod server;
 mod session;
 mod standalone;

@@ -149,6 +149,11 @@ pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// An object as a document of YAML.
+pub(crate) fn yaml_of(fields: &serde_json::Map<String, Value>) -> String {
+    yaml::object(&Object(fields.iter().map(|(name, value)| (name.as_str(), value)).collect()))
+}
+
 /// A moment as a cell: as Airflow writes it, or nothing.
 pub(crate) fn moment(at: Option<DateTime<Utc>>) -> Value {
     at.map_or(Value::Null, |at| isoformat(at).into())

@@ -38,6 +38,16 @@ pub(crate) fn secret(what: &str) -> Result<String, Failure> {
     if ask("Once more")? == first { Ok(first) } else { Err(Failure::new("these are two different ones")) }
 }
 
+/// The same, but of standard input all of it: keys and JSON have lines.
+pub(crate) fn long_secret(what: &str) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        return secret(what);
+    }
+    let text = std::io::read_to_string(std::io::stdin().lock()).map_err(Failure::io("cannot read standard input"))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
 /// As long as it lives the terminal does not show what is typed.
 struct Hidden {
     before: Termios,

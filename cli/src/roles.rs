@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::secrets;
 use orch_core::task::Bundle;
 use orch_scheduler::SchedulerConfig;
 use orch_store::partition::Retention;
@@ -41,9 +42,9 @@ pub(crate) async fn register(
     Ok(offers)
 }
 
-pub(crate) fn worker(config: &Config, url: &str) -> WorkerConfig {
+pub(crate) fn worker(config: &Config, url: &str) -> Result<WorkerConfig, Failure> {
     let name = if config.worker_name.is_empty() { hostname() } else { config.worker_name.clone() };
-    WorkerConfig {
+    Ok(WorkerConfig {
         name,
         queues: config.queues.clone(),
         slots: config.slots,
@@ -51,8 +52,9 @@ pub(crate) fn worker(config: &Config, url: &str) -> WorkerConfig {
         process_memory_mb: config.process_memory_mb,
         lease: config.lease,
         grace: config.grace,
+        secrets: secrets::sources(config)?,
         ..WorkerConfig::new(url)
-    }
+    })
 }
 
 pub(crate) fn scheduler(config: &Config, url: &str) -> SchedulerConfig {

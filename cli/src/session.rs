@@ -53,10 +53,21 @@ impl Session {
         Ok(audit::record_and_hint(&mut self.db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
     }
 
+    /// Where its database is, if it was started for this command.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.private.as_ref().map(Cluster::url)
+    }
+
     /// The server runs for this command only.
     pub(crate) fn is_alone(&self) -> bool {
         self.private.is_some()
     }
+}
+
+/// Writes down who did what at a command line, together with what was done.
+pub(crate) async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
+    let name = person::name();
+    Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)
 }
 
 async fn named(config: &Config, url: &str) -> Result<PgConnection, Failure> {

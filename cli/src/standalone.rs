@@ -8,7 +8,7 @@ use crate::config::{Config, Secret};
 use crate::failure::{Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
-use crate::{logging, roles};
+use crate::{logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
 use orch_store::{connect, guard};
@@ -65,6 +65,7 @@ async fn serve(
     let mut db = connect::one(url, "orch standalone").await?;
     guard::migrate(&mut db).await?;
     phases.tell("the schema is there");
+    let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url);
     let mut web = None;
     if let Some(listener) = listener {
@@ -75,7 +76,7 @@ async fn serve(
     }
     let offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
     phases.tell("the dags are registered");
-    parts.add_worker(roles::worker(config, url), offers);
+    parts.add_worker(roles::worker(config, url)?, offers);
     parts.add_scheduler(roles::scheduler(config, url));
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,

@@ -11,7 +11,7 @@ use orch_store::hint::{Hint, Hints};
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_store::version::Versions;
 use orch_store::{connect, guard};
-use orch_workers::WorkerConfig;
+use orch_workers::{SecretsConfig, WorkerConfig};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ impl Trial {
 }
 
 /// Runs `work` while a worker and a scheduler are there for this DAG.
-pub(crate) fn run(dag: &BundleDag, work: impl AsyncFnOnce(&mut Trial) -> Outcome) -> Outcome {
+pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnce(&mut Trial) -> Outcome) -> Outcome {
     let folder =
         tempfile::Builder::new().prefix("orch-test-").tempdir().map_err(Failure::io("cannot make a folder"))?;
     // Nothing here is worth waiting for a disk.
@@ -51,7 +51,7 @@ pub(crate) fn run(dag: &BundleDag, work: impl AsyncFnOnce(&mut Trial) -> Outcome
         guard::migrate(&mut db).await?;
         let offers = roles::register(&mut db, &bundle, false).await?;
         let mut parts = Parts::new(&url);
-        parts.add_worker(WorkerConfig { grace: GRACE, ..WorkerConfig::new(&url) }, offers);
+        parts.add_worker(WorkerConfig { grace: GRACE, secrets, ..WorkerConfig::new(&url) }, offers);
         parts.add_scheduler(SchedulerConfig::new(&url));
         let (stop, hints) = (parts.stop_token(), parts.hints());
         let mut trial = Trial { session: Session::of(db), hints };

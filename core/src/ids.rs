@@ -92,6 +92,22 @@ id!(/// The name of a task in its DAG, with the prefixes of its groups.
     TaskId, "task id", "_.-");
 id!(/// The name of a run in its DAG. The run's key in the database is a uuid; this is what people type.
     RunId, "run id", "_.~:+-");
+id!(/// The name of a connection.
+    ConnectionId, "connection id", "_.-");
+
+/// The key of a variable: any text that fits on a line, as in Airflow.
+pub fn check_variable_key(key: &str) -> Result<(), BadId> {
+    let what = "variable key";
+    let bad = key.chars().find(|c| c.is_control());
+    match bad {
+        _ if key.is_empty() => Err(BadId::Empty { what }),
+        _ if key.chars().count() > MAX_ID_CHARS => {
+            Err(BadId::TooLong { what, start: key.chars().take(20).collect(), chars: key.chars().count() })
+        }
+        Some(bad) => Err(BadId::BadChar { what, id: key.into(), bad, allowed: "any sign that can be seen" }),
+        None => Ok(()),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ pub mod retry;
 pub mod rule;
 pub mod run;
 pub mod schedule;
+pub mod secret;
 pub mod select;
 pub mod spec;
 pub mod state;

@@ -9,7 +9,7 @@ mod host;
 mod memory;
 
 pub use bundle::{Bundle, BundleDag};
-pub use connection::{BadUri, Connection};
+pub use connection::{BadConnection, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
 pub use error::{TaskError, fatal, skip};
 pub use host::{Host, LogLevel};

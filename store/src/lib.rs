@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clear;
 pub mod connect;
+pub mod connection;
 pub mod dag;
 pub mod doctor;
 pub mod due;
@@ -29,11 +30,14 @@ pub mod registry;
 pub mod reset;
 pub mod run;
 pub mod run_lock;
+pub mod seal;
 pub mod session;
 pub mod setting;
 pub mod step;
+pub mod timing;
 pub mod token;
 pub mod user;
+pub mod variable;
 pub mod version;
 pub mod worker;
 

@@ -1,9 +1,11 @@
 //! What tasks gave. Small values stand in `output`; large ones, and long lists that are mapped over, in parts.
 
 mod list;
+mod preview;
 mod write;
 
 pub use list::{OutputFilter, OutputRow, count_outputs, list_outputs};
+pub use preview::{Preview, previews};
 pub use write::{Place, change_output, create_output, delete_output};
 
 use crate::step::Lease;

@@ -64,17 +64,10 @@ if (palette) {
   addEventListener('keydown', (e) => { if ((e.metaKey || e.ctrlKey) && e.key === 'k') open(e); });
 }
 
-// data-key="t": a single key clicks the element, unless the person is typing.
-addEventListener('keydown', (e) => {
-  if (e.metaKey || e.ctrlKey || e.altKey || e.target.closest('input, textarea, select, dialog')) return;
-  const target = $$('[data-key]').find((el) => el.dataset.key === e.key);
-  if (!target) return;
-  e.preventDefault();
-  target.matches('input') ? target.focus() : target.click();
-});
-
 // data-roving: one tab stop, arrow keys walk the cells of a table; newest (right end) is in view first.
-for (const table of $$('[data-roving]')) {
+const rove = () => $$('[data-roving]').forEach((table) => {
+  if (table.dataset.roving) return;
+  table.dataset.roving = 'on';
   table.parentElement.scrollLeft = table.scrollWidth;
   const cells = $$('.cell', table);
   const start = $('[aria-current]', table) ?? cells.at(-1);
@@ -96,10 +89,14 @@ for (const table of $$('[data-roving]')) {
     const to = next && $('.cell', next);
     if (to) { cell.tabIndex = -1; to.tabIndex = 0; to.focus(); }
   });
-}
+});
+rove();
+addEventListener('orch:placed', rove);
 
 // data-fold="silver": folds the rows with data-in="silver".
-for (const b of $$('[data-fold]')) b.addEventListener('click', () => {
+addEventListener('click', (e) => {
+  const b = e.target.closest('[data-fold]');
+  if (!b) return;
   const open = b.getAttribute('aria-expanded') !== 'true';
   b.setAttribute('aria-expanded', open);
   for (const row of $$(`[data-in="${b.dataset.fold}"]`)) row.hidden = !open;
@@ -154,6 +151,7 @@ if (live && window.EventSource) {
       document.title = fresh.title;
       place(fresh, '.head');
       place(fresh, '.why-first');
+      place(fresh, '.aside');
       if (!log) place(fresh, `[id="${live.id}"]`);
     } finally {
       asking = false;
@@ -163,7 +161,7 @@ if (live && window.EventSource) {
   const attempt = (page) => $('[data-live]', page)?.dataset.live.match(/attempt=([^&]*)/)?.[1];
   const place = (fresh, selector) => {
     const [old, now] = [$(selector), $(selector, fresh)];
-    if (old && now && old.innerHTML !== now.innerHTML && !old.contains(document.activeElement)) old.innerHTML = now.innerHTML;
+    if (old && now && old.innerHTML !== now.innerHTML && !old.contains(document.activeElement)) { old.innerHTML = now.innerHTML; dispatchEvent(new Event('orch:placed')); }
   };
 
   // New lines go below the others: folds, filters and the place of the reader stay. Whoever reads further up is told how

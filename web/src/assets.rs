@@ -20,11 +20,15 @@ struct Asset {
     url: String,
 }
 
-const FILES: [(&str, &str, &[u8]); 4] = [
+const FILES: [(&str, &str, &[u8]); 8] = [
     ("app.css", "text/css; charset=utf-8", include_bytes!("../assets/app.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("../assets/app.js")),
+    ("changes.js", "text/javascript; charset=utf-8", include_bytes!("../assets/changes.js")),
     ("favicon.svg", "image/svg+xml", include_bytes!("../assets/favicon.svg")),
+    ("favicon-failed.svg", "image/svg+xml", include_bytes!("../assets/favicon-failed.svg")),
+    ("favicon-running.svg", "image/svg+xml", include_bytes!("../assets/favicon-running.svg")),
     ("icons.svg", "image/svg+xml", include_bytes!("../assets/icons.svg")),
+    ("keys.js", "text/javascript; charset=utf-8", include_bytes!("../assets/keys.js")),
 ];
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
@@ -68,7 +72,7 @@ mod tests {
 
     #[test]
     fn every_symbol_that_is_used_is_in_the_icons() {
-        let icons = std::str::from_utf8(FILES[3].2).expect("text");
+        let icons = std::str::from_utf8(FILES[6].2).expect("text");
         for state in orch_core::state::TaskState::ALL {
             let word = match state.as_str() {
                 "none" => "no_status",

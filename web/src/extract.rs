@@ -10,7 +10,7 @@ mod query;
 
 pub(crate) use actor::Actor;
 pub(crate) use body::JsonBody;
-pub(crate) use fields::{Fields, Note, text};
+pub(crate) use fields::{Fields, Note, integer, text};
 pub(crate) use form::Form;
 pub(crate) use path::{
     DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,

@@ -7,7 +7,7 @@ mod order;
 mod place;
 mod svg;
 
-pub use layout::{Layout, Rect, Wire, lay_out};
+pub use layout::{Flow, Layout, Rect, Wire, lay_out, lay_out_along};
 pub use svg::svg;
 
 use orch_core::spec::{DagSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};

@@ -1,8 +1,14 @@
 //! `/openapi.json`: the routes of the list, with the types that handlers answer with. Nothing of it is written twice but
-//! the fields of bodies, which handlers read one by one: `api/bodies.rs`.
+//! the fields of bodies (`api/bodies.rs`) and the names in queries (`openapi/queries.rs`), which handlers read one by one.
+
+pub(crate) mod kinds;
+pub(crate) mod queries;
+pub(crate) mod words;
 
 use crate::routes::{Access, Rule};
 use axum::http::Method;
+use kinds::Param;
+use queries::queries;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -14,8 +20,6 @@ type Make = fn(&mut SchemaGenerator) -> Schema;
 pub(crate) struct Shape {
     body: Option<Make>,
     answer: Answer,
-    /// A list: with a limit, an offset and orders.
-    paged: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -45,10 +49,6 @@ impl Shape {
     pub(crate) fn gives_nothing(&mut self) {
         self.answer = Answer::Nothing;
     }
-
-    pub(crate) fn is_paged(&mut self) {
-        self.paged = true;
-    }
 }
 
 /// The whole document. Pages for browsers are not in it.
@@ -65,8 +65,10 @@ pub(crate) fn document(routes: &[(Rule, Shape)]) -> Value {
         }
     }
     let mut schemas = answers.take_definitions(true);
-    schemas.extend(bodies.take_definitions(true));
-    schemas.insert("Refusal".into(), refusal());
+    let mut of_bodies = bodies.take_definitions(true);
+    of_bodies.values_mut().for_each(close);
+    schemas.extend(of_bodies);
+    schemas.extend(refusals().map(|(name, schema)| (name.to_string(), schema)));
     json!({
         "openapi": "3.1.0",
         "info": { "title": "orch", "version": env!("CARGO_PKG_VERSION"),
@@ -79,68 +81,175 @@ pub(crate) fn document(routes: &[(Rule, Shape)]) -> Value {
     })
 }
 
+/// Bodies have the fields that are named and no others; numbers have the bits that they are said to have.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.contains_key("properties") && map.contains_key("type") {
+                map.entry("additionalProperties").or_insert(json!(false));
+            }
+            if map.get("format").is_some_and(|format| format == "int32") {
+                map.entry("minimum").or_insert(json!(i32::MIN));
+                map.entry("maximum").or_insert(json!(i32::MAX));
+            }
+            map.values_mut().for_each(close);
+        }
+        Value::Array(list) => list.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
 /// For programs, not for people at a browser.
 pub(crate) fn is_api(path: &str) -> bool {
     ["/api/", "/auth/token", "/healthz", "/readyz", "/openapi.json"].iter().any(|start| path.starts_with(start))
 }
 
+/// Why a request may be refused: of every route, of those with a body, of those that change something, of those for
+/// people who are logged in.
+const ALWAYS: [(&str, &str); 7] = [
+    ("400", "It makes no sense"),
+    ("404", "It is not there"),
+    ("414", "The query is too long"),
+    ("421", "This server does not answer to that host name"),
+    ("422", "Some fields are wrong"),
+    ("429", "Too many requests: `Retry-After` says when to come back"),
+    ("503", "The database cannot be used at the moment: `Retry-After` says when to come back"),
+];
+const WITH_BODY: [(&str, &str); 2] = [("408", "The body took too long to arrive"), ("413", "The body is too large")];
+const LOGGED_IN: [(&str, &str); 2] = [("401", "Nobody is logged in"), ("403", "Whoever is logged in may not do that")];
+
 fn operation(rule: &Rule, shape: &Shape, bodies: &mut SchemaGenerator, answers: &mut SchemaGenerator) -> Value {
-    let refused = |text: &str| {
-        json!({ "description": text, "content": { "application/json": {
-            "schema": { "$ref": "#/components/schemas/Refusal" } } } })
-    };
-    let done =
-        |schema: Value| json!({ "description": "Done", "content": { "application/json": { "schema": schema } } });
-    let mut responses = Map::new();
-    match shape.answer {
-        Answer::Any => responses.insert("200".into(), done(json!({}))),
-        Answer::Json(make) => responses.insert("200".into(), done(make(answers).to_value())),
-        Answer::Created(make) => responses.insert("201".into(), done(make(answers).to_value())),
-        Answer::Nothing => responses.insert("204".into(), json!({ "description": "Done" })),
-    };
-    for (status, text) in [
-        ("400", "It makes no sense"),
-        ("404", "It is not there"),
-        ("409", "It contradicts what is there"),
-        ("422", "Some fields are wrong"),
-        ("503", "The database cannot be used at the moment"),
-    ] {
-        responses.insert(status.into(), refused(text));
-    }
+    let method = rule.method.as_str();
+    let changes = rule.method != Method::GET;
     let mut operation = Map::new();
     operation.insert("operationId".into(), json!(operation_id(rule)));
-    if let Access::Login(role) = rule.access {
-        responses.insert("401".into(), refused("Nobody is logged in"));
-        responses.insert("403".into(), refused("Whoever is logged in may not do that"));
-        operation.insert("security".into(), json!([{ "bearer": [] }]));
-        operation.insert("description".into(), json!(format!("For the role {role} and those above it.")));
+    if let Some((group, line)) = words::line(method, rule.path) {
+        operation.insert("tags".into(), json!([group]));
+        operation.insert("summary".into(), json!(line));
     }
-    operation.insert("parameters".into(), Value::Array(parameters(rule.path, shape.paged)));
+    let mut responses = answers_of(rule, shape, answers);
+    let mut refuse = |refusals: &[(&str, &str)]| {
+        for (status, text) in refusals {
+            responses.entry(*status).or_insert_with(|| refused(status, text));
+        }
+    };
+    refuse(&ALWAYS);
+    if changes {
+        refuse(&[("409", "It contradicts what is there")]);
+    }
+    if TEXT_TOO.contains(&rule.path) || rule.path.ends_with("/logs/{try_number}") {
+        refuse(&[("406", "It cannot be had in that form")]);
+    }
     if let Some(make) = shape.body {
+        refuse(&WITH_BODY);
         let schema = make(bodies).to_value();
         let body = json!({ "required": true, "content": { "application/json": { "schema": schema } } });
         operation.insert("requestBody".into(), body);
     }
+    if let Access::Login(role) = rule.access {
+        refuse(&LOGGED_IN);
+        operation.insert("security".into(), json!([{ "bearer": [] }]));
+        operation.insert("description".into(), json!(format!("For the role {role} and those above it.")));
+    } else if changes {
+        refuse(&LOGGED_IN[..1]);
+    }
+    operation.insert("parameters".into(), Value::Array(parameters(method, rule.path)));
     operation.insert("responses".into(), Value::Object(responses));
     Value::Object(operation)
 }
 
-fn parameters(path: &str, paged: bool) -> Vec<Value> {
-    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let number = ["map_index", "version_number", "try_number", "task_try_number", "event_log_id", "import_error_id"];
-    let kind = |name: &str| if number.contains(&name) { "integer" } else { "string" };
-    let in_path =
-        names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind(name) } }));
-    let mut all: Vec<Value> = in_path.collect();
-    if paged {
-        for (name, usual) in [("limit", 50), ("offset", 0)] {
-            let schema = json!({ "type": "integer", "minimum": 0, "default": usual });
-            all.push(json!({ "name": name, "in": "query", "required": false, "schema": schema }));
+/// These give text too, to whoever accepts that.
+const TEXT_TOO: [&str; 3] =
+    ["/api/v2/config", "/api/v2/config/section/{section}/option/{option}", "/api/v2/dagSources/{dag_id}"];
+
+fn answers_of(rule: &Rule, shape: &Shape, answers: &mut SchemaGenerator) -> Map<String, Value> {
+    let done = |schema: Value| {
+        let mut content = Map::from_iter([("application/json".to_string(), json!({ "schema": schema }))]);
+        if TEXT_TOO.contains(&rule.path) {
+            content.insert("text/plain".into(), json!({ "schema": { "type": "string" } }));
         }
-        let schema = json!({ "type": "array", "items": { "type": "string" } });
-        all.push(json!({ "name": "order_by", "in": "query", "required": false, "schema": schema }));
+        if rule.path.ends_with("/events") {
+            let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+            return json!({ "description": "Done", "content": events });
+        }
+        if rule.path.ends_with("/wait") || rule.path.ends_with("/logs/{try_number}") {
+            content.insert("application/x-ndjson".into(), json!({ "schema": {} }));
+        }
+        json!({ "description": "Done", "content": content })
+    };
+    let mut responses = Map::new();
+    let mut say = |status: &str, answer: Value| responses.insert(status.to_string(), answer);
+    match shape.answer {
+        _ if rule.path.starts_with("/api/v2/auth/") => say(
+            "307",
+            json!({ "description": "Go there", "headers": { "Location": { "required": true, "schema": { "type": "string" } } } }),
+        ),
+        Answer::Any => say("200", done(json!({}))),
+        Answer::Json(make) => say("200", done(make(answers).to_value())),
+        Answer::Created(make) => say("201", done(make(answers).to_value())),
+        Answer::Nothing => say("204", json!({ "description": "Done" })),
+    };
+    if let (Answer::Json(make), true) = (&shape.answer, rule.path.ends_with("/trigger")) {
+        let mut late = done(make(answers).to_value());
+        late["description"] = json!("It goes on: ask for the run at `Location`");
+        late["headers"] = json!({ "Location": { "required": true, "schema": { "type": "string" } } });
+        say("202", late);
+    }
+    responses
+}
+
+fn refused(status: &str, text: &str) -> Value {
+    let schema = match status {
+        "422" => "HTTPValidationError",
+        "404" => "NotFound",
+        _ => "HTTPExceptionResponse",
+    };
+    let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+    let mut answer = json!({ "description": text, "content": { "application/json": { "schema": schema } } });
+    match status {
+        "429" | "503" => {
+            answer["headers"] = json!({ "Retry-After": { "required": true, "schema": { "type": "integer" } } });
+        }
+        "401" => answer["headers"] = json!({ "WWW-Authenticate": { "schema": { "type": "string" } } }),
+        _ => {}
+    }
+    answer
+}
+
+fn parameters(method: &str, path: &str) -> Vec<Value> {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = names.map(|name| json!({ "name": name, "in": "path", "required": true, "description": about(name), "schema": in_path(name) }));
+    let mut all: Vec<Value> = in_path.collect();
+    all.extend(queries(method, path).iter().map(Param::described));
+    if method == "POST" && (path.ends_with("/dagRuns") || path.ends_with("/trigger")) {
+        let about = "The same key with the same body gives the same run, however often it is sent";
+        all.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false, "description": about,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" } }));
     }
     all
+}
+
+fn about(name: &str) -> &'static str {
+    match name {
+        "dag_id" => "A DAG's id, or another name of it",
+        "dag_run_id" => "A run's id",
+        "task_id" => "A task's id, with those of its groups",
+        "map_index" => "An element of a mapped task, from 0",
+        "group_id" => "A task group's id",
+        "try_number" | "task_try_number" => "A try, from 1",
+        "version_number" => "A version of the DAG, from 1",
+        "xcom_key" => "The name of an output",
+        _ => "",
+    }
+}
+
+fn in_path(name: &str) -> Value {
+    match name {
+        "map_index" | "version_number" => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
+        "try_number" | "task_try_number" => json!({ "type": "integer", "minimum": i16::MIN, "maximum": i16::MAX }),
+        "event_log_id" | "import_error_id" => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
+        _ => json!({ "type": "string", "minLength": 1 }),
+    }
 }
 
 /// `get_api_v2_dags_dag_id`: unique, because method and path are.
@@ -151,8 +260,23 @@ fn operation_id(rule: &Rule) -> String {
     format!("{method}_{words}")
 }
 
-/// A text, a list of wrong fields, or an object.
-fn refusal() -> Value {
-    json!({ "type": "object", "properties": { "detail": { "anyOf": [
-        { "type": "string" }, { "type": "array", "items": { "type": "object" } }, { "type": "object" } ] } } })
+/// What refusals look like.
+fn refusals() -> [(&'static str, Value); 4] {
+    let detail = json!({ "anyOf": [{ "type": "string" }, { "type": "object" }] });
+    let exception = json!({ "type": "object", "required": ["detail"],
+        "properties": { "detail": detail, "request_id": { "type": "string" } } });
+    let problem = json!({ "type": "object", "required": ["loc", "msg", "type"], "properties": {
+        "loc": { "type": "array", "items": { "anyOf": [{ "type": "string" }, { "type": "integer" }] } },
+        "msg": { "type": "string" }, "type": { "type": "string" }, "input": {}, "ctx": { "type": "object" } } });
+    let problems = json!({ "type": "array", "items": { "$ref": "#/components/schemas/ValidationError" } });
+    let validation = json!({ "type": "object", "required": ["detail"],
+        "properties": { "detail": { "anyOf": [problems, { "type": "string" }] } } });
+    let no_route = json!({ "type": "object", "required": ["error"], "properties": { "error": { "type": "string" } } });
+    let not_found = json!({ "anyOf": [{ "$ref": "#/components/schemas/HTTPExceptionResponse" }, no_route] });
+    [
+        ("HTTPExceptionResponse", exception),
+        ("ValidationError", problem),
+        ("HTTPValidationError", validation),
+        ("NotFound", not_found),
+    ]
 }

@@ -5,12 +5,15 @@
 
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod dag;
 pub(crate) mod dags;
 pub(crate) mod error;
 pub(crate) mod home;
+pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod palette;
+pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;
@@ -18,6 +21,7 @@ pub(crate) mod task;
 pub(crate) mod theme;
 pub(crate) mod users;
 pub(crate) mod workers;
+pub(crate) mod zone;
 
 pub(crate) use shell::{Asked, Shell};
 

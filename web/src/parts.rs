@@ -3,15 +3,21 @@
 
 mod ansi;
 mod bars;
+mod durations;
+mod fact;
 mod icon;
+mod now;
 mod time;
 mod timeline;
 
 pub(crate) use crate::assets::url;
 pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
-pub(crate) use icon::{Score, State, bare, icon, mark, state, words};
-pub(crate) use time::{Ago, Moment, ago, duration, moment};
+pub(crate) use durations::Durations;
+pub(crate) use fact::Fact;
+pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};
+pub(crate) use now::Now;
+pub(crate) use time::{Ago, Moment, Stamp, ago, clock, duration, exactly, moment};
 pub(crate) use timeline::{Timeline, dag_href};
 
 use askama::filters::HtmlSafe;

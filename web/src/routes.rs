@@ -87,13 +87,10 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dag_tags::StatsPage>()
         .get("/api/v2/dagTags", viewer, api::dag_tags::list)
         .gives::<api::dag_tags::TagPage>()
-        .paged()
         .get("/api/v2/dagWarnings", viewer, api::settings::dag_warnings)
         .gives::<api::settings::DagWarningPage>()
-        .paged()
         .get("/api/v2/dags", viewer, api::dags::list)
         .gives::<api::dags::DagPage>()
-        .paged()
         .patch("/api/v2/dags", user, api::dags::patch_all)
         .takes::<bodies::DAGPatchBody>()
         .gives::<api::dags::DagPage>()
@@ -107,7 +104,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::dags::DagDetails>()
         .get("/api/v2/dags/{dag_id}/dagVersions", viewer, api::versions::list)
         .gives::<api::versions::DagVersionPage>()
-        .paged()
         .get("/api/v2/dags/{dag_id}/dagVersions/{version_number}", viewer, api::versions::get)
         .gives::<api::versions::DagVersionView>()
         .post("/api/v2/dags/{dag_id}/favorite", viewer, api::dags::favorite)
@@ -120,7 +116,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::tasks::TaskView>()
         .get("/api/v2/dags/{dag_id}/dagRuns", viewer, api::dag_runs::list)
         .gives::<api::dag_runs::DagRunPage>()
-        .paged()
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
         .takes::<bodies::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
@@ -149,7 +144,6 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
-        .paged()
         .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, api::task_instances::bulk)
         .takes::<bodies::BulkTaskInstancesBody>()
         .gives::<api::bulk::BulkResponse>()
@@ -225,7 +219,6 @@ fn routes(app: &App) -> Routes {
             api::task_instances::list_mapped,
         )
         .gives::<TaskInstancePage>()
-        .paged()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", viewer, api::links::extra)
         .gives::<api::links::ExtraLinks>()
         .get(
@@ -266,7 +259,6 @@ fn routes(app: &App) -> Routes {
         .gives::<api::task_instances::TaskTryView>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
         .gives::<api::xcom::XComPage>()
-        .paged()
         .get(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
             viewer,
@@ -291,26 +283,21 @@ fn routes(app: &App) -> Routes {
         .gives_nothing()
         .get("/api/v2/eventLogs", viewer, api::event_logs::list)
         .gives::<api::event_logs::EventLogPage>()
-        .paged()
         .get("/api/v2/eventLogs/{event_log_id}", viewer, api::event_logs::get)
         .gives::<api::event_logs::EventLogView>()
         .get("/api/v2/importErrors", viewer, api::settings::import_errors)
         .gives::<api::settings::ImportErrorPage>()
-        .paged()
         .get("/api/v2/importErrors/{import_error_id}", viewer, api::settings::import_error)
         .gives::<api::settings::ImportErrorView>()
         .get("/api/v2/jobs", viewer, api::jobs::list)
         .gives::<api::jobs::JobPage>()
-        .paged()
         .get("/api/v2/monitor/health", Open, api::monitor::health)
         .get("/api/v2/plugins", viewer, api::settings::plugins)
         .gives::<api::settings::PluginPage>()
-        .paged()
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
         .gives::<api::settings::PluginErrorPage>()
         .get("/api/v2/providers", viewer, api::settings::providers)
         .gives::<api::settings::ProviderPage>()
-        .paged()
         .get("/api/v2/version", Open, api::monitor::version)
         .get("/openapi.json", viewer, api::described::openapi)
         .get("/static/{hash}/{name}", Open, assets::serve)
@@ -322,19 +309,27 @@ fn routes(app: &App) -> Routes {
         .form("/account/tokens/{token_id}/revoke", viewer, pages::account::change::revoke)
         .page("/audit", viewer, pages::audit::show)
         .page("/dags", viewer, pages::dags::show)
+        .page("/dags/change", user, pages::dags::change::ask)
+        .form("/dags/change", user, pages::dags::change::change)
         .page("/dags/{dag_id}", viewer, pages::dag::grid::show)
+        .page("/dags/{dag_id}/code", viewer, pages::dag::code::show)
         .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
         .page("/dags/{dag_id}/graph", viewer, pages::dag::graph::show)
+        .page("/dags/{dag_id}/overview", viewer, pages::dag::overview::show)
         .form("/dags/{dag_id}/paused", user, pages::dags::set_paused)
         .page("/dags/{dag_id}/runs", viewer, pages::dag::runs::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}", viewer, pages::run::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::ask_cancel)
         .form("/dags/{dag_id}/runs/{dag_run_id}/cancel", user, pages::run::change::cancel)
-        .page("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::ask_clear)
-        .form("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::change::clear)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::clear::ask)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/clear", user, pages::run::clear::clear)
         .page("/dags/{dag_id}/runs/{dag_run_id}/events", viewer, pages::run::events::follow)
         .page("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::ask_mark)
         .form("/dags/{dag_id}/runs/{dag_run_id}/mark", user, pages::run::change::mark)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/mark-chosen", user, pages::run::mark_chosen::ask)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/mark-chosen", user, pages::run::mark_chosen::mark)
+        .form("/dags/{dag_id}/runs/{dag_run_id}/note", user, pages::run::change::note)
+        .page("/dags/{dag_id}/runs/{dag_run_id}/tasks", viewer, pages::run::tasks::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}", viewer, pages::task::show)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}", viewer, pages::task::show_mapped)
         .page(
@@ -345,14 +340,20 @@ fn routes(app: &App) -> Routes {
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log", viewer, pages::task::log::download)
         .page("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::ask)
         .form("/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark", user, pages::task::mark::mark)
+        .page("/dags/{dag_id}/tasks", viewer, pages::dag::tasks::show)
         .page("/dags/{dag_id}/trigger", user, pages::dag::trigger::show)
         .form("/dags/{dag_id}/trigger", user, pages::dag::trigger::trigger)
+        .page("/docs", viewer, pages::reference::show)
+        .page("/docs/openapi.json", viewer, api::described::openapi)
         .page("/events", viewer, pages::run::events::follow_all)
+        .page("/keys", viewer, pages::keys::show)
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
         .page("/palette", viewer, pages::palette::show)
         .page("/runs", viewer, pages::runs::show)
+        .page("/runs/change", user, pages::runs::change::ask)
+        .form("/runs/change", user, pages::runs::change::change)
         .form("/theme", viewer, pages::theme::change)
         .page("/users", admin, pages::users::show)
         .form("/users", admin, pages::users::add)
@@ -363,20 +364,21 @@ fn routes(app: &App) -> Routes {
         .form("/users/{user_name}/password", admin, pages::users::change::password)
         .form("/users/{user_name}/role", admin, pages::users::change::role)
         .page("/workers", viewer, pages::workers::show)
+        .form("/zone", viewer, pages::zone::change)
 }
 
 /// The server without a network.
-pub fn router(app: App) -> Router {
-    let (routes, base) = (routes(&app), app.config.base_path.clone());
+pub fn router(app: &App) -> Router {
+    let routes = routes(app);
     let inner = routes
         .router
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(base.clone(), put_before))
+        .layer(from_fn_with_state(app.config.base_path.clone(), put_before))
         .layer(from_fn(compress))
         .layer(from_fn_with_state(app.clone(), guard))
-        .with_state(app);
-    below(&base, inner)
+        .with_state(app.clone());
+    below(&app.config.base_path, inner)
 }
 
 /// `/openapi.json`.
@@ -461,11 +463,6 @@ impl Routes {
 
     fn gives_nothing(self) -> Routes {
         self.shape(Shape::gives_nothing)
-    }
-
-    /// The last route is a list.
-    fn paged(self) -> Routes {
-        self.shape(Shape::is_paged)
     }
 
     fn shape(mut self, say: impl FnOnce(&mut Shape)) -> Routes {

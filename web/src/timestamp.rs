@@ -28,7 +28,10 @@ impl JsonSchema for Timestamp {
         true
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        if generator.contract().is_deserialize() {
+            return crate::openapi::kinds::moment();
+        }
         json_schema!({ "type": "string", "format": "date-time" })
     }
 }
@@ -49,7 +52,7 @@ const SECONDS_UNTIL: f64 = 2e10;
 /// A moment with a zone, from JSON: text, or seconds since 1970.
 pub(crate) fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
     match value {
-        Value::String(text) => moment_from(text),
+        Value::String(text) => written(text),
         Value::Number(number) => {
             number.as_f64().and_then(from_seconds).ok_or_else(|| unreadable("number out of range"))
         }
@@ -59,9 +62,13 @@ pub(crate) fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
 }
 
 pub(crate) fn moment_from(text: &str) -> Result<DateTime<Utc>, Problem> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return from_seconds(seconds).ok_or_else(|| unreadable("number out of range"));
+    match text.parse::<f64>() {
+        Ok(seconds) => from_seconds(seconds).ok_or_else(|| unreadable("number out of range")),
+        Err(_) => written(text),
     }
+}
+
+fn written(text: &str) -> Result<DateTime<Utc>, Problem> {
     let aware = [text.to_string(), text.replacen(' ', "T", 1)];
     let aware = aware.iter().find_map(|t| {
         let with_zone = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];

@@ -9,6 +9,7 @@ use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
+use crate::secrets::Secrets;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::spec::Isolation;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
     pub(crate) shipper: Shipper,
+    pub(crate) secrets: Secrets,
     /// What a child process may have in memory if its task says nothing.
     pub(crate) process_memory_mb: u32,
 }
@@ -125,7 +127,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         }
     };
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);
-    let finish = ATTEMPT_LOG.scope(log.clone(), limited(working, timeout, &job.cancel)).await;
+    let finish = ATTEMPT_LOG.scope(log.clone(), limited(working, timeout, &job.cancel)).await.masked();
     log.close(finish.in_words().as_ref());
     finish
 }
@@ -187,6 +189,7 @@ fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &A
         log: log.clone(),
         cancel: job.cancel.clone(),
         pool: shared.pool.clone(),
+        secrets: shared.secrets.clone(),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     };

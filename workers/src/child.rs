@@ -13,6 +13,7 @@ pub use inside::run_attempt;
 
 use crate::body::Job;
 use crate::logs::{AttemptLog, Line};
+use crate::mask;
 use crate::outcome::Finish;
 use frame::{Answer, End, Frame, Request, ToChild};
 use nix::sys::signal::{Signal, killpg};
@@ -27,11 +28,13 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
 /// Variables a child must not inherit: with them it could speak to the metadata itself.
-const SECRET_PREFIXES: [&str; 2] = ["ORCH_", "PG"];
+const SECRET_PREFIXES: [&str; 5] = ["ORCH_", "PG", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "VAULT_"];
 /// After the outcome a body may linger so long, for what it left running.
 const LINGER: Duration = Duration::from_secs(1);
 /// A line longer than this is logged in pieces.
-const LINE_BYTES: u64 = 64 * 1024;
+const LINE_BYTES: u64 = 60 * 1024;
+/// Held back of a piece; longer than a line of any secret.
+const HELD_BYTES: usize = 4 * 1024;
 
 /// A started child; dropping it ends its whole group.
 struct Group {
@@ -129,16 +132,23 @@ fn start() -> std::io::Result<Group> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["run-attempt"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
-    #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if SECRET_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-            command.env_remove(&*name);
-        }
+    for name in inherited_secrets() {
+        command.env_remove(name);
     }
     let child = command.spawn()?;
     let id = child.id().map(|id| Pid::from_raw(id.cast_signed()));
     Ok(Group { child, id })
+}
+
+/// Names in this process's environment that no child of a body's may inherit.
+pub fn inherited_secrets() -> Vec<std::ffi::OsString> {
+    #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let is_secret = |name: &std::ffi::OsString| {
+        let name = name.to_string_lossy();
+        SECRET_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    names.filter(is_secret).collect()
 }
 
 /// Reads lines until the pipe ends; ours become frames, the others are the body's log.
@@ -150,6 +160,8 @@ async fn read(
 ) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
+    // The end of a piece that goes on: a secret that stands across the cut is seen whole with the next piece.
+    let mut held = String::new();
     loop {
         line.clear();
         // A frame may be long (an output); a line of the body's is cut so that memory has an end.
@@ -160,7 +172,12 @@ async fn read(
         };
         let limit = if marked { 2 * orch_store::output::MAX_BYTES as u64 } else { LINE_BYTES };
         match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => {
+                if !held.is_empty() {
+                    log.say(&Line::new(level, "output", held, Map::new()));
+                }
+                return;
+            }
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line);
@@ -177,7 +194,14 @@ async fn read(
                     Err(error) => tracing::warn!(%error, "a child sent a frame that cannot be read"),
                 }
             }
-            _ => log.say(&Line::new(level, "output", text.to_string(), Map::new())),
+            _ => {
+                let mut text = std::mem::take(&mut held) + text;
+                if !line.ends_with(b"\n") && line.len() as u64 == limit {
+                    text = mask::mask(&text).into_owned();
+                    held = text.split_off(text.floor_char_boundary(text.len().saturating_sub(HELD_BYTES)));
+                }
+                log.say(&Line::new(level, "output", text, Map::new()));
+            }
         }
     }
 }
@@ -191,6 +215,9 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::Pull { call, task_id, key, map_index } => {
             (call, host.pull(&task_id, &key, map_index).await.map(|v| v.unwrap_or(Value::Null)))
         }
+        Frame::Connection { call, id } => {
+            (call, host.connection(&id).await.and_then(|found| Ok(serde_json::to_value(found)?)))
+        }
         Frame::Variable { call, key } => {
             (call, host.variable(&key).await.map(|v| v.map_or(Value::Null, Value::String)))
         }
@@ -198,7 +225,7 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
     };
     let answer = match result {
         Ok(value) => Answer { call, value, error: None },
-        Err(error) => Answer { call, value: Value::Null, error: Some(format!("{error:#}")) },
+        Err(error) => Answer { call, value: Value::Null, error: Some(TaskError::from(error)) },
     };
     drop(write_line(stdin, &ToChild::Answer(answer)).await); // a child that is gone needs no answer
 }

@@ -1,5 +1,6 @@
 //! What a worker is told when it starts.
 
+use crate::secrets::SecretsConfig;
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct WorkerConfig {
     pub grace: Duration,
     /// Ledgers kept in memory, those of what runs now not counted; each some hundred bytes, more for large DAGs.
     pub remembered_runs: usize,
+    /// Where bodies get their connections and variables.
+    pub secrets: SecretsConfig,
 }
 
 impl WorkerConfig {
@@ -34,6 +37,7 @@ impl WorkerConfig {
             lease: Duration::from_secs(15),
             grace: Duration::from_secs(30),
             remembered_runs: 10_000,
+            secrets: SecretsConfig::default(),
         }
     }
 }

@@ -14,13 +14,16 @@ use crate::body::{self, Job, Shared};
 use crate::config::WorkerConfig;
 use crate::heartbeat::{Beaten, Heartbeat, Pulse};
 use crate::logs;
+use crate::mask;
 use crate::offer::Offers;
 use crate::outcome::Finish;
+use crate::secrets::Secrets;
 use futures::FutureExt;
 use lanes::Lanes;
 pub(crate) use lanes::QueueIds;
 use memory::Memory;
 use orch_core::spec::Isolation;
+use orch_core::task::Connection;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::step::{Claimed, Ended, Lease};
@@ -97,6 +100,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
         recent: crate::inputs::Recent::default(),
         pool: connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?,
         shipper,
+        secrets: secrets(&config)?,
         process_memory_mb: config.process_memory_mb,
     });
     let stop_shipping = CancellationToken::new();
@@ -117,6 +121,13 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     stop_shipping.cancel();
     while shipping_task.join_next().await.is_some() {}
     result
+}
+
+/// Where bodies get connections and variables. The worker's own password is nothing for a log either.
+fn secrets(config: &WorkerConfig) -> StoreResult<Secrets> {
+    let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
+    mask::learn_for_good(own);
+    Secrets::new(&config.secrets, Some(&config.database_url)).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
 /// One incarnation: from registration until it stops or is lost.

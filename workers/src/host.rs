@@ -2,8 +2,9 @@
 
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
+use crate::secrets::Secrets;
 use orch_core::plan::Plan;
-use orch_core::task::{BoxFuture, Host, LogLevel, TaskResult, fatal};
+use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, fatal};
 use orch_store::output;
 use orch_store::step::Lease;
 use serde_json::{Map, Value};
@@ -19,6 +20,7 @@ pub(crate) struct WorkerHost {
     pub(crate) log: Arc<AttemptLog>,
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
+    pub(crate) secrets: Secrets,
     pub(crate) rows: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
@@ -40,6 +42,16 @@ impl Host for WorkerHost {
     fn cancelled_future(&self) -> BoxFuture<()> {
         let cancel = self.cancel.clone();
         Box::pin(async move { cancel.cancelled().await })
+    }
+
+    fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>> {
+        let (secrets, id) = (self.secrets.clone(), id.to_string());
+        Box::pin(async move { secrets.connection(&id).await })
+    }
+
+    fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>> {
+        let (secrets, key) = (self.secrets.clone(), key.to_string());
+        Box::pin(async move { secrets.variable(&key).await })
     }
 
     fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {

@@ -12,13 +12,16 @@ mod heartbeat;
 mod host;
 mod inputs;
 mod logs;
+pub mod mask;
 mod offer;
 mod outcome;
 mod patience;
+pub mod secrets;
 pub mod sim;
 
-pub use child::run_attempt;
+pub use child::{inherited_secrets, run_attempt};
 pub use config::WorkerConfig;
 pub use driver::run;
 pub use logs::capture_layer;
 pub use offer::Offers;
+pub use secrets::{Secrets, SecretsConfig, VaultConfig};

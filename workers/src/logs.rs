@@ -92,7 +92,7 @@ impl AttemptLog {
     }
 
     pub(crate) fn say(self: &Arc<Self>, line: &Line) {
-        let text = line.to_json();
+        let text = line.masked_json();
         let full = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
             let now = Instant::now();
@@ -121,7 +121,7 @@ impl AttemptLog {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
             let gap = state.gap();
-            [gap.as_ref(), how].into_iter().flatten().map(|line| state.keep(&line.to_json())).count()
+            [gap.as_ref(), how].into_iter().flatten().map(|line| state.keep(&line.masked_json())).count()
         };
         if self.queued.load(Ordering::Acquire) || said_last > 0 {
             self.hand_in();

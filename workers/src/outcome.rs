@@ -1,6 +1,7 @@
 //! From what a body returned to what the engine is told. Pure.
 
 use crate::logs::Line;
+use crate::mask;
 use crate::offer::Offer;
 use orch_core::branch;
 use orch_core::spec::TaskSpec;
@@ -8,6 +9,7 @@ use orch_core::state::TaskState;
 use orch_core::task::{LogLevel, TaskError};
 use orch_store::step::{Claimed, Ended, Failure, NextTry};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// How a try ended.
@@ -32,6 +34,24 @@ pub(crate) enum Finish {
 }
 
 impl Finish {
+    /// Without what is secret: it is read long after, by people who may read less than the body.
+    pub(crate) fn masked(mut self) -> Self {
+        let Some(masker) = mask::masker() else { return self };
+        let clean = |text: &mut String| {
+            if let Cow::Owned(masked) = masker.mask(text) {
+                *text = masked;
+            }
+        };
+        match &mut self {
+            Finish::Error { error: TaskError::Retryable { causes } | TaskError::Fatal { causes }, .. } => {
+                causes.iter_mut().for_each(clean);
+            }
+            Finish::Error { error: TaskError::Skipped { reason }, .. } => clean(reason),
+            Finish::Gave { .. } | Finish::NotYet | Finish::ConditionUnmet | Finish::Stopped => {}
+        }
+        self
+    }
+
     /// The last line of the log, unless all went well.
     pub(crate) fn in_words(&self) -> Option<Line> {
         let (level, event) = match self {

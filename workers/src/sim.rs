@@ -12,6 +12,7 @@ use crate::heartbeat::pulse;
 use crate::inputs::Recent;
 use crate::logs;
 use crate::offer::Offers;
+use crate::secrets::Secrets;
 use orch_store::hint::Hints;
 use orch_store::hot::Hot;
 use orch_store::{StoreResult, connect};
@@ -45,8 +46,13 @@ pub fn threads<S: Hot, H: Heart>(
 ) -> StoreResult<(impl Future<Output = StoreResult<()>>, impl Future<Output = ()>)> {
     let (shipper, _) = logs::shipping(NOWHERE);
     let pool = connect::pool(NOWHERE, "simulated", 1)?;
-    let shared =
-        Arc::new(Shared { recent: Recent::default(), pool, shipper, process_memory_mb: config.process_memory_mb });
+    let shared = Arc::new(Shared {
+        recent: Recent::default(),
+        pool,
+        shipper,
+        secrets: Secrets::none(),
+        process_memory_mb: config.process_memory_mb,
+    });
     let Registered { worker, began, queues } = registered;
     let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);
     let driver = Driver::new(

@@ -5,6 +5,7 @@ use crate::conf::ConfFlag;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::names;
 use crate::output::{FormatFlag, Listing};
+use crate::secrets;
 use crate::session::Session;
 use crate::trial::{self, Trial};
 use crate::wait::{self, TimeoutFlag};
@@ -46,7 +47,7 @@ impl Test {
         let new =
             NewRun { logical_date: self.logical_date, conf, ..NewRun::manual(&dag.spec.dag_id, TriggeredBy::Test) };
         let timeout = self.timeout;
-        trial::run(dag, async move |trial: &mut Trial| {
+        trial::run(dag, secrets::sources_of_server(&cx.config()?)?, async move |trial: &mut Trial| {
             let run = match trial.create(&new).await? {
                 CreateRun::Created(run) => run,
                 CreateRun::BadConf(bad) => return Err(crate::conf::refused(&bad, &new.dag_id)),

@@ -6,11 +6,13 @@ use crate::console::ConsoleHost;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::names;
 use crate::output::print_line;
+use crate::secrets;
 use chrono::{DateTime, Utc};
 use orch_core::ids::{DagId, TaskId};
 use orch_core::params::{check_conf, with_defaults};
 use orch_core::spec::{DagSpec, InputSpec, Source};
 use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
+use orch_workers::{Secrets, mask};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ impl Test {
         let params =
             dag.spec.params_schema.as_ref().map_or_else(|| conf.clone(), |schema| with_defaults(schema, &conf));
         let inputs = self.inputs(&dag.spec, &task.inputs, &params)?;
+        let config = secrets::sources_of_server(&cx.config()?)?;
+        let secrets = Secrets::new(&config, None).map_err(|error| Failure::told(&error))?;
         let run = RunFacts {
             dag_id: DagId::new(&dag.spec.dag_id)?,
             logical_date: self.logical_date,
@@ -67,7 +71,7 @@ impl Test {
             ..RunFacts::test()
         };
         let this_try = TryFacts { task_id: TaskId::new(&task.task_id)?, map_index: self.map_index, ..TryFacts::test() };
-        let ctx = Ctx::new(Arc::new(run), this_try, Arc::new(params), Arc::new(ConsoleHost::default()));
+        let ctx = Ctx::new(Arc::new(run), this_try, Arc::new(params), Arc::new(ConsoleHost::new(secrets)));
         match body.call(ctx, inputs).await {
             Ok(Some(value)) => print_line(&value.to_string()),
             Ok(None) => {
@@ -75,11 +79,11 @@ impl Test {
                 Ok(Exit::Done)
             }
             Err(TaskError::Skipped { reason }) => {
-                eprintln!("skipped: {reason}");
+                eprintln!("skipped: {}", mask::mask(&reason));
                 Ok(Exit::Done)
             }
             Err(TaskError::Retryable { causes } | TaskError::Fatal { causes }) => {
-                eprintln!("failed: {}", causes.join(": "));
+                eprintln!("failed: {}", mask::mask(&causes.join(": ")));
                 Ok(Exit::Failed)
             }
         }

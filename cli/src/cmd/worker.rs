@@ -1,7 +1,7 @@
 //! `orch worker`.
 
 use crate::app::Cx;
-use crate::config::{DagFlags, WorkerFlags};
+use crate::config::{DagFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
 use crate::{logging, roles};
@@ -15,6 +15,8 @@ pub(crate) struct Worker {
     worker: WorkerFlags,
     #[command(flatten)]
     dags: DagFlags,
+    #[command(flatten)]
+    secrets: SecretFlags,
 }
 
 impl Worker {
@@ -22,6 +24,7 @@ impl Worker {
         let config = cx.config_with(|given| {
             self.worker.add_to(given);
             self.dags.add_to(given);
+            self.secrets.add_to(given);
         })?;
         logging::start(&config)?;
         let bundle = cx.bundle().build()?;
@@ -31,7 +34,7 @@ impl Worker {
             let offers = roles::register(&mut db, &bundle, config.paused_at_creation).await?;
             drop(db);
             let mut parts = Parts::new(&url);
-            parts.add_worker(roles::worker(&config, &url), offers);
+            parts.add_worker(roles::worker(&config, &url)?, offers);
             parts.run(&mut signals).await
         })
     }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Names the file; the only setting that is none.
 const CONFIG_ENV: &str = "ORCH_CONFIG";
+/// Settings that are no flags.
+const NO_FLAGS: [&str; 2] = ["secret_key", "vault_token"];
 /// In the data folder.
 const FILE_NAME: &str = "orch.toml";
 
@@ -169,6 +171,9 @@ impl<'a> Reader<'a> {
 
 /// All three ways to set a field.
 fn ways(field: &Field) -> String {
+    if NO_FLAGS.contains(&field.key) {
+        return format!("set it with `{}` or `{} = …` in {FILE_NAME}", field.env, field.key);
+    }
     format!("set it with `{}`, `{}` or `{} = …` in {FILE_NAME}", field.flag(), field.env, field.key)
 }
 
@@ -180,6 +185,14 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(Failure::new(format!("`{name}` is no UTF-8"))),
     }
+}
+
+/// All variables whose names begin like this.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn beginning_with(prefixes: &[&str]) -> std::collections::HashMap<String, String> {
+    let readable =
+        std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    readable.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
 }
 
 /// `NO_COLOR` is set, or the terminal is a dumb one.

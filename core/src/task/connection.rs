@@ -1,15 +1,25 @@
-//! A connection to something outside, as Airflow writes it: `postgres://user:secret@host:5432/schema?sslmode=require`.
+//! A connection to something outside, in Airflow's two forms: a URI (`connection/uri.rs`) and JSON (`connection/json.rs`).
+//!
+//! What is wrong with either is told without any part of it: all of it could be a secret.
 
+mod json;
+mod percent;
+mod uri;
+
+use crate::secret::{collect, is_sensitive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
 /// Its secrets are not shown by `Debug`.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     pub id: String,
     /// `postgres`, `mysql`, `http`, `s3`, …
     pub conn_type: String,
+    #[serde(default)]
+    pub description: Option<String>,
+    /// May carry a protocol: `https://api.example.com`.
     pub host: Option<String>,
     pub port: Option<u16>,
     pub login: Option<String>,
@@ -18,70 +28,77 @@ pub struct Connection {
     pub extra: Map<String, Value>,
 }
 
-/// What is wrong with the URI of a connection. Says no part of it that could be a secret.
+/// What is wrong with a written connection. Says no part of it that could be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the URI of connection `{id}` {problem}: write `type://login:password@host:port/schema?key=value`")]
-pub struct BadUri {
-    pub id: String,
-    pub problem: &'static str,
+pub enum BadConnection {
+    #[error("the URI of connection `{id}` {problem}: write `type://login:password@host:port/schema?key=value`")]
+    Uri { id: String, problem: &'static str },
+    #[error("the JSON of connection `{id}` {problem}")]
+    Json { id: String, problem: String },
 }
 
 impl Connection {
-    /// Reads Airflow's URI form. Parts may be left out; each is percent-decoded by itself.
-    pub fn from_uri(id: &str, uri: &str) -> Result<Self, BadUri> {
-        let bad = |problem| BadUri { id: id.into(), problem };
-        let (conn_type, rest) = uri.split_once("://").ok_or_else(|| bad("has no `://`"))?;
-        if conn_type.is_empty() {
-            return Err(bad("has no type"));
+    /// Airflow's two forms, told apart as Airflow does: JSON begins with a brace.
+    pub fn parse(id: &str, text: &str) -> Result<Self, BadConnection> {
+        let text = text.trim();
+        if text.starts_with('{') { Self::from_json(id, text) } else { Self::from_uri(id, text) }
+    }
+
+    /// A field of `extra`, also under the long name `extra__<type>__<field>` of older Airflows.
+    pub fn extra_field(&self, name: &str) -> Option<&Value> {
+        self.extra.get(name).or_else(|| self.extra.get(&format!("extra__{}__{name}", self.conn_type)))
+    }
+
+    /// Everything in it that nobody may read in a log: the password and the sensitive fields of `extra`.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets: Vec<String> = self.password.iter().cloned().collect();
+        for (name, value) in &self.extra {
+            collect(value, is_sensitive(name), &mut secrets);
         }
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, schema) = rest.split_once('/').unwrap_or((rest, ""));
-        let (account, address) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let (login, password) = account.split_once(':').map_or((account, None), |(l, p)| (l, Some(p)));
-        let (host, port) = match address.rsplit_once(':') {
-            // An IPv6 address in brackets has colons of its own.
-            Some((host, port)) if !port.contains(']') => (host, port),
-            _ => (address, ""),
-        };
-        let port = match port {
-            "" => None,
-            port => Some(port.parse().map_err(|_| bad("has a port that is no number up to 65535"))?),
-        };
-        let text = |part: &str| decode(part).ok_or_else(|| bad("has a broken `%` escape"));
-        let part = |part: &str| Ok(Some(text(part)?).filter(|p| !p.is_empty()));
-        let mut extra = Map::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            extra.insert(text(key)?, Value::String(text(value)?));
+        // A host may be a whole address with an account of its own.
+        let account = self.host.as_deref().and_then(|host| host.rsplit_once('@')).map(|(account, _)| account);
+        secrets.extend(account.and_then(|account| account.rsplit_once(':')).map(|(_, password)| password.to_string()));
+        secrets
+    }
+
+    /// The same with `***` for the password and for every sensitive field of `extra`.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut masked = self.clone();
+        masked.password = self.password.as_ref().filter(|password| !password.is_empty()).map(|_| MASK.into());
+        for (name, value) in &mut masked.extra {
+            mask_sensitive(value, is_sensitive(name));
         }
-        Ok(Connection {
-            id: id.into(),
-            conn_type: conn_type.replace('-', "_"),
-            host: part(host)?,
-            port,
-            login: part(login)?,
-            password: password.map(text).transpose()?,
-            schema: part(schema)?,
-            extra,
-        })
+        masked
+    }
+
+    /// As people and Airflow write the type: `google-cloud` is `google_cloud`, `postgresql` is `postgres`.
+    pub fn normal_type(conn_type: &str) -> String {
+        if conn_type == "postgresql" { "postgres".into() } else { conn_type.replace('-', "_") }
     }
 }
 
-/// `None` for a `%` that is not followed by two hex digits, or bytes that are not UTF-8.
-fn decode(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
+const MASK: &str = crate::secret::MASK;
+
+fn mask_sensitive(value: &mut Value, is_secret: bool) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_sensitive(item, is_secret)),
+        Value::Object(fields) => {
+            fields.iter_mut().for_each(|(name, item)| mask_sensitive(item, is_secret || is_sensitive(name)));
         }
-        let hex = std::str::from_utf8(rest.get(..2)?).ok().filter(|h| !h.starts_with('+'))?;
-        bytes.push(u8::from_str_radix(hex, 16).ok()?);
-        rest = &rest[2..];
+        Value::Null => {}
+        Value::String(text) if !is_secret && text.trim_start().starts_with(['{', '[']) => {
+            let mut inner = Vec::new();
+            if let Ok(read) = serde_json::from_str::<Value>(text) {
+                collect(&read, false, &mut inner);
+            }
+            if !inner.is_empty() {
+                *value = MASK.into();
+            }
+        }
+        other if is_secret => *other = MASK.into(),
+        _ => {}
     }
-    String::from_utf8(bytes).ok()
 }
 
 impl fmt::Debug for Connection {
@@ -89,10 +106,11 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("id", &self.id)
             .field("conn_type", &self.conn_type)
-            .field("host", &self.host)
+            .field("description", &self.description)
+            .field("host", &self.host.as_deref().map(|host| host.rsplit_once('@').map_or(host, |(_, host)| host)))
             .field("port", &self.port)
             .field("login", &self.login)
-            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("password", &self.password.as_ref().map(|_| MASK))
             .field("schema", &self.schema)
             .field("extra", &self.extra.keys().collect::<Vec<_>>())
             .finish()
@@ -104,32 +122,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_is_read_part_by_part() {
-        let read =
-            Connection::from_uri("db", "google-cloud://me:p%40ss%2Fword@db.local:5432/sales?sslmode=require&x=%20")
-                .expect("a URI");
-        assert_eq!(
-            (read.conn_type.as_str(), read.host.as_deref(), read.port),
-            ("google_cloud", Some("db.local"), Some(5432))
-        );
-        assert_eq!((read.login.as_deref(), read.password.as_deref()), (Some("me"), Some("p@ss/word")));
-        assert_eq!(
-            (read.schema.as_deref(), &read.extra["sslmode"], &read.extra["x"]),
-            (Some("sales"), &"require".into(), &" ".into())
-        );
-        let short = Connection::from_uri("s", "s3://").expect("everything may be left out");
-        assert_eq!((short.host, short.login, short.schema), (None, None, None));
-        let six = Connection::from_uri("s", "http://[::1]:80/").expect("an address in brackets");
-        assert_eq!((six.host.as_deref(), six.port), (Some("[::1]"), Some(80)));
-    }
-
-    #[test]
     fn secrets_are_neither_printed_nor_part_of_an_error() {
         let read = Connection::from_uri("db", "pg://me:hush@h/?token=hush").expect("a URI");
         assert!(!format!("{read:?}").contains("hush"), "{read:?}");
-        for wrong in ["hush", "://hush", "pg://me:hush@h:port", "pg://me:hush%2@h", "pg://me:hush%+1@h"] {
+        for wrong in [
+            "hush",
+            "://hush",
+            "pg://me:hush@h:port",
+            "pg://me:hush%ff@h",
+            "pg://me:hush#x@h",
+            "pg://h/?__extra__=hush",
+        ] {
             let error = Connection::from_uri("db", wrong).expect_err("it is wrong").to_string();
             assert!(error.contains("connection `db`") && !error.contains("hush"), "{error}");
         }
+        for wrong in ["{\"hush\": 1}", "{hush", "{\"password\": [\"hush\"]}", "{\"port\": \"hush\"}"] {
+            let error = Connection::from_json("db", wrong).expect_err("it is wrong").to_string();
+            assert!(error.contains("connection `db`") && !error.contains("hush\": 1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_sensitive_in_extra_is_a_secret_however_deep() {
+        let json = r#"{"conn_type": "x", "password": "p1", "extra": {"api_key": "k1", "region": "eu",
+            "keyfile_dict": {"private_key": "k2", "project": "k3"}, "nested": {"auth-token": 42},
+            "extra__x__secret": "k4", "as_text": "{\"token\": \"k5\"}"}}"#;
+        let read = Connection::from_json("c", json).expect("JSON");
+        let mut secrets = read.secrets();
+        secrets.sort();
+        assert_eq!(secrets, ["42", "k1", "k2", "k3", "k4", "k5", "p1"]);
+        let masked = serde_json::to_string(&read.masked()).expect("JSON");
+        assert!(secrets.iter().all(|secret| !masked.contains(&format!("\"{secret}"))), "{masked}");
+        assert!(masked.contains("eu") && !masked.contains("k5"), "{masked}");
+        assert_eq!(read.extra_field("secret"), Some(&"k4".into()));
     }
 }

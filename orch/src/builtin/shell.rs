@@ -31,7 +31,8 @@ pub struct ShellOutput {
 
 /// Runs `sh -c command`. The id is the program's name; set another with `.id(…)`. Exit code 99 skips the task, every
 /// other than 0 fails the try. `ORCH_DAG_ID`, `ORCH_RUN_ID`, `ORCH_TASK_ID`, `ORCH_TRY_NUMBER`, `ORCH_MAP_INDEX` and
-/// `ORCH_LOGICAL_DATE` are set, and `ORCH_PARAMS` is the params as JSON.
+/// `ORCH_LOGICAL_DATE` are set, and `ORCH_PARAMS` is the params as JSON. The worker's own `ORCH_…` and `PG…` settings, and
+/// Airflow's `AIRFLOW_CONN_…` and `AIRFLOW_VAR_…`, are not: there are secrets among them.
 #[track_caller]
 pub fn shell<'d>(command: &str) -> Call<'d, ShellOutput> {
     let line = command.to_string();
@@ -52,7 +53,11 @@ fn id_of(command: &str) -> String {
 
 async fn run(ctx: &Ctx, line: &str) -> TaskResult<ShellOutput> {
     let mut command = Command::new("sh");
-    command.args(["-c", line]).envs(environment(ctx));
+    command.args(["-c", line]);
+    for name in orch_workers::inherited_secrets() {
+        command.env_remove(name);
+    }
+    command.envs(environment(ctx));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().context("cannot start `sh`")?;
     let mut group = Group(child.id());

@@ -14,6 +14,7 @@ mod model;
 mod pages;
 mod plans;
 mod relocate;
+mod secrets;
 #[path = "../../../core/tests/support/shapes.rs"]
 mod shapes;
 mod upkeep;

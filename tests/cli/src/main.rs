@@ -128,11 +128,93 @@ fn children() -> Dag {
     })
 }
 
+/// What a body might say of a text that it should not.
+fn forms(secret: &str) -> Vec<String> {
+    let hex = secret.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let percent = secret.bytes().fold(String::new(), |url, byte| format!("{url}%{byte:02X}"));
+    vec![secret.to_owned(), hex, percent, format!("{secret:?}"), format!("user:{secret}@host")]
+}
+
+async fn say_secrets(ctx: &Ctx) -> TaskResult<String> {
+    let connection = ctx.connection("planted").await?;
+    let secret = connection.password.clone().context("it has a password")?;
+    let others = [ctx.variable("planted_token").await?, ctx.variable("from_environment_secret").await?];
+    let token = connection.extra["api_key"].as_str().unwrap_or_default().to_owned();
+    for secret in others.iter().chain([&secret, &token]) {
+        for form in forms(secret) {
+            ctx.info(format!("found {form}"));
+            ctx.log(orch::LogLevel::Warning, "as a field", serde_json::json!({ "nested": { "text": form } }));
+            tracing::info!(form, "by tracing: {form}");
+        }
+    }
+    ctx.info(connection.to_uri());
+    ctx.info("all of it was said");
+    Ok(secret)
+}
+
+/// Says what it should not and ends well.
+#[task]
+async fn tell(ctx: Ctx) -> TaskResult<u32> {
+    say_secrets(&ctx).await?;
+    #[expect(clippy::disallowed_methods, reason = "a body may look around")]
+    for (name, value) in std::env::vars() {
+        ctx.info(format!("{name}={value}"));
+    }
+    Ok(1)
+}
+
+/// Its error has the secret in its causes.
+#[task]
+async fn tell_in_error(ctx: Ctx) -> TaskResult<u32> {
+    let secret = say_secrets(&ctx).await?;
+    Err(anyhow::anyhow!("password authentication failed: postgres://me:{secret}@db")).context(format!("with {secret}"))
+}
+
+#[task]
+async fn tell_in_panic(ctx: Ctx) -> TaskResult<u32> {
+    let secret = say_secrets(&ctx).await?;
+    panic!("cannot log in with {secret}")
+}
+
+/// In a process of its own, printing.
+#[task(isolation = Isolation::Process)]
+async fn tell_in_child(ctx: Ctx) -> TaskResult<u32> {
+    let secret = say_secrets(&ctx).await?;
+    for form in forms(&secret) {
+        // So long that it is cut in the middle of the secret.
+        let long = "x".repeat(60 * 1024 - 3);
+        std::io::Write::write_all(&mut std::io::stdout(), format!("printed {form}\n{long}{form}\n").as_bytes())?;
+        std::io::Write::write_all(&mut std::io::stderr(), format!("printed {form}\n").as_bytes())?;
+    }
+    let own = [format!("/proc/{}/environ", std::process::id()), format!("/proc/{}/cmdline", std::process::id())];
+    for path in own {
+        ctx.info(String::from_utf8_lossy(&std::fs::read(path)?));
+    }
+    panic!("the child cannot log in with {secret}")
+}
+
+/// Asks for what is not there.
+#[task(isolation = Isolation::Process)]
+async fn miss(ctx: Ctx) -> TaskResult<u32> {
+    ctx.connection("nowhere").await.map(|_| 1)
+}
+
+fn planted() -> Dag {
+    dag("test_planted").describe("Tasks that say secrets").tags(["test"]).build(|d| {
+        d.add(tell());
+        d.add(tell_in_error());
+        d.add(tell_in_panic());
+        d.add(tell_in_child());
+        d.add(miss());
+        d.add(shell("env; echo the shell is done").id("look_around"));
+    })
+}
+
 fn main() -> ExitCode {
     orch::main(|| {
         [
             orch_examples::dags(),
-            vec![failing(), second_try(), lingering(), scheduled(), children(), talking(), shouting()],
+            vec![failing(), second_try(), lingering(), scheduled(), children(), talking(), shouting(), planted()],
         ]
         .into_iter()
         .flatten()

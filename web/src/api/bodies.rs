@@ -2,9 +2,51 @@
 //! wrong; a test holds these against what they take.
 #![expect(dead_code, reason = "only their schemas are used")]
 
+use crate::openapi::queries::{INSTANCE_ORDERS, RUN_ORDERS, both_ways};
 use crate::timestamp::Timestamp;
-use schemars::JsonSchema;
+use orch_core::state::TaskState;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
+
+/// A run's id as people may give it.
+const RUN_ID: &str = "^[A-Za-z0-9_.:+-][A-Za-z0-9_.~:+-]{0,249}$";
+
+fn run_order(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "enum": both_ways(RUN_ORDERS) }, { "type": "null" }] })
+}
+
+fn instance_order(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "enum": both_ways(INSTANCE_ORDERS) }, { "type": "null" }] })
+}
+
+fn task_states(_: &mut SchemaGenerator) -> Schema {
+    let words: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
+    let one = json_schema!({ "anyOf": [{ "type": "string", "enum": words }, { "type": "null" }] });
+    json_schema!({ "anyOf": [{ "type": "array", "items": one }, { "type": "null" }] })
+}
+
+fn run_states(_: &mut SchemaGenerator) -> Schema {
+    let one = json_schema!({ "anyOf": [{ "type": "string", "enum": ["queued", "running", "success", "failed"] }, { "type": "null" }] });
+    json_schema!({ "anyOf": [{ "type": "array", "items": one }, { "type": "null" }] })
+}
+
+/// A task id, or a task id and a map index.
+fn tasks(_: &mut SchemaGenerator) -> Schema {
+    let pair = json_schema!({ "type": "array", "minItems": 2, "maxItems": 2,
+        "prefixItems": [{ "type": "string" }, { "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }] });
+    json_schema!({ "anyOf": [{ "type": "null" }, { "type": "array", "minItems": 1,
+        "items": { "anyOf": [{ "type": "string" }, pair] } }] })
+}
+
+/// What is not supported.
+fn not_true(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": [false, null] })
+}
+
+/// What DAGs here do not have.
+fn nothing(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "null" })
+}
 
 #[derive(JsonSchema)]
 pub(crate) struct LoginBody {
@@ -19,6 +61,7 @@ pub(crate) struct DAGPatchBody {
 
 #[derive(JsonSchema)]
 pub(crate) struct TriggerDAGRunPostBody {
+    #[schemars(regex(pattern = RUN_ID))]
     dag_run_id: Option<String>,
     data_interval_start: Option<Timestamp>,
     data_interval_end: Option<Timestamp>,
@@ -28,6 +71,7 @@ pub(crate) struct TriggerDAGRunPostBody {
     conf: Option<Map<String, Value>>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
     partition_key: Option<String>,
 }
 
@@ -60,6 +104,7 @@ pub(crate) struct DAGRunPatchBody {
 pub(crate) struct DAGRunClearBody {
     dry_run: Option<bool>,
     only_failed: Option<bool>,
+    #[schemars(default, schema_with = "not_true")]
     only_new: Option<bool>,
     run_on_latest_version: Option<bool>,
     #[schemars(length(max = 1000))]
@@ -93,10 +138,12 @@ struct Ranges {
 
 #[derive(JsonSchema)]
 pub(crate) struct DAGRunsBatchBody {
+    #[schemars(default, schema_with = "run_order")]
     order_by: Option<String>,
     page_offset: Option<u32>,
     page_limit: Option<u32>,
     dag_ids: Option<Vec<String>>,
+    #[schemars(default, schema_with = "run_states")]
     states: Option<Vec<Option<String>>>,
     #[schemars(flatten)]
     within: Ranges,
@@ -108,6 +155,7 @@ pub(crate) struct TaskInstancesBatchBody {
     dag_ids: Option<Vec<String>>,
     dag_run_ids: Option<Vec<String>>,
     task_ids: Option<Vec<String>>,
+    #[schemars(default, schema_with = "task_states")]
     state: Option<Vec<Option<String>>>,
     #[schemars(flatten)]
     within: Ranges,
@@ -116,10 +164,15 @@ pub(crate) struct TaskInstancesBatchBody {
     executor: Option<Vec<String>>,
     page_offset: Option<u32>,
     page_limit: Option<u32>,
+    #[schemars(default, schema_with = "instance_order")]
     order_by: Option<String>,
 }
 
 #[derive(JsonSchema)]
+#[schemars(extend("anyOf" = [
+    { "required": ["new_state"], "properties": { "new_state": { "type": "string" } } },
+    { "required": ["note"] },
+]))]
 pub(crate) struct PatchTaskInstanceBody {
     new_state: Option<MarkWord>,
     #[schemars(length(max = 1000))]
@@ -138,7 +191,7 @@ pub(crate) struct ClearTaskInstancesBody {
     only_failed: Option<bool>,
     only_running: Option<bool>,
     reset_dag_runs: Option<bool>,
-    /// Task ids, or pairs of a task id and a map index.
+    #[schemars(default, schema_with = "tasks")]
     task_ids: Option<Vec<Value>>,
     dag_run_id: Option<String>,
     include_upstream: Option<bool>,
@@ -160,8 +213,28 @@ struct BulkDAGRunBody {
     note: Option<String>,
 }
 
+/// Of what is created or deleted only the name counts.
 #[derive(JsonSchema)]
 struct BulkTaskInstanceBody {
+    task_id: String,
+    map_index: Option<i32>,
+    dag_id: Option<String>,
+    dag_run_id: Option<String>,
+    new_state: Option<String>,
+    #[schemars(length(max = 1000))]
+    note: Option<String>,
+    include_upstream: Option<bool>,
+    include_downstream: Option<bool>,
+    include_future: Option<bool>,
+    include_past: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(extend("anyOf" = [
+    { "required": ["new_state"], "properties": { "new_state": { "type": "string" } } },
+    { "required": ["note"] },
+]))]
+struct BulkTaskInstanceUpdate {
     task_id: String,
     map_index: Option<i32>,
     dag_id: Option<String>,
@@ -200,20 +273,20 @@ enum Named<E> {
 
 #[derive(JsonSchema)]
 #[schemars(tag = "action", rename_all = "lowercase")]
-enum BulkAction<E> {
+enum BulkAction<E, U> {
     Create { entities: Vec<E>, action_on_existence: Option<OnExistence> },
-    Update { entities: Vec<E>, action_on_non_existence: Option<OnMissing>, update_mask: Option<Vec<String>> },
+    Update { entities: Vec<U>, action_on_non_existence: Option<OnMissing>, update_mask: Option<Vec<String>> },
     Delete { entities: Vec<Named<E>>, action_on_non_existence: Option<OnMissing> },
 }
 
 #[derive(JsonSchema)]
 pub(crate) struct BulkDAGRunsBody {
-    actions: Vec<BulkAction<BulkDAGRunBody>>,
+    actions: Vec<BulkAction<BulkDAGRunBody, BulkDAGRunBody>>,
 }
 
 #[derive(JsonSchema)]
 pub(crate) struct BulkTaskInstancesBody {
-    actions: Vec<BulkAction<BulkTaskInstanceBody>>,
+    actions: Vec<BulkAction<BulkTaskInstanceBody, BulkTaskInstanceUpdate>>,
 }
 
 #[derive(JsonSchema)]
@@ -223,13 +296,16 @@ pub(crate) struct BulkDAGRunClearBody {
     dry_run: Option<bool>,
     only_failed: Option<bool>,
     /// Not supported: clear with `run_on_latest_version`.
+    #[schemars(default, schema_with = "not_true")]
     only_new: Option<bool>,
     run_on_latest_version: Option<bool>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
-    /// DAGs here are not partitioned.
+    #[schemars(default, schema_with = "nothing")]
     partition_key: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
     partition_date_start: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
     partition_date_end: Option<String>,
 }
 
@@ -250,6 +326,7 @@ pub(crate) struct XComUpdateBody {
 /// Like `TriggerDAGRunPostBody`; nothing of it must be there.
 #[derive(JsonSchema)]
 pub(crate) struct TriggerAndWaitBody {
+    #[schemars(regex(pattern = RUN_ID))]
     dag_run_id: Option<String>,
     data_interval_start: Option<Timestamp>,
     data_interval_end: Option<Timestamp>,
@@ -258,5 +335,6 @@ pub(crate) struct TriggerAndWaitBody {
     conf: Option<Map<String, Value>>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
     partition_key: Option<String>,
 }

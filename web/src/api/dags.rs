@@ -13,6 +13,7 @@ use super::dag_runs::{COMPARES, STATES};
 use super::pages::{Page, orders, pattern, prefix_pattern, words};
 use crate::auth::Caller;
 use crate::extract::{DagPath, Query, no_such_dag};
+use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use axum::extract::State;
@@ -26,6 +27,7 @@ use orch_store::run::RunTime;
 use orch_store::version::Versions;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use sqlx::PgConnection;
 pub(crate) use view::DagView;
 
@@ -63,6 +65,10 @@ fn selected(query: &mut Query, page: Page, caller: &Caller) -> Result<DagSearch,
         }
     }
     query.finish()?;
+    if let Some(mode) = query.text("tags_match_mode").filter(|mode| !["any", "all"].contains(mode)) {
+        let problem = Problem::new("literal_error", "Input should be 'any' or 'all'");
+        return Err(problem.at(["query", "tags_match_mode"]).with_input(&json!(mode)).into());
+    }
     let all = |name| query.all(name).map(String::from).collect::<Vec<_>>();
     let mut conditions = Vec::new();
     for name in ["dag_id", "dag_display_name"] {

@@ -10,7 +10,9 @@ pub(crate) async fn login(query: Query) -> Result<Response, Refusal> {
     match query.text("next").filter(|next| !next.is_empty()) {
         None => to("/login"),
         Some(next) => {
-            let next = local(next).ok_or_else(|| Refusal::bad_request("Invalid or unsafe next URL"))?;
+            let plain = next.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.~%?=&+:/-".contains(&byte));
+            let next = local(next).filter(|_| plain);
+            let next = next.ok_or_else(|| Refusal::bad_request("Invalid or unsafe next URL"))?;
             to(&format!("/login?next={}", encoded(next)))
         }
     }

@@ -7,6 +7,9 @@ use crate::timestamp::moment;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+/// Larger ones are not exact as floats; no number of bits that is asked for has more.
+const MOST_WHOLE: f64 = 9e18;
+
 /// What is to be written; `None` takes away what was.
 #[derive(Debug, Clone)]
 pub(crate) struct Note(pub(crate) Option<String>);
@@ -81,7 +84,7 @@ impl Fields {
 
     /// A whole number that is not below zero.
     pub(crate) fn count(&mut self, name: &str, otherwise: i64) -> i64 {
-        let read = |value: &Value| match value.as_i64() {
+        let read = |value: &Value| match integer(value) {
             Some(number) if number >= 0 => Ok(number),
             Some(_) => Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
                 .with_ctx(serde_json::json!({ "ge": 0 }))
@@ -162,7 +165,7 @@ impl Fields {
 
     /// A whole number of 32 bits.
     pub(crate) fn whole(&mut self, name: &str) -> Option<i32> {
-        let read = |value: &Value| match value.as_i64().map(i32::try_from) {
+        let read = |value: &Value| match integer(value).map(i32::try_from) {
             Some(Ok(number)) => Ok(number),
             _ => Err(Problem::new("int_type", "Input should be a valid integer").with_input(value)),
         };
@@ -277,6 +280,12 @@ impl Fields {
 fn flag(value: &Value) -> Result<bool, Problem> {
     let unlike = || Problem::new("bool_type", "Input should be a valid boolean").with_input(value);
     value.as_bool().ok_or_else(unlike)
+}
+
+/// Also one that is written with a point: `3.0` is three.
+pub(crate) fn integer(value: &Value) -> Option<i64> {
+    let whole = |number: &f64| number.fract() == 0.0 && number.abs() < MOST_WHOLE;
+    value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))
 }
 
 pub(crate) fn text(value: &Value) -> Result<String, Problem> {

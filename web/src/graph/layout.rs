@@ -58,42 +58,64 @@ impl Rect {
     pub fn middle(&self) -> i32 {
         self.y + self.height / 2
     }
+
+    fn turned(self) -> Rect {
+        Rect { x: self.y, y: self.x, width: self.height, height: self.width }
+    }
 }
 
-/// Places all nodes, groups and wires.
+/// Which way time goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Flow {
+    #[default]
+    Right,
+    Down,
+}
+
+/// Places all nodes, groups and wires, left to right.
 pub fn lay_out(graph: &Graph) -> Layout {
+    lay_out_along(graph, Flow::Right)
+}
+
+/// The same, either way. Top down is laid out left to right with all sizes turned, and then turned back.
+pub fn lay_out_along(graph: &Graph, flow: Flow) -> Layout {
     let mut layout = Layout {
         nodes: vec![Rect::default(); graph.nodes.len()],
         groups: vec![Rect::default(); graph.groups.len()],
         ..Layout::default()
     };
-    let block = block(graph, None);
+    let block = block(graph, None, flow);
     let mut bends: HashMap<usize, Vec<Rect>> = HashMap::new();
     spread(&block, (MARGIN, MARGIN), &mut layout, &mut bends);
     (layout.width, layout.height) = (block.width + 2 * MARGIN, block.height + 2 * MARGIN);
     let wires = graph.edges.iter().enumerate().map(|(at, edge)| {
         let (from, to) = (layout.nodes[edge.from], layout.nodes[edge.to]);
         let bends = bends.get(&at).filter(|_| from.right() < to.x);
-        wire(from, to, bends.map_or(&[], Vec::as_slice))
+        wire(from, to, bends.map_or(&[], Vec::as_slice), flow)
     });
     layout.wires = wires.collect();
+    if flow == Flow::Down {
+        (layout.width, layout.height) = (layout.height, layout.width);
+        layout.nodes.iter_mut().chain(&mut layout.groups).for_each(|rect| *rect = rect.turned());
+    }
     layout
 }
 
 /// What stands in a group, or outside all of them.
-fn block(graph: &Graph, group: Option<usize>) -> Block {
+fn block(graph: &Graph, group: Option<usize>, flow: Flow) -> Block {
     let mut level = Level::default();
     let inside = |(_, inner): &(usize, &super::Group)| inner.parent == group;
     for (at, _) in graph.groups.iter().enumerate().filter(inside) {
-        let inner = block(graph, Some(at));
+        let inner = block(graph, Some(at), flow);
         if inner.width > 0 {
-            level.add(framed(at, inner));
+            level.add(framed(at, inner, flow));
         }
     }
     let label = |node: &super::Node| node.label.chars().count().max(node.detail.chars().count()) as i32;
     for (at, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.group == group) {
         let width = NODE_WIDTH.max(label(node) * LETTER_WIDTH + LABEL_ROOM);
-        level.add(Item::of_node(at, Rect { x: 0, y: 0, width, height: NODE_HEIGHT }));
+        let rect = Rect { x: 0, y: 0, width, height: NODE_HEIGHT };
+        level.add(Item::of_node(at, if flow == Flow::Down { rect.turned() } else { rect }));
     }
     for (at, edge) in graph.edges.iter().enumerate() {
         level.connect(at, edge.from, edge.to);
@@ -102,9 +124,19 @@ fn block(graph: &Graph, group: Option<usize>) -> Block {
 }
 
 /// A block with the frame of its group around it.
-fn framed(group: usize, mut inner: Block) -> Item {
-    inner.shift(GROUP_SIDE, GROUP_TOP);
-    let (width, height) = (inner.width + 2 * GROUP_SIDE, inner.height + GROUP_TOP + GROUP_BOTTOM);
+fn framed(group: usize, mut inner: Block, flow: Flow) -> Item {
+    let (sides, ends) = (2 * GROUP_SIDE, GROUP_TOP + GROUP_BOTTOM);
+    let (width, height) = match flow {
+        Flow::Right => {
+            inner.shift(GROUP_SIDE, GROUP_TOP);
+            (inner.width + sides, inner.height + ends)
+        }
+        Flow::Down => {
+            inner.shift(GROUP_TOP, GROUP_SIDE);
+            // Its name and how many tasks it has stand beside each other.
+            (inner.width + ends, (inner.height + sides).max(NODE_WIDTH))
+        }
+    };
     inner.groups.push((group, Rect { x: 0, y: 0, width, height }));
     (inner.width, inner.height) = (width, height);
     Item { block: inner }
@@ -121,16 +153,22 @@ fn spread(block: &Block, (x, y): (i32, i32), layout: &mut Layout, bends: &mut Ha
 }
 
 /// From the right side of one node to the left side of another, straight through its `bends`.
-fn wire(from: Rect, to: Rect, bends: &[Rect]) -> Wire {
+fn wire(from: Rect, to: Rect, bends: &[Rect], flow: Flow) -> Wire {
+    let point = |x: i32, y: i32| match flow {
+        Flow::Right => format!("{x} {y}"),
+        Flow::Down => format!("{y} {x}"),
+    };
+    let straight = if flow == Flow::Right { 'H' } else { 'V' };
     let (mut x, mut y) = (from.right(), from.middle());
-    let mut path = format!("M{x} {y}");
+    let mut path = format!("M{}", point(x, y));
     for bend in bends.iter().chain([&Rect { width: 0, y: to.middle(), height: 0, x: to.x }]) {
         let (left, middle) = (bend.x, bend.middle());
         let (out, back) =
             if left >= x { (i32::midpoint(x, left), i32::midpoint(x, left)) } else { (x + SWING, left - SWING) };
-        write!(path, "C{out} {y} {back} {middle} {left} {middle}").expect("writing to a string cannot fail");
+        write!(path, "C{} {} {}", point(out, y), point(back, middle), point(left, middle))
+            .expect("writing to a string cannot fail");
         if bend.width > 0 {
-            write!(path, "H{}", bend.right()).expect("writing to a string cannot fail");
+            write!(path, "{straight}{}", bend.right()).expect("writing to a string cannot fail");
         }
         (x, y) = (bend.right(), middle);
     }

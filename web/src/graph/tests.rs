@@ -49,7 +49,12 @@ fn belongs(graph: &Graph, mut group: Option<usize>, of: usize) -> bool {
 }
 
 fn check(graph: &Graph) -> Layout {
-    let layout = lay_out(graph);
+    check_along(graph, Flow::Down);
+    check_along(graph, Flow::Right)
+}
+
+fn check_along(graph: &Graph, flow: Flow) -> Layout {
+    let layout = lay_out_along(graph, flow);
     assert_eq!(layout.wires.len(), graph.edges.len());
     let all = Rect { x: 0, y: 0, width: layout.width, height: layout.height };
     for (at, node) in layout.nodes.iter().enumerate() {

@@ -4,7 +4,7 @@ pub(crate) mod change;
 
 use super::{Shell, html};
 use crate::auth::{Hash, Session};
-use crate::parts;
+use crate::parts::{self, Now};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -12,7 +12,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use orch_store::session::{ListedSession, list_sessions};
 use orch_store::token::{ListedToken, list_tokens};
 
@@ -81,7 +80,7 @@ pub(super) async fn page(
 ) -> Result<Response, Refusal> {
     let (name, now) = (&session.caller.name, shell.now);
     let mut db = app.pages().await?;
-    let logins = list_sessions(&mut db, name, now, MOST_LOGINS).await?;
+    let logins = list_sessions(&mut db, name, now.at, MOST_LOGINS).await?;
     let tokens = list_tokens(&mut db, name).await?;
     let page = AccountPage {
         logins: logins.into_iter().map(|row| login(row, &session.hash, now)).collect(),
@@ -94,7 +93,7 @@ pub(super) async fn page(
     html(status, &page)
 }
 
-fn login(row: ListedSession, own: &Hash, now: DateTime<Utc>) -> Login {
+fn login(row: ListedSession, own: &Hash, now: Now) -> Login {
     let is_cut = row.user_agent.chars().count() > MOST_AGENT_CHARS;
     let mut agent: String = row.user_agent.chars().take(MOST_AGENT_CHARS).collect();
     if is_cut {
@@ -111,12 +110,12 @@ fn login(row: ListedSession, own: &Hash, now: DateTime<Utc>) -> Login {
     }
 }
 
-fn token(row: ListedToken, now: DateTime<Utc>) -> Token {
+fn token(row: ListedToken, now: Now) -> Token {
     Token {
         href: format!("/account/tokens/{}/revoke", row.id),
         name: row.name,
         made: parts::ago(row.created_at, now),
         ends: row.expires_at.map(|at| parts::ago(at, now)),
-        is_over: row.expires_at.is_some_and(|at| at <= now),
+        is_over: row.expires_at.is_some_and(|at| at <= now.at),
     }
 }

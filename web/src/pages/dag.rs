@@ -1,20 +1,22 @@
 //! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
 
+pub(crate) mod code;
 pub(crate) mod details;
 pub(crate) mod graph;
 pub(crate) mod grid;
+pub(crate) mod overview;
 pub(crate) mod runs;
+pub(crate) mod tasks;
 pub(crate) mod trigger;
 
 use crate::extract::no_such_dag;
-use crate::parts::{self, dag_href};
+use crate::parts::{self, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::Inner;
-use chrono::{DateTime, Utc};
 use orch_core::ids::DagId;
 use orch_core::spec::Schedule;
 use orch_store::dag::{DagRow, get_dag, resolve};
-use orch_store::overview::{Places, places};
+use orch_store::overview::{Places, RunMark, last_runs, places};
 use orch_store::version::Version;
 use sqlx::PgConnection;
 use std::sync::Arc;
@@ -34,6 +36,10 @@ pub(crate) struct Head {
     pub(crate) tasks: usize,
     pub(crate) version_number: i32,
     pub(crate) tab: &'static str,
+    /// Of the last run; empty if there is none.
+    pub(crate) state: &'static str,
+    /// How the title of a page begins that is about the DAG as a whole.
+    pub(crate) sign: &'static str,
     /// Why nothing new begins, if that is so.
     pub(crate) hint: Option<String>,
 }
@@ -43,6 +49,8 @@ pub(crate) struct Found {
     pub(crate) row: DagRow,
     pub(crate) version: Arc<Version>,
     pub(crate) places: Places,
+    /// Its last run.
+    pub(crate) last: Option<RunMark>,
 }
 
 /// By id or alias.
@@ -56,12 +64,14 @@ pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> 
     let row = row.ok_or_else(|| no_such_dag(dag_id))?;
     let version = app.versions.get(db, row.version).await?;
     let places = places(db, &row.dag_id).await?;
-    Ok(Found { row, version, places })
+    let last = last_runs(db, std::slice::from_ref(&row.dag_id), 1).await?.pop();
+    Ok(Found { row, version, places, last })
 }
 
 impl Head {
-    pub(crate) fn new(found: &Found, tab: &'static str, now: DateTime<Utc>) -> Head {
-        let Found { row, version, places } = found;
+    pub(crate) fn new(found: &Found, tab: &'static str, now: Now) -> Head {
+        let Found { row, version, places, last } = found;
+        let state = last.as_ref().map_or("", |run| run.state.as_str());
         let tags = row.tags.iter().map(|tag| (tag.clone(), format!("/dags?q=tag:{}", super::encoded(tag))));
         Head {
             href: dag_href(&row.dag_id),
@@ -76,6 +86,8 @@ impl Head {
             tasks: version.plan.tasks.len(),
             version_number: row.version_number,
             tab,
+            state,
+            sign: if state.is_empty() { "" } else { parts::sign(state) },
             hint: hint(row, *places),
         }
     }

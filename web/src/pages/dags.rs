@@ -1,9 +1,11 @@
 //! `/dags`: all DAGs with their last runs. Filters and the page stand in the query.
 
+pub(crate) mod change;
+
 use super::{Shell, encoded, html, see_other};
 use crate::auth::Caller;
 use crate::extract::{DagPath, Form, Peer, Query, no_such_dag};
-use crate::parts::{self, Bars, dag_href};
+use crate::parts::{self, Bars, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
@@ -11,7 +13,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use orch_core::state::RunState;
 use orch_store::audit::Deed;
 use orch_store::dag::{DagFilter, DagRow, count_dags, list_dags, pause, resolve, unpause};
@@ -128,7 +129,7 @@ fn search(q: &str) -> DagFilter {
     filter
 }
 
-fn line(row: DagRow, runs: &[RunMark], now: DateTime<Utc>) -> Line {
+fn line(row: DagRow, runs: &[RunMark], now: Now) -> Line {
     let tags = row.tags.into_iter().map(|tag| {
         let href = format!("/dags?q=tag:{}", encoded(&tag));
         (tag, href)
@@ -148,9 +149,9 @@ fn line(row: DagRow, runs: &[RunMark], now: DateTime<Utc>) -> Line {
     }
 }
 
-pub(super) fn latest(runs: &[RunMark], now: DateTime<Utc>) -> Option<Latest> {
+pub(super) fn latest(runs: &[RunMark], now: Now) -> Option<Latest> {
     let run = runs.first()?;
-    let took = run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now) - at));
+    let took = run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
     Some(Latest {
         state: parts::state(run.state.as_str()),
         href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),

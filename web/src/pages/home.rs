@@ -2,14 +2,14 @@
 
 use super::{Shell, encoded, html};
 use crate::extract::Query;
-use crate::parts::{self, Bars, Timeline, dag_href};
+use crate::parts::{self, Bars, Now, Timeline, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use orch_core::state::RunState;
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
@@ -44,7 +44,6 @@ struct RunCounts {
 /// A DAG whose last run failed.
 struct Need {
     dag_id: String,
-    href: String,
     run_href: String,
     task: Option<(String, String)>,
     error: String,
@@ -162,7 +161,7 @@ async fn needs(
     failed: &[RunMark],
     why: &[RunFailure],
     by_dag: &BTreeMap<&str, Vec<RunMark>>,
-    now: DateTime<Utc>,
+    now: Now,
 ) -> Result<Vec<Need>, Refusal> {
     let mut needs = Vec::with_capacity(failed.len());
     for run in failed {
@@ -179,7 +178,6 @@ async fn needs(
         let over = history.iter().filter(|run| run.state.is_finished());
         needs.push(Need {
             dag_id: run.dag_id.clone(),
-            href,
             run_href,
             task,
             error: why
@@ -195,7 +193,7 @@ async fn needs(
     Ok(needs)
 }
 
-fn view_running(run: &RunMark, history: Option<&Vec<RunMark>>, now: DateTime<Utc>) -> Running {
+fn view_running(run: &RunMark, history: Option<&Vec<RunMark>>, now: Now) -> Running {
     let took = run.started_at.map_or(TimeDelta::zero(), |at| now - at);
     let usual = history.and_then(|runs| usual(runs));
     let percent = usual.map(|usual| (took.num_milliseconds() * 100 / usual.num_milliseconds().max(1)).clamp(0, 100));
@@ -218,7 +216,7 @@ pub(crate) fn usual(runs: &[RunMark]) -> Option<TimeDelta> {
     took.get(took.len() / 2).copied()
 }
 
-fn view_next(next: NextRun, now: DateTime<Utc>) -> Next {
+fn view_next(next: NextRun, now: Now) -> Next {
     Next {
         href: dag_href(&next.dag_id),
         dag_id: next.dag_id,

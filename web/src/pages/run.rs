@@ -1,13 +1,17 @@
 //! `/dags/{dag_id}/runs/{dag_run_id}`: its task instances over time, and why it is not further.
 
 pub(crate) mod change;
+pub(crate) mod clear;
 pub(crate) mod events;
 mod gantt;
+pub(crate) mod mark_chosen;
+mod spent;
+pub(crate) mod tasks;
 
 use super::home::task_href;
 use super::{Shell, encoded, html};
 use crate::extract::{Query, RunPath, no_such_run};
-use crate::parts::{self, dag_href};
+use crate::parts::{self, Fact, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
@@ -16,11 +20,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use gantt::Gantt;
+use orch_core::plan::Plan;
 use orch_core::state::{RunState, TaskState};
 use orch_store::dag::{get_dag, resolve};
-use orch_store::instance::{InstanceFilter, Ledger, ledger, old_tries, page_of_instances, state_counts};
+use orch_store::instance::{
+    InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
+};
 use orch_store::overview::{first_failures, places};
-use orch_store::run::{RunDetails, get_run};
+use orch_store::run::{RunDetails, RunFilter, get_run, list_runs};
+use orch_store::timing::{spans, usual_durations};
+use spent::Spent;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -44,8 +53,9 @@ struct RunPage {
     head: RunHead,
     filter: &'static str,
     task: String,
-    graph_run: String,
     gantt: Gantt,
+    spent: Option<Spent>,
+    against: Option<String>,
     counts: Vec<(&'static str, i64)>,
     total: usize,
     first: usize,
@@ -54,7 +64,7 @@ struct RunPage {
     on: Option<String>,
     failure: Option<Failure>,
     waits: Option<String>,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<(&'static str, Fact)>,
     note: Option<String>,
     conf: Option<String>,
     is_open: bool,
@@ -69,30 +79,35 @@ struct Failure {
     causes: Vec<String>,
 }
 
-const FILTERS: [(&str, &[TaskState]); 4] = [
+pub(super) const FILTERS: [(&str, &[TaskState]); 6] = [
     ("all", &[]),
+    ("success", &[TaskState::Success]),
     ("failed", &[TaskState::Failed, TaskState::UpstreamFailed]),
     ("running", &[TaskState::Running, TaskState::Restarting]),
     ("waiting", &[TaskState::Queued, TaskState::UpForRetry, TaskState::UpForReschedule, TaskState::Deferred]),
+    ("skipped", &[TaskState::Skipped]),
 ];
 const OF_A_PAGE: usize = 100;
 const MOST_OLD_TRIES: i64 = 2_000;
+/// Runs that say what is usual.
+const HISTORY: i64 = 10;
 
 impl RunHead {
-    pub(crate) fn new(run: &RunDetails, now: DateTime<Utc>) -> RunHead {
+    pub(crate) fn new(run: &RunDetails, now: Now) -> RunHead {
         let dag_href = dag_href(&run.dag_id);
         let date = run.logical_date.unwrap_or(run.run_after);
+        let clock = |at| now.written(at, "%H:%M:%S");
         let span = match (run.started_at, run.ended_at) {
             (Some(from), Some(to)) => {
-                format!("{} – {}, {}", from.format("%H:%M:%S"), to.format("%H:%M:%S"), parts::duration(to - from))
+                format!("{} – {}, {}", clock(from), clock(to), parts::duration(to - from))
             }
-            (Some(from), None) => format!("since {}, {}", from.format("%H:%M:%S"), parts::duration(now - from)),
+            (Some(from), None) => format!("since {}, {}", clock(from), parts::duration(now - from)),
             _ => "not started".into(),
         };
         RunHead {
             href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
             dag_href,
-            title: format!("Run of {}", date.format("%-d %b, %H:%M:%S")),
+            title: format!("Run of {}", now.written(date, "%-d %b, %H:%M:%S")),
             state: run.state,
             kind: parts::words(run.run_type.as_str()),
             span,
@@ -100,6 +115,18 @@ impl RunHead {
             dag_id: run.dag_id.clone(),
             run_id: run.run_id.clone(),
         }
+    }
+}
+
+impl RunHead {
+    /// For the value of a query.
+    pub(crate) fn encoded_id(&self) -> String {
+        encoded(&self.run_id)
+    }
+
+    /// How the title of its pages begins.
+    pub(crate) fn sign(&self) -> &'static str {
+        parts::sign(self.state.as_str())
     }
 }
 
@@ -142,11 +169,22 @@ pub(crate) async fn show(
     let found = page_of_instances(&mut db, &mut versions, run.id, &wanted, (skip, OF_A_PAGE)).await?;
     let found = found.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))?;
     let old = old_tries(&mut db, run.id, MOST_OLD_TRIES).await?;
-    let counts = counts(&mut db, &run).await?;
+    let counts = counts(&app, &mut db, &run).await?;
     let head = RunHead::new(&run, shell.now);
     let failure = failure(&app, &mut db, &run, &head).await?;
     let waits = waits(&mut db, &run, shell.now).await?;
-    let gantt = Gantt::new(&run, &found.instances, &old, &head.href, shell.now);
+    let plan = &found.version.plan;
+    let ledger = the_ledger(&app, &mut db, &run).await?;
+    let lens: Vec<_> = (0..plan.tasks.len() as u16).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
+    let spans = spans(&mut db, run.id, &lens).await?;
+    let spent = Spent::of(plan, &run, &spans, &old, shell.now);
+    let against = match &spent {
+        Some(spent) => against(&mut db, &run, plan, spent).await?,
+        None => None,
+    };
+    let path = spent.as_ref().map_or(&[][..], |spent| &spent.path);
+    let of = gantt::Of { run: &run, instances: &found.instances, old: &old, spans: &spans, path, href: &head.href };
+    let gantt = Gantt::new(&of, shell.now);
     let rest = if task.is_empty() { String::new() } else { format!("&task={}", encoded(&task)) };
     let turned = |page: usize| format!("{}?state={filter}{rest}&page={page}", head.href);
     let shown = found.instances.len();
@@ -159,13 +197,14 @@ pub(crate) async fn show(
         counts,
         failure,
         waits,
-        facts: facts(&run),
+        facts: facts(&run, shell.now),
         note: run.note.clone(),
         conf: run.conf.as_ref().map(|conf| format!("{conf:#}")),
         is_open: !run.state.is_finished(),
         mark: run.rev,
         gantt,
-        graph_run: encoded(&run.run_id),
+        spent,
+        against,
         head,
         filter,
         task,
@@ -174,12 +213,35 @@ pub(crate) async fn show(
     html(StatusCode::OK, &page)
 }
 
+/// The task that was slower than in the last runs of the same version.
+async fn against(
+    db: &mut PgConnection,
+    run: &RunDetails,
+    plan: &Plan,
+    spent: &Spent,
+) -> Result<Option<String>, Refusal> {
+    let filter = RunFilter { dag_ids: Some(vec![run.dag_id.clone()]), ..RunFilter::default() };
+    let others = list_runs(db, &filter, HISTORY).await?.into_iter();
+    let others: Vec<_> =
+        others.filter(|other| other.version == run.version && other.id != run.id).map(|other| other.id).collect();
+    // Elements work beside each other: their time is not that of one.
+    let alone: Vec<_> = spent.path.iter().copied().filter(|task| plan.task(*task).map.is_none()).collect();
+    let usual = usual_durations(db, &others, &alone).await?;
+    Ok(spent.against(plan, &usual))
+}
+
 /// How many instances are in which state, as far as they have a row.
-async fn counts(db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
-    let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
-    for (_, state, count) in state_counts(db, run.id).await? {
-        *counts.entry(state).or_default() += count;
-    }
+async fn counts(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
+    let counts = match counts_when_over(&the_ledger(app, db, run).await?) {
+        Some(counts) => counts,
+        None => {
+            let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
+            for (_, state, count) in state_counts(db, run.id).await? {
+                *counts.entry(state).or_default() += count;
+            }
+            counts
+        }
+    };
     Ok(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect())
 }
 
@@ -206,7 +268,7 @@ async fn failure(
 }
 
 /// Why a run has not begun.
-async fn waits(db: &mut PgConnection, run: &RunDetails, now: DateTime<Utc>) -> Result<Option<String>, Refusal> {
+async fn waits(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Option<String>, Refusal> {
     if run.state != RunState::Queued {
         return Ok(None);
     }
@@ -215,8 +277,8 @@ async fn waits(db: &mut PgConnection, run: &RunDetails, now: DateTime<Utc>) -> R
     let most = i64::from(dag.max_active_runs);
     Ok(Some(if dag.is_paused {
         "It waits because its DAG is paused. Switch the DAG on to let it begin.".into()
-    } else if run.run_after > now {
-        format!("It waits for its time: {}.", run.run_after.format("%-d %b %H:%M:%S UTC"))
+    } else if run.run_after > now.at {
+        format!("It waits for its time: {}.", now.written(run.run_after, "%-d %b %H:%M:%S"))
     } else if places.running >= most {
         format!("It waits for a place: {} of {most} runs of the DAG are running.", places.running)
     } else {
@@ -224,16 +286,16 @@ async fn waits(db: &mut PgConnection, run: &RunDetails, now: DateTime<Utc>) -> R
     }))
 }
 
-fn facts(run: &RunDetails) -> Vec<(&'static str, String)> {
-    let at =
-        |at: Option<DateTime<Utc>>| at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default();
+fn facts(run: &RunDetails, now: Now) -> Vec<(&'static str, Fact)> {
+    let at = |at: Option<DateTime<Utc>>| Fact::from(at.map(|at| parts::exactly(at, now)));
     let by = match &run.triggered_by_user {
         Some(user) => format!("{user}, {}", parts::words(&run.triggered_by)),
         None => parts::words(&run.triggered_by),
     };
+    let cleared = if run.clear_number > 0 { format!("{} ×", run.clear_number) } else { String::new() };
     let mut facts = vec![
-        ("Run id", run.run_id.clone()),
-        ("Asked for by", by),
+        ("Run id", run.run_id.clone().into()),
+        ("Asked for by", by.into()),
         ("Logical date", at(run.logical_date)),
         ("Interval start", at(run.interval_start.filter(|_| run.interval_start != run.interval_end))),
         ("Interval end", at(run.interval_end.filter(|_| run.interval_start != run.interval_end))),
@@ -241,8 +303,8 @@ fn facts(run: &RunDetails) -> Vec<(&'static str, String)> {
         ("Created", at(Some(run.created_at))),
         ("Started", at(run.started_at)),
         ("Ended", at(run.ended_at)),
-        ("Cleared", if run.clear_number > 0 { format!("{} ×", run.clear_number) } else { String::new() }),
-        ("Version", format!("{} of bundle {}", run.version_number, run.bundle)),
+        ("Cleared", cleared.into()),
+        ("Version", format!("{} of bundle {}", run.version_number, run.bundle).into()),
     ];
     facts.retain(|(_, value)| !value.is_empty());
     facts

@@ -1,16 +1,18 @@
 //! `/runs`: runs of all DAGs, the newest first. Also the lines that the list of one DAG's runs is made of.
 
+pub(crate) mod change;
+
 use super::{Shell, encoded, html};
 use crate::extract::Query;
-use crate::parts::{self, dag_href};
+use crate::parts::{self, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use orch_core::state::RunState;
+use orch_store::dag::dag_ids_like;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};
 
 #[derive(Template)]
@@ -38,6 +40,7 @@ pub(crate) struct RunLine {
     pub(crate) dag_href: String,
     pub(crate) href: String,
     pub(crate) run_id: String,
+    pub(crate) id: uuid::Uuid,
     pub(crate) state: parts::State,
     pub(crate) kind: String,
     pub(crate) by: String,
@@ -56,10 +59,23 @@ pub(crate) const STATES: [(&str, &[RunState]); 5] = [
     ("success", &[RunState::Success]),
 ];
 const OF_A_PAGE: i64 = 50;
+const FEW_DAGS: i64 = 20;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let list = list(&app, &shell, query, None).await?;
     html(StatusCode::OK, &RunsPage { shell, list })
+}
+
+/// Runs of the DAGs whose ids hold the text. Where only a few do, their runs are found by the index; runs of many are found
+/// quickly anyway.
+async fn of_dags_like(app: &App, q: &str) -> Result<RunCondition, Refusal> {
+    let mut db = app.pages().await?;
+    let dag_ids = dag_ids_like(&mut db, q, FEW_DAGS + 1).await?;
+    Ok(match dag_ids.len() as i64 {
+        0 => RunCondition::Never,
+        1..=FEW_DAGS => RunCondition::Dags(dag_ids),
+        _ => RunCondition::Contains(RunText::DagId, vec![q.into()]),
+    })
 }
 
 /// What the query asks for, of one DAG or of all.
@@ -77,10 +93,11 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
         conditions.push(RunCondition::States(states.to_vec()));
     }
     if !q.is_empty() {
-        // What it says is meant literally.
-        let part = q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let text = if dag_id.is_some() { RunText::RunId } else { RunText::DagId };
-        conditions.push(RunCondition::Contains(text, vec![part]));
+        // An underscore stands for any character here: that finds more, never less.
+        conditions.push(match dag_id {
+            Some(_) => RunCondition::Contains(RunText::RunId, vec![q.clone()]),
+            None => of_dags_like(app, &q).await?,
+        });
     }
     let search = RunSearch {
         conditions,
@@ -108,7 +125,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     })
 }
 
-fn line(run: RunDetails, now: DateTime<Utc>) -> RunLine {
+fn line(run: RunDetails, now: Now) -> RunLine {
     let dag_href = dag_href(&run.dag_id);
     RunLine {
         href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
@@ -118,10 +135,11 @@ fn line(run: RunDetails, now: DateTime<Utc>) -> RunLine {
         by: run.triggered_by_user.unwrap_or_else(|| parts::words(&run.triggered_by)),
         run_after: parts::moment(run.run_after, now),
         started: run.started_at.map(|at| parts::ago(at, now)),
-        took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now) - at)),
+        took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at)),
         version: run.version_number,
         note: run.note,
         dag_id: run.dag_id,
         run_id: run.run_id,
+        id: run.id,
     }
 }

@@ -1,13 +1,15 @@
 //! The frame of every page: who is logged in, which colours, where one is, how the parts are.
 
+use super::zone;
 use crate::auth::{Role, Session, cookie_of};
+use crate::parts::Now;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::Uri;
 use axum::http::request::Parts;
-use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use orch_store::overview::Pulse;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) session: Option<Session>,
     theme: Option<&'static str>,
+    zone: Option<zone::Wish>,
 }
 
 impl Asked {
@@ -28,7 +31,7 @@ impl Asked {
     fn new(uri: &Uri, headers: &HeaderMap, session: Option<Session>) -> Asked {
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_string();
         let theme = cookie_of(headers, "theme").and_then(|theme| ["light", "dark"].into_iter().find(|t| *t == theme));
-        Asked { path, session, theme }
+        Asked { path, session, theme, zone: zone::wish(headers) }
     }
 }
 
@@ -40,7 +43,10 @@ pub(crate) struct Shell {
     /// Where one is, with the query: where forms come back to.
     pub(crate) path: String,
     pub(crate) pulse: Option<Pulse>,
-    pub(crate) now: DateTime<Utc>,
+    /// With the zone in which times are written.
+    pub(crate) now: Now,
+    /// Follows the browser: the script of the page may put another zone there.
+    pub(crate) follows_browser: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +64,9 @@ impl Shell {
             form_token: session.form_token(),
         });
         let pulse = if user.is_some() { app.pulse().await } else { None };
-        Shell { user, theme: asked.theme, path: asked.path.clone(), pulse, now: app.config.clock.now() }
+        let now = Now { at: app.config.clock.now(), zone: asked.zone.map_or(Tz::UTC, |wish| wish.zone) };
+        let follows_browser = asked.zone.is_none_or(|wish| wish.follows_browser);
+        Shell { user, theme: asked.theme, path: asked.path.clone(), pulse, now, follows_browser }
     }
 
     /// Which entry of the rail one is in.
@@ -76,6 +84,10 @@ impl Shell {
         self.can(Role::User)
     }
 
+    pub(crate) fn can_delete(&self) -> bool {
+        self.can(Role::Op)
+    }
+
     /// Users included.
     pub(crate) fn can_manage(&self) -> bool {
         self.can(Role::Admin)
@@ -83,6 +95,16 @@ impl Shell {
 
     pub(crate) fn form_token(&self) -> &str {
         self.user.as_ref().map_or("", |user| &user.form_token)
+    }
+
+    /// The zone of the machine this runs on, if it is not UTC.
+    pub(crate) fn server_zone() -> Option<&'static str> {
+        zone::of_server().filter(|zone| *zone != Tz::UTC).map(Tz::name)
+    }
+
+    /// Of the zone in which times are written.
+    pub(crate) fn zone_name(&self) -> &'static str {
+        self.now.zone.name()
     }
 
     /// What the button that changes the colours changes them to, for browsers without JavaScript.

@@ -1,6 +1,7 @@
 //! `/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}` and `…/{map_index}`: what a task instance says, what it gave, its
 //! tries, and why it is as it is.
 
+mod inputs;
 pub(crate) mod log;
 pub(crate) mod mark;
 mod why;
@@ -17,11 +18,15 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use inputs::Input;
 use log::{Item, Log, View};
+use orch_core::plan::PlanTask;
+use orch_core::spec::Isolation;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::output::{RETURN_VALUE, get as output};
+use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -44,6 +49,9 @@ struct TaskPage {
     log: Option<Log>,
     why: Why,
     output: Option<String>,
+    inputs: Vec<Input>,
+    /// In which the try ran.
+    environment: Vec<(&'static str, String)>,
     download: String,
     clear_href: String,
     /// Of an instance; a mapped task as a whole has none.
@@ -138,6 +146,11 @@ async fn page(
     } else {
         None
     };
+    // A mapped task as a whole is called with nothing; its elements are.
+    let inputs = match elements {
+        Some(_) => Vec::new(),
+        None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
+    };
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
         number: one.try_no,
@@ -145,14 +158,12 @@ async fn page(
         href: format!("{href}?try={}", one.try_no),
     };
     let try_no = chosen.map(|one| one.try_no);
+    let clock = |at| shell.now.written(at, "%H:%M:%S%.3f");
     let span = match (instance.started_at, instance.ended_at) {
-        (Some(from), Some(to)) => Some(format!(
-            "{} – {}, {}",
-            from.format("%H:%M:%S%.3f"),
-            to.format("%H:%M:%S%.3f"),
-            parts::duration(to - from)
-        )),
-        (Some(from), None) => Some(format!("since {}, {}", from.format("%H:%M:%S"), parts::duration(shell.now - from))),
+        (Some(from), Some(to)) => Some(format!("{} – {}, {}", clock(from), clock(to), parts::duration(to - from))),
+        (Some(from), None) => {
+            Some(format!("since {}, {}", shell.now.written(from, "%H:%M:%S"), parts::duration(shell.now - from)))
+        }
         _ => None,
     };
     let links =
@@ -178,6 +189,8 @@ async fn page(
             task_id.replace('.', r"\."),
             head.run_id
         ),
+        inputs,
+        environment: environment(&run, planned, chosen),
         output: value.map(|value| shortened(format!("{value:#}"))),
         is_open: !instance.state.is_finished() && !run.state.is_finished(),
         element_links,
@@ -193,6 +206,28 @@ async fn page(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+fn environment(run: &RunDetails, planned: &PlanTask, one: Option<&TryRow>) -> Vec<(&'static str, String)> {
+    let isolation = match planned.isolation {
+        Isolation::InProcess => "in the worker",
+        Isolation::Process => "a process of its own",
+    };
+    let mut facts = vec![
+        ("Queue", planned.queue.clone()),
+        ("Runs in", isolation.into()),
+        ("Version", format!("{} of bundle {}", run.version_number, run.bundle)),
+    ];
+    if let Some(one) = one {
+        let number = one.worker.map(|worker| format!("worker {worker}"));
+        let host = one.hostname.clone().map(|host| format!(" on {host}"));
+        facts.push(("Worker", number.map(|number| number + host.as_deref().unwrap_or_default()).unwrap_or_default()));
+        facts.push(("Try", format!("{} of {}", one.try_no, one.max_tries + 1)));
+        facts.push(("Lost workers", if one.lost_no > 0 { one.lost_no.to_string() } else { String::new() }));
+        facts.push(("Attempt", one.attempt.to_string()));
+    }
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
 }
 
 /// The stream of an instance, with what the page shows of it.

@@ -73,7 +73,7 @@ async fn list(
     wish: Wish,
     ended: Option<Result<FreshPassword, (StatusCode, String)>>,
 ) -> Result<Response, Refusal> {
-    let users = list_users(&mut *app.pages().await?, shell.now).await?;
+    let users = list_users(&mut *app.pages().await?, shell.now.at).await?;
     let own = shell.user.as_ref().map(|user| user.name.clone());
     let lines = users.into_iter().map(|user| line(user, own.as_deref(), &shell));
     let lines = lines.collect::<Result<_, _>>()?;

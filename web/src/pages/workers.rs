@@ -1,14 +1,14 @@
 //! `/workers`: the processes that make up this orch: who lives, what each runs, and how to add one.
 
 use super::{Shell, encoded, html};
-use crate::parts::{self, dag_href};
+use crate::parts::{self, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use orch_store::duty::list_duties;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{RunningInstance, WorkerRow, list_workers, running_instances};
@@ -91,7 +91,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
 }
 
 /// What runs, with the worker that runs it.
-async fn jobs(app: &App, db: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<(i32, Job)>, Refusal> {
+async fn jobs(app: &App, db: &mut PgConnection, now: Now) -> Result<Vec<(i32, Job)>, Refusal> {
     let mut jobs = Vec::new();
     for row in running_instances(db, MOST_INSTANCES).await? {
         let version = app.versions.get(db, row.version).await?;
@@ -109,8 +109,8 @@ async fn jobs(app: &App, db: &mut PgConnection, now: DateTime<Utc>) -> Result<Ve
     Ok(jobs)
 }
 
-fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: DateTime<Utc>) -> Worker {
-    let is_late = row.expires_at < now;
+fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: Now) -> Worker {
+    let is_late = row.expires_at < now.at;
     let (state, said) = match row.state.as_str() {
         "running" if is_late => ("failed", "silent"),
         "running" => ("success", "alive"),
@@ -139,7 +139,7 @@ fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: DateTime<Utc>) -> Worker {
     }
 }
 
-fn process(row: ProcessRow, silent_secs: f64, now: DateTime<Utc>) -> Process {
+fn process(row: ProcessRow, silent_secs: f64, now: Now) -> Process {
     let is_alive = row.silent_secs < silent_secs;
     Process {
         place: format!("{} · pid {}", row.hostname, row.pid),

@@ -1,9 +1,9 @@
 //! The last runs of a DAG as bars: the height is the time they took, an underline says what was no success. Newest right.
 
 use super::icon::words;
-use super::{Escaped, duration};
+use super::{Escaped, Now, duration};
 use askama::filters::HtmlSafe;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use orch_core::state::RunState;
 use orch_store::overview::RunMark;
 use std::fmt;
@@ -19,8 +19,8 @@ pub(crate) struct Bars {
 
 impl Bars {
     /// Runs newest first; `now` for those that are not over. `places`: as wide as for that many.
-    pub(crate) fn new(of: &str, runs: &[RunMark], now: DateTime<Utc>, places: usize) -> Bars {
-        let took = |run: &RunMark| run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now) - at);
+    pub(crate) fn new(of: &str, runs: &[RunMark], now: Now, places: usize) -> Bars {
+        let took = |run: &RunMark| run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
         let bars = runs.iter().take(places).rev().map(|run| (run.state, took(run))).collect();
         Bars { of: of.into(), bars, places, step: 6, height: 26 }
     }

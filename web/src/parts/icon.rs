@@ -54,6 +54,27 @@ pub(crate) fn words(state: &str) -> String {
     if state == "none" { "no status".into() } else { state.replace('_', " ") }
 }
 
+/// How the title of a page begins that is about something in this state.
+pub(crate) fn sign(state: &str) -> &'static str {
+    match state {
+        "failed" | "upstream_failed" => "✕ ",
+        "success" => "✓ ",
+        "running" | "restarting" => "▸ ",
+        "skipped" => "» ",
+        "removed" => "",
+        _ => "… ",
+    }
+}
+
+/// The icon of such a page in the browser.
+pub(crate) fn favicon(state: &str) -> &'static str {
+    url(match state {
+        "failed" | "upstream_failed" => "favicon-failed.svg",
+        "running" | "restarting" => "favicon-running.svg",
+        _ => "favicon.svg",
+    })
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.word == "none" { "no_status" } else { self.word };

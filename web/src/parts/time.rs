@@ -1,5 +1,6 @@
 //! Times and durations as people read them. The exact time in UTC is always in the title.
 
+use super::Now;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
@@ -8,10 +9,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ago {
     at: DateTime<Utc>,
-    now: DateTime<Utc>,
+    now: Now,
 }
 
-pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> Ago {
+pub(crate) fn ago(at: DateTime<Utc>, now: Now) -> Ago {
     Ago { at, now }
 }
 
@@ -30,14 +31,14 @@ impl fmt::Display for Ago {
 
 impl HtmlSafe for Ago {}
 
-/// The time of a day, with the day unless it is today.
+/// The time of a day where the reader is, with the day unless it is today.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     at: DateTime<Utc>,
-    now: DateTime<Utc>,
+    now: Now,
 }
 
-pub(crate) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Moment {
+pub(crate) fn moment(at: DateTime<Utc>, now: Now) -> Moment {
     Moment { at, now }
 }
 
@@ -54,7 +55,8 @@ impl HtmlSafe for Moment {}
 impl Moment {
     /// Without markup.
     pub(crate) fn text(&self) -> String {
-        let days = (self.at.date_naive() - self.now.date_naive()).num_days();
+        let (at, now) = (self.now.local(self.at), self.now.local(self.now.at));
+        let days = (at.date_naive() - now.date_naive()).num_days();
         let far = days.abs() > 300;
         let form = match days {
             0 => "%H:%M",
@@ -63,9 +65,35 @@ impl Moment {
             _ if far => "%-d %b %Y, %H:%M",
             _ => "%-d %b, %H:%M",
         };
-        self.at.format(form).to_string()
+        at.format(form).to_string()
     }
 }
+
+/// Words for a moment, with the exact one in the title.
+#[derive(Debug, Clone)]
+pub(crate) struct Stamp {
+    at: DateTime<Utc>,
+    words: String,
+}
+
+/// The time of a day, to the second.
+pub(crate) fn clock(at: DateTime<Utc>, now: Now) -> Stamp {
+    Stamp { at, words: now.written(at, "%H:%M:%S") }
+}
+
+/// Day, time to the second and zone.
+pub(crate) fn exactly(at: DateTime<Utc>, now: Now) -> Stamp {
+    Stamp { at, words: now.exactly(at) }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        open(f, self.at)?;
+        write!(f, "{}</time>", self.words)
+    }
+}
+
+impl HtmlSafe for Stamp {}
 
 fn open(f: &mut fmt::Formatter<'_>, at: DateTime<Utc>) -> fmt::Result {
     write!(
@@ -125,7 +153,7 @@ mod tests {
 
     #[test]
     fn times_are_relative_or_absolute_with_the_exact_one_in_the_title() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let now = Now::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
         let at = |seconds| now + TimeDelta::seconds(seconds);
         let said = |seconds| {
             let html = ago(at(seconds), now).to_string();

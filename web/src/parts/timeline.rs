@@ -2,7 +2,7 @@
 //! the drawing stays small however many there are.
 
 use super::icon::words;
-use super::{Escaped, duration};
+use super::{Escaped, Now, duration};
 use crate::pages::encoded;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -20,7 +20,7 @@ const MOST_ROWS: usize = 12;
 #[derive(Debug, Clone)]
 pub(crate) struct Timeline {
     from: DateTime<Utc>,
-    now: DateTime<Utc>,
+    now: Now,
     to: DateTime<Utc>,
     pub(crate) rows: Vec<Row>,
     /// DAGs that did not fit.
@@ -48,7 +48,7 @@ struct Mark {
 
 impl Timeline {
     /// Runs in any order; those DAGs come first that failed, then those that ran last.
-    pub(crate) fn new(runs: &[RunMark], next: &[NextRun], now: DateTime<Utc>, past: TimeDelta) -> Timeline {
+    pub(crate) fn new(runs: &[RunMark], next: &[NextRun], now: Now, past: TimeDelta) -> Timeline {
         let (from, to) = (now - past, now + past / 6);
         let mut by_dag: BTreeMap<&str, Vec<&RunMark>> = BTreeMap::new();
         runs.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run));
@@ -80,7 +80,7 @@ impl Timeline {
 
     fn add(&self, row: &mut Row, run: &RunMark) {
         let start = run.started_at.unwrap_or(run.created_at);
-        let end = run.ended_at.unwrap_or(self.now).max(start);
+        let end = run.ended_at.unwrap_or(self.now.at).max(start);
         let from = self.place(start).clamp(0, 1_000 - THIN);
         let to = self.place(end).clamp(from + THIN, 1_000);
         if let Some(last) = row.marks.last_mut()
@@ -93,8 +93,9 @@ impl Timeline {
             last.href = format!("{}/runs", row.href);
             return;
         }
-        let took = run.started_at.map(|at| format!(", {}", duration(run.ended_at.unwrap_or(self.now) - at)));
-        let title = format!("{}, {}{}", start.format("%H:%M"), words(run.state.as_str()), took.unwrap_or_default());
+        let took = run.started_at.map(|at| format!(", {}", duration(run.ended_at.unwrap_or(self.now.at) - at)));
+        let title =
+            format!("{}, {}{}", self.now.written(start, "%H:%M"), words(run.state.as_str()), took.unwrap_or_default());
         let href = format!("{}/runs/{}", row.href, encoded(&run.run_id));
         row.marks.push(Mark { state: run.state, from, to, runs: 1, href, title });
     }
@@ -105,12 +106,13 @@ impl Timeline {
         let steps = [10, 60, 120, 240, 360, 720, 1_440, 2_880];
         let minutes = steps.into_iter().find(|minutes| whole.num_minutes() / minutes <= 8).unwrap_or(5_760);
         let step = TimeDelta::minutes(minutes);
-        let Ok(mut at) = self.from.duration_trunc(step) else { return Vec::new() };
+        let Ok(at) = self.now.local(self.from).duration_trunc(step) else { return Vec::new() };
+        let mut at = at.with_timezone(&Utc);
         let mut ticks = Vec::new();
         while at < self.to {
             at += step;
             let form = if minutes >= 1_440 { "%-d %b" } else { "%H:%M" };
-            ticks.push((self.place(at), at.format(form).to_string()));
+            ticks.push((self.place(at), self.now.written(at, form)));
         }
         ticks
     }
@@ -137,7 +139,7 @@ impl fmt::Display for Timeline {
             f,
             r#"<svg class="tl" height="{height}" role="group" aria-label="Runs over time, one row for each DAG; {failed} marks are failed">"#
         )?;
-        let now = self.place(self.now);
+        let now = self.place(self.now.at);
         for (place, (x, text)) in self.ticks().into_iter().filter(|(x, _)| *x < 1_000).enumerate() {
             let at = Percent(x);
             write!(f, r#"<line class="ax" x1="{at}" x2="{at}" y1="22" y2="{height}"/>"#)?;
@@ -184,7 +186,7 @@ impl fmt::Display for Timeline {
         write!(
             f,
             r#"<line class="now" x1="{at}" x2="{at}" y1="20" y2="{height}"/><text class="nowt" x="{at}" y="14" text-anchor="middle">now {}</text></svg>"#,
-            self.now.format("%H:%M")
+            self.now.written(self.now.at, "%H:%M")
         )
     }
 }
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn runs_that_would_touch_are_one_band_and_others_are_links() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let now = Now::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
         let mut runs: Vec<_> = (0..300).map(|minute| run("often", minute, RunState::Success)).collect();
         runs.push(run("rare", 100, RunState::Failed));
         runs.push(run("rare", 900, RunState::Success));
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn more_dags_than_fit_leave_out_those_that_ran_longest_ago() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let now = Now::utc(DateTime::from_timestamp(1_800_000_000, 0).expect("a moment"));
         let runs: Vec<_> = (0..20).map(|i| run(&format!("d{i:02}"), i, RunState::Success)).collect();
         let timeline = Timeline::new(&runs, &[], now, TimeDelta::hours(24));
         assert_eq!((timeline.rows.len(), timeline.more), (MOST_ROWS, 8));

@@ -9,7 +9,6 @@ use http_body_util::BodyExt;
 use orch_store::hint::Hint;
 use orch_store::log::{NewChunk, append};
 use orch_store::step::Lease;
-use orch_web::{App, WebConfig, router};
 use serde_json::json;
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -116,9 +115,8 @@ async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
     drop(stream);
     // Another server, after a restart: the browser says what it saw last.
     say(&mut db, &lease, 3, &["six"]).await;
-    let config = WebConfig { clock: web.clock.clone(), ..WebConfig::new(web.database.url()) };
     let mut web = web;
-    web.use_router(router(App::new(config, web.hints.clone()).expect("the configuration is right")));
+    web.use_router(web.another_server());
     let mut browser = Browser::logged_in(&web).await;
     assert!(browser.get(&page).await.has("six"));
     let mut stream = open(&web, &browser, &path, "1.2.5").await;

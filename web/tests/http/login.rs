@@ -128,21 +128,23 @@ async fn after_five_failures_a_login_waits_even_with_the_right_password() {
 #[tokio::test]
 async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     let web = Web::new().await;
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for i in 0..12 {
+    let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+    // The quickest ones are the least disturbed; on a busy machine it takes some more until there is one of each.
+    for i in 0..60 {
         // Past the limit of failed logins each time.
         web.clock.advance(TimeDelta::minutes(16));
         let begun = Instant::now();
         drop(web.log_in(ADMIN, "wrong").await.unwrap_err());
-        known.push(begun.elapsed());
+        known = known.min(begun.elapsed());
         let begun = Instant::now();
         drop(web.log_in(&format!("nobody{i}"), "wrong").await.unwrap_err());
-        unknown.push(begun.elapsed());
+        unknown = unknown.min(begun.elapsed());
+        if i >= 12 && (0.6..1.6).contains(&(unknown.as_secs_f64() / known.as_secs_f64())) {
+            break;
+        }
     }
-    // The quickest ones are the least disturbed.
-    let (known, unknown) = (known.iter().min().unwrap(), unknown.iter().min().unwrap());
     let ratio = unknown.as_secs_f64() / known.as_secs_f64();
-    assert!((0.6..1.6).contains(&ratio) && *known > Duration::from_millis(5), "{known:?} {unknown:?}");
+    assert!((0.6..1.6).contains(&ratio) && known > Duration::from_millis(5), "{known:?} {unknown:?}");
 }
 
 #[tokio::test]

@@ -88,6 +88,25 @@ async fn every_route_of_the_api_is_described_once() {
 }
 
 #[tokio::test]
+async fn the_reference_shows_every_operation_with_who_may_and_a_call() {
+    let web = Web::new().await;
+    let document = web.get("/openapi.json").await.body;
+    let page = crate::browser::Browser::logged_in(&web).await.get("/docs").await;
+    assert_eq!(page.status, 200);
+    let operations = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+        methods.as_object().unwrap().iter().map(move |(method, operation)| (method.to_uppercase(), path, operation))
+    });
+    for (method, path, operation) in operations {
+        assert!(operation["summary"].is_string(), "{method} {path} has no line of its own");
+        assert!(page.has(&format!("<code>{method} {path}</code>")), "{method} {path} is not shown");
+    }
+    for part in ["For the role op and those above it.", "update_mask", "curl -X PATCH", "only_failed", "Retry-After"] {
+        assert!(page.has(part), "{part}");
+    }
+    assert!(page.html.len() < 1_000_000, "{}", page.html.len());
+}
+
+#[tokio::test]
 async fn answers_are_as_described() {
     let web = Web::new().await;
     let document = web.get("/openapi.json").await.body;

@@ -77,7 +77,9 @@ async fn every_link_of_every_page_leads_to_a_page() {
             open.extend(page.links());
         }
     }
-    for page in ["/dags", "/runs", "/dags/chain", "/dags/chain/trigger", "/dags/chain/details", "/dags/mapped/runs"] {
+    for page in
+        ["/dags", "/runs", "/dags/chain", "/dags/chain/trigger", "/dags/chain/details", "/dags/mapped/runs", "/keys"]
+    {
         assert!(seen.contains(page), "{page} is linked to by none of {seen:?}");
     }
     assert!(seen.iter().any(|path| path.ends_with("/-1/log?try=3")), "{seen:?}");

@@ -97,9 +97,13 @@ POST /account/tokens: viewer
 POST /account/tokens/{token_id}/revoke: viewer
 GET /audit: viewer
 GET /dags: viewer
+GET /dags/change: user
+POST /dags/change: user
 GET /dags/{dag_id}: viewer
+GET /dags/{dag_id}/code: viewer
 GET /dags/{dag_id}/details: viewer
 GET /dags/{dag_id}/graph: viewer
+GET /dags/{dag_id}/overview: viewer
 POST /dags/{dag_id}/paused: user
 GET /dags/{dag_id}/runs: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}: viewer
@@ -110,20 +114,30 @@ POST /dags/{dag_id}/runs/{dag_run_id}/clear: user
 GET /dags/{dag_id}/runs/{dag_run_id}/events: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/mark: user
+GET /dags/{dag_id}/runs/{dag_run_id}/mark-chosen: user
+POST /dags/{dag_id}/runs/{dag_run_id}/mark-chosen: user
+POST /dags/{dag_id}/runs/{dag_run_id}/note: user
+GET /dags/{dag_id}/runs/{dag_run_id}/tasks: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/events: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/log: viewer
 GET /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
 POST /dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/{map_index}/mark: user
+GET /dags/{dag_id}/tasks: viewer
 GET /dags/{dag_id}/trigger: user
 POST /dags/{dag_id}/trigger: user
+GET /docs: viewer
+GET /docs/openapi.json: viewer
 GET /events: viewer
+GET /keys: viewer
 GET /login: open
 POST /login: open
 POST /logout: viewer
 GET /palette: viewer
 GET /runs: viewer
+GET /runs/change: user
+POST /runs/change: user
 POST /theme: viewer
 GET /users: admin
 POST /users: admin
@@ -134,6 +148,7 @@ POST /users/{user_name}/disabled: admin
 POST /users/{user_name}/password: admin
 POST /users/{user_name}/role: admin
 GET /workers: viewer
+POST /zone: viewer
 ";
 
 /// All that may ever be open.

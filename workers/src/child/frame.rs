@@ -29,7 +29,7 @@ pub(crate) enum ToChild {
 pub(crate) struct Answer {
     pub(crate) call: u64,
     pub(crate) value: Value,
-    pub(crate) error: Option<String>,
+    pub(crate) error: Option<TaskError>,
 }
 
 /// What a child says. Those with a `call` are answered.
@@ -40,6 +40,7 @@ pub(crate) enum Frame {
     Progress { rows: u64, bytes: u64 },
     Push { call: u64, key: String, value: Value },
     Pull { call: u64, task_id: String, key: String, map_index: Option<u32> },
+    Connection { call: u64, id: String },
     Variable { call: u64, key: String },
     End(End),
 }

@@ -4,7 +4,7 @@ use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
 use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::getpgrp;
-use orch_core::task::{BoxFuture, BundleDag, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
+use orch_core::task::{BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -107,7 +107,7 @@ impl ChildHost {
         self.send(&frame(call));
         Box::pin(async move {
             let answer = receive.await.map_err(|_| fatal("the worker is gone"))?;
-            answer.error.map_or(Ok(answer.value), |error| Err(anyhow_of(error)))
+            answer.error.map_or(Ok(answer.value), |error| Err(as_it_was(error)))
         })
     }
 
@@ -119,8 +119,12 @@ impl ChildHost {
     }
 }
 
-fn anyhow_of(error: String) -> anyhow::Error {
-    anyhow::Error::msg(error)
+/// What was fatal in the worker is fatal here.
+fn as_it_was(error: TaskError) -> anyhow::Error {
+    match error {
+        TaskError::Fatal { causes } => fatal(causes.join(": ")),
+        other => anyhow::Error::msg(other.to_string()),
+    }
 }
 
 impl Host for ChildHost {
@@ -139,6 +143,11 @@ impl Host for ChildHost {
     fn cancelled_future(&self) -> BoxFuture<()> {
         let cancel = self.cancel.clone();
         Box::pin(async move { cancel.cancelled().await })
+    }
+
+    fn connection(&self, id: &str) -> BoxFuture<TaskResult<Connection>> {
+        let value = self.call(|call| Frame::Connection { call, id: id.into() });
+        Box::pin(async move { Ok(serde_json::from_value(value.await?)?) })
     }
 
     fn variable(&self, key: &str) -> BoxFuture<TaskResult<Option<String>>> {

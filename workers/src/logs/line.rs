@@ -1,5 +1,6 @@
 //! One line of a log, as it is stored: a JSON object with when, how grave, what, and fields.
 
+use crate::mask;
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_core::task::LogLevel;
 use serde_json::{Map, Value};
@@ -23,6 +24,15 @@ impl Line {
 
     pub(crate) fn about_the_log(event: String) -> Self {
         Line::new(LogLevel::Warning, "orch", event, Map::new())
+    }
+
+    /// Without what is secret. Costs nothing until something is.
+    pub(super) fn masked_json(&self) -> String {
+        let Some(masker) = mask::masker() else { return self.to_json() };
+        let mut fields = self.fields.clone();
+        masker.mask_fields(&mut fields);
+        let logger = masker.mask(&self.logger).into_owned();
+        Line { event: masker.mask(&self.event).into_owned(), fields, logger, ..*self }.to_json()
     }
 
     pub(crate) fn to_json(&self) -> String {

@@ -73,8 +73,9 @@ pub(crate) fn run<A: AsRef<OsStr>>(home: &Path, arguments: impl IntoIterator<Ite
 }
 
 /// With something on standard input.
-pub(crate) fn run_with(home: &Path, input: &[u8], arguments: &[&str]) -> Ended {
+pub(crate) fn run_with(home: &Path, environment: &[(&str, String)], input: &[u8], arguments: &[&str]) -> Ended {
     let mut command = command(home);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // Who refuses early does not read to the end.

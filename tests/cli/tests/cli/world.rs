@@ -1,9 +1,9 @@
 //! A database of a test's own, with a worker and a scheduler on it where the test needs them.
 
-use crate::binary::{Ended, command, run, run_with};
+use crate::binary::{Ended, command, run_with};
 use orch_test_support::TestDb;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -16,13 +16,14 @@ pub(crate) struct World {
     db: TestDb,
     home: TempDir,
     processes: Vec<Child>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl World {
     /// A migrated database and nobody at work.
     pub(crate) async fn new() -> World {
         let db = TestDb::new(&orch_store::MIGRATOR).await;
-        World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new() }
+        World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment: Vec::new() }
     }
 
     /// With a worker and a scheduler. All DAGs are registered and unpaused but those that say otherwise.
@@ -36,7 +37,9 @@ impl World {
 
     pub(crate) fn start(&mut self, arguments: &[&str]) -> u32 {
         let mut command = command(self.home.path());
-        command.env("ORCH_DATABASE_URL", self.db.url()).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        let said = std::fs::File::options().create(true).append(true).open(self.said_path()).unwrap();
+        command.env("ORCH_DATABASE_URL", self.db.url()).envs(self.environment.iter().cloned());
+        command.args(arguments).stdout(said.try_clone().unwrap()).stderr(said);
         let child = command.spawn().unwrap();
         let pid = child.id();
         self.processes.push(child);
@@ -52,15 +55,39 @@ impl World {
         child.wait().unwrap();
     }
 
+    /// For processes and commands from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
+    }
+
+    fn said_path(&self) -> std::path::PathBuf {
+        self.home.path().join("processes.log")
+    }
+
+    /// What the processes said on standard output and standard error.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.said_path()).unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.db.url()
+    }
+
+    pub(crate) async fn db(&self) -> sqlx::PgConnection {
+        self.db.connect().await
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         let url = self.db.url();
-        run(self.home.path(), arguments.iter().copied().chain(["--database-url", &url]))
+        let mut command = command(self.home.path());
+        command.envs(self.environment.iter().cloned()).args(arguments.iter().copied().chain(["--database-url", &url]));
+        Ended::of(&command.output().unwrap())
     }
 
     pub(crate) fn run_with(&self, input: &[u8], arguments: &[&str]) -> Ended {
         let url = self.db.url();
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--database-url", &url]).collect();
-        run_with(self.home.path(), input, &arguments)
+        run_with(self.home.path(), &self.environment, input, &arguments)
     }
 
     /// Runs a command until it says what is waited for. Processes of their own send no events.

@@ -39,9 +39,8 @@ pub(crate) async fn bulk(
         wish: match kind {
             Kind::Update => Some(wish(fields, mask)),
             Kind::Create | Kind::Delete => {
-                for name in ["new_state", "note"] {
-                    fields.text(name);
-                }
+                fields.text("new_state");
+                fields.note();
                 for name in ["include_upstream", "include_downstream", "include_future", "include_past"] {
                     fields.flag(name);
                 }

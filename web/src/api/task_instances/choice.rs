@@ -22,7 +22,7 @@ pub(super) struct Choice {
     pub(super) task_ids: Option<Vec<String>>,
     pub(super) map_indexes: Vec<i64>,
     /// Contains, begins with: in lower case.
-    names: Vec<(Vec<String>, bool)>,
+    names: Vec<(Named, Vec<String>, bool)>,
     groups: Vec<String>,
     started: Vec<(Compare, DateTime<Utc>)>,
     ended: Vec<(Compare, DateTime<Utc>)>,
@@ -35,6 +35,23 @@ pub(super) struct Choice {
     never: bool,
 }
 
+/// What a pattern may be about.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    Task,
+    Pool,
+    Queue,
+    Operator,
+    Element,
+}
+
+const NAMES: [(&str, Named); 5] = [
+    ("task_display_name", Named::Task),
+    ("pool_name", Named::Pool),
+    ("queue_name", Named::Queue),
+    ("operator_name", Named::Operator),
+    ("rendered_map_index", Named::Element),
+];
 const BY_RUN: [(&str, RunText); 2] = [("dag_id", RunText::DagId), ("run_id", RunText::RunId)];
 
 impl Choice {
@@ -63,10 +80,12 @@ impl Choice {
             choice.runs.extend(starts.map(|starts| RunCondition::StartsWith(text, starts)));
         }
         let lower = |parts: Vec<String>| parts.iter().map(|part| part.trim_matches('%').to_lowercase()).collect();
-        choice.names.extend(pattern(query, "task_display_name_pattern").map(|parts| (lower(parts), false)));
-        choice
-            .names
-            .extend(prefix_pattern(query, "task_display_name_prefix_pattern").map(|parts| (lower(parts), true)));
+        for (name, named) in NAMES {
+            let parts = pattern(query, &format!("{name}_pattern"));
+            choice.names.extend(parts.map(|parts| (named, lower(parts), false)));
+            let starts = prefix_pattern(query, &format!("{name}_prefix_pattern"));
+            choice.names.extend(starts.map(|parts| (named, lower(parts), true)));
+        }
         let all = |name| query.all(name).map(String::from).collect::<Vec<_>>();
         choice.task_ids = Some(all("task_id")).filter(|ids| !ids.is_empty());
         choice.groups = all("task_group_id");
@@ -127,8 +146,16 @@ impl Choice {
         let at = |tests: &[(Compare, DateTime<Utc>)], at: Option<DateTime<Utc>>| {
             tests.iter().all(|(compare, limit)| at.is_some_and(|at| compares(*compare, at.cmp(limit))))
         };
-        let name = row.task_id.to_lowercase();
-        let named = |(parts, begins): &(Vec<String>, bool)| {
+        let pool = spec.options.pool.as_deref().unwrap_or("default_pool");
+        let named = |(named, parts, begins): &(Named, Vec<String>, bool)| {
+            let name = match named {
+                Named::Task => row.task_id.to_lowercase(),
+                Named::Pool => pool.to_lowercase(),
+                Named::Queue => planned.queue.to_lowercase(),
+                Named::Operator => spec.kind.to_lowercase(),
+                Named::Element if row.map_index < 0 => return false,
+                Named::Element => row.map_index.to_string(),
+            };
             parts.iter().any(|part| if *begins { name.starts_with(part) } else { name.contains(part) })
         };
         let seconds = seconds_between(row.started_at, row.ended_at);
@@ -147,7 +174,7 @@ impl Choice {
             && self.duration.iter().all(|(compare, limit)| {
                 seconds.and_then(|s| s.partial_cmp(limit)).is_some_and(|ordering| compares(*compare, ordering))
             })
-            && one_of(&self.pools, spec.options.pool.as_deref().unwrap_or("default_pool"))
+            && one_of(&self.pools, pool)
             && one_of(&self.queues, &planned.queue)
             && one_of(&self.operators, &spec.kind)
     }

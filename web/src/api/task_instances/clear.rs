@@ -3,7 +3,7 @@
 use super::TaskInstancePage;
 use crate::api::clearing::{Clearing, clear, preview};
 use crate::api::dag_runs::find;
-use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath, no_such_run};
+use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath, integer, no_such_run};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -146,8 +146,8 @@ fn task(value: &Value) -> Result<(String, Option<i32>), Problem> {
     match value {
         Value::String(id) => Ok((id.clone(), None)),
         Value::Array(pair) => match pair.as_slice() {
-            [Value::String(id), Value::Number(index)] => {
-                let index = index.as_i64().and_then(|index| i32::try_from(index).ok()).ok_or_else(wrong)?;
+            [Value::String(id), index] => {
+                let index = integer(index).and_then(|index| i32::try_from(index).ok()).ok_or_else(wrong)?;
                 Ok((id.clone(), (index >= 0).then_some(index)))
             }
             _ => Err(wrong().with_input(value)),

@@ -79,7 +79,7 @@ pub(super) fn wish(fields: &mut Fields, masked: &[&str]) -> Wish {
         Some("success") => Some(TaskState::Success),
         Some("failed") => Some(TaskState::Failed),
         Some("skipped") => Some(TaskState::Skipped),
-        None if noted => None,
+        None if noted || !masked.is_empty() => None,
         other => {
             let why = format!("'{}' is not one of ['success', 'failed', 'skipped']", other.unwrap_or("None"));
             fields.refuse(Problem::value(why).with_input(&json!(word)));

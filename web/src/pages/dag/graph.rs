@@ -1,27 +1,31 @@
-//! `/dags/{dag_id}/graph`: tasks and what they wait for, with the states of a run, drawn by the server.
+//! `/dags/{dag_id}/graph`: tasks and what they wait for, drawn by the server. The query says of which run the states are
+//! shown, or which version without states; which way time goes; how large; and of which task only what stands above or
+//! below it.
 
-use super::{Head, find};
+mod drawing;
+
+use super::{Found, Head, find};
 use crate::extract::{DagPath, Query, no_such_run};
-use crate::graph::{Graph, Layout, Node, Rect, lay_out};
+use crate::graph::{Flow, Graph, Layout, Node, lay_out_along};
 use crate::pages::home::task_href;
 use crate::pages::run::the_ledger;
 use crate::pages::{Shell, encoded, html};
-use crate::parts::{self, Escaped, url};
+use crate::parts::{self, Now};
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
-use askama::filters::HtmlSafe;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use drawing::{Drawing, Shown};
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceFilter, MOST_INSTANCES, list_instances, loudest_states};
 use orch_store::run::{RunDetails, RunFilter, get_run, list_runs};
+use orch_store::version::{VersionFilter, list_versions};
 use sqlx::PgConnection;
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 #[derive(Template)]
@@ -34,7 +38,12 @@ struct GraphPage {
     /// Run id, its words, its address, whether it is the one.
     runs: Vec<Choice>,
     run_href: Option<String>,
+    version: i32,
+    /// It was asked for a version, so there are no states.
+    is_bare: bool,
     states: Vec<&'static str>,
+    view: View,
+    names: Vec<String>,
 }
 
 struct Choice {
@@ -43,22 +52,131 @@ struct Choice {
     is_shown: bool,
 }
 
-struct Drawing {
-    graph: Graph,
-    layout: Layout,
-    /// In the order of the nodes.
-    nodes: Vec<Shown>,
-}
-
-struct Shown {
-    state: Option<TaskState>,
-    detail: String,
+/// How it is looked at; each link on the page changes one thing of it.
+#[derive(Debug, Clone)]
+struct View {
     href: String,
+    run: Option<String>,
+    version: Option<i32>,
+    dir: &'static str,
+    zoom: i32,
+    task: String,
+    reach: &'static str,
 }
 
 const CHOICES: i64 = 25;
 /// A larger graph is a wall of boxes, and takes long to send.
 const MOST_NODES: usize = 500;
+const DIRECTIONS: [&str; 2] = ["right", "down"];
+const REACHES: [&str; 3] = ["both", "up", "down"];
+const ZOOMS: [i32; 7] = [25, 50, 75, 100, 125, 150, 200];
+
+impl View {
+    fn new(query: &Query, href: &str) -> Result<View, Refusal> {
+        let one_of = |name: &str, words: &[&'static str]| {
+            let asked = query.text(name).unwrap_or_default();
+            words.iter().find(|word| **word == asked).copied().unwrap_or(words[0])
+        };
+        let number = |name: &str| match query.text(name).filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => {
+                text.parse::<i32>().map(Some).map_err(|_| Refusal::bad_request(format!("`{name}` is a number")))
+            }
+        };
+        let zoom = number("zoom")?.unwrap_or(100);
+        Ok(View {
+            href: format!("{href}/graph"),
+            run: query.text("run").filter(|run| !run.is_empty()).map(Into::into),
+            version: number("version")?,
+            dir: one_of("dir", &DIRECTIONS),
+            // The nearest there is.
+            zoom: ZOOMS.into_iter().min_by_key(|known| (known - zoom.clamp(1, 1_000)).abs()).unwrap_or(100),
+            task: query.text("task").unwrap_or_default().into(),
+            reach: one_of("reach", &REACHES),
+        })
+    }
+
+    fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(run) = &self.run {
+            query.append_pair("run", run);
+        }
+        if let Some(version) = self.version {
+            query.append_pair("version", &version.to_string());
+        }
+        if self.dir != DIRECTIONS[0] {
+            query.append_pair("dir", self.dir);
+        }
+        if self.zoom != 100 {
+            query.append_pair("zoom", &self.zoom.to_string());
+        }
+        if !self.task.is_empty() {
+            query.append_pair("task", &self.task);
+        }
+        if self.reach != REACHES[0] {
+            query.append_pair("reach", self.reach);
+        }
+        let query = query.finish();
+        if query.is_empty() { self.href.clone() } else { format!("{}?{query}", self.href) }
+    }
+
+    fn along(&self, dir: &'static str) -> String {
+        View { dir, ..self.clone() }.query()
+    }
+
+    fn reaching(&self, reach: &'static str) -> String {
+        View { reach, ..self.clone() }.query()
+    }
+
+    fn of_all(&self) -> String {
+        View { task: String::new(), reach: REACHES[0], ..self.clone() }.query()
+    }
+
+    fn at(&self, zoom: i32) -> String {
+        View { zoom, ..self.clone() }.query()
+    }
+
+    fn closer(&self) -> Option<String> {
+        ZOOMS.into_iter().find(|zoom| *zoom > self.zoom).map(|zoom| self.at(zoom))
+    }
+
+    fn farther(&self) -> Option<String> {
+        ZOOMS.into_iter().rev().find(|zoom| *zoom < self.zoom).map(|zoom| self.at(zoom))
+    }
+
+    fn flow(&self) -> Flow {
+        if self.dir == "down" { Flow::Down } else { Flow::Right }
+    }
+
+    /// The tasks that are to be seen; none: all.
+    fn wanted(&self, plan: &Plan) -> Result<Option<BTreeSet<String>>, Refusal> {
+        if self.task.is_empty() {
+            return Ok(None);
+        }
+        let missing = || Refusal::not_found(format!("there is no task `{}` in this version of the DAG", self.task));
+        let task = plan.index_of(&self.task).ok_or_else(missing)?;
+        let mut seen = BTreeSet::from([task]);
+        if self.reach != "down" {
+            reach(plan, task, &mut seen, |plan, task| plan.task(task).up.iter().map(|edge| edge.task).collect());
+        }
+        if self.reach != "up" {
+            reach(plan, task, &mut seen, |plan, task| plan.task(task).down.iter().map(|edge| edge.task).collect());
+        }
+        Ok(Some(seen.into_iter().map(|task| plan.task_id(task).to_string()).collect()))
+    }
+}
+
+fn reach(plan: &Plan, from: TaskIdx, seen: &mut BTreeSet<TaskIdx>, next: impl Fn(&Plan, TaskIdx) -> Vec<TaskIdx>) {
+    let (mut open, mut met) = (vec![from], BTreeSet::from([from]));
+    while let Some(task) = open.pop() {
+        for other in next(plan, task) {
+            if met.insert(other) {
+                open.push(other);
+            }
+        }
+    }
+    seen.extend(met);
+}
 
 pub(crate) async fn show(
     State(app): State<App>,
@@ -68,24 +186,32 @@ pub(crate) async fn show(
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
+    let head = Head::new(&found, "graph", shell.now);
+    let mut view = View::new(&query, &head.href)?;
     let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
     let mut runs = list_runs(&mut db, &filter, CHOICES).await?;
-    let asked = query.text("run").filter(|run| !run.is_empty());
-    let run = match asked {
+    let run = match &view.run {
         // Neither a run that is not among the last ones nor none at all.
-        Some(run_id) if !runs.iter().any(|run| run.run_id == run_id) => {
+        Some(run_id) if !runs.iter().any(|run| run.run_id == *run_id) => {
             let run = get_run(&mut db, &found.row.dag_id, run_id).await?;
             let run = run.ok_or_else(|| no_such_run(&dag_id, run_id))?;
             runs.push(run.clone());
             Some(run)
         }
-        Some(run_id) => runs.iter().find(|run| run.run_id == run_id).cloned(),
+        Some(run_id) => runs.iter().find(|run| run.run_id == *run_id).cloned(),
+        // A version by itself has no states.
+        None if view.version.is_some() => None,
         None => runs.first().cloned(),
     };
-    let head = Head::new(&found, "graph", shell.now);
-    let (drawing, tasks) = match &run {
-        Some(run) => of_run(&app, &mut db, run, &head.href, shell.now).await?,
-        None => of_dag(&found.version.plan.spec, &head.href).await?,
+    let (drawing, tasks, version, names) = if let Some(run) = &run {
+        // The graph with which it ran, whatever else was asked for.
+        view.version = None;
+        let (drawing, plan) = of_run(&app, &mut db, run, &head.href, &view, shell.now).await?;
+        (drawing, plan.tasks.len(), run.version_number, names(&plan))
+    } else {
+        let (plan, number) = of_version(&app, &mut db, &found, view.version).await?;
+        let drawing = of_dag(&plan, &head.href, &view).await?;
+        (drawing, plan.tasks.len(), number, names(&plan))
     };
     let shown =
         |state: &&TaskState| drawing.as_ref().is_some_and(|d| d.nodes.iter().any(|node| node.state == Some(**state)));
@@ -93,7 +219,7 @@ pub(crate) async fn show(
         words: format!(
             "{}, {} ({})",
             parts::words(one.run_type.as_str()),
-            one.run_after.format("%-d %b %H:%M:%S"),
+            shell.now.written(one.run_after, "%-d %b %H:%M:%S"),
             parts::words(one.state.as_str())
         ),
         is_shown: run.as_ref().is_some_and(|run| run.id == one.id),
@@ -103,21 +229,45 @@ pub(crate) async fn show(
         runs: choices.collect(),
         run_href: run.as_ref().map(|run| format!("{}/runs/{}", head.href, encoded(&run.run_id))),
         states: TaskState::ALL.iter().filter(shown).map(|state| state.as_str()).collect(),
+        is_bare: run.is_none(),
         shell,
         head,
         drawing,
         tasks,
+        version,
+        view,
+        names,
     };
     html(StatusCode::OK, &page)
 }
 
-async fn of_dag(spec: &Arc<DagSpec>, href: &str) -> Result<(Option<Drawing>, usize), Refusal> {
-    let drawing = drawing(laid_out(spec).await?, |node| Shown {
+fn names(plan: &Plan) -> Vec<String> {
+    plan.spec.tasks.iter().take(MOST_NODES).map(|task| task.task_id.clone()).collect()
+}
+
+async fn of_version(
+    app: &Inner,
+    db: &mut PgConnection,
+    found: &Found,
+    number: Option<i32>,
+) -> Result<(Arc<Plan>, i32), Refusal> {
+    let Some(number) = number.filter(|number| *number != found.row.version_number) else {
+        return Ok((Arc::clone(&found.version.plan), found.row.version_number));
+    };
+    let dag_id = &found.row.dag_id;
+    let filter = VersionFilter { dag_id: Some(dag_id.clone()), number: Some(number), ..VersionFilter::default() };
+    let row = list_versions(db, &filter, (0, 1)).await?.pop();
+    let row = row.ok_or_else(|| Refusal::not_found(format!("`{dag_id}` has no version {number}")))?;
+    Ok((app.versions.get(db, row.id).await?.plan.clone(), number))
+}
+
+async fn of_dag(plan: &Arc<Plan>, href: &str, view: &View) -> Result<Option<Drawing>, Refusal> {
+    let laid = laid_out(&plan.spec, view.wanted(plan)?, view.flow()).await?;
+    Ok(drawing(laid, view, |node| Shown {
         state: None,
         detail: node.detail.clone(),
-        href: format!("{href}/details#{}", encoded(&node.id)),
-    });
-    Ok((drawing, spec.tasks.len()))
+        href: format!("{href}/tasks?q={0}#{0}", encoded(&node.id)),
+    }))
 }
 
 async fn of_run(
@@ -125,8 +275,9 @@ async fn of_run(
     db: &mut PgConnection,
     run: &RunDetails,
     href: &str,
-    now: DateTime<Utc>,
-) -> Result<(Option<Drawing>, usize), Refusal> {
+    view: &View,
+    now: Now,
+) -> Result<(Option<Drawing>, Arc<Plan>), Refusal> {
     let ledger = the_ledger(app, db, run).await?;
     let plan = Arc::clone(&ledger.version.plan);
     let mut loud: HashMap<u16, TaskState> = HashMap::new();
@@ -141,14 +292,15 @@ async fn of_run(
     let rows = list_instances(db, &mut versions, run.id, &filter, MOST_INSTANCES).await?.unwrap_or_default();
     let rows: HashMap<u16, _> = rows.into_iter().map(|row| (row.task, row)).collect();
     let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
-    let drawing = drawing(laid_out(&plan.spec).await?, |node| {
+    let laid = laid_out(&plan.spec, view.wanted(&plan)?, view.flow()).await?;
+    let drawing = drawing(laid, view, |node| {
         let Some(task) = plan.index_of(&node.id) else {
             return Shown { state: None, detail: node.detail.clone(), href: run_href.clone() };
         };
         let settled = ledger.run.task(task);
         let state = if settled.is_finished() { settled } else { *loud.get(&task).unwrap_or(&settled) };
         let row = rows.get(&task);
-        let took = row.and_then(|row| Some(parts::duration(row.ended_at.unwrap_or(now) - row.started_at?)));
+        let took = row.and_then(|row| Some(parts::duration(row.ended_at.unwrap_or(now.at) - row.started_at?)));
         let counts = ledger.run.element_counts(plan.task(task)).map(|counts| {
             let total: i32 = counts.iter().map(|(_, count)| count).sum();
             let over: i32 = counts.iter().filter(|(state, _)| state.is_finished()).map(|(_, count)| count).sum();
@@ -164,108 +316,61 @@ async fn of_run(
             href: task_href(&run_href, &node.id, -1),
         }
     });
-    Ok((drawing, plan.tasks.len()))
+    Ok((drawing, plan))
 }
 
 /// Away from the threads that answer: a large graph takes milliseconds.
-async fn laid_out(spec: &Arc<DagSpec>) -> Result<Option<(Graph, Layout)>, Refusal> {
-    if spec.tasks.len() > MOST_NODES {
+async fn laid_out(
+    spec: &Arc<DagSpec>,
+    wanted: Option<BTreeSet<String>>,
+    flow: Flow,
+) -> Result<Option<(Graph, Layout)>, Refusal> {
+    if wanted.as_ref().map_or(spec.tasks.len(), BTreeSet::len) > MOST_NODES {
         return Ok(None);
     }
     let spec = Arc::clone(spec);
     let laid = tokio::task::spawn_blocking(move || {
-        let graph = Graph::of(&spec);
-        let layout = lay_out(&graph);
+        let graph = match wanted {
+            None => Graph::of(&spec),
+            Some(wanted) => {
+                let mut some = DagSpec::clone(&spec);
+                some.tasks.retain(|task| wanted.contains(&task.task_id));
+                Graph::of(&some)
+            }
+        };
+        let layout = lay_out_along(&graph, flow);
         (graph, layout)
     });
     laid.await.map(Some).map_err(|error| Refusal::Broken(format!("a graph cannot be laid out: {error}")))
 }
 
-fn drawing(laid: Option<(Graph, Layout)>, shown: impl Fn(&Node) -> Shown) -> Option<Drawing> {
+fn drawing(laid: Option<(Graph, Layout)>, view: &View, shown: impl Fn(&Node) -> Shown) -> Option<Drawing> {
     let (graph, layout) = laid?;
     let nodes = graph.nodes.iter().map(shown).collect();
-    Some(Drawing { graph, layout, nodes })
+    let chosen = graph.nodes.iter().position(|node| node.id == view.task);
+    Some(Drawing { graph, layout, nodes, zoom: view.zoom, chosen })
 }
 
-impl fmt::Display for Drawing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Layout { width, height, .. } = self.layout;
-        write!(
-            f,
-            r#"<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="group" aria-label="Task graph">"#
-        )?;
-        let groups = self.graph.groups.iter().enumerate().zip(&self.layout.groups).filter(|(_, rect)| rect.width > 0);
-        for ((at, group), Rect { x, y, width, height }) in groups {
-            let (tasks, mapped) = (self.graph.tasks_in(at), if group.is_mapped { "mapped, " } else { "" });
-            let count = if tasks == 1 { "1 task".to_string() } else { format!("{tasks} tasks") };
-            write!(
-                f,
-                r#"<rect class="grp" x="{x}" y="{y}" width="{width}" height="{height}"/><text x="{}" y="{}">{}</text><text class="sm" x="{}" y="{}" text-anchor="end">{mapped}{count}</text>"#,
-                x + 14,
-                y + 21,
-                Escaped(&group.label),
-                x + width - 14,
-                y + 21
-            )?;
-        }
-        for (edge, wire) in self.graph.edges.iter().zip(&self.layout.wires) {
-            let lost = |at: usize| self.nodes[at].state.is_some_and(TaskState::is_failed);
-            let is_hot = lost(edge.from) && self.nodes[edge.to].state == Some(TaskState::UpstreamFailed);
-            let class = if is_hot {
-                "wire hot"
-            } else if edge.is_lenient {
-                "wire wait"
-            } else {
-                "wire"
-            };
-            write!(f, r#"<path class="{class}" d="{}"/>"#, wire.path)?;
-        }
-        for ((node, shown), rect) in self.graph.nodes.iter().zip(&self.nodes).zip(&self.layout.nodes) {
-            of_node(f, node, shown, *rect)?;
-        }
-        f.write_str("</svg>")
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl HtmlSafe for Drawing {}
-
-fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &Shown, rect: Rect) -> fmt::Result {
-    let Rect { x, y, width, height } = rect;
-    let state = match shown.state {
-        None => "ink",
-        Some(TaskState::None) => "no_status",
-        Some(state) => state.as_str(),
-    };
-    write!(f, r#"<a class="node s-{state}" href="{}"><title>{}</title>"#, Escaped(&shown.href), Escaped(&node.id))?;
-    if node.is_mapped {
-        for by in [5, 2] {
-            let (x, y) = (x + by, y + by);
-            write!(f, r#"<rect class="back" x="{x}" y="{y}" width="{width}" height="{height}"/>"#)?;
-        }
+    #[test]
+    fn each_link_changes_one_thing() {
+        let view = View {
+            href: "/g".into(),
+            run: Some("a+b".into()),
+            version: None,
+            dir: "right",
+            zoom: 100,
+            task: "t&u".into(),
+            reach: "both",
+        };
+        assert_eq!(view.query(), "/g?run=a%2Bb&task=t%26u");
+        assert_eq!(view.along("down"), "/g?run=a%2Bb&dir=down&task=t%26u");
+        assert_eq!(view.closer().as_deref(), Some("/g?run=a%2Bb&zoom=125&task=t%26u"));
+        assert_eq!(view.farther().as_deref(), Some("/g?run=a%2Bb&zoom=75&task=t%26u"));
+        assert_eq!(View { zoom: 200, ..view.clone() }.closer(), None);
+        assert_eq!(view.of_all(), "/g?run=a%2Bb");
     }
-    write!(
-        f,
-        r#"<rect class="face" x="{x}" y="{y}" width="{width}" height="{height}"/><rect class="edge-l" x="{x}" y="{}" width="3" height="{}"/>"#,
-        y + 6,
-        height - 12
-    )?;
-    let text_x = if shown.state.is_some() {
-        write!(
-            f,
-            r#"<svg class="si s-{state}" x="{}" y="{}" width="14" height="14" viewBox="0 0 16 16" role="img" aria-label="{}"><use href="{}#s-{state}"/></svg>"#,
-            x + 12,
-            y + 8,
-            parts::words(state),
-            url("icons.svg")
-        )?;
-        x + 33
-    } else {
-        x + 14
-    };
-    let label_y = if shown.detail.is_empty() { y + 26 } else { y + 19 };
-    write!(f, r#"<text x="{text_x}" y="{label_y}">{}</text>"#, Escaped(&node.label))?;
-    if !shown.detail.is_empty() {
-        write!(f, r#"<text class="sm" x="{text_x}" y="{}">{}</text>"#, y + 35, Escaped(&shown.detail))?;
-    }
-    f.write_str("</a>")
 }

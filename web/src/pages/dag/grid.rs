@@ -4,14 +4,14 @@ use super::{Found, Head, find};
 use crate::extract::{DagPath, Query};
 use crate::pages::home::{task_href, usual};
 use crate::pages::{Shell, encoded, html};
-use crate::parts;
+use crate::parts::{self, Now};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use orch_core::state::{RunState, RunType, TaskState};
 use orch_store::instance::{Ledger, ledgers, loudest_states};
 use orch_store::overview::RunMark;
@@ -149,7 +149,7 @@ pub(super) fn mark(run: &RunDetails) -> RunMark {
     }
 }
 
-fn summary(run: &RunDetails, href: &str, now: DateTime<Utc>) -> Summary {
+fn summary(run: &RunDetails, href: &str, now: Now) -> Summary {
     Summary {
         state: parts::state(run.state.as_str()),
         href: format!("{href}/runs/{}", encoded(&run.run_id)),
@@ -158,18 +158,18 @@ fn summary(run: &RunDetails, href: &str, now: DateTime<Utc>) -> Summary {
     }
 }
 
-fn took(run: &RunDetails, now: DateTime<Utc>) -> TimeDelta {
-    run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now) - at)
+fn took(run: &RunDetails, now: Now) -> TimeDelta {
+    run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at)
 }
 
-fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: DateTime<Utc>) -> Vec<Column> {
+fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: Now) -> Vec<Column> {
     let mut last_day = None;
     let mut since_day = 0;
     let column = |run: &RunDetails| {
         let whole = longest.num_milliseconds().max(1);
         let tall = (took(run, now).num_milliseconds() * TALL / whole).clamp(2, TALL);
         let state = run.state.as_str();
-        let day = run.run_after.date_naive();
+        let day = now.local(run.run_after).date_naive();
         since_day += 1;
         // A word is as wide as three columns.
         let is_new = last_day != Some(day) && (last_day.is_none() || since_day > 3);
@@ -181,7 +181,7 @@ fn columns(runs: &[RunDetails], href: &str, longest: TimeDelta, now: DateTime<Ut
             label: format!(
                 "{} run {}, {state}, {}",
                 parts::words(run.run_type.as_str()),
-                run.run_after.format("%-d %b %H:%M UTC"),
+                now.written(run.run_after, "%-d %b %H:%M"),
                 parts::duration(took(run, now))
             ),
             state,
@@ -216,7 +216,7 @@ fn rows(
         let task_id = &task.task_id;
         Row {
             name: task_id.clone(),
-            href: format!("{href}/details#{}", encoded(task_id)),
+            href: format!("{href}/tasks#{}", encoded(task_id)),
             fold: None,
             inside,
             note: if is_mapped { "mapped".into() } else { String::new() },

@@ -5,7 +5,7 @@ mod fields;
 
 use super::{Found, Head, find};
 use crate::auth::Caller;
-use crate::extract::{DagPath, Form, Peer};
+use crate::extract::{DagPath, Form, Peer, Query, no_such_run};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -25,8 +25,9 @@ use orch_core::state::{RunType, TriggeredBy};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::overview::last_runs;
-use orch_store::run::{CreateRun, NewRun, create_run};
+use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
 use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
 
 #[derive(Template)]
 #[template(path = "pages/dag/trigger.html")]
@@ -46,6 +47,16 @@ struct TriggerPage {
     most_runs: i32,
     workers: i64,
     has_no_limit: bool,
+    earlier: Vec<Earlier>,
+    like_path: String,
+}
+
+/// A run whose conf can be taken again.
+struct Earlier {
+    href: String,
+    words: String,
+    ago: parts::Ago,
+    state: parts::State,
 }
 
 /// What was typed besides the params.
@@ -58,17 +69,42 @@ struct Wish {
     run_id_error: Option<String>,
     logical_date: String,
     logical_date_error: Option<String>,
+    /// The run that it is filled in from.
+    like: Option<String>,
 }
 
 /// As long as a note may be in Airflow.
-const MOST_NOTE_CHARS: usize = 1_000;
+pub(crate) const MOST_NOTE_CHARS: usize = 1_000;
 const HISTORY: i64 = 15;
+/// Runs whose conf can be taken again, out of how many, and how much of a conf is shown.
+const MOST_EARLIER: usize = 5;
+const LOOKED_THROUGH: i64 = 30;
+const MOST_CONF_CHARS: usize = 120;
 
-pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): DagPath) -> Result<Response, Refusal> {
+/// `?like=…`: filled in from an earlier run.
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    DagPath(dag_id): DagPath,
+    query: Query,
+) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let found = find(&app, &mut db, &dag_id).await?;
-    let as_json = found.version.plan.spec.params_schema.is_none();
-    page(&app, shell, &found, StatusCode::OK, as_json, &Map::new(), Wish::default(), &[]).await
+    let mut wish = Wish::default();
+    let mut conf = Map::new();
+    if let Some(run_id) = query.text("like") {
+        let like = get_run(&mut db, &found.row.dag_id, run_id).await?.ok_or_else(|| no_such_run(&dag_id, run_id))?;
+        if let Some(Value::Object(of)) = like.conf {
+            conf = of;
+        }
+        wish.like = Some(like.run_id);
+        wish.note = like.note.unwrap_or_default();
+    }
+    drop(db);
+    // What the form has no field for is only to be seen as JSON.
+    let known = found.version.plan.spec.params_schema.as_ref().and_then(|schema| schema["properties"].as_object());
+    let as_json = known.is_none_or(|known| conf.keys().any(|name| !known.contains_key(name)));
+    page(&app, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await
 }
 
 pub(crate) async fn trigger(
@@ -211,6 +247,8 @@ async fn page(
         running: found.places.running,
         most_runs: found.row.max_active_runs,
         workers: found.places.workers,
+        like_path: encoded(wish.like.as_deref().unwrap_or_default()),
+        earlier: earlier(&mut db, found, &shell).await?,
         has_no_limit: found.places.running < i64::from(found.row.max_active_runs),
         shell,
         as_json,
@@ -219,6 +257,35 @@ async fn page(
         problems,
     };
     html(status, &page)
+}
+
+/// The last runs with a conf, each conf once.
+async fn earlier(db: &mut PgConnection, found: &Found, shell: &Shell) -> Result<Vec<Earlier>, Refusal> {
+    let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
+    let runs = list_runs(db, &filter, LOOKED_THROUGH).await?;
+    let mut seen = Vec::new();
+    let mut earlier = Vec::new();
+    for run in runs {
+        let Some(conf) = run.conf.filter(|conf| conf.as_object().is_some_and(|conf| !conf.is_empty())) else {
+            continue;
+        };
+        let text = conf.to_string();
+        if earlier.len() == MOST_EARLIER || seen.contains(&text) {
+            continue;
+        }
+        let words = match text.char_indices().nth(MOST_CONF_CHARS) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.clone(),
+        };
+        earlier.push(Earlier {
+            href: format!("{}/trigger?like={}", parts::dag_href(&run.dag_id), encoded(&run.run_id)),
+            ago: parts::ago(run.created_at, shell.now),
+            state: parts::mark(run.state.as_str()),
+            words,
+        });
+        seen.push(text);
+    }
+    Ok(earlier)
 }
 
 /// The same for a terminal.

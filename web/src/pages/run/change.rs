@@ -1,9 +1,9 @@
-//! What people do to a run: stop it, mark it, clear instances of it. Each has a page that says first what will change; the
-//! button repeats the number.
+//! What people do to a run: stop it and mark it. Each has a page that says first what will change.
 
-use super::{RunHead, find, the_ledger};
+use super::{RunHead, find};
 use crate::auth::Caller;
-use crate::extract::{Form, Peer, Query, RunPath, no_such_instance, no_such_run};
+use crate::extract::{Form, Peer, RunPath, no_such_run};
+use crate::pages::dag::trigger::MOST_NOTE_CHARS;
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -13,16 +13,11 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::plan::Plan;
-use orch_core::select::Selection;
-use orch_core::state::{RunState, TaskState};
-use orch_core::transition::{RunEnd, Selected};
+use orch_core::transition::RunEnd;
 use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, clear_instances, would_clear};
 use orch_store::hint::Hint;
 use orch_store::instance::state_counts;
-use orch_store::run::{EndRun, RunDetails, cancel_run, set_run_state, start_queued_runs};
-use orch_store::step::Stepper;
+use orch_store::run::{EndRun, RunDetails, cancel_run, set_note, set_run_state, start_queued_runs};
 use serde_json::json;
 use sqlx::PgConnection;
 use std::net::IpAddr;
@@ -37,12 +32,14 @@ pub(crate) struct ChangePage {
     /// What changes, shortened.
     pub(crate) lines: Vec<(parts::State, String)>,
     pub(crate) more: usize,
-    /// Of the form that shows the same for another choice.
-    pub(crate) choices: Option<Choices>,
+    /// Of the form that shows the same for another choice: name, words, whether it is on.
+    pub(crate) options: Vec<(&'static str, &'static str, bool)>,
     /// Name, value and words of each button; the second part of the pair says that it is dangerous.
     pub(crate) buttons: Vec<(&'static str, String, bool)>,
     pub(crate) fields: Vec<(&'static str, String)>,
     pub(crate) action: String,
+    /// The same for a terminal.
+    pub(crate) command: String,
     /// Where one goes who changes nothing.
     pub(crate) back: String,
 }
@@ -53,28 +50,19 @@ impl ChangePage {
         ChangePage {
             action: format!("{}/{action}", head.href),
             back: head.href.clone(),
+            command: String::new(),
             shell,
             head,
             title,
             sentence,
             lines: Vec::new(),
             more: 0,
-            choices: None,
+            options: Vec::new(),
             buttons: Vec::new(),
             fields: Vec::new(),
         }
     }
 }
-
-pub(crate) struct Choices {
-    task: String,
-    map_index: String,
-    upstream: bool,
-    downstream: bool,
-    only_failed: bool,
-}
-
-const SHOWN: usize = 50;
 
 /// `GET …/cancel`
 pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPath) -> Result<Response, Refusal> {
@@ -96,7 +84,8 @@ pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPa
     };
     let buttons = if run.state.is_finished() { vec![] } else { vec![("stop", "Stop the run".to_string(), true)] };
     let asking = ChangePage::asking(shell, head, "Stop this run?".into(), sentence, "cancel");
-    let page = ChangePage { buttons, ..asking };
+    let command = format!("orch runs cancel {} '{}'", run.dag_id, run.run_id);
+    let page = ChangePage { buttons, command, ..asking };
     html(StatusCode::OK, &page)
 }
 
@@ -126,8 +115,17 @@ pub(crate) async fn ask_mark(State(app): State<App>, shell: Shell, path: RunPath
         parts::words(run.state.as_str())
     );
     let asking = ChangePage::asking(shell, head, "Mark this run?".into(), sentence, "mark");
-    let page = ChangePage { buttons, ..asking };
+    let path = format!("dags/{}/dagRuns/{}", encoded(&run.dag_id), encoded(&run.run_id));
+    let page = ChangePage { buttons, command: patched(&path, "success"), ..asking };
     html(StatusCode::OK, &page)
+}
+
+/// No command marks: the API does.
+pub(crate) fn patched(path: &str, state: &str) -> String {
+    let body = json!({ "state": state });
+    format!(
+        "curl --request PATCH \"$ORCH_API_URL/api/v2/{path}\" \\\n  --header \"Authorization: Bearer $ORCH_API_TOKEN\" \\\n  --json '{body}'"
+    )
 }
 
 pub(crate) async fn mark(
@@ -146,6 +144,36 @@ pub(crate) async fn mark(
     let run = find(&mut db, &path).await?;
     let ended = set_run_state(&mut db, &mut app.versions.clone(), run.id, to).await?;
     finish(&app, &mut db, &run, ended, (&caller, from), "mark_run").await
+}
+
+/// `POST …/note`: what people want to say of the run; an empty one takes it away.
+pub(crate) async fn note(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    path: RunPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let text = form.text("note").unwrap_or_default().trim().replace("\r\n", "\n");
+    if text.chars().count() > MOST_NOTE_CHARS {
+        let text = format!("a note has at most {MOST_NOTE_CHARS} characters, this one has {}", text.chars().count());
+        return Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
+    }
+    let mut db = app.hot().await?;
+    let run = find(&mut db, &path).await?;
+    let note = Some(text.as_str()).filter(|text| !text.is_empty());
+    if run.note.as_deref() != note {
+        set_note(&mut db, run.id, note).await?;
+        let deed = Deed {
+            actor: &caller.name,
+            event: "note_dag_run",
+            dag_id: Some(&run.dag_id),
+            run_id: Some(&run.run_id),
+            ..Deed::default()
+        };
+        app.did(&mut db, from, deed).await?;
+    }
+    Ok(see_other(&href(&run)))
 }
 
 async fn finish(
@@ -176,135 +204,6 @@ async fn finish(
     Ok(see_other(&href(run)))
 }
 
-fn href(run: &RunDetails) -> String {
+pub(super) fn href(run: &RunDetails) -> String {
     format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id))
-}
-
-/// `GET …/clear?task=…&map_index=…&upstream=on&downstream=on&only_failed=on`: what that would clear.
-pub(crate) async fn ask_clear(
-    State(app): State<App>,
-    shell: Shell,
-    path: RunPath,
-    query: Query,
-) -> Result<Response, Refusal> {
-    let mut db = app.pages().await?;
-    let run = find(&mut db, &path).await?;
-    let head = RunHead::new(&run, shell.now);
-    let text = |name: &str| query.text(name).unwrap_or_default().to_string();
-    let task = text("task");
-    // The first time: what people mostly want. A task with all that stands below it, or what failed of a run.
-    let first = query.text("chosen").is_none();
-    let on = |name: &str| query.text(name).is_some();
-    let mut choices = Choices {
-        map_index: text("map_index"),
-        upstream: on("upstream"),
-        downstream: if first { !task.is_empty() } else { on("downstream") },
-        only_failed: if first { task.is_empty() && run.state == RunState::Failed } else { on("only_failed") },
-        task,
-    };
-    let ledger = the_ledger(&app, &mut db, &run).await?;
-    let plan = &ledger.version.plan;
-    let wish = wish(&path, plan, &choices)?;
-    let mut versions = app.versions.clone();
-    let missing = || no_such_run(&run.dag_id, &run.run_id);
-    let mut cleared = would_clear(&mut db, &mut versions, run.id, &wish).await?.ok_or_else(missing)?;
-    if first && choices.only_failed && cleared.instances.is_empty() {
-        // It was stopped or marked: nothing of it failed by itself.
-        choices.only_failed = false;
-        let wish = self::wish(&path, plan, &choices)?;
-        cleared = would_clear(&mut db, &mut versions, run.id, &wish).await?.ok_or_else(missing)?;
-    }
-    let lines = cleared.instances.iter().take(SHOWN).map(|(task, index, state)| {
-        let id = plan.task_id(*task);
-        let name = if *index >= 0 { format!("{id} [{index}]") } else { id.to_string() };
-        (parts::state(state.as_str()), name)
-    });
-    let count = cleared.instances.len();
-    let what = if count == 1 { "1 task instance begins".into() } else { format!("{count} task instances begin") };
-    let sentence = match count {
-        0 => "Nothing here is over or runs, so there is nothing to clear.".to_string(),
-        _ => format!(
-            "{what} anew{}{}. Logs and outputs of earlier tries stay until they are written again.",
-            if cleared.revived { ", and with them the run" } else { "" },
-            if cleared.stopping { "; what runs is stopped first" } else { "" }
-        ),
-    };
-    let flag = |name, on: bool| on.then(|| (name, "on".to_string()));
-    let mut fields = vec![("task", choices.task.clone()), ("map_index", choices.map_index.clone())];
-    fields.extend(
-        [
-            flag("upstream", choices.upstream),
-            flag("downstream", choices.downstream),
-            flag("only_failed", choices.only_failed),
-        ]
-        .into_iter()
-        .flatten(),
-    );
-    let title = if choices.task.is_empty() { "Clear this run?".into() } else { format!("Clear {}?", choices.task) };
-    let page = ChangePage {
-        lines: lines.collect(),
-        more: count.saturating_sub(SHOWN),
-        buttons: if count == 0 { vec![] } else { vec![("clear", format!("Clear {count}"), false)] },
-        fields,
-        choices: Some(choices),
-        ..ChangePage::asking(shell, head, title, sentence, "clear")
-    };
-    html(StatusCode::OK, &page)
-}
-
-pub(crate) async fn clear(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
-    path: RunPath,
-    form: Form,
-) -> Result<Response, Refusal> {
-    let mut db = app.pages().await?;
-    let run = find(&mut db, &path).await?;
-    let on = |name: &str| form.text(name).is_some();
-    let text = |name: &str| form.text(name).unwrap_or_default().to_string();
-    let choices = Choices {
-        task: text("task"),
-        map_index: text("map_index"),
-        upstream: on("upstream"),
-        downstream: on("downstream"),
-        only_failed: on("only_failed"),
-    };
-    let ledger = the_ledger(&app, &mut db, &run).await?;
-    let wish = wish(&path, &ledger.version.plan, &choices)?;
-    let mut versions = app.versions.clone();
-    let cleared = clear_instances(&mut db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
-    let cleared = cleared.ok_or_else(|| no_such_run(&run.dag_id, &run.run_id))?;
-    if !cleared.instances.is_empty() {
-        let deed = Deed {
-            actor: &caller.name,
-            event: "clear_task_instances",
-            dag_id: Some(&run.dag_id),
-            run_id: Some(&run.run_id),
-            task_id: Some(choices.task.as_str()).filter(|task| !task.is_empty()),
-            extra: Some(json!({ "instances": cleared.instances.len() })),
-            ..Deed::default()
-        };
-        app.did(&mut db, from, deed).await?;
-        [Hint::Ready, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
-        if cleared.stopping {
-            app.hints.give(Hint::Stop);
-        }
-    }
-    Ok(see_other(&href(&run)))
-}
-
-fn wish(path: &RunPath, plan: &Plan, choices: &Choices) -> Result<ClearWish, Refusal> {
-    let index = choices.map_index.parse::<i32>().ok().filter(|index| *index >= 0);
-    let tasks = if choices.task.is_empty() {
-        (0..plan.tasks.len() as u16).map(|task| Selected { task, index: None }).collect()
-    } else {
-        let missing = || no_such_instance(path, &choices.task, index.unwrap_or(-1));
-        vec![Selected { task: plan.index_of(&choices.task).ok_or_else(missing)?, index }]
-    };
-    let failed = vec![TaskState::Failed, TaskState::UpstreamFailed];
-    Ok(ClearWish {
-        selection: Selection { tasks, upstream: choices.upstream, downstream: choices.downstream },
-        states: if choices.only_failed { failed } else { Vec::new() },
-    })
 }

@@ -1,12 +1,16 @@
-//! Task instances over time: a bar for each try, a thin line while one waits for a slot, dots between tries.
+//! Task instances over time: a bar for each try, a thin line while one waits for a slot, dots between tries. What stands on
+//! the critical path is bold; the elements of a mapped task stand below a row of all of it.
 
+use crate::pages::encoded;
 use crate::pages::home::task_href;
-use crate::parts::{self, Escaped};
+use crate::parts::{self, Escaped, Now};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::plan::TaskIdx;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, OldTry};
 use orch_store::run::RunDetails;
+use orch_store::timing::TaskSpan;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -20,9 +24,14 @@ pub(super) struct Gantt {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) href: String,
-    pub(super) state: parts::State,
+    /// None: a row of many.
+    pub(super) state: Option<parts::State>,
     pub(super) note: String,
     pub(super) took: Option<String>,
+    /// On the critical path.
+    pub(super) is_critical: bool,
+    /// An element below the row of its task.
+    pub(super) is_inside: bool,
     pub(super) drawing: Drawing,
 }
 
@@ -36,14 +45,26 @@ pub(super) struct Drawing {
     ticks: Vec<i64>,
     /// Waiting for a slot.
     idle: Vec<(i64, i64)>,
-    bars: Vec<(i64, i64, &'static str)>,
-    /// Between two tries.
-    gaps: Vec<(i64, i64)>,
+    bars: Vec<Bar>,
+    /// Between two tries, with how long that was if there is room to say it.
+    gaps: Vec<(i64, i64, Option<String>)>,
     words: Option<String>,
+}
+
+#[derive(Debug)]
+struct Bar {
+    from: i64,
+    to: i64,
+    state: &'static str,
+    title: String,
+    /// Of many elements together.
+    is_band: bool,
 }
 
 const WHOLE: i64 = 10_000;
 const THIN: i64 = 35;
+/// The least gap that has room for words.
+const WORDY: i64 = 700;
 
 struct Scale {
     from: DateTime<Utc>,
@@ -58,86 +79,148 @@ impl Scale {
     }
 }
 
+/// What a chart is made of.
+pub(super) struct Of<'a> {
+    pub(super) run: &'a RunDetails,
+    pub(super) instances: &'a [InstanceRow],
+    pub(super) old: &'a [OldTry],
+    pub(super) spans: &'a [TaskSpan],
+    /// Tasks on the critical path.
+    pub(super) path: &'a [TaskIdx],
+    pub(super) href: &'a str,
+}
+
 impl Gantt {
-    pub(super) fn new(
-        run: &RunDetails,
-        instances: &[InstanceRow],
-        old: &[OldTry],
-        href: &str,
-        now: DateTime<Utc>,
-    ) -> Gantt {
+    pub(super) fn new(of: &Of<'_>, now: Now) -> Gantt {
+        let Of { run, instances, .. } = of;
         let from = run.started_at.unwrap_or(run.created_at);
         let last = instances.iter().filter_map(|instance| instance.ended_at).max();
-        let to = run.ended_at.or(last.filter(|_| run.state.is_finished())).unwrap_or(now).max(from);
+        let to = run.ended_at.or(last.filter(|_| run.state.is_finished())).unwrap_or(now.at).max(from);
         // A little room, so that the last bar does not touch the edge.
         let scale = Scale { from, whole: ((to - from) * 102 / 100).max(TimeDelta::milliseconds(1)) };
-        let axis = axis(&scale);
-        let mut of: BTreeMap<(u16, i32), Vec<&OldTry>> = BTreeMap::new();
-        old.iter().for_each(|one| of.entry((one.task, one.map_index)).or_default().push(one));
-        let rows = instances.iter().map(|instance| {
-            let before = of.get(&(instance.task, instance.map_index)).map_or(&[][..], Vec::as_slice);
-            row(instance, before, &scale, &axis, href, now)
-        });
-        Gantt { rows: rows.collect(), axis }
+        let axis = axis(&scale, now);
+        let mut tries: BTreeMap<(u16, i32), Vec<&OldTry>> = BTreeMap::new();
+        of.old.iter().for_each(|one| tries.entry((one.task, one.map_index)).or_default().push(one));
+        let mut rows: Vec<Row> = Vec::with_capacity(instances.len());
+        let mut above = None;
+        for instance in *instances {
+            let is_inside = instance.map_index >= 0;
+            if is_inside && above != Some(instance.task) {
+                rows.push(whole(of, instance, &scale, &axis, now));
+            }
+            above = Some(instance.task);
+            let before = tries.get(&(instance.task, instance.map_index)).map_or(&[][..], Vec::as_slice);
+            let is_critical = !is_inside && of.path.contains(&instance.task);
+            rows.push(Row { is_critical, is_inside, ..row(instance, before, &scale, &axis, of.href, now) });
+        }
+        Gantt { rows, axis }
     }
 }
 
-fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, href: &str, now: DateTime<Utc>) -> Row {
-    let mut name = instance.task_id.clone();
-    if instance.map_index >= 0 {
-        name = format!("{name} [{}]", instance.map_index);
+/// The row above the elements of a mapped task: from the first that began to the last that ended.
+fn whole(of: &Of<'_>, first: &InstanceRow, scale: &Scale, axis: &Axis, now: Now) -> Row {
+    let Some(span) = of.spans.iter().find(|span| span.task == first.task) else {
+        let drawing = Drawing::new(format!("{}: none of its elements began", first.task_id), axis);
+        return whole_row(of, first, drawing);
+    };
+    let from = scale.place(span.first_started).min(WHOLE - THIN);
+    let ended = span.last_ended.unwrap_or(now.at);
+    let to = scale.place(ended).clamp(from + THIN, WHOLE);
+    let took = parts::duration(ended - span.first_started);
+    let state = if span.last_ended.is_none() { "running" } else { "ink" };
+    let title = format!("{} of its elements began, {took} from the first to the last", span.instances);
+    let mut drawing = Drawing::new(format!("{}: {title}", first.task_id), axis);
+    drawing.bars.push(Bar { from, to, state, title, is_band: true });
+    Row { note: format!("[{}]", span.instances), took: Some(took), ..whole_row(of, first, drawing) }
+}
+
+fn whole_row(of: &Of<'_>, first: &InstanceRow, drawing: Drawing) -> Row {
+    Row {
+        name: first.task_id.clone(),
+        href: format!("{}?task={}", of.href, encoded(&first.task_id)),
+        state: None,
+        note: String::new(),
+        took: None,
+        is_critical: of.path.contains(&first.task),
+        is_inside: false,
+        drawing,
     }
+}
+
+impl Drawing {
+    fn new(label: String, axis: &Axis) -> Drawing {
+        Drawing {
+            label,
+            ticks: axis.0.iter().skip(1).map(|(at, _)| *at).collect(),
+            idle: Vec::new(),
+            bars: Vec::new(),
+            gaps: Vec::new(),
+            words: None,
+        }
+    }
+}
+
+fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, href: &str, now: Now) -> Row {
+    let name = match instance.map_index {
+        index if index >= 0 => format!("[{index}]"),
+        _ => instance.task_id.clone(),
+    };
     let mut tries: Vec<_> = before.iter().map(|one| (one.queued_at, one.started_at, one.ended_at, one.state)).collect();
     if instance.started_at.is_some() && !before.iter().any(|one| one.started_at == instance.started_at) {
         tries.push((instance.queued_at, instance.started_at, instance.ended_at, instance.state));
     }
     let state = instance.state.as_str();
-    let took = instance.started_at.map(|at| parts::duration(instance.ended_at.unwrap_or(now) - at));
-    let mut drawing = Drawing {
-        label: format!(
-            "{name}: {}{}",
-            parts::words(state),
-            took.as_ref().map(|t| format!(", {t}")).unwrap_or_default()
-        ),
-        ticks: axis.0.iter().skip(1).map(|(at, _)| *at).collect(),
-        idle: Vec::new(),
-        bars: Vec::new(),
-        gaps: Vec::new(),
-        words: words(instance, now),
-    };
-    let mut ended: Option<i64> = None;
-    for (queued, started, end, state) in &tries {
+    let took = instance.started_at.map(|at| parts::duration(instance.ended_at.unwrap_or(now.at) - at));
+    let said = took.as_ref().map(|t| format!(", {t}")).unwrap_or_default();
+    let mut drawing = Drawing::new(format!("{} {name}: {}{said}", instance.task_id, parts::words(state)), axis);
+    drawing.words = words(instance, now);
+    let mut ended: Option<(i64, DateTime<Utc>)> = None;
+    for (number, (queued, started, end, state)) in tries.iter().enumerate() {
         let Some(started) = started else { continue };
         let from = scale.place(*started).min(WHOLE - THIN);
-        let to = scale.place(end.unwrap_or(now)).clamp(from + THIN, WHOLE);
-        if let Some(queued) = queued.map(|queued| scale.place(queued)).filter(|queued| *queued < from) {
-            drawing.idle.push((queued.max(ended.unwrap_or(0)).min(from), from));
-        }
-        if let Some(ended) = ended.filter(|ended| *ended < from) {
-            drawing.gaps.push((ended, from));
-        }
+        let to = scale.place(end.unwrap_or(now.at)).clamp(from + THIN, WHOLE);
         // What was superseded did not end well, whatever is written of it.
         let state = if *state == TaskState::None { "up_for_retry" } else { state.as_str() };
-        drawing.bars.push((from, to, state));
-        ended = Some(to);
+        let mut title = format!("{}, {}", parts::words(state), parts::duration(end.unwrap_or(now.at) - *started));
+        if tries.len() > 1 {
+            title = format!("try {}: {title}", number + 1);
+        }
+        if let Some(queued) = queued.filter(|queued| queued < started) {
+            let idle_from = scale.place(queued).max(ended.map_or(0, |(place, _)| place)).min(from);
+            drawing.idle.push((idle_from, from));
+            title = format!("{title}; waited {} for a slot", parts::duration(*started - queued));
+        }
+        if let Some((place, at)) = ended {
+            let next = queued.unwrap_or(*started).max(at);
+            // Short bars are drawn wider than they are, so the next one may begin before this one ends.
+            let to = scale.place(next).min(from);
+            if to > place {
+                let delay = (to - place > WORDY).then(|| parts::duration(next - at));
+                drawing.gaps.push((place, to, delay));
+            }
+        }
+        drawing.bars.push(Bar { from, to, state, title, is_band: false });
+        ended = Some((to, end.unwrap_or(now.at)));
     }
     if instance.started_at.is_none()
         && let Some(queued) = instance.queued_at.filter(|_| !instance.state.is_finished())
     {
-        drawing.idle.push((scale.place(queued), scale.place(now).max(scale.place(queued) + THIN)));
+        drawing.idle.push((scale.place(queued), scale.place(now.at).max(scale.place(queued) + THIN)));
     }
     Row {
         href: task_href(href, &instance.task_id, instance.map_index),
-        state: parts::mark(state),
+        state: Some(parts::mark(state)),
         note: if tries.len() > 1 { format!("{} tries", tries.len()) } else { String::new() },
         took,
         name,
+        is_critical: false,
+        is_inside: false,
         drawing,
     }
 }
 
 /// What a row says that has no bar.
-fn words(instance: &InstanceRow, now: DateTime<Utc>) -> Option<String> {
+fn words(instance: &InstanceRow, now: Now) -> Option<String> {
     match instance.state {
         TaskState::UpstreamFailed => Some("did not start: a task before it failed".into()),
         TaskState::Skipped if instance.started_at.is_none() => Some("not needed in this run".into()),
@@ -150,7 +233,7 @@ fn words(instance: &InstanceRow, now: DateTime<Utc>) -> Option<String> {
     }
 }
 
-fn axis(scale: &Scale) -> Axis {
+fn axis(scale: &Scale, now: Now) -> Axis {
     const STEPS: [i64; 27] = [
         1,
         2,
@@ -182,7 +265,7 @@ fn axis(scale: &Scale) -> Axis {
     ];
     let whole = scale.whole.num_milliseconds();
     let step = STEPS.into_iter().find(|step| whole / step <= 5).unwrap_or(whole / 5).max(1);
-    let mut ticks = vec![(0, scale.from.format("%H:%M:%S").to_string())];
+    let mut ticks = vec![(0, now.written(scale.from, "%H:%M:%S"))];
     let mut at = step;
     while at <= whole && ticks.len() < 8 {
         let place = scale.place(scale.from + TimeDelta::milliseconds(at));
@@ -246,12 +329,20 @@ impl fmt::Display for Drawing {
                 Percent(to - from)
             )?;
         }
-        for (from, to) in &self.gaps {
+        for (from, to, words) in &self.gaps {
             write!(f, r#"<line class="gapl" x1="{}" x2="{}" y1="14" y2="14"/>"#, Percent(*from), Percent(*to))?;
+            if let Some(words) = words {
+                let middle = Percent(i64::midpoint(*from, *to));
+                write!(f, r#"<text class="bt only-wide" x="{middle}" y="9" text-anchor="middle">{words}</text>"#)?;
+            }
         }
-        for (from, to, state) in &self.bars {
-            let (x, width) = (Percent(*from), Percent(to - from));
-            write!(f, r#"<rect class="b s-{state}" x="{x}" y="7" width="{width}" height="14" rx="2.5"/>"#)?;
+        for Bar { from, to, state, title, is_band } in &self.bars {
+            let (x, width, title) = (Percent(*from), Percent(to - from), Escaped(title));
+            let (class, y, tall) = if *is_band { ("soft", 10, 8) } else { ("b", 7, 14) };
+            write!(
+                f,
+                r#"<rect class="{class} s-{state}" x="{x}" y="{y}" width="{width}" height="{tall}" rx="2.5"><title>{title}</title></rect>"#
+            )?;
         }
         if let Some(words) = &self.words {
             let words = Escaped(words);

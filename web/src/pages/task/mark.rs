@@ -3,7 +3,7 @@
 use crate::auth::Caller;
 use crate::extract::{Form, MappedPath, Peer, no_such_instance};
 use crate::pages::home::task_href;
-use crate::pages::run::change::ChangePage;
+use crate::pages::run::change::{ChangePage, patched};
 use crate::pages::run::{RunHead, find, the_ledger};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
@@ -21,7 +21,7 @@ use orch_store::mark::{Mark, mark_instance};
 use orch_store::run::start_queued_runs;
 use serde_json::json;
 
-const ENDS: [(TaskState, &str, bool); 3] = [
+pub(crate) const ENDS: [(TaskState, &str, bool); 3] = [
     (TaskState::Success, "Mark as success", false),
     (TaskState::Skipped, "Mark as skipped", false),
     (TaskState::Failed, "Mark as failed", true),
@@ -43,12 +43,22 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, path: MappedPath) 
     let name = if map_index >= 0 { format!("{} [{map_index}]", task.task_id) } else { task.task_id.to_string() };
     let sentence = format!("It is {} now. {sentence}", parts::words(instance.state.as_str()));
     let action = format!("tasks/{}/{map_index}/mark", encoded(&task.task_id));
+    let element = if map_index >= 0 { format!("/{map_index}") } else { String::new() };
+    let (dag, of_run) = (encoded(&run.dag_id), encoded(&run.run_id));
+    let place = format!("dags/{dag}/dagRuns/{of_run}/taskInstances/{}{element}", encoded(&task.task_id));
     let page = ChangePage {
+        command: patched(&place, "success"),
         buttons: ends.map(|(state, words, danger)| (state.as_str(), words.to_string(), danger)).collect(),
         back: task_href(&head.href, &task.task_id, map_index),
         ..ChangePage::asking(shell, head, format!("Mark {name}?"), sentence, &action)
     };
     html(StatusCode::OK, &page)
+}
+
+pub(crate) fn wished(form: &Form) -> Result<TaskState, Refusal> {
+    let wished = form.text("do").unwrap_or_default();
+    let to = ENDS.into_iter().map(|(state, ..)| state).find(|state| state.as_str() == wished);
+    to.ok_or_else(|| Refusal::bad_request("an instance is marked as `success`, `skipped` or `failed`"))
 }
 
 pub(crate) async fn mark(
@@ -59,9 +69,7 @@ pub(crate) async fn mark(
     form: Form,
 ) -> Result<Response, Refusal> {
     let MappedPath { task, map_index } = path;
-    let wished = form.text("do").unwrap_or_default();
-    let to = ENDS.into_iter().map(|(state, ..)| state).find(|state| state.as_str() == wished);
-    let to = to.ok_or_else(|| Refusal::bad_request("an instance is marked as `success`, `skipped` or `failed`"))?;
+    let to = wished(&form)?;
     let mut db = app.hot().await?;
     let run = find(&mut db, &task.run).await?;
     let missing = || no_such_instance(&task.run, &task.task_id, map_index);

@@ -1,7 +1,6 @@
 //! Why a task instance is as it is: one sentence, and the checklist that proves it.
 
-use crate::parts;
-use chrono::{DateTime, Utc};
+use crate::parts::{self, Now};
 use orch_core::plan::Plan;
 use orch_core::state::{RunState, TaskState};
 use orch_store::instance::{InstanceRow, Ledger, TryRow};
@@ -33,7 +32,7 @@ impl Why {
         instance: &InstanceRow,
         tries: &[TryRow],
         run: &RunDetails,
-        now: DateTime<Utc>,
+        now: Now,
     ) -> Why {
         let planned = plan.task(instance.task);
         let upstream: Vec<(u16, TaskState)> =
@@ -54,7 +53,8 @@ impl Why {
             checks.push(check("success", "no task before it", String::new()));
         }
         for one in tries.iter().rev().take(MOST_CHECKS).rev() {
-            let took = one.started_at.map(|at| parts::duration(one.ended_at.unwrap_or(now) - at)).unwrap_or_default();
+            let took =
+                one.started_at.map(|at| parts::duration(one.ended_at.unwrap_or(now.at) - at)).unwrap_or_default();
             let host = one.hostname.as_ref().map(|host| format!(", {host}")).unwrap_or_default();
             let kind = one.failure.as_ref().map(|kind| format!(": {kind}")).unwrap_or_default();
             let mut check = check(one.state.as_str(), &format!("try {}{host}{kind}", one.try_no), took);
@@ -84,7 +84,7 @@ fn sentence(
     tries: &[TryRow],
     run: &RunDetails,
     upstream: &[(u16, TaskState)],
-    now: DateTime<Utc>,
+    now: Now,
 ) -> (String, String) {
     let named = |wanted: &dyn Fn(TaskState) -> bool| {
         let names: Vec<_> =

@@ -72,7 +72,7 @@ pub(super) async fn page(app: &App, shell: Shell, name: &str, ended: Option<Ende
 }
 
 pub(super) async fn find(app: &App, shell: &Shell, name: &str) -> Result<ListedUser, Refusal> {
-    let users = list_users(&mut *app.pages().await?, shell.now).await?;
+    let users = list_users(&mut *app.pages().await?, shell.now.at).await?;
     users.into_iter().find(|user| user.name == name).ok_or_else(|| no_such_user(name))
 }
 

@@ -1,0 +1,120 @@
+//! `orch connections add`, with Airflow's flags. What is secret had better not stand on a command line: each flag that
+//! may hold a secret reads it from standard input when it is `-`.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::person;
+use crate::secrets::keyring;
+use crate::session::did_in;
+use orch_core::ids::ConnectionId;
+use orch_core::task::{BadConnection, Connection};
+use orch_store::audit::Deed;
+use orch_store::connection::add_connection;
+use serde_json::json;
+use sqlx::Connection as _;
+
+/// Add a connection
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch connections add sales --conn-type postgres --conn-host db --conn-login me \
+    --conn-password -\n  orch connections add sales --conn-uri - < uri.txt\n  \
+    orch connections add lake --conn-json '{\"conn_type\": \"s3\", \"extra\": {\"region_name\": \"eu-central-1\"}}'\n\n\
+    What stands on a command line can be read by everybody on the machine: `-` asks for it, or reads standard input.")]
+pub(crate) struct Add {
+    conn_id: String,
+    /// The whole connection as a URI; `-` asks for it
+    #[arg(long, value_name = "URI", conflicts_with_all = ["conn_json", "conn_type", "conn_host", "conn_login", "conn_password", "conn_schema", "conn_port"])]
+    conn_uri: Option<String>,
+    /// The whole connection as JSON; `-` asks for it
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["conn_type", "conn_host", "conn_login", "conn_password", "conn_schema", "conn_port", "conn_extra"])]
+    conn_json: Option<String>,
+    /// Kind of what it leads to: postgres, http, s3, …
+    #[arg(long, value_name = "TYPE")]
+    conn_type: Option<String>,
+    #[arg(long, value_name = "HOST")]
+    conn_host: Option<String>,
+    #[arg(long, value_name = "PORT")]
+    conn_port: Option<u16>,
+    #[arg(long, value_name = "LOGIN")]
+    conn_login: Option<String>,
+    /// `-` asks for it
+    #[arg(long, value_name = "PASSWORD")]
+    conn_password: Option<String>,
+    #[arg(long, value_name = "SCHEMA")]
+    conn_schema: Option<String>,
+    /// What else is to be known, as a JSON object; `-` asks for it
+    #[arg(long, value_name = "JSON")]
+    conn_extra: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    conn_description: Option<String>,
+}
+
+impl From<BadConnection> for Failure {
+    fn from(error: BadConnection) -> Failure {
+        Failure::told(&error)
+    }
+}
+
+impl Add {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let new = self.connection()?;
+        if [&self.conn_password, &self.conn_uri, &self.conn_json, &self.conn_extra]
+            .iter()
+            .any(|given| given.as_ref().is_some_and(|given| given != "-"))
+            && !new.secrets().is_empty()
+        {
+            eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
+        }
+        let keys = keyring(&cx.config()?)?;
+        let mut session = cx.session().await?;
+        let mut transaction = session.db.begin().await?;
+        if !add_connection(&mut transaction, &new, &keys).await? {
+            return Err(Failure::new(format!("there is a connection `{}` already", new.id))
+                .hint(format!("delete it first: `orch connections delete {}`", new.id)));
+        }
+        let extra = Some(json!({ "connection_id": new.id, "conn_type": new.conn_type }));
+        did_in(&mut transaction, &Deed { event: "add_connection", extra, ..Deed::default() }).await?;
+        transaction.commit().await?;
+        eprintln!("connection `{}` is added", new.id);
+        Ok(Exit::Done)
+    }
+
+    fn connection(&self) -> Result<Connection, Failure> {
+        let id = ConnectionId::new(&self.conn_id)?;
+        let stdin = [&self.conn_password, &self.conn_uri, &self.conn_json, &self.conn_extra];
+        if stdin.iter().filter(|given| given.as_deref() == Some("-")).count() > 1 {
+            return Err(Failure::new("only one of the flags can be `-`"));
+        }
+        let read = |given: &Option<String>, what: &str| match given.as_deref() {
+            Some("-") => person::long_secret(&format!("{what} of {id}")).map(Some),
+            given => Ok(given.map(String::from)),
+        };
+        let mut new = if let Some(uri) = read(&self.conn_uri, "URI")? {
+            Connection::from_uri(&id, uri.trim())?
+        } else if let Some(json) = read(&self.conn_json, "JSON")? {
+            Connection::from_json(&id, json.trim())?
+        } else {
+            Connection {
+                id: id.to_string(),
+                conn_type: Connection::normal_type(self.conn_type.as_deref().unwrap_or_default()),
+                host: self.conn_host.clone(),
+                port: self.conn_port,
+                login: self.conn_login.clone(),
+                password: read(&self.conn_password, "Password")?,
+                schema: self.conn_schema.clone(),
+                ..Connection::default()
+            }
+        };
+        if let Some(extra) = read(&self.conn_extra, "Extra")? {
+            let fields = serde_json::Map::from_iter([("extra".to_string(), extra.into())]);
+            new.extra = Connection::from_object(&id, &fields)?.extra;
+        }
+        if new.conn_type.is_empty() {
+            return Err(Failure::new("the connection has no type")
+                .hint("say one with `--conn-type`, or the whole with `--conn-uri` or `--conn-json`"));
+        }
+        if self.conn_description.is_some() {
+            new.description.clone_from(&self.conn_description);
+        }
+        Ok(new)
+    }
+}

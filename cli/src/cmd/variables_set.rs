@@ -1,0 +1,80 @@
+//! `orch variables set` and `orch variables delete`.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::person;
+use crate::secrets::keyring;
+use crate::session::did_in;
+use orch_core::ids::check_variable_key;
+use orch_core::secret::is_sensitive;
+use orch_store::audit::Deed;
+use orch_store::variable::{delete_variable, set_variable};
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+
+/// Set a variable, whether it is there or not
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch variables set limit 42\n  orch variables set api_token -\n  \
+    orch variables set --json limits '{\"rows\": 42}'")]
+pub(crate) struct Set {
+    key: String,
+    /// `-` asks for it, or reads standard input
+    #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+    value: String,
+    /// What it is for; without it an old description stays
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The value is JSON: check it
+    #[arg(short, long)]
+    json: bool,
+}
+
+/// Delete a variable
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch variables delete limit")]
+pub(crate) struct Delete {
+    key: String,
+}
+
+impl Set {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        check_variable_key(&self.key)?;
+        let is_asked_for = self.value == "-";
+        let value = if is_asked_for { person::long_secret(&format!("Value of {}", self.key))? } else { self.value };
+        if self.json {
+            serde_json::from_str::<Value>(&value)
+                .map_err(|error| Failure::new(format!("the value is no JSON at column {}", error.column())))?;
+        }
+        if is_sensitive(&self.key) && !is_asked_for {
+            eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
+        }
+        let keys = keyring(&cx.config()?)?;
+        let mut session = cx.session().await?;
+        let mut transaction = session.db.begin().await?;
+        set_variable(&mut transaction, &self.key, &value, self.description.as_deref(), &keys).await?;
+        let extra = Some(json!({ "key": self.key }));
+        did_in(&mut transaction, &Deed { event: "set_variable", extra, ..Deed::default() }).await?;
+        transaction.commit().await?;
+        eprintln!("variable `{}` is set", self.key);
+        Ok(Exit::Done)
+    }
+}
+
+impl Delete {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let mut transaction = session.db.begin().await?;
+        if !delete_variable(&mut transaction, &self.key).await? {
+            return Err(no_such_variable(&self.key));
+        }
+        let extra = Some(json!({ "key": self.key }));
+        did_in(&mut transaction, &Deed { event: "delete_variable", extra, ..Deed::default() }).await?;
+        transaction.commit().await?;
+        eprintln!("variable `{}` is deleted", self.key);
+        Ok(Exit::Done)
+    }
+}
+
+pub(super) fn no_such_variable(key: &str) -> Failure {
+    Failure::new(format!("there is no variable `{key}`")).hint("list all with `orch variables list`")
+}

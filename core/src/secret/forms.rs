@@ -1,0 +1,44 @@
+//! The ways in which the bytes of a secret can stand in a text without any escape: as they are, in hex, and inside
+//! base64 wherever they begin. What is escaped is found by reading the text (`views.rs`).
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+
+/// Codes of very short secrets are found everywhere by chance: three bytes are four signs of base64.
+const SHORTEST_CODE: usize = 6;
+
+/// Of base64 also its two borders belong to the secret in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    AsItIs,
+    Base64 { begins_inside: bool, ends_inside: bool },
+}
+
+pub(super) fn of(secret: &str) -> Vec<(String, Kind)> {
+    let bytes = secret.as_bytes();
+    let mut forms = vec![(secret.to_string(), Kind::AsItIs)];
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let lower: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+    if lower.len() >= SHORTEST_CODE {
+        forms.push((lower.to_uppercase(), Kind::AsItIs));
+        forms.push((lower, Kind::AsItIs));
+    }
+    for alphabet in [&STANDARD, &URL_SAFE] {
+        let engine = GeneralPurpose::new(alphabet, NO_PAD);
+        for offset in 0..3 {
+            // Six bits a sign: only signs that no neighbour has a part in are the same whatever stands around.
+            let mut shifted = vec![0; offset];
+            shifted.extend_from_slice(bytes);
+            let (first, end) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);
+            let code = engine.encode(&shifted);
+            if end.saturating_sub(first) >= SHORTEST_CODE {
+                let kind = Kind::Base64 { begins_inside: offset > 0, ends_inside: shifted.len() % 3 != 0 };
+                forms.push((code[first..end].to_string(), kind));
+            }
+        }
+    }
+    forms.sort_by(|a, b| a.0.cmp(&b.0));
+    forms.dedup_by(|a, b| a.0 == b.0);
+    forms
+}

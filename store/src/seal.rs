@@ -1,0 +1,223 @@
+//! Secrets at rest: sealed with a key that is not in the database, and bound to their place, so that nobody who may
+//! write the tables can move one to where it is shown.
+//!
+//! A sealed value is: a version, the id of its key, a random nonce, the cipher text (XChaCha20-Poly1305). The place is
+//! its associated data. Several keys may be known: the first seals, all open; that is how keys are rotated.
+
+use crate::StoreError;
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use chacha20poly1305::aead::{Aead as _, Generate as _, Payload};
+use chacha20poly1305::{Key, KeyInit as _, XChaCha20Poly1305, XNonce};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+const VERSION: u8 = 1;
+const ID_BYTES: usize = 8;
+const NONCE_BYTES: usize = 24;
+const KEY_BYTES: usize = 32;
+
+/// Where a sealed value stands. It can be opened there only.
+#[derive(Debug, Clone, Copy)]
+pub struct Seat<'a> {
+    pub table: &'static str,
+    pub id: &'a str,
+    pub column: &'static str,
+}
+
+impl Seat<'_> {
+    /// No two places give the same: NUL is in none of the parts.
+    fn bytes(&self) -> Vec<u8> {
+        [self.table, "\0", self.id, "\0", self.column].concat().into_bytes()
+    }
+}
+
+impl fmt::Display for Seat<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.table, self.column) {
+            ("variable", _) => write!(f, "variable `{}`", self.id),
+            (table, column) => write!(f, "the {column} of {table} `{}`", self.id),
+        }
+    }
+}
+
+/// Why a secret cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error(
+        "{seat} cannot be {done}: no key for secrets is known here\nhint: set `ORCH_SECRET_KEY`, or name a file with \
+        `ORCH_SECRET_KEY_FILE`; `orch secrets generate-key` makes one"
+    )]
+    NoKey { seat: String, done: &'static str },
+    #[error(
+        "{seat} is sealed with the key {key}, which is not known here\nhint: add that key to `ORCH_SECRET_KEY`, behind \
+        a comma; if it is lost, set the value anew"
+    )]
+    UnknownKey { seat: String, key: String },
+    #[error("{seat} cannot be opened: it was changed, or moved there from another place\nhint: set the value anew")]
+    Damaged { seat: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for SecretError {
+    fn from(error: sqlx::Error) -> Self {
+        SecretError::Store(error.into())
+    }
+}
+
+/// What is wrong with a key. Says nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {number} for secrets is not 32 bytes in base64\nhint: make one with `orch secrets generate-key`")]
+pub struct BadKey {
+    number: usize,
+}
+
+/// The keys that are known here. None is fine as long as nobody needs a secret.
+#[derive(Clone, Default)]
+pub struct Keyring {
+    keys: Vec<SecretKey>,
+}
+
+#[derive(Clone)]
+struct SecretKey {
+    id: [u8; ID_BYTES],
+    cipher: XChaCha20Poly1305,
+}
+
+impl Keyring {
+    /// Keys with commas or on lines: the first seals, all open. Keys of Airflow's Fernet will do.
+    pub fn parse(text: &str) -> Result<Self, BadKey> {
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let written = text.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty() && !key.starts_with('#'));
+        let keys = written.enumerate().map(|(number, key)| {
+            let decode = |alphabet| GeneralPurpose::new(alphabet, config).decode(key).ok();
+            let bytes = decode(&URL_SAFE).or_else(|| decode(&STANDARD)).filter(|bytes| bytes.len() == KEY_BYTES);
+            bytes.and_then(|bytes| SecretKey::new(&bytes)).ok_or(BadKey { number: number + 1 })
+        });
+        Ok(Keyring { keys: keys.collect::<Result<_, _>>()? })
+    }
+
+    /// A new key, as `parse` reads it.
+    pub fn generate() -> String {
+        let config = GeneralPurposeConfig::new();
+        GeneralPurpose::new(&URL_SAFE, config).encode(Key::generate())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How the first key is called in lists and errors.
+    pub fn first_id(&self) -> Option<String> {
+        self.keys.first().map(|key| name(&key.id))
+    }
+
+    pub fn seal(&self, seat: Seat<'_>, secret: &str) -> Result<Vec<u8>, SecretError> {
+        let key = self.keys.first().ok_or_else(|| SecretError::NoKey { seat: seat.to_string(), done: "kept" })?;
+        let nonce = XNonce::generate();
+        let payload = Payload { msg: secret.as_bytes(), aad: &seat.bytes() };
+        let text = key.cipher.encrypt(&nonce, payload).map_err(|_| SecretError::Damaged { seat: seat.to_string() })?;
+        Ok([&[VERSION][..], &key.id, &nonce, &text].concat())
+    }
+
+    pub fn open(&self, seat: Seat<'_>, sealed: &[u8]) -> Result<String, SecretError> {
+        let damaged = || SecretError::Damaged { seat: seat.to_string() };
+        if self.keys.is_empty() {
+            return Err(SecretError::NoKey { seat: seat.to_string(), done: "read" });
+        }
+        let (id, rest) = parts(sealed).ok_or_else(damaged)?;
+        let (nonce, text) = rest.split_at_checked(NONCE_BYTES).ok_or_else(damaged)?;
+        let key = self.keys.iter().find(|key| key.id == id);
+        let key = key.ok_or_else(|| SecretError::UnknownKey { seat: seat.to_string(), key: name(id) })?;
+        let nonce = XNonce::try_from(nonce).map_err(|_| damaged())?;
+        let opened = key.cipher.decrypt(&nonce, Payload { msg: text, aad: &seat.bytes() }).map_err(|_| damaged())?;
+        String::from_utf8(opened).map_err(|_| damaged())
+    }
+
+    /// It is sealed with the first key already.
+    pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
+        parts(sealed).is_some_and(|(id, _)| self.keys.first().is_some_and(|key| key.id == id))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| name(&key.id))).finish()
+    }
+}
+
+impl SecretKey {
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let hash = Sha256::new().chain_update(b"orch secret key").chain_update(bytes).finalize();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        Some(SecretKey { id, cipher: XChaCha20Poly1305::new_from_slice(bytes).ok()? })
+    }
+}
+
+/// The key's id, and what is behind it.
+fn parts(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
+    sealed.strip_prefix(&[VERSION])?.split_at_checked(ID_BYTES)
+}
+
+fn name(id: &[u8]) -> String {
+    id.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEAT: Seat<'static> = Seat { table: "connection", id: "db", column: "password" };
+
+    fn ring(keys: &[&str]) -> Keyring {
+        Keyring::parse(&keys.join(",")).expect("keys")
+    }
+
+    #[test]
+    fn a_secret_is_opened_with_its_key_and_at_its_place_only() {
+        let (one, two) = (Keyring::generate(), Keyring::generate());
+        let sealed = ring(&[&one]).seal(SEAT, "hunter2").expect("a key is known");
+        assert!(!sealed.windows(7).any(|bytes| bytes == b"hunter2"));
+        assert_eq!(ring(&[&one]).open(SEAT, &sealed).expect("its key"), "hunter2");
+        assert_eq!(ring(&[&two, &one]).open(SEAT, &sealed).expect("one of the keys"), "hunter2");
+        assert!(matches!(ring(&[&two]).open(SEAT, &sealed), Err(SecretError::UnknownKey { .. })));
+        assert!(matches!(Keyring::default().open(SEAT, &sealed), Err(SecretError::NoKey { .. })));
+        for seat in [Seat { id: "d", ..SEAT }, Seat { column: "extra", ..SEAT }, Seat { table: "variable", ..SEAT }] {
+            assert!(matches!(ring(&[&one]).open(seat, &sealed), Err(SecretError::Damaged { .. })), "{seat}");
+        }
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(ring(&[&one]).open(SEAT, &changed).is_err(), "byte {at}");
+            assert!(ring(&[&one]).open(SEAT, &sealed[..at]).is_err(), "{at} bytes");
+        }
+        assert_ne!(
+            sealed,
+            ring(&[&one]).seal(SEAT, "hunter2").expect("a key is known"),
+            "equal secrets look different"
+        );
+    }
+
+    #[test]
+    fn keys_are_32_bytes_and_are_never_shown() {
+        let key = Keyring::generate();
+        assert!(
+            ring(&[&key, &key.replace('-', "+").replace('_', "/"), key.trim_end_matches('=')])
+                .is_current(&ring(&[&key]).seal(SEAT, "x").expect("a key is known"))
+        );
+        for wrong in ["hush", "aHVzaA==", &format!("{key}x")] {
+            let error = Keyring::parse(&format!("{key},{wrong}")).expect_err(wrong);
+            assert!(error.to_string().starts_with("key 2 ") && !error.to_string().contains("hush"), "{error}");
+        }
+        assert!(!format!("{:?}", ring(&[&key])).contains(&key[..8]));
+        assert!(Keyring::parse(" \n# none\n").expect("nothing is fine").is_empty());
+        let error = Keyring::default().seal(SEAT, "hunter2").expect_err("no key").to_string();
+        assert!(
+            error.starts_with("the password of connection `db` cannot be kept") && error.contains("hint:"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! Schemathesis against `/openapi.json` of a real server, with data that fits and data that does not: no answer is a failure
+//! of the server, and every answer is as it is described. It is installed once, below the target folder; without Python or
+//! the package index the test fails with the command that is missing.
+
+use crate::binary::run;
+use crate::remote::{PASSWORD, token};
+use crate::standalone::Standalone;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PACKAGE: &str = "schemathesis==4.32.5";
+/// Cases of each operation, beside those that cover its schema one by one.
+const EXAMPLES: u32 = 4;
+/// So many times more with `ORCH_TEST_LONG`.
+const LONGER: u32 = 10;
+
+/// The program `st`.
+fn program() -> PathBuf {
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schemathesis-4.32.5");
+    let (program, whole) = (venv.join("bin/st"), venv.join("installed"));
+    if !whole.exists() {
+        let folder = venv.to_str().unwrap();
+        let install = format!("python3 -m venv --clear {folder} && {folder}/bin/pip install -q {PACKAGE}");
+        let done = Command::new("sh").args(["-c", &install]).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "schemathesis could not be installed: try `{install}`\n{said}");
+        std::fs::write(&whole, PACKAGE).unwrap();
+    }
+    program
+}
+
+#[test]
+fn every_answer_is_as_described_whatever_is_sent() {
+    let program = program();
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let standalone = Standalone::start(home.path(), &["--admin-password", PASSWORD]);
+    for dag in ["example_chain", "example_fan", "example_hello"] {
+        run(home.path(), ["dags", "trigger", dag, "--run-id", "seeded", "--wait"]).done();
+    }
+    let token = token(&standalone.url);
+    #[expect(clippy::disallowed_methods, reason = "what a test run may take is said by the environment")]
+    let long = std::env::var_os("ORCH_TEST_LONG").is_some();
+    let examples = if long { EXAMPLES * LONGER } else { EXAMPLES };
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/schemathesis.toml");
+    let mut command = Command::new(program);
+    command.current_dir(home.path()).arg("--config-file").arg(config).arg("run");
+    command.arg(format!("{}/openapi.json", standalone.url));
+    command.arg(format!("--header=Authorization: Bearer {token}")).arg(format!("--max-examples={examples}"));
+    let ended = command.env("ORCH_TOKEN", &token).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{out}\n{err}");
+    assert!(out.contains("Test cases:"), "{out}");
+}

@@ -1,0 +1,101 @@
+//! What stands in a query, as JSON Schema: exactly what the readers of `extract::Query` take.
+
+use schemars::{Schema, json_schema};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Param {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) kind: Kind,
+    pub(crate) about: &'static str,
+    pub(crate) required: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Flag,
+    Number,
+    /// Of seconds, above zero.
+    Seconds,
+    /// Of seconds, from zero to that many.
+    UpTo(u32),
+    Count(u32),
+    Index,
+    /// A whole number of 32 bits.
+    Small,
+    /// An address of this server.
+    Address,
+    Wholes,
+    Moment,
+    Text,
+    Texts,
+    Word(&'static [&'static str]),
+    Words(&'static [&'static str]),
+    /// Names to order by, each with or without a minus.
+    Orders(&'static [&'static str]),
+    Order(&'static [&'static str]),
+    /// What an answer said, or nothing.
+    Cursor,
+    Token,
+}
+
+pub(crate) fn param(name: impl Into<Cow<'static, str>>, kind: Kind, about: &'static str) -> Param {
+    Param { name: name.into(), kind, about, required: false }
+}
+
+impl Param {
+    pub(crate) fn described(&self) -> Value {
+        json!({ "name": self.name, "in": "query", "required": self.required, "description": self.about,
+            "schema": self.kind.schema() })
+    }
+}
+
+/// Milliseconds since 1970 of the years 1 to 9999; small numbers are seconds, as pydantic reads them.
+const MOMENTS: (i64, i64) = (-62_135_596_800_000, 253_402_300_800_000);
+
+/// A moment as it may be sent.
+pub(crate) fn moment() -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" },
+        { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
+}
+
+impl Kind {
+    fn schema(self) -> Value {
+        let list = |items: Value| json!({ "type": "array", "items": items });
+        match self {
+            Kind::Flag => json!({ "type": "boolean" }),
+            Kind::Number => json!({ "type": "number" }),
+            Kind::Seconds => json!({ "type": "number", "exclusiveMinimum": 0 }),
+            Kind::UpTo(most) => json!({ "type": "number", "minimum": 0, "maximum": most }),
+            Kind::Count(usual) => {
+                json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX, "default": usual })
+            }
+            Kind::Index => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
+            Kind::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
+            Kind::Address => json!({ "type": "string", "pattern": ADDRESS }),
+            Kind::Wholes => list(json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })),
+            Kind::Moment => moment().to_value(),
+            Kind::Text => json!({ "type": "string" }),
+            Kind::Texts => list(json!({ "type": "string" })),
+            Kind::Word(words) => json!({ "type": "string", "enum": words }),
+            Kind::Words(words) => list(json!({ "type": "string", "enum": words })),
+            Kind::Orders(names) => {
+                let mut schema = list(json!({ "type": "string", "enum": both_ways(names) }));
+                schema["maxItems"] = json!(10);
+                schema
+            }
+            Kind::Order(names) => json!({ "type": "string", "enum": both_ways(names) }),
+            Kind::Cursor => json!({ "type": "string", "enum": [""] }),
+            Kind::Token => json!({ "type": "string", "enum": [""] }),
+        }
+    }
+}
+
+/// Of this server, with what such an address is made of here.
+const ADDRESS: &str = "^(/([A-Za-z0-9_.~%?=&+:-][A-Za-z0-9_.~%?=&+:/-]*)?)?$";
+
+/// With and without a minus.
+pub(crate) fn both_ways(names: &[&str]) -> Vec<String> {
+    names.iter().flat_map(|name| [(*name).to_string(), format!("-{name}")]).collect()
+}

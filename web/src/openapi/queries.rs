@@ -1,0 +1,318 @@
+//! What each route reads of its query. Handlers read it name by name; Schemathesis holds this against what they take.
+
+use super::kinds::Kind::{
+    Address, Count, Cursor, Flag, Index, Moment, Number, Order, Orders, Seconds, Small, Text, Texts, Token, UpTo,
+    Wholes, Word, Words,
+};
+use super::kinds::{Param, param};
+
+pub(crate) use super::kinds::both_ways;
+
+const STATES: &[&str] = &["queued", "running", "success", "failed"];
+const TYPES: &[&str] =
+    &["backfill", "scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization"];
+const TASK_STATES: &[&str] = &[
+    "no_status",
+    "scheduled",
+    "queued",
+    "running",
+    "restarting",
+    "success",
+    "failed",
+    "skipped",
+    "upstream_failed",
+    "up_for_retry",
+    "up_for_reschedule",
+    "deferred",
+    "removed",
+];
+const DAG_ORDERS: &[&str] =
+    &["dag_id", "dag_display_name", "next_dagrun", "state", "last_run_state", "start_date", "last_run_start_date"];
+pub(crate) const RUN_ORDERS: &[&str] = &[
+    "id",
+    "state",
+    "dag_id",
+    "run_id",
+    "dag_run_id",
+    "duration",
+    "conf",
+    "partition_date",
+    "run_after",
+    "logical_date",
+    "start_date",
+    "end_date",
+    "updated_at",
+];
+pub(crate) const INSTANCE_ORDERS: &[&str] = &[
+    "id",
+    "state",
+    "duration",
+    "start_date",
+    "end_date",
+    "map_index",
+    "rendered_map_index",
+    "try_number",
+    "logical_date",
+    "run_after",
+    "data_interval_start",
+    "data_interval_end",
+    "operator",
+    "task_display_name",
+    "task_id",
+];
+const RUN_TIMES: [&str; 5] = ["run_after", "logical_date", "start_date", "end_date", "updated_at"];
+const OF_DAGS: &str = "/api/v2/dags";
+const OF_RUNS: &str = "/api/v2/dags/{dag_id}/dagRuns";
+
+/// By the method in upper case and the path of the route.
+pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
+    let run = path.strip_prefix("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}");
+    if let Some(below) = run {
+        return of_run(method, below);
+    }
+    match (method, path) {
+        ("GET" | "PATCH", OF_DAGS) => dags(method),
+        ("PATCH", "/api/v2/dags/{dag_id}") => vec![mask(&["is_paused"])],
+        ("GET", OF_RUNS) => runs(),
+        ("GET", "/api/v2/dags/{dag_id}/dagVersions") => {
+            let mut all = paged(&["id", "version_number", "bundle_name", "bundle_version"]);
+            all.extend([
+                param("version_number", Wholes, "Of that number"),
+                param("bundle_name", Text, "Of that bundle"),
+            ]);
+            all
+        }
+        ("GET", "/api/v2/dags/{dag_id}/tasks") => {
+            let names = &[
+                "task_id",
+                "task_display_name",
+                "retries",
+                "queue",
+                "pool",
+                "priority_weight",
+                "operator_name",
+                "trigger_rule",
+            ];
+            vec![param("order_by", Order(names), "By what; a minus turns it round")]
+        }
+        ("GET", "/api/v2/dagSources/{dag_id}") => vec![param("version_number", Small, "The newest without it")],
+        ("GET", "/api/v2/dagStats") => vec![param("dag_ids", Texts, "All without it")],
+        ("GET", "/api/v2/dagTags") => {
+            let mut all = paged(&["name"]);
+            patterns(&mut all, &["tag_name"]);
+            all
+        }
+        ("GET", "/api/v2/config") => vec![param("section", Word(&["orch"]), "There is one section")],
+        ("GET", "/api/v2/eventLogs") => event_logs(),
+        ("GET", "/api/v2/jobs") => {
+            let orders = &[
+                "id",
+                "dag_id",
+                "state",
+                "job_type",
+                "start_date",
+                "end_date",
+                "latest_heartbeat",
+                "hostname",
+                "unixname",
+            ];
+            let mut all = paged(orders);
+            all.push(param("is_alive", Flag, "Only what lives, or what does not"));
+            all.extend(
+                ["job_type", "job_state", "hostname", "executor_class"].map(|name| param(name, Text, "Exactly that")),
+            );
+            all
+        }
+        ("GET", "/api/v2/importErrors") => {
+            paged(&["id", "import_error_id", "timestamp", "filename", "bundle_name", "stacktrace"])
+        }
+        ("GET", "/api/v2/dagWarnings") => {
+            let mut all = paged(&["dag_id", "warning_type", "message", "timestamp"]);
+            let kinds = &["asset conflict", "non-existent pool", "runtime varying value"];
+            all.extend([param("dag_id", Text, "Of that DAG"), param("warning_type", Word(kinds), "Of that kind")]);
+            all
+        }
+        ("GET", "/api/v2/plugins" | "/api/v2/providers") => page().into(),
+        ("GET", "/api/v2/auth/login") => {
+            vec![param("next", Address, "To go to afterwards")]
+        }
+        ("GET", "/api/orch/v1/events") => {
+            vec![param("dag_id", Texts, "Only of these DAGs"), param("run_id", Texts, "Only of these runs")]
+        }
+        ("POST", "/api/orch/v1/dags/{dag_id}/trigger") => vec![
+            param("wait", UpTo(300), "So long for the end of the run; 30 without it"),
+            param("result", Texts, "Tasks whose outputs come with the end"),
+        ],
+        ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why") => vec![map_index()],
+        _ => Vec::new(),
+    }
+}
+
+/// Below one run.
+fn of_run(method: &str, below: &str) -> Vec<Param> {
+    let task = below.strip_prefix("/taskInstances/{task_id}");
+    match (method, below, task) {
+        ("PATCH", "", _) => vec![mask(&["state", "note"])],
+        ("GET", "/wait", _) => vec![
+            Param { required: true, ..param("interval", Seconds, "Between two lines") },
+            param("result", Texts, "Tasks whose outputs come with the end"),
+        ],
+        ("GET", "/taskInstances", _) => instances(true),
+        ("PATCH", "/taskInstances/list", _) | ("PATCH", _, Some("" | "/dry_run")) => {
+            vec![map_index(), mask(&["new_state", "note"])]
+        }
+        ("PATCH", _, Some("/{map_index}" | "/{map_index}/dry_run")) => vec![mask(&["new_state", "note"])],
+        ("PATCH", "/taskGroupInstances/{group_id}" | "/taskGroupInstances/{group_id}/dry_run", _) => {
+            vec![mask(&["new_state", "note"])]
+        }
+        ("GET", _, Some("/listMapped")) => instances(false),
+        ("GET", _, Some("/logs/{try_number}")) => vec![
+            map_index(),
+            param("full_content", Flag, "More of it at once"),
+            param("token", Token, "Go on where an answer ended"),
+        ],
+        ("GET", _, Some("/tries" | "/tries/{task_try_number}" | "/dependencies" | "/externalLogUrl/{try_number}")) => {
+            vec![map_index()]
+        }
+        ("GET", _, Some("/links")) => vec![map_index(), param("try_number", Wholes, "Of that try")],
+        ("GET", _, Some("/xcomEntries")) => {
+            let mut all = page().to_vec();
+            all.extend([map_index(), param("xcom_key", Text, "Of that name")]);
+            all
+        }
+        ("GET", _, Some("/xcomEntries/{xcom_key}")) => vec![
+            map_index(),
+            param("stringify", Flag, "The value as text"),
+            param("deserialize", Flag, "Values are JSON either way"),
+        ],
+        ("DELETE", _, Some("/xcomEntries/{xcom_key}")) => vec![map_index()],
+        _ => Vec::new(),
+    }
+}
+
+fn page() -> [Param; 2] {
+    [param("limit", Count(50), "At most so many; no more than 100"), param("offset", Count(0), "Leave out so many")]
+}
+
+fn paged(orders: &'static [&'static str]) -> Vec<Param> {
+    let mut all = page().to_vec();
+    all.push(param("order_by", Orders(orders), "By what; a minus turns it round"));
+    all
+}
+
+fn map_index() -> Param {
+    param("map_index", Index, "Of that element; -1: not mapped")
+}
+
+fn mask(fields: &'static [&'static str]) -> Param {
+    param("update_mask", Words(fields), "Only these fields of the body count")
+}
+
+fn times(all: &mut Vec<Param>, names: &[&'static str]) {
+    for name in names {
+        for (suffix, about) in
+            [("gte", "Then or later"), ("gt", "Later"), ("lte", "Then or earlier"), ("lt", "Earlier")]
+        {
+            all.push(param(format!("{name}_{suffix}"), Moment, about));
+        }
+    }
+}
+
+fn durations(all: &mut Vec<Param>) {
+    for (suffix, about) in
+        [("gte", "So long or longer"), ("gt", "Longer"), ("lte", "So long or shorter"), ("lt", "Shorter")]
+    {
+        all.push(param(format!("duration_{suffix}"), Number, about));
+    }
+}
+
+fn patterns(all: &mut Vec<Param>, names: &[&'static str]) {
+    for name in names {
+        all.push(param(format!("{name}_pattern"), Text, "That is in it, in any case; `|` between alternatives"));
+        all.push(param(format!("{name}_prefix_pattern"), Text, "It begins so; `|` between alternatives"));
+    }
+}
+
+fn dags(method: &str) -> Vec<Param> {
+    let mut all = paged(DAG_ORDERS);
+    patterns(&mut all, &["dag_id", "dag_display_name"]);
+    all.extend([
+        param("tags", Texts, "With these tags"),
+        param("tags_match_mode", Word(&["any", "all"]), "One of the tags, or all"),
+        param("owners", Texts, "Of one of these owners"),
+        param("paused", Flag, "Only paused ones, or only others"),
+        param("exclude_stale", Flag, "Without those that no worker has; true without it"),
+        param("has_import_errors", Flag, "DAGs here have none"),
+        param("is_favorite", Flag, "The caller's favorites, or all others"),
+        param("has_asset_schedule", Flag, "Assets start their runs, or not"),
+        param("bundle_name", Text, "Of that bundle"),
+        param("bundle_version", Text, "Bundles here have none"),
+        param("asset_dependency", Text, "Not here yet: finds none"),
+        param("last_dag_run_state", Word(STATES), "Of the last run"),
+        param("dag_run_state", Words(STATES), "Some run is in one of these"),
+    ]);
+    times(&mut all, &["dag_run_start_date", "dag_run_end_date"]);
+    if method == "PATCH" {
+        all.push(mask(&["is_paused"]));
+    }
+    all
+}
+
+fn runs() -> Vec<Param> {
+    let mut all = paged(RUN_ORDERS);
+    all.push(param("cursor", Cursor, "Page by page: empty, then what the answer says; `offset` does not count"));
+    times(&mut all, &RUN_TIMES);
+    durations(&mut all);
+    patterns(&mut all, &["run_id", "triggering_user_name", "dag_id", "partition_key"]);
+    all.extend([
+        param("state", Words(STATES), "In one of these states"),
+        param("run_type", Words(TYPES), "Of one of these types"),
+        param("dag_version", Wholes, "Of one of these versions"),
+        param("conf_contains", Text, "That is in its conf"),
+        param("bundle_version", Text, "Bundles here have none"),
+        param("partition_date_gte", Text, "Runs here have none"),
+        param("partition_date_lte", Text, "Runs here have none"),
+        param("consuming_asset_pattern", Text, "Not here yet: finds none"),
+    ]);
+    all
+}
+
+fn instances(many: bool) -> Vec<Param> {
+    let mut all = paged(INSTANCE_ORDERS);
+    if many {
+        all.push(param("cursor", Cursor, "Page by page: empty, then what the answer says; `offset` does not count"));
+    }
+    times(&mut all, &RUN_TIMES);
+    durations(&mut all);
+    patterns(
+        &mut all,
+        &["dag_id", "run_id", "task_display_name", "pool_name", "queue_name", "operator_name", "rendered_map_index"],
+    );
+    all.extend([
+        param("state", Words(TASK_STATES), "In one of these states"),
+        param("task_id", Texts, "One of these tasks"),
+        param("task_group_id", Texts, "In one of these groups"),
+        param("map_index", Wholes, "One of these elements"),
+        param("try_number", Wholes, "At one of these tries"),
+        param("version_number", Wholes, "Of runs of one of these versions"),
+        param("pool", Texts, "In one of these pools"),
+        param("queue", Texts, "Of one of these queues"),
+        param("operator", Texts, "Of one of these kinds"),
+        param("executor", Texts, "There are none: finds none"),
+    ]);
+    all
+}
+
+fn event_logs() -> Vec<Param> {
+    let mut all = paged(&["id", "when", "dttm", "dag_id", "task_id", "run_id", "owner", "event"]);
+    all.extend(["dag_id", "task_id", "run_id", "owner", "event"].map(|name| param(name, Text, "Exactly that")));
+    patterns(&mut all, &["dag_id", "task_id", "run_id", "owner", "event"]);
+    all.extend([
+        param("map_index", Wholes, "Of that element"),
+        param("included_events", Texts, "Only these"),
+        param("excluded_events", Texts, "All but these"),
+        param("before", Moment, "Earlier"),
+        param("after", Moment, "Later"),
+    ]);
+    all
+}

@@ -1,0 +1,252 @@
+//! What each route does, in one line for people, by groups in the order in which they are read.
+
+/// Method, path, and what it does.
+pub(crate) type Line = (&'static str, &'static str, &'static str);
+
+pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
+    (
+        "Logging in",
+        &[
+            ("POST", "/auth/token", "A token for a name and a password"),
+            ("POST", "/auth/token/cli", "A token that expires sooner, for a person at a terminal"),
+            ("GET", "/api/v2/auth/login", "Leads a browser to the login"),
+            ("GET", "/api/v2/auth/logout", "Leads a browser to where it logs out"),
+        ],
+    ),
+    (
+        "orch's own",
+        &[
+            (
+                "POST",
+                "/api/orch/v1/dags/{dag_id}/trigger",
+                "Triggers a run, waits for its end, and answers with what its tasks gave",
+            ),
+            (
+                "GET",
+                "/api/orch/v1/events",
+                "Runs and task instances that come into another state, as server-sent events",
+            ),
+            ("GET", "/api/orch/v1/dags/{dag_id}/structure", "The whole structure of a DAG"),
+            (
+                "GET",
+                "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why",
+                "Why a task instance stands where it stands",
+            ),
+        ],
+    ),
+    (
+        "DAGs",
+        &[
+            ("GET", "/api/v2/dags", "Lists DAGs"),
+            ("PATCH", "/api/v2/dags", "Pauses or unpauses all that a list with the same filters shows"),
+            ("GET", "/api/v2/dags/{dag_id}", "A DAG"),
+            ("PATCH", "/api/v2/dags/{dag_id}", "Pauses or unpauses a DAG"),
+            ("DELETE", "/api/v2/dags/{dag_id}", "Deletes a DAG with all its runs"),
+            ("GET", "/api/v2/dags/{dag_id}/details", "A DAG with its params, times and limits"),
+            ("POST", "/api/v2/dags/{dag_id}/favorite", "Makes a DAG one of your favorites"),
+            ("POST", "/api/v2/dags/{dag_id}/unfavorite", "Makes it none any more"),
+            ("GET", "/api/v2/dags/{dag_id}/tasks", "The tasks of a DAG"),
+            ("GET", "/api/v2/dags/{dag_id}/tasks/{task_id}", "A task"),
+            ("GET", "/api/v2/dags/{dag_id}/dagVersions", "The versions of a DAG, or of all with `~`"),
+            ("GET", "/api/v2/dags/{dag_id}/dagVersions/{version_number}", "A version"),
+            ("GET", "/api/v2/dagSources/{dag_id}", "The structure of a version, as JSON text"),
+            ("GET", "/api/v2/dagStats", "How many runs are in each state"),
+            ("GET", "/api/v2/dagTags", "All tags"),
+        ],
+    ),
+    (
+        "Runs",
+        &[
+            ("GET", "/api/v2/dags/{dag_id}/dagRuns", "Lists runs of a DAG, or of all with `~`"),
+            ("POST", "/api/v2/dags/{dag_id}/dagRuns", "Triggers a run"),
+            ("PATCH", "/api/v2/dags/{dag_id}/dagRuns", "Changes or deletes many runs"),
+            ("POST", "/api/v2/dags/{dag_id}/dagRuns/list", "Lists runs, asked for in a body"),
+            ("GET", "/api/v2/dags/{dag_id}/dagRuns/list", "The run that is called `list`"),
+            ("GET", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", "A run"),
+            ("PATCH", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", "Marks a run, or writes a note on it"),
+            ("DELETE", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", "Deletes a run that does not run"),
+            ("POST", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", "Lets a run begin anew, or says what would"),
+            ("POST", "/api/v2/dags/{dag_id}/clearDagRuns", "Lets many runs begin anew, or says what would"),
+            ("GET", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", "Waits for the end of a run"),
+        ],
+    ),
+    (
+        "Task instances",
+        &[
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances",
+                "Lists task instances; `~` for all DAGs or runs",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances",
+                "Marks many task instances, or writes notes on them",
+            ),
+            (
+                "POST",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list",
+                "Lists task instances, asked for in a body",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list",
+                "The instance of the task that is called `list`",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list",
+                "Marks the instance of the task that is called `list`",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
+                "A task instance that is not mapped",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
+                "Marks a task instance, or writes a note on it",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
+                "What a mark would change",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
+                "An element of a mapped task",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}",
+                "Marks an element, or writes a note on it",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
+                "What a mark of an element would change",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped",
+                "The elements of a mapped task",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
+                "What stands in the way of a task instance",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dependencies",
+                "What stands in the way of an element",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries",
+                "The tries of a task instance",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}",
+                "One try",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries",
+                "The tries of an element",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries/{task_try_number}",
+                "One try of an element",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}",
+                "Marks all instances of a task group, or writes notes on them",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run",
+                "What a mark of a group would change",
+            ),
+            ("POST", "/api/v2/dags/{dag_id}/clearTaskInstances", "Lets task instances begin anew, or says which would"),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links",
+                "Links of a task instance: there are none",
+            ),
+        ],
+    ),
+    (
+        "Logs and outputs",
+        &[
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
+                "The log of a try, as JSON a part at a time or as lines of JSON",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/externalLogUrl/{try_number}",
+                "Where else the log stands: nowhere",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
+                "Lists what a task gave; `~` for all tasks of the run",
+            ),
+            (
+                "POST",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
+                "Writes a value under a new key",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+                "A value",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+                "Changes a value",
+            ),
+            (
+                "DELETE",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+                "Takes a value away",
+            ),
+        ],
+    ),
+    (
+        "Around them",
+        &[
+            ("GET", "/healthz", "Is this process up?"),
+            ("GET", "/readyz", "Can it work?"),
+            ("GET", "/api/v2/monitor/health", "How the parts are"),
+            ("GET", "/api/v2/version", "Which orch this is"),
+            ("GET", "/api/v2/eventLogs", "The audit log: who did what, from where"),
+            ("GET", "/api/v2/eventLogs/{event_log_id}", "A line of the audit log"),
+            ("GET", "/api/v2/jobs", "Schedulers and workers"),
+            ("GET", "/api/v2/config", "What this server was told, secrets masked"),
+            ("GET", "/api/v2/config/section/{section}/option/{option}", "One setting"),
+            ("GET", "/api/v2/importErrors", "DAGs that could not be read: a worker with such a DAG does not start"),
+            ("GET", "/api/v2/importErrors/{import_error_id}", "One of them"),
+            ("GET", "/api/v2/dagWarnings", "Warnings about DAGs: there are none"),
+            ("GET", "/api/v2/plugins", "Plugins: there are none"),
+            ("GET", "/api/v2/plugins/importErrors", "Plugins that could not be read: there are none"),
+            ("GET", "/api/v2/providers", "Providers: there are none"),
+            ("GET", "/openapi.json", "This API as a program reads it"),
+        ],
+    ),
+];
+
+/// The group of a route and its line.
+pub(crate) fn line(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
+    GROUPS.iter().find_map(|(group, lines)| {
+        lines.iter().find(|line| line.0 == method && line.1 == path).map(|line| (*group, line.2))
+    })
+}

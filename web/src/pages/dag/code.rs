@@ -1,0 +1,211 @@
+//! `/dags/{dag_id}/code`: the structure of a version as it was registered, the versions there are, and what each changed.
+//! orch keeps no source: the structure says in which file and line each task is written.
+
+use super::{Head, find};
+use crate::extract::{DagPath, Query};
+use crate::pages::{Shell, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::version::{VersionFilter, list_versions, structure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Template)]
+#[template(path = "pages/dag/code.html")]
+struct CodePage {
+    shell: Shell,
+    head: Head,
+    number: i32,
+    is_newest: bool,
+    place: String,
+    /// Everything but the tasks, as JSON.
+    whole: String,
+    tasks: Vec<TaskCode>,
+    more_tasks: usize,
+    versions: Vec<VersionLine>,
+    more_versions: bool,
+    changes: Option<Changes>,
+}
+
+struct TaskCode {
+    id: String,
+    kind: String,
+    place: String,
+    doc: String,
+    json: String,
+}
+
+struct VersionLine {
+    number: i32,
+    href: String,
+    bundle: String,
+    ago: parts::Ago,
+    is_shown: bool,
+}
+
+/// Against the version before.
+struct Changes {
+    before: i32,
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+    /// Names of what else is different.
+    other: Vec<String>,
+}
+
+const MOST_VERSIONS: i64 = 50;
+const MOST_TASKS: usize = 200;
+/// Of one task, and of the rest.
+const MOST_CHARS: usize = 6_000;
+const MOST_NAMES: usize = 12;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    DagPath(dag_id): DagPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let newest = found.row.version_number;
+    let number = match query.text("version") {
+        None => newest,
+        Some(text) => text.parse().map_err(|_| Refusal::bad_request("`version` is a number"))?,
+    };
+    let missing =
+        || Refusal::not_found(format!("`{}` has no version {number}: the newest is {newest}", found.row.dag_id));
+    let spec = structure(&mut db, &found.row.dag_id, number).await?.ok_or_else(missing)?;
+    let before = if number > 1 { structure(&mut db, &found.row.dag_id, number - 1).await? } else { None };
+    let filter =
+        VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
+    let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
+    let more_versions = versions.len() as i64 > MOST_VERSIONS;
+    versions.truncate(MOST_VERSIONS as usize);
+    let head = Head::new(&found, "code", shell.now);
+    let tasks = tasks_of(&spec);
+    let mut whole = spec.clone();
+    if let Some(fields) = whole.as_object_mut() {
+        fields.remove("tasks");
+    }
+    let file = spec["location"]["file"].as_str().unwrap_or_default();
+    let page = CodePage {
+        place: if file.is_empty() { String::new() } else { format!("{file}:{}", spec["location"]["line"]) },
+        more_tasks: tasks.len().saturating_sub(MOST_TASKS),
+        tasks: tasks.values().take(MOST_TASKS).map(|task| code(task)).collect(),
+        whole: cut(format!("{whole:#}")),
+        versions: versions
+            .into_iter()
+            .map(|version| VersionLine {
+                href: format!("{}/code?version={}", head.href, version.number),
+                is_shown: version.number == number,
+                ago: parts::ago(version.created_at, shell.now),
+                number: version.number,
+                bundle: version.bundle,
+            })
+            .collect(),
+        changes: before.map(|before| Changes::between(&before, &spec, number - 1)),
+        is_newest: number == newest,
+        more_versions,
+        number,
+        head,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// By their place in the DAG.
+fn tasks_of(spec: &Value) -> BTreeMap<usize, &Value> {
+    spec["tasks"].as_array().into_iter().flatten().enumerate().collect()
+}
+
+fn code(task: &Value) -> TaskCode {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let place = [&task["defined"], &task["added"]].into_iter().find(|place| !text(&place["file"]).is_empty());
+    TaskCode {
+        id: text(&task["task_id"]),
+        kind: text(&task["kind"]),
+        place: place.map(|place| format!("{}:{}", text(&place["file"]), place["line"])).unwrap_or_default(),
+        doc: text(&task["doc"]).lines().next().unwrap_or_default().into(),
+        json: cut(format!("{task:#}")),
+    }
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),
+        None => text,
+    }
+}
+
+impl Changes {
+    fn between(before: &Value, now: &Value, number: i32) -> Changes {
+        let named = |spec| -> BTreeMap<String, Value> {
+            let tasks = tasks_of(spec).into_values();
+            tasks.map(|task| (task["task_id"].as_str().unwrap_or_default().to_string(), without_places(task))).collect()
+        };
+        let (old, new) = (named(before), named(now));
+        let fields = |spec: &Value| spec.as_object().cloned().unwrap_or_default();
+        let (old_fields, new_fields) = (fields(before), fields(now));
+        let mut other: Vec<String> = old_fields.keys().chain(new_fields.keys()).cloned().collect();
+        other.sort();
+        other.dedup();
+        other.retain(|name| name != "tasks" && name != "location" && old_fields.get(name) != new_fields.get(name));
+        Changes {
+            before: number,
+            added: new.keys().filter(|id| !old.contains_key(*id)).cloned().collect(),
+            removed: old.keys().filter(|id| !new.contains_key(*id)).cloned().collect(),
+            changed: new
+                .iter()
+                .filter(|(id, task)| old.get(*id).is_some_and(|o| o != *task))
+                .map(|(id, _)| id.clone())
+                .collect(),
+            other,
+        }
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let named = |names: &[String]| {
+            let more = names.len().saturating_sub(MOST_NAMES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{}{more}", names[..names.len().min(MOST_NAMES)].join(", "))
+        };
+        let lines =
+            [("New", &self.added), ("Gone", &self.removed), ("Changed", &self.changed), ("Of the DAG", &self.other)];
+        lines.into_iter().filter(|(_, names)| !names.is_empty()).map(|(words, names)| (words, named(names))).collect()
+    }
+}
+
+/// A task that only moved to another line has not changed.
+fn without_places(task: &Value) -> Value {
+    let mut task = task.clone();
+    if let Some(fields) = task.as_object_mut() {
+        fields.remove("defined");
+        fields.remove("added");
+    }
+    task
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_version_says_what_it_changed() {
+        let task =
+            |id: &str, retries: u32, line: u32| json!({ "task_id": id, "retries": retries, "added": { "line": line } });
+        let before = json!({ "dag_id": "d", "tags": ["a"], "tasks": [task("same", 0, 1), task("more", 0, 2), task("gone", 0, 3)] });
+        let now = json!({ "dag_id": "d", "tags": ["b"], "tasks": [task("same", 0, 9), task("more", 2, 2), task("new", 0, 3)] });
+        let lines = Changes::between(&before, &now, 1).lines();
+        let said = |words: &'static str, names: &str| (words, names.to_string());
+        assert_eq!(
+            lines,
+            [said("New", "new"), said("Gone", "gone"), said("Changed", "more"), said("Of the DAG", "tags")]
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! The picture of a graph: boxes of groups, wires, and nodes that lead to what they show.
+
+use crate::graph::{Graph, Layout, Node, Rect};
+use crate::parts::{self, Escaped, url};
+use askama::filters::HtmlSafe;
+use orch_core::state::TaskState;
+use std::fmt;
+
+pub(super) struct Drawing {
+    pub(super) graph: Graph,
+    pub(super) layout: Layout,
+    /// In the order of the nodes.
+    pub(super) nodes: Vec<Shown>,
+    /// In percent.
+    pub(super) zoom: i32,
+    /// The node that was asked for.
+    pub(super) chosen: Option<usize>,
+}
+
+pub(super) struct Shown {
+    pub(super) state: Option<TaskState>,
+    pub(super) detail: String,
+    pub(super) href: String,
+}
+
+impl fmt::Display for Drawing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Layout { width, height, .. } = self.layout;
+        let (wide, tall) = (width * self.zoom / 100, height * self.zoom / 100);
+        write!(
+            f,
+            r#"<svg width="{wide}" height="{tall}" viewBox="0 0 {width} {height}" role="group" aria-label="Task graph">"#
+        )?;
+        let groups = self.graph.groups.iter().enumerate().zip(&self.layout.groups).filter(|(_, rect)| rect.width > 0);
+        for ((at, group), Rect { x, y, width, height }) in groups {
+            let (tasks, mapped) = (self.graph.tasks_in(at), if group.is_mapped { "mapped, " } else { "" });
+            let count = if tasks == 1 { "1 task".to_string() } else { format!("{tasks} tasks") };
+            write!(
+                f,
+                r#"<rect class="grp" x="{x}" y="{y}" width="{width}" height="{height}"/><text x="{}" y="{}">{}</text><text class="sm" x="{}" y="{}" text-anchor="end">{mapped}{count}</text>"#,
+                x + 14,
+                y + 21,
+                Escaped(&group.label),
+                x + width - 14,
+                y + 21
+            )?;
+        }
+        for (edge, wire) in self.graph.edges.iter().zip(&self.layout.wires) {
+            let lost = |at: usize| self.nodes[at].state.is_some_and(TaskState::is_failed);
+            let is_hot = lost(edge.from) && self.nodes[edge.to].state == Some(TaskState::UpstreamFailed);
+            let class = if is_hot {
+                "wire hot"
+            } else if edge.is_lenient {
+                "wire wait"
+            } else {
+                "wire"
+            };
+            write!(f, r#"<path class="{class}" d="{}"/>"#, wire.path)?;
+        }
+        for (at, node) in self.graph.nodes.iter().enumerate() {
+            of_node(f, node, &self.nodes[at], self.layout.nodes[at], self.chosen == Some(at))?;
+        }
+        f.write_str("</svg>")
+    }
+}
+
+impl HtmlSafe for Drawing {}
+
+fn of_node(f: &mut fmt::Formatter<'_>, node: &Node, shown: &Shown, rect: Rect, is_chosen: bool) -> fmt::Result {
+    let Rect { x, y, width, height } = rect;
+    let state = match shown.state {
+        None => "ink",
+        Some(TaskState::None) => "no_status",
+        Some(state) => state.as_str(),
+    };
+    let current = if is_chosen { r#" aria-current="true""# } else { "" };
+    let (href, id) = (Escaped(&shown.href), Escaped(&node.id));
+    write!(f, r#"<a class="node s-{state}" href="{href}"{current}><title>{id}</title>"#)?;
+    if node.is_mapped {
+        for by in [5, 2] {
+            let (x, y) = (x + by, y + by);
+            write!(f, r#"<rect class="back" x="{x}" y="{y}" width="{width}" height="{height}"/>"#)?;
+        }
+    }
+    write!(
+        f,
+        r#"<rect class="face" x="{x}" y="{y}" width="{width}" height="{height}"/><rect class="edge-l" x="{x}" y="{}" width="3" height="{}"/>"#,
+        y + 6,
+        height - 12
+    )?;
+    let text_x = if shown.state.is_some() {
+        write!(
+            f,
+            r#"<svg class="si s-{state}" x="{}" y="{}" width="14" height="14" viewBox="0 0 16 16" role="img" aria-label="{}"><use href="{}#s-{state}"/></svg>"#,
+            x + 12,
+            y + 8,
+            parts::words(state),
+            url("icons.svg")
+        )?;
+        x + 33
+    } else {
+        x + 14
+    };
+    let label_y = if shown.detail.is_empty() { y + 26 } else { y + 19 };
+    write!(f, r#"<text x="{text_x}" y="{label_y}">{}</text>"#, Escaped(&node.label))?;
+    if !shown.detail.is_empty() {
+        write!(f, r#"<text class="sm" x="{text_x}" y="{}">{}</text>"#, y + 35, Escaped(&shown.detail))?;
+    }
+    f.write_str("</a>")
+}

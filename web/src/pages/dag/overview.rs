@@ -1,0 +1,200 @@
+//! `/dags/{dag_id}/overview`: what a DAG is, when it runs, how its last runs went, and which of its tasks fail.
+
+use super::{Found, Head, find};
+use crate::extract::DagPath;
+use crate::pages::home::{task_href, usual};
+use crate::pages::{Shell, encoded, html};
+use crate::parts::{self, Durations, Now};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::schedule::{Bounds, Calendar, DataInterval};
+use orch_core::state::{RunState, TaskState};
+use orch_store::audit::list_audit;
+use orch_store::instance::ledgers;
+use orch_store::overview::RunMark;
+use orch_store::run::{RunDetails, RunFilter, list_runs};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+#[derive(Template)]
+#[template(path = "pages/dag/overview.html")]
+struct OverviewPage {
+    shell: Shell,
+    head: Head,
+    /// How it is, in a sentence.
+    sentence: String,
+    more: String,
+    durations: Durations,
+    runs: usize,
+    failing: Vec<Failing>,
+    upcoming: Vec<(parts::Moment, parts::Ago)>,
+    facts: Vec<(&'static str, String)>,
+    /// Who paused it, and when.
+    paused_by: Option<(String, parts::Ago)>,
+}
+
+/// A task that failed in some of the last runs.
+struct Failing {
+    task_id: String,
+    times: usize,
+    /// Of the last time.
+    href: String,
+    ago: parts::Ago,
+}
+
+const HISTORY: i64 = 30;
+const UPCOMING: usize = 6;
+const MOST_FAILING: usize = 8;
+/// So many deeds are looked through for the last pause.
+const MOST_DEEDS: i64 = 200;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): DagPath) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let now = shell.now;
+    let head = Head::new(&found, "overview", now);
+    let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
+    let runs = list_runs(&mut db, &filter, HISTORY).await?;
+    let marks: Vec<RunMark> = runs.iter().map(super::grid::mark).collect();
+    let usual = usual(&marks);
+    let failing = failing(&app, &mut db, &runs, &head.href, now).await?;
+    let paused_by = if found.row.is_paused { paused_by(&mut db, &found.row.dag_id, now).await? } else { None };
+    let (sentence, more) = sentence(&found, &runs, usual.map(parts::duration), now);
+    let page = OverviewPage {
+        durations: Durations::new(&marks, usual, now, HISTORY as usize),
+        runs: runs.len(),
+        upcoming: upcoming(&found, UPCOMING, now),
+        facts: facts(&found, &runs),
+        sentence,
+        more,
+        failing,
+        paused_by,
+        head,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn sentence(found: &Found, runs: &[RunDetails], usual: Option<String>, now: Now) -> (String, String) {
+    let usually = usual.map(|usual| format!(", usually {usual}")).unwrap_or_default();
+    let took = |run: &RunDetails| run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at));
+    let waits = found.places.queued;
+    let open = runs.iter().find(|run| run.state == RunState::Running);
+    let over: Vec<&RunDetails> = runs.iter().filter(|run| run.state.is_finished()).collect();
+    let in_a_row = over.iter().take_while(|run| run.state == RunState::Failed).count();
+    let said = over.first().map_or(String::new(), |run| {
+        let took = took(run).map(|took| format!(" after {took}")).unwrap_or_default();
+        match (run.state, in_a_row) {
+            (RunState::Failed, 1) => format!("Its last run failed{took}."),
+            (RunState::Failed, many) => format!("Its last {many} runs failed, the last{took}."),
+            _ => format!("Its last run went well{}.", took.replace(" after ", " in ")),
+        }
+    });
+    let more = match (over.first(), waits) {
+        (_, 1) => format!("One run waits{usually}."),
+        (_, many) if many > 0 => format!("{many} runs wait{usually}."),
+        (Some(run), _) if run.state == RunState::Failed => {
+            format!("{} of the last {} went well{usually}.", over.len() - failed(&over), over.len())
+        }
+        _ => usually.trim_start_matches(", ").to_string(),
+    };
+    if let Some(run) = open {
+        let since = took(run).unwrap_or_default();
+        return (format!("Running for {since}{usually}."), said);
+    }
+    if over.is_empty() {
+        return ("It has not run yet.".into(), "Its runs stand here as bars, with the time they usually take.".into());
+    }
+    (said, more)
+}
+
+fn failed(runs: &[&RunDetails]) -> usize {
+    runs.iter().filter(|run| run.state == RunState::Failed).count()
+}
+
+async fn failing(
+    app: &App,
+    db: &mut PgConnection,
+    runs: &[RunDetails],
+    href: &str,
+    now: Now,
+) -> Result<Vec<Failing>, Refusal> {
+    let bad: Vec<Uuid> = runs.iter().filter(|run| run.state == RunState::Failed).map(|run| run.id).collect();
+    if bad.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ledgers: HashMap<Uuid, _> = ledgers(db, &mut app.versions.clone(), &bad).await?.into_iter().collect();
+    let mut found: Vec<Failing> = Vec::new();
+    // The newest run first: the first time a task is met is the last time it failed.
+    for run in runs.iter().filter(|run| run.state == RunState::Failed) {
+        let Some(ledger) = ledgers.get(&run.id) else { continue };
+        let plan = &ledger.version.plan;
+        for task in (0..plan.tasks.len()).filter_map(|task| u16::try_from(task).ok()) {
+            if ledger.run.task(task) != TaskState::Failed {
+                continue;
+            }
+            let task_id = plan.task_id(task);
+            if let Some(known) = found.iter_mut().find(|known| known.task_id == task_id) {
+                known.times += 1;
+                continue;
+            }
+            let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
+            let href = match plan.task(task).map {
+                Some(_) => format!("{run_href}?state=failed&task={}", encoded(task_id)),
+                None => task_href(&run_href, task_id, -1),
+            };
+            let ago = parts::ago(run.ended_at.unwrap_or(run.created_at), now);
+            found.push(Failing { task_id: task_id.into(), times: 1, href, ago });
+        }
+    }
+    found.sort_by_key(|failing| std::cmp::Reverse(failing.times));
+    found.truncate(MOST_FAILING);
+    Ok(found)
+}
+
+async fn paused_by(db: &mut PgConnection, dag_id: &str, now: Now) -> Result<Option<(String, parts::Ago)>, Refusal> {
+    let deeds = list_audit(db, Some(dag_id), None, MOST_DEEDS).await?;
+    let deed = deeds.into_iter().find(|deed| deed.event == "pause_dag");
+    Ok(deed.map(|deed| (deed.actor, parts::ago(deed.at, now))))
+}
+
+/// When it will run, soonest first; nothing without a schedule of times.
+pub(super) fn upcoming(found: &Found, most: usize, now: Now) -> Vec<(parts::Moment, parts::Ago)> {
+    let (row, spec) = (&found.row, &found.version.plan.spec);
+    // A schedule that cannot be read was refused when the DAG was registered.
+    let calendar = Calendar::new(&spec.schedule, spec.timetable).ok().filter(Calendar::is_timed);
+    let (Some(calendar), Some(next)) = (calendar, row.next_run_after) else { return Vec::new() };
+    let interval = row.next_interval_start.zip(row.next_interval_end);
+    let last = interval.map_or(DataInterval::exact(next), |(start, end)| DataInterval { start, end });
+    let bounds = Bounds { start: spec.start, end: spec.end, catchup: spec.catchup };
+    let rest = calendar.upcoming(Some(last), bounds, next).map(|run| run.run_after);
+    let times = std::iter::once(next).chain(rest).take(most);
+    times.map(|at| (parts::moment(at, now), parts::ago(at, now))).collect()
+}
+
+fn facts(found: &Found, runs: &[RunDetails]) -> Vec<(&'static str, String)> {
+    let (row, spec) = (&found.row, &found.version.plan.spec);
+    let over: Vec<&RunDetails> = runs.iter().filter(|run| run.state.is_finished()).collect();
+    let went_well = over.len() - failed(&over);
+    let mut facts = vec![
+        ("Schedule", row.schedule_text.clone()),
+        ("Owners", row.owners.join(", ")),
+        ("Tasks", found.version.plan.tasks.len().to_string()),
+        ("Went well", if over.is_empty() { String::new() } else { format!("{went_well} of the last {}", over.len()) }),
+        ("Running", format!("{} of at most {}", found.places.running, row.max_active_runs)),
+        ("Waiting", found.places.queued.to_string()),
+        ("Workers", format!("{} know it", found.places.workers)),
+        ("Version", format!("{} of bundle {}", row.version_number, row.bundle)),
+        (
+            "Written in",
+            if row.file.is_empty() { String::new() } else { format!("{}:{}", row.file, spec.location.line) },
+        ),
+    ];
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}

@@ -1,0 +1,102 @@
+//! `/dags/change?dag=…&dag=…&do=…`: pauses several DAGs or lets them go on, after a look at which.
+
+use crate::auth::Caller;
+use crate::extract::{Form, Peer, Query};
+use crate::pages::bulk::{BulkPage, Line, counted};
+use crate::pages::{Shell, html, local, see_other};
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::audit::Deed;
+use orch_store::dag::{DagFilter, DagRow, list_dags, pause, unpause};
+use orch_store::hint::Hint;
+use orch_store::run::start_queued_runs;
+use sqlx::PgConnection;
+
+/// A page of the list.
+const MOST_DAGS: usize = 100;
+
+async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -> Result<Vec<DagRow>, Refusal> {
+    let ids: Vec<String> = ids.map(Into::into).collect();
+    if ids.len() > MOST_DAGS {
+        return Err(Refusal::bad_request(format!("at most {MOST_DAGS} DAGs are changed at once")));
+    }
+    let filter = DagFilter { ids: Some(ids), ..DagFilter::default() };
+    Ok(list_dags(db, &filter, MOST_DAGS as i64).await?)
+}
+
+pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let dags = chosen(&mut db, query.all("dag")).await?;
+    let pauses = query.text("do") != Some("unpause");
+    let concerned: Vec<&DagRow> = dags.iter().filter(|dag| dag.is_paused != pauses).collect();
+    let back = query.text("back").and_then(local).unwrap_or("/dags").to_string();
+    let mut fields: Vec<(&'static str, String)> = concerned.iter().map(|dag| ("dag", dag.dag_id.clone())).collect();
+    fields.push(("back", back.clone()));
+    let said = counted(concerned.len(), "DAG");
+    let (value, title, button, sentence) = if pauses {
+        let sentence = "No run of them begins until somebody switches them on; runs that run go on.";
+        ("pause", format!("Pause {said}?"), format!("Pause {said}"), sentence)
+    } else {
+        let sentence = "Runs that wait begin, and those that the schedule asks for.";
+        ("unpause", format!("Switch on {said}?"), format!("Switch on {said}"), sentence)
+    };
+    let lines = concerned.iter().map(|dag| Line {
+        state: parts::state(if dag.is_paused { "paused" } else { "success" }),
+        name: dag.dag_id.clone(),
+        href: dag_href(&dag.dag_id),
+        note: dag.schedule_text.clone(),
+    });
+    let page = BulkPage {
+        list: ("/dags", "DAGs"),
+        sentence: if dags.is_empty() {
+            "No DAG is chosen: choose some in the list, then what to do with them.".into()
+        } else if concerned.is_empty() {
+            format!("All of them are {} already.", if pauses { "paused" } else { "on" })
+        } else {
+            sentence.into()
+        },
+        lines: lines.collect(),
+        options: Vec::new(),
+        buttons: if concerned.is_empty() { Vec::new() } else { vec![(value, button, false)] },
+        command: concerned.iter().map(|dag| format!("orch dags {value} {}", dag.dag_id)).collect::<Vec<_>>().join("\n"),
+        action: "/dags/change",
+        title,
+        fields,
+        back,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+pub(crate) async fn change(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let pauses = match form.text("do") {
+        Some("pause") => true,
+        Some("unpause") => false,
+        _ => return Err(Refusal::bad_request("DAGs are paused or unpaused")),
+    };
+    let mut db = app.hot().await?;
+    let dags = chosen(&mut db, form.all("dag")).await?;
+    let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).collect();
+    let changed = if pauses { pause(&mut db, &ids).await? } else { unpause(&mut db, &ids).await? };
+    for dag_id in &changed {
+        let event = if pauses { "pause_dag" } else { "unpause_dag" };
+        app.did(&mut db, from, Deed { actor: &caller.name, event, dag_id: Some(dag_id), ..Deed::default() }).await?;
+        if !pauses {
+            start_queued_runs(&mut db, &mut app.versions.clone(), dag_id).await?;
+        }
+    }
+    if !changed.is_empty() {
+        [Hint::Ready, Hint::Run, Hint::Due].into_iter().for_each(|hint| app.hints.give(hint));
+    }
+    Ok(see_other(form.text("back").and_then(local).unwrap_or("/dags")))
+}

@@ -1,0 +1,317 @@
+//! `…/clear?task=…` and `…/clear?pick=…&pick=…`: clears instances of a run, with what stands above or below them, and of
+//! the runs before or after it. The page says first what begins anew, and the button repeats how many.
+
+use super::change::{ChangePage, href};
+use super::tasks::pick_of;
+use super::{RunHead, find, the_ledger};
+use crate::auth::Caller;
+use crate::extract::{Form, Peer, Query, RunPath, no_such_instance};
+use crate::pages::bulk::counted;
+use crate::pages::{Shell, html, see_other};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::{App, Inner};
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::select::Selection;
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::Selected;
+use orch_store::audit::Deed;
+use orch_store::clear::{ClearCount, ClearWish, clear_instances, count_clear};
+use orch_store::hint::Hint;
+use orch_store::run::{RunDetails, RunFilter, Span, list_runs};
+use orch_store::step::Stepper;
+use orch_store::version::Version;
+use serde_json::json;
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a box of the form, and any of them goes with any other")]
+struct Choices {
+    task: String,
+    map_index: String,
+    /// Places in the run's version, and elements.
+    picks: Vec<(TaskIdx, i32)>,
+    upstream: bool,
+    downstream: bool,
+    only_failed: bool,
+    only_running: bool,
+    /// Also in the runs before it, and after it.
+    past: bool,
+    future: bool,
+}
+
+/// What one run has to do with a clear.
+struct Part {
+    run: RunDetails,
+    version: Arc<Version>,
+    cleared: ClearCount,
+}
+
+const SHOWN: usize = 50;
+/// Besides the run itself, each way.
+const MOST_OTHERS: i64 = 50;
+const MOST_PICKS: usize = 200;
+
+impl Choices {
+    fn read<'a>(
+        text: impl Fn(&str) -> Option<&'a str>,
+        picks: impl Iterator<Item = &'a str>,
+    ) -> Result<Choices, Refusal> {
+        let on = |name: &str| text(name).is_some();
+        let picks: Option<Vec<_>> = picks.map(pick_of).collect();
+        let picks = picks.ok_or_else(|| Refusal::bad_request("`pick` is a place like `3.-1`"))?;
+        if picks.len() > MOST_PICKS {
+            return Err(Refusal::bad_request(format!("at most {MOST_PICKS} instances are chosen at once")));
+        }
+        Ok(Choices {
+            task: text("task").unwrap_or_default().into(),
+            map_index: text("map_index").unwrap_or_default().into(),
+            picks,
+            upstream: on("upstream"),
+            downstream: on("downstream"),
+            only_failed: on("only_failed"),
+            only_running: on("only_running"),
+            past: on("past"),
+            future: on("future"),
+        })
+    }
+
+    /// Some instances are meant, not all of the run.
+    fn is_narrow(&self) -> bool {
+        !self.task.is_empty() || !self.picks.is_empty()
+    }
+
+    fn options(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let mut options = Vec::new();
+        if self.is_narrow() {
+            options.push(("upstream", "upstream", self.upstream));
+            options.push(("downstream", "downstream", self.downstream));
+        }
+        options.push(("only_failed", "only what failed", self.only_failed));
+        options.push(("only_running", "only what runs", self.only_running));
+        options.push(("past", "also in earlier runs", self.past));
+        options.push(("future", "also in later runs", self.future));
+        options
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        if !self.task.is_empty() {
+            fields.push(("task", self.task.clone()));
+            fields.push(("map_index", self.map_index.clone()));
+        }
+        fields.extend(self.picks.iter().map(|(task, index)| ("pick", format!("{task}.{index}"))));
+        fields
+    }
+
+    /// In the run that it was asked of; `of`: the version of that run.
+    fn selected(&self, path: &RunPath, of: &Plan) -> Result<Vec<Selected>, Refusal> {
+        if !self.picks.is_empty() {
+            let known = self.picks.iter().filter(|(task, _)| usize::from(*task) < of.tasks.len());
+            return Ok(known
+                .map(|(task, index)| Selected { task: *task, index: Some(*index).filter(|i| *i >= 0) })
+                .collect());
+        }
+        if self.task.is_empty() {
+            return Ok((0..of.tasks.len() as u16).map(|task| Selected { task, index: None }).collect());
+        }
+        let index = self.map_index.parse::<i32>().ok().filter(|index| *index >= 0);
+        let missing = || no_such_instance(path, &self.task, index.unwrap_or(-1));
+        Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
+    }
+
+    fn wish(&self, tasks: Vec<Selected>) -> ClearWish {
+        let mut states = Vec::new();
+        if self.only_failed {
+            states.extend([TaskState::Failed, TaskState::UpstreamFailed]);
+        }
+        if self.only_running {
+            states.push(TaskState::Running);
+        }
+        ClearWish { selection: Selection { tasks, upstream: self.upstream, downstream: self.downstream }, states }
+    }
+
+    /// The same for a terminal, as far as it can be said there.
+    fn command(&self, run: &RunDetails, plan: &Plan) -> String {
+        let mut words = vec![format!("orch tasks clear {}", run.dag_id), format!("--run-id '{}'", run.run_id)];
+        let mut names: Vec<String> =
+            self.picks.iter().map(|(task, _)| plan.task_id(*task).replace('.', r"\.")).collect();
+        names.dedup();
+        if !self.task.is_empty() {
+            names.push(self.task.replace('.', r"\."));
+        }
+        match names.as_slice() {
+            [] => {}
+            [one] => words.push(format!("--task-regex '^{one}$'")),
+            many => words.push(format!("--task-regex '^({})$'", many.join("|"))),
+        }
+        let flags = [
+            (self.upstream, "--upstream"),
+            (self.downstream, "--downstream"),
+            (self.only_failed, "--only-failed"),
+            (self.only_running, "--only-running"),
+        ];
+        words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag.into()));
+        words.join(" \\\n  ")
+    }
+}
+
+/// The run, then those before and after it that are meant too.
+async fn runs(db: &mut PgConnection, run: &RunDetails, choices: &Choices) -> Result<Vec<RunDetails>, Refusal> {
+    let mut runs = vec![run.clone()];
+    let spans = [
+        (choices.past, Span { to: Some(run.run_after), ..Span::default() }),
+        (choices.future, Span { from: Some(run.run_after), ..Span::default() }),
+    ];
+    for (_, run_after) in spans.into_iter().filter(|(on, _)| *on) {
+        let filter = RunFilter { dag_ids: Some(vec![run.dag_id.clone()]), run_after, ..RunFilter::default() };
+        for other in list_runs(db, &filter, MOST_OTHERS + 1).await? {
+            if !runs.iter().any(|known| known.id == other.id) {
+                runs.push(other);
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// The same tasks in a run of another version; what that does not have is left out.
+fn carried(selected: &[Selected], from: &Plan, to: &Plan) -> Vec<Selected> {
+    let carry = |one: &Selected| Some(Selected { task: to.index_of(from.task_id(one.task))?, index: one.index });
+    selected.iter().filter_map(carry).collect()
+}
+
+async fn preview(
+    app: &Inner,
+    db: &mut PgConnection,
+    path: &RunPath,
+    run: &RunDetails,
+    choices: &Choices,
+) -> Result<Vec<Part>, Refusal> {
+    let mut versions = app.versions.clone();
+    let of = the_ledger(app, db, run).await?.version;
+    let selected = choices.selected(path, &of.plan)?;
+    let mut parts = Vec::new();
+    for run in runs(db, run, choices).await? {
+        let version = versions.get(db, run.version).await?;
+        let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
+        if let Some(cleared) = count_clear(db, &mut versions, run.id, &wish, SHOWN as i64).await? {
+            parts.push(Part { run, version, cleared });
+        }
+    }
+    Ok(parts)
+}
+
+fn count(parts: &[Part]) -> usize {
+    parts.iter().map(|part| part.cleared.count).sum()
+}
+
+pub(crate) async fn ask(
+    State(app): State<App>,
+    shell: Shell,
+    path: RunPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let run = find(&mut db, &path).await?;
+    let head = RunHead::new(&run, shell.now);
+    let mut choices = Choices::read(|name| query.text(name), query.all("pick"))?;
+    // The first time: what people mostly want. A task with all that stands below it, or what failed of a run.
+    let first = query.text("chosen").is_none();
+    if first {
+        choices.downstream = choices.is_narrow();
+        choices.only_failed = !choices.is_narrow() && run.state == RunState::Failed;
+    }
+    let mut found = preview(&app, &mut db, &path, &run, &choices).await?;
+    if first && choices.only_failed && count(&found) == 0 {
+        // It was stopped or marked: nothing of it failed by itself.
+        choices.only_failed = false;
+        found = preview(&app, &mut db, &path, &run, &choices).await?;
+    }
+    let instances = found.iter().flat_map(|part| part.cleared.first.iter().map(move |instance| (part, instance)));
+    let lines = instances.take(SHOWN).map(|(part, (task, index, state))| {
+        let id = part.version.plan.task_id(*task);
+        let name = if *index >= 0 { format!("{id} [{index}]") } else { id.to_string() };
+        let place = if part.run.id == run.id { String::new() } else { format!(" in {}", part.run.run_id) };
+        (parts::state(state.as_str()), name + &place)
+    });
+    let (total, concerned) = (count(&found), found.iter().filter(|part| part.cleared.count > 0).count());
+    let revived = found.iter().any(|part| part.cleared.revived && part.cleared.count > 0);
+    let stopping = found.iter().any(|part| part.cleared.stopping);
+    let sentence = match total {
+        0 => "Nothing here is over or runs, so there is nothing to clear.".to_string(),
+        _ => format!(
+            "{}{} {} anew{}{}. Logs and outputs of earlier tries stay until they are written again.",
+            counted(total, "task instance"),
+            if concerned > 1 { format!(" of {concerned} runs") } else { String::new() },
+            if total == 1 { "begins" } else { "begin" },
+            match (revived, concerned) {
+                (false, _) => "",
+                (true, 1) => ", and with them the run",
+                _ => ", and with them the runs",
+            },
+            if stopping { "; what runs is stopped first" } else { "" }
+        ),
+    };
+    let lines = lines.collect();
+    let title = match (&choices.task, choices.picks.len()) {
+        (_, picks) if picks > 0 => format!("Clear {}?", counted(picks, "task instance")),
+        (task, _) if !task.is_empty() => format!("Clear {task}?"),
+        _ => "Clear this run?".into(),
+    };
+    let plan = &the_ledger(&app, &mut db, &run).await?.version.plan.clone();
+    let page = ChangePage {
+        lines,
+        more: total.saturating_sub(SHOWN),
+        buttons: if total == 0 { vec![] } else { vec![("clear", format!("Clear {total}"), false)] },
+        fields: choices.fields(),
+        options: choices.options(),
+        command: choices.command(&run, plan),
+        ..ChangePage::asking(shell, head, title, sentence, "clear")
+    };
+    html(StatusCode::OK, &page)
+}
+
+pub(crate) async fn clear(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    path: RunPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let run = find(&mut db, &path).await?;
+    let choices = Choices::read(|name| form.text(name), form.all("pick"))?;
+    let of = the_ledger(&app, &mut db, &run).await?.version;
+    let selected = choices.selected(&path, &of.plan)?;
+    let mut versions = app.versions.clone();
+    let (mut any, mut stopping) = (false, false);
+    for run in runs(&mut db, &run, &choices).await? {
+        let version = versions.get(&mut db, run.version).await?;
+        let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
+        let cleared = clear_instances(&mut db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
+        let Some(cleared) = cleared.filter(|cleared| !cleared.instances.is_empty()) else { continue };
+        let deed = Deed {
+            actor: &caller.name,
+            event: "clear_task_instances",
+            dag_id: Some(&run.dag_id),
+            run_id: Some(&run.run_id),
+            task_id: Some(choices.task.as_str()).filter(|task| !task.is_empty()),
+            extra: Some(json!({ "instances": cleared.instances.len() })),
+            ..Deed::default()
+        };
+        app.did(&mut db, from, deed).await?;
+        (any, stopping) = (true, stopping || cleared.stopping);
+    }
+    if any {
+        [Hint::Ready, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
+    }
+    if stopping {
+        app.hints.give(Hint::Stop);
+    }
+    Ok(see_other(&href(&run)))
+}

@@ -1,0 +1,135 @@
+//! `/dags/{dag_id}/runs/{dag_run_id}/tasks`: the task instances of a run as a table, by state and task, a page at a time,
+//! however many there are. What is chosen in it is cleared or marked after a look at what that changes.
+
+use super::{FILTERS, RunHead, find};
+use crate::extract::{Query, RunPath, no_such_run};
+use crate::pages::home::task_href;
+use crate::pages::{Shell, encoded, html};
+use crate::parts::{self, Now};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::state::TaskState;
+use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
+use std::collections::BTreeMap;
+
+#[derive(Template)]
+#[template(path = "pages/run/tasks.html")]
+struct TasksPage {
+    shell: Shell,
+    head: RunHead,
+    filter: &'static str,
+    task: String,
+    /// Behind another filter's name.
+    rest: String,
+    names: Vec<String>,
+    lines: Vec<Line>,
+    counts: Vec<(&'static str, i64)>,
+    first_page: Option<String>,
+    on: Option<String>,
+    is_open: bool,
+}
+
+struct Line {
+    /// Place and element, for what is done with several.
+    pick: String,
+    name: String,
+    kind: String,
+    href: String,
+    log_href: String,
+    state: parts::State,
+    tries: String,
+    waited: Option<String>,
+    started: Option<parts::Stamp>,
+    took: Option<String>,
+    worker: Option<String>,
+}
+
+const OF_A_PAGE: usize = 100;
+/// In the list to choose from.
+const MOST_NAMES: usize = 500;
+
+/// `3.-1`: the fourth task, not mapped.
+pub(super) fn pick_of(text: &str) -> Option<(u16, i32)> {
+    let (task, index) = text.split_once('.')?;
+    Some((task.parse().ok()?, index.parse().ok().filter(|index| *index >= -1)?))
+}
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    path: RunPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    let asked = query.text("state").unwrap_or("all");
+    let (filter, states) = FILTERS.into_iter().find(|(name, _)| *name == asked).unwrap_or(FILTERS[0]);
+    let task = query.text("task").unwrap_or_default().to_string();
+    let after = match query.text("after") {
+        None => None,
+        Some(text) => Some(pick_of(text).ok_or_else(|| Refusal::bad_request("`after` is a place like `3.-1`"))?),
+    };
+    let mut db = app.pages().await?;
+    let run = find(&mut db, &path).await?;
+    let mut versions = app.versions.clone();
+    let missing = || no_such_run(&path.dag_id, &path.run_id);
+    let ledger = ledger(&mut db, &mut versions, run.id).await?.ok_or_else(missing)?;
+    let wanted = InstanceFilter {
+        states: states.to_vec(),
+        task_ids: (!task.is_empty()).then(|| vec![task.clone()]),
+        after,
+        ..InstanceFilter::default()
+    };
+    let found = list_instances(&mut db, &mut versions, run.id, &wanted, OF_A_PAGE + 1).await?;
+    let mut found = found.ok_or_else(missing)?;
+    let more = found.len() > OF_A_PAGE;
+    found.truncate(OF_A_PAGE);
+    let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
+    for (at, state, count) in state_counts(&mut db, run.id).await? {
+        if task.is_empty() || ledger.version.plan.index_of(&task) == Some(at) {
+            *counts.entry(state).or_default() += count;
+        }
+    }
+    let head = RunHead::new(&run, shell.now);
+    let rest = if task.is_empty() { String::new() } else { format!("&task={}", encoded(&task)) };
+    let list = format!("{}/tasks?state={filter}{rest}", head.href);
+    let spec = &ledger.version.plan.spec;
+    let last = found.last().filter(|_| more);
+    let page = TasksPage {
+        on: last.map(|last| format!("{list}&after={}.{}", last.task, last.map_index)),
+        first_page: after.map(|_| list),
+        lines: found
+            .iter()
+            .map(|row| line(row, &spec.tasks[usize::from(row.task)].kind, &head.href, shell.now))
+            .collect(),
+        counts: counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect(),
+        names: spec.tasks.iter().take(MOST_NAMES).map(|task| task.task_id.clone()).collect(),
+        is_open: !run.state.is_finished(),
+        filter,
+        task,
+        rest,
+        head,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn line(row: &InstanceRow, kind: &str, href: &str, now: Now) -> Line {
+    let name = if row.map_index >= 0 { format!("{} [{}]", row.task_id, row.map_index) } else { row.task_id.clone() };
+    let waited = row.queued_at.zip(row.started_at).map(|(queued, started)| started - queued);
+    Line {
+        pick: format!("{}.{}", row.task, row.map_index),
+        kind: kind.into(),
+        href: task_href(href, &row.task_id, row.map_index),
+        log_href: task_href(href, &row.task_id, row.map_index) + "#log",
+        state: parts::state(row.state.as_str()),
+        tries: if row.try_no == 0 { String::new() } else { format!("{} of {}", row.try_no, row.max_tries + 1) },
+        waited: waited.map(parts::duration),
+        started: row.started_at.map(|at| parts::clock(at, now)),
+        took: row.started_at.map(|at| parts::duration(row.ended_at.unwrap_or(now.at) - at)),
+        worker: row.hostname.clone(),
+        name,
+    }
+}

@@ -1,0 +1,297 @@
+//! `/runs/change?run=…&run=…&do=…`: clears, marks, stops or deletes several runs. The page says first what will change.
+
+use crate::auth::{Caller, Role};
+use crate::extract::{Form, Peer, Query};
+use crate::pages::bulk::{BulkPage, Line, counted};
+use crate::pages::{Shell, encoded, html, local, see_other};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::{App, Inner};
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::select::Selection;
+use orch_core::state::{RunState, TaskState};
+use orch_core::transition::{RunEnd, Selected};
+use orch_store::audit::Deed;
+use orch_store::clear::{ClearWish, clear_instances, would_clear};
+use orch_store::hint::Hint;
+use orch_store::run::{
+    DeleteRun, EndRun, RunDetails, cancel_run, delete_run, run_by_uuid, set_run_state, start_queued_runs,
+};
+use orch_store::step::Stepper;
+use serde_json::json;
+use sqlx::PgConnection;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// A page of the list.
+const MOST_RUNS: usize = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Do {
+    Clear { only_failed: bool },
+    Mark(RunEnd),
+    Stop,
+    Delete,
+}
+
+/// Those of the runs that are still there, each once, in the order in which they were chosen.
+async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -> Result<Vec<RunDetails>, Refusal> {
+    let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
+    for text in ids {
+        let id = Uuid::parse_str(text).map_err(|_| Refusal::bad_request("`run` is the uuid of a run"))?;
+        if !seen.insert(id) {
+            continue;
+        }
+        if seen.len() > MOST_RUNS {
+            return Err(Refusal::bad_request(format!("at most {MOST_RUNS} runs are changed at once")));
+        }
+        runs.extend(run_by_uuid(db, id).await?);
+    }
+    Ok(runs)
+}
+
+fn selection(tasks: usize, only_failed: bool) -> ClearWish {
+    let tasks = (0..tasks as u16).map(|task| Selected { task, index: None }).collect();
+    let failed = vec![TaskState::Failed, TaskState::UpstreamFailed];
+    ClearWish {
+        selection: Selection { tasks, upstream: false, downstream: false },
+        states: if only_failed { failed } else { Vec::new() },
+    }
+}
+
+pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let runs = chosen(&mut db, query.all("run")).await?;
+    let back = query.text("back").and_then(local).unwrap_or("/runs").to_string();
+    let wished = query.text("do").unwrap_or("clear");
+    let mut fields: Vec<(&'static str, String)> = runs.iter().map(|run| ("run", run.id.to_string())).collect();
+    fields.push(("back", back.clone()));
+    let mut page = BulkPage {
+        list: ("/runs", "Runs"),
+        title: String::new(),
+        sentence: String::new(),
+        lines: runs.iter().map(line).collect(),
+        options: Vec::new(),
+        fields,
+        buttons: Vec::new(),
+        action: "/runs/change",
+        back,
+        command: commands(wished, &runs),
+        shell,
+    };
+    let open = runs.iter().filter(|run| !run.state.is_finished()).count();
+    let said = counted(runs.len(), "run");
+    match wished {
+        "stop" => {
+            page.title = format!("Stop {said}?");
+            let verb = if open == 1 { "is not over: it becomes" } else { "are not over: they become" };
+            page.sentence =
+                format!("{open} of them {verb} failed, what runs is stopped, and what has not begun never will.");
+            if open > 0 {
+                page.buttons.push(("stop", format!("Stop {}", counted(open, "run")), true));
+            }
+        }
+        "mark" => {
+            page.title = format!("Mark {said}?");
+            page.sentence = "What runs is stopped; task instances that are over keep their states.".into();
+            for (value, state, words) in
+                [("success", RunState::Success, "success"), ("failed", RunState::Failed, "failed")]
+            {
+                let others = runs.iter().filter(|run| run.state != state).count();
+                if others > 0 {
+                    page.buttons.push((value, format!("Mark {others} as {words}"), value == "failed"));
+                }
+            }
+        }
+        "delete" => {
+            page.title = format!("Delete {said}?");
+            let running = runs.iter().filter(|run| run.state == RunState::Running).count();
+            let kept = match running {
+                0 => String::new(),
+                1 => " One runs and is kept: stop it first.".into(),
+                many => format!(" {many} run and are kept: stop them first."),
+            };
+            page.sentence = format!("They are gone for good, with their states, logs and outputs.{kept}");
+            let gone = runs.len() - running;
+            if gone > 0 && page.shell.can(Role::Op) {
+                page.buttons.push(("delete", format!("Delete {}", counted(gone, "run")), true));
+            } else if gone > 0 {
+                page.sentence = "Deleting runs asks for the role Op or Admin.".into();
+            }
+        }
+        _ => clear_page(&app, &mut db, &mut page, &runs, &query).await?,
+    }
+    if runs.is_empty() {
+        page.sentence = "No run is chosen: choose some in the list, then what to do with them.".into();
+        page.buttons.clear();
+        page.options.clear();
+    }
+    html(StatusCode::OK, &page)
+}
+
+async fn clear_page(
+    app: &Inner,
+    db: &mut PgConnection,
+    page: &mut BulkPage,
+    runs: &[RunDetails],
+    query: &Query,
+) -> Result<(), Refusal> {
+    // The first time: what people mostly want.
+    let first = query.text("chosen").is_none();
+    let mut only_failed = if first {
+        !runs.is_empty() && runs.iter().all(|run| run.state == RunState::Failed)
+    } else {
+        query.text("only_failed").is_some()
+    };
+    let mut counts = would(app, db, runs, only_failed).await?;
+    if first && only_failed && counts.iter().sum::<usize>() == 0 {
+        // They were stopped or marked: nothing of them failed by itself.
+        only_failed = false;
+        counts = would(app, db, runs, only_failed).await?;
+    }
+    let total: usize = counts.iter().sum();
+    for (line, count) in page.lines.iter_mut().zip(&counts) {
+        line.note = format!("{}: {}", line.note, counted(*count, "task instance"));
+    }
+    let concerned = counts.iter().filter(|count| **count > 0).count();
+    page.title = format!("Clear {}?", counted(runs.len(), "run"));
+    page.sentence = match total {
+        0 => "Nothing in them is over or runs, so there is nothing to clear.".into(),
+        _ => format!(
+            "{} of {} begin anew, and with them their runs; what runs is stopped first. Logs and outputs of earlier tries \
+             stay until they are written again.",
+            counted(total, "task instance"),
+            counted(concerned, "run")
+        ),
+    };
+    page.options.push(("only_failed", "only what failed", only_failed));
+    if total > 0 {
+        page.buttons.push(("clear", format!("Clear {total}"), false));
+    }
+    Ok(())
+}
+
+/// How many instances a clear would concern, run by run.
+async fn would(
+    app: &Inner,
+    db: &mut PgConnection,
+    runs: &[RunDetails],
+    only_failed: bool,
+) -> Result<Vec<usize>, Refusal> {
+    let mut versions = app.versions.clone();
+    let mut counts = Vec::with_capacity(runs.len());
+    for run in runs {
+        let version = versions.get(db, run.version).await?;
+        let wish = selection(version.plan.tasks.len(), only_failed);
+        let cleared = would_clear(db, &mut versions, run.id, &wish).await?;
+        counts.push(cleared.map_or(0, |cleared| cleared.instances.len()));
+    }
+    Ok(counts)
+}
+
+fn line(run: &RunDetails) -> Line {
+    Line {
+        state: parts::state(run.state.as_str()),
+        name: run.dag_id.clone(),
+        href: format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id)),
+        note: run.run_id.clone(),
+    }
+}
+
+fn commands(wished: &str, runs: &[RunDetails]) -> String {
+    let command = |run: &RunDetails| match wished {
+        "stop" => Some(format!("orch runs cancel {} '{}'", run.dag_id, run.run_id)),
+        "clear" => Some(format!("orch tasks clear {} --run-id '{}'", run.dag_id, run.run_id)),
+        _ => None,
+    };
+    runs.iter().filter_map(command).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) async fn change(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Peer(from): Peer,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let wish = match form.text("do") {
+        Some("clear") => Do::Clear { only_failed: form.text("only_failed").is_some() },
+        Some("success") => Do::Mark(RunEnd::Success),
+        Some("failed") => Do::Mark(RunEnd::Failed),
+        Some("stop") => Do::Stop,
+        Some("delete") if caller.role >= Role::Op => Do::Delete,
+        Some("delete") => return Err(Refusal::Forbidden),
+        _ => return Err(Refusal::bad_request("runs are cleared, marked, stopped or deleted")),
+    };
+    let mut db = app.hot().await?;
+    let runs = chosen(&mut db, form.all("run")).await?;
+    let mut dags = BTreeSet::new();
+    for run in &runs {
+        if carry_out(&app, &mut db, run, wish, (&caller, from)).await? {
+            dags.insert(run.dag_id.clone());
+        }
+    }
+    // Places may have become free.
+    for dag_id in &dags {
+        start_queued_runs(&mut db, &mut app.versions.clone(), dag_id).await?;
+    }
+    if !dags.is_empty() {
+        [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
+    }
+    Ok(see_other(form.text("back").and_then(local).unwrap_or("/runs")))
+}
+
+/// Whether it changed anything; what changes is written down run by run.
+async fn carry_out(
+    app: &Inner,
+    db: &mut PgConnection,
+    run: &RunDetails,
+    wish: Do,
+    (caller, from): (&Caller, IpAddr),
+) -> Result<bool, Refusal> {
+    let mut versions = app.versions.clone();
+    let ended = |ended: EndRun| matches!(ended, EndRun::Ended(_));
+    let (event, extra) = match wish {
+        Do::Clear { only_failed } => {
+            let version = versions.get(db, run.version).await?;
+            let wish = selection(version.plan.tasks.len(), only_failed);
+            let cleared = clear_instances(db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
+            let count = cleared.map_or(0, |cleared| cleared.instances.len());
+            if count == 0 {
+                return Ok(false);
+            }
+            ("clear_task_instances", json!({ "instances": count }))
+        }
+        Do::Mark(to) => {
+            if !ended(set_run_state(db, &mut versions, run.id, to).await?) {
+                return Ok(false);
+            }
+            ("mark_run", json!({ "from_state": run.state }))
+        }
+        Do::Stop => {
+            if !ended(cancel_run(db, &mut versions, run.id).await?) {
+                return Ok(false);
+            }
+            ("cancel_run", json!({}))
+        }
+        Do::Delete => {
+            if delete_run(db, &run.dag_id, &run.run_id).await? != DeleteRun::Deleted {
+                return Ok(false);
+            }
+            ("delete_dag_run", json!({}))
+        }
+    };
+    let deed = Deed {
+        actor: &caller.name,
+        event,
+        dag_id: Some(&run.dag_id),
+        run_id: Some(&run.run_id),
+        extra: Some(extra),
+        ..Deed::default()
+    };
+    app.did(db, from, deed).await?;
+    Ok(true)
+}

@@ -1,0 +1,172 @@
+//! What a task instance was called with, as its worker found it: values, params, its element, and the beginnings of what
+//! other tasks gave. Nothing is read whole that may be large.
+
+use crate::pages::encoded;
+use crate::refusal::Refusal;
+use orch_core::params::with_defaults;
+use orch_core::plan::{Plan, TaskIdx};
+use orch_core::spec::{MapSpec, Source};
+use orch_store::output::{PART_ELEMENTS, Preview, Stored, of_tasks, part, previews};
+use orch_store::run::RunDetails;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+/// One input.
+pub(super) struct Input {
+    pub(super) name: String,
+    pub(super) type_name: String,
+    /// Where it comes from, in words; a task can be gone to.
+    pub(super) from: String,
+    pub(super) task_id: Option<String>,
+    pub(super) value: String,
+}
+
+impl Input {
+    pub(super) fn encoded_task(&self) -> String {
+        encoded(self.task_id.as_deref().unwrap_or_default())
+    }
+}
+
+/// Of each value.
+const SHOWN: usize = 1_200;
+/// Of a list of what many elements gave.
+const SHOWN_ELEMENTS: i64 = 3;
+const MOST_INPUTS: usize = 40;
+
+struct Reader<'a> {
+    plan: &'a Plan,
+    run: &'a RunDetails,
+    task: TaskIdx,
+    map_index: i32,
+}
+
+/// In the order of the function's parameters.
+pub(super) async fn inputs(
+    db: &mut PgConnection,
+    plan: &Plan,
+    run: &RunDetails,
+    (task, map_index): (TaskIdx, i32),
+) -> Result<Vec<Input>, Refusal> {
+    let reader = Reader { plan, run, task, map_index };
+    let mut inputs = Vec::new();
+    for input in plan.spec.tasks[usize::from(task)].inputs.iter().take(MOST_INPUTS) {
+        let (from, task_id, value) = reader.read(db, &input.source).await?;
+        inputs.push(Input { name: input.name.clone(), type_name: input.type_name.clone(), from, task_id, value });
+    }
+    Ok(inputs)
+}
+
+impl Reader<'_> {
+    async fn read(&self, db: &mut PgConnection, source: &Source) -> Result<(String, Option<String>, String), Refusal> {
+        Ok(match source {
+            Source::Value(value) => ("written in the DAG".into(), None, cut(format!("{value:#}"))),
+            Source::Params => {
+                let empty = json!({});
+                let conf = self.run.conf.as_ref().unwrap_or(&empty);
+                let params = self.plan.spec.params_schema.as_ref().map(|schema| with_defaults(schema, conf));
+                ("the run’s params".into(), None, cut(format!("{:#}", params.as_ref().unwrap_or(conf))))
+            }
+            Source::Output(id) => ("what it gave".into(), Some(id.clone()), self.output(db, id).await?),
+            Source::Outputs(id) | Source::Collected(id) => {
+                ("what each element gave".into(), Some(id.clone()), self.outputs(db, id).await?)
+            }
+            Source::Element { part, .. } => {
+                let value = self.element(db, *part).await?;
+                (format!("element {}", self.map_index), None, cut(format!("{value:#}")))
+            }
+            Source::List(sources) => {
+                let mut tasks = Vec::new();
+                source.collect(&mut tasks);
+                let from = if tasks.is_empty() {
+                    "a list".into()
+                } else {
+                    format!("a list of what {} gave", tasks.join(", "))
+                };
+                (from, None, format!("{} values", sources.len()))
+            }
+        })
+    }
+
+    /// Inside one mapped group: of the same element.
+    async fn output(&self, db: &mut PgConnection, id: &str) -> Result<String, Refusal> {
+        let Some(task) = self.plan.index_of(id) else { return Ok("null".into()) };
+        let domain = |task: TaskIdx| self.plan.task(task).map.map(|map| map.domain);
+        let index = if domain(task).is_some() && domain(task) == domain(self.task) { self.map_index } else { -1 };
+        let found = previews(db, self.run.id, &[task], Some(index), (2, SHOWN as i32)).await?;
+        let found = found.iter().find(|one| one.map_index == index);
+        Ok(found.map_or_else(|| "null: it gave nothing".into(), text_of))
+    }
+
+    async fn outputs(&self, db: &mut PgConnection, id: &str) -> Result<String, Refusal> {
+        let Some(task) = self.plan.index_of(id) else { return Ok("[]".into()) };
+        let found = previews(db, self.run.id, &[task], None, (SHOWN_ELEMENTS + 1, (SHOWN / 4) as i32)).await?;
+        let shown = found.iter().take(SHOWN_ELEMENTS as usize);
+        let mut lines: Vec<String> = shown.map(|one| format!("[{}] {}", one.map_index, text_of(one))).collect();
+        if found.len() > lines.len() {
+            lines.push("…".into());
+        }
+        Ok(if lines.is_empty() { "[]".into() } else { lines.join("\n") })
+    }
+
+    async fn element(&self, db: &mut PgConnection, of: Option<usize>) -> Result<Value, Refusal> {
+        let spec = &self.plan.spec;
+        let (Some(map), Ok(index)) =
+            (spec.map_of(&spec.tasks[usize::from(self.task)]), usize::try_from(self.map_index))
+        else {
+            return Ok(Value::Null);
+        };
+        match (map, of) {
+            (MapSpec::Each(source), _) => self.nth(db, source, index).await,
+            (MapSpec::Zip(sources), Some(at)) if at < sources.len() => self.nth(db, &sources[at], index).await,
+            // Which of a combination it is depends on all lengths: the log of the task says more than a guess.
+            _ => Ok(json!(format!("combination {index}"))),
+        }
+    }
+
+    async fn nth(&self, db: &mut PgConnection, source: &Source, index: usize) -> Result<Value, Refusal> {
+        let nth = |list: &Value, at: usize| list.get(at).cloned().unwrap_or(Value::Null);
+        match source {
+            Source::Value(list) => Ok(nth(list, index)),
+            Source::Outputs(id) | Source::Collected(id) => {
+                let Some(task) = self.plan.index_of(id) else { return Ok(Value::Null) };
+                let index = i32::try_from(index).unwrap_or(i32::MAX);
+                let found = previews(db, self.run.id, &[task], Some(index), (2, SHOWN as i32)).await?;
+                let found = found.iter().find(|one| one.map_index == index);
+                Ok(found.map_or(Value::Null, |one| serde_json::from_str(&one.text).unwrap_or_else(|_| json!(one.text))))
+            }
+            Source::Output(id) => {
+                let Some(task) = self.plan.index_of(id) else { return Ok(Value::Null) };
+                let place = index % PART_ELEMENTS;
+                match of_tasks(db, self.run.id, &[task], Some(-1)).await?.into_iter().next() {
+                    None => Ok(Value::Null),
+                    Some((_, _, Stored::Value(list))) => Ok(nth(&list, index)),
+                    Some((_, _, Stored::Parts(_))) => {
+                        let number = i32::try_from(index / PART_ELEMENTS).unwrap_or(i32::MAX);
+                        let list = part(db, self.run.id, task, -1, number).await?;
+                        Ok(list.get(place).cloned().unwrap_or(Value::Null))
+                    }
+                }
+            }
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+fn text_of(preview: &Preview) -> String {
+    let text = match serde_json::from_str::<Value>(&preview.text) {
+        Ok(value) => cut(format!("{value:#}")),
+        Err(_) => preview.text.clone(),
+    };
+    match preview {
+        Preview { in_parts: true, .. } => format!("{text} a list too long to be shown"),
+        Preview { left: 0, .. } => text,
+        Preview { left, .. } => format!("{text}\n… {left} letters more"),
+    }
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),
+        None => text,
+    }
+}

@@ -1,0 +1,101 @@
+//! How long the last runs of a DAG took, as wide bars that lead to them, with a line where they usually end.
+
+use super::icon::words;
+use super::{Escaped, Now, duration};
+use crate::pages::encoded;
+use crate::parts::dag_href;
+use askama::filters::HtmlSafe;
+use chrono::TimeDelta;
+use orch_core::state::RunState;
+use orch_store::overview::RunMark;
+use std::fmt;
+
+const TALL: i64 = 96;
+const TOP: i64 = 14;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Durations {
+    bars: Vec<Bar>,
+    places: usize,
+    longest: TimeDelta,
+    usual: Option<TimeDelta>,
+}
+
+#[derive(Debug, Clone)]
+struct Bar {
+    state: RunState,
+    took: TimeDelta,
+    href: String,
+    title: String,
+}
+
+impl Durations {
+    /// Runs newest first.
+    pub(crate) fn new(runs: &[RunMark], usual: Option<TimeDelta>, now: Now, places: usize) -> Durations {
+        let bars = runs.iter().take(places).rev().map(|run| {
+            let took = run.started_at.map_or(TimeDelta::zero(), |at| run.ended_at.unwrap_or(now.at) - at);
+            let at = now.written(run.started_at.unwrap_or(run.created_at), "%-d %b %H:%M");
+            Bar {
+                state: run.state,
+                took,
+                href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
+                title: format!("{at}, {}, {}", words(run.state.as_str()), duration(took)),
+            }
+        });
+        let bars: Vec<Bar> = bars.collect();
+        let longest = bars.iter().map(|bar| bar.took).max().unwrap_or_default();
+        Durations { bars, places, longest, usual }
+    }
+}
+
+/// Ten-thousandths as percent.
+struct Percent(usize);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}%", self.0 / 100, self.0 % 100)
+    }
+}
+
+impl fmt::Display for Durations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, base) = (self.longest.num_milliseconds().max(1), TOP + TALL);
+        let tall = |took: TimeDelta| (took.num_milliseconds().max(0) * TALL / whole).clamp(2, TALL);
+        write!(
+            f,
+            r#"<svg class="durations" height="{}" role="group" aria-label="How long the last {} runs took">"#,
+            base + 8,
+            self.bars.len()
+        )?;
+        write!(f, r#"<line class="ax" x1="0" x2="100%" y1="{base}" y2="{base}"/>"#)?;
+        let step = 10_000 / self.places.max(1);
+        let left = self.places - self.bars.len();
+        for (place, bar) in self.bars.iter().enumerate() {
+            let (x, width) = (Percent((left + place) * step), Percent(step * 3 / 4));
+            let (state, tall, title) = (bar.state.as_str(), tall(bar.took), Escaped(&bar.title));
+            write!(
+                f,
+                r#"<a href="{}" aria-label="{title}"><title>{title}</title><rect class="hit" x="{x}" y="0" width="{width}" height="{}"/><rect class="b s-{state}" x="{x}" y="{}" width="{width}" height="{tall}" rx="2"/>"#,
+                Escaped(&bar.href),
+                base + 6,
+                base - tall
+            )?;
+            if state != "success" {
+                write!(f, r#"<rect class="b s-{state}" x="{x}" y="{}" width="{width}" height="2"/>"#, base + 3)?;
+            }
+            f.write_str("</a>")?;
+        }
+        if let Some(usual) = self.usual.filter(|usual| *usual <= self.longest) {
+            let y = base - tall(usual);
+            write!(
+                f,
+                r#"<line class="usual" x1="0" x2="100%" y1="{y}" y2="{y}"/><text class="axt" x="0" y="{}">usually {}</text>"#,
+                y - 4,
+                duration(usual)
+            )?;
+        }
+        f.write_str("</svg>")
+    }
+}
+
+impl HtmlSafe for Durations {}

@@ -1,0 +1,53 @@
+//! What a list of facts says about one thing: words, or a moment with the exact one in its title.
+
+use super::{Escaped, Stamp};
+use askama::filters::HtmlSafe;
+use std::fmt;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Fact {
+    Words(String),
+    Moment(Stamp),
+}
+
+impl Fact {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Fact::Words(words) if words.is_empty())
+    }
+}
+
+impl From<String> for Fact {
+    fn from(words: String) -> Fact {
+        Fact::Words(words)
+    }
+}
+
+impl From<&str> for Fact {
+    fn from(words: &str) -> Fact {
+        Fact::Words(words.into())
+    }
+}
+
+impl From<Stamp> for Fact {
+    fn from(stamp: Stamp) -> Fact {
+        Fact::Moment(stamp)
+    }
+}
+
+/// None: nothing to say.
+impl From<Option<Stamp>> for Fact {
+    fn from(stamp: Option<Stamp>) -> Fact {
+        stamp.map_or(Fact::Words(String::new()), Fact::Moment)
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fact::Words(words) => Escaped(words).fmt(f),
+            Fact::Moment(stamp) => stamp.fmt(f),
+        }
+    }
+}
+
+impl HtmlSafe for Fact {}

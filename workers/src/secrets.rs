@@ -1,0 +1,175 @@
+//! Where connections and variables come from, in Airflow's order: backends that were configured (files, then a vault),
+//! the environment, the database. The first that has it wins; one that fails is passed over, and named if nobody has it.
+//!
+//! What was found is kept for a moment, so that a thousand elements of a map ask a vault once; and it is masked in
+//! everything that leaves this process from then on.
+
+mod cache;
+mod document;
+mod environment;
+mod file;
+mod metadata;
+mod vault;
+
+pub use document::{BadDocument, connections as read_connections, variables as read_variables};
+pub use vault::VaultConfig;
+
+use crate::mask;
+use cache::Cache;
+use orch_core::ids::{ConnectionId, check_variable_key};
+use orch_core::secret::{is_sensitive, secrets_in};
+use orch_core::task::{BoxFuture, Connection, TaskResult, fatal};
+use orch_store::seal::Keyring;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where to look.
+#[derive(Clone, Default)]
+pub struct SecretsConfig {
+    pub keys: Keyring,
+    /// `ORCH_CONN_…`, `ORCH_VAR_…` and Airflow's names of the same.
+    pub environment: HashMap<String, String>,
+    pub connections_file: Option<PathBuf>,
+    pub variables_file: Option<PathBuf>,
+    pub vault: Option<VaultConfig>,
+    /// Another database than the worker's, for a trial on one that is thrown away.
+    pub database_url: Option<String>,
+}
+
+impl fmt::Debug for SecretsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretsConfig")
+            .field("keys", &self.keys)
+            .field("environment", &self.environment.keys().collect::<Vec<_>>())
+            .field("connections_file", &self.connections_file)
+            .field("variables_file", &self.variables_file)
+            .field("vault", &self.vault)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one place answers. `None`: it has no such thing.
+pub type Found<T> = Result<Option<T>, BackendError>;
+
+/// A place where connections and variables are kept.
+pub trait Backend: Send + Sync {
+    /// As in "the file `x`".
+    fn name(&self) -> String;
+    fn connection(&self, id: &str) -> BoxFuture<Found<Connection>>;
+    fn variable(&self, key: &str) -> BoxFuture<Found<String>>;
+}
+
+/// Why a place did not answer. Says nothing of what is kept there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct BackendError {
+    pub problem: String,
+    /// It may go well the next time.
+    pub passes: bool,
+}
+
+impl BackendError {
+    pub(crate) fn for_good(problem: impl fmt::Display) -> Self {
+        BackendError { problem: problem.to_string(), passes: false }
+    }
+
+    pub(crate) fn for_now(problem: impl fmt::Display) -> Self {
+        BackendError { problem: problem.to_string(), passes: true }
+    }
+}
+
+/// All places together. Clones share what they found.
+#[derive(Clone)]
+pub struct Secrets {
+    places: Arc<[Arc<dyn Backend>]>,
+    found: Arc<Cache>,
+}
+
+impl Secrets {
+    /// `database_url`: where the metadata is; without it the database is not asked.
+    pub fn new(config: &SecretsConfig, database_url: Option<&str>) -> Result<Self, BackendError> {
+        let mut places: Vec<Arc<dyn Backend>> = Vec::new();
+        if config.connections_file.is_some() || config.variables_file.is_some() {
+            places.push(Arc::new(file::Files {
+                connections: config.connections_file.clone(),
+                variables: config.variables_file.clone(),
+            }));
+        }
+        if let Some(vault) = &config.vault {
+            mask::learn_for_good([&vault.token]);
+            places.push(Arc::new(vault::Vault::new(vault)?));
+        }
+        let environment = environment::Environment::new(config.environment.clone());
+        mask::learn_for_good(environment.secrets());
+        places.push(Arc::new(environment));
+        if let Some(url) = config.database_url.as_deref().or(database_url) {
+            places.push(Arc::new(metadata::Metadata::new(url, config.keys.clone())?));
+        }
+        Ok(Secrets { places: places.into(), found: Arc::default() })
+    }
+
+    /// Nowhere to look.
+    pub fn none() -> Self {
+        Secrets { places: Arc::new([]), found: Arc::default() }
+    }
+
+    /// A connection by its id; its secrets are masked from now on. One that does not exist is a fatal error.
+    pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
+        ConnectionId::new(id).map_err(|error| fatal(error.to_string()))?;
+        if let Some(found) = self.found.connection(id) {
+            return Ok(found);
+        }
+        let found = self.first(&format!("connection `{id}`"), |place| place.connection(id)).await?;
+        let hint = "add it with `orch connections add`, or set `ORCH_CONN_…`";
+        let found = found.ok_or_else(|| fatal(format!("there is no connection `{id}`: {hint}")))?;
+        mask::learn(found.secrets());
+        self.found.keep_connection(&found);
+        Ok(found)
+    }
+
+    /// A variable by its key; it is masked from now on if its name, or one inside it, says that it is secret.
+    pub async fn variable(&self, key: &str) -> TaskResult<Option<String>> {
+        check_variable_key(key).map_err(|error| fatal(error.to_string()))?;
+        if let Some(found) = self.found.variable(key) {
+            return Ok(Some(found));
+        }
+        let found = self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?;
+        if let Some(found) = &found {
+            mask::learn(secrets_in(is_sensitive(key), found));
+            self.found.keep_variable(key, found);
+        }
+        Ok(found)
+    }
+
+    /// What the first place has that has it. Places that fail are passed over, as in Airflow; when nobody else has it the
+    /// failure is the answer, for it may be there.
+    async fn first<T>(&self, what: &str, ask: impl Fn(&dyn Backend) -> BoxFuture<Found<T>>) -> TaskResult<Option<T>> {
+        let mut failed: Option<BackendError> = None;
+        for place in &*self.places {
+            match ask(&**place).await {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(error) => {
+                    let problem = format!("{what} cannot be read from {}: {error}", place.name());
+                    tracing::warn!("{problem}");
+                    let passes = error.passes || failed.as_ref().is_some_and(|failed| failed.passes);
+                    let problems = failed.map(|failed| failed.problem + "; ").unwrap_or_default() + &problem;
+                    failed = Some(BackendError { problem: problems, passes });
+                }
+            }
+        }
+        match failed {
+            None => Ok(None),
+            Some(BackendError { problem, passes: true }) => Err(anyhow::Error::msg(problem)),
+            Some(BackendError { problem, passes: false }) => Err(fatal(problem)),
+        }
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.places.iter().map(|place| place.name())).finish()
+    }
+}

@@ -1,0 +1,55 @@
+//! What was found a moment ago. What was not found is asked again: somebody may just have added it.
+
+use orch_core::task::Connection;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A changed password is in force after so long.
+const KEPT: Duration = Duration::from_secs(5);
+/// Of each kind.
+const MOST: usize = 1_000;
+
+#[derive(Default)]
+pub(super) struct Cache {
+    connections: Mutex<HashMap<String, (Instant, Connection)>>,
+    variables: Mutex<HashMap<String, (Instant, String)>>,
+}
+
+impl Cache {
+    pub(super) fn connection(&self, id: &str) -> Option<Connection> {
+        get(&self.connections, id)
+    }
+
+    pub(super) fn keep_connection(&self, found: &Connection) {
+        keep(&self.connections, &found.id, found.clone());
+    }
+
+    pub(super) fn variable(&self, key: &str) -> Option<String> {
+        get(&self.variables, key)
+    }
+
+    pub(super) fn keep_variable(&self, key: &str, found: &str) {
+        keep(&self.variables, key, found.to_string());
+    }
+}
+
+type Kept<T> = Mutex<HashMap<String, (Instant, T)>>;
+
+fn get<T: Clone>(kept: &Kept<T>, key: &str) -> Option<T> {
+    open(kept).get(key).filter(|(at, _)| at.elapsed() < KEPT).map(|(_, value)| value.clone())
+}
+
+fn keep<T>(kept: &Kept<T>, key: &str, value: T) {
+    let mut kept = open(kept);
+    if kept.len() >= MOST {
+        kept.retain(|_, (at, _)| at.elapsed() < KEPT);
+    }
+    if kept.len() < MOST {
+        kept.insert(key.into(), (Instant::now(), value));
+    }
+}
+
+fn open<T>(kept: &Kept<T>) -> MutexGuard<'_, HashMap<String, (Instant, T)>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
