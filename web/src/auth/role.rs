@@ -23,7 +23,7 @@ impl Role {
         match self {
             Role::Viewer => "sees everything but secrets",
             Role::User => "triggers, clears and marks",
-            Role::Op => "also deletes runs, and sees from where people act",
+            Role::Op => "also changes connections and variables, deletes runs",
             Role::Admin => "everything, users included",
         }
     }

@@ -2,6 +2,7 @@
 //! network is what is tested.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod access;
 mod account;
 mod audit;
 mod browser;
@@ -18,6 +19,7 @@ mod live;
 mod log;
 mod login;
 mod logs;
+mod markup;
 mod openapi;
 mod pages;
 mod proxied;

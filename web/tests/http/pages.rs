@@ -11,10 +11,10 @@ use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-const EVIL: &str = "\"><svg onload=x>'</script>";
+pub(crate) const EVIL: &str = "\"><svg onload=x>'</script>";
 
 /// A run of `chain` whose first task failed with a log, and the second waits.
-async fn failed_run(web: &Web, db: &mut PgConnection, words: &str) -> String {
+pub(crate) async fn failed_run(web: &Web, db: &mut PgConnection, words: &str) -> String {
     let run_id = web.trigger("chain").await;
     let run: Uuid =
         sqlx::query_scalar("select id from dag_run where run_id = $1").bind(&run_id).fetch_one(&mut *db).await.unwrap();

@@ -7,7 +7,7 @@ use orch_web::{Access, Door, rules};
 use serde_json::json;
 
 /// The whole table, to be changed knowingly.
-const TABLE: &str = "\
+pub(crate) const TABLE: &str = "\
 POST /auth/token: open
 POST /auth/token/cli: open
 POST /auth/logout: viewer

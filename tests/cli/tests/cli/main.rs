@@ -7,6 +7,7 @@ mod browser;
 mod children;
 mod config;
 mod guide;
+mod guide_commands;
 mod live;
 mod official_client;
 mod offline;
