@@ -116,7 +116,7 @@ async fn lines_come_as_they_are_written_and_from_where_the_page_was() {
     // Another server, after a restart: the browser says what it saw last.
     say(&mut db, &lease, 3, &["six"]).await;
     let mut web = web;
-    drop(web.use_router(web.another_server()));
+    web.use_router(web.another_server());
     let mut browser = Browser::logged_in(&web).await;
     assert!(browser.get(&page).await.has("six"));
     let mut stream = open(&web, &browser, &path, "1.2.5").await;
