@@ -1,3 +1,3 @@
 drop table variable;
 drop table connection;
-update schema_guard set version = 4;
+update schema_guard set version = 5;

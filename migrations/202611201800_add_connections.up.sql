@@ -25,4 +25,4 @@ create table variable (
     updated_at timestamptz not null default now()
 );
 
-update schema_guard set version = 5;
+update schema_guard set version = 6;

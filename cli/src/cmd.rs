@@ -52,7 +52,8 @@ use crate::failure::Outcome;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Standalone(standalone::Standalone),
+    // Its options are those of every role.
+    Standalone(Box<standalone::Standalone>),
     Scheduler(scheduler::Scheduler),
     Worker(worker::Worker),
     Web(web::Web),

@@ -259,14 +259,14 @@ impl Config {
             "a child that does nothing needs some 20 MB",
         );
         refuse(
-            self.vault_url.is_some() != self.vault_token.is_some(),
-            "a vault needs both its address and a token".into(),
-            "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
-        );
-        refuse(
             self.ssl_cert.is_some() != self.ssl_key.is_some(),
             "`ssl_cert` and `ssl_key` are not both named".into(),
             "https needs the certificate and its key",
+        );
+        refuse(
+            self.vault_url.is_some() != self.vault_token.is_some(),
+            "a vault needs both its address and a token".into(),
+            "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

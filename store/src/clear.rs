@@ -34,6 +34,13 @@ pub struct Cleared {
     pub revived: bool,
 }
 
+/// Whether what is looked at must not change until it is cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Only,
+    AndLock,
+}
+
 /// Shows what a clear would do, without doing it.
 pub async fn would_clear(
     db: &mut PgConnection,
@@ -41,13 +48,75 @@ pub async fn would_clear(
     run: Uuid,
     wish: &ClearWish,
 ) -> StoreResult<Option<Cleared>> {
-    let mut tx = db.begin().await?;
-    let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
-    let version = versions.get(&mut tx, locked.version).await?;
-    let instances = instances(&mut tx, run, &wish.selection.resolve(&version.plan), &wish.states).await?;
-    tx.rollback().await?;
+    let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
+    let version = versions.get(db, version).await?;
+    // Looking locks nothing: a run with 100,000 elements would stand still for it.
+    let instances = instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, Look::Only).await?;
     let stopping = instances.iter().any(|i| i.2 == TaskState::Running);
-    Ok(Some(Cleared { instances, stopping, revived: locked.is_over() }))
+    Ok(Some(Cleared { instances, stopping, revived }))
+}
+
+/// What a clear would do, in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClearCount {
+    pub count: usize,
+    /// The first of them.
+    pub first: Vec<(TaskIdx, i32, TaskState)>,
+    pub stopping: bool,
+    pub revived: bool,
+}
+
+/// As [`would_clear`], for people: counted, and `most` of them named. `None`: there is no such run.
+pub async fn count_clear(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    run: Uuid,
+    wish: &ClearWish,
+    most: i64,
+) -> StoreResult<Option<ClearCount>> {
+    let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
+    let version = versions.get(db, version).await?;
+    let selected = wish.selection.resolve(&version.plan);
+    let whole: Vec<i16> = selected.iter().filter(|s| s.index.is_none()).map(|s| s.task as i16).collect();
+    let (tasks, indices): (Vec<i16>, Vec<i32>) =
+        selected.iter().filter_map(|s| Some((s.task as i16, s.index?))).unzip();
+    let states: Vec<String> = wish.states.iter().map(|state| state.as_str().to_string()).collect();
+    let counts = sqlx::query!(
+        r#"select state::text as "state!", count(*) as "count!" from task_instance
+        where run = $1 and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+          and (task = any($2) or (task, map_index) in (select * from unnest($3::smallint[], $4::integer[])))
+          and ($5::text[] = '{}' or state = any($5::text[]::task_state[])) group by state"#,
+        run,
+        &whole,
+        &tasks,
+        &indices,
+        &states
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let rows = sqlx::query!(
+        r#"select task, map_index, state::text as "state!" from task_instance
+        where run = $1 and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+          and (task = any($2) or (task, map_index) in (select * from unnest($3::smallint[], $4::integer[])))
+          and ($5::text[] = '{}' or state = any($5::text[]::task_state[])) order by task, map_index limit $6"#,
+        run,
+        &whole,
+        &tasks,
+        &indices,
+        &states,
+        most
+    )
+    .fetch_all(db)
+    .await?;
+    let mut would = ClearCount { revived, ..ClearCount::default() };
+    for row in counts {
+        would.count += row.count as usize;
+        would.stopping |= row.state == TaskState::Running.as_str();
+    }
+    for row in rows {
+        would.first.push((row.task as TaskIdx, row.map_index, crate::run::word(&row.state)?));
+    }
+    Ok(Some(would))
 }
 
 /// Clears. The caller gives `Hint::Ready`, and `Hint::Stop` when something is being stopped. `None`: there is no such run.
@@ -74,7 +143,7 @@ pub async fn clear_instances(
             stepper.send(&mut tx, &step, 0).await?;
             (ledger, rev) = (to, rev + 1);
         }
-        let found = instances(&mut tx, run, &selection, &wish.states).await?;
+        let found = instances(&mut tx, run, &selection, &wish.states, Look::AndLock).await?;
         (events, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await.map(|(e, xmin)| (e, xmin.max(fold_xmin)))?;
         if events.is_empty() {
             break found;
@@ -135,29 +204,49 @@ pub async fn restarted(db: &mut PgConnection, lease: crate::step::Lease) -> Stor
     Ok(())
 }
 
-/// Instances of the selected tasks that are over or run, under the run's lock.
+/// The structure a run is pinned to, and whether it is over.
+async fn version_of(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32, bool)>> {
+    let row =
+        sqlx::query!(r#"select version, state in ('success', 'failed') as "is_over!" from dag_run where id = $1"#, run);
+    Ok(row.fetch_optional(db).await?.map(|row| (row.version, row.is_over)))
+}
+
+/// Instances of the selected tasks that are over or run.
 async fn instances(
     db: &mut PgConnection,
     run: Uuid,
     selected: &[Selected],
     states: &[TaskState],
+    look: Look,
 ) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
     let tasks: Vec<i16> = selected.iter().map(|s| s.task as i16).collect();
+    if look == Look::AndLock {
+        sqlx::query!(
+            "select from task_instance where run = $1 and task = any($2)
+              and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running') order by task, map_index
+            for update",
+            run,
+            &tasks
+        )
+        .execute(&mut *db)
+        .await?;
+    }
     let rows = sqlx::query!(
         r#"select task, map_index, state::text as "state!" from task_instance
         where run = $1 and task = any($2)
-          and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running') order by task, map_index for update"#,
+          and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running') order by task, map_index"#,
         run,
         &tasks
     )
     .fetch_all(db)
     .await?;
+    let meant: std::collections::HashSet<(TaskIdx, Option<i32>)> = selected.iter().map(|s| (s.task, s.index)).collect();
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let state: TaskState = crate::run::word(&row.state)?;
         let (task, index) = (row.task as TaskIdx, row.map_index);
-        let meant = selected.iter().any(|s| s.task == task && s.index.is_none_or(|i| i == index));
-        if meant && (states.is_empty() || states.contains(&state)) {
+        let is_meant = meant.contains(&(task, None)) || meant.contains(&(task, Some(index)));
+        if is_meant && (states.is_empty() || states.contains(&state)) {
             found.push((task, index, state));
         }
     }

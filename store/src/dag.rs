@@ -5,7 +5,7 @@ mod list;
 mod search;
 
 pub use favorite::{add_favorite, is_favorite, remove_favorite};
-pub use list::{DagFilter, MOST_DAGS, count_dags, list_dags, tags};
+pub use list::{DagFilter, MOST_DAGS, count_dags, dag_ids_like, list_dags, tags};
 pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};
 
 use crate::{StoreError, StoreResult, run};

@@ -145,6 +145,26 @@ pub async fn get_instance(
     Ok(list_instances(db, versions, run, &filter, 1).await?.and_then(|mut found| found.pop()))
 }
 
+/// How many instances are in which state, of a run that is over: its ledger has counted them, so no row is read. `None`: it
+/// is not over.
+pub fn counts_when_over(ledger: &Ledger) -> Option<BTreeMap<TaskState, i64>> {
+    let (run, plan) = (&ledger.run, &ledger.version.plan);
+    if !run.state.is_finished() || run.in_flight() > 0 {
+        return None;
+    }
+    let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
+    for (task, index) in plan.tasks.iter().zip(0..) {
+        match run.element_counts(task).filter(|_| run.len(task) != Some(0)) {
+            Some(elements) => elements.into_iter().for_each(|(state, count)| {
+                *counts.entry(state).or_default() += i64::from(count);
+            }),
+            None => *counts.entry(run.task(index)).or_default() += 1,
+        }
+    }
+    counts.retain(|state, count| *state != TaskState::None && *count > 0);
+    Some(counts)
+}
+
 /// How many instances of each task are in which state, from rows; the ledger knows the rest.
 pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(TaskIdx, TaskState, i64)>> {
     let rows = sqlx::query!(

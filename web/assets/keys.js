@@ -64,7 +64,7 @@ addEventListener('keydown', (e) => {
 // data-keys="/keys": a sheet with the keys of this page. Without this script it is a link to all keys.
 const help = $('[data-keys]');
 const name = (e) => {
-  const text = e.getAttribute('aria-label') ?? e.title ?? '';
+  const text = e.getAttribute('aria-label') ?? e.labels?.[0]?.textContent ?? e.title ?? '';
   return (text || e.textContent.replace(/\s+/g, ' ')).trim().replace(new RegExp(`\\s*${e.dataset.key.replace(/\W/, '\\$&')}$`), '');
 };
 const sheet = () => {
@@ -118,7 +118,7 @@ for (const e of $$('[data-browser-zone]')) { e.hidden = false; $('input[name=bro
 const count = (form) => {
   const on = $$('input[type=checkbox][data-pick]').filter((b) => b.form === form);
   const many = on.filter((b) => b.checked).length;
-  for (const e of $$('[data-chosen]', form)) e.textContent = many ? `${many} chosen` : e.dataset.chosen;
+  for (const e of $$('[data-chosen]')) e.textContent = many ? `${many} chosen` : e.dataset.chosen;
   for (const b of $$('[data-needs-chosen]')) if (b.form === form) b.disabled = many === 0;
   for (const b of $$('[data-all]')) if (b.form === form) { b.checked = many > 0 && many === on.length; b.indeterminate = many > 0 && many < on.length; }
 };

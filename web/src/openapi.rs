@@ -218,7 +218,7 @@ fn refused(status: &str, text: &str) -> Value {
 
 fn parameters(method: &str, path: &str) -> Vec<Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": in_path(name) }));
+    let in_path = names.map(|name| json!({ "name": name, "in": "path", "required": true, "description": about(name), "schema": in_path(name) }));
     let mut all: Vec<Value> = in_path.collect();
     all.extend(queries(method, path).iter().map(Param::described));
     if method == "POST" && (path.ends_with("/dagRuns") || path.ends_with("/trigger")) {
@@ -227,6 +227,20 @@ fn parameters(method: &str, path: &str) -> Vec<Value> {
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" } }));
     }
     all
+}
+
+fn about(name: &str) -> &'static str {
+    match name {
+        "dag_id" => "A DAG's id, or another name of it",
+        "dag_run_id" => "A run's id",
+        "task_id" => "A task's id, with those of its groups",
+        "map_index" => "An element of a mapped task, from 0",
+        "group_id" => "A task group's id",
+        "try_number" | "task_try_number" => "A try, from 1",
+        "version_number" => "A version of the DAG, from 1",
+        "xcom_key" => "The name of an output",
+        _ => "",
+    }
 }
 
 fn in_path(name: &str) -> Value {

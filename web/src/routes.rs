@@ -368,8 +368,8 @@ fn routes(app: &App) -> Routes {
 }
 
 /// The server without a network.
-pub fn router(app: App) -> Router {
-    let routes = routes(&app);
+pub fn router(app: &App) -> Router {
+    let routes = routes(app);
     let inner = routes
         .router
         .fallback(no_such_route)

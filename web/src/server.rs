@@ -25,7 +25,7 @@ const HEARTBEAT: Duration = Duration::from_mins(1);
 pub async fn serve(config: WebConfig, hints: Hints, listener: TcpListener, stop: CancellationToken) -> WebResult<()> {
     let grace = config.grace;
     let app = App::new(config, hints)?;
-    let door = Door::new(router(app.clone()), app.config.tls.as_ref(), stop.clone());
+    let door = Door::new(router(&app), app.config.tls.as_ref(), stop.clone());
     let mut background = JoinSet::new();
     background.spawn(show_life(app.clone(), stop.clone()));
     if let Some(tls) = &app.config.tls {

@@ -66,6 +66,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     let before = heard.lines.load(Ordering::Relaxed);
     let beside = stats::median(&latency::chain_gaps(bench, repetitions)?);
     let mut took = Vec::new();
+    browser.reconnect()?;
     for _ in 0..PAGES {
         took.push(browser.get("/")?.took_ms);
     }

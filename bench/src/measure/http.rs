@@ -46,6 +46,12 @@ impl Browser {
         Ok(browser)
     }
 
+    /// The same browser after a while: idle connections are closed.
+    pub(crate) fn reconnect(&mut self) -> Result<()> {
+        self.stream = connect(&self.host)?;
+        Ok(())
+    }
+
     pub(crate) fn cookie(&self) -> &str {
         &self.cookie
     }

@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 
 /// Print a new key for `ORCH_SECRET_KEY`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  (umask 077; orch secrets generate-key > secret.key)")]
+#[command(after_help = "Examples:\n  orch secrets generate-key > secret.key")]
 pub(crate) struct GenerateKey {}
 
 /// Seal all secrets of the database with the first of the keys that are known here

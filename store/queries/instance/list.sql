@@ -17,7 +17,10 @@ i as (
         t.state as t_state, t.try_no as t_try_no, t.max_tries as t_max_tries, t.lease_no as t_lease_no,
         t.lost_no as t_lost_no, t.queued_at as t_queued_at, t.worker, t.started_at, t.ended_at
     from (select * from task_instance where run = $1 and (task, map_index) > ($2, $3) and (task, map_index) <= ($4, $5)
-        and ($6::smallint[] is null or task = any($6)) and ($7::integer is null or map_index = $7)) t
+        and ($6::smallint[] is null or task = any($6)) and ($7::integer is null or map_index = $7)
+        -- A row in another state is shown only as what waits beside it.
+        and ($8::text[] = '{}' or state = any($8::text[]::task_state[])
+            or $8::text[] && '{queued,scheduled,up_for_retry,up_for_reschedule,deferred}')) t
     full join (select * from n where (task, map_index) > ($2, $3) and (task, map_index) <= ($4, $5)
         and ($6 is null or task = any($6)) and ($7 is null or map_index = $7)) n
         on n.task = t.task and n.map_index = t.map_index
@@ -33,5 +36,5 @@ select i.task as "task!", i.map_index as "map_index!",
     case when i.settled or i.same_try then i.started_at end as started_at,
     case when i.settled then i.ended_at end as ended_at, i.wake_at
 from i left join worker w on w.id = i.worker and (i.settled or i.same_try)
-where $8::text[] = '{}' or coalesce(i.state, i.t_state::text) = any($8)
+where $8 = '{}' or coalesce(i.state, i.t_state::text) = any($8)
 order by 1, 2 limit $9

@@ -83,3 +83,13 @@ fn list_pattern(part: &str) -> String {
     let literal = part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{literal}%")
 }
+
+/// Ids that hold this text, in any case; nothing in it stands for something else.
+pub async fn dag_ids_like(db: &mut PgConnection, text: &str, most: i64) -> StoreResult<Vec<String>> {
+    let ids = sqlx::query_scalar!(
+        "select dag_id from dag where strpos(lower(dag_id), lower($1)) > 0 order by dag_id limit $2",
+        text,
+        most
+    );
+    Ok(ids.fetch_all(db).await?)
+}

@@ -136,7 +136,13 @@ impl RunCondition {
                 query.push("r.state = any(").push_bind(words).push("::text[]::run_state[])");
                 // Said again in words that the index of runs that are not over is made of: they are few among many.
                 let open = states.iter().all(|state| !state.is_finished());
-                query.push(if open { " and r.state in ('queued', 'running')" } else { "" })
+                // And those that failed have an index of their own.
+                let failed = states.iter().all(|state| *state == RunState::Failed);
+                query.push(match (open, failed) {
+                    (true, _) => " and r.state in ('queued', 'running')",
+                    (_, true) => " and r.state = 'failed'",
+                    _ => "",
+                })
             }
             RunCondition::Types(types) => {
                 let words: Vec<String> = types.iter().map(ToString::to_string).collect();

@@ -126,7 +126,7 @@ pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
             (
                 "PATCH",
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/dry_run",
-                "What a mark would change",
+                "What a mark of an element would change",
             ),
             (
                 "GET",
@@ -171,7 +171,7 @@ pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
             (
                 "PATCH",
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}/dry_run",
-                "What a mark would change",
+                "What a mark of a group would change",
             ),
             ("POST", "/api/v2/dags/{dag_id}/clearTaskInstances", "Lets task instances begin anew, or says which would"),
             (

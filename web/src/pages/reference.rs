@@ -61,7 +61,7 @@ fn drawn(document: &Value) -> Vec<Group> {
 
 fn operation(document: &Value, (method, path, line): (&'static str, &'static str, &'static str)) -> Option<Operation> {
     let found = document["paths"][path].get(method.to_lowercase())?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace('`', "");
     let params = found["parameters"].as_array().into_iter().flatten();
     let body = &found["requestBody"]["content"]["application/json"]["schema"];
     let answers = &found["responses"];
@@ -116,7 +116,11 @@ fn kind(document: &Value, schema: &Value) -> String {
     }
     if let Some(choices) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
         let kinds: Vec<String> = choices.iter().map(|choice| kind(document, choice)).collect();
-        return kinds.into_iter().filter(|kind| !kind.is_empty()).collect::<Vec<_>>().join(" or ");
+        return kinds
+            .into_iter()
+            .filter(|kind| !["", "null"].contains(&kind.as_str()))
+            .collect::<Vec<_>>()
+            .join(" or ");
     }
     let known: Vec<&str> = match &schema["type"] {
         Value::String(kind) => vec![kind],
@@ -131,7 +135,9 @@ fn kind(document: &Value, schema: &Value) -> String {
         "integer" => "whole number".into(),
         other => other.to_string(),
     };
-    known.into_iter().map(word).collect::<Vec<_>>().join(" or ")
+    // What need not be there may be null too.
+    let named = known.iter().filter(|kind| **kind != "null" || known.len() == 1);
+    named.map(|kind| word(kind)).collect::<Vec<_>>().join(" or ")
 }
 
 fn kind_of_items(document: &Value, schema: &Value) -> String {

@@ -23,7 +23,9 @@ use gantt::Gantt;
 use orch_core::plan::Plan;
 use orch_core::state::{RunState, TaskState};
 use orch_store::dag::{get_dag, resolve};
-use orch_store::instance::{InstanceFilter, Ledger, ledger, old_tries, page_of_instances, state_counts};
+use orch_store::instance::{
+    InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
+};
 use orch_store::overview::{first_failures, places};
 use orch_store::run::{RunDetails, RunFilter, get_run, list_runs};
 use orch_store::timing::{spans, usual_durations};
@@ -167,12 +169,14 @@ pub(crate) async fn show(
     let found = page_of_instances(&mut db, &mut versions, run.id, &wanted, (skip, OF_A_PAGE)).await?;
     let found = found.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))?;
     let old = old_tries(&mut db, run.id, MOST_OLD_TRIES).await?;
-    let counts = counts(&mut db, &run).await?;
+    let counts = counts(&app, &mut db, &run).await?;
     let head = RunHead::new(&run, shell.now);
     let failure = failure(&app, &mut db, &run, &head).await?;
     let waits = waits(&mut db, &run, shell.now).await?;
     let plan = &found.version.plan;
-    let spans = spans(&mut db, run.id).await?;
+    let ledger = the_ledger(&app, &mut db, &run).await?;
+    let lens: Vec<_> = (0..plan.tasks.len() as u16).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
+    let spans = spans(&mut db, run.id, &lens).await?;
     let spent = Spent::of(plan, &run, &spans, &old, shell.now);
     let against = match &spent {
         Some(spent) => against(&mut db, &run, plan, spent).await?,
@@ -227,11 +231,17 @@ async fn against(
 }
 
 /// How many instances are in which state, as far as they have a row.
-async fn counts(db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
-    let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
-    for (_, state, count) in state_counts(db, run.id).await? {
-        *counts.entry(state).or_default() += count;
-    }
+async fn counts(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<Vec<(&'static str, i64)>, Refusal> {
+    let counts = match counts_when_over(&the_ledger(app, db, run).await?) {
+        Some(counts) => counts,
+        None => {
+            let mut counts: BTreeMap<TaskState, i64> = BTreeMap::new();
+            for (_, state, count) in state_counts(db, run.id).await? {
+                *counts.entry(state).or_default() += count;
+            }
+            counts
+        }
+    };
     Ok(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect())
 }
 

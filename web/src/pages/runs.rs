@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::state::RunState;
+use orch_store::dag::dag_ids_like;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};
 
 #[derive(Template)]
@@ -58,10 +59,23 @@ pub(crate) const STATES: [(&str, &[RunState]); 5] = [
     ("success", &[RunState::Success]),
 ];
 const OF_A_PAGE: i64 = 50;
+const FEW_DAGS: i64 = 20;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     let list = list(&app, &shell, query, None).await?;
     html(StatusCode::OK, &RunsPage { shell, list })
+}
+
+/// Runs of the DAGs whose ids hold the text. Where only a few do, their runs are found by the index; runs of many are found
+/// quickly anyway.
+async fn of_dags_like(app: &App, q: &str) -> Result<RunCondition, Refusal> {
+    let mut db = app.pages().await?;
+    let dag_ids = dag_ids_like(&mut db, q, FEW_DAGS + 1).await?;
+    Ok(match dag_ids.len() as i64 {
+        0 => RunCondition::Never,
+        1..=FEW_DAGS => RunCondition::Dags(dag_ids),
+        _ => RunCondition::Contains(RunText::DagId, vec![q.into()]),
+    })
 }
 
 /// What the query asks for, of one DAG or of all.
@@ -79,10 +93,11 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
         conditions.push(RunCondition::States(states.to_vec()));
     }
     if !q.is_empty() {
-        // What it says is meant literally.
-        let part = q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let text = if dag_id.is_some() { RunText::RunId } else { RunText::DagId };
-        conditions.push(RunCondition::Contains(text, vec![part]));
+        // An underscore stands for any character here: that finds more, never less.
+        conditions.push(match dag_id {
+            Some(_) => RunCondition::Contains(RunText::RunId, vec![q.clone()]),
+            None => of_dags_like(app, &q).await?,
+        });
     }
     let search = RunSearch {
         conditions,

@@ -62,7 +62,7 @@ impl Web {
         let (clock, hints) = (Clock::movable(), Hints::new());
         let config = WebConfig { clock: clock.clone(), ..WebConfig::new(database.url()) };
         let app = App::new(config, hints.clone()).expect("the configuration is right");
-        let mut web = Web { database, clock, hints, token: String::new(), router: router(app.clone()), app };
+        let mut web = Web { database, clock, hints, token: String::new(), router: router(&app), app };
         web.token = web.log_in(ADMIN, PASSWORD).await.expect("the password is right");
         web
     }
@@ -80,7 +80,7 @@ impl Web {
     /// A second one on the same database, which remembers for itself.
     pub(crate) fn another_server(&self) -> Router {
         let config = WebConfig { clock: self.clock.clone(), ..WebConfig::new(self.database.url()) };
-        router(App::new(config, self.hints.clone()).expect("the configuration is right"))
+        router(&App::new(config, self.hints.clone()).expect("the configuration is right"))
     }
 
     pub(crate) async fn db(&self) -> PgConnection {

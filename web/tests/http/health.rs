@@ -68,7 +68,7 @@ async fn without_a_database_the_server_says_so_and_stays() {
     let mut web = Web::new().await;
     let url = "postgres://nobody@127.0.0.1:1/none";
     let app = App::new(WebConfig::new(url), Hints::new()).expect("it starts all the same");
-    web.use_router(router(app));
+    web.use_router(router(&app));
     assert_eq!(web.get("/healthz").await.status, StatusCode::OK);
     let ready = web.get("/readyz").await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);

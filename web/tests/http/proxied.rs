@@ -49,7 +49,7 @@ async fn below_orch(change: impl FnOnce(&mut WebConfig)) -> Web {
         ..WebConfig::new(web.database.url())
     };
     change(&mut config);
-    web.use_router(router(App::new(config, Hints::new()).unwrap()));
+    web.use_router(router(&App::new(config, Hints::new()).unwrap()));
     web
 }
 

@@ -6,6 +6,7 @@ mod binary;
 mod browser;
 mod children;
 mod config;
+mod guide;
 mod live;
 mod official_client;
 mod offline;

@@ -1,16 +1,28 @@
-"""Drives orch by Airflow's own client: reads, triggers, waits, clears, marks, patches, deletes.
+"""Drives orch by Airflow's own client: logs in, reads, triggers, waits, clears, marks, patches, deletes, one by one and
+many at once.
 
 Every answer goes through the client's strict models; what must hold of it is asserted. Given the server's address;
-the token is in ORCH_TOKEN.
+the password of `admin` is in ORCH_PASSWORD.
 """
 
+import json
 import os
 import sys
+
+import urllib3
 
 import airflow_client.client as airflow
 from airflow_client.client import models as m
 
 DAG, RUN, TASK = "example_chain", "by-client", "step_3"
+
+
+def log_in(host):
+    """As the client's own documents say: a name and a password for a token."""
+    body = {"username": "admin", "password": os.environ["ORCH_PASSWORD"]}
+    answer = urllib3.request("POST", f"{host}/auth/token", json=body)
+    assert answer.status == 201, answer.data
+    return answer.json()["access_token"]
 
 
 def read_dags(client):
@@ -103,6 +115,83 @@ def read_elements(client):
     airflow.DAGApi(client).delete_dag(dag)
 
 
+def favor(client):
+    dags = airflow.DAGApi(client)
+    dags.favorite_dag(DAG)
+    assert [dag.dag_id for dag in dags.get_dags(is_favorite=True).dags] == [DAG]
+    assert dags.get_dag_details(DAG).is_favorite
+    dags.unfavorite_dag(DAG)
+    assert dags.get_dags(is_favorite=True).total_entries == 0
+
+
+def write_outputs(client):
+    xcom = airflow.XComApi(client)
+    made = xcom.create_xcom_entry(DAG, TASK, RUN, m.XComCreateBody(key="by-hand", value={"rows": 7}))
+    assert made.value == {"rows": 7}
+    try:
+        xcom.create_xcom_entry(DAG, TASK, RUN, m.XComCreateBody(key="by-hand", value=1))
+        raise AssertionError("it is there already")
+    except airflow.exceptions.ConflictException:
+        pass
+    changed = xcom.update_xcom_entry(DAG, TASK, RUN, "by-hand", m.XComUpdateBody(value=[1, 2]))
+    assert changed.value == [1, 2]
+    assert xcom.get_xcom_entry(DAG, TASK, RUN, "by-hand").actual_instance.value == [1, 2]
+    xcom.delete_xcom_entry(DAG, TASK, RUN, "by-hand")
+    assert "by-hand" not in [entry.key for entry in xcom.get_xcom_entries(DAG, RUN, TASK).xcom_entries]
+
+
+def change_many(client):
+    runs, instances = airflow.DagRunApi(client), airflow.TaskInstanceApi(client)
+    names = ["many-1", "many-2", "many-3"]
+    for name in names:
+        runs.trigger_dag_run(DAG, m.TriggerDAGRunPostBody(dag_run_id=name, logical_date=None))
+        runs.wait_dag_run_until_finished(DAG, name, 1)
+    noted = {"actions": [{"action": "update", "entities": [{"dag_run_id": name, "note": "x"} for name in names]}]}
+    done = runs.bulk_dag_runs(DAG, m.BulkBodyBulkDAGRunBody.from_dict(noted))
+    assert done.update.success == [f"{DAG}.{name}" for name in names] and done.create is None, done
+    entities = [{"task_id": TASK, "new_state": "failed", "note": "y"}, {"task_id": "nothing", "new_state": "failed"}]
+    marks = {"actions": [{"action": "update", "entities": entities}, {"action": "delete", "entities": [TASK]}]}
+    done = instances.bulk_task_instances(DAG, names[0], m.BulkBodyBulkTaskInstanceBody.from_dict(marks))
+    assert done.update.success == [f"{DAG}.{names[0]}.{TASK}[-1]"], done
+    assert [error["status_code"] for error in done.update.errors + done.delete.errors] == [404, 405], done
+    assert instances.get_task_instance(DAG, names[0], TASK).note == "y"
+    chosen = [m.BulkDAGRunBody(dag_run_id=name) for name in names]
+    # The client cannot read a dry run, of Airflow neither: an instance also fits its model of a new task.
+    would = runs.clear_dag_runs_without_preload_content(DAG, m.BulkDAGRunClearBody(dag_runs=chosen))
+    assert json.loads(would.data)["total_entries"] > 3
+    cleared = runs.clear_dag_runs(DAG, m.BulkDAGRunClearBody(dag_runs=chosen, dry_run=False, note="again"))
+    assert [run.note for run in cleared.actual_instance.dag_runs] == ["again"] * 3
+    for name in names:
+        runs.wait_dag_run_until_finished(DAG, name, 1)
+    page = runs.get_dag_runs(DAG, limit=2, cursor="")
+    assert page.next_cursor and page.previous_cursor is None
+    following = runs.get_dag_runs(DAG, limit=2, cursor=page.next_cursor)
+    assert following.previous_cursor and page.dag_runs[0].dag_run_id != following.dag_runs[0].dag_run_id
+    gone = {"actions": [{"action": "delete", "entities": names + ["nothing"], "action_on_non_existence": "skip"}]}
+    done = runs.bulk_dag_runs(DAG, m.BulkBodyBulkDAGRunBody.from_dict(gone))
+    assert len(done.delete.success) == 3 and not done.delete.errors, done
+
+
+def write_notes(client):
+    instances = airflow.TaskInstanceApi(client)
+    noted = instances.patch_task_instance(DAG, RUN, TASK, m.PatchTaskInstanceBody(note="seen"))
+    assert noted.task_instances[0].note == "seen"
+    assert instances.get_task_instance(DAG, RUN, TASK).note == "seen"
+    assert instances.get_task_instances(DAG, RUN, task_id=TASK).task_instances[0].note == "seen"
+    assert airflow.ExtraLinksApi(client).get_extra_links(DAG, RUN, TASK).total_entries == 0
+
+
+def mark_a_group(client):
+    runs, instances = airflow.DagRunApi(client), airflow.TaskInstanceApi(client)
+    dag, failed = "example_mapped_group", m.PatchTaskInstanceBody(new_state="failed", note="all of them")
+    runs.trigger_dag_run(dag, m.TriggerDAGRunPostBody(dag_run_id=RUN, logical_date=None))
+    runs.wait_dag_run_until_finished(dag, RUN, 1)
+    would = instances.patch_task_group_instances_dry_run(dag, RUN, "per_file", failed)
+    done = instances.patch_task_group_instances(dag, RUN, "per_file", failed)
+    assert would.total_entries == done.total_entries > 1
+    assert {(one.state, one.note) for one in done.task_instances} == {("failed", "all of them")}
+
+
 def read_the_rest(client):
     logs = airflow.EventLogApi(client)
     newest = logs.get_event_logs(order_by=["-id"], limit=1).event_logs[0]
@@ -120,9 +209,10 @@ def read_the_rest(client):
 
 
 def main():
-    configuration = airflow.Configuration(host=sys.argv[1], access_token=os.environ["ORCH_TOKEN"])
+    configuration = airflow.Configuration(host=sys.argv[1], access_token=log_in(sys.argv[1]))
     with airflow.ApiClient(configuration) as client:
-        for step in [read_dags, trigger_and_read, read_logs, change, read_elements, read_the_rest]:
+        first = [read_dags, favor, trigger_and_read, write_outputs, read_logs, change, write_notes, change_many]
+        for step in [*first, mark_a_group, read_elements, read_the_rest]:
             step(client)
 
 

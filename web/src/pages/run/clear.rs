@@ -20,7 +20,7 @@ use orch_core::select::Selection;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Selected;
 use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, Cleared, clear_instances, would_clear};
+use orch_store::clear::{ClearCount, ClearWish, clear_instances, count_clear};
 use orch_store::hint::Hint;
 use orch_store::run::{RunDetails, RunFilter, Span, list_runs};
 use orch_store::step::Stepper;
@@ -49,7 +49,7 @@ struct Choices {
 struct Part {
     run: RunDetails,
     version: Arc<Version>,
-    cleared: Cleared,
+    cleared: ClearCount,
 }
 
 const SHOWN: usize = 50;
@@ -199,7 +199,7 @@ async fn preview(
     for run in runs(db, run, choices).await? {
         let version = versions.get(db, run.version).await?;
         let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
-        if let Some(cleared) = would_clear(db, &mut versions, run.id, &wish).await? {
+        if let Some(cleared) = count_clear(db, &mut versions, run.id, &wish, SHOWN as i64).await? {
             parts.push(Part { run, version, cleared });
         }
     }
@@ -207,7 +207,7 @@ async fn preview(
 }
 
 fn count(parts: &[Part]) -> usize {
-    parts.iter().map(|part| part.cleared.instances.len()).sum()
+    parts.iter().map(|part| part.cleared.count).sum()
 }
 
 pub(crate) async fn ask(
@@ -232,15 +232,15 @@ pub(crate) async fn ask(
         choices.only_failed = false;
         found = preview(&app, &mut db, &path, &run, &choices).await?;
     }
-    let instances = found.iter().flat_map(|part| part.cleared.instances.iter().map(move |instance| (part, instance)));
+    let instances = found.iter().flat_map(|part| part.cleared.first.iter().map(move |instance| (part, instance)));
     let lines = instances.take(SHOWN).map(|(part, (task, index, state))| {
         let id = part.version.plan.task_id(*task);
         let name = if *index >= 0 { format!("{id} [{index}]") } else { id.to_string() };
         let place = if part.run.id == run.id { String::new() } else { format!(" in {}", part.run.run_id) };
         (parts::state(state.as_str()), name + &place)
     });
-    let (total, concerned) = (count(&found), found.iter().filter(|part| !part.cleared.instances.is_empty()).count());
-    let revived = found.iter().any(|part| part.cleared.revived && !part.cleared.instances.is_empty());
+    let (total, concerned) = (count(&found), found.iter().filter(|part| part.cleared.count > 0).count());
+    let revived = found.iter().any(|part| part.cleared.revived && part.cleared.count > 0);
     let stopping = found.iter().any(|part| part.cleared.stopping);
     let sentence = match total {
         0 => "Nothing here is over or runs, so there is nothing to clear.".to_string(),
