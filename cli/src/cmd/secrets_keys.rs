@@ -13,13 +13,13 @@ use sqlx::Connection as _;
 
 /// Print a new key for `ORCH_SECRET_KEY`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  (umask 077; orch secrets generate-key > secret.key)")]
+#[command(after_help = "Examples:\n  orch secrets generate-key > secret.key")]
 pub(crate) struct GenerateKey {}
 
 /// Seal all secrets of the database with the first of the keys that are known here
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  ORCH_SECRET_KEY=NEW,OLD orch secrets rotate\n\n\
-    Give all processes both keys first, the new one in front; rotate; then take the old one away.")]
+#[command(after_help = "Examples:\n  orch secrets rotate\n\n\
+    Give all processes both keys first, `ORCH_SECRET_KEY=NEW,OLD`; rotate; then take the old one away.")]
 pub(crate) struct Rotate {}
 
 impl GenerateKey {
