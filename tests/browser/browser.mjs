@@ -26,7 +26,7 @@ export const launch = () => chromium.launch({
 export async function visitor(browser, options, expected = () => false) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   const troubles = [];
   const trouble = (text) => { if (!expected(text)) troubles.push(`${page.url().replace(base, '')}: ${text}`); };
   page.on('console', (said) => { if (['error', 'warning'].includes(said.type())) trouble(said.text()); });

@@ -33,10 +33,20 @@ const found = new Map(routes.map(({ path }) => [path, []]));
     const answer = await page.goto(base + path, { waitUntil: 'domcontentloaded' });
     if (answer.status() !== 200) seen.push(`${path} answered ${answer.status()}`);
     const links = await page.$$eval('a[href]:not([download])', (all) => all.map((a) => new URL(a.getAttribute('href'), location.href).href));
-    for (const link of links) {
+    // Where several are chosen at once, the first is chosen.
+    const asked = await page.$$eval('button[data-needs-chosen]', (all) => all.flatMap((button) => {
+      const fields = [...button.form.elements];
+      const choice = fields.find((field) => field.type === 'checkbox' && 'pick' in field.dataset);
+      if (!choice) return [];
+      const sent = [...fields.filter((field) => field.type === 'hidden'), choice, button].filter((field) => field.name);
+      const address = new URL(button.getAttribute('formaction') ?? button.form.getAttribute('action'), location.href);
+      address.search = new URLSearchParams(sent.map((field) => [field.name, field.value]));
+      return [address.href];
+    }));
+    for (const link of [...links, ...asked]) {
       const url = new URL(link);
       const next = url.pathname + url.search;
-      if (url.origin !== base || known.has(next) || url.pathname.startsWith('/static/') || url.pathname.startsWith('/api/') || url.pathname === '/openapi.json') continue;
+      if (url.origin !== base || known.has(next) || url.pathname.startsWith('/static/') || url.pathname.startsWith('/api/') || url.pathname.endsWith('.json')) continue;
       known.add(next);
       waiting.push(next);
     }
