@@ -173,7 +173,7 @@ pub struct Window {
 }
 
 macro_rules! window {
-    ($db:expr, $wanted:literal, $run:expr, $attempt:expr, $line:expr, $most_bytes:expr) => {{
+    ($db:expr, $wanted:literal, $run:expr, $attempt:expr, $line:expr, $least_lines:expr, $most_bytes:expr) => {{
         let rows = sqlx::query!(
             r#"with counted as (
               select lease_no, seq, sum(lines) over w as upto, sum(lines) over w - lines as before,
@@ -183,11 +183,12 @@ macro_rules! window {
             select w.lease_no as "lease_no!", w.seq as "seq!", l.lines as "lines!", l.created_at as "created_at!",
               l.body as "body!", w.before::bigint as "before!", w.total::bigint as "total!"
             from wanted w join log_chunk l on l.run = $1 and l.attempt = $2 and l.lease_no = w.lease_no and l.seq = w.seq
-            where w.distance < $4 order by 1, 2 limit 1000"#,
+            where w.distance < $4 or w.away < $5::bigint order by 1, 2 limit 1000"#,
             $run,
             $attempt,
             $line,
-            $most_bytes.max(1)
+            $most_bytes.max(1),
+            $least_lines
         )
         .fetch_all($db)
         .await?;
@@ -203,22 +204,25 @@ macro_rules! window {
     }};
 }
 
-/// The chunks that begin with the one that holds line `first` (lines count from 1), as many as fit into `most_bytes` (at
-/// least one).
+/// The chunks that begin with the one that holds line `first` (lines count from 1), as many as fit into `most_bytes`, but
+/// `least_lines` however long they are.
 pub async fn window(
     db: &mut PgConnection,
     run: Uuid,
     attempt: Uuid,
     first: i64,
+    least_lines: i64,
     most_bytes: i64,
 ) -> StoreResult<Window> {
     window!(
         db,
         "wanted as (
-          select c.*, bytes - own - min(bytes - own) over () as distance from counted c where upto >= $3::bigint)",
+          select c.*, bytes - own - min(bytes - own) over () as distance, before + 1 - $3::bigint as away
+          from counted c where upto >= $3::bigint)",
         run,
         attempt,
         first,
+        least_lines,
         most_bytes
     )
 }
@@ -235,10 +239,12 @@ pub async fn window_until(
     window!(
         db,
         "wanted as (
-          select c.*, max(bytes) over () - bytes as distance from counted c where before + 1 < $3::bigint)",
+          select c.*, max(bytes) over () - bytes as distance, $3::bigint - 1 - upto as away
+          from counted c where before + 1 < $3::bigint)",
         run,
         attempt,
         end,
+        1,
         most_bytes
     )
 }

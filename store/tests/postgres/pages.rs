@@ -118,10 +118,13 @@ async fn a_window_of_a_log_begins_with_the_chunk_that_holds_the_line() {
         (36, 1, 35, vec![(2, 1)]),
         (37, 1, 0, vec![]),
     ] {
-        let found = window(&mut db, run, attempt, first, most).await.unwrap();
+        let found = window(&mut db, run, attempt, first, 1, most).await.unwrap();
         let places: Vec<_> = found.chunks.iter().map(|chunk| (chunk.lease_no, chunk.seq)).collect();
         assert_eq!((found.before, places), (before, seqs), "from {first}, {most} bytes");
     }
+    // However long lines are, those that were asked for come.
+    let found = window(&mut db, run, attempt, 9, 8, 1).await.unwrap();
+    assert_eq!((found.before, found.chunks.iter().map(|chunk| chunk.lines).collect::<Vec<_>>()), (0, vec![10, 5, 20]));
     for (end, most, before, seqs) in [
         (i64::MAX, 1, 35, vec![(2, 1)]),
         (36, 200, 10, vec![(1, 1), (2, 0)]),

@@ -139,6 +139,6 @@ async fn a_gap_stands_for_the_chunks_that_are_left_out_and_grows() {
     assert_eq!(text, ["0", "1", "2", "4 are left out", "7", "8"]);
     assert_eq!(left.iter().filter(|c| c.lease_no == 2).count(), 9);
     // What comes after it keeps its numbers.
-    let found = log::window(&mut db, run, attempt, 8, 1).await.unwrap();
+    let found = log::window(&mut db, run, attempt, 8, 1, 1).await.unwrap();
     assert_eq!((found.before, found.total, found.chunks[0].body.as_str()), (7, 18, "7"));
 }

@@ -264,7 +264,7 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Sh
     let from = if view.line > 0 { view.line } else { view.from };
     let mut first = 1;
     if (view.line > 0 || (from > 0 && !is_whole)) && view.until == 0 {
-        window_of = window(&mut db, run, attempt, from, WINDOW_BYTES).await?;
+        window_of = window(&mut db, run, attempt, from, CONTEXT + 1, WINDOW_BYTES).await?;
         first = from;
         end = if view.line > 0 { from + 1 } else { i64::MAX };
     }
