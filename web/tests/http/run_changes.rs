@@ -4,6 +4,7 @@ use crate::fixture::Web;
 use crate::shapes::{INSTANCE, RUN, assert_shape};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::test]
 async fn runs_are_listed_by_a_body_too() {
@@ -125,6 +126,23 @@ async fn waiting_gives_a_line_now_and_one_at_the_end() {
         (&"application/json".parse().unwrap(), &json!("success"))
     );
     assert_eq!(web.get("/api/v2/dags/chain/dagRuns/nothing/wait?interval=1").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn whoever_logged_out_does_not_hear_of_the_end() {
+    let web = Web::new().await;
+    web.add_user("ada", "viewer").await;
+    let token = web.log_in("ada", crate::fixture::PASSWORD).await.unwrap();
+    let run = web.trigger("chain").await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{run}");
+    let waiting = format!("{path}/wait?interval=0.1");
+    // The run never ends.
+    let wait = tokio::time::timeout(Duration::from_secs(30), web.send(Method::GET, &waiting, Some(&token), None));
+    let (answer, ()) = tokio::join!(wait, async {
+        let gone = web.send(Method::POST, "/auth/logout", Some(&token), None).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    });
+    assert_eq!(answer.expect("it ends with the login").status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! one value of JSON, on a connection that is seen to live.
 
 use super::find;
+use crate::auth::Role;
 use crate::ends::Wait;
 use crate::extract::{Query, RunPath};
 use crate::problem::Problem;
@@ -32,6 +33,8 @@ const MOST_INTERVAL: f64 = 3_600.0;
 /// Where a wait stands.
 struct Waiting {
     app: App,
+    /// Who waits must still be somebody when the end is told.
+    headers: HeaderMap,
     run: Uuid,
     end: Wait,
     /// Tasks whose outputs come with the end.
@@ -67,7 +70,7 @@ pub(crate) async fn wait(
         find(&mut db, &path).await?.id
     };
     let end = Wait::of(&app, run);
-    let waiting = Waiting { app, run, end, results, interval, told: None, over: false, only_end };
+    let waiting = Waiting { app, headers, run, end, results, interval, told: None, over: false, only_end };
     let lines = stream::try_unfold(waiting, |mut waiting| async move {
         let line = waiting.next().await.map_err(|error| {
             tracing::warn!(%error, "waiting for a run broke off");
@@ -87,6 +90,9 @@ impl Waiting {
         }
         let due = self.told.map_or_else(Instant::now, |told| told + self.interval);
         until_over(&self.app, &self.end, due).await?;
+        if !self.app.may_still(&self.headers, Role::Viewer).await {
+            return Ok(None);
+        }
         let found = {
             let mut db = self.app.hot().await?;
             run_by_uuid(&mut db, self.run).await?
