@@ -17,7 +17,7 @@ use orch_store::log::{LeftOut, NewChunk};
 use orch_store::step::Lease;
 use orch_store::{StoreResult, connect};
 use sqlx::PgConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ const SHIP_EVERY: Duration = Duration::from_millis(900);
 /// Sustained rate that is kept, and what may come at once.
 const RATE_BYTES_PER_S: f64 = 1024.0 * 1024.0;
 const BURST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
+/// What was said last is kept however fast it came.
+const END_BYTES: usize = 64 * 1024;
 /// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts, not on lines.
 const QUEUE: usize = 16_384;
 
@@ -51,8 +53,10 @@ struct State {
     /// Bytes that may still be said now.
     allowance: f64,
     refilled: Instant,
-    /// Lines that were not kept since the last that was.
+    /// Lines that were not kept since the last that was, and the end of them: if nothing follows, they are the log's end.
     dropped: u64,
+    held_back: VecDeque<String>,
+    held_back_bytes: usize,
     bounds: Bounds,
 }
 
@@ -63,10 +67,37 @@ impl State {
         self.lines += 1;
     }
 
-    /// What stands where lines are missing.
-    fn gap(&mut self) -> Option<Line> {
-        let dropped = std::mem::take(&mut self.dropped);
-        (dropped > 0).then(|| Line::about_the_log(format!("{dropped} lines were not kept: more than 1 MB/s")))
+    /// Too fast: it is counted, and kept only if it turns out to be of the end.
+    fn leave_out(&mut self, line: String) {
+        self.dropped += 1;
+        self.held_back_bytes += line.len();
+        self.held_back.push_back(line);
+        while self.held_back_bytes > END_BYTES && self.held_back.len() > 1 {
+            self.held_back_bytes -= self.held_back.pop_front().map_or(0, |line| line.len());
+        }
+    }
+
+    /// Others follow those that were left out.
+    fn close_gap(&mut self) {
+        self.held_back.clear();
+        self.keep_gap(0);
+    }
+
+    /// Nothing follows.
+    fn close_end(&mut self) -> usize {
+        let end = std::mem::take(&mut self.held_back);
+        self.keep_gap(end.len() as u64);
+        end.iter().map(|line| self.keep(line)).count()
+    }
+
+    /// What stands where lines are missing, but for those that come.
+    fn keep_gap(&mut self, coming: u64) {
+        self.held_back_bytes = 0;
+        let missing = std::mem::take(&mut self.dropped) - coming;
+        if missing > 0 {
+            let gap = Line::about_the_log(format!("{missing} lines were not kept: more than 1 MB/s"));
+            self.keep(&gap.to_json());
+        }
     }
 }
 
@@ -86,6 +117,8 @@ impl AttemptLog {
             allowance: BURST_BYTES,
             refilled: Instant::now(),
             dropped: 0,
+            held_back: VecDeque::new(),
+            held_back_bytes: 0,
             bounds: Bounds::default(),
         };
         Arc::new(AttemptLog { lease, state: Mutex::new(state), queued: AtomicBool::new(false), shipper })
@@ -100,12 +133,12 @@ impl AttemptLog {
             state.allowance = (state.allowance + since * RATE_BYTES_PER_S).min(BURST_BYTES);
             state.refilled = now;
             if state.allowance < text.len() as f64 {
-                state.dropped += 1;
+                state.leave_out(text);
                 return;
             }
             state.allowance -= text.len() as f64;
-            if let Some(gap) = state.gap() {
-                state.keep(&gap.to_json());
+            if state.dropped > 0 {
+                state.close_gap();
             }
             state.keep(&text);
             state.text.len() >= CHUNK_BYTES
@@ -120,8 +153,7 @@ impl AttemptLog {
     pub(crate) fn close(self: &Arc<Self>, how: Option<&Line>) {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
-            let gap = state.gap();
-            [gap.as_ref(), how].into_iter().flatten().map(|line| state.keep(&line.masked_json())).count()
+            state.close_end() + how.into_iter().map(|line| state.keep(&line.masked_json())).count()
         };
         if self.queued.load(Ordering::Acquire) || said_last > 0 {
             self.hand_in();
