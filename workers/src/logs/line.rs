@@ -14,12 +14,21 @@ pub(crate) struct Line {
     pub(crate) level: LogLevel,
     pub(crate) logger: String,
     pub(crate) event: String,
+    /// Of the whole event: `event` may be its beginning.
+    bytes: usize,
     pub(crate) fields: Map<String, Value>,
 }
 
 impl Line {
     pub(crate) fn new(level: LogLevel, logger: &str, event: String, fields: Map<String, Value>) -> Self {
-        Line { at: now(), level, logger: logger.into(), event, fields }
+        Line { at: now(), level, logger: logger.into(), bytes: event.len(), event, fields }
+    }
+
+    /// What a body says, however long: only what may be kept of it is copied, and as much again, so that a secret is
+    /// found that the cut goes through.
+    pub(crate) fn said(level: LogLevel, text: &str, fields: Map<String, Value>) -> Self {
+        let event = text[..text.floor_char_boundary(2 * LINE_BYTES)].to_string();
+        Line { bytes: text.len(), ..Line::new(level, "task", event, fields) }
     }
 
     pub(crate) fn about_the_log(event: String) -> Self {
@@ -32,7 +41,9 @@ impl Line {
         let mut fields = self.fields.clone();
         masker.mask_fields(&mut fields);
         let logger = masker.mask(&self.logger).into_owned();
-        Line { event: masker.mask(&self.event).into_owned(), fields, logger, ..*self }.to_json()
+        let event = masker.mask(&self.event).into_owned();
+        let bytes = if self.bytes > self.event.len() { self.bytes } else { event.len() };
+        Line { logger, event, bytes, fields, ..*self }.to_json()
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -40,7 +51,7 @@ impl Line {
         line.insert("timestamp".into(), self.at.to_rfc3339_opts(SecondsFormat::Micros, true).into());
         line.insert("level".into(), self.level.as_str().into());
         line.insert("logger".into(), self.logger.as_str().into());
-        line.insert("event".into(), cut(&self.event).into());
+        line.insert("event".into(), cut(&self.event, self.bytes).into());
         for (key, value) in &self.fields {
             line.entry(key.as_str()).or_insert_with(|| value.clone());
         }
@@ -53,17 +64,38 @@ impl Line {
     }
 }
 
-fn cut(text: &str) -> String {
+/// `bytes`: how long the whole text was.
+fn cut(text: &str, bytes: usize) -> String {
+    let kept = &text[..text.floor_char_boundary(LINE_BYTES)];
     // Postgres text holds no NUL; everything else a body says is kept as it is.
-    let text = if text.contains('\0') { text.replace('\0', "\u{2400}") } else { text.to_string() };
-    if text.len() <= LINE_BYTES {
-        return text;
-    }
-    let end = text.floor_char_boundary(LINE_BYTES);
-    format!("{} … ({} bytes in all)", &text[..end], text.len())
+    let kept = if kept.contains('\0') { kept.replace('\0', "\u{2400}") } else { kept.to_string() };
+    if bytes <= LINE_BYTES { kept } else { format!("{kept} … ({bytes} bytes in all)") }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a log line carries the clock of the machine that said it")]
 fn now() -> DateTime<Utc> {
     Utc::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_says_how_long_it_was() {
+        let whole = Line::said(LogLevel::Info, &"x".repeat(LINE_BYTES), Map::new());
+        assert_eq!(cut(&whole.event, whole.bytes), whole.event);
+        let long = Line::said(LogLevel::Info, &"é".repeat(LINE_BYTES), Map::new());
+        let shown = cut(&long.event, long.bytes);
+        assert!(shown.ends_with(&format!(" … ({} bytes in all)", 2 * LINE_BYTES)), "{}", &shown[shown.len() - 60..]);
+        assert_eq!(shown.chars().filter(|c| *c == 'é').count(), LINE_BYTES / 2);
+        let huge = Line::said(LogLevel::Info, &"x".repeat(100 * LINE_BYTES), Map::new());
+        assert!(huge.event.len() <= 2 * LINE_BYTES && huge.to_json().contains("(6553600 bytes in all)"));
+    }
+
+    #[test]
+    fn a_byte_that_postgres_cannot_hold_is_shown() {
+        let line = Line::said(LogLevel::Info, "a\0b", Map::new());
+        assert!(line.to_json().contains("a\u{2400}b"), "{}", line.to_json());
+    }
 }
