@@ -1,9 +1,14 @@
 //! Instances of a run by page and offset, with how many there are in all, as the REST API lists them.
 
-use super::{InstanceFilter, InstanceRow, MOST_INSTANCES, Places, has_a_row, ledger, list_instances, state_counts};
+use super::{
+    InstanceFilter, InstanceRow, MOST_INSTANCES, Places, counts_when_over, has_a_row, ledger, list_instances,
+    state_counts,
+};
 use crate::StoreResult;
 use crate::version::{Version, Versions};
+use orch_core::state::TaskState;
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -39,6 +44,12 @@ pub async fn page_of_instances(
         let rest = InstanceFilter { after, ..filter.clone() };
         let instances = list_instances(db, versions, run, &rest, most).await?.unwrap_or_default();
         return Ok(Some(InstancePage { instances, total, version }));
+    }
+    // Of a run that is over the ledger knows which states there are: no row is looked at for one that nobody is in.
+    let nobody_in =
+        |state: &TaskState, counts: &BTreeMap<_, _>| *state != TaskState::None && !counts.contains_key(state);
+    if counts_when_over(&ledger).is_some_and(|counts| filter.states.iter().all(|state| nobody_in(state, &counts))) {
+        return Ok(Some(InstancePage { instances: Vec::new(), total: 0, version }));
     }
     let countable = filter.map_index.is_none() && filter.after.is_none() && filter.states.iter().all(|&s| has_a_row(s));
     let (mut instances, mut seen, mut rest) = (Vec::new(), 0, filter.clone());
