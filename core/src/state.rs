@@ -44,6 +44,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// State of a task instance. `None` (Airflow's null, "no status") is not decided yet.
