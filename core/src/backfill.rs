@@ -9,7 +9,7 @@ use crate::spec::{DagSpec, Schedule};
 use crate::state::{RunState, UnknownWord, words};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::{fmt, str::FromStr};
 
 /// Dates of one backfill: a year of hours. More are asked for year by year.
@@ -124,7 +124,7 @@ pub fn action(there: Option<RunState>, reprocess: Reprocess) -> Action {
 }
 
 /// What is done for each date, in the order in which it is done. `there`: the runs that the DAG has for them.
-pub fn plan(dates: &[Date], there: &HashMap<DateTime<Utc>, RunState>, reprocess: Reprocess) -> Vec<(Date, Action)> {
+pub fn plan(dates: &[Date], there: &BTreeMap<DateTime<Utc>, RunState>, reprocess: Reprocess) -> Vec<(Date, Action)> {
     dates.iter().map(|&date| (date, action(there.get(&date.logical_date).copied(), reprocess))).collect()
 }
 

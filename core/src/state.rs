@@ -123,6 +123,19 @@ impl TaskState {
     }
 }
 
+/// How much less urgent a run for the past is than any other: more than the sums of weights may differ.
+const FOR_THE_PAST: i32 = 2_000_000_000;
+
+impl RunType {
+    /// How urgent a task of such a run is, by the priority that its DAG gives it.
+    pub const fn priority(self, of_task: i32) -> i32 {
+        match self {
+            RunType::Backfill => of_task.saturating_sub(FOR_THE_PAST),
+            _ => of_task,
+        }
+    }
+}
+
 impl RunState {
     pub const fn is_finished(self) -> bool {
         matches!(self, RunState::Success | RunState::Failed)

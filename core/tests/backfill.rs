@@ -5,7 +5,7 @@ use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish, dates, plan};
 use orch_core::spec::DagSpec;
 use orch_core::state::RunState;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 const NOW: &str = "2026-03-10T12:00:00Z";
 
@@ -207,7 +207,7 @@ fn what_is_done_for_a_date_follows_from_its_run_and_from_what_is_run_again() {
     ] {
         let wish = reprocess(range("03-03", "03-03"), again);
         let dates = dates(&daily(), &wish, NOW.parse().expect("a time")).expect("dates");
-        let there: HashMap<_, _> = there.map(|state| (at("03-03"), state)).into_iter().collect();
+        let there: BTreeMap<_, _> = there.map(|state| (at("03-03"), state)).into_iter().collect();
         let said: Vec<String> = plan(&dates, &there, wish.reprocess)
             .into_iter()
             .map(|(_, action)| match action {
