@@ -39,7 +39,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         return Err(Problem::new("missing", "Field required").at(["query", "dag_id"]).into());
     };
     let order = orders(&query, |name| (name == "id").then_some(()))?;
-    let ascending = !order.first().is_some_and(|(_, descends)| *descends);
+    let ascending = !order.first().is_some_and(|&((), descends)| descends);
     let filter = BackfillFilter { dag_id: Some(dag_id), ascending, ..BackfillFilter::default() };
     let mut db = app.pages().await?;
     let rows = list_backfills(&mut db, &filter, page.limit, page.offset).await?;
