@@ -5,11 +5,14 @@ use crate::auth::{Caller, Role};
 use crate::extract::Fields;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
+use crate::state::App;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use orch_store::StoreError;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sqlx::{Connection, PgConnection};
 
 /// Entities of one request.
 const MOST_ENTITIES: usize = 1_000;
@@ -21,10 +24,19 @@ pub(super) enum Kind {
     Delete,
 }
 
+/// What becomes of something that is to be created and is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Fail,
+    Skip,
+    Overwrite,
+}
+
 /// Things of one kind of change.
 pub(super) struct Action<E> {
     pub(super) kind: Kind,
     pub(super) entities: Vec<E>,
+    pub(super) existing: Existing,
     /// What is not there is passed over.
     skips: bool,
 }
@@ -58,18 +70,21 @@ pub(super) fn actions<E>(
         };
         let mask = if kind == Kind::Update { fields.texts("update_mask").unwrap_or_default() } else { Vec::new() };
         let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
-        let skips = match kind {
-            Kind::Create => {
-                fields.word("action_on_existence", &["fail", "skip", "overwrite"]);
-                false
-            }
-            _ => fields.word("action_on_non_existence", &["fail", "skip"]) == Some("skip"),
-        };
+        let (mut existing, mut skips) = (Existing::Fail, false);
+        if kind == Kind::Create {
+            existing = match fields.word("action_on_existence", &["fail", "skip", "overwrite"]) {
+                Some("skip") => Existing::Skip,
+                Some("overwrite") => Existing::Overwrite,
+                _ => Existing::Fail,
+            };
+        } else {
+            skips = fields.word("action_on_non_existence", &["fail", "skip"]) == Some("skip");
+        }
         if kind == Kind::Delete {
             fields.wrap_texts("entities", id);
         }
         let entities = fields.required_objects("entities", |fields| read(fields, kind, &mask));
-        Action { kind, entities, skips }
+        Action { kind, entities, existing, skips }
     });
     if actions.iter().map(|action| action.entities.len()).sum::<usize>() > MOST_ENTITIES {
         fields.refuse(Problem::value(format!("a request changes at most {MOST_ENTITIES} entities")));
@@ -82,6 +97,31 @@ pub(super) fn actions<E>(
 pub(super) fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
+}
+
+/// Carries out each entity by itself, in a transaction of its own. `one` says the name of what it changed; `None`: it was
+/// passed over.
+pub(super) async fn each_alone<E>(
+    app: &App,
+    actions: &[Action<E>],
+    mut one: impl AsyncFnMut(&mut PgConnection, &Action<E>, &E) -> Result<Option<String>, Refusal>,
+) -> Result<BulkResponse, Refusal> {
+    let mut db = app.pages().await?;
+    let mut answer = BulkResponse::default();
+    for action in actions {
+        answer.begin(action);
+        for entity in &action.entities {
+            let mut tx = db.begin().await.map_err(StoreError::from)?;
+            let done = one(&mut tx, action, entity).await;
+            if done.is_ok() {
+                tx.commit().await.map_err(StoreError::from)?;
+            }
+            if let Some(done) = done.transpose() {
+                answer.note(action, done)?;
+            }
+        }
+    }
+    Ok(answer)
 }
 
 impl BulkResponse {
