@@ -168,7 +168,10 @@ mod tests {
         assert_eq!(shown("api_token", "42"), "***");
         assert_eq!(shown("limit", " 42 "), " 42 ");
         assert_eq!(shown("limits", r#"{ "rows": 1 }"#), r#"{ "rows": 1 }"#);
-        assert_eq!(shown("db", r#"{"host": "h", "password": "hush", "n": [{"token": 7}]}"#), r#"{"host":"h","n":[{"token":"***"}],"password":"***"}"#);
+        assert_eq!(
+            shown("db", r#"{"host": "h", "password": "hush", "n": [{"token": 7}]}"#),
+            r#"{"host":"h","n":[{"token":"***"}],"password":"***"}"#
+        );
         assert_eq!(shown("broken", r#"{"password": "hu"#), r#"{"password": "hu"#);
     }
 

@@ -100,7 +100,8 @@ async fn http(connection: &Connection) -> Result<String, String> {
 
 async fn tcp(connection: &Connection) -> Result<String, String> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty());
-    let host = host.ok_or_else(|| format!("connections of type `{}` without a host are not tried", connection.conn_type))?;
+    let host =
+        host.ok_or_else(|| format!("connections of type `{}` without a host are not tried", connection.conn_type))?;
     // What has a protocol in front is an address; its name is what can be reached.
     let host = host.rsplit_once("://").map_or(host, |(_, rest)| rest);
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);

@@ -135,8 +135,7 @@ impl<'a> Document<'a> {
                 .map_err(|error| self.bad(format!("line {} is no JSON", error.line())))?,
             FileFormat::Yaml => {
                 let read = YamlLoader::load_from_str(self.text);
-                let documents =
-                    read.map_err(|error| self.bad(format!("line {} is no YAML", error.marker().line())))?;
+                let documents = read.map_err(|error| self.bad(format!("line {} is no YAML", error.marker().line())))?;
                 json_of(documents.first().unwrap_or(&Yaml::Null))
                     .ok_or_else(|| self.bad("it has a key that is no text".into()))?
             }

@@ -29,9 +29,7 @@ pub async fn change_variable(
         None => row.value,
         // Whoever may not look keeps it without a key.
         Some(sent) if sent == MASK && is_sensitive(key) => row.value,
-        Some(sent) if sent.contains(MASK) => {
-            keys.seal(seat(key), &restored_variable(key, &sent, &row.open(keys)?))?
-        }
+        Some(sent) if sent.contains(MASK) => keys.seal(seat(key), &restored_variable(key, &sent, &row.open(keys)?))?,
         Some(sent) => keys.seal(seat(key), &sent)?,
     };
     let description = change.description.unwrap_or(row.description);

@@ -2,7 +2,7 @@
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
 use crate::auth::{Caller, Role};
-use crate::extract::Fields;
+use crate::extract::{Actor, Fields};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -99,12 +99,26 @@ pub(super) fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refus
     if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
 }
 
-/// Carries out each entity by itself, in a transaction of its own. `one` says the name of what it changed; `None`: it was
-/// passed over.
-pub(super) async fn each_alone<E>(
+/// Something with a name that is added, changed and deleted as a whole.
+pub(super) trait Entity: Sync {
+    fn name(&self) -> &str;
+    fn exists(&self, tx: &mut PgConnection) -> impl Future<Output = Result<bool, Refusal>> + Send;
+    fn add(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// Where nothing of that name is there it is refused as not found.
+    fn update(
+        &self,
+        app: &App,
+        tx: &mut PgConnection,
+        actor: &Actor,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
+}
+
+/// Carries out each entity by itself, in a transaction of its own.
+pub(super) async fn carry_out<E: Entity>(
     app: &App,
+    actor: &Actor,
     actions: &[Action<E>],
-    mut one: impl AsyncFnMut(&mut PgConnection, &Action<E>, &E) -> Result<Option<String>, Refusal>,
 ) -> Result<BulkResponse, Refusal> {
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
@@ -112,13 +126,20 @@ pub(super) async fn each_alone<E>(
         answer.begin(action);
         for entity in &action.entities {
             let mut tx = db.begin().await.map_err(StoreError::from)?;
-            let done = one(&mut tx, action, entity).await;
+            let done = match (action.kind, action.existing) {
+                (Kind::Delete, _) => entity.remove(&mut tx, actor).await,
+                (Kind::Update, _) => entity.update(app, &mut tx, actor).await,
+                (Kind::Create, Existing::Fail) => entity.add(app, &mut tx, actor).await,
+                (Kind::Create, existing) => match (entity.exists(&mut tx).await?, existing) {
+                    (false, _) => entity.add(app, &mut tx, actor).await,
+                    (true, Existing::Overwrite) => entity.update(app, &mut tx, actor).await,
+                    (true, _) => continue,
+                },
+            };
             if done.is_ok() {
                 tx.commit().await.map_err(StoreError::from)?;
             }
-            if let Some(done) = done.transpose() {
-                answer.note(action, done)?;
-            }
+            answer.note(action, done.map(|()| entity.name().to_string()))?;
         }
     }
     Ok(answer)

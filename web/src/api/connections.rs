@@ -9,7 +9,7 @@ mod trial;
 pub(crate) use bulk::bulk;
 pub(crate) use change::{add, create, delete, patch, remove, update};
 pub(crate) use read::Sent;
-pub(crate) use trial::{DISABLED, test};
+pub(crate) use trial::{ConnectionTest, test};
 
 use super::pages::{Page, orders, pattern, prefix_pattern};
 use crate::auth::{Caller, Role};

@@ -2,8 +2,8 @@
 
 mod change;
 
-pub(crate) use change::{create, delete, patch};
 use change::missing;
+pub(crate) use change::{create, delete, patch};
 
 use super::dag_runs::find;
 use super::pages::Page;

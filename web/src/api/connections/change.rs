@@ -11,7 +11,9 @@ use axum::{Extension, Json};
 use orch_core::task::Connection as Reached;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::connection::{ConnectionChange, ConnectionRow, add_connection, change_connection, delete_connection, get_connection};
+use orch_store::connection::{
+    ConnectionChange, ConnectionRow, add_connection, change_connection, delete_connection, get_connection,
+};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Airflow's words.
-pub(crate) const DISABLED: &str =
+const DISABLED: &str =
     "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.";
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -31,12 +31,12 @@ pub(crate) async fn test(
     Extension(caller): Extension<Caller>,
     body: JsonBody,
 ) -> Result<Json<ConnectionTest>, Refusal> {
-    if !app.config.test_connection {
-        return Err(Refusal::plain(StatusCode::FORBIDDEN, DISABLED));
-    }
     let mut fields = body.secret_fields();
     let sent = Sent::read(&mut fields, &[]);
     fields.finish()?;
+    if !app.config.test_connection {
+        return Err(Refusal::plain(StatusCode::FORBIDDEN, DISABLED));
+    }
     let meant = meant(&app, sent).await?;
     tracing::info!(user = %caller.name, connection = %meant.id, "somebody tries a connection");
     let (status, message) = match try_connection(&meant).await {
