@@ -21,3 +21,4 @@ pub mod spec;
 pub mod state;
 pub mod task;
 pub mod transition;
+pub mod yaml;

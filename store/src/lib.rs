@@ -21,6 +21,7 @@ pub mod leaf;
 pub mod live;
 pub mod log;
 pub mod mark;
+pub mod name_search;
 pub mod note;
 pub mod output;
 pub mod overview;
