@@ -25,6 +25,7 @@ pub mod name_search;
 pub mod note;
 pub mod output;
 pub mod overview;
+pub mod part;
 pub mod partition;
 pub mod process;
 pub mod refold;

@@ -2,6 +2,7 @@
 //! not touch needs no key.
 
 use super::{ConnectionRow, seat};
+use crate::part::Becomes;
 use crate::seal::{Keyring, SecretError};
 use orch_core::secret::MASK;
 use orch_core::task::Connection;
@@ -12,12 +13,12 @@ use sqlx::postgres::PgConnection;
 #[derive(Clone, Default)]
 pub struct ConnectionChange {
     pub conn_type: Option<String>,
-    pub description: Option<Option<String>>,
-    pub host: Option<Option<String>>,
-    pub port: Option<Option<u16>>,
-    pub login: Option<Option<String>>,
-    pub password: Option<Option<String>>,
-    pub schema: Option<Option<String>>,
+    pub description: Option<Becomes<String>>,
+    pub host: Option<Becomes<String>>,
+    pub port: Option<Becomes<u16>>,
+    pub login: Option<Becomes<String>>,
+    pub password: Option<Becomes<String>>,
+    pub schema: Option<Becomes<String>>,
     pub extra: Option<Map<String, Value>>,
 }
 
@@ -26,12 +27,12 @@ impl ConnectionChange {
     pub fn to(new: Connection) -> Self {
         ConnectionChange {
             conn_type: Some(new.conn_type),
-            description: Some(new.description),
-            host: Some(new.host),
-            port: Some(new.port),
-            login: Some(new.login),
-            password: Some(new.password),
-            schema: Some(new.schema),
+            description: Some(Becomes(new.description)),
+            host: Some(Becomes(new.host)),
+            port: Some(Becomes(new.port)),
+            login: Some(Becomes(new.login)),
+            password: Some(Becomes(new.password)),
+            schema: Some(Becomes(new.schema)),
             extra: Some(new.extra),
         }
     }
@@ -41,16 +42,20 @@ impl ConnectionChange {
         let sent = Connection {
             id: stored.id.clone(),
             conn_type: self.conn_type.unwrap_or_else(|| stored.conn_type.clone()),
-            description: self.description.unwrap_or_else(|| stored.description.clone()),
-            host: self.host.unwrap_or_else(|| stored.host.clone()),
-            port: self.port.unwrap_or(stored.port),
-            login: self.login.unwrap_or_else(|| stored.login.clone()),
-            password: self.password.unwrap_or_else(|| stored.password.clone()),
-            schema: self.schema.unwrap_or_else(|| stored.schema.clone()),
+            description: becomes(self.description, stored.description.as_ref()),
+            host: becomes(self.host, stored.host.as_ref()),
+            port: becomes(self.port, stored.port.as_ref()),
+            login: becomes(self.login, stored.login.as_ref()),
+            password: becomes(self.password, stored.password.as_ref()),
+            schema: becomes(self.schema, stored.schema.as_ref()),
             extra: self.extra.unwrap_or_else(|| stored.extra.clone()),
         };
         sent.restored(stored)
     }
+}
+
+fn becomes<T: Clone>(sent: Option<Becomes<T>>, stored: Option<&T>) -> Option<T> {
+    sent.map_or_else(|| stored.cloned(), |Becomes(new)| new)
 }
 
 /// The connection as it is now; `None`: there is none of that name.
@@ -68,9 +73,9 @@ pub async fn change_connection(
     );
     let Some(row) = row.fetch_optional(&mut *db).await? else { return Ok(None) };
     let password = match &change.password {
-        Some(Some(sent)) if sent == MASK && row.password.is_some() => row.password.clone(),
-        Some(Some(sent)) => Some(keys.seal(seat(id, "password"), sent)?),
-        Some(None) => None,
+        Some(Becomes(Some(sent))) if sent == MASK && row.password.is_some() => row.password.clone(),
+        Some(Becomes(Some(sent))) => Some(keys.seal(seat(id, "password"), sent)?),
+        Some(Becomes(None)) => None,
         None => row.password.clone(),
     };
     // Only what was masked has to be opened.

@@ -1,6 +1,7 @@
 //! A variable is changed part by part. What people saw as `***` and send back as that stays as it is.
 
 use super::{VariableRow, seat};
+use crate::part::Becomes;
 use crate::seal::{Keyring, SecretError};
 use orch_core::secret::{MASK, is_sensitive, restored_variable};
 use sqlx::postgres::PgConnection;
@@ -9,7 +10,7 @@ use sqlx::postgres::PgConnection;
 #[derive(Clone, Default)]
 pub struct VariableChange {
     pub value: Option<String>,
-    pub description: Option<Option<String>>,
+    pub description: Option<Becomes<String>>,
 }
 
 /// The variable as it is now; `None`: there is none of that key.
@@ -32,7 +33,7 @@ pub async fn change_variable(
         Some(sent) if sent.contains(MASK) => keys.seal(seat(key), &restored_variable(key, &sent, &row.open(keys)?))?,
         Some(sent) => keys.seal(seat(key), &sent)?,
     };
-    let description = change.description.unwrap_or(row.description);
+    let description = change.description.map_or(row.description, |Becomes(new)| new);
     let row = sqlx::query_as!(
         VariableRow,
         "update variable set value = $2, description = $3, updated_at = now() where key = $1

@@ -292,7 +292,8 @@ async fn connections_are_tried_where_that_is_allowed() {
     assert!(well && words.contains("takes connections"), "{words}");
     let (well, words) = test(&web, of("mysql", json!({ "port": null, "conn_type": "odd" }))).await;
     assert!(!well && words.contains("no port"), "{words}");
-    let answers = tokio::spawn(async move {
+    let mut answers = tokio::task::JoinSet::new();
+    answers.spawn(async move {
         let mut seen = Vec::new();
         for status in ["200 OK", "401 Unauthorized"] {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -315,13 +316,12 @@ async fn connections_are_tried_where_that_is_allowed() {
         (true, "Connection successfully tested: HTTP 200".into())
     );
     assert_eq!(test(&web, of("http", account)).await, (false, "it answers HTTP 401".into()));
-    let seen = answers.await.unwrap();
+    let seen = answers.join_next().await.unwrap().unwrap();
     assert!(seen[0].to_lowercase().contains("authorization: basic"), "{}", seen[0]);
 
     let database = orch_core::task::Connection::from_uri("own", &web.database.url()).unwrap();
     let part = |name: &str| database.extra.get(name).and_then(Value::as_str).map(String::from);
-    let port_of =
-        || database.extra.get("port").and_then(|port| port.as_u64()).and_then(|port| u16::try_from(port).ok());
+    let port_of = || database.extra.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
     let own = json!({ "connection_id": "own", "conn_type": "postgres", "host": database.host.clone().or_else(|| part("host")),
         "port": database.port.or_else(port_of), "login": database.login.clone().or_else(|| part("user")), "schema": database.schema,
         "password": database.password.clone().or_else(|| part("password")).unwrap_or("any".into()) });

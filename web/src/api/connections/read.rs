@@ -5,6 +5,7 @@ use crate::problem::Problem;
 use orch_core::ids::ConnectionId;
 use orch_core::task::Connection;
 use orch_store::connection::ConnectionChange;
+use orch_store::part::Becomes;
 use serde_json::{Map, Value, json};
 
 /// Airflow's bound.
@@ -37,7 +38,7 @@ impl Sent {
         let mut part = |name: &str| {
             let is_there = fields.has(name) && counts(name);
             let text = fields.text(name).filter(|text| !text.is_empty());
-            is_there.then_some(text)
+            is_there.then_some(Becomes(text))
         };
         let (description, host, login) = (part("description"), part("host"), part("login"));
         let (schema, password) = (part("schema"), part("password"));
@@ -53,7 +54,7 @@ impl Sent {
             conn_type: conn_type.filter(|_| counts("conn_type")).map(|kind| Connection::normal_type(&kind)),
             description,
             host,
-            port: has_port.then_some(port),
+            port: has_port.then_some(Becomes(port)),
             login,
             password,
             schema,

@@ -13,6 +13,7 @@ use axum::{Extension, Json};
 use orch_core::secret::MASK;
 use orch_core::task::Connection;
 use orch_store::connection::get_connection;
+use orch_store::part::Becomes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -52,7 +53,7 @@ pub(crate) async fn meant(app: &App, sent: Sent) -> Result<Connection, Refusal> 
     let Some(row) = row else { return Ok(sent.whole()) };
     let stored = row.open(&app.config.keys)?;
     let place = |of: &Connection| (of.host.clone(), of.port, of.conn_type.clone());
-    let brings_its_own = matches!(&sent.change.password, Some(Some(password)) if password != MASK);
+    let brings_its_own = matches!(&sent.change.password, Some(Becomes(Some(password))) if password != MASK);
     let new = sent.change.clone().applied(&stored);
     if place(&new) == place(&stored) {
         return Ok(new);

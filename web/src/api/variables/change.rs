@@ -12,6 +12,7 @@ use axum::{Extension, Json};
 use orch_core::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::StoreError;
 use orch_store::audit::Deed;
+use orch_store::part::Becomes;
 use orch_store::variable::{VariableChange, VariableRow, add_variable, change_variable, delete_variable, get_variable};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -51,7 +52,7 @@ impl Sent {
             Value::String(text) => text,
             other => other.to_string(),
         });
-        Sent { key, change: VariableChange { value, description: has_description.then_some(description) } }
+        Sent { key, change: VariableChange { value, description: has_description.then_some(Becomes(description)) } }
     }
 }
 
@@ -119,7 +120,7 @@ pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -
 /// In a transaction of the caller, as all that follow.
 pub(crate) async fn add(app: &App, tx: &mut PgConnection, actor: &Actor, sent: Sent) -> Result<VariableRow, Refusal> {
     let Sent { key, change } = sent;
-    let (value, description) = (change.value.unwrap_or_default(), change.description.flatten());
+    let (value, description) = (change.value.unwrap_or_default(), change.description.and_then(|Becomes(new)| new));
     if !add_variable(tx, &key, &value, description.as_deref(), &app.config.keys).await? {
         let text = format!("The Variable with key: `{}` already exists", shown(&key));
         return Err(Refusal::plain(StatusCode::CONFLICT, text));

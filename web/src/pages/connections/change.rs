@@ -16,13 +16,14 @@ use orch_core::ids::ConnectionId;
 use orch_core::task::Connection as Reached;
 use orch_store::StoreError;
 use orch_store::connection::{ConnectionChange, get_connection};
+use orch_store::part::Becomes;
 use serde_json::{Map, Value};
 use sqlx::Connection;
 
 /// The form, and what is wrong with it.
 struct Sent {
     wish: Wish,
-    password: Option<Option<String>>,
+    password: Option<Becomes<String>>,
     problem: Option<String>,
 }
 
@@ -70,9 +71,9 @@ impl Sent {
             }
         }
         let password = match form.text("password").unwrap_or_default() {
-            _ if form.text("no_password").is_some() => Some(None),
+            _ if form.text("no_password").is_some() => Some(Becomes(None)),
             "" => None,
-            password => Some(Some(password.to_string())),
+            password => Some(Becomes(Some(password.to_string()))),
         };
         let wish = Wish {
             id,
@@ -89,13 +90,13 @@ impl Sent {
     }
 
     fn change(&self) -> ConnectionChange {
-        let part = |text: &String| Some((!text.is_empty()).then(|| text.clone()));
+        let part = |text: &String| Some(Becomes((!text.is_empty()).then(|| text.clone())));
         let Wish { description, host, login, schema, port, .. } = &self.wish;
         ConnectionChange {
             conn_type: Some(self.wish.conn_type.clone()),
             description: part(description),
             host: part(host),
-            port: Some(port.parse().ok()),
+            port: Some(Becomes(port.parse().ok())),
             login: part(login),
             password: self.password.clone(),
             schema: part(schema),

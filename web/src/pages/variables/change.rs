@@ -14,6 +14,7 @@ use axum::response::Response;
 use orch_core::ids::check_variable_key;
 use orch_core::secret::{MASK, masked_variable};
 use orch_store::StoreError;
+use orch_store::part::Becomes;
 use orch_store::variable::{VariableChange, get_variable};
 use serde_json::Value;
 use sqlx::Connection;
@@ -50,7 +51,7 @@ pub(crate) async fn save(
     }
     let change = VariableChange {
         value: (!keeps).then(|| value.clone()),
-        description: Some((!description.is_empty()).then(|| description.clone())),
+        description: Some(Becomes((!description.is_empty()).then(|| description.clone()))),
     };
     let mut db = app.pages().await?;
     let mut tx = db.begin().await.map_err(StoreError::from)?;

@@ -13,6 +13,7 @@ use orch_core::ids::check_variable_key;
 use orch_core::secret::MASK;
 use orch_core::task::{WrittenVariable, write_variables};
 use orch_store::StoreError;
+use orch_store::part::Becomes;
 use orch_store::variable::{MOST_VARIABLES, VariableChange, get_variable, list_variables};
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
@@ -72,13 +73,14 @@ async fn take_over(
             done.kept.push(key);
         } else if is_there {
             // Without a description the old one stays, as at the command line.
-            let change = VariableChange { value: Some(value), description: description.map(Some) };
+            let change =
+                VariableChange { value: Some(value), description: description.map(|text| Becomes(Some(text))) };
             update(app, tx, actor, &key, change).await?;
             done.changed.push(key);
         } else if value.contains(MASK) {
             done.without_secrets.push(key);
         } else {
-            let change = VariableChange { value: Some(value), description: Some(description) };
+            let change = VariableChange { value: Some(value), description: Some(Becomes(description)) };
             add(app, tx, actor, Sent { key: key.clone(), change }).await?;
             done.added.push(key);
         }
