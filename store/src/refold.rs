@@ -96,13 +96,14 @@ pub async fn fold_loading(
 }
 
 /// Adds to a step what a transition asks for: the ledger, and a place for each try that comes to be. A worker may keep
-/// up to `room` tries, but those of child processes, which have slots of their own, are queued.
+/// up to `room` tries, but those of child processes, which have slots of their own, are queued, and so are those that have to
+/// be let in first.
 pub fn carry_out(step: &mut Step, version: &Version, run: Uuid, rev: i32, to: Run, effects: Effects, room: usize) {
     let new_rev = rev + 1;
     for instance in effects.ready {
         let new = version.new_try(run, new_rev, instance);
         let in_process = version.plan.task(instance.0).isolation == Isolation::InProcess;
-        if in_process && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
+        if in_process && new.queue > 0 && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
     }
     step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(run, new_rev, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));
