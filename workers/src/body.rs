@@ -73,6 +73,7 @@ impl RunView {
             triggered_by: None,
             clear_number: u32::try_from(clear_number).unwrap_or(0),
             conf,
+            partition_key: None,
         };
         Ok(RunView { facts: Arc::new(facts), params })
     }
