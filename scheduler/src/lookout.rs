@@ -73,6 +73,9 @@ impl Lookout {
         if due.dags || due.queued || due.timed_out {
             board.runs.notify_one();
         }
+        if due.assets {
+            board.assets.notify_one();
+        }
         if due.waiting {
             board.wake.notify_one();
         }
@@ -130,6 +133,7 @@ mod tests {
             server_started: now,
             known: true,
             dags: false,
+            assets: false,
             queued: false,
             timed_out: false,
             waiting: false,

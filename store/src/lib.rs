@@ -3,6 +3,7 @@
 //! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
+pub mod asset;
 pub mod audit;
 pub mod clear;
 pub mod connect;

@@ -333,17 +333,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read_and_written(text: Value) {
+    fn read_and_written(text: &Value) {
         let read: AssetCondition = serde_json::from_value(text.clone()).expect("a condition");
-        assert_eq!(serde_json::to_value(&read).expect("JSON"), text);
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), *text);
     }
 
     #[test]
     fn conditions_are_written_as_they_are_read() {
-        read_and_written(json!([{ "uri": "a" }, { "uri": "b" }])); // as specs of before there were trees
-        read_and_written(json!({ "asset": { "uri": "a", "fresh_within_ms": 1 } }));
+        read_and_written(&json!([{ "uri": "a" }, { "uri": "b" }])); // as specs of before there were trees
+        read_and_written(&json!({ "asset": { "uri": "a", "fresh_within_ms": 1 } }));
         read_and_written(
-            json!({ "any": [{ "asset": { "uri": "a" } }, { "all": [{ "alias": "x" }, [{ "uri": "b" }]] }] }),
+            &json!({ "any": [{ "asset": { "uri": "a" } }, { "all": [{ "alias": "x" }, [{ "uri": "b" }]] }] }),
         );
     }
 

@@ -228,6 +228,9 @@ impl<S: Hot> Driver<S> {
         let step = Step { ended, mode: Mode::Record, ..Step::default() };
         match self.store.step(&step, self.worker).await {
             Ok(reply) => {
+                if step.ended.iter().any(|e| e.touched.is_some()) {
+                    self.hints.give(Hint::Asset);
+                }
                 let fenced = step.ended.len() - reply.accepted.len();
                 if fenced > 0 {
                     let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
@@ -267,6 +270,9 @@ impl<S: Hot> Driver<S> {
         }
         let mut queued = step.queue.iter().any(|q| !moves.contains_key(&q.run)) || !step.admit.is_empty();
         queued |= step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms <= 0));
+        if step.ended.iter().any(|e| e.touched.is_some()) {
+            self.hints.give(Hint::Asset);
+        }
         let waits = step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms > 0));
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
