@@ -4,6 +4,7 @@
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
 pub mod asset;
+pub mod backfill;
 pub mod branch;
 pub mod check;
 pub mod history;
@@ -21,3 +22,4 @@ pub mod spec;
 pub mod state;
 pub mod task;
 pub mod transition;
+pub mod yaml;

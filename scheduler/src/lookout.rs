@@ -70,7 +70,7 @@ impl Lookout {
 
     fn call(&mut self, due: &Due, shared: &Shared) {
         let (board, config) = (&shared.board, &shared.config);
-        if due.dags || due.queued || due.timed_out {
+        if due.dags || due.queued || due.timed_out || due.backfills {
             board.runs.notify_one();
         }
         if due.assets {
@@ -135,6 +135,7 @@ mod tests {
             dags: false,
             assets: false,
             queued: false,
+            backfills: false,
             timed_out: false,
             waiting: false,
             unfolded: false,

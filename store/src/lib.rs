@@ -5,6 +5,7 @@
 
 pub mod asset;
 pub mod audit;
+pub mod backfill;
 pub mod clear;
 pub mod connect;
 pub mod connection;
@@ -21,9 +22,11 @@ pub mod leaf;
 pub mod live;
 pub mod log;
 pub mod mark;
+pub mod name_search;
 pub mod note;
 pub mod output;
 pub mod overview;
+pub mod part;
 pub mod partition;
 pub mod process;
 pub mod refold;

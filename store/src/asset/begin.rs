@@ -16,8 +16,8 @@ pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<St
     let dags = sqlx::query_scalar!(
         "select a.dag_id from asset_due a join dag d on d.dag_id = a.dag_id
         where not d.is_paused and not d.is_stale
-          and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running'))
-            < d.max_active_runs
+          and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
+            and r.run_type <> 'backfill') < d.max_active_runs
         order by a.dag_id limit $1",
         most
     );
@@ -33,7 +33,7 @@ pub async fn begin_triggered_runs(
     let mut tx = db.begin().await?;
     let dag = sqlx::query!(
         r#"select version, max_active_runs - (select count(*) from dag_run r where r.dag_id = $1
-            and r.state in ('queued', 'running')) as "room!"
+            and r.state in ('queued', 'running') and r.run_type <> 'backfill') as "room!"
         from dag where dag_id = $1 and not is_paused and not is_stale for no key update skip locked"#,
         dag_id
     );
