@@ -9,6 +9,7 @@ mod error;
 mod host;
 mod memory;
 
+pub use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use bundle::{Bundle, BundleDag};
 pub use connection::{BadConnection, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
@@ -17,7 +18,7 @@ pub use document::{
 };
 pub use error::{TaskError, fatal, skip};
 pub use host::{Host, LogLevel};
-pub use memory::{AssetEvent, LogLine, MemoryHost};
+pub use memory::{LogLine, MemoryHost};
 
 use serde_json::Value;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};

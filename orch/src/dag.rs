@@ -176,7 +176,7 @@ impl DagBuilder {
 
     fn resolve_dates(&mut self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let zone = match &self.spec.schedule {
+        let zone = match self.spec.schedule.time() {
             Schedule::Cron { timezone, .. } => timezone.parse().unwrap_or(Tz::UTC), // a wrong one is a problem already
             _ => Tz::UTC,
         };

@@ -24,6 +24,8 @@ pub struct Due {
     pub known: bool,
     /// A schedule asks for a run, and its DAG has room for one.
     pub dags: bool,
+    /// Events of assets are new, a condition over assets is to be asked, or an asset has become stale.
+    pub assets: bool,
     /// A queued run could begin.
     pub queued: bool,
     /// A backfill could go on.

@@ -3,6 +3,7 @@
 
 use crate::StoreError;
 use crate::StoreResult;
+use crate::asset;
 use crate::version::{self, Version, load_all};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
@@ -64,6 +65,7 @@ pub async fn register_bundle(
     });
     let words = Value::Array(words.collect()).to_string();
     upsert_dags(&mut tx, &bundle.name, &words).await?;
+    asset::put_uses(&mut tx, &bundle.dags, &registered).await?;
     tx.commit().await?;
     Ok(registered)
 }

@@ -10,12 +10,13 @@ use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
 use crate::secrets::Secrets;
+use crate::touched::Said;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::spec::Isolation;
 use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
 use orch_store::output;
-use orch_store::step::Claimed;
+use orch_store::step::{Claimed, Touched};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::panic::AssertUnwindSafe;
@@ -73,6 +74,7 @@ impl RunView {
             triggered_by: None,
             clear_number: u32::try_from(clear_number).unwrap_or(0),
             conf,
+            partition_key: facts.partition_key.clone(),
         };
         Ok(RunView { facts: Arc::new(facts), params })
     }
@@ -109,8 +111,8 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let ctx = match context(job, spec, shared, &log) {
-            Ok(ctx) => ctx,
+        let (ctx, host) = match context(job, spec, shared, &log) {
+            Ok(context) => context,
             Err(error) => return fatal(error),
         };
         let given = match plan.task(task).isolation {
@@ -121,7 +123,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Isolation::InProcess => body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None }),
         };
         match given {
-            Ok(Some(value)) => give(job, shared, value).await,
+            Ok(Some(value)) => give(job, shared, value, host.said.touched(spec, &job.run.facts)).await,
             Ok(None) => Finish::NotYet,
             Err(finish) => finish,
         }
@@ -173,7 +175,12 @@ fn fatal(cause: String) -> Finish {
     Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
 }
 
-fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &Arc<AttemptLog>) -> Result<Ctx, String> {
+fn context(
+    job: &Job,
+    spec: &orch_core::spec::TaskSpec,
+    shared: &Shared,
+    log: &Arc<AttemptLog>,
+) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
     let this_try = TryFacts {
         task_id: TaskId::new(&spec.task_id).map_err(|e| e.to_string())?,
@@ -183,7 +190,7 @@ fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &A
         attempt: lease.attempt,
         lease_no: lease.lease_no,
     };
-    let host = WorkerHost {
+    let host = Arc::new(WorkerHost {
         lease,
         plan: job.offer.version.plan.clone(),
         log: log.clone(),
@@ -192,14 +199,15 @@ fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &A
         secrets: shared.secrets.clone(),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
-    };
-    Ok(Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), Arc::new(host)))
+        said: Said::default(),
+    });
+    Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))
 }
 
 /// A value on its way to the store: small ones go with the step, others now.
-async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
+async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
-        return Finish::Gave { value, text: String::new(), stored: true };
+        return Finish::Gave { value, text: String::new(), stored: true, touched };
     }
     let text = value.to_string();
     if text.len() > output::MAX_BYTES {
@@ -212,14 +220,14 @@ async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
     let lease = job.claimed.lease;
     if output::goes_with_the_step(&value, &text) {
         shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
-        return Finish::Gave { value, text, stored: false };
+        return Finish::Gave { value, text, stored: false, touched };
     }
     let put = || async {
         let mut db = shared.pool.acquire().await?;
         output::put(&mut db, lease, output::RETURN_VALUE, &value).await
     };
     match patiently(put).await {
-        Ok(true) => Finish::Gave { value, text: String::new(), stored: true },
+        Ok(true) => Finish::Gave { value, text: String::new(), stored: true, touched },
         Ok(false) => Finish::Stopped,
         Err(error) => Finish::Error {
             error: TaskError::Retryable { causes: vec!["the output cannot be stored".into(), error.to_string()] },

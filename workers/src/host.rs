@@ -3,10 +3,12 @@
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
 use crate::secrets::Secrets;
+use crate::touched::Said;
+use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use orch_core::plan::Plan;
 use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, fatal};
-use orch_store::output;
 use orch_store::step::Lease;
+use orch_store::{asset, output};
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub(crate) struct WorkerHost {
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
     pub(crate) secrets: Secrets,
+    pub(crate) said: Said,
     pub(crate) rows: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
@@ -80,6 +83,25 @@ impl Host for WorkerHost {
             let get = || async {
                 let mut db = pool.acquire().await?;
                 output::get(&mut db, run, task, index, &key).await
+            };
+            Ok(patiently(get).await?)
+        })
+    }
+
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        self.said.event(event)
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        self.said.edge(edge)
+    }
+
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        let (pool, run) = (self.pool.clone(), self.lease.run);
+        Box::pin(async move {
+            let get = || async {
+                let mut db = pool.acquire().await?;
+                asset::triggering_events(&mut db, run).await
             };
             Ok(patiently(get).await?)
         })

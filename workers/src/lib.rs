@@ -18,6 +18,7 @@ mod outcome;
 mod patience;
 pub mod secrets;
 pub mod sim;
+mod touched;
 
 pub use child::{inherited_secrets, run_attempt};
 pub use config::WorkerConfig;

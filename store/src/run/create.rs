@@ -26,6 +26,8 @@ pub struct NewRun {
     /// Not before; now without it.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
+    /// The partition it is for.
+    pub partition_key: Option<String>,
     /// At most a megabyte: the caller has checked.
     pub conf: Option<Value>,
     pub triggered_by: TriggeredBy,
@@ -51,6 +53,7 @@ impl NewRun {
             interval: None,
             run_after: None,
             run_type: RunType::Manual,
+            partition_key: None,
             conf: None,
             triggered_by,
             user: None,
@@ -223,7 +226,8 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &decided.state,
         new.deed.as_ref().map(ToString::to_string),
         new.request_hash,
-        new.tasks.as_deref()
+        new.tasks.as_deref(),
+        new.partition_key
     )
     .fetch_optional(db)
     .await?;

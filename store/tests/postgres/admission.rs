@@ -91,6 +91,7 @@ impl House {
             next,
             outputs: Vec::new(),
             failure: None,
+            touched: None,
         };
         let step = Step { ended: vec![ended], mode: Mode::Record, release: true, ..Step::default() };
         let worker = self.hands.worker;

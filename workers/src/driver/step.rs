@@ -263,6 +263,9 @@ impl<S: Hot> Driver<S> {
         let step = Step { ended, mode: Mode::Record, release, ..Step::default() };
         match self.store.step(&step, self.worker).await {
             Ok(reply) => {
+                if step.ended.iter().any(|e| e.touched.is_some()) {
+                    self.hints.give(Hint::Asset);
+                }
                 let fenced = step.ended.len() - reply.accepted.len();
                 if fenced > 0 {
                     let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
@@ -306,6 +309,9 @@ impl<S: Hot> Driver<S> {
         let mut queued = put().any(|place| place > 0) || !step.admit.is_empty();
         let of_gates = |run: &Uuid| self.memory.get(run).is_some_and(|known| known.offer.version.has_gates());
         self.admit |= step.release || put().any(|place| place < 0) || step.admit.iter().any(|(run, ..)| of_gates(run));
+        if step.ended.iter().any(|e| e.touched.is_some()) {
+            self.hints.give(Hint::Asset);
+        }
         let waits = step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms > 0));
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
