@@ -20,3 +20,4 @@ pub mod spec;
 pub mod state;
 pub mod task;
 pub mod transition;
+pub mod wait;

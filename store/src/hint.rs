@@ -33,9 +33,11 @@ pub enum Hint {
     Run = 4,
     /// Somebody must stop what it runs.
     Stop = 8,
+    /// A task waits for a condition: workers look at it.
+    Watch = 16,
 }
 
-const ALL: [Hint; 4] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop];
+const ALL: [Hint; 5] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Watch];
 
 /// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
 pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
@@ -55,6 +57,7 @@ struct Inner {
     due: Notify,
     run: Notify,
     stop: Notify,
+    watch: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU8,
     tell: Notify,
@@ -72,6 +75,7 @@ impl Hints {
             Hint::Due => &self.inner.due,
             Hint::Run => &self.inner.run,
             Hint::Stop => &self.inner.stop,
+            Hint::Watch => &self.inner.watch,
         }
     }
 

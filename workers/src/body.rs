@@ -2,18 +2,21 @@
 //!
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
+mod deferral;
+
 use crate::child;
-use crate::host::WorkerHost;
+use crate::host::{Origin, WorkerHost};
 use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
-use crate::secrets::Secrets;
+use crate::watch::Outlook;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
-use orch_core::spec::Isolation;
-use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
+use orch_core::spec::{Isolation, TaskSpec};
+use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
+use orch_store::hint::Hints;
 use orch_store::output;
 use orch_store::step::Claimed;
 use serde_json::Value;
@@ -32,7 +35,9 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
     pub(crate) shipper: Shipper,
-    pub(crate) secrets: Secrets,
+    /// What tasks may wait for, and the secrets of bodies and looks.
+    pub(crate) outlook: Outlook,
+    pub(crate) hints: Hints,
     /// What a child process may have in memory if its task says nothing.
     pub(crate) process_memory_mb: u32,
 }
@@ -95,6 +100,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     };
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
     let working = async {
+        let resumed = match deferral::resumed(job, spec, shared, &log).await {
+            Ok(resumed) => resumed,
+            Err(finish) => return finish,
+        };
         let resolver = Resolver {
             plan,
             run: job.claimed.lease.run,
@@ -109,7 +118,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let ctx = match context(job, spec, shared, &log) {
+        let ctx = match context(job, spec, shared, &log, resumed) {
             Ok(ctx) => ctx,
             Err(error) => return fatal(error),
         };
@@ -122,7 +131,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         };
         match given {
             Ok(Some(value)) => give(job, shared, value).await,
-            Ok(None) => Finish::NotYet,
+            Ok(None) => deferral::not_yet(job, spec, shared).await,
+            Err(Finish::Error { error: TaskError::Deferred { deferral }, .. }) => {
+                deferral::begin(&deferral, spec, &shared.outlook.conditions)
+            }
             Err(finish) => finish,
         }
     };
@@ -173,7 +185,13 @@ fn fatal(cause: String) -> Finish {
     Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
 }
 
-fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &Arc<AttemptLog>) -> Result<Ctx, String> {
+fn context(
+    job: &Job,
+    spec: &TaskSpec,
+    shared: &Shared,
+    log: &Arc<AttemptLog>,
+    resumed: Option<Resumed>,
+) -> Result<Ctx, String> {
     let lease = job.claimed.lease;
     let this_try = TryFacts {
         task_id: TaskId::new(&spec.task_id).map_err(|e| e.to_string())?,
@@ -182,6 +200,7 @@ fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &A
         max_tries: u32::try_from(job.claimed.max_tries).unwrap_or(0),
         attempt: lease.attempt,
         lease_no: lease.lease_no,
+        resumed,
     };
     let host = WorkerHost {
         lease,
@@ -189,7 +208,9 @@ fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &A
         log: log.clone(),
         cancel: job.cancel.clone(),
         pool: shared.pool.clone(),
-        secrets: shared.secrets.clone(),
+        secrets: shared.outlook.secrets.clone(),
+        hints: shared.hints.clone(),
+        origin: Origin::of(job),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     };

@@ -221,6 +221,9 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::Variable { call, key } => {
             (call, host.variable(&key).await.map(|v| v.map_or(Value::Null, Value::String)))
         }
+        Frame::Trigger { call, wish } => {
+            (call, host.trigger(wish).await.and_then(|run| Ok(serde_json::to_value(run)?)))
+        }
         Frame::Log { .. } | Frame::End(_) => return,
     };
     let answer = match result {

@@ -1,6 +1,8 @@
 //! A host that lives in memory: for unit tests of tasks and for running a DAG without a database.
 
-use super::{BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TryFacts, fatal};
+use super::{
+    BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerWish, Triggered, TryFacts, fatal,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -34,6 +36,7 @@ struct Memory {
     progress: (u64, u64),
     pushed: Vec<(String, Value)>,
     asset_events: Vec<AssetEvent>,
+    triggered: Vec<TriggerWish>,
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
     outputs: HashMap<(String, String, Option<u32>), Value>,
@@ -97,6 +100,11 @@ impl MemoryHost {
 
     pub fn asset_events(&self) -> Vec<AssetEvent> {
         self.memory().asset_events.clone()
+    }
+
+    /// The runs of other DAGs that tasks asked for.
+    pub fn triggered(&self) -> Vec<TriggerWish> {
+        self.memory().triggered.clone()
     }
 
     /// Asks the task to end.
@@ -163,6 +171,14 @@ impl Host for MemoryHost {
     fn pull(&self, task_id: &str, key: &str, map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
         let found = self.memory().outputs.get(&(task_id.into(), key.into(), map_index)).cloned();
         Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let mut memory = self.memory();
+        let run_id = wish.run_id.clone().unwrap_or_else(|| format!("manual__{}", memory.triggered.len() + 1));
+        let run = Triggered { dag_id: wish.dag_id.clone(), run_id, logical_date: wish.logical_date };
+        memory.triggered.push(wish);
+        Box::pin(std::future::ready(Ok(run)))
     }
 
     fn asset_event(&self, uri: &str, extra: Value) -> TaskResult<()> {

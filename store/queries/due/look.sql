@@ -12,7 +12,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running')
             < d.max_active_runs) as "queued!",
     exists (select from dag_run r where r.state = 'running' and r.timeout_at <= now()) as "timed_out!",
-    exists (select from waiting w where w.wake_at <= now()) as "waiting!",
+    exists (select from waiting w where w.kind is null and w.wake_at <= now())
+        or exists (select from waiting w where w.kind is not null and w.give_up_at <= now()) as "waiting!",
     exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
     exists (select from worker w where w.state in ('running', 'draining') and w.expires_at < now()) as "workers!",
     -- What is left of a worker that woke up after it was lost.
@@ -30,7 +31,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),
         (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),
         (select min(r.timeout_at) from dag_run r where r.state = 'running' and r.timeout_at > now()),
-        (select min(w.wake_at) from waiting w where w.wake_at > now()),
+        (select min(w.wake_at) from waiting w where w.kind is null and w.wake_at > now()),
+        (select min(w.give_up_at) from waiting w where w.kind is not null and w.give_up_at > now()),
         (select min(u.recorded_at) + $3::float8 * interval '1 second' from unfolded u
             where u.recorded_at >= now() - $3::float8 * interval '1 second'),
         (select min(w.expires_at) from worker w where w.state in ('running', 'draining') and w.expires_at > now())

@@ -4,7 +4,9 @@ use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
 use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::getpgrp;
-use orch_core::task::{BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
+use orch_core::task::{
+    BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
+};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -164,5 +166,10 @@ impl Host for ChildHost {
         let (task_id, key) = (task_id.to_string(), key.to_string());
         let pulled = self.call(|call| Frame::Pull { call, task_id, key, map_index });
         Box::pin(async move { Ok(Some(pulled.await?).filter(|value| !value.is_null())) })
+    }
+
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let triggered = self.call(|call| Frame::Trigger { call, wish });
+        Box::pin(async move { Ok(serde_json::from_value(triggered.await?)?) })
     }
 }
