@@ -6,6 +6,7 @@ mod condition;
 mod connection;
 mod context;
 mod deferral;
+mod document;
 mod error;
 mod host;
 mod memory;
@@ -15,6 +16,9 @@ pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
 pub use connection::{BadConnection, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
 pub use deferral::{Awaited, Deferral, OnTimeout, Resumed, WaitEnd, defer};
+pub use document::{
+    BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_connections, write_variables,
+};
 pub use error::{TaskError, fatal, skip};
 pub use host::{Host, LogLevel, TriggerWish, Triggered};
 pub use memory::{AssetEvent, LogLine, MemoryHost};

@@ -4,6 +4,7 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod audit;
+pub mod backfill;
 pub mod clear;
 pub mod connect;
 pub mod connection;
@@ -20,9 +21,11 @@ pub mod leaf;
 pub mod live;
 pub mod log;
 pub mod mark;
+pub mod name_search;
 pub mod note;
 pub mod output;
 pub mod overview;
+pub mod part;
 pub mod partition;
 pub mod process;
 pub mod refold;

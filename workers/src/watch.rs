@@ -189,7 +189,7 @@ impl Watch {
         });
         if let Some(soonest) = again.min() {
             let due = Instant::now() + Duration::from_millis(soonest.max(0).unsigned_abs());
-            self.take_at = self.take_at.min(due).max(self.took_at + BETWEEN);
+            self.take_at = self.take_at.min(due.max(self.took_at + BETWEEN));
         }
         self.answers.clear();
         orch_store::log::append(&mut db, &std::mem::take(&mut self.lines)).await?;
