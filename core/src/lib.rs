@@ -24,5 +24,6 @@ pub mod spec;
 pub mod state;
 pub mod task;
 pub mod transition;
+pub mod wait;
 pub mod why;
 pub mod yaml;

@@ -52,9 +52,11 @@ pub use orch_core::spec::{
 };
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
-    BoxFuture, Bundle, BundleDag, Connection, Ctx, Host, LogLevel, MemoryHost, RunFacts, TaskError, TaskResult,
-    TryFacts, fatal, skip,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, LogLevel, Look,
+    MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd, defer,
+    fatal, skip,
 };
+pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
 pub use schedule::{
     Alias, ByPartition, Cron, IntoSchedule, alias, asset, asset_or_time, continuous, cron, every, hours, millis, mins,
@@ -76,9 +78,9 @@ pub mod internal {
 pub mod prelude {
     pub use crate::{
         AssetEvent, ByPartition, Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*,
-        WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag, defaults, every, fatal, group,
-        hours, limit, millis, mins, on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip,
-        task, zip,
+        Wait as _, WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag, defaults, defer,
+        every, fatal, group, hours, limit, millis, mins, on_assets, once, secs, sensor, shell, short_circuit,
+        short_circuit_directly, skip, task, wait, zip,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

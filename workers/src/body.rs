@@ -2,19 +2,22 @@
 //!
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
+mod deferral;
+
 use crate::child;
-use crate::host::WorkerHost;
+use crate::host::{Origin, WorkerHost};
 use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
-use crate::secrets::Secrets;
 use crate::touched::Said;
+use crate::watch::Outlook;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
-use orch_core::spec::Isolation;
-use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
+use orch_core::spec::{Isolation, TaskSpec};
+use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
+use orch_store::hint::Hints;
 use orch_store::output;
 use orch_store::step::{Claimed, Touched};
 use serde_json::Value;
@@ -33,7 +36,9 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
     pub(crate) shipper: Shipper,
-    pub(crate) secrets: Secrets,
+    /// What tasks may wait for, and the secrets of bodies and looks.
+    pub(crate) outlook: Outlook,
+    pub(crate) hints: Hints,
     /// What a child process may have in memory if its task says nothing.
     pub(crate) process_memory_mb: u32,
 }
@@ -97,6 +102,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     };
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
     let working = async {
+        let resumed = match deferral::resumed(job, spec, shared, &log).await {
+            Ok(resumed) => resumed,
+            Err(finish) => return finish,
+        };
         let resolver = Resolver {
             plan,
             run: job.claimed.lease.run,
@@ -111,7 +120,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let (ctx, host) = match context(job, spec, shared, &log) {
+        let (ctx, host) = match context(job, spec, shared, &log, resumed) {
             Ok(context) => context,
             Err(error) => return fatal(error),
         };
@@ -124,7 +133,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         };
         match given {
             Ok(Some(value)) => give(job, shared, value, host.said.touched(spec, &job.run.facts)).await,
-            Ok(None) => Finish::NotYet,
+            Ok(None) => deferral::not_yet(job, spec, shared).await,
+            Err(Finish::Error { error: TaskError::Deferred { deferral }, .. }) => {
+                deferral::begin(&deferral, spec, &shared.outlook.conditions)
+            }
             Err(finish) => finish,
         }
     };
@@ -177,9 +189,10 @@ fn fatal(cause: String) -> Finish {
 
 fn context(
     job: &Job,
-    spec: &orch_core::spec::TaskSpec,
+    spec: &TaskSpec,
     shared: &Shared,
     log: &Arc<AttemptLog>,
+    resumed: Option<Resumed>,
 ) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
     let this_try = TryFacts {
@@ -189,6 +202,7 @@ fn context(
         max_tries: u32::try_from(job.claimed.max_tries).unwrap_or(0),
         attempt: lease.attempt,
         lease_no: lease.lease_no,
+        resumed,
     };
     let host = Arc::new(WorkerHost {
         lease,
@@ -196,7 +210,9 @@ fn context(
         log: log.clone(),
         cancel: job.cancel.clone(),
         pool: shared.pool.clone(),
-        secrets: shared.secrets.clone(),
+        secrets: shared.outlook.secrets.clone(),
+        hints: shared.hints.clone(),
+        origin: Origin::of(job),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         said: Said::default(),

@@ -28,7 +28,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         or not exists (select from backfill_run x where x.backfill = b.id and x.state in ('planned', 'active'))
     )) as "backfills!",
     exists (select from dag_run r where r.state = 'running' and r.timeout_at <= now()) as "timed_out!",
-    exists (select from waiting w where w.wake_at <= now()) as "waiting!",
+    exists (select from waiting w where w.kind is null and w.wake_at <= now())
+        or exists (select from waiting w where w.kind is not null and w.give_up_at <= now()) as "waiting!",
     exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
     exists (select from worker w where w.state in ('running', 'draining') and w.expires_at < now()) as "workers!",
     -- What is left of a worker that woke up after it was lost.
@@ -51,7 +52,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),
         (select min(r.timeout_at) from dag_run r where r.state = 'running' and r.timeout_at > now()),
         (select min(a.fresh_until) from asset a where a.fresh_until >= now() and a.stale_since is null),
-        (select min(w.wake_at) from waiting w where w.wake_at > now()),
+        (select min(w.wake_at) from waiting w where w.kind is null and w.wake_at > now()),
+        (select min(w.give_up_at) from waiting w where w.kind is not null and w.give_up_at > now()),
         (select min(u.recorded_at) + $3::float8 * interval '1 second' from unfolded u
             where u.recorded_at >= now() - $3::float8 * interval '1 second'),
         (select min(w.expires_at) from worker w where w.state in ('running', 'draining') and w.expires_at > now())

@@ -17,4 +17,5 @@ mod secrets;
 mod server;
 mod standalone;
 mod users;
+mod waits;
 mod world;
