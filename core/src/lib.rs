@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no async runtime. Time comes in as an argument, randomness as a seed; the same input gives
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
+pub mod backfill;
 pub mod branch;
 pub mod check;
 pub mod history;

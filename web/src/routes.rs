@@ -67,6 +67,10 @@ fn routes(app: &App) -> Routes {
         .gives_nothing()
         .get("/healthz", Open, health::alive)
         .get("/readyz", Open, health::ready)
+        .get("/api/orch/v1/backfills", viewer, api::backfills::list_all)
+        .gives::<api::backfills::BackfillProgressPage>()
+        .get("/api/orch/v1/backfills/{backfill_id}", viewer, api::backfills::progress)
+        .gives::<api::backfills::BackfillProgress>()
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .gives::<api::tasks::Structure>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
@@ -77,6 +81,22 @@ fn routes(app: &App) -> Routes {
         .get("/api/orch/v1/events", viewer, api::events::follow)
         .get("/api/v2/auth/login", Open, api::entrance::login)
         .get("/api/v2/auth/logout", Open, api::entrance::logout)
+        .get("/api/v2/backfills", viewer, api::backfills::list)
+        .gives::<api::backfills::BackfillPage>()
+        .post("/api/v2/backfills", user, api::backfills::create)
+        .takes::<bodies::BackfillPostBody>()
+        .gives::<api::backfills::BackfillView>()
+        .post("/api/v2/backfills/dry_run", user, api::backfills::dry_run)
+        .takes::<bodies::BackfillPostBody>()
+        .gives::<api::backfills::DryRunPage>()
+        .get("/api/v2/backfills/{backfill_id}", viewer, api::backfills::get)
+        .gives::<api::backfills::BackfillView>()
+        .put("/api/v2/backfills/{backfill_id}/cancel", user, api::backfills::cancel)
+        .gives::<api::backfills::BackfillView>()
+        .put("/api/v2/backfills/{backfill_id}/pause", user, api::backfills::pause)
+        .gives::<api::backfills::BackfillView>()
+        .put("/api/v2/backfills/{backfill_id}/unpause", user, api::backfills::unpause)
+        .gives::<api::backfills::BackfillView>()
         .get("/api/v2/config", admin, api::settings::all)
         .gives::<api::settings::Config>()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
@@ -490,6 +510,10 @@ impl Routes {
 
     fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
         self.add((Method::PATCH, MethodFilter::PATCH), path, (access, Door::Api), handler)
+    }
+
+    fn put<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+        self.add((Method::PUT, MethodFilter::PUT), path, (access, Door::Api), handler)
     }
 
     fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {

@@ -1,5 +1,6 @@
 //! The store against a real Postgres.
 
+mod backfill;
 mod clear;
 mod create;
 mod end;

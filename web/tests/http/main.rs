@@ -5,6 +5,7 @@
 mod access;
 mod account;
 mod audit;
+mod backfills;
 mod browser;
 mod bulk;
 mod connections;
