@@ -113,6 +113,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             map_index: job.claimed.lease.map_index,
             params: &job.run.params,
             recent: &shared.recent,
+            secrets: &shared.secrets,
             pool: &shared.pool,
         };
         let inputs = match resolver.resolve().await {
@@ -225,7 +226,11 @@ async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touc
     if value.is_null() {
         return Finish::Gave { value, text: String::new(), stored: true, touched };
     }
-    let text = value.to_string();
+    let lease = job.claimed.lease;
+    let (kept, text) = match shared.outlook.secrets.kept(lease.run, &value) {
+        Ok(kept) => kept,
+        Err(error) => return fatal(format!("the output cannot be sealed: {error}")),
+    };
     if text.len() > output::MAX_BYTES {
         return fatal(format!(
             "the output has {} bytes, more than {}: write it to the object store and return where it is",
@@ -233,16 +238,18 @@ async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touc
             output::MAX_BYTES
         ));
     }
-    let lease = job.claimed.lease;
-    if output::goes_with_the_step(&value, &text) {
+    if output::goes_with_the_step(&kept, &text) {
+        drop(kept);
         shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
         return Finish::Gave { value, text, stored: false, touched };
     }
     let put = || async {
         let mut db = shared.pool.acquire().await?;
-        output::put(&mut db, lease, output::RETURN_VALUE, &value).await
+        output::put(&mut db, lease, output::RETURN_VALUE, &kept).await
     };
-    match patiently(put).await {
+    let put = patiently(put).await;
+    drop(kept);
+    match put {
         Ok(true) => Finish::Gave { value, text: String::new(), stored: true, touched },
         Ok(false) => Finish::Stopped,
         Err(error) => Finish::Error {

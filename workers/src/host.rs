@@ -88,13 +88,15 @@ impl Host for WorkerHost {
 
     fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
         let (pool, lease, key) = (self.pool.clone(), self.lease, key.to_string());
+        let secrets = self.secrets.clone();
         Box::pin(async move {
             if key.is_empty() || key.len() > 512 || key.contains('\0') {
                 return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
             }
+            let (kept, _) = secrets.kept(lease.run, &value)?;
             let put = || async {
                 let mut db = pool.acquire().await?;
-                output::put(&mut db, lease, &key, &value).await
+                output::put(&mut db, lease, &key, &kept).await
             };
             if patiently(put).await? {
                 return Ok(());
@@ -106,6 +108,7 @@ impl Host for WorkerHost {
     fn pull(&self, task_id: &str, key: &str, map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
         let (pool, run, key, task_id) = (self.pool.clone(), self.lease.run, key.to_string(), task_id.to_string());
         let task = self.plan.index_of(&task_id);
+        let secrets = self.secrets.clone();
         Box::pin(async move {
             let task = task.ok_or_else(|| fatal(format!("this dag has no task `{task_id}`")))?;
             let index = map_index.map_or(-1, |i| i as i32);
@@ -113,7 +116,8 @@ impl Host for WorkerHost {
                 let mut db = pool.acquire().await?;
                 output::get(&mut db, run, task, index, &key).await
             };
-            Ok(patiently(get).await?)
+            let found = patiently(get).await?;
+            Ok(found.map(|value| secrets.given(run, value)).transpose()?)
         })
     }
 

@@ -237,6 +237,36 @@ async fn miss(ctx: Ctx) -> TaskResult<u32> {
     ctx.connection("nowhere").await.map(|_| 1)
 }
 
+/// Gives away what it should not, in its output and under a key.
+#[task]
+async fn give(ctx: Ctx) -> TaskResult<Vec<String>> {
+    let secret = say_secrets(&ctx).await?;
+    ctx.push("pushed", serde_json::json!({ "deep": [format!("postgres://me:{secret}@db")], "plain": "nothing" }))
+        .await?;
+    Ok(forms(&secret))
+}
+
+/// Needs as it is what another task gave; in a process of its own.
+#[task(isolation = Isolation::Process)]
+async fn take(ctx: Ctx, given: Vec<String>) -> TaskResult<String> {
+    let secret = ctx.connection("planted").await?.password.context("it has a password")?;
+    let pushed: serde_json::Value = ctx.pull("give", "pushed").await?.context("it was pushed")?;
+    if given != forms(&secret) || pushed["deep"][0] != format!("postgres://me:{secret}@db") {
+        bail!("what was given is not what came")
+    }
+    Ok(secret)
+}
+
+/// The same of one element.
+#[task]
+async fn take_one(ctx: Ctx, given: String) -> TaskResult<String> {
+    let secret = ctx.connection("planted").await?.password.context("it has a password")?;
+    if !forms(&secret).contains(&given) {
+        bail!("what was given is not what came")
+    }
+    Ok(given)
+}
+
 fn planted() -> Dag {
     dag("test_planted").describe("Tasks that say secrets").tags(["test"]).build(|d| {
         d.add(tell());
@@ -245,6 +275,9 @@ fn planted() -> Dag {
         d.add(tell_in_child());
         d.add(miss());
         d.add(shell("env; echo the shell is done").id("look_around"));
+        let given = d.add(give());
+        d.add(take(given));
+        d.map(given, take_one);
     })
 }
 

@@ -4,6 +4,7 @@
 mod bad_input;
 mod binary;
 mod browser;
+mod canary;
 mod children;
 mod config;
 mod guide;
