@@ -9,6 +9,7 @@ pub mod check;
 pub mod history;
 pub mod ids;
 pub mod model;
+pub mod overlap;
 pub mod params;
 pub mod plan;
 pub mod retry;

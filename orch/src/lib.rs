@@ -46,6 +46,7 @@ pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, defaults, group};
 pub use orch_core::check::Problem;
+pub use orch_core::overlap::Overlap;
 pub use orch_core::spec::{Asset, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule};
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
@@ -69,9 +70,9 @@ pub mod internal {
 /// What a DAG file imports.
 pub mod prelude {
     pub use crate::{
-        Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*, WeightRule, asset, branch,
-        continuous, cron, cross, dag, defaults, every, fatal, group, hours, millis, mins, on_assets, once, secs,
-        sensor, shell, short_circuit, short_circuit_directly, skip, task, zip,
+        Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult, TriggerRule::*, WeightRule, asset,
+        branch, continuous, cron, cross, dag, defaults, every, fatal, group, hours, millis, mins, on_assets, once,
+        secs, sensor, shell, short_circuit, short_circuit_directly, skip, task, zip,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

@@ -143,6 +143,9 @@ pub(crate) async fn trigger(
     match create_run(&mut db, &mut app.versions.clone(), &new).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            if run.stopping {
+                app.hints.give(Hint::Stop);
+            }
             let deed = Deed {
                 actor: &caller.name,
                 event: "trigger_dag_run",
