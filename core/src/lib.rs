@@ -22,3 +22,4 @@ pub mod spec;
 pub mod state;
 pub mod task;
 pub mod transition;
+pub mod yaml;

@@ -4,6 +4,7 @@
 
 pub(crate) mod backfills;
 pub(crate) mod bodies;
+pub(crate) mod connections;
 pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
@@ -18,6 +19,7 @@ pub(crate) mod monitor;
 pub(crate) mod settings;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;
+pub(crate) mod variables;
 pub(crate) mod versions;
 pub(crate) mod why;
 pub(crate) mod xcom;

@@ -381,3 +381,45 @@ pub(crate) struct TriggerAndWaitBody {
     #[schemars(default, schema_with = "nothing")]
     partition_key: Option<String>,
 }
+
+/// `***` leaves what is stored.
+#[derive(JsonSchema)]
+pub(crate) struct ConnectionBody {
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,200}$"))]
+    connection_id: String,
+    #[schemars(length(min = 1))]
+    conn_type: String,
+    description: Option<String>,
+    host: Option<String>,
+    login: Option<String>,
+    schema: Option<String>,
+    port: Option<u16>,
+    password: Option<String>,
+    /// A JSON object in a text.
+    #[schemars(extend("contentMediaType" = "application/json"))]
+    extra: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
+    team_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkConnectionsBody {
+    actions: Vec<BulkAction<ConnectionBody, ConnectionBody>>,
+}
+
+/// `***` leaves what is stored.
+#[derive(JsonSchema)]
+pub(crate) struct VariableBody {
+    #[schemars(length(min = 1, max = 250))]
+    key: String,
+    /// What is no text is kept as its JSON.
+    value: Value,
+    description: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
+    team_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkVariablesBody {
+    actions: Vec<BulkAction<VariableBody, VariableBody>>,
+}

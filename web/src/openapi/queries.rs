@@ -116,6 +116,21 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             all
         }
         ("GET", "/api/orch/v1/backfills/{backfill_id}") => page().into(),
+        ("GET", "/api/v2/connections") => {
+            let mut all =
+                paged(&["conn_id", "conn_type", "description", "host", "port", "id", "team_name", "connection_id"]);
+            patterns(&mut all, &["connection_id"]);
+            all
+        }
+        ("PATCH", "/api/v2/connections/{connection_id}") => {
+            vec![mask(&["conn_type", "description", "host", "login", "schema", "port", "password", "extra"])]
+        }
+        ("GET", "/api/v2/variables") => {
+            let mut all = paged(&["key", "id", "_val", "description", "is_encrypted", "team_name"]);
+            patterns(&mut all, &["variable_key"]);
+            all
+        }
+        ("PATCH", "/api/v2/variables/{variable_key}") => vec![mask(&["value", "description"])],
         ("GET", "/api/v2/config") => vec![param("section", Word(&["orch"]), "There is one section")],
         ("GET", "/api/v2/eventLogs") => event_logs(),
         ("GET", "/api/v2/jobs") => {

@@ -3,7 +3,7 @@
 /// Method, path, and what it does.
 pub(crate) type Line = (&'static str, &'static str, &'static str);
 
-pub(crate) const GROUPS: [(&str, &[Line]); 8] = [
+pub(crate) const GROUPS: &[(&str, &[Line])] = &[
     (
         "Logging in",
         &[
@@ -233,6 +233,32 @@ pub(crate) const GROUPS: [(&str, &[Line]); 8] = [
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
                 "Takes a value away",
             ),
+        ],
+    ),
+    (
+        "Connections and variables",
+        &[
+            ("GET", "/api/v2/connections", "Lists connections; secrets are `***`, and viewers see no values"),
+            ("POST", "/api/v2/connections", "Adds a connection"),
+            ("PATCH", "/api/v2/connections", "Adds, changes or deletes many connections"),
+            ("POST", "/api/v2/connections/test", "Tries a connection, if this server may"),
+            ("GET", "/api/v2/connections/{connection_id}", "A connection"),
+            (
+                "PATCH",
+                "/api/v2/connections/{connection_id}",
+                "Changes what is sent of a connection; `***` leaves what is stored",
+            ),
+            ("DELETE", "/api/v2/connections/{connection_id}", "Deletes a connection"),
+            ("GET", "/api/v2/variables", "Lists variables; secrets are `***`, and viewers see no values"),
+            ("POST", "/api/v2/variables", "Adds a variable"),
+            ("PATCH", "/api/v2/variables", "Adds, changes or deletes many variables"),
+            ("GET", "/api/v2/variables/{variable_key}", "A variable"),
+            (
+                "PATCH",
+                "/api/v2/variables/{variable_key}",
+                "Changes what is sent of a variable; `***` leaves what is stored",
+            ),
+            ("DELETE", "/api/v2/variables/{variable_key}", "Deletes a variable"),
         ],
     ),
     (

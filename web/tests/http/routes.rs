@@ -30,6 +30,13 @@ PUT /api/v2/backfills/{backfill_id}/pause: user
 PUT /api/v2/backfills/{backfill_id}/unpause: user
 GET /api/v2/config: admin
 GET /api/v2/config/section/{section}/option/{option}: admin
+GET /api/v2/connections: viewer
+POST /api/v2/connections: op
+PATCH /api/v2/connections: op
+POST /api/v2/connections/test: op
+GET /api/v2/connections/{connection_id}: viewer
+PATCH /api/v2/connections/{connection_id}: op
+DELETE /api/v2/connections/{connection_id}: op
 GET /api/v2/dagSources/{dag_id}: viewer
 GET /api/v2/dagStats: viewer
 GET /api/v2/dagTags: viewer
@@ -95,6 +102,12 @@ GET /api/v2/monitor/health: open
 GET /api/v2/plugins: viewer
 GET /api/v2/plugins/importErrors: viewer
 GET /api/v2/providers: viewer
+GET /api/v2/variables: viewer
+POST /api/v2/variables: op
+PATCH /api/v2/variables: op
+GET /api/v2/variables/{variable_key}: viewer
+PATCH /api/v2/variables/{variable_key}: op
+DELETE /api/v2/variables/{variable_key}: op
 GET /api/v2/version: open
 GET /openapi.json: viewer
 GET /static/{hash}/{name}: open
@@ -108,6 +121,14 @@ GET /audit: viewer
 GET /backfills: viewer
 GET /backfills/{backfill_id}: viewer
 POST /backfills/{backfill_id}: user
+GET /connections: viewer
+GET /connections/delete: op
+POST /connections/delete: op
+GET /connections/edit: op
+POST /connections/edit: op
+GET /connections/export: op
+GET /connections/import: op
+POST /connections/import: op
 GET /dags: viewer
 GET /dags/change: user
 POST /dags/change: user
@@ -161,6 +182,14 @@ POST /users/{user_name}/delete: admin
 POST /users/{user_name}/disabled: admin
 POST /users/{user_name}/password: admin
 POST /users/{user_name}/role: admin
+GET /variables: viewer
+GET /variables/delete: op
+POST /variables/delete: op
+GET /variables/edit: op
+POST /variables/edit: op
+GET /variables/export: op
+GET /variables/import: op
+POST /variables/import: op
 GET /workers: viewer
 POST /zone: viewer
 ";

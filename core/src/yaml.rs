@@ -1,21 +1,22 @@
 //! JSON values as YAML: block style, text quoted where YAML would read something else.
 
-use super::Object;
 use serde_json::{Map, Value};
 
-pub(super) fn list(objects: &[Object<'_>]) -> String {
-    if objects.is_empty() {
+/// A document that is a list of objects, whose fields keep their order.
+pub fn list<'a>(objects: impl IntoIterator<Item = &'a [(&'a str, &'a Value)]>) -> String {
+    let items: Vec<String> = objects.into_iter().map(|item| indented(&object(item), 2)).collect();
+    if items.is_empty() {
         return "[]\n".into();
     }
-    let items: Vec<String> = objects.iter().map(|item| indented(&object(item), 2)).collect();
     items.iter().flat_map(|item| ["- ", item.trim_start()]).collect()
 }
 
-pub(super) fn object(object: &Object<'_>) -> String {
-    if object.0.is_empty() {
+/// A document that is one object.
+pub fn object(fields: &[(&str, &Value)]) -> String {
+    if fields.is_empty() {
         return "{}\n".into();
     }
-    object.0.iter().map(|(name, value)| field(name, value) + "\n").collect()
+    fields.iter().map(|(name, value)| field(name, value) + "\n").collect()
 }
 
 fn field(name: &str, value: &Value) -> String {
@@ -76,12 +77,12 @@ mod tests {
             "tags": ["x", "yes"], "conf": { "list": [{ "a": 1, "b": [2] }], "text": "a: b" },
         });
         let Value::Object(fields) = value else { panic!("it is an object") };
-        let fields = || Object(fields.iter().map(|(name, value)| (name.as_str(), value)).collect());
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let text = "at: \"2026-01-01T00:00:00+00:00\"\nconf:\n  list:\n  - a: 1\n    b:\n    - 2\n  text: \"a: b\"\n\
             count: 1\ndag_id: a\nempty: []\n\"no\": {}\nnone: null\ntags:\n- x\n- \"yes\"\n";
-        assert_eq!(object(&fields()), text);
-        assert_eq!(list(&[]), "[]\n");
-        let two = list(&[fields(), fields()]);
+        assert_eq!(object(&fields), text);
+        assert_eq!(list([]), "[]\n");
+        let two = list([&fields[..], &fields[..]]);
         assert!(two.starts_with("- at: ") && two.contains("\n  tags:\n  - x\n  - \"yes\"\n- at:"), "{two}");
     }
 
