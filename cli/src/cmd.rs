@@ -1,5 +1,8 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
+mod backfill_change;
+mod backfill_create;
+mod backfill_list;
 mod completion;
 mod config_list;
 mod connections_add;
@@ -66,6 +69,9 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Backfills: runs for dates that are past
+    #[command(subcommand, visible_alias = "backfills")]
+    Backfill(Backfill),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -106,6 +112,7 @@ pub(crate) enum Dags {
     State(dags_state::State),
     Test(dags_test::Test),
     Delete(dags_delete::Delete),
+    Backfill(backfill_create::DagsBackfill),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -124,6 +131,17 @@ pub(crate) enum Runs {
     Wait(runs_wait::Wait),
     Cancel(runs_cancel::Cancel),
     Move(runs_move::Move),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Backfill {
+    Create(Box<backfill_create::Create>),
+    List(backfill_list::List),
+    Show(backfill_list::Show),
+    Pause(backfill_change::Pause),
+    Unpause(backfill_change::Unpause),
+    Cancel(backfill_change::Cancel),
+    Wait(backfill_change::Wait),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -191,6 +209,7 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
@@ -206,6 +225,20 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Backfill {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Backfill::Create(create) => create.run(cx).await,
+            Backfill::List(list) => list.run(cx).await,
+            Backfill::Show(show) => show.run(cx).await,
+            Backfill::Pause(pause) => pause.run(cx).await,
+            Backfill::Unpause(unpause) => unpause.run(cx).await,
+            Backfill::Cancel(cancel) => cancel.run(cx).await,
+            Backfill::Wait(wait) => wait.run(cx).await,
         }
     }
 }
@@ -250,6 +283,7 @@ impl Dags {
             Dags::State(state) => block_on(state.run(cx)),
             Dags::Test(test) => test.run(cx),
             Dags::Delete(delete) => block_on(delete.run(cx)),
+            Dags::Backfill(backfill) => block_on(backfill.run(cx)),
         }
     }
 }

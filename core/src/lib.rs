@@ -12,6 +12,7 @@ pub mod gates;
 pub mod history;
 pub mod ids;
 pub mod model;
+pub mod overlap;
 pub mod params;
 pub mod plan;
 pub mod retry;

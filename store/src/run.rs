@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod end;
 mod list;
+mod policy;
 mod quiet;
 mod relocate;
 mod search;

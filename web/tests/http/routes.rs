@@ -118,6 +118,9 @@ POST /account/password: viewer
 POST /account/tokens: viewer
 POST /account/tokens/{token_id}/revoke: viewer
 GET /audit: viewer
+GET /backfills: viewer
+GET /backfills/{backfill_id}: viewer
+POST /backfills/{backfill_id}: user
 GET /connections: viewer
 GET /connections/delete: op
 POST /connections/delete: op
@@ -130,6 +133,8 @@ GET /dags: viewer
 GET /dags/change: user
 POST /dags/change: user
 GET /dags/{dag_id}: viewer
+GET /dags/{dag_id}/backfills: viewer
+POST /dags/{dag_id}/backfills: user
 GET /dags/{dag_id}/code: viewer
 GET /dags/{dag_id}/details: viewer
 GET /dags/{dag_id}/graph: viewer

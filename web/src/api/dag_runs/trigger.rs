@@ -63,6 +63,9 @@ pub(super) async fn create(
     match done {
         CreateRun::Created(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            if run.stopping {
+                app.hints.give(Hint::Stop);
+            }
             Ok((RunDetails::created(run, new), false))
         }
         CreateRun::Same(run) => {
