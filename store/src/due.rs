@@ -24,6 +24,8 @@ pub struct Due {
     pub known: bool,
     /// A schedule asks for a run, and its DAG has room for one.
     pub dags: bool,
+    /// Events of assets are new, a condition over assets is to be asked, or an asset has become stale.
+    pub assets: bool,
     /// A queued run could begin.
     pub queued: bool,
     /// A backfill could go on.
@@ -42,6 +44,10 @@ pub struct Due {
     pub stranded: bool,
     /// A try waits to be claimed for very long.
     pub queued_long: bool,
+    /// Somebody waits to be let in at a gate.
+    pub parked: bool,
+    /// Slots were not compared for a while with the tries that live.
+    pub recount: bool,
     /// Nobody made partitions and dropped old ones for an hour.
     pub retention: bool,
     /// When the next of these things is due that is not yet.

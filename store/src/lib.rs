@@ -3,6 +3,8 @@
 //! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
+pub mod admission;
+pub mod asset;
 pub mod audit;
 pub mod backfill;
 pub mod clear;
@@ -18,6 +20,7 @@ pub mod hint;
 pub mod hot;
 pub mod instance;
 pub mod leaf;
+pub mod line;
 pub mod live;
 pub mod log;
 pub mod mark;
@@ -27,6 +30,7 @@ pub mod output;
 pub mod overview;
 pub mod part;
 pub mod partition;
+pub mod pool;
 pub mod process;
 pub mod refold;
 pub mod registry;
@@ -42,6 +46,7 @@ pub mod token;
 pub mod user;
 pub mod variable;
 pub mod version;
+pub mod watch;
 pub mod worker;
 
 pub use error::{StoreError, StoreResult};

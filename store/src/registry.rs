@@ -3,7 +3,8 @@
 
 use crate::StoreError;
 use crate::StoreResult;
-use crate::version::{Version, load_all, queue_ids, queue_names};
+use crate::asset;
+use crate::version::{self, Version, load_all};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun};
@@ -64,6 +65,7 @@ pub async fn register_bundle(
     });
     let words = Value::Array(words.collect()).to_string();
     upsert_dags(&mut tx, &bundle.name, &words).await?;
+    asset::put_uses(&mut tx, &bundle.dags, &registered).await?;
     tx.commit().await?;
     Ok(registered)
 }
@@ -83,10 +85,8 @@ pub async fn prepare(
     for dag in &bundle.dags {
         plans.push(Plan::new(dag.clone()).map_err(|e| StoreError::corrupt(e.to_string()))?);
     }
-    let names = plans.iter().flat_map(queue_names).collect();
-    let queues = queue_ids(db, names).await?;
-    let versions = plans.into_iter().zip(registered);
-    Ok(versions.map(|(plan, r)| Version::new(r.version_id, r.number, plan, &queues)).collect())
+    let plans = plans.into_iter().zip(registered).map(|(plan, r)| (r.version_id, r.number, plan)).collect();
+    version::prepare(db, plans).await
 }
 
 /// The run a DAG's schedule asks for after `last`. A schedule that cannot be followed asks for none: a DAG with one is

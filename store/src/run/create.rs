@@ -27,6 +27,8 @@ pub struct NewRun {
     /// Not before; now without it.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
+    /// The partition it is for.
+    pub partition_key: Option<String>,
     /// At most a megabyte: the caller has checked.
     pub conf: Option<Value>,
     pub triggered_by: TriggeredBy,
@@ -52,6 +54,7 @@ impl NewRun {
             interval: None,
             run_after: None,
             run_type: RunType::Manual,
+            partition_key: None,
             conf: None,
             triggered_by,
             user: None,
@@ -245,6 +248,7 @@ pub(super) async fn insert(
         new.deed.as_ref().map(ToString::to_string),
         new.request_hash,
         new.tasks.as_deref(),
+        new.partition_key,
         reached == Reached::MayBegin
     )
     .fetch_optional(db)

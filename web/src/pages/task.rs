@@ -25,7 +25,7 @@ use orch_core::spec::Isolation;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
-use orch_store::output::{RETURN_VALUE, get as output};
+use orch_store::output::{RETURN_VALUE, get as output, shown};
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 use std::fmt::Write;
@@ -144,7 +144,7 @@ async fn page(
     };
     let mut db = app.pages().await?;
     let value = if instance.state == TaskState::Success {
-        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?
+        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?.map(shown)
     } else {
         None
     };

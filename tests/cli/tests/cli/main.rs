@@ -4,6 +4,7 @@
 mod bad_input;
 mod binary;
 mod browser;
+mod canary;
 mod children;
 mod config;
 mod guide;
@@ -17,4 +18,5 @@ mod secrets;
 mod server;
 mod standalone;
 mod users;
+mod waits;
 mod world;

@@ -91,7 +91,7 @@ pub(crate) async fn details(
 }
 
 fn zone(spec: &DagSpec) -> String {
-    match &spec.schedule {
+    match spec.schedule.time() {
         Schedule::Cron { timezone, .. } => timezone.clone(),
         _ => "UTC".into(),
     }
