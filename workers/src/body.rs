@@ -113,7 +113,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             map_index: job.claimed.lease.map_index,
             params: &job.run.params,
             recent: &shared.recent,
-            secrets: &shared.secrets,
+            secrets: &shared.outlook.secrets,
             pool: &shared.pool,
         };
         let inputs = match resolver.resolve().await {
