@@ -36,6 +36,7 @@ mod standalone;
 mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
+mod tasks_mark;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
@@ -121,6 +122,8 @@ pub(crate) enum Tasks {
     State(tasks_state::State),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
     Clear(tasks_clear::Clear),
+    Mark(tasks_mark::MarkTask),
+    Cancel(tasks_mark::Cancel),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
 }
@@ -295,6 +298,8 @@ impl Tasks {
             Tasks::State(state) => block_on(state.run(cx)),
             Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
             Tasks::Clear(clear) => block_on(clear.run(cx)),
+            Tasks::Mark(mark) => block_on(mark.run(cx)),
+            Tasks::Cancel(cancel) => block_on(cancel.run(cx)),
             Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
         }

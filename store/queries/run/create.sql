@@ -2,8 +2,8 @@
 -- $5–$7 the run when it begins, $8–$9 when it waits, $10 type, $11 name or null: $12 + time + $13 then,
 -- $14–$17 dates, $18 time-out in ms, $19–$23 who, conf, note, key, $24–$29 ready, $30–$35 held, $36–$38 decided,
 -- $39 what the audit log says beside who and what; null: nothing is written there, $40 hash of the request,
--- $41 the tasks that run, or null, $42 the partition, $43 it may begin. Runs of backfills have a limit of their own, which whoever
--- creates them keeps to.
+-- $41 the tasks that run, or null, $42 the partition, $43 it may begin. Runs of backfills have a limit of their own,
+-- which whoever creates them keeps to.
 with d as materialized (
     select dag_id, version, is_paused, max_active_runs from dag where dag_id = $1 for no key update
 ),

@@ -58,6 +58,8 @@ struct TaskPage {
     mark_href: Option<String>,
     command: String,
     is_open: bool,
+    /// It can be stopped by itself.
+    stop_href: Option<String>,
     element_links: Vec<(String, String)>,
 }
 
@@ -182,6 +184,8 @@ async fn page(
             try_no.map(|no| format!("?try={no}")).unwrap_or_default()
         ),
         mark_href: elements.is_none().then(|| format!("{}/tasks/{}/{map_index}/mark", head.href, encoded(&task_id))),
+        stop_href: (elements.is_none() && !instance.state.is_finished() && in_flight(instance.state))
+            .then(|| format!("{}/tasks/{}/{map_index}/mark?to=failed", head.href, encoded(&task_id))),
         clear_href: format!("{}/clear?task={}&map_index={map_index}", head.href, encoded(&task_id)),
         command: format!(
             "orch tasks clear {} -t '^{}$' --run-id {}",
@@ -206,6 +210,11 @@ async fn page(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// It is queued, runs, or waits for a time.
+fn in_flight(state: TaskState) -> bool {
+    !matches!(state, TaskState::None | TaskState::Scheduled)
 }
 
 fn environment(run: &RunDetails, planned: &PlanTask, one: Option<&TryRow>) -> Vec<(&'static str, String)> {
