@@ -25,10 +25,8 @@ pub(crate) struct Events {
 
 /// Say that an asset was updated: DAGs that wait for it run
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  orch assets emit --uri lake://gold/sales\n  \
-    orch assets emit --name sales --partition 2026-11-20 --extra '{\"rows\": 7}'"
-)]
+#[command(after_help = "Examples:\n  orch assets emit --uri lake://gold/sales\n  \
+    orch assets emit --name sales --partition 2026-11-20 --extra '{\"rows\": 7}'")]
 pub(crate) struct Emit {
     #[command(flatten)]
     asset: AssetFlags,
@@ -53,8 +51,17 @@ impl Events {
         let events = list_events(&mut session.db, &filter, &[(EventOrder::At, true)], (0, self.limit)).await?;
         let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
         let runs = runs_of_events(&mut session.db, &ids).await?;
-        let columns =
-            ["timestamp", "asset", "partition_key", "rows", "extra", "source_dag_id", "source_run_id", "source_task_id", "runs"];
+        let columns = [
+            "timestamp",
+            "asset",
+            "partition_key",
+            "rows",
+            "extra",
+            "source_dag_id",
+            "source_run_id",
+            "source_task_id",
+            "runs",
+        ];
         let mut listing = Listing::new(columns, "no updates so far");
         for event in events {
             let runs: Vec<String> =

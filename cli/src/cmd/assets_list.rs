@@ -33,7 +33,9 @@ pub(crate) struct List {
 
 /// Show an asset: who produces it, who waits for it, when it was updated last
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch assets details --uri lake://gold/sales\n  orch assets details --name sales -o json")]
+#[command(
+    after_help = "Examples:\n  orch assets details --uri lake://gold/sales\n  orch assets details --name sales -o json"
+)]
 pub(crate) struct Details {
     #[command(flatten)]
     asset: AssetFlags,

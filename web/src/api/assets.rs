@@ -10,7 +10,7 @@ pub(crate) use events::{
     EventPage, EventView, create as create_event, list as list_events, partition_key, say, upstream,
 };
 pub(crate) use extras::{ExtraPage, ExtraView, LineagePage, get as extra, lineage_of_run, list as list_extra};
-pub(crate) use materialize::{materialize, producer};
+pub(crate) use materialize::{materialize, producer, run_of};
 pub(crate) use queued::{
     QueuedPage, QueuedView, delete_of_asset, delete_of_dag, delete_one, of_asset, of_dag, one as queued_one,
 };
@@ -106,7 +106,7 @@ fn order(name: &str) -> Option<AssetOrder> {
 }
 
 /// The asset that a path names.
-async fn find(db: &mut PgConnection, names: &Names) -> Result<AssetRow, Refusal> {
+pub(crate) async fn find(db: &mut PgConnection, names: &Names) -> Result<AssetRow, Refusal> {
     let missing = || no_such_asset(names.get("asset_id"));
     let id: i64 = names.number("asset_id")?;
     let id = i32::try_from(id).map_err(|_| missing())?;

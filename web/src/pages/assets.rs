@@ -31,7 +31,7 @@ struct Line {
     /// If it is not the name.
     uri: Option<String>,
     href: String,
-    fresh: Option<parts::State>,
+    fresh: Option<bool>,
     updated: Option<parts::Ago>,
     /// DAGs that make it, and DAGs that wait for it.
     made_by: Vec<String>,
@@ -45,12 +45,9 @@ pub(crate) fn href(asset: i32) -> String {
     format!("/assets/{asset}")
 }
 
-/// In the colours of states: green while it is fresh, red when it is not; nothing where nobody promised.
-fn fresh(row: &AssetRow) -> Option<parts::State> {
-    row.fresh_within_ms.map(|_| match row.stale_since {
-        Some(_) => parts::state_said("failed", "stale"),
-        None => parts::state_said("success", "fresh"),
-    })
+/// Whether it is; nothing where nobody promised.
+fn fresh(row: &AssetRow) -> Option<bool> {
+    row.fresh_within_ms.map(|_| row.stale_since.is_none())
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {

@@ -1,5 +1,6 @@
 //! Assets over the API: Airflow's operations in Airflow's shape, and freshness and lineage beyond them.
 
+use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use crate::shapes::{RUN, assert_shape};
 use axum::http::{Method, StatusCode};
@@ -249,4 +250,45 @@ async fn freshness_and_lineage_are_extras() {
     sqlx::query("update asset set stale_since = now() where name = 'orders'").execute(&mut db).await.unwrap();
     let stale = web.get("/api/orch/v1/assets?stale=true").await.body;
     assert_eq!((&stale["total_entries"], &stale["assets"][0]["name"]), (&json!(1), &json!("orders")));
+}
+
+#[tokio::test]
+async fn pages_say_who_waits_for_what_and_what_is_stale() {
+    let web = web().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let list = browser.get("/assets").await;
+    for text in ["orders", "lake://orders", "lake://lines", "never", "fresh"] {
+        assert!(list.has(text), "{text}");
+    }
+    let orders = format!("/assets/{}", id(&web, "orders").await);
+    assert!(list.has(&orders));
+    let page = browser.get(&orders).await;
+    for text in
+        ["It was not updated yet", "0 of 2 assets updated", "waits for it", "make", "Say it was updated", "Make it"]
+    {
+        assert!(page.has(text), "{text}: {}", page.html);
+    }
+    let said = browser.submit(&orders, &format!("{orders}/update"), &[("partition", "mon")]).await;
+    assert_eq!((said.status, said.location()), (StatusCode::SEE_OTHER, orders.as_str()));
+    go(&web).await;
+    let page = browser.get(&orders).await;
+    for text in ["partition mon", "1 of 2 assets updated", "began", "/dags/parts/runs/asset_triggered__"] {
+        assert!(page.has(text), "{text}: {}", page.html);
+    }
+    let waits = browser.get("/dags/both/overview").await;
+    assert!(waits.has("1 of 2 assets updated") && waits.has("not yet") && waits.has(&orders), "{}", waits.html);
+    let run = web.get("/api/v2/dags/parts/dagRuns").await.body["dag_runs"][0]["dag_run_id"].clone();
+    let run = run.as_str().expect("a run id").replace('+', "%2B");
+    assert!(browser.get(&format!("/dags/parts/runs/{run}")).await.has("Began by updates of"));
+    let made = browser.submit(&orders, &format!("{orders}/make"), &[]).await;
+    assert!(made.location().starts_with("/dags/make/runs/asset_materialization__"), "{}", made.location());
+    assert!(!browser.get("/").await.has("it is stale"));
+    sqlx::query("update asset set stale_since = now() where name = 'orders'")
+        .execute(&mut web.db().await)
+        .await
+        .unwrap();
+    assert!(browser.get("/").await.has("it is stale"));
+    assert!(browser.get("/assets?state=stale").await.has("orders"));
+    assert!(browser.get(&orders).await.has("It is stale."));
+    assert_eq!(browser.get("/assets/9999").await.status, StatusCode::NOT_FOUND);
 }

@@ -134,6 +134,10 @@ POST /account/logins/{login_id}/end: viewer
 POST /account/password: viewer
 POST /account/tokens: viewer
 POST /account/tokens/{token_id}/revoke: viewer
+GET /assets: viewer
+GET /assets/{asset_id}: viewer
+POST /assets/{asset_id}/make: user
+POST /assets/{asset_id}/update: user
 GET /audit: viewer
 GET /connections: viewer
 GET /connections/delete: op

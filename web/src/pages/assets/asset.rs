@@ -26,7 +26,7 @@ struct AssetPage {
     shell: Shell,
     name: String,
     href: String,
-    fresh: Option<parts::State>,
+    fresh: Option<bool>,
     updated: Option<parts::Ago>,
     /// Why it is red, if it is.
     stale: Option<(parts::Ago, String)>,
@@ -75,9 +75,10 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
         fresh: fresh(&row),
         updated: row.last_event_at.map(|at| parts::ago(at, shell.now)),
         stale: row.stale_since.map(|since| {
-            let last = row.last_event_at.map_or_else(|| "it was never updated".into(), |at| {
-                format!("the last update was {}", shell.now.written(at, "%-d %b, %H:%M:%S"))
-            });
+            let last = row.last_event_at.map_or_else(
+                || "it was never updated".into(),
+                |at| format!("the last update was {}", shell.now.written(at, "%-d %b, %H:%M:%S")),
+            );
             (parts::ago(since, shell.now), last)
         }),
         drawing: drawing(&row, &uses),
@@ -151,16 +152,18 @@ fn drawing(row: &AssetRow, uses: &[UseRow]) -> Option<Drawing> {
         }
     }
     // A layout goes from the first to the last: what makes it stands before it.
-    let order: Vec<usize> = edges.iter().filter(|e| e.to == 0).map(|e| e.from).chain([0]).chain(edges.iter().filter(|e| e.from == 0).map(|e| e.to)).collect();
+    let order: Vec<usize> = edges
+        .iter()
+        .filter(|e| e.to == 0)
+        .map(|e| e.from)
+        .chain([0])
+        .chain(edges.iter().filter(|e| e.from == 0).map(|e| e.to))
+        .collect();
     let place = |old: usize| order.iter().position(|at| *at == old).unwrap_or(0);
     let edges = edges.iter().map(|e| Edge { from: place(e.from), to: place(e.to), is_lenient: false }).collect();
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     let mut shown: Vec<Option<Shown>> = shown.into_iter().map(Some).collect();
-    let graph = Graph {
-        nodes: order.iter().filter_map(|&at| nodes[at].take()).collect(),
-        edges,
-        groups: Vec::new(),
-    };
+    let graph = Graph { nodes: order.iter().filter_map(|&at| nodes[at].take()).collect(), edges, groups: Vec::new() };
     let nodes = order.iter().filter_map(|&at| shown[at].take()).collect();
     Some(Drawing { layout: lay_out(&graph), graph, nodes, zoom: 100, chosen: Some(place(0)) })
 }

@@ -1,7 +1,7 @@
 //! What people do with an asset: let its DAG make it anew, or say that it was updated.
 
 use super::href;
-use crate::api::assets::{find, materialize, say};
+use crate::api::assets::{find, run_of, say};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::{encoded, see_other};
 use crate::parts::dag_href;
@@ -14,7 +14,7 @@ use orch_store::asset::NewEvent;
 use serde_json::json;
 
 pub(crate) async fn make(State(app): State<App>, actor: Actor, names: Names, _: Form) -> Result<Response, Refusal> {
-    let run = materialize::run_of(&app, &actor, &names, None).await?;
+    let run = run_of(&app, &actor, &names, None).await?;
     Ok(see_other(&format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id))))
 }
 
