@@ -54,6 +54,27 @@ async fn talk(ctx: Ctx) -> TaskResult<()> {
     Ok(())
 }
 
+/// Reads what began its run and says what it did to assets, over the pipe to its worker.
+#[task(isolation = Isolation::Process)]
+async fn relay(ctx: Ctx) -> TaskResult<usize> {
+    let events = ctx.triggering_events().await?;
+    let key = ctx.partition_key().unwrap_or_default().to_string();
+    ctx.emit(AssetEvent::of("test://relayed").rows(7).extra(json!({ "from": key })))?;
+    ctx.lineage("test://source", "test://relayed", 7)?;
+    Ok(events.len())
+}
+
+fn relaying() -> Dag {
+    let source = asset("test://source").named("source").fresh_within(hours(1));
+    dag("test_relaying")
+        .describe("Follows one asset and updates another")
+        .tags(["test"])
+        .schedule(source.by_partition())
+        .build(|d| {
+            d.add(relay().inlet(asset("test://source")).outlet(asset("test://relayed")));
+        })
+}
+
 fn talking() -> Dag {
     dag("test_talking").describe("Talks until it is cancelled").tags(["test"]).build(|d| {
         d.add(talk());
@@ -214,7 +235,17 @@ fn main() -> ExitCode {
     orch::main(|| {
         [
             orch_examples::dags(),
-            vec![failing(), second_try(), lingering(), scheduled(), children(), talking(), shouting(), planted()],
+            vec![
+                failing(),
+                second_try(),
+                lingering(),
+                scheduled(),
+                children(),
+                talking(),
+                shouting(),
+                planted(),
+                relaying(),
+            ],
         ]
         .into_iter()
         .flatten()

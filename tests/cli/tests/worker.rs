@@ -167,11 +167,12 @@ async fn examples_follow_each_other_by_their_assets() {
     .await
     .unwrap();
     assert_eq!(told, ["example://shop/archive/2026-10, example://shop/archive/2026-11", "example://shop/revenue"]);
-    let ways: Vec<(String, Option<i64>)> =
-        sqlx::query_as("select from_uri || ' -> ' || to_uri, rows from lineage where dag_id = 'example_asset_consumer'")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
+    let ways: Vec<(String, Option<i64>)> = sqlx::query_as(
+        "select from_uri || ' -> ' || to_uri, rows from lineage where dag_id = 'example_asset_consumer'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
     assert_eq!(ways, [("example://shop/orders -> example://shop/revenue".to_string(), Some(1_200))]);
     drop(connection);
     world.end().await;
