@@ -7,7 +7,7 @@ mod asset;
 mod options;
 
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
-pub use options::{Isolation, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
+pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

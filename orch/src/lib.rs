@@ -44,7 +44,7 @@ pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circu
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
-pub use options::{Defaults, Group, defaults, group};
+pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use orch_core::check::Problem;
 pub use orch_core::spec::{
@@ -77,8 +77,8 @@ pub mod prelude {
     pub use crate::{
         AssetEvent, ByPartition, Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*,
         WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag, defaults, every, fatal, group,
-        hours, millis, mins, on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip, task,
-        zip,
+        hours, limit, millis, mins, on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip,
+        task, zip,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

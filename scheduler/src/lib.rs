@@ -5,6 +5,7 @@
 //! One loop, the lookout, asks the database every few seconds what there is to do; the others sleep until it calls them.
 //! Each does an idempotent step from the truth in the database and may die at any line.
 
+mod admit;
 mod assets;
 mod board;
 mod config;
@@ -55,6 +56,7 @@ impl Scheduler {
         loops.spawn(assets::listen(shared.clone()));
         loops.spawn(drive(assets::Assets::default(), shared.clone()));
         loops.spawn(drive(wake::Wake, shared.clone()));
+        loops.spawn(drive(admit::Admit::default(), shared.clone()));
         loops.spawn(drive(mend::Mend::default(), shared.clone()));
         loops.spawn(drive(upkeep::Upkeep::default(), shared));
         let result = tokio::select! {

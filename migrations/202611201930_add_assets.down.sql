@@ -9,4 +9,4 @@ drop table asset_use;
 drop table asset_alias_asset;
 drop table asset_alias;
 drop table asset;
-update schema_guard set version = 7;
+update schema_guard set version = 8;

@@ -117,4 +117,4 @@ create index lineage_at on lineage (at);
 alter table dag_run add partition_key text;
 create index dag_run_partition on dag_run (dag_id, partition_key) where partition_key is not null;
 
-update schema_guard set version = 8;
+update schema_guard set version = 9;
