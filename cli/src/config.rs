@@ -86,6 +86,10 @@ config! {
 
         /// Connections at the same time from one address; 0: half of all
         connections_per_address: usize = "0", "ORCH_CONNECTIONS_PER_ADDRESS";
+
+        /// Let operators try connections from this server, by page and API; they can reach what this machine reaches
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        test_connection: bool = "false", "ORCH_TEST_CONNECTION";
     }
 
     /// Workers.

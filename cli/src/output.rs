@@ -3,13 +3,13 @@
 
 mod style;
 mod table;
-mod yaml;
 
 pub(crate) use style::Style;
 
 use crate::failure::{Exit, Failure, Outcome};
 use chrono::{DateTime, Utc};
 use orch_core::schedule::isoformat;
+use orch_core::yaml;
 use serde_json::Value;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
@@ -85,7 +85,7 @@ impl Listing {
             Format::Table => print(&table::ruled(&self.columns, &texts(), Style::of_stdout())),
             Format::Plain => print(&table::plain(&self.columns, &texts())),
             Format::Json => print_json(&self.objects()),
-            Format::Yaml => print(&yaml::list(&self.objects())),
+            Format::Yaml => print(&yaml::list(self.objects().iter().map(|object| &object.0[..]))),
         }
     }
 }
@@ -118,7 +118,7 @@ impl Record {
             Format::Table => print(&table::ruled(&["property", "value"], &lines(), Style::of_stdout())),
             Format::Plain => print(&table::plain(&["property", "value"], &lines())),
             Format::Json => print_json(&object()),
-            Format::Yaml => print(&yaml::object(&object())),
+            Format::Yaml => print(&yaml::object(&object().0)),
         }
     }
 }
@@ -147,11 +147,6 @@ fn print_json(value: &impl serde::Serialize) -> Outcome {
 /// Somebody watches: progress may be shown on standard error.
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
-}
-
-/// An object as a document of YAML.
-pub(crate) fn yaml_of(fields: &serde_json::Map<String, Value>) -> String {
-    yaml::object(&Object(fields.iter().map(|(name, value)| (name.as_str(), value)).collect()))
 }
 
 /// A moment as a cell: as Airflow writes it, or nothing.

@@ -79,6 +79,8 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         trusted_proxies: config.trusted_proxies.clone(),
         rate_limit: config.rate_limit,
         connections_per_address: config.connections_per_address,
+        keys: secrets::keyring(config)?,
+        test_connection: config.test_connection,
         ..WebConfig::new(url)
     })
 }

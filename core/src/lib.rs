@@ -4,6 +4,7 @@
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
 pub mod admission;
+pub mod backfill;
 pub mod branch;
 pub mod check;
 pub mod gates;
@@ -23,3 +24,4 @@ pub mod state;
 pub mod task;
 pub mod transition;
 pub mod why;
+pub mod yaml;

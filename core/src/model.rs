@@ -7,7 +7,7 @@ use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, Run};
 use crate::state::TaskState;
 use crate::transition::{
-    Effects, Event, Outcome, RunEnd, Selected, Stood, clear, end_run, fold, move_run, places, start,
+    Effects, Event, Outcome, RunEnd, Selected, Stood, clear, end_run, fold, move_run, places, start, start_some,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,17 @@ pub struct Model {
 
 impl Model {
     pub fn start(plan: Arc<Plan>) -> Model {
-        let (run, effects) = start(&plan);
+        let begun = start(&plan);
+        Model::begun(plan, begun)
+    }
+
+    /// Of a run of some of its tasks.
+    pub fn start_some(plan: Arc<Plan>, chosen: &BTreeSet<TaskIdx>) -> Model {
+        let begun = start_some(&plan, chosen);
+        Model::begun(plan, begun)
+    }
+
+    fn begun(plan: Arc<Plan>, (run, effects): (Run, Effects)) -> Model {
         let mut model = Model { plan, run, states: BTreeMap::new(), ready: BTreeSet::new(), held: BTreeSet::new() };
         model.carry_out(effects);
         model

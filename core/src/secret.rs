@@ -80,6 +80,73 @@ pub(crate) fn collect(value: &Value, is_secret: bool, into: &mut Vec<String>) {
     }
 }
 
+/// The same with `***` for every text and number that is secret; texts that are JSON with a secret in it as a whole.
+pub(crate) fn mask_sensitive(value: &mut Value, is_secret: bool) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_sensitive(item, is_secret)),
+        Value::Object(fields) => {
+            fields.iter_mut().for_each(|(name, item)| mask_sensitive(item, is_secret || is_sensitive(name)));
+        }
+        Value::Null => {}
+        Value::String(text) if !is_secret && text.trim_start().starts_with(['{', '[']) => {
+            let mut inner = Vec::new();
+            if let Ok(read) = serde_json::from_str::<Value>(text) {
+                collect(&read, false, &mut inner);
+            }
+            if !inner.is_empty() {
+                *value = MASK.into();
+            }
+        }
+        other if is_secret => *other = MASK.into(),
+        _ => {}
+    }
+}
+
+/// A variable as people may read it: `***` for all of it if its key marks a secret, else for what is secret inside JSON.
+pub fn masked_variable(key: &str, value: &str) -> String {
+    if is_sensitive(key) {
+        return MASK.into();
+    }
+    let Some(read) = json_in(value) else { return value.into() };
+    let mut masked = read.clone();
+    mask_sensitive(&mut masked, false);
+    if masked == read { value.into() } else { masked.to_string() }
+}
+
+/// People send back what they were shown: where that is `***`, what stood there stays.
+pub fn restored_variable(key: &str, sent: &str, stored: &str) -> String {
+    if sent == masked_variable(key, stored) {
+        return stored.into();
+    }
+    let (Some(sent_json), Some(stored)) = (json_in(sent), json_in(stored)) else { return sent.into() };
+    let mut restored = sent_json.clone();
+    restore(&mut restored, &stored);
+    if restored == sent_json { sent.into() } else { restored.to_string() }
+}
+
+/// Puts what stood there in the place of each `***`.
+pub(crate) fn restore(sent: &mut Value, stored: &Value) {
+    match (sent, stored) {
+        (Value::Object(sent), Value::Object(stored)) => {
+            for (name, value) in sent {
+                if let Some(stored) = stored.get(name) {
+                    restore(value, stored);
+                }
+            }
+        }
+        (Value::Array(sent), Value::Array(stored)) => {
+            sent.iter_mut().zip(stored).for_each(|(value, stored)| restore(value, stored));
+        }
+        (sent, stored) if sent.as_str() == Some(MASK) => *sent = stored.clone(),
+        _ => {}
+    }
+}
+
+/// An object or a list that is written in a text.
+fn json_in(text: &str) -> Option<Value> {
+    if text.trim_start().starts_with(['{', '[']) { serde_json::from_str(text).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +159,33 @@ mod tests {
         for name in ["host", "key", "pass_through", "region", "tok en", ""] {
             assert!(!is_sensitive(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_variable_is_masked_by_its_key_or_by_the_names_inside() {
+        let shown = |key, value| masked_variable(key, value);
+        assert_eq!(shown("api_token", "hush"), "***");
+        assert_eq!(shown("api_token", "42"), "***");
+        assert_eq!(shown("limit", " 42 "), " 42 ");
+        assert_eq!(shown("limits", r#"{ "rows": 1 }"#), r#"{ "rows": 1 }"#);
+        assert_eq!(
+            shown("db", r#"{"host": "h", "password": "hush", "n": [{"token": 7}]}"#),
+            r#"{"host":"h","n":[{"token":"***"}],"password":"***"}"#
+        );
+        assert_eq!(shown("broken", r#"{"password": "hu"#), r#"{"password": "hu"#);
+    }
+
+    #[test]
+    fn what_was_shown_and_sent_back_changes_no_secret() {
+        let stored = r#"{"host": "h", "password": "hush", "list": [{"token": "a"}, {"token": "b"}]}"#;
+        let back = |sent: &str| restored_variable("db", sent, stored);
+        assert_eq!(back(&masked_variable("db", stored)), stored);
+        let changed = r#"{"host":"other","list":[{"token":"***"},{"token":"new"}],"password":"***","more":"***"}"#;
+        let expected = r#"{"host":"other","list":[{"token":"a"},{"token":"new"}],"more":"***","password":"hush"}"#;
+        let value = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        assert_eq!(value(&back(changed)), value(expected));
+        assert_eq!(back("plain"), "plain");
+        assert_eq!(restored_variable("token", "***", "hush"), "hush");
+        assert_eq!(restored_variable("token", "new", "hush"), "new");
     }
 }

@@ -48,6 +48,13 @@ impl Selection {
     }
 }
 
+/// The tasks of a run of which only these are to run, with what they belong to.
+pub fn part(plan: &Plan, named: &[TaskIdx], upstream: bool) -> BTreeSet<TaskIdx> {
+    let tasks = named.iter().map(|&task| Selected { task, index: None }).collect();
+    let selection = Selection { tasks, upstream, downstream: false };
+    selection.resolve(plan).into_iter().map(|s| s.task).collect()
+}
+
 fn role(plan: &Plan, task: TaskIdx) -> Role {
     plan.spec.tasks[usize::from(task)].role
 }

@@ -44,6 +44,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// State of a task instance. `None` (Airflow's null, "no status") is not decided yet.
@@ -119,6 +120,19 @@ impl TaskState {
     /// Counts against the outcome of a run when a leaf ends so.
     pub const fn is_failed(self) -> bool {
         matches!(self, TaskState::Failed | TaskState::UpstreamFailed)
+    }
+}
+
+/// How much less urgent a run for the past is than any other: more than the sums of weights may differ.
+const FOR_THE_PAST: i32 = 2_000_000_000;
+
+impl RunType {
+    /// How urgent a task of such a run is, by the priority that its DAG gives it.
+    pub const fn priority(self, of_task: i32) -> i32 {
+        match self {
+            RunType::Backfill => of_task.saturating_sub(FOR_THE_PAST),
+            _ => of_task,
+        }
     }
 }
 

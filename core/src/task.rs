@@ -4,6 +4,7 @@
 mod bundle;
 mod connection;
 mod context;
+mod document;
 mod error;
 mod host;
 mod memory;
@@ -11,6 +12,9 @@ mod memory;
 pub use bundle::{Bundle, BundleDag};
 pub use connection::{BadConnection, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
+pub use document::{
+    BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_connections, write_variables,
+};
 pub use error::{TaskError, fatal, skip};
 pub use host::{Host, LogLevel};
 pub use memory::{AssetEvent, LogLine, MemoryHost};

@@ -90,6 +90,24 @@ pub fn start(plan: &Plan) -> (Run, Effects) {
     fold.end()
 }
 
+/// Begins a run of some of its tasks: the others are removed, and whoever waits for them does not.
+pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
+    let before = Run::new(plan);
+    let mut fold = Fold::new(plan, &before, &Elements::default());
+    fold.run.state = RunState::Running;
+    for task in 0..plan.tasks.len() as TaskIdx {
+        if chosen.contains(&task) {
+            fold.concern(task, None);
+        } else {
+            fold.decide_whole(task, TaskState::Removed);
+        }
+    }
+    fold.settle().expect("a run that begins has no elements to miss");
+    let (mut run, effects) = fold.end();
+    run.set_changed(); // no rule says that they are removed
+    (run, effects)
+}
+
 /// Applies events to a run. `elements` holds what earlier calls reported missing: load it and call again.
 pub fn fold(plan: &Plan, run: &Run, events: &[Event], elements: &Elements) -> Result<(Run, Effects), Missing> {
     if run.state.is_finished() {
@@ -193,7 +211,7 @@ impl<'a> Fold<'a> {
     fn end(mut self) -> (Run, Effects) {
         if self.run.counters[RUN_OPEN] == 0 {
             let bad = |(task, &state): (&crate::plan::PlanTask, &i16)| {
-                task.leaf && TaskState::from_code(state).is_some_and(TaskState::is_failed)
+                TaskState::from_code(state).is_some_and(TaskState::is_failed) && (task.leaf || self.ends_a_part(task))
             };
             let failed = self.plan.tasks.iter().zip(&self.run.ledger).any(bad);
             self.run.state = if failed { RunState::Failed } else { RunState::Success };
@@ -202,5 +220,11 @@ impl<'a> Fold<'a> {
             self.run.state = RunState::Failed;
         }
         (self.run, self.effects)
+    }
+
+    /// Whatever would follow is no part of this run: its failure is that of the run.
+    fn ends_a_part(&self, task: &crate::plan::PlanTask) -> bool {
+        let mut work = task.down.iter().map(|edge| edge.task).filter(|&t| !self.plan.task(t).is_teardown).peekable();
+        !task.is_teardown && work.peek().is_some() && work.all(|t| self.run.task(t) == TaskState::Removed)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct SchedulerConfig {
     pub database_url: String,
-    /// Without a hint it looks so often.
+    /// Without a hint, and with nothing due sooner, it looks so often. It is also its heartbeat.
     pub look_every: Duration,
     /// The workers' lease: granted once more when nobody could have renewed it.
     pub lease: Duration,
@@ -29,7 +29,7 @@ impl SchedulerConfig {
     pub fn new(database_url: impl Into<String>) -> SchedulerConfig {
         SchedulerConfig {
             database_url: database_url.into(),
-            look_every: Duration::from_secs(5),
+            look_every: Duration::from_secs(10),
             lease: Duration::from_secs(15),
             fold_after: Duration::from_millis(500),
             stale_after: Duration::from_mins(1),

@@ -73,7 +73,7 @@ impl Lookout {
 
     fn call(&mut self, due: &Due, shared: &Shared) {
         let (board, config) = (&shared.board, &shared.config);
-        if due.dags || due.queued || due.timed_out {
+        if due.dags || due.queued || due.timed_out || due.backfills {
             board.runs.notify_one();
         }
         if due.waiting {
@@ -143,6 +143,7 @@ mod tests {
             known: true,
             dags: false,
             queued: false,
+            backfills: false,
             timed_out: false,
             waiting: false,
             unfolded: false,

@@ -1,8 +1,10 @@
-//! Creates the runs that schedules ask for, begins those that wait for a place, ends those whose time is over.
+//! Creates the runs that schedules and backfills ask for, begins those that wait for a place, ends those whose time is
+//! over.
 
 use crate::board::Board;
 use crate::rounds::{Left, Shared, Work, item};
 use orch_store::StoreResult;
+use orch_store::backfill::{due_backfills, pace};
 use orch_store::dag::pause_after_failures;
 use orch_store::due::{create_due_runs, dags_with_room, due_dags, timed_out_runs};
 use orch_store::hint::Hint;
@@ -15,6 +17,8 @@ use tokio::sync::Notify;
 const BATCH: i64 = 200;
 /// Runs created for one DAG before the others have their turn: a backlog of years does not keep them waiting.
 const MOST_OF_ONE: usize = 32;
+/// Dates of one backfill in one transaction, which holds the row of its DAG.
+const MOST_DATES: i64 = 32;
 
 #[derive(Default)]
 pub(crate) struct Runs {
@@ -32,7 +36,8 @@ impl Work for Runs {
         let ended = self.end(db, shared).await?;
         let created = self.create(db, shared).await?;
         let started = self.start(db, shared).await?;
-        if ended + created + started > 0 {
+        let paced = self.pace(db, shared).await?;
+        if ended + created + started + paced > 0 {
             shared.board.look.notify_one();
         }
         // What is left is due still, so the lookout calls again at once.
@@ -53,6 +58,23 @@ impl Runs {
             if !created.is_empty() {
                 shared.hints.give(Hint::Run);
             }
+        }
+        Ok(many)
+    }
+
+    async fn pace(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
+        let mut many = 0;
+        for id in due_backfills(db, BATCH).await? {
+            let work = pace(db, &mut self.versions, id, MOST_DATES);
+            let Some(paced) = item("carry a backfill on", &id, work).await? else { continue };
+            if paced.runs > 0 {
+                shared.hints.give(Hint::Ready);
+                shared.hints.give(Hint::Run);
+            }
+            if paced.completed {
+                tracing::info!(backfill.id = id, "a backfill is over");
+            }
+            many += paced.runs + paced.skipped;
         }
         Ok(many)
     }

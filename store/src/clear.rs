@@ -132,16 +132,17 @@ pub async fn clear_instances(
     let version = versions.get(&mut tx, locked.version).await?;
     let revived = locked.is_over();
     let selection = wish.selection.resolve(&version.plan);
-    let (mut ledger, mut events, mut rev, mut fold_xmin) = (locked.ledger, locked.events, locked.rev, locked.fold_xmin);
+    let mut at = locked.at(run);
+    let (mut ledger, mut events, mut fold_xmin) = (locked.ledger, locked.events, locked.fold_xmin);
     // What was recorded but not folded is put out first, also what is recorded while we wait for the rows: clearing finds
     // the whole truth.
     let found = loop {
         if !events.is_empty() && !ledger.state.is_finished() {
             let (to, effects) = fold_loading(&mut tx, &version, run, &ledger, &events).await?;
             let mut step = Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
-            carry_out(&mut step, &version, run, rev, to.clone(), effects, 0);
+            carry_out(&mut step, &version, at, to.clone(), effects, 0);
             stepper.send(&mut tx, &step, 0).await?;
-            (ledger, rev) = (to, rev + 1);
+            (ledger, at.rev) = (to, at.rev + 1);
         }
         let found = instances(&mut tx, run, &selection, &wish.states, Look::AndLock).await?;
         (events, fold_xmin) = run_lock::take_unfolded(&mut tx, run).await.map(|(e, xmin)| (e, xmin.max(fold_xmin)))?;
@@ -175,7 +176,7 @@ pub async fn clear_instances(
     )
     .execute(&mut *tx)
     .await?;
-    carry_out(&mut step, &version, run, rev, cleared, effects, 0);
+    carry_out(&mut step, &version, at, cleared, effects, 0);
     stepper.send(&mut tx, &step, 0).await?;
     tx.commit().await?;
     let stopping = found.iter().any(|i| !i.2.is_finished());

@@ -1,12 +1,17 @@
 //! Connections: what is secret in them is sealed here on its way in and opened on its way out.
 
+mod change;
 mod rotate;
+mod search;
 
+pub use change::{ConnectionChange, change_connection};
 pub use rotate::{Rotated, rotate};
+pub use search::{ConnectionOrder, ConnectionSearch, count_connections, search_connections};
 
 use crate::StoreResult;
 use crate::seal::{Keyring, Seat, SecretError};
 use chrono::{DateTime, Utc};
+use orch_core::secret::MASK;
 use orch_core::task::Connection;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
@@ -15,7 +20,7 @@ use sqlx::postgres::PgConnection;
 pub const MOST_CONNECTIONS: i64 = 10_000;
 
 /// A connection as it is stored: nothing of it is secret that is not sealed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct ConnectionRow {
     pub conn_id: String,
     pub conn_type: String,
@@ -39,10 +44,27 @@ impl ConnectionRow {
     pub fn open(&self, keys: &Keyring) -> Result<Connection, SecretError> {
         let id = &self.conn_id;
         let password = self.password.as_ref().map(|sealed| keys.open(seat(id, "password"), sealed)).transpose()?;
+        Ok(Connection { password, extra: self.open_extra(keys)?, ..self.without_secrets() })
+    }
+
+    fn open_extra(&self, keys: &Keyring) -> Result<Map<String, Value>, SecretError> {
+        let id = &self.conn_id;
         let extra = self.extra.as_ref().map(|sealed| keys.open(seat(id, "extra"), sealed)).transpose()?;
         let extra = extra.map(|text| serde_json::from_str::<Map<String, Value>>(&text)).transpose();
-        let extra = extra.map_err(|_| SecretError::Damaged { seat: seat(id, "extra").to_string() })?;
-        Ok(Connection { password, extra: extra.unwrap_or_default(), ..self.without_secrets() })
+        Ok(extra.map_err(|_| SecretError::Damaged { seat: seat(id, "extra").to_string() })?.unwrap_or_default())
+    }
+
+    /// As people may see it: `***` for what is secret. Of `extra` the fields, if there is a key to read them by.
+    pub fn masked(&self, keys: &Keyring) -> Result<Connection, SecretError> {
+        let password = self.password.as_ref().map(|_| MASK.into());
+        Ok(Connection { extra: self.open_extra(keys)?, password, ..self.without_secrets() }.masked())
+    }
+
+    /// The same with nothing opened: also for those who may not see any value of `extra`.
+    pub fn closed(&self) -> Connection {
+        let extra = self.extra.iter().map(|_| (MASK.into(), MASK.into())).collect();
+        let password = self.password.as_ref().map(|_| MASK.into());
+        Connection { extra, password, ..self.without_secrets() }.masked()
     }
 
     /// What can be told without any key.

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod audit;
+pub mod backfill;
 pub mod clear;
 pub mod connect;
 pub mod connection;
@@ -22,9 +23,11 @@ pub mod line;
 pub mod live;
 pub mod log;
 pub mod mark;
+pub mod name_search;
 pub mod note;
 pub mod output;
 pub mod overview;
+pub mod part;
 pub mod partition;
 pub mod pool;
 pub mod process;

@@ -92,6 +92,7 @@ async fn mark_locked(
         return Ok(None);
     }
     let version = versions.get(db, locked.version).await?;
+    let at = locked.at(run);
     let (plan, mut ledger) = (&version.plan, locked.ledger);
     let elements = plan.tasks.get(usize::from(task)).map(|planned| ledger.len(planned).filter(|&len| len > 0));
     let there = match elements {
@@ -134,7 +135,7 @@ async fn mark_locked(
     }
     write(db, run, (task, map_index), to, locked.rev + 1).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
-    carry_out(&mut step, &version, run, locked.rev, marked, effects, 0);
+    carry_out(&mut step, &version, at, marked, effects, 0);
     Stepper::default().send(db, &step, 0).await?;
     Ok(Some(Mark::Marked(was)))
 }

@@ -2,7 +2,7 @@
 //! it, schedulers do it for the dead, and every change by a person goes this way too.
 
 use crate::run_lock::{self, LockedRun};
-use crate::step::{Mode, Move, Step, Stepper};
+use crate::step::{Mode, Move, RunAt, Step, Stepper};
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use orch_core::run::{Elements, Run};
@@ -56,7 +56,7 @@ pub async fn fold_run(
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..Step::default() };
     step.cleared = locked.clear_number > 0;
     let room = if step.cleared { 0 } else { room };
-    carry_out(&mut step, &version, run, locked.rev, ledger.clone(), effects, room);
+    carry_out(&mut step, &version, locked.at(run), ledger.clone(), effects, room);
     let reply = stepper.send(&mut tx, &step, worker).await?;
     if reply.moved != [run] {
         return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));
@@ -95,17 +95,17 @@ pub async fn fold_loading(
     }
 }
 
-/// Adds to a step what a transition asks for: the ledger, and a place for each try that comes to be. A worker may keep
-/// up to `room` tries, but those of child processes, which have slots of their own, are queued, and so are those that have to
-/// be let in first.
-pub fn carry_out(step: &mut Step, version: &Version, run: Uuid, rev: i32, to: Run, effects: Effects, room: usize) {
-    let new_rev = rev + 1;
+/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that comes to be. A worker may keep
+/// up to `room` tries, but those of child processes, which have slots of their own, are queued, and so are those that have to be let in first.
+pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, room: usize) {
+    let RunAt { run, rev, .. } = at;
+    let moved = RunAt { rev: rev + 1, ..at };
     for instance in effects.ready {
-        let new = version.new_try(run, new_rev, instance);
+        let new = version.new_try(moved, instance);
         let in_process = version.plan.task(instance.0).isolation == Isolation::InProcess;
         if in_process && new.queue > 0 && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
     }
-    step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(run, new_rev, instance)));
+    step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(moved, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));
     step.decided.extend(effects.decided.into_iter().map(|(task, index, state)| (run, task, index, state)));
     step.moves.push(Move { run, rev, to });

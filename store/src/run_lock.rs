@@ -1,10 +1,10 @@
 //! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
 
-use crate::step::KnownRun;
+use crate::step::{KnownRun, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{Missing, Run};
-use orch_core::state::{RunState, TaskState};
+use orch_core::state::{RunState, RunType, TaskState, UnknownWord};
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
@@ -18,6 +18,7 @@ pub struct LockedRun {
     pub version: i32,
     pub clear_number: i16,
     pub dag_id: String,
+    pub run_type: RunType,
     pub ledger: Run,
     pub events: Vec<Event>,
     /// Outcomes of older transactions than this are among `events`.
@@ -28,18 +29,20 @@ pub struct LockedRun {
 /// `None`: there is no such run.
 pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<LockedRun>> {
     let row = sqlx::query!(
-        r#"select rev, version, clear_number, dag_id, state::text as "state!", ledger, counters from dag_run
-        where id = $1 for no key update"#,
+        r#"select rev, version, clear_number, dag_id, run_type::text as "run_type!", state::text as "state!", ledger, counters
+        from dag_run where id = $1 for no key update"#,
         run
     )
     .fetch_optional(&mut *db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let state: RunState = row.state.parse().map_err(|e| StoreError::corrupt(format!("run `{run}`: {e}")))?;
+    let corrupt = |e: UnknownWord| StoreError::corrupt(format!("run `{run}`: {e}"));
+    let state: RunState = row.state.parse().map_err(corrupt)?;
+    let run_type: RunType = row.run_type.parse().map_err(corrupt)?;
     let ledger = Run { state, ledger: row.ledger, counters: row.counters };
     let (events, fold_xmin) = take_unfolded(db, run).await?;
     let (rev, version, clear_number, dag_id) = (row.rev, row.version, row.clear_number, row.dag_id);
-    Ok(Some(LockedRun { rev, version, clear_number, dag_id, ledger, events, fold_xmin }))
+    Ok(Some(LockedRun { rev, version, clear_number, dag_id, run_type, ledger, events, fold_xmin }))
 }
 
 /// Outcomes that nobody has folded yet; they are gone with it. The number: outcomes of older transactions are among them.
@@ -129,6 +132,10 @@ pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i6
 }
 
 impl LockedRun {
+    pub fn at(&self, run: Uuid) -> RunAt {
+        RunAt { run, rev: self.rev, run_type: self.run_type }
+    }
+
     pub fn is_over(&self) -> bool {
         self.ledger.state.is_finished()
     }

@@ -14,7 +14,7 @@ use crate::StoreResult;
 use crate::leaf::Leaf;
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::TaskState;
+use orch_core::state::{RunType, TaskState};
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -81,6 +81,14 @@ pub struct NewTry {
     pub retries: i16,
     /// Revision of the run that makes it ready.
     pub rev: i32,
+}
+
+/// A run at a revision, as tries that come to be need to know it.
+#[derive(Debug, Clone, Copy)]
+pub struct RunAt {
+    pub run: Uuid,
+    pub rev: i32,
+    pub run_type: RunType,
 }
 
 /// A run's ledger as computed from revision `rev`.

@@ -1,5 +1,11 @@
 //! Variables: texts by key, sealed like the secrets of connections, for many of them are some.
 
+mod change;
+mod search;
+
+pub use change::{VariableChange, change_variable};
+pub use search::{VariableOrder, VariableSearch, count_variables, search_variables};
+
 use crate::StoreResult;
 use crate::seal::{Keyring, Seat, SecretError};
 use chrono::{DateTime, Utc};
@@ -9,7 +15,7 @@ use sqlx::postgres::PgConnection;
 pub const MOST_VARIABLES: i64 = 10_000;
 
 /// A variable as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct VariableRow {
     pub key: String,
     pub value: Vec<u8>,

@@ -6,7 +6,7 @@ pub use list::{VersionFilter, VersionRow, count_versions, list_versions, structu
 
 use crate::leaf::Leaf;
 use crate::line::{self, Line, line_ids};
-use crate::step::NewTry;
+use crate::step::{NewTry, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{DagSpec, Isolation};
@@ -58,19 +58,19 @@ impl Version {
         }
     }
 
-    /// The first try of an instance that this version's run makes ready at revision `rev`.
-    pub fn new_try(&self, run: Uuid, rev: i32, (task, map_index): (TaskIdx, i32)) -> NewTry {
+    /// The first try of an instance that a run of this version makes ready.
+    pub fn new_try(&self, of: RunAt, (task, map_index): (TaskIdx, i32)) -> NewTry {
         let planned = self.plan.task(task);
         NewTry {
-            run,
+            run: of.run,
             task,
             map_index,
             attempt: Uuid::now_v7(),
             version: self.id,
             queue: self.place(task),
-            priority: planned.priority,
+            priority: of.run_type.priority(planned.priority),
             retries: planned.retries.min(1000) as i16,
-            rev,
+            rev: of.rev,
         }
     }
 }

@@ -64,6 +64,10 @@ async function look(name, options) {
   const check = async (path, file) => {
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (wide > 0) seen.push(`${path} is ${wide} px wider than the screen`);
+    // A class that means two things stretches what should be a line.
+    for (const note of await page.$$eval('.note', (all) => all.filter((e) => e.offsetHeight > innerHeight / 3).map((e) => e.textContent.trim()))) {
+      seen.push(`${path}: a note fills the screen: ${note}`);
+    }
     for (const violation of await violations(page)) seen.push(`${path}: ${violation}`);
     await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true });
   };

@@ -2,7 +2,9 @@
 //!
 //! One file per noun: handlers first, then what they answer with.
 
+pub(crate) mod backfills;
 pub(crate) mod bodies;
+pub(crate) mod connections;
 pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
@@ -17,6 +19,7 @@ pub(crate) mod monitor;
 pub(crate) mod settings;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;
+pub(crate) mod variables;
 pub(crate) mod versions;
 pub(crate) mod why;
 pub(crate) mod xcom;

@@ -4,6 +4,7 @@ use crate::base_path::BasePath;
 use crate::clock::Clock;
 use crate::network::Network;
 use crate::tls::Tls;
+use orch_store::seal::Keyring;
 use std::fmt;
 use std::time::Duration;
 
@@ -36,6 +37,10 @@ pub struct WebConfig {
     /// How long open requests may take once the server stops.
     pub grace: Duration,
     pub clock: Clock,
+    /// Those that seal and open the secrets of connections and variables.
+    pub keys: Keyring,
+    /// Whether operators may have connections tried from here.
+    pub test_connection: bool,
     /// What this installation was told, by name; secrets are masked. Admins may read it.
     pub settings: Vec<(String, String)>,
 }
@@ -57,6 +62,8 @@ impl WebConfig {
             connections_per_address: 0,
             grace: Duration::from_secs(5),
             clock: Clock::system(),
+            keys: Keyring::default(),
+            test_connection: false,
             settings: Vec::new(),
         }
     }
@@ -90,6 +97,8 @@ impl fmt::Debug for WebConfig {
             .field("rate_limit", &self.rate_limit)
             .field("connections_per_address", &self.connections_per_address)
             .field("grace", &self.grace)
+            .field("keys", &self.keys)
+            .field("test_connection", &self.test_connection)
             .finish_non_exhaustive()
     }
 }

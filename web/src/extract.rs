@@ -14,7 +14,7 @@ pub(crate) use fields::{Fields, Note, integer, text};
 pub(crate) use form::Form;
 pub(crate) use path::{
     DagPath, Dags, MappedPath, Names, RunPath, Runs, RunsPath, StaticPath, TaskPath, no_such_dag, no_such_instance,
-    no_such_run,
+    no_such_run, shown,
 };
 pub(crate) use query::Query;
 

@@ -18,8 +18,8 @@ use tokio::sync::Mutex;
 /// A probe that hangs says less than one that fails.
 const MOST_TIME: Duration = Duration::from_secs(3);
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
-/// A scheduler that was not heard of for this long is not healthy: Airflow's threshold.
-const SCHEDULER_SILENT_SECS: f64 = 30.0;
+/// A scheduler that was not heard of for so long does not live: Airflow's threshold, and three of its looks.
+pub(crate) const SCHEDULER_SILENT_SECS: f64 = 30.0;
 
 /// What was found when last looked.
 #[derive(Debug, Default)]

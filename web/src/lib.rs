@@ -31,6 +31,7 @@ mod server;
 mod state;
 mod timestamp;
 mod tls;
+mod trial;
 
 pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};

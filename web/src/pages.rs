@@ -6,10 +6,13 @@
 pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod bulk;
+pub(crate) mod connections;
 pub(crate) mod dag;
 pub(crate) mod dags;
+pub(crate) mod delete;
 pub(crate) mod error;
 pub(crate) mod home;
+pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod palette;
@@ -20,6 +23,7 @@ pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod theme;
 pub(crate) mod users;
+pub(crate) mod variables;
 pub(crate) mod workers;
 pub(crate) mod zone;
 
@@ -42,6 +46,15 @@ pub(crate) fn html<T: Template>(status: StatusCode, page: &T) -> Result<Response
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     Ok(response)
+}
+
+/// A file to keep. Its name is one of ours.
+pub(crate) fn attachment(name: &str, text: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+    ];
+    (headers, text).into_response()
 }
 
 /// After a form: the browser asks for that page, and reloading it sends nothing twice.

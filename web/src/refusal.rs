@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use orch_store::StoreError;
+use orch_store::seal::SecretError;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -62,6 +63,16 @@ impl Refusal {
 
     pub(crate) fn bad_request(text: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal::plain(StatusCode::BAD_REQUEST, text)
+    }
+}
+
+impl From<SecretError> for Refusal {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Store(error) => Refusal::Store(error),
+            // The server was not told the key: people hear what is to be done about it.
+            other => Refusal::plain(StatusCode::CONFLICT, other.to_string().replace("\nhint: ", ": ")),
+        }
     }
 }
 

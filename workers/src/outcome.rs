@@ -5,7 +5,7 @@ use crate::mask;
 use crate::offer::Offer;
 use orch_core::branch;
 use orch_core::spec::TaskSpec;
-use orch_core::state::TaskState;
+use orch_core::state::{RunType, TaskState};
 use orch_core::task::{LogLevel, TaskError};
 use orch_store::step::{Claimed, Ended, Failure, NextTry};
 use serde_json::{Map, Value};
@@ -74,7 +74,7 @@ const DEFAULT_POLL_MS: u64 = 60_000;
 pub(crate) fn ended(
     offer: &Offer,
     claimed: &Claimed,
-    rev: i32,
+    (rev, run_type): (i32, RunType),
     finish: Finish,
     retry_in_ms: impl FnOnce() -> u64,
 ) -> Option<Ended> {
@@ -96,7 +96,7 @@ pub(crate) fn ended(
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
         version: offer.version.id,
         queue: offer.version.place(task),
-        priority: plan.task(task).priority,
+        priority: run_type.priority(plan.task(task).priority),
     };
     match finish {
         Finish::Stopped => return None,
@@ -104,14 +104,14 @@ pub(crate) fn ended(
             if plan.list_slots.contains_key(&task) {
                 match value.as_array() {
                     Some(list) => end.list_len = Some(list.len() as i32),
-                    None => return ended(offer, claimed, rev, no_list(spec, &value), retry_in_ms),
+                    None => return ended(offer, claimed, (rev, run_type), no_list(spec, &value), retry_in_ms),
                 }
             }
             match branch::skips(plan, task, index, &value) {
                 Ok(skips) => end.skip = skips,
                 Err(cause) => {
                     let error = TaskError::Fatal { causes: vec![cause] };
-                    return ended(offer, claimed, rev, Finish::Error { error, kind: None }, retry_in_ms);
+                    return ended(offer, claimed, (rev, run_type), Finish::Error { error, kind: None }, retry_in_ms);
                 }
             }
             if !stored && !value.is_null() {

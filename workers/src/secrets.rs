@@ -5,13 +5,11 @@
 //! everything that leaves this process from then on.
 
 mod cache;
-mod document;
 mod environment;
 mod file;
 mod metadata;
 mod vault;
 
-pub use document::{BadDocument, connections as read_connections, variables as read_variables};
 pub use vault::VaultConfig;
 
 use crate::mask;

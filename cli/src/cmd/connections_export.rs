@@ -4,9 +4,9 @@ use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output;
 use crate::secrets::keyring;
-use orch_core::task::Connection;
+use orch_core::task::{FileFormat, Serialization, write_connections};
 use orch_store::connection::{MOST_CONNECTIONS, list_connections};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,21 +21,21 @@ pub(crate) struct Export {
     file: PathBuf,
     /// Format of the file; without it the file's ending tells
     #[arg(long, visible_alias = "format", value_enum)]
-    file_format: Option<FileFormat>,
+    file_format: Option<FormatName>,
     /// How a connection is written in a file for the environment
     #[arg(long, value_enum)]
-    serialization_format: Option<Serialization>,
+    serialization_format: Option<SerializationName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum FileFormat {
+pub(crate) enum FormatName {
     Json,
     Yaml,
     Env,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Serialization {
+pub(crate) enum SerializationName {
     Json,
     Uri,
 }
@@ -51,39 +51,26 @@ impl Export {
         let mut session = cx.session().await?;
         let rows = list_connections(&mut session.db, None, MOST_CONNECTIONS).await?;
         let all = rows.iter().map(|row| row.open(&keys)).collect::<Result<Vec<_>, _>>()?;
-        let text = written(&all, format, self.serialization_format.unwrap_or(Serialization::Uri));
-        write_privately(&self.file, &text)?;
+        let serialization = match self.serialization_format {
+            Some(SerializationName::Json) => Serialization::Json,
+            Some(SerializationName::Uri) | None => Serialization::Uri,
+        };
+        write_privately(&self.file, &write_connections(&all, format, serialization))?;
         eprintln!("{} connections are exported", all.len());
         Ok(Exit::Done)
     }
 
     fn format(&self) -> Result<FileFormat, Failure> {
-        let ending = self.file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-        match (self.file_format, ending.as_deref()) {
-            (Some(format), _) => Ok(format),
-            (None, _) if self.file.as_os_str() == "-" => Ok(FileFormat::Json),
-            (None, Some("json")) => Ok(FileFormat::Json),
-            (None, Some("yaml" | "yml")) => Ok(FileFormat::Yaml),
-            (None, Some("env")) => Ok(FileFormat::Env),
-            (None, _) => Err(Failure::new(format!("the ending of `{}` tells no format", self.file.display()))
-                .hint("name it .json, .yaml or .env, or say `--file-format`")),
+        match self.file_format {
+            Some(FormatName::Json) => Ok(FileFormat::Json),
+            Some(FormatName::Yaml) => Ok(FileFormat::Yaml),
+            Some(FormatName::Env) => Ok(FileFormat::Env),
+            None if self.file.as_os_str() == "-" => Ok(FileFormat::Json),
+            None => FileFormat::of(&self.file).ok_or_else(|| {
+                Failure::new(format!("the ending of `{}` tells no format", self.file.display()))
+                    .hint("name it .json, .yaml or .env, or say `--file-format`")
+            }),
         }
-    }
-}
-
-fn written(all: &[Connection], format: FileFormat, serialization: Serialization) -> String {
-    let line = |connection: &Connection| match serialization {
-        Serialization::Json => format!("{}={}\n", connection.id, connection.to_json()),
-        Serialization::Uri => format!("{}={}\n", connection.id, connection.to_uri()),
-    };
-    let objects = || {
-        let object = |connection: &Connection| (connection.id.clone(), Value::Object(connection.to_object()));
-        all.iter().map(object).collect::<Map<String, Value>>()
-    };
-    match format {
-        FileFormat::Env => all.iter().map(line).collect(),
-        FileFormat::Json => pretty(&Value::Object(objects())),
-        FileFormat::Yaml => output::yaml_of(&objects()),
     }
 }
 

@@ -5,9 +5,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::secrets::keyring;
 use crate::session::did_in;
 use orch_core::ids::ConnectionId;
+use orch_core::task::Document;
 use orch_store::audit::Deed;
 use orch_store::connection::{add_connection, set_connection};
-use orch_workers::secrets::read_connections;
 use serde_json::json;
 use sqlx::Connection as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,9 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
 
 impl Import {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let all = read_connections(&self.file, &read(&self.file)?).map_err(|error| Failure::told(&error))?;
+        let text = read(&self.file)?;
+        let all = Document::of_file(&self.file, &text).and_then(|file| file.connections());
+        let all = all.map_err(|error| Failure::told(&error))?;
         for (id, connection) in &all {
             ConnectionId::new(id)?;
             if connection.conn_type.is_empty() {

@@ -6,9 +6,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::secrets::keyring;
 use crate::session::did_in;
 use orch_core::ids::check_variable_key;
+use orch_core::task::Document;
 use orch_store::audit::Deed;
 use orch_store::variable::{add_variable, set_variable};
-use orch_workers::secrets::read_variables;
 use serde_json::json;
 use sqlx::Connection as _;
 use std::path::PathBuf;
@@ -37,7 +37,9 @@ pub(crate) enum Existing {
 
 impl Import {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let all = read_variables(&self.file, &read(&self.file)?).map_err(|error| Failure::told(&error))?;
+        let text = read(&self.file)?;
+        let all = Document::of_file(&self.file, &text).and_then(|file| file.variables());
+        let all = all.map_err(|error| Failure::told(&error))?;
         all.keys().try_for_each(|key| check_variable_key(key))?;
         let keys = keyring(&cx.config()?)?;
         let mut session = cx.session().await?;

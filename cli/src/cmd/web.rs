@@ -1,7 +1,7 @@
 //! `orch web`.
 
 use crate::app::Cx;
-use crate::config::WebFlags;
+use crate::config::{SecretFlags, WebFlags};
 use crate::failure::{Failure, Outcome};
 use crate::parts::{self, Parts, Signals};
 use crate::{logging, roles};
@@ -18,11 +18,16 @@ use tokio::net::TcpListener;
 pub(crate) struct Web {
     #[command(flatten)]
     web: WebFlags,
+    #[command(flatten)]
+    secrets: SecretFlags,
 }
 
 impl Web {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
-        let config = cx.config_with(|given| self.web.add_to(given))?;
+        let config = cx.config_with(|given| {
+            self.web.add_to(given);
+            self.secrets.add_to(given);
+        })?;
         logging::start(&config)?;
         let listener = roles::listen(&config)?;
         parts::block_on(async {

@@ -6,7 +6,7 @@ mod json;
 mod percent;
 mod uri;
 
-use crate::secret::{collect, is_sensitive};
+use crate::secret::{collect, is_sensitive, mask_sensitive, restore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -61,15 +61,33 @@ impl Connection {
         secrets
     }
 
-    /// The same with `***` for the password and for every sensitive field of `extra`.
+    /// The same with `***` for the password, for every sensitive field of `extra`, and for a password in the host.
     #[must_use]
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
+        masked.host = self.host.as_deref().map(masked_host);
         masked.password = self.password.as_ref().filter(|password| !password.is_empty()).map(|_| MASK.into());
         for (name, value) in &mut masked.extra {
             mask_sensitive(value, is_sensitive(name));
         }
         masked
+    }
+
+    /// People send back what they were shown by `masked`: where that is `***`, what stood in `stored` stays.
+    #[must_use]
+    pub fn restored(mut self, stored: &Connection) -> Self {
+        if self.password.as_deref() == Some(MASK) {
+            self.password.clone_from(&stored.password);
+        }
+        if self.host == stored.host.as_deref().map(masked_host) {
+            self.host.clone_from(&stored.host);
+        }
+        for (name, value) in &mut self.extra {
+            if let Some(stored) = stored.extra.get(name) {
+                restore(value, stored);
+            }
+        }
+        self
     }
 
     /// As people and Airflow write the type: `google-cloud` is `google_cloud`, `postgresql` is `postgres`.
@@ -80,24 +98,14 @@ impl Connection {
 
 const MASK: &str = crate::secret::MASK;
 
-fn mask_sensitive(value: &mut Value, is_secret: bool) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_sensitive(item, is_secret)),
-        Value::Object(fields) => {
-            fields.iter_mut().for_each(|(name, item)| mask_sensitive(item, is_secret || is_sensitive(name)));
-        }
-        Value::Null => {}
-        Value::String(text) if !is_secret && text.trim_start().starts_with(['{', '[']) => {
-            let mut inner = Vec::new();
-            if let Ok(read) = serde_json::from_str::<Value>(text) {
-                collect(&read, false, &mut inner);
-            }
-            if !inner.is_empty() {
-                *value = MASK.into();
-            }
-        }
-        other if is_secret => *other = MASK.into(),
-        _ => {}
+/// A host may be a whole address with an account of its own.
+fn masked_host(host: &str) -> String {
+    match host.rsplit_once('@') {
+        Some((account, rest)) => match account.rsplit_once(':') {
+            Some((login, password)) if !password.starts_with("//") => format!("{login}:{MASK}@{rest}"),
+            _ => host.into(),
+        },
+        None => host.into(),
     }
 }
 
@@ -155,5 +163,16 @@ mod tests {
         assert!(secrets.iter().all(|secret| !masked.contains(&format!("\"{secret}"))), "{masked}");
         assert!(masked.contains("eu") && !masked.contains("k5"), "{masked}");
         assert_eq!(read.extra_field("secret"), Some(&"k4".into()));
+        assert_eq!(read.masked().restored(&read), read, "what was shown changes nothing");
+    }
+
+    #[test]
+    fn a_password_in_the_host_is_masked_and_comes_back() {
+        let read = Connection { host: Some("https://me:hush@h/x".into()), ..Connection::default() };
+        assert_eq!(read.masked().host.as_deref(), Some("https://me:***@h/x"));
+        assert_eq!(read.masked().restored(&read), read);
+        for plain in ["h", "https://h:1", "https://me@h", "a@b"] {
+            assert_eq!(masked_host(plain), plain);
+        }
     }
 }

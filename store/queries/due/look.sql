@@ -5,12 +5,22 @@ with beat as (
 )
 select now() as "now!", pg_postmaster_start_time() as "server_started!", exists (select from beat) as "known!",
     exists (select from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
-        and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running'))
-            < d.max_active_runs) as "dags!",
+        and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
+            and r.run_type <> 'backfill') < d.max_active_runs) as "dags!",
     exists (select from dag d where not d.is_paused and d.dag_id in (
             select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
-        and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running')
-            < d.max_active_runs) as "queued!",
+        and (exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
+            or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running'
+                and r.run_type <> 'backfill') < d.max_active_runs)) as "queued!",
+    -- A run of a backfill is over, or it has room for another one, or nothing is left of it.
+    exists (select from backfill b join dag d on d.dag_id = b.dag_id where b.completed_at is null and (
+        exists (select from backfill_run x left join dag_run r on r.id = x.run
+            where x.backfill = b.id and x.state = 'active' and coalesce(r.state in ('success', 'failed'), true))
+        or not b.is_paused and not d.is_paused and not d.is_stale
+            and exists (select from backfill_run x where x.backfill = b.id and x.state = 'planned')
+            and (select count(*) from backfill_run x where x.backfill = b.id and x.state = 'active') < b.max_active_runs
+        or not exists (select from backfill_run x where x.backfill = b.id and x.state in ('planned', 'active'))
+    )) as "backfills!",
     exists (select from dag_run r where r.state = 'running' and r.timeout_at <= now()) as "timed_out!",
     exists (select from waiting w where w.wake_at <= now()) as "waiting!",
     exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",

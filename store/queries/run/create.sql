@@ -1,14 +1,16 @@
 -- $1 dag, $2 its newest version as the caller knows it, $3 the run's id, $4 ledger format,
 -- $5–$7 the run when it begins, $8–$9 when it waits, $10 type, $11 name or null: $12 + time + $13 then,
 -- $14–$17 dates, $18 time-out in ms, $19–$23 who, conf, note, key, $24–$29 ready, $30–$35 held, $36–$38 decided,
--- $39 what the audit log says beside who and what; null: nothing is written there, $40 hash of the request.
+-- $39 what the audit log says beside who and what; null: nothing is written there, $40 hash of the request,
+-- $41 the tasks that run, or null. Runs of backfills have a limit of their own, which whoever creates them keeps to.
 with d as materialized (
     select dag_id, version, is_paused, max_active_runs from dag where dag_id = $1 for no key update
 ),
 -- Counted under the lock: of two creators the second sees the first one's run.
 c as materialized (
     select d.version, coalesce($17::timestamptz, now()) as run_after,
-        not d.is_paused and coalesce($17::timestamptz <= now(), true) and running_runs(d.dag_id) < d.max_active_runs as starts
+        not d.is_paused and coalesce($17::timestamptz <= now(), true)
+            and ($10 = 'backfill' or running_runs(d.dag_id) < d.max_active_runs) as starts
     from d where d.version = $2
 ),
 r as (
@@ -26,8 +28,9 @@ r as (
         state <> 'queued' as starts
 ),
 det as (
-    insert into dag_run_detail (run, conf, note, idempotency_key, request_hash)
-    select r.id, $21::text::json, $22::text, $23::text, $40::bytea from r where $21 is not null or $22 is not null or $23 is not null
+    insert into dag_run_detail (run, conf, note, idempotency_key, request_hash, tasks)
+    select r.id, $21::text::json, $22::text, $23::text, $40::bytea, $41::text[] from r
+    where $21 is not null or $22 is not null or $23 is not null or $41 is not null
 ),
 deed as (
     insert into audit (actor, event, dag_id, run_id, extra)

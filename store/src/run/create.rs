@@ -1,16 +1,17 @@
 //! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
 
 use super::word;
+use crate::step::RunAt;
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::ids::RunId;
 use orch_core::params::{BadConf, check_conf};
-use orch_core::plan::TaskIdx;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::schedule::{Calendar, DataInterval, run_id};
 use orch_core::state::{RunState, RunType, TaskState, TriggeredBy};
-use orch_core::transition::start;
+use orch_core::transition::{Effects, start, start_some};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub struct NewRun {
     pub idempotency_key: Option<String>,
     /// Of what was sent with that key; another one is refused.
     pub request_hash: Option<Vec<u8>>,
+    /// Only these run; the others are removed from it.
+    pub tasks: Option<Vec<String>>,
     /// What the audit log says of it beside who and what; without it nothing is written there.
     pub deed: Option<Value>,
 }
@@ -54,6 +57,7 @@ impl NewRun {
             note: None,
             idempotency_key: None,
             request_hash: None,
+            tasks: None,
             deed: None,
         }
     }
@@ -173,8 +177,9 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         (None, None) => None,
     };
     let before = Run::new(plan);
-    let (begun, effects) = start(plan);
-    let (ready, held) = (Tries::new(version, id, &effects.ready), Tries::new(version, id, &effects.hold));
+    let (begun, effects) = begin(plan, new.tasks.as_deref());
+    let of = (id, new.run_type);
+    let (ready, held) = (Tries::new(version, of, &effects.ready), Tries::new(version, of, &effects.hold));
     let decided = Decided::new(&effects.decided);
     let row = sqlx::query_file!(
         "queries/run/create.sql",
@@ -217,7 +222,8 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &decided.map_index,
         &decided.state,
         new.deed.as_ref().map(ToString::to_string),
-        new.request_hash
+        new.request_hash,
+        new.tasks.as_deref()
     )
     .fetch_optional(db)
     .await?;
@@ -249,6 +255,14 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
     }))
 }
 
+/// How a run begins, of which all tasks are to run or only these.
+pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
+    match tasks {
+        None => start(plan),
+        Some(tasks) => start_some(plan, &tasks.iter().filter_map(|id| plan.index_of(id)).collect()),
+    }
+}
+
 /// The times a run is about.
 struct When {
     run_after: Option<DateTime<Utc>>,
@@ -277,8 +291,9 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub(super) fn new(version: &Version, run: Uuid, instances: &[(TaskIdx, i32)]) -> Tries {
-        let tries: Vec<_> = instances.iter().map(|&instance| version.new_try(run, 0, instance)).collect();
+    pub(super) fn new(version: &Version, (run, run_type): (Uuid, RunType), instances: &[(TaskIdx, i32)]) -> Tries {
+        let at = RunAt { run, rev: 0, run_type };
+        let tries: Vec<_> = instances.iter().map(|&instance| version.new_try(at, instance)).collect();
         Tries {
             task: tries.iter().map(|t| t.task as i16).collect(),
             map_index: tries.iter().map(|t| t.map_index).collect(),

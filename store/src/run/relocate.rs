@@ -3,7 +3,7 @@
 use super::quiet::{Place, Waited, quiet};
 use crate::refold::{carry_out, fold_run};
 use crate::run_lock;
-use crate::step::{Mode, Step, Stepper};
+use crate::step::{Mode, RunAt, Step, Stepper};
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::TaskIdx;
@@ -88,11 +88,12 @@ async fn try_move(
         tx.rollback().await?;
         return Ok(None);
     }
+    let at = locked.at(run);
     let new_place = places(&from.plan, &to.plan);
     renumber(&mut tx, run, &new_place).await?;
     // What waits is let in anew, by the gates of the new version.
     sqlx::query!("delete from slot where run = $1", run).execute(&mut *tx).await?;
-    put_back(&mut tx, run, &at_rest.waited, to, &new_place).await?;
+    put_back(&mut tx, at, &at_rest.waited, to, &new_place).await?;
     locked.ledger.set_changed();
     let mut elements = Elements::default();
     let (moved, effects) = loop {
@@ -106,7 +107,7 @@ async fn try_move(
     };
     set_version(&mut tx, run, to.id, &moved).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: locked.clear_number > 0, ..Step::default() };
-    carry_out(&mut step, to, run, locked.rev, moved, effects, 0);
+    carry_out(&mut step, to, at, moved, effects, 0);
     Stepper::default().send(&mut tx, &step, 0).await?;
     tx.commit().await?;
     Ok(Some(MoveRun::Moved))
@@ -141,7 +142,7 @@ async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) 
 /// What waited waits again, as of the new version.
 async fn put_back(
     db: &mut PgConnection,
-    run: Uuid,
+    RunAt { run, run_type, .. }: RunAt,
     waited: &[Waited],
     to: &Version,
     places: &[Option<TaskIdx>],
@@ -160,7 +161,7 @@ async fn put_back(
         let attempt: Vec<Uuid> = rows.iter().map(|r| r.0.attempt).collect();
         let rev_ready: Vec<Option<i32>> = rows.iter().map(|r| r.0.rev_ready).collect();
         let queue: Vec<i32> = rows.iter().map(|r| to.place(r.1 as TaskIdx)).collect();
-        let priority: Vec<i32> = rows.iter().map(|r| to.plan.tasks[r.1].priority).collect();
+        let priority: Vec<i32> = rows.iter().map(|r| run_type.priority(to.plan.tasks[r.1].priority)).collect();
         let max_tries: Vec<i16> = rows.iter().map(|r| r.0.max_tries).collect();
         if place == Place::Held {
             sqlx::query!(

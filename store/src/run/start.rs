@@ -1,13 +1,15 @@
 //! Begins runs that wait: for other runs to end, for their DAG to be unpaused, for their time.
 
 use super::create::{Decided, Tries};
+use super::word;
 use crate::StoreResult;
 use crate::version::{Version, Versions};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::transition::start;
+use orch_core::state::RunType;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -31,31 +33,56 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
         tx.rollback().await?;
         return Ok(Vec::new());
     };
-    let runs = sqlx::query_scalar!(
-        "select id from dag_run where dag_id = $1 and state = 'queued' and run_after <= now() and clear_number = 0
-        order by run_after, id limit greatest(0, least($2 - running_runs($1), $3)) for no key update",
-        dag_id,
-        i64::from(dag.max_active_runs),
-        MOST_STARTS
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    if runs.is_empty() {
+    let queued = queued(&mut tx, dag_id, dag.max_active_runs).await?;
+    if queued.is_empty() {
         tx.rollback().await?;
-        return Ok(runs);
+        return Ok(Vec::new());
     }
     let version = versions.get(&mut tx, dag.version).await?;
-    begin(&mut tx, &version, &runs).await?;
+    let mut alike: BTreeMap<&Kind, Vec<Uuid>> = BTreeMap::new();
+    queued.iter().for_each(|(run, kind)| alike.entry(kind).or_default().push(*run));
+    for (kind, runs) in alike {
+        begin(&mut tx, &version, kind, &runs).await?;
+    }
     tx.commit().await?;
-    Ok(runs)
+    Ok(queued.into_iter().map(|(run, _)| run).collect())
 }
 
-/// All begin alike, for a run's beginning follows from its version alone.
-async fn begin(db: &mut PgConnection, version: &Arc<Version>, runs: &[Uuid]) -> StoreResult<()> {
-    let (run, effects) = start(&version.plan);
+/// What a run's beginning follows from, besides its version: its type and, unless all run, its tasks.
+type Kind = (RunType, Option<Vec<String>>);
+
+/// The runs that have a place, locked. Those of backfills have been given theirs when they were created.
+async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> StoreResult<Vec<(Uuid, Kind)>> {
+    let rows = sqlx::query!(
+        r#"select r.id, r.run_type::text as "run_type!", d.tasks as "tasks?"
+        from dag_run r left join dag_run_detail d on d.run = r.id
+        where r.state = 'queued' and r.clear_number = 0 and r.id in (
+            (select id from dag_run where dag_id = $1 and state = 'queued' and run_after <= now() and clear_number = 0
+               and run_type <> 'backfill'
+             order by run_after, id limit greatest(0, least($2 - running_runs($1), $3)))
+            union all
+            (select id from dag_run where dag_id = $1 and state = 'queued' and run_after <= now() and clear_number = 0
+               and run_type = 'backfill' order by run_after, id limit $3))
+        order by r.run_after, r.id for no key update of r"#,
+        dag_id,
+        i64::from(max_active_runs),
+        MOST_STARTS
+    );
+    let rows = rows.fetch_all(db).await?;
+    rows.into_iter().map(|row| Ok((row.id, (word(&row.run_type)?, row.tasks)))).collect()
+}
+
+/// All of a kind begin alike.
+async fn begin(
+    db: &mut PgConnection,
+    version: &Arc<Version>,
+    (run_type, tasks): &Kind,
+    runs: &[Uuid],
+) -> StoreResult<()> {
+    let (run, effects) = super::create::begin(&version.plan, tasks.as_deref());
     move_on(db, version, runs, &run).await?;
-    put(db, version, runs, &effects.ready, Table::Ready).await?;
-    put(db, version, runs, &effects.hold, Table::Held).await?;
+    put(db, version, (runs, *run_type), &effects.ready, Table::Ready).await?;
+    put(db, version, (runs, *run_type), &effects.hold, Table::Held).await?;
     decide(db, runs, &Decided::new(&effects.decided)).await
 }
 
@@ -87,17 +114,17 @@ enum Table {
 async fn put(
     db: &mut PgConnection,
     version: &Version,
-    runs: &[Uuid],
+    (runs, run_type): (&[Uuid], RunType),
     instances: &[(TaskIdx, i32)],
     table: Table,
 ) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }
-    let mut all = Tries::new(version, Uuid::nil(), &[]);
+    let mut all = Tries::new(version, (Uuid::nil(), run_type), &[]);
     let mut owners = Vec::with_capacity(runs.len() * instances.len());
     for &run in runs {
-        all.extend(Tries::new(version, run, instances));
+        all.extend(Tries::new(version, (run, run_type), instances));
         owners.extend(std::iter::repeat_n(run, instances.len()));
     }
     let (Tries { task, map_index, attempt, queue, priority, retries }, version) = (&all, version.id);

@@ -3,9 +3,11 @@
 //! A run's row is locked before its instances, so a cancel or a move of the run sees all of it or nothing.
 
 use crate::StoreResult;
+use crate::run::word;
 use crate::version::{Version, Versions};
 use orch_core::plan::TaskIdx;
 use orch_core::spec::OnLost;
+use orch_core::state::RunType;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
@@ -137,9 +139,9 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
         .execute(&mut *db)
         .await?;
     let runs = sqlx::query!(
-        "select r.id, r.version from dag_run r where r.state = 'running' and exists (select from task_instance t
+        r#"select r.id, r.version, r.run_type::text as "run_type!" from dag_run r where r.state = 'running' and exists (select from task_instance t
           where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting') and t.attempt <> all($2))
-        order by r.id for no key update",
+        order by r.id for no key update"#,
         workers,
         but
     )
@@ -147,7 +149,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     .await?;
     let mut version_of = HashMap::new();
     for run in &runs {
-        version_of.insert(run.id, versions.get(db, run.version).await?);
+        version_of.insert(run.id, (versions.get(db, run.version).await?, word::<RunType>(&run.run_type)?));
     }
     let ids: Vec<Uuid> = runs.iter().map(|r| r.id).collect();
     let taken = sqlx::query_as!(
@@ -168,7 +170,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
             anew.push(instance);
             continue;
         }
-        let version = &version_of[&instance.run];
+        let (version, _) = &version_of[&instance.run];
         let over = match version.plan.task(instance.task as TaskIdx).on_lost {
             OnLost::Retry(most) => why == Why::Lost && instance.lost_no as u16 >= most,
             // It may have begun, however its worker went: nobody may begin it again.
@@ -190,14 +192,15 @@ fn keys(instances: &[Taken]) -> (Vec<Uuid>, Vec<i16>, Vec<i32>) {
 /// The same try with a new lease.
 async fn requeue(
     db: &mut PgConnection,
-    version_of: &HashMap<Uuid, Arc<Version>>,
+    version_of: &HashMap<Uuid, (Arc<Version>, RunType)>,
     instances: &[Taken],
     why: Why,
 ) -> StoreResult<()> {
     if instances.is_empty() {
         return Ok(());
     }
-    let of = |i: &Taken| (&version_of[&i.run], usize::from(i.task as u16));
+    let of = |i: &Taken| (&version_of[&i.run].0, usize::from(i.task as u16));
+    let priority = |i: &Taken| version_of[&i.run].1.priority(of(i).0.plan.tasks[of(i).1].priority);
     let (runs, tasks, indexes) = keys(instances);
     sqlx::query_file!(
         "queries/worker/requeue.sql",
@@ -206,7 +209,7 @@ async fn requeue(
         &indexes,
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.place(i.task as TaskIdx)).collect::<Vec<_>>(),
-        &instances.iter().map(|i| of(i).0.plan.tasks[of(i).1].priority).collect::<Vec<_>>(),
+        &instances.iter().map(priority).collect::<Vec<_>>(),
         i16::from(why == Why::Lost)
     )
     .execute(db)

@@ -1,6 +1,7 @@
 //! The store against a real Postgres.
 
 mod admission;
+mod backfill;
 mod clear;
 mod create;
 mod end;

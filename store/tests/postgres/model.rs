@@ -6,11 +6,11 @@ use crate::shapes::{Shape, outcome, shapes, spec};
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
-use orch_core::state::TaskState;
+use orch_core::state::{RunType, TaskState};
 use orch_core::transition::{Event, Outcome};
 use orch_store::doctor::{WhichHistory, verify_history};
 use orch_store::refold::{carry_out, fold_loading};
-use orch_store::step::{Claimed, Ended, Lease, Mode, NextTry, Step, Stepper};
+use orch_store::step::{Claimed, Ended, Lease, Mode, NextTry, RunAt, Step, Stepper};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
 use orch_store::{StoreError, due};
@@ -141,7 +141,8 @@ impl<'a> Case<'a> {
         let events = [event];
         let (to, effects) = fold_loading(&mut self.db, &version, self.run, &ledger, &events).await.expect("a decision");
         let mut step = Step { ended: vec![end], ..Step::default() };
-        carry_out(&mut step, &version, self.run, rev, to.clone(), effects, 0);
+        let at = RunAt { run: self.run, rev, run_type: RunType::Manual };
+        carry_out(&mut step, &version, at, to.clone(), effects, 0);
         let reply = self.stepper.send(&mut hands.db, &step, hands.worker).await.expect("it still counts");
         let [Event::Finished { task, index, .. }] = events else { unreachable!("one outcome") };
         if reply.moved.is_empty() {

@@ -8,10 +8,11 @@ use crate::database::workers::Why;
 use crate::database::{Session, Transaction};
 use crate::faults::Mutant;
 use orch_core::run::{Elements, Run};
+use orch_core::state::RunType;
 use orch_core::transition::{Effects, Event, fold};
 use orch_store::hot::Hot;
 use orch_store::refold::{Folded, carry_out};
-use orch_store::step::{Lease, Mode, Reply, Step};
+use orch_store::step::{Lease, Mode, Reply, RunAt, Step};
 use orch_store::version::Version;
 use orch_store::worker::HeartbeatAnswer;
 use orch_store::{StoreError, StoreResult};
@@ -80,7 +81,7 @@ impl Hot for MemStore {
         let mut step = Step { mode: Mode::Locked { fold_xmin }, ..Step::default() };
         step.cleared = clear_number > 0;
         let room = if step.cleared { 0 } else { room };
-        carry_out(&mut step, &version, run, rev, to.clone(), effects, room);
+        carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, to.clone(), effects, room);
         let (kept, queued) = (step.keep.clone(), !step.queue.is_empty() || !step.admit.is_empty());
         let who = self.session.who.clone();
         let written = tx.commit(move |s, seen| {

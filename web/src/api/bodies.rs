@@ -310,6 +310,49 @@ pub(crate) struct BulkDAGRunClearBody {
 }
 
 #[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum ReprocessWord {
+    Failed,
+    Completed,
+    None,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum StepWord {
+    Hourly,
+    Daily,
+}
+
+/// `from_date` and `to_date`, or `dates`.
+#[derive(JsonSchema)]
+#[schemars(extend("anyOf" = [
+    { "required": ["from_date", "to_date"], "properties": {
+        "from_date": crate::openapi::kinds::moment(), "to_date": crate::openapi::kinds::moment(), "dates": { "type": "null" } } },
+    { "required": ["dates"], "properties": {
+        "dates": { "type": "array", "minItems": 1 }, "from_date": false, "to_date": false, "step": false } },
+]))]
+pub(crate) struct BackfillPostBody {
+    dag_id: String,
+    from_date: Option<Timestamp>,
+    to_date: Option<Timestamp>,
+    /// Instead of the two: exactly these.
+    dates: Option<Vec<Timestamp>>,
+    /// The dates of a DAG without a schedule.
+    step: Option<StepWord>,
+    run_backwards: Option<bool>,
+    dag_run_conf: Option<Map<String, Value>>,
+    reprocess_behavior: Option<ReprocessWord>,
+    #[schemars(range(min = 1))]
+    max_active_runs: Option<i32>,
+    run_on_latest_version: Option<bool>,
+    /// Only tasks whose ids contain a match, and what they wait for.
+    task_regex: Option<String>,
+    /// Without what they wait for.
+    ignore_dependencies: Option<bool>,
+}
+
+#[derive(JsonSchema)]
 pub(crate) struct XComCreateBody {
     #[schemars(length(min = 1, max = 512))]
     key: String,
@@ -337,4 +380,46 @@ pub(crate) struct TriggerAndWaitBody {
     note: Option<String>,
     #[schemars(default, schema_with = "nothing")]
     partition_key: Option<String>,
+}
+
+/// `***` leaves what is stored.
+#[derive(JsonSchema)]
+pub(crate) struct ConnectionBody {
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,200}$"))]
+    connection_id: String,
+    #[schemars(length(min = 1))]
+    conn_type: String,
+    description: Option<String>,
+    host: Option<String>,
+    login: Option<String>,
+    schema: Option<String>,
+    port: Option<u16>,
+    password: Option<String>,
+    /// A JSON object in a text.
+    #[schemars(extend("contentMediaType" = "application/json"))]
+    extra: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
+    team_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkConnectionsBody {
+    actions: Vec<BulkAction<ConnectionBody, ConnectionBody>>,
+}
+
+/// `***` leaves what is stored.
+#[derive(JsonSchema)]
+pub(crate) struct VariableBody {
+    #[schemars(length(min = 1, max = 250))]
+    key: String,
+    /// What is no text is kept as its JSON.
+    value: Value,
+    description: Option<String>,
+    #[schemars(default, schema_with = "nothing")]
+    team_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkVariablesBody {
+    actions: Vec<BulkAction<VariableBody, VariableBody>>,
 }

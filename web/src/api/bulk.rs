@@ -2,14 +2,17 @@
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
 use crate::auth::{Caller, Role};
-use crate::extract::Fields;
+use crate::extract::{Actor, Fields};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
+use crate::state::App;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use orch_store::StoreError;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sqlx::{Connection, PgConnection};
 
 /// Entities of one request.
 const MOST_ENTITIES: usize = 1_000;
@@ -21,10 +24,19 @@ pub(super) enum Kind {
     Delete,
 }
 
+/// What becomes of something that is to be created and is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Fail,
+    Skip,
+    Overwrite,
+}
+
 /// Things of one kind of change.
 pub(super) struct Action<E> {
     pub(super) kind: Kind,
     pub(super) entities: Vec<E>,
+    pub(super) existing: Existing,
     /// What is not there is passed over.
     skips: bool,
 }
@@ -58,18 +70,21 @@ pub(super) fn actions<E>(
         };
         let mask = if kind == Kind::Update { fields.texts("update_mask").unwrap_or_default() } else { Vec::new() };
         let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
-        let skips = match kind {
-            Kind::Create => {
-                fields.word("action_on_existence", &["fail", "skip", "overwrite"]);
-                false
-            }
-            _ => fields.word("action_on_non_existence", &["fail", "skip"]) == Some("skip"),
-        };
+        let (mut existing, mut skips) = (Existing::Fail, false);
+        if kind == Kind::Create {
+            existing = match fields.word("action_on_existence", &["fail", "skip", "overwrite"]) {
+                Some("skip") => Existing::Skip,
+                Some("overwrite") => Existing::Overwrite,
+                _ => Existing::Fail,
+            };
+        } else {
+            skips = fields.word("action_on_non_existence", &["fail", "skip"]) == Some("skip");
+        }
         if kind == Kind::Delete {
             fields.wrap_texts("entities", id);
         }
         let entities = fields.required_objects("entities", |fields| read(fields, kind, &mask));
-        Action { kind, entities, skips }
+        Action { kind, entities, existing, skips }
     });
     if actions.iter().map(|action| action.entities.len()).sum::<usize>() > MOST_ENTITIES {
         fields.refuse(Problem::value(format!("a request changes at most {MOST_ENTITIES} entities")));
@@ -82,6 +97,52 @@ pub(super) fn actions<E>(
 pub(super) fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
+}
+
+/// Something with a name that is added, changed and deleted as a whole.
+pub(super) trait Entity: Sync {
+    fn name(&self) -> &str;
+    fn exists(&self, tx: &mut PgConnection) -> impl Future<Output = Result<bool, Refusal>> + Send;
+    fn add(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// Where nothing of that name is there it is refused as not found.
+    fn update(
+        &self,
+        app: &App,
+        tx: &mut PgConnection,
+        actor: &Actor,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
+}
+
+/// Carries out each entity by itself, in a transaction of its own.
+pub(super) async fn carry_out<E: Entity>(
+    app: &App,
+    actor: &Actor,
+    actions: &[Action<E>],
+) -> Result<BulkResponse, Refusal> {
+    let mut db = app.pages().await?;
+    let mut answer = BulkResponse::default();
+    for action in actions {
+        answer.begin(action);
+        for entity in &action.entities {
+            let mut tx = db.begin().await.map_err(StoreError::from)?;
+            let done = match (action.kind, action.existing) {
+                (Kind::Delete, _) => entity.remove(&mut tx, actor).await,
+                (Kind::Update, _) => entity.update(app, &mut tx, actor).await,
+                (Kind::Create, Existing::Fail) => entity.add(app, &mut tx, actor).await,
+                (Kind::Create, existing) => match (entity.exists(&mut tx).await?, existing) {
+                    (false, _) => entity.add(app, &mut tx, actor).await,
+                    (true, Existing::Overwrite) => entity.update(app, &mut tx, actor).await,
+                    (true, _) => continue,
+                },
+            };
+            if done.is_ok() {
+                tx.commit().await.map_err(StoreError::from)?;
+            }
+            answer.note(action, done.map(|()| entity.name().to_string()))?;
+        }
+    }
+    Ok(answer)
 }
 
 impl BulkResponse {

@@ -2,6 +2,7 @@
 
 use super::pages::{Page, orders};
 use crate::extract::Query;
+use crate::health::SCHEDULER_SILENT_SECS;
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::timestamp::Timestamp;
@@ -35,9 +36,6 @@ pub(crate) struct Job {
     alive: bool,
 }
 
-/// Not heard of for longer: gone. Airflow's threshold.
-const SILENT_SECS: f64 = 30.0;
-
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<JobPage>, Refusal> {
     let page = Page::of(&mut query);
     let alive = query.flag("is_alive");
@@ -67,7 +65,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
 }
 
 fn scheduler(row: ProcessRow) -> Job {
-    let alive = row.silent_secs < SILENT_SECS;
+    let alive = row.silent_secs < SCHEDULER_SILENT_SECS;
     Job {
         // Processes and workers are counted apart: even and odd.
         id: i64::from(row.id) * 2,

@@ -2,6 +2,7 @@
 
 mod change;
 
+use change::missing;
 pub(crate) use change::{create, delete, patch};
 
 use super::dag_runs::find;
@@ -86,10 +87,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
     query.finish()?;
     let path = names.task()?;
     let key = names.get("xcom_key");
-    let missing = || {
-        let shown: String = key.chars().take(250).collect();
-        Refusal::not_found(format!("XCom entry with key: `{}` not found", shown.escape_debug()))
-    };
+    let missing = || missing(key);
     let map_index = i32::try_from(map_index).map_err(|_| missing())?;
     let mut db = app.pages().await?;
     let run = find(&mut db, &path.run).await?;

@@ -50,11 +50,24 @@ impl Fields {
     }
 
     pub(crate) fn required_text(&mut self, name: &str) -> String {
+        self.required_checked(name, text)
+    }
+
+    /// A field that is read in a way of its own.
+    pub(crate) fn checked<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+        self.optional(name, read)
+    }
+
+    pub(crate) fn required_checked<T: Default>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, Problem>,
+    ) -> T {
         if !self.require(name) {
-            return String::new();
+            return T::default();
         }
         let value = self.left.remove(name).unwrap_or_default();
-        self.read(name, &value, text).unwrap_or_default()
+        self.read(name, &value, read).unwrap_or_default()
     }
 
     pub(crate) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
@@ -71,11 +84,7 @@ impl Fields {
     }
 
     pub(crate) fn required_flag(&mut self, name: &str) -> bool {
-        if !self.require(name) {
-            return false;
-        }
-        let value = self.left.remove(name).unwrap_or_default();
-        self.read(name, &value, flag).unwrap_or_default()
+        self.required_checked(name, flag)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

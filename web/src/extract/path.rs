@@ -196,7 +196,7 @@ impl<S: Sync + Send> FromRequestParts<S> for Names {
 }
 
 /// An id as it is shown to the one who sent it.
-fn shown(id: &str) -> String {
+pub(crate) fn shown(id: &str) -> String {
     id.chars().take(250).collect::<String>().escape_debug().to_string()
 }
 

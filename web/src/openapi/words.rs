@@ -3,7 +3,7 @@
 /// Method, path, and what it does.
 pub(crate) type Line = (&'static str, &'static str, &'static str);
 
-pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
+pub(crate) const GROUPS: &[(&str, &[Line])] = &[
     (
         "Logging in",
         &[
@@ -26,6 +26,8 @@ pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
                 "/api/orch/v1/events",
                 "Runs and task instances that come into another state, as server-sent events",
             ),
+            ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
+            ("GET", "/api/orch/v1/backfills/{backfill_id}", "A backfill with what became of its dates"),
             ("GET", "/api/orch/v1/dags/{dag_id}/structure", "The whole structure of a DAG"),
             (
                 "GET",
@@ -68,6 +70,18 @@ pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
             ("POST", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", "Lets a run begin anew, or says what would"),
             ("POST", "/api/v2/dags/{dag_id}/clearDagRuns", "Lets many runs begin anew, or says what would"),
             ("GET", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", "Waits for the end of a run"),
+        ],
+    ),
+    (
+        "Backfills",
+        &[
+            ("GET", "/api/v2/backfills", "Lists backfills of a DAG"),
+            ("POST", "/api/v2/backfills", "Creates a backfill: runs for dates that are past"),
+            ("POST", "/api/v2/backfills/dry_run", "The runs that a backfill would make or begin anew"),
+            ("GET", "/api/v2/backfills/{backfill_id}", "A backfill"),
+            ("PUT", "/api/v2/backfills/{backfill_id}/cancel", "Ends a backfill: dates without a run get none"),
+            ("PUT", "/api/v2/backfills/{backfill_id}/pause", "Creates no more runs for now"),
+            ("PUT", "/api/v2/backfills/{backfill_id}/unpause", "Goes on"),
         ],
     ),
     (
@@ -219,6 +233,32 @@ pub(crate) const GROUPS: [(&str, &[Line]); 7] = [
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
                 "Takes a value away",
             ),
+        ],
+    ),
+    (
+        "Connections and variables",
+        &[
+            ("GET", "/api/v2/connections", "Lists connections; secrets are `***`, and viewers see no values"),
+            ("POST", "/api/v2/connections", "Adds a connection"),
+            ("PATCH", "/api/v2/connections", "Adds, changes or deletes many connections"),
+            ("POST", "/api/v2/connections/test", "Tries a connection, if this server may"),
+            ("GET", "/api/v2/connections/{connection_id}", "A connection"),
+            (
+                "PATCH",
+                "/api/v2/connections/{connection_id}",
+                "Changes what is sent of a connection; `***` leaves what is stored",
+            ),
+            ("DELETE", "/api/v2/connections/{connection_id}", "Deletes a connection"),
+            ("GET", "/api/v2/variables", "Lists variables; secrets are `***`, and viewers see no values"),
+            ("POST", "/api/v2/variables", "Adds a variable"),
+            ("PATCH", "/api/v2/variables", "Adds, changes or deletes many variables"),
+            ("GET", "/api/v2/variables/{variable_key}", "A variable"),
+            (
+                "PATCH",
+                "/api/v2/variables/{variable_key}",
+                "Changes what is sent of a variable; `***` leaves what is stored",
+            ),
+            ("DELETE", "/api/v2/variables/{variable_key}", "Deletes a variable"),
         ],
     ),
     (

@@ -36,13 +36,15 @@ struct Item {
 const MOST_DAGS: i64 = 8;
 /// Of the first DAGs only: with many the actions would hide them.
 const MOST_ACTIONS: usize = 3;
-const PAGES: [(&str, &str, &str); 9] = [
+const PAGES: &[(&str, &str, &str)] = &[
     ("home", "Home", "/"),
     ("dag", "All DAGs", "/dags"),
     ("dag", "Failing DAGs", "/dags?state=failing"),
     ("dag", "Paused DAGs", "/dags?state=paused"),
     ("runs", "All runs", "/runs"),
     ("runs", "Running runs", "/runs?state=running"),
+    ("db", "Connections", "/connections"),
+    ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),
     ("file", "Audit log", "/audit"),
     ("user", "Account", "/account"),
@@ -71,8 +73,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         words: format!("Trigger {id}…"),
         href: format!("{}/trigger", dag_href(id)),
     });
-    let pages = PAGES.into_iter().filter(|(_, words, _)| words.to_lowercase().contains(&q));
-    let pages = pages.map(|(icon, words, href)| Item { icon, words: words.into(), href: href.into() });
+    let pages = PAGES.iter().filter(|(_, words, _)| words.to_lowercase().contains(&q));
+    let pages = pages.map(|&(icon, words, href)| Item { icon, words: words.into(), href: href.into() });
     let page = Palette { dags: dags.collect(), actions: actions.collect(), pages: pages.collect() };
     html(StatusCode::OK, &page)
 }

@@ -84,6 +84,11 @@ impl Shell {
         self.can(Role::User)
     }
 
+    /// Changes connections and variables.
+    pub(crate) fn can_operate(&self) -> bool {
+        self.can(Role::Op)
+    }
+
     pub(crate) fn can_delete(&self) -> bool {
         self.can(Role::Op)
     }

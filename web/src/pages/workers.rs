@@ -1,6 +1,7 @@
 //! `/workers`: the processes that make up this orch: who lives, what each runs, and how to add one.
 
 use super::{Shell, encoded, html};
+use crate::health::SCHEDULER_SILENT_SECS;
 use crate::parts::{self, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -62,8 +63,6 @@ struct Process {
 
 const MOST_INSTANCES: i64 = 500;
 const JOBS_SHOWN: usize = 5;
-/// As `/readyz`: after this long a scheduler is taken for gone.
-const SCHEDULER_SILENT_SECS: f64 = 30.0;
 /// A web server says that it lives once a minute.
 const WEB_SILENT_SECS: f64 = 150.0;
 

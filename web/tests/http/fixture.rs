@@ -10,6 +10,7 @@ use orch_store::dag::pause;
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
+use orch_store::seal::Keyring;
 use orch_store::step::{Claim, Lease, Step, Stepper};
 use orch_store::user::{NewUser, add_user, get_user};
 use orch_store::version::load;
@@ -31,6 +32,7 @@ pub(crate) struct Web {
     pub(crate) app: App,
     pub(crate) clock: Clock,
     pub(crate) hints: Hints,
+    pub(crate) keys: Keyring,
     pub(crate) token: String,
     router: Router,
 }
@@ -60,9 +62,10 @@ impl Web {
         pause(&mut db, &["paused".into()]).await.expect("it is paused");
         ensure_admin(&mut db, Some(&Password::new(PASSWORD))).await.expect("there is an admin");
         let (clock, hints) = (Clock::movable(), Hints::new());
-        let config = WebConfig { clock: clock.clone(), ..WebConfig::new(database.url()) };
+        let keys = Keyring::parse(&Keyring::generate()).expect("it was made just now");
+        let config = WebConfig { clock: clock.clone(), keys: keys.clone(), ..WebConfig::new(database.url()) };
         let app = App::new(config, hints.clone()).expect("the configuration is right");
-        let mut web = Web { database, clock, hints, token: String::new(), router: router(&app), app };
+        let mut web = Web { database, clock, hints, keys, token: String::new(), router: router(&app), app };
         web.token = web.log_in(ADMIN, PASSWORD).await.expect("the password is right");
         web
     }
@@ -75,6 +78,14 @@ impl Web {
     /// Goes on with the other of two servers.
     pub(crate) fn swap_router(&mut self, other: &mut Router) {
         std::mem::swap(&mut self.router, other);
+    }
+
+    /// Goes on with a server that was told something else.
+    pub(crate) fn restart(&mut self, change: impl FnOnce(&mut WebConfig)) {
+        let mut config = WebConfig { clock: self.clock.clone(), ..WebConfig::new(self.database.url()) };
+        change(&mut config);
+        self.app = App::new(config, self.hints.clone()).expect("the configuration is right");
+        self.router = router(&self.app);
     }
 
     /// A second one on the same database, which remembers for itself.

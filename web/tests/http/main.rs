@@ -5,8 +5,10 @@
 mod access;
 mod account;
 mod audit;
+mod backfills;
 mod browser;
 mod bulk;
+mod connections;
 mod dag_runs;
 mod dags;
 mod extras;
@@ -25,6 +27,7 @@ mod pages;
 mod proxied;
 mod routes;
 mod run_changes;
+mod secret_pages;
 mod server;
 mod session;
 mod shapes;

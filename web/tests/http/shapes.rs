@@ -28,6 +28,21 @@ pub(crate) const RUN: &[(&str, &str)] = &[
     ("partition_date", "time?"),
 ];
 
+pub(crate) const BACKFILL: &[(&str, &str)] = &[
+    ("id", "integer"),
+    ("dag_id", "text"),
+    ("from_date", "time"),
+    ("to_date", "time"),
+    ("dag_run_conf", "object?"),
+    ("is_paused", "flag"),
+    ("reprocess_behavior", "text"),
+    ("max_active_runs", "integer"),
+    ("created_at", "time"),
+    ("completed_at", "time?"),
+    ("updated_at", "time"),
+    ("dag_display_name", "text"),
+];
+
 pub(crate) const VERSION: &[(&str, &str)] = &[
     ("id", "uuid"),
     ("version_number", "integer"),

@@ -35,8 +35,9 @@ impl Memory {
     pub(super) fn learn(&mut self, known: KnownRun, offer: &Arc<Offer>) -> Result<(), String> {
         match self.runs.get_mut(&known.run) {
             Some(old) if old.rev >= known.rev => {}
-            Some(old) if old.offer.version.id == known.version => {
-                (old.rev, old.ledger, old.clear_number) = (known.rev, known.ledger, known.clear_number);
+            // What was cleared may have got another type or conf.
+            Some(old) if old.offer.version.id == known.version && old.clear_number == known.clear_number => {
+                (old.rev, old.ledger) = (known.rev, known.ledger);
             }
             _ => {
                 let view = Arc::new(RunView::new(known.run, offer, known.clear_number, &known.facts)?);

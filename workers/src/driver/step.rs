@@ -8,11 +8,12 @@ use orch_core::plan::TaskIdx;
 use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::run::{Elements, Run};
 use orch_core::spec::Isolation;
+use orch_core::state::RunType;
 use orch_core::transition::{Event, fold};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::carry_out;
-use orch_store::step::{Claimed, Ended, Lease, Mode, NewTry, Reply, Step};
+use orch_store::step::{Claimed, Ended, KnownRun, Lease, Mode, NewTry, Reply, RunAt, Step};
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -138,9 +139,10 @@ impl<S: Hot> Driver<S> {
                 continue;
             }
             let Some(offer) = self.offers.get(claimed.version) else { continue };
-            let rev = self.memory.get(&claimed.lease.run).map_or(0, |known| known.rev + 1);
+            let rev = known.map_or(0, |known| known.rev + 1);
+            let run_type = known.map_or(RunType::Manual, |known| known.view.facts.run_type);
             let delay = || self.retry_delay(offer, &claimed);
-            ended.extend(outcome::ended(offer, &claimed, rev, finish, delay));
+            ended.extend(outcome::ended(offer, &claimed, (rev, run_type), finish, delay));
         }
         ended.sort_unstable_by_key(|e| (e.lease.run, e.lease.task, e.lease.map_index));
         ended
@@ -219,7 +221,13 @@ impl<S: Hot> Driver<S> {
         self.lanes.answered(kind, got_all);
         if kind == Isolation::InProcess {
             // What is left is at most as urgent as the least that was given.
-            let priority = |c: &Claimed| Some(self.offers.get(c.version)?.version.plan.task(c.lease.task).priority);
+            let past = |known: &&KnownRun| known.facts.run_type == RunType::Backfill;
+            let past: Vec<Uuid> = reply.runs.iter().filter(past).map(|known| known.run).collect();
+            let priority = |c: &Claimed| {
+                let of_task = self.offers.get(c.version)?.version.plan.task(c.lease.task).priority;
+                let run_type = if past.contains(&c.lease.run) { RunType::Backfill } else { RunType::Manual };
+                Some(run_type.priority(of_task))
+            };
             let least = reply.claimed.iter().filter_map(priority).min();
             self.urgency = least.filter(|_| got_all).unwrap_or(i32::MIN);
         }
@@ -231,7 +239,8 @@ impl<S: Hot> Driver<S> {
         if known.clear_number > 0 {
             return Ok(None);
         }
-        let (rev, version) = (known.rev, known.offer.version.clone());
+        let at = RunAt { run, rev: known.rev, run_type: known.view.facts.run_type };
+        let version = known.offer.version.clone();
         let (to, effects) = match fold(&version.plan, &known.ledger, events, &Elements::default()) {
             Ok(done) => done,
             Err(_) => {
@@ -243,7 +252,7 @@ impl<S: Hot> Driver<S> {
             }
         };
         let room = room.saturating_sub(step.keep.len());
-        carry_out(step, &version, run, rev, to.clone(), effects, step.keep.len() + room);
+        carry_out(step, &version, at, to.clone(), effects, step.keep.len() + room);
         Ok(Some(to))
     }
 

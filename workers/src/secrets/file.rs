@@ -1,9 +1,8 @@
 //! A file of connections and a file of variables, as Airflow's `LocalFilesystemBackend` reads them. They are read anew
 //! each time somebody asks and nothing was kept: who changes one need not tell anybody.
 
-use super::document;
 use super::{Backend, BackendError, Found};
-use orch_core::task::{BoxFuture, Connection};
+use orch_core::task::{BoxFuture, Connection, Document};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +36,8 @@ impl Backend for Files {
         let id = id.to_string();
         Box::pin(async move {
             let text = read(&path).await?;
-            let mut all = document::connections(&path, &text).map_err(BackendError::for_good)?;
+            let all = Document::of_file(&path, &text).and_then(|file| file.connections());
+            let mut all = all.map_err(BackendError::for_good)?;
             Ok(all.remove(&id))
         })
     }
@@ -47,7 +47,8 @@ impl Backend for Files {
         let key = key.to_string();
         Box::pin(async move {
             let text = read(&path).await?;
-            let mut all = document::variables(&path, &text).map_err(BackendError::for_good)?;
+            let all = Document::of_file(&path, &text).and_then(|file| file.variables());
+            let mut all = all.map_err(BackendError::for_good)?;
             Ok(all.remove(&key).map(|variable| variable.value))
         })
     }

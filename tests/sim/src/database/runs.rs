@@ -7,8 +7,9 @@ use crate::faults::Mutant;
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{Missing, Run};
-use orch_core::state::{RunState, TaskState};
+use orch_core::state::{RunState, RunType, TaskState};
 use orch_core::transition::{Event, Outcome, start};
+use orch_store::step::RunAt;
 use orch_store::version::Version;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -171,5 +172,5 @@ impl State {
 }
 
 fn new_try(version: &Arc<Version>, run: Uuid, rev: i32, instance: (TaskIdx, i32)) -> Try {
-    super::step::first_try(&version.new_try(run, rev, instance))
+    super::step::first_try(&version.new_try(RunAt { run, rev, run_type: RunType::Manual }, instance))
 }

@@ -9,13 +9,13 @@ use crate::faults::Mutant;
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};
 use orch_core::select::Selection;
-use orch_core::state::{RunState, TaskState};
+use orch_core::state::{RunState, RunType, TaskState};
 use orch_core::transition::{
     Effects, RunEnd, Selected, can_move, clear, end_run as end_ledger, move_run as move_ledger, places,
 };
 use orch_store::hot::Hot;
 use orch_store::refold::carry_out;
-use orch_store::step::{Mode, Step};
+use orch_store::step::{Mode, RunAt, Step};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
@@ -110,7 +110,7 @@ impl Session {
         let mut fold = None;
         if !events.is_empty() && !revived {
             let mut step = empty();
-            carry_out(&mut step, &version, run, rev, ledger.clone(), effects, 0);
+            carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, ledger.clone(), effects, 0);
             fold = Some((step, events));
             rev += 1;
         }
@@ -132,7 +132,7 @@ impl Session {
             }
         };
         let mut step = empty();
-        carry_out(&mut step, &version, run, rev, cleared, effects, 0);
+        carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, cleared, effects, 0);
         let many = found.len();
         let what = Clearing { over, running, selected };
         let done = tx.commit(move |s, seen| {
@@ -202,7 +202,7 @@ impl Session {
             }
         };
         let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: clear_number > 0, ..Step::default() };
-        carry_out(&mut step, &to, run, rev, moved, effects, 0);
+        carry_out(&mut step, &to, RunAt { run, rev, run_type: RunType::Manual }, moved, effects, 0);
         tx.commit(move |s, seen| s.relocate(run, &to, &at_rest, &step, seen).map(|()| Some(true))).await
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{XComValue, view};
 use crate::api::task_instances::{Instance, one_instance};
-use crate::extract::{Actor, JsonBody, Names, Query};
+use crate::extract::{Actor, JsonBody, Names, Query, shown};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -133,10 +133,6 @@ async fn told(db: &mut PgConnection, instance: &Instance, key: String, value: Va
     Ok(XComValue { entry: view(&instance.run, &instance.version.plan, row), value })
 }
 
-fn missing(key: &str) -> Refusal {
+pub(super) fn missing(key: &str) -> Refusal {
     Refusal::not_found(format!("XCom entry with key: `{}` not found", shown(key)))
-}
-
-fn shown(key: &str) -> String {
-    key.chars().take(250).collect::<String>().escape_debug().to_string()
 }

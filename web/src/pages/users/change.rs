@@ -5,11 +5,10 @@ use super::user::{Ended, find, no_such_user, page};
 use super::{FreshPassword, chosen_password, user_href};
 use crate::auth::Role;
 use crate::extract::{Actor, Form, Names};
+use crate::pages::delete::DeletePage;
 use crate::pages::{Shell, html, see_other};
-use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
-use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -19,15 +18,6 @@ use orch_store::user::{UserChange, delete_user, reset_password, set_disabled, se
 use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::PgConnection;
-
-#[derive(Template)]
-#[template(path = "pages/users/delete.html")]
-struct DeletePage {
-    shell: Shell,
-    name: String,
-    href: String,
-    sentence: String,
-}
 
 pub(crate) async fn role(
     State(app): State<App>,
@@ -39,9 +29,7 @@ pub(crate) async fn role(
     let name = names.get("user_name");
     let role: Role = form.text("role").unwrap_or_default().parse().map_err(Refusal::bad_request)?;
     let extra = json!({ "user": name, "role": role.as_str() });
-    let changed =
-        carry_out(&app, &actor, ("set_role", extra), async |db| set_role(db, name, role.as_str()).await).await?;
-    told(&app, shell, name, changed).await
+    change(&app, &actor, shell, ("set_role", extra), async |db| set_role(db, name, role.as_str()).await).await
 }
 
 pub(crate) async fn disabled(
@@ -58,8 +46,7 @@ pub(crate) async fn disabled(
         _ => return Err(Refusal::bad_request("`disabled` is `true` or `false`")),
     };
     let deed = (event, json!({ "user": name }));
-    let changed = carry_out(&app, &actor, deed, async |db| set_disabled(db, name, is_disabled).await).await?;
-    told(&app, shell, name, changed).await
+    change(&app, &actor, shell, deed, async |db| set_disabled(db, name, is_disabled).await).await
 }
 
 /// Without a password one is made up and shown once.
@@ -98,7 +85,10 @@ pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, names: Name
         count(user.sessions, "login"),
         count(user.tokens, "API token")
     );
-    html(StatusCode::OK, &DeletePage { href: user_href(&user.name), name: user.name, shell, sentence })
+    let back = user_href(&user.name);
+    let action = format!("{back}/delete");
+    let page = DeletePage { shell, list: ("/users", "Users"), name: user.name, sentence, action, field: None, back };
+    html(StatusCode::OK, &page)
 }
 
 pub(crate) async fn delete(
@@ -117,6 +107,19 @@ pub(crate) async fn delete(
 }
 
 /// The change and its line in the audit log: both or neither.
+/// Carries out a change, and says how it ended on the user's page.
+async fn change(
+    app: &App,
+    actor: &Actor,
+    shell: Shell,
+    deed: (&str, Value),
+    change: impl AsyncFnOnce(&mut PgConnection) -> orch_store::StoreResult<UserChange>,
+) -> Result<Response, Refusal> {
+    let name = deed.1["user"].as_str().unwrap_or_default().to_string();
+    let changed = carry_out(app, actor, deed, change).await?;
+    told(app, shell, &name, changed).await
+}
+
 async fn carry_out(
     app: &App,
     actor: &Actor,

@@ -1,0 +1,282 @@
+//! Files of connections and variables in Airflow's three formats: JSON, YAML, and lines for the environment. Airflow's own
+//! exports are such files; those written here are read there.
+
+use super::{BadConnection, Connection};
+use crate::yaml;
+use serde_json::{Map, Number, Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use yaml_rust2::{Yaml, YamlLoader};
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    Json,
+    Yaml,
+    /// `NAME=value`, line by line.
+    Env,
+}
+
+/// How a connection stands on a line of a file for the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serialization {
+    Json,
+    Uri,
+}
+
+/// What is wrong with a file. Says nothing of its values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadDocument {
+    #[error("`{name}` has none of the endings .json, .yaml, .yml and .env")]
+    Ending { name: String },
+    #[error("`{name}` cannot be read: {problem}")]
+    Form { name: String, problem: String },
+    #[error("`{name}`: {source}")]
+    Connection { name: String, source: BadConnection },
+}
+
+/// A variable with what people say about it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WrittenVariable {
+    pub value: String,
+    pub description: Option<String>,
+}
+
+/// The text of a file.
+#[derive(Clone)]
+pub struct Document<'a> {
+    /// As errors call it.
+    name: String,
+    format: FileFormat,
+    text: &'a str,
+}
+
+impl FileFormat {
+    pub const ALL: [FileFormat; 3] = [FileFormat::Json, FileFormat::Yaml, FileFormat::Env];
+
+    /// Also the ending of such files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FileFormat::Json => "json",
+            FileFormat::Yaml => "yaml",
+            FileFormat::Env => "env",
+        }
+    }
+
+    /// Told by the ending.
+    pub fn of(path: &Path) -> Option<FileFormat> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("json") => Some(FileFormat::Json),
+            Some("yaml" | "yml") => Some(FileFormat::Yaml),
+            Some("env") => Some(FileFormat::Env),
+            _ => path.file_name().filter(|name| *name == ".env").map(|_| FileFormat::Env),
+        }
+    }
+}
+
+impl<'a> Document<'a> {
+    pub fn new(name: impl Into<String>, format: FileFormat, text: &'a str) -> Self {
+        Document { name: name.into(), format, text }
+    }
+
+    /// Its ending tells the format.
+    pub fn of_file(path: &Path, text: &'a str) -> Result<Self, BadDocument> {
+        let name = path.display().to_string();
+        match FileFormat::of(path) {
+            Some(format) => Ok(Document { name, format, text }),
+            None => Err(BadDocument::Ending { name }),
+        }
+    }
+
+    /// By id. A connection is a URI, or an object with its parts.
+    pub fn connections(&self) -> Result<BTreeMap<String, Connection>, BadDocument> {
+        let mut found = BTreeMap::new();
+        for (id, value) in self.object()? {
+            let read = match &value {
+                // In a file for the environment either form is a text.
+                Value::String(text) => Connection::parse(&id, text),
+                Value::Object(fields) => Connection::from_object(&id, fields),
+                Value::Array(one) if one.len() == 1 => match &one[0] {
+                    Value::Object(fields) => Connection::from_object(&id, fields),
+                    other => Connection::parse(&id, other.as_str().unwrap_or_default()),
+                },
+                _ => {
+                    let problem = format!("connection `{id}` is neither a URI nor an object, or stands there twice");
+                    return Err(self.bad(problem));
+                }
+            };
+            found.insert(id, read.map_err(|source| BadDocument::Connection { name: self.name.clone(), source })?);
+        }
+        Ok(found)
+    }
+
+    /// By key. An object with a `value` may carry a `description`; what is no text is kept as JSON.
+    pub fn variables(&self) -> Result<BTreeMap<String, WrittenVariable>, BadDocument> {
+        let text_of = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        let written = |value: Value| match &value {
+            Value::Object(fields) if fields.contains_key("value") => WrittenVariable {
+                value: text_of(&fields["value"]),
+                description: fields.get("description").and_then(Value::as_str).map(String::from),
+            },
+            other => WrittenVariable { value: text_of(other), description: None },
+        };
+        Ok(self.object()?.into_iter().map(|(key, value)| (key, written(value))).collect())
+    }
+
+    fn bad(&self, problem: String) -> BadDocument {
+        BadDocument::Form { name: self.name.clone(), problem }
+    }
+
+    fn object(&self) -> Result<Map<String, Value>, BadDocument> {
+        let value = match self.format {
+            // The text of a parser's error could show what stands there: the line is enough.
+            FileFormat::Json => serde_json::from_str(self.text)
+                .map_err(|error| self.bad(format!("line {} is no JSON", error.line())))?,
+            FileFormat::Yaml => {
+                let read = YamlLoader::load_from_str(self.text);
+                let documents = read.map_err(|error| self.bad(format!("line {} is no YAML", error.marker().line())))?;
+                json_of(documents.first().unwrap_or(&Yaml::Null))
+                    .ok_or_else(|| self.bad("it has a key that is no text".into()))?
+            }
+            FileFormat::Env => return lines(self.text).map_err(|problem| self.bad(problem)),
+        };
+        match value {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(self.bad("it is no object with names and values".into())),
+        }
+    }
+}
+
+/// As Airflow's `connections export` writes them. How a line of the environment is written matters there only.
+pub fn write_connections(all: &[Connection], format: FileFormat, serialization: Serialization) -> String {
+    let line = |connection: &Connection| match serialization {
+        Serialization::Json => format!("{}={}\n", connection.id, connection.to_json()),
+        Serialization::Uri => format!("{}={}\n", connection.id, connection.to_uri()),
+    };
+    let object = |connection: &Connection| (connection.id.clone(), Value::Object(connection.to_object()));
+    match format {
+        FileFormat::Env => all.iter().map(line).collect(),
+        FileFormat::Json | FileFormat::Yaml => write_object(all.iter().map(object).collect(), format),
+    }
+}
+
+/// As Airflow's `variables export` writes them, in JSON. What is JSON is written as such, and a text that would be read as
+/// JSON stays one.
+pub fn write_variables(all: impl IntoIterator<Item = (String, WrittenVariable)>) -> String {
+    let entry = |(key, variable): (String, WrittenVariable)| {
+        let value = match serde_json::from_str(&variable.value) {
+            Ok(Value::String(_)) | Err(_) => Value::String(variable.value),
+            Ok(value) => value,
+        };
+        let has_value = value.as_object().is_some_and(|fields| fields.contains_key("value"));
+        let entry = if variable.description.is_some() || has_value {
+            json!({ "value": value, "description": variable.description })
+        } else {
+            value
+        };
+        (key, entry)
+    };
+    write_object(all.into_iter().map(entry).collect(), FileFormat::Json)
+}
+
+fn write_object(fields: Map<String, Value>, format: FileFormat) -> String {
+    if format == FileFormat::Yaml {
+        return yaml::object(&fields.iter().map(|(name, value)| (name.as_str(), value)).collect::<Vec<_>>());
+    }
+    serde_json::to_string_pretty(&Value::Object(fields)).expect("JSON values can be written as JSON") + "\n"
+}
+
+/// `NAME=value`, each name once.
+fn lines(text: &str) -> Result<Map<String, Value>, String> {
+    let mut found = Map::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        if name.trim().is_empty() || value.is_empty() {
+            return Err(format!("line {} is no `NAME=value`", number + 1));
+        }
+        if found.insert(name.trim().into(), Value::from(value)).is_some() {
+            return Err(format!("line {} names `{}` once more", number + 1, name.trim()));
+        }
+    }
+    Ok(found)
+}
+
+fn json_of(yaml: &Yaml) -> Option<Value> {
+    Some(match yaml {
+        Yaml::Null | Yaml::BadValue | Yaml::Alias(_) => Value::Null,
+        Yaml::Boolean(is) => Value::Bool(*is),
+        Yaml::Integer(number) => Value::from(*number),
+        Yaml::Real(text) => {
+            let number = text.parse().ok().and_then(Number::from_f64);
+            number.map_or_else(|| Value::from(text.as_str()), Value::Number)
+        }
+        Yaml::String(text) => Value::from(text.as_str()),
+        Yaml::Array(items) => Value::Array(items.iter().map(json_of).collect::<Option<_>>()?),
+        Yaml::Hash(fields) => {
+            let field = |(name, value): (&Yaml, &Yaml)| {
+                let name = match name {
+                    Yaml::String(name) => name.clone(),
+                    Yaml::Integer(number) => number.to_string(),
+                    Yaml::Boolean(is) => is.to_string(),
+                    _ => return None,
+                };
+                Some((name, json_of(value)?))
+            };
+            Value::Object(fields.iter().map(field).collect::<Option<_>>()?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, text: &str) -> Result<BTreeMap<String, Connection>, BadDocument> {
+        Document::of_file(Path::new(name), text)?.connections()
+    }
+
+    #[test]
+    fn all_formats_say_the_same() {
+        let json = r#"{"a": "x://me:p%20w@h/", "b": {"conn_type": "y", "port": 5, "extra": "{\"k\": [1]}"}}"#;
+        // As PyYAML writes it.
+        let yaml = "a: x://me:p%20w@h/\nb:\n  conn_type: y\n  description: null\n  extra: '{\"k\": [1]}'\n  port: 5\n";
+        let env =
+            "# exported\na=x://me:p%20w@h/\n\nb={\"conn_type\": \"y\", \"port\": 5, \"extra\": \"{\\\"k\\\": [1]}\"}\n";
+        let expected = read("c.json", json).expect("JSON");
+        assert_eq!(expected["a"].password.as_deref(), Some("p w"));
+        assert_eq!((expected["b"].port, &expected["b"].extra["k"]), (Some(5), &serde_json::json!([1])));
+        assert_eq!(read("c.yaml", yaml).expect("YAML"), expected);
+        assert_eq!(read("c.YML", yaml).expect("YAML"), expected);
+        assert_eq!(read("c.env", env).expect("lines"), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_what_stands_there() {
+        for (name, text) in [
+            ("c.json", "{\"a\": \"x://hush"),
+            ("c.json", "[\"hush\"]"),
+            ("c.json", "{\"a\": \"hush\"}"),
+            ("c.yaml", "a: [hush"),
+            ("c.yaml", "a: 'x://me:hush@h:port'"),
+            ("c.env", "hush"),
+            ("c.env", "a=x://h\na=x://hush"),
+            ("c.txt", "a: hush"),
+        ] {
+            let error = read(name, text).expect_err(text).to_string();
+            assert!(error.starts_with(&format!("`{name}`")) && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_may_be_json_and_carry_a_description() {
+        let text = r#"{"a": "x", "b": {"value": {"n": 1}, "description": "d"}, "c": [1, 2], "d": "{\"value\": 1}"}"#;
+        let found = Document::of_file(Path::new("v.json"), text).expect("it ends well").variables().expect("JSON");
+        let value = |key: &str| found[key].value.as_str();
+        assert_eq!([value("a"), value("b"), value("c"), value("d")], ["x", "{\"n\":1}", "[1,2]", "{\"value\": 1}"]);
+        assert_eq!(found["b"].description.as_deref(), Some("d"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Somebody pauses a backfill, lets it go on, or wants no more of it.
+
+use super::pace::settle;
+use crate::StoreResult;
+use crate::run::{cancel_run, start_queued_runs};
+use crate::version::Versions;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+
+/// What became of a wish to cancel a backfill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelBackfill {
+    Cancelled {
+        /// Dates that get no run.
+        dropped: usize,
+        /// Runs that were ended.
+        ended: usize,
+    },
+    /// It is over already.
+    Over,
+    NoSuchBackfill,
+}
+
+/// Pauses it, so that no more runs are created, or lets it go on. Whether there is such a one that goes on. The caller
+/// gives `Hint::Due`.
+pub async fn pause_backfill(db: &mut PgConnection, id: i32, paused: bool) -> StoreResult<bool> {
+    let changed = sqlx::query!(
+        "update backfill set is_paused = $2, updated_at = case when is_paused = $2 then updated_at else now() end
+        where id = $1 and completed_at is null",
+        id,
+        paused
+    );
+    Ok(changed.execute(db).await?.rows_affected() > 0)
+}
+
+/// How many of its runs may be there at the same time. Whether there is such a one that goes on.
+pub async fn change_max_active_runs(db: &mut PgConnection, id: i32, most: i32) -> StoreResult<bool> {
+    let changed = sqlx::query!(
+        "update backfill set max_active_runs = $2, updated_at = now() where id = $1 and completed_at is null",
+        id,
+        most.max(1)
+    );
+    Ok(changed.execute(db).await?.rows_affected() > 0)
+}
+
+/// Ends it: dates that have no run get none, and runs that wait have failed. What runs goes on, as in Airflow, unless it
+/// is to be stopped too. One transaction. The caller gives `Hint::Stop` and `Hint::Run`.
+pub async fn cancel_backfill(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    id: i32,
+    stop_running: bool,
+) -> StoreResult<CancelBackfill> {
+    let mut tx = db.begin().await?;
+    let open = sqlx::query!(
+        r#"select dag_id, completed_at is null as "open!" from backfill where id = $1 for no key update"#,
+        id
+    );
+    let Some(found) = open.fetch_optional(&mut *tx).await? else { return Ok(CancelBackfill::NoSuchBackfill) };
+    if !found.open {
+        return Ok(CancelBackfill::Over);
+    }
+    let dropped = sqlx::query!(
+        "update backfill_run set state = 'dropped', why = 'the backfill was cancelled'
+        where backfill = $1 and state = 'planned'",
+        id
+    );
+    let dropped = dropped.execute(&mut *tx).await?.rows_affected() as usize;
+    let runs = sqlx::query_scalar!(
+        "select r.id from backfill_run x join dag_run r on r.id = x.run where x.backfill = $1 and x.state = 'active'
+          and (r.state = 'queued' or $2 and r.state = 'running') order by r.id",
+        id,
+        stop_running
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for &run in &runs {
+        cancel_run(&mut tx, versions, run).await?;
+    }
+    settle(&mut tx, id).await?;
+    sqlx::query!("update backfill set is_cancelled = true, completed_at = now(), updated_at = now() where id = $1", id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    if !runs.is_empty() {
+        start_queued_runs(db, versions, &found.dag_id).await?;
+    }
+    Ok(CancelBackfill::Cancelled { dropped, ended: runs.len() })
+}

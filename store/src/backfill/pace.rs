@@ -1,0 +1,298 @@
+//! Carries backfills on: what is over is noted, and the next dates get their runs while there is room.
+//!
+//! A date leaves `planned` in the transaction that makes its run, under the backfill's lock: whoever dies in the middle
+//! leaves nothing half done, and whoever comes second finds nothing to do. Locks: backfill, DAG, run, instances.
+
+use super::create::{Part, chosen};
+use crate::clear::{ClearWish, clear_instances};
+use crate::run::{CreateRun, MoveRun, NewRun, create_run, move_run, word};
+use crate::step::Stepper;
+use crate::version::{Version, Versions};
+use crate::{StoreError, StoreResult};
+use orch_core::backfill::{Action, Reason, Reprocess, action};
+use orch_core::ids::RunId;
+use orch_core::plan::TaskIdx;
+use orch_core::schedule::{DataInterval, run_id};
+use orch_core::select::Selection;
+use orch_core::state::{RunType, TriggeredBy};
+use orch_core::transition::Selected;
+use serde_json::Value;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a pace did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Paced {
+    /// Runs that were created or begun anew.
+    pub runs: usize,
+    /// Dates for which nothing was to be done.
+    pub skipped: usize,
+    pub completed: bool,
+}
+
+/// Backfills of which something is over, that have room for a run, or of which nothing is left.
+pub async fn due_backfills(db: &mut PgConnection, most: i64) -> StoreResult<Vec<i32>> {
+    let due = sqlx::query_scalar!(
+        "select b.id from backfill b join dag d on d.dag_id = b.dag_id where b.completed_at is null and (
+            exists (select from backfill_run x left join dag_run r on r.id = x.run
+              where x.backfill = b.id and x.state = 'active' and coalesce(r.state in ('success', 'failed'), true))
+            or not b.is_paused and not d.is_paused and not d.is_stale
+              and exists (select from backfill_run x where x.backfill = b.id and x.state = 'planned')
+              and (select count(*) from backfill_run x where x.backfill = b.id and x.state = 'active') < b.max_active_runs
+            or not exists (select from backfill_run x where x.backfill = b.id and x.state in ('planned', 'active')))
+        order by b.id limit $1",
+        most
+    );
+    Ok(due.fetch_all(db).await?)
+}
+
+/// A backfill as its pace needs it.
+struct Going {
+    dag_id: String,
+    reprocess: Reprocess,
+    latest: bool,
+    conf: Option<Value>,
+    part: Option<Part>,
+    user: Option<String>,
+}
+
+/// A date whose turn it is.
+struct Next {
+    ordinal: i32,
+    date: chrono::DateTime<chrono::Utc>,
+    interval: DataInterval,
+}
+
+/// Carries one on by at most so many dates; nothing when another scheduler is at it. The caller gives `Hint::Ready` and
+/// `Hint::Run` when runs began, and calls again while it is due.
+pub async fn pace(db: &mut PgConnection, versions: &mut Versions, id: i32, most: i64) -> StoreResult<Paced> {
+    let mut tx = db.begin().await?;
+    let row = sqlx::query!(
+        "select dag_id, reprocess, latest, conf, task_regex, with_upstream, created_by, is_paused, max_active_runs
+        from backfill where id = $1 and completed_at is null for no key update skip locked",
+        id
+    );
+    let Some(row) = row.fetch_optional(&mut *tx).await? else {
+        tx.rollback().await?;
+        return Ok(Paced::default());
+    };
+    settle(&mut tx, id).await?;
+    let going = Going {
+        dag_id: row.dag_id,
+        reprocess: word(&row.reprocess)?,
+        latest: row.latest,
+        conf: row.conf,
+        part: row.task_regex.map(|regex| Part { regex, upstream: row.with_upstream }),
+        user: row.created_by,
+    };
+    let mut paced = Paced::default();
+    if !row.is_paused {
+        begin(&mut tx, versions, (id, &going), row.max_active_runs, most, &mut paced).await?;
+    }
+    let completed = sqlx::query!(
+        "update backfill b set updated_at = now(), completed_at = now() where id = $1
+          and not exists (select from backfill_run x where x.backfill = $1 and x.state in ('planned', 'active'))",
+        id
+    );
+    paced.completed = completed.execute(&mut *tx).await?.rows_affected() > 0;
+    tx.commit().await?;
+    Ok(paced)
+}
+
+/// Notes how runs ended; somebody may have deleted one.
+pub(super) async fn settle(db: &mut PgConnection, id: i32) -> StoreResult<()> {
+    sqlx::query!(
+        "update backfill_run x set state = coalesce((select r.state::text from dag_run r where r.id = x.run), 'dropped'),
+          why = case when exists (select from dag_run r where r.id = x.run) then x.why else 'its run was deleted' end
+        where x.backfill = $1 and x.state = 'active'
+          and not exists (select from dag_run r where r.id = x.run and r.state in ('queued', 'running'))",
+        id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The next dates, as many as there is room for. Those for which nothing is to be done take none.
+async fn begin(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    (id, going): (i32, &Going),
+    max_active_runs: i32,
+    most: i64,
+    paced: &mut Paced,
+) -> StoreResult<()> {
+    // Whoever pauses the DAG waits for this, so that what is created here also begins.
+    let dag = sqlx::query!(
+        "select version, is_paused or is_stale as \"rests!\" from dag where dag_id = $1 for no key update",
+        going.dag_id
+    );
+    let Some(dag) = dag.fetch_optional(&mut *db).await?.filter(|dag| !dag.rests) else { return Ok(()) };
+    let newest = versions.get(db, dag.version).await?;
+    let active = sqlx::query_scalar!(
+        r#"select count(*) as "active!" from backfill_run where backfill = $1 and state = 'active'"#,
+        id
+    );
+    let mut room = i64::from(max_active_runs) - active.fetch_one(&mut *db).await?;
+    let rows = sqlx::query!(
+        "select ordinal, logical_date, interval_start, interval_end from backfill_run
+        where backfill = $1 and state = 'planned' order by ordinal limit $2",
+        id,
+        most
+    );
+    for row in rows.fetch_all(&mut *db).await? {
+        if room <= 0 {
+            break;
+        }
+        let interval = DataInterval { start: row.interval_start, end: row.interval_end };
+        let next = Next { ordinal: row.ordinal, date: row.logical_date, interval };
+        let (run, why) = match one(db, versions, going, &newest, &next).await? {
+            Done::Run(run, why) => (Some(run), why),
+            Done::Skipped(reason) => (None, Some(reason)),
+        };
+        sqlx::query!(
+            "update backfill_run set state = $3, run = $4, why = $5 where backfill = $1 and ordinal = $2",
+            id,
+            next.ordinal,
+            if run.is_some() { "active" } else { "skipped" },
+            run,
+            why
+        )
+        .execute(&mut *db)
+        .await?;
+        if run.is_some() {
+            room -= 1;
+            paced.runs += 1;
+        } else {
+            paced.skipped += 1;
+        }
+    }
+    Ok(())
+}
+
+/// What was done for a date.
+enum Done {
+    Run(Uuid, Option<String>),
+    Skipped(String),
+}
+
+impl From<Reason> for Done {
+    fn from(reason: Reason) -> Done {
+        Done::Skipped(reason.to_string())
+    }
+}
+
+async fn one(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    going: &Going,
+    newest: &Arc<Version>,
+    next: &Next,
+) -> StoreResult<Done> {
+    // Locked: whoever ends or clears it comes before or after.
+    let there = sqlx::query!(
+        r#"select id, version, state::text as "state!" from dag_run where dag_id = $1 and logical_date = $2
+        for no key update"#,
+        going.dag_id,
+        next.date
+    );
+    let there = there.fetch_optional(&mut *db).await?;
+    let state = there.as_ref().map(|run| word(&run.state)).transpose()?;
+    match (action(state, going.reprocess), there) {
+        (Action::Skip(reason), _) => Ok(reason.into()),
+        (Action::Rerun, Some(run)) => {
+            let version = versions.get(db, run.version).await?;
+            again(db, versions, going, (run.id, &version), newest).await
+        }
+        (Action::Create | Action::Rerun, _) => create(db, versions, going, newest, next).await,
+    }
+}
+
+async fn create(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    going: &Going,
+    newest: &Arc<Version>,
+    next: &Next,
+) -> StoreResult<Done> {
+    let name = run_id(RunType::Backfill, next.interval.end, Some(next.date), "");
+    let new = NewRun {
+        run_id: Some(RunId::new(&name).map_err(|e| StoreError::corrupt(e.to_string()))?),
+        logical_date: Some(next.date),
+        interval: Some(next.interval),
+        run_after: Some(next.interval.end),
+        run_type: RunType::Backfill,
+        conf: going.conf.clone(),
+        user: going.user.clone(),
+        tasks: match &going.part {
+            None => None,
+            Some(part) => Some(task_ids(newest, part)?),
+        },
+        ..NewRun::manual(&going.dag_id, TriggeredBy::Backfill)
+    };
+    match create_run(db, versions, &new).await? {
+        CreateRun::Created(run) => Ok(Done::Run(run.id, None)),
+        CreateRun::RunIdTaken
+        | CreateRun::LogicalDateTaken
+        | CreateRun::Same(_)
+        | CreateRun::OtherRequest
+        | CreateRun::BadConf(_)
+        | CreateRun::NoSuchDag => Ok(Reason::AlreadyExists.into()),
+    }
+}
+
+fn tasks_of(version: &Version, part: &Part) -> StoreResult<Vec<TaskIdx>> {
+    let chosen = chosen(&version.plan, part).map_err(|e| StoreError::corrupt(format!("a task regex: {e}")))?;
+    Ok(chosen.into_iter().collect())
+}
+
+fn task_ids(version: &Version, part: &Part) -> StoreResult<Vec<String>> {
+    Ok(tasks_of(version, part)?.into_iter().map(|task| version.plan.task_id(task).to_string()).collect())
+}
+
+/// A run that is over becomes one of the backfill and begins anew.
+async fn again(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    going: &Going,
+    (run, version): (Uuid, &Arc<Version>),
+    newest: &Arc<Version>,
+) -> StoreResult<Done> {
+    // First: what it makes ready is as urgent as its type.
+    sqlx::query!(
+        "update dag_run set run_type = 'backfill', triggered_by = 'backfill', triggered_by_user = $2 where id = $1",
+        run,
+        going.user
+    )
+    .execute(&mut *db)
+    .await?;
+    if let Some(conf) = &going.conf {
+        sqlx::query!(
+            "insert into dag_run_detail (run, conf) values ($1, $2::text::json)
+            on conflict (run) do update set conf = excluded.conf",
+            run,
+            conf.to_string()
+        )
+        .execute(&mut *db)
+        .await?;
+    }
+    let tasks = match &going.part {
+        None => (0..version.plan.tasks.len() as TaskIdx).collect(),
+        Some(part) => tasks_of(version, part)?,
+    };
+    let tasks = tasks.into_iter().map(|task| Selected { task, index: None }).collect();
+    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, states: Vec::new() };
+    let cleared = clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;
+    if cleared.is_none_or(|cleared| cleared.instances.is_empty()) {
+        return Ok(Done::Skipped("nothing of its run can run again".into()));
+    }
+    if !going.latest || version.id == newest.id {
+        return Ok(Done::Run(run, None));
+    }
+    match move_run(db, versions, run, newest.id).await? {
+        MoveRun::CannotMove(why) => Ok(Done::Run(run, Some(format!("in its own version: {why}")))),
+        _ => Ok(Done::Run(run, None)),
+    }
+}

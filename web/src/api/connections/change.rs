@@ -1,0 +1,107 @@
+//! Connections that come, change and go. Each is written down without any of its values.
+
+use super::{ConnectionView, Sent, no_such_connection, view};
+use crate::auth::Caller;
+use crate::extract::{Actor, JsonBody, Names, Query};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use orch_core::task::Connection as Reached;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::connection::{
+    ConnectionChange, ConnectionRow, add_connection, change_connection, delete_connection, get_connection,
+};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+/// Airflow's `ConnectionBody`.
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    actor: Actor,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<ConnectionView>), Refusal> {
+    let mut fields = body.secret_fields();
+    let sent = Sent::read(&mut fields, &[]);
+    fields.finish()?;
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    let row = add(&app, &mut tx, &actor, &sent.whole()).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok((StatusCode::CREATED, Json(view(&app, &caller, &row))))
+}
+
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    actor: Actor,
+    names: Names,
+    query: Query,
+    body: JsonBody,
+) -> Result<Json<ConnectionView>, Refusal> {
+    let mut fields = body.secret_fields();
+    let sent = Sent::read(&mut fields, &query.all("update_mask").collect::<Vec<_>>());
+    fields.finish()?;
+    let id = names.get("connection_id");
+    if sent.id != id {
+        let text = "The connection_id in the request body does not match the URL parameter";
+        return Err(Refusal::bad_request(text));
+    }
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    let row = update(&app, &mut tx, &actor, id, sent.change).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Json(view(&app, &caller, &row)))
+}
+
+pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    remove(&mut tx, &actor, names.get("connection_id")).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// In a transaction of the caller, as all that follow.
+pub(crate) async fn add(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    new: &Reached,
+) -> Result<ConnectionRow, Refusal> {
+    if !add_connection(tx, new, &app.config.keys).await? {
+        return Err(Refusal::Taken(format!("The Connection with connection_id: `{}` already exists", new.id)));
+    }
+    actor.did(tx, deed("add_connection", &new.id, Some(&new.conn_type))).await?;
+    get_connection(tx, &new.id).await?.ok_or_else(|| no_such_connection(&new.id))
+}
+
+pub(crate) async fn update(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    id: &str,
+    change: ConnectionChange,
+) -> Result<ConnectionRow, Refusal> {
+    let row = change_connection(tx, id, change, &app.config.keys).await?.ok_or_else(|| no_such_connection(id))?;
+    actor.did(tx, deed("change_connection", id, Some(&row.conn_type))).await?;
+    Ok(row)
+}
+
+pub(crate) async fn remove(tx: &mut PgConnection, actor: &Actor, id: &str) -> Result<(), Refusal> {
+    if !delete_connection(tx, id).await? {
+        return Err(no_such_connection(id));
+    }
+    Ok(actor.did(tx, deed("delete_connection", id, None)).await?)
+}
+
+fn deed<'a>(event: &'a str, id: &str, conn_type: Option<&str>) -> Deed<'a> {
+    let extra = match conn_type {
+        Some(conn_type) => json!({ "connection_id": id, "conn_type": conn_type }),
+        None => json!({ "connection_id": id }),
+    };
+    Deed { event, extra: Some(extra), ..Deed::default() }
+}

@@ -1,0 +1,98 @@
+//! `/connections`: how tasks reach things outside. Everybody sees which there are; operators see where they lead and change
+//! them; nobody sees a secret.
+
+pub(crate) mod change;
+pub(crate) mod edit;
+mod kinds;
+pub(crate) mod transfer;
+
+use super::{Shell, encoded, html};
+use crate::api::connections::visible;
+use crate::auth::Role;
+use crate::extract::Query;
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::connection::{ConnectionRow, ConnectionSearch, search_connections};
+
+#[derive(Template)]
+#[template(path = "pages/connections.html")]
+struct ConnectionsPage {
+    shell: Shell,
+    q: String,
+    lines: Vec<Line>,
+    has_key: bool,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+struct Line {
+    id: String,
+    /// For those who may change it.
+    href: String,
+    description: String,
+    conn_type: String,
+    place: String,
+    login: String,
+    /// What of it is sealed, in words.
+    sealed: &'static str,
+    changed: parts::Ago,
+}
+
+pub(super) const OF_A_PAGE: i64 = 100;
+
+/// Where a connection is changed.
+pub(super) fn href(id: &str) -> String {
+    format!("/connections/edit?id={}", encoded(id))
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let page = query.count("page", 1).clamp(1, 10_000);
+    query.finish()?;
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let search = ConnectionSearch {
+        contains: (!q.is_empty()).then(|| vec![q.clone()]),
+        skip: (page - 1) * OF_A_PAGE,
+        // One more says whether there is another page.
+        most: OF_A_PAGE + 1,
+        ..ConnectionSearch::default()
+    };
+    let mut rows = search_connections(&mut *app.pages().await?, &search).await?;
+    let more = rows.len() as i64 > OF_A_PAGE;
+    rows.truncate(OF_A_PAGE as usize);
+    let turned = |page: i64| format!("/connections?q={}&page={page}", encoded(&q));
+    let page = ConnectionsPage {
+        lines: rows.iter().map(|row| line(&app, &shell, row)).collect(),
+        before: (page > 1).then(|| turned(page - 1)),
+        after: more.then(|| turned(page + 1)),
+        has_key: !app.config.keys.is_empty(),
+        shell,
+        q,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn line(app: &App, shell: &Shell, row: &ConnectionRow) -> Line {
+    let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
+    let shown = visible(app, role, row);
+    let port = shown.port.map_or_else(String::new, |port| format!(":{port}"));
+    Line {
+        href: href(&row.conn_id),
+        id: shown.id,
+        description: shown.description.unwrap_or_default(),
+        conn_type: shown.conn_type,
+        place: shown.host.unwrap_or_default() + &port,
+        login: shown.login.unwrap_or_default(),
+        sealed: match (&row.password, &row.extra) {
+            (Some(_), Some(_)) => "password, extra",
+            (Some(_), None) => "password",
+            (None, Some(_)) => "extra",
+            (None, None) => "",
+        },
+        changed: parts::ago(row.updated_at, shell.now),
+    }
+}

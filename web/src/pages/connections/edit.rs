@@ -1,0 +1,135 @@
+//! `/connections/edit`: the form for a connection that is added or changed, with fields by its type. A password is never in
+//! the page: an empty field leaves the one that is stored. In `extra` secrets stand as `***`, and stay what they are while
+//! they stand so.
+
+use super::href;
+use super::kinds::{self, Extra, KINDS, Kind};
+use crate::api::connections::{no_such_connection, visible};
+use crate::auth::Role;
+use crate::extract::Query;
+use crate::pages::{Shell, encoded, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::task::Connection;
+use orch_store::connection::{ConnectionRow, get_connection};
+use serde_json::{Map, Value};
+
+#[derive(Template)]
+#[template(path = "pages/connections/edit.html")]
+struct EditPage {
+    shell: Shell,
+    /// Of one that is there; empty: a new one.
+    id: String,
+    href: String,
+    delete_href: String,
+    kind: Kind,
+    wish: Wish,
+    has_password: bool,
+    /// A line for each field that the type has there.
+    extras: Vec<(Extra, String)>,
+    may_try: bool,
+    has_key: bool,
+    ended: Option<Ended>,
+}
+
+/// What became of the form.
+pub(super) enum Ended {
+    Problem(String),
+    /// A trial: whether it went well, and what was said.
+    Tried(bool, String),
+}
+
+/// What the form holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish {
+    pub(super) id: String,
+    pub(super) conn_type: String,
+    pub(super) description: String,
+    pub(super) host: String,
+    pub(super) port: String,
+    pub(super) login: String,
+    pub(super) schema: String,
+    pub(super) extra: Map<String, Value>,
+    /// Instead of `extra` when it is no JSON: whoever wrote it looks for the mistake.
+    pub(super) broken_extra: Option<String>,
+}
+
+impl Wish {
+    fn of(shown: Connection) -> Wish {
+        Wish {
+            id: shown.id,
+            conn_type: shown.conn_type,
+            description: shown.description.unwrap_or_default(),
+            host: shown.host.unwrap_or_default(),
+            port: shown.port.map_or_else(String::new, |port| port.to_string()),
+            login: shown.login.unwrap_or_default(),
+            schema: shown.schema.unwrap_or_default(),
+            extra: shown.extra,
+            broken_extra: None,
+        }
+    }
+
+    /// What has no line of its own, as JSON.
+    fn rest(&self, kind: &Kind) -> String {
+        if let Some(broken) = &self.broken_extra {
+            return broken.clone();
+        }
+        let mut rest = self.extra.clone();
+        rest.retain(|name, value| !(value.is_string() && kind.extras.iter().any(|extra| extra.name == name)));
+        if rest.is_empty() { String::new() } else { format!("{:#}", Value::Object(rest)) }
+    }
+}
+
+/// `?id=` one that is there, or `?type=` a new one.
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    match query.text("id").filter(|id| !id.is_empty()) {
+        Some(id) => stored(&app, shell, id, None).await,
+        None => {
+            let conn_type = query.text("type").unwrap_or_default().to_string();
+            page(&app, shell, None, Wish { conn_type, ..Wish::default() }, None)
+        }
+    }
+}
+
+/// One that is there, as it is stored.
+pub(super) async fn stored(app: &App, shell: Shell, id: &str, ended: Option<Ended>) -> Result<Response, Refusal> {
+    let row = get_connection(&mut *app.hot().await?, id).await?.ok_or_else(|| no_such_connection(id))?;
+    let wish = Wish::of(visible(app, Role::Op, &row));
+    page(app, shell, Some(&row), wish, ended)
+}
+
+/// The form with what it holds.
+pub(super) fn page(
+    app: &App,
+    shell: Shell,
+    row: Option<&ConnectionRow>,
+    wish: Wish,
+    ended: Option<Ended>,
+) -> Result<Response, Refusal> {
+    let kind = kinds::of(&wish.conn_type);
+    let id = row.map_or_else(String::new, |row| row.conn_id.clone());
+    let value = |extra: &Extra| wish.extra.get(extra.name).and_then(Value::as_str).unwrap_or_default().to_string();
+    let status = match &ended {
+        Some(Ended::Problem(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    };
+    let page = EditPage {
+        href: if id.is_empty() { "/connections/edit".into() } else { href(&id) },
+        delete_href: format!("/connections/delete?id={}", encoded(&id)),
+        extras: kind.extras.iter().map(|extra| (*extra, value(extra))).collect(),
+        has_password: row.is_some_and(|row| row.password.is_some()),
+        may_try: app.config.test_connection,
+        has_key: !app.config.keys.is_empty(),
+        shell,
+        id,
+        kind,
+        wish,
+        ended,
+    };
+    html(status, &page)
+}

@@ -1,0 +1,95 @@
+//! What the form asks for by the type of a connection: how its parts are called there, and which fields of `extra` have a
+//! line of their own. Any other type is fine: it has all parts under their plain names.
+
+/// A field of `extra` with a line of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extra {
+    pub(super) name: &'static str,
+    pub(super) label: &'static str,
+    pub(super) placeholder: &'static str,
+}
+
+/// How a type calls the parts; an empty name: it has no use for that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) conn_type: &'static str,
+    pub(super) label: &'static str,
+    pub(super) host: &'static str,
+    pub(super) port: &'static str,
+    pub(super) login: &'static str,
+    pub(super) password: &'static str,
+    pub(super) schema: &'static str,
+    pub(super) extras: &'static [Extra],
+}
+
+const fn extra(name: &'static str, label: &'static str, placeholder: &'static str) -> Extra {
+    Extra { name, label, placeholder }
+}
+
+/// All parts as Airflow calls them.
+const PLAIN: Kind = Kind {
+    conn_type: "",
+    label: "",
+    host: "Host",
+    port: "Port",
+    login: "Login",
+    password: "Password",
+    schema: "Schema",
+    extras: &[],
+};
+
+const DATABASE: Kind = Kind { schema: "Database", ..PLAIN };
+
+pub(super) const KINDS: [Kind; 10] = [
+    Kind {
+        conn_type: "postgres",
+        label: "Postgres",
+        extras: &[extra("sslmode", "TLS", "prefer, require, verify-full")],
+        ..DATABASE
+    },
+    Kind { conn_type: "mysql", label: "MySQL", extras: &[extra("charset", "Character set", "utf8mb4")], ..DATABASE },
+    Kind { conn_type: "http", label: "HTTP", schema: "Protocol", ..PLAIN },
+    Kind {
+        conn_type: "aws",
+        label: "AWS, S3",
+        host: "",
+        port: "",
+        login: "Access key id",
+        password: "Secret access key",
+        schema: "",
+        extras: &[
+            extra("region_name", "Region", "eu-central-1"),
+            extra("endpoint_url", "Endpoint", "only for a store that is not Amazon's"),
+            extra("role_arn", "Role", "arn:aws:iam::…"),
+        ],
+    },
+    Kind {
+        conn_type: "kafka",
+        label: "Kafka",
+        host: "",
+        port: "",
+        schema: "",
+        extras: &[
+            extra("bootstrap.servers", "Servers", "one:9092,two:9092"),
+            extra("security.protocol", "Protocol", "SASL_SSL"),
+            extra("sasl.mechanism", "Mechanism", "SCRAM-SHA-512"),
+        ],
+        ..PLAIN
+    },
+    Kind {
+        conn_type: "sftp",
+        label: "SFTP",
+        schema: "",
+        extras: &[extra("key_file", "Key file", "on the worker: /run/secrets/id_ed25519")],
+        ..PLAIN
+    },
+    Kind { conn_type: "ftp", label: "FTP", schema: "", ..PLAIN },
+    Kind { conn_type: "smtp", label: "Mail", schema: "", extras: &[extra("from_email", "From", "")], ..PLAIN },
+    Kind { conn_type: "redis", label: "Redis", schema: "", extras: &[extra("db", "Number", "0")], ..PLAIN },
+    Kind { conn_type: "mssql", label: "SQL Server", ..DATABASE },
+];
+
+/// What the form asks for.
+pub(super) fn of(conn_type: &str) -> Kind {
+    KINDS.into_iter().find(|kind| kind.conn_type == conn_type).unwrap_or(PLAIN)
+}

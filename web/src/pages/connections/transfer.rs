@@ -1,0 +1,108 @@
+//! Connections as files of Airflow's: imported with their secrets, exported without (`***`).
+
+use crate::api::connections::{add, update, visible};
+use crate::auth::Role;
+use crate::extract::{Actor, Form, Query};
+use crate::pages::import::{Done, Imported, Wish, ask, tell};
+use crate::pages::{Shell, attachment};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::State;
+use axum::response::Response;
+use orch_core::ids::ConnectionId;
+use orch_core::secret::MASK;
+use orch_core::task::{Connection as Reached, FileFormat, Serialization, write_connections};
+use orch_store::StoreError;
+use orch_store::connection::{ConnectionChange, MOST_CONNECTIONS, get_connection, list_connections};
+use sqlx::{Connection, PgConnection};
+use std::collections::BTreeMap;
+
+const WHAT: Imported = Imported {
+    list: "/connections",
+    words: "connections",
+    example: "{\"sales\": {\"conn_type\": \"postgres\", \"host\": \"db\", \"login\": \"me\", \"password\": \"…\"}}",
+};
+
+pub(crate) async fn ask_import(shell: Shell) -> Result<Response, Refusal> {
+    ask(shell, &WHAT)
+}
+
+pub(crate) async fn import(
+    State(app): State<App>,
+    actor: Actor,
+    shell: Shell,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let wish = Wish::of(&form);
+    let ended = match read(&wish) {
+        Ok(all) => {
+            let mut db = app.pages().await?;
+            let mut tx = db.begin().await.map_err(StoreError::from)?;
+            match take_over(&app, &mut tx, &actor, all, wish.overwrites).await {
+                Ok(done) => {
+                    tx.commit().await.map_err(StoreError::from)?;
+                    Ok(done)
+                }
+                Err(refusal @ Refusal::Plain { .. }) => Err(refusal.words()),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(words) => Err(words),
+    };
+    tell(shell, &WHAT, &wish, ended)
+}
+
+fn read(wish: &Wish) -> Result<BTreeMap<String, Reached>, String> {
+    let all = wish.document().connections().map_err(|error| error.to_string())?;
+    for (id, connection) in &all {
+        ConnectionId::new(id).map_err(|error| error.to_string())?;
+        if connection.conn_type.is_empty() {
+            return Err(format!("connection `{id}` has no type"));
+        }
+    }
+    Ok(all)
+}
+
+async fn take_over(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    all: BTreeMap<String, Reached>,
+    overwrites: bool,
+) -> Result<Done, Refusal> {
+    let mut done = Done::default();
+    for (id, mut new) in all {
+        let is_there = get_connection(tx, &id).await?.is_some();
+        if is_there && !overwrites {
+            done.kept.push(id);
+        } else if is_there {
+            update(app, tx, actor, &id, ConnectionChange::to(new)).await?;
+            done.changed.push(id);
+        } else {
+            if leave_out_masks(&mut new) {
+                done.without_secrets.push(id.clone());
+            }
+            add(app, tx, actor, &new).await?;
+            done.added.push(id);
+        }
+    }
+    Ok(done)
+}
+
+/// Whether there was one.
+fn leave_out_masks(new: &mut Reached) -> bool {
+    let parts = new.extra.len();
+    new.extra.retain(|_, value| !value.to_string().contains(MASK));
+    let had_password = new.password.take_if(|password| password == MASK).is_some();
+    had_password || new.extra.len() < parts
+}
+
+/// `GET /connections/export?format=json`: all of them, without their secrets.
+pub(crate) async fn export(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
+    let format = FileFormat::ALL.into_iter().find(|format| Some(format.as_str()) == query.text("format"));
+    let format = format.unwrap_or(FileFormat::Json);
+    let rows = list_connections(&mut *app.pages().await?, None, MOST_CONNECTIONS).await?;
+    let all: Vec<_> = rows.iter().map(|row| visible(&app, Role::Op, row)).collect();
+    let text = write_connections(&all, format, Serialization::Json);
+    Ok(attachment(&format!("connections.{}", format.as_str()), text))
+}

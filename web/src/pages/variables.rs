@@ -1,0 +1,89 @@
+//! `/variables`: texts that tasks ask for by key. Everybody sees which there are; operators see their values, and change
+//! them; what a key or a name inside marks as secret is seen by nobody.
+
+pub(crate) mod change;
+pub(crate) mod edit;
+pub(crate) mod transfer;
+
+use super::{Shell, encoded, html};
+use crate::api::variables::visible;
+use crate::auth::Role;
+use crate::extract::Query;
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::variable::{VariableRow, VariableSearch, search_variables};
+
+#[derive(Template)]
+#[template(path = "pages/variables.html")]
+struct VariablesPage {
+    shell: Shell,
+    q: String,
+    lines: Vec<Line>,
+    has_key: bool,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+struct Line {
+    key: String,
+    /// For those who may change it.
+    href: String,
+    delete_href: String,
+    description: String,
+    value: String,
+    changed: parts::Ago,
+}
+
+const OF_A_PAGE: i64 = 100;
+/// Of a value, in the list.
+const MOST_SHOWN: usize = 120;
+
+/// Where a variable is changed.
+pub(super) fn href(key: &str) -> String {
+    format!("/variables/edit?key={}", encoded(key))
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let page = query.count("page", 1).clamp(1, 10_000);
+    query.finish()?;
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let search = VariableSearch {
+        contains: (!q.is_empty()).then(|| vec![q.clone()]),
+        skip: (page - 1) * OF_A_PAGE,
+        // One more says whether there is another page.
+        most: OF_A_PAGE + 1,
+        ..VariableSearch::default()
+    };
+    let mut rows = search_variables(&mut *app.pages().await?, &search).await?;
+    let more = rows.len() as i64 > OF_A_PAGE;
+    rows.truncate(OF_A_PAGE as usize);
+    let turned = |page: i64| format!("/variables?q={}&page={page}", encoded(&q));
+    let page = VariablesPage {
+        lines: rows.into_iter().map(|row| line(&app, &shell, row)).collect(),
+        before: (page > 1).then(|| turned(page - 1)),
+        after: more.then(|| turned(page + 1)),
+        has_key: !app.config.keys.is_empty(),
+        shell,
+        q,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn line(app: &App, shell: &Shell, row: VariableRow) -> Line {
+    let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
+    let value = visible(app, role, &row);
+    let cut: String = value.chars().take(MOST_SHOWN).collect();
+    Line {
+        href: href(&row.key),
+        delete_href: format!("/variables/delete?key={}", encoded(&row.key)),
+        value: if cut.len() < value.len() { cut + "…" } else { cut },
+        description: row.description.unwrap_or_default(),
+        changed: parts::ago(row.updated_at, shell.now),
+        key: row.key,
+    }
+}

@@ -1,0 +1,78 @@
+//! `/variables/edit`: the form for a variable that is added or changed. A value that is secret is never in the page: an
+//! empty field leaves the one that is stored.
+
+use super::href;
+use crate::api::variables::{no_such_variable, visible};
+use crate::auth::Role;
+use crate::extract::Query;
+use crate::pages::{Shell, encoded, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::secret::MASK;
+use orch_store::variable::get_variable;
+
+#[derive(Template)]
+#[template(path = "pages/variables/edit.html")]
+struct EditPage {
+    shell: Shell,
+    /// Of one that is there; empty: a new one.
+    key: String,
+    href: String,
+    delete_href: String,
+    wish: Wish,
+    /// The value is not shown.
+    is_kept: bool,
+    has_key: bool,
+    problem: Option<String>,
+}
+
+/// What the form holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish {
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) description: String,
+    /// The value has to be JSON.
+    pub(super) is_json: bool,
+}
+
+/// `?key=` one that is there, or a new one.
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let Some(key) = query.text("key").filter(|key| !key.is_empty()) else {
+        return page(&app, shell, "", Wish::default(), None);
+    };
+    let row = get_variable(&mut *app.hot().await?, key).await?.ok_or_else(|| no_such_variable(key))?;
+    let value = visible(&app, Role::Op, &row);
+    let is_json =
+        value.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde_json::Value>(&value).is_ok();
+    let wish = Wish { key: row.key, value, description: row.description.unwrap_or_default(), is_json };
+    page(&app, shell, key, wish, None)
+}
+
+/// The form with what it holds; `key`: of one that is there.
+pub(super) fn page(
+    app: &App,
+    shell: Shell,
+    key: &str,
+    wish: Wish,
+    problem: Option<String>,
+) -> Result<Response, Refusal> {
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let is_kept = !key.is_empty() && wish.value == MASK;
+    let page = EditPage {
+        href: if key.is_empty() { "/variables/edit".into() } else { href(key) },
+        delete_href: format!("/variables/delete?key={}", encoded(key)),
+        wish: Wish { value: if is_kept { String::new() } else { wish.value }, ..wish },
+        key: key.into(),
+        is_kept,
+        has_key: !app.config.keys.is_empty(),
+        shell,
+        problem,
+    };
+    html(status, &page)
+}

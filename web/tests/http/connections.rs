@@ -1,0 +1,341 @@
+//! Connections by the API: what goes in, what is told to whom, what `***` does, and what is written down.
+
+use crate::fixture::{PASSWORD, Web};
+use axum::http::{Method, StatusCode};
+use orch_store::seal::Keyring;
+use orch_web::Role;
+use serde_json::{Value, json};
+
+const PATH: &str = "/api/v2/connections";
+
+fn sales() -> Value {
+    json!({ "connection_id": "sales", "conn_type": "postgresql", "description": "d", "host": "https://me:hush0@db",
+        "login": "me", "schema": "s", "port": 5432, "password": "hush1",
+        "extra": "{\"api_key\": \"hush2\", \"sslmode\": \"require\", \"deep\": {\"token\": \"hush3\"}}" })
+}
+
+async fn change(web: &Web, method: Method, path: &str, body: &Value, status: u16) -> Value {
+    let answer = web.change(method.clone(), path, body).await;
+    assert_eq!(answer.status.as_u16(), status, "{method} {path} {body}: {}", answer.body);
+    answer.body
+}
+
+async fn stored(web: &Web) -> orch_core::task::Connection {
+    let row = orch_store::connection::get_connection(&mut web.db().await, "sales").await.unwrap().unwrap();
+    row.open(&web.keys).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_goes_in_whole_and_comes_out_without_its_secrets() {
+    let web = Web::new().await;
+    let made = change(&web, Method::POST, PATH, &sales(), 201).await;
+    let expected = json!({ "connection_id": "sales", "conn_type": "postgres", "description": "d",
+        "host": "https://me:***@db", "login": "me", "schema": "s", "port": 5432, "password": "***",
+        "extra": "{\"api_key\":\"***\",\"deep\":{\"token\":\"***\"},\"sslmode\":\"require\"}", "team_name": null });
+    assert_eq!(made, expected);
+    assert_eq!(web.get("/api/v2/connections/sales").await.body, expected);
+    assert_eq!(web.get(PATH).await.body, json!({ "connections": [expected], "total_entries": 1 }));
+    assert_eq!(stored(&web).await.password.as_deref(), Some("hush1"));
+    let taken = change(&web, Method::POST, PATH, &sales(), 409).await;
+    assert_eq!(taken["detail"]["reason"], "Unique constraint violation");
+    assert!(!taken.to_string().contains("hush"), "{taken}");
+    change(&web, Method::DELETE, "/api/v2/connections/sales", &Value::Null, 204).await;
+    let gone = change(&web, Method::DELETE, "/api/v2/connections/sales", &Value::Null, 404).await;
+    assert_eq!(gone, json!({ "detail": "The Connection with connection_id: `sales` was not found" }));
+    assert_eq!(web.deeds().await, ["add_connection", "delete_connection"]);
+}
+
+#[tokio::test]
+async fn what_was_shown_as_stars_and_comes_back_stays_as_it_is() {
+    let web = Web::new().await;
+    let shown = change(&web, Method::POST, PATH, &sales(), 201).await;
+    let path = "/api/v2/connections/sales";
+    let before = stored(&web).await;
+    let mut again = shown.clone();
+    again["description"] = json!("other");
+    assert_eq!(change(&web, Method::PATCH, path, &again, 200).await, again);
+    assert_eq!(stored(&web).await.secrets(), before.secrets());
+    // Only what stands in the body is changed, and of that only what the mask lets through.
+    let part = json!({ "connection_id": "sales", "conn_type": "mysql", "password": "hush4", "host": null });
+    let done = change(&web, Method::PATCH, &format!("{path}?update_mask=password"), &part, 200).await;
+    assert_eq!((&done["conn_type"], &done["host"]), (&json!("postgres"), &shown["host"]));
+    assert_eq!(stored(&web).await.password.as_deref(), Some("hush4"));
+    let done = change(&web, Method::PATCH, path, &part, 200).await;
+    assert_eq!((&done["conn_type"], &done["host"], &done["login"]), (&json!("mysql"), &json!(null), &json!("me")));
+    let extra = json!({ "connection_id": "sales", "conn_type": "mysql",
+        "extra": "{\"api_key\": \"***\", \"deep\": {\"token\": \"new\"}}" });
+    change(&web, Method::PATCH, path, &extra, 200).await;
+    assert_eq!(
+        stored(&web).await.extra,
+        *json!({ "api_key": "hush2", "deep": { "token": "new" } }).as_object().unwrap()
+    );
+    let none = json!({ "connection_id": "sales", "conn_type": "mysql", "extra": "", "password": null });
+    let done = change(&web, Method::PATCH, path, &none, 200).await;
+    assert_eq!((&done["extra"], &done["password"]), (&json!(null), &json!(null)));
+    change(&web, Method::PATCH, "/api/v2/connections/other", &none, 400).await;
+    let missing = json!({ "connection_id": "other", "conn_type": "x" });
+    change(&web, Method::PATCH, "/api/v2/connections/other", &missing, 404).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_field_by_field_and_nothing_of_it_comes_back() {
+    let web = Web::new().await;
+    for (body, place) in [
+        (json!({ "conn_type": "hush" }), "connection_id"),
+        (json!({ "connection_id": "a/hush", "conn_type": "x" }), "connection_id"),
+        (json!({ "connection_id": "h".repeat(201), "conn_type": "x" }), "connection_id"),
+        (json!({ "connection_id": "a" }), "conn_type"),
+        (json!({ "connection_id": "a", "conn_type": "" }), "conn_type"),
+        (json!({ "connection_id": "a", "conn_type": "x", "extra": "hush" }), "extra"),
+        (json!({ "connection_id": "a", "conn_type": "x", "extra": "[\"hush\"]" }), "extra"),
+        (json!({ "connection_id": "a", "conn_type": "x", "extra": { "a": "hush" } }), "extra"),
+        (json!({ "connection_id": "a", "conn_type": "x", "password": ["hush"] }), "password"),
+        (json!({ "connection_id": "a", "conn_type": "x", "port": 70_000 }), "port"),
+        (json!({ "connection_id": "a", "conn_type": "x", "odd": "hush" }), "odd"),
+    ] {
+        let answer = change(&web, Method::POST, PATH, &body, 422).await;
+        assert_eq!(answer["detail"][0]["loc"], json!(["body", place]), "{body}: {answer}");
+        assert!(!answer.to_string().contains("hush"), "{answer}");
+    }
+    let team = json!({ "connection_id": "a", "conn_type": "x", "team_name": "t" });
+    change(&web, Method::POST, PATH, &team, 422).await;
+}
+
+#[tokio::test]
+async fn lists_are_filtered_ordered_and_paged() {
+    let web = Web::new().await;
+    for (id, conn_type) in [("b_one", "http"), ("a_two", "postgres"), ("c_one", "aws")] {
+        change(&web, Method::POST, PATH, &json!({ "connection_id": id, "conn_type": conn_type }), 201).await;
+    }
+    let list = async |query: &str| {
+        let answer = web.get(&format!("{PATH}?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.body);
+        let ids = answer.body["connections"].as_array().unwrap().iter().map(|one| one["connection_id"].clone());
+        (ids.collect::<Vec<_>>(), answer.body["total_entries"].clone())
+    };
+    assert_eq!(list("").await.0, ["a_two", "b_one", "c_one"]);
+    assert_eq!(list("order_by=-conn_type").await.0, ["a_two", "b_one", "c_one"]);
+    assert_eq!(list("order_by=id").await.0, ["b_one", "a_two", "c_one"]);
+    assert_eq!(list("connection_id_pattern=ONE").await, (vec![json!("b_one"), json!("c_one")], json!(2)));
+    assert_eq!(list("connection_id_prefix_pattern=a|c").await.0, ["a_two", "c_one"]);
+    assert_eq!(list("limit=1&offset=1").await, (vec![json!("b_one")], json!(3)));
+    assert_eq!(web.get(&format!("{PATH}?order_by=password")).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn viewers_see_no_value_and_change_nothing() {
+    let web = Web::new().await;
+    change(&web, Method::POST, PATH, &sales(), 201).await;
+    change(&web, Method::POST, "/api/v2/variables", &json!({ "key": "limit", "value": "plain" }), 201).await;
+    for role in [Role::Viewer, Role::User] {
+        let name = format!("a-{role}");
+        web.add_user(&name, role.as_str()).await;
+        let token = web.log_in(&name, PASSWORD).await.unwrap();
+        let seen = web.send(Method::GET, "/api/v2/connections/sales", Some(&token), None).await.body;
+        let of = ["login", "password", "extra"].map(|name| seen[name].as_str().unwrap().to_string());
+        assert_eq!(of, ["***", "***", "{\"***\":\"***\"}"]);
+        assert_eq!(seen["host"], "https://me:***@db");
+        let seen = web.send(Method::GET, "/api/v2/variables", Some(&token), None).await.body;
+        assert_eq!(seen["variables"][0]["value"], "***");
+        let refused = web.send(Method::POST, PATH, Some(&token), Some(sales().to_string())).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_and_each_says_what_became_of_it() {
+    let web = Web::new().await;
+    change(&web, Method::POST, PATH, &sales(), 201).await;
+    let one = |id: &str, host: &str| json!({ "connection_id": id, "conn_type": "x", "host": host });
+    let create = |existing: &str| {
+        json!({ "actions": [{ "action": "create", "entities": [one("sales", "new"), one(&format!("by-{existing}"), "h")],
+            "action_on_existence": existing }] })
+    };
+    let done = change(&web, Method::PATCH, PATH, &create("fail"), 200).await;
+    assert_eq!(
+        (&done["create"]["success"], &done["create"]["errors"][0]["status_code"]),
+        (&json!(["by-fail"]), &json!(409))
+    );
+    let done = change(&web, Method::PATCH, PATH, &create("skip"), 200).await;
+    assert_eq!(done["create"], json!({ "success": ["by-skip"], "errors": [] }));
+    assert_eq!(stored(&web).await.conn_type, "postgres");
+    let done = change(&web, Method::PATCH, PATH, &create("overwrite"), 200).await;
+    assert_eq!(done["create"]["success"], json!(["sales", "by-overwrite"]));
+    let now = stored(&web).await;
+    assert_eq!((now.host.as_deref(), now.password.as_deref()), (Some("new"), Some("hush1")), "what was not sent stays");
+    let body = json!({ "actions": [
+        { "action": "update", "entities": [one("by-fail", "other"), one("nothing", "x")] },
+        { "action": "delete", "entities": ["by-skip", "nothing", { "connection_id": "by-overwrite", "conn_type": "x" }],
+          "action_on_non_existence": "skip" } ] });
+    let done = change(&web, Method::PATCH, PATH, &body, 200).await;
+    assert_eq!(done["update"]["success"], json!(["by-fail"]));
+    assert_eq!(done["update"]["errors"][0]["status_code"], 404);
+    assert_eq!(done["delete"], json!({ "success": ["by-skip", "by-overwrite"], "errors": [] }));
+    assert_eq!(web.get("/api/v2/connections/by-fail").await.body["host"], "other");
+}
+
+#[tokio::test]
+async fn variables_are_masked_by_key_and_by_the_names_inside() {
+    let web = Web::new().await;
+    let path = "/api/v2/variables";
+    let make = async |body: Value| change(&web, Method::POST, path, &body, 201).await;
+    let made = make(json!({ "key": "limit", "value": 42, "description": "rows" })).await;
+    let expected =
+        json!({ "key": "limit", "value": "42", "description": "rows", "is_encrypted": true, "team_name": null });
+    assert_eq!(made, expected);
+    assert_eq!(make(json!({ "key": "api_token", "value": "hush" })).await["value"], "***");
+    let nested = make(json!({ "key": "db", "value": { "host": "h", "password": "hush" } })).await;
+    assert_eq!(nested["value"], "{\"host\":\"h\",\"password\":\"***\"}");
+    make(json!({ "key": "a/b c?", "value": "odd key" })).await;
+    assert_eq!(web.get(&format!("{path}/a%2Fb%20c%3F")).await.body["value"], "odd key");
+    let taken = change(&web, Method::POST, path, &json!({ "key": "limit", "value": "" }), 409).await;
+    assert_eq!(taken, json!({ "detail": "The Variable with key: `limit` already exists" }));
+
+    let db = format!("{path}/db");
+    let changed = json!({ "key": "db", "value": "{\"host\":\"new\",\"password\":\"***\"}", "description": "d" });
+    change(&web, Method::PATCH, &db, &changed, 200).await;
+    let row = orch_store::variable::get_variable(&mut web.db().await, "db").await.unwrap().unwrap();
+    assert_eq!(row.open(&web.keys).unwrap(), r#"{"host":"new","password":"hush"}"#);
+    let only = change(
+        &web,
+        Method::PATCH,
+        &format!("{db}?update_mask=description"),
+        &json!({ "key": "db", "value": "x", "description": null }),
+        200,
+    )
+    .await;
+    assert_eq!(
+        (&only["description"], &only["value"]),
+        (&json!(null), &json!("{\"host\":\"new\",\"password\":\"***\"}"))
+    );
+    change(&web, Method::PATCH, &db, &json!({ "key": "other", "value": "x" }), 400).await;
+    change(&web, Method::PATCH, &format!("{db}?update_mask=key"), &json!({ "key": "db", "value": "x" }), 400).await;
+    let missing = change(&web, Method::PATCH, &format!("{path}/no"), &json!({ "key": "no", "value": "x" }), 404).await;
+    assert_eq!(missing, json!({ "detail": "The Variable with key: `no` was not found" }));
+    let wrong =
+        change(&web, Method::POST, path, &json!({ "key": "", "value": { "hush": 1 }, "odd": "hush" }), 422).await;
+    assert!(!wrong.to_string().contains("hush") && wrong["detail"].as_array().unwrap().len() == 2, "{wrong}");
+
+    let list = async |query: &str| {
+        let body = web.get(&format!("{path}?{query}")).await.body;
+        body["variables"].as_array().unwrap().iter().map(|one| one["key"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(list("order_by=-key&limit=2").await, ["limit", "db"]);
+    assert_eq!(list("variable_key_pattern=TOK").await, ["api_token"]);
+    assert_eq!(list("variable_key_prefix_pattern=l").await, ["limit"]);
+    let body = json!({ "actions": [
+        { "action": "create", "entities": [{ "key": "limit", "value": "1" }, { "key": "new", "value": [1] }],
+          "action_on_existence": "overwrite" },
+        { "action": "delete", "entities": ["db", "nothing"] } ] });
+    let done = change(&web, Method::PATCH, path, &body, 200).await;
+    assert_eq!(done["create"]["success"], json!(["limit", "new"]));
+    assert_eq!(
+        (&done["delete"]["success"], &done["delete"]["errors"][0]["status_code"]),
+        (&json!(["db"]), &json!(404))
+    );
+    assert_eq!(web.get(&format!("{path}/limit")).await.body["description"], "rows", "it was not sent");
+    change(&web, Method::DELETE, &format!("{path}/limit"), &Value::Null, 204).await;
+    let deeds = web.deeds().await;
+    let count = |event: &str| deeds.iter().filter(|deed| *deed == event).count();
+    assert_eq!((count("add_variable"), count("change_variable"), count("delete_variable")), (5, 3, 2), "{deeds:?}");
+}
+
+#[tokio::test]
+async fn without_a_key_what_needs_one_says_so_and_the_rest_goes_on() {
+    let mut web = Web::new().await;
+    change(&web, Method::POST, PATH, &sales(), 201).await;
+    change(&web, Method::POST, "/api/v2/variables", &json!({ "key": "limit", "value": "42" }), 201).await;
+    web.restart(|_| {});
+    let refused = change(&web, Method::POST, "/api/v2/variables", &json!({ "key": "v", "value": "hush" }), 409).await;
+    let words = refused["detail"].as_str().unwrap();
+    assert!(words.contains("no key for secrets is known here: set `ORCH_SECRET_KEY`"), "{words}");
+    change(&web, Method::POST, PATH, &json!({ "connection_id": "open", "conn_type": "http", "host": "h" }), 201).await;
+    let seen = web.get("/api/v2/connections/sales").await.body;
+    assert_eq!((&seen["login"], &seen["extra"]), (&json!("me"), &json!("{\"***\":\"***\"}")));
+    assert_eq!(web.get("/api/v2/variables/limit").await.body["value"], "***");
+    let plain = json!({ "connection_id": "sales", "conn_type": "postgres", "host": "other", "password": "***" });
+    assert_eq!(change(&web, Method::PATCH, "/api/v2/connections/sales", &plain, 200).await["host"], "other");
+    let secret = json!({ "connection_id": "sales", "conn_type": "postgres", "password": "new" });
+    change(&web, Method::PATCH, "/api/v2/connections/sales", &secret, 409).await;
+    let other = Keyring::parse(&Keyring::generate()).unwrap();
+    web.restart(|config| config.keys = other);
+    assert_eq!(web.get("/api/v2/connections/sales").await.body["password"], "***");
+    let extra = json!({ "connection_id": "sales", "conn_type": "postgres", "extra": "{\"api_key\": \"***\"}" });
+    let refused = change(&web, Method::PATCH, "/api/v2/connections/sales", &extra, 409).await;
+    assert!(refused["detail"].as_str().unwrap().contains("is sealed with the key"), "{refused}");
+}
+
+#[tokio::test]
+async fn connections_are_tried_where_that_is_allowed() {
+    let mut web = Web::new().await;
+    let path = "/api/v2/connections/test";
+    let postgres = json!({ "connection_id": "new", "conn_type": "postgres", "host": "localhost", "port": 1 });
+    let refused = change(&web, Method::POST, path, &postgres, 403).await;
+    assert!(refused["detail"].as_str().unwrap().starts_with("Testing connections is disabled in"), "{refused}");
+    let keys = web.keys.clone();
+    web.restart(|config| {
+        config.test_connection = true;
+        config.keys = keys;
+    });
+    let test = async |web: &Web, body: Value| {
+        let body = change(web, Method::POST, path, &body, 200).await;
+        (body["status"].as_bool().unwrap(), body["message"].as_str().unwrap().to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let of = |conn_type: &str, more: Value| {
+        let mut body = json!({ "connection_id": "new", "conn_type": conn_type, "host": "127.0.0.1", "port": port });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let (well, words) = test(&web, of("mysql", json!({}))).await;
+    assert!(well && words.contains("takes connections"), "{words}");
+    let (well, words) = test(&web, of("mysql", json!({ "port": null, "conn_type": "odd" }))).await;
+    assert!(!well && words.contains("no port"), "{words}");
+    let mut answers = tokio::task::JoinSet::new();
+    answers.spawn(async move {
+        let mut seen = Vec::new();
+        for status in ["200 OK", "401 Unauthorized"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The one that was only opened and closed comes first.
+            let mut text = vec![0; 4096];
+            let mut read = tokio::io::AsyncReadExt::read(&mut stream, &mut text).await.unwrap();
+            if read == 0 {
+                (stream, _) = listener.accept().await.unwrap();
+                read = tokio::io::AsyncReadExt::read(&mut stream, &mut text).await.unwrap();
+            }
+            seen.push(String::from_utf8_lossy(&text[..read]).into_owned());
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
+        }
+        seen
+    });
+    let account = json!({ "login": "me", "password": "hush1" });
+    assert_eq!(
+        test(&web, of("http", account.clone())).await,
+        (true, "Connection successfully tested: HTTP 200".into())
+    );
+    assert_eq!(test(&web, of("http", account)).await, (false, "it answers HTTP 401".into()));
+    let seen = answers.join_next().await.unwrap().unwrap();
+    assert!(seen[0].to_lowercase().contains("authorization: basic"), "{}", seen[0]);
+
+    let database = orch_core::task::Connection::from_uri("own", &web.database.url()).unwrap();
+    let part = |name: &str| database.extra.get(name).and_then(Value::as_str).map(String::from);
+    let port_of = || database.extra.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+    let own = json!({ "connection_id": "own", "conn_type": "postgres", "host": database.host.clone().or_else(|| part("host")),
+        "port": database.port.or_else(port_of), "login": database.login.clone().or_else(|| part("user")), "schema": database.schema,
+        "password": database.password.clone().or_else(|| part("password")).unwrap_or("any".into()) });
+    change(&web, Method::POST, PATH, &own, 201).await;
+    assert_eq!(test(&web, own.clone()).await, (true, "Connection successfully tested".into()));
+    let mut masked = own.clone();
+    masked["password"] = json!("***");
+    assert!(test(&web, masked.clone()).await.0, "the stored password is used for the stored place");
+    masked["port"] = json!(port);
+    let refused = change(&web, Method::POST, path, &masked, 400).await;
+    assert!(refused["detail"].as_str().unwrap().contains("differs from the stored connection"), "{refused}");
+    let mut wrong = own;
+    wrong["login"] = json!("nobody-here");
+    wrong["password"] = json!("hush-wrong");
+    let (well, words) = test(&web, wrong).await;
+    assert!(!well && !words.contains("hush-wrong"), "{words}");
+}
