@@ -23,6 +23,8 @@ mod db_migrate;
 mod db_reset;
 mod doctor;
 mod info;
+mod pools;
+mod pools_transfer;
 mod runs_cancel;
 mod runs_list;
 mod runs_move;
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Pools: slots that tasks of all DAGs share
+    #[command(subcommand, visible_alias = "pool")]
+    Pools(Pools),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -138,6 +143,16 @@ pub(crate) enum Users {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Pools {
+    List(pools::List),
+    Get(pools::Get),
+    Set(pools::Set),
+    Delete(pools::Delete),
+    Export(pools_transfer::Export),
+    Import(pools_transfer::Import),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
@@ -191,6 +206,7 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
@@ -206,6 +222,19 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Pools {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Pools::List(list) => list.run(cx).await,
+            Pools::Get(get) => get.run(cx).await,
+            Pools::Set(set) => set.run(cx).await,
+            Pools::Delete(delete) => delete.run(cx).await,
+            Pools::Export(export) => export.run(cx).await,
+            Pools::Import(import) => import.run(cx).await,
         }
     }
 }

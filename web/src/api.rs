@@ -28,3 +28,4 @@ pub(crate) mod bulk;
 mod clearing;
 mod ids;
 mod pages;
+pub(crate) mod pools;

@@ -1,6 +1,7 @@
 //! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
 
 use super::word;
+use crate::hint::Hint;
 use crate::step::RunAt;
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
@@ -96,12 +97,25 @@ pub struct RunRow {
     pub bundle: String,
     /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
     pub started: bool,
+    /// Some of its first tries have to be let in.
+    pub parked: bool,
+}
+
+impl RunRow {
+    /// What the caller gives.
+    pub fn hints(&self) -> &'static [Hint] {
+        match (self.started, self.parked) {
+            (true, true) => &[Hint::Ready, Hint::Due],
+            (true, false) => &[Hint::Ready],
+            (false, _) => &[Hint::Run],
+        }
+    }
 }
 
 /// How often a DAG may get a new version while a run of it is created.
 const LOOKS: usize = 5;
 
-/// Creates a run. The caller tells workers (`Hint::Ready`) when it started, schedulers (`Hint::Run`) when it did not.
+/// Creates a run. The caller gives its hints.
 pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &NewRun) -> StoreResult<CreateRun> {
     if let Some(key) = &new.idempotency_key
         && let Some(same) = of_key(db, key, new).await?
@@ -252,6 +266,7 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         version_created_at: row.version_created_at,
         bundle: row.bundle,
         started: state != RunState::Queued,
+        parked: ready.queue.iter().any(|&place| place < 0),
     }))
 }
 
@@ -394,6 +409,7 @@ async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<O
         version_created_at: row.version_created_at,
         bundle: row.bundle,
         started: state != RunState::Queued,
+        parked: false,
     })))
 }
 

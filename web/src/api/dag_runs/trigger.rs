@@ -14,7 +14,6 @@ use chrono::{DateTime, Utc};
 use orch_core::ids::{DagId, RunId};
 use orch_core::schedule::{DataInterval, run_type_of};
 use orch_core::state::{RunType, TriggeredBy};
-use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use serde_json::Value;
 
@@ -62,7 +61,7 @@ pub(super) async fn create(
     }
     match done {
         CreateRun::Created(run) => {
-            app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            run.hints().iter().for_each(|&hint| app.hints.give(hint));
             Ok((RunDetails::created(run, new), false))
         }
         CreateRun::Same(run) => {
