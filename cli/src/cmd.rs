@@ -30,6 +30,8 @@ mod db_migrate;
 mod db_reset;
 mod doctor;
 mod info;
+mod pools;
+mod pools_transfer;
 mod runs_cancel;
 mod runs_list;
 mod runs_move;
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     /// Assets: what tasks update and DAGs wait for
     #[command(subcommand, visible_alias = "asset")]
     Assets(Assets),
+    /// Pools: slots that tasks of all DAGs share
+    #[command(subcommand, visible_alias = "pool")]
+    Pools(Pools),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -176,6 +181,16 @@ pub(crate) enum Assets {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Pools {
+    List(pools::List),
+    Get(pools::Get),
+    Set(pools::Set),
+    Delete(pools::Delete),
+    Export(pools_transfer::Export),
+    Import(pools_transfer::Import),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
@@ -231,6 +246,7 @@ impl Command {
             Command::Runs(runs) => runs.run(cx),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
+            Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
@@ -272,6 +288,19 @@ impl Assets {
             Assets::Materialize(materialize) => materialize.run(cx).await,
             Assets::Events(events) => events.run(cx).await,
             Assets::Emit(emit) => emit.run(cx).await,
+        }
+    }
+}
+
+impl Pools {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Pools::List(list) => list.run(cx).await,
+            Pools::Get(get) => get.run(cx).await,
+            Pools::Set(set) => set.run(cx).await,
+            Pools::Delete(delete) => delete.run(cx).await,
+            Pools::Export(export) => export.run(cx).await,
+            Pools::Import(import) => import.run(cx).await,
         }
     }
 }

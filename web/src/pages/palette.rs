@@ -45,6 +45,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("runs", "Running runs", "/runs?state=running"),
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
+    ("group", "Pools", "/pools"),
     ("db", "Connections", "/connections"),
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),

@@ -25,6 +25,7 @@ mod logs;
 mod markup;
 mod openapi;
 mod pages;
+mod pools;
 mod proxied;
 mod routes;
 mod run_changes;
