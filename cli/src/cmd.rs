@@ -38,6 +38,7 @@ mod tasks_logs;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
+mod tasks_why;
 mod users_change;
 mod users_create;
 mod users_list;
@@ -121,6 +122,8 @@ pub(crate) enum Tasks {
     Clear(tasks_clear::Clear),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
+    Why(tasks_why::Why),
+    FailedDeps(tasks_why::FailedDeps),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -292,6 +295,8 @@ impl Tasks {
             Tasks::Clear(clear) => block_on(clear.run(cx)),
             Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
+            Tasks::Why(why) => block_on(why.run(cx)),
+            Tasks::FailedDeps(deps) => block_on(deps.run(cx)),
         }
     }
 }

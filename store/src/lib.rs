@@ -45,6 +45,7 @@ pub mod token;
 pub mod user;
 pub mod variable;
 pub mod version;
+pub mod why;
 pub mod worker;
 
 pub use error::{StoreError, StoreResult};

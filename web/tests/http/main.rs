@@ -38,3 +38,4 @@ mod trigger;
 mod views;
 mod waits;
 mod writes;
+mod why;
