@@ -95,8 +95,9 @@ pub async fn fold_loading(
     }
 }
 
-/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that comes to be. A worker may keep
-/// up to `room` tries, but those of child processes, which have slots of their own, are queued, and so are those that have to be let in first.
+/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that
+/// comes to be. A worker may keep up to `room` tries, but those of child processes, which have slots of their own, are
+/// queued, and so are those that have to be let in first.
 pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, room: usize) {
     let RunAt { run, rev, .. } = at;
     let moved = RunAt { rev: rev + 1, ..at };

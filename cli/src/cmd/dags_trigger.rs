@@ -66,7 +66,7 @@ impl Trigger {
         let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-        session.did(&deed, run.hints()).await?;
+        session.did(&deed, &run.hints()).await?;
         let run = RunDetails::created(run, new);
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;

@@ -44,6 +44,8 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("runs", "All runs", "/runs"),
     ("runs", "Running runs", "/runs?state=running"),
     ("group", "Pools", "/pools"),
+    ("asset", "Assets", "/assets"),
+    ("asset", "Stale assets", "/assets?state=stale"),
     ("db", "Connections", "/connections"),
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),

@@ -4,6 +4,7 @@
 
 mod access;
 mod account;
+mod assets;
 mod audit;
 mod backfills;
 mod browser;
@@ -37,5 +38,5 @@ mod tls;
 mod trigger;
 mod views;
 mod waits;
-mod writes;
 mod why;
+mod writes;

@@ -21,7 +21,9 @@ async fn why_says_every_reason_and_who_is_in_the_way() {
         { "task_id": "t", "kind": "rust", "pool": "db", "limits": [{ "name": "crm", "most": 1 }] },
         { "task_id": "u", "kind": "rust", "pool": "nowhere" },
     ] }));
-    register_bundle(&mut db, &NewBundle { name: "gated".into(), dags: vec![gated] }, false).await.expect("it registers");
+    register_bundle(&mut db, &NewBundle { name: "gated".into(), dags: vec![gated] }, false)
+        .await
+        .expect("it registers");
     web.change(Method::POST, "/api/v2/pools", &json!({ "name": "db", "slots": 1 })).await;
     let first = web.trigger("gated").await;
     let second = web.trigger("gated").await;
@@ -32,7 +34,10 @@ async fn why_says_every_reason_and_who_is_in_the_way() {
     let body = why(&second, "t").await;
     assert_eq!((&body["state"], &body["summary"]), (&json!("scheduled"), &body["reasons"][0]["reason"]));
     let words: Vec<_> = body["reasons"].as_array().unwrap().iter().map(|one| one["reason"].clone()).collect();
-    assert_eq!(words, ["Pool 'db' has 0 of 1 slots open, and it wants 1.", "Limit 'crm' lets 1 in at a time, and they are in."]);
+    assert_eq!(
+        words,
+        ["Pool 'db' has 0 of 1 slots open, and it wants 1.", "Limit 'crm' lets 1 in at a time, and they are in."]
+    );
     for reason in body["reasons"].as_array().unwrap() {
         let holder = &reason["holders"][0];
         assert_eq!((&holder["dag_run_id"], &holder["task_id"]), (&json!(first), &json!("t")), "{reason}");
