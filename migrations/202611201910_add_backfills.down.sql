@@ -4,4 +4,4 @@ $$;
 alter table dag_run_detail drop column tasks;
 drop table backfill_run;
 drop table backfill;
-update schema_guard set version = 7;
+update schema_guard set version = 6;

@@ -53,4 +53,4 @@ create or replace function running_runs(of_dag text) returns bigint language sql
     select count(*) from dag_run where dag_id = of_dag and state = 'running' and run_type <> 'backfill'
 $$;
 
-update schema_guard set version = 8;
+update schema_guard set version = 7;

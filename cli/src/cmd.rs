@@ -46,6 +46,7 @@ mod tasks_mark;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
+mod tasks_why;
 mod users_change;
 mod users_create;
 mod users_list;
@@ -76,15 +77,15 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Pools: slots that tasks of all DAGs share
+    #[command(subcommand, visible_alias = "pool")]
+    Pools(Pools),
     /// Backfills: runs for dates that are past
     #[command(subcommand, visible_alias = "backfills")]
     Backfill(Backfill),
     /// Assets: what tasks update and DAGs wait for
     #[command(subcommand, visible_alias = "asset")]
     Assets(Assets),
-    /// Pools: slots that tasks of all DAGs share
-    #[command(subcommand, visible_alias = "pool")]
-    Pools(Pools),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -139,6 +140,8 @@ pub(crate) enum Tasks {
     Cancel(tasks_mark::Cancel),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
+    Why(tasks_why::Why),
+    FailedDeps(tasks_why::FailedDeps),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -172,15 +175,6 @@ pub(crate) enum Users {
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Assets {
-    List(assets_list::List),
-    Details(assets_list::Details),
-    Materialize(assets_materialize::Materialize),
-    Events(assets_events::Events),
-    Emit(assets_events::Emit),
-}
-
-#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Pools {
     List(pools::List),
     Get(pools::Get),
@@ -188,6 +182,15 @@ pub(crate) enum Pools {
     Delete(pools::Delete),
     Export(pools_transfer::Export),
     Import(pools_transfer::Import),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Assets {
+    List(assets_list::List),
+    Details(assets_list::Details),
+    Materialize(assets_materialize::Materialize),
+    Events(assets_events::Events),
+    Emit(assets_events::Emit),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -244,9 +247,9 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
-            Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
@@ -262,6 +265,19 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Pools {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Pools::List(list) => list.run(cx).await,
+            Pools::Get(get) => get.run(cx).await,
+            Pools::Set(set) => set.run(cx).await,
+            Pools::Delete(delete) => delete.run(cx).await,
+            Pools::Export(export) => export.run(cx).await,
+            Pools::Import(import) => import.run(cx).await,
         }
     }
 }
@@ -288,19 +304,6 @@ impl Assets {
             Assets::Materialize(materialize) => materialize.run(cx).await,
             Assets::Events(events) => events.run(cx).await,
             Assets::Emit(emit) => emit.run(cx).await,
-        }
-    }
-}
-
-impl Pools {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Pools::List(list) => list.run(cx).await,
-            Pools::Get(get) => get.run(cx).await,
-            Pools::Set(set) => set.run(cx).await,
-            Pools::Delete(delete) => delete.run(cx).await,
-            Pools::Export(export) => export.run(cx).await,
-            Pools::Import(import) => import.run(cx).await,
         }
     }
 }
@@ -362,6 +365,8 @@ impl Tasks {
             Tasks::Cancel(cancel) => block_on(cancel.run(cx)),
             Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
+            Tasks::Why(why) => block_on(why.run(cx)),
+            Tasks::FailedDeps(deps) => block_on(deps.run(cx)),
         }
     }
 }

@@ -80,7 +80,7 @@ fn routes(app: &App) -> Routes {
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .gives::<api::tasks::Structure>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
-        .gives::<api::why::Why>()
+        .gives::<api::why::WhyView>()
         .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)
         .takes::<bodies::TriggerAndWaitBody>()
         .gives::<api::dag_runs::RunResult>()

@@ -110,10 +110,10 @@ pub struct RunRow {
 impl RunRow {
     /// What the caller gives.
     pub fn hints(&self) -> Vec<Hint> {
-        let begins = if self.started { Hint::Ready } else { Hint::Run };
-        let admits = (self.started && self.parked).then_some(Hint::Due);
-        let stops = self.stopping.then_some(Hint::Stop);
-        [Some(begins), admits, stops].into_iter().flatten().collect()
+        let mut hints = vec![if self.started { Hint::Ready } else { Hint::Run }];
+        hints.extend((self.started && self.parked).then_some(Hint::Due));
+        hints.extend(self.stopping.then_some(Hint::Stop));
+        hints
     }
 }
 

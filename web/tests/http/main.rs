@@ -38,4 +38,5 @@ mod tls;
 mod trigger;
 mod views;
 mod waits;
+mod why;
 mod writes;
