@@ -4,4 +4,4 @@ alter table waiting drop column kind, drop column config, drop column poke_ms, d
     drop column carried, drop column answer, drop column looked_by, drop column looks, drop column errors,
     drop column last_error;
 create index waiting_due on waiting (wake_at);
-update schema_guard set version = 7;
+update schema_guard set version = 8;

@@ -20,4 +20,4 @@ create index waiting_give_up on waiting (give_up_at) where kind is not null and 
 -- How the last wait of the try `attempt` ended: {"attempt", "end", "carried"}.
 alter table task_instance add column resumed json;
 
-update schema_guard set version = 8;
+update schema_guard set version = 9;

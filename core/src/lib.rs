@@ -3,9 +3,11 @@
 //! Pure: no I/O, no clock, no async runtime. Time comes in as an argument, randomness as a seed; the same input gives
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
+pub mod admission;
 pub mod backfill;
 pub mod branch;
 pub mod check;
+pub mod gates;
 pub mod history;
 pub mod ids;
 pub mod model;
@@ -22,4 +24,5 @@ pub mod state;
 pub mod task;
 pub mod transition;
 pub mod wait;
+pub mod why;
 pub mod yaml;

@@ -6,6 +6,7 @@
 mod build;
 mod edges;
 
+use crate::gates::Gates;
 use crate::spec::{DagSpec, Isolation, OnLost, TriggerRule};
 use std::{collections::HashMap, sync::Arc};
 
@@ -45,6 +46,7 @@ pub struct PlanTask {
     pub map: Option<TaskMap>,
     pub retries: u32,
     pub max_active: Option<i32>,
+    pub gates: Gates,
     pub priority: i32,
     pub queue: String,
     pub isolation: Isolation,

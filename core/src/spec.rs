@@ -5,7 +5,7 @@
 
 mod options;
 
-pub use options::{Asset, Isolation, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
+pub use options::{Asset, Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

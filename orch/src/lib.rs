@@ -44,7 +44,7 @@ pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circu
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
-pub use options::{Defaults, Group, defaults, group};
+pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_core::check::Problem;
 pub use orch_core::spec::{Asset, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule};
 pub use orch_core::state::{RunState, RunType, TaskState};
@@ -72,8 +72,8 @@ pub mod internal {
 pub mod prelude {
     pub use crate::{
         Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*, Wait as _, WeightRule, asset,
-        branch, continuous, cron, cross, dag, defaults, defer, every, fatal, group, hours, millis, mins, on_assets,
-        once, secs, sensor, shell, short_circuit, short_circuit_directly, skip, task, wait, zip,
+        branch, continuous, cron, cross, dag, defaults, defer, every, fatal, group, hours, limit, millis, mins,
+        on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip, task, wait, zip,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

@@ -2,7 +2,7 @@
 //! and a group.
 
 use crate::Call;
-use orch_core::spec::{Isolation, OnLost, Options, TriggerRule, WeightRule};
+use orch_core::spec::{Isolation, Limit as LimitSpec, OnLost, Options, TriggerRule, WeightRule};
 use std::time::Duration;
 
 /// Options for every task that does not say otherwise: `dag(…).defaults(defaults().retries(1))`.
@@ -102,6 +102,8 @@ setters! {
     trigger_rule: TriggerRule => trigger_rule |rule| rule;
     /// How many elements of a mapped task may run at once, in one run.
     max_active: u32 => max_active |count| count;
+    /// How many of this task may run at once, over all runs of the DAG.
+    max_active_over_runs: u32 => max_active_over_runs |count| count;
     /// How long a sensor waits between two looks. 60 s without this.
     poll_every: Duration => poll_every_ms |pause| whole_ms(pause);
     /// Runs only if the same task of the run before ended well.
@@ -116,6 +118,56 @@ setters! {
     on_lost: OnLost => on_lost |what| what;
     /// The failure of this teardown fails the run.
     on_failure_fail_run: bool => on_failure_fail_run |yes| yes;
+}
+
+/// A limit that all tasks share that name it, in whatever DAG: `.limit(limit("crm", 3))`.
+#[derive(Debug, Clone)]
+#[must_use = "give it to a task: `.limit(limit(\"crm\", 3))`"]
+pub struct Limit {
+    spec: LimitSpec,
+}
+
+/// At most so many tasks that name it at the same time.
+pub fn limit(name: &str, most: u32) -> Limit {
+    Limit { spec: LimitSpec { name: name.into(), most, key: None, per_ms: None, extra: serde_json::Map::new() } }
+}
+
+impl Limit {
+    /// Each value that runs have at this path of their params (`"customer"`, `"order.region"`) is counted by itself.
+    pub fn key(mut self, path: &str) -> Self {
+        self.spec.key = Some(path.into());
+        self
+    }
+
+    /// So many may begin within this time, instead of so many at once. Each retry counts again.
+    pub fn per(mut self, time: Duration) -> Self {
+        self.spec.per_ms = Some(whole_ms(time));
+        self
+    }
+}
+
+impl Defaults {
+    /// As many of these as are named must have room before a task begins.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.options.limits.get_or_insert_default().push(limit.spec);
+        self
+    }
+}
+
+impl Group {
+    /// As many of these as are named must have room before a task begins.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.options.limits.get_or_insert_default().push(limit.spec);
+        self
+    }
+}
+
+impl<R> Call<'_, R> {
+    /// As many of these as are named must have room before it begins.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.draft.options.limits.get_or_insert_default().push(limit.spec);
+        self
+    }
 }
 
 /// Start-up refuses what is too long, so the largest number may stand for it.
@@ -144,6 +196,8 @@ mod tests {
             .weight_rule(WeightRule::Absolute)
             .trigger_rule(TriggerRule::AllDone)
             .max_active(3)
+            .max_active_over_runs(4)
+            .limit(limit("crm", 3).key("customer").per(mins(1)))
             .poll_every(secs(9))
             .depends_on_past(true)
             .wait_for_downstream(true)
@@ -164,6 +218,8 @@ mod tests {
             weight_rule: Some(WeightRule::Absolute),
             trigger_rule: Some(TriggerRule::AllDone),
             max_active: Some(3),
+            max_active_over_runs: Some(4),
+            limits: Some(limits),
             poll_every_ms: Some(9_000),
             depends_on_past: Some(true),
             wait_for_downstream: Some(true),
@@ -175,5 +231,13 @@ mod tests {
         else {
             panic!("a setter stores something else: {all:?}");
         };
+        let crm = LimitSpec {
+            name: "crm".into(),
+            most: 3,
+            key: Some("customer".into()),
+            per_ms: Some(60_000),
+            extra: serde_json::Map::new(),
+        };
+        assert_eq!(limits, [crm]);
     }
 }

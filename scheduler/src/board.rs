@@ -15,9 +15,12 @@ pub(crate) struct Board {
     pub(crate) runs: Notify,
     pub(crate) wake: Notify,
     pub(crate) mend: Notify,
+    pub(crate) admit: Notify,
     pub(crate) upkeep: Notify,
     /// Silent workers may be taken for lost.
     may_reap: AtomicBool,
+    /// When a rate lets in the next one.
+    gate_opens: Mutex<Option<Instant>>,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
 }
 
@@ -36,6 +39,21 @@ impl Board {
 
     pub(crate) fn set_may_reap(&self, may: bool) {
         self.may_reap.store(may, Ordering::Relaxed);
+    }
+
+    /// How long until a rate lets somebody in.
+    pub(crate) fn gate_opens_in(&self) -> Option<Duration> {
+        let opens = *self.gate_opens.lock().expect("nobody panics with it");
+        opens.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// The lookout may have gone to sleep for longer.
+    pub(crate) fn set_gate_opens(&self, again_in: Option<Duration>) {
+        let opens = again_in.map(|wait| Instant::now() + wait);
+        *self.gate_opens.lock().expect("nobody panics with it") = opens;
+        if again_in.is_some_and(|wait| wait < crate::lookout::WHILE_PARKED) {
+            self.look.notify_one();
+        }
     }
 
     /// A round begins.

@@ -5,6 +5,7 @@
 //! One loop, the lookout, asks the database every few seconds what there is to do; the others sleep until it calls them.
 //! Each does an idempotent step from the truth in the database and may die at any line.
 
+mod admit;
 mod board;
 mod config;
 mod lookout;
@@ -52,6 +53,7 @@ impl Scheduler {
         loops.spawn(lookout::run(shared.clone()));
         loops.spawn(drive(runs::Runs::default(), shared.clone()));
         loops.spawn(drive(wake::Wake, shared.clone()));
+        loops.spawn(drive(admit::Admit::default(), shared.clone()));
         loops.spawn(drive(mend::Mend::default(), shared.clone()));
         loops.spawn(drive(upkeep::Upkeep::default(), shared));
         let result = tokio::select! {

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Ends of runs are many, and what they leave to do is rarely urgent.
 const AFTER_RUNS: Duration = Duration::from_millis(200);
+/// While somebody waits at a gate it looks so often: a slot may be free of which nobody heard.
+pub(crate) const WHILE_PARKED: Duration = Duration::from_secs(1);
 /// What is due in a moment is looked at when it is surely due.
 const SLACK: Duration = Duration::from_millis(1);
 
@@ -35,6 +37,7 @@ pub(crate) async fn run(shared: Shared) -> &'static str {
             shared.board.upkeep.notify_one();
         }
         let sleep = until(&due_now, shared.config.look_every);
+        let sleep = if due_now.parked { while_parked(sleep, shared.board.gate_opens_in()) } else { sleep };
         lookout.slept = sleep;
         tokio::select! {
             () = shared.stop.cancelled() => break,
@@ -76,6 +79,9 @@ impl Lookout {
         if due.waiting {
             board.wake.notify_one();
         }
+        if due.parked || due.recount {
+            board.admit.notify_one();
+        }
         let may_reap = self.pauses.may_reap(due.now, due.server_started, self.slept, config.lease);
         board.set_may_reap(may_reap);
         if due.unfolded || (due.workers && may_reap) {
@@ -113,6 +119,12 @@ fn until(due: &Due, most: Duration) -> Duration {
     next.clamp(BETWEEN_LOOKS, most)
 }
 
+/// The gate that opens next may do so sooner.
+fn while_parked(sleep: Duration, opens_in: Option<Duration>) -> Duration {
+    let next = opens_in.map_or(WHILE_PARKED, |wait| (wait + SLACK).min(WHILE_PARKED));
+    sleep.min(next.max(BETWEEN_LOOKS))
+}
+
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().into())
 }
@@ -140,6 +152,8 @@ mod tests {
             stale: false,
             stranded: false,
             queued_long: false,
+            parked: false,
+            recount: false,
             retention: false,
             next_at: in_ms.map(|ms| now + TimeDelta::milliseconds(ms)),
         };
@@ -148,5 +162,15 @@ mod tests {
         assert_eq!(until(&due(Some(60_000)), most), most);
         assert_eq!(until(&due(Some(300)), most), Duration::from_millis(301));
         assert_eq!(until(&due(Some(0)), most), BETWEEN_LOOKS);
+    }
+
+    #[test]
+    fn it_looks_each_second_while_somebody_waits_at_a_gate_and_when_a_rate_opens() {
+        let (ms, secs) = (Duration::from_millis, Duration::from_secs);
+        assert_eq!(while_parked(secs(5), None), secs(1));
+        assert_eq!(while_parked(ms(200), None), ms(200));
+        assert_eq!(while_parked(secs(5), Some(ms(300))), ms(301));
+        assert_eq!(while_parked(secs(5), Some(secs(60))), secs(1));
+        assert_eq!(while_parked(secs(5), Some(ms(0))), BETWEEN_LOOKS);
     }
 }

@@ -61,6 +61,7 @@ impl Mend {
         }
         if reaped.requeued > 0 {
             shared.hints.give(Hint::Ready);
+            shared.board.look.notify_one();
         }
         Ok(())
     }

@@ -50,8 +50,8 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
     .fetch_one(&mut *db)
     .await?;
     let left = sqlx::query!(
-        r#"select (select count(*) from ready) as "ready!",
-          (select extract(epoch from now() - min(queued_at))::float8 from ready) as oldest_ready,
+        r#"select (select count(*) from ready where queue > 0) as "ready!",
+          (select extract(epoch from now() - min(queued_at))::float8 from ready where queue > 0) as oldest_ready,
           array(select q.name from queue q where exists (select from ready where queue = q.id) and not exists (
             select from worker w where w.state = 'running' and w.expires_at > now() and q.id = any(w.queues))
             order by 1) as "queues!",

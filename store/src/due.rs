@@ -42,6 +42,10 @@ pub struct Due {
     pub stranded: bool,
     /// A try waits to be claimed for very long.
     pub queued_long: bool,
+    /// Somebody waits to be let in at a gate.
+    pub parked: bool,
+    /// Slots were not compared for a while with the tries that live.
+    pub recount: bool,
     /// Nobody made partitions and dropped old ones for an hour.
     pub retention: bool,
     /// When the next of these things is due that is not yet.

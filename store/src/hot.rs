@@ -6,7 +6,7 @@ mod session;
 use crate::refold::{self, Folded};
 use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
-use crate::{StoreResult, clear, connect, run, worker};
+use crate::{StoreResult, admission, clear, connect, run, worker};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
 use session::ServerSession;
@@ -40,6 +40,12 @@ pub trait Hot: Send {
 
     /// A run of this DAG is over: those that waited for its place begin. Gives how many.
     fn start_queued_runs(&mut self, dag_id: &str) -> impl Future<Output = StoreResult<usize>> + Send;
+
+    /// Lets in who waits at gates: slots became free, or somebody came. Gives how many may be claimed now.
+    fn admit(&mut self) -> impl Future<Output = StoreResult<usize>> + Send;
+
+    /// Tries of tasks without a pool have to be let in from now on, or no longer.
+    fn set_default_pool(&mut self, has_size: bool);
 
     /// A new connection in place of one that broke: nothing that was said on the old one is carried out after this. What
     /// the database says that `worker` holds beyond the attempts it `has` goes to others. Gives the runs to fold.
@@ -94,6 +100,14 @@ impl Hot for PgHot {
 
     async fn start_queued_runs(&mut self, dag_id: &str) -> StoreResult<usize> {
         Ok(run::start_queued_runs(&mut self.db, &mut self.versions, dag_id).await?.len())
+    }
+
+    async fn admit(&mut self) -> StoreResult<usize> {
+        Ok(admission::admit(&mut self.db, &self.versions).await?.many)
+    }
+
+    fn set_default_pool(&mut self, has_size: bool) {
+        self.versions.set_default_pool(has_size);
     }
 
     async fn resume(&mut self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {

@@ -171,7 +171,7 @@ pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(
         r#"select task as "task!", state::text as "state!", count(*) as "count!" from (
           select task, state from task_instance where run = $1 and state in ('running', 'restarting', 'success', 'failed',
             'skipped', 'upstream_failed', 'removed', 'awaiting_input')
-          union all select task, 'queued'::task_state from ready where run = $1
+          union all select task, (case when queue > 0 then 'queued' else 'scheduled' end)::task_state from ready where run = $1
           union all select task, state from waiting where run = $1
           union all select task, 'scheduled' from held where run = $1) i
         group by task, state order by task, state"#,
@@ -189,7 +189,7 @@ pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult
         r#"select distinct on (run, task) run as "run!", task as "task!", state::text as "state!" from (
           select run, task, state from task_instance where run = any($1) and state in ('running', 'restarting', 'failed',
             'upstream_failed', 'awaiting_input')
-          union all select run, task, 'queued'::task_state from ready where run = any($1)
+          union all select run, task, (case when queue > 0 then 'queued' else 'scheduled' end)::task_state from ready where run = any($1)
           union all select run, task, state from waiting where run = any($1)
           union all select run, task, 'scheduled' from held where run = any($1)) i
         order by run, task, array_position(array['failed', 'upstream_failed', 'up_for_retry', 'awaiting_input', 'restarting',

@@ -3,6 +3,7 @@
 //! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
+pub mod admission;
 pub mod audit;
 pub mod backfill;
 pub mod clear;
@@ -18,6 +19,7 @@ pub mod hint;
 pub mod hot;
 pub mod instance;
 pub mod leaf;
+pub mod line;
 pub mod live;
 pub mod log;
 pub mod mark;
@@ -27,6 +29,7 @@ pub mod output;
 pub mod overview;
 pub mod part;
 pub mod partition;
+pub mod pool;
 pub mod process;
 pub mod refold;
 pub mod registry;

@@ -33,7 +33,7 @@ pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
           (select count(*) from process where role = 'scheduler' and heartbeat_at > now() - make_interval(secs => $1))
             as "schedulers!",
           w.workers as "workers!", w.slots as "slots!", w.busy as "busy_slots!",
-          (select count(*) from (select from ready limit $2) r) as "ready!"
+          (select count(*) from (select from ready where queue > 0 limit $2) r) as "ready!"
         from (select count(*) as workers, coalesce(sum(slots), 0) as slots, coalesce(sum(running), 0) as busy
           from worker where state = 'running' and expires_at > now()) w"#,
         SILENT_SECS,

@@ -95,15 +95,16 @@ pub async fn fold_loading(
     }
 }
 
-/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that comes to be. A worker may keep
-/// up to `room` tries, but those of child processes, which have slots of their own, are queued.
+/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that
+/// comes to be. A worker may keep up to `room` tries, but those of child processes, which have slots of their own, are
+/// queued, and so are those that have to be let in first.
 pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, room: usize) {
     let RunAt { run, rev, .. } = at;
     let moved = RunAt { rev: rev + 1, ..at };
     for instance in effects.ready {
         let new = version.new_try(moved, instance);
         let in_process = version.plan.task(instance.0).isolation == Isolation::InProcess;
-        if in_process && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
+        if in_process && new.queue > 0 && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
     }
     step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(moved, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));

@@ -3,7 +3,7 @@
 
 use crate::StoreError;
 use crate::StoreResult;
-use crate::version::{Version, load_all, queue_ids, queue_names};
+use crate::version::{self, Version, load_all};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun};
@@ -83,10 +83,8 @@ pub async fn prepare(
     for dag in &bundle.dags {
         plans.push(Plan::new(dag.clone()).map_err(|e| StoreError::corrupt(e.to_string()))?);
     }
-    let names = plans.iter().flat_map(queue_names).collect();
-    let queues = queue_ids(db, names).await?;
-    let versions = plans.into_iter().zip(registered);
-    Ok(versions.map(|(plan, r)| Version::new(r.version_id, r.number, plan, &queues)).collect())
+    let plans = plans.into_iter().zip(registered).map(|(plan, r)| (r.version_id, r.number, plan)).collect();
+    version::prepare(db, plans).await
 }
 
 /// The run a DAG's schedule asks for after `last`. A schedule that cannot be followed asks for none: a DAG with one is

@@ -143,6 +143,8 @@ pub struct Step {
     pub decided: Vec<(Uuid, TaskIdx, i32, TaskState)>,
     pub claim: Option<Claim>,
     pub mode: Mode,
+    /// Some of what ended was let in at a gate: its slots are free again.
+    pub release: bool,
     /// Some of the runs were cleared once: a try that comes to be may not be the first of its instance.
     pub cleared: bool,
 }

@@ -5,13 +5,16 @@ mod list;
 pub use list::{VersionFilter, VersionRow, count_versions, list_versions, structure};
 
 use crate::leaf::Leaf;
+use crate::line::{self, Line, line_ids};
 use crate::step::{NewTry, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{DagSpec, Isolation};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// A version ready for deciding.
@@ -23,14 +26,36 @@ pub struct Version {
     pub plan: Arc<Plan>,
     /// Ids of the tasks' queues, in the order of the tasks.
     pub queues: Vec<i32>,
+    /// Ids of the lines in which their tries wait to be let in.
+    lines: Vec<i32>,
+    /// Tasks without a pool count in the default one, which is infinite unless somebody gave it a size.
+    default_pool_has_size: AtomicBool,
 }
 
 impl Version {
-    /// `queues`: the ids of at least the plan's queues, from `queue_ids`.
-    pub(crate) fn new(id: i32, number: i32, plan: Plan, queues: &HashMap<String, i32>) -> Version {
-        let dag_id = plan.spec.dag_id.clone();
-        let queues = plan.tasks.iter().map(|t| queues[&lane(&t.queue, t.isolation)]).collect();
-        Version { id, number, dag_id, plan: Arc::new(plan), queues }
+    /// `lines` are empty where nobody has gates (the simulation).
+    pub fn new(id: i32, number: i32, plan: Plan, queues: Vec<i32>, lines: Vec<i32>) -> Version {
+        let (dag_id, default_pool_has_size) = (plan.spec.dag_id.clone(), AtomicBool::new(false));
+        Version { id, number, dag_id, plan: Arc::new(plan), queues, lines, default_pool_has_size }
+    }
+
+    /// Its tries wait to be let in before anybody may claim them.
+    pub fn is_gated(&self, task: TaskIdx) -> bool {
+        !self.plan.task(task).gates.are_open() || self.default_pool_has_size.load(Ordering::Relaxed)
+    }
+
+    /// Some of its tasks are.
+    pub fn has_gates(&self) -> bool {
+        (0..self.plan.tasks.len()).any(|task| self.is_gated(task as TaskIdx))
+    }
+
+    /// Where a try of the task waits: its queue, or, below zero, its line.
+    pub fn place(&self, task: TaskIdx) -> i32 {
+        let task_no = usize::from(task);
+        match self.lines.get(task_no) {
+            Some(line) if self.is_gated(task) => -line,
+            _ => self.queues[task_no],
+        }
     }
 
     /// The first try of an instance that a run of this version makes ready.
@@ -42,7 +67,7 @@ impl Version {
             map_index,
             attempt: Uuid::now_v7(),
             version: self.id,
-            queue: self.queues[usize::from(task)],
+            queue: self.place(task),
             priority: of.run_type.priority(planned.priority),
             retries: planned.retries.min(1000) as i16,
             rev: of.rev,
@@ -72,13 +97,27 @@ pub async fn load_all(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Ver
         let spec: DagSpec = serde_json::from_value(row.spec).map_err(|e| corrupt(&e))?;
         plans.push((row.id, row.number, Plan::new(Arc::new(spec)).map_err(|e| corrupt(&e))?));
     }
+    prepare(db, plans).await
+}
+
+/// Versions of plans, each with its id and number. Queues and lines that are new come to be.
+pub(crate) async fn prepare(db: &mut PgConnection, plans: Vec<(i32, i32, Plan)>) -> StoreResult<Vec<Version>> {
     let names = plans.iter().flat_map(|(_, _, plan)| queue_names(plan)).collect();
     let queues = queue_ids(db, names).await?;
-    Ok(plans.into_iter().map(|(id, number, plan)| Version::new(id, number, plan, &queues)).collect())
+    let of = |plan: &Plan| -> Vec<(i32, String)> {
+        queue_names(plan).map(|name| queues[&name]).zip(line::gates_of(plan)).collect()
+    };
+    let lines = line_ids(db, &plans.iter().flat_map(|(_, _, plan)| of(plan)).collect()).await?;
+    let version = |(id, number, plan): (i32, i32, Plan)| {
+        let places = of(&plan);
+        let lines = places.iter().map(|place| lines[place]).collect();
+        Version::new(id, number, plan, places.into_iter().map(|(queue, _)| queue).collect(), lines)
+    };
+    Ok(plans.into_iter().map(version).collect())
 }
 
 /// The queues of a plan's tasks.
-pub(crate) fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+fn queue_names(plan: &Plan) -> impl Iterator<Item = String> + '_ {
     plan.tasks.iter().map(|task| lane(&task.queue, task.isolation))
 }
 
@@ -125,13 +164,25 @@ struct Known {
     newest: HashMap<String, i32>,
     /// Partitions that are known to exist.
     leaves: HashSet<Leaf>,
+    lines: HashMap<i32, Arc<Line>>,
+    default_pool_has_size: bool,
+    /// When that was read.
+    pools_read: Option<Instant>,
 }
+
+/// Whether the default pool has a size is asked no more often: for so long after it was given one, tries of tasks without a
+/// pool may still come to be that nothing holds back.
+const POOLS_EVERY: Duration = Duration::from_secs(1);
 
 /// 2,000 DAGs in two versions each, some kilobytes apiece.
 const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
     pub async fn get(&self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
+        if self.lock().pools_read.is_none_or(|read| read.elapsed() >= POOLS_EVERY) {
+            let has_size = crate::pool::default_pool_has_size(db).await?;
+            self.set_default_pool(has_size);
+        }
         if let Some(version) = self.known(id) {
             return Ok(version);
         }
@@ -155,7 +206,33 @@ impl Versions {
         if known.versions.len() >= MOST_VERSIONS {
             known.versions.clear();
         }
+        version.default_pool_has_size.store(known.default_pool_has_size, Ordering::Relaxed);
         known.versions.insert(version.id, version);
+    }
+
+    /// What the database says of the default pool.
+    pub fn set_default_pool(&self, has_size: bool) {
+        let mut known = self.lock();
+        (known.default_pool_has_size, known.pools_read) = (has_size, Some(Instant::now()));
+        known.versions.values().for_each(|v| v.default_pool_has_size.store(has_size, Ordering::Relaxed));
+    }
+
+    /// Lines by their ids. All go when there are many.
+    pub(crate) async fn lines(&self, db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Arc<Line>>> {
+        let unknown: Vec<i32> = {
+            let known = self.lock();
+            ids.iter().copied().filter(|id| !known.lines.contains_key(id)).collect()
+        };
+        if !unknown.is_empty() {
+            let read = line::load(db, &unknown).await?;
+            let mut known = self.lock();
+            if known.lines.len() + read.len() > MOST_VERSIONS {
+                known.lines.clear();
+            }
+            known.lines.extend(read.into_iter().map(|line| (line.id, Arc::new(line))));
+        }
+        let known = self.lock();
+        Ok(ids.iter().filter_map(|id| known.lines.get(id).cloned()).collect())
     }
 
     pub fn known(&self, id: i32) -> Option<Arc<Version>> {

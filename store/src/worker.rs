@@ -81,6 +81,8 @@ pub struct HeartbeatAnswer {
     pub stop_orders: Vec<StopOrder>,
     /// Something it can run waits in `ready`.
     pub ready_waiting: bool,
+    /// Tries of tasks without a pool have to be let in.
+    pub default_pool_has_size: bool,
 }
 
 pub async fn register_worker(db: &mut PgConnection, new: &NewWorker) -> StoreResult<i32> {
@@ -120,6 +122,7 @@ pub async fn heartbeat(
     let mut answer = HeartbeatAnswer { lost: true, ..HeartbeatAnswer::default() };
     for row in rows {
         (answer.lost, answer.ready_waiting) = (row.lost, row.ready_waiting);
+        answer.default_pool_has_size = row.default_pool_has_size;
         if let (Some(run), Some(task), Some(map_index), Some(attempt), Some(why)) =
             (row.run, row.task, row.map_index, row.attempt, row.why)
         {

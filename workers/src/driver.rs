@@ -90,6 +90,8 @@ pub(crate) struct Driver<S> {
     unsure: Vec<Ended>,
     /// Runs with recorded outcomes that are not folded yet.
     unfolded: Vec<Uuid>,
+    /// Slots became free, or somebody waits for some.
+    admit: bool,
     /// When the grace period is over, once this worker was told to stop.
     deadline: Option<Instant>,
 }
@@ -198,6 +200,7 @@ impl<S: Hot> Driver<S> {
             restarted: Vec::new(),
             unsure: Vec::new(),
             unfolded: Vec::new(),
+            admit: false,
             deadline: None,
         }
     }
@@ -264,6 +267,10 @@ impl<S: Hot> Driver<S> {
                 Ok(next) => next.into_iter().try_for_each(|job| self.start(job))?,
                 Err(error) => self.resume(error, pulse, stop).await?,
             }
+            // After what was claimed has begun: it does not wait for others to be let in.
+            if let Err(error) = self.let_in().await {
+                self.resume(error, pulse, stop).await?;
+            }
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
@@ -304,6 +311,7 @@ impl<S: Hot> Driver<S> {
 
     /// The heartbeat brought news: something to run, or that somebody cancelled, marked or cleared what runs here.
     fn beaten(&mut self, beaten: Beaten, pulse: &Pulse) {
+        self.store.set_default_pool(beaten.default_pool_has_size);
         if beaten.ready_waiting {
             self.lanes.look();
         }

@@ -37,6 +37,7 @@ pub(crate) struct Beaten {
     pub(crate) stop_orders: Vec<StopOrder>,
     /// Something waits that this worker could run.
     pub(crate) ready_waiting: bool,
+    pub(crate) default_pool_has_size: bool,
 }
 
 /// What the driver tells the heartbeat.
@@ -111,6 +112,7 @@ pub(crate) struct Beat<H> {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     renewed: Instant,
+    default_pool_has_size: bool,
     say: mpsc::Sender<Beaten>,
     lost: CancellationToken,
     hears: watch::Receiver<Told>,
@@ -131,7 +133,21 @@ pub(crate) fn pulse<H: Heart>(
     let state = Arc::new(State::default());
     let lost = CancellationToken::new();
     let pulse = Pulse { orders, lost: lost.clone(), told, state: state.clone() };
-    (pulse, Beat { heart, lease, worker, renewed: began, say, lost, hears, state, hints: hints.clone() })
+    (
+        pulse,
+        Beat {
+            heart,
+            lease,
+            worker,
+            renewed: began,
+            default_pool_has_size: false,
+            say,
+            lost,
+            hears,
+            state,
+            hints: hints.clone(),
+        },
+    )
 }
 
 impl<H: Heart> Beat<H> {
@@ -169,11 +185,17 @@ impl<H: Heart> Beat<H> {
                 Ok(Ok(answer)) => {
                     self.renewed = sent;
                     next = sent + every;
-                    let worth_telling = !answer.stop_orders.is_empty() || answer.ready_waiting;
-                    let beaten = Beaten { stop_orders: answer.stop_orders, ready_waiting: answer.ready_waiting };
+                    let HeartbeatAnswer { stop_orders, ready_waiting, default_pool_has_size, .. } = answer;
+                    let changed = default_pool_has_size != self.default_pool_has_size;
+                    let worth_telling = !stop_orders.is_empty() || ready_waiting || changed;
+                    let beaten = Beaten { stop_orders, ready_waiting, default_pool_has_size };
                     // What a busy driver does not hear now comes again with the next beat.
-                    if worth_telling && matches!(self.say.try_send(beaten), Err(TrySendError::Closed(_))) {
-                        return;
+                    if worth_telling {
+                        match self.say.try_send(beaten) {
+                            Ok(()) => self.default_pool_has_size = default_pool_has_size,
+                            Err(TrySendError::Full(_)) => {}
+                            Err(TrySendError::Closed(_)) => return,
+                        }
                     }
                 }
                 Ok(Err(error)) => {

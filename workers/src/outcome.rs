@@ -111,8 +111,8 @@ pub(crate) fn ended(
         attempt,
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
         version: offer.version.id,
-        queue: offer.version.queues[usize::from(task)],
         wait: None,
+        queue: offer.version.place(task),
         priority: run_type.priority(plan.task(task).priority),
     };
     match finish {

@@ -1,6 +1,7 @@
 //! Numbers in their ranges.
 
 use super::Checked;
+use crate::ids;
 use crate::plan::MAX_TASKS;
 use crate::spec::{OnLost, Options, TaskSpec};
 
@@ -8,6 +9,8 @@ use crate::spec::{OnLost, Options, TaskSpec};
 pub const MAX_RETRIES: u32 = 1_000;
 /// `MAX_TASKS` of it, summed up by the weight rule, still fit an i32.
 pub const MAX_PRIORITY: i32 = 100_000;
+/// Who was let in is remembered as long as it counts.
+pub(super) const MAX_RATE: u32 = 100_000;
 /// Ten years: added to any date it stays a date.
 pub const MAX_DURATION_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
@@ -75,9 +78,12 @@ fn options(options: &Options) -> Vec<(String, &'static str)> {
             duration(name, given, zero).map(|message| (message, "give a time of at most ten years, or leave it out")),
         );
     }
-    for (name, count) in
-        [("pool_slots", options.pool_slots), ("max_active", options.max_active), ("memory_mb", options.memory_mb)]
-    {
+    for (name, count) in [
+        ("pool_slots", options.pool_slots),
+        ("max_active", options.max_active),
+        ("memory_mb", options.memory_mb),
+        ("max_active_over_runs", options.max_active_over_runs),
+    ] {
         if count == Some(0) {
             found.push((format!("{name} is 0: it would never run"), "give at least 1"));
         }
@@ -89,6 +95,42 @@ fn options(options: &Options) -> Vec<(String, &'static str)> {
     for (name, text) in [("pool", &options.pool), ("queue", &options.queue)] {
         if text.as_deref() == Some("") {
             found.push((format!("{name} is an empty name"), "leave it out for the default"));
+        }
+    }
+    found.extend(shared(options));
+    found
+}
+
+/// Limits that tasks of several DAGs share.
+fn shared(options: &Options) -> Vec<(String, &'static str)> {
+    let mut found = Vec::new();
+    let limits = options.limits.as_deref().unwrap_or_default();
+    for (place, limit) in limits.iter().enumerate() {
+        let name = &limit.name;
+        if ids::check("limit", name, "_.-").is_err() {
+            found.push((
+                format!("limit `{name}` has a name that cannot be used"),
+                "letters, digits, `_`, `.` and `-`, at most 250",
+            ));
+        }
+        if limits[..place].iter().any(|other| other.name == *name && other.per_ms.is_some() == limit.per_ms.is_some()) {
+            found.push((format!("limit `{name}` is named twice"), "name it once: it would wait for itself"));
+        }
+        if limit.most == 0 {
+            found.push((format!("limit `{name}` lets nobody in: it would never run"), "give at least 1"));
+        }
+        if limit.per_ms.is_some() && limit.most > MAX_RATE {
+            let message = format!("limit `{name}` lets {} in, more than {MAX_RATE}", limit.most);
+            found.push((message, "choose a shorter time with a smaller number"));
+        }
+        if limit.key.as_deref().is_some_and(|path| path.split('.').any(str::is_empty)) {
+            found.push((
+                format!("limit `{name}` has an empty key"),
+                "name a field of the params, such as `customer` or `order.region`",
+            ));
+        }
+        if let Some(message) = duration(&format!("the time of limit `{name}`"), limit.per_ms, Zero::Refused) {
+            found.push((message, "give a time between 1 ms and ten years"));
         }
     }
     found

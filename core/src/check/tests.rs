@@ -136,6 +136,36 @@ fn numbers_stay_in_their_ranges() {
         "t: retry_delay is more than ten years / give a time of at most ten years, or leave it out",
     );
     check_task(json!({ "timeout_ms": 0 }), "t: timeout is 0 / give a time of at most ten years, or leave it out");
+    let limit = |fields: Value| {
+        let mut limit = json!({ "name": "crm", "most": 3 });
+        merge(&mut limit, fields);
+        json!({ "limits": [limit] })
+    };
+    check_task(limit(json!({ "most": 0 })), "t: limit `crm` lets nobody in: it would never run / give at least 1");
+    check_task(
+        limit(json!({ "name": "a b" })),
+        "t: limit `a b` has a name that cannot be used / letters, digits, `_`, `.` and `-`, at most 250",
+    );
+    check_task(
+        limit(json!({ "key": "order..region" })),
+        "t: limit `crm` has an empty key / name a field of the params, such as `customer` or `order.region`",
+    );
+    check_task(
+        limit(json!({ "per_ms": 0 })),
+        "t: the time of limit `crm` is 0 / give a time between 1 ms and ten years",
+    );
+    check_task(
+        limit(json!({ "per_ms": 1_000, "most": 1_000_000 })),
+        "t: limit `crm` lets 1000000 in, more than 100000 / choose a shorter time with a smaller number",
+    );
+    check_task(
+        json!({ "limits": [{ "name": "crm", "most": 3 }, { "name": "crm", "most": 4 }] }),
+        "t: limit `crm` is named twice / name it once: it would wait for itself",
+    );
+    check_task(
+        json!({ "max_active_over_runs": 0 }),
+        "t: max_active_over_runs is 0: it would never run / give at least 1",
+    );
     check_task(json!({ "pool_slots": 0 }), "t: pool_slots is 0: it would never run / give at least 1");
     check_task(
         json!({ "priority": -100_001 }),

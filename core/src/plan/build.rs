@@ -2,6 +2,7 @@
 
 use super::edges::{indirect_setups, leaves, teardown_scope};
 use super::{Domain, Edge, Length, Lengths, MAX_TASKS, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
+use crate::gates::Gates;
 use crate::run::{RUN_COUNTERS, TASK_COUNTERS};
 use crate::spec::{DagSpec, MapSpec, Role, Source, TriggerRule, WeightRule};
 use serde_json::Value;
@@ -67,6 +68,7 @@ pub(super) fn plan(spec: Arc<DagSpec>) -> Result<Plan, PlanError> {
             leaf: leaf[i],
             map,
             retries: o.retries.unwrap_or(0),
+            gates: Gates::of(&spec.dag_id, t, spec.params_schema.as_ref()),
             max_active: o.max_active.map(|n| n.min(i32::MAX as u32) as i32),
             priority: weights[i],
             queue: o.queue.clone().unwrap_or_else(|| "default".into()),

@@ -1,6 +1,7 @@
 //! Options of a task and schedules of a DAG: plain values, the same names as Airflow.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// When a task may run, by the states of its upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -77,6 +78,20 @@ impl Default for OnLost {
     }
 }
 
+/// At most so many tasks that name it at the same time; or, with `per_ms`, so many beginnings within that time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    pub name: String,
+    pub most: u32,
+    /// A path into the run's conf: each value it has there is counted by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_ms: Option<u64>,
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
 /// What is not said here comes from `defaults` of the group, then of the DAG, then of orch. Times are milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Options {
@@ -106,6 +121,12 @@ pub struct Options {
     /// Elements of a mapped task at the same time, in one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active: Option<u32>,
+    /// Instances of this task at the same time, over all runs of its DAG.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_over_runs: Option<u32>,
+    /// Limits shared by all tasks that name them, in whatever DAG.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<Limit>>,
     /// Pause between two looks of a sensor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll_every_ms: Option<u64>,
@@ -143,6 +164,8 @@ impl Options {
             weight_rule: self.weight_rule.or(other.weight_rule),
             trigger_rule: self.trigger_rule.or(other.trigger_rule),
             max_active: self.max_active.or(other.max_active),
+            max_active_over_runs: self.max_active_over_runs.or(other.max_active_over_runs),
+            limits: self.limits.or(other.limits),
             poll_every_ms: self.poll_every_ms.or(other.poll_every_ms),
             depends_on_past: self.depends_on_past.or(other.depends_on_past),
             wait_for_downstream: self.wait_for_downstream.or(other.wait_for_downstream),

@@ -35,7 +35,11 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
     exists (select from dag_run r join dag d on d.dag_id = r.dag_id where r.state = 'running' and r.version <> d.version
         and not exists (select from worker w where r.version = any(w.versions)
             and w.heartbeat_at > now() - $4::float8 * interval '1 second')) as "stranded!",
-    exists (select from ready r where r.queued_at < now() - $5::float8 * interval '1 second') as "queued_long!",
+    exists (select from ready r where r.queue > 0 and r.queued_at < now() - $5::float8 * interval '1 second') as "queued_long!",
+    -- Somebody waits at a gate; or slots were taken and not compared with what lives for a while.
+    exists (select from ready r where r.queue < 0) as "parked!",
+    exists (select from slot) and exists (select from admission a where a.recounted_at < now() - interval '30 seconds')
+        as "recount!",
     not exists (select from duty u where u.name = 'retention' and u.done_at > now() - interval '1 hour') as "retention!",
     least(
         (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),

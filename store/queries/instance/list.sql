@@ -1,7 +1,8 @@
 -- What waits for its turn or its time stands beside the row of its last try, if it had one. $2–$5: from behind (task, index)
 -- up to (task, index).
 with n as (
-    select task, map_index, attempt, 'queued' as state, try_no, max_tries, lease_no, lost_no, queued_at,
+    select task, map_index, attempt, case when queue > 0 then 'queued' else 'scheduled' end as state, try_no, max_tries, lease_no, lost_no,
+        case when queue > 0 then queued_at end as queued_at,
         null::timestamptz as wake_at
     from ready where run = $1
     union all

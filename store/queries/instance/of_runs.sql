@@ -1,6 +1,7 @@
 -- As list.sql, of many runs at once: all rows of the runs in $1.
 with n as (
-    select run, task, map_index, attempt, 'queued' as state, try_no, max_tries, lease_no, lost_no, queued_at,
+    select run, task, map_index, attempt, case when queue > 0 then 'queued' else 'scheduled' end as state, try_no, max_tries, lease_no, lost_no,
+        case when queue > 0 then queued_at end as queued_at,
         null::timestamptz as wake_at
     from ready where run = any($1)
     union all

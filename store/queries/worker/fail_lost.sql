@@ -9,5 +9,8 @@ why as (
     select run, attempt, lease_no, 'lost',
         array['the worker was lost' || case when lost_no > 1 then ' ' || lost_no || ' times' else '' end]
     from gone on conflict do nothing
+),
+rel as (
+    delete from slot s using gone where s.attempt = gone.attempt
 )
 insert into unfolded (run, task, map_index, state) select run, task, map_index, 6 from gone

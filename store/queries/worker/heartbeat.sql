@@ -9,6 +9,7 @@ done as (
 )
 select beat.queues is null as "lost!",
     exists (select from ready r where r.queue = any(beat.queues) and r.version = any(beat.versions)) as "ready_waiting!",
+    exists (select from pool p where p.name = 'default_pool' and p.slots >= 0) as "default_pool_has_size!",
     o.run as "run?", o.task as "task?", o.map_index as "map_index?", o.attempt as "attempt?", o.why as "why?"
 from (select) one left join beat on true
 left join stop_order o on o.worker = $1 and o.attempt <> all($4)

@@ -10,5 +10,8 @@ hist as (
     select run, attempt, map_index, worker, rev_ready, rev_end, task, try_no, max_tries, lease_no, lost_no, 'restarting',
         queued_at, started_at, ended_at
     from gone on conflict do nothing
+),
+rel as (
+    delete from slot s using gone where s.attempt = gone.attempt
 )
 insert into unfolded (run, task, map_index, state) select run, task, map_index, 4 from gone

@@ -48,7 +48,7 @@ pub async fn stranded_runs(db: &mut PgConnection, after: Duration, most: i64) ->
 pub async fn queued_too_long(db: &mut PgConnection, after: Duration) -> StoreResult<Option<(i64, DateTime<Utc>)>> {
     let row = sqlx::query!(
         r#"select count(*) as "count!", min(queued_at) as oldest from ready
-        where queued_at < now() - $1::float8 * interval '1 second'"#,
+        where queue > 0 and queued_at < now() - $1::float8 * interval '1 second'"#,
         after.as_secs_f64()
     );
     let row = row.fetch_one(db).await?;

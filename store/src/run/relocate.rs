@@ -91,6 +91,8 @@ async fn try_move(
     let at = locked.at(run);
     let new_place = places(&from.plan, &to.plan);
     renumber(&mut tx, run, &new_place).await?;
+    // What waits is let in anew, by the gates of the new version.
+    sqlx::query!("delete from slot where run = $1", run).execute(&mut *tx).await?;
     put_back(&mut tx, at, &at_rest.waited, to, &new_place).await?;
     locked.ledger.set_changed();
     let mut elements = Elements::default();
@@ -158,7 +160,7 @@ async fn put_back(
         let map_index: Vec<i32> = rows.iter().map(|r| r.0.map_index).collect();
         let attempt: Vec<Uuid> = rows.iter().map(|r| r.0.attempt).collect();
         let rev_ready: Vec<Option<i32>> = rows.iter().map(|r| r.0.rev_ready).collect();
-        let queue: Vec<i32> = rows.iter().map(|r| to.queues[r.1]).collect();
+        let queue: Vec<i32> = rows.iter().map(|r| to.place(r.1 as TaskIdx)).collect();
         let priority: Vec<i32> = rows.iter().map(|r| run_type.priority(to.plan.tasks[r.1].priority)).collect();
         let max_tries: Vec<i16> = rows.iter().map(|r| r.0.max_tries).collect();
         if place == Place::Held {

@@ -21,7 +21,8 @@ pub(super) const STRICT: u32 = 1 << 12;
 pub(super) const LOCKED: u32 = 1 << 13;
 pub(super) const CLEARED: u32 = 1 << 14;
 pub(super) const LOOK: u32 = 1 << 15;
-pub(super) const DEFER: u32 = 1 << 16;
+pub(super) const DEFER: u32 = 1 << 17;
+pub(super) const RELEASE: u32 = 1 << 16;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -48,6 +49,7 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(LOCKED, matches!(step.mode, Mode::Locked { .. }));
     part(CLEARED, step.cleared);
     part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
+    part(RELEASE, step.release && !step.ended.is_empty());
     shape
 }
 
@@ -61,6 +63,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         MOVES | strict | KEEP | QUEUE | CLAIM | ONE_QUEUE,
         MOVES | strict | DECIDED | OUTPUTS | CLAIM | ONE_QUEUE,
         MOVES | strict | NEXT | FAILURES | CLAIM | ONE_QUEUE,
+        MOVES | strict | RELEASE | QUEUE | CLAIM | ONE_QUEUE,
         ENDED | NEXT | FAILURES | OUTPUTS,
         MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
@@ -142,6 +145,9 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         ));
         if has(NEXT) {
             next_tries(&mut p, &mut parts, has(DEFER));
+        }
+        if has(RELEASE) {
+            parts.push(RELEASES.into());
         }
         if has(OUTPUTS) {
             parts.push(format!(
@@ -252,6 +258,11 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     }
     format!("with {}\n{}", parts.join(",\n"), replies.join("\nunion all "))
 }
+
+/// Whoever is deferred keeps its slots of a pool that counts those.
+const RELEASES: &str = "rel as (delete from slot s using fin where s.attempt = fin.attempt
+      and (fin.state <> 'deferred' or not exists (select from pool p
+        where s.limit_name = 'pool:' || p.name and p.include_deferred)))";
 
 /// A retry keeps the old try as history; a reschedule and a deferral are the same try again. All wait for their time, or
 /// not; deferrals perhaps for a condition.

@@ -208,7 +208,7 @@ async fn requeue(
         &tasks,
         &indexes,
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
-        &instances.iter().map(|i| of(i).0.queues[of(i).1]).collect::<Vec<_>>(),
+        &instances.iter().map(|i| of(i).0.place(i.task as TaskIdx)).collect::<Vec<_>>(),
         &instances.iter().map(priority).collect::<Vec<_>>(),
         i16::from(why == Why::Lost)
     )

@@ -310,12 +310,12 @@ fn version(id: i32, rng: &mut Rng) -> Arc<Version> {
     let spec = random_dag(&format!("dag{id}"), rng);
     let plan = Plan::new(Arc::new(spec)).expect("a random spec is plannable");
     let queues = vec![crate::node::QUEUE; plan.tasks.len()];
-    Arc::new(Version { id, number: 1, dag_id: plan.spec.dag_id.clone(), plan: Arc::new(plan), queues })
+    Arc::new(Version::new(id, 1, plan, queues, Vec::new()))
 }
 
 /// The same DAG with a task more.
 fn variant(id: i32, of: &Version, rng: &mut Rng) -> Arc<Version> {
     let plan = Plan::new(Arc::new(with_one_more(&of.plan.spec, rng))).expect("a DAG with a task more is plannable");
     let queues = vec![crate::node::QUEUE; plan.tasks.len()];
-    Arc::new(Version { id, number: 2, dag_id: of.dag_id.clone(), plan: Arc::new(plan), queues })
+    Arc::new(Version::new(id, 2, plan, queues, Vec::new()))
 }

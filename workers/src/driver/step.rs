@@ -26,12 +26,36 @@ impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
     pub(super) async fn step(&mut self, finished: Vec<(Uuid, Finish)>, stopping: bool) -> StoreResult<Vec<Job>> {
         let mut step = Step { ended: self.ended(finished), ..Step::default() };
+        step.release = self.frees_slots(&step.ended);
         self.make_room(&step);
         let jobs = self.carry(&mut step, stopping).await;
         if jobs.is_err() {
             self.unsure.append(&mut step.ended);
         }
         jobs
+    }
+
+    /// Some of them were let in at a gate. Of a run that is not remembered nobody knows.
+    fn frees_slots(&self, ended: &[Ended]) -> bool {
+        let gated =
+            |lease: &Lease| self.memory.get(&lease.run).is_none_or(|known| known.offer.version.is_gated(lease.task));
+        ended.iter().any(|end| gated(&end.lease))
+    }
+
+    /// Lets in who waits for what this worker freed, and whom it put into a line.
+    pub(super) async fn let_in(&mut self) -> StoreResult<()> {
+        if !std::mem::take(&mut self.admit) {
+            return Ok(());
+        }
+        match self.store.admit().await {
+            Ok(0) | Err(StoreError::TryAgain(_)) => {} // a scheduler looks, too
+            Ok(_) => {
+                self.lanes.look();
+                self.hints.give(Hint::Ready);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Between steps only: within one, what was just learnt is needed.
@@ -234,7 +258,9 @@ impl<S: Hot> Driver<S> {
 
     /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
     pub(super) async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
-        let step = Step { ended, mode: Mode::Record, ..Step::default() };
+        let release = self.frees_slots(&ended);
+        self.admit |= release;
+        let step = Step { ended, mode: Mode::Record, release, ..Step::default() };
         match self.store.step(&step, self.worker).await {
             Ok(reply) => {
                 self.tell_of_waits(&step.ended);
@@ -286,8 +312,12 @@ impl<S: Hot> Driver<S> {
             self.memory.lost_race(run);
             self.unfolded.push(*run);
         }
-        let mut queued = step.queue.iter().any(|q| !moves.contains_key(&q.run)) || !step.admit.is_empty();
-        queued |= step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms <= 0));
+        let at_once = || step.ended.iter().filter_map(|e| e.next.as_ref()).filter(|n| n.wake_in_ms <= 0);
+        let put = || step.queue.iter().filter(|q| !moves.contains_key(&q.run)).map(|q| q.queue);
+        let put = || put().chain(at_once().map(|n| n.queue));
+        let mut queued = put().any(|place| place > 0) || !step.admit.is_empty();
+        let of_gates = |run: &Uuid| self.memory.get(run).is_some_and(|known| known.offer.version.has_gates());
+        self.admit |= step.release || put().any(|place| place < 0) || step.admit.iter().any(|(run, ..)| of_gates(run));
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
                 self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
@@ -313,6 +343,7 @@ impl<S: Hot> Driver<S> {
             self.unfolded.pop();
             let Some(folded) = folded else { continue };
             queued |= folded.queued;
+            self.admit |= folded.queued && folded.version.has_gates();
             let kept: Vec<Job> = folded.kept.iter().filter_map(|k| self.job(first_try(k))).collect();
             jobs.extend(kept);
             if folded.moved && folded.ledger.state.is_finished() {
@@ -342,6 +373,8 @@ impl<S: Hot> Driver<S> {
         match self.store.start_queued_runs(dag_id).await {
             Ok(0) => {}
             Ok(_) => {
+                let mut ours = self.offers.all().filter(|offer| offer.version.dag_id == dag_id);
+                self.admit |= ours.any(|offer| offer.version.has_gates());
                 self.lanes.look();
                 self.hints.give(Hint::Ready);
             }

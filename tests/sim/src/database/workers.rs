@@ -68,7 +68,7 @@ impl State {
         let fits = |t: &Try| row.queues.contains(&t.queue) && row.versions.contains(&t.version);
         let ready_waiting = self.tables.ready.values().any(|(_, t)| fits(t));
         let orders = self.tables.orders.iter().filter(|o| o.worker == worker).map(Order::told);
-        HeartbeatAnswer { lost: false, stop_orders: orders.collect(), ready_waiting }
+        HeartbeatAnswer { stop_orders: orders.collect(), ready_waiting, ..HeartbeatAnswer::default() }
     }
 
     /// Workers whose lease is over.

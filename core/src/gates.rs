@@ -1,0 +1,235 @@
+//! What a task needs besides its upstreams before a try of it may be claimed: slots of its pool, places under limits, a past
+//! that went well. Plain data that follows from the task alone, so tries of equal gates wait in one line.
+
+use crate::spec::{Limit, TaskSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The pool of tasks that name none. It is always there, and infinite until somebody gives it a size.
+pub const DEFAULT_POOL: &str = "default_pool";
+/// Letters of a key's value in the name of what is counted; of longer ones a hash.
+const MOST_KEY: usize = 200;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gates {
+    pub pool: String,
+    pub slots: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Counted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_runs: Option<OverRuns>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
+}
+
+/// A limit as it is counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    pub name: String,
+    pub most: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// How many may be let in within this time, instead of how many may be in at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_ms: Option<u64>,
+}
+
+/// Where a run says to which group it belongs: each group is counted by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// Fields of the run's conf, with dots between.
+    pub path: String,
+    /// Of the params' schema, for runs that do not say.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub default: Value,
+}
+
+/// Instances of one task at once, over all runs of its DAG.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverRuns {
+    /// `dag.task`.
+    pub task: String,
+    pub most: i32,
+}
+
+/// What must have gone well in the run before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Past {
+    Task,
+    TaskAndDownstream,
+}
+
+/// One thing that is counted, and what a try takes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Under which it is counted: `pool:…`, `limit:…`, `rate:…` or `task:…`.
+    pub limit: String,
+    pub slots: i32,
+    pub of: Of,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Of {
+    Pool(String),
+    Limit { name: String, key: Option<String>, most: i32 },
+    Rate { name: String, key: Option<String>, most: i32, per_ms: u64 },
+    Task { task: String, most: i32 },
+}
+
+impl Gates {
+    pub fn of(dag_id: &str, task: &TaskSpec, params_schema: Option<&Value>) -> Gates {
+        let o = &task.options;
+        let past = match (o.depends_on_past, o.wait_for_downstream) {
+            (_, Some(true)) => Some(Past::TaskAndDownstream),
+            (Some(true), _) => Some(Past::Task),
+            _ => None,
+        };
+        let whole = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        Gates {
+            pool: o.pool.clone().unwrap_or_else(|| DEFAULT_POOL.into()),
+            slots: whole(o.pool_slots.unwrap_or(1)),
+            limits: o.limits.iter().flatten().map(|limit| Counted::of(limit, params_schema)).collect(),
+            over_runs: o
+                .max_active_over_runs
+                .map(|most| OverRuns { task: format!("{dag_id}.{}", task.task_id), most: whole(most) }),
+            past,
+        }
+    }
+
+    /// Nothing holds such a task back as long as the default pool has no size.
+    pub fn are_open(&self) -> bool {
+        self.pool == DEFAULT_POOL && self.limits.is_empty() && self.over_runs.is_none() && self.past.is_none()
+    }
+
+    /// Tries in one line may belong to different groups or runs: one that waits says nothing of the next.
+    pub fn are_of_runs(&self) -> bool {
+        self.past.is_some() || self.limits.iter().any(|limit| limit.key.is_some())
+    }
+
+    /// What a try of a run with this conf takes. `conf` may be left out where no limit has a key.
+    pub fn needs(&self, conf: Option<&Value>) -> Vec<Need> {
+        let mut needs =
+            vec![Need { limit: pool_limit(&self.pool), slots: self.slots, of: Of::Pool(self.pool.clone()) }];
+        needs.extend(self.limits.iter().map(|limit| limit.need(conf)));
+        needs.extend(self.over_runs.iter().map(|over| Need {
+            limit: format!("task:{}", over.task),
+            slots: 1,
+            of: Of::Task { task: over.task.clone(), most: over.most },
+        }));
+        needs
+    }
+}
+
+/// Under which the slots of a pool are counted.
+pub fn pool_limit(pool: &str) -> String {
+    format!("pool:{pool}")
+}
+
+impl Counted {
+    fn of(limit: &Limit, params_schema: Option<&Value>) -> Counted {
+        let key = limit.key.as_ref().map(|path| Key { path: path.clone(), default: default_of(params_schema, path) });
+        let most = i32::try_from(limit.most).unwrap_or(i32::MAX);
+        Counted { name: limit.name.clone(), most, key, per_ms: limit.per_ms }
+    }
+
+    fn need(&self, conf: Option<&Value>) -> Need {
+        let key = self.key.as_ref().map(|key| key.of(conf));
+        let kind = if self.per_ms.is_some() { "rate" } else { "limit" };
+        let limit = match &key {
+            Some(key) => format!("{kind}:{}={key}", self.name),
+            None => format!("{kind}:{}", self.name),
+        };
+        let (name, most) = (self.name.clone(), self.most);
+        match self.per_ms {
+            Some(per_ms) => Need { limit, slots: 0, of: Of::Rate { name, key, most, per_ms } },
+            None => Need { limit, slots: 1, of: Of::Limit { name, key, most } },
+        }
+    }
+}
+
+impl Key {
+    /// The group of a run: runs that do not say are one.
+    fn of(&self, conf: Option<&Value>) -> String {
+        let text = match at(conf, &self.path).unwrap_or(&self.default) {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if text.len() <= MOST_KEY && !text.contains('\0') {
+            return text;
+        }
+        use sha2::{Digest, Sha256};
+        let digest = Sha256::digest(text.as_bytes());
+        digest.iter().take(16).fold(String::from("#"), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+}
+
+fn at<'a>(conf: Option<&'a Value>, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(conf?, |value, field| value.get(field)).filter(|value| !value.is_null())
+}
+
+fn default_of(schema: Option<&Value>, path: &str) -> Value {
+    let field = |schema: Option<&'_ Value>, name: &str| schema?.get("properties")?.get(name).cloned();
+    let mut found = schema.cloned();
+    for name in path.split('.') {
+        found = field(found.as_ref(), name);
+    }
+    found.and_then(|field| field.get("default").cloned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads better without a borrow")]
+    fn gates(options: Value, schema: &Value) -> Gates {
+        let mut task = json!({ "task_id": "t", "kind": "rust" });
+        task.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        Gates::of("d", &serde_json::from_value(task).unwrap(), Some(schema))
+    }
+
+    fn check(options: Value, conf: &Value, expected: &str) {
+        let schema = json!({ "properties": { "customer": { "default": "acme" } } });
+        let gates = gates(options, &schema);
+        let needs: Vec<_> = gates.needs(Some(conf)).iter().map(|n| format!("{}*{}", n.limit, n.slots)).collect();
+        assert_eq!(needs.join(" "), expected);
+    }
+
+    #[test]
+    fn a_task_needs_what_it_names_and_a_slot_of_its_pool() {
+        check(json!({}), &json!({}), "pool:default_pool*1");
+        check(json!({ "pool": "mysql", "pool_slots": 2 }), &json!({}), "pool:mysql*2");
+        let crm = json!({ "limits": [{ "name": "crm", "most": 3 }] });
+        check(crm, &json!({}), "pool:default_pool*1 limit:crm*1");
+        check(json!({ "max_active_over_runs": 2 }), &json!({}), "pool:default_pool*1 task:d.t*1");
+        let api = json!({ "limits": [{ "name": "api", "most": 10, "per_ms": 60_000 }] });
+        check(api, &json!({}), "pool:default_pool*1 rate:api*0");
+    }
+
+    #[test]
+    fn each_value_of_a_key_is_counted_by_itself_and_none_counts_as_one() {
+        let by = |path: &str| json!({ "limits": [{ "name": "c", "most": 1, "key": path }] });
+        check(by("customer"), &json!({ "customer": "acme" }), "pool:default_pool*1 limit:c=acme*1");
+        check(by("customer"), &json!({}), "pool:default_pool*1 limit:c=acme*1");
+        check(by("who.id"), &json!({ "who": { "id": 7 } }), "pool:default_pool*1 limit:c=7*1");
+        check(by("who.id"), &json!({ "who": 1 }), "pool:default_pool*1 limit:c=*1");
+        check(by("who"), &json!({ "who": null }), "pool:default_pool*1 limit:c=*1");
+        let long = "x".repeat(1_000);
+        let by_long = gates(by("who"), &json!({})).needs(Some(&json!({ "who": long })));
+        assert!(by_long[1].limit.len() < 60, "{}", by_long[1].limit);
+    }
+
+    #[test]
+    fn only_a_task_without_gates_is_open() {
+        let open = |options: Value| gates(options, &json!({})).are_open();
+        assert!(open(json!({})));
+        assert!(open(json!({ "pool": "default_pool", "pool_slots": 3 })));
+        assert!(!open(json!({ "pool": "mysql" })));
+        assert!(!open(json!({ "depends_on_past": true })));
+        assert!(!open(json!({ "wait_for_downstream": true })));
+        assert!(!open(json!({ "max_active_over_runs": 1 })));
+        assert!(!open(json!({ "limits": [{ "name": "crm", "most": 3 }] })));
+    }
+}

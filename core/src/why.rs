@@ -1,0 +1,259 @@
+//! Why a task instance does not run: every reason there is, and its words in one place. The names are those of Airflow's
+//! dependencies where it has one.
+
+use crate::state::{RunState, TaskState};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    // What gates say (`admission`).
+    PoolMissing {
+        pool: String,
+    },
+    /// It wants more slots than the pool has.
+    PoolTooSmall {
+        pool: String,
+        slots: i32,
+        wants: i32,
+    },
+    PoolFull {
+        pool: String,
+        slots: i32,
+        taken: i64,
+        wants: i32,
+    },
+    /// `limit`: under which it is counted.
+    LimitFull {
+        limit: String,
+        name: String,
+        key: Option<String>,
+        most: i32,
+    },
+    TaskFull {
+        limit: String,
+        task: String,
+        most: i32,
+    },
+    RateFull {
+        name: String,
+        key: Option<String>,
+        most: i32,
+        per_ms: u64,
+        again_at: DateTime<Utc>,
+    },
+    /// The same task of the run before did not end well yet.
+    Past {
+        run_id: String,
+        task_id: String,
+        state: TaskState,
+    },
+    /// A task directly behind it, in the run before, did not end well yet.
+    PastDownstream {
+        run_id: String,
+        task_id: String,
+        state: TaskState,
+    },
+    /// Nothing holds it back: it is let in with the next look.
+    Admitted,
+
+    // What the run says.
+    DagPaused {
+        dag_id: String,
+    },
+    RunNotRunning {
+        state: RunState,
+    },
+    /// The run waits for these to end.
+    RunsActive {
+        dag_id: String,
+        most: i32,
+        runs: Vec<String>,
+    },
+    RunNotDue {
+        run_after: DateTime<Utc>,
+    },
+
+    // What the structure says.
+    Upstream {
+        rule: &'static str,
+        of: usize,
+        open: Vec<(String, TaskState)>,
+    },
+    /// The DAG's limit of tasks at a time.
+    TasksActive {
+        most: i32,
+    },
+    /// The task's own limit of elements at a time.
+    ElementsActive {
+        most: i32,
+    },
+    Window {
+        many: i32,
+    },
+
+    // What the instance waits for.
+    Retry {
+        at: DateTime<Utc>,
+    },
+    Reschedule {
+        at: DateTime<Utc>,
+    },
+    Deferred {
+        at: Option<DateTime<Utc>>,
+    },
+    Input,
+
+    // What workers say.
+    NoWorker {
+        queue: String,
+    },
+    NoVersion {
+        dag_id: String,
+        version: i32,
+    },
+    WorkersBusy {
+        queue: String,
+        workers: usize,
+    },
+}
+
+impl Reason {
+    /// Short; Airflow's name of the dependency where it has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Reason::PoolMissing { .. } | Reason::PoolTooSmall { .. } | Reason::PoolFull { .. } => {
+                "Pool Slots Available"
+            }
+            Reason::LimitFull { .. } => "Limit",
+            Reason::TaskFull { .. } | Reason::ElementsActive { .. } => "Task Concurrency",
+            Reason::RateFull { .. } => "Rate",
+            Reason::Past { .. } | Reason::PastDownstream { .. } => "Previous Dagrun State",
+            Reason::Admitted => "Admission",
+            Reason::DagPaused { .. } => "Dag Not Paused",
+            Reason::RunNotRunning { .. } | Reason::RunsActive { .. } | Reason::RunNotDue { .. } => "Dagrun Running",
+            Reason::Upstream { .. } => "Trigger Rule",
+            Reason::TasksActive { .. } => "Task Instance Slots Available",
+            Reason::Window { .. } => "Map Window",
+            Reason::Retry { .. } => "Not In Retry Period",
+            Reason::Reschedule { .. } | Reason::Deferred { .. } => "Ready To Reschedule",
+            Reason::Input => "Input",
+            Reason::NoWorker { .. } | Reason::NoVersion { .. } | Reason::WorkersBusy { .. } => "Worker",
+        }
+    }
+
+    /// One sentence.
+    pub fn words(&self) -> String {
+        match self {
+            Reason::PoolMissing { pool } => {
+                format!("Pool '{pool}' does not exist; make it with `orch pools set {pool} <slots> <description>`.")
+            }
+            Reason::PoolTooSmall { pool, slots, wants } => {
+                format!("It wants {wants} slots of pool '{pool}', which has {slots} in all.")
+            }
+            Reason::PoolFull { pool, slots, taken, wants } => {
+                let open = (i64::from(*slots) - taken).max(0);
+                format!("Pool '{pool}' has {open} of {slots} slots open, and it wants {wants}.")
+            }
+            Reason::LimitFull { name, key, most, .. } => {
+                format!("Limit '{name}'{} lets {most} in at a time, and they are in.", of_key(key.as_ref()))
+            }
+            Reason::TaskFull { task, most, .. } => format!("{most} of task '{task}' may run at a time, over all runs."),
+            Reason::RateFull { name, key, most, per_ms, again_at } => format!(
+                "Limit '{name}'{} lets {most} begin in {}; the next one may at {}.",
+                of_key(key.as_ref()),
+                time(*per_ms),
+                moment(*again_at)
+            ),
+            Reason::Past { run_id, task_id, state } => format!(
+                "depends_on_past is true for this task, but '{task_id}' of the run before ('{run_id}') is {}.",
+                state_words(*state)
+            ),
+            Reason::PastDownstream { run_id, task_id, state } => format!(
+                "wait_for_downstream is true for this task, but '{task_id}' of the run before ('{run_id}') is {}.",
+                state_words(*state)
+            ),
+            Reason::Admitted => "Nothing holds it back: it is let in with the next look.".into(),
+            Reason::DagPaused { dag_id } => format!("Task's DAG '{dag_id}' is paused."),
+            Reason::RunNotRunning { state } => {
+                format!("Task instance's dagrun was not in the 'running' state but in the state '{state}'.")
+            }
+            Reason::RunsActive { dag_id, most, runs } => {
+                format!("DAG '{dag_id}' has max_active_runs {most}, and these runs are active: {}.", runs.join(", "))
+            }
+            Reason::RunNotDue { run_after } => format!("The run may begin at {}.", moment(*run_after)),
+            Reason::Upstream { rule, of, open } => {
+                let names: Vec<String> =
+                    open.iter().map(|(task, state)| format!("{task} ({})", state_words(*state))).collect();
+                format!(
+                    "Task's trigger rule '{rule}' is not met yet: {} of {of} upstream tasks are not over: {}.",
+                    open.len(),
+                    if names.is_empty() { "they are just being counted".into() } else { names.join(", ") }
+                )
+            }
+            Reason::TasksActive { most } => {
+                format!("The DAG lets {most} tasks of a run run at a time (max_active_tasks).")
+            }
+            Reason::ElementsActive { most } => {
+                format!("The task lets {most} of its elements run at a time (max_active).")
+            }
+            Reason::Window { many } => {
+                format!("{many} elements of its map are in flight; the next follow as these end.")
+            }
+            Reason::Retry { at } => format!("Task is not ready for retry yet: the next try begins at {}.", moment(*at)),
+            Reason::Reschedule { at } => format!("Task is waiting for its next look, at {}.", moment(*at)),
+            Reason::Deferred { at: Some(at) } => format!("It is deferred until {}.", moment(*at)),
+            Reason::Deferred { at: None } => "It is deferred.".into(),
+            Reason::Input => "It waits for somebody's answer.".into(),
+            Reason::NoWorker { queue } => format!("No living worker serves the queue '{queue}'."),
+            Reason::NoVersion { dag_id, version } => {
+                format!("No living worker has version {version} of dag '{dag_id}'.")
+            }
+            Reason::WorkersBusy { queue, workers } => format!("All {workers} workers of queue '{queue}' are busy."),
+        }
+    }
+
+    /// When it passes by itself.
+    pub fn again_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Reason::RateFull { again_at: at, .. } | Reason::Retry { at } | Reason::Reschedule { at } => Some(*at),
+            Reason::RunNotDue { run_after } => Some(*run_after),
+            Reason::Deferred { at } => *at,
+            _ => None,
+        }
+    }
+
+    /// Under which those are counted that are in its way.
+    pub fn limit(&self) -> Option<String> {
+        match self {
+            Reason::PoolFull { pool, .. } => Some(crate::gates::pool_limit(pool)),
+            Reason::LimitFull { limit, .. } | Reason::TaskFull { limit, .. } => Some(limit.clone()),
+            _ => None,
+        }
+    }
+
+    /// It waits for room, and room will come: who comes after it waits behind it.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Reason::PoolFull { .. } | Reason::LimitFull { .. } | Reason::TaskFull { .. })
+    }
+}
+
+fn of_key(key: Option<&String>) -> String {
+    key.map(|key| format!(" for '{key}'")).unwrap_or_default()
+}
+
+fn state_words(state: TaskState) -> &'static str {
+    if state == TaskState::None { "without a state" } else { state.as_str() }
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn time(ms: u64) -> String {
+    match ms {
+        ms if ms % 3_600_000 == 0 => format!("{} h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{} min", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
+}

@@ -1,0 +1,33 @@
+//! Lets in who waits at gates, for whoever freed slots and died, and for those whom nobody's end will let in: a rate that opens,
+//! a pool that grew, a run before that somebody marked.
+
+use crate::board::Board;
+use crate::rounds::{Left, Shared, Work};
+use orch_store::StoreResult;
+use orch_store::admission::admit_and_recount;
+use orch_store::hint::Hint;
+use orch_store::version::Versions;
+use sqlx::postgres::PgConnection;
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub(crate) struct Admit {
+    versions: Versions,
+}
+
+impl Work for Admit {
+    const NAME: &'static str = "admit";
+
+    fn called(board: &Board) -> &Notify {
+        &board.admit
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+        let admitted = admit_and_recount(db, &self.versions).await?;
+        if admitted.many > 0 {
+            shared.hints.give(Hint::Ready);
+        }
+        shared.board.set_gate_opens(admitted.again_in);
+        Ok(Left::Nothing)
+    }
+}

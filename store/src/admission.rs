@@ -1,0 +1,289 @@
+//! Lets in who waits at gates. Only who holds the one lock of admission takes slots, and it decides from what it reads under
+//! that lock, so no limit is ever exceeded; whoever ends frees its slots in the statement that records its end, and what the
+//! dead, the cancelled and the cleared leave behind is found by counting anew.
+//!
+//! Workers call it after steps that freed slots or put somebody into a line; schedulers each second while anybody waits.
+
+mod past;
+
+use crate::line::Line;
+use crate::version::Versions;
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::admission::{House, Verdict, Waiting, decide, look_again};
+use orch_core::gates::Of;
+use orch_core::why::Reason;
+use serde_json::Value;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Lines looked at in one round: kinds of gates, not tasks.
+const MOST_LINES: i64 = 2_000;
+/// Tries of one line, or of one run in it, let in in one round.
+const MOST_OF_LINE: usize = 1_000;
+/// How far into a line whose tries are decided run by run one round looks: some 20 ms.
+const MOST_SEEN: i32 = 20_000;
+/// Tries that hold slots and wait again.
+const MOST_HOLDERS: i64 = 10_000;
+/// Rounds of one call; the next call goes on.
+const MOST_ROUNDS: usize = 64;
+/// Schedulers compare slots with what lives no more often than this, however often they are called.
+const RECOUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// What a call did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// Tries that are claimable now. The caller gives `Hint::Ready`.
+    pub many: usize,
+    /// When a rate lets in the next one.
+    pub again_in: Option<Duration>,
+}
+
+/// Lets in whom there is room for; waits for its turn.
+pub async fn admit(db: &mut PgConnection, versions: &Versions) -> StoreResult<Admitted> {
+    let waiting = sqlx::query_scalar!(r#"select exists (select from ready where queue < 0) as "waiting!""#);
+    if !waiting.fetch_one(&mut *db).await? {
+        return Ok(Admitted::default());
+    }
+    rounds(db, versions, Lock::Wait).await
+}
+
+/// As [`admit`], and frees what the dead left behind. Nothing when somebody else is at it.
+pub async fn admit_and_recount(db: &mut PgConnection, versions: &Versions) -> StoreResult<Admitted> {
+    rounds(db, versions, Lock::Try).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Wait,
+    Try,
+}
+
+async fn rounds(db: &mut PgConnection, versions: &Versions, lock: Lock) -> StoreResult<Admitted> {
+    let mut all = Admitted::default();
+    for _ in 0..MOST_ROUNDS {
+        let Some((round, more)) = round(db, versions, lock).await? else { break };
+        all.many += round.many;
+        all.again_in = round.again_in;
+        if !more {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// One transaction. `None`: somebody else has the lock. The flag: there may be more to let in.
+async fn round(db: &mut PgConnection, versions: &Versions, lock: Lock) -> StoreResult<Option<(Admitted, bool)>> {
+    let mut tx = db.begin().await?;
+    let Some(recount) = take_lock(&mut tx, lock).await? else {
+        tx.rollback().await?;
+        return Ok(None);
+    };
+    if recount {
+        sqlx::query_file!("queries/admission/recount.sql").fetch_one(&mut *tx).await?;
+    }
+    let (house, lines) = look(&mut tx, versions).await?;
+    let mut candidates = first_of(&mut tx, &house, &lines).await?;
+    if lock == Lock::Try {
+        let known: HashSet<Uuid> = candidates.iter().map(|c| c.attempt).collect();
+        candidates.extend(holders(&mut tx).await?.into_iter().filter(|c| !known.contains(&c.attempt)));
+        candidates.sort_unstable_by_key(|c| (std::cmp::Reverse(c.priority), c.seq));
+    }
+    let of_line: HashMap<i32, Arc<Line>> = lines.into_iter().map(|line| (line.id, line)).collect();
+    candidates.retain(|c| of_line.contains_key(&c.line));
+    let facts = Facts::read(&mut tx, versions, &candidates, &of_line).await?;
+    let waiting: Vec<Waiting<'_>> = candidates.iter().map(|c| facts.of(c, &of_line[&c.line])).collect();
+    let now = house.now;
+    let verdicts = decide(house, &waiting);
+    let again_in = look_again(&verdicts).map(|at| (at - now).to_std().unwrap_or_default());
+    let goes: Vec<_> = candidates.iter().zip(verdicts).filter_map(|(c, v)| Some((c, going(v)?))).collect();
+    let more = goes.len() >= MOST_OF_LINE;
+    let many = let_in(&mut tx, now, &goes).await?;
+    tx.commit().await?;
+    Ok(Some((Admitted { many, again_in }, more)))
+}
+
+fn going(verdict: Verdict) -> Option<Vec<orch_core::gates::Need>> {
+    match verdict {
+        Verdict::Go(needs) => Some(needs),
+        Verdict::Stay(_) => None,
+    }
+}
+
+/// `Some(true)`: slots are to be counted anew.
+async fn take_lock(db: &mut PgConnection, lock: Lock) -> StoreResult<Option<bool>> {
+    // Lost with a crash, the commit takes the slots away together with the leave to be claimed, and a claim that saw it is
+    // written after it: nothing to flush for.
+    const ASYNC: &str = "off";
+    let recount = match lock {
+        Lock::Wait => {
+            sqlx::query_scalar!(
+                r#"select false as "recount!"
+            from admission, set_config('synchronous_commit', $1, true) for no key update of admission"#,
+                ASYNC
+            )
+            .fetch_optional(db)
+            .await?
+        }
+        Lock::Try => {
+            sqlx::query_scalar!(
+                r#"select recounted_at < clock_timestamp() - $2::float8 * interval '1 second' as "old!"
+            from admission, set_config('synchronous_commit', $1, true) for no key update of admission skip locked"#,
+                ASYNC,
+                RECOUNT_EVERY.as_secs_f64()
+            )
+            .fetch_optional(db)
+            .await?
+        }
+    };
+    Ok(recount)
+}
+
+/// What is taken, and the lines that somebody stands in.
+async fn look(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<Line>>)> {
+    let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES).fetch_all(&mut *db).await?;
+    let (mut house, mut ids) = (House::default(), Vec::new());
+    for row in rows {
+        match row.kind.as_str() {
+            "line" => ids.push(row.many as i32),
+            "pool" => {
+                house.now = row.at;
+                house.pools.insert(row.name, row.many as i32);
+            }
+            "slot" => {
+                house.taken.insert(row.name, row.many);
+            }
+            _ => house.lately.entry(row.name).or_default().push((row.at, row.many)),
+        }
+    }
+    house.lately.values_mut().for_each(|lately| lately.sort_unstable());
+    let lines = versions.lines(db, &ids).await?;
+    Ok((house, lines))
+}
+
+/// A try that waits.
+#[derive(Debug, Clone)]
+struct Candidate {
+    /// Where its row is, as long as nobody touches it.
+    at: String,
+    line: i32,
+    run: Uuid,
+    task: i16,
+    map_index: i32,
+    attempt: Uuid,
+    version: i32,
+    priority: i32,
+    seq: i64,
+    holds: Vec<String>,
+}
+
+/// The first of each line, as far as there may be room.
+async fn first_of(db: &mut PgConnection, house: &House, lines: &[Arc<Line>]) -> StoreResult<Vec<Candidate>> {
+    let (mut ids, mut most, mut by_run) = (Vec::new(), Vec::new(), Vec::new());
+    for line in lines {
+        let room = house.room(&line.gates).min(MOST_OF_LINE);
+        if room > 0 {
+            ids.push(line.id);
+            most.push(room as i32);
+            by_run.push(line.gates.are_of_runs());
+        }
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query_file_as!(Candidate, "queries/admission/waiting.sql", &ids, &most, &by_run, MOST_SEEN);
+    Ok(rows.fetch_all(db).await?)
+}
+
+async fn holders(db: &mut PgConnection) -> StoreResult<Vec<Candidate>> {
+    Ok(sqlx::query_file_as!(Candidate, "queries/admission/holders.sql", MOST_HOLDERS).fetch_all(db).await?)
+}
+
+/// What a decision asks of runs.
+struct Facts {
+    confs: HashMap<Uuid, Value>,
+    past: HashMap<(Uuid, i16), Reason>,
+}
+
+impl Facts {
+    async fn read(
+        db: &mut PgConnection,
+        versions: &Versions,
+        candidates: &[Candidate],
+        lines: &HashMap<i32, Arc<Line>>,
+    ) -> StoreResult<Facts> {
+        let keyed = |c: &&Candidate| lines[&c.line].gates.limits.iter().any(|limit| limit.key.is_some());
+        let runs: HashSet<Uuid> = candidates.iter().filter(keyed).map(|c| c.run).collect();
+        let confs = confs(db, &runs.into_iter().collect::<Vec<_>>()).await?;
+        let mut wanted = Vec::new();
+        for c in candidates {
+            wanted.extend(lines[&c.line].gates.past.map(|gate| past::Wanted {
+                run: c.run,
+                task: c.task,
+                version: c.version,
+                gate,
+            }));
+        }
+        Ok(Facts { confs, past: past::reasons(db, versions, &wanted).await? })
+    }
+
+    fn of<'a>(&'a self, c: &'a Candidate, line: &'a Line) -> Waiting<'a> {
+        Waiting {
+            gates: &line.gates,
+            conf: self.confs.get(&c.run),
+            holds: &c.holds,
+            past: self.past.get(&(c.run, c.task)).cloned(),
+        }
+    }
+}
+
+pub(crate) async fn confs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<HashMap<Uuid, Value>> {
+    if runs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"select run, conf::text as "conf!" from dag_run_detail where run = any($1) and conf is not null"#,
+        runs
+    );
+    let rows = rows.fetch_all(db).await?;
+    let read = |text: &str| serde_json::from_str(text).map_err(|e| StoreError::corrupt(format!("a run's conf: {e}")));
+    rows.into_iter().map(|row| Ok((row.run, read(&row.conf)?))).collect()
+}
+
+/// How many that were: of those that somebody takes away meanwhile none.
+async fn let_in(
+    db: &mut PgConnection,
+    now: DateTime<Utc>,
+    goes: &[(&Candidate, Vec<orch_core::gates::Need>)],
+) -> StoreResult<usize> {
+    if goes.is_empty() {
+        return Ok(0);
+    }
+    let at: Vec<String> = goes.iter().map(|(c, _)| c.at.clone()).collect();
+    let slots: Vec<_> = goes.iter().flat_map(|(c, needs)| needs.iter().map(move |need| (*c, need))).collect();
+    let mut rated: Vec<(Uuid, String, DateTime<Utc>)> = Vec::new();
+    for (c, need) in &slots {
+        if let Of::Rate { per_ms, .. } = need.of {
+            let per = TimeDelta::milliseconds(i64::try_from(per_ms).unwrap_or(i64::MAX / 2));
+            rated.extend(now.checked_add_signed(per).map(|until| (c.attempt, need.limit.clone(), until)));
+        }
+    }
+    let many = sqlx::query_file_scalar!(
+        "queries/admission/let_in.sql",
+        &at,
+        &slots.iter().map(|(c, _)| c.attempt).collect::<Vec<_>>(),
+        &slots.iter().map(|(_, need)| need.limit.clone()).collect::<Vec<_>>(),
+        &slots.iter().map(|(_, need)| need.slots).collect::<Vec<_>>(),
+        &slots.iter().map(|(c, _)| c.run).collect::<Vec<_>>(),
+        &slots.iter().map(|(c, _)| c.task).collect::<Vec<_>>(),
+        &slots.iter().map(|(c, _)| c.map_index).collect::<Vec<_>>(),
+        &rated.iter().map(|r| r.0).collect::<Vec<_>>(),
+        &rated.iter().map(|r| r.1.clone()).collect::<Vec<_>>(),
+        &rated.iter().map(|r| r.2).collect::<Vec<_>>()
+    );
+    Ok(many.fetch_one(db).await? as usize)
+}

@@ -1,0 +1,64 @@
+//! Lines: where tries of equal gates and one queue wait to be let in. Their rows in `ready` carry minus the line's id.
+//! A line never changes, so whoever read one need not ask again.
+
+use crate::{StoreError, StoreResult};
+use orch_core::gates::Gates;
+use orch_core::plan::Plan;
+use sqlx::postgres::PgConnection;
+use std::collections::{BTreeSet, HashMap};
+
+/// A line as it was made.
+#[derive(Debug)]
+pub struct Line {
+    pub id: i32,
+    pub queue: i32,
+    pub gates: Gates,
+}
+
+/// Ids of lines by queue and gates.
+pub(crate) type LineIds = HashMap<(i32, String), i32>;
+
+/// What the gates of a plan's tasks are called in the database, in the order of the tasks.
+pub(crate) fn gates_of(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    plan.tasks.iter().map(|task| text(&task.gates))
+}
+
+fn text(gates: &Gates) -> String {
+    serde_json::to_string(gates).expect("gates have string keys only")
+}
+
+/// Ids of lines; those that are new come to be.
+pub(crate) async fn line_ids(db: &mut PgConnection, wanted: &BTreeSet<(i32, String)>) -> StoreResult<LineIds> {
+    let (queues, gates): (Vec<i32>, Vec<String>) = wanted.iter().cloned().unzip();
+    let found = known(db, &queues, &gates).await?;
+    if found.len() == wanted.len() {
+        return Ok(found);
+    }
+    sqlx::query!(
+        "insert into line (queue, gates) select * from unnest($1::integer[], $2::text[]) on conflict do nothing",
+        &queues,
+        &gates
+    )
+    .execute(&mut *db)
+    .await?;
+    known(db, &queues, &gates).await
+}
+
+async fn known(db: &mut PgConnection, queues: &[i32], gates: &[String]) -> StoreResult<LineIds> {
+    let rows = sqlx::query!(
+        "select l.id, l.queue, l.gates from unnest($1::integer[], $2::text[]) as w (queue, gates)
+        join line l on l.queue = w.queue and md5(l.gates) = md5(w.gates)",
+        queues,
+        gates
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| ((row.queue, row.gates), row.id)).collect())
+}
+
+pub(crate) async fn load(db: &mut PgConnection, ids: &[i32]) -> StoreResult<Vec<Line>> {
+    let rows = sqlx::query!("select id, queue, gates from line where id = any($1)", ids).fetch_all(db).await?;
+    let line = |id, queue, gates: &str| {
+        let corrupt = |e| StoreError::corrupt(format!("the gates of line {id}: {e}"));
+        Ok(Line { id, queue, gates: serde_json::from_str(gates).map_err(corrupt)? })
+    };
+    rows.iter().map(|row| line(row.id, row.queue, &row.gates)).collect()
+}

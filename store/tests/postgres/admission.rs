@@ -1,0 +1,360 @@
+//! Gates over Postgres: who is let in, who frees what, what the dead leave behind.
+
+use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
+use orch_core::select::Selection;
+use orch_core::spec::DagSpec;
+use orch_core::state::{TaskState, TriggeredBy};
+use orch_core::transition::Selected;
+use orch_store::admission::{admit, admit_and_recount};
+use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::mark::mark_instance;
+use orch_store::pool::{DeletePool, NewPool, delete_pool, get_pool, set_pool};
+use orch_store::run::{CreateRun, NewRun, cancel_run, create_run};
+use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper};
+use orch_store::version::Versions;
+use orch_store::worker::reap;
+use orch_test_support::TestDb;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_mins(1);
+
+/// A database with DAGs, one worker by hand, and pools.
+struct House {
+    database: TestDb,
+    db: PgConnection,
+    versions: Versions,
+    hands: Hands,
+    offers: Vec<i32>,
+}
+
+impl House {
+    async fn new(dags: &[Arc<DagSpec>]) -> House {
+        let database = database().await;
+        let mut db = one(&database).await;
+        let offers: Vec<i32> = register(&mut db, dags).await.iter().map(|r| r.version_id).collect();
+        let hands = Hands::new(&database, &offers, LEASE).await;
+        House { database, db, versions: Versions::default(), hands, offers }
+    }
+
+    async fn pool(&mut self, name: &str, slots: i32) {
+        self.set_pool(name, slots, false).await;
+    }
+
+    async fn set_pool(&mut self, name: &str, slots: i32, include_deferred: bool) {
+        let new = NewPool { name: name.into(), slots, description: None, include_deferred };
+        set_pool(&mut self.db, &new).await.expect("a pool");
+    }
+
+    async fn trigger(&mut self, dag_id: &str) -> Uuid {
+        trigger(&mut self.db, &mut self.versions, dag_id).await.id
+    }
+
+    async fn trigger_with(&mut self, dag_id: &str, conf: Value) -> Uuid {
+        let new = NewRun { conf: Some(conf), ..NewRun::manual(dag_id, TriggeredBy::Test) };
+        match create_run(&mut self.db, &mut self.versions, &new).await.expect("it is created") {
+            CreateRun::Created(run) => run.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many were let in.
+    async fn admit(&mut self) -> usize {
+        admit(&mut self.db, &self.versions).await.expect("an admission").many
+    }
+
+    /// The same by a scheduler whose last count was a while ago.
+    async fn recount(&mut self) -> usize {
+        sqlx::query("update admission set recounted_at = '-infinity'").execute(&mut self.db).await.expect("an update");
+        admit_and_recount(&mut self.db, &self.versions).await.expect("an admission").many
+    }
+
+    async fn claim(&mut self) -> Vec<Claimed> {
+        self.hands.claim(1_000).await
+    }
+
+    /// Ends a try as its worker does: its slots are free with it.
+    async fn end(&mut self, claimed: &Claimed, state: TaskState) {
+        self.end_with(claimed, state, None).await;
+    }
+
+    async fn end_with(&mut self, claimed: &Claimed, state: TaskState, next: Option<NextTry>) {
+        let ended = Ended {
+            lease: claimed.lease,
+            state,
+            list_len: None,
+            skip: Vec::new(),
+            rev: 0,
+            next,
+            outputs: Vec::new(),
+            failure: None,
+        };
+        let step = Step { ended: vec![ended], mode: Mode::Record, release: true, ..Step::default() };
+        let worker = self.hands.worker;
+        let reply = Stepper::default().send(&mut self.hands.db, &step, worker).await.expect("a step");
+        assert_eq!(reply.accepted.len(), 1, "it counts");
+        self.hands.fold(claimed.lease.run).await;
+    }
+
+    /// Minus the line in which tries of a DAG's first task wait.
+    async fn place(&mut self, offer: usize) -> i32 {
+        self.versions.get(&mut self.db, self.offers[offer]).await.expect("a version").place(0)
+    }
+
+    async fn slots(&mut self) -> i64 {
+        number(&mut self.db, "select coalesce(sum(slots), 0)::bigint from slot").await
+    }
+
+    async fn parked(&mut self) -> i64 {
+        number(&mut self.db, "select count(*) from ready where queue < 0").await
+    }
+}
+
+/// A DAG of one task, mapped over so many when that is not 0.
+#[expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads better without a borrow")]
+fn lone(dag_id: &str, elements: i32, options: Value) -> Arc<DagSpec> {
+    let mut task = json!({ "task_id": "t", "kind": "rust" });
+    task.as_object_mut().expect("an object").extend(options.as_object().expect("an object").clone());
+    if elements > 0 {
+        task["map"] = json!({ "each": { "value": (0..elements).collect::<Vec<_>>() } });
+    }
+    dag(json!({ "dag_id": dag_id, "tasks": [task], "max_active_runs": 100 }))
+}
+
+#[tokio::test]
+async fn a_pool_lets_in_as_many_as_it_has_slots_and_the_next_when_one_ends() {
+    let mut house = House::new(&[lone("d", 5, json!({ "pool": "db" }))]).await;
+    house.pool("db", 2).await;
+    let run = house.trigger("d").await;
+    assert!(house.claim().await.is_empty(), "nobody was let in yet");
+    assert_eq!(states(&mut house.db, run).await[0], "t[0] scheduled");
+    assert_eq!(house.admit().await, 2);
+    assert_eq!(states(&mut house.db, run).await[..3], ["t[0] queued", "t[1] queued", "t[2] scheduled"]);
+    let claimed = house.claim().await;
+    assert_eq!(claimed.len(), 2);
+    assert_eq!(house.admit().await, 0);
+    let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
+    assert_eq!((pool.running, pool.queued, pool.scheduled, pool.open()), (2, 0, 3, 0));
+    house.end(&claimed[0], TaskState::Success).await;
+    assert_eq!(house.slots().await, 1);
+    assert_eq!(house.admit().await, 1);
+    let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
+    assert_eq!((pool.running, pool.queued, pool.scheduled, pool.open()), (1, 1, 2, 0));
+    house.end(&claimed[1], TaskState::Failed).await;
+    for _ in 0..3 {
+        house.admit().await;
+        for claimed in house.claim().await {
+            house.end(&claimed, TaskState::Success).await;
+        }
+    }
+    assert_eq!((house.slots().await, house.parked().await), (0, 0));
+    assert_eq!(number(&mut house.db, "select count(*) from dag_run where state = 'failed'").await, 1);
+}
+
+#[tokio::test]
+async fn the_more_urgent_goes_first_and_limits_do_not_block_one_another() {
+    let dags = [
+        lone("low", 3, json!({ "pool": "db", "priority": 1 })),
+        lone("high", 1, json!({ "pool": "db", "priority": 9 })),
+        lone("other", 1, json!({ "pool": "free" })),
+    ];
+    let mut house = House::new(&dags).await;
+    house.pool("db", 1).await;
+    house.pool("free", 1).await;
+    house.trigger("low").await;
+    house.trigger("high").await;
+    house.trigger("other").await;
+    assert_eq!(house.admit().await, 2);
+    let claimed = house.claim().await;
+    let mut versions: Vec<i32> = claimed.iter().map(|c| c.version).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, [house.offers[1], house.offers[2]]);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_not_there_lets_nobody_in_until_it_is() {
+    let mut house = House::new(&[lone("d", 0, json!({ "pool": "db" }))]).await;
+    house.trigger("d").await;
+    assert_eq!(house.admit().await, 0);
+    house.pool("db", 1).await;
+    assert_eq!(house.admit().await, 1);
+    assert_eq!(delete_pool(&mut house.db, "db").await.unwrap(), DeletePool::Deleted);
+    assert_eq!(delete_pool(&mut house.db, "db").await.unwrap(), DeletePool::NoSuchPool);
+    assert_eq!(delete_pool(&mut house.db, "default_pool").await.unwrap(), DeletePool::Default);
+    assert_eq!(house.claim().await.len(), 1);
+}
+
+#[tokio::test]
+async fn limits_hold_over_dags_and_keys_over_runs() {
+    let crm = json!({ "limits": [{ "name": "crm", "most": 2 }] });
+    let customer = json!({ "limits": [{ "name": "customer", "most": 1, "key": "customer" }] });
+    let mut house = House::new(&[lone("a", 2, crm.clone()), lone("b", 2, crm), lone("c", 2, customer)]).await;
+    house.trigger("a").await;
+    house.trigger("b").await;
+    assert_eq!(house.admit().await, 2);
+    house.trigger_with("c", json!({ "customer": "acme" })).await;
+    house.trigger_with("c", json!({ "customer": "acme" })).await;
+    house.trigger_with("c", json!({ "customer": "initech" })).await;
+    house.trigger_with("c", json!({})).await;
+    assert_eq!(house.admit().await, 3, "one of each group");
+    assert_eq!(house.admit().await, 0);
+}
+
+#[tokio::test]
+async fn one_task_may_be_limited_over_all_runs() {
+    let mut house = House::new(&[lone("d", 0, json!({ "max_active_over_runs": 2 }))]).await;
+    for _ in 0..4 {
+        house.trigger("d").await;
+    }
+    assert_eq!(house.admit().await, 2);
+    let claimed = house.claim().await;
+    house.end(&claimed[0], TaskState::Success).await;
+    assert_eq!(house.admit().await, 1);
+}
+
+#[tokio::test]
+async fn a_rate_lets_in_so_many_and_says_when_the_next_may() {
+    let api = json!({ "limits": [{ "name": "api", "most": 2, "per_ms": 60_000 }] });
+    let mut house = House::new(&[lone("d", 5, api)]).await;
+    house.trigger("d").await;
+    let admitted = admit(&mut house.db, &house.versions).await.unwrap();
+    assert_eq!(admitted.many, 2);
+    for claimed in house.claim().await {
+        house.end(&claimed, TaskState::Success).await;
+    }
+    let admitted = admit(&mut house.db, &house.versions).await.unwrap();
+    assert_eq!(admitted.many, 0, "that they ended changes nothing");
+    let wait = admitted.again_in.expect("a time").as_secs();
+    assert!((50..=60).contains(&wait), "{wait}");
+    sqlx::query("update admitted set until = clock_timestamp()").execute(&mut house.db).await.unwrap();
+    assert_eq!(house.admit().await, 2);
+}
+
+#[tokio::test]
+async fn a_retry_gives_its_slot_to_others_and_waits_for_one_again() {
+    let mut house = House::new(&[lone("d", 2, json!({ "pool": "db", "retries": 1 }))]).await;
+    house.pool("db", 1).await;
+    house.trigger("d").await;
+    house.admit().await;
+    let first = house.claim().await.remove(0);
+    let (version, queue) = (house.offers[0], house.place(0).await);
+    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 0, version, queue, priority: 1 };
+    house.end_with(&first, TaskState::UpForRetry, Some(next)).await;
+    assert_eq!((house.slots().await, house.parked().await), (0, 2));
+    assert_eq!(house.admit().await, 1);
+    assert_eq!(house.claim().await[0].lease.map_index, 1, "it waited longer");
+}
+
+#[tokio::test]
+async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
+    for counts in [false, true] {
+        let mut house = House::new(&[lone("d", 2, json!({ "pool": "db" }))]).await;
+        house.set_pool("db", 1, counts).await;
+        house.trigger("d").await;
+        house.admit().await;
+        let first = house.claim().await.remove(0);
+        let (version, queue) = (house.offers[0], house.place(0).await);
+        let next = NextTry { attempt: first.lease.attempt, wake_in_ms: 60_000, version, queue, priority: 1 };
+        house.end_with(&first, TaskState::Deferred, Some(next)).await;
+        let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
+        assert_eq!((pool.deferred, pool.occupied()), (1, i64::from(counts)));
+        assert_eq!(house.recount().await, usize::from(!counts), "the other one");
+        // It wakes: with its slot at once, without one behind the other.
+        sqlx::query("update waiting set wake_at = now()").execute(&mut house.db).await.unwrap();
+        orch_store::due::wake_waiting(&mut house.db, 10).await.unwrap();
+        assert_eq!(house.recount().await, usize::from(counts));
+        assert_eq!(house.slots().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_worker_ran_keeps_its_slot_and_goes_on_at_once() {
+    let mut house = House::new(&[lone("d", 3, json!({ "pool": "db" }))]).await;
+    house.pool("db", 2).await;
+    house.trigger("d").await;
+    house.admit().await;
+    let before = house.claim().await;
+    sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut house.db).await.unwrap();
+    assert_eq!(reap(&mut house.db, &mut house.versions).await.unwrap().requeued, 2);
+    assert_eq!((house.parked().await, house.slots().await), (3, 2));
+    assert_eq!(house.recount().await, 2);
+    assert_eq!(house.slots().await, 2, "the slots are theirs");
+    house.hands = Hands::new(&house.database, &house.offers, LEASE).await;
+    let after = house.claim().await;
+    let attempts = |tries: &[Claimed]| tries.iter().map(|c| (c.lease.attempt, c.lease.map_index)).collect::<Vec<_>>();
+    assert_eq!(attempts(&before), attempts(&after));
+}
+
+#[tokio::test]
+async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped() {
+    let mut house = House::new(&[lone("d", 0, json!({ "pool": "db" })), lone("e", 0, json!({ "pool": "db" }))]).await;
+    house.pool("db", 3).await;
+    let runs = [house.trigger("d").await, house.trigger("d").await, house.trigger("d").await];
+    assert_eq!(house.admit().await, 3);
+    assert_eq!(house.claim().await.len(), 3);
+    house.trigger("e").await;
+    cancel_run(&mut house.db, &mut house.versions, runs[0]).await.unwrap();
+    mark_instance(&mut house.db, &mut house.versions, runs[1], (0, -1), TaskState::Success).await.unwrap();
+    let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
+    let wish = ClearWish { selection, ..ClearWish::default() };
+    let cleared = clear_instances(&mut house.db, &mut Stepper::default(), &mut house.versions, runs[2], &wish).await;
+    assert!(cleared.unwrap().unwrap().stopping);
+    assert_eq!(house.recount().await, 0, "their bodies still run");
+    let obeyed = "delete from stop_order where why in ('cancelled', 'marked')";
+    sqlx::query(obeyed).execute(&mut house.db).await.unwrap();
+    assert_eq!(house.recount().await, 1);
+    assert_eq!(house.slots().await, 2, "that which is restarting, and the new one");
+}
+
+#[tokio::test]
+async fn a_default_pool_with_a_size_counts_all_that_name_none() {
+    let mut house = House::new(&[lone("d", 3, json!({}))]).await;
+    house.trigger("d").await;
+    assert_eq!(house.claim().await.len(), 3, "it is infinite");
+    house.pool("default_pool", 1).await;
+    house.versions = Versions::default();
+    house.trigger("d").await;
+    assert_eq!((house.parked().await, house.admit().await), (3, 1));
+    let pool = get_pool(&mut house.db, "default_pool").await.unwrap().unwrap();
+    assert_eq!((pool.running, pool.queued, pool.scheduled), (3, 1, 2));
+}
+
+#[tokio::test]
+async fn a_run_waits_for_the_same_task_of_the_run_before() {
+    let spec = json!({ "dag_id": "d", "max_active_runs": 9, "tasks": [
+        { "task_id": "a", "kind": "rust", "depends_on_past": true },
+        { "task_id": "b", "kind": "rust", "after": ["a"] },
+    ] });
+    let mut house = House::new(&[dag(spec)]).await;
+    let first = house.trigger("d").await;
+    let second = house.trigger("d").await;
+    assert_eq!(house.admit().await, 1);
+    let claimed = house.claim().await;
+    assert_eq!(claimed[0].lease.run, first);
+    house.end(&claimed[0], TaskState::Failed).await;
+    assert_eq!(house.admit().await, 0);
+    assert_eq!(states(&mut house.db, second).await[0], "a scheduled");
+    mark_instance(&mut house.db, &mut house.versions, first, (0, -1), TaskState::Success).await.unwrap();
+    assert_eq!(house.admit().await, 1);
+    assert_eq!(house.claim().await.iter().filter(|c| c.lease.run == second).count(), 1);
+}
+
+#[tokio::test]
+async fn of_a_thousand_that_wait_side_by_side_no_two_hold_one_slot() {
+    let mut house = House::new(&[lone("d", 1_000, json!({ "pool": "db" }))]).await;
+    house.pool("db", 7).await;
+    house.trigger("d").await;
+    let mut others = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut db = one(&house.database).await;
+        others.spawn(async move { admit(&mut db, &Versions::default()).await.expect("an admission").many });
+    }
+    let mut all = 0;
+    while let Some(many) = others.join_next().await {
+        all += many.unwrap();
+    }
+    assert_eq!((all, house.slots().await), (7, 7));
+}
