@@ -40,7 +40,12 @@ pub mod testing;
 
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
 pub use binary::main;
-pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circuit_directly};
+pub use builtin::{
+    Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
+    Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
+    WaitFor, body_of, branch, container, copy_files, http, python, shell, short_circuit, short_circuit_directly, sql,
+    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+};
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
@@ -70,6 +75,10 @@ pub mod internal {
 
 /// What a DAG file imports.
 pub mod prelude {
+    pub use crate::{
+        Container, CopyFiles, HttpRequest, OtherDag, Python, Sql, TriggerDag, container, copy_files, http, python, sql,
+        trigger_dag, wait_for, wait_for_dag, wait_for_task,
+    };
     pub use crate::{
         Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*, Wait as _, WeightRule, asset,
         branch, continuous, cron, cross, dag, defaults, defer, every, fatal, group, hours, limit, millis, mins,
