@@ -11,6 +11,7 @@ mod error;
 mod host;
 mod memory;
 
+pub use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use bundle::{Bundle, BundleDag};
 pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
 pub use connection::{BadConnection, Connection};
@@ -21,7 +22,7 @@ pub use document::{
 };
 pub use error::{TaskError, fatal, skip};
 pub use host::{Host, LogLevel, TriggerWish, Triggered};
-pub use memory::{AssetEvent, LogLine, MemoryHost};
+pub use memory::{LogLine, MemoryHost};
 
 use serde_json::Value;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};

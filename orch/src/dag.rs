@@ -9,6 +9,7 @@ use crate::testing::TestDag;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use orch_core::check::{self, Problem};
+use orch_core::overlap::{Concurrency, Overlap};
 use orch_core::spec::{Callbacks, DagSpec, Location, Options, Schedule, TaskSpec, Timetable};
 use orch_core::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
 use serde_json::{Map, Value};
@@ -30,6 +31,8 @@ pub fn dag(dag_id: &str) -> DagBuilder {
         catchup: false,
         run_timeout_ms: None,
         max_active_runs: None,
+        overlap: Overlap::Queue,
+        concurrency: Vec::new(),
         max_active_tasks: None,
         max_consecutive_failed_runs: 0,
         paused_at_creation: None,
@@ -119,6 +122,20 @@ impl DagBuilder {
         self
     }
 
+    /// What becomes of a run for which there is no place: it waits (without this), it is skipped, or the oldest ones are
+    /// cancelled for it.
+    pub fn overlap(mut self, overlap: Overlap) -> Self {
+        self.spec.overlap = overlap;
+        self
+    }
+
+    /// At most so many runs at the same time for each value of a param; dots lead into objects. May be said several
+    /// times.
+    pub fn concurrency(mut self, param: &str, most: u32) -> Self {
+        self.spec.concurrency.push(Concurrency { key: param.into(), most });
+        self
+    }
+
     /// Tasks of one run at the same time. No limit without this.
     pub fn max_active_tasks(mut self, count: u32) -> Self {
         self.spec.max_active_tasks = Some(count);
@@ -183,7 +200,7 @@ impl DagBuilder {
 
     fn resolve_dates(&mut self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let zone = match &self.spec.schedule {
+        let zone = match self.spec.schedule.time() {
             Schedule::Cron { timezone, .. } => timezone.parse().unwrap_or(Tz::UTC), // a wrong one is a problem already
             _ => Tz::UTC,
         };

@@ -24,6 +24,7 @@ use crate::{
 };
 use chrono::{DateTime, TimeDelta};
 use inputs::{Inputs, Outputs, all};
+use orch_core::asset::{AssetEvent, events_of};
 use orch_core::branch;
 use orch_core::ids::{DagId, TaskId};
 use orch_core::model::Model;
@@ -51,6 +52,7 @@ pub struct TestDag<'a> {
     dag: &'a Dag,
     params: Value,
     host: MemoryHost,
+    partition_key: Option<String>,
     scripted: HashMap<String, Script>,
     waits: HashMap<String, WaitEnd>,
 }
@@ -70,6 +72,8 @@ pub struct TestRun {
     tries: HashMap<(TaskIdx, i32), u32>,
     resumed: HashMap<(TaskIdx, i32), Resumed>,
     clock: Duration,
+    /// Updates of assets by tasks that succeeded, in that order.
+    pub asset_events: Vec<AssetEvent>,
     /// Why tasks failed, each as `task: error`.
     pub errors: Vec<String>,
 }
@@ -77,7 +81,14 @@ pub struct TestRun {
 impl<'a> TestDag<'a> {
     pub(crate) fn new(dag: &'a Dag) -> Self {
         let params = Value::Object(serde_json::Map::new());
-        TestDag { dag, params, host: MemoryHost::new(), scripted: HashMap::new(), waits: HashMap::new() }
+        TestDag {
+            dag,
+            params,
+            host: MemoryHost::new(),
+            partition_key: None,
+            scripted: HashMap::new(),
+            waits: HashMap::new(),
+        }
     }
 
     /// # Panics
@@ -90,6 +101,12 @@ impl<'a> TestDag<'a> {
     /// The connections and variables that tasks find; what they log and push is there afterwards.
     pub fn host(mut self, host: &MemoryHost) -> Self {
         self.host = host.clone();
+        self
+    }
+
+    /// The run is for this partition.
+    pub fn partition(mut self, key: &str) -> Self {
+        self.partition_key = Some(key.into());
         self
     }
 
@@ -153,6 +170,7 @@ impl<'a> TestDag<'a> {
             tries: HashMap::new(),
             resumed: HashMap::new(),
             clock: Duration::ZERO,
+            asset_events: Vec::new(),
             errors: Vec::new(),
         };
         let mut waiting: BTreeMap<(TaskIdx, i32), Wait> = BTreeMap::new();
@@ -177,9 +195,14 @@ impl<'a> TestDag<'a> {
         let spec = &plan.spec.tasks[usize::from(task)];
         let tries = run.tries.entry((task, index)).or_insert(1);
         let try_number = *tries;
+        let said_before = self.host.asset_events().len();
         let error = match self.body(run, &plan, spec, (task, index), try_number).await {
             Ok(Some(value)) => match run.given(&plan, (task, index), value) {
-                Ok(()) => return None,
+                Ok(()) => {
+                    let said = self.host.asset_events().split_off(said_before);
+                    run.asset_events.extend(events_of(&spec.outlets, &said, self.partition_key.as_deref()));
+                    return None;
+                }
                 Err(error) => error,
             },
             Ok(None) => {
@@ -288,6 +311,7 @@ impl<'a> TestDag<'a> {
         let run = RunFacts {
             dag_id: DagId::new(&self.dag.spec().dag_id).expect("a DAG without problems has an id"),
             conf: Arc::new(self.params.clone()),
+            partition_key: self.partition_key.clone(),
             ..RunFacts::test()
         };
         let this_try = TryFacts {

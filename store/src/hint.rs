@@ -33,11 +33,13 @@ pub enum Hint {
     Run = 4,
     /// Somebody must stop what it runs.
     Stop = 8,
+    /// An asset was updated: schedulers look whom it concerns.
+    Asset = 16,
     /// A task waits for a condition: workers look at it.
-    Watch = 16,
+    Watch = 32,
 }
 
-const ALL: [Hint; 5] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Watch];
+const ALL: [Hint; 6] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch];
 
 /// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
 pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
@@ -57,6 +59,7 @@ struct Inner {
     due: Notify,
     run: Notify,
     stop: Notify,
+    asset: Notify,
     watch: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU8,
@@ -75,6 +78,7 @@ impl Hints {
             Hint::Due => &self.inner.due,
             Hint::Run => &self.inner.run,
             Hint::Stop => &self.inner.stop,
+            Hint::Asset => &self.inner.asset,
             Hint::Watch => &self.inner.watch,
         }
     }

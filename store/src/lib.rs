@@ -4,6 +4,7 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod admission;
+pub mod asset;
 pub mod audit;
 pub mod backfill;
 pub mod clear;

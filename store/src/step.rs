@@ -3,6 +3,7 @@
 //! The ledger moves by compare-and-swap on the run's revision. When a run has moved on meanwhile, its outcomes are
 //! recorded all the same, as unfolded, and folded under the run's lock (`run_lock`): losing a race loses nothing.
 
+mod assets;
 mod bind;
 mod reply;
 mod sql;
@@ -13,6 +14,7 @@ pub use sql::text_variants;
 use crate::StoreResult;
 use crate::leaf::Leaf;
 use chrono::{DateTime, Utc};
+use orch_core::asset::{AssetEvent, LineageEdge};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
 use orch_core::state::{RunType, TaskState};
@@ -48,6 +50,18 @@ pub struct Ended {
     /// Small outputs, as key and JSON text; written only if this try still counts.
     pub outputs: Vec<(String, String)>,
     pub failure: Option<Failure>,
+    /// What it did to assets, written with a success only.
+    pub touched: Option<Box<Touched>>,
+}
+
+/// What a try did to assets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Touched {
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: String,
+    pub events: Vec<AssetEvent>,
+    pub edges: Vec<LineageEdge>,
 }
 
 /// Why a try failed.

@@ -11,6 +11,7 @@ use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
+use crate::touched::Said;
 use crate::watch::Outlook;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
@@ -18,7 +19,7 @@ use orch_core::spec::{Isolation, TaskSpec};
 use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
 use orch_store::hint::Hints;
 use orch_store::output;
-use orch_store::step::Claimed;
+use orch_store::step::{Claimed, Touched};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::panic::AssertUnwindSafe;
@@ -78,6 +79,7 @@ impl RunView {
             triggered_by: None,
             clear_number: u32::try_from(clear_number).unwrap_or(0),
             conf,
+            partition_key: facts.partition_key.clone(),
         };
         Ok(RunView { facts: Arc::new(facts), params })
     }
@@ -111,6 +113,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             map_index: job.claimed.lease.map_index,
             params: &job.run.params,
             recent: &shared.recent,
+            secrets: &shared.outlook.secrets,
             pool: &shared.pool,
         };
         let inputs = match resolver.resolve().await {
@@ -118,8 +121,8 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let ctx = match context(job, spec, shared, &log, resumed) {
-            Ok(ctx) => ctx,
+        let (ctx, host) = match context(job, spec, shared, &log, resumed) {
+            Ok(context) => context,
             Err(error) => return fatal(error),
         };
         let given = match plan.task(task).isolation {
@@ -130,7 +133,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Isolation::InProcess => body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None }),
         };
         match given {
-            Ok(Some(value)) => give(job, shared, value).await,
+            Ok(Some(value)) => give(job, shared, value, host.said.touched(spec, &job.run.facts)).await,
             Ok(None) => deferral::not_yet(job, spec, shared).await,
             Err(Finish::Error { error: TaskError::Deferred { deferral }, .. }) => {
                 deferral::begin(&deferral, spec, &shared.outlook.conditions)
@@ -191,7 +194,7 @@ fn context(
     shared: &Shared,
     log: &Arc<AttemptLog>,
     resumed: Option<Resumed>,
-) -> Result<Ctx, String> {
+) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
     let this_try = TryFacts {
         task_id: TaskId::new(&spec.task_id).map_err(|e| e.to_string())?,
@@ -202,7 +205,7 @@ fn context(
         lease_no: lease.lease_no,
         resumed,
     };
-    let host = WorkerHost {
+    let host = Arc::new(WorkerHost {
         lease,
         plan: job.offer.version.plan.clone(),
         log: log.clone(),
@@ -213,16 +216,21 @@ fn context(
         origin: Origin::of(job),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
-    };
-    Ok(Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), Arc::new(host)))
+        said: Said::default(),
+    });
+    Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))
 }
 
 /// A value on its way to the store: small ones go with the step, others now.
-async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
+async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
-        return Finish::Gave { value, text: String::new(), stored: true };
+        return Finish::Gave { value, text: String::new(), stored: true, touched };
     }
-    let text = value.to_string();
+    let lease = job.claimed.lease;
+    let (kept, text) = match shared.outlook.secrets.kept(lease.run, &value) {
+        Ok(kept) => kept,
+        Err(error) => return fatal(format!("the output cannot be sealed: {error}")),
+    };
     if text.len() > output::MAX_BYTES {
         return fatal(format!(
             "the output has {} bytes, more than {}: write it to the object store and return where it is",
@@ -230,17 +238,19 @@ async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
             output::MAX_BYTES
         ));
     }
-    let lease = job.claimed.lease;
-    if output::goes_with_the_step(&value, &text) {
+    if output::goes_with_the_step(&kept, &text) {
+        drop(kept);
         shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
-        return Finish::Gave { value, text, stored: false };
+        return Finish::Gave { value, text, stored: false, touched };
     }
     let put = || async {
         let mut db = shared.pool.acquire().await?;
-        output::put(&mut db, lease, output::RETURN_VALUE, &value).await
+        output::put(&mut db, lease, output::RETURN_VALUE, &kept).await
     };
-    match patiently(put).await {
-        Ok(true) => Finish::Gave { value, text: String::new(), stored: true },
+    let put = patiently(put).await;
+    drop(kept);
+    match put {
+        Ok(true) => Finish::Gave { value, text: String::new(), stored: true, touched },
         Ok(false) => Finish::Stopped,
         Err(error) => Finish::Error {
             error: TaskError::Retryable { causes: vec!["the output cannot be stored".into(), error.to_string()] },

@@ -4,15 +4,17 @@ use crate::body::Job;
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
 use crate::secrets::Secrets;
+use crate::touched::Said;
+use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use orch_core::ids::RunId;
 use orch_core::plan::Plan;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerWish, Triggered, fatal};
 use orch_store::hint::{Hint, Hints};
-use orch_store::output;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::Lease;
 use orch_store::version::Versions;
+use orch_store::{asset, output};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub(crate) struct WorkerHost {
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
     pub(crate) secrets: Secrets,
+    pub(crate) said: Said,
     pub(crate) hints: Hints,
     pub(crate) origin: Origin,
     pub(crate) rows: AtomicU64,
@@ -85,13 +88,15 @@ impl Host for WorkerHost {
 
     fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
         let (pool, lease, key) = (self.pool.clone(), self.lease, key.to_string());
+        let secrets = self.secrets.clone();
         Box::pin(async move {
             if key.is_empty() || key.len() > 512 || key.contains('\0') {
                 return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
             }
+            let (kept, _) = secrets.kept(lease.run, &value)?;
             let put = || async {
                 let mut db = pool.acquire().await?;
-                output::put(&mut db, lease, &key, &value).await
+                output::put(&mut db, lease, &key, &kept).await
             };
             if patiently(put).await? {
                 return Ok(());
@@ -103,12 +108,33 @@ impl Host for WorkerHost {
     fn pull(&self, task_id: &str, key: &str, map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
         let (pool, run, key, task_id) = (self.pool.clone(), self.lease.run, key.to_string(), task_id.to_string());
         let task = self.plan.index_of(&task_id);
+        let secrets = self.secrets.clone();
         Box::pin(async move {
             let task = task.ok_or_else(|| fatal(format!("this dag has no task `{task_id}`")))?;
             let index = map_index.map_or(-1, |i| i as i32);
             let get = || async {
                 let mut db = pool.acquire().await?;
                 output::get(&mut db, run, task, index, &key).await
+            };
+            let found = patiently(get).await?;
+            Ok(found.map(|value| secrets.given(run, value)).transpose()?)
+        })
+    }
+
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        self.said.event(event)
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        self.said.edge(edge)
+    }
+
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        let (pool, run) = (self.pool.clone(), self.lease.run);
+        Box::pin(async move {
+            let get = || async {
+                let mut db = pool.acquire().await?;
+                asset::triggering_events(&mut db, run).await
             };
             Ok(patiently(get).await?)
         })

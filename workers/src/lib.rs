@@ -21,6 +21,7 @@ pub mod outside;
 mod patience;
 pub mod secrets;
 pub mod sim;
+mod touched;
 mod watch;
 
 pub use child::{inherited_secrets, run_attempt};

@@ -7,7 +7,7 @@ use orch_core::branch;
 use orch_core::spec::TaskSpec;
 use orch_core::state::{RunType, TaskState};
 use orch_core::task::{LogLevel, TaskError};
-use orch_store::step::{Claimed, Ended, Failure, NewWait, NextTry};
+use orch_store::step::{Claimed, Ended, Failure, NewWait, NextTry, Touched};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ pub(crate) enum Finish {
         value: Value,
         text: String,
         stored: bool,
+        touched: Option<Box<Touched>>,
     },
     /// A sensor saw nothing yet.
     NotYet,
@@ -106,18 +107,19 @@ pub(crate) fn ended(
         next: None,
         outputs: Vec::new(),
         failure: None,
+        touched: None,
     };
     let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
         attempt,
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
         version: offer.version.id,
-        wait: None,
         queue: offer.version.place(task),
+        wait: None,
         priority: run_type.priority(plan.task(task).priority),
     };
     match finish {
         Finish::Stopped => return None,
-        Finish::Gave { value, text, stored } => {
+        Finish::Gave { value, text, stored, touched } => {
             if plan.list_slots.contains_key(&task) {
                 match value.as_array() {
                     Some(list) => end.list_len = Some(list.len() as i32),
@@ -131,6 +133,7 @@ pub(crate) fn ended(
                     return ended(offer, claimed, (rev, run_type), Finish::Error { error, kind: None }, retry_in_ms);
                 }
             }
+            end.touched = touched;
             if !stored && !value.is_null() {
                 end.outputs.push((orch_store::output::RETURN_VALUE.into(), text));
             }

@@ -3,6 +3,7 @@
 //! Every method that not every host can serve has a default that says so, so that the trait grows without breaking one.
 
 use super::{BoxFuture, Connection, TaskResult, fatal};
+use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -94,8 +95,18 @@ pub trait Host: Send + Sync {
     }
 
     /// An update of an asset, in force when the attempt succeeds.
-    fn asset_event(&self, uri: &str, _extra: Value) -> TaskResult<()> {
-        Err(fatal(format!("an event of asset `{uri}` is not possible where this task runs")))
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        Err(fatal(format!("an event of asset `{}` is not possible where this task runs", event.uri)))
+    }
+
+    /// A way that data took, kept when the attempt succeeds.
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        Err(fatal(format!("lineage from `{}` is not possible where this task runs", edge.from)))
+    }
+
+    /// The updates that began the run.
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerWish, Triggered, TryFacts, fatal,
 };
+use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -24,18 +25,14 @@ pub struct LogLine {
     pub fields: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct AssetEvent {
-    pub uri: String,
-    pub extra: Value,
-}
-
 #[derive(Default)]
 struct Memory {
     logs: Vec<LogLine>,
     progress: (u64, u64),
     pushed: Vec<(String, Value)>,
     asset_events: Vec<AssetEvent>,
+    lineage: Vec<LineageEdge>,
+    triggering_events: Vec<TriggeringEvent>,
     triggered: Vec<TriggerWish>,
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
@@ -71,6 +68,13 @@ impl MemoryHost {
         self
     }
 
+    /// The run of the task was begun by this update, too.
+    #[must_use]
+    pub fn with_triggering_event(self, event: TriggeringEvent) -> Self {
+        self.memory().triggering_events.push(event);
+        self
+    }
+
     /// A context whose host is this one.
     pub fn ctx(&self) -> Ctx {
         self.ctx_for(RunFacts::test(), TryFacts::test())
@@ -100,6 +104,10 @@ impl MemoryHost {
 
     pub fn asset_events(&self) -> Vec<AssetEvent> {
         self.memory().asset_events.clone()
+    }
+
+    pub fn lineage_edges(&self) -> Vec<LineageEdge> {
+        self.memory().lineage.clone()
     }
 
     /// The runs of other DAGs that tasks asked for.
@@ -181,9 +189,19 @@ impl Host for MemoryHost {
         Box::pin(std::future::ready(Ok(run)))
     }
 
-    fn asset_event(&self, uri: &str, extra: Value) -> TaskResult<()> {
-        self.memory().asset_events.push(AssetEvent { uri: uri.into(), extra });
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        self.memory().asset_events.push(event);
         Ok(())
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        self.memory().lineage.push(edge);
+        Ok(())
+    }
+
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        let events = self.memory().triggering_events.clone();
+        Box::pin(std::future::ready(Ok(events)))
     }
 }
 

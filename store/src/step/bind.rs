@@ -2,13 +2,13 @@
 
 use super::reply::{self, Reply};
 use super::sql::{self, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
-use super::{Ended, Mode, NewTry, NewWait, Step};
+use super::{Ended, Mode, NewTry, NewWait, Step, assets};
 use crate::StoreResult;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
 use std::sync::Arc;
 
-struct Values(PgArguments);
+pub(super) struct Values(PgArguments);
 
 impl Values {
     fn add<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: T) -> StoreResult<()> {
@@ -16,7 +16,7 @@ impl Values {
     }
 
     /// One column of many rows, as an array.
-    fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
+    pub(super) fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
     where
         for<'q> Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
     {
@@ -67,6 +67,12 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
             values.column(&rows, |r| r.0)?;
             values.column(&rows, |r| r.1.kind)?;
             values.column(&rows, |r| serde_json::Value::from(r.1.causes.clone()).to_string())?;
+        }
+        if has(sql::EVENTS) {
+            assets::bind_events(&mut values, step)?;
+        }
+        if has(sql::EDGES) {
+            assets::bind_edges(&mut values, step)?;
         }
     }
     if has(KEEP) {
@@ -172,6 +178,6 @@ fn waits(values: &mut Values, step: &Step) -> StoreResult<()> {
 }
 
 /// What ended, with its place in the arrays, counted from one.
-fn placed(step: &Step) -> impl Iterator<Item = (i64, &Ended)> {
+pub(super) fn placed(step: &Step) -> impl Iterator<Item = (i64, &Ended)> {
     (1_i64..).zip(&step.ended)
 }

@@ -1,7 +1,7 @@
 //! The text of a step. Parts that have nothing to write are left out, so there are as many texts as shapes of steps;
 //! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
 
-use super::{Mode, Step};
+use super::{Mode, Step, assets};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
 
@@ -21,8 +21,10 @@ pub(super) const STRICT: u32 = 1 << 12;
 pub(super) const LOCKED: u32 = 1 << 13;
 pub(super) const CLEARED: u32 = 1 << 14;
 pub(super) const LOOK: u32 = 1 << 15;
-pub(super) const DEFER: u32 = 1 << 17;
 pub(super) const RELEASE: u32 = 1 << 16;
+pub(super) const EVENTS: u32 = 1 << 17;
+pub(super) const EDGES: u32 = 1 << 18;
+pub(super) const DEFER: u32 = 1 << 19;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -38,6 +40,8 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(DECIDED, !step.decided.is_empty());
     part(OUTPUTS, step.ended.iter().any(|e| !e.outputs.is_empty()));
     part(FAILURES, step.ended.iter().any(|e| e.failure.is_some()));
+    part(EVENTS, assets::events(step).next().is_some());
+    part(EDGES, assets::edges(step).next().is_some());
     part(CLAIM, step.claim.as_ref().is_some_and(|c| c.most > 0));
     if shape == 0 {
         return 0;
@@ -48,8 +52,8 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(STRICT, step.mode == Mode::Strict && !step.ended.is_empty());
     part(LOCKED, matches!(step.mode, Mode::Locked { .. }));
     part(CLEARED, step.cleared);
-    part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
     part(RELEASE, step.release && !step.ended.is_empty());
+    part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
     shape
 }
 
@@ -65,6 +69,8 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         MOVES | strict | NEXT | FAILURES | CLAIM | ONE_QUEUE,
         MOVES | strict | RELEASE | QUEUE | CLAIM | ONE_QUEUE,
         ENDED | NEXT | FAILURES | OUTPUTS,
+        MOVES | strict | KEEP | EVENTS | EDGES,
+        ENDED | EVENTS | EDGES,
         MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
         MOVES | LOCKED | CLEARED | QUEUE | HOLD | DECIDED,
@@ -166,6 +172,12 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
                   from w join fin on fin.place = w.place on conflict do nothing)",
                 p.unnest(&["bigint[]", TEXT, TEXT])
             ));
+        }
+        if has(EVENTS) {
+            assets::put_events(&p.unnest(&assets::EVENT_TYPES), &mut parts);
+        }
+        if has(EDGES) {
+            assets::put_edges(&p.unnest(&assets::EDGE_TYPES), &mut parts);
         }
         replies.push(if has(STRICT) {
             // Raises: the whole statement is taken back.
@@ -348,7 +360,7 @@ fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies
     replies.push(
         "select 2::smallint, r.id, null, r.rev, r.version, r.clear_number, null, null, null, null, r.ledger, r.counters,
           r.dag_id, r.run_id, r.run_type::text, (select conf::text from dag_run_detail d where d.run = r.id),
-          r.logical_date, r.interval_start, r.interval_end, r.run_after
+          r.logical_date, r.interval_start, r.interval_end, r.run_after, r.partition_key
         from (select distinct run from clm) c, lateral (select * from dag_run r where r.id = c.run) r"
             .into(),
     );
@@ -364,6 +376,6 @@ fn reply(kind: i16, ids: &str, numbers: &[&str], from: &str) -> String {
     let (run, attempt) = ids.split_once(", ").expect("two ids");
     format!(
         "select {kind}::smallint, {run}::uuid, {attempt}::uuid, {columns}null::smallint[], null::integer[], null::text,
-        null::text, null::text, null::text, null::timestamptz, null::timestamptz, null::timestamptz, null::timestamptz {from}"
+        null::text, null::text, null::text, null::timestamptz, null::timestamptz, null::timestamptz, null::timestamptz, null::text {from}"
     )
 }

@@ -92,6 +92,27 @@ fn patient_child() -> Dag {
     })
 }
 
+/// Reads what began its run and says what it did to assets, over the pipe to its worker.
+#[task(isolation = Isolation::Process)]
+async fn relay(ctx: Ctx) -> TaskResult<usize> {
+    let events = ctx.triggering_events().await?;
+    let key = ctx.partition_key().unwrap_or_default().to_string();
+    ctx.emit(AssetEvent::of("test://relayed").rows(7).extra(json!({ "from": key })))?;
+    ctx.lineage("test://source", "test://relayed", 7)?;
+    Ok(events.len())
+}
+
+fn relaying() -> Dag {
+    let source = asset("test://source").named("source").fresh_within(hours(1));
+    dag("test_relaying")
+        .describe("Follows one asset and updates another")
+        .tags(["test"])
+        .schedule(source.by_partition())
+        .build(|d| {
+            d.add(relay().inlet(asset("test://source")).outlet(asset("test://relayed")));
+        })
+}
+
 fn talking() -> Dag {
     dag("test_talking").describe("Talks until it is cancelled").tags(["test"]).build(|d| {
         d.add(talk());
@@ -237,6 +258,36 @@ async fn miss(ctx: Ctx) -> TaskResult<u32> {
     ctx.connection("nowhere").await.map(|_| 1)
 }
 
+/// Gives away what it should not, in its output and under a key.
+#[task]
+async fn give(ctx: Ctx) -> TaskResult<Vec<String>> {
+    let secret = say_secrets(&ctx).await?;
+    ctx.push("pushed", serde_json::json!({ "deep": [format!("postgres://me:{secret}@db")], "plain": "nothing" }))
+        .await?;
+    Ok(forms(&secret))
+}
+
+/// Needs as it is what another task gave; in a process of its own.
+#[task(isolation = Isolation::Process)]
+async fn take(ctx: Ctx, given: Vec<String>) -> TaskResult<String> {
+    let secret = ctx.connection("planted").await?.password.context("it has a password")?;
+    let pushed: serde_json::Value = ctx.pull("give", "pushed").await?.context("it was pushed")?;
+    if given != forms(&secret) || pushed["deep"][0] != format!("postgres://me:{secret}@db") {
+        bail!("what was given is not what came")
+    }
+    Ok(secret)
+}
+
+/// The same of one element.
+#[task]
+async fn take_one(ctx: Ctx, given: String) -> TaskResult<String> {
+    let secret = ctx.connection("planted").await?.password.context("it has a password")?;
+    if !forms(&secret).contains(&given) {
+        bail!("what was given is not what came")
+    }
+    Ok(given)
+}
+
 fn planted() -> Dag {
     dag("test_planted").describe("Tasks that say secrets").tags(["test"]).build(|d| {
         d.add(tell());
@@ -245,6 +296,9 @@ fn planted() -> Dag {
         d.add(tell_in_child());
         d.add(miss());
         d.add(shell("env; echo the shell is done").id("look_around"));
+        let given = d.add(give());
+        d.add(take(given));
+        d.map(given, take_one);
     })
 }
 
@@ -263,6 +317,7 @@ fn main() -> ExitCode {
                 planted(),
                 patient(),
                 patient_child(),
+                relaying(),
             ],
         ]
         .into_iter()

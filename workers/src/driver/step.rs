@@ -263,7 +263,7 @@ impl<S: Hot> Driver<S> {
         let step = Step { ended, mode: Mode::Record, release, ..Step::default() };
         match self.store.step(&step, self.worker).await {
             Ok(reply) => {
-                self.tell_of_waits(&step.ended);
+                self.tell_others(&step.ended);
                 let fenced = step.ended.len() - reply.accepted.len();
                 if fenced > 0 {
                     let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
@@ -280,13 +280,16 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Schedulers wake what waits for a time, watchers look at what waits for something else.
-    fn tell_of_waits(&self, ended: &[Ended]) {
+    fn tell_others(&self, ended: &[Ended]) {
         let next = || ended.iter().filter_map(|end| end.next.as_ref());
         if next().any(|next| next.wake_in_ms > 0) {
             self.hints.give(Hint::Due);
         }
         if next().any(|next| next.wait.as_ref().is_some_and(|wait| wait.condition.is_some())) {
             self.hints.give(Hint::Watch);
+        }
+        if ended.iter().any(|end| end.touched.is_some()) {
+            self.hints.give(Hint::Asset);
         }
     }
 
@@ -359,7 +362,7 @@ impl<S: Hot> Driver<S> {
         if queued {
             self.hints.give(Hint::Ready);
         }
-        self.tell_of_waits(&step.ended);
+        self.tell_others(&step.ended);
         over.sort_unstable();
         over.dedup();
         for dag_id in over {

@@ -1,9 +1,11 @@
 //! The command line as people and scripts meet it: exit code, standard output, standard error.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod assets;
 mod bad_input;
 mod binary;
 mod browser;
+mod canary;
 mod children;
 mod config;
 mod guide;
