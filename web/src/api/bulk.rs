@@ -1,8 +1,8 @@
 //! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
-use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Fields};
+use crate::guard::MayDelete;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -93,10 +93,10 @@ pub(super) fn actions<E>(
     Ok(actions)
 }
 
-/// Deleting asks for more than changing does, also here.
-pub(super) fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
+/// Deleting asks for what the rule of the route says.
+pub(super) fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
-    if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
+    if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }
 
 /// Something with a name that is added, changed and deleted as a whole.

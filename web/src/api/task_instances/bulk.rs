@@ -3,8 +3,8 @@
 use super::mark::{carry_out, tell, wish};
 use super::meant::{Target, Wish, meant};
 use crate::api::bulk::{BulkResponse, Kind, actions, may, named};
-use crate::auth::Caller;
 use crate::extract::{Actor, JsonBody, Names, RunPath, no_such_instance, no_such_run};
+use crate::guard::MayDelete;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -26,7 +26,7 @@ struct Entity {
 pub(crate) async fn bulk(
     State(app): State<App>,
     actor: Actor,
-    Extension(caller): Extension<Caller>,
+    Extension(may_delete): Extension<MayDelete>,
     names: Names,
     body: JsonBody,
 ) -> Result<Json<BulkResponse>, Refusal> {
@@ -48,7 +48,7 @@ pub(crate) async fn bulk(
             }
         },
     })?;
-    may(&caller, &actions)?;
+    may(may_delete, &actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
     for action in &actions {
