@@ -275,10 +275,7 @@ async fn earlier(db: &mut PgConnection, found: &Found, shell: &Shell) -> Result<
         if earlier.len() == MOST_EARLIER || seen.contains(&text) {
             continue;
         }
-        let words = match text.char_indices().nth(MOST_CONF_CHARS) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.clone(),
-        };
+        let words = parts::short(&text, MOST_CONF_CHARS).into_owned();
         earlier.push(Earlier {
             href: format!("{}/trigger?like={}", parts::dag_href(&run.dag_id), encoded(&run.run_id)),
             ago: parts::ago(run.created_at, shell.now),
