@@ -94,7 +94,7 @@ pub(super) fn actions<E>(
 }
 
 /// Deleting asks for what the rule of the route says.
-fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
+pub(super) fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }
