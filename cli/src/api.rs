@@ -2,6 +2,7 @@
 //! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
 
 mod ask;
+mod kept;
 mod read;
 
 use crate::config::Secret;
@@ -74,6 +75,16 @@ impl Api {
         self.answer(request.header("content-type", "application/json").send(body.to_string()))
     }
 
+    fn change(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/api/v2/{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.header("content-type", "application/json");
+        let request = request.body(body.map(Value::to_string).unwrap_or_default()).map_err(|_| self.strange())?;
+        self.answer(self.agent.run(request))
+    }
+
     fn answer(&self, answered: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
         let mut response = answered.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
@@ -83,9 +94,10 @@ impl Api {
         let detail = body.as_ref().and_then(|body| body.get("detail"));
         match (status, body.as_ref(), detail) {
             (200..=299, Some(Value::Object(_)), _) => Ok(Answer::Found(body.unwrap_or_default())),
+            (204, ..) => Ok(Answer::Found(Value::Null)),
             (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
-                .hint("log in as a user with a higher role: viewers read, users start runs")),
+                .hint("log in as a user with a higher role: viewers read, users start runs, ops change connections and variables")),
             (400 | 404 | 409 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),
             (500..=599, Some(body), Some(detail)) => Err(self.failed(status, body, &words(detail))),
             _ => Err(Failure::new(format!("`{}` answers, but not as an orch server does (HTTP {status})", self.base))

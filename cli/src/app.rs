@@ -89,11 +89,16 @@ impl Cx {
 
     /// The server: over its API if one was named, else over its database.
     pub(crate) async fn server(&self) -> Result<Server, Failure> {
-        let config = self.config()?;
-        match config.api_url()? {
-            Some(url) => Ok(Server::Api(Api::new(url, config.api_token.as_ref())?)),
-            None => Ok(Server::Database(Session::open(&config).await?)),
+        match self.api()? {
+            Some(api) => Ok(Server::Api(api)),
+            None => Ok(Server::Database(Session::open(&self.config()?).await?)),
         }
+    }
+
+    /// The API, if that is what was named.
+    pub(crate) fn api(&self) -> Result<Option<Api>, Failure> {
+        let config = self.config()?;
+        config.api_url()?.map(|url| Api::new(url, config.api_token.as_ref())).transpose()
     }
 
     /// The DAGs of this binary. There is one use for them in a process.

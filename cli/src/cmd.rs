@@ -3,6 +3,9 @@
 mod assets_events;
 mod assets_list;
 mod assets_materialize;
+mod backfill_change;
+mod backfill_create;
+mod backfill_list;
 mod completion;
 mod config_list;
 mod connections_add;
@@ -37,6 +40,7 @@ mod standalone;
 mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
+mod tasks_mark;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
@@ -70,6 +74,9 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Backfills: runs for dates that are past
+    #[command(subcommand, visible_alias = "backfills")]
+    Backfill(Backfill),
     /// Assets: what tasks update and DAGs wait for
     #[command(subcommand, visible_alias = "asset")]
     Assets(Assets),
@@ -114,6 +121,7 @@ pub(crate) enum Dags {
     State(dags_state::State),
     Test(dags_test::Test),
     Delete(dags_delete::Delete),
+    Backfill(backfill_create::DagsBackfill),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -122,6 +130,8 @@ pub(crate) enum Tasks {
     State(tasks_state::State),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
     Clear(tasks_clear::Clear),
+    Mark(tasks_mark::MarkTask),
+    Cancel(tasks_mark::Cancel),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
 }
@@ -132,6 +142,17 @@ pub(crate) enum Runs {
     Wait(runs_wait::Wait),
     Cancel(runs_cancel::Cancel),
     Move(runs_move::Move),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Backfill {
+    Create(Box<backfill_create::Create>),
+    List(backfill_list::List),
+    Show(backfill_list::Show),
+    Pause(backfill_change::Pause),
+    Unpause(backfill_change::Unpause),
+    Cancel(backfill_change::Cancel),
+    Wait(backfill_change::Wait),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -208,6 +229,7 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
@@ -224,6 +246,20 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Backfill {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Backfill::Create(create) => create.run(cx).await,
+            Backfill::List(list) => list.run(cx).await,
+            Backfill::Show(show) => show.run(cx).await,
+            Backfill::Pause(pause) => pause.run(cx).await,
+            Backfill::Unpause(unpause) => unpause.run(cx).await,
+            Backfill::Cancel(cancel) => cancel.run(cx).await,
+            Backfill::Wait(wait) => wait.run(cx).await,
         }
     }
 }
@@ -281,6 +317,7 @@ impl Dags {
             Dags::State(state) => block_on(state.run(cx)),
             Dags::Test(test) => test.run(cx),
             Dags::Delete(delete) => block_on(delete.run(cx)),
+            Dags::Backfill(backfill) => block_on(backfill.run(cx)),
         }
     }
 }
@@ -292,6 +329,8 @@ impl Tasks {
             Tasks::State(state) => block_on(state.run(cx)),
             Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
             Tasks::Clear(clear) => block_on(clear.run(cx)),
+            Tasks::Mark(mark) => block_on(mark.run(cx)),
+            Tasks::Cancel(cancel) => block_on(cancel.run(cx)),
             Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
         }

@@ -14,6 +14,7 @@ mod console;
 mod failure;
 mod found;
 mod graph;
+mod kept;
 mod logging;
 mod names;
 mod output;

@@ -9,6 +9,7 @@ mod options;
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
 pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
 
+use crate::overlap::{Concurrency, Overlap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -43,6 +44,12 @@ pub struct DagSpec {
     pub run_timeout_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_runs: Option<u32>,
+    /// What becomes of a run for which there is no place.
+    #[serde(default, skip_serializing_if = "Overlap::is_usual")]
+    pub overlap: Overlap,
+    /// Runs at the same time for each value of a param.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub concurrency: Vec<Concurrency>,
     /// Tasks of one run at the same time; no limit without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tasks: Option<u32>,

@@ -235,7 +235,7 @@ async fn what_waits_is_claimable_at_its_time() {
     house.trigger().await;
     let mut hands = house.worker(version, PATIENCE).await;
     let first = hands.claim().await[0];
-    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 150, version, queue: 1, priority: 1 };
+    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 150, version, queue: 1, priority: 1, wait: None };
     house.start(1);
     hands.record(&first, TaskState::UpForRetry, Some(next.clone())).await;
     house.hints.give(Hint::Due);

@@ -35,9 +35,11 @@ pub enum Hint {
     Stop = 8,
     /// An asset was updated: schedulers look whom it concerns.
     Asset = 16,
+    /// A task waits for a condition: workers look at it.
+    Watch = 32,
 }
 
-const ALL: [Hint; 5] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset];
+const ALL: [Hint; 6] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch];
 
 /// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
 pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
@@ -58,6 +60,7 @@ struct Inner {
     run: Notify,
     stop: Notify,
     asset: Notify,
+    watch: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU8,
     tell: Notify,
@@ -76,6 +79,7 @@ impl Hints {
             Hint::Run => &self.inner.run,
             Hint::Stop => &self.inner.stop,
             Hint::Asset => &self.inner.asset,
+            Hint::Watch => &self.inner.watch,
         }
     }
 

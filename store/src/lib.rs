@@ -46,6 +46,7 @@ pub mod token;
 pub mod user;
 pub mod variable;
 pub mod version;
+pub mod watch;
 pub mod worker;
 
 pub use error::{StoreError, StoreResult};

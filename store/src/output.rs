@@ -2,10 +2,12 @@
 
 mod list;
 mod preview;
+mod sealed;
 mod write;
 
 pub use list::{OutputFilter, OutputRow, count_outputs, list_outputs};
 pub use preview::{Preview, previews};
+pub use sealed::{opened, sealed, shown, shown_text};
 pub use write::{Place, change_output, create_output, delete_output};
 
 use crate::step::Lease;

@@ -186,7 +186,7 @@ fn words(dag: &DagSpec, version: &Registered, paused: bool, rescheduled: bool, n
         "aliases": texts(&dag.aliases), "file": text(&dag.location.file),
         "is_paused": dag.paused_at_creation.unwrap_or(paused), "schedule_text": text(&dag.schedule.describe()),
         "max_active_runs": max_active_runs(dag), "max_failed": dag.max_consecutive_failed_runs.min(i32::MAX as u32),
-        "rescheduled": rescheduled, "next_run_after": next.map(|n| n.run_after),
+        "overlap": dag.overlap, "rescheduled": rescheduled, "next_run_after": next.map(|n| n.run_after),
         "next_logical_date": next.and_then(|n| n.logical_date),
         "next_interval_start": interval.map(|i| i.start), "next_interval_end": interval.map(|i| i.end),
     })

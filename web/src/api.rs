@@ -26,6 +26,6 @@ pub(crate) mod why;
 pub(crate) mod xcom;
 
 pub(crate) mod bulk;
-mod clearing;
+pub(crate) mod clearing;
 mod ids;
 mod pages;

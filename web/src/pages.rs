@@ -6,6 +6,7 @@
 pub(crate) mod account;
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod backfills;
 pub(crate) mod bulk;
 pub(crate) mod connections;
 pub(crate) mod dag;

@@ -2,19 +2,22 @@
 //!
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
+mod deferral;
+
 use crate::child;
-use crate::host::WorkerHost;
+use crate::host::{Origin, WorkerHost};
 use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
-use crate::secrets::Secrets;
 use crate::touched::Said;
+use crate::watch::Outlook;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
-use orch_core::spec::Isolation;
-use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
+use orch_core::spec::{Isolation, TaskSpec};
+use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
+use orch_store::hint::Hints;
 use orch_store::output;
 use orch_store::step::{Claimed, Touched};
 use serde_json::Value;
@@ -33,7 +36,9 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
     pub(crate) shipper: Shipper,
-    pub(crate) secrets: Secrets,
+    /// What tasks may wait for, and the secrets of bodies and looks.
+    pub(crate) outlook: Outlook,
+    pub(crate) hints: Hints,
     /// What a child process may have in memory if its task says nothing.
     pub(crate) process_memory_mb: u32,
 }
@@ -97,6 +102,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     };
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
     let working = async {
+        let resumed = match deferral::resumed(job, spec, shared, &log).await {
+            Ok(resumed) => resumed,
+            Err(finish) => return finish,
+        };
         let resolver = Resolver {
             plan,
             run: job.claimed.lease.run,
@@ -104,6 +113,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             map_index: job.claimed.lease.map_index,
             params: &job.run.params,
             recent: &shared.recent,
+            secrets: &shared.outlook.secrets,
             pool: &shared.pool,
         };
         let inputs = match resolver.resolve().await {
@@ -111,7 +121,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let (ctx, host) = match context(job, spec, shared, &log) {
+        let (ctx, host) = match context(job, spec, shared, &log, resumed) {
             Ok(context) => context,
             Err(error) => return fatal(error),
         };
@@ -124,7 +134,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         };
         match given {
             Ok(Some(value)) => give(job, shared, value, host.said.touched(spec, &job.run.facts)).await,
-            Ok(None) => Finish::NotYet,
+            Ok(None) => deferral::not_yet(job, spec, shared).await,
+            Err(Finish::Error { error: TaskError::Deferred { deferral }, .. }) => {
+                deferral::begin(&deferral, spec, &shared.outlook.conditions)
+            }
             Err(finish) => finish,
         }
     };
@@ -177,9 +190,10 @@ fn fatal(cause: String) -> Finish {
 
 fn context(
     job: &Job,
-    spec: &orch_core::spec::TaskSpec,
+    spec: &TaskSpec,
     shared: &Shared,
     log: &Arc<AttemptLog>,
+    resumed: Option<Resumed>,
 ) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
     let this_try = TryFacts {
@@ -189,6 +203,7 @@ fn context(
         max_tries: u32::try_from(job.claimed.max_tries).unwrap_or(0),
         attempt: lease.attempt,
         lease_no: lease.lease_no,
+        resumed,
     };
     let host = Arc::new(WorkerHost {
         lease,
@@ -196,7 +211,9 @@ fn context(
         log: log.clone(),
         cancel: job.cancel.clone(),
         pool: shared.pool.clone(),
-        secrets: shared.secrets.clone(),
+        secrets: shared.outlook.secrets.clone(),
+        hints: shared.hints.clone(),
+        origin: Origin::of(job),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         said: Said::default(),
@@ -209,7 +226,11 @@ async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touc
     if value.is_null() {
         return Finish::Gave { value, text: String::new(), stored: true, touched };
     }
-    let text = value.to_string();
+    let lease = job.claimed.lease;
+    let (kept, text) = match shared.outlook.secrets.kept(lease.run, &value) {
+        Ok(kept) => kept,
+        Err(error) => return fatal(format!("the output cannot be sealed: {error}")),
+    };
     if text.len() > output::MAX_BYTES {
         return fatal(format!(
             "the output has {} bytes, more than {}: write it to the object store and return where it is",
@@ -217,16 +238,18 @@ async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touc
             output::MAX_BYTES
         ));
     }
-    let lease = job.claimed.lease;
-    if output::goes_with_the_step(&value, &text) {
+    if output::goes_with_the_step(&kept, &text) {
+        drop(kept);
         shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
         return Finish::Gave { value, text, stored: false, touched };
     }
     let put = || async {
         let mut db = shared.pool.acquire().await?;
-        output::put(&mut db, lease, output::RETURN_VALUE, &value).await
+        output::put(&mut db, lease, output::RETURN_VALUE, &kept).await
     };
-    match patiently(put).await {
+    let put = patiently(put).await;
+    drop(kept);
+    match put {
         Ok(true) => Finish::Gave { value, text: String::new(), stored: true, touched },
         Ok(false) => Finish::Stopped,
         Err(error) => Finish::Error {

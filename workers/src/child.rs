@@ -227,6 +227,9 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::TriggeringEvents { call } => {
             (call, host.triggering_events().await.and_then(|events| Ok(serde_json::to_value(events)?)))
         }
+        Frame::Trigger { call, wish } => {
+            (call, host.trigger(wish).await.and_then(|run| Ok(serde_json::to_value(run)?)))
+        }
         Frame::Log { .. } | Frame::End(_) => return,
     };
     let answer = match result {

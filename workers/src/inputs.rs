@@ -4,6 +4,7 @@
 //! from the store by the body's own task, never by the driver.
 
 use crate::patience::patiently;
+use crate::secrets::Secrets;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{MapSpec, Source};
 use orch_core::task::TaskError;
@@ -87,6 +88,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) map_index: i32,
     pub(crate) params: &'a Value,
     pub(crate) recent: &'a Recent,
+    pub(crate) secrets: &'a Secrets,
     pub(crate) pool: &'a PgPool,
 }
 
@@ -150,7 +152,7 @@ impl Resolver<'_> {
         }
         let mut db = self.pool.acquire().await?;
         let value = output::get(&mut db, self.run, task, map_index, output::RETURN_VALUE).await?;
-        Ok(value.unwrap_or(Value::Null))
+        self.secrets.given(self.run, value.unwrap_or(Value::Null))
     }
 
     /// One value per element, null where an element gave none.
@@ -162,12 +164,13 @@ impl Resolver<'_> {
         let mut list = vec![Value::Null; usize::try_from(len).unwrap_or(0)];
         for (_, index, stored) in rows {
             let Ok(place) = usize::try_from(index) else { continue };
-            list[place] = match stored {
+            let value = match stored {
                 Stored::Value(value) => value,
                 Stored::Parts(_) => {
                     output::get(&mut db, self.run, task, index, output::RETURN_VALUE).await?.unwrap_or(Value::Null)
                 }
             };
+            list[place] = self.secrets.given(self.run, value)?;
         }
         Ok(list)
     }
@@ -272,6 +275,7 @@ impl Resolver<'_> {
                 (in_part, Value::Array(list), index % PART_ELEMENTS)
             }
         };
+        let list = self.secrets.given(self.run, list)?;
         let element = nth_of(&list, place);
         let bytes = list.to_string().len();
         self.recent.remember(key, Arc::new(list), bytes);

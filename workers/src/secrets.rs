@@ -8,6 +8,7 @@ mod cache;
 mod environment;
 mod file;
 mod metadata;
+mod output;
 mod vault;
 
 pub use vault::VaultConfig;
@@ -83,6 +84,8 @@ impl BackendError {
 pub struct Secrets {
     places: Arc<[Arc<dyn Backend>]>,
     found: Arc<Cache>,
+    /// For what tasks give.
+    keys: Keyring,
 }
 
 impl Secrets {
@@ -105,12 +108,12 @@ impl Secrets {
         if let Some(url) = config.database_url.as_deref().or(database_url) {
             places.push(Arc::new(metadata::Metadata::new(url, config.keys.clone())?));
         }
-        Ok(Secrets { places: places.into(), found: Arc::default() })
+        Ok(Secrets { places: places.into(), found: Arc::default(), keys: config.keys.clone() })
     }
 
     /// Nowhere to look.
     pub fn none() -> Self {
-        Secrets { places: Arc::new([]), found: Arc::default() }
+        Secrets { places: Arc::new([]), found: Arc::default(), keys: Keyring::default() }
     }
 
     /// A connection by its id; its secrets are masked from now on. One that does not exist is a fatal error.

@@ -182,7 +182,7 @@ impl Api {
     }
 
     /// All entries of a list, page by page.
-    fn pages<T>(
+    pub(super) fn pages<T>(
         &self,
         path: &str,
         name: &str,
@@ -205,7 +205,7 @@ impl Api {
         }
     }
 
-    fn found(&self, answer: Answer) -> Result<Value, Failure> {
+    pub(super) fn found(&self, answer: Answer) -> Result<Value, Failure> {
         match answer {
             Answer::Found(body) => Ok(body),
             Answer::Refused(status, words) => {

@@ -4,14 +4,8 @@
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::person;
-use crate::secrets::keyring;
-use crate::session::did_in;
 use orch_core::ids::ConnectionId;
 use orch_core::task::{BadConnection, Connection};
-use orch_store::audit::Deed;
-use orch_store::connection::add_connection;
-use serde_json::json;
-use sqlx::Connection as _;
 
 /// Add a connection
 #[derive(Debug, clap::Args)]
@@ -64,16 +58,10 @@ impl Add {
         {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        let keys = keyring(&cx.config()?)?;
-        let mut session = cx.session().await?;
-        let mut transaction = session.db.begin().await?;
-        if !add_connection(&mut transaction, &new, &keys).await? {
+        if !cx.kept().await?.add_connection(&new).await? {
             return Err(Failure::new(format!("there is a connection `{}` already", new.id))
                 .hint(format!("delete it first: `orch connections delete {}`", new.id)));
         }
-        let extra = Some(json!({ "connection_id": new.id, "conn_type": new.conn_type }));
-        did_in(&mut transaction, &Deed { event: "add_connection", extra, ..Deed::default() }).await?;
-        transaction.commit().await?;
         eprintln!("connection `{}` is added", new.id);
         Ok(Exit::Done)
     }

@@ -2,14 +2,9 @@
 
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::secrets::keyring;
-use crate::session::did_in;
+use crate::kept::Existing;
 use orch_core::ids::ConnectionId;
 use orch_core::task::Document;
-use orch_store::audit::Deed;
-use orch_store::connection::{add_connection, set_connection};
-use serde_json::json;
-use sqlx::Connection as _;
 use std::path::{Path, PathBuf};
 
 /// Add the connections of a file: what `airflow connections export` and `orch connections export` write
@@ -39,22 +34,8 @@ impl Import {
                 return Err(Failure::new(format!("connection `{id}` has no type")));
             }
         }
-        let keys = keyring(&cx.config()?)?;
-        let mut session = cx.session().await?;
-        // All or nothing.
-        let mut transaction = session.db.begin().await?;
-        let mut skipped = Vec::new();
-        for (id, connection) in &all {
-            if self.overwrite {
-                set_connection(&mut transaction, connection, &keys).await?;
-            } else if !add_connection(&mut transaction, connection, &keys).await? {
-                skipped.push(id.as_str());
-                continue;
-            }
-            let extra = Some(json!({ "connection_id": id, "conn_type": connection.conn_type }));
-            did_in(&mut transaction, &Deed { event: "import_connection", extra, ..Deed::default() }).await?;
-        }
-        transaction.commit().await?;
+        let existing = if self.overwrite { Existing::Overwrite } else { Existing::Skip };
+        let skipped = cx.kept().await?.import_connections(&all, existing).await?;
         eprintln!("{} of {} connections are imported", all.len() - skipped.len(), all.len());
         if !skipped.is_empty() {
             eprintln!("these are there already and stay as they are: {}", skipped.join(", "));

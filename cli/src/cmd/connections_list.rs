@@ -3,13 +3,11 @@
 use super::connections_delete::no_such_connection;
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
+use crate::kept::Look;
 use crate::output::{FormatFlag, Listing, Record};
-use crate::secrets::{keyring, sources_of_server};
 use orch_core::ids::ConnectionId;
 use orch_core::secret::MASK;
 use orch_core::task::Connection;
-use orch_store::connection::{MOST_CONNECTIONS, list_connections};
-use orch_workers::Secrets;
 use serde_json::{Value, json};
 
 /// How much is shown of what may be secret.
@@ -21,6 +19,12 @@ pub(super) struct ShowFlags {
     /// Mask what is secret; together with `--show-values`
     #[arg(long, requires = "show_values")]
     pub(super) hide_sensitive: bool,
+}
+
+impl ShowFlags {
+    pub(super) fn look(self) -> Look {
+        if self.show_values && !self.hide_sensitive { Look::Open } else { Look::Closed }
+    }
 }
 
 /// List the connections of the database: their names and types, more with `--show-values`
@@ -51,28 +55,17 @@ pub(crate) struct Get {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let keys = keyring(&cx.config()?)?;
-        let mut session = cx.session().await?;
-        let rows = list_connections(&mut session.db, None, MOST_CONNECTIONS).await?;
-        let empty = "no connections: add one with `orch connections add`";
+        let (look, empty) = (self.show.look(), "no connections: add one with `orch connections add`");
+        let all = cx.kept().await?.connections(look).await?;
         if !self.show.show_values {
             let mut listing = Listing::new(["conn_id", "conn_type"], empty);
-            rows.iter().for_each(|row| listing.add([json!(row.conn_id), json!(row.conn_type)]));
+            all.iter().for_each(|one| listing.add([json!(one.id), json!(one.conn_type)]));
             return listing.print(self.output.format);
         }
         let mut listing = Listing::new(COLUMNS, empty);
-        for row in &rows {
-            let shown = if self.show.hide_sensitive {
-                Connection {
-                    password: row.password.as_ref().map(|_| MASK.into()),
-                    extra: row.extra.iter().map(|_| (MASK.into(), MASK.into())).collect(),
-                    ..row.without_secrets()
-                }
-            } else {
-                row.open(&keys)?
-            };
-            let uri = if self.show.hide_sensitive { masked_uri(&shown) } else { shown.to_uri() };
-            listing.add(cells(&shown, &uri));
+        for one in &all {
+            let uri = if look == Look::Closed { masked_uri(one) } else { one.to_uri() };
+            listing.add(cells(one, &uri));
         }
         listing.print(self.output.format)
     }
@@ -81,21 +74,20 @@ impl List {
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.conn_id)?;
-        let config = cx.config_of_database()?;
-        // A standalone that does not run is started for this question; it ends with the session.
-        let mut session = None;
-        let mut sources = sources_of_server(&config)?;
-        if sources.database_url.is_none() {
-            let opened = cx.session().await?;
-            sources.database_url = opened.url();
-            session = Some(opened);
-        }
-        let secrets = Secrets::new(&sources, None).map_err(|error| Failure::told(&error))?;
-        let found = secrets.connection(&self.conn_id).await.map_err(|error| {
-            let text = error.to_string();
-            if text.starts_with("there is no ") { no_such_connection(&self.conn_id) } else { Failure::new(text) }
-        })?;
-        drop(session);
+        let found = match cx.api()? {
+            Some(api) => api.connection(&self.conn_id)?.ok_or_else(|| no_such_connection(&self.conn_id))?,
+            None => {
+                let (secrets, _session) = cx.sources().await?;
+                secrets.connection(&self.conn_id).await.map_err(|error| {
+                    let text = error.to_string();
+                    if text.starts_with("there is no ") {
+                        no_such_connection(&self.conn_id)
+                    } else {
+                        Failure::new(text)
+                    }
+                })?
+            }
+        };
         let (shown, uri) =
             if self.show_values { (found.clone(), found.to_uri()) } else { (found.masked(), masked_uri(&found)) };
         let values = COLUMNS.into_iter().zip(cells(&shown, &uri)).collect::<Vec<_>>();

@@ -3,14 +3,9 @@
 use super::connections_import::read;
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::secrets::keyring;
-use crate::session::did_in;
+use crate::kept::Existing;
 use orch_core::ids::check_variable_key;
 use orch_core::task::Document;
-use orch_store::audit::Deed;
-use orch_store::variable::{add_variable, set_variable};
-use serde_json::json;
-use sqlx::Connection as _;
 use std::path::PathBuf;
 
 /// Set the variables of a file: what `airflow variables export` and `orch variables export` write
@@ -27,41 +22,17 @@ pub(crate) struct Import {
     action_on_existing_key: Existing,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Existing {
-    #[default]
-    Overwrite,
-    Fail,
-    Skip,
-}
-
 impl Import {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let text = read(&self.file)?;
         let all = Document::of_file(&self.file, &text).and_then(|file| file.variables());
         let all = all.map_err(|error| Failure::told(&error))?;
         all.keys().try_for_each(|key| check_variable_key(key))?;
-        let keys = keyring(&cx.config()?)?;
-        let mut session = cx.session().await?;
-        // All or nothing.
-        let mut transaction = session.db.begin().await?;
-        let mut existing = Vec::new();
-        for (key, variable) in &all {
-            let (value, description) = (&variable.value, variable.description.as_deref());
-            if self.action_on_existing_key == Existing::Overwrite {
-                set_variable(&mut transaction, key, value, description, &keys).await?;
-            } else if !add_variable(&mut transaction, key, value, description, &keys).await? {
-                existing.push(key.as_str());
-                continue;
-            }
-            let extra = Some(json!({ "key": key }));
-            did_in(&mut transaction, &Deed { event: "import_variable", extra, ..Deed::default() }).await?;
-        }
+        let existing = cx.kept().await?.import_variables(&all, self.action_on_existing_key).await?;
         if self.action_on_existing_key == Existing::Fail && !existing.is_empty() {
             return Err(Failure::new(format!("these variables are there already: {}", existing.join(", ")))
                 .hint("say `-a skip` to leave them or `-a overwrite` to set them anew"));
         }
-        transaction.commit().await?;
         eprintln!("{} of {} variables are imported", all.len() - existing.len(), all.len());
         if !existing.is_empty() {
             eprintln!("these are there already and stay as they are: {}", existing.join(", "));

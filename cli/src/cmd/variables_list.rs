@@ -4,12 +4,10 @@ use super::connections_list::ShowFlags;
 use super::variables_set::no_such_variable;
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
+use crate::kept::Look;
 use crate::output::{FormatFlag, Listing, print_line};
-use crate::secrets::{keyring, sources_of_server};
 use orch_core::ids::check_variable_key;
 use orch_core::secret::MASK;
-use orch_store::variable::{MOST_VARIABLES, list_variables};
-use orch_workers::Secrets;
 use serde_json::{Value, json};
 
 /// List the variables of the database: their keys, and their values with `--show-values`
@@ -38,19 +36,17 @@ pub(crate) struct Get {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let keys = keyring(&cx.config()?)?;
-        let mut session = cx.session().await?;
-        let rows = list_variables(&mut session.db, None, MOST_VARIABLES).await?;
-        let empty = "no variables: set one with `orch variables set`";
+        let (look, empty) = (self.show.look(), "no variables: set one with `orch variables set`");
+        let all = cx.kept().await?.variables(look).await?;
         if !self.show.show_values {
             let mut listing = Listing::new(["key"], empty);
-            rows.iter().for_each(|row| listing.add([json!(row.key)]));
+            all.iter().for_each(|(key, ..)| listing.add([json!(key)]));
             return listing.print(self.output.format);
         }
         let mut listing = Listing::new(["key", "val", "description"], empty);
-        for row in &rows {
-            let value = if self.show.hide_sensitive { MASK.to_string() } else { row.open(&keys)? };
-            listing.add([json!(row.key), json!(value), json!(row.description)]);
+        for (key, value, description) in &all {
+            let value = if look == Look::Closed { MASK } else { value.as_deref().unwrap_or(MASK) };
+            listing.add([json!(key), json!(value), json!(description)]);
         }
         listing.print(self.output.format)
     }
@@ -59,18 +55,19 @@ impl List {
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_variable_key(&self.key)?;
-        let config = cx.config_of_database()?;
-        // A standalone that does not run is started for this question; it ends with the session.
-        let mut session = None;
-        let mut sources = sources_of_server(&config)?;
-        if sources.database_url.is_none() {
-            let opened = cx.session().await?;
-            sources.database_url = opened.url();
-            session = Some(opened);
-        }
-        let secrets = Secrets::new(&sources, None).map_err(|error| Failure::told(&error))?;
-        let found = secrets.variable(&self.key).await.map_err(|error| Failure::new(error.to_string()))?;
-        drop(session);
+        let found = match cx.api()? {
+            Some(api) => match api.variable(&self.key)? {
+                Some(value) if value == MASK => {
+                    let message = format!("the value of variable `{}` is not given over the API", self.key);
+                    return Err(Failure::new(message).hint("it is a secret: ask where its database is"));
+                }
+                found => found,
+            },
+            None => {
+                let (secrets, _session) = cx.sources().await?;
+                secrets.variable(&self.key).await.map_err(|error| Failure::new(error.to_string()))?
+            }
+        };
         let value = found.or(self.default).ok_or_else(|| no_such_variable(&self.key))?;
         if !self.json {
             return print_line(&value);

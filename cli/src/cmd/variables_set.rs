@@ -3,14 +3,9 @@
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::person;
-use crate::secrets::keyring;
-use crate::session::did_in;
 use orch_core::ids::check_variable_key;
 use orch_core::secret::is_sensitive;
-use orch_store::audit::Deed;
-use orch_store::variable::{delete_variable, set_variable};
-use serde_json::{Value, json};
-use sqlx::Connection as _;
+use serde_json::Value;
 
 /// Set a variable, whether it is there or not
 #[derive(Debug, clap::Args)]
@@ -48,13 +43,7 @@ impl Set {
         if is_sensitive(&self.key) && !is_asked_for {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        let keys = keyring(&cx.config()?)?;
-        let mut session = cx.session().await?;
-        let mut transaction = session.db.begin().await?;
-        set_variable(&mut transaction, &self.key, &value, self.description.as_deref(), &keys).await?;
-        let extra = Some(json!({ "key": self.key }));
-        did_in(&mut transaction, &Deed { event: "set_variable", extra, ..Deed::default() }).await?;
-        transaction.commit().await?;
+        cx.kept().await?.set_variable(&self.key, &value, self.description.as_deref()).await?;
         eprintln!("variable `{}` is set", self.key);
         Ok(Exit::Done)
     }
@@ -62,14 +51,9 @@ impl Set {
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let mut transaction = session.db.begin().await?;
-        if !delete_variable(&mut transaction, &self.key).await? {
+        if !cx.kept().await?.delete_variable(&self.key).await? {
             return Err(no_such_variable(&self.key));
         }
-        let extra = Some(json!({ "key": self.key }));
-        did_in(&mut transaction, &Deed { event: "delete_variable", extra, ..Deed::default() }).await?;
-        transaction.commit().await?;
         eprintln!("variable `{}` is deleted", self.key);
         Ok(Exit::Done)
     }

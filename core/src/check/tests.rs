@@ -370,6 +370,18 @@ fn params_are_an_object() {
 }
 
 #[test]
+fn runs_are_limited_by_params_there_are() {
+    let schema = json!({ "type": "object", "properties": { "customer": {} } });
+    let by = |key: &str, most: u32| json!({ "params_schema": schema, "concurrency": [{ "key": key, "most": most }] });
+    assert_eq!(said(&dag(&[], by("customer.id", 1))), [""; 0]);
+    check_dag(by("customer", 0), "-: at most 0 runs for each `customer`: nothing would ever run / give at least 1");
+    check_dag(
+        by("costumer", 1),
+        "-: it limits its runs by `costumer`, which is none of its params / name a param; dots lead into objects",
+    );
+}
+
+#[test]
 fn conditions_can_hold() {
     check_task(
         json!({ "when": [{ "source": "params", "equals": [1] }] }),

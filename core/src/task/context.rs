@@ -1,6 +1,6 @@
 //! What a running task knows about itself and its run, and its door to whoever runs it.
 
-use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, TaskResult, fatal};
+use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, Resumed, TaskResult, fatal};
 use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent, valid_name};
 use crate::ids::{DagId, RunId, TaskId};
 use crate::state::{RunType, TriggeredBy};
@@ -46,6 +46,9 @@ pub struct TryFacts {
     pub max_tries: u32,
     pub attempt: Uuid,
     pub lease_no: i16,
+    /// It was deferred and goes on.
+    #[serde(default)]
+    pub resumed: Option<Resumed>,
 }
 
 /// A task's handle of its run. Cheap to clone; works from `Ctx::test()` without any worker.
@@ -100,6 +103,11 @@ impl Ctx {
 
     pub fn attempt(&self) -> Uuid {
         self.inner.this_try.attempt
+    }
+
+    /// How the wait ended that this try began with `Err(defer(…))`; `None` in the first call of the body.
+    pub fn resumed(&self) -> Option<&Resumed> {
+        self.inner.this_try.resumed.as_ref()
     }
 
     /// The date the run is for. Runs started by hand or by an asset may have none.
@@ -317,6 +325,7 @@ impl TryFacts {
             max_tries: 0,
             attempt: Uuid::nil(),
             lease_no: 0,
+            resumed: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{BoxFuture, Connection, TaskResult, fatal};
 use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -32,6 +33,27 @@ impl fmt::Display for LogLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// A run of a DAG that a task wants.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TriggerWish {
+    pub dag_id: String,
+    #[serde(default)]
+    pub run_id: Option<String>,
+    #[serde(default)]
+    pub logical_date: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub conf: Option<Value>,
+    pub note: Option<String>,
+}
+
+/// The run that was started, now or by an earlier call of the same try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggered {
+    pub dag_id: String,
+    pub run_id: String,
+    pub logical_date: Option<DateTime<Utc>>,
 }
 
 /// Behind every `Ctx`. Futures own what they need: they may outlive the borrow of the host, not the attempt.
@@ -65,6 +87,11 @@ pub trait Host: Send + Sync {
     /// A value that a task of this run pushed; `return_value` is its output.
     fn pull(&self, task_id: &str, key: &str, _map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
         not_here(format!("pulling `{key}` of task `{task_id}`"))
+    }
+
+    /// Starts a run of a DAG. The same wish of the same try is the same run, however often it is said.
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        not_here(format!("a run of dag `{}`", wish.dag_id))
     }
 
     /// An update of an asset, in force when the attempt succeeds.

@@ -1,6 +1,8 @@
 //! A host that lives in memory: for unit tests of tasks and for running a DAG without a database.
 
-use super::{BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TryFacts, fatal};
+use super::{
+    BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerWish, Triggered, TryFacts, fatal,
+};
 use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,6 +33,7 @@ struct Memory {
     asset_events: Vec<AssetEvent>,
     lineage: Vec<LineageEdge>,
     triggering_events: Vec<TriggeringEvent>,
+    triggered: Vec<TriggerWish>,
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
     outputs: HashMap<(String, String, Option<u32>), Value>,
@@ -107,6 +110,11 @@ impl MemoryHost {
         self.memory().lineage.clone()
     }
 
+    /// The runs of other DAGs that tasks asked for.
+    pub fn triggered(&self) -> Vec<TriggerWish> {
+        self.memory().triggered.clone()
+    }
+
     /// Asks the task to end.
     pub fn cancel(&self) {
         let waiting = {
@@ -171,6 +179,14 @@ impl Host for MemoryHost {
     fn pull(&self, task_id: &str, key: &str, map_index: Option<u32>) -> BoxFuture<TaskResult<Option<Value>>> {
         let found = self.memory().outputs.get(&(task_id.into(), key.into(), map_index)).cloned();
         Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let mut memory = self.memory();
+        let run_id = wish.run_id.clone().unwrap_or_else(|| format!("manual__{}", memory.triggered.len() + 1));
+        let run = Triggered { dag_id: wish.dag_id.clone(), run_id, logical_date: wish.logical_date };
+        memory.triggered.push(wish);
+        Box::pin(std::future::ready(Ok(run)))
     }
 
     fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {

@@ -2,14 +2,15 @@
 -- $5–$7 the run when it begins, $8–$9 when it waits, $10 type, $11 name or null: $12 + time + $13 then,
 -- $14–$17 dates, $18 time-out in ms, $19–$23 who, conf, note, key, $24–$29 ready, $30–$35 held, $36–$38 decided,
 -- $39 what the audit log says beside who and what; null: nothing is written there, $40 hash of the request,
--- $41 the tasks that run, or null, $42 the partition. Runs of backfills have a limit of their own, which whoever creates them keeps to.
+-- $41 the tasks that run, or null, $42 the partition, $43 it may begin. Runs of backfills have a limit of their own,
+-- which whoever creates them keeps to.
 with d as materialized (
     select dag_id, version, is_paused, max_active_runs from dag where dag_id = $1 for no key update
 ),
 -- Counted under the lock: of two creators the second sees the first one's run.
 c as materialized (
     select d.version, coalesce($17::timestamptz, now()) as run_after,
-        not d.is_paused and coalesce($17::timestamptz <= now(), true)
+        $43::boolean and not d.is_paused and coalesce($17::timestamptz <= now(), true)
             and ($10 = 'backfill' or running_runs(d.dag_id) < d.max_active_runs) as starts
     from d where d.version = $2
 ),

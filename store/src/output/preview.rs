@@ -1,5 +1,6 @@
 //! The beginnings of outputs, for pages: an output may be large, and nobody reads all of it.
 
+use super::shown_text;
 use crate::StoreResult;
 use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
@@ -42,7 +43,7 @@ pub async fn previews(
         task: row.task as TaskIdx,
         map_index: row.map_index,
         left: (i64::from(row.length) - row.text.chars().count() as i64).max(0),
-        text: row.text,
+        text: shown_text(&row.text),
         in_parts: row.parts > 0,
     });
     Ok(rows.collect())

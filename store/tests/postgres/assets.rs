@@ -136,7 +136,7 @@ async fn an_event_is_there_exactly_if_the_success_is() {
     let run = trigger(&mut db, &mut versions, "producer").await;
     let claimed = hands.claim(1).await.remove(0);
     let attempt = Uuid::now_v7();
-    let next = NextTry { attempt, wake_in_ms: 0, version, queue: 1, priority: 1 };
+    let next = NextTry { attempt, wake_in_ms: 0, version, queue: 1, priority: 1, wait: None };
     let retry = Ended { next: Some(next), ..ended(&claimed, TaskState::UpForRetry, &["a"]) };
     assert!(hands.record(retry).await);
     assert_eq!(number(&mut db, events).await, 0);

@@ -14,6 +14,7 @@ mod lists;
 mod lost;
 mod mark;
 mod model;
+mod overlap;
 mod pages;
 mod plans;
 mod relocate;

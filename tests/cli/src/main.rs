@@ -54,6 +54,44 @@ async fn talk(ctx: Ctx) -> TaskResult<()> {
     Ok(())
 }
 
+/// Where the gates are that some wait for.
+fn gate(ctx: &Ctx, name: &str) -> String {
+    format!("{}/gate-{name}", ctx.conf()["folder"].as_str().unwrap_or_default())
+}
+
+/// Waits for one of a hundred gates.
+#[task]
+async fn wait_at_gate(ctx: Ctx, element: u32) -> TaskResult<u32> {
+    match ctx.resumed() {
+        None => Err(defer(wait::file(gate(&ctx, &(element % 100).to_string())).poke_every(mins(3)))),
+        Some(_) => Ok(element),
+    }
+}
+
+/// The same in a process of its own.
+#[task(isolation = Isolation::Process)]
+async fn wait_in_child(ctx: Ctx) -> TaskResult<Vec<String>> {
+    match ctx.resumed() {
+        None => Err(defer(wait::file(gate(&ctx, "*")).poke_every(millis(200)).carry("child"))),
+        Some(resumed) => {
+            ensure!(resumed.carried == "child", "it carries what it said");
+            resumed.value_as()
+        }
+    }
+}
+
+fn patient() -> Dag {
+    dag("test_patient").describe("A thousand wait").tags(["test"]).max_active_runs(100).build(|d| {
+        d.map((0..1000).collect::<Vec<u32>>(), wait_at_gate);
+    })
+}
+
+fn patient_child() -> Dag {
+    dag("test_patient_child").describe("A child waits").tags(["test"]).build(|d| {
+        d.add(wait_in_child());
+    })
+}
+
 /// Reads what began its run and says what it did to assets, over the pipe to its worker.
 #[task(isolation = Isolation::Process)]
 async fn relay(ctx: Ctx) -> TaskResult<usize> {
@@ -220,6 +258,36 @@ async fn miss(ctx: Ctx) -> TaskResult<u32> {
     ctx.connection("nowhere").await.map(|_| 1)
 }
 
+/// Gives away what it should not, in its output and under a key.
+#[task]
+async fn give(ctx: Ctx) -> TaskResult<Vec<String>> {
+    let secret = say_secrets(&ctx).await?;
+    ctx.push("pushed", serde_json::json!({ "deep": [format!("postgres://me:{secret}@db")], "plain": "nothing" }))
+        .await?;
+    Ok(forms(&secret))
+}
+
+/// Needs as it is what another task gave; in a process of its own.
+#[task(isolation = Isolation::Process)]
+async fn take(ctx: Ctx, given: Vec<String>) -> TaskResult<String> {
+    let secret = ctx.connection("planted").await?.password.context("it has a password")?;
+    let pushed: serde_json::Value = ctx.pull("give", "pushed").await?.context("it was pushed")?;
+    if given != forms(&secret) || pushed["deep"][0] != format!("postgres://me:{secret}@db") {
+        bail!("what was given is not what came")
+    }
+    Ok(secret)
+}
+
+/// The same of one element.
+#[task]
+async fn take_one(ctx: Ctx, given: String) -> TaskResult<String> {
+    let secret = ctx.connection("planted").await?.password.context("it has a password")?;
+    if !forms(&secret).contains(&given) {
+        bail!("what was given is not what came")
+    }
+    Ok(given)
+}
+
 fn planted() -> Dag {
     dag("test_planted").describe("Tasks that say secrets").tags(["test"]).build(|d| {
         d.add(tell());
@@ -228,6 +296,9 @@ fn planted() -> Dag {
         d.add(tell_in_child());
         d.add(miss());
         d.add(shell("env; echo the shell is done").id("look_around"));
+        let given = d.add(give());
+        d.add(take(given));
+        d.map(given, take_one);
     })
 }
 
@@ -244,6 +315,8 @@ fn main() -> ExitCode {
                 talking(),
                 shouting(),
                 planted(),
+                patient(),
+                patient_child(),
                 relaying(),
             ],
         ]

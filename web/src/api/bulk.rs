@@ -2,7 +2,7 @@
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
 use crate::auth::{Caller, Role};
-use crate::extract::{Actor, Fields};
+use crate::extract::{Actor, Fields, Names};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -94,9 +94,47 @@ pub(super) fn actions<E>(
 }
 
 /// Deleting asks for more than changing does, also here.
-pub(super) fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
+fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
+}
+
+/// What a request is about, beside its entities.
+pub(super) struct Request<'a> {
+    pub(super) app: &'a App,
+    pub(super) actor: &'a Actor,
+    pub(super) names: &'a Names,
+}
+
+/// Something below the names of a path that is changed by itself.
+pub(super) trait Part: Sync {
+    /// Gives the key under which the answer names it.
+    fn change(
+        &self,
+        of: &Request<'_>,
+        db: &mut PgConnection,
+        kind: Kind,
+    ) -> impl Future<Output = Result<String, Refusal>> + Send;
+}
+
+/// Does with each entity what is wished of it, whatever becomes of the others.
+pub(super) async fn one_by_one<E: Part>(
+    of: &Request<'_>,
+    caller: &Caller,
+    actions: &[Action<E>],
+) -> Result<BulkResponse, Refusal> {
+    may(caller, actions)?;
+    of.names.dags()?;
+    let mut db = of.app.pages().await?;
+    let mut answer = BulkResponse::default();
+    for action in actions {
+        answer.begin(action);
+        for entity in &action.entities {
+            let done = entity.change(of, &mut db, action.kind).await;
+            answer.note(action, done)?;
+        }
+    }
+    Ok(answer)
 }
 
 /// Something with a name that is added, changed and deleted as a whole.
@@ -147,7 +185,7 @@ pub(super) async fn carry_out<E: Entity>(
 
 impl BulkResponse {
     /// Notes what became of an entity; what the server could not do ends the whole request.
-    pub(super) fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<(), Refusal> {
+    fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<(), Refusal> {
         let of = match action.kind {
             Kind::Create => &mut self.create,
             Kind::Update => &mut self.update,
@@ -171,7 +209,7 @@ impl BulkResponse {
     }
 
     /// It was asked for, with nothing in it.
-    pub(super) fn begin<E>(&mut self, action: &Action<E>) {
+    fn begin<E>(&mut self, action: &Action<E>) {
         let of = match action.kind {
             Kind::Create => &mut self.create,
             Kind::Update => &mut self.update,

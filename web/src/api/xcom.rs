@@ -15,7 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::plan::Plan;
-use orch_store::output::{OutputFilter, OutputRow, count_outputs, get as get_output, list_outputs};
+use orch_store::output::{OutputFilter, OutputRow, count_outputs, get as get_output, list_outputs, shown};
 use orch_store::run::RunDetails;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -96,7 +96,7 @@ pub(crate) async fn get(State(app): State<App>, names: Names, mut query: Query) 
     let filter = OutputFilter { task: Some(task), map_index: Some(map_index), key: Some(key.into()) };
     let row = list_outputs(&mut db, run.id, &filter, (0, 1)).await?.pop().ok_or_else(missing)?;
     let value = get_output(&mut db, run.id, task, map_index, key).await?.ok_or_else(missing)?;
-    let value = match value {
+    let value = match shown(value) {
         Value::String(text) => Value::String(text),
         other if stringify => Value::String(other.to_string()),
         other => other,

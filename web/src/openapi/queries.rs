@@ -135,20 +135,6 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             patterns(&mut all, &["tag_name"]);
             all
         }
-        ("GET", "/api/v2/backfills") => {
-            let mut all = paged(&["id"]);
-            all.push(Param { required: true, ..param("dag_id", Text, "Of that DAG") });
-            all
-        }
-        ("PUT", "/api/v2/backfills/{backfill_id}/cancel") => {
-            vec![param("stop_running", Flag, "Also ends what runs; without it only what waits")]
-        }
-        ("GET", "/api/orch/v1/backfills") => {
-            let mut all: Vec<Param> = page().into();
-            all.extend([param("dag_id", Text, "Of that DAG"), param("active", Flag, "Only those that go on")]);
-            all
-        }
-        ("GET", "/api/orch/v1/backfills/{backfill_id}") => page().into(),
         ("GET", "/api/v2/connections") => {
             let mut all =
                 paged(&["conn_id", "conn_type", "description", "host", "port", "id", "team_name", "connection_id"]);
@@ -164,6 +150,20 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             all
         }
         ("PATCH", "/api/v2/variables/{variable_key}") => vec![mask(&["value", "description"])],
+        ("GET", "/api/v2/backfills") => {
+            let mut all = paged(&["id"]);
+            all.push(Param { required: true, ..param("dag_id", Text, "Of that DAG") });
+            all
+        }
+        ("PUT", "/api/v2/backfills/{backfill_id}/cancel") => {
+            vec![param("stop_running", Flag, "Also ends what runs; without it only what waits")]
+        }
+        ("GET", "/api/orch/v1/backfills") => {
+            let mut all: Vec<Param> = page().into();
+            all.extend([param("dag_id", Text, "Of that DAG"), param("active", Flag, "Only those that go on")]);
+            all
+        }
+        ("GET", "/api/orch/v1/backfills/{backfill_id}") => page().into(),
         ("GET", "/api/v2/config") => vec![param("section", Word(&["orch"]), "There is one section")],
         ("GET", "/api/v2/eventLogs") => event_logs(),
         ("GET", "/api/v2/jobs") => {

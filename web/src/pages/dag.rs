@@ -1,5 +1,6 @@
 //! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
 
+pub(crate) mod backfills;
 pub(crate) mod code;
 pub(crate) mod details;
 pub(crate) mod graph;

@@ -27,7 +27,7 @@ use orch_core::state::TaskState;
 use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
-use orch_store::output::{RETURN_VALUE, get as output};
+use orch_store::output::{RETURN_VALUE, get as output, shown};
 use orch_store::run::RunDetails;
 use sqlx::PgConnection;
 use std::fmt::Write;
@@ -63,6 +63,8 @@ struct TaskPage {
     mark_href: Option<String>,
     command: String,
     is_open: bool,
+    /// It can be stopped by itself.
+    stop_href: Option<String>,
     element_links: Vec<(String, String)>,
 }
 
@@ -170,7 +172,7 @@ async fn page(
     };
     let mut db = app.pages().await?;
     let value = if instance.state == TaskState::Success {
-        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?
+        output(&mut db, run.id, task, map_index, RETURN_VALUE).await?.map(shown)
     } else {
         None
     };
@@ -211,6 +213,8 @@ async fn page(
             try_no.map(|no| format!("?try={no}")).unwrap_or_default()
         ),
         mark_href: elements.is_none().then(|| format!("{}/tasks/{}/{map_index}/mark", head.href, encoded(&task_id))),
+        stop_href: (elements.is_none() && !instance.state.is_finished() && in_flight(instance.state))
+            .then(|| format!("{}/tasks/{}/{map_index}/mark?to=failed", head.href, encoded(&task_id))),
         clear_href: format!("{}/clear?task={}&map_index={map_index}", head.href, encoded(&task_id)),
         command: format!(
             "orch tasks clear {} -t '^{}$' --run-id {}",
@@ -237,6 +241,11 @@ async fn page(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// It is queued, runs, or waits for a time.
+fn in_flight(state: TaskState) -> bool {
+    !matches!(state, TaskState::None | TaskState::Scheduled)
 }
 
 fn environment(run: &RunDetails, planned: &PlanTask, one: Option<&TryRow>) -> Vec<(&'static str, String)> {

@@ -139,6 +139,9 @@ GET /assets/{asset_id}: viewer
 POST /assets/{asset_id}/make: user
 POST /assets/{asset_id}/update: user
 GET /audit: viewer
+GET /backfills: viewer
+GET /backfills/{backfill_id}: viewer
+POST /backfills/{backfill_id}: user
 GET /connections: viewer
 GET /connections/delete: op
 POST /connections/delete: op
@@ -151,6 +154,8 @@ GET /dags: viewer
 GET /dags/change: user
 POST /dags/change: user
 GET /dags/{dag_id}: viewer
+GET /dags/{dag_id}/backfills: viewer
+POST /dags/{dag_id}/backfills: user
 GET /dags/{dag_id}/code: viewer
 GET /dags/{dag_id}/details: viewer
 GET /dags/{dag_id}/graph: viewer

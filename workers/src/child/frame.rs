@@ -1,7 +1,7 @@
 //! What a worker and its child say to each other: JSON, a line each.
 
 use orch_core::asset::{AssetEvent, LineageEdge};
-use orch_core::task::{LogLevel, RunFacts, TaskError, TryFacts};
+use orch_core::task::{LogLevel, RunFacts, TaskError, TriggerWish, TryFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -46,6 +46,7 @@ pub(crate) enum Frame {
     AssetEvent(AssetEvent),
     Lineage(LineageEdge),
     TriggeringEvents { call: u64 },
+    Trigger { call: u64, wish: TriggerWish },
     End(End),
 }
 

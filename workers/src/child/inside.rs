@@ -6,7 +6,9 @@ use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::getpgrp;
 use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
-use orch_core::task::{BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
+use orch_core::task::{
+    BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
+};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -186,5 +188,10 @@ impl Host for ChildHost {
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         let events = self.call(|call| Frame::TriggeringEvents { call });
         Box::pin(async move { Ok(serde_json::from_value(events.await?)?) })
+    }
+
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let triggered = self.call(|call| Frame::Trigger { call, wish });
+        Box::pin(async move { Ok(serde_json::from_value(triggered.await?)?) })
     }
 }

@@ -86,6 +86,11 @@ impl World {
         assert_eq!(self.run(&["dags", "trigger", "example_retry", "--wait"]), 0);
         assert_eq!(self.run(&["dags", "trigger", "example_map", "--run-id", "mapped", "--wait"]), 0);
         assert_eq!(self.run(&["dags", "trigger", "test_lingering", "--run-id", "running"]), 0);
+        assert_eq!(
+            self.run(&["connections", "add", "sales", "--conn-uri", "postgres://me@db.example.com/shop?a=b"]),
+            0
+        );
+        assert_eq!(self.run(&["variables", "set", "limits", "{\"rows\": 42, \"password\": \"x\"}"]), 0);
         self
     }
 
@@ -109,7 +114,8 @@ impl World {
 fn pages() -> Vec<&'static str> {
     let app = App::new(WebConfig::new("postgres://localhost/nowhere"), Hints::new()).unwrap();
     // A stream is no page, logs and the description of the API are downloaded, the palette is a part of others.
-    let looked_at = |path: &str| !["/events", "/log", "/palette", ".json"].iter().any(|end| path.ends_with(end));
+    let looked_at =
+        |path: &str| !["/events", "/log", "/palette", "/export", ".json"].iter().any(|end| path.ends_with(end));
     let pages = rules(&app).into_iter().filter(|rule| rule.door == Door::Page && rule.method == Method::GET);
     pages.map(|rule| rule.path).filter(|path| looked_at(path)).collect()
 }

@@ -192,6 +192,64 @@ def mark_a_group(client):
     assert {(one.state, one.note) for one in done.task_instances} == {("failed", "all of them")}
 
 
+def keep_connections(client):
+    connections = airflow.ConnectionApi(client)
+    body = m.ConnectionBody(
+        connection_id="sales", conn_type="postgres", host="db", login="me", password="hush", port=5432,
+        extra='{"api_key": "hush", "sslmode": "require"}',
+    )
+    made = connections.post_connection(body)
+    assert (made.password, json.loads(made.extra)) == ("***", {"api_key": "***", "sslmode": "require"}), made
+    try:
+        connections.post_connection(body)
+        raise AssertionError("it is there already")
+    except airflow.exceptions.ConflictException:
+        pass
+    listed = connections.get_connections(connection_id_pattern="SAL", order_by=["-conn_type"])
+    assert listed.total_entries == 1 and listed.connections[0].host == "db"
+    assert connections.get_connection("sales").port == 5432
+    changed = m.ConnectionBody(connection_id="sales", conn_type="mysql", host="other")
+    assert connections.patch_connection("sales", changed, update_mask=["host"]).conn_type == "postgres"
+    actions = [
+        {"action": "create", "entities": [{"connection_id": "more", "conn_type": "http"}], "action_on_existence": "skip"},
+        {"action": "update", "entities": [{"connection_id": "sales", "conn_type": "postgres", "host": "third"}]},
+        {"action": "delete", "entities": ["more", "nothing"], "action_on_non_existence": "skip"},
+    ]
+    done = connections.bulk_connections(m.BulkBodyConnectionBody.from_dict({"actions": actions}))
+    assert (done.create.success, done.update.success, done.delete.success) == (["more"], ["sales"], ["more"]), done
+    try:
+        connections.test_connection(body)
+        raise AssertionError("it is switched off")
+    except airflow.exceptions.ForbiddenException:
+        pass
+    connections.delete_connection("sales")
+    try:
+        connections.get_connection("sales")
+        raise AssertionError("it is gone")
+    except airflow.exceptions.NotFoundException:
+        pass
+
+
+def keep_variables(client):
+    variables = airflow.VariableApi(client)
+    assert variables.post_variable(m.VariableBody(key="limit", value="42", description="rows")).value == "42"
+    assert variables.post_variable(m.VariableBody(key="api_token", value="hush")).value == "***"
+    assert variables.get_variables(variable_key_prefix_pattern="l", order_by=["-key"]).total_entries == 1
+    assert variables.get_variable("limit").description == "rows"
+    changed = variables.patch_variable("limit", m.VariableBody(key="limit", value="43"), update_mask=["value"])
+    assert (changed.value, changed.description, changed.is_encrypted) == ("43", "rows", True), changed
+    actions = [
+        {"action": "create", "entities": [{"key": "limit", "value": "1"}, {"key": "a/b", "value": "2"}]},
+        {"action": "delete", "entities": ["api_token"]},
+    ]
+    done = variables.bulk_variables(m.BulkBodyVariableBody.from_dict({"actions": actions}))
+    assert (done.create.success, done.delete.success) == (["a/b"], ["api_token"]), done
+    assert done.create.errors[0]["status_code"] == 409, done
+    for key in ["a/b", "limit"]:
+        variables.delete_variable(key)
+    assert variables.get_variables().total_entries == 0
+
+
 def read_the_rest(client):
     logs = airflow.EventLogApi(client)
     newest = logs.get_event_logs(order_by=["-id"], limit=1).event_logs[0]
@@ -212,7 +270,7 @@ def main():
     configuration = airflow.Configuration(host=sys.argv[1], access_token=log_in(sys.argv[1]))
     with airflow.ApiClient(configuration) as client:
         first = [read_dags, favor, trigger_and_read, write_outputs, read_logs, change, write_notes, change_many]
-        for step in [*first, mark_a_group, read_elements, read_the_rest]:
+        for step in [*first, mark_a_group, keep_connections, keep_variables, read_elements, read_the_rest]:
             step(client)
 
 

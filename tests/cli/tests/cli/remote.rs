@@ -253,3 +253,63 @@ fn a_server_that_cannot_be_asked_is_one_clear_error() {
     let row = listed.as_array().unwrap().iter().find(|row| row["key"] == "api_token").unwrap();
     assert_eq!(row["value"], "***");
 }
+
+#[test]
+fn connections_and_variables_are_kept_over_the_api_and_no_secret_comes_back() {
+    let world = World::new();
+    let uri = "postgres://me:hush1@db:5432/shop?api_key=hush2&sslmode=require";
+    world.remote(&["connections", "add", "sales", "--conn-uri", uri]).done();
+    assert!(world.both(&["connections", "add", "sales", "--conn-uri", "x://h"]).refused().contains("`sales` already"));
+    world.remote(&["variables", "set", "limit", "42", "--description", "rows"]).done();
+    world.remote(&["variables", "set", "limit", "43"]).done();
+    world.remote(&["variables", "set", "api_token", "hush3"]).done();
+    let connection = world.local(&["connections", "get", "sales", "--show-values", "-o", "json"]).json();
+    assert_eq!((&connection["password"], &connection["extra_dejson"]["api_key"]), (&"hush1".into(), &"hush2".into()));
+    assert_eq!(world.local(&["variables", "get", "api_token"]).done(), "hush3\n");
+    for arguments in [
+        &["connections", "list"][..],
+        &["connections", "list", "-o", "json"],
+        &["connections", "get", "sales", "-o", "json"],
+        &["variables", "list"],
+        &["variables", "list", "--show-values", "--hide-sensitive", "-o", "json"],
+        &["variables", "get", "limit"],
+    ] {
+        world.both(arguments).done();
+    }
+    let shown = world.remote(&["connections", "list", "--show-values", "-o", "json"]).json();
+    assert_eq!((&shown[0]["host"], &shown[0]["password"]), (&"db".into(), &"***".into()));
+    let shown = world.remote(&["variables", "list", "--show-values", "-o", "json"]).json();
+    assert_eq!(
+        (&shown[0]["val"], &shown[1]["val"], &shown[1]["description"]),
+        (&"***".into(), &"43".into(), &"rows".into())
+    );
+    assert_eq!(
+        world.remote(&["variables", "get", "api_token"]).refused(),
+        "error: the value of variable `api_token` is not given over the API\nhint: it is a secret: ask where its database is\n"
+    );
+    for missing in [
+        &["connections", "get", "nowhere"][..],
+        &["connections", "delete", "nowhere"],
+        &["variables", "get", "nothing"],
+        &["variables", "delete", "nothing"],
+    ] {
+        world.both(missing).refused();
+    }
+    let file = world.elsewhere.path().join("c.json");
+    std::fs::write(&file, "{\"sales\": \"x://other\", \"new\": \"y://me:hush4@h\"}").unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let imported = world.remote(&["connections", "import", &file]);
+    assert!(imported.err.contains("1 of 2 connections are imported") && imported.err.contains("sales"), "{imported:?}");
+    world.remote(&["connections", "import", &file, "--overwrite"]).done();
+    assert_eq!(world.local(&["connections", "get", "sales", "-o", "json"]).json()["host"], "other");
+    let file = world.elsewhere.path().join("v.json");
+    std::fs::write(&file, "{\"limit\": 1, \"new\": {\"value\": [1], \"description\": \"d\"}}").unwrap();
+    let file = file.to_string_lossy().into_owned();
+    assert!(world.remote(&["variables", "import", &file, "-a", "fail"]).refused().contains("there already: limit"));
+    assert!(world.remote(&["variables", "import", &file, "-a", "skip"]).err.contains("1 of 2 variables"));
+    assert_eq!(world.local(&["variables", "get", "new"]).done(), "[1]\n");
+    world.remote(&["variables", "delete", "limit"]).done();
+    world.remote(&["connections", "delete", "sales"]).done();
+    let asked = world.remote(&["connections", "export", "-"]).refused();
+    assert!(asked.starts_with("error: `orch connections export` needs the database"), "{asked}");
+}

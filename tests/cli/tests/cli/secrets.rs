@@ -8,14 +8,16 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-const PASSWORD: &str = "plänted/p@ssw%rd+1";
+/// What a person typed into the conf of a run is shown as it was typed: it is nobody's secret.
+pub(crate) const TYPED: &str = "typed-by-a-person";
+pub(crate) const PASSWORD: &str = "plänted/p@ssw%rd+1";
 const API_KEY: &str = "planted-api-key-77";
 const TOKEN: &str = "planted token & more";
 const FROM_ENVIRONMENT: &str = "planted-in-the-environment";
 const NEVER_ASKED_FOR: &str = "planted-never-asked-for";
 
 /// With a key for secrets.
-async fn world() -> World {
+pub(crate) async fn world() -> World {
     let mut world = World::new().await;
     world.set("ORCH_SECRET_KEY", world.run(&["secrets", "generate-key"]).done().trim());
     world
@@ -51,7 +53,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn is_clean(place: &str, text: &str) {
+pub(crate) fn is_clean(place: &str, text: &str) {
     for secret in [PASSWORD, API_KEY, TOKEN, FROM_ENVIRONMENT, NEVER_ASKED_FOR] {
         for form in forms(secret) {
             if let Some(at) = text.find(&form) {
@@ -65,17 +67,25 @@ fn is_clean(place: &str, text: &str) {
     }
 }
 
-fn command_lines() -> String {
+/// What anybody on this machine may read of its processes, and what those of the same user may read of children.
+fn processes() -> String {
     let mut all = String::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        all += &String::from_utf8_lossy(&std::fs::read(process.path().join("cmdline")).unwrap_or_default());
+        let file = |name: &str| std::fs::read(process.path().join(name)).unwrap_or_default();
+        let line = String::from_utf8_lossy(&file("cmdline")).into_owned();
+        // A worker was given some of it in its own environment; its children have to ask.
+        if line.contains("run-attempt") || line.contains("the shell is done") {
+            all += &String::from_utf8_lossy(&file("environ"));
+            all.push('\n');
+        }
+        all += &line;
         all.push('\n');
     }
     all
 }
 
-#[tokio::test]
-async fn planted_secrets_come_out_nowhere() {
+/// A run of tasks that say, return and fail with what is planted, from its start to its end.
+pub(crate) async fn planted() -> World {
     let mut world = world().await;
     world.set("ORCH_VAR_FROM_ENVIRONMENT_SECRET", FROM_ENVIRONMENT);
     world.set("AIRFLOW_CONN_UNUSED", format!("x://me:{NEVER_ASKED_FOR}@h"));
@@ -84,15 +94,27 @@ async fn planted_secrets_come_out_nowhere() {
     world.start(&["worker", "--paused-at-creation=false"]);
     world.start(&["scheduler"]);
     world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_planted"));
-    world.run(&["dags", "trigger", "test_planted", "--run-id", "it"]).done();
-    let lines = std::cell::RefCell::new(String::new());
+    let conf = format!("{{\"typed\": \"{TYPED}\"}}");
+    world.run(&["dags", "trigger", "test_planted", "--run-id", "it", "--conf", &conf]).done();
+    let seen = std::cell::RefCell::new(String::new());
     let ended = world.wait_for(&["dags", "list-runs", "test_planted", "-o", "plain"], |ended| {
-        *lines.borrow_mut() += &command_lines();
+        *seen.borrow_mut() += &processes();
         ended.out.contains("failed")
     });
-    is_clean("the list of processes", &lines.borrow());
-    assert!(lines.borrow().contains("run-attempt"), "children were there");
+    is_clean("the list of processes", &seen.borrow());
+    assert!(seen.borrow().contains("run-attempt"), "children were there");
     is_clean("the end", &format!("{ended:?}"));
+    world
+}
+
+#[tokio::test]
+async fn planted_secrets_come_out_nowhere() {
+    let world = planted().await;
+    let states = world.run(&["tasks", "states-for-dag-run", "test_planted", "it", "-o", "json"]).json();
+    let state =
+        |task: &str| states.as_array().unwrap().iter().find(|one| one["task_id"] == task).unwrap()["state"].clone();
+    let taken = ["give", "take", "take_one"].map(state);
+    assert_eq!(taken, ["success"; 3].map(Value::from), "who is given a secret has it as it is: {states}");
 
     let log = |task: &str, word: &str| {
         let arguments = ["tasks", "logs", "test_planted", task, "it"];

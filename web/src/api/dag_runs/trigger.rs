@@ -73,6 +73,9 @@ pub(in crate::api) async fn create_of(
     match done {
         CreateRun::Created(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            if run.stopping {
+                app.hints.give(Hint::Stop);
+            }
             Ok((RunDetails::created(run, new), false))
         }
         CreateRun::Same(run) => {

@@ -18,7 +18,7 @@ use futures::stream;
 use orch_core::plan::TaskIdx;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
-use orch_store::output::{Stored, get, of_tasks};
+use orch_store::output::{Stored, get, of_tasks, shown};
 use orch_store::run::{RunDetails, run_by_uuid};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -146,6 +146,7 @@ pub(super) async fn outputs(app: &App, run: &RunDetails, results: &[String]) -> 
                 get(&mut db, run.id, task, index, orch_store::output::RETURN_VALUE).await?.unwrap_or_default()
             }
         };
+        let value = shown(value);
         let entry = outputs.entry(version.plan.task_id(task));
         if index < 0 {
             *entry.or_insert(Value::Null) = value;

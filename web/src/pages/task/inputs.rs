@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use orch_core::params::with_defaults;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{MapSpec, Source};
-use orch_store::output::{PART_ELEMENTS, Preview, Stored, of_tasks, part, previews};
+use orch_store::output::{PART_ELEMENTS, Preview, Stored, of_tasks, part, previews, shown};
 use orch_store::run::RunDetails;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -139,11 +139,11 @@ impl Reader<'_> {
                 let place = index % PART_ELEMENTS;
                 match of_tasks(db, self.run.id, &[task], Some(-1)).await?.into_iter().next() {
                     None => Ok(Value::Null),
-                    Some((_, _, Stored::Value(list))) => Ok(nth(&list, index)),
+                    Some((_, _, Stored::Value(list))) => Ok(shown(nth(&list, index))),
                     Some((_, _, Stored::Parts(_))) => {
                         let number = i32::try_from(index / PART_ELEMENTS).unwrap_or(i32::MAX);
                         let list = part(db, self.run.id, task, -1, number).await?;
-                        Ok(list.get(place).cloned().unwrap_or(Value::Null))
+                        Ok(list.get(place).cloned().map_or(Value::Null, shown))
                     }
                 }
             }

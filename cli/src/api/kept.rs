@@ -1,0 +1,125 @@
+//! Connections and variables over the API. What is secret goes there and never comes back: it is `***` in every answer.
+
+use super::{Answer, Api, Query, encoded};
+use crate::failure::Failure;
+use crate::kept::{Existing, body_of};
+use orch_core::task::Connection;
+use serde_json::{Value, json};
+
+/// Of one request.
+const MOST_ENTITIES: usize = 500;
+
+impl Api {
+    /// By name.
+    pub(crate) fn connections(&self) -> Result<Vec<Connection>, Failure> {
+        let query = || Query::default().with("order_by", "conn_id");
+        self.pages("connections", "connections", query, usize::MAX, connection)
+    }
+
+    pub(crate) fn connection(&self, id: &str) -> Result<Option<Connection>, Failure> {
+        match self.get(&format!("connections/{}", encoded(id)), &Query::default())? {
+            Answer::Found(found) => connection(&found).map(Some).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Whether there was none of that name.
+    pub(crate) fn add_connection(&self, new: &Connection) -> Result<bool, Failure> {
+        match self.post("connections", &body_of(new))? {
+            Answer::Found(_) => Ok(true),
+            Answer::Refused(409, words) if words.contains("already exists") => Ok(false),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Whether there was one of that name in the list.
+    pub(crate) fn remove(&self, list: &str, name: &str) -> Result<bool, Failure> {
+        match self.change("DELETE", &format!("{list}/{}", encoded(name)), None)? {
+            Answer::Found(_) => Ok(true),
+            Answer::Refused(404, _) => Ok(false),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Each with its value, if it may be seen, and its description.
+    pub(crate) fn variables(&self) -> Result<Vec<(String, Option<String>, Option<String>)>, Failure> {
+        let query = || Query::default().with("order_by", "key");
+        self.pages("variables", "variables", query, usize::MAX, |entry| {
+            let text = |name: &str| entry[name].as_str().map(String::from);
+            Some((text("key")?, text("value"), text("description")))
+        })
+    }
+
+    pub(crate) fn variable(&self, key: &str) -> Result<Option<String>, Failure> {
+        match self.get(&format!("variables/{}", encoded(key)), &Query::default())? {
+            Answer::Found(found) => Ok(found["value"].as_str().map(String::from)),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    pub(crate) fn set_variable(&self, key: &str, value: &str, description: Option<&str>) -> Result<(), Failure> {
+        let mut body = json!({ "key": key, "value": value });
+        if let Some(description) = description {
+            body["description"] = json!(description);
+        }
+        let refused = self.create_all("variables", vec![(key.into(), body)], Existing::Overwrite)?;
+        if refused.is_empty() { Ok(()) } else { Err(self.strange()) }
+    }
+
+    /// Those that were there already and stay as they are.
+    pub(crate) fn create_all(
+        &self,
+        list: &str,
+        entities: Vec<(String, Value)>,
+        existing: Existing,
+    ) -> Result<Vec<String>, Failure> {
+        let mut skipped = Vec::new();
+        if existing == Existing::Fail {
+            // Nothing is to be done then: look first.
+            for (name, _) in &entities {
+                if let Answer::Found(_) = self.get(&format!("{list}/{}", encoded(name)), &Query::default())? {
+                    skipped.push(name.clone());
+                }
+            }
+            if !skipped.is_empty() {
+                return Ok(skipped);
+            }
+        }
+        let word = match existing {
+            Existing::Overwrite => "overwrite",
+            Existing::Fail => "fail",
+            Existing::Skip => "skip",
+        };
+        for part in entities.chunks(MOST_ENTITIES) {
+            let bodies: Vec<&Value> = part.iter().map(|(_, body)| body).collect();
+            let action = json!({ "action": "create", "entities": bodies, "action_on_existence": word });
+            let body = self.found(self.change("PATCH", list, Some(&json!({ "actions": [action] })))?)?;
+            let done = &body["create"];
+            if let Some(error) = done["errors"].as_array().and_then(|errors| errors.first()) {
+                return Err(Failure::new(super::shown(error["error"].as_str().unwrap_or_default())));
+            }
+            let succeeded = |name: &str| done["success"].as_array().is_some_and(|names| names.contains(&json!(name)));
+            skipped.extend(part.iter().map(|(name, _)| name).filter(|name| !succeeded(name)).cloned());
+        }
+        Ok(skipped)
+    }
+}
+
+/// With `***` for what is secret.
+fn connection(entry: &Value) -> Option<Connection> {
+    let text = |name: &str| entry[name].as_str().map(String::from);
+    let extra = entry["extra"].as_str().map(serde_json::from_str).transpose().ok()?;
+    Some(Connection {
+        id: text("connection_id")?,
+        conn_type: text("conn_type")?,
+        description: text("description"),
+        host: text("host"),
+        port: entry["port"].as_u64().and_then(|port| u16::try_from(port).ok()),
+        login: text("login"),
+        password: text("password"),
+        schema: text("schema"),
+        extra: extra.unwrap_or_default(),
+    })
+}
