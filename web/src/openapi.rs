@@ -240,6 +240,7 @@ fn about(name: &str) -> &'static str {
         "version_number" => "A version of the DAG, from 1",
         "xcom_key" => "The name of an output",
         "backfill_id" => "A backfill's number",
+        "preset_name" => "A preset's name",
         _ => "",
     }
 }

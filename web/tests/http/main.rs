@@ -24,6 +24,7 @@ mod logs;
 mod markup;
 mod openapi;
 mod pages;
+mod presets;
 mod proxied;
 mod routes;
 mod run_changes;

@@ -15,6 +15,10 @@ GET /healthz: open
 GET /readyz: open
 GET /api/orch/v1/backfills: viewer
 GET /api/orch/v1/backfills/{backfill_id}: viewer
+GET /api/orch/v1/dags/{dag_id}/presets: viewer
+GET /api/orch/v1/dags/{dag_id}/presets/{preset_name}: viewer
+PUT /api/orch/v1/dags/{dag_id}/presets/{preset_name}: user
+DELETE /api/orch/v1/dags/{dag_id}/presets/{preset_name}: user
 GET /api/orch/v1/dags/{dag_id}/structure: viewer
 GET /api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why: viewer
 POST /api/orch/v1/dags/{dag_id}/trigger: user
