@@ -1,5 +1,8 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
+mod assets_events;
+mod assets_list;
+mod assets_materialize;
 mod backfill_change;
 mod backfill_create;
 mod backfill_list;
@@ -19,6 +22,7 @@ mod dags_next_execution;
 mod dags_pause;
 mod dags_presets;
 mod dags_show;
+mod dags_show_dependencies;
 mod dags_state;
 mod dags_test;
 mod dags_trigger;
@@ -74,6 +78,9 @@ pub(crate) enum Command {
     /// Backfills: runs for dates that are past
     #[command(subcommand, visible_alias = "backfills")]
     Backfill(Backfill),
+    /// Assets: what tasks update and DAGs wait for
+    #[command(subcommand, visible_alias = "asset")]
+    Assets(Assets),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -105,6 +112,7 @@ pub(crate) enum Command {
 pub(crate) enum Dags {
     List(dags_list::List),
     Show(dags_show::Show),
+    ShowDependencies(dags_show_dependencies::ShowDependencies),
     Details(dags_details::Details),
     Trigger(dags_trigger::Trigger),
     Pause(dags_pause::Pause),
@@ -158,6 +166,15 @@ pub(crate) enum Users {
     Disable(users_change::Disable),
     Enable(users_change::Enable),
     Delete(users_change::Delete),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Assets {
+    List(assets_list::List),
+    Details(assets_list::Details),
+    Materialize(assets_materialize::Materialize),
+    Events(assets_events::Events),
+    Emit(assets_events::Emit),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -215,6 +232,7 @@ impl Command {
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
+            Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
@@ -244,6 +262,18 @@ impl Backfill {
             Backfill::Unpause(unpause) => unpause.run(cx).await,
             Backfill::Cancel(cancel) => cancel.run(cx).await,
             Backfill::Wait(wait) => wait.run(cx).await,
+        }
+    }
+}
+
+impl Assets {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Assets::List(list) => list.run(cx).await,
+            Assets::Details(details) => details.run(cx).await,
+            Assets::Materialize(materialize) => materialize.run(cx).await,
+            Assets::Events(events) => events.run(cx).await,
+            Assets::Emit(emit) => emit.run(cx).await,
         }
     }
 }
@@ -279,6 +309,7 @@ impl Dags {
         match self {
             Dags::List(list) => block_on(list.run(cx)),
             Dags::Show(show) => block_on(show.run(cx)),
+            Dags::ShowDependencies(show) => block_on(show.run(cx)),
             Dags::Details(details) => block_on(details.run(cx)),
             Dags::Trigger(trigger) => block_on(trigger.run(cx)),
             Dags::Pause(pause) => block_on(pause.run(cx)),

@@ -21,8 +21,8 @@ pub use event::{
 pub use freshness::{StaleAsset, mark_stale, stale_assets};
 pub use lineage::{Edge, edges_of_asset, edges_of_task};
 pub use list::{
-    AliasRow, AssetFilter, AssetOrder, AssetRow, UseRow, aliases_of, count_aliases, count_assets, find_asset,
-    get_alias, get_asset, list_aliases, list_assets, producers_of, uses_of,
+    AliasRow, AssetFilter, AssetOrder, AssetRow, Dependency, UseRow, aliases_of, count_aliases, count_assets,
+    dependencies, find_asset, get_alias, get_asset, list_aliases, list_assets, producers_of, uses_of,
 };
 pub use queue::{QueueFilter, QueuedRow, delete_queued, list_queued, what_dag_waits_for};
 pub(crate) use register::put_uses;

@@ -47,6 +47,8 @@ pub struct EventFilter {
     pub name_contains: Option<Vec<String>>,
     pub name_starts: Option<Vec<String>>,
     pub at: Vec<(Compare, DateTime<Utc>)>,
+    /// Said in this run.
+    pub source_run: Option<Uuid>,
     /// Consumed by this run.
     pub consumed_by: Option<Uuid>,
 }
@@ -116,6 +118,9 @@ impl EventFilter {
         starts(query, "a.name", self.name_starts.as_deref());
         for (compare, at) in &self.at {
             query.push(" and e.at").push(compare.sign()).push_bind(*at);
+        }
+        if let Some(run) = self.source_run {
+            query.push(" and e.source_run = ").push_bind(run);
         }
         if let Some(run) = self.consumed_by {
             query.push(" and e.id in (select c.event from dag_run_event c where c.run = ").push_bind(run).push(")");

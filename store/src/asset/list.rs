@@ -231,3 +231,25 @@ pub async fn aliases_of(db: &mut PgConnection, assets: &[i32]) -> StoreResult<Ve
     let alias = |id, name, group_name| AliasRow { id, name, group_name };
     Ok(rows.fetch_all(db).await?.into_iter().map(|r| (r.asset, alias(r.id, r.name, r.group_name))).collect())
 }
+
+/// A DAG and an asset, or an alias, that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// `schedule`, `outlet`, `inlet`.
+    pub role: String,
+    pub dag_id: String,
+    /// What people call it.
+    pub asset: String,
+}
+
+/// Which DAGs depend on which assets, each pair once for each role.
+pub async fn dependencies(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Dependency>> {
+    let found = sqlx::query_as!(
+        Dependency,
+        r#"select distinct u.role, u.dag_id, coalesce(a.name, 'alias ' || l.name) as "asset!" from asset_use u
+        join dag d on d.dag_id = u.dag_id left join asset a on a.id = u.asset left join asset_alias l on l.id = u.alias
+        where not d.is_stale order by u.dag_id, u.role, 3 limit $1"#,
+        most
+    );
+    Ok(found.fetch_all(db).await?)
+}

@@ -92,6 +92,27 @@ fn patient_child() -> Dag {
     })
 }
 
+/// Reads what began its run and says what it did to assets, over the pipe to its worker.
+#[task(isolation = Isolation::Process)]
+async fn relay(ctx: Ctx) -> TaskResult<usize> {
+    let events = ctx.triggering_events().await?;
+    let key = ctx.partition_key().unwrap_or_default().to_string();
+    ctx.emit(AssetEvent::of("test://relayed").rows(7).extra(json!({ "from": key })))?;
+    ctx.lineage("test://source", "test://relayed", 7)?;
+    Ok(events.len())
+}
+
+fn relaying() -> Dag {
+    let source = asset("test://source").named("source").fresh_within(hours(1));
+    dag("test_relaying")
+        .describe("Follows one asset and updates another")
+        .tags(["test"])
+        .schedule(source.by_partition())
+        .build(|d| {
+            d.add(relay().inlet(asset("test://source")).outlet(asset("test://relayed")));
+        })
+}
+
 fn talking() -> Dag {
     dag("test_talking").describe("Talks until it is cancelled").tags(["test"]).build(|d| {
         d.add(talk());
@@ -296,6 +317,7 @@ fn main() -> ExitCode {
                 planted(),
                 patient(),
                 patient_child(),
+                relaying(),
             ],
         ]
         .into_iter()

@@ -6,6 +6,7 @@ pub(crate) mod log;
 pub(crate) mod mark;
 mod why;
 
+use super::assets::lines::{EdgeLine, EventLine};
 use super::home::task_href;
 use super::run::{RunHead, find, the_ledger};
 use super::{Shell, encoded, html, see_other};
@@ -23,6 +24,7 @@ use log::{Item, Log, View};
 use orch_core::plan::PlanTask;
 use orch_core::spec::Isolation;
 use orch_core::state::TaskState;
+use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::output::{RETURN_VALUE, get as output, shown};
@@ -50,6 +52,9 @@ struct TaskPage {
     why: Why,
     output: Option<String>,
     inputs: Vec<Input>,
+    /// Updates it said, and the ways data took in it.
+    updates: Vec<EventLine>,
+    ways: Vec<EdgeLine>,
     /// In which the try ran.
     environment: Vec<(&'static str, String)>,
     download: String,
@@ -69,6 +74,8 @@ struct TryLink {
     href: String,
 }
 
+/// Updates and ways of one instance, as far as they are shown.
+const MOST_TOUCHED: i64 = 50;
 /// Longer outputs are shown in part.
 const SHOWN_OUTPUT: usize = 20_000;
 
@@ -88,6 +95,27 @@ pub(crate) async fn show_mapped(
     query: Query,
 ) -> Result<Response, Refusal> {
     page(app, shell, path.task.run, path.task.task_id.to_string(), path.map_index, query).await
+}
+
+/// What an instance did to assets.
+async fn touched(
+    db: &mut PgConnection,
+    run: &RunDetails,
+    task_id: &str,
+    map_index: i32,
+    now: parts::Now,
+) -> Result<(Vec<EventLine>, Vec<EdgeLine>), Refusal> {
+    let filter = EventFilter {
+        source_run: Some(run.id),
+        source_task_id: Some(task_id.into()),
+        source_map_index: Some(map_index),
+        ..EventFilter::default()
+    };
+    let events = list_events(db, &filter, &[(EventOrder::At, true)], (0, MOST_TOUCHED)).await?;
+    let mut edges = edges_of_task(db, run.id, Some(task_id), MOST_TOUCHED).await?;
+    edges.retain(|edge| edge.map_index == map_index);
+    let updates = events.into_iter().map(|event| EventLine::new(event, &[], now)).collect();
+    Ok((updates, edges.into_iter().map(|edge| EdgeLine::new(edge, now)).collect()))
 }
 
 /// The try that is asked for, or the last one.
@@ -153,6 +181,7 @@ async fn page(
         Some(_) => Vec::new(),
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
     };
+    let (updates, ways) = touched(&mut db, &run, &task_id, map_index, shell.now).await?;
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
         number: one.try_no,
@@ -194,6 +223,8 @@ async fn page(
             head.run_id
         ),
         inputs,
+        updates,
+        ways,
         environment: environment(&run, planned, chosen),
         output: value.map(|value| shortened(format!("{value:#}"))),
         is_open: !instance.state.is_finished() && !run.state.is_finished(),

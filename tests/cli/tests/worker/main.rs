@@ -29,6 +29,49 @@ async fn every_example_ends_well() {
     world.end().await;
 }
 
+/// What one example updates the next one waits for, with what was said of it on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn examples_follow_each_other_by_their_assets() {
+    let by_assets = |dag: &Dag| dag.spec().dag_id.starts_with("example_asset_");
+    let world = World::new(orch_examples::dags().into_iter().filter(by_assets).collect(), 1).await;
+    let run = world.trigger("example_asset_producer", None).await;
+    assert_eq!(world.end_of("example_asset_producer", &run).await, "success");
+    let mut connection = world.db.connect().await;
+    let (mut versions, mut begun) = (Versions::default(), Vec::new());
+    // As a scheduler does: the consumer first, then what follows from its own update.
+    while begun.len() < 3 {
+        orch_store::asset::distribute(&mut connection, 100).await.unwrap();
+        for dag_id in orch_store::asset::dags_to_ask(&mut connection, 10).await.unwrap() {
+            begun.extend(
+                orch_store::asset::begin_triggered_runs(&mut connection, &mut versions, &dag_id).await.unwrap(),
+            );
+        }
+        world.hints.give(Hint::Ready);
+        for run in &begun {
+            assert_eq!(world.end_of(&run.dag_id, &run.run_id).await, "success", "{}", world.dump().await);
+        }
+    }
+    let ids: Vec<&str> = begun.iter().map(|run| run.dag_id.as_str()).collect();
+    assert_eq!(ids, ["example_asset_alias", "example_asset_consumer", "example_asset_alias"]);
+    let told: Vec<String> = sqlx::query_scalar(
+        "select o.value #>> '{}' from output o join dag_run r on r.id = o.run where r.dag_id = 'example_asset_alias'
+        order by r.run_after",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(told, ["example://shop/archive/2026-10, example://shop/archive/2026-11", "example://shop/revenue"]);
+    let ways: Vec<(String, Option<i64>)> = sqlx::query_as(
+        "select from_uri || ' -> ' || to_uri, rows from lineage where dag_id = 'example_asset_consumer'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(ways, [("example://shop/orders -> example://shop/revenue".to_string(), Some(1_200))]);
+    drop(connection);
+    world.end().await;
+}
+
 #[task]
 async fn list() -> TaskResult<Vec<u64>> {
     Ok((0..2500).collect())
