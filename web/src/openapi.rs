@@ -242,6 +242,7 @@ fn about(name: &str) -> &'static str {
         "backfill_id" => "A backfill's number",
         "asset_id" => "An asset's number",
         "asset_alias_id" => "An alias's number",
+        "preset_name" => "A preset's name",
         _ => "",
     }
 }

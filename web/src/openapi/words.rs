@@ -31,6 +31,10 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
             ("GET", "/api/orch/v1/backfills/{backfill_id}", "A backfill with what became of its dates"),
+            ("GET", "/api/orch/v1/dags/{dag_id}/presets", "Lists the presets of a DAG: params under a name"),
+            ("GET", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "A preset"),
+            ("PUT", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "Keeps a preset, in place of one of that name"),
+            ("DELETE", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "Deletes a preset"),
             ("GET", "/api/orch/v1/dags/{dag_id}/structure", "The whole structure of a DAG"),
             (
                 "GET",
