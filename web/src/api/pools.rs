@@ -71,7 +71,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         contains.as_ref().is_none_or(|parts| parts.iter().any(|part| lower.contains(&part.to_lowercase())))
             && begins.as_ref().is_none_or(|parts| parts.iter().any(|part| row.name.starts_with(part.as_str())))
     });
-    if orders.first().is_some_and(|(_, descends)| *descends) {
+    if orders.first().is_some_and(|((), descends)| *descends) {
         rows.reverse();
     }
     let total_entries = rows.len();
