@@ -14,6 +14,7 @@ mod guide_commands;
 mod live;
 mod official_client;
 mod offline;
+mod pools;
 mod remote;
 mod schemathesis;
 mod secrets;
