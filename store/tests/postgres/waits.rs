@@ -51,7 +51,7 @@ fn watcher(worker: i32, lease: Duration) -> Watcher {
 /// Rows are due a moment after they came.
 async fn take(db: &mut PgConnection, watcher: &Watcher) -> Vec<Watched> {
     loop {
-        let taken = take_due(db, watcher, 10).await.unwrap();
+        let taken = take_due(db, watcher, 10).await.expect("the server is there");
         if !taken.is_empty() {
             return taken;
         }

@@ -118,6 +118,12 @@ GET /api/v2/jobs: viewer
 GET /api/v2/monitor/health: open
 GET /api/v2/plugins: viewer
 GET /api/v2/plugins/importErrors: viewer
+GET /api/v2/pools: viewer
+POST /api/v2/pools: op
+PATCH /api/v2/pools: op
+GET /api/v2/pools/{pool_name}: viewer
+PATCH /api/v2/pools/{pool_name}: op
+DELETE /api/v2/pools/{pool_name}: op
 GET /api/v2/providers: viewer
 GET /api/v2/variables: viewer
 POST /api/v2/variables: op
@@ -191,6 +197,11 @@ GET /login: open
 POST /login: open
 POST /logout: viewer
 GET /palette: viewer
+GET /pools: viewer
+GET /pools/delete: op
+POST /pools/delete: op
+GET /pools/edit: op
+POST /pools/edit: op
 GET /runs: viewer
 GET /runs/change: user
 POST /runs/change: user

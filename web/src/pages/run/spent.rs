@@ -184,6 +184,7 @@ mod tests {
             id: Uuid::nil(),
             dag_id: "d".into(),
             run_id: "r".into(),
+            partition_key: None,
             rev: 1,
             version: 1,
             version_number: 1,
