@@ -1,5 +1,11 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
+mod assets_events;
+mod assets_list;
+mod assets_materialize;
+mod backfill_change;
+mod backfill_create;
+mod backfill_list;
 mod completion;
 mod config_list;
 mod connections_add;
@@ -15,6 +21,7 @@ mod dags_list_runs;
 mod dags_next_execution;
 mod dags_pause;
 mod dags_show;
+mod dags_show_dependencies;
 mod dags_state;
 mod dags_test;
 mod dags_trigger;
@@ -33,6 +40,7 @@ mod standalone;
 mod tasks_clear;
 mod tasks_list;
 mod tasks_logs;
+mod tasks_mark;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
@@ -66,6 +74,12 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Backfills: runs for dates that are past
+    #[command(subcommand, visible_alias = "backfills")]
+    Backfill(Backfill),
+    /// Assets: what tasks update and DAGs wait for
+    #[command(subcommand, visible_alias = "asset")]
+    Assets(Assets),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -97,6 +111,7 @@ pub(crate) enum Command {
 pub(crate) enum Dags {
     List(dags_list::List),
     Show(dags_show::Show),
+    ShowDependencies(dags_show_dependencies::ShowDependencies),
     Details(dags_details::Details),
     Trigger(dags_trigger::Trigger),
     Pause(dags_pause::Pause),
@@ -106,6 +121,7 @@ pub(crate) enum Dags {
     State(dags_state::State),
     Test(dags_test::Test),
     Delete(dags_delete::Delete),
+    Backfill(backfill_create::DagsBackfill),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -114,6 +130,8 @@ pub(crate) enum Tasks {
     State(tasks_state::State),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
     Clear(tasks_clear::Clear),
+    Mark(tasks_mark::MarkTask),
+    Cancel(tasks_mark::Cancel),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
 }
@@ -127,6 +145,17 @@ pub(crate) enum Runs {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Backfill {
+    Create(Box<backfill_create::Create>),
+    List(backfill_list::List),
+    Show(backfill_list::Show),
+    Pause(backfill_change::Pause),
+    Unpause(backfill_change::Unpause),
+    Cancel(backfill_change::Cancel),
+    Wait(backfill_change::Wait),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Users {
     List(users_list::List),
     Create(users_create::Create),
@@ -135,6 +164,15 @@ pub(crate) enum Users {
     Disable(users_change::Disable),
     Enable(users_change::Enable),
     Delete(users_change::Delete),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Assets {
+    List(assets_list::List),
+    Details(assets_list::Details),
+    Materialize(assets_materialize::Materialize),
+    Events(assets_events::Events),
+    Emit(assets_events::Emit),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -191,6 +229,8 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Backfill(backfill) => block_on(backfill.run(cx)),
+            Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
@@ -206,6 +246,32 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Backfill {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Backfill::Create(create) => create.run(cx).await,
+            Backfill::List(list) => list.run(cx).await,
+            Backfill::Show(show) => show.run(cx).await,
+            Backfill::Pause(pause) => pause.run(cx).await,
+            Backfill::Unpause(unpause) => unpause.run(cx).await,
+            Backfill::Cancel(cancel) => cancel.run(cx).await,
+            Backfill::Wait(wait) => wait.run(cx).await,
+        }
+    }
+}
+
+impl Assets {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Assets::List(list) => list.run(cx).await,
+            Assets::Details(details) => details.run(cx).await,
+            Assets::Materialize(materialize) => materialize.run(cx).await,
+            Assets::Events(events) => events.run(cx).await,
+            Assets::Emit(emit) => emit.run(cx).await,
         }
     }
 }
@@ -241,6 +307,7 @@ impl Dags {
         match self {
             Dags::List(list) => block_on(list.run(cx)),
             Dags::Show(show) => block_on(show.run(cx)),
+            Dags::ShowDependencies(show) => block_on(show.run(cx)),
             Dags::Details(details) => block_on(details.run(cx)),
             Dags::Trigger(trigger) => block_on(trigger.run(cx)),
             Dags::Pause(pause) => block_on(pause.run(cx)),
@@ -250,6 +317,7 @@ impl Dags {
             Dags::State(state) => block_on(state.run(cx)),
             Dags::Test(test) => test.run(cx),
             Dags::Delete(delete) => block_on(delete.run(cx)),
+            Dags::Backfill(backfill) => block_on(backfill.run(cx)),
         }
     }
 }
@@ -261,6 +329,8 @@ impl Tasks {
             Tasks::State(state) => block_on(state.run(cx)),
             Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
             Tasks::Clear(clear) => block_on(clear.run(cx)),
+            Tasks::Mark(mark) => block_on(mark.run(cx)),
+            Tasks::Cancel(cancel) => block_on(cancel.run(cx)),
             Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
         }

@@ -1,7 +1,7 @@
 //! A host for one body at a terminal: what it says is printed, what it pushes is kept. Connections and variables are
 //! those of the machine, and nothing of them that is secret is printed.
 
-use orch_core::task::{BoxFuture, Connection, Host, LogLevel, MemoryHost, TaskResult};
+use orch_core::task::{AssetEvent, BoxFuture, Connection, Host, LineageEdge, LogLevel, MemoryHost, TaskResult};
 use orch_workers::{Secrets, mask};
 use serde_json::{Map, Value};
 
@@ -58,8 +58,14 @@ impl Host for ConsoleHost {
         self.memory.pull(task_id, key, map_index)
     }
 
-    fn asset_event(&self, uri: &str, extra: Value) -> TaskResult<()> {
-        say(&format!("ASSET   {uri} {extra}"));
-        Ok(())
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        say(&format!("ASSET   {} {}", event.uri, event.extra));
+        self.memory.asset_event(event)
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        let rows = edge.rows.map_or_else(String::new, |rows| format!(" {rows} rows"));
+        say(&format!("LINEAGE {} -> {}{rows}", edge.from, edge.to));
+        self.memory.lineage(edge)
     }
 }

@@ -35,6 +35,7 @@ pub(crate) async fn register(
     let new = NewBundle { name: bundle.name.clone(), dags };
     let registered = register_bundle(db, &new, paused_at_creation).await?;
     let mut offers = Offers::new(&bundle.name);
+    offers.know(&bundle.conditions());
     for version in prepare(db, &new, &registered).await? {
         let bodies = bundle.dag(&version.dag_id).map(|dag| &dag.bodies);
         offers.add(Arc::new(version), bodies.expect("only DAGs of the bundle were registered"));

@@ -131,9 +131,14 @@ pub fn plan(dates: &[Date], there: &BTreeMap<DateTime<Utc>, RunState>, reprocess
 /// The dates that are meant, in the order in which they are run. What is not over by `now` is left out of a range.
 pub fn dates(spec: &DagSpec, wish: &Wish, now: DateTime<Utc>) -> Result<Vec<Date>, CannotBackfill> {
     let dag_id = || spec.dag_id.clone();
-    let calendar = match &spec.schedule {
+    let calendar = match spec.schedule.time() {
         Schedule::Cron { .. } | Schedule::EveryMs(_) => Calendar::new(&spec.schedule, spec.timetable).ok(),
-        Schedule::Manual | Schedule::Once | Schedule::Continuous | Schedule::Assets(_) => None,
+        Schedule::Manual
+        | Schedule::Once
+        | Schedule::Continuous
+        | Schedule::Assets(_)
+        | Schedule::AssetPartitions(_)
+        | Schedule::AssetsOrTime { .. } => None,
     };
     let found = match (&wish.dates, &calendar) {
         (Dates::Range { step: None, .. }, None) => return Err(CannotBackfill::Unscheduled { dag_id: dag_id() }),

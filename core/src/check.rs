@@ -2,6 +2,7 @@
 //!
 //! A pure function over the data, so that DAGs from Rust and from declarative files meet the same rules.
 
+mod assets;
 mod graph;
 mod limits;
 mod maps;
@@ -48,6 +49,7 @@ pub fn problems(spec: &DagSpec) -> Vec<Problem> {
     }
     names::check(&mut dag);
     schedule::check(&mut dag);
+    assets::check(&mut dag);
     limits::check(&mut dag);
     graph::check(&mut dag);
     maps::check(&mut dag);

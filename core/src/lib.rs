@@ -4,6 +4,7 @@
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
 pub mod admission;
+pub mod asset;
 pub mod backfill;
 pub mod branch;
 pub mod check;
@@ -11,6 +12,7 @@ pub mod gates;
 pub mod history;
 pub mod ids;
 pub mod model;
+pub mod overlap;
 pub mod params;
 pub mod plan;
 pub mod retry;
@@ -23,5 +25,6 @@ pub mod spec;
 pub mod state;
 pub mod task;
 pub mod transition;
+pub mod wait;
 pub mod why;
 pub mod yaml;

@@ -50,10 +50,9 @@ impl Schedule {
             Schedule::Manual => "only by hand".into(),
             Schedule::Once => "once, as soon as possible".into(),
             Schedule::Continuous => "as often as possible, one run at a time".into(),
-            Schedule::Assets(assets) => {
-                let uris: Vec<&str> = assets.iter().map(|asset| asset.uri.as_str()).collect();
-                format!("when updated: {}", uris.join(", "))
-            }
+            Schedule::Assets(assets) => format!("when updated: {assets}"),
+            Schedule::AssetPartitions(assets) => format!("for each partition, when updated: {assets}"),
+            Schedule::AssetsOrTime { assets, time } => format!("{}, or when updated: {assets}", time.describe()),
             Schedule::EveryMs(ms) => format!("every {}", duration(*ms)),
             Schedule::Cron { expression, timezone } => match CronExpr::parse(expression) {
                 Ok(expr) if !expr.ever_fires() => format!("never: `{expression}` names no date"),

@@ -19,15 +19,9 @@ impl Selection {
     /// run again (Airflow's rule).
     pub fn resolve(&self, plan: &Plan) -> Vec<Selected> {
         let mut all: BTreeSet<Selected> = self.tasks.iter().copied().collect();
-        for &Selected { task, .. } in &self.tasks {
-            let mut related = BTreeSet::new();
-            if self.upstream {
-                related.extend(reach(plan, task, &above));
-            }
-            if self.downstream {
-                related.extend(reach(plan, task, &below));
-            }
-            all.extend(related.into_iter().map(|task| Selected { task, index: None }));
+        let named: Vec<TaskIdx> = self.tasks.iter().map(|s| s.task).collect();
+        for task in relatives(plan, &named, self.upstream, self.downstream) {
+            all.insert(Selected { task, index: None });
         }
         let tasks: BTreeSet<TaskIdx> = all.iter().map(|s| s.task).collect();
         for &task in &tasks {
@@ -53,6 +47,20 @@ pub fn part(plan: &Plan, named: &[TaskIdx], upstream: bool) -> BTreeSet<TaskIdx>
     let tasks = named.iter().map(|&task| Selected { task, index: None }).collect();
     let selection = Selection { tasks, upstream, downstream: false };
     selection.resolve(plan).into_iter().map(|s| s.task).collect()
+}
+
+/// What stands above and below tasks, as far as it is asked for; without them, unless they stand above each other.
+pub fn relatives(plan: &Plan, tasks: &[TaskIdx], upstream: bool, downstream: bool) -> BTreeSet<TaskIdx> {
+    let mut related = BTreeSet::new();
+    for &task in tasks {
+        if upstream {
+            related.extend(reach(plan, task, &above));
+        }
+        if downstream {
+            related.extend(reach(plan, task, &below));
+        }
+    }
+    related
 }
 
 fn role(plan: &Plan, task: TaskIdx) -> Role {

@@ -3,10 +3,13 @@
 //! The same shape is written by the Rust builder and read from declarative files. Fields that this binary does not
 //! know are kept (`extra`), so that data written by a newer one survives an older one.
 
+mod asset;
 mod options;
 
-pub use options::{Asset, Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
+pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
+pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
 
+use crate::overlap::{Concurrency, Overlap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +44,12 @@ pub struct DagSpec {
     pub run_timeout_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_runs: Option<u32>,
+    /// What becomes of a run for which there is no place.
+    #[serde(default, skip_serializing_if = "Overlap::is_usual")]
+    pub overlap: Overlap,
+    /// Runs at the same time for each value of a param.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub concurrency: Vec<Concurrency>,
     /// Tasks of one run at the same time; no limit without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tasks: Option<u32>,
@@ -77,6 +86,18 @@ impl DagSpec {
 
     pub fn task(&self, task_id: &str) -> Option<&TaskSpec> {
         self.tasks.iter().find(|t| t.task_id == task_id)
+    }
+
+    /// Every mention of an asset or an alias: in the schedule first, then of each task.
+    pub fn asset_mentions(&self) -> impl Iterator<Item = (AssetRole, &str, AssetRef)> {
+        let scheduled = self.schedule.assets().into_iter().flat_map(AssetCondition::leaves);
+        let scheduled = scheduled.map(|leaf| (AssetRole::Schedule, "", leaf));
+        scheduled.chain(self.tasks.iter().flat_map(|task| {
+            let of = |role, refs: &'_ [AssetRef]| {
+                refs.iter().cloned().map(move |r| (role, task.task_id.as_str(), r)).collect::<Vec<_>>()
+            };
+            [of(AssetRole::Outlet, &task.outlets), of(AssetRole::Inlet, &task.inlets)].into_iter().flatten()
+        }))
     }
 
     /// The version of the structure: what a run would notice. Places, words and labels do not count, so that moving a
@@ -147,9 +168,9 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<MapSpec>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inlets: Vec<String>,
+    pub inlets: Vec<AssetRef>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outlets: Vec<String>,
+    pub outlets: Vec<AssetRef>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output_type: String,
     #[serde(flatten)]

@@ -2,22 +2,27 @@
 //! other than well, and what it may ask of whoever runs it. No runtime: a body is a future, the worker polls it.
 
 mod bundle;
+mod condition;
 mod connection;
 mod context;
+mod deferral;
 mod document;
 mod error;
 mod host;
 mod memory;
 
+pub use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use bundle::{Bundle, BundleDag};
+pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
 pub use connection::{BadConnection, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
+pub use deferral::{Awaited, Deferral, OnTimeout, Resumed, WaitEnd, defer};
 pub use document::{
     BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_connections, write_variables,
 };
 pub use error::{TaskError, fatal, skip};
-pub use host::{Host, LogLevel};
-pub use memory::{AssetEvent, LogLine, MemoryHost};
+pub use host::{Host, LogLevel, TriggerWish, Triggered};
+pub use memory::{LogLine, MemoryHost};
 
 use serde_json::Value;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};

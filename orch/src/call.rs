@@ -1,7 +1,7 @@
 //! A call of a task that is not part of a DAG yet: the function, its inputs and its options.
 
 use crate::arg::{Brand, Data, Input, Node, Output, Upstream, Wire};
-use orch_core::spec::{Asset, Callbacks, Location, Options, Role};
+use orch_core::spec::{AssetRef, Callbacks, Location, Options, Role};
 use orch_core::task::{BoxFuture, Ctx, TaskError, TaskFn, TaskResult, fatal, skip};
 use serde_json::Value;
 use std::{marker::PhantomData, sync::Arc};
@@ -31,8 +31,8 @@ pub(crate) struct Draft {
     pub(crate) inputs: Vec<DraftInput>,
     pub(crate) after: Vec<usize>,
     pub(crate) when: Vec<DraftCondition>,
-    pub(crate) inlets: Vec<String>,
-    pub(crate) outlets: Vec<String>,
+    pub(crate) inlets: Vec<AssetRef>,
+    pub(crate) outlets: Vec<AssetRef>,
     pub(crate) role: Role,
     pub(crate) options: Options,
     pub(crate) callbacks: Callbacks,
@@ -180,15 +180,15 @@ impl<'d, R> Call<'d, R> {
         self
     }
 
-    /// Reads this asset; shown as lineage.
-    pub fn inlet(mut self, asset: Asset) -> Self {
-        self.draft.inlets.push(asset.uri);
+    /// Reads this asset, or what came through this alias; shown as lineage.
+    pub fn inlet(mut self, asset: impl Into<AssetRef>) -> Self {
+        self.draft.inlets.push(asset.into());
         self
     }
 
-    /// Updates this asset when it succeeds.
-    pub fn outlet(mut self, asset: Asset) -> Self {
-        self.draft.outlets.push(asset.uri);
+    /// Updates this asset when it succeeds. Through an alias it updates what it names while it runs.
+    pub fn outlet(mut self, asset: impl Into<AssetRef>) -> Self {
+        self.draft.outlets.push(asset.into());
         self
     }
 

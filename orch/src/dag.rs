@@ -9,8 +9,9 @@ use crate::testing::TestDag;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use orch_core::check::{self, Problem};
+use orch_core::overlap::{Concurrency, Overlap};
 use orch_core::spec::{Callbacks, DagSpec, Location, Options, Schedule, TaskSpec, Timetable};
-use orch_core::task::{Bundle, BundleDag, TaskFn};
+use orch_core::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
 use serde_json::{Map, Value};
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -30,6 +31,8 @@ pub fn dag(dag_id: &str) -> DagBuilder {
         catchup: false,
         run_timeout_ms: None,
         max_active_runs: None,
+        overlap: Overlap::Queue,
+        concurrency: Vec::new(),
         max_active_tasks: None,
         max_consecutive_failed_runs: 0,
         paused_at_creation: None,
@@ -40,7 +43,7 @@ pub fn dag(dag_id: &str) -> DagBuilder {
         location: Location::caller(),
         extra: Map::new(),
     };
-    DagBuilder { spec, start: None, end: None, defaults: Options::default() }
+    DagBuilder { spec, start: None, end: None, defaults: Options::default(), conditions: Conditions::default() }
 }
 
 #[must_use = "finish the DAG with `.build(|d| …)`"]
@@ -50,6 +53,7 @@ pub struct DagBuilder {
     start: Option<String>,
     end: Option<String>,
     defaults: Options,
+    conditions: Conditions,
 }
 
 impl DagBuilder {
@@ -118,6 +122,20 @@ impl DagBuilder {
         self
     }
 
+    /// What becomes of a run for which there is no place: it waits (without this), it is skipped, or the oldest ones are
+    /// cancelled for it.
+    pub fn overlap(mut self, overlap: Overlap) -> Self {
+        self.spec.overlap = overlap;
+        self
+    }
+
+    /// At most so many runs at the same time for each value of a param; dots lead into objects. May be said several
+    /// times.
+    pub fn concurrency(mut self, param: &str, most: u32) -> Self {
+        self.spec.concurrency.push(Concurrency { key: param.into(), most });
+        self
+    }
+
     /// Tasks of one run at the same time. No limit without this.
     pub fn max_active_tasks(mut self, count: u32) -> Self {
         self.spec.max_active_tasks = Some(count);
@@ -154,6 +172,12 @@ impl DagBuilder {
         self
     }
 
+    /// A condition of your own that tasks of this DAG wait for: workers that have this DAG look at it.
+    pub fn condition(mut self, condition: impl Condition + 'static) -> Self {
+        self.conditions = self.conditions.with(Arc::new(condition));
+        self
+    }
+
     /// Options for every task that does not say otherwise.
     pub fn defaults(mut self, defaults: Defaults) -> Self {
         self.defaults = defaults.options;
@@ -171,12 +195,12 @@ impl DagBuilder {
         (spec.tasks, spec.groups) = (graph.tasks, graph.groups);
         problems.extend(graph.problems);
         problems.extend(check::problems(&spec));
-        Dag { spec: Arc::new(spec), bodies: graph.bodies, problems }
+        Dag { spec: Arc::new(spec), bodies: graph.bodies, conditions: self.conditions, problems }
     }
 
     fn resolve_dates(&mut self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let zone = match &self.spec.schedule {
+        let zone = match self.spec.schedule.time() {
             Schedule::Cron { timezone, .. } => timezone.parse().unwrap_or(Tz::UTC), // a wrong one is a problem already
             _ => Tz::UTC,
         };
@@ -204,6 +228,7 @@ impl DagBuilder {
 pub struct Dag {
     spec: Arc<DagSpec>,
     pub(crate) bodies: HashMap<String, TaskFn>,
+    conditions: Conditions,
     problems: Vec<Problem>,
 }
 
@@ -235,7 +260,7 @@ impl Dag {
     /// Everything that is wrong with this DAG, all at once.
     pub fn into_bundle_dag(self) -> Result<BundleDag, Vec<Problem>> {
         if self.problems.is_empty() {
-            Ok(BundleDag { spec: self.spec, bodies: self.bodies })
+            Ok(BundleDag { spec: self.spec, bodies: self.bodies, conditions: self.conditions })
         } else {
             Err(self.problems)
         }
@@ -250,7 +275,7 @@ pub fn bundle(name: &str, dags: impl IntoIterator<Item = Dag>) -> Result<Bundle,
     let (mut problems, mut found) = (Vec::new(), Vec::new());
     for dag in dags {
         // Also of a wrong DAG: its id may be used twice.
-        found.push(BundleDag { spec: dag.spec, bodies: dag.bodies });
+        found.push(BundleDag { spec: dag.spec, bodies: dag.bodies, conditions: dag.conditions });
         problems.extend(dag.problems);
     }
     match Bundle::new(name, found) {

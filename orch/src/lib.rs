@@ -45,15 +45,24 @@ pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
+pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use orch_core::check::Problem;
-pub use orch_core::spec::{Asset, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule};
+pub use orch_core::overlap::Overlap;
+pub use orch_core::spec::{
+    Asset, AssetCondition, AssetRef, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule,
+};
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
-    BoxFuture, Bundle, BundleDag, Connection, Ctx, Host, LogLevel, MemoryHost, RunFacts, TaskError, TaskResult,
-    TryFacts, fatal, skip,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, LogLevel, Look,
+    MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd, defer,
+    fatal, skip,
 };
+pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
-pub use schedule::{Cron, IntoSchedule, asset, continuous, cron, every, hours, millis, mins, on_assets, once, secs};
+pub use schedule::{
+    Alias, ByPartition, Cron, IntoSchedule, alias, asset, asset_or_time, continuous, cron, every, hours, millis, mins,
+    on_assets, once, secs,
+};
 pub use scope::Scope;
 
 /// What the expansion of `#[task]` names.
@@ -69,9 +78,10 @@ pub mod internal {
 /// What a DAG file imports.
 pub mod prelude {
     pub use crate::{
-        Ctx, Dag, Isolation, Mapped, OnLost, Output, Scope, TaskResult, TriggerRule::*, WeightRule, asset, branch,
-        continuous, cron, cross, dag, defaults, every, fatal, group, hours, limit, millis, mins, on_assets, once, secs,
-        sensor, shell, short_circuit, short_circuit_directly, skip, task, zip,
+        AssetEvent, ByPartition, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
+        TriggerRule::*, Wait as _, WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag,
+        defaults, defer, every, fatal, group, hours, limit, millis, mins, on_assets, once, secs, sensor, shell,
+        short_circuit, short_circuit_directly, skip, task, wait, zip,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

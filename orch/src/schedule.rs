@@ -1,6 +1,6 @@
 //! Words for schedules, assets and times.
 
-use orch_core::spec::{Asset, Schedule};
+use orch_core::spec::{Asset, AssetCondition, AssetRef, Schedule};
 use std::time::Duration;
 
 /// What `.schedule(…)` takes.
@@ -77,14 +77,86 @@ pub fn continuous() -> Schedule {
 }
 
 /// Runs when each of the assets has been updated.
-pub fn on_assets(assets: impl IntoIterator<Item = Asset>) -> Schedule {
-    Schedule::Assets(assets.into_iter().collect())
+pub fn on_assets(assets: impl IntoIterator<Item = impl Into<AssetCondition>>) -> Schedule {
+    Schedule::Assets(AssetCondition::all(assets))
 }
 
-/// A named piece of data that tasks update and DAGs wait for.
-pub fn asset(uri: &str) -> Asset {
-    Asset { uri: uri.into() }
+/// Runs by time, and besides when the condition holds: `asset_or_time(asset("a"), cron("0 2 * * *"))`.
+pub fn asset_or_time(assets: impl Into<AssetCondition>, time: impl IntoSchedule) -> Schedule {
+    Schedule::AssetsOrTime { assets: assets.into(), time: Box::new(time.into_schedule()) }
 }
+
+/// A named piece of data that tasks update and DAGs wait for. Conditions over several:
+/// `asset("a").and(asset("b")).or(asset("c"))`, or with `&` and `|`.
+pub fn asset(uri: &str) -> Asset {
+    Asset::new(uri)
+}
+
+/// A name for assets that are known only when a task runs: it says so with `ctx.emit(AssetEvent::of(uri).through(name))`.
+pub fn alias(name: &str) -> Alias {
+    Alias(name.into())
+}
+
+/// A name for assets that are known only when a task runs.
+#[derive(Debug, Clone)]
+#[must_use = "name it as an outlet, an inlet or in a schedule"]
+pub struct Alias(String);
+
+impl Alias {
+    /// Holds when both were updated.
+    pub fn and(self, other: impl Into<AssetCondition>) -> AssetCondition {
+        AssetCondition::from(self).and(other)
+    }
+
+    /// Holds when one of the two was updated.
+    pub fn or(self, other: impl Into<AssetCondition>) -> AssetCondition {
+        AssetCondition::from(self).or(other)
+    }
+}
+
+impl From<Alias> for AssetCondition {
+    fn from(Alias(name): Alias) -> Self {
+        AssetCondition::Alias(name)
+    }
+}
+
+impl From<Alias> for AssetRef {
+    fn from(Alias(name): Alias) -> Self {
+        AssetRef::Alias(name)
+    }
+}
+
+/// As `on_assets` of one.
+#[diagnostic::do_not_recommend]
+impl IntoSchedule for Asset {
+    fn into_schedule(self) -> Schedule {
+        Schedule::Assets(self.into())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl IntoSchedule for Alias {
+    fn into_schedule(self) -> Schedule {
+        Schedule::Assets(self.into())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl IntoSchedule for AssetCondition {
+    fn into_schedule(self) -> Schedule {
+        Schedule::Assets(self)
+    }
+}
+
+/// Conditions that may have a run for each partition key.
+pub trait ByPartition: Into<AssetCondition> {
+    /// A run for each partition key, once the condition holds for that key: `asset("a").and(asset("b")).by_partition()`.
+    fn by_partition(self) -> Schedule {
+        Schedule::AssetPartitions(self.into())
+    }
+}
+
+impl<T: Into<AssetCondition>> ByPartition for T {}
 
 pub fn millis(count: u64) -> Duration {
     Duration::from_millis(count)

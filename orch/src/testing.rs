@@ -18,8 +18,13 @@
 
 mod inputs;
 
-use crate::{Ctx, Dag, Data, MemoryHost, RunFacts, TaskError, TaskState, TryFacts, fatal, skip};
+use crate::{
+    Ctx, Dag, Data, Deferral, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskState, TryFacts, WaitEnd, fatal,
+    skip,
+};
+use chrono::{DateTime, TimeDelta};
 use inputs::{Inputs, Outputs, all};
+use orch_core::asset::{AssetEvent, events_of};
 use orch_core::branch;
 use orch_core::ids::{DagId, TaskId};
 use orch_core::model::Model;
@@ -28,6 +33,7 @@ use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::spec::{Source, TaskSpec};
 use orch_core::state::RunState;
 use orch_core::transition::Outcome;
+use orch_core::wait::Wake;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -46,7 +52,9 @@ pub struct TestDag<'a> {
     dag: &'a Dag,
     params: Value,
     host: MemoryHost,
+    partition_key: Option<String>,
     scripted: HashMap<String, Script>,
+    waits: HashMap<String, WaitEnd>,
 }
 
 /// What a task does instead of running.
@@ -62,7 +70,10 @@ pub struct TestRun {
     model: Model,
     outputs: Outputs,
     tries: HashMap<(TaskIdx, i32), u32>,
+    resumed: HashMap<(TaskIdx, i32), Resumed>,
     clock: Duration,
+    /// Updates of assets by tasks that succeeded, in that order.
+    pub asset_events: Vec<AssetEvent>,
     /// Why tasks failed, each as `task: error`.
     pub errors: Vec<String>,
 }
@@ -70,7 +81,14 @@ pub struct TestRun {
 impl<'a> TestDag<'a> {
     pub(crate) fn new(dag: &'a Dag) -> Self {
         let params = Value::Object(serde_json::Map::new());
-        TestDag { dag, params, host: MemoryHost::new(), scripted: HashMap::new() }
+        TestDag {
+            dag,
+            params,
+            host: MemoryHost::new(),
+            partition_key: None,
+            scripted: HashMap::new(),
+            waits: HashMap::new(),
+        }
     }
 
     /// # Panics
@@ -83,6 +101,12 @@ impl<'a> TestDag<'a> {
     /// The connections and variables that tasks find; what they log and push is there afterwards.
     pub fn host(mut self, host: &MemoryHost) -> Self {
         self.host = host.clone();
+        self
+    }
+
+    /// The run is for this partition.
+    pub fn partition(mut self, key: &str) -> Self {
+        self.partition_key = Some(key.into());
         self
     }
 
@@ -109,6 +133,22 @@ impl<'a> TestDag<'a> {
         self.script(task_id, 0, Some(Err(skip("scripted").into())))
     }
 
+    /// What the task waits for is there, and gives this. Without it every wait is over at once, with null.
+    ///
+    /// # Panics
+    /// When it is no JSON.
+    pub fn met(mut self, task_id: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("a fake is JSON");
+        self.waits.insert(task_id.into(), WaitEnd::Met(value));
+        self
+    }
+
+    /// What the task waits for does not come in time.
+    pub fn times_out(mut self, task_id: &str) -> Self {
+        self.waits.insert(task_id.into(), WaitEnd::TimedOut(OnTimeout::Fail));
+        self
+    }
+
     fn script(mut self, task_id: &str, failing_tries: u32, then: Option<Result<Value, TaskError>>) -> Self {
         self.scripted.insert(task_id.into(), Script { failing_tries, then });
         self
@@ -128,7 +168,9 @@ impl<'a> TestDag<'a> {
             model: Model::start(Arc::new(plan)),
             outputs: Outputs::new(),
             tries: HashMap::new(),
+            resumed: HashMap::new(),
             clock: Duration::ZERO,
+            asset_events: Vec::new(),
             errors: Vec::new(),
         };
         let mut waiting: BTreeMap<(TaskIdx, i32), Wait> = BTreeMap::new();
@@ -153,9 +195,14 @@ impl<'a> TestDag<'a> {
         let spec = &plan.spec.tasks[usize::from(task)];
         let tries = run.tries.entry((task, index)).or_insert(1);
         let try_number = *tries;
+        let said_before = self.host.asset_events().len();
         let error = match self.body(run, &plan, spec, (task, index), try_number).await {
             Ok(Some(value)) => match run.given(&plan, (task, index), value) {
-                Ok(()) => return None,
+                Ok(()) => {
+                    let said = self.host.asset_events().split_off(said_before);
+                    run.asset_events.extend(events_of(&spec.outlets, &said, self.partition_key.as_deref()));
+                    return None;
+                }
                 Err(error) => error,
             },
             Ok(None) => {
@@ -171,8 +218,13 @@ impl<'a> TestDag<'a> {
                     _ => return Some(Wait { at: run.clock + pause, looks: wait.looks + 1, ..wait }),
                 }
             }
+            Err(TaskError::Deferred { deferral }) => match self.wait(run, spec, (task, index), &deferral, wait) {
+                Ok(again) => return Some(again),
+                Err(error) => error,
+            },
             Err(error) => error,
         };
+        run.resumed.remove(&(task, index));
         match error {
             TaskError::Skipped { .. } => run.model.finish(task, index, Outcome::Skipped { skip: Vec::new() }),
             TaskError::Retryable { .. } if try_number <= spec.options.retries.unwrap_or(0) => {
@@ -186,6 +238,39 @@ impl<'a> TestDag<'a> {
             }
         }
         None
+    }
+
+    /// A deferred task goes on when its time is there; anything else is there as soon as it is waited for.
+    fn wait(
+        &self,
+        run: &mut TestRun,
+        spec: &TaskSpec,
+        instance: (TaskIdx, i32),
+        deferral: &Deferral,
+        wait: Wait,
+    ) -> Result<Wait, TaskError> {
+        if wait.looks >= MAX_LOOKS {
+            return Err(TaskError::fatal(format!("it was deferred {MAX_LOOKS} times")));
+        }
+        let scripted = self.waits.get(&spec.task_id).cloned().unwrap_or(WaitEnd::Met(Value::Null));
+        let limit = deferral.timeout_ms.map(Duration::from_millis);
+        let wall = DateTime::UNIX_EPOCH + TimeDelta::from_std(run.clock).unwrap_or_default();
+        let pause = match orch_core::wait::wake(&deferral.until, wall).map_err(TaskError::fatal)? {
+            Some(Wake::InMs(ms)) => Duration::from_millis(ms),
+            // The clock of the test begins in 1970: moments of today are there at once.
+            Some(Wake::At(_)) | None => Duration::ZERO,
+        };
+        let late = matches!(scripted, WaitEnd::TimedOut(_)) || limit.is_some_and(|limit| limit < pause);
+        let (end, pause) =
+            if late { (WaitEnd::TimedOut(deferral.on_timeout), limit.unwrap_or(pause)) } else { (scripted, pause) };
+        match end {
+            WaitEnd::TimedOut(OnTimeout::Fail) => Err(TaskError::fatal("what it waited for was not there in time")),
+            WaitEnd::TimedOut(OnTimeout::Skip) => Err(TaskError::skipped("what it waited for was not there in time")),
+            end => {
+                run.resumed.insert(instance, Resumed { end, carried: deferral.carried.clone() });
+                Ok(Wait { at: run.clock + pause, looks: wait.looks + 1, ..wait })
+            }
+        }
     }
 
     async fn body(
@@ -218,19 +303,22 @@ impl<'a> TestDag<'a> {
             }
         }
         let values = spec.inputs.iter().map(|input| inputs.value(&input.source)).collect();
-        self.dag.bodies[&spec.task_id].call(self.ctx(spec, index, try_number), values).await
+        self.dag.bodies[&spec.task_id].call(self.ctx(run, spec, (task, index), try_number), values).await
     }
 
-    fn ctx(&self, task: &TaskSpec, index: i32, try_number: u32) -> Ctx {
+    fn ctx(&self, run: &TestRun, task: &TaskSpec, instance: (TaskIdx, i32), try_number: u32) -> Ctx {
+        let resumed = run.resumed.get(&instance).cloned();
         let run = RunFacts {
             dag_id: DagId::new(&self.dag.spec().dag_id).expect("a DAG without problems has an id"),
             conf: Arc::new(self.params.clone()),
+            partition_key: self.partition_key.clone(),
             ..RunFacts::test()
         };
         let this_try = TryFacts {
             task_id: TaskId::new(&task.task_id).expect("a DAG without problems has ids"),
-            map_index: u32::try_from(index).ok(),
+            map_index: u32::try_from(instance.1).ok(),
             try_number,
+            resumed,
             max_tries: task.options.retries.unwrap_or(0),
             ..TryFacts::test()
         };

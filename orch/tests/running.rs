@@ -166,6 +166,44 @@ async fn what_a_task_does_can_be_looked_at() {
     assert!(missing.errors[0].starts_with("talkative: there is no variable `greeting`"), "{:?}", missing.errors);
 }
 
+/// Says what it updated, which it knows only now, and reads what began its run.
+#[task]
+async fn publish(ctx: Ctx) -> TaskResult<usize> {
+    let day = ctx.partition_key().unwrap_or("none").to_string();
+    ctx.emit(AssetEvent::of(format!("lake://{day}")).through("daily").rows(3))?;
+    ctx.asset_event("lake://gold", json!({ "rows": 3 }))?;
+    ctx.lineage("lake://silver", "lake://gold", 3)?;
+    Ok(ctx.triggering_events().await?.len())
+}
+
+#[tokio::test]
+async fn updates_of_assets_are_seen_without_a_database() {
+    let cause = orch::TriggeringEvent {
+        uri: "lake://silver".into(),
+        name: "silver".into(),
+        extra: json!({}),
+        timestamp: "2026-11-20T00:00:00Z".parse().expect("a time"),
+        partition_key: None,
+        rows: None,
+        source_dag_id: None,
+        source_run_id: None,
+        source_task_id: None,
+        source_map_index: None,
+    };
+    let dag = dag("gold").schedule(asset("lake://silver")).build(|d| {
+        d.add(publish().inlet(asset("lake://silver")).outlet(asset("lake://gold")).outlet(alias("daily")));
+    });
+    let host = MemoryHost::new().with_triggering_event(cause);
+    let run = dag.test().host(&host).partition("monday").run().await;
+    assert_eq!(run.output::<usize>("publish"), Some(1));
+    let gold = AssetEvent::of("lake://gold").extra(json!({ "rows": 3 })).partition("monday");
+    let monday = AssetEvent::of("lake://monday").through("daily").rows(3).partition("monday");
+    assert_eq!(run.asset_events, [monday, gold]);
+    assert_eq!(host.lineage_edges()[0].rows, Some(3));
+    let failed = dag.test().fail("publish").run().await;
+    assert_eq!(failed.asset_events, [], "a task that failed updated nothing");
+}
+
 #[tokio::test]
 async fn teardown_runs_although_the_work_failed_but_not_without_its_setup() {
     let dag = dag("week").build(|d| {

@@ -1,7 +1,7 @@
 //! What a DAG is as data.
 
 use orch::prelude::*;
-use orch::{DagSpec, Schedule, TriggerRule};
+use orch::{AssetCondition, DagSpec, Schedule, TriggerRule};
 use orch_core::spec::{MapSpec, Role, Source, Timetable};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -108,8 +108,19 @@ fn schedules_have_words() {
     assert_eq!(of(dag("a").schedule("@continuous")), of(dag("a").schedule(continuous())));
     assert_eq!(of(dag("a").schedule(once())), Schedule::Once);
     assert_eq!(of(dag("a").schedule(every(secs(90)))), Schedule::EveryMs(90_000));
-    assert_eq!(of(dag("a").schedule(on_assets([asset("lake://x")]))), Schedule::Assets(vec![asset("lake://x")]));
+    assert_eq!(
+        of(dag("a").schedule(on_assets([asset("lake://x")]))),
+        Schedule::Assets(AssetCondition::all([asset("lake://x")]))
+    );
     let nightly = Schedule::Cron { expression: "0 2 * * *".into(), timezone: "UTC".into() };
+    let tree = AssetCondition::Any(vec![asset("a").and(asset("b")), alias("c").into()]);
+    assert_eq!(of(dag("a").schedule(asset("a").and(asset("b")).or(alias("c")))), Schedule::Assets(tree.clone()));
+    assert_eq!(
+        of(dag("a").schedule((asset("a") & asset("b")).or(alias("c")).by_partition())),
+        Schedule::AssetPartitions(tree)
+    );
+    let both = Schedule::AssetsOrTime { assets: asset("a").into(), time: Box::new(nightly.clone()) };
+    assert_eq!(of(dag("a").schedule(asset_or_time(asset("a"), "0 2 * * *"))), both);
     assert_eq!(of(dag("a").schedule("0 2 * * *")), nightly);
 }
 
@@ -186,7 +197,7 @@ fn builtins_are_kinds() {
     assert_eq!(shell.config, json!({ "command": "/usr/bin/dbt run --full" }));
     assert_eq!(
         (shell.inlets.as_slice(), shell.outlets.as_slice()),
-        (["a://x".to_string()].as_slice(), ["a://y".to_string()].as_slice())
+        ([asset("a://x").into()].as_slice(), [asset("a://y").into()].as_slice())
     );
 }
 

@@ -13,6 +13,7 @@ pub(crate) struct Board {
     /// A loop did something: what is due next may be due sooner.
     pub(crate) look: Notify,
     pub(crate) runs: Notify,
+    pub(crate) assets: Notify,
     pub(crate) wake: Notify,
     pub(crate) mend: Notify,
     pub(crate) admit: Notify,

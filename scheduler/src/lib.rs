@@ -6,6 +6,7 @@
 //! Each does an idempotent step from the truth in the database and may die at any line.
 
 mod admit;
+mod assets;
 mod board;
 mod config;
 mod lookout;
@@ -52,6 +53,8 @@ impl Scheduler {
         let mut loops: JoinSet<&'static str> = JoinSet::new();
         loops.spawn(lookout::run(shared.clone()));
         loops.spawn(drive(runs::Runs::default(), shared.clone()));
+        loops.spawn(assets::listen(shared.clone()));
+        loops.spawn(drive(assets::Assets::default(), shared.clone()));
         loops.spawn(drive(wake::Wake, shared.clone()));
         loops.spawn(drive(admit::Admit::default(), shared.clone()));
         loops.spawn(drive(mend::Mend::default(), shared.clone()));

@@ -76,6 +76,9 @@ impl Lookout {
         if due.dags || due.queued || due.timed_out || due.backfills {
             board.runs.notify_one();
         }
+        if due.assets {
+            board.assets.notify_one();
+        }
         if due.waiting {
             board.wake.notify_one();
         }
@@ -142,6 +145,7 @@ mod tests {
             server_started: now,
             known: true,
             dags: false,
+            assets: false,
             queued: false,
             backfills: false,
             timed_out: false,

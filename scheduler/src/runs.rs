@@ -52,6 +52,9 @@ impl Runs {
             let work = create_due_runs(db, &mut self.versions, &dag_id, MOST_OF_ONE);
             let Some(created) = item("create runs", &dag_id, work).await? else { continue };
             many += created.len();
+            if created.iter().any(|run| run.stopping) {
+                shared.hints.give(Hint::Stop);
+            }
             if created.iter().any(|run| run.started) {
                 shared.hints.give(Hint::Ready);
             }

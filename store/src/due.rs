@@ -24,6 +24,8 @@ pub struct Due {
     pub known: bool,
     /// A schedule asks for a run, and its DAG has room for one.
     pub dags: bool,
+    /// Events of assets are new, a condition over assets is to be asked, or an asset has become stale.
+    pub assets: bool,
     /// A queued run could begin.
     pub queued: bool,
     /// A backfill could go on.
@@ -88,7 +90,8 @@ pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec
     let dags = sqlx::query_scalar!(
         "select d.dag_id from dag d where not d.is_paused and d.dag_id in (
             select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
-          and (exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
+          and (d.overlap <> 'queue'
+            or exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
             or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running'
               and r.run_type <> 'backfill') < d.max_active_runs)
         order by d.dag_id limit $1",

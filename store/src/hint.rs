@@ -33,9 +33,13 @@ pub enum Hint {
     Run = 4,
     /// Somebody must stop what it runs.
     Stop = 8,
+    /// An asset was updated: schedulers look whom it concerns.
+    Asset = 16,
+    /// A task waits for a condition: workers look at it.
+    Watch = 32,
 }
 
-const ALL: [Hint; 4] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop];
+const ALL: [Hint; 6] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch];
 
 /// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
 pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
@@ -55,6 +59,8 @@ struct Inner {
     due: Notify,
     run: Notify,
     stop: Notify,
+    asset: Notify,
+    watch: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU8,
     tell: Notify,
@@ -72,6 +78,8 @@ impl Hints {
             Hint::Due => &self.inner.due,
             Hint::Run => &self.inner.run,
             Hint::Stop => &self.inner.stop,
+            Hint::Asset => &self.inner.asset,
+            Hint::Watch => &self.inner.watch,
         }
     }
 

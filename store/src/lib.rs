@@ -4,6 +4,7 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod admission;
+pub mod asset;
 pub mod audit;
 pub mod backfill;
 pub mod clear;
@@ -45,6 +46,7 @@ pub mod token;
 pub mod user;
 pub mod variable;
 pub mod version;
+pub mod watch;
 pub mod worker;
 
 pub use error::{StoreError, StoreResult};

@@ -1,6 +1,10 @@
 //! Somebody says how an instance ended. In flight it is fenced and its worker told; not begun it does not begin; over it
 //! counts as told, and the run is asked anew how it ended.
 
+mod again;
+
+pub use again::ask_again;
+
 use crate::refold::{carry_out, fold_loading, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};

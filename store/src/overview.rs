@@ -199,7 +199,7 @@ pub struct Places {
 pub async fn places(db: &mut PgConnection, dag_id: &str) -> StoreResult<Places> {
     let places = sqlx::query_as!(
         Places,
-        r#"select (select count(*) from dag_run where dag_id = $1 and state = 'running') as "running!",
+        r#"select running_runs($1) as "running!",
           (select count(*) from dag_run where dag_id = $1 and state = 'queued') as "queued!",
           (select count(*) from worker w join dag d on d.dag_id = $1 where d.version = any(w.versions)
             and w.state = 'running' and w.expires_at > now()) as "workers!""#,

@@ -15,6 +15,8 @@ pub const WEEKS_AHEAD: i32 = 4;
 const PARENTS: [&str; 6] = ["task_instance", "attempt", "failure", "output", "output_part", "log_chunk"];
 /// Finished runs deleted in one transaction.
 const DELETE_RUNS: i64 = 2_000;
+/// Events, and edges of lineage, deleted at a turn.
+const DELETE_UPDATES: i64 = 50_000;
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +78,31 @@ pub async fn drop_old(db: &mut PgConnection, keep: &Retention) -> StoreResult<Dr
         "delete from audit where id <= (select max(id) from audit where at < now() - $1::float8 * interval '1 second')",
         keep.audit.as_secs_f64()
     )
+    .execute(&mut *db)
+    .await?;
+    forget_updates(db, keep.runs).await?;
+    Ok(dropped)
+}
+
+/// Events of assets and ways of data go with the runs of their time; what a paused DAG never took goes too.
+async fn forget_updates(db: &mut PgConnection, keep: Duration) -> StoreResult<()> {
+    sqlx::query!(
+        "delete from asset_event where id = any(array(select id from asset_event
+            where at < now() - $1::float8 * interval '1 second' and distributed order by at, id limit $2))",
+        keep.as_secs_f64(),
+        DELETE_UPDATES
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "delete from lineage where ctid = any(array(select ctid from lineage
+            where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
+        keep.as_secs_f64(),
+        DELETE_UPDATES
+    )
     .execute(db)
     .await?;
-    Ok(dropped)
+    Ok(())
 }
 
 /// Weeks of which some partition is left and that ended so long ago.

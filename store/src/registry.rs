@@ -3,6 +3,7 @@
 
 use crate::StoreError;
 use crate::StoreResult;
+use crate::asset;
 use crate::version::{self, Version, load_all};
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
@@ -64,6 +65,7 @@ pub async fn register_bundle(
     });
     let words = Value::Array(words.collect()).to_string();
     upsert_dags(&mut tx, &bundle.name, &words).await?;
+    asset::put_uses(&mut tx, &bundle.dags, &registered).await?;
     tx.commit().await?;
     Ok(registered)
 }
@@ -184,7 +186,7 @@ fn words(dag: &DagSpec, version: &Registered, paused: bool, rescheduled: bool, n
         "aliases": texts(&dag.aliases), "file": text(&dag.location.file),
         "is_paused": dag.paused_at_creation.unwrap_or(paused), "schedule_text": text(&dag.schedule.describe()),
         "max_active_runs": max_active_runs(dag), "max_failed": dag.max_consecutive_failed_runs.min(i32::MAX as u32),
-        "rescheduled": rescheduled, "next_run_after": next.map(|n| n.run_after),
+        "overlap": dag.overlap, "rescheduled": rescheduled, "next_run_after": next.map(|n| n.run_after),
         "next_logical_date": next.and_then(|n| n.logical_date),
         "next_interval_start": interval.map(|i| i.start), "next_interval_end": interval.map(|i| i.end),
     })

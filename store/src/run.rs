@@ -1,14 +1,17 @@
 //! Runs: how they come to be, begin, are listed, end before their time and go away. What moves them on stands in `step`.
 
+mod around;
 mod create;
 mod delete;
 mod end;
 mod list;
+mod policy;
 mod quiet;
 mod relocate;
 mod search;
 mod start;
 
+pub use around::{Around, runs_around};
 pub use create::{CreateRun, NewRun, RunRow, create_run};
 pub use delete::{DeleteRun, delete_run, delete_runs};
 pub use end::{EndRun, cancel_run, set_run_state, time_out_run};

@@ -3,6 +3,7 @@
 //! The ledger moves by compare-and-swap on the run's revision. When a run has moved on meanwhile, its outcomes are
 //! recorded all the same, as unfolded, and folded under the run's lock (`run_lock`): losing a race loses nothing.
 
+mod assets;
 mod bind;
 mod reply;
 mod sql;
@@ -12,9 +13,12 @@ pub use sql::text_variants;
 
 use crate::StoreResult;
 use crate::leaf::Leaf;
+use chrono::{DateTime, Utc};
+use orch_core::asset::{AssetEvent, LineageEdge};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
 use orch_core::state::{RunType, TaskState};
+use orch_core::task::OnTimeout;
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -35,7 +39,7 @@ pub struct Lease {
 #[derive(Debug, Clone)]
 pub struct Ended {
     pub lease: Lease,
-    /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`: see `next`.
+    /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`, `deferred`: see `next`.
     pub state: TaskState,
     pub list_len: Option<i32>,
     pub skip: Vec<Skip>,
@@ -46,6 +50,18 @@ pub struct Ended {
     /// Small outputs, as key and JSON text; written only if this try still counts.
     pub outputs: Vec<(String, String)>,
     pub failure: Option<Failure>,
+    /// What it did to assets, written with a success only.
+    pub touched: Option<Box<Touched>>,
+}
+
+/// What a try did to assets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Touched {
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: String,
+    pub events: Vec<AssetEvent>,
+    pub edges: Vec<LineageEdge>,
 }
 
 /// Why a try failed.
@@ -60,12 +76,30 @@ pub struct Failure {
 /// The try after this one, or the same one in a while.
 #[derive(Debug, Clone)]
 pub struct NextTry {
-    /// A new uuid for a retry, the same one for a reschedule.
+    /// A new uuid for a retry, the same one for a reschedule and a deferral.
     pub attempt: Uuid,
     pub wake_in_ms: i64,
     pub version: i32,
     pub queue: i32,
     pub priority: i32,
+    /// Of a deferral.
+    pub wait: Option<Box<NewWait>>,
+}
+
+/// What a deferred try waits for.
+#[derive(Debug, Clone)]
+pub struct NewWait {
+    /// Kind and config (JSON text) of its condition; `None`: it waits for its time alone.
+    pub condition: Option<(String, String)>,
+    /// By the clock of the database, if it waits for a time.
+    pub wake_in_ms: i64,
+    /// Instead of `wake_in_ms`.
+    pub wake_at: Option<DateTime<Utc>>,
+    pub poke_ms: i64,
+    pub timeout_ms: Option<i64>,
+    pub on_timeout: OnTimeout,
+    /// JSON text.
+    pub carried: Option<String>,
 }
 
 /// A try that comes to be.

@@ -2,6 +2,7 @@
 //!
 //! One file per noun: handlers first, then what they answer with.
 
+pub(crate) mod assets;
 pub(crate) mod backfills;
 pub(crate) mod bodies;
 pub(crate) mod connections;
@@ -25,6 +26,6 @@ pub(crate) mod why;
 pub(crate) mod xcom;
 
 pub(crate) mod bulk;
-mod clearing;
+pub(crate) mod clearing;
 mod ids;
 mod pages;

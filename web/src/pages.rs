@@ -4,7 +4,9 @@
 //! One page is one module: its path and query, a view struct with finished values, a template of the same name.
 
 pub(crate) mod account;
+pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod backfills;
 pub(crate) mod bulk;
 pub(crate) mod connections;
 pub(crate) mod dag;

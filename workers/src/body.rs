@@ -2,20 +2,24 @@
 //!
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
+mod deferral;
+
 use crate::child;
-use crate::host::WorkerHost;
+use crate::host::{Origin, WorkerHost};
 use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
-use crate::secrets::Secrets;
+use crate::touched::Said;
+use crate::watch::Outlook;
 use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
-use orch_core::spec::Isolation;
-use orch_core::task::{Ctx, RunFacts, TaskError, TryFacts};
+use orch_core::spec::{Isolation, TaskSpec};
+use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
+use orch_store::hint::Hints;
 use orch_store::output;
-use orch_store::step::Claimed;
+use orch_store::step::{Claimed, Touched};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::panic::AssertUnwindSafe;
@@ -32,7 +36,9 @@ pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
     pub(crate) shipper: Shipper,
-    pub(crate) secrets: Secrets,
+    /// What tasks may wait for, and the secrets of bodies and looks.
+    pub(crate) outlook: Outlook,
+    pub(crate) hints: Hints,
     /// What a child process may have in memory if its task says nothing.
     pub(crate) process_memory_mb: u32,
 }
@@ -73,6 +79,7 @@ impl RunView {
             triggered_by: None,
             clear_number: u32::try_from(clear_number).unwrap_or(0),
             conf,
+            partition_key: facts.partition_key.clone(),
         };
         Ok(RunView { facts: Arc::new(facts), params })
     }
@@ -95,6 +102,10 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     };
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
     let working = async {
+        let resumed = match deferral::resumed(job, spec, shared, &log).await {
+            Ok(resumed) => resumed,
+            Err(finish) => return finish,
+        };
         let resolver = Resolver {
             plan,
             run: job.claimed.lease.run,
@@ -102,7 +113,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             map_index: job.claimed.lease.map_index,
             params: &job.run.params,
             recent: &shared.recent,
-            secrets: &shared.secrets,
+            secrets: &shared.outlook.secrets,
             pool: &shared.pool,
         };
         let inputs = match resolver.resolve().await {
@@ -110,8 +121,8 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let ctx = match context(job, spec, shared, &log) {
-            Ok(ctx) => ctx,
+        let (ctx, host) = match context(job, spec, shared, &log, resumed) {
+            Ok(context) => context,
             Err(error) => return fatal(error),
         };
         let given = match plan.task(task).isolation {
@@ -122,8 +133,11 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Isolation::InProcess => body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None }),
         };
         match given {
-            Ok(Some(value)) => give(job, shared, value).await,
-            Ok(None) => Finish::NotYet,
+            Ok(Some(value)) => give(job, shared, value, host.said.touched(spec, &job.run.facts)).await,
+            Ok(None) => deferral::not_yet(job, spec, shared).await,
+            Err(Finish::Error { error: TaskError::Deferred { deferral }, .. }) => {
+                deferral::begin(&deferral, spec, &shared.outlook.conditions)
+            }
             Err(finish) => finish,
         }
     };
@@ -174,7 +188,13 @@ fn fatal(cause: String) -> Finish {
     Finish::Error { error: TaskError::Fatal { causes: vec![cause] }, kind: None }
 }
 
-fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &Arc<AttemptLog>) -> Result<Ctx, String> {
+fn context(
+    job: &Job,
+    spec: &TaskSpec,
+    shared: &Shared,
+    log: &Arc<AttemptLog>,
+    resumed: Option<Resumed>,
+) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
     let this_try = TryFacts {
         task_id: TaskId::new(&spec.task_id).map_err(|e| e.to_string())?,
@@ -183,27 +203,31 @@ fn context(job: &Job, spec: &orch_core::spec::TaskSpec, shared: &Shared, log: &A
         max_tries: u32::try_from(job.claimed.max_tries).unwrap_or(0),
         attempt: lease.attempt,
         lease_no: lease.lease_no,
+        resumed,
     };
-    let host = WorkerHost {
+    let host = Arc::new(WorkerHost {
         lease,
         plan: job.offer.version.plan.clone(),
         log: log.clone(),
         cancel: job.cancel.clone(),
         pool: shared.pool.clone(),
-        secrets: shared.secrets.clone(),
+        secrets: shared.outlook.secrets.clone(),
+        hints: shared.hints.clone(),
+        origin: Origin::of(job),
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
-    };
-    Ok(Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), Arc::new(host)))
+        said: Said::default(),
+    });
+    Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))
 }
 
 /// A value on its way to the store: small ones go with the step, others now.
-async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
+async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
-        return Finish::Gave { value, text: String::new(), stored: true };
+        return Finish::Gave { value, text: String::new(), stored: true, touched };
     }
     let lease = job.claimed.lease;
-    let (kept, text) = match shared.secrets.kept(lease.run, &value) {
+    let (kept, text) = match shared.outlook.secrets.kept(lease.run, &value) {
         Ok(kept) => kept,
         Err(error) => return fatal(format!("the output cannot be sealed: {error}")),
     };
@@ -217,7 +241,7 @@ async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
     if output::goes_with_the_step(&kept, &text) {
         drop(kept);
         shared.recent.remember((lease.run, lease.task, lease.map_index), Arc::new(value.clone()), text.len());
-        return Finish::Gave { value, text, stored: false };
+        return Finish::Gave { value, text, stored: false, touched };
     }
     let put = || async {
         let mut db = shared.pool.acquire().await?;
@@ -226,7 +250,7 @@ async fn give(job: &Job, shared: &Shared, value: Value) -> Finish {
     let put = patiently(put).await;
     drop(kept);
     match put {
-        Ok(true) => Finish::Gave { value, text: String::new(), stored: true },
+        Ok(true) => Finish::Gave { value, text: String::new(), stored: true, touched },
         Ok(false) => Finish::Stopped,
         Err(error) => Finish::Error {
             error: TaskError::Retryable { causes: vec!["the output cannot be stored".into(), error.to_string()] },

@@ -221,6 +221,15 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::Variable { call, key } => {
             (call, host.variable(&key).await.map(|v| v.map_or(Value::Null, Value::String)))
         }
+        // The child has counted them.
+        Frame::AssetEvent(event) => return drop(host.asset_event(event)),
+        Frame::Lineage(edge) => return drop(host.lineage(edge)),
+        Frame::TriggeringEvents { call } => {
+            (call, host.triggering_events().await.and_then(|events| Ok(serde_json::to_value(events)?)))
+        }
+        Frame::Trigger { call, wish } => {
+            (call, host.trigger(wish).await.and_then(|run| Ok(serde_json::to_value(run)?)))
+        }
         Frame::Log { .. } | Frame::End(_) => return,
     };
     let answer = match result {

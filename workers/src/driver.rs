@@ -11,6 +11,7 @@ mod resume;
 mod step;
 
 use crate::body::{self, Job, Shared};
+use crate::conditions;
 use crate::config::WorkerConfig;
 use crate::heartbeat::{Beaten, Heartbeat, Pulse};
 use crate::logs;
@@ -18,12 +19,13 @@ use crate::mask;
 use crate::offer::Offers;
 use crate::outcome::Finish;
 use crate::secrets::Secrets;
+use crate::watch::{Outlook, Watch};
 use futures::FutureExt;
 use lanes::Lanes;
 pub(crate) use lanes::QueueIds;
 use memory::Memory;
 use orch_core::spec::Isolation;
-use orch_core::task::Connection;
+use orch_core::task::{Conditions, Connection};
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::step::{Claimed, Ended, Lease};
@@ -102,7 +104,8 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
         recent: crate::inputs::Recent::default(),
         pool: connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?,
         shipper,
-        secrets: secrets(&config)?,
+        outlook: Outlook { conditions: Arc::new(known_conditions(&offers)), secrets: secrets(&config)? },
+        hints: hints.clone(),
         process_memory_mb: config.process_memory_mb,
     });
     let stop_shipping = CancellationToken::new();
@@ -125,6 +128,13 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     result
 }
 
+/// Those of every worker, and the bundle's own.
+fn known_conditions(offers: &Offers) -> Conditions {
+    let mut all = conditions::builtin();
+    all.extend(offers.conditions());
+    all
+}
+
 /// Where bodies get connections and variables. The worker's own password is nothing for a log either.
 fn secrets(config: &WorkerConfig) -> StoreResult<Secrets> {
     let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
@@ -143,8 +153,12 @@ async fn life(
     let mut store = PgHot::connect(&config.database_url, "orch worker").await?;
     let queues = QueueIds::of(&mut store.db, &config.queues).await?;
     let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues.all(), hints).await?;
+    let mut watching = JoinSet::new();
+    let watch = Watch::new(&config.database_url, heartbeat.worker(), &queues, &shared.outlook, hints)?;
+    watching.spawn(watch.run(stop.clone()));
     let driver = Driver::new(config, offers, shared, hints, &queues, heartbeat.worker(), store);
     let result = driver.live(pulse, stop).await;
+    watching.shutdown().await;
     shared.recent.forget_all();
     heartbeat.ended().await;
     result

@@ -1,17 +1,46 @@
 //! What a body may ask of the worker that runs it.
 
+use crate::body::Job;
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
 use crate::secrets::Secrets;
+use crate::touched::Said;
+use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+use orch_core::ids::RunId;
 use orch_core::plan::Plan;
-use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, fatal};
-use orch_store::output;
+use orch_core::state::{RunType, TriggeredBy};
+use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerWish, Triggered, fatal};
+use orch_store::hint::{Hint, Hints};
+use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::Lease;
-use serde_json::{Map, Value};
+use orch_store::version::Versions;
+use orch_store::{asset, output};
+use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// As for triggers by people.
+const MOST_CONF_BYTES: usize = 1 << 20;
+
+/// Whose host it is, for runs that it starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+}
+
+impl Origin {
+    pub(crate) fn of(job: &Job) -> Origin {
+        let facts = &job.run.facts;
+        let plan = &job.offer.version.plan;
+        let task_id = plan.task_id(job.claimed.lease.task).to_string();
+        Origin { dag_id: facts.dag_id.to_string(), run_id: facts.run_id.to_string(), task_id }
+    }
+}
 
 /// One body's host.
 pub(crate) struct WorkerHost {
@@ -21,6 +50,9 @@ pub(crate) struct WorkerHost {
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
     pub(crate) secrets: Secrets,
+    pub(crate) said: Said,
+    pub(crate) hints: Hints,
+    pub(crate) origin: Origin,
     pub(crate) rows: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
@@ -87,5 +119,78 @@ impl Host for WorkerHost {
             let found = patiently(get).await?;
             Ok(found.map(|value| secrets.given(run, value)).transpose()?)
         })
+    }
+
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        self.said.event(event)
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        self.said.edge(edge)
+    }
+
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        let (pool, run) = (self.pool.clone(), self.lease.run);
+        Box::pin(async move {
+            let get = || async {
+                let mut db = pool.acquire().await?;
+                asset::triggering_events(&mut db, run).await
+            };
+            Ok(patiently(get).await?)
+        })
+    }
+
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let (pool, hints, attempt) = (self.pool.clone(), self.hints.clone(), self.lease.attempt);
+        let origin = self.origin.clone();
+        Box::pin(async move { trigger(&pool, &hints, attempt, &origin, wish).await })
+    }
+}
+
+/// Starts a run. Its key is made of the try and the wish: said again after a lost answer, or by the worker that takes the
+/// try over, it is the same run.
+async fn trigger(
+    pool: &PgPool,
+    hints: &Hints,
+    attempt: Uuid,
+    origin: &Origin,
+    wish: TriggerWish,
+) -> TaskResult<Triggered> {
+    let run_id = wish.run_id.as_deref().map(RunId::new).transpose().map_err(|error| fatal(error.to_string()))?;
+    let conf_bytes = wish.conf.as_ref().map_or(0, |conf| conf.to_string().len());
+    if conf_bytes > MOST_CONF_BYTES {
+        return Err(fatal(format!("the conf has {conf_bytes} bytes, more than {MOST_CONF_BYTES}")));
+    }
+    let told = serde_json::to_string(&wish).unwrap_or_default();
+    let key = format!("try {attempt} {}", Uuid::new_v5(&attempt, told.as_bytes()));
+    let new = NewRun {
+        run_id,
+        logical_date: wish.logical_date,
+        run_type: RunType::OperatorTriggered,
+        conf: wish.conf.clone(),
+        note: wish.note.clone(),
+        idempotency_key: Some(key),
+        deed: Some(json!({ "by": { "dag_id": origin.dag_id, "run_id": origin.run_id, "task_id": origin.task_id } })),
+        ..NewRun::manual(&wish.dag_id, TriggeredBy::Operator)
+    };
+    let create = || async {
+        let mut db = pool.acquire().await?;
+        create_run(&mut db, &mut Versions::default(), &new).await
+    };
+    let dag_id = &wish.dag_id;
+    match patiently(create).await? {
+        CreateRun::Created(run) | CreateRun::Same(run) => {
+            hints.give(if run.started { Hint::Ready } else { Hint::Due });
+            hints.give(Hint::Run);
+            Ok(Triggered { dag_id: run.dag_id, run_id: run.run_id, logical_date: wish.logical_date })
+        }
+        CreateRun::NoSuchDag => Err(fatal(format!("there is no dag `{dag_id}`"))),
+        CreateRun::RunIdTaken => Err(fatal(format!(
+            "dag `{dag_id}` has a run `{}` already: name another, or leave it to orch",
+            wish.run_id.unwrap_or_default()
+        ))),
+        CreateRun::LogicalDateTaken => Err(fatal(format!("dag `{dag_id}` has a run for that logical date already"))),
+        CreateRun::BadConf(bad) => Err(fatal(format!("the conf does not fit dag `{dag_id}`: {bad}"))),
+        CreateRun::OtherRequest => Err(fatal("this try has started another run with the same key")),
     }
 }

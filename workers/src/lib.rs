@@ -6,6 +6,8 @@
 
 mod body;
 mod child;
+mod clock;
+mod conditions;
 mod config;
 mod driver;
 mod heartbeat;
@@ -15,9 +17,12 @@ mod logs;
 pub mod mask;
 mod offer;
 mod outcome;
+pub mod outside;
 mod patience;
 pub mod secrets;
 pub mod sim;
+mod touched;
+mod watch;
 
 pub use child::{inherited_secrets, run_attempt};
 pub use config::WorkerConfig;

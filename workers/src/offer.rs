@@ -2,7 +2,7 @@
 
 use orch_core::plan::TaskIdx;
 use orch_core::spec::Isolation;
-use orch_core::task::TaskFn;
+use orch_core::task::{Conditions, TaskFn};
 use orch_store::version::Version;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ pub(crate) struct Offer {
 pub struct Offers {
     bundle: String,
     by_version: HashMap<i32, Arc<Offer>>,
+    conditions: Conditions,
 }
 
 impl Offers {
     pub fn new(bundle: impl Into<String>) -> Self {
-        Offers { bundle: bundle.into(), by_version: HashMap::new() }
+        Offers { bundle: bundle.into(), ..Offers::default() }
     }
 
     /// Adds a registered version of a DAG of the bundle.
@@ -30,6 +31,15 @@ impl Offers {
         let of = |t: usize| bodies.get(version.plan.task_id(t as TaskIdx)).cloned();
         let bodies = (0..version.plan.tasks.len()).map(of).collect();
         self.by_version.insert(version.id, Arc::new(Offer { version, bodies }));
+    }
+
+    /// Conditions that the bundle brings besides those that every worker knows.
+    pub fn know(&mut self, conditions: &Conditions) {
+        self.conditions.extend(conditions);
+    }
+
+    pub(crate) fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     pub(crate) fn bundle(&self) -> &str {

@@ -7,7 +7,7 @@ use orch_core::branch;
 use orch_core::spec::TaskSpec;
 use orch_core::state::{RunType, TaskState};
 use orch_core::task::{LogLevel, TaskError};
-use orch_store::step::{Claimed, Ended, Failure, NextTry};
+use orch_store::step::{Claimed, Ended, Failure, NewWait, NextTry, Touched};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -20,9 +20,16 @@ pub(crate) enum Finish {
         value: Value,
         text: String,
         stored: bool,
+        touched: Option<Box<Touched>>,
     },
     /// A sensor saw nothing yet.
     NotYet,
+    /// It goes on when something is there.
+    Deferred {
+        wait: Box<NewWait>,
+        /// For the log.
+        words: String,
+    },
     Error {
         error: TaskError,
         kind: Option<&'static str>,
@@ -47,7 +54,12 @@ impl Finish {
                 causes.iter_mut().for_each(clean);
             }
             Finish::Error { error: TaskError::Skipped { reason }, .. } => clean(reason),
-            Finish::Gave { .. } | Finish::NotYet | Finish::ConditionUnmet | Finish::Stopped => {}
+            Finish::Error { error: TaskError::Deferred { .. }, .. }
+            | Finish::Gave { .. }
+            | Finish::NotYet
+            | Finish::Deferred { .. }
+            | Finish::ConditionUnmet
+            | Finish::Stopped => {}
         }
         self
     }
@@ -61,14 +73,19 @@ impl Finish {
             Finish::Error { error: TaskError::Skipped { reason }, .. } => {
                 (LogLevel::Info, format!("skipped: {reason}"))
             }
+            Finish::Deferred { words, .. } => (LogLevel::Info, words.clone()),
             Finish::Stopped => (LogLevel::Warning, "it was told to stop".into()),
-            Finish::Gave { .. } | Finish::NotYet | Finish::ConditionUnmet => return None,
+            Finish::Error { error: TaskError::Deferred { .. }, .. }
+            | Finish::Gave { .. }
+            | Finish::NotYet
+            | Finish::ConditionUnmet => return None,
         };
         Some(Line::new(level, "orch", event, Map::new()))
     }
 }
 
-const DEFAULT_POLL_MS: u64 = 60_000;
+/// Between two looks at what a task waits for, if it says nothing.
+pub(crate) const DEFAULT_POLL_MS: u64 = 60_000;
 
 /// What is recorded. `retry_in_ms` is asked only when another try follows.
 pub(crate) fn ended(
@@ -90,17 +107,19 @@ pub(crate) fn ended(
         next: None,
         outputs: Vec::new(),
         failure: None,
+        touched: None,
     };
     let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
         attempt,
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
         version: offer.version.id,
         queue: offer.version.place(task),
+        wait: None,
         priority: run_type.priority(plan.task(task).priority),
     };
     match finish {
         Finish::Stopped => return None,
-        Finish::Gave { value, text, stored } => {
+        Finish::Gave { value, text, stored, touched } => {
             if plan.list_slots.contains_key(&task) {
                 match value.as_array() {
                     Some(list) => end.list_len = Some(list.len() as i32),
@@ -114,6 +133,7 @@ pub(crate) fn ended(
                     return ended(offer, claimed, (rev, run_type), Finish::Error { error, kind: None }, retry_in_ms);
                 }
             }
+            end.touched = touched;
             if !stored && !value.is_null() {
                 end.outputs.push((orch_store::output::RETURN_VALUE.into(), text));
             }
@@ -121,6 +141,19 @@ pub(crate) fn ended(
         Finish::NotYet => {
             end.state = TaskState::UpForReschedule;
             end.next = Some(next(claimed.lease.attempt, spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS)));
+        }
+        Finish::Deferred { wait, .. } => {
+            end.state = TaskState::Deferred;
+            // At once, but from `waiting`: it is not claimable.
+            end.next = Some(NextTry {
+                wake_in_ms: wait.wake_in_ms.max(1),
+                wait: Some(wait),
+                ..next(claimed.lease.attempt, 1)
+            });
+        }
+        Finish::Error { error: TaskError::Deferred { .. }, .. } => {
+            let error = TaskError::Fatal { causes: vec!["it cannot be deferred here".into()] };
+            return ended(offer, claimed, (rev, run_type), Finish::Error { error, kind: None }, retry_in_ms);
         }
         Finish::ConditionUnmet | Finish::Error { error: TaskError::Skipped { .. }, .. } => {
             end.state = TaskState::Skipped;

@@ -13,6 +13,8 @@ use crate::inputs::Recent;
 use crate::logs;
 use crate::offer::Offers;
 use crate::secrets::Secrets;
+use crate::watch::Outlook;
+use orch_core::task::Conditions;
 use orch_store::hint::Hints;
 use orch_store::hot::Hot;
 use orch_store::{StoreResult, connect};
@@ -50,7 +52,8 @@ pub fn threads<S: Hot, H: Heart>(
         recent: Recent::default(),
         pool,
         shipper,
-        secrets: Secrets::none(),
+        outlook: Outlook { conditions: Arc::new(Conditions::default()), secrets: Secrets::none() },
+        hints: hints.clone(),
         process_memory_mb: config.process_memory_mb,
     });
     let Registered { worker, began, queues } = registered;

@@ -55,6 +55,7 @@ struct Run {
     triggering_user_name: Option<String>,
     conf: Option<Map<String, Value>>,
     note: Option<String>,
+    partition_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +137,7 @@ pub(super) fn run(value: &Value) -> Option<RunDetails> {
         // A run without a conf has an empty one here.
         conf: run.conf.filter(|conf| !conf.is_empty()).map(Value::Object),
         note: run.note,
+        partition_key: run.partition_key,
     })
 }
 

@@ -65,10 +65,10 @@ impl Trigger {
         let mut versions = Versions::default();
         versions.set_newest(&dag.dag_id, dag.version);
         let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
-        let hint = if run.started { Hint::Ready } else { Hint::Run };
+        let hints = [if run.started { Hint::Ready } else { Hint::Run }, Hint::Stop];
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-        session.did(&deed, &[hint]).await?;
+        session.did(&deed, &hints[..if run.stopping { 2 } else { 1 }]).await?;
         let run = RunDetails::created(run, new);
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;

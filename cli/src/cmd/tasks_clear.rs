@@ -13,8 +13,9 @@ use orch_core::state::TaskState;
 use orch_core::transition::Selected;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearWish, Cleared, clear_instances, would_clear};
+use orch_store::dag::{DagFilter, MOST_DAGS, get_dag, list_dags};
 use orch_store::hint::Hint;
-use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, Span, list_runs};
+use orch_store::run::{Around, MOST_RUNS, MoveRun, RunDetails, RunFilter, Span, list_runs, move_run, runs_around};
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use regex_lite::Regex;
@@ -26,8 +27,11 @@ use serde_json::json;
     orch tasks clear my_dag -t '^load_' --downstream --run-id my_run --yes\n  \
     orch tasks clear my_dag -s 2026-11-01 -e 2026-11-07 --dry-run")]
 pub(crate) struct Clear {
-    /// The DAG, by id or alias
+    /// The DAG, by id or alias; with `--dag-regex` all DAGs whose id it finds
     dag_id: String,
+    /// The DAG is a regular expression
+    #[arg(short = 'R', long)]
+    dag_regex: bool,
     /// Only in this run, by id or logical date
     #[arg(short = 'i', long, value_name = "RUN_ID|LOGICAL_DATE")]
     run_id: Option<String>,
@@ -41,9 +45,14 @@ pub(crate) struct Clear {
     #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
     end_date: Option<DateTime<Utc>>,
     #[command(flatten)]
+    around: AroundFlags,
+    #[command(flatten)]
     related: RelatedFlags,
     #[command(flatten)]
     states: StateFlags,
+    /// Go on in the newest version of the DAG
+    #[arg(long)]
+    run_on_latest_version: bool,
     /// Only say what would be cleared
     #[arg(long)]
     dry_run: bool,
@@ -51,6 +60,17 @@ pub(crate) struct Clear {
     yes: YesFlag,
     #[command(flatten)]
     output: FormatFlag,
+}
+
+/// Which runs besides the one that is named.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct AroundFlags {
+    /// Also in the runs before it
+    #[arg(long, requires = "run_id")]
+    pub(super) past: bool,
+    /// Also in the runs after it
+    #[arg(long, requires = "run_id")]
+    pub(super) future: bool,
 }
 
 /// What else is cleared with a task.
@@ -89,11 +109,12 @@ struct Planned {
 impl Clear {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
         let mut versions = Versions::default();
         let mut planned = Vec::new();
-        for run in self.runs(&mut session, &dag_id).await? {
-            planned.extend(self.plan(&mut session, &mut versions, run).await?);
+        for dag_id in self.dags(&mut session).await? {
+            for run in self.runs(&mut session, &dag_id).await? {
+                planned.extend(self.plan(&mut session, &mut versions, run).await?);
+            }
         }
         let count: usize = planned.iter().map(|planned| planned.cleared.instances.len()).sum();
         self.print(&mut session, &mut versions, &planned).await?;
@@ -105,9 +126,12 @@ impl Clear {
         for Planned { run, wish, .. } in &planned {
             let cleared = clear_instances(&mut session.db, &mut stepper, &mut versions, run.id, wish).await?;
             let Some(cleared) = cleared else { continue };
+            if self.run_on_latest_version {
+                to_latest(&mut session, &mut versions, run).await?;
+            }
             let deed = Deed {
                 event: "clear_task_instances",
-                dag_id: Some(&dag_id),
+                dag_id: Some(&run.dag_id),
                 run_id: Some(&run.run_id),
                 extra: Some(json!({ "instances": cleared.instances.len() })),
                 ..Deed::default()
@@ -119,9 +143,26 @@ impl Clear {
         Ok(Exit::Done)
     }
 
+    async fn dags(&self, session: &mut Session) -> Result<Vec<String>, Failure> {
+        if !self.dag_regex {
+            return Ok(vec![names::dag_id(&mut session.db, &self.dag_id).await?]);
+        }
+        let regex = regex(&self.dag_id).map_err(|error| Failure::new(format!("`{}`: {error}", self.dag_id)))?;
+        let mut ids = list_dags(&mut session.db, &DagFilter::default(), MOST_DAGS).await?;
+        ids.retain(|dag| regex.is_match(&dag.dag_id));
+        if ids.is_empty() {
+            return Err(
+                Failure::new(format!("no dag is like `{}`", self.dag_id)).hint("list all with `orch dags list`")
+            );
+        }
+        Ok(ids.into_iter().map(|dag| dag.dag_id).collect())
+    }
+
     async fn runs(&self, session: &mut Session, dag_id: &str) -> Result<Vec<RunDetails>, Failure> {
         if let Some(name) = &self.run_id {
-            return Ok(vec![names::run(&mut session.db, dag_id, name).await?]);
+            let run = names::run(&mut session.db, dag_id, name).await?;
+            let around = Around { past: self.around.past, future: self.around.future };
+            return Ok(runs_around(&mut session.db, &run, around, MOST_RUNS).await?);
         }
         let mut filter = RunFilter {
             dag_ids: Some(vec![dag_id.into()]),
@@ -183,4 +224,16 @@ impl Clear {
         }
         listing.print(self.output.format)
     }
+}
+
+/// It goes on in the newest version; where that cannot be, in its own.
+async fn to_latest(session: &mut Session, versions: &mut Versions, run: &RunDetails) -> Result<(), Failure> {
+    let Some(dag) = get_dag(&mut session.db, &run.dag_id).await? else { return Ok(()) };
+    let why = match move_run(&mut session.db, versions, run.id, dag.version).await? {
+        MoveRun::CannotMove(why) => why.to_string(),
+        MoveRun::Running => "some of its tasks are running".into(),
+        MoveRun::Moved | MoveRun::Same | MoveRun::Over(_) | MoveRun::OtherDag | MoveRun::NoSuchRun => return Ok(()),
+    };
+    eprintln!("run `{}` goes on in its own version: {why}", run.run_id);
+    Ok(())
 }

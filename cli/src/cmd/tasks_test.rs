@@ -82,6 +82,11 @@ impl Test {
                 eprintln!("skipped: {}", mask::mask(&reason));
                 Ok(Exit::Done)
             }
+            Err(TaskError::Deferred { deferral }) => {
+                let until = &deferral.until;
+                eprintln!("deferred: it waits for `{}` {}", until.kind, mask::mask(&until.config.to_string()));
+                Ok(Exit::Done)
+            }
             Err(TaskError::Retryable { causes } | TaskError::Fatal { causes }) => {
                 eprintln!("failed: {}", mask::mask(&causes.join(": ")));
                 Ok(Exit::Failed)

@@ -2,6 +2,7 @@
 
 use super::Checked;
 use crate::ids;
+use crate::overlap::Concurrency;
 use crate::plan::MAX_TASKS;
 use crate::spec::{OnLost, Options, TaskSpec};
 
@@ -31,6 +32,18 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     for (name, count) in counts {
         if count == Some(0) {
             dag.about_dag(format!("{name} is 0: nothing would ever run"), "pause the dag instead, or give at least 1");
+        }
+    }
+    for Concurrency { key, most } in &spec.concurrency {
+        if *most == 0 {
+            let message = format!("at most 0 runs for each `{key}`: nothing would ever run");
+            dag.about_dag(message, "give at least 1");
+        }
+        let known = spec.params_schema.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let first = key.split('.').next().unwrap_or_default();
+        if first.is_empty() || known.is_some_and(|known| !known.contains_key(first)) {
+            let message = format!("it limits its runs by `{key}`, which is none of its params");
+            dag.about_dag(message, "name a param; dots lead into objects");
         }
     }
     if let Some(message) = duration("run_timeout", spec.run_timeout_ms, Zero::Refused) {

@@ -3,12 +3,12 @@
 use super::{Checked, MAX_DURATION_MS};
 use crate::{
     schedule::{CronExpr, parse_timezone},
-    spec::Schedule,
+    spec::{DagSpec, Schedule},
 };
 
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;
-    match &spec.schedule {
+    match spec.schedule.time() {
         Schedule::Cron { expression, timezone } => {
             if let Err(error) = CronExpr::parse(expression) {
                 dag.about_dag(error.message(), error.hint());
@@ -21,13 +21,19 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         Schedule::EveryMs(ms) if *ms > MAX_DURATION_MS => {
             dag.about_dag("it runs less than once in ten years", "use `once()`");
         }
-        Schedule::Assets(assets) if assets.is_empty() => {
-            dag.about_dag("it waits for assets but names none", "name them: `on_assets([asset(\"…\")])`");
-        }
         Schedule::Continuous if spec.max_active_runs.is_some_and(|runs| runs > 1) => {
             dag.about_dag("a continuous dag has one run after the other", "remove `.max_active_runs(…)`");
         }
-        Schedule::Manual | Schedule::EveryMs(_) | Schedule::Once | Schedule::Continuous | Schedule::Assets(_) => {}
+        Schedule::Manual
+        | Schedule::EveryMs(_)
+        | Schedule::Once
+        | Schedule::Continuous
+        | Schedule::Assets(_)
+        | Schedule::AssetPartitions(_)
+        | Schedule::AssetsOrTime { .. } => {}
+    }
+    if is_nested(spec) {
+        dag.about_dag("what it has beside assets is no time", "write `asset_or_time(assets, cron(\"…\"))`");
     }
     if let (Some(start), Some(end)) = (spec.start, spec.end)
         && start > end
@@ -35,4 +41,10 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         let (start, end) = (start.to_rfc3339(), end.to_rfc3339());
         dag.about_dag(format!("it starts at {start}, after its end at {end}"), "swap the two dates");
     }
+}
+
+/// A time beside assets that never comes by itself.
+fn is_nested(spec: &DagSpec) -> bool {
+    let nothing = |time: &Schedule| matches!(time, Schedule::Manual) || time.assets().is_some();
+    matches!(&spec.schedule, Schedule::AssetsOrTime { time, .. } if nothing(time))
 }

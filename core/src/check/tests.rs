@@ -107,12 +107,38 @@ fn schedules_and_dates_are_readable() {
         "-: it waits for assets but names none / name them: `on_assets([asset(\"…\")])`",
     );
     check_dag(
+        json!({ "schedule": { "assets_or_time": { "assets": [{ "uri": "a" }], "time": "manual" } } }),
+        "-: what it has beside assets is no time / write `asset_or_time(assets, cron(\"…\"))`",
+    );
+    check_dag(
         json!({ "schedule": "continuous", "max_active_runs": 2 }),
         "-: a continuous dag has one run after the other / remove `.max_active_runs(…)`",
     );
     check_dag(
         json!({ "start": "2025-02-01T00:00:00Z", "end": "2025-01-01T00:00:00Z" }),
         "-: it starts at 2025-02-01T00:00:00+00:00, after its end at 2025-01-01T00:00:00+00:00 / swap the two dates",
+    );
+}
+
+#[test]
+fn assets_have_names_of_their_own() {
+    let hint = "write 1 to 1500 bytes that can be seen, for example `lake://gold/sales`";
+    check_task(json!({ "outlets": [" "] }), &format!("-: an asset, or its group, cannot be called \" \" / {hint}"));
+    check_task(
+        json!({ "inlets": [{ "alias": "" }] }),
+        &format!("-: an alias of assets cannot be called \"\" / {hint}"),
+    );
+    check_task(
+        json!({ "outlets": [{ "uri": "a", "name": "n" }, { "uri": "b", "name": "n" }] }),
+        "-: `a` and `b` are both called `n` / give one of the two assets another name",
+    );
+    check_task(
+        json!({ "outlets": [{ "uri": "a", "fresh_within_ms": 0 }] }),
+        "-: asset `a` cannot be fresh within that time / give a time between 1 ms and ten years, or leave it out",
+    );
+    check_dag(
+        json!({ "schedule": { "assets": { "any": [{ "alias": "x" }, []] } } }),
+        "-: it waits for assets but names none / name them: `on_assets([asset(\"…\")])`",
     );
 }
 
@@ -340,6 +366,18 @@ fn params_are_an_object() {
     check_dag(
         json!({ "params_schema": { "type": "string" } }),
         "-: its params are no object with names / use a struct: each field is one param",
+    );
+}
+
+#[test]
+fn runs_are_limited_by_params_there_are() {
+    let schema = json!({ "type": "object", "properties": { "customer": {} } });
+    let by = |key: &str, most: u32| json!({ "params_schema": schema, "concurrency": [{ "key": key, "most": most }] });
+    assert_eq!(said(&dag(&[], by("customer.id", 1))), [""; 0]);
+    check_dag(by("customer", 0), "-: at most 0 runs for each `customer`: nothing would ever run / give at least 1");
+    check_dag(
+        by("costumer", 1),
+        "-: it limits its runs by `costumer`, which is none of its params / name a param; dots lead into objects",
     );
 }
 

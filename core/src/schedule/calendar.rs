@@ -102,8 +102,10 @@ enum Ticks {
 
 impl Calendar {
     pub fn new(schedule: &Schedule, timetable: Timetable) -> Result<Calendar, ScheduleError> {
-        let rule = match schedule {
-            Schedule::Manual | Schedule::Assets(_) => Rule::Never,
+        let rule = match schedule.time() {
+            Schedule::Manual | Schedule::Assets(_) | Schedule::AssetPartitions(_) | Schedule::AssetsOrTime { .. } => {
+                Rule::Never
+            }
             Schedule::Once => Rule::Once,
             Schedule::Continuous => Rule::Continuous,
             Schedule::Cron { expression, timezone } => {

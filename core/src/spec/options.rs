@@ -1,5 +1,6 @@
 //! Options of a task and schedules of a DAG: plain values, the same names as Airflow.
 
+use super::AssetCondition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -191,7 +192,42 @@ pub enum Schedule {
     EveryMs(u64),
     Once,
     Continuous,
-    Assets(Vec<Asset>),
+    /// When the condition holds over the events since the last such run.
+    Assets(AssetCondition),
+    /// The same for each partition key by itself.
+    AssetPartitions(AssetCondition),
+    /// By time, and besides when the condition holds.
+    AssetsOrTime {
+        assets: AssetCondition,
+        time: Box<Schedule>,
+    },
+}
+
+impl Schedule {
+    /// The assets that start its runs.
+    pub fn assets(&self) -> Option<&AssetCondition> {
+        match self {
+            Schedule::Assets(assets) | Schedule::AssetPartitions(assets) | Schedule::AssetsOrTime { assets, .. } => {
+                Some(assets)
+            }
+            Schedule::Manual | Schedule::Cron { .. } | Schedule::EveryMs(_) | Schedule::Once | Schedule::Continuous => {
+                None
+            }
+        }
+    }
+
+    /// A run is for one partition key.
+    pub fn by_partition(&self) -> bool {
+        matches!(self, Schedule::AssetPartitions(_))
+    }
+
+    /// What of it is about time.
+    pub fn time(&self) -> &Schedule {
+        match self {
+            Schedule::AssetsOrTime { time, .. } => time,
+            other => other,
+        }
+    }
 }
 
 /// What a tick means.
@@ -203,10 +239,4 @@ pub enum Timetable {
     Trigger,
     /// The run covers the time up to the tick and carries its beginning as logical date (Airflow 2's default).
     DataInterval,
-}
-
-/// A named piece of data that tasks update and DAGs wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asset {
-    pub uri: String,
 }

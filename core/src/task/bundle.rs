@@ -1,6 +1,6 @@
 //! All DAGs of one worker binary or folder: their structure and the functions of their tasks, checked as a whole.
 
-use super::TaskFn;
+use super::{Conditions, TaskFn};
 use crate::check::{self, Problem};
 use crate::spec::DagSpec;
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub struct BundleDag {
     pub spec: Arc<DagSpec>,
     pub bodies: HashMap<String, TaskFn>,
+    /// What its tasks may wait for besides what every worker knows.
+    pub conditions: Conditions,
 }
 
 /// What a worker registers and can run.
@@ -41,6 +43,13 @@ impl Bundle {
 
     pub fn dag(&self, dag_id: &str) -> Option<&BundleDag> {
         self.dags.get(dag_id)
+    }
+
+    /// Those of all its DAGs.
+    pub fn conditions(&self) -> Conditions {
+        let mut all = Conditions::default();
+        self.dags.values().for_each(|dag| all.extend(&dag.conditions));
+        all
     }
 
     /// By id.
@@ -77,7 +86,11 @@ mod tests {
     fn dag(id: &str, aliases: &[&str], line: u32) -> BundleDag {
         let location = json!({ "file": "dags/a.rs", "line": line });
         let spec = json!({ "dag_id": id, "aliases": aliases, "tasks": [], "location": location });
-        BundleDag { spec: Arc::new(serde_json::from_value(spec).expect("a spec")), bodies: HashMap::new() }
+        BundleDag {
+            spec: Arc::new(serde_json::from_value(spec).expect("a spec")),
+            bodies: HashMap::new(),
+            conditions: Conditions::default(),
+        }
     }
 
     #[test]

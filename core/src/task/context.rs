@@ -1,6 +1,7 @@
 //! What a running task knows about itself and its run, and its door to whoever runs it.
 
-use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, TaskResult, fatal};
+use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, Resumed, TaskResult, fatal};
+use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent, valid_name};
 use crate::ids::{DagId, RunId, TaskId};
 use crate::state::{RunType, TriggeredBy};
 use chrono::{DateTime, Utc};
@@ -28,6 +29,9 @@ pub struct RunFacts {
     pub clear_number: u32,
     /// What the run was started with, before the defaults of the params.
     pub conf: Arc<Value>,
+    /// The partition the run is for.
+    #[serde(default)]
+    pub partition_key: Option<String>,
 }
 
 /// What one attempt is told about itself. (`attempt`, `lease_no`) is its fence.
@@ -42,6 +46,9 @@ pub struct TryFacts {
     pub max_tries: u32,
     pub attempt: Uuid,
     pub lease_no: i16,
+    /// It was deferred and goes on.
+    #[serde(default)]
+    pub resumed: Option<Resumed>,
 }
 
 /// A task's handle of its run. Cheap to clone; works from `Ctx::test()` without any worker.
@@ -96,6 +103,11 @@ impl Ctx {
 
     pub fn attempt(&self) -> Uuid {
         self.inner.this_try.attempt
+    }
+
+    /// How the wait ended that this try began with `Err(defer(…))`; `None` in the first call of the body.
+    pub fn resumed(&self) -> Option<&Resumed> {
+        self.inner.this_try.resumed.as_ref()
     }
 
     /// The date the run is for. Runs started by hand or by an asset may have none.
@@ -241,7 +253,33 @@ impl Ctx {
     /// Says that an asset was updated, in force when this try succeeds. `.outlet(asset(…))` needs no call of this.
     pub fn asset_event(&self, uri: &str, extra: impl Serialize) -> TaskResult<()> {
         let extra = serde_json::to_value(extra).map_err(|e| fatal(format!("the extra of `{uri}` is not JSON: {e}")))?;
-        self.inner.host.asset_event(uri, extra)
+        self.emit(AssetEvent::of(uri).extra(extra))
+    }
+
+    /// The same with more to say: `ctx.emit(AssetEvent::of(uri).through("alias").partition("2026-11-20").rows(7))`. The
+    /// last word about the same asset, alias and key counts.
+    pub fn emit(&self, event: AssetEvent) -> TaskResult<()> {
+        event.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
+        self.inner.host.asset_event(event)
+    }
+
+    /// Records that so many rows went from one asset into another, kept when this try succeeds. Declared inlets and
+    /// outlets of which nothing is said are recorded by themselves, without rows.
+    pub fn lineage(&self, from: &str, to: &str, rows: impl Into<Option<u64>>) -> TaskResult<()> {
+        if let Some(bad) = [from, to].into_iter().find(|name| !valid_name(name)) {
+            return Err(fatal(format!("an asset cannot be called {bad:?}")));
+        }
+        self.inner.host.lineage(LineageEdge { from: from.into(), to: to.into(), rows: rows.into() })
+    }
+
+    /// The updates that began the run, oldest first; none of a run that began otherwise.
+    pub async fn triggering_events(&self) -> TaskResult<Vec<TriggeringEvent>> {
+        self.inner.host.triggering_events().await
+    }
+
+    /// The partition the run is for: of a DAG by partition, or as somebody asked.
+    pub fn partition_key(&self) -> Option<&str> {
+        self.inner.run.partition_key.as_deref()
     }
 
     /// Whoever runs this try, for what has no method of its own here.
@@ -272,6 +310,7 @@ impl RunFacts {
             triggered_by: Some(TriggeredBy::Test),
             clear_number: 0,
             conf: Arc::new(Value::Object(Map::new())),
+            partition_key: None,
         }
     }
 }
@@ -286,6 +325,7 @@ impl TryFacts {
             max_tries: 0,
             attempt: Uuid::nil(),
             lease_no: 0,
+            resumed: None,
         }
     }
 }

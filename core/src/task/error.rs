@@ -1,6 +1,7 @@
 //! How a try ends other than well. Inside a body it is an `anyhow::Error`; at its border it becomes data, because it is
 //! read after the process is gone.
 
+use super::Deferral;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,15 +17,18 @@ pub fn fatal(message: impl Into<String>) -> anyhow::Error {
 
 /// Travels inside an `anyhow::Error`, also below `.context(…)`, to the place that records the attempt.
 #[derive(Debug)]
-enum Stop {
+pub(super) enum Stop {
     Skip(String),
     Fatal(String),
+    Defer(Box<Deferral>),
 }
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Stop::Skip(text) | Stop::Fatal(text)) = self;
-        f.write_str(text)
+        match self {
+            Stop::Skip(text) | Stop::Fatal(text) => f.write_str(text),
+            Stop::Defer(deferral) => write!(f, "deferred: it waits for `{}`", deferral.until.kind),
+        }
     }
 }
 
@@ -44,6 +48,10 @@ pub enum TaskError {
     },
     Skipped {
         reason: String,
+    },
+    /// Not ended: it goes on when something is there.
+    Deferred {
+        deferral: Box<Deferral>,
     },
 }
 
@@ -68,6 +76,7 @@ impl From<anyhow::Error> for TaskError {
             None => TaskError::Retryable { causes },
             Some(Stop::Fatal(_)) => TaskError::Fatal { causes },
             Some(Stop::Skip(reason)) => TaskError::Skipped { reason: reason.clone() },
+            Some(Stop::Defer(deferral)) => TaskError::Deferred { deferral: deferral.clone() },
         }
     }
 }
@@ -77,6 +86,7 @@ impl fmt::Display for TaskError {
         match self {
             TaskError::Retryable { causes } | TaskError::Fatal { causes } => f.write_str(&causes.join(": ")),
             TaskError::Skipped { reason } => write!(f, "skipped: {reason}"),
+            TaskError::Deferred { deferral } => write!(f, "deferred: it waits for `{}`", deferral.until.kind),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Every method that not every host can serve has a default that says so, so that the trait grows without breaking one.
 
 use super::{BoxFuture, Connection, TaskResult, fatal};
+use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -31,6 +33,27 @@ impl fmt::Display for LogLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// A run of a DAG that a task wants.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TriggerWish {
+    pub dag_id: String,
+    #[serde(default)]
+    pub run_id: Option<String>,
+    #[serde(default)]
+    pub logical_date: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub conf: Option<Value>,
+    pub note: Option<String>,
+}
+
+/// The run that was started, now or by an earlier call of the same try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggered {
+    pub dag_id: String,
+    pub run_id: String,
+    pub logical_date: Option<DateTime<Utc>>,
 }
 
 /// Behind every `Ctx`. Futures own what they need: they may outlive the borrow of the host, not the attempt.
@@ -66,9 +89,24 @@ pub trait Host: Send + Sync {
         not_here(format!("pulling `{key}` of task `{task_id}`"))
     }
 
+    /// Starts a run of a DAG. The same wish of the same try is the same run, however often it is said.
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        not_here(format!("a run of dag `{}`", wish.dag_id))
+    }
+
     /// An update of an asset, in force when the attempt succeeds.
-    fn asset_event(&self, uri: &str, _extra: Value) -> TaskResult<()> {
-        Err(fatal(format!("an event of asset `{uri}` is not possible where this task runs")))
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        Err(fatal(format!("an event of asset `{}` is not possible where this task runs", event.uri)))
+    }
+
+    /// A way that data took, kept when the attempt succeeds.
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        Err(fatal(format!("lineage from `{}` is not possible where this task runs", edge.from)))
+    }
+
+    /// The updates that began the run.
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 

@@ -1,6 +1,9 @@
 //! A host that lives in memory: for unit tests of tasks and for running a DAG without a database.
 
-use super::{BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TryFacts, fatal};
+use super::{
+    BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerWish, Triggered, TryFacts, fatal,
+};
+use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -22,18 +25,15 @@ pub struct LogLine {
     pub fields: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct AssetEvent {
-    pub uri: String,
-    pub extra: Value,
-}
-
 #[derive(Default)]
 struct Memory {
     logs: Vec<LogLine>,
     progress: (u64, u64),
     pushed: Vec<(String, Value)>,
     asset_events: Vec<AssetEvent>,
+    lineage: Vec<LineageEdge>,
+    triggering_events: Vec<TriggeringEvent>,
+    triggered: Vec<TriggerWish>,
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
     outputs: HashMap<(String, String, Option<u32>), Value>,
@@ -68,6 +68,13 @@ impl MemoryHost {
         self
     }
 
+    /// The run of the task was begun by this update, too.
+    #[must_use]
+    pub fn with_triggering_event(self, event: TriggeringEvent) -> Self {
+        self.memory().triggering_events.push(event);
+        self
+    }
+
     /// A context whose host is this one.
     pub fn ctx(&self) -> Ctx {
         self.ctx_for(RunFacts::test(), TryFacts::test())
@@ -97,6 +104,15 @@ impl MemoryHost {
 
     pub fn asset_events(&self) -> Vec<AssetEvent> {
         self.memory().asset_events.clone()
+    }
+
+    pub fn lineage_edges(&self) -> Vec<LineageEdge> {
+        self.memory().lineage.clone()
+    }
+
+    /// The runs of other DAGs that tasks asked for.
+    pub fn triggered(&self) -> Vec<TriggerWish> {
+        self.memory().triggered.clone()
     }
 
     /// Asks the task to end.
@@ -165,9 +181,27 @@ impl Host for MemoryHost {
         Box::pin(std::future::ready(Ok(found)))
     }
 
-    fn asset_event(&self, uri: &str, extra: Value) -> TaskResult<()> {
-        self.memory().asset_events.push(AssetEvent { uri: uri.into(), extra });
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let mut memory = self.memory();
+        let run_id = wish.run_id.clone().unwrap_or_else(|| format!("manual__{}", memory.triggered.len() + 1));
+        let run = Triggered { dag_id: wish.dag_id.clone(), run_id, logical_date: wish.logical_date };
+        memory.triggered.push(wish);
+        Box::pin(std::future::ready(Ok(run)))
+    }
+
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        self.memory().asset_events.push(event);
         Ok(())
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        self.memory().lineage.push(edge);
+        Ok(())
+    }
+
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        let events = self.memory().triggering_events.clone();
+        Box::pin(std::future::ready(Ok(events)))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A light library, so that the binary with the examples builds without the lake.
 
+mod assets;
 mod branch;
 mod chain;
 mod diamond;
@@ -30,6 +31,9 @@ pub fn dags() -> Vec<Dag> {
         params::example_params(),
         process::example_process(),
         setup_teardown::example_setup_teardown(),
+        assets::example_asset_producer(),
+        assets::example_asset_consumer(),
+        assets::example_asset_alias(),
     ]
 }
 

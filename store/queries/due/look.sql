@@ -5,11 +5,18 @@ with beat as (
 )
 select now() as "now!", pg_postmaster_start_time() as "server_started!", exists (select from beat) as "known!",
     exists (select from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
-        and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
-            and r.run_type <> 'backfill') < d.max_active_runs) as "dags!",
+        and (d.overlap <> 'queue' or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
+            and r.run_type <> 'backfill') < d.max_active_runs)) as "dags!",
+    -- Nobody has given an event to those that wait for it, or a condition is to be asked of a DAG with room.
+    exists (select from asset_event e where not e.distributed)
+        or exists (select from asset_due a join dag d on d.dag_id = a.dag_id where not d.is_paused and not d.is_stale
+            and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
+                and r.run_type <> 'backfill') < d.max_active_runs)
+        or exists (select from asset a where a.fresh_until < now() and a.stale_since is null) as "assets!",
     exists (select from dag d where not d.is_paused and d.dag_id in (
             select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
-        and (exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
+        and (d.overlap <> 'queue'
+            or exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
             or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running'
                 and r.run_type <> 'backfill') < d.max_active_runs)) as "queued!",
     -- A run of a backfill is over, or it has room for another one, or nothing is left of it.
@@ -22,7 +29,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         or not exists (select from backfill_run x where x.backfill = b.id and x.state in ('planned', 'active'))
     )) as "backfills!",
     exists (select from dag_run r where r.state = 'running' and r.timeout_at <= now()) as "timed_out!",
-    exists (select from waiting w where w.wake_at <= now()) as "waiting!",
+    exists (select from waiting w where w.kind is null and w.wake_at <= now())
+        or exists (select from waiting w where w.kind is not null and w.give_up_at <= now()) as "waiting!",
     exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
     exists (select from worker w where w.state in ('running', 'draining') and w.expires_at < now()) as "workers!",
     -- What is left of a worker that woke up after it was lost.
@@ -44,7 +52,9 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),
         (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),
         (select min(r.timeout_at) from dag_run r where r.state = 'running' and r.timeout_at > now()),
-        (select min(w.wake_at) from waiting w where w.wake_at > now()),
+        (select min(a.fresh_until) from asset a where a.fresh_until >= now() and a.stale_since is null),
+        (select min(w.wake_at) from waiting w where w.kind is null and w.wake_at > now()),
+        (select min(w.give_up_at) from waiting w where w.kind is not null and w.give_up_at > now()),
         (select min(u.recorded_at) + $3::float8 * interval '1 second' from unfolded u
             where u.recorded_at >= now() - $3::float8 * interval '1 second'),
         (select min(w.expires_at) from worker w where w.state in ('running', 'draining') and w.expires_at > now())

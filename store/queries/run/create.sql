@@ -2,26 +2,28 @@
 -- $5–$7 the run when it begins, $8–$9 when it waits, $10 type, $11 name or null: $12 + time + $13 then,
 -- $14–$17 dates, $18 time-out in ms, $19–$23 who, conf, note, key, $24–$29 ready, $30–$35 held, $36–$38 decided,
 -- $39 what the audit log says beside who and what; null: nothing is written there, $40 hash of the request,
--- $41 the tasks that run, or null. Runs of backfills have a limit of their own, which whoever creates them keeps to.
+-- $41 the tasks that run, or null, $42 the partition, $43 it may begin. Runs of backfills have a limit of their own,
+-- which whoever creates them keeps to.
 with d as materialized (
     select dag_id, version, is_paused, max_active_runs from dag where dag_id = $1 for no key update
 ),
 -- Counted under the lock: of two creators the second sees the first one's run.
 c as materialized (
     select d.version, coalesce($17::timestamptz, now()) as run_after,
-        not d.is_paused and coalesce($17::timestamptz <= now(), true)
+        $43::boolean and not d.is_paused and coalesce($17::timestamptz <= now(), true)
             and ($10 = 'backfill' or running_runs(d.dag_id) < d.max_active_runs) as starts
     from d where d.version = $2
 ),
 r as (
     insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, logical_date,
-        interval_start, interval_end, run_after, started_at, ended_at, timeout_at, triggered_by, triggered_by_user)
+        interval_start, interval_end, run_after, started_at, ended_at, timeout_at, triggered_by, triggered_by_user,
+        partition_key)
     select $3, c.version, $4, case when c.starts then $5::text else 'queued' end::run_state, $10::text::run_type,
         case when c.starts then $6::smallint[] else $8 end, case when c.starts then $7::integer[] else $9 end, $1,
         coalesce($11::text, $12::text || isoformat(c.run_after) || case when $14::timestamptz is null then $13::text else '' end),
         $14, $15::timestamptz, $16::timestamptz, c.run_after, case when c.starts then now() end,
         case when c.starts and $5 in ('success', 'failed') then now() end,
-        case when c.starts then now() + $18::bigint * interval '1 millisecond' end, $19, $20
+        case when c.starts then now() + $18::bigint * interval '1 millisecond' end, $19, $20, $42::text
     from c
     on conflict do nothing
     returning id, run_id, state, run_after, interval_start, interval_end, created_at, started_at, ended_at,

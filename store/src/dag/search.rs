@@ -40,6 +40,8 @@ pub enum DagCondition {
     SomeRun(Vec<(RunTime, Compare, DateTime<Utc>)>),
     /// Assets start its runs, or not.
     AssetSchedule(bool),
+    /// It names an asset with one of these in its name or URI, or an alias.
+    NamesAsset(Vec<String>),
     /// This person likes it best, or not.
     Favorite(String, bool),
     /// What no DAG has.
@@ -131,7 +133,18 @@ impl DagCondition {
             }
             DagCondition::AssetSchedule(has) => {
                 query.push(if *has { "exists" } else { "not exists" });
-                query.push(" (select from dag_version w where w.id = d.version and w.spec -> 'schedule' -> 'assets' is not null)")
+                query.push(" (select from asset_use u where u.dag_id = d.dag_id and u.role = 'schedule')")
+            }
+            DagCondition::NamesAsset(parts) => {
+                let patterns: Vec<String> =
+                    parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
+                query.push(
+                    "exists (select from asset_use u left join asset a on a.id = u.asset
+                    left join asset_alias l on l.id = u.alias where u.dag_id = d.dag_id and u.role <> 'outlet'
+                    and (a.name ilike any(",
+                );
+                query.push_bind(patterns.clone()).push(") or a.uri ilike any(").push_bind(patterns.clone());
+                query.push(") or l.name ilike any(").push_bind(patterns).push(")))")
             }
             DagCondition::Favorite(user, is) => {
                 query.push(if *is { "exists" } else { "not exists" });

@@ -19,8 +19,8 @@ const MOST_TAKEN: usize = 1_000;
 pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
         "select d.dag_id from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
-          and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
-            and r.run_type <> 'backfill') < d.max_active_runs
+          and (d.overlap <> 'queue' or (select count(*) from dag_run r where r.dag_id = d.dag_id
+            and r.state in ('queued', 'running') and r.run_type <> 'backfill') < d.max_active_runs)
         order by d.next_run_after limit $1",
         most
     );
@@ -37,7 +37,8 @@ pub async fn create_due_runs(
 ) -> StoreResult<Vec<RunRow>> {
     let mut tx = db.begin().await?;
     let dag = sqlx::query!(
-        r#"select now() as "now!", version, max_active_runs - (select count(*) from dag_run r where r.dag_id = $1
+        r#"select now() as "now!", version, overlap = 'queue' as "waits!",
+          max_active_runs - (select count(*) from dag_run r where r.dag_id = $1
             and r.state in ('queued', 'running') and r.run_type <> 'backfill') as "room!"
         from dag where dag_id = $1 and next_run_after <= now() and not is_paused and not is_stale
         for no key update skip locked"#,
@@ -50,11 +51,13 @@ pub async fn create_due_runs(
     let version = versions.get(&mut tx, dag.version).await?;
     let spec = version.plan.spec.clone();
     let mut last = last_interval(&mut tx, dag_id).await?;
+    // Where runs do not wait for a place, each date has its run, whatever becomes of it.
+    let room = if dag.waits { most.min(dag.room.max(0) as usize) } else { most };
     let (mut created, mut taken) = (Vec::new(), 0);
     let next = loop {
         let next = next_run(&spec, last, dag.now)?;
         let Some(due) = next.filter(|n| n.run_after <= dag.now) else { break next };
-        if created.len() >= most.min(dag.room.max(0) as usize) || taken >= MOST_TAKEN {
+        if created.len() >= room || taken >= MOST_TAKEN {
             break next;
         }
         match create_run(&mut tx, versions, &scheduled(dag_id, &due)?).await? {

@@ -1,11 +1,12 @@
 //! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
 
-use super::word;
+use super::{policy, word};
 use crate::step::RunAt;
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::ids::RunId;
+use orch_core::overlap::has_policy;
 use orch_core::params::{BadConf, check_conf};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{LEDGER_FORMAT, Run};
@@ -26,6 +27,8 @@ pub struct NewRun {
     /// Not before; now without it.
     pub run_after: Option<DateTime<Utc>>,
     pub run_type: RunType,
+    /// The partition it is for.
+    pub partition_key: Option<String>,
     /// At most a megabyte: the caller has checked.
     pub conf: Option<Value>,
     pub triggered_by: TriggeredBy,
@@ -51,6 +54,7 @@ impl NewRun {
             interval: None,
             run_after: None,
             run_type: RunType::Manual,
+            partition_key: None,
             conf: None,
             triggered_by,
             user: None,
@@ -94,6 +98,8 @@ pub struct RunRow {
     pub version_number: i32,
     pub version_created_at: DateTime<Utc>,
     pub bundle: String,
+    /// Others were cancelled for it: their workers should look at their orders.
+    pub stopping: bool,
     /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
     pub started: bool,
 }
@@ -129,7 +135,12 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
             }
             continue;
         }
-        match insert(db, &version, id, new).await {
+        let inserted = if has_policy(&version.plan.spec) {
+            policy::create(db, versions, &version, id, new).await
+        } else {
+            insert(db, &version, id, new, Reached::MayBegin).await
+        };
+        match inserted {
             Ok(Inserted::Run(run)) => return Ok(CreateRun::Created(run)),
             Ok(Inserted::NoSuchDag) => return Ok(CreateRun::NoSuchDag),
             Ok(Inserted::Taken) => return why_taken(db, new).await,
@@ -144,7 +155,14 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
     Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
 }
 
-enum Inserted {
+/// Whether a run begins at once when nothing stands against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    MayBegin,
+    Waits,
+}
+
+pub(super) enum Inserted {
     Run(RunRow),
     /// Its name or date belongs to another run.
     Taken,
@@ -167,7 +185,13 @@ async fn newest_version(db: &mut PgConnection, dag_id: &str) -> StoreResult<Opti
     Ok(sqlx::query_scalar!("select version from dag where dag_id = $1", dag_id).fetch_optional(db).await?)
 }
 
-async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun) -> StoreResult<Inserted> {
+pub(super) async fn insert(
+    db: &mut PgConnection,
+    version: &Version,
+    id: Uuid,
+    new: &NewRun,
+    reached: Reached,
+) -> StoreResult<Inserted> {
     let plan = &version.plan;
     let when = When::of(version, new);
     let name = match (&new.run_id, when.run_after) {
@@ -223,7 +247,9 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         &decided.state,
         new.deed.as_ref().map(ToString::to_string),
         new.request_hash,
-        new.tasks.as_deref()
+        new.tasks.as_deref(),
+        new.partition_key,
+        reached == Reached::MayBegin
     )
     .fetch_optional(db)
     .await?;
@@ -252,6 +278,7 @@ async fn insert(db: &mut PgConnection, version: &Version, id: Uuid, new: &NewRun
         version_created_at: row.version_created_at,
         bundle: row.bundle,
         started: state != RunState::Queued,
+        stopping: false,
     }))
 }
 
@@ -264,14 +291,14 @@ pub(super) fn begin(plan: &Plan, tasks: Option<&[String]>) -> (Run, Effects) {
 }
 
 /// The times a run is about.
-struct When {
-    run_after: Option<DateTime<Utc>>,
+pub(super) struct When {
+    pub(super) run_after: Option<DateTime<Utc>>,
     interval: Option<DataInterval>,
 }
 
 impl When {
     /// A run by hand for a date is about what a scheduled one would be about, and due when that one would be.
-    fn of(version: &Version, new: &NewRun) -> When {
+    pub(super) fn of(version: &Version, new: &NewRun) -> When {
         let spec = &version.plan.spec;
         let usual = |date| Calendar::new(&spec.schedule, spec.timetable).ok()?.manual_interval(date);
         let interval = new.interval.or_else(|| new.logical_date.and_then(usual));
@@ -394,6 +421,7 @@ async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<O
         version_created_at: row.version_created_at,
         bundle: row.bundle,
         started: state != RunState::Queued,
+        stopping: false,
     })))
 }
 

@@ -33,6 +33,7 @@ pub struct RunDetails {
     pub triggered_by_user: Option<String>,
     pub conf: Option<Value>,
     pub note: Option<String>,
+    pub partition_key: Option<String>,
 }
 
 impl RunDetails {
@@ -61,6 +62,7 @@ impl RunDetails {
             triggered_by_user: new.user,
             conf: new.conf,
             note: new.note,
+            partition_key: new.partition_key,
         }
     }
 }
@@ -89,6 +91,7 @@ pub(super) struct Row {
     triggered_by_user: Option<String>,
     conf: Option<Value>,
     note: Option<String>,
+    partition_key: Option<String>,
 }
 
 /// The columns of a run; what follows is the rest of the statement, on `dag_run r` and `dag_version v`.
@@ -99,7 +102,8 @@ macro_rules! run_rows {
             r#"select r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number,
               v.created_at as version_created_at, v.bundle, r.clear_number, r.state::text as "state!",
               r.run_type::text as "run_type!", r.logical_date, r.interval_start, r.interval_end, r.run_after,
-              r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user, m.conf as "conf?", m.note as "note?"
+              r.created_at, r.started_at, r.ended_at, r.triggered_by, r.triggered_by_user, m.conf as "conf?", m.note as "note?",
+              r.partition_key
             from dag_run r join dag_version v on v.id = r.version left join dag_run_detail m on m.run = r.id "# + $rest
             $(, $value)*
         )
@@ -131,6 +135,7 @@ impl Row {
             triggered_by_user: self.triggered_by_user,
             conf: self.conf,
             note: self.note,
+            partition_key: self.partition_key,
         })
     }
 }

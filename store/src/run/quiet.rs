@@ -43,6 +43,8 @@ pub(super) struct Waited {
     pub state: Option<String>,
     pub wake_at: Option<DateTime<Utc>>,
     pub queued_at: Option<DateTime<Utc>>,
+    /// What a deferred try waits for, as JSON of its columns.
+    pub wait: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,7 @@ async fn take_waiting(db: &mut PgConnection, run: Uuid, waited: &mut Vec<Waited>
             state: row.state,
             wake_at: row.wake_at,
             queued_at: row.queued_at,
+            wait: row.wait,
         });
     }
     Ok(seen)

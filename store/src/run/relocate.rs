@@ -190,7 +190,8 @@ async fn put_back(
             &rows.iter().map(|r| r.0.lost_no).collect::<Vec<_>>(),
             &rows.iter().map(|r| r.0.state.clone()).collect::<Vec<_>>() as &[Option<String>],
             &rows.iter().map(|r| r.0.wake_at).collect::<Vec<_>>() as &[Option<chrono::DateTime<chrono::Utc>>],
-            &rows.iter().map(|r| r.0.queued_at).collect::<Vec<_>>() as &[Option<chrono::DateTime<chrono::Utc>>]
+            &rows.iter().map(|r| r.0.queued_at).collect::<Vec<_>>() as &[Option<chrono::DateTime<chrono::Utc>>],
+            &rows.iter().map(|r| r.0.wait.clone()).collect::<Vec<_>>() as &[Option<String>]
         )
         .execute(&mut *db)
         .await?;

@@ -36,6 +36,8 @@ pub enum RunCondition {
     /// One of these is in it, in any case; `%` is any text, `_` any character.
     Contains(RunText, Vec<String>),
     StartsWith(RunText, Vec<String>),
+    /// It consumed an event of an asset with one of these in its name or URI.
+    ConsumedAsset(Vec<String>),
     /// What no run has.
     Never,
 }
@@ -55,6 +57,7 @@ pub enum RunText {
     DagId,
     RunId,
     User,
+    PartitionKey,
     Conf,
 }
 
@@ -87,7 +90,7 @@ pub enum Direction {
 const COLUMNS: &str = "select r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number,
     v.created_at as version_created_at, v.bundle, r.clear_number, r.state::text as state, r.run_type::text as run_type,
     r.logical_date, r.interval_start, r.interval_end, r.run_after, r.created_at, r.started_at, r.ended_at, r.triggered_by,
-    r.triggered_by_user, m.conf, m.note";
+    r.triggered_by_user, m.conf, m.note, r.partition_key";
 const TABLES: &str =
     " from dag_run r join dag_version v on v.id = r.version left join dag_run_detail m on m.run = r.id where true";
 const DURATION: &str = "extract(epoch from r.ended_at - r.started_at)::float8";
@@ -160,6 +163,15 @@ impl RunCondition {
                 let patterns: Vec<String> = starts.iter().map(|start| literal(start) + "%").collect();
                 query.push(text.column()).push(" like any(").push_bind(patterns).push(")")
             }
+            RunCondition::ConsumedAsset(parts) => {
+                let patterns: Vec<String> =
+                    parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
+                query.push(
+                    "exists (select from dag_run_event c join asset_event e on e.id = c.event
+                    left join asset a on a.id = e.asset where c.run = r.id and (a.name ilike any(",
+                );
+                query.push_bind(patterns.clone()).push(") or e.uri ilike any(").push_bind(patterns).push(")))")
+            }
             RunCondition::Never => query.push("false"),
         };
     }
@@ -197,6 +209,7 @@ impl RunText {
             RunText::DagId => "r.dag_id",
             RunText::RunId => "r.run_id",
             RunText::User => "r.triggered_by_user",
+            RunText::PartitionKey => "r.partition_key",
             RunText::Conf => "m.conf::text",
         }
     }

@@ -1,9 +1,11 @@
 //! Begins runs that wait: for other runs to end, for their DAG to be unpaused, for their time.
 
 use super::create::{Decided, Tries};
+use super::policy::{skip, there};
 use super::word;
 use crate::StoreResult;
 use crate::version::{Version, Versions};
+use orch_core::overlap::{Begin, has_policy};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
 use orch_core::state::RunType;
@@ -33,12 +35,17 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
         tx.rollback().await?;
         return Ok(Vec::new());
     };
+    let version = versions.get(&mut tx, dag.version).await?;
+    if has_policy(&version.plan.spec) {
+        let begun = by_policy(&mut tx, versions, &version, dag.max_active_runs).await?;
+        tx.commit().await?;
+        return Ok(begun);
+    }
     let queued = queued(&mut tx, dag_id, dag.max_active_runs).await?;
     if queued.is_empty() {
         tx.rollback().await?;
         return Ok(Vec::new());
     }
-    let version = versions.get(&mut tx, dag.version).await?;
     let mut alike: BTreeMap<&Kind, Vec<Uuid>> = BTreeMap::new();
     queued.iter().for_each(|(run, kind)| alike.entry(kind).or_default().push(*run));
     for (kind, runs) in alike {
@@ -70,6 +77,43 @@ async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> St
     );
     let rows = rows.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok((row.id, (word(&row.run_type)?, row.tasks)))).collect()
+}
+
+/// One after the other, the oldest first: what becomes of each follows from what runs by then.
+async fn by_policy(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    version: &Arc<Version>,
+    max_active_runs: i32,
+) -> StoreResult<Vec<Uuid>> {
+    let (plan, dag_id) = (&version.plan, version.dag_id.as_str());
+    let mut there = there(db, plan, dag_id, max_active_runs).await?;
+    let rows = sqlx::query!(
+        r#"select r.id, r.run_id, r.run_type::text as "run_type!", d.tasks as "tasks?", d.conf as "conf?",
+          d.note is not null as "has_note!"
+        from dag_run r left join dag_run_detail d on d.run = r.id
+        where r.dag_id = $1 and r.state = 'queued' and r.run_after <= now() and r.clear_number = 0
+        order by r.run_after, r.id limit $2 for no key update of r"#,
+        dag_id,
+        MOST_STARTS
+    );
+    let mut begun = Vec::new();
+    for row in rows.fetch_all(&mut *db).await? {
+        let run_type = word(&row.run_type)?;
+        match there.ask(plan, run_type, row.conf.as_ref()) {
+            Begin::Wait => continue,
+            Begin::Skip => {
+                skip(db, versions, dag_id, (row.id, &row.run_id), row.has_note).await?;
+                continue;
+            }
+            Begin::Cancel(places) => there.make_way(db, versions, dag_id, &places).await?,
+            Begin::Now => {}
+        }
+        begin(db, version, &(run_type, row.tasks), &[row.id]).await?;
+        there.begun(plan, (row.id, row.run_id), run_type, row.conf.as_ref());
+        begun.push(row.id);
+    }
+    Ok(begun)
 }
 
 /// All of a kind begin alike.

@@ -1,14 +1,14 @@
 //! Gives a step's values to its text, in the order in which the text counts its parameters.
 
 use super::reply::{self, Reply};
-use super::sql::{self, CLAIM, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
-use super::{Ended, Mode, NewTry, Step};
+use super::sql::{self, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
+use super::{Ended, Mode, NewTry, NewWait, Step, assets};
 use crate::StoreResult;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
 use std::sync::Arc;
 
-struct Values(PgArguments);
+pub(super) struct Values(PgArguments);
 
 impl Values {
     fn add<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: T) -> StoreResult<()> {
@@ -16,7 +16,7 @@ impl Values {
     }
 
     /// One column of many rows, as an array.
-    fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
+    pub(super) fn column<R, T>(&mut self, rows: &[R], of: impl Fn(&R) -> T) -> StoreResult<()>
     where
         for<'q> Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
     {
@@ -51,6 +51,9 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
         ended(&mut values, step)?;
         if has(NEXT) {
             next_tries(&mut values, step)?;
+            if has(DEFER) {
+                waits(&mut values, step)?;
+            }
         }
         if has(sql::OUTPUTS) {
             let rows: Vec<(i64, &(String, String))> =
@@ -64,6 +67,12 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
             values.column(&rows, |r| r.0)?;
             values.column(&rows, |r| r.1.kind)?;
             values.column(&rows, |r| serde_json::Value::from(r.1.causes.clone()).to_string())?;
+        }
+        if has(sql::EVENTS) {
+            assets::bind_events(&mut values, step)?;
+        }
+        if has(sql::EDGES) {
+            assets::bind_edges(&mut values, step)?;
         }
     }
     if has(KEEP) {
@@ -150,7 +159,25 @@ fn next_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
     values.column(&next, |(_, n)| n.priority)
 }
 
+fn waits(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let waits: Vec<_> =
+        placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_deref()?))).collect();
+    let condition = |at: usize| {
+        move |wait: &&NewWait| -> Option<String> {
+            wait.condition.as_ref().map(|(kind, config)| [kind, config][at].clone())
+        }
+    };
+    values.column(&waits, |(place, _)| *place)?;
+    values.column(&waits, |(_, wait)| condition(0)(wait))?;
+    values.column(&waits, |(_, wait)| condition(1)(wait))?;
+    values.column(&waits, |(_, wait)| wait.wake_at)?;
+    values.column(&waits, |(_, wait)| wait.poke_ms)?;
+    values.column(&waits, |(_, wait)| wait.timeout_ms)?;
+    values.column(&waits, |(_, wait)| wait.on_timeout.as_str())?;
+    values.column(&waits, |(_, wait)| wait.carried.clone())
+}
+
 /// What ended, with its place in the arrays, counted from one.
-fn placed(step: &Step) -> impl Iterator<Item = (i64, &Ended)> {
+pub(super) fn placed(step: &Step) -> impl Iterator<Item = (i64, &Ended)> {
     (1_i64..).zip(&step.ended)
 }

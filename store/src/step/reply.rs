@@ -57,6 +57,7 @@ pub struct RunFacts {
     pub interval_start: Option<DateTime<Utc>>,
     pub interval_end: Option<DateTime<Utc>>,
     pub run_after: DateTime<Utc>,
+    pub partition_key: Option<String>,
 }
 
 pub(super) fn read(rows: &[PgRow]) -> StoreResult<Reply> {
@@ -109,6 +110,7 @@ fn run(row: &PgRow) -> StoreResult<KnownRun> {
             interval_start: row.try_get(17)?,
             interval_end: row.try_get(18)?,
             run_after: row.try_get(19)?,
+            partition_key: row.try_get(20)?,
         }),
     })
 }

@@ -1,7 +1,7 @@
 //! The text of a step. Parts that have nothing to write are left out, so there are as many texts as shapes of steps;
 //! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
 
-use super::{Mode, Step};
+use super::{Mode, Step, assets};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
 
@@ -22,6 +22,9 @@ pub(super) const LOCKED: u32 = 1 << 13;
 pub(super) const CLEARED: u32 = 1 << 14;
 pub(super) const LOOK: u32 = 1 << 15;
 pub(super) const RELEASE: u32 = 1 << 16;
+pub(super) const EVENTS: u32 = 1 << 17;
+pub(super) const EDGES: u32 = 1 << 18;
+pub(super) const DEFER: u32 = 1 << 19;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -37,6 +40,8 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(DECIDED, !step.decided.is_empty());
     part(OUTPUTS, step.ended.iter().any(|e| !e.outputs.is_empty()));
     part(FAILURES, step.ended.iter().any(|e| e.failure.is_some()));
+    part(EVENTS, assets::events(step).next().is_some());
+    part(EDGES, assets::edges(step).next().is_some());
     part(CLAIM, step.claim.as_ref().is_some_and(|c| c.most > 0));
     if shape == 0 {
         return 0;
@@ -48,6 +53,7 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(LOCKED, matches!(step.mode, Mode::Locked { .. }));
     part(CLEARED, step.cleared);
     part(RELEASE, step.release && !step.ended.is_empty());
+    part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
     shape
 }
 
@@ -63,6 +69,9 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         MOVES | strict | NEXT | FAILURES | CLAIM | ONE_QUEUE,
         MOVES | strict | RELEASE | QUEUE | CLAIM | ONE_QUEUE,
         ENDED | NEXT | FAILURES | OUTPUTS,
+        MOVES | strict | KEEP | EVENTS | EDGES,
+        ENDED | EVENTS | EDGES,
+        MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
         MOVES | LOCKED | CLEARED | QUEUE | HOLD | DECIDED,
     ];
@@ -141,7 +150,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             if has(MOVES) { "and (run in (select id from cas)) is not true" } else { "" }
         ));
         if has(NEXT) {
-            next_tries(&mut p, &mut parts);
+            next_tries(&mut p, &mut parts, has(DEFER));
         }
         if has(RELEASE) {
             parts.push(RELEASES.into());
@@ -163,6 +172,12 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
                   from w join fin on fin.place = w.place on conflict do nothing)",
                 p.unnest(&["bigint[]", TEXT, TEXT])
             ));
+        }
+        if has(EVENTS) {
+            assets::put_events(&p.unnest(&assets::EVENT_TYPES), &mut parts);
+        }
+        if has(EDGES) {
+            assets::put_edges(&p.unnest(&assets::EDGE_TYPES), &mut parts);
         }
         replies.push(if has(STRICT) {
             // Raises: the whole statement is taken back.
@@ -261,29 +276,51 @@ const RELEASES: &str = "rel as (delete from slot s using fin where s.attempt = f
       and (fin.state <> 'deferred' or not exists (select from pool p
         where s.limit_name = 'pool:' || p.name and p.include_deferred)))";
 
-/// A retry keeps the old try as history; a reschedule is the same try again. Both wait for their time, or not.
-fn next_tries(p: &mut Numbers, parts: &mut Vec<String>) {
+/// A retry keeps the old try as history; a reschedule and a deferral are the same try again. All wait for their time, or
+/// not; deferrals perhaps for a condition.
+fn next_tries(p: &mut Numbers, parts: &mut Vec<String>, defer: bool) {
+    let place = if defer { ", fin.place" } else { "" };
     parts.push(format!(
         "x as materialized (select * from {} as x (place, attempt, wake_in_ms, version, queue, priority)),
         nxt as materialized (select fin.run, fin.task, fin.map_index, x.attempt, x.version, x.queue, x.priority, fin.state,
             case fin.state when 'up_for_retry' then fin.try_no + 1 else fin.try_no end as try_no, fin.max_tries,
             case fin.state when 'up_for_retry' then 1 else fin.lease_no + 1 end as lease_no, fin.lost_no, fin.rev_end,
-            x.wake_in_ms
+            x.wake_in_ms{place}
           from x join fin on fin.place = x.place),
         hist as (insert into attempt (run, task, map_index, attempt, worker, rev_ready, rev_end, try_no, max_tries, lease_no,
             lost_no, state, queued_at, started_at, ended_at)
           select run, task, map_index, attempt, worker, rev_ready, rev_end, try_no, max_tries, lease_no, lost_no, state,
             queued_at, started_at, ended_at from fin where state = 'up_for_retry'),
-        wai as (insert into waiting (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no,
-            lost_no, rev_ready, state, wake_at)
-          select run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no, rev_end, state,
-            now() + wake_in_ms * interval '1 millisecond' from nxt where wake_in_ms > 0),
         soon as (insert into ready (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no,
             lost_no, rev_ready)
           select run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no, rev_end
           from nxt where wake_in_ms <= 0)",
         p.unnest(&["bigint[]", RUN, "bigint[]", INT, INT, INT])
     ));
+    let columns = "run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no, lost_no";
+    if defer {
+        parts.push(format!(
+            "d as materialized (select * from {} as d (d_place, kind, config, at, poke_ms, timeout_ms, on_timeout, carried)),
+            wai as (insert into waiting ({columns}, rev_ready, state, wake_at, kind, config, poke_ms, give_up_at, on_timeout,
+                carried, answer)
+              select {columns}, rev_end, state, case when kind is null then least(wake_at, give_up_at) else wake_at end, kind,
+                config::json, coalesce(poke_ms, 0), case when kind is not null then give_up_at end,
+                coalesce(on_timeout, 'fail'), carried::json,
+                case when state <> 'deferred' or kind is not null then null
+                  when give_up_at < wake_at then json_build_object('timed_out', on_timeout)
+                  else json_build_object('met', null::json) end
+              from (select *, coalesce(d.at, now() + nxt.wake_in_ms * interval '1 millisecond') as wake_at,
+                  now() + d.timeout_ms * interval '1 millisecond' as give_up_at
+                from nxt left join d on d.d_place = nxt.place) n
+              where wake_in_ms > 0)",
+            p.unnest(&["bigint[]", TEXT, TEXT, "timestamptz[]", "bigint[]", "bigint[]", TEXT, TEXT])
+        ));
+    } else {
+        parts.push(format!(
+            "wai as (insert into waiting ({columns}, rev_ready, state, wake_at)
+              select {columns}, rev_end, state, now() + wake_in_ms * interval '1 millisecond' from nxt where wake_in_ms > 0)"
+        ));
+    }
 }
 
 /// What a worker may run.
@@ -323,7 +360,7 @@ fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies
     replies.push(
         "select 2::smallint, r.id, null, r.rev, r.version, r.clear_number, null, null, null, null, r.ledger, r.counters,
           r.dag_id, r.run_id, r.run_type::text, (select conf::text from dag_run_detail d where d.run = r.id),
-          r.logical_date, r.interval_start, r.interval_end, r.run_after
+          r.logical_date, r.interval_start, r.interval_end, r.run_after, r.partition_key
         from (select distinct run from clm) c, lateral (select * from dag_run r where r.id = c.run) r"
             .into(),
     );
@@ -339,6 +376,6 @@ fn reply(kind: i16, ids: &str, numbers: &[&str], from: &str) -> String {
     let (run, attempt) = ids.split_once(", ").expect("two ids");
     format!(
         "select {kind}::smallint, {run}::uuid, {attempt}::uuid, {columns}null::smallint[], null::integer[], null::text,
-        null::text, null::text, null::text, null::timestamptz, null::timestamptz, null::timestamptz, null::timestamptz {from}"
+        null::text, null::text, null::text, null::timestamptz, null::timestamptz, null::timestamptz, null::timestamptz, null::text {from}"
     )
 }

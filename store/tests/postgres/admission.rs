@@ -91,6 +91,7 @@ impl House {
             next,
             outputs: Vec::new(),
             failure: None,
+            touched: None,
         };
         let step = Step { ended: vec![ended], mode: Mode::Record, release: true, ..Step::default() };
         let worker = self.hands.worker;
@@ -241,7 +242,7 @@ async fn a_retry_gives_its_slot_to_others_and_waits_for_one_again() {
     house.admit().await;
     let first = house.claim().await.remove(0);
     let (version, queue) = (house.offers[0], house.place(0).await);
-    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 0, version, queue, priority: 1 };
+    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 0, version, queue, priority: 1, wait: None };
     house.end_with(&first, TaskState::UpForRetry, Some(next)).await;
     assert_eq!((house.slots().await, house.parked().await), (0, 2));
     assert_eq!(house.admit().await, 1);
@@ -257,7 +258,8 @@ async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
         house.admit().await;
         let first = house.claim().await.remove(0);
         let (version, queue) = (house.offers[0], house.place(0).await);
-        let next = NextTry { attempt: first.lease.attempt, wake_in_ms: 60_000, version, queue, priority: 1 };
+        let next =
+            NextTry { attempt: first.lease.attempt, wake_in_ms: 60_000, version, queue, priority: 1, wait: None };
         house.end_with(&first, TaskState::Deferred, Some(next)).await;
         let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
         assert_eq!((pool.deferred, pool.occupied()), (1, i64::from(counts)));

@@ -91,7 +91,11 @@ async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with
     sqlx::query("begin").execute(&mut hands.db).await.unwrap();
     let (state, rev, next) = (TaskState::Failed, 0, None);
     let (skip, outputs) = (Vec::new(), Vec::new());
-    assert!(hands.record(Ended { lease, state, list_len: None, skip, rev, next, outputs, failure: None }).await);
+    assert!(
+        hands
+            .record(Ended { lease, state, list_len: None, skip, rev, next, outputs, failure: None, touched: None })
+            .await
+    );
     let mut other = one(&database).await;
     let mut clearing = JoinSet::new();
     clearing.spawn(async move { clear(&mut other, run, &[Selected { task: 0, index: None }]).await });

@@ -108,6 +108,7 @@ async fn an_outcome_that_nobody_folded_yet_counts_in_a_cancelled_run() {
         next: None,
         outputs: Vec::new(),
         failure: None,
+        touched: None,
     };
     assert!(hands.record(ended).await);
     cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();

@@ -108,8 +108,17 @@ impl Hands {
     }
 
     pub(crate) async fn end_with(&mut self, lease: Lease, state: TaskState, list_len: Option<i32>) -> bool {
-        let ended =
-            Ended { lease, state, list_len, skip: Vec::new(), rev: 0, next: None, outputs: Vec::new(), failure: None };
+        let ended = Ended {
+            lease,
+            state,
+            list_len,
+            skip: Vec::new(),
+            rev: 0,
+            next: None,
+            outputs: Vec::new(),
+            failure: None,
+            touched: None,
+        };
         let counted = self.record(ended).await;
         self.fold(lease.run).await;
         counted

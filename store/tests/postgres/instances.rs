@@ -98,7 +98,7 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let first = hands.claim(1).await[0].lease;
-    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 1, version, queue: 1, priority: 1 };
+    let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 1, version, queue: 1, priority: 1, wait: None };
     let causes = vec!["the bridge is closed".to_string(), "rain".to_string()];
     let ended = Ended {
         lease: first,
@@ -109,6 +109,7 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
         next: Some(next.clone()),
         outputs: Vec::new(),
         failure: Some(Failure { kind: "retryable", causes: causes.clone() }),
+        touched: None,
     };
     assert!(hands.record(ended).await);
     let shown = get_instance(&mut db, &mut versions, run, "a", -1).await.unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! The store against a real Postgres.
 
 mod admission;
+mod assets;
 mod backfill;
 mod clear;
 mod create;
@@ -13,6 +14,7 @@ mod lists;
 mod lost;
 mod mark;
 mod model;
+mod overlap;
 mod pages;
 mod plans;
 mod relocate;

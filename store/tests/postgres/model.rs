@@ -169,7 +169,7 @@ impl<'a> Case<'a> {
         let attempt = if same { claimed.lease.attempt } else { Uuid::now_v7() };
         let wake_in_ms = i64::from(pick / 2 % 2);
         let queue = 1;
-        end.next = Some(NextTry { attempt, wake_in_ms, version: self.version, queue, priority: 1 });
+        end.next = Some(NextTry { attempt, wake_in_ms, version: self.version, queue, priority: 1, wait: None });
         assert!(self.workers[worker].record(end).await, "it counts");
     }
 
@@ -318,5 +318,5 @@ fn ended(lease: Lease, pick: u8) -> (Outcome, Ended) {
         Outcome::Skipped { .. } => (TaskState::Skipped, None),
     };
     let (skip, next, outputs, failure) = (Vec::new(), None, Vec::new(), None);
-    (outcome, Ended { lease, state, list_len, skip, rev: 0, next, outputs, failure })
+    (outcome, Ended { lease, state, list_len, skip, rev: 0, next, outputs, failure, touched: None })
 }

@@ -54,6 +54,65 @@ async fn talk(ctx: Ctx) -> TaskResult<()> {
     Ok(())
 }
 
+/// Where the gates are that some wait for.
+fn gate(ctx: &Ctx, name: &str) -> String {
+    format!("{}/gate-{name}", ctx.conf()["folder"].as_str().unwrap_or_default())
+}
+
+/// Waits for one of a hundred gates.
+#[task]
+async fn wait_at_gate(ctx: Ctx, element: u32) -> TaskResult<u32> {
+    match ctx.resumed() {
+        None => Err(defer(wait::file(gate(&ctx, &(element % 100).to_string())).poke_every(mins(3)))),
+        Some(_) => Ok(element),
+    }
+}
+
+/// The same in a process of its own.
+#[task(isolation = Isolation::Process)]
+async fn wait_in_child(ctx: Ctx) -> TaskResult<Vec<String>> {
+    match ctx.resumed() {
+        None => Err(defer(wait::file(gate(&ctx, "*")).poke_every(millis(200)).carry("child"))),
+        Some(resumed) => {
+            ensure!(resumed.carried == "child", "it carries what it said");
+            resumed.value_as()
+        }
+    }
+}
+
+fn patient() -> Dag {
+    dag("test_patient").describe("A thousand wait").tags(["test"]).max_active_runs(100).build(|d| {
+        d.map((0..1000).collect::<Vec<u32>>(), wait_at_gate);
+    })
+}
+
+fn patient_child() -> Dag {
+    dag("test_patient_child").describe("A child waits").tags(["test"]).build(|d| {
+        d.add(wait_in_child());
+    })
+}
+
+/// Reads what began its run and says what it did to assets, over the pipe to its worker.
+#[task(isolation = Isolation::Process)]
+async fn relay(ctx: Ctx) -> TaskResult<usize> {
+    let events = ctx.triggering_events().await?;
+    let key = ctx.partition_key().unwrap_or_default().to_string();
+    ctx.emit(AssetEvent::of("test://relayed").rows(7).extra(json!({ "from": key })))?;
+    ctx.lineage("test://source", "test://relayed", 7)?;
+    Ok(events.len())
+}
+
+fn relaying() -> Dag {
+    let source = asset("test://source").named("source").fresh_within(hours(1));
+    dag("test_relaying")
+        .describe("Follows one asset and updates another")
+        .tags(["test"])
+        .schedule(source.by_partition())
+        .build(|d| {
+            d.add(relay().inlet(asset("test://source")).outlet(asset("test://relayed")));
+        })
+}
+
 fn talking() -> Dag {
     dag("test_talking").describe("Talks until it is cancelled").tags(["test"]).build(|d| {
         d.add(talk());
@@ -247,7 +306,19 @@ fn main() -> ExitCode {
     orch::main(|| {
         [
             orch_examples::dags(),
-            vec![failing(), second_try(), lingering(), scheduled(), children(), talking(), shouting(), planted()],
+            vec![
+                failing(),
+                second_try(),
+                lingering(),
+                scheduled(),
+                children(),
+                talking(),
+                shouting(),
+                planted(),
+                patient(),
+                patient_child(),
+                relaying(),
+            ],
         ]
         .into_iter()
         .flatten()

@@ -20,8 +20,8 @@ const BANNED: [(&str, &str, &str); 8] = [
 const FOREIGN_PATHS: [(&str, &str); 2] = [("/wor", "k/"), ("../sha", "red")];
 
 /// Only these rooms speak SQL: the store about our metadata, the cluster to create a database, lake and serving and the
-/// DAGs to their users' databases.
-const SQL_ROOMS: [&str; 6] = ["store", "cli/cluster", "lake", "serving", "dags", "bench"];
+/// DAGs to their users' databases, as do the workers' clients of what is outside.
+const SQL_ROOMS: [&str; 7] = ["store", "cli/cluster", "lake", "serving", "dags", "bench", "workers/src/outside"];
 const SQL_STARTS: [&str; 14] = [
     "select ",
     "insert into ",

@@ -163,7 +163,7 @@ pub(crate) async fn change(
 }
 
 /// Numbers of backfills are whole and not below zero.
-fn id(names: &Names) -> Result<i32, Refusal> {
+pub(crate) fn id(names: &Names) -> Result<i32, Refusal> {
     let id: i64 = names.number("backfill_id")?;
     if id < 0 {
         let problem = Problem::new("greater_than_equal", "Input should be greater than or equal to 0");

@@ -11,6 +11,10 @@ use serde_json::{Map, Value};
 /// A run's id as people may give it.
 const RUN_ID: &str = "^[A-Za-z0-9_.:+-][A-Za-z0-9_.~:+-]{0,249}$";
 
+/// A partition key as people may give it.
+const PARTITION_KEY: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+
 fn run_order(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "enum": both_ways(RUN_ORDERS) }, { "type": "null" }] })
 }
@@ -70,7 +74,7 @@ struct NewRunFields {
     conf: Option<Map<String, Value>>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
-    #[schemars(default, schema_with = "nothing")]
+    #[schemars(length(max = 250), regex(pattern = PARTITION_KEY))]
     partition_key: Option<String>,
 }
 
@@ -89,6 +93,24 @@ struct Reach {
     include_downstream: Option<bool>,
     include_future: Option<bool>,
     include_past: Option<bool>,
+}
+
+/// Airflow's `MaterializeAssetBody`.
+#[derive(JsonSchema)]
+pub(crate) struct MaterializeAssetBody {
+    logical_date: Option<Timestamp>,
+    #[schemars(flatten)]
+    new: NewRunFields,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct CreateAssetEventsBody {
+    asset_id: i32,
+    #[schemars(length(max = 250), regex(pattern = PARTITION_KEY))]
+    partition_key: Option<String>,
+    extra: Option<Map<String, Value>>,
+    /// Read and not used: there are no teams.
+    access_control: Option<Map<String, Value>>,
 }
 
 /// What people may say of a run.

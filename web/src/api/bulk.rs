@@ -1,7 +1,7 @@
 //! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
-use crate::extract::{Actor, Fields};
+use crate::extract::{Actor, Fields, Names};
 use crate::guard::MayDelete;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
@@ -94,9 +94,47 @@ pub(super) fn actions<E>(
 }
 
 /// Deleting asks for what the rule of the route says.
-pub(super) fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
+fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
+}
+
+/// What a request is about, beside its entities.
+pub(super) struct Request<'a> {
+    pub(super) app: &'a App,
+    pub(super) actor: &'a Actor,
+    pub(super) names: &'a Names,
+}
+
+/// Something below the names of a path that is changed by itself.
+pub(super) trait Part: Sync {
+    /// Gives the key under which the answer names it.
+    fn change(
+        &self,
+        of: &Request<'_>,
+        db: &mut PgConnection,
+        kind: Kind,
+    ) -> impl Future<Output = Result<String, Refusal>> + Send;
+}
+
+/// Does with each entity what is wished of it, whatever becomes of the others.
+pub(super) async fn one_by_one<E: Part>(
+    of: &Request<'_>,
+    may_delete: MayDelete,
+    actions: &[Action<E>],
+) -> Result<BulkResponse, Refusal> {
+    may(may_delete, actions)?;
+    of.names.dags()?;
+    let mut db = of.app.pages().await?;
+    let mut answer = BulkResponse::default();
+    for action in actions {
+        answer.begin(action);
+        for entity in &action.entities {
+            let done = entity.change(of, &mut db, action.kind).await;
+            answer.note(action, done)?;
+        }
+    }
+    Ok(answer)
 }
 
 /// Something with a name that is added, changed and deleted as a whole.
@@ -118,8 +156,10 @@ pub(super) trait Entity: Sync {
 pub(super) async fn carry_out<E: Entity>(
     app: &App,
     actor: &Actor,
+    may_delete: MayDelete,
     actions: &[Action<E>],
 ) -> Result<BulkResponse, Refusal> {
+    may(may_delete, actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
     for action in actions {
@@ -147,7 +187,7 @@ pub(super) async fn carry_out<E: Entity>(
 
 impl BulkResponse {
     /// Notes what became of an entity; what the server could not do ends the whole request.
-    pub(super) fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<(), Refusal> {
+    fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<(), Refusal> {
         let of = match action.kind {
             Kind::Create => &mut self.create,
             Kind::Update => &mut self.update,
@@ -171,7 +211,7 @@ impl BulkResponse {
     }
 
     /// It was asked for, with nothing in it.
-    pub(super) fn begin<E>(&mut self, action: &Action<E>) {
+    fn begin<E>(&mut self, action: &Action<E>) {
         let of = match action.kind {
             Kind::Create => &mut self.create,
             Kind::Update => &mut self.update,

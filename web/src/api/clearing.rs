@@ -18,17 +18,17 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 /// What to clear, and how.
-pub(super) struct Clearing {
-    pub(super) runs: Vec<(RunDetails, ClearWish)>,
+pub(crate) struct Clearing {
+    pub(crate) runs: Vec<(RunDetails, ClearWish)>,
     /// Goes on in the newest version of the DAG.
-    pub(super) latest: bool,
+    pub(crate) latest: bool,
     /// Written on the runs.
-    pub(super) run_note: Option<String>,
+    pub(crate) run_note: Option<String>,
     /// Written on what is cleared.
-    pub(super) instance_note: Option<String>,
-    pub(super) event: &'static str,
+    pub(crate) instance_note: Option<String>,
+    pub(crate) event: &'static str,
     /// Something that runs is a conflict.
-    pub(super) refuse_running: bool,
+    pub(crate) refuse_running: bool,
 }
 
 /// Instances that are shown of a clear; all that are meant are cleared, and counted.
@@ -49,13 +49,13 @@ pub(super) async fn preview(
     Ok(page)
 }
 
-/// Clears; all of it or nothing.
-pub(super) async fn clear(
+/// Clears; all of it or nothing. What was cleared in each run.
+pub(crate) async fn carry_out(
     app: &App,
     db: &mut PgConnection,
     actor: &Actor,
     clearing: &Clearing,
-) -> Result<TaskInstancePage, Refusal> {
+) -> Result<Vec<Cleared>, Refusal> {
     let (mut versions, mut stepper) = (app.versions.clone(), Stepper::default());
     let mut tx = db.begin().await.map_err(StoreError::from)?;
     let mut done = Vec::new();
@@ -64,6 +64,11 @@ pub(super) async fn clear(
         if cleared.stopping && clearing.refuse_running {
             let text = "a task instance is running: `prevent_running_task` keeps it from being cleared";
             return Err(Refusal::plain(StatusCode::CONFLICT, text));
+        }
+        // Nothing of this run is meant.
+        if cleared.instances.is_empty() && clearing.runs.len() > 1 {
+            done.push(cleared);
+            continue;
         }
         if let Some(note) = &clearing.instance_note {
             let plan = &app.versions.get(&mut tx, run.version).await?.plan;
@@ -88,6 +93,17 @@ pub(super) async fn clear(
     }
     tx.commit().await.map_err(StoreError::from)?;
     [Hint::Ready, Hint::Run, Hint::Stop].into_iter().for_each(|hint| app.hints.give(hint));
+    Ok(done)
+}
+
+/// The same, and shows what was cleared.
+pub(super) async fn clear(
+    app: &App,
+    db: &mut PgConnection,
+    actor: &Actor,
+    clearing: &Clearing,
+) -> Result<TaskInstancePage, Refusal> {
+    let done = carry_out(app, db, actor, clearing).await?;
     let mut page = TaskInstancePage::default();
     for ((run, _), cleared) in clearing.runs.iter().zip(&done) {
         // In its own version, or in the one it was moved to.

@@ -19,6 +19,7 @@ pub(super) use list::{COMPARES, STATES, TIMES};
 pub(crate) use list::{DagRunPage, list};
 pub(crate) use result::{RunResult, trigger_and_wait};
 pub(crate) use trigger::trigger;
+pub(super) use trigger::{create_of, read_new};
 pub(crate) use wait::wait;
 
 use crate::extract::{RunPath, no_such_run};

@@ -97,9 +97,10 @@ fn selected(query: &mut Query, page: Page, caller: &Caller) -> Result<DagSearch,
     }
     conditions.extend(favorite.map(|is| DagCondition::Favorite(caller.name.to_string(), is)));
     conditions.extend(by_assets.map(DagCondition::AssetSchedule));
+    conditions.extend(pattern(query, "asset_dependency").map(DagCondition::NamesAsset));
     // DAGs here have none of these.
     let asked = |name: &&str| query.text(name).is_some_and(|text| !text.is_empty());
-    if broken == Some(true) || ["bundle_version", "asset_dependency"].iter().any(asked) {
+    if broken == Some(true) || ["bundle_version"].iter().any(asked) {
         conditions.push(DagCondition::Never);
     }
     let order = orders(query, |name| match name {

@@ -16,7 +16,8 @@ pub(crate) use bulk::bulk;
 pub(crate) use clear::clear_chosen;
 pub(crate) use list::{batch, list, list_mapped};
 pub(crate) use logs::logs;
-pub(crate) use mark::{dependencies, dry_run, patch};
+pub(crate) use mark::{carry_out, dependencies, dry_run, patch, tell};
+pub(crate) use meant::Wish;
 pub(crate) use tries::{get as get_try, list as list_tries};
 
 use super::dag_runs::find;

@@ -4,7 +4,7 @@ use super::Fields;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -44,11 +44,31 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let is_json = is_json(request.headers());
         let bytes = read(request).await?;
+        JsonBody::parse(&bytes, is_json)
+    }
+}
+
+/// A body that may be left out, or be `null`.
+impl<S: Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Option<Self>, Refusal> {
+        let is_json = is_json(request.headers());
+        let bytes = read(request).await?;
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
+            return Ok(None);
+        }
+        JsonBody::parse(&bytes, is_json).map(Some)
+    }
+}
+
+impl JsonBody {
+    fn parse(bytes: &[u8], is_json: bool) -> Result<Self, Refusal> {
         if bytes.is_empty() {
             return Err(Problem::new("missing", "Field required").at(["body"]).into());
         }
-        check_depth(&bytes)?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid_json(&error.to_string()))?;
+        check_depth(bytes)?;
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid_json(&error.to_string()))?;
         if !is_json {
             let msg = "Input should be a valid dictionary or object: send it with `Content-Type: application/json`";
             return Err(Problem::new("model_attributes_type", msg).at(["body"]).with_input(&value).into());

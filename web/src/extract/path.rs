@@ -106,11 +106,7 @@ impl Names {
     }
 
     pub(crate) fn run(&self) -> Result<RunPath, Refusal> {
-        let (dag_id, run_id) = (self.get("dag_id"), self.get("dag_run_id"));
-        match (DagId::new(dag_id), RunId::new(run_id)) {
-            (Ok(dag_id), Ok(run_id)) => Ok(RunPath { dag_id, run_id }),
-            _ => Err(no_such_run(dag_id, run_id)),
-        }
+        RunPath::of(self.get("dag_id"), self.get("dag_run_id"))
     }
 
     pub(crate) fn task(&self) -> Result<TaskPath, Refusal> {
@@ -118,6 +114,16 @@ impl Names {
         match TaskId::new(task_id) {
             Ok(task_id) => Ok(TaskPath { run, task_id }),
             Err(_) => Err(no_such_instance(&run, task_id, -1)),
+        }
+    }
+}
+
+impl RunPath {
+    /// Names that cannot be names belong to no run.
+    pub(crate) fn of(dag_id: &str, run_id: &str) -> Result<RunPath, Refusal> {
+        match (DagId::new(dag_id), RunId::new(run_id)) {
+            (Ok(dag_id), Ok(run_id)) => Ok(RunPath { dag_id, run_id }),
+            _ => Err(no_such_run(dag_id, run_id)),
         }
     }
 }

@@ -24,7 +24,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    fn parse(query: &str) -> Query {
+    pub(crate) fn parse(query: &str) -> Query {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let mut query = Query { pairs: Vec::new(), problems: Vec::new() };
         for (name, value) in pairs {

@@ -74,6 +74,39 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
         ("GET" | "PATCH", OF_DAGS) => dags(method),
         ("PATCH", "/api/v2/dags/{dag_id}") => vec![mask(&["is_paused"])],
         ("GET", OF_RUNS) => runs(),
+        ("GET", "/api/v2/assets" | "/api/orch/v1/assets") => {
+            let mut all = paged(&["id", "name", "uri", "created_at", "updated_at"]);
+            patterns(&mut all, &["name", "uri"]);
+            all.extend([
+                param("dag_ids", Texts, "One of these DAGs names it"),
+                param("only_active", Flag, "A DAG that is still offered names it; true without it"),
+            ]);
+            if path == "/api/orch/v1/assets" {
+                all.push(param("stale", Flag, "Only stale ones, or only others"));
+            }
+            all
+        }
+        ("GET", "/api/v2/assets/aliases") => {
+            let mut all = paged(&["id", "name"]);
+            patterns(&mut all, &["name"]);
+            all
+        }
+        ("GET", "/api/v2/assets/events") => {
+            let mut all = paged(&["source_task_id", "source_dag_id", "source_run_id", "source_map_index", "timestamp"]);
+            patterns(&mut all, &["name"]);
+            times(&mut all, &["timestamp"]);
+            all.extend([
+                param("asset_id", Index, "Of that asset"),
+                param("source_dag_id", Text, "By a task of that DAG"),
+                param("source_task_id", Text, "By that task"),
+                param("source_run_id", Text, "In that run"),
+                param("source_map_index", Index, "By that element; -1: not mapped"),
+            ]);
+            all
+        }
+        (_, path) if path.ends_with("/queuedEvents") => {
+            vec![param("before", Moment, "Only what was queued earlier")]
+        }
         ("GET", "/api/v2/dags/{dag_id}/dagVersions") => {
             let mut all = paged(&["id", "version_number", "bundle_name", "bundle_version"]);
             all.extend([
@@ -276,7 +309,7 @@ fn dags(method: &str) -> Vec<Param> {
         param("has_asset_schedule", Flag, "Assets start their runs, or not"),
         param("bundle_name", Text, "Of that bundle"),
         param("bundle_version", Text, "Bundles here have none"),
-        param("asset_dependency", Text, "Not here yet: finds none"),
+        param("asset_dependency", Text, "An asset with that in its name or URI starts its runs or is read by a task"),
         param("last_dag_run_state", Word(STATES), "Of the last run"),
         param("dag_run_state", Words(STATES), "Some run is in one of these"),
     ]);
@@ -301,7 +334,7 @@ fn runs() -> Vec<Param> {
         param("bundle_version", Text, "Bundles here have none"),
         param("partition_date_gte", Text, "Runs here have none"),
         param("partition_date_lte", Text, "Runs here have none"),
-        param("consuming_asset_pattern", Text, "Not here yet: finds none"),
+        param("consuming_asset_pattern", Text, "An asset with that in its name or URI began it"),
     ]);
     all
 }

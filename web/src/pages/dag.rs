@@ -1,5 +1,6 @@
 //! The pages of one DAG: what they share, that is its head with the switch, the facts and the tabs.
 
+pub(crate) mod backfills;
 pub(crate) mod code;
 pub(crate) mod details;
 pub(crate) mod graph;
@@ -10,11 +11,14 @@ pub(crate) mod tasks;
 pub(crate) mod trigger;
 
 use crate::extract::no_such_dag;
+use crate::pages::assets::asset::in_words;
 use crate::parts::{self, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::Inner;
+use orch_core::asset::Waiting;
 use orch_core::ids::DagId;
 use orch_core::spec::Schedule;
+use orch_store::asset::what_dag_waits_for;
 use orch_store::dag::{DagRow, get_dag, resolve};
 use orch_store::overview::{Places, RunMark, last_runs, places};
 use orch_store::version::Version;
@@ -40,6 +44,8 @@ pub(crate) struct Head {
     pub(crate) state: &'static str,
     /// How the title of a page begins that is about the DAG as a whole.
     pub(crate) sign: &'static str,
+    /// What it waits for, of a DAG that assets start: `2 of 3 assets updated`.
+    pub(crate) waits: Option<String>,
     /// Why nothing new begins, if that is so.
     pub(crate) hint: Option<String>,
 }
@@ -51,6 +57,8 @@ pub(crate) struct Found {
     pub(crate) places: Places,
     /// Its last run.
     pub(crate) last: Option<RunMark>,
+    /// What a DAG that assets start waits for.
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 /// By id or alias.
@@ -65,12 +73,16 @@ pub(crate) async fn find(app: &Inner, db: &mut PgConnection, dag_id: &DagId) -> 
     let version = app.versions.get(db, row.version).await?;
     let places = places(db, &row.dag_id).await?;
     let last = last_runs(db, std::slice::from_ref(&row.dag_id), 1).await?.pop();
-    Ok(Found { row, version, places, last })
+    let waiting = match version.plan.spec.schedule.assets() {
+        Some(_) => what_dag_waits_for(db, &mut app.versions.clone(), &row.dag_id).await?,
+        None => Vec::new(),
+    };
+    Ok(Found { row, version, places, last, waiting })
 }
 
 impl Head {
     pub(crate) fn new(found: &Found, tab: &'static str, now: Now) -> Head {
-        let Found { row, version, places, last } = found;
+        let Found { row, version, places, last, waiting } = found;
         let state = last.as_ref().map_or("", |run| run.state.as_str());
         let tags = row.tags.iter().map(|tag| (tag.clone(), format!("/dags?q=tag:{}", super::encoded(tag))));
         Head {
@@ -88,6 +100,7 @@ impl Head {
             tab,
             state,
             sign: if state.is_empty() { "" } else { parts::sign(state) },
+            waits: (!waiting.is_empty()).then(|| in_words(waiting)),
             hint: hint(row, *places),
         }
     }

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
 use orch_core::state::RunState;
+use orch_store::asset::stale_assets;
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
     runs_since,
@@ -28,6 +29,7 @@ struct HomePage {
     runs: RunCounts,
     needs: Vec<Need>,
     more_needs: bool,
+    stale: Vec<Stale>,
     range: &'static str,
     timeline: Timeline,
     running: Vec<Running>,
@@ -50,6 +52,14 @@ struct Need {
     bars: Bars,
     ago: parts::Ago,
     in_a_row: usize,
+}
+
+/// An asset that is older than promised.
+struct Stale {
+    name: String,
+    href: String,
+    since: parts::Ago,
+    last: Option<parts::Ago>,
 }
 
 struct Running {
@@ -94,6 +104,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let mut failed = failing(&mut db, MOST_NEEDS as i64 + 1).await?;
     let running = running_runs(&mut db, MOST_RUNNING as i64).await?;
     let next = next_runs(&mut db, MOST_NEXT).await?;
+    let stale = stale_assets(&mut db, MOST_NEEDS as i64).await?;
+    let stale = stale.into_iter().map(|asset| Stale {
+        href: super::assets::href(asset.id),
+        name: asset.name,
+        since: parts::ago(asset.since, now),
+        last: asset.last_event_at.map(|at| parts::ago(at, now)),
+    });
+    let stale: Vec<Stale> = stale.collect();
     let more_needs = failed.len() > MOST_NEEDS;
     failed.truncate(MOST_NEEDS);
     let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
@@ -110,6 +128,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
         runs: counts(&since),
         needs,
+        stale,
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),

@@ -8,6 +8,7 @@ pub(crate) mod mark_chosen;
 mod spent;
 pub(crate) mod tasks;
 
+use super::assets::lines::EventLine;
 use super::home::task_href;
 use super::{Shell, encoded, html};
 use crate::extract::{Query, RunPath, no_such_run};
@@ -21,7 +22,8 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use gantt::Gantt;
 use orch_core::plan::Plan;
-use orch_core::state::{RunState, TaskState};
+use orch_core::state::{RunState, RunType, TaskState};
+use orch_store::asset::{EventFilter, EventOrder, list_events};
 use orch_store::dag::{get_dag, resolve};
 use orch_store::instance::{
     InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
@@ -67,6 +69,8 @@ struct RunPage {
     facts: Vec<(&'static str, Fact)>,
     note: Option<String>,
     conf: Option<String>,
+    /// Updates that began it.
+    began_by: Vec<EventLine>,
     is_open: bool,
     /// What is shown, for the stream that tells of changes.
     mark: i32,
@@ -88,6 +92,8 @@ pub(super) const FILTERS: [(&str, &[TaskState]); 6] = [
     ("skipped", &[TaskState::Skipped]),
 ];
 const OF_A_PAGE: usize = 100;
+/// Updates that began it, as far as they are shown.
+const MOST_EVENTS: i64 = 50;
 const MOST_OLD_TRIES: i64 = 2_000;
 /// Runs that say what is usual.
 const HISTORY: i64 = 10;
@@ -170,6 +176,7 @@ pub(crate) async fn show(
     let found = found.ok_or_else(|| no_such_run(&path.dag_id, &path.run_id))?;
     let old = old_tries(&mut db, run.id, MOST_OLD_TRIES).await?;
     let counts = counts(&app, &mut db, &run).await?;
+    let began_by = began_by(&mut db, &run, shell.now).await?;
     let head = RunHead::new(&run, shell.now);
     let failure = failure(&app, &mut db, &run, &head).await?;
     let waits = waits(&mut db, &run, shell.now).await?;
@@ -200,6 +207,7 @@ pub(crate) async fn show(
         facts: facts(&run, shell.now),
         note: run.note.clone(),
         conf: run.conf.as_ref().map(|conf| format!("{conf:#}")),
+        began_by,
         is_open: !run.state.is_finished(),
         mark: run.rev,
         gantt,
@@ -211,6 +219,16 @@ pub(crate) async fn show(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// The updates that began a run which assets began.
+async fn began_by(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<Vec<EventLine>, Refusal> {
+    if run.run_type != RunType::AssetTriggered {
+        return Ok(Vec::new());
+    }
+    let filter = EventFilter { consumed_by: Some(run.id), ..EventFilter::default() };
+    let events = list_events(db, &filter, &[(EventOrder::At, true)], (0, MOST_EVENTS)).await?;
+    Ok(events.into_iter().map(|event| EventLine::new(event, &[], now)).collect())
 }
 
 /// The task that was slower than in the last runs of the same version.

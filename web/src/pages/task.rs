@@ -6,6 +6,7 @@ pub(crate) mod log;
 pub(crate) mod mark;
 mod why;
 
+use super::assets::lines::{EdgeLine, EventLine};
 use super::home::task_href;
 use super::run::{RunHead, find, the_ledger};
 use super::{Shell, encoded, html, see_other};
@@ -23,6 +24,7 @@ use log::{Item, Log, View};
 use orch_core::plan::PlanTask;
 use orch_core::spec::Isolation;
 use orch_core::state::TaskState;
+use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::output::{RETURN_VALUE, get as output, shown};
@@ -50,6 +52,9 @@ struct TaskPage {
     why: Why,
     output: Option<String>,
     inputs: Vec<Input>,
+    /// Updates it said, and the ways data took in it.
+    updates: Vec<EventLine>,
+    ways: Vec<EdgeLine>,
     /// In which the try ran.
     environment: Vec<(&'static str, String)>,
     download: String,
@@ -58,6 +63,8 @@ struct TaskPage {
     mark_href: Option<String>,
     command: String,
     is_open: bool,
+    /// It can be stopped by itself.
+    stop_href: Option<String>,
     element_links: Vec<(String, String)>,
 }
 
@@ -67,6 +74,8 @@ struct TryLink {
     href: String,
 }
 
+/// Updates and ways of one instance, as far as they are shown.
+const MOST_TOUCHED: i64 = 50;
 /// Longer outputs are shown in part.
 const SHOWN_OUTPUT: usize = 20_000;
 
@@ -86,6 +95,27 @@ pub(crate) async fn show_mapped(
     query: Query,
 ) -> Result<Response, Refusal> {
     page(app, shell, path.task.run, path.task.task_id.to_string(), path.map_index, query).await
+}
+
+/// What an instance did to assets.
+async fn touched(
+    db: &mut PgConnection,
+    run: &RunDetails,
+    task_id: &str,
+    map_index: i32,
+    now: parts::Now,
+) -> Result<(Vec<EventLine>, Vec<EdgeLine>), Refusal> {
+    let filter = EventFilter {
+        source_run: Some(run.id),
+        source_task_id: Some(task_id.into()),
+        source_map_index: Some(map_index),
+        ..EventFilter::default()
+    };
+    let events = list_events(db, &filter, &[(EventOrder::At, true)], (0, MOST_TOUCHED)).await?;
+    let mut edges = edges_of_task(db, run.id, Some(task_id), MOST_TOUCHED).await?;
+    edges.retain(|edge| edge.map_index == map_index);
+    let updates = events.into_iter().map(|event| EventLine::new(event, &[], now)).collect();
+    Ok((updates, edges.into_iter().map(|edge| EdgeLine::new(edge, now)).collect()))
 }
 
 /// The try that is asked for, or the last one.
@@ -151,6 +181,7 @@ async fn page(
         Some(_) => Vec::new(),
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
     };
+    let (updates, ways) = touched(&mut db, &run, &task_id, map_index, shell.now).await?;
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
         number: one.try_no,
@@ -182,6 +213,8 @@ async fn page(
             try_no.map(|no| format!("?try={no}")).unwrap_or_default()
         ),
         mark_href: elements.is_none().then(|| format!("{}/tasks/{}/{map_index}/mark", head.href, encoded(&task_id))),
+        stop_href: (elements.is_none() && !instance.state.is_finished() && in_flight(instance.state))
+            .then(|| format!("{}/tasks/{}/{map_index}/mark?to=failed", head.href, encoded(&task_id))),
         clear_href: format!("{}/clear?task={}&map_index={map_index}", head.href, encoded(&task_id)),
         command: format!(
             "orch tasks clear {} -t '^{}$' --run-id {}",
@@ -190,6 +223,8 @@ async fn page(
             head.run_id
         ),
         inputs,
+        updates,
+        ways,
         environment: environment(&run, planned, chosen),
         output: value.map(|value| shortened(format!("{value:#}"))),
         is_open: !instance.state.is_finished() && !run.state.is_finished(),
@@ -206,6 +241,11 @@ async fn page(
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// It is queued, runs, or waits for a time.
+fn in_flight(state: TaskState) -> bool {
+    !matches!(state, TaskState::None | TaskState::Scheduled)
 }
 
 fn environment(run: &RunDetails, planned: &PlanTask, one: Option<&TryRow>) -> Vec<(&'static str, String)> {

@@ -1,5 +1,6 @@
 //! Backfills over the API: Airflow's operations in Airflow's shape, and what there is beyond them.
 
+use crate::browser::Browser;
 use crate::fixture::{Answer, Web};
 use crate::shapes::{BACKFILL, assert_shape};
 use axum::http::{Method, StatusCode};
@@ -143,4 +144,46 @@ async fn what_cannot_be_is_refused_in_words() {
     }
     assert_eq!(put(&web, "/api/v2/backfills/9/pause").await.status, StatusCode::NOT_FOUND);
     assert!(web.deeds().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_form_says_first_what_it_would_do_and_the_page_of_a_backfill_has_its_buttons() {
+    let web = Web::new().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let (place, wish) =
+        ("/dags/params/backfills", [("from", "2026-01-01"), ("to", "2026-01-04"), ("most", "2"), ("conf", "")]);
+    let asked = |what: &'static str| [&wish[..], &[("reprocess", "none"), ("do", what)]].concat();
+    let preview = browser.submit(place, place, &asked("preview")).await;
+    assert!(preview.has("3 new runs.") && preview.has("2026-01-03 02:00:00"), "{}", preview.html);
+    assert!(preview.has(r#"value="2026-01-04""#), "what was typed is still there");
+    let made = browser.submit(place, place, &asked("create")).await;
+    assert_eq!((made.status, made.location()), (StatusCode::SEE_OTHER, "/backfills/1"));
+    go(&web).await;
+    let page = browser.get("/backfills/1").await;
+    assert!(page.has("0 of 3 dates") && page.has("created") && page.has("by admin"), "{}", page.html);
+    assert!(
+        page.links().iter().any(|link| link.contains("/dags/params/runs/backfill__2026-01-01")),
+        "{:?}",
+        page.links()
+    );
+    assert!(browser.get("/backfills").await.has("Backfill 1") && browser.get(place).await.has("Backfill 1"));
+    for (button, said) in [("pause", "paused"), ("unpause", "running"), ("stop", "cancelled")] {
+        let done = browser.submit("/backfills/1", "/backfills/1", &[("do", button)]).await;
+        assert_eq!(done.location(), "/backfills/1");
+        assert!(browser.get("/backfills/1").await.has(said), "{said}");
+    }
+    let late = browser.submit(place, "/backfills/1", &[("do", "pause")]).await;
+    assert!(late.status == StatusCode::CONFLICT && late.has("Backfill is already completed."));
+    for (field, text, words) in [
+        ("from", "yesterday", "`yesterday` is no date"),
+        ("to", "", "Say from when to when"),
+        ("most", "0", "a number above zero"),
+        ("conf", "[]", "the conf is a list, not an object"),
+        ("regex", "nothing", "no task of dag `params` matches"),
+        ("each", "2026-01-01", "has no run for 2026-01-01"),
+    ] {
+        let fields = [&asked("create")[..], &[(field, text)]].concat();
+        let refused = browser.submit(place, place, &fields).await;
+        assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.has(words), "{field}: {}", refused.html);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod account;
+mod assets;
 mod audit;
 mod backfills;
 mod browser;

@@ -167,7 +167,12 @@ async fn every_field_of_a_described_body_is_taken_and_no_other() {
             continue;
         }
         let properties = resolve(&document, schema)["properties"].as_object().expect("an object");
-        let path = rule.path.replace("{dag_id}", "chain").replace("{map_index}", "0").replace(['{', '}'], "");
+        let path = rule
+            .path
+            .replace("{dag_id}", "chain")
+            .replace("{map_index}", "0")
+            .replace("{asset_id}", "1")
+            .replace(['{', '}'], "");
         let send = async |body: Map<String, Value>| {
             let answer = web.change(rule.method.clone(), &path, &Value::Object(body)).await;
             answer.body["detail"].to_string()

@@ -153,7 +153,6 @@ async fn each_bad_body_is_told_what_is_wrong_with_it() {
         (json!({ "logical_date": null, "dag_run_id": 5 }), vec![("string_type", "dag_run_id")]),
         (json!({ "logical_date": null, "note": "n".repeat(1_001) }), vec![("string_too_long", "note")]),
         (json!({ "logical_date": null, "data_interval_start": date }), vec![("value_error", "")]),
-        (json!({ "logical_date": null, "partition_key": "p" }), vec![("value_error", "")]),
         (json!({ "logical_date": null, "note": "a\0b" }), vec![("value_error", "note")]),
         (json!({ "logical_date": null, "conf": { "x": ["\0"] } }), vec![("value_error", "conf")]),
         (json!({ "logical_date": null, "conf": { "x\0": 1 } }), vec![("value_error", "conf")]),

@@ -1,6 +1,7 @@
 //! What a worker and its child say to each other: JSON, a line each.
 
-use orch_core::task::{LogLevel, RunFacts, TaskError, TryFacts};
+use orch_core::asset::{AssetEvent, LineageEdge};
+use orch_core::task::{LogLevel, RunFacts, TaskError, TriggerWish, TryFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -42,6 +43,10 @@ pub(crate) enum Frame {
     Pull { call: u64, task_id: String, key: String, map_index: Option<u32> },
     Connection { call: u64, id: String },
     Variable { call: u64, key: String },
+    AssetEvent(AssetEvent),
+    Lineage(LineageEdge),
+    TriggeringEvents { call: u64 },
+    Trigger { call: u64, wish: TriggerWish },
     End(End),
 }
 

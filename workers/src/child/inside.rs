@@ -1,16 +1,20 @@
 //! A body in a process of its own: the child's side.
 
 use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
+use crate::touched::room;
 use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::getpgrp;
-use orch_core::task::{BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, fatal};
+use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+use orch_core::task::{
+    BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
+};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +77,8 @@ struct ChildHost {
     mark: String,
     cancel: CancellationToken,
     calls: AtomicU64,
+    /// Events and edges said so far.
+    said: (AtomicUsize, AtomicUsize),
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     ended: std::sync::atomic::AtomicBool,
 }
@@ -83,6 +89,7 @@ impl ChildHost {
             mark: format!("{MARK}{nonce}"),
             cancel: CancellationToken::new(),
             calls: AtomicU64::new(1),
+            said: Default::default(),
             waiting: Mutex::new(HashMap::new()),
             ended: std::sync::atomic::AtomicBool::new(false),
         }
@@ -164,5 +171,27 @@ impl Host for ChildHost {
         let (task_id, key) = (task_id.to_string(), key.to_string());
         let pulled = self.call(|call| Frame::Pull { call, task_id, key, map_index });
         Box::pin(async move { Ok(Some(pulled.await?).filter(|value| !value.is_null())) })
+    }
+
+    fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
+        room(self.said.0.fetch_add(1, Ordering::Relaxed))?;
+        self.send(&Frame::AssetEvent(event));
+        Ok(())
+    }
+
+    fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
+        room(self.said.1.fetch_add(1, Ordering::Relaxed))?;
+        self.send(&Frame::Lineage(edge));
+        Ok(())
+    }
+
+    fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
+        let events = self.call(|call| Frame::TriggeringEvents { call });
+        Box::pin(async move { Ok(serde_json::from_value(events.await?)?) })
+    }
+
+    fn trigger(&self, wish: TriggerWish) -> BoxFuture<TaskResult<Triggered>> {
+        let triggered = self.call(|call| Frame::Trigger { call, wish });
+        Box::pin(async move { Ok(serde_json::from_value(triggered.await?)?) })
     }
 }

@@ -263,6 +263,7 @@ impl<S: Hot> Driver<S> {
         let step = Step { ended, mode: Mode::Record, release, ..Step::default() };
         match self.store.step(&step, self.worker).await {
             Ok(reply) => {
+                self.tell_others(&step.ended);
                 let fenced = step.ended.len() - reply.accepted.len();
                 if fenced > 0 {
                     let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
@@ -275,6 +276,20 @@ impl<S: Hot> Driver<S> {
                 self.unsure.extend(step.ended);
                 Err(error)
             }
+        }
+    }
+
+    /// Schedulers wake what waits for a time, watchers look at what waits for something else.
+    fn tell_others(&self, ended: &[Ended]) {
+        let next = || ended.iter().filter_map(|end| end.next.as_ref());
+        if next().any(|next| next.wake_in_ms > 0) {
+            self.hints.give(Hint::Due);
+        }
+        if next().any(|next| next.wait.as_ref().is_some_and(|wait| wait.condition.is_some())) {
+            self.hints.give(Hint::Watch);
+        }
+        if ended.iter().any(|end| end.touched.is_some()) {
+            self.hints.give(Hint::Asset);
         }
     }
 
@@ -306,7 +321,6 @@ impl<S: Hot> Driver<S> {
         let mut queued = put().any(|place| place > 0) || !step.admit.is_empty();
         let of_gates = |run: &Uuid| self.memory.get(run).is_some_and(|known| known.offer.version.has_gates());
         self.admit |= step.release || put().any(|place| place < 0) || step.admit.iter().any(|(run, ..)| of_gates(run));
-        let waits = step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wake_in_ms > 0));
         for known in reply.runs {
             if let Some(offer) = self.offers.get(known.version).cloned() {
                 self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
@@ -348,9 +362,7 @@ impl<S: Hot> Driver<S> {
         if queued {
             self.hints.give(Hint::Ready);
         }
-        if waits {
-            self.hints.give(Hint::Due);
-        }
+        self.tell_others(&step.ended);
         over.sort_unstable();
         over.dedup();
         for dag_id in over {

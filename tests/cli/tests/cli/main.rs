@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: exit code, standard output, standard error.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod assets;
 mod bad_input;
 mod binary;
 mod browser;
@@ -18,4 +19,5 @@ mod secrets;
 mod server;
 mod standalone;
 mod users;
+mod waits;
 mod world;

@@ -51,6 +51,12 @@ fn every_command_explains_itself_with_an_example() {
         "runs wait",
         "runs cancel",
         "runs move",
+        "assets list",
+        "assets details",
+        "assets materialize",
+        "assets events",
+        "assets emit",
+        "dags show-dependencies",
         "connections add",
         "connections list",
         "connections get",
@@ -90,7 +96,7 @@ fn the_dags_of_the_binary_are_listed_without_a_server() {
         orch(&["dags", "list", "--local", "--tags", "test", "--columns", "dag_id,aliases", "-o", "plain"]).done();
     assert_eq!(
         listed,
-        "dag_id           aliases\ntest_children    -\ntest_failing     broken\ntest_lingering   -\ntest_planted     -\n\
+        "dag_id           aliases\ntest_children    -\ntest_failing     broken\ntest_lingering   -\ntest_planted     -\ntest_relaying    -\n\
         test_scheduled   -\ntest_second_try  -\ntest_shouting    -\ntest_talking     -\n"
     );
     let shown = orch(&["dags", "show", "broken", "--local"]).done();

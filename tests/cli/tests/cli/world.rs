@@ -55,6 +55,14 @@ impl World {
         child.wait().unwrap();
     }
 
+    /// As a machine that fails stops it: in the middle of whatever it is at.
+    pub(crate) fn kill(&mut self, pid: u32) {
+        let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
+        let mut child = self.processes.remove(place);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// For processes and commands from now on.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));

@@ -95,6 +95,7 @@ impl State {
             // What can be claimed belongs to a run that runs.
             ledger: Run { state: RunState::Running, ..shown.run },
             facts: Arc::new(RunFacts {
+                partition_key: None,
                 dag_id: row.version.dag_id.clone(),
                 run_id: format!("manual__{}", row.number),
                 run_type: RunType::Manual,

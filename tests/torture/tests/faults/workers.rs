@@ -127,6 +127,7 @@ async fn refuses(world: &World, stale: &[Lease], seed: u64) {
         next: None,
         outputs: vec![("return_value".into(), "\"stale\"".into())],
         failure: None,
+        touched: None,
     });
     let mut step = Step { ended: ended.collect(), ..Step::default() };
     let strict = store.step(&step, 0).await;

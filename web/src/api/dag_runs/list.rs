@@ -44,16 +44,14 @@ pub(crate) const TIMES: [(&str, RunTime); 5] = [
 ];
 pub(crate) const COMPARES: [(&str, Compare); 4] =
     [("gte", Compare::AtLeast), ("gt", Compare::Above), ("lte", Compare::AtMost), ("lt", Compare::Below)];
-const TEXTS: [(&str, RunText); 3] =
-    [("run_id", RunText::RunId), ("triggering_user_name", RunText::User), ("dag_id", RunText::DagId)];
-/// What runs here do not have: asking for it finds none.
-const ABSENT: [&str; 5] = [
-    "bundle_version",
-    "partition_key_pattern",
-    "partition_key_prefix_pattern",
-    "partition_date_gte",
-    "partition_date_lte",
+const TEXTS: [(&str, RunText); 4] = [
+    ("run_id", RunText::RunId),
+    ("triggering_user_name", RunText::User),
+    ("dag_id", RunText::DagId),
+    ("partition_key", RunText::PartitionKey),
 ];
+/// What runs here do not have: asking for it finds none.
+const ABSENT: [&str; 3] = ["bundle_version", "partition_date_gte", "partition_date_lte"];
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -119,11 +117,10 @@ fn conditions(query: &mut Query) -> Result<Vec<RunCondition>, Refusal> {
     if let Some(part) = query.text("conf_contains").filter(|part| !part.is_empty()) {
         found.push(RunCondition::Contains(RunText::Conf, vec![part.into()]));
     }
-    if ABSENT.iter().any(|name| query.text(name).is_some_and(|text| !text.is_empty() && text != "~"))
-        || pattern(query, "consuming_asset_pattern").is_some()
-    {
+    if ABSENT.iter().any(|name| query.text(name).is_some_and(|text| !text.is_empty() && text != "~")) {
         found.push(RunCondition::Never);
     }
+    found.extend(pattern(query, "consuming_asset_pattern").map(RunCondition::ConsumedAsset));
     query.finish()?;
     let states = words(query, "state", STATES)?;
     if !states.is_empty() {

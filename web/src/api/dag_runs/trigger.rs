@@ -2,6 +2,7 @@
 
 use super::alias;
 use super::view::DagRunView;
+use crate::api::assets::partition_key;
 use crate::extract::{Actor, DagPath, Fields, JsonBody, no_such_dag};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
@@ -46,11 +47,20 @@ pub(super) async fn create(
     date: impl FnOnce(&mut Fields, &str) -> Option<DateTime<Utc>>,
 ) -> Result<(RunDetails, bool), Refusal> {
     let digest = body.digest();
-    let mut new = read(dag_id, body, date)?;
+    let mut new = read_new(dag_id, body.fields(), date)?;
     new.user = Some(actor.name.to_string());
     new.deed = Some(actor.extra());
     new.idempotency_key = key(&actor.name, dag_id, headers)?;
     new.request_hash = new.idempotency_key.is_some().then_some(digest);
+    create_of(app, dag_id, new).await
+}
+
+/// The run that is wished for, and whether it was created before under the same key.
+pub(in crate::api) async fn create_of(
+    app: &App,
+    dag_id: &DagId,
+    mut new: NewRun,
+) -> Result<(RunDetails, bool), Refusal> {
     let mut db = app.hot().await?;
     let mut versions = app.versions.clone();
     let mut done = create_run(&mut db, &mut versions, &new).await?;
@@ -63,6 +73,9 @@ pub(super) async fn create(
     match done {
         CreateRun::Created(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            if run.stopping {
+                app.hints.give(Hint::Stop);
+            }
             Ok((RunDetails::created(run, new), false))
         }
         CreateRun::Same(run) => {
@@ -88,12 +101,11 @@ pub(super) async fn create(
 }
 
 /// Airflow's `TriggerDAGRunPostBody`.
-fn read(
-    dag_id: &DagId,
-    body: JsonBody,
+pub(in crate::api) fn read_new(
+    dag_id: &str,
+    mut fields: Fields,
     date: impl FnOnce(&mut Fields, &str) -> Option<DateTime<Utc>>,
 ) -> Result<NewRun, Refusal> {
-    let mut fields = body.fields();
     let run_id = fields.text("dag_run_id");
     let start = fields.moment("data_interval_start");
     let end = fields.moment("data_interval_end");
@@ -101,21 +113,18 @@ fn read(
     let run_after = fields.moment("run_after");
     let conf = fields.object("conf").map(Value::Object);
     let note = fields.note();
-    let partition_key = fields.text("partition_key");
+    let partition_key = partition_key(&mut fields);
     if start.is_some() != end.is_some() {
         let why = "Either both data_interval_start and data_interval_end must be provided or both must be None";
         fields.refuse(Problem::value(why));
-    }
-    if partition_key.is_some() {
-        fields.refuse(Problem::value("partition_key: the DAG is not partitioned"));
     }
     fields.finish()?;
     let interval = start.zip(end).map(|(start, end)| DataInterval { start, end });
     let run_id = run_id.map(|id| manual_id(&id)).transpose()?;
     // An empty conf is the same as none and costs a row less.
     let conf = conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty()));
-    let new = NewRun::manual(dag_id.as_str(), TriggeredBy::RestApi);
-    Ok(NewRun { run_id, logical_date, interval, run_after, conf, note, ..new })
+    let new = NewRun::manual(dag_id, TriggeredBy::RestApi);
+    Ok(NewRun { run_id, logical_date, interval, run_after, conf, note, partition_key, ..new })
 }
 
 /// Names of the shape that schedules and backfills give are theirs.

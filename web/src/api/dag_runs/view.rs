@@ -62,7 +62,7 @@ impl From<RunDetails> for DagRunView {
             bundle_version: None,
             dag_display_name: run.dag_id.clone(),
             dag_id: run.dag_id,
-            partition_key: None,
+            partition_key: run.partition_key,
             partition_date: None,
         }
     }

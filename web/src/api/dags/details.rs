@@ -2,6 +2,7 @@
 
 use super::find;
 use super::view::DagView;
+use crate::api::assets::expression;
 use crate::api::tasks::params;
 use crate::api::versions::DagVersionView;
 use crate::auth::Caller;
@@ -70,7 +71,7 @@ pub(crate) async fn details(
         dag,
         catchup: spec.catchup,
         dag_run_timeout: spec.run_timeout_ms.map(iso_duration),
-        asset_expression: None,
+        asset_expression: spec.schedule.assets().map(expression),
         doc_md: Some(spec.description.clone()).filter(|words| !words.is_empty()),
         start_date: stamp(spec.start),
         end_date: stamp(spec.end),
@@ -91,7 +92,7 @@ pub(crate) async fn details(
 }
 
 fn zone(spec: &DagSpec) -> String {
-    match &spec.schedule {
+    match spec.schedule.time() {
         Schedule::Cron { timezone, .. } => timezone.clone(),
         _ => "UTC".into(),
     }

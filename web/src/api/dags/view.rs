@@ -61,7 +61,7 @@ impl DagView {
 
     pub(super) fn new(dag: DagRow, spec: &DagSpec) -> DagView {
         let tag = |name| Tag { name, dag_id: dag.dag_id.clone(), dag_display_name: dag.dag_id.clone() };
-        let periodic = matches!(spec.schedule, Schedule::Cron { .. } | Schedule::EveryMs(_));
+        let periodic = matches!(spec.schedule.time(), Schedule::Cron { .. } | Schedule::EveryMs(_));
         DagView {
             dag_display_name: dag.dag_id.clone(),
             is_paused: dag.is_paused,
@@ -77,7 +77,7 @@ impl DagView {
             description: Some(dag.description).filter(|words| !words.is_empty()),
             timetable_summary: summary(&spec.schedule, &dag.schedule_text),
             timetable_description: Some(dag.schedule_text).filter(|words| !words.is_empty()),
-            timetable_partitioned: false,
+            timetable_partitioned: spec.schedule.by_partition(),
             timetable_periodic: periodic,
             tags: dag.tags.into_iter().map(tag).collect(),
             max_active_tasks: spec.max_active_tasks.unwrap_or(NO_LIMIT).min(NO_LIMIT),
@@ -104,7 +104,9 @@ fn summary(schedule: &Schedule, words: &str) -> Option<String> {
         Schedule::Cron { expression, .. } => Some(expression.clone()),
         Schedule::Once => Some("@once".into()),
         Schedule::Continuous => Some("@continuous".into()),
-        Schedule::EveryMs(_) => Some(words.into()),
+        Schedule::EveryMs(_) => Some(words.split(", or when updated").next().unwrap_or(words).into()),
         Schedule::Assets(_) => Some("Asset".into()),
+        Schedule::AssetPartitions(_) => Some("Partitioned Asset".into()),
+        Schedule::AssetsOrTime { time, .. } => Some(format!("Asset or {}", summary(time, words).unwrap_or_default())),
     }
 }

@@ -3,7 +3,7 @@
 use super::TaskInstancePage;
 use crate::api::clearing::{Clearing, clear, preview};
 use crate::api::dag_runs::find;
-use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath, integer, no_such_run};
+use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath, integer};
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -11,13 +11,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use orch_core::ids::{DagId, RunId};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::Selection;
 use orch_core::state::TaskState;
 use orch_core::transition::Selected;
 use orch_store::clear::ClearWish;
-use orch_store::run::{Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, search_runs};
+use orch_store::run::{
+    Around, Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, runs_around, search_runs,
+};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -157,26 +158,17 @@ fn task(value: &Value) -> Result<(String, Option<i32>), Problem> {
 }
 
 async fn meant(db: &mut PgConnection, dag_id: &str, wish: &Wish) -> Result<Vec<RunDetails>, Refusal> {
-    let mut conditions = vec![RunCondition::Dags(vec![dag_id.into()])];
-    if let Some(run_id) = &wish.run_id {
-        let missing = || no_such_run(dag_id, run_id);
-        let path = RunPath {
-            dag_id: DagId::new(dag_id).map_err(|_| missing())?,
-            run_id: RunId::new(run_id.as_str()).map_err(|_| missing())?,
-        };
-        let run = find(db, &path).await?;
-        let (from, to) = (run.run_after, run.run_after);
-        match (wish.past, wish.future) {
-            (false, false) => return Ok(vec![run]),
-            (true, false) => conditions.push(RunCondition::Time(RunTime::RunAfter, Compare::AtMost, to)),
-            (false, true) => conditions.push(RunCondition::Time(RunTime::RunAfter, Compare::AtLeast, from)),
-            (true, true) => {}
-        }
-    }
-    conditions.extend(wish.start.map(|at| RunCondition::Time(RunTime::LogicalDate, Compare::AtLeast, at)));
-    conditions.extend(wish.end.map(|at| RunCondition::Time(RunTime::LogicalDate, Compare::AtMost, at)));
-    let order = vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)];
-    let runs = search_runs(db, &RunSearch { conditions, order, most: MOST_RUNS + 1, skip: 0 }).await?;
+    let runs = if let Some(run_id) = &wish.run_id {
+        let run = find(db, &RunPath::of(dag_id, run_id)?).await?;
+        runs_around(db, &run, Around { past: wish.past, future: wish.future }, MOST_RUNS).await?
+    } else {
+        let time = |compare| move |at| RunCondition::Time(RunTime::LogicalDate, compare, at);
+        let mut conditions = vec![RunCondition::Dags(vec![dag_id.into()])];
+        conditions.extend(wish.start.map(time(Compare::AtLeast)));
+        conditions.extend(wish.end.map(time(Compare::AtMost)));
+        let order = vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)];
+        search_runs(db, &RunSearch { conditions, order, most: MOST_RUNS + 1, skip: 0 }).await?
+    };
     if runs.len() as i64 > MOST_RUNS {
         let text = format!("more than {MOST_RUNS} runs are meant: name a time from `start_date` to `end_date`");
         return Err(Refusal::bad_request(text));

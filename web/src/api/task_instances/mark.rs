@@ -1,7 +1,7 @@
 //! `PATCH …/taskInstances/{task_id}` and `…/taskGroupInstances/{group_id}`: somebody says how instances ended, or writes a
 //! note on them; with `dry_run`, which those would be.
 
-use super::meant::{Meant, Target, Wish, below, meant, reach};
+use super::meant::{Meant, Target, Wish, meant};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
 use crate::extract::{Actor, Fields, JsonBody, Names, Note, Query, RunPath};
 use crate::problem::Problem;
@@ -11,18 +11,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::plan::TaskIdx;
-use orch_core::select::Selection;
 use orch_core::state::TaskState;
-use orch_core::transition::Selected;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::hint::Hint;
 use orch_store::instance::InstanceRow;
-use orch_store::mark::{Mark, mark_instance};
+use orch_store::mark::{Mark, ask_again, mark_instance};
 use orch_store::note::{notes_of, set_notes};
 use orch_store::run::{RunDetails, start_queued_runs};
-use orch_store::step::Stepper;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
@@ -58,7 +54,7 @@ pub(crate) async fn dry_run(
 }
 
 /// Whoever waits for work, for the end of a run or for an order to stop.
-pub(super) fn tell(app: &App) {
+pub(crate) fn tell(app: &App) {
     [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
 }
 
@@ -109,7 +105,7 @@ fn target(names: &Names, query: &mut Query) -> Result<(RunPath, Target), Refusal
 }
 
 /// In a transaction of the caller, who tells the others when it is committed.
-pub(super) async fn carry_out(
+pub(crate) async fn carry_out(
     app: &App,
     tx: &mut PgConnection,
     actor: &Actor,
@@ -122,7 +118,8 @@ pub(super) async fn carry_out(
                 mark(app, tx, actor, run, instance, state).await?;
             }
             if matches!(state, TaskState::Success | TaskState::Skipped) {
-                ask_again(app, tx, run, instances).await?;
+                let tasks: Vec<TaskIdx> = instances.iter().map(|instance| instance.0).collect();
+                ask_again(tx, &mut app.versions.clone(), (run.id, run.version), &tasks).await?;
             }
             start_queued_runs(tx, &mut app.versions.clone(), &run.dag_id).await?;
         }
@@ -195,32 +192,6 @@ async fn mark(
             Err(Refusal::plain(StatusCode::CONFLICT, text))
         }
     }
-}
-
-/// What failed below because of what is told now is asked anew, as in Airflow.
-async fn ask_again(
-    app: &App,
-    db: &mut PgConnection,
-    run: &RunDetails,
-    marked: &[(TaskIdx, i32)],
-) -> Result<(), Refusal> {
-    let mut versions = app.versions.clone();
-    let plan = versions.get(db, run.version).await?.plan.clone();
-    let mut under = Vec::new();
-    marked.iter().for_each(|&(task, _)| reach(&mut under, task, |t| below(&plan, t)));
-    under.sort_unstable();
-    under.dedup();
-    under.retain(|task| marked.iter().all(|(known, _)| known != task));
-    if under.is_empty() {
-        return Ok(());
-    }
-    let tasks = under.into_iter().map(|task| Selected { task, index: None }).collect();
-    let wish = ClearWish {
-        selection: Selection { tasks, ..Selection::default() },
-        states: vec![TaskState::Failed, TaskState::UpstreamFailed],
-    };
-    clear_instances(db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
-    Ok(())
 }
 
 async fn shown(app: &App, db: &mut PgConnection, meant: &[Meant]) -> Result<TaskInstancePage, Refusal> {

@@ -7,10 +7,12 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use orch_core::ids::TaskId;
 use orch_core::plan::{Plan, TaskIdx};
+use orch_core::select::relatives;
 use orch_core::state::TaskState;
 use orch_store::instance::ledger;
-use orch_store::run::{Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, search_runs};
+use orch_store::run::{Around, RunDetails, runs_around};
 use sqlx::PgConnection;
+use std::collections::BTreeSet;
 
 /// Instances that one request may mark: each is a fold under its run's lock.
 const MOST_MARKED: usize = 1_000;
@@ -18,16 +20,16 @@ const MOST_MARKED: usize = 1_000;
 const MOST_RUNS: i64 = 100;
 
 /// What somebody says of instances: Airflow's `PatchTaskInstanceBody`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are Airflow's")]
-pub(super) struct Wish {
+pub(crate) struct Wish {
     /// How they ended; `None`: nothing is said of that.
-    pub(super) state: Option<TaskState>,
-    pub(super) note: Option<Note>,
-    pub(super) upstream: bool,
-    pub(super) downstream: bool,
-    pub(super) future: bool,
-    pub(super) past: bool,
+    pub(crate) state: Option<TaskState>,
+    pub(crate) note: Option<Note>,
+    pub(crate) upstream: bool,
+    pub(crate) downstream: bool,
+    pub(crate) future: bool,
+    pub(crate) past: bool,
 }
 
 /// What is named in a run.
@@ -40,7 +42,7 @@ pub(super) enum Target {
 }
 
 /// A run with those of its instances that are meant.
-pub(super) type Meant = (RunDetails, Vec<(TaskIdx, i32)>);
+pub(crate) type Meant = (RunDetails, Vec<(TaskIdx, i32)>);
 
 impl Wish {
     /// Nothing would change of an instance in that state.
@@ -61,21 +63,8 @@ pub(super) async fn meant(
         one_instance(app, TaskPath { run: path.clone(), task_id: task_id.clone() }, *index).await?;
     }
     let run = find(db, path).await?;
-    let mut runs = vec![run.clone()];
-    for (wanted, compare) in [(wish.past, Compare::Below), (wish.future, Compare::Above)] {
-        if wanted {
-            let search = RunSearch {
-                conditions: vec![
-                    RunCondition::Dags(vec![run.dag_id.clone()]),
-                    RunCondition::Time(RunTime::RunAfter, compare, run.run_after),
-                ],
-                order: vec![(RunOrder::Time(RunTime::RunAfter), Direction::Ascending)],
-                most: MOST_RUNS + 1,
-                skip: 0,
-            };
-            runs.extend(search_runs(db, &search).await?);
-        }
-    }
+    let around = Around { past: wish.past, future: wish.future };
+    let runs = runs_around(db, &run, around, MOST_RUNS).await?;
     if runs.len() as i64 > MOST_RUNS {
         return Err(Refusal::bad_request(format!("more than {MOST_RUNS} runs are meant: mark them one by one")));
     }
@@ -160,31 +149,8 @@ fn missing(path: &RunPath, target: &Target) -> Refusal {
 }
 
 /// The tasks, and what is asked for above and below them, in the order of the DAG.
-fn related(plan: &Plan, seeds: &[TaskIdx], wish: &Wish) -> Vec<TaskIdx> {
-    let mut found = seeds.to_vec();
-    for &task in seeds {
-        if wish.upstream {
-            reach(&mut found, task, |t| plan.task(t).up.iter().map(|edge| edge.task).collect());
-        }
-        if wish.downstream {
-            reach(&mut found, task, |t| below(plan, t));
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
+fn related(plan: &Plan, seeds: &[TaskIdx], wish: &Wish) -> BTreeSet<TaskIdx> {
+    let mut found = relatives(plan, seeds, wish.upstream, wish.downstream);
+    found.extend(seeds);
     found
-}
-
-pub(super) fn below(plan: &Plan, task: TaskIdx) -> Vec<TaskIdx> {
-    let waits = |t: &TaskIdx| plan.task(*t).up.iter().any(|edge| edge.task == task);
-    plan.task(task).down.iter().map(|edge| edge.task).filter(waits).collect()
-}
-
-pub(super) fn reach(found: &mut Vec<TaskIdx>, from: TaskIdx, next: impl Fn(TaskIdx) -> Vec<TaskIdx>) {
-    let mut todo = vec![from];
-    let mut seen = std::collections::BTreeSet::from([from]);
-    while let Some(task) = todo.pop() {
-        todo.extend(next(task).into_iter().filter(|&t| seen.insert(t)));
-    }
-    found.extend(seen);
 }

@@ -2,7 +2,7 @@
 //! shown, or which version without states; which way time goes; how large; and of which task only what stands above or
 //! below it.
 
-mod drawing;
+pub(in crate::pages) mod drawing;
 
 use super::{Found, Head, find};
 use crate::extract::{DagPath, Query, no_such_run};

@@ -3,7 +3,7 @@
 use super::{Found, Head, find};
 use crate::extract::DagPath;
 use crate::pages::home::{task_href, usual};
-use crate::pages::{Shell, encoded, html};
+use crate::pages::{Shell, assets, encoded, html};
 use crate::parts::{self, Durations, Now};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::schedule::{Bounds, Calendar, DataInterval};
 use orch_core::state::{RunState, TaskState};
+use orch_store::asset::find_asset;
 use orch_store::audit::list_audit;
 use orch_store::instance::ledgers;
 use orch_store::overview::RunMark;
@@ -34,8 +35,16 @@ struct OverviewPage {
     failing: Vec<Failing>,
     upcoming: Vec<(parts::Moment, parts::Ago)>,
     facts: Vec<(&'static str, String)>,
+    /// What assets it waits for, and whether each was updated since its last run.
+    waiting: Vec<WaitsFor>,
     /// Who paused it, and when.
     paused_by: Option<(String, parts::Ago)>,
+}
+
+struct WaitsFor {
+    name: String,
+    href: Option<String>,
+    updated: bool,
 }
 
 /// A task that failed in some of the last runs.
@@ -70,6 +79,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
         runs: runs.len(),
         upcoming: upcoming(&found, UPCOMING, now),
         facts: facts(&found, &runs),
+        waiting: waiting(&mut db, &found).await?,
         sentence,
         more,
         failing,
@@ -156,6 +166,19 @@ async fn failing(
     found.sort_by_key(|failing| std::cmp::Reverse(failing.times));
     found.truncate(MOST_FAILING);
     Ok(found)
+}
+
+async fn waiting(db: &mut PgConnection, found: &Found) -> Result<Vec<WaitsFor>, Refusal> {
+    let mut waiting = Vec::with_capacity(found.waiting.len());
+    for one in &found.waiting {
+        let asset = match one.of.uri() {
+            Some(uri) => find_asset(db, uri).await?.into_iter().next(),
+            None => None,
+        };
+        let href = asset.map(|asset| assets::href(asset.id));
+        waiting.push(WaitsFor { name: one.of.to_string(), href, updated: one.updated });
+    }
+    Ok(waiting)
 }
 
 async fn paused_by(db: &mut PgConnection, dag_id: &str, now: Now) -> Result<Option<(String, parts::Ago)>, Refusal> {

@@ -16,7 +16,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use fields::{Field, Input, complain, typed};
 use orch_core::ids::RunId;
 use orch_core::params::{BadConf, parse_conf};
@@ -143,6 +143,9 @@ pub(crate) async fn trigger(
     match create_run(&mut db, &mut app.versions.clone(), &new).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
             app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
+            if run.stopping {
+                app.hints.give(Hint::Stop);
+            }
             let deed = Deed {
                 actor: &caller.name,
                 event: "trigger_dag_run",
@@ -202,8 +205,11 @@ fn new_run(wish: &mut Wish, dag_id: &str, caller: &Caller, conf: &Map<String, Va
     (wish.run_id_error.is_none() && wish.logical_date_error.is_none()).then_some(new)
 }
 
-/// With a zone, or as the browser's field sends it: then it is meant in UTC, as the page says.
-fn date(text: &str) -> Option<DateTime<Utc>> {
+/// With a zone, or as the browser's field sends it: then it is meant in UTC, as the page says. Also a day.
+pub(crate) fn date(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Some(day.and_time(NaiveTime::MIN).and_utc());
+    }
     let naive = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
     let naive = naive.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     naive.map(|naive| naive.and_utc()).or_else(|| moment_from(text).ok())

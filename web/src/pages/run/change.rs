@@ -204,6 +204,6 @@ async fn finish(
     Ok(see_other(&href(run)))
 }
 
-pub(super) fn href(run: &RunDetails) -> String {
+pub(crate) fn href(run: &RunDetails) -> String {
     format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id))
 }

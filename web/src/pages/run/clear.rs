@@ -2,16 +2,15 @@
 //! the runs before or after it. The page says first what begins anew, and the button repeats how many.
 
 use super::change::{ChangePage, href};
-use super::tasks::pick_of;
+use super::tasks::picks as picks_of;
 use super::{RunHead, find, the_ledger};
-use crate::auth::Caller;
-use crate::extract::{Form, Peer, Query, RunPath, no_such_instance};
+use crate::api::clearing::{Clearing, carry_out};
+use crate::extract::{Actor, Form, Query, RunPath, no_such_instance};
 use crate::pages::bulk::counted;
 use crate::pages::{Shell, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -19,13 +18,9 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::Selection;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Selected;
-use orch_store::audit::Deed;
-use orch_store::clear::{ClearCount, ClearWish, clear_instances, count_clear};
-use orch_store::hint::Hint;
-use orch_store::run::{RunDetails, RunFilter, Span, list_runs};
-use orch_store::step::Stepper;
+use orch_store::clear::{ClearCount, ClearWish, count_clear};
+use orch_store::run::{Around, RunDetails, runs_around};
 use orch_store::version::Version;
-use serde_json::json;
 use sqlx::PgConnection;
 use std::sync::Arc;
 
@@ -43,6 +38,8 @@ struct Choices {
     /// Also in the runs before it, and after it.
     past: bool,
     future: bool,
+    /// Goes on in the newest version of the DAG.
+    latest: bool,
 }
 
 /// What one run has to do with a clear.
@@ -53,9 +50,8 @@ struct Part {
 }
 
 const SHOWN: usize = 50;
-/// Besides the run itself, each way.
-const MOST_OTHERS: i64 = 50;
-const MOST_PICKS: usize = 200;
+/// Of which runs before and after it are looked at.
+const MOST_RUNS: i64 = 100;
 
 impl Choices {
     fn read<'a>(
@@ -63,21 +59,17 @@ impl Choices {
         picks: impl Iterator<Item = &'a str>,
     ) -> Result<Choices, Refusal> {
         let on = |name: &str| text(name).is_some();
-        let picks: Option<Vec<_>> = picks.map(pick_of).collect();
-        let picks = picks.ok_or_else(|| Refusal::bad_request("`pick` is a place like `3.-1`"))?;
-        if picks.len() > MOST_PICKS {
-            return Err(Refusal::bad_request(format!("at most {MOST_PICKS} instances are chosen at once")));
-        }
         Ok(Choices {
             task: text("task").unwrap_or_default().into(),
             map_index: text("map_index").unwrap_or_default().into(),
-            picks,
+            picks: picks_of(picks)?,
             upstream: on("upstream"),
             downstream: on("downstream"),
             only_failed: on("only_failed"),
             only_running: on("only_running"),
             past: on("past"),
             future: on("future"),
+            latest: on("latest"),
         })
     }
 
@@ -96,6 +88,7 @@ impl Choices {
         options.push(("only_running", "only what runs", self.only_running));
         options.push(("past", "also in earlier runs", self.past));
         options.push(("future", "also in later runs", self.future));
+        options.push(("latest", "in the newest version", self.latest));
         options
     }
 
@@ -155,34 +148,45 @@ impl Choices {
             (self.downstream, "--downstream"),
             (self.only_failed, "--only-failed"),
             (self.only_running, "--only-running"),
+            (self.past, "--past"),
+            (self.future, "--future"),
+            (self.latest, "--run-on-latest-version"),
         ];
         words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag.into()));
         words.join(" \\\n  ")
     }
 }
 
-/// The run, then those before and after it that are meant too.
-async fn runs(db: &mut PgConnection, run: &RunDetails, choices: &Choices) -> Result<Vec<RunDetails>, Refusal> {
-    let mut runs = vec![run.clone()];
-    let spans = [
-        (choices.past, Span { to: Some(run.run_after), ..Span::default() }),
-        (choices.future, Span { from: Some(run.run_after), ..Span::default() }),
-    ];
-    for (_, run_after) in spans.into_iter().filter(|(on, _)| *on) {
-        let filter = RunFilter { dag_ids: Some(vec![run.dag_id.clone()]), run_after, ..RunFilter::default() };
-        for other in list_runs(db, &filter, MOST_OTHERS + 1).await? {
-            if !runs.iter().any(|known| known.id == other.id) {
-                runs.push(other);
-            }
-        }
-    }
-    Ok(runs)
-}
-
 /// The same tasks in a run of another version; what that does not have is left out.
 fn carried(selected: &[Selected], from: &Plan, to: &Plan) -> Vec<Selected> {
     let carry = |one: &Selected| Some(Selected { task: to.index_of(from.task_id(one.task))?, index: one.index });
     selected.iter().filter_map(carry).collect()
+}
+
+/// What is wished of the run, and of those before and after it that are meant too.
+async fn wishes(
+    app: &Inner,
+    db: &mut PgConnection,
+    path: &RunPath,
+    run: &RunDetails,
+    choices: &Choices,
+) -> Result<Vec<(RunDetails, ClearWish)>, Refusal> {
+    let of = the_ledger(app, db, run).await?.version;
+    let selected = choices.selected(path, &of.plan)?;
+    let around = Around { past: choices.past, future: choices.future };
+    let runs = runs_around(db, run, around, MOST_RUNS).await?;
+    if runs.len() as i64 > MOST_RUNS {
+        let text =
+            format!("more than {MOST_RUNS} runs are meant: clear a range of dates with `orch tasks clear -s -e`");
+        return Err(Refusal::bad_request(text));
+    }
+    let mut wishes = Vec::with_capacity(runs.len());
+    for run in runs {
+        let version = app.versions.get(db, run.version).await?;
+        let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
+        wishes.push((run, wish));
+    }
+    Ok(wishes)
 }
 
 async fn preview(
@@ -193,12 +197,9 @@ async fn preview(
     choices: &Choices,
 ) -> Result<Vec<Part>, Refusal> {
     let mut versions = app.versions.clone();
-    let of = the_ledger(app, db, run).await?.version;
-    let selected = choices.selected(path, &of.plan)?;
     let mut parts = Vec::new();
-    for run in runs(db, run, choices).await? {
+    for (run, wish) in wishes(app, db, path, run, choices).await? {
         let version = versions.get(db, run.version).await?;
-        let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
         if let Some(cleared) = count_clear(db, &mut versions, run.id, &wish, SHOWN as i64).await? {
             parts.push(Part { run, version, cleared });
         }
@@ -278,40 +279,21 @@ pub(crate) async fn ask(
 
 pub(crate) async fn clear(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
+    actor: Actor,
     path: RunPath,
     form: Form,
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
     let choices = Choices::read(|name| form.text(name), form.all("pick"))?;
-    let of = the_ledger(&app, &mut db, &run).await?.version;
-    let selected = choices.selected(&path, &of.plan)?;
-    let mut versions = app.versions.clone();
-    let (mut any, mut stopping) = (false, false);
-    for run in runs(&mut db, &run, &choices).await? {
-        let version = versions.get(&mut db, run.version).await?;
-        let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
-        let cleared = clear_instances(&mut db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
-        let Some(cleared) = cleared.filter(|cleared| !cleared.instances.is_empty()) else { continue };
-        let deed = Deed {
-            actor: &caller.name,
-            event: "clear_task_instances",
-            dag_id: Some(&run.dag_id),
-            run_id: Some(&run.run_id),
-            task_id: Some(choices.task.as_str()).filter(|task| !task.is_empty()),
-            extra: Some(json!({ "instances": cleared.instances.len() })),
-            ..Deed::default()
-        };
-        app.did(&mut db, from, deed).await?;
-        (any, stopping) = (true, stopping || cleared.stopping);
-    }
-    if any {
-        [Hint::Ready, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
-    }
-    if stopping {
-        app.hints.give(Hint::Stop);
-    }
+    let clearing = Clearing {
+        runs: wishes(&app, &mut db, &path, &run, &choices).await?,
+        latest: choices.latest,
+        run_note: None,
+        instance_note: None,
+        event: "clear_task_instances",
+        refuse_running: false,
+    };
+    carry_out(&app, &mut db, &actor, &clearing).await?;
     Ok(see_other(&href(&run)))
 }

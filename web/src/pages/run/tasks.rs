@@ -49,11 +49,25 @@ struct Line {
 }
 
 const OF_A_PAGE: usize = 100;
+/// Chosen at once.
+const MOST_PICKS: usize = 200;
 /// In the list to choose from.
 const MOST_NAMES: usize = 500;
 
+/// The instances that a form names by their places.
+pub(super) fn picks<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<(u16, i32)>, Refusal> {
+    let picks: Option<Vec<_>> = texts.map(pick_of).collect();
+    let mut picks = picks.ok_or_else(|| Refusal::bad_request("`pick` is a place like `3.-1`"))?;
+    if picks.len() > MOST_PICKS {
+        return Err(Refusal::bad_request(format!("at most {MOST_PICKS} instances are chosen at once")));
+    }
+    picks.sort_unstable();
+    picks.dedup();
+    Ok(picks)
+}
+
 /// `3.-1`: the fourth task, not mapped.
-pub(super) fn pick_of(text: &str) -> Option<(u16, i32)> {
+fn pick_of(text: &str) -> Option<(u16, i32)> {
     let (task, index) = text.split_once('.')?;
     Some((task.parse().ok()?, index.parse().ok().filter(|index| *index >= -1)?))
 }

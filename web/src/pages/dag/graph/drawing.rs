@@ -6,21 +6,21 @@ use askama::filters::HtmlSafe;
 use orch_core::state::TaskState;
 use std::fmt;
 
-pub(super) struct Drawing {
-    pub(super) graph: Graph,
-    pub(super) layout: Layout,
+pub(in crate::pages) struct Drawing {
+    pub(in crate::pages) graph: Graph,
+    pub(in crate::pages) layout: Layout,
     /// In the order of the nodes.
-    pub(super) nodes: Vec<Shown>,
+    pub(in crate::pages) nodes: Vec<Shown>,
     /// In percent.
-    pub(super) zoom: i32,
+    pub(in crate::pages) zoom: i32,
     /// The node that was asked for.
-    pub(super) chosen: Option<usize>,
+    pub(in crate::pages) chosen: Option<usize>,
 }
 
-pub(super) struct Shown {
-    pub(super) state: Option<TaskState>,
-    pub(super) detail: String,
-    pub(super) href: String,
+pub(in crate::pages) struct Shown {
+    pub(in crate::pages) state: Option<TaskState>,
+    pub(in crate::pages) detail: String,
+    pub(in crate::pages) href: String,
 }
 
 impl fmt::Display for Drawing {

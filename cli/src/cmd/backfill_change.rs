@@ -1,0 +1,133 @@
+//! `orch backfill pause`, `unpause`, `cancel` and `wait`.
+
+use super::backfill_list::{find, said, state};
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::is_watched;
+use crate::session::Session;
+use crate::wait::TimeoutFlag;
+use orch_store::audit::Deed;
+use orch_store::backfill::{CancelBackfill, cancel_backfill, pause_backfill};
+use orch_store::hint::Hint;
+use orch_store::version::Versions;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Create no more runs of a backfill for now; those there are go on
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch backfill pause 7")]
+pub(crate) struct Pause {
+    /// The number of the backfill
+    id: i32,
+}
+
+/// Let a backfill go on
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "resume", after_help = "Examples:\n  orch backfill unpause 7")]
+pub(crate) struct Unpause {
+    /// The number of the backfill
+    id: i32,
+}
+
+/// End a backfill: dates without a run get none, runs that wait have failed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch backfill cancel 7\n  orch backfill cancel 7 --stop-running")]
+pub(crate) struct Cancel {
+    /// The number of the backfill
+    id: i32,
+    /// Also stop what runs
+    #[arg(long)]
+    stop_running: bool,
+}
+
+/// Wait until a backfill is over; the exit code says how it ended
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch backfill wait 7 --timeout 2h\n\n\
+    Exit code: 0 no run of it failed, 1 some did or it was cancelled, 2 it could not be waited for.")]
+pub(crate) struct Wait {
+    /// The number of the backfill
+    id: i32,
+    #[command(flatten)]
+    timeout: TimeoutFlag,
+}
+
+/// A look counts what a backfill has: this is soon enough for a person.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+impl Pause {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        set_paused(cx, self.id, true).await
+    }
+}
+
+impl Unpause {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        set_paused(cx, self.id, false).await
+    }
+}
+
+async fn set_paused(cx: &Cx, id: i32, paused: bool) -> Outcome {
+    let mut session = cx.session().await?;
+    let row = find(&mut session.db, id).await?;
+    if !pause_backfill(&mut session.db, id, paused).await? {
+        return Err(over(id));
+    }
+    let event = if paused { "pause_backfill" } else { "unpause_backfill" };
+    did(&mut session, event, &row.dag_id, json!({ "backfill": id }), &[Hint::Due]).await?;
+    eprintln!("backfill {id} {}", if paused { "is paused: what runs goes on" } else { "goes on" });
+    Ok(Exit::Done)
+}
+
+impl Cancel {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let id = self.id;
+        let mut session = cx.session().await?;
+        let row = find(&mut session.db, id).await?;
+        let mut versions = Versions::default();
+        match cancel_backfill(&mut session.db, &mut versions, id, self.stop_running).await? {
+            CancelBackfill::Cancelled { dropped, ended } => {
+                let extra = json!({ "backfill": id, "dates": dropped, "runs": ended });
+                did(&mut session, "cancel_backfill", &row.dag_id, extra, &[Hint::Stop, Hint::Run]).await?;
+                eprintln!("backfill {id} is cancelled: {dropped} dates get no run, {ended} runs were ended");
+                Ok(Exit::Done)
+            }
+            CancelBackfill::Over => Err(over(id)),
+            CancelBackfill::NoSuchBackfill => Err(Failure::new(format!("backfill {id} was deleted just now"))),
+        }
+    }
+}
+
+impl Wait {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let began = Instant::now();
+        loop {
+            let row = find(&mut session.db, self.id).await?;
+            if row.completed_at.is_some() {
+                eprintln!("backfill {}: {}", row.id, said(&row));
+                return Ok(if state(&row) == "success" { Exit::Done } else { Exit::Failed });
+            }
+            if session.is_alone() {
+                return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
+                    .hint("start it with `orch standalone`"));
+            }
+            if self.timeout.timeout.is_some_and(|most| began.elapsed() >= most) {
+                return Err(Failure::new(format!("backfill {} goes on: {}", row.id, said(&row)))
+                    .hint(format!("wait again with `orch backfill wait {}`", row.id)));
+            }
+            if is_watched() {
+                eprint!("\r\x1b[Kbackfill {}: {}", row.id, said(&row));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+async fn did(session: &mut Session, event: &str, dag_id: &str, extra: Value, hints: &[Hint]) -> Result<(), Failure> {
+    let deed = Deed { event, dag_id: Some(dag_id), extra: Some(extra), ..Deed::default() };
+    session.did(&deed, hints).await
+}
+
+fn over(id: i32) -> Failure {
+    Failure::new(format!("backfill {id} is over already")).hint(format!("`orch backfill show {id}` shows how it ended"))
+}

@@ -1,0 +1,220 @@
+//! `orch backfill create`, and `orch dags backfill` as it was spelt in Airflow 2.
+
+use super::backfill_list::listing;
+use crate::app::Cx;
+use crate::conf::{self, ConfFlag};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{FormatFlag, Listing, moment};
+use crate::{names, person};
+use chrono::{DateTime, Utc};
+use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish};
+use orch_store::audit::Deed;
+use orch_store::backfill::{CreateBackfill, NewBackfill, Part, Planned, create_backfill, get_backfill, plan_backfill};
+use orch_store::hint::Hint;
+use orch_store::version::Versions;
+use serde_json::json;
+
+/// Run a DAG for dates that are past: a range, or dates one by one
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch backfill create --dag-id my_dag --from-date 2026-11-01 --to-date 2026-11-07 --dry-run\n  \
+    orch backfill create --dag-id my_dag --from-date 2026-01-01 --to-date 2026-06-30 --max-active-runs 4 --run-backwards\n  \
+    orch backfill create --dag-id my_dag --date 2026-11-03 --date 2026-11-09 --reprocess-behavior failed\n\n\
+    Schedulers make its runs, a few at a time and after all that is more urgent: `orch backfill wait` waits for the end."
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct Create {
+    /// The DAG, by id or alias
+    #[arg(long)]
+    dag_id: String,
+    /// The first date, included
+    #[arg(long, value_name = "MOMENT", value_parser = names::moment, requires = "to_date", required_unless_present = "date")]
+    from_date: Option<DateTime<Utc>>,
+    /// The last date, included
+    #[arg(long, value_name = "MOMENT", value_parser = names::moment, requires = "from_date")]
+    to_date: Option<DateTime<Utc>>,
+    /// A single date, instead of a range; may be given several times
+    #[arg(long, value_name = "MOMENT", value_parser = names::moment, conflicts_with_all = ["from_date", "to_date", "step"])]
+    date: Vec<DateTime<Utc>>,
+    /// The dates of a DAG without a schedule: daily or hourly
+    #[arg(long, value_name = "STEP")]
+    step: Option<Step>,
+    /// What becomes of dates that have a run which is over: none, failed or completed ones run again
+    #[arg(long, default_value = "none", value_name = "WHICH")]
+    reprocess_behavior: Reprocess,
+    /// Runs of the backfill at the same time, besides those of the schedule
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
+    max_active_runs: i32,
+    /// The latest date first
+    #[arg(long)]
+    run_backwards: bool,
+    /// What its runs are about, as JSON; `@FILE` reads a file, `-` standard input
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    dag_run_conf: Option<String>,
+    /// Runs that run again go on in the newest version (always done, unless the other flag is given)
+    #[arg(long, overrides_with = "no_run_on_latest_version")]
+    run_on_latest_version: bool,
+    /// Runs that run again keep their version
+    #[arg(long)]
+    no_run_on_latest_version: bool,
+    #[command(flatten)]
+    part: PartFlags,
+    /// Only say what it would do
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Flags that choose some of the tasks.
+#[derive(Debug, clap::Args)]
+struct PartFlags {
+    /// Only tasks whose id the regular expression finds, and what they wait for
+    #[arg(short, long, value_name = "REGEX")]
+    task_regex: Option<String>,
+    /// Without what they wait for
+    #[arg(short, long, requires = "task_regex")]
+    ignore_dependencies: bool,
+}
+
+/// Run a DAG for dates that are past, as Airflow 2 spelt it: see `orch backfill create`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch dags backfill my_dag -s 2026-11-01 -e 2026-11-07")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct DagsBackfill {
+    /// The DAG, by id or alias
+    dag_id: String,
+    /// The first date, included
+    #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
+    start_date: DateTime<Utc>,
+    /// The last date, included
+    #[arg(short, long, value_name = "MOMENT", value_parser = names::moment)]
+    end_date: DateTime<Utc>,
+    /// Runs that failed run again
+    #[arg(long)]
+    rerun_failed_tasks: bool,
+    /// All runs there are run again
+    #[arg(long)]
+    reset_dagruns: bool,
+    /// The latest date first
+    #[arg(short = 'B', long)]
+    run_backwards: bool,
+    #[command(flatten)]
+    conf: ConfFlag,
+    #[command(flatten)]
+    part: PartFlags,
+    /// Only say what it would do
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl DagsBackfill {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let create = Create {
+            dag_id: self.dag_id,
+            from_date: Some(self.start_date),
+            to_date: Some(self.end_date),
+            date: Vec::new(),
+            step: None,
+            reprocess_behavior: match (self.reset_dagruns, self.rerun_failed_tasks) {
+                (true, _) => Reprocess::Completed,
+                (false, true) => Reprocess::Failed,
+                (false, false) => Reprocess::None,
+            },
+            max_active_runs: 10,
+            run_backwards: self.run_backwards,
+            dag_run_conf: self.conf.conf,
+            run_on_latest_version: true,
+            no_run_on_latest_version: false,
+            part: self.part,
+            dry_run: self.dry_run,
+            output: self.output,
+        };
+        create.run(cx).await
+    }
+}
+
+impl Create {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let conf = ConfFlag { conf: self.dag_run_conf.clone() }.read()?;
+        let mut session = cx.session().await?;
+        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
+        let dates = match (self.from_date, self.to_date) {
+            (Some(from), Some(to)) => Dates::Range { from, to, step: self.step },
+            _ => Dates::Each(self.date.clone()),
+        };
+        let part = self.part.task_regex.clone();
+        let new = NewBackfill {
+            wish: Wish { dates, reprocess: self.reprocess_behavior, backwards: self.run_backwards },
+            conf,
+            max_active_runs: self.max_active_runs,
+            latest: !self.no_run_on_latest_version,
+            part: part.map(|regex| Part { regex, upstream: !self.part.ignore_dependencies }),
+            user: Some(person::name()),
+            dag_id,
+        };
+        let mut versions = Versions::default();
+        if self.dry_run {
+            let planned = done(&new.dag_id, plan_backfill(&mut session.db, &mut versions, &new).await?)?;
+            return self.print_plan(&planned);
+        }
+        let id = done(&new.dag_id, create_backfill(&mut session.db, &mut versions, &new).await?)?;
+        let deed = Deed {
+            event: "create_backfill",
+            dag_id: Some(&new.dag_id),
+            extra: Some(json!({ "backfill": id, "reprocess": self.reprocess_behavior })),
+            ..Deed::default()
+        };
+        session.did(&deed, &[Hint::Due]).await?;
+        let Some(row) = get_backfill(&mut session.db, id).await? else {
+            return Err(Failure::new(format!("backfill {id} was deleted just now")));
+        };
+        if row.dag_is_paused {
+            eprintln!("dag `{0}` is paused: the backfill waits for `orch dags unpause {0}`", row.dag_id);
+        }
+        listing(&[row]).print(self.output.format)
+    }
+
+    fn print_plan(&self, planned: &Planned) -> Outcome {
+        let mut listing = Listing::new(
+            ["logical_date", "data_interval_start", "data_interval_end", "action", "reason"],
+            "no date is meant",
+        );
+        for (date, action) in &planned.dates {
+            let (word, reason) = match action {
+                Action::Create => ("create", None),
+                Action::Rerun => ("run again", None),
+                Action::Skip(reason) => ("skip", Some(reason.as_str())),
+            };
+            listing.add([
+                moment(Some(date.logical_date)),
+                moment(Some(date.interval.start)),
+                moment(Some(date.interval.end)),
+                json!(word),
+                json!(reason),
+            ]);
+        }
+        if let Some(tasks) = &planned.tasks {
+            eprintln!("only these tasks would run: {}", tasks.join(", "));
+        }
+        listing.print(self.output.format)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// What came of a wish, or why nothing did.
+fn done<T>(dag_id: &str, outcome: CreateBackfill<T>) -> Result<T, Failure> {
+    match outcome {
+        CreateBackfill::Done(done) => Ok(done),
+        CreateBackfill::NoSuchDag => Err(names::no_such_dag(dag_id, None)),
+        CreateBackfill::Cannot(why) => Err(Failure::told(&why)),
+        CreateBackfill::BadConf(bad) => Err(conf::refused(&bad, dag_id)),
+        CreateBackfill::BadRegex(why) => Err(Failure::new(format!("`--task-regex` cannot be read: {why}"))),
+        CreateBackfill::NoTask => Err(Failure::new(format!("no task of dag `{dag_id}` matches"))
+            .hint(format!("`orch tasks list {dag_id}` shows them"))),
+        CreateBackfill::NoDate => Err(Failure::new(format!("dag `{dag_id}` has no run for these dates"))
+            .hint(format!("`orch dags details {dag_id}` shows its schedule"))),
+    }
+}

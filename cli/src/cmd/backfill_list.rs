@@ -1,0 +1,139 @@
+//! `orch backfill list` and `orch backfill show`.
+
+use crate::app::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::names;
+use crate::output::{FormatFlag, Listing, moment};
+use orch_store::backfill::{BackfillFilter, BackfillRow, get_backfill, list_backfills, list_dates};
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// List backfills, the newest first, with how far they are
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch backfill list\n  orch backfill list --dag-id my_dag --active -o json")]
+pub(crate) struct List {
+    /// Only those of this DAG, by id or alias
+    #[arg(long)]
+    dag_id: Option<String>,
+    /// Only those that go on
+    #[arg(long)]
+    active: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: u16,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Show what became of each date of a backfill
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch backfill show 7\n  orch backfill show 7 -o json")]
+pub(crate) struct Show {
+    /// The number of the backfill
+    id: i32,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Dates of a backfill that are read at once.
+const MOST_DATES: i64 = 10_000;
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let dag_id = match &self.dag_id {
+            Some(name) => Some(names::dag_id(&mut session.db, name).await?),
+            None => None,
+        };
+        let filter = BackfillFilter { dag_id, active: self.active, ..BackfillFilter::default() };
+        let rows = list_backfills(&mut session.db, &filter, i64::from(self.limit), 0).await?;
+        listing(&rows).print(self.output.format)
+    }
+}
+
+impl Show {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let row = find(&mut session.db, self.id).await?;
+        let dates = list_dates(&mut session.db, row.id, 0, MOST_DATES).await?;
+        let mut listing =
+            Listing::new(["logical_date", "state", "run_id", "start_date", "end_date", "why"], "no dates");
+        for date in dates {
+            listing.add([
+                moment(Some(date.logical_date)),
+                json!(date.state),
+                json!(date.run_id),
+                moment(date.started_at),
+                moment(date.ended_at),
+                json!(date.why),
+            ]);
+        }
+        eprintln!("backfill {} of dag `{}`: {}", row.id, row.dag_id, said(&row));
+        listing.print(self.output.format)
+    }
+}
+
+pub(super) async fn find(db: &mut PgConnection, id: i32) -> Result<BackfillRow, Failure> {
+    let missing = || Failure::new(format!("there is no backfill {id}")).hint("list all with `orch backfill list`");
+    get_backfill(db, id).await?.ok_or_else(missing)
+}
+
+/// How it stands, in a word.
+pub(super) fn state(row: &BackfillRow) -> &'static str {
+    match () {
+        () if row.is_cancelled => "cancelled",
+        () if row.completed_at.is_some() && row.failed > 0 => "failed",
+        () if row.completed_at.is_some() => "success",
+        () if row.is_paused || row.dag_is_paused => "paused",
+        () => "running",
+    }
+}
+
+/// `running, 3 of 10 dates are over, 1 failed`.
+pub(super) fn said(row: &BackfillRow) -> String {
+    let failed = if row.failed > 0 { format!(", {} failed", row.failed) } else { String::new() };
+    format!("{}, {} of {} dates are over{failed}", state(row), row.over(), row.total())
+}
+
+pub(super) fn listing(rows: &[BackfillRow]) -> Listing {
+    let columns = [
+        "id",
+        "dag_id",
+        "state",
+        "from_date",
+        "to_date",
+        "reprocess_behavior",
+        "max_active_runs",
+        "planned",
+        "queued",
+        "running",
+        "success",
+        "failed",
+        "skipped",
+        "dropped",
+        "created_by",
+        "completed_at",
+    ];
+    let mut listing = Listing::new(columns, "no backfills: create one with `orch backfill create`");
+    for row in rows {
+        listing.add([
+            json!(row.id),
+            json!(row.dag_id),
+            json!(state(row)),
+            moment(Some(row.from_date)),
+            moment(Some(row.to_date)),
+            json!(row.reprocess),
+            json!(row.max_active_runs),
+            json!(row.planned),
+            json!(row.queued),
+            json!(row.running),
+            json!(row.success),
+            json!(row.failed),
+            json!(row.skipped),
+            json!(row.dropped),
+            json!(row.created_by),
+            moment(row.completed_at),
+        ]);
+    }
+    listing
+}

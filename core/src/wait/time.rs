@@ -1,0 +1,132 @@
+//! Waiting for a time. Nobody looks: the time alone wakes the task.
+
+use super::read;
+use crate::schedule::{CronExpr, next_after, parse_timezone, previous_until};
+use crate::task::Awaited;
+use chrono::{DateTime, NaiveTime, TimeDelta, Timelike, Utc};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A moment, said in one of three ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeWait {
+    At(DateTime<Utc>),
+    AfterMs(u64),
+    /// Today at `06:30`; over at once when that is past.
+    TimeOfDay {
+        time: String,
+        zone: String,
+    },
+}
+
+/// When a task wakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    At(DateTime<Utc>),
+    /// By the clock of the database.
+    InMs(u64),
+}
+
+/// Until this moment; over at once when it is past.
+pub fn at(moment: DateTime<Utc>) -> TimeWait {
+    TimeWait::At(moment)
+}
+
+/// So long from now.
+pub fn after(pause: Duration) -> TimeWait {
+    TimeWait::AfterMs(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Until `06:30` of today in a time zone, as Airflow's `TimeSensor`: over at once when that is past. A time that the clock
+/// skips is the moment after the gap, of one that it shows twice the second.
+pub fn time_of_day(time: &str, zone: &str) -> TimeWait {
+    TimeWait::TimeOfDay { time: time.into(), zone: zone.into() }
+}
+
+impl TimeWait {
+    /// # Errors
+    /// A time or a zone that is none, or one too far away.
+    pub fn moment(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+        match self {
+            TimeWait::At(moment) => Ok(*moment),
+            TimeWait::AfterMs(ms) => {
+                let later = i64::try_from(*ms).ok().and_then(TimeDelta::try_milliseconds);
+                later.and_then(|pause| now.checked_add_signed(pause)).ok_or_else(|| format!("{ms} ms are too long"))
+            }
+            TimeWait::TimeOfDay { time, zone } => today_at(time, zone, now),
+        }
+    }
+}
+
+fn today_at(time: &str, zone: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    let zone = parse_timezone(zone).map_err(|error| error.message())?;
+    let wall = NaiveTime::parse_from_str(time, "%H:%M:%S").or_else(|_| NaiveTime::parse_from_str(time, "%H:%M"));
+    let wall = wall.map_err(|_| format!("`{time}` is no time of day: write for example `06:30`"))?;
+    let seconds = TimeDelta::seconds(i64::from(wall.second()));
+    let daily = CronExpr::parse(&format!("{} {} * * *", wall.minute(), wall.hour())).map_err(|e| e.to_string())?;
+    let today = now.with_timezone(&zone).date_naive();
+    let never = || format!("`{time}` never comes");
+    match previous_until(&daily, zone, now).filter(|tick| tick.with_timezone(&zone).date_naive() == today) {
+        Some(past) => Ok(past + seconds),
+        None => next_after(&daily, zone, now).map(|tick| tick + seconds).ok_or_else(never),
+    }
+}
+
+/// When a wait for a time is over; `None`: it waits for something else.
+///
+/// # Errors
+/// A time that is none.
+pub fn wake(awaited: &Awaited, now: DateTime<Utc>) -> Result<Option<Wake>, String> {
+    if awaited.kind != TimeWait::KIND {
+        return Ok(None);
+    }
+    match read(&awaited.config)? {
+        TimeWait::AfterMs(ms) => Ok(Some(Wake::InMs(ms))),
+        time => Ok(Some(Wake::At(time.moment(now)?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(time: &str, zone: &str, now: &str, expected: &str) {
+        let now: DateTime<Utc> = now.parse().expect("a date");
+        let moment = time_of_day(time, zone).moment(now).expect("a time");
+        assert_eq!(moment, expected.parse::<DateTime<Utc>>().expect("a date"), "{time} in {zone} at {now}");
+    }
+
+    #[test]
+    fn a_time_of_day_is_todays() {
+        check("06:30", "UTC", "2026-03-01T05:00:00Z", "2026-03-01T06:30:00Z");
+        check("06:30", "UTC", "2026-03-01T06:30:00Z", "2026-03-01T06:30:00Z");
+        check("06:30:15", "UTC", "2026-03-01T07:00:00Z", "2026-03-01T06:30:15Z");
+        check("06:30", "Europe/Berlin", "2026-07-01T00:00:00Z", "2026-07-01T04:30:00Z");
+        check("23:30", "Asia/Tokyo", "2026-07-01T14:00:00Z", "2026-07-01T14:30:00Z");
+    }
+
+    #[test]
+    fn a_time_of_day_knows_when_clocks_change() {
+        check("02:30", "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T01:30:00Z");
+        check("02:30", "Europe/Berlin", "2026-10-25T00:00:00Z", "2026-10-25T01:30:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_told() {
+        let now = DateTime::UNIX_EPOCH;
+        for (time, zone) in [("25:00", "UTC"), ("06:30", "Europe/Berln"), ("six", "UTC")] {
+            assert!(time_of_day(time, zone).moment(now).is_err(), "{time} {zone}");
+        }
+        assert!(TimeWait::AfterMs(u64::MAX).moment(now).is_err());
+    }
+
+    #[test]
+    fn only_times_wake_by_themselves() {
+        use crate::wait::Wait;
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(wake(&after(Duration::from_secs(3)).awaited(), now), Ok(Some(Wake::InMs(3_000))));
+        assert_eq!(wake(&at(now).awaited(), now), Ok(Some(Wake::At(now))));
+        assert_eq!(wake(&Awaited::new("file", "x"), now), Ok(None));
+    }
+}

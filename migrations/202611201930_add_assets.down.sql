@@ -1,0 +1,12 @@
+drop index dag_run_partition;
+alter table dag_run drop partition_key;
+drop table lineage;
+drop table dag_run_event;
+drop table asset_due;
+drop table asset_queue;
+drop table asset_event;
+drop table asset_use;
+drop table asset_alias_asset;
+drop table asset_alias;
+drop table asset;
+update schema_guard set version = 8;

@@ -1,0 +1,85 @@
+//! Gives updates of assets to the DAGs that wait for them, creates the runs that follow, and says what has become stale.
+//!
+//! Called by a hint within milliseconds of an update, and by the lookout in any case.
+
+use crate::board::Board;
+use crate::rounds::{Left, Shared, Work, item};
+use orch_store::StoreResult;
+use orch_store::asset::{begin_triggered_runs, dags_to_ask, distribute, mark_stale};
+use orch_store::audit::{Deed, record};
+use orch_store::hint::Hint;
+use orch_store::version::Versions;
+use serde_json::json;
+use sqlx::postgres::PgConnection;
+use tokio::sync::Notify;
+
+/// Events in one transaction.
+const EVENTS: i64 = 1_000;
+/// DAGs asked in one round, assets marked in one round.
+const BATCH: i64 = 200;
+
+#[derive(Default)]
+pub(crate) struct Assets {
+    versions: Versions,
+}
+
+impl Work for Assets {
+    const NAME: &'static str = "assets";
+
+    fn called(board: &Board) -> &Notify {
+        &board.assets
+    }
+
+    async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
+        let distributed = distribute(db, EVENTS).await?;
+        let begun = self.begin(db, shared).await?;
+        stale(db).await?;
+        if begun > 0 {
+            shared.board.look.notify_one();
+        }
+        Ok(if distributed == EVENTS as usize { Left::More } else { Left::Nothing })
+    }
+}
+
+impl Assets {
+    async fn begin(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<usize> {
+        let mut many = 0;
+        for dag_id in dags_to_ask(db, BATCH).await? {
+            let work = begin_triggered_runs(db, &mut self.versions, &dag_id);
+            let Some(begun) = item("begin runs by assets", &dag_id, work).await? else { continue };
+            if begun.iter().any(|run| run.started) {
+                shared.hints.give(Hint::Ready);
+            }
+            if !begun.is_empty() {
+                shared.hints.give(Hint::Run);
+            }
+            many += begun.len();
+        }
+        Ok(many)
+    }
+}
+
+async fn stale(db: &mut PgConnection) -> StoreResult<()> {
+    for asset in mark_stale(db, BATCH).await? {
+        let last = asset.last_event_at.map_or_else(|| "never".into(), |at| at.to_rfc3339());
+        tracing::warn!(asset.uri = asset.uri, since = %asset.since, last, "asset `{}` is stale", asset.name);
+        let extra = json!({ "uri": asset.uri, "since": asset.since, "last_event": asset.last_event_at });
+        let deed = Deed { actor: "scheduler", event: "asset_stale", extra: Some(extra), ..Deed::default() };
+        record(db, &deed).await?;
+    }
+    Ok(())
+}
+
+/// Calls the loop with each hint, so that nothing waits for the lookout.
+pub(crate) async fn listen(shared: Shared) -> &'static str {
+    let mut hinted = shared.hints.on(Hint::Asset).notified();
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return Assets::NAME,
+            () = hinted => {}
+        }
+        // Armed before the loop looks.
+        hinted = shared.hints.on(Hint::Asset).notified();
+        shared.board.assets.notify_one();
+    }
+}

@@ -1,0 +1,241 @@
+//! Events of assets: lists of them, those that people and programs outside say, and the runs that came of them.
+
+use super::list::{contains, starts};
+use crate::StoreResult;
+use crate::run::{Compare, word};
+use chrono::{DateTime, Utc};
+use orch_core::asset::TriggeringEvent;
+use orch_core::state::RunState;
+use serde_json::Value;
+use sqlx::QueryBuilder;
+use sqlx::postgres::{PgConnection, Postgres};
+use uuid::Uuid;
+
+/// The most rows in one answer.
+const MOST_LISTED: i64 = 1_000;
+/// What began one run, as its tasks are told.
+const MOST_TRIGGERING: i64 = 10_000;
+
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct EventRow {
+    pub id: i64,
+    /// None for a moment, of an asset nobody knew before.
+    pub asset: Option<i32>,
+    pub uri: String,
+    pub name: Option<String>,
+    pub group_name: Option<String>,
+    pub alias: Option<String>,
+    pub partition_key: Option<String>,
+    pub rows: Option<i64>,
+    pub extra: Option<Value>,
+    pub source_dag_id: Option<String>,
+    pub source_run_id: Option<String>,
+    pub source_task_id: Option<String>,
+    pub source_map_index: i32,
+    pub at: DateTime<Utc>,
+}
+
+/// Which events; what is not said does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    pub id: Option<i64>,
+    pub asset: Option<i32>,
+    pub source_dag_id: Option<String>,
+    pub source_run_id: Option<String>,
+    pub source_task_id: Option<String>,
+    pub source_map_index: Option<i32>,
+    pub name_contains: Option<Vec<String>>,
+    pub name_starts: Option<Vec<String>>,
+    pub at: Vec<(Compare, DateTime<Utc>)>,
+    /// Said in this run.
+    pub source_run: Option<Uuid>,
+    /// Consumed by this run.
+    pub consumed_by: Option<Uuid>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOrder {
+    At,
+    SourceDag,
+    SourceRun,
+    SourceTask,
+    SourceMapIndex,
+}
+
+/// A page of them; `true` descends.
+pub async fn list_events(
+    db: &mut PgConnection,
+    filter: &EventFilter,
+    order: &[(EventOrder, bool)],
+    (skip, most): (i64, i64),
+) -> StoreResult<Vec<EventRow>> {
+    let mut query = QueryBuilder::<Postgres>::new(
+        "select e.id, e.asset, e.uri, a.name, a.group_name, e.alias, e.partition_key, e.rows, e.extra, e.source_dag_id,
+        e.source_run_id, e.source_task_id, e.source_map_index, e.at from asset_event e left join asset a on a.id = e.asset",
+    );
+    filter.push(&mut query);
+    query.push(" order by ");
+    for (order, descends) in order {
+        query.push(order.column()).push(if *descends { " desc nulls last, " } else { " asc nulls last, " });
+    }
+    // Of events of one moment the later one stands on the side of the later moments.
+    query.push(if order.first().is_some_and(|(_, descends)| *descends) { "e.id desc" } else { "e.id" });
+    query.push(" limit ").push_bind(most.clamp(0, MOST_LISTED)).push(" offset ").push_bind(skip.max(0));
+    Ok(query.build_query_as().fetch_all(db).await?)
+}
+
+/// How many there are in all.
+pub async fn count_events(db: &mut PgConnection, filter: &EventFilter) -> StoreResult<i64> {
+    let mut query =
+        QueryBuilder::<Postgres>::new("select count(*) from asset_event e left join asset a on a.id = e.asset");
+    filter.push(&mut query);
+    Ok(query.build_query_scalar().fetch_one(db).await?)
+}
+
+impl EventFilter {
+    fn push(&self, query: &mut QueryBuilder<Postgres>) {
+        query.push(" where true");
+        if let Some(id) = self.id {
+            query.push(" and e.id = ").push_bind(id);
+        }
+        if let Some(asset) = self.asset {
+            query.push(" and e.asset = ").push_bind(asset);
+        }
+        let texts = [
+            (" and e.source_dag_id = ", &self.source_dag_id),
+            (" and e.source_run_id = ", &self.source_run_id),
+            (" and e.source_task_id = ", &self.source_task_id),
+        ];
+        for (condition, text) in texts {
+            if let Some(text) = text {
+                query.push(condition).push_bind(text.clone());
+            }
+        }
+        if let Some(index) = self.source_map_index {
+            query.push(" and e.source_map_index = ").push_bind(index);
+        }
+        contains(query, "a.name", self.name_contains.as_deref());
+        starts(query, "a.name", self.name_starts.as_deref());
+        for (compare, at) in &self.at {
+            query.push(" and e.at").push(compare.sign()).push_bind(*at);
+        }
+        if let Some(run) = self.source_run {
+            query.push(" and e.source_run = ").push_bind(run);
+        }
+        if let Some(run) = self.consumed_by {
+            query.push(" and e.id in (select c.event from dag_run_event c where c.run = ").push_bind(run).push(")");
+        }
+    }
+}
+
+impl EventOrder {
+    const fn column(self) -> &'static str {
+        match self {
+            EventOrder::At => "e.at",
+            EventOrder::SourceDag => "e.source_dag_id",
+            EventOrder::SourceRun => "e.source_run_id",
+            EventOrder::SourceTask => "e.source_task_id",
+            EventOrder::SourceMapIndex => "e.source_map_index",
+        }
+    }
+}
+
+/// An event that somebody says from outside of all runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    pub asset: i32,
+    pub partition_key: Option<String>,
+    /// An object.
+    pub extra: Value,
+}
+
+/// The id of the event; none without such an asset. The caller tells schedulers (`Hint::Asset`).
+pub async fn add_event(db: &mut PgConnection, new: &NewEvent) -> StoreResult<Option<i64>> {
+    let id = sqlx::query_scalar!(
+        "insert into asset_event (asset, uri, partition_key, extra)
+        select a.id, a.uri, $2, $3::text::json from asset a where a.id = $1 returning id",
+        new.asset,
+        new.partition_key,
+        new.extra.to_string()
+    );
+    Ok(id.fetch_optional(db).await?)
+}
+
+/// A run that consumed an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggeredRun {
+    pub event: i64,
+    pub dag_id: String,
+    pub run_id: String,
+    pub state: RunState,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub interval_start: Option<DateTime<Utc>>,
+    pub interval_end: Option<DateTime<Utc>>,
+    pub run_after: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub partition_key: Option<String>,
+    /// It is the last of what the run consumed: the one that made its condition hold.
+    pub triggering: bool,
+}
+
+/// The runs that consumed these events.
+pub async fn runs_of_events(db: &mut PgConnection, events: &[i64]) -> StoreResult<Vec<TriggeredRun>> {
+    let rows = sqlx::query!(
+        r#"select c.event, r.dag_id, r.run_id, r.state::text as "state!", r.logical_date, r.interval_start, r.interval_end,
+          r.run_after, r.started_at, r.ended_at, r.partition_key,
+          not exists (select from dag_run_event l where l.run = c.run and l.event > c.event) as "triggering!"
+        from dag_run_event c join dag_run r on r.id = c.run where c.event = any($1) order by c.event, r.dag_id, r.run_id"#,
+        events
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    rows.map(|row| {
+        Ok(TriggeredRun {
+            event: row.event,
+            dag_id: row.dag_id,
+            run_id: row.run_id,
+            state: word(&row.state)?,
+            logical_date: row.logical_date,
+            interval_start: row.interval_start,
+            interval_end: row.interval_end,
+            run_after: row.run_after,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+            partition_key: row.partition_key,
+            triggering: row.triggering,
+        })
+    })
+    .collect()
+}
+
+/// What began a run, as its tasks are told: oldest first.
+pub async fn triggering_events(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<TriggeringEvent>> {
+    let filter = EventFilter { consumed_by: Some(run), ..EventFilter::default() };
+    let mut events = Vec::new();
+    let mut skip = 0;
+    while skip < MOST_TRIGGERING {
+        let page = list_events(db, &filter, &[(EventOrder::At, false)], (skip, MOST_LISTED)).await?;
+        let last = (page.len() as i64) < MOST_LISTED;
+        events.extend(page.into_iter().map(told));
+        if last {
+            break;
+        }
+        skip += MOST_LISTED;
+    }
+    Ok(events)
+}
+
+fn told(row: EventRow) -> TriggeringEvent {
+    TriggeringEvent {
+        name: row.name.unwrap_or_else(|| row.uri.clone()),
+        uri: row.uri,
+        extra: row.extra.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+        timestamp: row.at,
+        partition_key: row.partition_key,
+        rows: row.rows.and_then(|rows| u64::try_from(rows).ok()),
+        source_dag_id: row.source_dag_id,
+        source_run_id: row.source_run_id,
+        source_task_id: row.source_task_id,
+        source_map_index: u32::try_from(row.source_map_index).ok(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Whoever is told to have succeeded lets those below it try again that failed because of it: Airflow's rule.
+
+use crate::StoreResult;
+use crate::clear::{ClearWish, clear_instances};
+use crate::step::Stepper;
+use crate::version::Versions;
+use orch_core::plan::TaskIdx;
+use orch_core::select::{Selection, relatives};
+use orch_core::state::TaskState;
+use orch_core::transition::Selected;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// Clears what failed below instances that somebody marked as succeeded or skipped. In the caller's transaction.
+pub async fn ask_again(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    (run, version): (Uuid, i32),
+    marked: &[TaskIdx],
+) -> StoreResult<()> {
+    let plan = versions.get(db, version).await?.plan.clone();
+    let below = relatives(&plan, marked, false, true).into_iter().filter(|task| !marked.contains(task));
+    let tasks: Vec<Selected> = below.map(|task| Selected { task, index: None }).collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let wish = ClearWish {
+        selection: Selection { tasks, ..Selection::default() },
+        states: vec![TaskState::Failed, TaskState::UpstreamFailed],
+    };
+    clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Runs of DAGs that say what becomes of a run for which there is no place (`core::overlap`). Under the DAG's lock, so that
+//! two runs that come at the same time are asked one after the other. DAGs that say nothing never come here.
+
+use super::create::{Inserted, Reached, When, insert};
+use super::end::{cancel_run, set_run_state};
+use super::{NewRun, set_note, word};
+use crate::StoreResult;
+use crate::audit::{Deed, record};
+use crate::version::{Version, Versions};
+use orch_core::overlap::{Begin, Keys, Running, begin, keys};
+use orch_core::plan::Plan;
+use orch_core::state::{RunState, RunType};
+use orch_core::transition::RunEnd;
+use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What runs of a DAG, the oldest first.
+#[derive(Debug)]
+pub(super) struct There {
+    runs: Vec<(Uuid, String)>,
+    running: Vec<Running>,
+    most: usize,
+}
+
+/// Reads it under the DAG's lock.
+pub(super) async fn there(
+    db: &mut PgConnection,
+    plan: &Plan,
+    dag_id: &str,
+    max_active_runs: i32,
+) -> StoreResult<There> {
+    let rows = sqlx::query!(
+        r#"select r.id, r.run_id, r.run_type::text as "run_type!", d.conf as "conf?"
+        from dag_run r left join dag_run_detail d on d.run = r.id where r.dag_id = $1 and r.state = 'running'
+        order by r.started_at, r.id"#,
+        dag_id
+    );
+    let mut there = There { runs: Vec::new(), running: Vec::new(), most: max_active_runs.max(0) as usize };
+    for row in rows.fetch_all(db).await? {
+        there.begun(plan, (row.id, row.run_id), word(&row.run_type)?, row.conf.as_ref());
+    }
+    Ok(there)
+}
+
+impl There {
+    pub(super) fn begun(&mut self, plan: &Plan, run: (Uuid, String), run_type: RunType, conf: Option<&Value>) {
+        self.running.push(running(plan, run_type, conf));
+        self.runs.push(run);
+    }
+
+    /// What becomes of a run that would begin now.
+    pub(super) fn ask(&self, plan: &Plan, run_type: RunType, conf: Option<&Value>) -> Begin {
+        begin(&plan.spec, self.most, &self.running, &running(plan, run_type, conf))
+    }
+
+    /// Cancels those that make way. The caller gives `Hint::Stop`.
+    pub(super) async fn make_way(
+        &mut self,
+        db: &mut PgConnection,
+        versions: &mut Versions,
+        dag_id: &str,
+        places: &[usize],
+    ) -> StoreResult<()> {
+        for &place in places.iter().rev() {
+            let (id, run_id) = self.runs.remove(place);
+            self.running.remove(place);
+            cancel_run(db, versions, id).await?;
+            let why = json!({ "because": "a newer run takes its place" });
+            tracing::info!(dag.name = dag_id, run.id = run_id, "a run is cancelled: a newer one takes its place");
+            record(db, &deed("cancel_dag_run", dag_id, &run_id, why)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn running(plan: &Plan, run_type: RunType, conf: Option<&Value>) -> Running {
+    let keys: Keys = keys(&plan.spec, conf);
+    Running { keys, is_backfill: run_type == RunType::Backfill }
+}
+
+/// A run that is not to run: it is over at once, its tasks are skipped, and it says why.
+pub(super) async fn skip(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    dag_id: &str,
+    (id, run_id): (Uuid, &str),
+    has_note: bool,
+) -> StoreResult<()> {
+    set_run_state(db, versions, id, RunEnd::Success).await?;
+    if !has_note {
+        set_note(db, id, Some("Skipped: as many runs as may run were running.")).await?;
+    }
+    let why = json!({ "because": "as many runs as may run are running" });
+    tracing::info!(dag.name = dag_id, run.id = run_id, "a run is skipped: as many as may run are running");
+    record(db, &deed("skip_dag_run", dag_id, run_id, why)).await
+}
+
+fn deed<'a>(event: &'a str, dag_id: &'a str, run_id: &'a str, why: Value) -> Deed<'a> {
+    let (dag_id, run_id) = (Some(dag_id), Some(run_id));
+    Deed { actor: "overlap policy", event, dag_id, run_id, extra: Some(why), ..Deed::default() }
+}
+
+/// Creates a run of a DAG with a policy.
+pub(super) async fn create(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    version: &Arc<Version>,
+    id: Uuid,
+    new: &NewRun,
+) -> StoreResult<Inserted> {
+    let mut tx = db.begin().await?;
+    let dag = sqlx::query!(
+        r#"select version, is_paused, max_active_runs, now() as "now!" from dag where dag_id = $1 for no key update"#,
+        new.dag_id
+    );
+    let Some(dag) = dag.fetch_optional(&mut *tx).await? else { return Ok(Inserted::NoSuchDag) };
+    let later = When::of(version, new).run_after.is_some_and(|at| at > dag.now);
+    // Of another version the statement says so itself; what waits for something else is asked when that comes.
+    if dag.version != version.id || dag.is_paused || later {
+        let inserted = insert(&mut tx, version, id, new, Reached::MayBegin).await?;
+        tx.commit().await?;
+        return Ok(inserted);
+    }
+    let plan = &version.plan;
+    let mut there = there(&mut tx, plan, &new.dag_id, dag.max_active_runs).await?;
+    let inserted = match there.ask(plan, new.run_type, new.conf.as_ref()) {
+        Begin::Now => insert(&mut tx, version, id, new, Reached::MayBegin).await?,
+        Begin::Wait => insert(&mut tx, version, id, new, Reached::Waits).await?,
+        Begin::Cancel(places) => {
+            there.make_way(&mut tx, versions, &new.dag_id, &places).await?;
+            match insert(&mut tx, version, id, new, Reached::MayBegin).await? {
+                Inserted::Run(run) => Inserted::Run(super::RunRow { stopping: true, ..run }),
+                // It cannot come to be, so nobody makes way for it.
+                other => return Ok(other),
+            }
+        }
+        Begin::Skip => match insert(&mut tx, version, id, new, Reached::Waits).await? {
+            Inserted::Run(run) => {
+                skip(&mut tx, versions, &new.dag_id, (id, &run.run_id), new.note.is_some()).await?;
+                Inserted::Run(super::RunRow { state: RunState::Success, ended_at: Some(dag.now), ..run })
+            }
+            other => other,
+        },
+    };
+    tx.commit().await?;
+    Ok(inserted)
+}

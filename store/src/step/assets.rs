@@ -1,0 +1,81 @@
+//! The parts of a step that concern assets: events and lineage of tries that succeeded, written by the statement that
+//! records the success. Whatever else comes of the step (a race that was lost, a worker that dies, the same end told
+//! twice), an event is there exactly if the success is.
+
+use super::bind::{Values, placed};
+use super::{Step, Touched};
+use crate::StoreResult;
+use orch_core::asset::{AssetEvent, LineageEdge};
+use orch_core::state::TaskState;
+
+pub(super) const EVENT_TYPES: [&str; 9] =
+    ["bigint[]", "text[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]", "text[]"];
+pub(super) const EDGE_TYPES: [&str; 7] = ["bigint[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]"];
+
+/// What tries that succeeded did to assets, with the place of each.
+fn touched(step: &Step) -> impl Iterator<Item = (i64, &Touched)> {
+    let success = placed(step).filter(|(_, end)| end.state == TaskState::Success);
+    success.filter_map(|(place, end)| Some((place, &**end.touched.as_ref()?)))
+}
+
+pub(super) fn events(step: &Step) -> impl Iterator<Item = (i64, &Touched, &AssetEvent)> {
+    touched(step).flat_map(|(place, touched)| touched.events.iter().map(move |event| (place, touched, event)))
+}
+
+pub(super) fn edges(step: &Step) -> impl Iterator<Item = (i64, &Touched, &LineageEdge)> {
+    touched(step).flat_map(|(place, touched)| touched.edges.iter().map(move |edge| (place, touched, edge)))
+}
+
+/// An asset that nobody knows yet is made known by whoever distributes the event.
+pub(super) fn put_events(rows: &str, parts: &mut Vec<String>) {
+    parts.push(format!(
+        "e as materialized (select * from {rows} with ordinality
+            as e (place, uri, alias, partition_key, rows, extra, dag_id, run_id, task_id, nth)),
+        evt as (insert into asset_event (asset, uri, alias, partition_key, rows, extra, source_run, source_dag_id,
+            source_run_id, source_task_id, source_map_index)
+          select (select a.id from asset a where a.uri = e.uri), e.uri, e.alias, e.partition_key, e.rows, e.extra::json,
+            fin.run, e.dag_id, e.run_id, e.task_id, fin.map_index
+          from e join fin on fin.place = e.place where fin.state = 'success' order by e.nth)"
+    ));
+}
+
+/// A task that runs again says anew how many rows there were.
+pub(super) fn put_edges(rows: &str, parts: &mut Vec<String>) {
+    parts.push(format!(
+        "g as materialized (select * from {rows} as g (place, from_uri, to_uri, rows, dag_id, run_id, task_id)),
+        lin as (insert into lineage (run, task_id, map_index, from_uri, to_uri, rows, dag_id, run_id)
+          select fin.run, g.task_id, fin.map_index, g.from_uri, g.to_uri, g.rows, g.dag_id, g.run_id
+          from g join fin on fin.place = g.place where fin.state = 'success'
+          on conflict (run, task_id, map_index, from_uri, to_uri) do update set rows = excluded.rows, at = excluded.at)"
+    ));
+}
+
+pub(super) fn bind_events(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let rows: Vec<_> = events(step).collect();
+    values.column(&rows, |r| r.0)?;
+    values.column(&rows, |r| r.2.uri.clone())?;
+    values.column(&rows, |r| r.2.alias.clone())?;
+    values.column(&rows, |r| r.2.partition_key.clone())?;
+    values.column(&rows, |r| whole(r.2.rows))?;
+    values.column(&rows, |r| r.2.extra.is_object().then(|| r.2.extra.to_string()))?;
+    sources(values, &rows.iter().map(|r| r.1).collect::<Vec<_>>())
+}
+
+pub(super) fn bind_edges(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let rows: Vec<_> = edges(step).collect();
+    values.column(&rows, |r| r.0)?;
+    values.column(&rows, |r| r.2.from.clone())?;
+    values.column(&rows, |r| r.2.to.clone())?;
+    values.column(&rows, |r| whole(r.2.rows))?;
+    sources(values, &rows.iter().map(|r| r.1).collect::<Vec<_>>())
+}
+
+fn sources(values: &mut Values, of: &[&Touched]) -> StoreResult<()> {
+    values.column(of, |t| t.dag_id.clone())?;
+    values.column(of, |t| t.run_id.clone())?;
+    values.column(of, |t| t.task_id.clone())
+}
+
+fn whole(rows: Option<u64>) -> Option<i64> {
+    rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,284 @@
+//! What deferred tries wait for: conditions in the hands of the worker that looks, answers, and how a wait ended.
+//!
+//! A worker takes conditions for a while by moving `wake_at`; (`looked_by`, `looks`) is the fence of its answers. One that
+//! dies leaves nothing behind: its conditions are due again when that while is over.
+
+use crate::instance::ledgers;
+use crate::step::Lease;
+use crate::version::Versions;
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::plan::TaskIdx;
+use orch_core::state::TaskState;
+use orch_core::task::{Resumed, RunSeen, WaitEnd};
+use orch_core::wait::{RunWait, Which};
+use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A condition that is ours to look at.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub run: Uuid,
+    pub task: i16,
+    pub map_index: i32,
+    pub attempt: Uuid,
+    /// With which the try goes on.
+    pub lease_no: i16,
+    pub looks: i32,
+    pub kind: String,
+    /// JSON text; equal texts are looked at once.
+    pub config: Option<String>,
+    pub poke_ms: i64,
+    /// Looks in a row that failed.
+    pub errors: i32,
+    pub last_error: Option<String>,
+}
+
+/// What came of a look.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub run: Uuid,
+    pub task: i16,
+    pub map_index: i32,
+    pub looks: i32,
+    pub found: Found,
+}
+
+/// What a look found.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// The wait is over.
+    End(WaitEnd),
+    /// Looked at again in so many ms.
+    NotYet { next_ms: i64 },
+    /// As `NotYet`, and why.
+    Error { next_ms: i64, error: String },
+}
+
+/// Which conditions a worker looks at.
+#[derive(Debug, Clone)]
+pub struct Watcher {
+    pub worker: i32,
+    pub queues: Vec<i32>,
+    pub kinds: Vec<String>,
+    /// How long it may take for an answer.
+    pub lease: Duration,
+}
+
+/// Conditions that are due, at most so many.
+pub async fn take_due(db: &mut PgConnection, watcher: &Watcher, most: i64) -> StoreResult<Vec<Watched>> {
+    let taken = sqlx::query_file_as!(
+        Watched,
+        "queries/watch/take.sql",
+        &watcher.queues,
+        &watcher.kinds,
+        most,
+        watcher.worker,
+        watcher.lease.as_secs_f64()
+    );
+    Ok(taken.fetch_all(db).await?)
+}
+
+/// Keeps what this worker has taken for another lease.
+pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
+    sqlx::query!(
+        "update waiting set wake_at = now() + $2::float8 * interval '1 second' where looked_by = $1 and kind is not null",
+        watcher.worker,
+        watcher.lease.as_secs_f64()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How long until something is due that this worker could look at; `None`: nothing is.
+pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<Option<Duration>> {
+    let secs = sqlx::query_scalar!(
+        "select extract(epoch from min(wake_at) - now())::float8 from waiting
+        where kind is not null and queue = any($1) and kind = any($2)",
+        &watcher.queues,
+        &watcher.kinds
+    );
+    Ok(secs.fetch_one(db).await?.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX)))
+}
+
+/// Writes answers; those that no longer count change nothing. What a wait gave is not claimable before `due::wake_waiting`.
+pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> StoreResult<u64> {
+    let ends = answers.iter().map(|a| match &a.found {
+        Found::End(end) => serde_json::to_string(end).map(Some).map_err(|e| StoreError::corrupt(e.to_string())),
+        _ => Ok(None),
+    });
+    let ends = ends.collect::<StoreResult<Vec<Option<String>>>>()?;
+    let next = answers.iter().map(|a| match a.found {
+        Found::NotYet { next_ms } | Found::Error { next_ms, .. } => next_ms,
+        Found::End(_) => 0,
+    });
+    let errors = answers.iter().map(|a| match &a.found {
+        // Postgres keeps no NUL in a text.
+        Found::Error { error, .. } => Some(error.replace('\0', "")),
+        _ => None,
+    });
+    let done = sqlx::query_file!(
+        "queries/watch/answer.sql",
+        worker,
+        &answers.iter().map(|a| a.run).collect::<Vec<_>>(),
+        &answers.iter().map(|a| a.task).collect::<Vec<_>>(),
+        &answers.iter().map(|a| a.map_index).collect::<Vec<_>>(),
+        &answers.iter().map(|a| a.looks).collect::<Vec<_>>(),
+        &ends as &[Option<String>],
+        &next.collect::<Vec<_>>(),
+        &errors.collect::<Vec<_>>() as &[Option<String>]
+    );
+    Ok(done.execute(db).await?.rows_affected())
+}
+
+/// How the wait ended that this try began; `None`: it was not deferred.
+pub async fn resumed(db: &mut PgConnection, lease: Lease) -> StoreResult<Option<Resumed>> {
+    let stored = sqlx::query_scalar!(
+        r#"select resumed::text from task_instance where run = $1 and task = $2 and map_index = $3"#,
+        lease.run,
+        lease.task as i16,
+        lease.map_index
+    );
+    let Some(text) = stored.fetch_optional(db).await?.flatten() else { return Ok(None) };
+    let broken = |error| StoreError::corrupt(format!("how a wait of run `{}` ended: {error}", lease.run));
+    let stored: serde_json::Value = serde_json::from_str(&text).map_err(broken)?;
+    if stored["attempt"] != lease.attempt.to_string() {
+        return Ok(None); // an earlier try waited for that
+    }
+    serde_json::from_value(stored).map(Some).map_err(broken)
+}
+
+/// A wait of an instance, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaitRow {
+    /// `None`: for its time alone.
+    pub kind: Option<String>,
+    pub config: Option<serde_json::Value>,
+    pub wake_at: DateTime<Utc>,
+    pub give_up_at: Option<DateTime<Utc>>,
+    pub on_timeout: String,
+    pub looks: i32,
+    pub last_error: Option<String>,
+}
+
+/// What an instance waits for, if it is deferred.
+pub async fn wait_of(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<WaitRow>> {
+    let row = sqlx::query_as!(
+        WaitRow,
+        "select kind, config, wake_at, give_up_at, on_timeout, looks, last_error from waiting
+        where run = $1 and task = $2 and map_index = $3 and state = 'deferred'",
+        run,
+        task as i16,
+        map_index
+    );
+    Ok(row.fetch_optional(db).await?)
+}
+
+/// How the runs, or tasks of them, stand that somebody waits for: one statement for all, and one or two more when tasks are
+/// meant. A run or task that there is not is `None`.
+pub async fn runs(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    asked: &[RunWait],
+) -> StoreResult<Vec<Option<RunSeen>>> {
+    let run_id = |wait: &RunWait| match &wait.which {
+        Which::RunId(run_id) => Some(run_id.clone()),
+        _ => None,
+    };
+    let date = |wait: &RunWait| match wait.which {
+        Which::LogicalDate(date) => Some(date),
+        _ => None,
+    };
+    let since = |wait: &RunWait| match wait.which {
+        Which::EndedSince(since) => Some(since),
+        _ => None,
+    };
+    let rows = sqlx::query_file!(
+        "queries/watch/runs.sql",
+        &asked.iter().map(|w| w.dag_id.clone()).collect::<Vec<_>>(),
+        &asked.iter().map(|w| w.task_id.is_some()).collect::<Vec<_>>(),
+        &asked.iter().map(run_id).collect::<Vec<_>>() as &[Option<String>],
+        &asked.iter().map(date).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &asked.iter().map(since).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &asked.iter().map(|w| w.allowed.join(",")).collect::<Vec<_>>()
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut seen: Vec<Option<RunSeen>> = vec![None; asked.len()];
+    let mut of_tasks: Vec<(usize, Uuid, RunSeen)> = Vec::new();
+    for row in rows {
+        let place = row.place as usize - 1;
+        let run =
+            RunSeen { run_id: row.run_id, logical_date: row.logical_date, state: row.state, ended_at: row.ended_at };
+        match asked[place].task_id {
+            None => seen[place] = Some(run),
+            Some(_) => of_tasks.push((place, row.id, run)),
+        }
+    }
+    if !of_tasks.is_empty() {
+        see_tasks(db, versions, asked, of_tasks, &mut seen).await?;
+    }
+    Ok(seen)
+}
+
+/// The candidates of each question come newest first.
+async fn see_tasks(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    asked: &[RunWait],
+    candidates: Vec<(usize, Uuid, RunSeen)>,
+    seen: &mut [Option<RunSeen>],
+) -> StoreResult<()> {
+    let ids: Vec<Uuid> = candidates.iter().map(|c| c.1).collect();
+    let ledgers: HashMap<Uuid, _> = ledgers(db, versions, &ids).await?.into_iter().collect();
+    let task_of = |(place, run, _): &(usize, Uuid, RunSeen)| -> Option<(TaskIdx, TaskState)> {
+        let ledger = ledgers.get(run)?;
+        let task = ledger.version.plan.index_of(asked[*place].task_id.as_deref()?)?;
+        Some((task, ledger.run.task(task)))
+    };
+    let tasks: Vec<i16> = candidates.iter().map(|c| task_of(c).map_or(-1, |(task, _)| task as i16)).collect();
+    let ended = sqlx::query!(
+        r#"select t.run as "run!", t.task as "task!", max(t.ended_at) as ended_at
+        from unnest($1::uuid[], $2::smallint[]) as q (run, task)
+        join task_instance t on t.run = q.run and t.task = q.task group by t.run, t.task"#,
+        &ids,
+        &tasks
+    )
+    .fetch_all(db)
+    .await?;
+    let ended: HashMap<(Uuid, i16), Option<DateTime<Utc>>> =
+        ended.into_iter().map(|row| ((row.run, row.task), row.ended_at)).collect();
+    for candidate in candidates {
+        let Some((task, state)) = task_of(&candidate) else { continue };
+        let (place, run, mut found) = candidate;
+        found.state = state.to_string();
+        found.ended_at = ended.get(&(run, task as i16)).copied().flatten().filter(|_| state.is_finished());
+        let counts = match asked[place].which {
+            Which::EndedSince(since) => {
+                found.ended_at.is_some_and(|at| at >= since) && asked[place].allowed.contains(&found.state)
+            }
+            _ => true,
+        };
+        if counts && seen[place].is_none() {
+            seen[place] = Some(found);
+        }
+    }
+    Ok(())
+}
+
+/// How long ago the first look of a try began.
+pub async fn running_for(db: &mut PgConnection, lease: Lease) -> StoreResult<Duration> {
+    let secs = sqlx::query_scalar!(
+        "select extract(epoch from now() - started_at)::float8 from task_instance
+        where run = $1 and task = $2 and map_index = $3 and attempt = $4",
+        lease.run,
+        lease.task as i16,
+        lease.map_index,
+        lease.attempt
+    );
+    let secs = secs.fetch_optional(db).await?.flatten().unwrap_or_default();
+    Ok(Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or_default())
+}

@@ -1,0 +1,316 @@
+//! Tasks that wait for a condition: without a slot, whatever happens to them and to whoever looks.
+
+use crate::world::World;
+use orch::prelude::*;
+use orch::{BoxFuture, Condition, Eyes, Look};
+use orch_core::state::TaskState;
+use orch_core::transition::RunEnd;
+use orch_store::hint::Hint;
+use orch_store::mark::mark_instance;
+use orch_store::run::{get_run, set_run_state};
+use orch_store::version::Versions;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+/// What stands behind a gate: nothing, something, or trouble.
+#[derive(Debug, Clone)]
+enum Behind {
+    Nothing,
+    Value(Value),
+    Error(&'static str),
+    Fatal,
+    Panic,
+}
+
+/// Gates by name, and how often each was looked at.
+static GATES: LazyLock<Mutex<HashMap<String, (Behind, u32)>>> = LazyLock::new(Mutex::default);
+
+fn put(gate: &str, behind: Behind) {
+    GATES.lock().unwrap().entry(gate.into()).or_insert((Behind::Nothing, 0)).0 = behind;
+}
+
+fn looks(gate: &str) -> u32 {
+    GATES.lock().unwrap().get(gate).map_or(0, |gate| gate.1)
+}
+
+/// A condition of this test's own, as a lake or a queue would bring one.
+struct Gate;
+
+impl Condition for Gate {
+    fn kind(&self) -> &'static str {
+        "gate"
+    }
+
+    fn check(&self, config: &Value) -> Result<(), String> {
+        if config.is_string() { Ok(()) } else { Err("a gate has a name".into()) }
+    }
+
+    fn look(&self, config: Value, _: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        let name = config.as_str().unwrap().to_string();
+        Box::pin(async move {
+            let behind = {
+                let mut gates = GATES.lock().unwrap();
+                let gate = gates.entry(name).or_insert((Behind::Nothing, 0));
+                gate.1 += 1;
+                gate.0.clone()
+            };
+            match behind {
+                Behind::Nothing => Ok(None),
+                Behind::Value(value) => Ok(Some(value)),
+                Behind::Error(text) => bail!("{text}"),
+                Behind::Fatal => Err(fatal("there is no such gate")),
+                Behind::Panic => panic!("as it says"),
+            }
+        })
+    }
+}
+
+#[task]
+async fn pass(ctx: Ctx, gate: String) -> TaskResult<Value> {
+    match ctx.resumed() {
+        None => Err(defer(wait::custom("gate", gate).poke_every(millis(100)))),
+        Some(resumed) => Ok(resumed.value_as()?),
+    }
+}
+
+#[task]
+async fn quick() -> TaskResult<u32> {
+    Ok(1)
+}
+
+fn gate_dag(dag_id: &str, gate: &str) -> Dag {
+    dag(dag_id).condition(Gate).build(|d| {
+        d.add(pass(gate.to_string()));
+    })
+}
+
+impl World {
+    /// One number that SQL gives.
+    async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&mut self.db.connect().await).await.unwrap()
+    }
+
+    /// Returns when SQL gives this.
+    async fn until(&self, sql: &'static str, is_it: impl Fn(i64) -> bool) {
+        for _ in 0..3000 {
+            if is_it(self.number(sql).await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it does not come about: {sql} {}", self.dump().await);
+    }
+
+    async fn failure(&self) -> (String, Vec<String>) {
+        let sql = "select kind, causes from failure order by created_at desc limit 1";
+        sqlx::query_as(sql).fetch_one(&mut self.db.connect().await).await.unwrap()
+    }
+
+    async fn output(&self, task: i16) -> Value {
+        let sql = "select coalesce((select value from output where task = $1 and map_index = -1), 'null')";
+        sqlx::query_scalar(sql).bind(task).fetch_one(&mut self.db.connect().await).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_waits_without_a_slot_and_goes_on_with_what_it_waited_for() {
+    let many = dag("many").condition(Gate).build(|d| {
+        d.map((0..200).map(|n| format!("many {}", n % 2)).collect::<Vec<_>>(), pass);
+    });
+    let chain = dag("chain").build(|d| {
+        d.add(quick());
+    });
+    let world = World::with(vec![many, chain], 1, |config| config.slots = 1).await;
+    let run = world.trigger("many", None).await;
+    world.until("select count(*) from waiting where state = 'deferred' and looks > 1", |n| n == 200).await;
+    assert_eq!(world.number("select count(*) from task_instance where state = 'running'").await, 0);
+    let other = world.trigger("chain", None).await;
+    assert_eq!(world.end_of("chain", &other).await, "success", "the one slot is free");
+    assert!(looks("many 0") < 100, "equal ones are looked at together, not {} times", looks("many 0"));
+
+    put("many 0", Behind::Value(json!({ "rows": 7 })));
+    world.until("select count(*) from task_instance where state = 'success' and map_index >= 0", |n| n == 100).await;
+    put("many 1", Behind::Value(json!([1, 2])));
+    assert_eq!(world.end_of("many", &run).await, "success");
+    // The same try, in other hands.
+    let odd = "select count(*) from task_instance t join dag_run r on r.id = t.run
+        where r.dag_id = 'many' and (t.try_no, t.lease_no) <> (1, 2)";
+    assert_eq!(world.number(odd).await, 0);
+    let given = "select count(*) from output where value::text in ('{\"rows\":7}', '[1,2]')";
+    assert_eq!(world.number(given).await, 200);
+    let log = "select count(*) from log_chunk where body like '%deferred: it waits for `gate`%'";
+    world.until(log, |n| n > 0).await;
+    world.end().await;
+}
+
+#[task]
+async fn impatient(ctx: Ctx, how: String) -> TaskResult<String> {
+    if let Some(resumed) = ctx.resumed() {
+        ensure!(resumed.is_timed_out(), "it is there");
+        return Ok(format!("without it, {}", resumed.carried));
+    }
+    let wish = wait::custom("gate", "never").poke_every(millis(100)).timeout(millis(300)).carry(how.clone());
+    Err(defer(match how.as_str() {
+        "skip" => wish.soft_fail(),
+        "resume" => wish.resume_on_timeout(),
+        _ => wish,
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_come_in_time_fails_skips_or_is_told() {
+    let dags = ["fail", "skip", "resume"].map(|how| {
+        dag(how).condition(Gate).build(|d| {
+            d.add(impatient(how.to_string()).retries(3));
+        })
+    });
+    let world = World::new(dags.into(), 1).await.watched();
+    for (how, state, run_state) in
+        [("fail", "failed", "failed"), ("skip", "skipped", "success"), ("resume", "success", "success")]
+    {
+        let run = world.trigger(how, None).await;
+        assert_eq!(world.end_of(how, &run).await, run_state, "{how}: {}", world.dump().await);
+        assert_eq!(world.states(&run).await, [(0, -1, state.into(), 1)], "{how}");
+    }
+    let (kind, causes) = world.failure().await;
+    assert_eq!((kind.as_str(), causes), ("timeout", vec!["what it waited for was not there in time".to_string()]));
+    assert_eq!(world.output(0).await, json!("without it, \"resume\""));
+    world.end().await;
+}
+
+#[task]
+async fn steps(ctx: Ctx) -> TaskResult<Vec<Value>> {
+    let mut seen: Vec<Value> = ctx.resumed().map_or_else(Vec::new, |r| r.carried.as_array().unwrap().clone());
+    seen.push(ctx.resumed().and_then(|r| r.value().cloned()).unwrap_or(json!("first")));
+    match seen.len() {
+        1 => Err(defer(wait::after(millis(50)).carry(&seen))),
+        2 => Err(defer(wait::custom("gate", "steps").poke_every(millis(100)).carry(&seen))),
+        3 => Err(defer(wait::at(chrono::DateTime::UNIX_EPOCH).carry(&seen))),
+        4 => Err(defer(wait::time_of_day("00:00", "UTC").timeout(secs(60)).carry(&seen))),
+        _ => Ok(seen),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_may_wait_again_and_again_and_times_need_nobody_who_looks() {
+    put("steps", Behind::Value(json!(2)));
+    let world = World::new(
+        vec![dag("steps").condition(Gate).build(|d| {
+            d.add(steps());
+        })],
+        1,
+    )
+    .await
+    .watched();
+    let run = world.trigger("steps", None).await;
+    assert_eq!(world.end_of("steps", &run).await, "success", "{}", world.dump().await);
+    assert_eq!(world.output(0).await, json!(["first", null, 2, null, null]));
+    assert_eq!(looks("steps"), 1);
+    assert_eq!(world.number("select lease_no::bigint from task_instance").await, 5);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_fails_is_tried_again_and_not_for_ever() {
+    put("trouble", Behind::Error("the gate is stuck"));
+    put("none", Behind::Fatal);
+    put("panic", Behind::Panic);
+    let mut dags: Vec<Dag> = ["trouble", "none", "panic"].map(|gate| gate_dag(gate, gate)).into();
+    dags.push(dag("unknown").build(|d| {
+        d.add(pass("unknown".to_string()).id("unknown"));
+    }));
+    dags.push(dag("wrong").condition(Gate).build(|d| {
+        d.add(wrong());
+    }));
+    let world = World::new(dags, 1).await;
+    let run = world.trigger("trouble", None).await;
+    world
+        .until("select count(*) from waiting where errors >= 2 and last_error = 'the gate is stuck'", |n| n == 1)
+        .await;
+    let log = "select count(*) from log_chunk where body like '%the gate is stuck%'";
+    world.until(log, |n| n == 1).await;
+    put("trouble", Behind::Value(json!(1)));
+    assert_eq!(world.end_of("trouble", &run).await, "success");
+
+    for (dag_id, cause) in [
+        ("none", "it cannot wait: there is no such gate"),
+        ("panic", "it cannot wait: looking failed 10 times in a row: looking panicked"),
+        ("wrong", "it cannot wait for this `gate`: a gate has a name"),
+    ] {
+        let run = world.trigger(dag_id, None).await;
+        assert_eq!(world.end_of(dag_id, &run).await, "failed", "{dag_id}");
+        assert_eq!(world.failure().await.1, [cause], "{dag_id}");
+    }
+    world.end().await;
+}
+
+#[task(retries = 3)]
+async fn wrong() -> TaskResult<()> {
+    Err(defer(wait::custom("gate", 7)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_that_nobody_knows_is_told_with_those_that_are_known() {
+    let world = World::new(
+        vec![dag("unknown").build(|d| {
+            d.add(pass("unknown".to_string()));
+        })],
+        1,
+    )
+    .await;
+    let run = world.trigger("unknown", None).await;
+    assert_eq!(world.end_of("unknown", &run).await, "failed");
+    let cause = world.failure().await.1.remove(0);
+    assert!(cause.starts_with("no condition of kind `gate` is known here: it knows all, any, file, "), "{cause}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_can_be_marked_and_cancelled() {
+    let after = dag("after").condition(Gate).build(|d| {
+        let passed = d.add(pass("closed".to_string()));
+        d.add(quick().after(passed));
+    });
+    let world = World::new(vec![after], 1).await;
+    let (mut db, mut versions) = (world.db.connect().await, Versions::default());
+    let waits = "select count(*) from waiting where state = 'deferred' and looks > 0";
+    let marked = world.trigger("after", None).await;
+    world.until(waits, |n| n == 1).await;
+    let id = get_run(&mut db, "after", &marked).await.unwrap().unwrap().id;
+    mark_instance(&mut db, &mut versions, id, (0, -1), TaskState::Success).await.unwrap();
+    world.hints.give(Hint::Ready);
+    assert_eq!(world.end_of("after", &marked).await, "success");
+
+    let cancelled = world.trigger("after", None).await;
+    world.until(waits, |n| n == 1).await;
+    let id = get_run(&mut db, "after", &cancelled).await.unwrap().unwrap().id;
+    set_run_state(&mut db, &mut versions, id, RunEnd::Failed).await.unwrap();
+    let words = ["skipped", "skipped"].map(String::from);
+    assert_eq!(world.states(&cancelled).await.into_iter().map(|row| row.2).collect::<Vec<_>>(), words);
+    assert_eq!(world.number("select count(*) from waiting").await, 0);
+    world.end().await;
+}
+
+#[sensor(poll_every = millis(100), timeout = millis(350))]
+async fn blind() -> TaskResult<Option<u32>> {
+    Ok(None)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_timeout_of_a_sensor_is_for_all_its_looks() {
+    let world = World::new(
+        vec![dag("blind").build(|d| {
+            d.add(blind().retries(2));
+        })],
+        1,
+    )
+    .await
+    .watched();
+    let run = world.trigger("blind", None).await;
+    assert_eq!(world.end_of("blind", &run).await, "failed");
+    let (kind, causes) = world.failure().await;
+    assert_eq!((kind.as_str(), causes), ("timeout", vec!["the sensor saw nothing in 350ms".to_string()]));
+    world.end().await;
+}

@@ -1,0 +1,118 @@
+//! Assets: `/api/v2/assets` in Airflow's shape, and `/api/orch/v1/assets` with freshness, what DAGs wait for and lineage.
+
+mod events;
+mod extras;
+mod materialize;
+mod queued;
+mod view;
+
+pub(crate) use events::{
+    EventPage, EventView, create as create_event, list as list_events, partition_key, say, upstream,
+};
+pub(crate) use extras::{ExtraPage, ExtraView, LineagePage, get as extra, lineage_of_run, list as list_extra};
+pub(crate) use materialize::{materialize, producer, run_of};
+pub(crate) use queued::{
+    QueuedPage, QueuedView, delete_of_asset, delete_of_dag, delete_one, of_asset, of_dag, one as queued_one,
+};
+pub(crate) use view::{AliasPage, AliasView, AssetPage, AssetView, expression};
+
+use super::pages::{Page, orders, pattern, prefix_pattern};
+use crate::extract::{Names, Query};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use orch_store::asset::{
+    AssetFilter, AssetOrder, AssetRow, count_aliases, count_assets, get_alias, get_asset, list_aliases, list_assets,
+};
+use sqlx::PgConnection;
+
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AssetPage>, Refusal> {
+    let page = Page::of(&mut query);
+    let filter = filter(&mut query)?;
+    let order = orders(&query, order)?;
+    let mut db = app.pages().await?;
+    let rows = list_assets(&mut db, &filter, &order, (page.offset, page.limit)).await?;
+    let total_entries = match page.total(rows.len()) {
+        Some(total) => total,
+        None => count_assets(&mut db, &filter).await?,
+    };
+    Ok(Json(AssetPage { assets: view::views(&mut db, rows).await?, total_entries }))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<AssetView>, Refusal> {
+    let mut db = app.pages().await?;
+    let asset = find(&mut db, &names).await?;
+    let view = view::views(&mut db, vec![asset]).await?.pop();
+    view.map(Json).ok_or_else(|| Refusal::Broken("an asset has no view".into()))
+}
+
+pub(crate) async fn aliases(State(app): State<App>, mut query: Query) -> Result<Json<AliasPage>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let filter = AssetFilter {
+        name_contains: pattern(&query, "name_pattern"),
+        name_starts: prefix_pattern(&query, "name_prefix_pattern"),
+        ..AssetFilter::default()
+    };
+    let order = orders(&query, |name| match name {
+        "id" => Some(false),
+        "name" => Some(true),
+        _ => None,
+    })?;
+    let order = order.first().copied().unwrap_or_default();
+    let mut db = app.pages().await?;
+    let rows = list_aliases(&mut db, &filter, order, (page.offset, page.limit)).await?;
+    let total_entries = match page.total(rows.len()) {
+        Some(total) => total,
+        None => count_aliases(&mut db, &filter).await?,
+    };
+    Ok(Json(AliasPage { asset_aliases: rows.into_iter().map(AliasView::from).collect(), total_entries }))
+}
+
+pub(crate) async fn alias(State(app): State<App>, names: Names) -> Result<Json<AliasView>, Refusal> {
+    let text = names.get("asset_alias_id").to_string();
+    let missing = || Refusal::not_found(format!("The Asset Alias with ID: `{text}` was not found"));
+    let id: i64 = names.number("asset_alias_id")?;
+    let id = i32::try_from(id).map_err(|_| missing())?;
+    let found = get_alias(&mut *app.pages().await?, id).await?;
+    found.map(|row| Json(row.into())).ok_or_else(missing)
+}
+
+/// The filters that both lists of assets have.
+fn filter(query: &mut Query) -> Result<AssetFilter, Refusal> {
+    let only_active = query.flag("only_active").unwrap_or(true);
+    query.finish()?;
+    Ok(AssetFilter {
+        name_contains: pattern(query, "name_pattern"),
+        name_starts: prefix_pattern(query, "name_prefix_pattern"),
+        uri_contains: pattern(query, "uri_pattern"),
+        uri_starts: prefix_pattern(query, "uri_prefix_pattern"),
+        dag_ids: query.all("dag_ids").map(String::from).collect(),
+        only_active,
+        stale: None,
+    })
+}
+
+fn order(name: &str) -> Option<AssetOrder> {
+    match name {
+        "id" => Some(AssetOrder::Id),
+        "name" => Some(AssetOrder::Name),
+        "uri" => Some(AssetOrder::Uri),
+        "created_at" => Some(AssetOrder::CreatedAt),
+        "updated_at" => Some(AssetOrder::UpdatedAt),
+        _ => None,
+    }
+}
+
+/// The asset that a path names.
+pub(crate) async fn find(db: &mut PgConnection, names: &Names) -> Result<AssetRow, Refusal> {
+    let missing = || no_such_asset(names.get("asset_id"));
+    let id: i64 = names.number("asset_id")?;
+    let id = i32::try_from(id).map_err(|_| missing())?;
+    get_asset(db, id).await?.ok_or_else(missing)
+}
+
+fn no_such_asset(id: impl std::fmt::Display) -> Refusal {
+    Refusal::not_found(format!("The Asset with ID: `{id}` was not found"))
+}

@@ -1,0 +1,103 @@
+//! `/assets`: what tasks update and DAGs wait for, and whether it is as fresh as promised.
+
+pub(crate) mod asset;
+pub(crate) mod change;
+pub(crate) mod lines;
+
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::asset::{AssetFilter, AssetOrder, AssetRow, UseRow, list_assets, uses_of};
+
+#[derive(Template)]
+#[template(path = "pages/assets.html")]
+struct AssetsPage {
+    shell: Shell,
+    q: String,
+    stale: bool,
+    lines: Vec<Line>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+struct Line {
+    name: String,
+    /// If it is not the name.
+    uri: Option<String>,
+    href: String,
+    fresh: Option<bool>,
+    updated: Option<parts::Ago>,
+    /// DAGs that make it, and DAGs that wait for it.
+    made_by: Vec<String>,
+    waited_by: Vec<String>,
+}
+
+const OF_A_PAGE: i64 = 100;
+
+/// The page of an asset.
+pub(crate) fn href(asset: i32) -> String {
+    format!("/assets/{asset}")
+}
+
+/// Whether it is; nothing where nobody promised.
+fn fresh(row: &AssetRow) -> Option<bool> {
+    row.fresh_within_ms.map(|_| row.stale_since.is_none())
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let page = query.count("page", 1).clamp(1, 10_000);
+    query.finish()?;
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let stale = query.text("state") == Some("stale");
+    let filter = AssetFilter {
+        uri_contains: (!q.is_empty()).then(|| vec![q.clone()]),
+        stale: stale.then_some(true),
+        ..AssetFilter::default()
+    };
+    let mut db = app.pages().await?;
+    // One more says whether there is another page.
+    let place = ((page - 1) * OF_A_PAGE, OF_A_PAGE + 1);
+    let mut rows = list_assets(&mut db, &filter, &[(AssetOrder::Name, false)], place).await?;
+    if rows.is_empty() && !q.is_empty() {
+        let by_name = AssetFilter { name_contains: filter.uri_contains.clone(), uri_contains: None, ..filter };
+        rows = list_assets(&mut db, &by_name, &[(AssetOrder::Name, false)], place).await?;
+    }
+    let more = rows.len() as i64 > OF_A_PAGE;
+    rows.truncate(OF_A_PAGE as usize);
+    let uses = uses_of(&mut db, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
+    let of = if stale { "&state=stale" } else { "" };
+    let turned = |page: i64| format!("/assets?q={}{of}&page={page}", encoded(&q));
+    let page = AssetsPage {
+        lines: rows.into_iter().map(|row| line(row, &uses, &shell)).collect(),
+        before: (page > 1).then(|| turned(page - 1)),
+        after: more.then(|| turned(page + 1)),
+        shell,
+        q,
+        stale,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn line(row: AssetRow, uses: &[UseRow], shell: &Shell) -> Line {
+    let dags = |role: &str| {
+        let mut dags: Vec<String> =
+            uses.iter().filter(|u| u.asset == row.id && u.role == role).map(|u| u.dag_id.clone()).collect();
+        dags.dedup();
+        dags
+    };
+    Line {
+        fresh: fresh(&row),
+        updated: row.last_event_at.map(|at| parts::ago(at, shell.now)),
+        made_by: dags("outlet"),
+        waited_by: dags("schedule"),
+        href: href(row.id),
+        uri: (row.uri != row.name).then_some(row.uri),
+        name: row.name,
+    }
+}

@@ -1,0 +1,169 @@
+//! `/assets/{asset_id}`: who makes an asset and who waits for it, its updates, and where its data came from.
+
+use super::lines::{EdgeLine, EventLine};
+use super::{fresh, href};
+use crate::api::assets::{find, producer};
+use crate::extract::Names;
+use crate::graph::{Edge, Graph, Node, lay_out};
+use crate::pages::dag::graph::drawing::{Drawing, Shown};
+use crate::pages::{Shell, html};
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::spec::AssetRef;
+use orch_store::asset::{
+    AssetRow, EventFilter, EventOrder, UseRow, aliases_of, count_events, edges_of_asset, list_events, runs_of_events,
+    uses_of, what_dag_waits_for,
+};
+
+#[derive(Template)]
+#[template(path = "pages/assets/asset.html")]
+struct AssetPage {
+    shell: Shell,
+    name: String,
+    href: String,
+    fresh: Option<bool>,
+    updated: Option<parts::Ago>,
+    /// Why it is red, if it is.
+    stale: Option<(parts::Ago, String)>,
+    drawing: Option<Drawing>,
+    waiting: Vec<WaitingDag>,
+    events: Vec<EventLine>,
+    total: i64,
+    edges: Vec<EdgeLine>,
+    facts: Vec<(&'static str, String)>,
+    /// One DAG makes it: it can be told to.
+    has_one_maker: bool,
+}
+
+struct WaitingDag {
+    dag_id: String,
+    href: String,
+    /// `2 of 3 assets updated`.
+    words: String,
+}
+
+const MOST_EVENTS: i64 = 50;
+const MOST_EDGES: i64 = 50;
+/// DAGs in the picture, on each side.
+const MOST_DRAWN: usize = 20;
+/// Characters of a name in the picture.
+const MOST_LETTERS: usize = 17;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let row = find(&mut db, &names).await?;
+    let uses = uses_of(&mut db, &[row.id]).await?;
+    let aliases = aliases_of(&mut db, &[row.id]).await?;
+    let filter = EventFilter { asset: Some(row.id), ..EventFilter::default() };
+    let events = list_events(&mut db, &filter, &[(EventOrder::At, true)], (0, MOST_EVENTS)).await?;
+    let total = count_events(&mut db, &filter).await?;
+    let runs = runs_of_events(&mut db, &events.iter().map(|event| event.id).collect::<Vec<_>>()).await?;
+    let edges = edges_of_asset(&mut db, &row.uri, MOST_EDGES).await?;
+    let mut waiting = Vec::new();
+    for scheduled in uses.iter().filter(|u| u.role == "schedule").take(MOST_DRAWN) {
+        let waits = what_dag_waits_for(&mut db, &mut app.versions.clone(), &scheduled.dag_id).await?;
+        let words = in_words(&waits);
+        waiting.push(WaitingDag { href: dag_href(&scheduled.dag_id), dag_id: scheduled.dag_id.clone(), words });
+    }
+    let page = AssetPage {
+        has_one_maker: producer(&mut db, row.id).await.is_ok(),
+        fresh: fresh(&row),
+        updated: row.last_event_at.map(|at| parts::ago(at, shell.now)),
+        stale: row.stale_since.map(|since| {
+            let last = row.last_event_at.map_or_else(
+                || "it was never updated".into(),
+                |at| format!("the last update was {}", shell.now.written(at, "%-d %b, %H:%M:%S")),
+            );
+            (parts::ago(since, shell.now), last)
+        }),
+        drawing: drawing(&row, &uses),
+        events: events.into_iter().map(|event| EventLine::new(event, &runs, shell.now)).collect(),
+        edges: edges.into_iter().map(|edge| EdgeLine::new(edge, shell.now)).collect(),
+        facts: facts(&row, &aliases.iter().map(|(_, alias)| alias.name.clone()).collect::<Vec<_>>()),
+        href: href(row.id),
+        name: row.name,
+        total,
+        waiting,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+/// `2 of 3 assets updated`.
+pub(crate) fn in_words(waits: &[orch_core::asset::Waiting]) -> String {
+    let updated = waits.iter().filter(|w| w.updated).count();
+    let what = if waits.iter().all(|w| matches!(w.of, AssetRef::Asset(_))) { "asset" } else { "asset or alias" };
+    match waits.len() {
+        1 if updated == 1 => format!("the {what} was updated"),
+        1 => format!("waits for 1 {what}"),
+        all => format!("{updated} of {all} {}s updated", what.replace(" or alias", "s or aliase")),
+    }
+}
+
+fn facts(row: &AssetRow, aliases: &[String]) -> Vec<(&'static str, String)> {
+    let within = row.fresh_within_ms.map(|ms| parts::duration(chrono::TimeDelta::milliseconds(ms)));
+    let extra = row.extra.as_object().filter(|extra| !extra.is_empty()).map(|_| row.extra.to_string());
+    let mut facts = vec![
+        ("URI", row.uri.clone()),
+        ("Group", row.group_name.clone()),
+        ("Fresh within", within.unwrap_or_default()),
+        ("Aliases", aliases.join(", ")),
+        ("Extra", extra.unwrap_or_default()),
+    ];
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}
+
+/// Tasks that make it on the left, DAGs that wait for it and tasks that read it on the right.
+fn drawing(row: &AssetRow, uses: &[UseRow]) -> Option<Drawing> {
+    if uses.is_empty() {
+        return None;
+    }
+    let shortened = |text: &str| {
+        let short: String = text.chars().take(MOST_LETTERS).collect();
+        if short.len() < text.len() { format!("{short}…") } else { short }
+    };
+    let node = |id: String, label: &str, detail: &str| Node {
+        label: shortened(label),
+        detail: shortened(detail),
+        id,
+        group: None,
+        is_mapped: false,
+    };
+    let mut nodes = vec![node(row.uri.clone(), &row.name, "asset")];
+    let mut shown = vec![Shown { state: None, detail: String::new(), href: href(row.id) }];
+    let mut edges = Vec::new();
+    for role in ["outlet", "schedule", "inlet"] {
+        for of in uses.iter().filter(|u| u.role == role).take(MOST_DRAWN) {
+            let at = nodes.len();
+            let (id, detail) = match role {
+                "schedule" => (of.dag_id.clone(), "waits for it"),
+                _ => (format!("{}.{}", of.dag_id, of.task_id), of.task_id.as_str()),
+            };
+            nodes.push(node(id, &of.dag_id, detail));
+            shown.push(Shown { state: None, detail: String::new(), href: dag_href(&of.dag_id) });
+            let (from, to) = if role == "outlet" { (at, 0) } else { (0, at) };
+            edges.push(Edge { from, to, is_lenient: false });
+        }
+    }
+    // A layout goes from the first to the last: what makes it stands before it.
+    let order: Vec<usize> = edges
+        .iter()
+        .filter(|e| e.to == 0)
+        .map(|e| e.from)
+        .chain([0])
+        .chain(edges.iter().filter(|e| e.from == 0).map(|e| e.to))
+        .collect();
+    let place = |old: usize| order.iter().position(|at| *at == old).unwrap_or(0);
+    let edges = edges.iter().map(|e| Edge { from: place(e.from), to: place(e.to), is_lenient: false }).collect();
+    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut shown: Vec<Option<Shown>> = shown.into_iter().map(Some).collect();
+    let graph = Graph { nodes: order.iter().filter_map(|&at| nodes[at].take()).collect(), edges, groups: Vec::new() };
+    let nodes = order.iter().filter_map(|&at| shown[at].take()).collect();
+    Some(Drawing { layout: lay_out(&graph), graph, nodes, zoom: 100, chosen: Some(place(0)) })
+}

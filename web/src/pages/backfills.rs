@@ -1,0 +1,131 @@
+//! `/backfills`: all backfills, the newest first, each with how far it is.
+
+pub(crate) mod backfill;
+
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::backfill::{BackfillFilter, BackfillRow, list_backfills};
+
+#[derive(Template)]
+#[template(path = "pages/backfills.html")]
+struct BackfillsPage {
+    shell: Shell,
+    list: List,
+    active: bool,
+}
+
+/// Backfills of one DAG or of all.
+pub(crate) struct List {
+    pub(crate) lines: Vec<Line>,
+    /// The DAG is named in each line.
+    pub(crate) of_all: bool,
+    pub(crate) back: Option<String>,
+    pub(crate) on: Option<String>,
+}
+
+pub(crate) struct Line {
+    pub(crate) href: String,
+    pub(crate) id: i32,
+    pub(crate) dag_id: String,
+    pub(crate) dag_href: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) state: parts::State,
+    pub(crate) said: &'static str,
+    pub(crate) percent: i64,
+    pub(crate) over: i64,
+    pub(crate) total: i64,
+    pub(crate) failed: i64,
+    pub(crate) by: String,
+    pub(crate) created: parts::Ago,
+}
+
+const OF_A_PAGE: i64 = 50;
+
+pub(crate) fn href(id: i32) -> String {
+    format!("/backfills/{id}")
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let active = query.text("show") == Some("active");
+    let list = list(&app, &shell, query, None).await?;
+    html(StatusCode::OK, &BackfillsPage { shell, list, active })
+}
+
+/// A page of them.
+pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<List, Refusal> {
+    let page = query.count("page", 1).clamp(1, 10_000);
+    query.finish()?;
+    let active = query.text("show") == Some("active");
+    let filter = BackfillFilter { dag_id: dag_id.map(String::from), active, ..BackfillFilter::default() };
+    let skip = (page - 1) * OF_A_PAGE;
+    let mut rows = list_backfills(&mut *app.pages().await?, &filter, OF_A_PAGE + 1, skip).await?;
+    let more = rows.len() as i64 > OF_A_PAGE;
+    rows.truncate(OF_A_PAGE as usize);
+    let place = match dag_id {
+        Some(dag_id) => format!("{}/backfills", parts::dag_href(dag_id)),
+        None => "/backfills".into(),
+    };
+    let address = |page: i64| format!("{place}?page={page}{}", if active { "&show=active" } else { "" });
+    Ok(List {
+        lines: rows.into_iter().map(|row| line(row, shell)).collect(),
+        of_all: dag_id.is_none(),
+        back: (page > 1).then(|| address(page - 1)),
+        on: more.then(|| address(page + 1)),
+    })
+}
+
+fn line(row: BackfillRow, shell: &Shell) -> Line {
+    let (state, said) = standing(&row);
+    Line {
+        href: href(row.id),
+        id: row.id,
+        dag_href: format!("{}/backfills", parts::dag_href(&row.dag_id)),
+        from: day(row.from_date),
+        to: day(row.to_date),
+        state: parts::bare(state),
+        said,
+        percent: percent(&row),
+        over: row.over(),
+        total: row.total(),
+        failed: row.failed,
+        by: row.created_by.unwrap_or_default(),
+        created: parts::ago(row.created_at, shell.now),
+        dag_id: row.dag_id,
+    }
+}
+
+/// The state whose icon it has, and how it is said.
+pub(crate) fn standing(row: &BackfillRow) -> (&'static str, &'static str) {
+    match () {
+        () if row.is_cancelled => ("skipped", "cancelled"),
+        () if row.completed_at.is_some() && row.failed > 0 => ("failed", "done, some runs failed"),
+        () if row.completed_at.is_some() => ("success", "done"),
+        () if row.is_paused => ("deferred", "paused"),
+        () if row.dag_is_paused => ("deferred", "waits: its DAG is paused"),
+        () if row.running + row.queued > 0 => ("running", "running"),
+        () => ("queued", "waits for a scheduler"),
+    }
+}
+
+pub(crate) fn percent(row: &BackfillRow) -> i64 {
+    row.over() * 100 / row.total().max(1)
+}
+
+/// Dates are those of schedules, which are said in UTC wherever the reader is.
+pub(crate) fn day(at: chrono::DateTime<chrono::Utc>) -> String {
+    let midnight = at.time() == chrono::NaiveTime::MIN;
+    at.format(if midnight { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
+}
+
+/// The page of a run of that DAG.
+pub(crate) fn run_href(dag_id: &str, run_id: &str) -> String {
+    format!("{}/runs/{}", parts::dag_href(dag_id), encoded(run_id))
+}

@@ -1,0 +1,122 @@
+//! `/backfills/{backfill_id}`: one backfill, what becomes of each of its dates, and the buttons that change it.
+
+use super::{day, href, percent, run_href, standing};
+use crate::api::backfills::{Change, change, find, id};
+use crate::extract::{Actor, Form, Names, Query};
+use crate::pages::{Shell, html, see_other};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::state::RunState;
+use orch_store::backfill::{BackfillDate, BackfillRow, list_dates};
+
+#[derive(Template)]
+#[template(path = "pages/backfills/backfill.html")]
+struct BackfillPage {
+    shell: Shell,
+    row: BackfillRow,
+    href: String,
+    dag_href: String,
+    from: String,
+    to: String,
+    state: parts::State,
+    said: &'static str,
+    sign: &'static str,
+    percent: i64,
+    created: parts::Ago,
+    completed: Option<parts::Ago>,
+    conf: Option<String>,
+    lines: Vec<Line>,
+    first: Option<String>,
+    on: Option<String>,
+    command: String,
+}
+
+struct Line {
+    date: String,
+    state: parts::State,
+    why: String,
+    run: Option<(String, String)>,
+    took: Option<String>,
+}
+
+const OF_A_PAGE: i64 = 100;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    names: Names,
+    mut query: Query,
+) -> Result<Response, Refusal> {
+    let (id, after) = (id(&names)?, query.count("after", 0));
+    query.finish()?;
+    let after = i32::try_from(after).unwrap_or(i32::MAX);
+    let mut db = app.pages().await?;
+    let row = find(&mut db, id).await?;
+    let mut dates = list_dates(&mut db, id, after, OF_A_PAGE + 1).await?;
+    let more = dates.len() as i64 > OF_A_PAGE;
+    dates.truncate(OF_A_PAGE as usize);
+    let (word, said) = standing(&row);
+    let on = dates.last().filter(|_| more).map(|last| format!("{}?after={}", href(id), last.ordinal));
+    let page = BackfillPage {
+        href: href(id),
+        dag_href: parts::dag_href(&row.dag_id),
+        from: day(row.from_date),
+        to: day(row.to_date),
+        state: parts::bare(word),
+        said,
+        sign: parts::sign(word),
+        percent: percent(&row),
+        created: parts::ago(row.created_at, shell.now),
+        completed: row.completed_at.map(|at| parts::ago(at, shell.now)),
+        conf: row.conf.as_ref().map(|conf| format!("{conf:#}")),
+        lines: dates.into_iter().map(|date| line(date, &row.dag_id)).collect(),
+        first: (after > 0).then(|| href(id)),
+        on,
+        command: format!("orch backfill show {id}"),
+        row,
+        shell,
+    };
+    html(StatusCode::OK, &page)
+}
+
+fn line(date: BackfillDate, dag_id: &str) -> Line {
+    let run_state: Option<RunState> = date.state.parse().ok();
+    let state = match (run_state, date.state.as_str()) {
+        (Some(state), _) => parts::state(state.as_str()),
+        (None, "skipped") => parts::state("skipped"),
+        (None, "dropped") => parts::state("removed"),
+        (None, _) => parts::state("none"),
+    };
+    Line {
+        date: day(date.logical_date),
+        state,
+        why: date.why.unwrap_or_default(),
+        run: date.run_id.map(|run_id| (run_href(dag_id, &run_id), run_id)),
+        took: date.started_at.zip(date.ended_at).map(|(start, end)| parts::duration(end - start)),
+    }
+}
+
+/// `POST`: pauses, goes on, or ends it.
+pub(crate) async fn change_it(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let id = id(&names)?;
+    let wish = match form.text("do") {
+        Some("pause") => Change::Paused(true),
+        Some("unpause") => Change::Paused(false),
+        Some("cancel") => Change::Cancelled { stop_running: false },
+        Some("stop") => Change::Cancelled { stop_running: true },
+        _ => return Err(Refusal::bad_request("do is one of pause, unpause, cancel and stop")),
+    };
+    let mut db = app.pages().await?;
+    change(&app, &mut db, &actor, id, wish).await?;
+    Ok(see_other(&href(id)))
+}

@@ -1,0 +1,215 @@
+//! `/dags/{dag_id}/backfills`: its backfills, and a form for another one that says first what it would do.
+
+use super::trigger::date;
+use super::{Found, Head, find};
+use crate::api::backfills::{done, make};
+use crate::extract::{Actor, DagPath, Form, Query};
+use crate::pages::backfills::{List, day, href, list};
+use crate::pages::{Shell, html, see_other};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish};
+use orch_core::params::parse_conf;
+use orch_core::spec::Schedule;
+use orch_store::backfill::{NewBackfill, Part, Planned, plan_backfill};
+
+#[derive(Template)]
+#[template(path = "pages/dag/backfills.html")]
+struct BackfillsPage {
+    shell: Shell,
+    head: Head,
+    list: List,
+    /// Says its dates.
+    is_scheduled: bool,
+    typed: Typed,
+    problem: Option<String>,
+    preview: Option<Preview>,
+}
+
+/// What was typed into the form.
+#[derive(Debug, Clone)]
+struct Typed {
+    from: String,
+    to: String,
+    each: String,
+    step: String,
+    reprocess: String,
+    most: String,
+    backwards: bool,
+    own_version: bool,
+    conf: String,
+    regex: String,
+    alone: bool,
+}
+
+impl Default for Typed {
+    fn default() -> Typed {
+        let nothing = String::new;
+        Typed {
+            from: nothing(),
+            to: nothing(),
+            each: nothing(),
+            step: "daily".into(),
+            reprocess: "none".into(),
+            most: "10".into(),
+            backwards: false,
+            own_version: false,
+            conf: nothing(),
+            regex: nothing(),
+            alone: false,
+        }
+    }
+}
+
+/// What the backfill would do.
+struct Preview {
+    created: usize,
+    again: usize,
+    skipped: usize,
+    lines: Vec<(String, parts::State, &'static str)>,
+    more: usize,
+    tasks: Option<Vec<String>>,
+}
+
+/// Dates that a preview names.
+const MOST_SHOWN: usize = 100;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    DagPath(dag_id): DagPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    let found = find(&app, &mut *app.pages().await?, &dag_id).await?;
+    page(&app, shell, &found, query, StatusCode::OK, Typed::default(), Ok(None)).await
+}
+
+/// Shows what it would do, or creates it.
+pub(crate) async fn create(
+    State(app): State<App>,
+    shell: Shell,
+    actor: Actor,
+    DagPath(dag_id): DagPath,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let found = find(&app, &mut *app.pages().await?, &dag_id).await?;
+    let typed = typed(&form);
+    let wish = match new(&found, &typed, &actor) {
+        Ok(new) => new,
+        Err(problem) => {
+            let refused = StatusCode::UNPROCESSABLE_ENTITY;
+            return page(&app, shell, &found, Query::parse(""), refused, typed, Err(problem)).await;
+        }
+    };
+    let mut db = app.pages().await?;
+    let made = if form.text("do") == Some("create") {
+        make(&app, &mut db, &actor, &wish).await.map(Ok)
+    } else {
+        let planned = plan_backfill(&mut db, &mut app.versions.clone(), &wish).await?;
+        done(&wish.dag_id, planned).map(|planned| Err(preview(planned)))
+    };
+    drop(db);
+    match made {
+        Ok(Ok(id)) => Ok(see_other(&href(id))),
+        Ok(Err(preview)) => page(&app, shell, &found, Query::parse(""), StatusCode::OK, typed, Ok(Some(preview))).await,
+        // What is wrong with the wish stands beside the form; what broke does not.
+        Err(Refusal::Plain { status, text }) => {
+            page(&app, shell, &found, Query::parse(""), status, typed, Err(text.into_owned())).await
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn typed(form: &Form) -> Typed {
+    let text = |name: &str| form.text(name).unwrap_or_default().trim().to_string();
+    Typed {
+        from: text("from"),
+        to: text("to"),
+        each: text("each"),
+        step: text("step"),
+        reprocess: text("reprocess"),
+        most: text("most"),
+        backwards: form.text("backwards").is_some(),
+        own_version: form.text("own_version").is_some(),
+        conf: text("conf"),
+        regex: text("regex"),
+        alone: form.text("alone").is_some(),
+    }
+}
+
+fn new(found: &Found, typed: &Typed, actor: &Actor) -> Result<NewBackfill, String> {
+    let moment = |text: &str| date(text).ok_or_else(|| format!("`{text}` is no date: write it like 2026-11-20."));
+    let dates = if typed.each.is_empty() {
+        if typed.from.is_empty() || typed.to.is_empty() {
+            return Err("Say from when to when, or name dates one by one.".into());
+        }
+        let step = if is_scheduled(found) { None } else { typed.step.parse::<Step>().ok() };
+        Dates::Range { from: moment(&typed.from)?, to: moment(&typed.to)?, step }
+    } else {
+        let words = typed.each.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty());
+        Dates::Each(words.map(moment).collect::<Result<Vec<DateTime<Utc>>, _>>()?)
+    };
+    let most = typed.most.parse().ok().filter(|most| *most > 0);
+    let conf = match typed.conf.as_str() {
+        "" => None,
+        text => Some(parse_conf(text).map_err(|bad| format!("{bad}; {}.", bad.hint()))?),
+    };
+    let regex = Some(typed.regex.clone()).filter(|regex| !regex.is_empty());
+    Ok(NewBackfill {
+        dag_id: found.row.dag_id.clone(),
+        wish: Wish { dates, reprocess: typed.reprocess.parse().unwrap_or(Reprocess::None), backwards: typed.backwards },
+        conf: conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty())),
+        max_active_runs: most.ok_or("Runs at a time is a number above zero.")?,
+        latest: !typed.own_version,
+        part: regex.map(|regex| Part { regex, upstream: !typed.alone }),
+        user: Some(actor.name.to_string()),
+    })
+}
+
+fn is_scheduled(found: &Found) -> bool {
+    matches!(found.version.plan.spec.schedule, Schedule::Cron { .. } | Schedule::EveryMs(_))
+}
+
+fn preview(planned: Planned) -> Preview {
+    let many = |wanted: fn(&Action) -> bool| planned.dates.iter().filter(|(_, action)| wanted(action)).count();
+    let line = |(date, action): &(orch_core::backfill::Date, Action)| {
+        let (state, words) = match action {
+            Action::Create => ("queued", "gets a run"),
+            Action::Rerun => ("restarting", "runs again"),
+            Action::Skip(reason) => ("skipped", reason.as_str()),
+        };
+        (day(date.logical_date), parts::bare(state), words)
+    };
+    Preview {
+        created: many(|action| *action == Action::Create),
+        again: many(|action| *action == Action::Rerun),
+        skipped: many(|action| matches!(action, Action::Skip(_))),
+        lines: planned.dates.iter().take(MOST_SHOWN).map(line).collect(),
+        more: planned.dates.len().saturating_sub(MOST_SHOWN),
+        tasks: planned.tasks,
+    }
+}
+
+async fn page(
+    app: &App,
+    shell: Shell,
+    found: &Found,
+    query: Query,
+    status: StatusCode,
+    typed: Typed,
+    came: Result<Option<Preview>, String>,
+) -> Result<Response, Refusal> {
+    let list = list(app, &shell, query, Some(&found.row.dag_id)).await?;
+    let head = Head::new(found, "backfills", shell.now);
+    let (preview, problem) = match came {
+        Ok(preview) => (preview, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    html(status, &BackfillsPage { head, list, is_scheduled: is_scheduled(found), typed, problem, preview, shell })
+}

@@ -1,0 +1,151 @@
+//! A body that waits without a slot: what it said becomes a row that somebody looks at, and how that ended is told to its
+//! next call, or ends the try.
+
+use super::{Job, Shared};
+use crate::clock;
+use crate::logs::{AttemptLog, Line};
+use crate::outcome::{DEFAULT_POLL_MS, Finish};
+use crate::patience::patiently;
+use crate::watch;
+use orch_core::spec::TaskSpec;
+use orch_core::task::{Conditions, Deferral, LogLevel, OnTimeout, Resumed, TaskError, WaitEnd};
+use orch_core::wait::{self, Wake};
+use orch_store::step::NewWait;
+use serde_json::Map;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What it waits for, and what it carries, are kept in rows that are read often.
+const MOST_BYTES: usize = 64 * 1024;
+/// Looks follow each other no faster.
+const FASTEST_MS: u64 = 100;
+
+/// How the wait ended that this try began. `Err`: with it the try ends too.
+pub(super) async fn resumed(
+    job: &Job,
+    spec: &TaskSpec,
+    shared: &Shared,
+    log: &Arc<AttemptLog>,
+) -> Result<Option<Resumed>, Finish> {
+    // The first call of a try waited for nothing, and a sensor is never deferred.
+    if job.claimed.lease.lease_no <= 1 || spec.kind == "sensor" {
+        return Ok(None);
+    }
+    let found = watch::resumed(&shared.pool, job.claimed.lease).await.map_err(|error| Finish::Error {
+        error: TaskError::Retryable { causes: vec!["how its wait ended cannot be read".into(), error.to_string()] },
+        kind: None,
+    })?;
+    let Some(resumed) = found else { return Ok(None) };
+    let error = |error, kind| Err(Finish::Error { error, kind });
+    match &resumed.end {
+        WaitEnd::TimedOut(OnTimeout::Fail) => {
+            error(TaskError::fatal("what it waited for was not there in time"), Some("timeout"))
+        }
+        WaitEnd::TimedOut(OnTimeout::Skip) => {
+            error(TaskError::skipped("what it waited for was not there in time"), None)
+        }
+        WaitEnd::Failed { cause, for_good: true } => error(TaskError::fatal(format!("it cannot wait: {cause}")), None),
+        WaitEnd::Failed { cause, for_good: false } => {
+            error(TaskError::retryable(format!("it cannot wait: {cause}")), None)
+        }
+        WaitEnd::Skipped(reason) => error(TaskError::skipped(reason.clone()), None),
+        WaitEnd::Met(_) => {
+            log.say(&Line::new(LogLevel::Info, "orch", "it goes on: what it waited for is there".into(), Map::new()));
+            Ok(Some(resumed))
+        }
+        WaitEnd::TimedOut(OnTimeout::Resume) => {
+            log.say(&Line::new(LogLevel::Info, "orch", "it goes on: its time to wait is over".into(), Map::new()));
+            Ok(Some(resumed))
+        }
+    }
+}
+
+/// A body said what it waits for.
+pub(super) fn begin(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Finish {
+    match new_wait(deferral, spec, conditions) {
+        Ok((wait, words)) => Finish::Deferred { wait: Box::new(wait), words },
+        Err(cause) => Finish::Error { error: TaskError::fatal(cause), kind: None },
+    }
+}
+
+fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Result<(NewWait, String), String> {
+    let now = clock::now();
+    let (kind, config) = (&deferral.until.kind, &deferral.until.config);
+    watch::check(conditions, &deferral.until)?;
+    let wake = wait::wake(&deferral.until, now)?;
+    let condition = match wake {
+        Some(_) => None,
+        None => {
+            Some((kind.clone(), kept("what it waits for", &wait::settle(&deferral.until, now)?.config.to_string())?))
+        }
+    };
+    let carried = (!deferral.carried.is_null()).then(|| kept("what it carries over", &deferral.carried.to_string()));
+    let poke_ms = deferral.poke_ms.or(spec.options.poll_every_ms).unwrap_or(DEFAULT_POLL_MS).max(FASTEST_MS);
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).min(orch_core::check::MAX_DURATION_MS as i64);
+    let wait = NewWait {
+        condition,
+        wake_in_ms: match wake {
+            Some(Wake::InMs(in_ms)) => ms(in_ms),
+            _ => 0,
+        },
+        wake_at: match wake {
+            Some(Wake::At(moment)) => Some(moment),
+            _ => None,
+        },
+        poke_ms: ms(poke_ms),
+        timeout_ms: deferral.timeout_ms.map(ms),
+        on_timeout: deferral.on_timeout,
+        carried: carried.transpose()?,
+    };
+    let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));
+    let limit = limit.unwrap_or_default();
+    let words = match wake {
+        Some(Wake::At(moment)) => format!("deferred until {}{limit}", moment.to_rfc3339()),
+        Some(Wake::InMs(in_ms)) => format!("deferred for {:?}{limit}", Duration::from_millis(in_ms)),
+        None => {
+            let every = Duration::from_millis(poke_ms);
+            format!("deferred: it waits for `{kind}` {}, looked at every {every:?}{limit}", shown(config))
+        }
+    };
+    Ok((wait, words))
+}
+
+/// The beginning of a config, for the log.
+fn shown(config: &serde_json::Value) -> String {
+    const MOST: usize = 300;
+    let text = config.to_string();
+    if text.len() <= MOST { text } else { format!("{}…", &text[..text.floor_char_boundary(MOST)]) }
+}
+
+fn kept(what: &str, text: &str) -> Result<String, String> {
+    if text.len() > MOST_BYTES {
+        return Err(format!("{what} has {} bytes, more than {MOST_BYTES}", text.len()));
+    }
+    if text.contains("\\u0000") {
+        return Err(format!("{what} has a NUL character"));
+    }
+    Ok(text.to_string())
+}
+
+/// A sensor saw nothing. Its timeout is for all its looks together.
+pub(super) async fn not_yet(job: &Job, spec: &TaskSpec, shared: &Shared) -> Finish {
+    let Some(timeout_ms) = spec.options.timeout_ms.filter(|_| spec.kind == "sensor") else { return Finish::NotYet };
+    let lease = job.claimed.lease;
+    let looked_for = patiently(|| async {
+        let mut db = shared.pool.acquire().await?;
+        orch_store::watch::running_for(&mut db, lease).await
+    });
+    let limit = Duration::from_millis(timeout_ms);
+    let pause = Duration::from_millis(spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS));
+    match looked_for.await {
+        Ok(waited) if waited + pause > limit => Finish::Error {
+            error: TaskError::fatal(format!("the sensor saw nothing in {limit:?}")),
+            kind: Some("timeout"),
+        },
+        Ok(_) => Finish::NotYet,
+        Err(error) => {
+            tracing::warn!(%error, "how long a sensor has looked is not known");
+            Finish::NotYet
+        }
+    }
+}

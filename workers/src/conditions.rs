@@ -1,0 +1,22 @@
+//! The conditions that every worker knows. Each is a kind of `orch_core::wait`, with the look that belongs to it.
+
+mod file;
+mod http;
+mod runs;
+mod several;
+mod sql;
+mod time;
+
+use orch_core::task::Conditions;
+use std::sync::Arc;
+
+pub(crate) fn builtin() -> Conditions {
+    Conditions::default()
+        .with(Arc::new(time::Time))
+        .with(Arc::new(file::Files))
+        .with(Arc::new(sql::Sql::default()))
+        .with(Arc::new(http::Web::default()))
+        .with(Arc::new(runs::Runs))
+        .with(Arc::new(several::Any))
+        .with(Arc::new(several::All))
+}

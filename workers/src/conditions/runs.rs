@@ -1,0 +1,55 @@
+//! Runs of other DAGs, and tasks of them. However many different runs are waited for, one statement sees them.
+
+use anyhow::bail;
+use orch_core::task::{BoxFuture, Condition, Eyes, Look, RunSeen, TaskResult, fatal, skip};
+use orch_core::wait::{RunWait, read};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) struct Runs;
+
+impl Condition for Runs {
+    fn kind(&self) -> &'static str {
+        RunWait::KIND
+    }
+
+    fn check(&self, config: &Value) -> Result<(), String> {
+        let wait: RunWait = read(config)?;
+        if wait.allowed.is_empty() { Err("it waits for no state".into()) } else { Ok(()) }
+    }
+
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        Box::pin(async move {
+            let wait: RunWait = read(&config).map_err(fatal)?;
+            let seen = eyes.runs(vec![wait.clone()]).await?.into_iter().next().flatten();
+            judge(&wait, seen)
+        })
+    }
+
+    fn look_at_all(&self, configs: &[Value], eyes: &Arc<dyn Eyes>) -> Option<BoxFuture<TaskResult<Vec<Look>>>> {
+        let waits: Result<Vec<RunWait>, String> = configs.iter().map(read).collect();
+        let (waits, eyes) = (waits.ok()?, eyes.clone());
+        Some(Box::pin(async move {
+            let seen = eyes.runs(waits.clone()).await?;
+            Ok(waits.iter().zip(seen).map(|(wait, seen)| judge(wait, seen)).collect())
+        }))
+    }
+}
+
+fn judge(wait: &RunWait, seen: Option<RunSeen>) -> Look {
+    let Some(seen) = seen else { return Ok(None) };
+    let (dag_id, state, run_id) = (&wait.dag_id, &seen.state, &seen.run_id);
+    let of = wait.task_id.as_ref().map_or_else(String::new, |task| format!("task `{task}` of "));
+    if wait.allowed.contains(state) {
+        return Ok(Some(json!({
+            "dag_id": dag_id, "run_id": run_id, "state": state, "logical_date": seen.logical_date, "ended_at": seen.ended_at,
+        })));
+    }
+    if wait.failed.contains(state) {
+        bail!(fatal(format!("{of}run `{run_id}` of dag `{dag_id}` is {state}")));
+    }
+    if wait.skipped.contains(state) {
+        return Err(skip(format!("{of}run `{run_id}` of dag `{dag_id}` is {state}")));
+    }
+    Ok(None)
+}

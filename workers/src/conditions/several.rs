@@ -1,0 +1,57 @@
+//! Conditions made of others. Each look is at all of them, at the same time.
+
+use futures::future::join_all;
+use orch_core::task::{Awaited, BoxFuture, Condition, Eyes, Look, fatal};
+use orch_core::wait::several;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) struct Any;
+pub(super) struct All;
+
+async fn looks(config: Value, eyes: Arc<dyn Eyes>) -> anyhow::Result<Vec<Look>> {
+    let of: Vec<Awaited> = several(&config).map_err(fatal)?;
+    Ok(join_all(of.into_iter().map(|one| eyes.look(one))).await)
+}
+
+impl Condition for Any {
+    fn kind(&self) -> &'static str {
+        "any"
+    }
+
+    fn check(&self, config: &Value) -> Result<(), String> {
+        several(config).map(drop)
+    }
+
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        Box::pin(async move {
+            let mut failed = None;
+            for (index, look) in looks(config, eyes).await?.into_iter().enumerate() {
+                match look {
+                    Ok(Some(value)) => return Ok(Some(json!({ "index": index, "value": value }))),
+                    Ok(None) => {}
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            // One that cannot be looked at must not be passed over in silence.
+            failed.map_or(Ok(None), Err)
+        })
+    }
+}
+
+impl Condition for All {
+    fn kind(&self) -> &'static str {
+        "all"
+    }
+
+    fn check(&self, config: &Value) -> Result<(), String> {
+        several(config).map(drop)
+    }
+
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        Box::pin(async move {
+            let looks = looks(config, eyes).await?.into_iter().collect::<anyhow::Result<Option<Vec<Value>>>>();
+            Ok(looks?.map(Value::from))
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! A time inside a condition that is made of others. Alone it is not looked at: the time itself wakes the task.
+
+use orch_core::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_core::wait::{TimeWait, read};
+use serde_json::Value;
+use std::sync::Arc;
+
+pub(super) struct Time;
+
+impl Condition for Time {
+    fn kind(&self) -> &'static str {
+        TimeWait::KIND
+    }
+
+    fn check(&self, config: &Value) -> Result<(), String> {
+        read::<TimeWait>(config)?.moment(chrono::DateTime::UNIX_EPOCH).map(drop)
+    }
+
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        Box::pin(async move {
+            let time: TimeWait = read(&config).map_err(fatal)?;
+            let now = eyes.now();
+            let moment = time.moment(now).map_err(fatal)?;
+            Ok((moment <= now).then(|| moment.to_rfc3339().into()))
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! Clients of what belongs to users: their databases and their web servers, reached by connections. Operators and
+//! conditions share them.
+
+pub mod http;
+pub mod postgres;

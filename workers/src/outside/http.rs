@@ -1,0 +1,192 @@
+//! HTTP to servers of users. Each request has a thread of its own: the client blocks, and what it waits for must not hold
+//! up anything else of this process.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use orch_core::task::{Connection, TaskResult, fatal};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use ureq::Agent;
+use ureq::http::{Request, Response};
+
+/// A thread for a request needs little.
+const STACK_BYTES: usize = 512 * 1024;
+/// Hops of a request without a connection.
+const MOST_REDIRECTS: u32 = 5;
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub method: String,
+    pub address: Address,
+    pub body: Option<Vec<u8>>,
+    pub timeout: Duration,
+    /// A longer answer is an error.
+    pub most_bytes: u64,
+}
+
+/// Where a request goes, and what goes with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Address {
+    pub url: String,
+    pub headers: BTreeMap<String, String>,
+    /// With the secrets of a connection a request follows no redirect.
+    pub is_trusted: bool,
+}
+
+/// What a server said.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub status: u16,
+    /// Names in lower case; of several with one name the last.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    #[error("the request cannot be made: {0}")]
+    BadRequest(String),
+    #[error("it does not answer: {0}")]
+    Silent(String),
+    #[error("its answer has more than {0} bytes")]
+    TooLong(u64),
+}
+
+/// A client; cheap to clone, keeps its connections.
+#[derive(Debug, Clone)]
+pub struct Http {
+    agent: Agent,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).proxy(None).allow_non_standard_methods(true);
+        Http { agent: config.build().into() }
+    }
+}
+
+impl Http {
+    /// Asks once. Dropped, it leaves the thread to its timeout.
+    pub async fn ask(&self, ask: Ask) -> Result<Told, NoAnswer> {
+        let (agent, (say, said)) = (self.agent.clone(), oneshot::channel());
+        std::thread::Builder::new()
+            .name("orch-http".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || drop(say.send(block(&agent, &ask))))
+            .map_err(|error| NoAnswer::Silent(error.to_string()))?;
+        said.await.unwrap_or_else(|_| Err(NoAnswer::Silent("its thread ended".into())))
+    }
+}
+
+fn block(agent: &Agent, ask: &Ask) -> Result<Told, NoAnswer> {
+    let mut request = Request::builder().method(ask.method.as_str()).uri(&ask.address.url);
+    for (name, value) in &ask.address.headers {
+        request = request.header(name, value);
+    }
+    let bad = |error: ureq::http::Error| NoAnswer::BadRequest(error.to_string());
+    let redirects = if ask.address.is_trusted { 0 } else { MOST_REDIRECTS };
+    let answer = match &ask.body {
+        Some(body) => {
+            let request = agent.configure_request(request.body(body.clone()).map_err(bad)?);
+            agent.run(request.timeout_global(Some(ask.timeout)).max_redirects(redirects).build())
+        }
+        None => {
+            let request = agent.configure_request(request.body(()).map_err(bad)?);
+            agent.run(request.timeout_global(Some(ask.timeout)).max_redirects(redirects).build())
+        }
+    };
+    told(answer, ask.most_bytes)
+}
+
+fn told(answer: Result<Response<ureq::Body>, ureq::Error>, most_bytes: u64) -> Result<Told, NoAnswer> {
+    let silent = |error: ureq::Error| match error {
+        ureq::Error::BodyExceedsLimit(_) => NoAnswer::TooLong(most_bytes),
+        ureq::Error::BadUri(problem) => NoAnswer::BadRequest(problem),
+        ureq::Error::Http(problem) => NoAnswer::BadRequest(problem.to_string()),
+        other => NoAnswer::Silent(other.to_string()),
+    };
+    let (head, mut body) = answer.map_err(silent)?.into_parts();
+    let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_string(), text(value))).collect();
+    let body = body.with_config().limit(most_bytes).read_to_vec().map_err(silent)?;
+    Ok(Told { status: head.status.as_u16(), headers, body })
+}
+
+/// A path below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and password
+/// go as basic authentication, the texts of `extra` as headers.
+///
+/// # Errors
+/// A fatal error when the connection names no host.
+pub fn below(connection: &Connection, path: &str) -> TaskResult<Address> {
+    let id = &connection.id;
+    let host = connection.host.as_deref().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| fatal(format!("connection `{id}` has no host")))?;
+    let mut base = if host.contains("://") {
+        host.to_string()
+    } else {
+        let scheme = match connection.schema.as_deref().filter(|schema| !schema.is_empty()) {
+            Some(schema) => schema,
+            None if connection.conn_type == "https" => "https",
+            None => "http",
+        };
+        format!("{scheme}://{host}")
+    };
+    if let Some(port) = connection.port {
+        base = format!("{}:{port}", base.trim_end_matches('/'));
+    }
+    let url = match path {
+        "" => base,
+        path => format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/')),
+    };
+    let mut headers: BTreeMap<String, String> =
+        connection.extra.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.into()))).collect();
+    if let Some(login) = &connection.login {
+        let account = format!("{login}:{}", connection.password.as_deref().unwrap_or_default());
+        headers.insert("Authorization".into(), format!("Basic {}", STANDARD.encode(account)));
+    }
+    Ok(Address { url, headers, is_trusted: true })
+}
+
+/// A whole address, with nobody's secrets.
+///
+/// # Errors
+/// A fatal error when it is none.
+pub fn anywhere(url: &str) -> TaskResult<Address> {
+    if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(fatal(format!(
+            "`{url}` begins with neither http:// nor https://: name a connection, or write the whole address"
+        )));
+    }
+    Ok(Address { url: url.into(), ..Address::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(uri: &str, path: &str) -> String {
+        below(&Connection::from_uri("c", uri).expect("a URI"), path).expect("a host").url
+    }
+
+    #[test]
+    fn a_path_is_below_its_connection() {
+        assert_eq!(url("http://api.test:8080", "/v1/x?y=1"), "http://api.test:8080/v1/x?y=1");
+        assert_eq!(url("http://api.test/https", "v1"), "https://api.test/v1");
+        assert_eq!(url("http://https%3A%2F%2Fapi.test", "v1"), "https://api.test/v1");
+        assert_eq!(url("https://api.test", ""), "https://api.test");
+        assert!(below(&Connection { id: "c".into(), ..Connection::default() }, "/").is_err());
+        assert!(anywhere("/v1").is_err() && anywhere("https://api.test/").is_ok());
+    }
+
+    #[test]
+    fn an_account_is_sent_as_basic_authentication() {
+        let connection = Connection::from_uri("c", "http://me:open@api.test?X-Team=data").expect("a URI");
+        let address = below(&connection, "/").expect("a host");
+        assert_eq!(address.headers["Authorization"], "Basic bWU6b3Blbg==");
+        assert_eq!(address.headers["X-Team"], "data");
+        assert!(address.is_trusted);
+    }
+}

@@ -1,0 +1,144 @@
+//! Postgres servers of users. A statement's rows come as JSON, made by the server itself, so that every type has its
+//! text; params are JSON, given as the type that the server expects.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use orch_core::task::{Connection, TaskResult, fatal};
+use serde_json::Value;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgSslMode, Postgres};
+use sqlx::{Arguments, AssertSqlSafe, Column, Either, Encode, Executor, SqlSafeStr, Statement, Type, TypeInfo};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What a statement gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// In the order of the statement.
+    pub columns: Vec<String>,
+    /// An object each.
+    pub rows: Vec<Value>,
+    /// There are more than were asked for.
+    pub more: bool,
+    /// Of a statement without rows: how many it changed.
+    pub affected: u64,
+}
+
+/// How to reach the server of a connection. Nothing of this process's environment is used.
+///
+/// # Errors
+/// A fatal error when the connection is for something else, or says what no session can be told.
+pub fn options(connection: &Connection, statement_timeout: Option<Duration>) -> TaskResult<PgConnectOptions> {
+    let id = &connection.id;
+    if !matches!(connection.conn_type.as_str(), "postgres" | "postgresql") {
+        let kind = &connection.conn_type;
+        return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
+    }
+    let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(text(&connection.host).as_deref().unwrap_or("localhost"))
+        .port(connection.port.unwrap_or(5432))
+        .username(text(&connection.login).as_deref().unwrap_or("postgres"))
+        .password(connection.password.as_deref().unwrap_or_default())
+        .application_name("orch task");
+    let login = text(&connection.login).unwrap_or_else(|| "postgres".into());
+    options = options.database(text(&connection.schema).as_deref().unwrap_or(&login));
+    let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str);
+    if let Some(mode) = extra("sslmode") {
+        let mode: PgSslMode =
+            mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?;
+        options = options.ssl_mode(mode);
+    }
+    if let Some(path) = extra("sslrootcert") {
+        options = options.ssl_root_cert(path);
+    }
+    if let Some(limit) = statement_timeout {
+        options = options.options([("statement_timeout", limit.as_millis())]);
+    }
+    Ok(options)
+}
+
+/// Sends one statement and takes at most so many rows.
+pub async fn ask(db: &mut PgConnection, statement: &str, params: &[Value], most_rows: usize) -> TaskResult<Rows> {
+    let statement = statement.trim().trim_end_matches(';').trim_end();
+    let prepared = db.prepare(AssertSqlSafe(statement).into_sql_str()).await.map_err(told)?;
+    let columns: Vec<String> = prepared.columns().iter().map(|column| column.name().to_string()).collect();
+    let types: Vec<String> = match prepared.parameters() {
+        Some(Either::Left(types)) => types.iter().map(|t| t.name().to_uppercase()).collect(),
+        _ => Vec::new(),
+    };
+    if types.len() != params.len() {
+        let (given, wanted) = (params.len(), types.len());
+        return Err(fatal(format!("the statement takes {wanted} params, but {given} are given")));
+    }
+    let mut arguments = PgArguments::default();
+    for (place, (value, of_type)) in params.iter().zip(&types).enumerate() {
+        add(&mut arguments, value, of_type).map_err(|problem| fatal(format!("param ${} {problem}", place + 1)))?;
+    }
+    if columns.is_empty() {
+        let done = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(db).await.map_err(told)?;
+        return Ok(Rows { columns, rows: Vec::new(), more: false, affected: done.rows_affected() });
+    }
+    // What follows a comment at the end of the statement must stand on a line of its own.
+    let as_json = format!(
+        "with orch_row as (\n{statement}\n) select row_to_json(orch_row)::text from orch_row limit {}",
+        most_rows.saturating_add(1)
+    );
+    let found: Vec<String> =
+        sqlx::query_scalar_with(AssertSqlSafe(as_json), arguments).fetch_all(db).await.map_err(told)?;
+    let more = found.len() > most_rows;
+    let rows = found.iter().take(most_rows).map(|row| serde_json::from_str(row));
+    let rows = rows.collect::<Result<Vec<Value>, _>>().map_err(|e| fatal(format!("a row is no JSON: {e}")))?;
+    Ok(Rows { columns, affected: rows.len() as u64, rows, more })
+}
+
+/// What the server refuses for good must not be tried again: a statement that is wrong stays wrong.
+fn told(error: sqlx::Error) -> anyhow::Error {
+    let Some(refused) = error.as_database_error() else { return error.into() };
+    let text = format!("the database refuses: {}", refused.message());
+    // 42: syntax, names, rights. 22: data that does not fit.
+    match refused.code().as_deref().map(|code| code.get(..2).unwrap_or_default().to_string()).as_deref() {
+        Some("42" | "22") => fatal(text),
+        _ => anyhow::Error::msg(text),
+    }
+}
+
+/// A JSON value as what the server expects there.
+fn add(arguments: &mut PgArguments, value: &Value, of_type: &str) -> Result<(), String> {
+    let wrong = |()| format!("must be a `{}`: {value} is none", of_type.to_lowercase());
+    match of_type {
+        "BOOL" => put(arguments, optional(value, Value::as_bool).map_err(wrong)?),
+        "INT2" => put(arguments, optional(value, |v| i16::try_from(v.as_i64()?).ok()).map_err(wrong)?),
+        "INT4" => put(arguments, optional(value, |v| i32::try_from(v.as_i64()?).ok()).map_err(wrong)?),
+        "INT8" => put(arguments, optional(value, Value::as_i64).map_err(wrong)?),
+        "FLOAT4" => put(arguments, optional(value, |v| v.as_f64().map(|v| v as f32)).map_err(wrong)?),
+        "FLOAT8" => put(arguments, optional(value, Value::as_f64).map_err(wrong)?),
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" => {
+            put(arguments, optional(value, |v| Some(text(v))).map_err(wrong)?)
+        }
+        "UUID" => put(arguments, optional(value, parsed::<Uuid>).map_err(wrong)?),
+        "DATE" => put(arguments, optional(value, parsed::<NaiveDate>).map_err(wrong)?),
+        "TIMESTAMP" => put(arguments, optional(value, parsed::<NaiveDateTime>).map_err(wrong)?),
+        "TIMESTAMPTZ" => put(arguments, optional(value, parsed::<DateTime<Utc>>).map_err(wrong)?),
+        "JSON" | "JSONB" => put(arguments, Some(sqlx::types::Json(value.clone()))),
+        other => Err(format!("is a `{0}`: write `$1::text::{0}` and give a text", other.to_lowercase())),
+    }
+}
+
+fn put<T>(arguments: &mut PgArguments, value: T) -> Result<(), String>
+where
+    T: for<'q> Encode<'q, Postgres> + Type<Postgres>,
+{
+    arguments.add(value).map_err(|error| error.to_string())
+}
+
+/// `None`: it is null. An error: it does not fit.
+fn optional<'v, T>(value: &'v Value, of: impl Fn(&'v Value) -> Option<T>) -> Result<Option<T>, ()> {
+    if value.is_null() { Ok(None) } else { of(value).map(Some).ok_or(()) }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+fn parsed<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    value.as_str()?.parse().ok()
+}

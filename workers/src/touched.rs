@@ -1,0 +1,59 @@
+//! What a body says it did to assets, until its end is recorded: with a success that still counts, or not at all.
+
+use crate::mask;
+use orch_core::asset::{AssetEvent, LineageEdge, MAX_EVENTS, edges_of, events_of};
+use orch_core::spec::TaskSpec;
+use orch_core::task::{RunFacts, TaskResult, fatal};
+use orch_store::step::Touched;
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+/// Said by one body.
+#[derive(Default)]
+pub(crate) struct Said {
+    said: Mutex<(Vec<AssetEvent>, Vec<LineageEdge>)>,
+}
+
+impl Said {
+    pub(crate) fn event(&self, event: AssetEvent) -> TaskResult<()> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        room(said.0.len())?;
+        said.0.push(event);
+        Ok(())
+    }
+
+    pub(crate) fn edge(&self, edge: LineageEdge) -> TaskResult<()> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        room(said.1.len())?;
+        said.1.push(edge);
+        Ok(())
+    }
+
+    /// What a success leaves behind; nothing of most tasks.
+    pub(crate) fn touched(&self, task: &TaskSpec, run: &RunFacts) -> Option<Box<Touched>> {
+        let said = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut events = events_of(&task.outlets, &said.0, run.partition_key.as_deref());
+        let edges = edges_of(&task.inlets, &task.outlets, &said.1);
+        if events.is_empty() && edges.is_empty() {
+            return None;
+        }
+        events.iter_mut().for_each(mask_extra);
+        let (dag_id, run_id, task_id) = (run.dag_id.to_string(), run.run_id.to_string(), task.task_id.clone());
+        Some(Box::new(Touched { dag_id, run_id, task_id, events, edges }))
+    }
+}
+
+pub(crate) fn room(said: usize) -> TaskResult<()> {
+    if said < MAX_EVENTS {
+        return Ok(());
+    }
+    Err(fatal(format!("a try can tell of {MAX_EVENTS} updates: gather them into fewer events")))
+}
+
+/// Events are read by people who may read less than the body.
+fn mask_extra(event: &mut AssetEvent) {
+    let Some(masker) = mask::masker() else { return };
+    if let Cow::Owned(masked) = masker.mask(&event.extra.to_string()) {
+        event.extra = serde_json::from_str(&masked).unwrap_or_default();
+    }
+}

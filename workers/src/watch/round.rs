@@ -1,0 +1,260 @@
+//! Looks: what was taken becomes questions, each asked once for all who wait for the same; what is seen becomes answers.
+
+use super::eyes::WorkerEyes;
+use crate::logs::Line;
+use crate::mask;
+use futures::FutureExt;
+use orch_core::task::{BoxFuture, Eyes, LogLevel, Look, TaskError, TaskResult, WaitEnd};
+use orch_store::log::NewChunk;
+use orch_store::output::MAX_BYTES;
+use orch_store::watch::{Answer, Found, Watched};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// A look that takes longer has failed.
+const LOOK: Duration = Duration::from_secs(25);
+/// So many looks in a row may fail; then the wait has.
+const MOST_ERRORS: i32 = 10;
+/// Chunks of a log that were written while its try waited come after those of its body.
+const LATER_SEQ: i32 = 1_000_000_000;
+/// What a condition gives is kept with the try. Large data belongs where the condition found it.
+const MOST_VALUE_BYTES: usize = 256 * 1024;
+
+/// Conditions of one kind that differ: one for each group of tries that wait for the same.
+pub(super) struct Question {
+    kind: String,
+    groups: Vec<(Value, Vec<Watched>)>,
+}
+
+/// Each answer, and what it says for the log of the try.
+pub(super) type Looked = Vec<(Answer, Option<NewChunk>)>;
+
+/// Looks under way.
+#[derive(Default)]
+pub(super) struct Looks {
+    running: JoinSet<Looked>,
+}
+
+impl Looks {
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    pub(super) fn begin(&mut self, question: Question, eyes: &WorkerEyes) {
+        let eyes = eyes.clone();
+        self.running.spawn(async move { ask(question, eyes).await });
+    }
+
+    /// `None`: there is none under way.
+    pub(super) async fn next(&mut self) -> Option<Looked> {
+        // A look never panics: `ask` catches it. One that was aborted is nobody's.
+        self.running.join_next().await.map(Result::unwrap_or_default)
+    }
+
+    pub(super) fn try_next(&mut self) -> Option<Looked> {
+        self.running.try_join_next().map(Result::unwrap_or_default)
+    }
+}
+
+/// What was taken, by kind and config. A kind that answers many at once gets one question, others one for each config.
+pub(super) fn questions(taken: Vec<Watched>, eyes: &WorkerEyes) -> VecDeque<Question> {
+    let mut by_kind: BTreeMap<String, BTreeMap<String, Vec<Watched>>> = BTreeMap::new();
+    for watched in taken {
+        let config = watched.config.clone().unwrap_or_else(|| "null".into());
+        by_kind.entry(watched.kind.clone()).or_default().entry(config).or_default().push(watched);
+    }
+    let mut questions = VecDeque::new();
+    for (kind, groups) in by_kind {
+        let read = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        let groups: Vec<(Value, Vec<Watched>)> =
+            groups.into_iter().map(|(config, watched)| (read(&config), watched)).collect();
+        let configs: Vec<Value> = groups.iter().map(|(config, _)| config.clone()).collect();
+        let shared: Arc<dyn Eyes> = Arc::new(eyes.clone());
+        let at_once = groups.len() > 1
+            && eyes.condition(&kind).is_some_and(|condition| condition.look_at_all(&configs, &shared).is_some());
+        if at_once {
+            questions.push_back(Question { kind, groups });
+        } else {
+            questions.extend(groups.into_iter().map(|group| Question { kind: kind.clone(), groups: vec![group] }));
+        }
+    }
+    questions
+}
+
+async fn ask(question: Question, eyes: WorkerEyes) -> Looked {
+    let Question { kind, groups } = question;
+    let configs: Vec<Value> = groups.iter().map(|(config, _)| config.clone()).collect();
+    let looking = tokio::time::timeout(LOOK, AssertUnwindSafe(look(&kind, configs, eyes)).catch_unwind());
+    let seen = match looking.await {
+        Ok(Ok(Ok(looks))) if looks.len() == groups.len() => looks,
+        Ok(Ok(Ok(_))) => same(groups.len(), "the condition answered another number of questions"),
+        Ok(Ok(Err(error))) => {
+            let error = TaskError::from(error);
+            (0..groups.len()).map(|_| Err(again(&error))).collect()
+        }
+        Ok(Err(_)) => same(groups.len(), "looking panicked"),
+        Err(_) => same(groups.len(), &format!("looking took longer than {LOOK:?}")),
+    };
+    let mut jitter = Jitter::default();
+    let groups = groups.into_iter().map(|(_, watched)| watched).zip(seen);
+    groups.flat_map(|(watched, look)| answers(watched, look, &mut jitter)).collect()
+}
+
+async fn look(kind: &str, configs: Vec<Value>, eyes: WorkerEyes) -> TaskResult<Vec<Look>> {
+    let shared: Arc<dyn Eyes> = Arc::new(eyes.clone());
+    let Some(condition) = eyes.condition(kind).cloned() else {
+        anyhow::bail!("no condition of kind `{kind}` is known here");
+    };
+    if configs.len() > 1
+        && let Some(all) = condition.look_at_all(&configs, &shared)
+    {
+        return all.await;
+    }
+    let looks: Vec<BoxFuture<Look>> =
+        configs.into_iter().map(|config| condition.look(config, shared.clone())).collect();
+    Ok(futures::future::join_all(looks).await)
+}
+
+fn same(many: usize, problem: &str) -> Vec<Look> {
+    (0..many).map(|_| Err(anyhow::Error::msg(problem.to_string()))).collect()
+}
+
+/// An error for each of those who asked together.
+fn again(error: &TaskError) -> anyhow::Error {
+    match error {
+        TaskError::Fatal { causes } => orch_core::task::fatal(causes.join(": ")),
+        TaskError::Skipped { reason } => orch_core::task::skip(reason.clone()),
+        other => anyhow::Error::msg(other.to_string()),
+    }
+}
+
+/// What one look means for all who waited for it.
+fn answers(watched: Vec<Watched>, look: Look, jitter: &mut Jitter) -> Looked {
+    let look = look.map_err(TaskError::from);
+    let found = |one: &Watched, jitter: &mut Jitter| match &look {
+        Ok(None) => Found::NotYet { next_ms: jitter.after(one.poke_ms) },
+        Ok(Some(value)) => Found::End(met(value)),
+        Err(TaskError::Skipped { reason }) => Found::End(WaitEnd::Skipped(mask::mask(reason).into_owned())),
+        Err(TaskError::Fatal { causes }) => Found::End(failed(causes, true)),
+        Err(TaskError::Deferred { .. }) => Found::End(failed(&["a condition cannot be deferred".into()], true)),
+        Err(TaskError::Retryable { causes }) if one.errors + 1 >= MOST_ERRORS => {
+            let times = format!("looking failed {} times in a row", one.errors + 1);
+            Found::End(failed(&[&[times], &causes[..]].concat(), false))
+        }
+        Err(TaskError::Retryable { causes }) => {
+            let error = mask::mask(&causes.join(": ")).into_owned();
+            Found::Error { next_ms: jitter.after(one.poke_ms), error }
+        }
+    };
+    let answer = |one: Watched| {
+        let found = found(&one, jitter);
+        let line = line(&one, &found);
+        (Answer { run: one.run, task: one.task, map_index: one.map_index, looks: one.looks, found }, line)
+    };
+    watched.into_iter().map(answer).collect()
+}
+
+/// An error that is new stands in the log of the try, behind what it said before it was deferred.
+fn line(of: &Watched, found: &Found) -> Option<NewChunk> {
+    let Found::Error { error, .. } = found else { return None };
+    if of.last_error.as_ref() == Some(error) {
+        return None;
+    }
+    let text = format!("looking at what it waits for failed, and is tried again: {error}");
+    let line = Line::new(LogLevel::Warning, "orch", text, Map::new());
+    Some(NewChunk {
+        run: of.run,
+        attempt: of.attempt,
+        lease_no: of.lease_no - 1,
+        seq: LATER_SEQ + of.looks,
+        lines: 1,
+        body: line.to_json() + "\n",
+    })
+}
+
+fn met(value: &Value) -> WaitEnd {
+    let text = value.to_string();
+    if text.len() > MOST_VALUE_BYTES.min(MAX_BYTES) {
+        let problem = format!("the condition gave {} bytes, more than {MOST_VALUE_BYTES}", text.len());
+        return failed(&[problem], true);
+    }
+    WaitEnd::Met(value.clone())
+}
+
+fn failed(causes: &[String], for_good: bool) -> WaitEnd {
+    WaitEnd::Failed { cause: mask::mask(&causes.join(": ")).into_owned(), for_good }
+}
+
+/// Looks that began together must not come together for ever.
+struct Jitter(u64);
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Jitter(RandomState::new().build_hasher().finish())
+    }
+}
+
+impl Jitter {
+    /// Up to a tenth longer.
+    fn after(&mut self, poke_ms: i64) -> i64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let poke = poke_ms.max(1);
+        poke.saturating_add((self.0 >> 33) as i64 % (poke / 10 + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_core::task::{fatal, skip};
+    use serde_json::json;
+    use uuid::Uuid;
+
+    fn watched(errors: i32) -> Watched {
+        Watched {
+            run: Uuid::nil(),
+            task: 0,
+            map_index: -1,
+            attempt: Uuid::nil(),
+            lease_no: 2,
+            looks: 7,
+            kind: "test".into(),
+            config: None,
+            poke_ms: 1_000,
+            errors,
+            last_error: None,
+        }
+    }
+
+    fn check(look: Look, errors: i32, expected: &str) {
+        let (answer, line) = answers(vec![watched(errors)], look, &mut Jitter::default()).remove(0);
+        assert_eq!(line.is_some(), expected.starts_with("error"));
+        let word = match answer.found {
+            Found::NotYet { next_ms } if (1_000..=1_100).contains(&next_ms) => "not yet".into(),
+            Found::Error { next_ms, error } if (1_000..=1_100).contains(&next_ms) => format!("error: {error}"),
+            Found::End(end) => serde_json::to_string(&end).expect("it is data"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(word, expected);
+    }
+
+    #[test]
+    fn a_look_is_answered() {
+        check(Ok(None), 3, "not yet");
+        check(Ok(Some(json!(7))), 3, r#"{"met":7}"#);
+        check(Err(anyhow::anyhow!("no route")), 0, "error: no route");
+        check(Err(skip("holiday")), 0, r#"{"skipped":"holiday"}"#);
+        check(Err(fatal("no such table")), 0, r#"{"failed":{"cause":"no such table","for_good":true}}"#);
+        let often = r#"{"failed":{"cause":"looking failed 10 times in a row: no route","for_good":false}}"#;
+        check(Err(anyhow::anyhow!("no route")), 9, often);
+    }
+}
