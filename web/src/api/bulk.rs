@@ -94,7 +94,11 @@ pub(super) fn actions<E>(
 }
 
 /// Deleting asks for what the rule of the route says.
+<<<<<<< HEAD
 pub(super) fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
+=======
+fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
+>>>>>>> doors
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }
@@ -156,8 +160,10 @@ pub(super) trait Entity: Sync {
 pub(super) async fn carry_out<E: Entity>(
     app: &App,
     actor: &Actor,
+    may_delete: MayDelete,
     actions: &[Action<E>],
 ) -> Result<BulkResponse, Refusal> {
+    may(may_delete, actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
     for action in actions {

@@ -39,7 +39,20 @@ async fn no_page_loads_more_script_than_it_needs() {
     let run = web.trigger("chain").await;
     let mut browser = Browser::logged_in(&web).await;
     let run = format!("/dags/chain/runs/{run}");
-    for path in ["/", "/dags", "/dags/chain", "/runs", &run, &format!("{run}/tasks/t0"), "/connections/import"] {
+    for path in [
+        "/",
+        "/dags",
+        "/dags/chain",
+        "/runs",
+        &run,
+        &format!("{run}/tasks/t0"),
+        "/connections/import",
+        "/assets",
+        "/backfills",
+        "/dags/chain/runs",
+        "/dags/chain/backfills",
+        "/dags/chain/overview",
+    ] {
         let page = browser.get(path).await;
         let scripts = page.html.split("<script type=\"module\" src=\"").skip(1);
         let (mut bytes, mut names) = (0, Vec::new());
@@ -48,6 +61,12 @@ async fn no_page_loads_more_script_than_it_needs() {
             names.push(script.rsplit('/').next().unwrap().to_string());
         }
         assert!(names.contains(&"app.js".to_string()) && bytes <= MOST_SCRIPT_BYTES, "{path}: {bytes} of {names:?}");
+        // Whoever names a stream loads what follows it.
+        for (attribute, script) in
+            [("data-changes=", "changes.js"), ("data-live=", "live.js"), ("data-roving", "grid.js")]
+        {
+            assert!(!page.has(attribute) || names.contains(&script.to_string()), "{path} has no {script}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `PATCH /api/v2/variables`: many variables by one request.
 
 use super::{Sent, add, remove, update};
-use crate::api::bulk::{BulkResponse, Entity, Kind, actions, carry_out, may};
+use crate::api::bulk::{BulkResponse, Entity, Kind, actions, carry_out};
 use crate::extract::{Actor, JsonBody};
 use crate::guard::MayDelete;
 use crate::refusal::Refusal;
@@ -21,8 +21,7 @@ pub(crate) async fn bulk(
         Kind::Delete => Sent::read_named(fields, mask),
         Kind::Create | Kind::Update => Sent::read(fields, mask),
     })?;
-    may(may_delete, &actions)?;
-    Ok(Json(carry_out(&app, &actor, &actions).await?))
+    Ok(Json(carry_out(&app, &actor, may_delete, &actions).await?))
 }
 
 impl Entity for Sent {
