@@ -92,26 +92,16 @@ impl Model {
     }
 
     fn fold(&mut self, events: &[Event]) -> Effects {
-        let mut elements = Elements::default();
-        let (run, effects) = loop {
-            match fold(&self.plan, &self.run, events, &elements) {
-                Ok(done) => break done,
-                Err(missing) => elements.load(missing, self.look_up(missing)),
-            }
-        };
+        let decide = |elements: &Elements| fold(&self.plan, &self.run, events, elements);
+        let (run, effects) = Elements::deciding(decide, |missing| self.look_up(missing));
         self.run = run;
         effects
     }
 
     /// Finished instances begin anew; nothing of what is selected may be in flight.
     pub fn clear(&mut self, selected: &[Selected]) {
-        let mut elements = Elements::default();
-        let (run, effects) = loop {
-            match clear(&self.plan, &self.run, selected, &elements) {
-                Ok(done) => break done,
-                Err(missing) => elements.load(missing, self.look_up(missing)),
-            }
-        };
+        let decide = |elements: &Elements| clear(&self.plan, &self.run, selected, elements);
+        let (run, effects) = Elements::deciding(decide, |missing| self.look_up(missing));
         let hit = |&(task, index): &(TaskIdx, i32)| {
             selected.iter().any(|s| s.task == task && s.index.is_none_or(|i| i == index))
         };
@@ -128,13 +118,8 @@ impl Model {
         self.states = std::mem::take(&mut self.states).into_iter().filter_map(|(i, s)| Some((at(i)?, s))).collect();
         self.ready = std::mem::take(&mut self.ready).into_iter().filter_map(at).collect();
         self.held = std::mem::take(&mut self.held).into_iter().filter_map(at).collect();
-        let mut elements = Elements::default();
-        let (run, effects) = loop {
-            match move_run(&from, &self.plan, &self.run, &elements) {
-                Ok(done) => break done,
-                Err(missing) => elements.load(missing, self.look_up(missing)),
-            }
-        };
+        let decide = |elements: &Elements| move_run(&from, &self.plan, &self.run, elements);
+        let (run, effects) = Elements::deciding(decide, |missing| self.look_up(missing));
         self.run = run;
         self.carry_out(effects);
     }

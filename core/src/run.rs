@@ -188,6 +188,21 @@ impl Elements {
         };
     }
 
+    /// Decides with what is known, and anew with what was missing, until nothing is. For decisions whose elements are at
+    /// hand; the store looks for them (`run_lock::deciding`).
+    pub(crate) fn deciding<T, I: IntoIterator<Item = (TaskIdx, i32, TaskState)>>(
+        decide: impl Fn(&Elements) -> Result<T, Missing>,
+        look_up: impl Fn(Missing) -> I,
+    ) -> T {
+        let mut elements = Elements::default();
+        loop {
+            match decide(&elements) {
+                Ok(done) => return done,
+                Err(missing) => elements.load(missing, look_up(missing)),
+            }
+        }
+    }
+
     pub(crate) fn ask(&self, domain: usize, index: i32) -> Result<(), Missing> {
         if self.whole.contains(&domain) || self.loaded.contains(&(domain, index)) {
             Ok(())

@@ -158,15 +158,8 @@ pub async fn clear_instances(
     let over: Vec<_> = found.iter().filter(|i| i.2.is_finished()).collect();
     let selected = selected(&version, &ledger, &over);
     ledger.set_changed();
-    let mut elements = Elements::default();
-    let (cleared, effects) = loop {
-        match clear(&version.plan, &ledger, &selected, &elements) {
-            Ok(done) => break done,
-            Err(missing) => {
-                elements.load(missing, run_lock::elements(&mut tx, &version.plan, run, &ledger, missing).await?);
-            }
-        }
-    };
+    let decide = |elements: &Elements| clear(&version.plan, &ledger, &selected, elements);
+    let (cleared, effects) = run_lock::deciding(&mut tx, &version.plan, run, &ledger, decide).await?;
     let (tasks, indices): (Vec<i16>, Vec<i32>) = found.iter().map(|i| (i.0 as i16, i.1)).unzip();
     sqlx::query_file!("queries/clear.sql", run, &tasks, &indices).execute(&mut *tx).await?;
     sqlx::query!(

@@ -52,7 +52,7 @@ pub async fn fold_run(
         let LockedRun { rev, clear_number, ledger, .. } = locked;
         return Ok(Some(Folded { version, rev, clear_number, ledger, moved: false, kept: Vec::new(), queued: false }));
     }
-    let (ledger, effects) = decide(&mut tx, &version, run, &locked).await?;
+    let (ledger, effects) = fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..Step::default() };
     step.cleared = locked.clear_number > 0;
     let room = if step.cleared { 0 } else { room };
@@ -67,15 +67,6 @@ pub async fn fold_run(
     Ok(Some(Folded { version, rev, clear_number, ledger, moved: true, kept: step.keep, queued }))
 }
 
-async fn decide(
-    db: &mut PgConnection,
-    version: &Version,
-    run: Uuid,
-    locked: &LockedRun,
-) -> StoreResult<(Run, Effects)> {
-    fold_loading(db, version, run, &locked.ledger, &locked.events).await
-}
-
 /// Folds events into a run, loading the element states that the decision asks for.
 pub async fn fold_loading(
     db: &mut PgConnection,
@@ -84,15 +75,8 @@ pub async fn fold_loading(
     ledger: &Run,
     events: &[Event],
 ) -> StoreResult<(Run, Effects)> {
-    let mut elements = Elements::default();
-    loop {
-        match fold(&version.plan, ledger, events, &elements) {
-            Ok(done) => return Ok(done),
-            Err(missing) => {
-                elements.load(missing, run_lock::elements(db, &version.plan, run, ledger, missing).await?);
-            }
-        }
-    }
+    let decide = |elements: &Elements| fold(&version.plan, ledger, events, elements);
+    run_lock::deciding(db, &version.plan, run, ledger, decide).await
 }
 
 /// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that

@@ -3,7 +3,7 @@
 use crate::step::{KnownRun, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::run::{Missing, Run};
+use orch_core::run::{Elements, Missing, Run};
 use orch_core::state::{RunState, RunType, TaskState, UnknownWord};
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::Row;
@@ -77,6 +77,23 @@ pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResu
 
 fn skip_of(pair: &[i32]) -> Skip {
     Skip { task: pair[0] as TaskIdx, index: (pair[1] >= 0).then_some(pair[1]) }
+}
+
+/// Decides about a run, loading the element states that the decision asks for.
+pub async fn deciding<T>(
+    db: &mut PgConnection,
+    plan: &Plan,
+    run: Uuid,
+    ledger: &Run,
+    decide: impl Fn(&Elements) -> Result<T, Missing>,
+) -> StoreResult<T> {
+    let mut known = Elements::default();
+    loop {
+        match decide(&known) {
+            Ok(done) => return Ok(done),
+            Err(missing) => known.load(missing, elements(db, plan, run, ledger, missing).await?),
+        }
+    }
 }
 
 /// The finished and folded elements that a decision misses; of a run that somebody changed also those in flight and

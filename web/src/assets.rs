@@ -20,15 +20,18 @@ struct Asset {
     url: String,
 }
 
-const FILES: [(&str, &str, &[u8]); 8] = [
+const FILES: [(&str, &str, &[u8]); 11] = [
     ("app.css", "text/css; charset=utf-8", include_bytes!("../assets/app.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("../assets/app.js")),
     ("changes.js", "text/javascript; charset=utf-8", include_bytes!("../assets/changes.js")),
     ("favicon.svg", "image/svg+xml", include_bytes!("../assets/favicon.svg")),
     ("favicon-failed.svg", "image/svg+xml", include_bytes!("../assets/favicon-failed.svg")),
     ("favicon-running.svg", "image/svg+xml", include_bytes!("../assets/favicon-running.svg")),
+    ("grid.js", "text/javascript; charset=utf-8", include_bytes!("../assets/grid.js")),
     ("icons.svg", "image/svg+xml", include_bytes!("../assets/icons.svg")),
+    ("import.js", "text/javascript; charset=utf-8", include_bytes!("../assets/import.js")),
     ("keys.js", "text/javascript; charset=utf-8", include_bytes!("../assets/keys.js")),
+    ("live.js", "text/javascript; charset=utf-8", include_bytes!("../assets/live.js")),
 ];
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
@@ -72,7 +75,8 @@ mod tests {
 
     #[test]
     fn every_symbol_that_is_used_is_in_the_icons() {
-        let icons = std::str::from_utf8(FILES[6].2).expect("text");
+        let icons = FILES.iter().find(|file| file.0 == "icons.svg").expect("it is there");
+        let icons = std::str::from_utf8(icons.2).expect("text");
         for state in orch_core::state::TaskState::ALL {
             let word = match state.as_str() {
                 "none" => "no_status",

@@ -10,6 +10,7 @@ mod svg;
 pub use layout::{Flow, Layout, Rect, Wire, lay_out, lay_out_along};
 pub use svg::svg;
 
+use crate::parts::short;
 use orch_core::spec::{DagSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
 use std::collections::HashMap;
 
@@ -103,7 +104,7 @@ fn groups(dag: &DagSpec) -> Vec<Group> {
         let parent = parent(id);
         let label = parent.map_or(*id, |at| &id[ids[at].len() + 1..]);
         let is_mapped = dag.groups.iter().any(|group| group.group_id == **id && group.map.is_some());
-        Group { id: (*id).into(), label: short(label), parent, is_mapped }
+        Group { id: (*id).into(), label: short(label, MOST_LETTERS).into_owned(), parent, is_mapped }
     };
     ids.iter().map(group).collect()
 }
@@ -113,7 +114,13 @@ fn node(dag: &DagSpec, task: &TaskSpec, groups: &[Group]) -> Node {
     let prefix = group.map(|at| format!("{}.", groups[at].id));
     let label = prefix.and_then(|prefix| task.task_id.strip_prefix(&prefix)).unwrap_or(&task.task_id);
     let is_mapped = dag.map_of(task).is_some();
-    Node { id: task.task_id.clone(), label: short(label), detail: short(&detail(task)), group, is_mapped }
+    Node {
+        id: task.task_id.clone(),
+        label: short(label, MOST_LETTERS).into_owned(),
+        detail: short(&detail(task), MOST_LETTERS).into_owned(),
+        group,
+        is_mapped,
+    }
 }
 
 /// What the mapped group around a task is mapped over, for those tasks that stand first in it.
@@ -167,13 +174,6 @@ fn word(value: impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
-    }
-}
-
-fn short(text: &str) -> String {
-    match text.char_indices().nth(MOST_LETTERS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into(),
     }
 }
 

@@ -151,6 +151,7 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
     };
     match admitted {
         Ok(Some(caller)) => {
+            request.extensions_mut().insert(MayDelete(gate.rule.deletes.is_none_or(|role| caller.role >= role)));
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -158,6 +159,10 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
         Err(refusal) => refusal.into_response(),
     }
 }
+
+/// Whether a body of this caller may also delete, by the rule of the route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MayDelete(pub(crate) bool);
 
 /// For people: a session in a cookie, a way to log in, and refusals they can read.
 async fn through_page(gate: &Gate, mut request: Request, next: Next) -> Response {

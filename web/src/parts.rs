@@ -21,6 +21,7 @@ pub(crate) use time::{Ago, Moment, Stamp, ago, clock, duration, exactly, moment}
 pub(crate) use timeline::{Timeline, dag_href};
 
 use askama::filters::HtmlSafe;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Text in an attribute or between tags.
@@ -47,6 +48,22 @@ impl fmt::Display for Escaped<'_> {
 }
 
 impl HtmlSafe for Escaped<'_> {}
+
+/// The beginning of a text that stands on one line.
+pub(crate) fn short(text: &str, most_chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most_chars) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// The beginning of a text, and where it was cut off how much was left out.
+pub(crate) fn cut(text: String, most_chars: usize) -> String {
+    match text.char_indices().nth(most_chars) {
+        Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),
+        None => text,
+    }
+}
 
 #[cfg(test)]
 mod tests {

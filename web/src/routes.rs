@@ -48,6 +48,8 @@ pub struct Rule {
     pub path: &'static str,
     pub access: Access,
     pub door: Door,
+    /// What bodies that delete ask for, where a route does several things.
+    pub deletes: Option<Role>,
 }
 
 /// The whole list: the API sorted by path, then the pages.
@@ -75,6 +77,15 @@ fn routes(app: &App) -> Routes {
         .gives::<api::backfills::BackfillProgressPage>()
         .get("/api/orch/v1/backfills/{backfill_id}", viewer, api::backfills::progress)
         .gives::<api::backfills::BackfillProgress>()
+        .get("/api/orch/v1/dags/{dag_id}/presets", viewer, api::presets::list)
+        .gives::<api::presets::PresetPage>()
+        .get("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", viewer, api::presets::get)
+        .gives::<api::presets::PresetView>()
+        .put("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", user, api::presets::put)
+        .takes::<bodies::PresetBody>()
+        .gives::<api::presets::PresetView>()
+        .delete("/api/orch/v1/dags/{dag_id}/presets/{preset_name}", user, api::presets::delete)
+        .gives_nothing()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", viewer, api::assets::lineage_of_run)
         .gives::<api::assets::LineagePage>()
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
@@ -132,7 +143,7 @@ fn routes(app: &App) -> Routes {
         .post("/api/v2/connections", op, api::connections::create)
         .takes::<bodies::ConnectionBody>()
         .creates::<api::connections::ConnectionView>()
-        .patch("/api/v2/connections", op, api::connections::bulk)
+        .bulk("/api/v2/connections", op, Role::Op, api::connections::bulk)
         .takes::<bodies::BulkConnectionsBody>()
         .gives::<api::bulk::BulkResponse>()
         .post("/api/v2/connections/test", op, api::connections::test)
@@ -183,7 +194,7 @@ fn routes(app: &App) -> Routes {
         .post("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::trigger)
         .takes::<bodies::TriggerDAGRunPostBody>()
         .gives::<api::dag_runs::DagRunView>()
-        .patch("/api/v2/dags/{dag_id}/dagRuns", user, api::dag_runs::bulk)
+        .bulk("/api/v2/dags/{dag_id}/dagRuns", user, Role::Op, api::dag_runs::bulk)
         .takes::<bodies::BulkDAGRunsBody>()
         .gives::<api::bulk::BulkResponse>()
         .post("/api/v2/dags/{dag_id}/clearDagRuns", user, api::dag_runs::clear_runs)
@@ -218,7 +229,7 @@ fn routes(app: &App) -> Routes {
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
-        .patch("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, api::task_instances::bulk)
+        .bulk("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, Role::Op, api::task_instances::bulk)
         .takes::<bodies::BulkTaskInstancesBody>()
         .gives::<api::bulk::BulkResponse>()
         .patch(
@@ -392,7 +403,7 @@ fn routes(app: &App) -> Routes {
         .post("/api/v2/variables", op, api::variables::create)
         .takes::<bodies::VariableBody>()
         .creates::<api::variables::VariableView>()
-        .patch("/api/v2/variables", op, api::variables::bulk)
+        .bulk("/api/v2/variables", op, Role::Op, api::variables::bulk)
         .takes::<bodies::BulkVariablesBody>()
         .gives::<api::bulk::BulkResponse>()
         .get("/api/v2/variables/{variable_key}", viewer, api::variables::get)
@@ -581,6 +592,19 @@ impl Routes {
         self.add((Method::PUT, MethodFilter::PUT), path, (access, Door::Api), handler)
     }
 
+    /// Many things changed by one request; what its body deletes asks for a role of its own, of which the handler hears by
+    /// `MayDelete`.
+    fn bulk<H: Handler<T, App>, T: 'static>(
+        self,
+        path: &'static str,
+        access: Access,
+        deletes: Role,
+        handler: H,
+    ) -> Routes {
+        let rule = Rule { method: Method::PATCH, path, access, door: Door::Api, deletes: Some(deletes) };
+        self.add_rule(rule, MethodFilter::PATCH, handler)
+    }
+
     fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
         self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
     }
@@ -611,13 +635,17 @@ impl Routes {
     }
 
     fn add<H: Handler<T, App>, T: 'static>(
-        mut self,
+        self,
         (method, filter): (Method, MethodFilter),
         path: &'static str,
         (access, door): (Access, Door),
         handler: H,
     ) -> Routes {
-        let rule = Rule { method, path, access, door };
+        self.add_rule(Rule { method, path, access, door, deletes: None }, filter, handler)
+    }
+
+    fn add_rule<H: Handler<T, App>, T: 'static>(mut self, rule: Rule, filter: MethodFilter, handler: H) -> Routes {
+        let path = rule.path;
         let gate_of_route = Gate { app: self.app.clone(), rule: rule.clone() };
         let handler = on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate));
         self.router = self.router.route(path, handler);

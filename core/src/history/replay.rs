@@ -204,13 +204,7 @@ impl<'a> Replay<'a> {
     }
 
     fn fold(&self, events: &[Event]) -> (Run, Effects) {
-        let mut elements = Elements::default();
-        loop {
-            match fold(self.plan, &self.run, events, &elements) {
-                Ok(done) => return done,
-                Err(missing) => elements.load(missing, self.look_up(missing)),
-            }
-        }
+        Elements::deciding(|elements| fold(self.plan, &self.run, events, elements), |missing| self.look_up(missing))
     }
 
     fn look_up(&self, missing: Missing) -> Vec<(TaskIdx, i32, TaskState)> {

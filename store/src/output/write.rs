@@ -4,8 +4,8 @@ use super::in_parts;
 use crate::StoreResult;
 use orch_core::plan::TaskIdx;
 use serde_json::Value;
-use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// An output's place.
@@ -32,12 +32,8 @@ pub async fn create_output(db: &mut PgConnection, place: Place<'_>, value: &Valu
         parts.len() as i32,
         is_list
     );
-    if made.execute(&mut *tx).await?.rows_affected() == 0 {
-        return Ok(false);
-    }
-    put_parts(&mut tx, place, &parts).await?;
-    tx.commit().await?;
-    Ok(true)
+    let many = made.execute(&mut *tx).await?.rows_affected();
+    with_parts(tx, place, many, &parts).await
 }
 
 /// `false`: there is none.
@@ -55,12 +51,8 @@ pub async fn change_output(db: &mut PgConnection, place: Place<'_>, value: &Valu
         parts.len() as i32,
         is_list
     );
-    if changed.execute(&mut *tx).await?.rows_affected() == 0 {
-        return Ok(false);
-    }
-    put_parts(&mut tx, place, &parts).await?;
-    tx.commit().await?;
-    Ok(true)
+    let many = changed.execute(&mut *tx).await?.rows_affected();
+    with_parts(tx, place, many, &parts).await
 }
 
 /// `false`: there is none.
@@ -73,16 +65,20 @@ pub async fn delete_output(db: &mut PgConnection, place: Place<'_>) -> StoreResu
         place.map_index,
         place.key
     );
-    if gone.execute(&mut *tx).await?.rows_affected() == 0 {
-        return Ok(false);
-    }
-    put_parts(&mut tx, place, &[]).await?;
-    tx.commit().await?;
-    Ok(true)
+    let many = gone.execute(&mut *tx).await?.rows_affected();
+    with_parts(tx, place, many, &[]).await
 }
 
-/// These and no others; the row of the output is locked.
-async fn put_parts(db: &mut PgConnection, place: Place<'_>, parts: &[String]) -> StoreResult<()> {
+/// Beside the row of the output, if it was written, these parts and no others: it is locked. Whether it was.
+async fn with_parts(
+    mut tx: Transaction<'_, Postgres>,
+    place: Place<'_>,
+    rows: u64,
+    parts: &[String],
+) -> StoreResult<bool> {
+    if rows == 0 {
+        return Ok(false);
+    }
     sqlx::query!(
         "with gone as (delete from output_part
           where run = $1 and task = $2 and map_index = $3 and key = $4 and part >= cardinality($5::text[]))
@@ -95,7 +91,8 @@ async fn put_parts(db: &mut PgConnection, place: Place<'_>, parts: &[String]) ->
         place.key,
         parts
     )
-    .execute(db)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    tx.commit().await?;
+    Ok(true)
 }

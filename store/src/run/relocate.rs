@@ -95,16 +95,8 @@ async fn try_move(
     sqlx::query!("delete from slot where run = $1", run).execute(&mut *tx).await?;
     put_back(&mut tx, at, &at_rest.waited, to, &new_place).await?;
     locked.ledger.set_changed();
-    let mut elements = Elements::default();
-    let (moved, effects) = loop {
-        match move_ledger(&from.plan, &to.plan, &locked.ledger, &elements) {
-            Ok(done) => break done,
-            Err(missing) => {
-                let found = run_lock::elements(&mut tx, &to.plan, run, &locked.ledger, missing);
-                elements.load(missing, found.await?);
-            }
-        }
-    };
+    let decide = |elements: &Elements| move_ledger(&from.plan, &to.plan, &locked.ledger, elements);
+    let (moved, effects) = run_lock::deciding(&mut tx, &to.plan, run, &locked.ledger, decide).await?;
     set_version(&mut tx, run, to.id, &moved).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: locked.clear_number > 0, ..Step::default() };
     carry_out(&mut step, to, at, moved, effects, 0);

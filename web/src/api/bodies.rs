@@ -63,14 +63,13 @@ pub(crate) struct DAGPatchBody {
     is_paused: bool,
 }
 
+/// What a new run may be told, but for its logical date.
 #[derive(JsonSchema)]
-pub(crate) struct TriggerDAGRunPostBody {
+struct NewRunFields {
     #[schemars(regex(pattern = RUN_ID))]
     dag_run_id: Option<String>,
     data_interval_start: Option<Timestamp>,
     data_interval_end: Option<Timestamp>,
-    #[schemars(required)]
-    logical_date: Option<Timestamp>,
     run_after: Option<Timestamp>,
     conf: Option<Map<String, Value>>,
     #[schemars(length(max = 1000))]
@@ -79,20 +78,29 @@ pub(crate) struct TriggerDAGRunPostBody {
     partition_key: Option<String>,
 }
 
+#[derive(JsonSchema)]
+pub(crate) struct TriggerDAGRunPostBody {
+    #[schemars(required)]
+    logical_date: Option<Timestamp>,
+    #[schemars(flatten)]
+    new: NewRunFields,
+}
+
+/// How far a change goes from the task that is named.
+#[derive(JsonSchema)]
+struct Reach {
+    include_upstream: Option<bool>,
+    include_downstream: Option<bool>,
+    include_future: Option<bool>,
+    include_past: Option<bool>,
+}
+
 /// Airflow's `MaterializeAssetBody`.
 #[derive(JsonSchema)]
 pub(crate) struct MaterializeAssetBody {
-    #[schemars(regex(pattern = RUN_ID))]
-    dag_run_id: Option<String>,
-    data_interval_start: Option<Timestamp>,
-    data_interval_end: Option<Timestamp>,
     logical_date: Option<Timestamp>,
-    run_after: Option<Timestamp>,
-    conf: Option<Map<String, Value>>,
-    #[schemars(length(max = 1000))]
-    note: Option<String>,
-    #[schemars(length(max = 250), regex(pattern = PARTITION_KEY))]
-    partition_key: Option<String>,
+    #[schemars(flatten)]
+    new: NewRunFields,
 }
 
 #[derive(JsonSchema)]
@@ -207,10 +215,8 @@ pub(crate) struct PatchTaskInstanceBody {
     new_state: Option<MarkWord>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
-    include_upstream: Option<bool>,
-    include_downstream: Option<bool>,
-    include_future: Option<bool>,
-    include_past: Option<bool>,
+    #[schemars(flatten)]
+    reach: Reach,
 }
 
 #[derive(JsonSchema)]
@@ -224,10 +230,8 @@ pub(crate) struct ClearTaskInstancesBody {
     #[schemars(default, schema_with = "tasks")]
     task_ids: Option<Vec<Value>>,
     dag_run_id: Option<String>,
-    include_upstream: Option<bool>,
-    include_downstream: Option<bool>,
-    include_future: Option<bool>,
-    include_past: Option<bool>,
+    #[schemars(flatten)]
+    reach: Reach,
     run_on_latest_version: Option<bool>,
     prevent_running_task: Option<bool>,
     #[schemars(length(max = 1000))]
@@ -253,10 +257,8 @@ struct BulkTaskInstanceBody {
     new_state: Option<String>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
-    include_upstream: Option<bool>,
-    include_downstream: Option<bool>,
-    include_future: Option<bool>,
-    include_past: Option<bool>,
+    #[schemars(flatten)]
+    reach: Reach,
 }
 
 #[derive(JsonSchema)]
@@ -272,10 +274,8 @@ struct BulkTaskInstanceUpdate {
     new_state: Option<MarkWord>,
     #[schemars(length(max = 1000))]
     note: Option<String>,
-    include_upstream: Option<bool>,
-    include_downstream: Option<bool>,
-    include_future: Option<bool>,
-    include_past: Option<bool>,
+    #[schemars(flatten)]
+    reach: Reach,
 }
 
 #[derive(JsonSchema)]
@@ -383,6 +383,11 @@ pub(crate) struct BackfillPostBody {
 }
 
 #[derive(JsonSchema)]
+pub(crate) struct PresetBody {
+    conf: Option<Map<String, Value>>,
+}
+
+#[derive(JsonSchema)]
 pub(crate) struct XComCreateBody {
     #[schemars(length(min = 1, max = 512))]
     key: String,
@@ -399,17 +404,9 @@ pub(crate) struct XComUpdateBody {
 /// Like `TriggerDAGRunPostBody`; nothing of it must be there.
 #[derive(JsonSchema)]
 pub(crate) struct TriggerAndWaitBody {
-    #[schemars(regex(pattern = RUN_ID))]
-    dag_run_id: Option<String>,
-    data_interval_start: Option<Timestamp>,
-    data_interval_end: Option<Timestamp>,
     logical_date: Option<Timestamp>,
-    run_after: Option<Timestamp>,
-    conf: Option<Map<String, Value>>,
-    #[schemars(length(max = 1000))]
-    note: Option<String>,
-    #[schemars(default, schema_with = "nothing")]
-    partition_key: Option<String>,
+    #[schemars(flatten)]
+    new: NewRunFields,
 }
 
 /// `***` leaves what is stored.

@@ -1,8 +1,8 @@
 //! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
-use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Fields, Names};
+use crate::guard::MayDelete;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -93,10 +93,10 @@ pub(super) fn actions<E>(
     Ok(actions)
 }
 
-/// Deleting asks for more than changing does, also here.
-fn may<E>(caller: &Caller, actions: &[Action<E>]) -> Result<(), Refusal> {
+/// Deleting asks for what the rule of the route says.
+fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
-    if deletes && caller.role < Role::Op { Err(Refusal::Forbidden) } else { Ok(()) }
+    if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }
 
 /// What a request is about, beside its entities.
@@ -120,10 +120,10 @@ pub(super) trait Part: Sync {
 /// Does with each entity what is wished of it, whatever becomes of the others.
 pub(super) async fn one_by_one<E: Part>(
     of: &Request<'_>,
-    caller: &Caller,
+    may_delete: MayDelete,
     actions: &[Action<E>],
 ) -> Result<BulkResponse, Refusal> {
-    may(caller, actions)?;
+    may(may_delete, actions)?;
     of.names.dags()?;
     let mut db = of.app.pages().await?;
     let mut answer = BulkResponse::default();
@@ -156,8 +156,10 @@ pub(super) trait Entity: Sync {
 pub(super) async fn carry_out<E: Entity>(
     app: &App,
     actor: &Actor,
+    may_delete: MayDelete,
     actions: &[Action<E>],
 ) -> Result<BulkResponse, Refusal> {
+    may(may_delete, actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
     for action in actions {

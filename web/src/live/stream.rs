@@ -4,11 +4,14 @@
 use super::watch::read_news;
 use super::{At, Counted, Event, Lines, Watched};
 use crate::auth::Role;
+use crate::pages::task::log::drawn_in_zone;
+use crate::pages::zone;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use chrono_tz::Tz;
 use futures::stream::unfold;
 use orch_store::log::Place;
 use std::convert::Infallible;
@@ -35,6 +38,8 @@ pub(crate) struct Follower {
     app: App,
     headers: HeaderMap,
     watched: Watched,
+    /// In which its reader wants to read times.
+    zone: Tz,
     events: Receiver<Event>,
     _counted: Counted,
     /// What the page shows: the revision, and where its log ends.
@@ -72,6 +77,7 @@ pub(crate) fn answer(
         _counted: counted,
         mark,
         at: At::parse(last).or(at),
+        zone: zone::wish(&headers).map_or(Tz::UTC, |wish| wish.zone),
         app,
         headers,
         watched,
@@ -223,7 +229,8 @@ impl Follower {
     fn say(&mut self, lines: &Lines) -> Bytes {
         self.at = Some(lines.to);
         let mut event = format!("id: {}\nevent: lines\n", lines.to.text());
-        for line in String::from_utf8_lossy(&lines.html).split('\n') {
+        let html = String::from_utf8_lossy(&lines.html);
+        for line in drawn_in_zone(&html, self.zone).split('\n') {
             event.push_str("data: ");
             event.push_str(line);
             event.push('\n');

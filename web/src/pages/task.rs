@@ -167,7 +167,7 @@ async fn page(
             if let Some(place) = log::first_error(&app, run.id, one, &view).await? {
                 return Ok(see_other(&format!("{href}{place}")));
             }
-            Some(log::load(&app, run.id, one, view).await?)
+            Some(log::load(&app, run.id, one, view, shell.now.zone).await?)
         }
         None => None,
     };

@@ -77,11 +77,10 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
 fn line(app: &App, shell: &Shell, row: VariableRow) -> Line {
     let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
     let value = visible(app, role, &row);
-    let cut: String = value.chars().take(MOST_SHOWN).collect();
     Line {
         href: href(&row.key),
         delete_href: format!("/variables/delete?key={}", encoded(&row.key)),
-        value: if cut.len() < value.len() { cut + "…" } else { cut },
+        value: parts::short(&value, MOST_SHOWN).into_owned(),
         description: row.description.unwrap_or_default(),
         changed: parts::ago(row.updated_at, shell.now),
         key: row.key,

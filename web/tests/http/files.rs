@@ -30,6 +30,46 @@ async fn files_are_kept_for_ever_under_the_name_of_what_they_hold() {
     }
 }
 
+/// No page loads more scripts, before they are compressed.
+const MOST_SCRIPT_BYTES: usize = 15 * 1024;
+
+#[tokio::test]
+async fn no_page_loads_more_script_than_it_needs() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let mut browser = Browser::logged_in(&web).await;
+    let run = format!("/dags/chain/runs/{run}");
+    for path in [
+        "/",
+        "/dags",
+        "/dags/chain",
+        "/runs",
+        &run,
+        &format!("{run}/tasks/t0"),
+        "/connections/import",
+        "/assets",
+        "/backfills",
+        "/dags/chain/runs",
+        "/dags/chain/backfills",
+        "/dags/chain/overview",
+    ] {
+        let page = browser.get(path).await;
+        let scripts = page.html.split("<script type=\"module\" src=\"").skip(1);
+        let (mut bytes, mut names) = (0, Vec::new());
+        for script in scripts.filter_map(|rest| rest.split('"').next()) {
+            bytes += browser.get(script).await.html.len();
+            names.push(script.rsplit('/').next().unwrap().to_string());
+        }
+        assert!(names.contains(&"app.js".to_string()) && bytes <= MOST_SCRIPT_BYTES, "{path}: {bytes} of {names:?}");
+        // Whoever names a stream loads what follows it.
+        for (attribute, script) in
+            [("data-changes=", "changes.js"), ("data-live=", "live.js"), ("data-roving", "grid.js")]
+        {
+            assert!(!page.has(attribute) || names.contains(&script.to_string()), "{path} has no {script}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn pages_allow_nothing_that_is_not_their_own() {
     let web = Web::new().await;

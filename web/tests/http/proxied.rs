@@ -118,6 +118,27 @@ async fn below_a_path_every_address_is_below_it() {
 }
 
 #[tokio::test]
+async fn a_run_that_goes_on_is_found_where_the_answer_says() {
+    let web = below_orch(|_| {}).await;
+    let token = format!("Bearer {}", web.token);
+    let headers = [("x-forwarded-proto", "https"), ("authorization", &token), ("content-type", "application/json")];
+    let path = "/orch/api/orch/v1/dags/chain/trigger?wait=0";
+    let mut request = Request::builder().method(Method::POST).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let mut request = request.body(Body::from("{}")).unwrap();
+    request.extensions_mut().insert(Peer([10, 0, 0, 1].into()));
+    let answer = web.bytes(request).await;
+    let place = text(&answer.headers, header::LOCATION);
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(&answer.bytes));
+    assert!(place.starts_with("/orch/api/v2/dags/chain/dagRuns/manual__"), "{place}");
+    let (status, _, run) = ask(&web, Method::GET, &place, &headers[..2], "").await;
+    assert_eq!(status, StatusCode::OK, "{place}: {run}");
+    assert!(run.contains("\"dag_id\":\"chain\""), "{run}");
+}
+
+#[tokio::test]
 async fn a_proxy_says_who_the_client_is_and_nobody_else() {
     let web = below_orch(|config| config.hosts = vec!["orch.example.com".into()]).await;
     let said = [

@@ -3,8 +3,8 @@
 use super::change::{Change, remove, tell};
 use super::find;
 use crate::api::bulk::{BulkResponse, Kind, Part, Request, actions, named, one_by_one};
-use crate::auth::Caller;
 use crate::extract::{Actor, JsonBody, Names, RunPath};
+use crate::guard::MayDelete;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -22,7 +22,7 @@ struct Entity {
 pub(crate) async fn bulk(
     State(app): State<App>,
     actor: Actor,
-    Extension(caller): Extension<Caller>,
+    Extension(may_delete): Extension<MayDelete>,
     names: Names,
     body: JsonBody,
 ) -> Result<Json<BulkResponse>, Refusal> {
@@ -32,7 +32,7 @@ pub(crate) async fn bulk(
         change: Change::read(fields, mask),
     })?;
     let of = Request { app: &app, actor: &actor, names: &names };
-    let answer = one_by_one(&of, &caller, &actions).await?;
+    let answer = one_by_one(&of, may_delete, &actions).await?;
     tell(&app);
     Ok(Json(answer))
 }

@@ -3,8 +3,8 @@
 use super::mark::{carry_out, tell, wish};
 use super::meant::{Target, Wish, meant};
 use crate::api::bulk::{BulkResponse, Kind, Part, Request, actions, named, one_by_one};
-use crate::auth::Caller;
 use crate::extract::{Actor, JsonBody, Names, RunPath, no_such_instance};
+use crate::guard::MayDelete;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -26,7 +26,7 @@ struct Entity {
 pub(crate) async fn bulk(
     State(app): State<App>,
     actor: Actor,
-    Extension(caller): Extension<Caller>,
+    Extension(may_delete): Extension<MayDelete>,
     names: Names,
     body: JsonBody,
 ) -> Result<Json<BulkResponse>, Refusal> {
@@ -48,7 +48,7 @@ pub(crate) async fn bulk(
         },
     })?;
     let of = Request { app: &app, actor: &actor, names: &names };
-    let answer = one_by_one(&of, &caller, &actions).await?;
+    let answer = one_by_one(&of, may_delete, &actions).await?;
     tell(&app);
     Ok(Json(answer))
 }

@@ -2,6 +2,7 @@
 
 use crate::api::versions::DagVersionView;
 use crate::timestamp::{Timestamp, seconds_between, stamp};
+use chrono::{DateTime, Utc};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow};
@@ -15,44 +16,20 @@ use uuid::Uuid;
 /// Where a task without a pool is: the one that every installation has.
 const DEFAULT_POOL: &str = "default_pool";
 
+/// The current try of an instance, and what is the instance's own.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TaskInstanceView {
     #[schemars(with = "String")]
     id: Uuid,
-    task_id: String,
-    dag_id: String,
-    dag_run_id: String,
-    map_index: i32,
+    #[serde(flatten)]
+    now: TaskTryView,
     logical_date: Option<Timestamp>,
     run_after: Timestamp,
-    start_date: Option<Timestamp>,
-    end_date: Option<Timestamp>,
-    duration: Option<f64>,
-    #[schemars(with = "Option<String>")]
-    state: Option<TaskState>,
-    try_number: i16,
-    max_tries: i16,
-    task_display_name: String,
-    dag_display_name: String,
-    hostname: Option<String>,
-    unixname: Option<String>,
-    pool: String,
-    pool_slots: u32,
-    queue: Option<String>,
-    priority_weight: Option<i32>,
-    operator: Option<String>,
-    operator_name: Option<String>,
-    queued_when: Option<Timestamp>,
-    scheduled_when: Option<Timestamp>,
-    pid: Option<i32>,
-    executor: Option<String>,
-    executor_config: &'static str,
     note: Option<String>,
     rendered_map_index: Option<String>,
     rendered_fields: Map<String, Value>,
     trigger: Option<Value>,
     triggerer_job: Option<Value>,
-    dag_version: Option<DagVersionView>,
 }
 
 /// One try of an instance.
@@ -87,6 +64,9 @@ pub(crate) struct TaskTryView {
     dag_version: Option<DagVersionView>,
 }
 
+/// When it was queued, began and ended.
+type Times = (Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// What the instances of one run have in common.
 pub(crate) struct OfRun<'a> {
     pub(crate) run: &'a RunDetails,
@@ -96,50 +76,39 @@ pub(crate) struct OfRun<'a> {
 
 impl OfRun<'_> {
     pub(crate) fn instance(&self, row: InstanceRow) -> TaskInstanceView {
-        let (run, planned) = (self.run, self.plan.task(row.task));
-        let spec = &self.plan.spec.tasks[usize::from(row.task)];
-        let version =
-            DagVersionView::new(run.version, run.version_number, &run.dag_id, &run.bundle, run.version_created_at);
-        let note = self.notes.of(run.id, &row.task_id, row.map_index).map(String::from);
+        let run = self.run;
         TaskInstanceView {
             id: row.id,
-            task_display_name: row.task_id.clone(),
-            task_id: row.task_id,
-            dag_id: run.dag_id.clone(),
-            dag_run_id: run.run_id.clone(),
-            map_index: row.map_index,
             logical_date: stamp(run.logical_date),
             run_after: Timestamp(run.run_after),
-            start_date: stamp(row.started_at),
-            end_date: stamp(row.ended_at),
-            duration: seconds_between(row.started_at, row.ended_at),
-            state: Some(row.state).filter(|state| *state != TaskState::None),
-            try_number: row.try_no,
-            max_tries: row.max_tries,
-            dag_display_name: run.dag_id.clone(),
-            hostname: row.hostname,
-            unixname: None,
-            pool: spec.options.pool.clone().unwrap_or_else(|| DEFAULT_POOL.into()),
-            pool_slots: spec.options.pool_slots.unwrap_or(1),
-            queue: Some(planned.queue.clone()),
-            priority_weight: Some(planned.priority),
-            operator: Some(spec.kind.clone()),
-            operator_name: Some(spec.kind.clone()),
-            queued_when: stamp(row.queued_at),
-            scheduled_when: stamp(row.queued_at),
-            pid: row.pid,
-            executor: None,
-            executor_config: "{}",
-            note,
+            note: self.notes.of(run.id, &row.task_id, row.map_index).map(String::from),
             rendered_map_index: (row.map_index >= 0).then(|| row.map_index.to_string()),
             rendered_fields: Map::new(),
             trigger: None,
             triggerer_job: None,
-            dag_version: Some(version),
+            now: TaskTryView {
+                state: Some(row.state).filter(|state| *state != TaskState::None),
+                try_number: row.try_no,
+                max_tries: row.max_tries,
+                hostname: row.hostname,
+                pid: row.pid,
+                ..self.timed(row.task, row.map_index, (row.queued_at, row.started_at, row.ended_at))
+            },
         }
     }
 
     pub(crate) fn try_of(&self, task: TaskIdx, map_index: i32, one: TryRow) -> TaskTryView {
+        TaskTryView {
+            state: Some(one.state).filter(|state| *state != TaskState::None),
+            try_number: one.try_no,
+            max_tries: one.max_tries,
+            hostname: one.hostname,
+            ..self.timed(task, map_index, (one.queued_at, one.started_at, one.ended_at))
+        }
+    }
+
+    /// What follows from the structure and the times of a try.
+    fn timed(&self, task: TaskIdx, map_index: i32, (queued_at, started_at, ended_at): Times) -> TaskTryView {
         let (run, planned) = (self.run, self.plan.task(task));
         let spec = &self.plan.spec.tasks[usize::from(task)];
         let version =
@@ -149,15 +118,15 @@ impl OfRun<'_> {
             dag_id: run.dag_id.clone(),
             dag_run_id: run.run_id.clone(),
             map_index,
-            start_date: stamp(one.started_at),
-            end_date: stamp(one.ended_at),
-            duration: seconds_between(one.started_at, one.ended_at),
-            state: Some(one.state).filter(|state| *state != TaskState::None),
-            try_number: one.try_no,
-            max_tries: one.max_tries,
+            start_date: stamp(started_at),
+            end_date: stamp(ended_at),
+            duration: seconds_between(started_at, ended_at),
+            state: None,
+            try_number: 0,
+            max_tries: 0,
             task_display_name: spec.task_id.clone(),
             dag_display_name: run.dag_id.clone(),
-            hostname: one.hostname,
+            hostname: None,
             unixname: None,
             pool: spec.options.pool.clone().unwrap_or_else(|| DEFAULT_POOL.into()),
             pool_slots: spec.options.pool_slots.unwrap_or(1),
@@ -165,8 +134,8 @@ impl OfRun<'_> {
             priority_weight: Some(planned.priority),
             operator: Some(spec.kind.clone()),
             operator_name: Some(spec.kind.clone()),
-            queued_when: stamp(one.queued_at),
-            scheduled_when: stamp(one.queued_at),
+            queued_when: stamp(queued_at),
+            scheduled_when: stamp(queued_at),
             pid: None,
             executor: None,
             executor_config: "{}",

@@ -97,7 +97,7 @@ pub(crate) async fn show(
         place: if file.is_empty() { String::new() } else { format!("{file}:{}", spec["location"]["line"]) },
         more_tasks: tasks.len().saturating_sub(MOST_TASKS),
         tasks: tasks.values().take(MOST_TASKS).map(|task| code(task)).collect(),
-        whole: cut(format!("{whole:#}")),
+        whole: parts::cut(format!("{whole:#}"), MOST_CHARS),
         versions: versions
             .into_iter()
             .map(|version| VersionLine {
@@ -131,14 +131,7 @@ fn code(task: &Value) -> TaskCode {
         kind: text(&task["kind"]),
         place: place.map(|place| format!("{}:{}", text(&place["file"]), place["line"])).unwrap_or_default(),
         doc: text(&task["doc"]).lines().next().unwrap_or_default().into(),
-        json: cut(format!("{task:#}")),
-    }
-}
-
-fn cut(text: String) -> String {
-    match text.char_indices().nth(MOST_CHARS) {
-        Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),
-        None => text,
+        json: parts::cut(format!("{task:#}"), MOST_CHARS),
     }
 }
 

@@ -2,6 +2,7 @@
 //! other tasks gave. Nothing is read whole that may be large.
 
 use crate::pages::encoded;
+use crate::parts;
 use crate::refusal::Refusal;
 use orch_core::params::with_defaults;
 use orch_core::plan::{Plan, TaskIdx};
@@ -59,12 +60,12 @@ pub(super) async fn inputs(
 impl Reader<'_> {
     async fn read(&self, db: &mut PgConnection, source: &Source) -> Result<(String, Option<String>, String), Refusal> {
         Ok(match source {
-            Source::Value(value) => ("written in the DAG".into(), None, cut(format!("{value:#}"))),
+            Source::Value(value) => ("written in the DAG".into(), None, parts::cut(format!("{value:#}"), SHOWN)),
             Source::Params => {
                 let empty = json!({});
                 let conf = self.run.conf.as_ref().unwrap_or(&empty);
                 let params = self.plan.spec.params_schema.as_ref().map(|schema| with_defaults(schema, conf));
-                ("the run’s params".into(), None, cut(format!("{:#}", params.as_ref().unwrap_or(conf))))
+                ("the run’s params".into(), None, parts::cut(format!("{:#}", params.as_ref().unwrap_or(conf)), SHOWN))
             }
             Source::Output(id) => ("what it gave".into(), Some(id.clone()), self.output(db, id).await?),
             Source::Outputs(id) | Source::Collected(id) => {
@@ -72,7 +73,7 @@ impl Reader<'_> {
             }
             Source::Element { part, .. } => {
                 let value = self.element(db, *part).await?;
-                (format!("element {}", self.map_index), None, cut(format!("{value:#}")))
+                (format!("element {}", self.map_index), None, parts::cut(format!("{value:#}"), SHOWN))
             }
             Source::List(sources) => {
                 let mut tasks = Vec::new();
@@ -154,19 +155,12 @@ impl Reader<'_> {
 
 fn text_of(preview: &Preview) -> String {
     let text = match serde_json::from_str::<Value>(&preview.text) {
-        Ok(value) => cut(format!("{value:#}")),
+        Ok(value) => parts::cut(format!("{value:#}"), SHOWN),
         Err(_) => preview.text.clone(),
     };
     match preview {
         Preview { in_parts: true, .. } => format!("{text} a list too long to be shown"),
         Preview { left: 0, .. } => text,
         Preview { left, .. } => format!("{text}\n… {left} letters more"),
-    }
-}
-
-fn cut(text: String) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}\n… {} bytes more", &text[..end], text.len() - end),
-        None => text,
     }
 }

@@ -6,7 +6,7 @@ mod line;
 mod scan;
 
 pub(crate) use download::download;
-pub(crate) use line::Item;
+pub(crate) use line::{Item, drawn_in_zone};
 
 use line::Line;
 
@@ -17,6 +17,7 @@ use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
+use chrono_tz::Tz;
 use line::{LINE_CHARS, grouped};
 use orch_store::instance::TryRow;
 use orch_store::log::{Chunk, Place, Window, window, window_until};
@@ -179,7 +180,8 @@ pub(crate) async fn first_error(app: &App, run: Uuid, one: &TryRow, view: &View)
     Ok(number.map(|number| format!("?try={}&from={}#L{number}", one.try_no, (number - CONTEXT).max(1))))
 }
 
-pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View) -> Result<Log, Refusal> {
+/// With times as clocks show them in that zone.
+pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View, zone: Tz) -> Result<Log, Refusal> {
     let mut view = View { try_no: one.try_no, ..view };
     let found = if view.query.is_empty() {
         None
@@ -197,7 +199,9 @@ pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View) -> Resu
     let needle = view.query.to_lowercase();
     let is_whole = !shown.earlier && !shown.later;
     let is_window = !is_whole || !view.levels.is_empty();
-    let line_of = |(number, text): &(i64, String)| Line::of(*number, text, &needle, most).linked(one.try_no, is_window);
+    let line_of = |(number, text): &(i64, String)| {
+        Line::of(*number, text, &needle, most).linked(one.try_no, is_window).in_zone(zone)
+    };
     let lines: Vec<Line> = shown.lines.iter().map(line_of).collect();
     let count = |class| lines.iter().filter(|line| line.class == class).count();
     let first_error = match lines.iter().find(|line| line.class == "error") {

@@ -3,7 +3,9 @@
 use super::CONTEXT;
 use crate::parts::Marked;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// One line may hold 64 kB; nobody reads that on a page.
@@ -98,7 +100,7 @@ impl Line {
             class: class_of(&level),
             level: level.replace("WARNING", "WARN"),
             datetime: written("%Y-%m-%dT%H:%M:%S%.3fZ"),
-            time: written("%H:%M:%S%.3f"),
+            time: written(TIME),
             text: Marked { text, needle: needle.into() },
             more,
             href: format!("#L{number}"),
@@ -115,9 +117,45 @@ impl Line {
         self
     }
 
+    /// With its time as clocks show it there; the title has it in UTC.
+    pub(super) fn in_zone(mut self, zone: Tz) -> Line {
+        if let Some(time) = time_of(&self.datetime, zone) {
+            self.time = time;
+        }
+        self
+    }
+
     pub(crate) fn title(&self) -> String {
         self.datetime.replace('T', " ").replace('Z', " UTC")
     }
+}
+
+const TIME: &str = "%H:%M:%S%.3f";
+
+fn time_of(datetime: &str, zone: Tz) -> Option<String> {
+    let at = DateTime::parse_from_rfc3339(datetime).ok()?;
+    Some(at.with_timezone(&zone).format(TIME).to_string())
+}
+
+/// Lines that were drawn for everybody, for one who reads times in this zone.
+pub(crate) fn drawn_in_zone(html: &str, zone: Tz) -> Cow<'_, str> {
+    const BEGIN: &str = "<time datetime=\"";
+    if zone == Tz::UTC || !html.contains(BEGIN) {
+        return Cow::Borrowed(html);
+    }
+    let mut parts = html.split(BEGIN);
+    let mut drawn = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        drawn.push_str(BEGIN);
+        // Of the element: its first attribute, the end of its tag, the text up to the next one.
+        let local = part.split_once('"').and_then(|(datetime, _)| time_of(datetime, zone));
+        let text = part.find('>').and_then(|open| Some((open + 1, open + part[open..].find('<')?)));
+        match (local, text) {
+            (Some(local), Some((begin, end))) => drawn.extend([&part[..begin], &local, &part[end..]]),
+            _ => drawn.push_str(part),
+        }
+    }
+    Cow::Owned(drawn)
 }
 
 impl Group {
@@ -165,6 +203,16 @@ pub(super) fn readable(text: &mut String, stored: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_was_drawn_for_all_tells_the_time_of_its_reader() {
+        let line = r#"<li><time datetime="2026-07-01T22:30:00.004Z" title="x">22:30:00.004</time> <b>22:30</b></li>"#;
+        let drawn = format!("{line}{line}<time datetime=\"\" title=\"\"></time>");
+        let berlin = drawn_in_zone(&drawn, Tz::Europe__Berlin);
+        assert_eq!(berlin.matches(">00:30:00.004</time> <b>22:30</b>").count(), 2, "{berlin}");
+        assert!(berlin.contains("datetime=\"2026-07-01T22:30:00.004Z\"") && berlin.ends_with("title=\"\"></time>"));
+        assert_eq!(drawn_in_zone(&drawn, Tz::UTC), drawn);
+    }
 
     #[test]
     fn a_line_is_read_from_json_and_anything_else_is_shown_as_it_is() {
