@@ -30,6 +30,8 @@ mod db_migrate;
 mod db_reset;
 mod doctor;
 mod info;
+mod pools;
+mod pools_transfer;
 mod runs_cancel;
 mod runs_list;
 mod runs_move;
@@ -44,6 +46,7 @@ mod tasks_mark;
 mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
+mod tasks_why;
 mod users_change;
 mod users_create;
 mod users_list;
@@ -74,6 +77,9 @@ pub(crate) enum Command {
     /// Runs of DAGs: list, wait for, cancel
     #[command(subcommand, visible_alias = "run")]
     Runs(Runs),
+    /// Pools: slots that tasks of all DAGs share
+    #[command(subcommand, visible_alias = "pool")]
+    Pools(Pools),
     /// Backfills: runs for dates that are past
     #[command(subcommand, visible_alias = "backfills")]
     Backfill(Backfill),
@@ -134,6 +140,8 @@ pub(crate) enum Tasks {
     Cancel(tasks_mark::Cancel),
     Test(tasks_test::Test),
     Logs(tasks_logs::Logs),
+    Why(tasks_why::Why),
+    FailedDeps(tasks_why::FailedDeps),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -164,6 +172,16 @@ pub(crate) enum Users {
     Disable(users_change::Disable),
     Enable(users_change::Enable),
     Delete(users_change::Delete),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Pools {
+    List(pools::List),
+    Get(pools::Get),
+    Set(pools::Set),
+    Delete(pools::Delete),
+    Export(pools_transfer::Export),
+    Import(pools_transfer::Import),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -229,6 +247,7 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
+            Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Connections(connections) => block_on(connections.run(cx)),
@@ -246,6 +265,19 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Pools {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Pools::List(list) => list.run(cx).await,
+            Pools::Get(get) => get.run(cx).await,
+            Pools::Set(set) => set.run(cx).await,
+            Pools::Delete(delete) => delete.run(cx).await,
+            Pools::Export(export) => export.run(cx).await,
+            Pools::Import(import) => import.run(cx).await,
         }
     }
 }
@@ -333,6 +365,8 @@ impl Tasks {
             Tasks::Cancel(cancel) => block_on(cancel.run(cx)),
             Tasks::Test(test) => block_on(test.run(cx)),
             Tasks::Logs(logs) => block_on(logs.run(cx)),
+            Tasks::Why(why) => block_on(why.run(cx)),
+            Tasks::FailedDeps(deps) => block_on(deps.run(cx)),
         }
     }
 }

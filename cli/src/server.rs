@@ -10,11 +10,21 @@ use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, RunCount, list_dags, run_cou
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances};
 use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, list_runs};
 use orch_store::version::Versions;
+use orch_store::why::{Why, why};
 use std::sync::Arc;
 
 pub(crate) enum Server {
     Database(Session),
     Api(Api),
+}
+
+/// Something that stands in the way of a task instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Obstacle {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    /// Who holds what it waits for.
+    pub(crate) in_the_way: Vec<String>,
 }
 
 /// Which DAGs; what is not said does not matter.
@@ -132,6 +142,25 @@ impl Server {
         }
     }
 
+    /// All that stands in the way of an instance.
+    pub(crate) async fn obstacles(
+        &mut self,
+        run: &RunDetails,
+        instance: &InstanceRow,
+    ) -> Result<Vec<Obstacle>, Failure> {
+        let session = match self {
+            Server::Database(session) => session,
+            Server::Api(api) => return api.obstacles(run, instance),
+        };
+        let found = why(&mut session.db, &mut Versions::default(), run, instance).await?;
+        let obstacle = |one: Why| Obstacle {
+            name: one.reason.name().into(),
+            reason: one.reason.words(),
+            in_the_way: one.holders.iter().map(|h| holder(&h.dag_id, &h.run_id, &h.task_id, h.map_index)).collect(),
+        };
+        Ok(found.into_iter().map(obstacle).collect())
+    }
+
     /// A task instance. Of a mapped task one element has to be named.
     pub(crate) async fn instance(
         &mut self,
@@ -143,5 +172,14 @@ impl Server {
             Server::Database(session) => names::instance(&mut session.db, run, task_id, map_index).await,
             Server::Api(api) => api.instance(run, task_id, map_index),
         }
+    }
+}
+
+/// Somebody in the way, in one word.
+pub(crate) fn holder(dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> String {
+    if map_index < 0 {
+        format!("{dag_id}/{run_id}/{task_id}")
+    } else {
+        format!("{dag_id}/{run_id}/{task_id}[{map_index}]")
     }
 }

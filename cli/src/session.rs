@@ -49,8 +49,7 @@ impl Session {
 
     /// Writes down who did what at a command line, and wakes those it concerns.
     pub(crate) async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
-        let name = person::name();
-        Ok(audit::record_and_hint(&mut self.db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
+        did_in_and_hint(&mut self.db, deed, hints).await
     }
 
     /// Where its database is, if it was started for this command.
@@ -68,6 +67,12 @@ impl Session {
 pub(crate) async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
     let name = person::name();
     Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)
+}
+
+/// The same, and wakes those it concerns when it is committed.
+pub(crate) async fn did_in_and_hint(db: &mut PgConnection, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
+    let name = person::name();
+    Ok(audit::record_and_hint(db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
 }
 
 async fn named(config: &Config, url: &str) -> Result<PgConnection, Failure> {

@@ -121,6 +121,20 @@ impl Gates {
     }
 }
 
+/// Airflow's bound.
+pub const MOST_POOL_NAME: usize = 256;
+
+/// What cannot be the name of a pool, in words.
+pub fn check_pool_name(name: &str) -> Result<(), &'static str> {
+    match name {
+        "" => Err("a pool has a name"),
+        name if name.chars().any(char::is_control) => Err("the name of a pool has no control characters"),
+        name if name.contains('/') => Err("the name of a pool has no slash: it stands in addresses"),
+        name if name.chars().count() > MOST_POOL_NAME => Err("the name of a pool has at most 256 characters"),
+        _ => Ok(()),
+    }
+}
+
 /// Under which the slots of a pool are counted.
 pub fn pool_limit(pool: &str) -> String {
     format!("pool:{pool}")

@@ -5,6 +5,8 @@
 
 mod build;
 mod edges;
+#[cfg(test)]
+mod tests;
 
 use crate::gates::Gates;
 use crate::spec::{DagSpec, Isolation, OnLost, TriggerRule};

@@ -1,8 +1,25 @@
 //! Task kinds that come with orch. Each is a function that gives a `Call`, like a user's own.
 
+mod container;
+mod files;
+mod http;
+mod operator;
+mod process;
+mod python;
 mod shell;
+mod sql;
+mod trigger;
+mod waiting;
 
-pub use shell::{ShellOutput, shell};
+pub use container::{Container, Mount, container};
+pub use files::{CopyFiles, CopyOutput, FileEntry, FilePlace, LocalFiles, copy_files, transfer};
+pub use http::{HttpOutput, HttpRequest, http};
+pub use operator::{Operator, body_of};
+pub use python::{Python, PythonOutput, python};
+pub use shell::{Shell, ShellOutput, shell};
+pub use sql::{Sql, SqlOutput, sql};
+pub use trigger::{TriggerDag, TriggerOutput, trigger_dag};
+pub use waiting::{OtherDag, OtherRun, WaitFor, wait_for, wait_for_dag, wait_for_task};
 
 use crate::{Call, Data};
 use serde_json::json;

@@ -40,7 +40,12 @@ pub mod testing;
 
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
 pub use binary::main;
-pub use builtin::{Follow, ShellOutput, branch, shell, short_circuit, short_circuit_directly};
+pub use builtin::{
+    Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
+    Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
+    WaitFor, body_of, branch, container, copy_files, http, python, shell, short_circuit, short_circuit_directly, sql,
+    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+};
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
@@ -82,6 +87,10 @@ pub mod prelude {
         TriggerRule::*, Wait as _, WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag,
         defaults, defer, every, fatal, group, hours, limit, millis, mins, on_assets, once, secs, sensor, shell,
         short_circuit, short_circuit_directly, skip, task, wait, zip,
+    };
+    pub use crate::{
+        Container, CopyFiles, HttpRequest, OtherDag, Python, Sql, TriggerDag, container, copy_files, http, python, sql,
+        trigger_dag, wait_for, wait_for_dag, wait_for_task,
     };
     pub use anyhow::{Context, bail, ensure};
     pub use schemars::JsonSchema;

@@ -287,3 +287,43 @@ async fn let_in(
     );
     Ok(many.fetch_one(db).await? as usize)
 }
+
+/// What stands in the way of one that waits to be let in: all of it, as if nobody were before it. `None`: it does not wait
+/// for that.
+pub(crate) async fn one_waiting(
+    db: &mut PgConnection,
+    versions: &Versions,
+    (run, task, map_index): (Uuid, orch_core::plan::TaskIdx, i32),
+) -> StoreResult<Option<Vec<Reason>>> {
+    let found = sqlx::query_as!(
+        Candidate,
+        r#"select r.ctid::text as "at!", -r.queue as "line!", r.run, r.task, r.map_index, r.attempt, r.version, r.priority,
+          r.seq, array(select s.limit_name from slot s where s.attempt = r.attempt) as "holds!"
+        from ready r where r.run = $1 and r.task = $2 and r.map_index = $3 and r.queue < 0"#,
+        run,
+        task as i16,
+        map_index
+    );
+    let Some(candidate) = found.fetch_optional(&mut *db).await? else { return Ok(None) };
+    let (house, _) = look(db, versions).await?;
+    let Some(line) = versions.lines(db, &[candidate.line]).await?.pop() else { return Ok(None) };
+    let of_line = HashMap::from([(line.id, line.clone())]);
+    let candidates = [candidate];
+    let facts = Facts::read(db, versions, &candidates, &of_line).await?;
+    let verdicts = decide(house, &[facts.of(&candidates[0], &line)]);
+    Ok(verdicts.into_iter().next().map(|verdict| match verdict {
+        Verdict::Go(_) => vec![Reason::Admitted],
+        Verdict::Stay(reasons) => reasons,
+    }))
+}
+
+/// The database's time, and the runs of a DAG that count against its limit, oldest first.
+pub(crate) async fn runs_active(db: &mut PgConnection, dag_id: &str) -> StoreResult<(DateTime<Utc>, Vec<String>)> {
+    let row = sqlx::query!(
+        r#"select now() as "now!", array(select run_id from dag_run where dag_id = $1 and state = 'running'
+            and run_type <> 'backfill' order by started_at, id limit 1000) as "runs!""#,
+        dag_id
+    );
+    let row = row.fetch_one(db).await?;
+    Ok((row.now, row.runs))
+}

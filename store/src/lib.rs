@@ -47,6 +47,7 @@ pub mod user;
 pub mod variable;
 pub mod version;
 pub mod watch;
+pub mod why;
 pub mod worker;
 
 pub use error::{StoreError, StoreResult};

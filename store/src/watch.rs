@@ -97,7 +97,8 @@ pub async fn keep(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<()> {
 pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<Option<Duration>> {
     let secs = sqlx::query_scalar!(
         "select extract(epoch from min(wake_at) - now())::float8 from waiting
-        where kind is not null and queue = any($1) and kind = any($2)",
+        where kind is not null and kind = any($2)
+          and queue = any($1::integer[] || array(select -l.id from line l where l.queue = any($1)))",
         &watcher.queues,
         &watcher.kinds
     );

@@ -29,3 +29,4 @@ pub(crate) mod bulk;
 pub(crate) mod clearing;
 mod ids;
 mod pages;
+pub(crate) mod pools;

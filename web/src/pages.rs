@@ -18,6 +18,7 @@ pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod palette;
+pub(crate) mod pools;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;

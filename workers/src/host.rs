@@ -180,7 +180,7 @@ async fn trigger(
     let dag_id = &wish.dag_id;
     match patiently(create).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
-            hints.give(if run.started { Hint::Ready } else { Hint::Due });
+            run.hints().into_iter().for_each(|hint| hints.give(hint));
             hints.give(Hint::Run);
             Ok(Triggered { dag_id: run.dag_id, run_id: run.run_id, logical_date: wish.logical_date })
         }

@@ -197,6 +197,8 @@ impl Watch {
         drop(db);
         if ended {
             self.hints.give(Hint::Ready);
+            // Those behind a gate have to be let in again.
+            self.hints.give(Hint::Due);
         }
         Ok(())
     }

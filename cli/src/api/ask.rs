@@ -4,7 +4,7 @@ use super::{Answer, Api, Query, encoded, read};
 use crate::conf;
 use crate::failure::Failure;
 use crate::names::{self, MapIndexFlag};
-use crate::server::DagChoice;
+use crate::server::{DagChoice, Obstacle};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_core::check::closest;
 use orch_core::ids::{DagId, RunId, TaskId};
@@ -158,6 +158,16 @@ impl Api {
         match self.get(&format!("{}/{}/{index}", of_run(run), encoded(task_id)), &Query::default())? {
             Answer::Found(instance) => read::instance(&instance).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Err(names::no_such_element(task_id, elements, index)),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// All that stands in the way of an instance.
+    pub(crate) fn obstacles(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Obstacle>, Failure> {
+        let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
+        let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/why?map_index={}", instance.map_index);
+        match self.get_extra(&path)? {
+            Answer::Found(found) => read::obstacles(&found).ok_or_else(|| self.strange()),
             Answer::Refused(_, words) => Err(Failure::new(words)),
         }
     }

@@ -1,6 +1,7 @@
 //! The API's objects as the rows that commands print. What the API does not tell is empty or zero; a field that commands
 //! need and that is not there is an answer that is not understood.
 
+use crate::server::{Obstacle, holder};
 use chrono::{DateTime, Utc};
 use orch_core::spec::DagSpec;
 use orch_core::state::{RunState, RunType, TaskState};
@@ -161,4 +162,33 @@ pub(super) fn instance(value: &Value) -> Option<InstanceRow> {
         ended_at: instance.end_date,
         wake_at: None,
     })
+}
+
+#[derive(Deserialize)]
+struct Why {
+    reasons: Vec<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    name: String,
+    reason: String,
+    #[serde(default)]
+    holders: Vec<Holder>,
+}
+
+#[derive(Deserialize)]
+struct Holder {
+    dag_id: String,
+    dag_run_id: String,
+    task_id: String,
+    map_index: i32,
+}
+
+pub(super) fn obstacles(value: &Value) -> Option<Vec<Obstacle>> {
+    let why = Why::deserialize(value).ok()?;
+    let of = |h: &Holder| holder(&h.dag_id, &h.dag_run_id, &h.task_id, h.map_index);
+    let obstacle =
+        |Reason { name, reason, holders }| Obstacle { name, reason, in_the_way: holders.iter().map(of).collect() };
+    Some(why.reasons.into_iter().map(obstacle).collect())
 }

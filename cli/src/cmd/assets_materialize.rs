@@ -8,7 +8,6 @@ use crate::person;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::asset::producers_of;
 use orch_store::audit::Deed;
-use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::version::Versions;
 use serde_json::json;
@@ -54,10 +53,9 @@ impl Materialize {
         let CreateRun::Created(run) = created else {
             return Err(Failure::new(format!("dag `{dag_id}` was deleted just now")));
         };
-        let hint = if run.started { Hint::Ready } else { Hint::Run };
         let event = "materialize_asset";
         let deed = Deed { event, dag_id: Some(&dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-        session.did(&deed, &[hint]).await?;
+        session.did(&deed, &run.hints()).await?;
         let mut listing = Listing::new(["dag_id", "dag_run_id", "state", "run_type", "run_after"], "no run");
         let (state, kind) = (run.state.as_str(), new.run_type.as_str());
         listing.add([json!(dag_id), json!(run.run_id), json!(state), json!(kind), moment(Some(run.run_after))]);

@@ -15,7 +15,6 @@ use orch_core::schedule::isoformat;
 use orch_core::state::TriggeredBy;
 use orch_store::audit::Deed;
 use orch_store::dag::DagRow;
-use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -65,10 +64,9 @@ impl Trigger {
         let mut versions = Versions::default();
         versions.set_newest(&dag.dag_id, dag.version);
         let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
-        let hints = [if run.started { Hint::Ready } else { Hint::Run }, Hint::Stop];
         let deed =
             Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-        session.did(&deed, &hints[..if run.stopping { 2 } else { 1 }]).await?;
+        session.did(&deed, &run.hints()).await?;
         let run = RunDetails::created(run, new);
         if self.wait {
             let run = wait::for_run(&mut session, &run, self.timeout).await?;

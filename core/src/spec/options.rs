@@ -42,6 +42,27 @@ impl TriggerRule {
     ];
 }
 
+impl TriggerRule {
+    /// Airflow's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TriggerRule::AllSuccess => "all_success",
+            TriggerRule::AllFailed => "all_failed",
+            TriggerRule::AllDone => "all_done",
+            TriggerRule::AllDoneMinOneSuccess => "all_done_min_one_success",
+            TriggerRule::AllDoneSetupSuccess => "all_done_setup_success",
+            TriggerRule::OneSuccess => "one_success",
+            TriggerRule::OneFailed => "one_failed",
+            TriggerRule::OneDone => "one_done",
+            TriggerRule::NoneFailed => "none_failed",
+            TriggerRule::NoneSkipped => "none_skipped",
+            TriggerRule::Always => "always",
+            TriggerRule::NoneFailedMinOneSuccess => "none_failed_min_one_success",
+            TriggerRule::AllSkipped => "all_skipped",
+        }
+    }
+}
+
 /// How the priority of a task follows from its own weight and its relatives'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,32 +1,22 @@
-//! The `shell` task: a command of the system's shell, its output line by line in the log.
-//!
-//! The command runs in a process group of its own. When the task is cancelled or its future is dropped the whole group
-//! ends; after a normal end, what the command left in the background on purpose stays.
+//! The `shell` task: a command of the system's shell.
 
-use crate::{Call, Ctx, LogLevel, StoredInputs, TaskResult, skip};
-use anyhow::{Context, anyhow, bail};
+use super::operator::Operator;
+use super::process::{self, SKIP_CODE};
+use crate::{BoxFuture, Call, Ctx, TaskResult, skip};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
-/// As in Airflow: this exit code means skipped.
-const SKIP_CODE: i32 = 99;
-/// A longer line is cut there, as in every log.
-const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Between SIGTERM and SIGKILL when the task is cancelled.
-const GRACE: Duration = Duration::from_secs(5);
-/// For the pipes to run dry after the shell has ended; something in the background may hold them for ever.
-const DRAIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShellOutput {
     /// The last line of stdout that is not empty.
     pub last_line: String,
+}
+
+/// A command of the system's shell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shell {
+    pub command: String,
 }
 
 /// Runs `sh -c command`. The id is the program's name; set another with `.id(…)`. Exit code 99 skips the task, every
@@ -35,12 +25,20 @@ pub struct ShellOutput {
 /// Airflow's `AIRFLOW_CONN_…` and `AIRFLOW_VAR_…`, are not: there are secrets among them.
 #[track_caller]
 pub fn shell<'d>(command: &str) -> Call<'d, ShellOutput> {
-    let line = command.to_string();
-    let config = json!({ "command": command });
-    Call::of_kind("shell", &id_of(command), config, vec![], move |ctx: Ctx, _: StoredInputs| {
-        let line = line.clone();
-        Box::pin(async move { run(&ctx, &line).await })
-    })
+    Shell { command: command.into() }.call()
+}
+
+impl Operator for Shell {
+    const KIND: &'static str = "shell";
+    type Output = ShellOutput;
+
+    fn default_id(&self) -> String {
+        id_of(&self.command)
+    }
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<ShellOutput>> {
+        Box::pin(async move { run(&ctx, &self.command).await })
+    }
 }
 
 /// The name of the program, in the letters of an id.
@@ -52,123 +50,12 @@ fn id_of(command: &str) -> String {
 }
 
 async fn run(ctx: &Ctx, line: &str) -> TaskResult<ShellOutput> {
-    let mut command = Command::new("sh");
+    let mut command = process::command(ctx, "sh");
     command.args(["-c", line]);
-    for name in orch_workers::inherited_secrets() {
-        command.env_remove(name);
-    }
-    command.envs(environment(ctx));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().context("cannot start `sh`")?;
-    let mut group = Group(child.id());
-    let stdout = child.stdout.take().ok_or_else(|| anyhow!("`sh` has no stdout"))?;
-    let stderr = child.stderr.take().ok_or_else(|| anyhow!("`sh` has no stderr"))?;
-
-    let mut last_line = String::new();
-    let ended = {
-        let mut output = pin!(async {
-            tokio::join!(copy(ctx, LogLevel::Info, stdout, &mut last_line), async {
-                copy(ctx, LogLevel::Warning, stderr, &mut String::new()).await;
-            })
-        });
-        let mut end = pin!(wait(&mut child, ctx, &group));
-        // Neither is dropped when the other is ready first.
-        tokio::select! {
-            ended = &mut end => {
-                // Nothing of the command is lost when this is too short: it has ended.
-                timeout(DRAIN, &mut output).await.ok();
-                ended
-            }
-            _ = &mut output => end.await,
-        }
-    }?;
-    // What the command left in the background on purpose stays.
-    group.0 = None;
-    match ended.code() {
-        Some(0) => Ok(ShellOutput { last_line }),
+    let ended = process::run(ctx, command, "sh", None).await?;
+    match ended.status.code() {
+        Some(0) => Ok(ShellOutput { last_line: ended.last_line }),
         Some(SKIP_CODE) => Err(skip(format!("`{line}` ended with exit code {SKIP_CODE}"))),
-        _ => bail!("`{line}` ended with {ended}"),
-    }
-}
-
-/// Waits for the end; when the task is cancelled, asks for it and then forces it.
-async fn wait(child: &mut Child, ctx: &Ctx, group: &Group) -> TaskResult<ExitStatus> {
-    tokio::select! {
-        ended = child.wait() => return ended.context("cannot wait for `sh`"),
-        () = ctx.cancelled() => ctx.warning("cancelled: ending the command"),
-    }
-    group.signal("TERM");
-    if timeout(GRACE, child.wait()).await.is_err() {
-        group.signal("KILL");
-        child.wait().await.context("cannot wait for `sh`")?;
-    }
-    bail!("cancelled")
-}
-
-/// Every line to the log, the last one also to `last`.
-async fn copy(ctx: &Ctx, level: LogLevel, from: impl AsyncRead + Unpin, last: &mut String) {
-    let mut from = BufReader::new(from);
-    let mut line = Vec::new();
-    loop {
-        // A broken pipe is the end, as an empty one.
-        let Ok(bytes) = from.fill_buf().await else { return };
-        if bytes.is_empty() {
-            flush(ctx, level, &mut line, last);
-            return;
-        }
-        let end = bytes.iter().position(|byte| *byte == b'\n');
-        let taken = end.map_or(bytes.len(), |end| end + 1);
-        let room = MAX_LINE_BYTES.saturating_sub(line.len());
-        line.extend_from_slice(&bytes[..end.unwrap_or(bytes.len()).min(room)]);
-        from.consume(taken);
-        if end.is_some() {
-            flush(ctx, level, &mut line, last);
-        }
-    }
-}
-
-fn flush(ctx: &Ctx, level: LogLevel, line: &mut Vec<u8>, last: &mut String) {
-    if line.is_empty() {
-        return;
-    }
-    let text = String::from_utf8_lossy(line).trim_end().to_string();
-    line.clear();
-    ctx.log(level, &text, Value::Null);
-    if !text.is_empty() {
-        *last = text;
-    }
-}
-
-fn environment(ctx: &Ctx) -> Vec<(&'static str, String)> {
-    let mut found = vec![
-        ("ORCH_DAG_ID", ctx.dag_id().to_string()),
-        ("ORCH_RUN_ID", ctx.run_id().to_string()),
-        ("ORCH_TASK_ID", ctx.task_id().to_string()),
-        ("ORCH_TRY_NUMBER", ctx.try_number().to_string()),
-        ("ORCH_PARAMS", ctx.params().to_string()),
-    ];
-    found.extend(ctx.map_index().map(|index| ("ORCH_MAP_INDEX", index.to_string())));
-    found.extend(ctx.logical_date().map(|date| ("ORCH_LOGICAL_DATE", date.to_rfc3339())));
-    found
-}
-
-/// The process group of the command, named by its first process. Dropped while that runs, it ends the group.
-struct Group(Option<u32>);
-
-impl Group {
-    fn signal(&self, signal: &str) {
-        let Some(id) = self.0 else { return };
-        // The shell's own `kill`: a system call would need `unsafe` or one more dependency for this rare path.
-        let kill = format!("kill -s {signal} -- -{id}");
-        let mut command = std::process::Command::new("sh");
-        command.args(["-c", &kill]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // No group is left: that is what was asked for.
-        command.status().ok();
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal("KILL");
+        _ => bail!("`{line}` ended with {}", ended.status),
     }
 }

@@ -1,6 +1,7 @@
 //! Creates a run, and begins it at once when nothing stands against it: one statement, so a trigger costs one commit.
 
 use super::{policy, word};
+use crate::hint::Hint;
 use crate::step::RunAt;
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
@@ -102,12 +103,24 @@ pub struct RunRow {
     pub stopping: bool,
     /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
     pub started: bool,
+    /// Some of its first tries have to be let in.
+    pub parked: bool,
+}
+
+impl RunRow {
+    /// What the caller gives.
+    pub fn hints(&self) -> Vec<Hint> {
+        let mut hints = vec![if self.started { Hint::Ready } else { Hint::Run }];
+        hints.extend((self.started && self.parked).then_some(Hint::Due));
+        hints.extend(self.stopping.then_some(Hint::Stop));
+        hints
+    }
 }
 
 /// How often a DAG may get a new version while a run of it is created.
 const LOOKS: usize = 5;
 
-/// Creates a run. The caller tells workers (`Hint::Ready`) when it started, schedulers (`Hint::Run`) when it did not.
+/// Creates a run. The caller gives its hints.
 pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &NewRun) -> StoreResult<CreateRun> {
     if let Some(key) = &new.idempotency_key
         && let Some(same) = of_key(db, key, new).await?
@@ -279,6 +292,7 @@ pub(super) async fn insert(
         bundle: row.bundle,
         started: state != RunState::Queued,
         stopping: false,
+        parked: ready.queue.iter().any(|&place| place < 0),
     }))
 }
 
@@ -422,6 +436,7 @@ async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<O
         bundle: row.bundle,
         started: state != RunState::Queued,
         stopping: false,
+        parked: false,
     })))
 }
 

@@ -153,6 +153,11 @@ impl Hot for MemStore {
         tx.commit(move |s, _| Ok(s.start_queued_runs(&dag))).await
     }
 
+    /// No DAG here asks for it.
+    async fn pause_after_failures(&mut self, _dag_id: &str) -> StoreResult<()> {
+        Ok(())
+    }
+
     /// Nobody has gates here: what is decided about them is in core's tables, what holds under kills in `tests/torture`.
     async fn admit(&mut self) -> StoreResult<usize> {
         Ok(0)

@@ -66,11 +66,11 @@ pub fn ticking(start: &str) -> Dag {
 }
 
 /// Nothing here is paused, limited, or given up because its worker was lost too often.
-fn torture(dag_id: &str) -> orch::DagBuilder {
+pub(crate) fn torture(dag_id: &str) -> orch::DagBuilder {
     dag(dag_id).unpaused().max_active_runs(1_000).defaults(defaults().on_lost(OnLost::Retry(1_000)))
 }
 
-async fn works(ctx: &Ctx, ms: u64) {
+pub(crate) async fn works(ctx: &Ctx, ms: u64) {
     let mark = Mark::start(ctx);
     ctx.info("begun");
     tokio::time::sleep(Duration::from_millis(ms)).await;

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod dags;
 pub mod ledger;
+pub mod limited;
 pub mod proxy;
 pub mod rng;
 pub mod role;

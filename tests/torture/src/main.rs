@@ -8,7 +8,7 @@ use orch_scheduler::{Scheduler, SchedulerConfig};
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::{StoreError, StoreResult, connect, guard};
-use orch_torture::{dags, ledger};
+use orch_torture::{dags, ledger, limited};
 use orch_workers::{Offers, WorkerConfig};
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -116,7 +116,11 @@ async fn stop_on_sigterm(stop: CancellationToken) {
 }
 
 fn bundle(version: u32, ticking_since: Option<&str>) -> Bundle {
-    let dags = dags::all(version).into_iter().chain(dags::slow()).chain(ticking_since.map(dags::ticking));
+    let dags = dags::all(version)
+        .into_iter()
+        .chain(dags::slow())
+        .chain(limited::dags())
+        .chain(ticking_since.map(dags::ticking));
     orch::bundle("torture", dags).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 

@@ -445,3 +445,33 @@ pub(crate) struct VariableBody {
 pub(crate) struct BulkVariablesBody {
     actions: Vec<BulkAction<VariableBody, VariableBody>>,
 }
+
+#[derive(JsonSchema)]
+pub(crate) struct PoolBody {
+    #[schemars(length(min = 1, max = 256))]
+    name: String,
+    /// -1: infinite.
+    #[schemars(range(min = -1))]
+    slots: i32,
+    description: Option<String>,
+    include_deferred: Option<bool>,
+    #[schemars(default, schema_with = "nothing")]
+    team_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct PoolPatchBody {
+    /// The name it has: it stays.
+    pool: Option<String>,
+    #[schemars(range(min = -1))]
+    slots: Option<i32>,
+    description: Option<String>,
+    include_deferred: Option<bool>,
+    #[schemars(default, schema_with = "nothing")]
+    team_name: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct BulkPoolsBody {
+    actions: Vec<BulkAction<PoolBody, PoolBody>>,
+}

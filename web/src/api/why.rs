@@ -8,30 +8,79 @@ use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
-use orch_core::state::{RunState, TaskState};
+use orch_core::state::TaskState;
 use orch_store::StoreResult;
-use orch_store::dag::get_dag;
 use orch_store::instance::{ledger, tries};
-use orch_store::worker::list_workers;
+use orch_store::why::{Holder, Why, why as why_not};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use sqlx::PgConnection;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Dependencies {
-    dependencies: Vec<Reason>,
+    dependencies: Vec<Unmet>,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-struct Reason {
-    name: String,
+struct Unmet {
+    name: &'static str,
     reason: String,
+}
+
+impl From<&Why> for Unmet {
+    fn from(why: &Why) -> Self {
+        Unmet { name: why.reason.name(), reason: why.reason.words() }
+    }
+}
+
+/// A reason with all there is to know of it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct Reason {
+    name: &'static str,
+    reason: String,
+    /// When it passes by itself.
+    again_at: Option<Timestamp>,
+    /// Who is in the way: those who hold the slots it waits for.
+    holders: Vec<HolderView>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+struct HolderView {
+    dag_id: String,
+    dag_run_id: String,
+    task_id: String,
+    map_index: i32,
+    slots: i32,
+    since: Timestamp,
+}
+
+impl From<Holder> for HolderView {
+    fn from(holder: Holder) -> Self {
+        HolderView {
+            dag_id: holder.dag_id,
+            dag_run_id: holder.run_id,
+            task_id: holder.task_id,
+            map_index: holder.map_index,
+            slots: holder.slots,
+            since: Timestamp(holder.since),
+        }
+    }
+}
+
+impl From<Why> for Reason {
+    fn from(why: Why) -> Self {
+        Reason {
+            name: why.reason.name(),
+            reason: why.reason.words(),
+            again_at: why.reason.again_at().map(Timestamp),
+            holders: why.holders.into_iter().map(HolderView::from).collect(),
+        }
+    }
 }
 
 /// What an instance waits for, or why it ended as it did.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Why {
+pub(crate) struct WhyView {
     task_id: String,
     map_index: i32,
     #[schemars(with = "Option<String>")]
@@ -55,7 +104,7 @@ struct Upstream {
     state: Option<TaskState>,
 }
 
-pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<Why>, Refusal> {
+pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<WhyView>, Refusal> {
     let path = names.task()?;
     let index = query.whole_numbers("map_index").last().copied().unwrap_or(-1);
     query.finish()?;
@@ -63,7 +112,7 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
     let instance = one_instance(&app, path, index).await?;
     let mut db = app.pages().await?;
     let upstream = upstreams(&app, &mut db, &instance).await?;
-    let reasons = reasons(&mut db, &instance, &upstream).await?;
+    let reasons: Vec<Reason> = reasons(&app, &mut db, &instance).await?.into_iter().map(Reason::from).collect();
     let row = &instance.row;
     let causes = match row.state {
         TaskState::Failed | TaskState::UpForRetry => {
@@ -88,7 +137,7 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
             None => "nothing stands in its way".into(),
         },
     };
-    Ok(Json(Why {
+    Ok(Json(WhyView {
         task_id: row.task_id.clone(),
         map_index: row.map_index,
         state: Some(row.state).filter(|state| *state != TaskState::None),
@@ -101,8 +150,8 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
 }
 
 pub(super) async fn dependencies(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Dependencies> {
-    let upstream = upstreams(app, db, instance).await?;
-    Ok(Dependencies { dependencies: reasons(db, instance, &upstream).await? })
+    let found = reasons(app, db, instance).await?;
+    Ok(Dependencies { dependencies: found.iter().map(Unmet::from).collect() })
 }
 
 async fn upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<Upstream>> {
@@ -116,62 +165,6 @@ async fn upstreams(app: &App, db: &mut PgConnection, instance: &Instance) -> Sto
 }
 
 /// What is not met, of an instance that does not run and is not over.
-async fn reasons(db: &mut PgConnection, instance: &Instance, upstream: &[Upstream]) -> StoreResult<Vec<Reason>> {
-    let (row, run) = (&instance.row, &instance.run);
-    let mut found = Vec::new();
-    let mut say = |name: &str, reason: String| found.push(Reason { name: name.into(), reason });
-    if row.state.is_finished() || matches!(row.state, TaskState::Running | TaskState::Restarting) {
-        return Ok(found);
-    }
-    if run.state == RunState::Queued {
-        if get_dag(db, &run.dag_id).await?.is_some_and(|dag| dag.is_paused) {
-            say("Dag Not Paused", format!("Task's DAG '{}' is paused.", run.dag_id));
-        }
-        say(
-            "Dagrun Running",
-            format!("Task instance's dagrun was not in the 'running' state but in the state '{}'.", run.state),
-        );
-        return Ok(found);
-    }
-    let planned = instance.version.plan.task(row.task);
-    match row.state {
-        TaskState::None => {
-            let open = upstream.iter().filter(|up| !up.state.is_some_and(TaskState::is_finished));
-            let open: Vec<&str> = open.map(|up| up.task_id.as_str()).collect();
-            let rule = json!(planned.rule);
-            let rule = rule.as_str().unwrap_or_default();
-            say(
-                "Trigger Rule",
-                format!(
-                    "Task's trigger rule '{rule}' is not met yet: {} of {} upstream tasks are not over: {}.",
-                    open.len(),
-                    upstream.len(),
-                    if open.is_empty() { "they are just being counted".into() } else { open.join(", ") }
-                ),
-            );
-        }
-        TaskState::Scheduled => say("Limit", "It could run but for a limit of its dag or its map.".into()),
-        TaskState::UpForRetry => say("Not In Retry Period", "Task is not ready for retry yet.".into()),
-        TaskState::UpForReschedule | TaskState::Deferred => {
-            say("Ready To Reschedule", "Task is waiting for its next look.".into());
-        }
-        TaskState::Queued => {
-            let workers = list_workers(db).await?;
-            let alive = |worker: &&orch_store::worker::WorkerRow| {
-                worker.state == "running" && worker.queues.contains(&planned.queue)
-            };
-            let serving: Vec<_> = workers.iter().filter(alive).collect();
-            let able = serving.iter().filter(|worker| worker.versions.contains(&run.version)).count();
-            if serving.is_empty() {
-                say("Worker", format!("No living worker serves the queue '{}'.", planned.queue));
-            } else if able == 0 {
-                let number = run.version_number;
-                say("Worker", format!("No living worker has version {number} of dag '{}'.", run.dag_id));
-            } else if serving.iter().all(|worker| worker.running >= worker.slots) {
-                say("Worker", format!("All {} workers of queue '{}' are busy.", serving.len(), planned.queue));
-            }
-        }
-        _ => {}
-    }
-    Ok(found)
+async fn reasons(app: &App, db: &mut PgConnection, instance: &Instance) -> StoreResult<Vec<Why>> {
+    why_not(db, &mut app.versions.clone(), &instance.run, &instance.row).await
 }

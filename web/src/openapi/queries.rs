@@ -144,6 +144,12 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
         ("PATCH", "/api/v2/connections/{connection_id}") => {
             vec![mask(&["conn_type", "description", "host", "login", "schema", "port", "password", "extra"])]
         }
+        ("GET", "/api/v2/pools") => {
+            let mut all = paged(&["id", "pool", "name"]);
+            patterns(&mut all, &["pool_name"]);
+            all
+        }
+        ("PATCH", "/api/v2/pools/{pool_name}") => vec![mask(&["slots", "description", "include_deferred"])],
         ("GET", "/api/v2/variables") => {
             let mut all = paged(&["key", "id", "_val", "description", "is_encrypted", "team_name"]);
             patterns(&mut all, &["variable_key"]);

@@ -258,6 +258,17 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
         ],
     ),
     (
+        "Pools",
+        &[
+            ("GET", "/api/v2/pools", "Lists pools with what is in them"),
+            ("POST", "/api/v2/pools", "Adds a pool"),
+            ("PATCH", "/api/v2/pools", "Adds, changes or deletes many pools"),
+            ("GET", "/api/v2/pools/{pool_name}", "A pool with what is in it"),
+            ("PATCH", "/api/v2/pools/{pool_name}", "Changes what is sent of a pool; its name stays"),
+            ("DELETE", "/api/v2/pools/{pool_name}", "Deletes a pool; tasks that name it wait for a new one"),
+        ],
+    ),
+    (
         "Connections and variables",
         &[
             ("GET", "/api/v2/connections", "Lists connections; secrets are `***`, and viewers see no values"),

@@ -43,6 +43,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("dag", "Paused DAGs", "/dags?state=paused"),
     ("runs", "All runs", "/runs"),
     ("runs", "Running runs", "/runs?state=running"),
+    ("group", "Pools", "/pools"),
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
     ("db", "Connections", "/connections"),

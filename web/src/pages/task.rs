@@ -29,6 +29,7 @@ use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
 use orch_store::output::{RETURN_VALUE, get as output, shown};
 use orch_store::run::RunDetails;
+use orch_store::why::why as why_not;
 use sqlx::PgConnection;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -181,6 +182,7 @@ async fn page(
         Some(_) => Vec::new(),
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
     };
+    let blocked = why_not(&mut db, &mut versions, &run, &instance).await?;
     let (updates, ways) = touched(&mut db, &run, &task_id, map_index, shell.now).await?;
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
@@ -201,7 +203,7 @@ async fn page(
         (0..elements.unwrap_or(0).min(100)).map(|index| (index.to_string(), task_href(&head.href, &task_id, index)));
     let element_links = links.collect();
     let page = TaskPage {
-        why: Why::of(&plan, &ledger, &instance, &tries, &run, shell.now),
+        why: Why::of(&plan, &ledger, &instance, &tries, &run, shell.now, &blocked),
         state: instance.state.as_str(),
         worker: instance.hostname.clone().map(|host| format!("{host}, worker {}", instance.worker.unwrap_or(0))),
         queue: planned.queue.clone(),

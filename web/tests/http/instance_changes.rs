@@ -171,7 +171,7 @@ async fn what_an_instance_waits_for_is_told() {
     let second = why("chain", run.clone(), "t1").await;
     assert_eq!(
         second["summary"],
-        "Task's trigger rule 'all_success' is not met yet: 1 of 1 upstream tasks are not over: t0."
+        "Task's trigger rule 'all_success' is not met yet: 1 of 1 upstream tasks are not over: t0 (queued)."
     );
     assert_eq!(second["upstream"][0]["task_id"], "t0");
     let stopped = why("paused", paused, "t0").await;

@@ -43,6 +43,20 @@ pub(crate) const BACKFILL: &[(&str, &str)] = &[
     ("dag_display_name", "text"),
 ];
 
+pub(crate) const POOL: &[(&str, &str)] = &[
+    ("name", "text"),
+    ("slots", "integer"),
+    ("description", "text?"),
+    ("include_deferred", "flag"),
+    ("occupied_slots", "integer"),
+    ("running_slots", "integer"),
+    ("queued_slots", "integer"),
+    ("scheduled_slots", "integer"),
+    ("open_slots", "integer"),
+    ("deferred_slots", "integer"),
+    ("team_name", "text?"),
+];
+
 pub(crate) const VERSION: &[(&str, &str)] = &[
     ("id", "uuid"),
     ("version_number", "integer"),

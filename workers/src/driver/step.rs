@@ -8,12 +8,14 @@ use orch_core::plan::TaskIdx;
 use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::run::{Elements, Run};
 use orch_core::spec::Isolation;
+use orch_core::state::RunState;
 use orch_core::state::RunType;
 use orch_core::transition::{Event, fold};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::carry_out;
 use orch_store::step::{Claimed, Ended, KnownRun, Lease, Mode, NewTry, Reply, RunAt, Step};
+use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -300,11 +302,11 @@ impl<S: Hot> Driver<S> {
         mut moves: BTreeMap<Uuid, Run>,
         free: usize,
     ) -> StoreResult<Vec<Job>> {
-        let mut over: Vec<String> = Vec::new();
+        let mut over: Vec<(String, After)> = Vec::new();
         for run in reply.moved {
             if let Some(to) = moves.remove(&run) {
                 if to.state.is_finished() {
-                    over.extend(self.memory.get(&run).map(|known| known.view.facts.dag_id.to_string()));
+                    over.extend(self.memory.get(&run).map(|known| After::of(&known.offer.version, to.state)));
                     self.shared.recent.forget_run(run);
                 }
                 self.memory.moved(run, to);
@@ -350,7 +352,7 @@ impl<S: Hot> Driver<S> {
             let kept: Vec<Job> = folded.kept.iter().filter_map(|k| self.job(first_try(k))).collect();
             jobs.extend(kept);
             if folded.moved && folded.ledger.state.is_finished() {
-                over.push(folded.version.dag_id.clone());
+                over.push(After::of(&folded.version, folded.ledger.state));
                 self.shared.recent.forget_run(run);
             }
             self.memory.folded(run, &folded);
@@ -365,14 +367,17 @@ impl<S: Hot> Driver<S> {
         self.tell_others(&step.ended);
         over.sort_unstable();
         over.dedup();
-        for dag_id in over {
-            self.next_runs(&dag_id).await?;
+        for (dag_id, after) in over {
+            self.next_runs(&dag_id, after).await?;
         }
         Ok(jobs)
     }
 
     /// A run of this DAG is over: one that waited for its place may begin.
-    async fn next_runs(&mut self, dag_id: &str) -> StoreResult<()> {
+    async fn next_runs(&mut self, dag_id: &str, after: After) -> StoreResult<()> {
+        if after == After::Failure {
+            self.store.pause_after_failures(dag_id).await?;
+        }
         match self.store.start_queued_runs(dag_id).await {
             Ok(0) => {}
             Ok(_) => {
@@ -391,6 +396,21 @@ impl<S: Hot> Driver<S> {
     fn job(&self, claimed: Claimed) -> Option<Job> {
         let known = self.memory.get(&claimed.lease.run)?;
         Some(Job { claimed, offer: known.offer.clone(), run: known.view.clone(), cancel: CancellationToken::new() })
+    }
+}
+
+/// What follows the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum After {
+    /// It failed, and its DAG is paused after some failures: first, or another run begins.
+    Failure,
+    Any,
+}
+
+impl After {
+    fn of(version: &Version, state: RunState) -> (String, After) {
+        let counts = state == RunState::Failed && version.plan.spec.max_consecutive_failed_runs > 0;
+        (version.dag_id.clone(), if counts { After::Failure } else { After::Any })
     }
 }
 

@@ -5,7 +5,9 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use orch_core::task::{Connection, TaskResult, fatal};
 use serde_json::Value;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgSslMode, Postgres};
-use sqlx::{Arguments, AssertSqlSafe, Column, Either, Encode, Executor, SqlSafeStr, Statement, Type, TypeInfo};
+use sqlx::{
+    Arguments, AssertSqlSafe, Column, Connection as _, Either, Encode, Executor, SqlSafeStr, Statement, Type, TypeInfo,
+};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -33,15 +35,20 @@ pub fn options(connection: &Connection, statement_timeout: Option<Duration>) -> 
         return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
     }
     let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(text(&connection.host).as_deref().unwrap_or("localhost"))
+    let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str);
+    let host = text(&connection.host).or_else(|| extra("host").map(String::from));
+    let host = host.unwrap_or_else(|| "localhost".into());
+    let login = text(&connection.login).or_else(|| extra("user").map(String::from));
+    let login = login.unwrap_or_else(|| "postgres".into());
+    let options = PgConnectOptions::new_without_pgpass();
+    // As everywhere in Postgres: a folder is that of a socket.
+    let options = if host.starts_with('/') { options.socket(&host) } else { options.host(&host) };
+    let mut options = options
         .port(connection.port.unwrap_or(5432))
-        .username(text(&connection.login).as_deref().unwrap_or("postgres"))
+        .username(&login)
         .password(connection.password.as_deref().unwrap_or_default())
         .application_name("orch task");
-    let login = text(&connection.login).unwrap_or_else(|| "postgres".into());
     options = options.database(text(&connection.schema).as_deref().unwrap_or(&login));
-    let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str);
     if let Some(mode) = extra("sslmode") {
         let mode: PgSslMode =
             mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?;
@@ -54,6 +61,19 @@ pub fn options(connection: &Connection, statement_timeout: Option<Duration>) -> 
         options = options.options([("statement_timeout", limit.as_millis())]);
     }
     Ok(options)
+}
+
+/// Names a session, for `cancel`.
+pub async fn session(db: &mut PgConnection) -> TaskResult<i32> {
+    Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(db).await?)
+}
+
+/// Ends what a session is at; from another one, for that one is busy.
+pub async fn cancel(options: &PgConnectOptions, session: i32) -> TaskResult<()> {
+    let mut db = PgConnection::connect_with(options).await?;
+    sqlx::query("select pg_cancel_backend($1)").bind(session).execute(&mut db).await?;
+    db.close().await?;
+    Ok(())
 }
 
 /// Sends one statement and takes at most so many rows.

@@ -328,3 +328,68 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
     assert_eq!(world.end_of("again", &run).await, "failed"); // its third try is over, the fourth fails and has no heirs
     world.end().await;
 }
+
+#[task]
+async fn counts(ctx: Ctx, so_far: u32) -> TaskResult<u32> {
+    let _ = ctx;
+    Ok(so_far + 1)
+}
+
+#[task]
+async fn breaks(ctx: Ctx) -> TaskResult<u32> {
+    let _ = ctx;
+    Err(fatal("it breaks"))
+}
+
+/// A step into a line and out of it again costs the worker two more round trips, and nobody else is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gated_tasks_follow_one_another_without_a_scheduler() {
+    let chain = dag("chain").unpaused().build(|d| {
+        let mut last = d.add(counts(0).id("start"));
+        for number in 0..40 {
+            last = d.add(counts(last).id(format!("t{number}")).pool("one"));
+        }
+        let list = d.add(numbers_to(30).id("list").after(last));
+        d.map(list, |number| counts(number).id("wide").limit(limit("three", 3)).pool("one"));
+    });
+    let world = World::new(vec![chain], 2).await;
+    let mut db = world.db.connect().await;
+    let new = orch_store::pool::NewPool { name: "one".into(), slots: 1, description: None, include_deferred: false };
+    orch_store::pool::set_pool(&mut db, &new).await.unwrap();
+    let began = std::time::Instant::now();
+    let run_id = world.trigger("chain", None).await;
+    assert_eq!(world.end_of("chain", &run_id).await, "success");
+    eprintln!("73 tasks, 70 of them let in one after the other: {:?}", began.elapsed());
+    let slots: i64 = sqlx::query_scalar("select count(*) from slot").fetch_one(&mut db).await.unwrap();
+    assert_eq!(slots, 0, "whoever ended has freed its slot");
+    world.end().await;
+}
+
+#[task]
+async fn numbers_to(ctx: Ctx, end: u32) -> TaskResult<Vec<u32>> {
+    let _ = ctx;
+    Ok((0..end).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dag_is_paused_by_the_worker_that_ends_its_last_failure() {
+    let failing = dag("failing").unpaused().max_consecutive_failed_runs(2).build(|d| {
+        d.add(breaks());
+    });
+    let world = World::new(vec![failing], 1).await;
+    for paused in [false, true] {
+        let run_id = world.trigger("failing", None).await;
+        assert_eq!(world.end_of("failing", &run_id).await, "failed");
+        let mut db = world.db.connect().await;
+        for look in 0.. {
+            // It is paused just after the end is told.
+            let now = orch_store::dag::get_dag(&mut db, "failing").await.unwrap().unwrap().is_paused;
+            if now == paused {
+                break;
+            }
+            assert!(look < 200, "paused after failures: {now}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    world.end().await;
+}

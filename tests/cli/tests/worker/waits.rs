@@ -3,11 +3,11 @@
 use crate::world::World;
 use orch::prelude::*;
 use orch::{BoxFuture, Condition, Eyes, Look};
-use orch_core::state::TaskState;
+use orch_core::state::{TaskState, TriggeredBy};
 use orch_core::transition::RunEnd;
 use orch_store::hint::Hint;
 use orch_store::mark::mark_instance;
-use orch_store::run::{get_run, set_run_state};
+use orch_store::run::{CreateRun, NewRun, create_run, get_run, set_run_state};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -312,5 +312,174 @@ async fn the_timeout_of_a_sensor_is_for_all_its_looks() {
     assert_eq!(world.end_of("blind", &run).await, "failed");
     let (kind, causes) = world.failure().await;
     assert_eq!((kind.as_str(), causes), ("timeout", vec!["the sensor saw nothing in 350ms".to_string()]));
+    world.end().await;
+}
+
+/// Answers every request with what stands in `answer`.
+fn web(answer: Arc<Mutex<String>>) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut asked) = (stream.unwrap(), [0; 4096]);
+            drop(stream.read(&mut asked));
+            let body = answer.lock().unwrap().clone();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            drop(stream.write_all((head + &body).as_bytes()));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_databases_and_servers_are_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pattern = folder.path().join("in-*.csv").display().to_string();
+    let answer = Arc::new(Mutex::new(r#"{"job": {"state": "busy"}}"#.to_string()));
+    let address = web(answer.clone());
+    let soon = millis(150);
+    let waiting = dag("waiting").build(|d| {
+        let done = || wait::url(&address).pointer("/job/state").equals("done");
+        let rows = || wait::sql("db", "select n > $1, n from sources").param(5);
+        let file = || wait::file(&pattern).min_bytes(3);
+        d.add(wait_for("file", file().poke_every(soon)));
+        d.add(wait_for("sql", rows().poke_every(soon)));
+        d.add(wait_for("http", done().poke_every(soon)));
+        let all = [file().awaited(), rows().awaited(), done().awaited(), wait::after(millis(1)).awaited()];
+        d.add(wait_for("all", wait::all(all).poke_every(soon)));
+        d.add(wait_for(
+            "any",
+            wait::any([rows().awaited(), wait::at(chrono::DateTime::UNIX_EPOCH).awaited()]).poke_every(soon),
+        ));
+        let lost = wait::sql("db", "select * from no_such_table").poke_every(soon);
+        d.add(wait_for("refused", lost).trigger_rule(AllDone));
+    });
+    let url = Arc::new(Mutex::new(String::new()));
+    let database = orch_test_support::postgres().await;
+    *url.lock().unwrap() = database.url();
+    let world = World::with(vec![waiting], 1, |config| {
+        let uri = url.lock().unwrap().clone();
+        config.secrets.environment.insert("ORCH_CONN_DB".into(), uri);
+    })
+    .await;
+    let mut outside = sqlx::PgPool::connect(&database.url()).await.unwrap().acquire().await.unwrap().detach();
+    for sql in ["drop table if exists sources", "create table sources (n integer)"] {
+        sqlx::query(sql).execute(&mut outside).await.unwrap();
+    }
+    let run = world.trigger("waiting", None).await;
+    let open = "select count(*) from waiting where state = 'deferred' and looks > 1";
+    world.until(open, |n| n == 4).await;
+    assert_eq!(world.number("select count(*) from task_instance where state = 'success'").await, 1, "any");
+    std::fs::write(folder.path().join("in-1.csv"), "ab").unwrap();
+    std::fs::write(folder.path().join("in-2.csv"), "abc").unwrap();
+    sqlx::query("insert into sources values (7)").execute(&mut outside).await.unwrap();
+    *answer.lock().unwrap() = r#"{"job": {"state": "done"}}"#.into();
+    assert_eq!(world.end_of("waiting", &run).await, "failed", "one was refused");
+    let mut db = world.db.connect().await;
+    let given: Vec<(String, Value)> = sqlx::query_as(
+        "select t.task_id, o.value from output o join dag_run r on r.id = o.run join dag_version v on v.id = r.version,
+          lateral (select x.value ->> 'task_id' as task_id from json_array_elements(v.spec -> 'tasks') with ordinality x
+            where x.ordinality = o.task + 1) t order by 1",
+    )
+    .fetch_all(&mut db)
+    .await
+    .unwrap();
+    let given: HashMap<String, Value> = given.into_iter().collect();
+    let second = folder.path().join("in-2.csv").display().to_string();
+    assert_eq!(given["file"], json!([second]));
+    assert_eq!(given["sql"]["n"], 7);
+    assert_eq!(given["http"], "done");
+    assert_eq!(given["all"][2], "done");
+    assert_eq!(given["any"]["index"], 1);
+    let (kind, causes) = world.failure().await;
+    assert_eq!(kind, "fatal");
+    assert!(causes[0].contains("no_such_table"), "{causes:?}");
+    sqlx::query("drop table sources").execute(&mut outside).await.unwrap();
+    world.end().await;
+}
+
+#[task]
+async fn by_conf(ctx: Ctx) -> TaskResult<Value> {
+    ensure!(ctx.conf()["fail"] != true, "as it says");
+    Ok(ctx.conf().clone())
+}
+
+fn child() -> Dag {
+    dag("child").build(|d| {
+        d.add(by_conf().id("work"));
+    })
+}
+
+fn parent(dag_id: &str, fail: bool) -> Dag {
+    dag(dag_id).build(|d| {
+        d.add(trigger_dag(TriggerDag::dag("child").conf(json!({ "fail": fail })).and_wait().poke_every(millis(100))));
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_triggered_run_is_started_once_and_waited_for() {
+    let world = World::new(vec![child(), parent("well", false), parent("badly", true)], 1).await;
+    let run = world.trigger("well", None).await;
+    assert_eq!(world.end_of("well", &run).await, "success", "{}", world.dump().await);
+    let started = "select count(*) from dag_run where dag_id = 'child' and run_type = 'operator_triggered'
+        and triggered_by = 'operator'";
+    assert_eq!(world.number(started).await, 1);
+    let run = world.trigger("badly", None).await;
+    assert_eq!(world.end_of("badly", &run).await, "failed");
+    assert!(world.failure().await.1[0].ends_with("of dag `child` ended as failed"));
+    assert_eq!(world.number(started).await, 2);
+    let audit = "select count(*) from audit where event = 'trigger_dag_run' and dag_id = 'child'
+        and extra::text like '%trigger_child%'";
+    assert_eq!(world.number(audit).await, 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_another_dag_is_waited_for_by_date_or_by_freshness() {
+    let after = dag("after").build(|d| {
+        let same = || OtherDag::dag("child").poke_every(millis(100));
+        d.add(wait_for_task("work", same()).id("by_date"));
+        d.add(wait_for_dag(same().within(hours(1))).id("fresh"));
+        d.add(wait_for_task("work", same().within(hours(1))).id("fresh_task"));
+    });
+    let world = World::new(vec![child(), after], 1).await;
+    let date = chrono::DateTime::from_timestamp(1_900_000_000, 0);
+    let mut db = world.db.connect().await;
+    let create = async |db: &mut sqlx::PgConnection, dag_id: &str, logical_date| {
+        let new = NewRun {
+            logical_date,
+            run_after: chrono::DateTime::from_timestamp(0, 0),
+            ..NewRun::manual(dag_id, TriggeredBy::Test)
+        };
+        let CreateRun::Created(run) = create_run(db, &mut Versions::default(), &new).await.unwrap() else { panic!() };
+        world.hints.give(Hint::Ready);
+        run.run_id
+    };
+    let waits = create(&mut db, "after", date).await;
+    world.until("select count(*) from waiting where state = 'deferred' and looks > 1", |n| n == 3).await;
+    // A run for no date is fresh, and none for this date.
+    let fresh = create(&mut db, "child", None).await;
+    assert_eq!(world.end_of("child", &fresh).await, "success");
+    world.until("select count(*) from waiting where state = 'deferred'", |n| n == 1).await;
+    create(&mut db, "child", date).await;
+    assert_eq!(world.end_of("after", &waits).await, "success");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_gives_its_slot_of_a_pool_back_and_takes_one_to_go_on() {
+    put("pool", Behind::Nothing);
+    let pooled = dag("pooled").condition(Gate).build(|d| {
+        d.map(["pool", "pool", "pool"], |gate| pass(gate).pool("one"));
+    });
+    let world = World::new(vec![pooled], 1).await.watched();
+    let mut db = world.db.connect().await;
+    sqlx::query("insert into pool (name, slots) values ('one', 1)").execute(&mut db).await.unwrap();
+    let run = world.trigger("pooled", None).await;
+    world.until("select count(*) from waiting where state = 'deferred' and looks > 0", |n| n == 3).await;
+    assert_eq!(world.number("select count(*) from slot").await, 0);
+    put("pool", Behind::Value(json!(1)));
+    assert_eq!(world.end_of("pooled", &run).await, "success", "{}", world.dump().await);
     world.end().await;
 }

@@ -7,6 +7,7 @@ use orch_core::state::TriggeredBy;
 use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::{StoreError, StoreResult, connect};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -38,10 +39,20 @@ impl World {
         self.trigger_through(&self.url(), dag_id).await
     }
 
+    /// The same with a conf.
+    pub async fn trigger_with(&mut self, dag_id: &str, conf: Value) -> Uuid {
+        let new = NewRun { conf: Some(conf), ..NewRun::manual(dag_id, TriggeredBy::Test) };
+        self.trigger_new(&self.url(), new).await
+    }
+
     /// The same through a proxy.
     pub async fn trigger_through(&mut self, url: &str, dag_id: &str) -> Uuid {
+        self.trigger_new(url, NewRun::manual(dag_id, TriggeredBy::Test)).await
+    }
+
+    async fn trigger_new(&mut self, url: &str, new: NewRun) -> Uuid {
         let key = format!("{}-{}", self.seed, self.triggered.len());
-        let new = NewRun { idempotency_key: Some(key), ..NewRun::manual(dag_id, TriggeredBy::Test) };
+        let (dag_id, new) = (new.dag_id.clone(), NewRun { idempotency_key: Some(key), ..new });
         let began = Instant::now();
         let id = loop {
             match self.ask(url, &new).await {
@@ -55,7 +66,7 @@ impl World {
         };
         self.hints.give(Hint::Ready);
         self.hints.give(Hint::Run);
-        self.triggered.push(Triggered { id, dag_id: dag_id.to_owned() });
+        self.triggered.push(Triggered { id, dag_id });
         id
     }
 

@@ -3,6 +3,7 @@
 
 mod database;
 mod deploy;
+mod limits;
 mod network;
 mod schedulers;
 mod workers;

@@ -212,7 +212,7 @@ fn view(row: EventRow, runs: &[TriggeredRun]) -> EventView {
         name: row.name,
         uri: Some(row.uri),
         group: row.group_name,
-        extra: with_rows(row.extra, row.rows),
+        extra: Some(with_rows(row.extra, row.rows)),
         source_task_id: row.source_task_id,
         source_dag_id: row.source_dag_id,
         source_run_id: row.source_run_id,
@@ -223,10 +223,10 @@ fn view(row: EventRow, runs: &[TriggeredRun]) -> EventView {
 }
 
 /// Airflow's shape has no place for rows of their own.
-fn with_rows(extra: Option<Value>, rows: Option<i64>) -> Option<Value> {
+fn with_rows(extra: Option<Value>, rows: Option<i64>) -> Value {
     let mut extra = extra.unwrap_or_else(|| json!({}));
     if let (Some(rows), Some(words)) = (rows, extra.as_object_mut()) {
         words.entry("rows").or_insert(rows.into());
     }
-    Some(extra)
+    extra
 }

@@ -15,7 +15,6 @@ use chrono::{DateTime, Utc};
 use orch_core::ids::{DagId, RunId};
 use orch_core::schedule::{DataInterval, run_type_of};
 use orch_core::state::{RunType, TriggeredBy};
-use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use serde_json::Value;
 
@@ -72,10 +71,7 @@ pub(in crate::api) async fn create_of(
     }
     match done {
         CreateRun::Created(run) => {
-            app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
-            if run.stopping {
-                app.hints.give(Hint::Stop);
-            }
+            run.hints().into_iter().for_each(|hint| app.hints.give(hint));
             Ok((RunDetails::created(run, new), false))
         }
         CreateRun::Same(run) => {

@@ -23,7 +23,6 @@ use orch_core::params::{BadConf, parse_conf};
 use orch_core::schedule::run_type_of;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::audit::Deed;
-use orch_store::hint::Hint;
 use orch_store::overview::last_runs;
 use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
 use serde_json::{Map, Value, json};
@@ -142,10 +141,7 @@ pub(crate) async fn trigger(
     };
     match create_run(&mut db, &mut app.versions.clone(), &new).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
-            app.hints.give(if run.started { Hint::Ready } else { Hint::Run });
-            if run.stopping {
-                app.hints.give(Hint::Stop);
-            }
+            run.hints().into_iter().for_each(|hint| app.hints.give(hint));
             let deed = Deed {
                 actor: &caller.name,
                 event: "trigger_dag_run",

@@ -3,8 +3,10 @@
 use crate::parts::{self, Now};
 use orch_core::plan::Plan;
 use orch_core::state::{RunState, TaskState};
+use orch_core::why::Reason;
 use orch_store::instance::{InstanceRow, Ledger, TryRow};
 use orch_store::run::RunDetails;
+use orch_store::why::{Holder, Why as Blocked};
 
 #[derive(Debug)]
 pub(super) struct Why {
@@ -24,6 +26,8 @@ pub(super) struct Check {
 }
 
 const MOST_CHECKS: usize = 12;
+/// Of those who hold what it waits for.
+const MOST_HOLDERS: usize = 3;
 
 impl Why {
     pub(super) fn of(
@@ -33,11 +37,19 @@ impl Why {
         tries: &[TryRow],
         run: &RunDetails,
         now: Now,
+        blocked: &[Blocked],
     ) -> Why {
         let planned = plan.task(instance.task);
         let upstream: Vec<(u16, TaskState)> =
             planned.up.iter().chain(&planned.setups).map(|edge| (edge.task, ledger.run.task(edge.task))).collect();
-        let (sentence, more) = sentence(plan, instance, tries, run, &upstream, now);
+        let (mut sentence, mut more) = sentence(plan, instance, tries, run, &upstream, now);
+        // What a gate, a run that has not begun or a missing worker says is more than the state alone tells.
+        let told = blocked.iter().filter(|one| tells(&one.reason));
+        let is_claimable = instance.state == TaskState::Queued;
+        if let Some(first) = told.clone().next().filter(|_| !is_claimable) {
+            sentence = first.reason.words();
+            more = holders(first);
+        }
         let mut checks: Vec<Check> = Vec::new();
         for &(task, state) in upstream.iter().take(MOST_CHECKS) {
             // A task in flight is queued or running; the ledger does not say which.
@@ -61,6 +73,11 @@ impl Why {
             check.is_here = tries.last().is_some_and(|last| last.attempt == one.attempt);
             checks.push(check);
         }
+        for one in told.skip(usize::from(!is_claimable)).take(MOST_CHECKS) {
+            let mut check = check("scheduled", &one.reason.words(), String::new());
+            check.is_here = true;
+            checks.push(check);
+        }
         if let Some(at) = instance.wake_at {
             let mut check = check(instance.state.as_str(), "goes on", parts::duration(at - now));
             check.is_here = true;
@@ -71,6 +88,32 @@ impl Why {
             check(state.as_str(), plan.task_id(edge.task), String::new())
         });
         Why { sentence, more, checks, behind: behind.collect() }
+    }
+}
+
+/// It says more than the sentence that the state alone gives.
+fn tells(reason: &Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::Upstream { .. }
+            | Reason::Retry { .. }
+            | Reason::Reschedule { .. }
+            | Reason::Deferred { .. }
+            | Reason::Input
+    )
+}
+
+/// Who is in the way, in one line.
+fn holders(of: &Blocked) -> String {
+    let name = |one: &Holder| match one.map_index {
+        -1 => format!("{} of {}", one.task_id, one.run_id),
+        index => format!("{} [{index}] of {}", one.task_id, one.run_id),
+    };
+    let first: Vec<String> = of.holders.iter().take(MOST_HOLDERS).map(name).collect();
+    match of.holders.len().saturating_sub(MOST_HOLDERS) {
+        _ if first.is_empty() => String::new(),
+        0 => format!("In it: {}.", first.join(", ")),
+        more => format!("In it: {} and {more} more.", first.join(", ")),
     }
 }
 

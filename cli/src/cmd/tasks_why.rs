@@ -1,0 +1,69 @@
+//! `orch tasks why`, and the same in Airflow's words: `orch tasks failed-deps`.
+
+use crate::app::Cx;
+use crate::failure::Outcome;
+use crate::names::MapIndexFlag;
+use crate::output::{FormatFlag, Listing, print_line};
+use serde_json::json;
+
+/// Say why a task does not run: everything that stands in its way, and who is in the way
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch tasks why example_chain step_3 manual__2026-11-20T06:00:00+00:00_Ab3dE6gH\n  \
+    orch tasks why example_map double my_run --map-index 2 -o json"
+)]
+pub(crate) struct Why {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Print which dependencies of a task are not met, as Airflow does
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch tasks failed-deps example_chain step_3 my_run")]
+pub(crate) struct FailedDeps {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The DAG, by id or alias
+    dag_id: String,
+    task_id: String,
+    /// The run, by id or logical date
+    #[arg(value_name = "RUN_ID|LOGICAL_DATE")]
+    run: String,
+    #[command(flatten)]
+    map_index: MapIndexFlag,
+}
+
+impl Why {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut server = cx.server().await?;
+        let run = server.run(&self.which.dag_id, &self.which.run).await?;
+        let instance = server.instance(&run, &self.which.task_id, self.which.map_index).await?;
+        let obstacles = server.obstacles(&run, &instance).await?;
+        let empty = format!("nothing stands in its way: it is `{}`", instance.state);
+        let mut listing = Listing::new(["dependency", "reason", "in_the_way"], empty);
+        for obstacle in obstacles {
+            listing.add([json!(obstacle.name), json!(obstacle.reason), json!(obstacle.in_the_way.join(", "))]);
+        }
+        listing.print(self.output.format)
+    }
+}
+
+impl FailedDeps {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut server = cx.server().await?;
+        let run = server.run(&self.which.dag_id, &self.which.run).await?;
+        let instance = server.instance(&run, &self.which.task_id, self.which.map_index).await?;
+        let obstacles = server.obstacles(&run, &instance).await?;
+        if obstacles.is_empty() {
+            return print_line("Task instance dependencies are all met.");
+        }
+        let lines = obstacles.iter().map(|obstacle| format!("\n{}: {}", obstacle.name, obstacle.reason));
+        print_line(&format!("Task instance dependencies not met:{}", lines.collect::<String>()))
+    }
+}

@@ -1,0 +1,196 @@
+//! The `container` task: an image and a command, by whatever runs containers on this machine.
+//!
+//! The container has the name of its try, so whoever stops the task, or takes it over from a lost worker, removes it.
+
+use super::operator::Operator;
+use super::process::{self, SKIP_CODE};
+use crate::{BoxFuture, Call, Ctx, ShellOutput, TaskResult, fatal, skip};
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// What speaks like `docker`, the first that is there.
+const RUNTIMES: [&str; 3] = ["docker", "podman", "nerdctl"];
+
+/// A container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    pub image: String,
+    /// Without it, what the image does. No shell reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Given through the environment of the runtime, so no process list shows the values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u32>,
+    /// `docker`, `podman`, `nerdctl` or a path; without it the first of these that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+}
+
+/// A folder of the machine inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    pub from: String,
+    pub to: String,
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// Runs a container to its end. Exit code 99 skips the task, every other than 0 fails the try. It gets the variables of `shell`.
+#[track_caller]
+pub fn container<'d>(container: Container) -> Call<'d, ShellOutput> {
+    container.call()
+}
+
+impl Container {
+    pub fn image(name: &str) -> Container {
+        Container { image: name.into(), ..Container::default() }
+    }
+
+    #[must_use]
+    pub fn command<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Container {
+        self.command = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Container {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn mount(mut self, from: &str, to: &str) -> Container {
+        self.mounts.push(Mount { from: from.into(), to: to.into(), read_only: false });
+        self
+    }
+
+    #[must_use]
+    pub fn mount_read_only(mut self, from: &str, to: &str) -> Container {
+        self.mounts.push(Mount { from: from.into(), to: to.into(), read_only: true });
+        self
+    }
+
+    #[must_use]
+    pub fn runtime(mut self, name: &str) -> Container {
+        self.runtime = Some(name.into());
+        self
+    }
+
+    #[must_use]
+    pub fn memory_mb(mut self, most: u32) -> Container {
+        self.memory_mb = Some(most);
+        self
+    }
+
+    /// What the runtime is told; the values of variables are in its environment.
+    fn arguments(&self, name: &str, variables: &[String]) -> Vec<String> {
+        let mut told: Vec<String> = ["run", "--rm", "--name", name].map(String::from).into();
+        let mut option = |name: &str, value: String| told.extend([name.to_string(), value]);
+        variables.iter().for_each(|variable| option("--env", variable.clone()));
+        for Mount { from, to, read_only } in &self.mounts {
+            option("--volume", format!("{from}:{to}{}", if *read_only { ":ro" } else { "" }));
+        }
+        self.workdir.iter().for_each(|folder| option("--workdir", folder.clone()));
+        self.network.iter().for_each(|network| option("--network", network.clone()));
+        self.memory_mb.iter().for_each(|most| option("--memory", format!("{most}m")));
+        // What looks like an option is none behind this.
+        told.extend(["--".to_string(), self.image.clone()]);
+        told.extend(self.command.iter().cloned());
+        told
+    }
+
+    async fn go(self, ctx: &Ctx) -> TaskResult<ShellOutput> {
+        if self.image.is_empty() || self.image.starts_with('-') {
+            return Err(fatal(format!("`{}` is no image", self.image)));
+        }
+        let runtime = match &self.runtime {
+            Some(runtime) => runtime.clone(),
+            None => find_runtime().await?,
+        };
+        let name = format!("orch-{}", ctx.attempt().simple());
+        // Of a worker that was lost while it ran this very try.
+        remove(&runtime, &name).await;
+        let mut variables: Vec<String> = process::environment(ctx).into_iter().map(|(name, _)| name.into()).collect();
+        variables.extend(self.env.keys().cloned());
+        let mut command = process::command(ctx, &runtime);
+        command.envs(&self.env).args(self.arguments(&name, &variables));
+        let leftover = Leftover { runtime: runtime.clone(), name: Some(name.clone()) };
+        let ended = process::run(ctx, command, &runtime, None).await;
+        leftover.remove().await;
+        let ended = ended?;
+        match ended.status.code() {
+            Some(0) => Ok(ShellOutput { last_line: ended.last_line }),
+            Some(SKIP_CODE) => Err(skip(format!("the container ended with exit code {SKIP_CODE}"))),
+            _ => bail!("the container ended with {}", ended.status),
+        }
+    }
+}
+
+async fn find_runtime() -> TaskResult<String> {
+    for runtime in RUNTIMES {
+        let mut command = Command::new(runtime);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if command.status().await.is_ok_and(|status| status.success()) {
+            return Ok(runtime.into());
+        }
+    }
+    Err(fatal(format!(
+        "nothing on this worker runs containers: install one of {}, or name yours with `.runtime(…)`",
+        RUNTIMES.join(", ")
+    )))
+}
+
+fn removal(runtime: &str, name: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(runtime);
+    command.args(["rm", "--force", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// One that is not there is removed already.
+async fn remove(runtime: &str, name: &str) {
+    Command::from(removal(runtime, name)).status().await.ok();
+}
+
+/// The container, as long as it may be there: ending the runtime's command does not always end it.
+struct Leftover {
+    runtime: String,
+    name: Option<String>,
+}
+
+impl Leftover {
+    async fn remove(mut self) {
+        if let Some(name) = self.name.take() {
+            remove(&self.runtime, &name).await;
+        }
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            removal(&self.runtime, name).status().ok();
+        }
+    }
+}
+
+impl Operator for Container {
+    const KIND: &'static str = "container";
+    type Output = ShellOutput;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<ShellOutput>> {
+        Box::pin(async move { self.go(&ctx).await })
+    }
+}

@@ -1,0 +1,216 @@
+//! The `copy_files` task: files from one place to another, each whole or not at all. A try that follows a failed one goes
+//! on where that stopped: what is there already with the same size and time is left.
+//!
+//! Places are a trait: object stores join by it.
+
+use super::operator::Operator;
+use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
+use anyhow::{Context, bail};
+use orch_workers::outside::files::fitting;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, FileTimes};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+/// Between two looks whether the task was stopped.
+const PIECE: usize = 1 << 20;
+
+/// Which files, and where to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyFiles {
+    /// An absolute path; `*` and `?` stand for letters of one name.
+    pub from: String,
+    /// A folder, made if it is missing; files keep their names.
+    pub to: String,
+    /// Nothing to copy fails the task.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOutput {
+    /// Where the files are now, in order.
+    pub files: Vec<String>,
+    /// Copied now, not found there.
+    pub copied: u64,
+    pub bytes: u64,
+}
+
+/// A file of a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    pub path: String,
+    pub bytes: u64,
+    pub modified: SystemTime,
+}
+
+/// A place with files: this machine, or an object store.
+pub trait FilePlace: Send + Sync + 'static {
+    /// What fits a pattern, in order.
+    fn list(&self, pattern: &str) -> TaskResult<Vec<FileEntry>>;
+
+    /// What is at a path.
+    fn find(&self, path: &str) -> TaskResult<Option<FileEntry>>;
+
+    fn read(&self, path: &str) -> TaskResult<Box<dyn Read + Send>>;
+
+    /// All of `from`, with this time, at a path: readers see it whole or not at all. Nothing is left when `from` fails.
+    fn write(&self, path: &str, from: &mut dyn Read, modified: SystemTime) -> TaskResult<()>;
+}
+
+/// The files of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalFiles;
+
+impl FilePlace for LocalFiles {
+    fn list(&self, pattern: &str) -> TaskResult<Vec<FileEntry>> {
+        if !Path::new(pattern).is_absolute() {
+            return Err(fatal(format!("`{pattern}` is no absolute path")));
+        }
+        let paths = fitting(Path::new(pattern)).with_context(|| format!("cannot look for `{pattern}`"))?;
+        let entries = paths.into_iter().map(|path| self.find(&path.to_string_lossy()));
+        Ok(entries.collect::<TaskResult<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn find(&self, path: &str) -> TaskResult<Option<FileEntry>> {
+        let facts = match std::fs::metadata(path) {
+            Ok(facts) => facts,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot look at `{path}`")),
+        };
+        let modified = facts.modified()?;
+        Ok(facts.is_file().then(|| FileEntry { path: path.into(), bytes: facts.len(), modified }))
+    }
+
+    fn read(&self, path: &str) -> TaskResult<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path).with_context(|| format!("cannot read `{path}`"))?))
+    }
+
+    fn write(&self, path: &str, from: &mut dyn Read, modified: SystemTime) -> TaskResult<()> {
+        let part = PathBuf::from(format!("{path}.orch-part"));
+        let written = (|| -> TaskResult<()> {
+            if let Some(folder) = Path::new(path).parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            let mut file = File::create(&part)?;
+            std::io::copy(from, &mut file)?;
+            file.flush()?;
+            file.set_times(FileTimes::new().set_modified(modified))?;
+            file.sync_all()?;
+            std::fs::rename(&part, path)?;
+            Ok(())
+        })();
+        if written.is_err() {
+            std::fs::remove_file(&part).ok(); // it may not be there
+        }
+        written.with_context(|| format!("cannot write `{path}`"))
+    }
+}
+
+/// Copies files.
+#[track_caller]
+pub fn copy_files<'d>(copy: CopyFiles) -> Call<'d, CopyOutput> {
+    copy.call()
+}
+
+impl CopyFiles {
+    pub fn new(from: &str, to: &str) -> CopyFiles {
+        CopyFiles { from: from.into(), to: to.into(), required: false }
+    }
+
+    /// Nothing to copy fails the task.
+    #[must_use]
+    pub fn required(mut self) -> CopyFiles {
+        self.required = true;
+        self
+    }
+
+    async fn go(self, ctx: &Ctx) -> TaskResult<CopyOutput> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Also when this future is dropped: the thread must not copy on for nobody.
+        let _stopped = StopOnDrop(stop.clone());
+        let told = ctx.clone();
+        let stopping = stop.clone();
+        let mut copying =
+            tokio::task::spawn_blocking(move || transfer(&LocalFiles, &LocalFiles, &self, &told, &stopping));
+        tokio::select! {
+            done = &mut copying => done?,
+            () = ctx.cancelled() => {
+                stop.store(true, Ordering::Relaxed);
+                copying.await?
+            }
+        }
+    }
+}
+
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Copies what fits, file by file. Blocks.
+///
+/// # Errors
+/// The first file that cannot be copied; what was copied before stays.
+pub fn transfer(
+    from: &dyn FilePlace,
+    to: &dyn FilePlace,
+    what: &CopyFiles,
+    ctx: &Ctx,
+    stop: &AtomicBool,
+) -> TaskResult<CopyOutput> {
+    let found = from.list(&what.from)?;
+    if found.is_empty() && what.required {
+        bail!("no file fits `{}`", what.from);
+    }
+    let mut output = CopyOutput { files: Vec::new(), copied: 0, bytes: 0 };
+    for entry in found {
+        let name = Path::new(&entry.path).file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.ok_or_else(|| fatal(format!("`{}` has no name", entry.path)))?;
+        let target = format!("{}/{name}", what.to.trim_end_matches('/'));
+        let there = to.find(&target)?;
+        if there.is_none_or(|there| (there.bytes, there.modified) != (entry.bytes, entry.modified)) {
+            let mut source = Stoppable { from: from.read(&entry.path)?, stop };
+            to.write(&target, &mut source, entry.modified)?;
+            output.copied += 1;
+            output.bytes += entry.bytes;
+            ctx.info(format!("copied `{}` to `{target}`", entry.path));
+        }
+        output.files.push(target);
+        ctx.progress(output.files.len() as u64, output.bytes);
+    }
+    Ok(output)
+}
+
+/// Fails as soon as the task is stopped.
+struct Stoppable<'a> {
+    from: Box<dyn Read + Send>,
+    stop: &'a AtomicBool,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, piece: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("cancelled"));
+        }
+        let most = piece.len().min(PIECE);
+        self.from.read(&mut piece[..most])
+    }
+}
+
+impl Operator for CopyFiles {
+    const KIND: &'static str = "copy_files";
+    type Output = CopyOutput;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<CopyOutput>> {
+        Box::pin(async move { self.go(&ctx).await })
+    }
+}

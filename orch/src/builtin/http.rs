@@ -1,0 +1,214 @@
+//! The `http` task: one request, again while the server is busy, and its answer.
+
+use super::operator::Operator;
+use crate::{BoxFuture, Call, Ctx, TaskResult, fatal};
+use anyhow::bail;
+use orch_workers::outside::http::{Address, Ask, Http, NoAnswer, Told, anywhere, below};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Pauses between tries when the server names none: doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A server that asks for a longer pause is left to the task's own retries.
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+/// Of the answer of a server that refuses, so much is told.
+const SHOWN: usize = 500;
+
+/// A request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRequest {
+    /// With it, `url` is a path below the connection, and its login and headers are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    pub url: String,
+    #[serde(default = "get")]
+    pub method: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Sent as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    /// For each try.
+    #[serde(default = "half_a_minute")]
+    pub timeout_ms: u64,
+    /// How often more it is asked when the server is busy or does not answer.
+    #[serde(default = "three")]
+    pub again: u32,
+    /// A longer answer fails the task.
+    #[serde(default = "megabyte")]
+    pub most_bytes: u64,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+fn half_a_minute() -> u64 {
+    30_000
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn megabyte() -> u64 {
+    1 << 20
+}
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpOutput {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// JSON where it is JSON, else text.
+    pub body: Value,
+}
+
+/// Sends a request and gives the answer. It is sent again on 429 and 503, on other statuses from 500 and without an answer
+/// only where the method is harmless to repeat (not POST or PATCH); `Retry-After` is followed. Statuses from 400 fail.
+#[track_caller]
+pub fn http<'d>(request: HttpRequest) -> Call<'d, HttpOutput> {
+    request.call()
+}
+
+impl HttpRequest {
+    /// To a whole address.
+    pub fn to(method: &str, url: &str) -> HttpRequest {
+        HttpRequest {
+            connection: None,
+            url: url.into(),
+            method: method.into(),
+            headers: BTreeMap::new(),
+            body: None,
+            timeout_ms: half_a_minute(),
+            again: three(),
+            most_bytes: megabyte(),
+        }
+    }
+
+    /// To a path below a connection.
+    pub fn below(connection: &str, method: &str, path: &str) -> HttpRequest {
+        HttpRequest { connection: Some(connection.into()), ..HttpRequest::to(method, path) }
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> HttpRequest {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// # Panics
+    /// When it is no JSON.
+    #[must_use]
+    pub fn json(mut self, body: impl Serialize) -> HttpRequest {
+        self.body = Some(serde_json::to_value(body).expect("a body is JSON"));
+        self
+    }
+
+    /// How long one try may take.
+    #[must_use]
+    pub fn patience(mut self, limit: Duration) -> HttpRequest {
+        self.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// How often more it is asked; 3 without this.
+    #[must_use]
+    pub fn again(mut self, times: u32) -> HttpRequest {
+        self.again = times;
+        self
+    }
+
+    #[must_use]
+    pub fn most_bytes(mut self, bytes: u64) -> HttpRequest {
+        self.most_bytes = bytes;
+        self
+    }
+
+    async fn go(self, ctx: &Ctx) -> TaskResult<HttpOutput> {
+        let mut address = match &self.connection {
+            Some(id) => below(&ctx.connection(id).await?, &self.url)?,
+            None => anywhere(&self.url)?,
+        };
+        address.headers.extend(self.headers.clone());
+        if self.body.is_some() {
+            address.headers.entry("Content-Type".into()).or_insert_with(|| "application/json".into());
+        }
+        let client = Http::default();
+        let mut pause = FIRST_PAUSE;
+        for left in (0..=self.again).rev() {
+            let answer = tokio::select! {
+                answer = client.ask(self.ask(&address)) => answer,
+                () = ctx.cancelled() => bail!("cancelled"),
+            };
+            let (problem, wait) = match self.judge(answer)? {
+                Ok(output) => return Ok(output),
+                Err(busy) => busy,
+            };
+            let wait = wait.unwrap_or(pause);
+            if left == 0 || wait > LONGEST_PAUSE {
+                bail!("{problem}");
+            }
+            ctx.warning(format!("{problem}: asking again in {wait:?}"));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = ctx.cancelled() => bail!("cancelled"),
+            }
+            pause *= 2;
+        }
+        bail!("it was not asked")
+    }
+
+    fn ask(&self, address: &Address) -> Ask {
+        Ask {
+            method: self.method.clone(),
+            address: address.clone(),
+            body: self.body.as_ref().map(|body| body.to_string().into_bytes()),
+            timeout: Duration::from_millis(self.timeout_ms),
+            most_bytes: self.most_bytes,
+        }
+    }
+
+    /// The answer; or what it is that may pass, and how long the server wants it to take.
+    #[expect(clippy::type_complexity, reason = "an answer, a problem that may pass, or one that stays")]
+    fn judge(&self, answer: Result<Told, NoAnswer>) -> TaskResult<Result<HttpOutput, (String, Option<Duration>)>> {
+        let is_harmless = !matches!(self.method.to_uppercase().as_str(), "POST" | "PATCH");
+        let told = match answer {
+            Ok(told) => told,
+            Err(error @ (NoAnswer::BadRequest(_) | NoAnswer::TooLong(_))) => return Err(fatal(error.to_string())),
+            Err(error) if is_harmless => return Ok(Err((error.to_string(), None))),
+            Err(error) => bail!("{error}"),
+        };
+        let text = String::from_utf8_lossy(&told.body);
+        let shown = &text[..text.floor_char_boundary(SHOWN)];
+        let problem = format!("the server answers with status {}: {shown}", told.status);
+        match told.status {
+            429 | 503 => Ok(Err((problem, retry_after(&told)))),
+            500.. if is_harmless => Ok(Err((problem, retry_after(&told)))),
+            408 | 425 | 500.. => bail!("{problem}"),
+            400.. => Err(fatal(problem)),
+            status => {
+                let body = serde_json::from_slice(&told.body).unwrap_or_else(|_| Value::from(text.as_ref()));
+                Ok(Ok(HttpOutput { status, headers: told.headers, body }))
+            }
+        }
+    }
+}
+
+/// In seconds; a date is not followed.
+fn retry_after(told: &Told) -> Option<Duration> {
+    told.headers.get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+}
+
+impl Operator for HttpRequest {
+    const KIND: &'static str = "http";
+    type Output = HttpOutput;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<HttpOutput>> {
+        Box::pin(async move { self.go(&ctx).await })
+    }
+}

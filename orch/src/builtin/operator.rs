@@ -1,0 +1,87 @@
+//! What an operator is: a kind, a config that is data, and what is done with it. Yours join those that come with orch by the
+//! same trait.
+
+use super::{Container, CopyFiles, HttpRequest, OtherDag, Python, Shell, Sql, TriggerDag, WaitFor};
+use crate::{BoxFuture, Call, Ctx, Data, StoredInputs, TaskResult, fatal};
+use orch_core::task::TaskFn;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// A kind of task whose config is data, shown in the UI and hashed into the version.
+pub trait Operator: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    const KIND: &'static str;
+    type Output: Data;
+
+    /// The task's id, if nobody says another.
+    fn default_id(&self) -> String {
+        Self::KIND.into()
+    }
+
+    /// One call of its body.
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<Self::Output>>;
+
+    /// As a call, to be added to a DAG.
+    #[track_caller]
+    fn call<'d>(self) -> Call<'d, Self::Output> {
+        let config = serde_json::to_value(&self).unwrap_or_default();
+        let id = self.default_id();
+        Call::of_kind(Self::KIND, &id, config, vec![], move |ctx: Ctx, _: StoredInputs| self.clone().run(ctx))
+    }
+}
+
+/// The body of a task of a kind that comes with orch, from its config. `None`: the kind is somebody else's.
+pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
+    let body = match kind {
+        Shell::KIND => made::<Shell>(config),
+        Python::KIND => made::<Python>(config),
+        Sql::KIND => made::<Sql>(config),
+        HttpRequest::KIND => made::<HttpRequest>(config),
+        Container::KIND => made::<Container>(config),
+        TriggerDag::KIND => made::<TriggerDag>(config),
+        WaitFor::KIND => made::<WaitFor>(config),
+        OtherDag::KIND => made::<OtherDag>(config),
+        CopyFiles::KIND => made::<CopyFiles>(config),
+        _ => return None,
+    };
+    Some(body)
+}
+
+fn made<O: Operator>(config: &Value) -> Result<TaskFn, String> {
+    let operator = O::deserialize(config).map_err(|error| format!("the config of a `{}` task: {error}", O::KIND))?;
+    Ok(TaskFn::untyped(move |ctx, _| {
+        let running = operator.clone().run(ctx);
+        Box::pin(async move {
+            let output = running.await?;
+            let value = serde_json::to_value(output).map_err(|e| fatal(format!("the output is not JSON: {e}")))?;
+            Ok(Some(value))
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What a DAG file would say.
+    #[test]
+    fn every_kind_is_made_from_its_config() {
+        let until = json!({ "until": { "kind": "file", "config": { "path": "/x" } } });
+        for (kind, config) in [
+            ("shell", json!({ "command": "true" })),
+            ("python", json!({ "script": "print(1)" })),
+            ("sql", json!({ "connection": "db", "statement": "select 1" })),
+            ("http", json!({ "url": "https://x/" })),
+            ("container", json!({ "image": "alpine" })),
+            ("trigger_dag", json!({ "dag_id": "other" })),
+            ("wait", until),
+            ("wait_for_dag", json!({ "dag_id": "other" })),
+            ("copy_files", json!({ "from": "/in/*.csv", "to": "/out" })),
+        ] {
+            assert!(body_of(kind, &config).is_some_and(|body| body.is_ok()), "{kind}");
+            let wrong = body_of(kind, &json!({ "no_such_field": 1 })).expect("the kind is known");
+            assert!(wrong.is_err_and(|error| error.contains(kind)), "{kind}");
+        }
+        assert!(body_of("rust", &json!({})).is_none());
+    }
+}

@@ -1,0 +1,103 @@
+//! The `python` task: a script or a file, by the Python of this machine or of a virtual environment.
+
+use super::operator::Operator;
+use super::process::{self, SKIP_CODE};
+use crate::{BoxFuture, Call, Ctx, TaskResult, fatal, skip};
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A script, and how it is run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Python {
+    /// The text of the script. It is read from standard input, so no process list shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
+    /// A file instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// `sys.argv[1:]`. No shell reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The folder of a virtual environment; without it `python3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venv: Option<String>,
+}
+
+/// What a script gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PythonOutput {
+    /// The last line that it printed and that is not empty.
+    pub last_line: String,
+    /// That line as JSON; null if it is none.
+    pub value: Value,
+}
+
+/// Runs a Python script. Exit code 99 skips the task, every other than 0 fails the try. The environment is that of `shell`.
+#[track_caller]
+pub fn python<'d>(python: Python) -> Call<'d, PythonOutput> {
+    python.call()
+}
+
+impl Python {
+    pub fn script(text: &str) -> Python {
+        Python { script: Some(text.into()), ..Python::default() }
+    }
+
+    pub fn file(path: &str) -> Python {
+        Python { file: Some(path.into()), ..Python::default() }
+    }
+
+    #[must_use]
+    pub fn arg(mut self, value: impl Into<String>) -> Python {
+        self.args.push(value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Python {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn venv(mut self, folder: &str) -> Python {
+        self.venv = Some(folder.into());
+        self
+    }
+
+    async fn go(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
+        let interpreter = self.venv.as_ref().map_or_else(|| "python3".into(), |venv| format!("{venv}/bin/python"));
+        let mut command = process::command(ctx, &interpreter);
+        let file = match (&self.script, &self.file) {
+            (Some(_), None) => "-",
+            (None, Some(file)) => file,
+            _ => return Err(fatal("a python task has either a `script` or a `file`")),
+        };
+        // Lines come as they are printed, not when a buffer is full.
+        command.env("PYTHONUNBUFFERED", "1").arg(file).args(&self.args).envs(&self.env);
+        let ended = process::run(ctx, command, &interpreter, self.script.as_deref()).await?;
+        let last_line = ended.last_line;
+        match ended.status.code() {
+            Some(0) => {
+                let value = serde_json::from_str(&last_line).unwrap_or_default();
+                Ok(PythonOutput { last_line, value })
+            }
+            Some(SKIP_CODE) => Err(skip(format!("the script ended with exit code {SKIP_CODE}"))),
+            _ => bail!("the script ended with {}", ended.status),
+        }
+    }
+}
+
+impl Operator for Python {
+    const KIND: &'static str = "python";
+    type Output = PythonOutput;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<PythonOutput>> {
+        Box::pin(async move { self.go(&ctx).await })
+    }
+}

@@ -1,0 +1,148 @@
+//! The `trigger_dag` task: starts a run of a DAG, and waits for its end without a slot if asked to.
+
+use super::operator::Operator;
+use crate::{BoxFuture, Call, Ctx, TaskResult, Triggered, Wait, defer, wait};
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use orch_core::task::TriggerWish;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+
+/// A run to start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerDag {
+    pub dag_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The task ends when the run has, and fails when that failed.
+    #[serde(default)]
+    pub wait: bool,
+    #[serde(default = "few_seconds")]
+    pub poke_ms: u64,
+}
+
+fn few_seconds() -> u64 {
+    5_000
+}
+
+/// The run that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerOutput {
+    pub dag_id: String,
+    pub run_id: String,
+    /// How it ended, if the task waited for that.
+    pub state: Option<String>,
+}
+
+/// Starts a run of a DAG (type `operator_triggered`). The same try starts one run, however often its body is called: one
+/// that lost its worker, or the answer, finds the run that it started. A retry starts another.
+#[track_caller]
+pub fn trigger_dag<'d>(trigger: TriggerDag) -> Call<'d, TriggerOutput> {
+    trigger.call()
+}
+
+impl TriggerDag {
+    pub fn dag(dag_id: &str) -> TriggerDag {
+        TriggerDag {
+            dag_id: dag_id.into(),
+            conf: None,
+            run_id: None,
+            logical_date: None,
+            note: None,
+            wait: false,
+            poke_ms: few_seconds(),
+        }
+    }
+
+    /// # Panics
+    /// When it is no JSON.
+    #[must_use]
+    pub fn conf(mut self, conf: impl Serialize) -> TriggerDag {
+        self.conf = Some(serde_json::to_value(conf).expect("a conf is JSON"));
+        self
+    }
+
+    #[must_use]
+    pub fn run_id(mut self, run_id: &str) -> TriggerDag {
+        self.run_id = Some(run_id.into());
+        self
+    }
+
+    #[must_use]
+    pub fn logical_date(mut self, date: DateTime<Utc>) -> TriggerDag {
+        self.logical_date = Some(date);
+        self
+    }
+
+    #[must_use]
+    pub fn note(mut self, text: &str) -> TriggerDag {
+        self.note = Some(text.into());
+        self
+    }
+
+    /// Waits for the end of the run, without a slot.
+    #[must_use]
+    pub fn and_wait(mut self) -> TriggerDag {
+        self.wait = true;
+        self
+    }
+
+    /// How often it is looked at; every 5 s without this.
+    #[must_use]
+    pub fn poke_every(mut self, pause: Duration) -> TriggerDag {
+        self.poke_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    async fn go(self, ctx: &Ctx) -> TaskResult<TriggerOutput> {
+        if let Some(resumed) = ctx.resumed() {
+            let ended: RunEnded = resumed.value_as()?;
+            let RunEnded { dag_id, run_id, state } = ended;
+            if state != "success" {
+                bail!("run `{run_id}` of dag `{dag_id}` ended as {state}");
+            }
+            return Ok(TriggerOutput { dag_id, run_id, state: Some(state) });
+        }
+        let wish = TriggerWish {
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            logical_date: self.logical_date,
+            conf: self.conf,
+            note: self.note,
+        };
+        let Triggered { dag_id, run_id, .. } = ctx.host().trigger(wish).await?;
+        ctx.info(format!("started run `{run_id}` of dag `{dag_id}`"));
+        if self.wait {
+            return Err(defer(wait::run(dag_id, run_id).poke_every(Duration::from_millis(self.poke_ms))));
+        }
+        Ok(TriggerOutput { dag_id, run_id, state: None })
+    }
+}
+
+#[derive(Deserialize)]
+struct RunEnded {
+    dag_id: String,
+    run_id: String,
+    state: String,
+}
+
+impl Operator for TriggerDag {
+    const KIND: &'static str = "trigger_dag";
+    type Output = TriggerOutput;
+
+    fn default_id(&self) -> String {
+        format!("trigger_{}", self.dag_id)
+    }
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<TriggerOutput>> {
+        Box::pin(async move { self.go(&ctx).await })
+    }
+}

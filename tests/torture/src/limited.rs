@@ -1,0 +1,96 @@
+//! DAGs whose tasks share pools, limits and keys, and who was in at the same moment by the outside ledger.
+//!
+//! The name of a task says under what it stands: `pool_…` takes a slot of the pool, as does `flaky_1` again and again, and `two_…` two; `crm_…`, `customer_…`,
+//! `lonely` and `rate_…` stand under the limit of that name; `in_order` waits for the run before.
+
+use crate::dags::{torture, works};
+use crate::ledger::{Entry, Mark, Word};
+use crate::world::Kill;
+use orch::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
+
+pub const POOL: &str = "tight";
+pub const SLOTS: i32 = 4;
+pub const CRM: u32 = 2;
+pub const RATE: u32 = 6;
+pub const RATE_PER: Duration = Duration::from_millis(500);
+
+#[task]
+async fn uses(ctx: Ctx, ms: u64) -> TaskResult<u64> {
+    works(&ctx, ms).await;
+    Ok(ms)
+}
+
+#[task(retries = 2, retry_delay = millis(30))]
+async fn at_second(ctx: Ctx) -> TaskResult<u32> {
+    let mark = Mark::start(&ctx);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    if ctx.try_number() == 1 {
+        mark.fail();
+        bail!("the first try fails");
+    }
+    mark.end();
+    Ok(ctx.try_number())
+}
+
+const WIDE: [u64; 6] = [50, 120, 200, 20, 300, 80];
+
+/// Two DAGs that want the same.
+pub fn dags() -> Vec<Dag> {
+    vec![dag_of("limited", 1), dag_of("limited_too", 5)]
+}
+
+fn dag_of(dag_id: &str, priority: i32) -> Dag {
+    torture(dag_id).build(|d| {
+        let start = d.add(uses(1).id("start"));
+        d.map(WIDE, |ms| uses(ms).id("pool_wide").pool(POOL).priority(priority).after(start));
+        d.add(uses(150).id("two_slots").pool(POOL).pool_slots(2).isolation(Isolation::Process).after(start));
+        d.add(at_second().id("flaky_1").pool(POOL).after(start));
+        d.map(WIDE, |ms| uses(ms).id("crm_wide").limit(limit("crm", CRM)).after(start));
+        d.map(WIDE, |ms| uses(ms).id("customer_wide").limit(limit("customer", 1).key("who.name")).after(start));
+        d.add(uses(40).id("lonely").max_active_over_runs(1).after(start));
+        d.map(WIDE, |ms| uses(ms).id("rate_wide").limit(limit("api", RATE).per(RATE_PER)).after(start));
+        d.add(uses(20).id("in_order").depends_on_past(true).pool(POOL).after(start));
+    })
+}
+
+/// A body from its beginning to its end, or to the death of its worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Stay<'a> {
+    pub of: &'a Entry,
+    pub until: Duration,
+}
+
+/// All bodies that began. One without an end whose worker was not killed stays for ever.
+pub fn stays<'a>(entries: &'a [Entry], kills: &[Kill]) -> Vec<Stay<'a>> {
+    let mut ends: BTreeMap<(Uuid, i16), Duration> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.word != Word::Start) {
+        ends.insert((entry.attempt, entry.lease_no), entry.at);
+    }
+    let begun = entries.iter().filter(|entry| entry.word == Word::Start);
+    begun
+        .map(|of| {
+            let killed = kills.iter().find(|kill| (kill.pid == of.pid || kill.pid == of.parent) && kill.at > of.at);
+            let end = ends.get(&(of.attempt, of.lease_no)).copied();
+            Stay { of, until: end.or(killed.map(|kill| kill.at)).unwrap_or(Duration::MAX) }
+        })
+        .collect()
+}
+
+/// The most that were in at one moment, each with its weight.
+pub fn most_at_once<'a>(stays: impl Iterator<Item = (&'a Stay<'a>, i32)>) -> i32 {
+    let mut moments: Vec<(Duration, i32)> = Vec::new();
+    for (stay, weight) in stays {
+        moments.extend([(stay.of.at, weight), (stay.until, -weight)]);
+    }
+    // Who goes at the very moment makes room.
+    moments.sort_unstable();
+    let (mut now, mut most) = (0, 0);
+    for (_, weight) in moments {
+        now += weight;
+        most = most.max(now);
+    }
+    most
+}

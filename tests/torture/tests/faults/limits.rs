@@ -1,0 +1,104 @@
+//! Pools, limits, keys and the past, while workers and schedulers are killed: never more than there may be, and all of it
+//! ends. Who was in when is what the bodies wrote down, not what the database says.
+
+use super::{PROGRAM, length, seeds};
+use orch_store::pool::{NewPool, set_pool};
+use orch_torture::limited::{CRM, POOL, RATE, RATE_PER, SLOTS, Stay, most_at_once, stays};
+use orch_torture::world::{SchedulerOptions, WorkerOptions, World};
+use serde_json::json;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+const WORKERS: usize = 4;
+const SCHEDULERS: usize = 4;
+const KILLS: usize = 8;
+const RUNS: usize = 8;
+const CUSTOMERS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_are_never_exceeded_under_kills() {
+    for seed in seeds() {
+        let mut world = World::new(PROGRAM, seed).await;
+        let new = NewPool { name: POOL.into(), slots: SLOTS, description: None, include_deferred: false };
+        set_pool(&mut world.pool().acquire().await.expect("the server answers"), &new).await.expect("a pool");
+        let (workers, schedulers) = (WorkerOptions::default(), SchedulerOptions::default());
+        world.start_workers(WORKERS, &workers);
+        world.start_schedulers(SCHEDULERS, &schedulers);
+        world.workers_are_up().await;
+        let mut kills = world.rng.part("kills");
+        let mut customer_of: BTreeMap<Uuid, usize> = BTreeMap::new();
+        for round in 0..RUNS * length() {
+            for dag_id in ["limited", "limited_too"] {
+                let customer = kills.below(CUSTOMERS);
+                let run = world.trigger_with(dag_id, json!({ "who": { "name": customer } })).await;
+                customer_of.insert(run, customer);
+            }
+            tokio::time::sleep(kills.millis(300, 900)).await;
+            if round < KILLS * length() {
+                let after = kills.millis(0, 300);
+                if kills.one_in(3) {
+                    world.replace_scheduler(kills.below(SCHEDULERS), after, &schedulers).await;
+                } else {
+                    world.replace_worker(kills.below(WORKERS), after, &workers).await;
+                }
+            }
+        }
+        let open = "select count(*) from dag_run where state in ('queued', 'running')";
+        world.until("every run is over", || async { world.number(open).await == 0 }).await;
+        world.until("every slot is free", || async { world.number("select count(*) from slot").await == 0 }).await;
+        let entries = world.ledger();
+        let stays = stays(&entries, &world.kills);
+        let named = |prefix: &'static str| stays.iter().filter(move |stay| stay.of.task_id.starts_with(prefix));
+        let pool = named("pool_")
+            .chain(named("flaky_"))
+            .chain(named("in_order"))
+            .map(|stay| (stay, 1))
+            .chain(named("two_").map(|stay| (stay, 2)));
+        let pool = most_at_once(pool);
+        let crm = most_at_once(named("crm_").map(|stay| (stay, 1)));
+        assert!(pool <= SLOTS && crm <= CRM.cast_signed(), "seed {seed}: {pool} in the pool, {crm} under the limit");
+        for customer in 0..CUSTOMERS {
+            let theirs = named("customer_").filter(|stay| customer_of[&stay.of.run] == customer);
+            let many = most_at_once(theirs.map(|stay| (stay, 1)));
+            assert!(many <= 1, "seed {seed}: {many} at once for customer {customer}");
+        }
+        let mut used = vec![pool, crm];
+        for dag_id in ["limited", "limited_too"] {
+            let runs: Vec<Uuid> = world.triggered.iter().filter(|t| t.dag_id == dag_id).map(|t| t.id).collect();
+            let lonely = most_at_once(named("lonely").filter(|stay| runs.contains(&stay.of.run)).map(|stay| (stay, 1)));
+            assert_eq!(lonely, 1, "seed {seed}: over all runs of {dag_id}");
+            in_order(seed, &runs, &stays);
+            used.push(lonely);
+        }
+        rate(seed, named("rate_"));
+        let lost = stays.iter().filter(|stay| stay.of.lease_no > 1).count();
+        eprintln!(
+            "seed {seed}: {used:?} of {SLOTS}, {CRM}, 1, 1 at once; {} bodies, {lost} of them again",
+            stays.len()
+        );
+        assert!(pool >= SLOTS - 1, "seed {seed}: the pool was never full, only {pool}");
+        world.finish().await;
+    }
+}
+
+/// A run's task begins when that of the run before has ended.
+fn in_order(seed: u64, runs: &[Uuid], stays: &[Stay<'_>]) {
+    let of = |run: &Uuid| stays.iter().filter(|s| s.of.run == *run && s.of.task_id == "in_order").collect::<Vec<_>>();
+    for pair in runs.windows(2) {
+        let ended = of(&pair[0]).iter().map(|stay| stay.until).max().expect("it ran");
+        let began = of(&pair[1]).iter().map(|stay| stay.of.at).min().expect("it ran");
+        assert!(ended <= began, "seed {seed}: run {} overtook {}", pair[1], pair[0]);
+    }
+}
+
+/// Who is let in need not begin at once, so in any window there may be those of two, but never more.
+fn rate<'a>(seed: u64, stays: impl Iterator<Item = &'a Stay<'a>>) {
+    // What a lost worker had begun begins again without being let in again.
+    let mut begins: Vec<_> = stays.filter(|stay| stay.of.lease_no == 1).map(|stay| stay.of.at).collect();
+    begins.sort_unstable();
+    let most = 2 * RATE as usize;
+    for window in begins.windows(most + 1) {
+        let took = window[most] - window[0];
+        assert!(took >= RATE_PER, "seed {seed}: {} began within {took:?}", most + 1);
+    }
+}
