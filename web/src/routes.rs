@@ -1,13 +1,15 @@
 //! Every route, with who may use it: one list, of which the router and the table of rules are made. A route without a rule
 //! cannot be written down.
 
+mod declare;
+
 use crate::api::bodies;
 use crate::api::task_instances::{TaskInstancePage, TaskInstanceView};
 use crate::auth::Role;
 use crate::base_path::{below, put_before};
 use crate::compress::compress;
-use crate::guard::{Gate, gate, guard};
-use crate::openapi::{Shape, document};
+use crate::guard::guard;
+use crate::openapi::document;
 use crate::pages::Asked;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -15,12 +17,10 @@ use crate::{api, assets, health, pages};
 use Access::{Login, Open};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
-use schemars::JsonSchema;
+use declare::Routes;
 use serde_json::Value;
 
 /// Who may use a route.
@@ -551,106 +551,4 @@ async fn no_such_route(State(app): State<App>, request: Request) -> Response {
 
 async fn wrong_method() -> Refusal {
     Refusal::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
-}
-
-struct Routes {
-    app: App,
-    router: Router<App>,
-    rules: Vec<Rule>,
-    /// Of the same routes.
-    shapes: Vec<Shape>,
-}
-
-impl Routes {
-    fn new(app: &App) -> Routes {
-        Routes { app: app.clone(), router: Router::new(), rules: Vec::new(), shapes: Vec::new() }
-    }
-
-    fn get<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::GET, MethodFilter::GET), path, (access, Door::Api), handler)
-    }
-
-    fn post<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::POST, MethodFilter::POST), path, (access, Door::Api), handler)
-    }
-
-    /// Something to look at.
-    fn page<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::GET, MethodFilter::GET), path, (access, Door::Page), handler)
-    }
-
-    /// What a page sends back.
-    fn form<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::POST, MethodFilter::POST), path, (access, Door::Page), handler)
-    }
-
-    fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::PATCH, MethodFilter::PATCH), path, (access, Door::Api), handler)
-    }
-
-    fn put<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::PUT, MethodFilter::PUT), path, (access, Door::Api), handler)
-    }
-
-    /// Many things changed by one request; what its body deletes asks for a role of its own, of which the handler hears by
-    /// `MayDelete`.
-    fn bulk<H: Handler<T, App>, T: 'static>(
-        self,
-        path: &'static str,
-        access: Access,
-        deletes: Role,
-        handler: H,
-    ) -> Routes {
-        let rule = Rule { method: Method::PATCH, path, access, door: Door::Api, deletes: Some(deletes) };
-        self.add_rule(rule, MethodFilter::PATCH, handler)
-    }
-
-    fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
-        self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
-    }
-
-    /// What the body of the last route holds.
-    fn takes<T: JsonSchema>(self) -> Routes {
-        self.shape(Shape::takes::<T>)
-    }
-
-    /// What the last route answers with.
-    fn gives<T: JsonSchema>(self) -> Routes {
-        self.shape(Shape::gives::<T>)
-    }
-
-    fn creates<T: JsonSchema>(self) -> Routes {
-        self.shape(Shape::creates::<T>)
-    }
-
-    fn gives_nothing(self) -> Routes {
-        self.shape(Shape::gives_nothing)
-    }
-
-    fn shape(mut self, say: impl FnOnce(&mut Shape)) -> Routes {
-        if let Some(shape) = self.shapes.last_mut() {
-            say(shape);
-        }
-        self
-    }
-
-    fn add<H: Handler<T, App>, T: 'static>(
-        self,
-        (method, filter): (Method, MethodFilter),
-        path: &'static str,
-        (access, door): (Access, Door),
-        handler: H,
-    ) -> Routes {
-        self.add_rule(Rule { method, path, access, door, deletes: None }, filter, handler)
-    }
-
-    fn add_rule<H: Handler<T, App>, T: 'static>(mut self, rule: Rule, filter: MethodFilter, handler: H) -> Routes {
-        let path = rule.path;
-        let gate_of_route = Gate { app: self.app.clone(), rule: rule.clone() };
-        let handler = on(filter, handler).route_layer(from_fn_with_state(gate_of_route, gate));
-        self.router = self.router.route(path, handler);
-        self.rules.push(rule);
-        self.shapes.push(Shape::default());
-        self
-    }
 }
