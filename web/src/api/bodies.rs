@@ -78,27 +78,6 @@ struct NewRunFields {
     partition_key: Option<String>,
 }
 
-<<<<<<< HEAD
-/// Airflow's `MaterializeAssetBody`.
-#[derive(JsonSchema)]
-pub(crate) struct MaterializeAssetBody {
-    logical_date: Option<Timestamp>,
-    #[schemars(flatten)]
-    new: NewRunFields,
-}
-
-#[derive(JsonSchema)]
-pub(crate) struct CreateAssetEventsBody {
-    asset_id: i32,
-    #[schemars(length(max = 250), regex(pattern = PARTITION_KEY))]
-    partition_key: Option<String>,
-    extra: Option<Map<String, Value>>,
-    /// Read and not used: there are no teams.
-    access_control: Option<Map<String, Value>>,
-}
-
-=======
->>>>>>> doors
 #[derive(JsonSchema)]
 pub(crate) struct TriggerDAGRunPostBody {
     #[schemars(required)]
@@ -114,8 +93,6 @@ struct Reach {
     include_downstream: Option<bool>,
     include_future: Option<bool>,
     include_past: Option<bool>,
-<<<<<<< HEAD
-=======
 }
 
 /// Airflow's `MaterializeAssetBody`.
@@ -134,7 +111,6 @@ pub(crate) struct CreateAssetEventsBody {
     extra: Option<Map<String, Value>>,
     /// Read and not used: there are no teams.
     access_control: Option<Map<String, Value>>,
->>>>>>> doors
 }
 
 /// What people may say of a run.

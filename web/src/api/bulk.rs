@@ -94,11 +94,7 @@ pub(super) fn actions<E>(
 }
 
 /// Deleting asks for what the rule of the route says.
-<<<<<<< HEAD
-pub(super) fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
-=======
 fn may<E>(MayDelete(may_delete): MayDelete, actions: &[Action<E>]) -> Result<(), Refusal> {
->>>>>>> doors
     let deletes = actions.iter().any(|action| action.kind == Kind::Delete);
     if deletes && !may_delete { Err(Refusal::Forbidden) } else { Ok(()) }
 }

@@ -190,7 +190,6 @@ mod tests {
             version_number: 1,
             version_created_at: at(0),
             bundle: String::new(),
-            partition_key: None,
             clear_number: 0,
             state: RunState::Success,
             run_type: RunType::Manual,
