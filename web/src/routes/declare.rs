@@ -44,7 +44,12 @@ impl Routes {
         self.add((Method::POST, MethodFilter::POST), path, (access, Door::Page), handler)
     }
 
-    pub(super) fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+    pub(super) fn patch<H: Handler<T, App>, T: 'static>(
+        self,
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Routes {
         self.add((Method::PATCH, MethodFilter::PATCH), path, (access, Door::Api), handler)
     }
 
@@ -65,7 +70,12 @@ impl Routes {
         self.add_rule(rule, MethodFilter::PATCH, handler)
     }
 
-    pub(super) fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {
+    pub(super) fn delete<H: Handler<T, App>, T: 'static>(
+        self,
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Routes {
         self.add((Method::DELETE, MethodFilter::DELETE), path, (access, Door::Api), handler)
     }
 
