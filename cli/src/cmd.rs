@@ -20,6 +20,7 @@ mod dags_list;
 mod dags_list_runs;
 mod dags_next_execution;
 mod dags_pause;
+mod dags_presets;
 mod dags_show;
 mod dags_show_dependencies;
 mod dags_state;
@@ -128,6 +129,7 @@ pub(crate) enum Dags {
     Test(dags_test::Test),
     Delete(dags_delete::Delete),
     Backfill(backfill_create::DagsBackfill),
+    Presets(dags_presets::Presets),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -350,6 +352,7 @@ impl Dags {
             Dags::Test(test) => test.run(cx),
             Dags::Delete(delete) => block_on(delete.run(cx)),
             Dags::Backfill(backfill) => block_on(backfill.run(cx)),
+            Dags::Presets(presets) => block_on(presets.run(cx)),
         }
     }
 }

@@ -31,6 +31,17 @@ impl ConfFlag {
     }
 }
 
+/// A conf over another: what it says counts, the rest is that of `base`.
+pub(crate) fn over(base: Option<Value>, conf: Option<Value>) -> Option<Value> {
+    match (base, conf) {
+        (Some(Value::Object(mut base)), Some(Value::Object(conf))) => {
+            base.extend(conf);
+            Some(Value::Object(base))
+        }
+        (base, conf) => conf.or(base),
+    }
+}
+
 /// A conf that does not fit the params of its DAG.
 pub(crate) fn refused(bad: &BadConf, dag_id: &str) -> Failure {
     let hint = match bad {

@@ -8,6 +8,7 @@ use orch_cluster::{Cluster, Settings};
 use orch_core::task::{Bundle, BundleDag};
 use orch_scheduler::SchedulerConfig;
 use orch_store::hint::{Hint, Hints};
+use orch_store::pool::{NewPool, create_pool};
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_store::version::Versions;
 use orch_store::{connect, guard};
@@ -28,6 +29,7 @@ impl Trial {
     pub(crate) async fn create(&mut self, new: &NewRun) -> Result<CreateRun, Failure> {
         let created = create_run(&mut self.session.db, &mut Versions::default(), new).await?;
         self.hints.give(Hint::Ready);
+        self.hints.give(Hint::Due);
         Ok(created)
     }
 
@@ -50,6 +52,11 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
         let mut db = connect::one(&url, "orch dags test").await?;
         guard::migrate(&mut db).await?;
         let offers = roles::register(&mut db, &bundle, false).await?;
+        for pool in dag.spec.tasks.iter().filter_map(|task| task.options.pool.clone()) {
+            // Nobody else is here who could be in them.
+            create_pool(&mut db, &NewPool { name: pool, slots: -1, description: None, include_deferred: false })
+                .await?;
+        }
         let mut parts = Parts::new(&url);
         parts.add_worker(WorkerConfig { grace: GRACE, secrets, ..WorkerConfig::new(&url) }, offers);
         parts.add_scheduler(SchedulerConfig::new(&url));

@@ -150,8 +150,8 @@ impl House {
         }
     }
 
-    /// How many tries of a line can go at most, as far as that follows from what its tries have in common; 0: it need not
-    /// be looked at.
+    /// How many tries of a line can go at most, as far as that follows from what its tries have in common; of a line whose
+    /// tries are decided run by run, how many of each run. 0: it need not be looked at.
     pub fn room(&self, gates: &Gates) -> usize {
         let rooms = gates.needs(None).into_iter().filter(|need| self.counts(need)).map(|need| {
             let left = |most: i32| match i64::from(most) - self.taken(&need.limit) {
@@ -165,7 +165,9 @@ impl House {
                     Some(slots) if *slots < 0 => i64::MAX,
                     Some(slots) => left(*slots),
                 },
-                Of::Limit { key: Some(_), .. } | Of::Rate { key: Some(_), .. } => i64::MAX,
+                // A run is in one group, and no group lets in more; what is taken of each is not known here.
+                Of::Limit { key: Some(_), most, .. } => i64::from(*most),
+                Of::Rate { key: Some(_), most, .. } => i64::from(*most) + 1,
                 Of::Limit { most, .. } | Of::Task { most, .. } => left(*most),
                 // One more, so that somebody hears when it opens.
                 Of::Rate { most, .. } => {

@@ -98,8 +98,10 @@ pub enum Reason {
     Reschedule {
         at: DateTime<Utc>,
     },
+    /// For a time alone, or for a condition: then `at` is the next look.
     Deferred {
         at: Option<DateTime<Utc>>,
+        condition: Option<Condition>,
     },
     Input,
 
@@ -115,6 +117,27 @@ pub enum Reason {
         queue: String,
         workers: usize,
     },
+}
+
+/// What a deferred try waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    pub kind: String,
+    pub looks: i32,
+    pub give_up_at: Option<DateTime<Utc>>,
+    pub last_error: Option<String>,
+}
+
+impl Condition {
+    fn text(&self, next: Option<DateTime<Utc>>) -> String {
+        let Condition { kind, looks, give_up_at, last_error } = self;
+        let times = if *looks == 1 { "once".into() } else { format!("{looks} times") };
+        let mut text = format!("It waits for a condition of kind '{kind}', looked at {times}");
+        text += &next.map_or_else(String::new, |at| format!(", again at {}", moment(at)));
+        text += &give_up_at.map_or_else(String::new, |at| format!(", until {}", moment(at)));
+        text += &last_error.as_ref().map_or_else(String::new, |error| format!("; the last look failed: {error}"));
+        text + "."
+    }
 }
 
 impl Reason {
@@ -201,8 +224,9 @@ impl Reason {
             }
             Reason::Retry { at } => format!("Task is not ready for retry yet: the next try begins at {}.", moment(*at)),
             Reason::Reschedule { at } => format!("Task is waiting for its next look, at {}.", moment(*at)),
-            Reason::Deferred { at: Some(at) } => format!("It is deferred until {}.", moment(*at)),
-            Reason::Deferred { at: None } => "It is deferred.".into(),
+            Reason::Deferred { at, condition: Some(condition) } => condition.text(*at),
+            Reason::Deferred { at: Some(at), condition: None } => format!("It is deferred until {}.", moment(*at)),
+            Reason::Deferred { at: None, condition: None } => "It is deferred.".into(),
             Reason::Input => "It waits for somebody's answer.".into(),
             Reason::NoWorker { queue } => format!("No living worker serves the queue '{queue}'."),
             Reason::NoVersion { dag_id, version } => {
@@ -217,7 +241,7 @@ impl Reason {
         match self {
             Reason::RateFull { again_at: at, .. } | Reason::Retry { at } | Reason::Reschedule { at } => Some(*at),
             Reason::RunNotDue { run_after } => Some(*run_after),
-            Reason::Deferred { at } => *at,
+            Reason::Deferred { at, .. } => *at,
             _ => None,
         }
     }

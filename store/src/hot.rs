@@ -6,7 +6,7 @@ mod session;
 use crate::refold::{self, Folded};
 use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
-use crate::{StoreResult, admission, clear, connect, dag, run, worker};
+use crate::{StoreResult, admission, clear, connect, dag, pool, run, worker};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
 use session::ServerSession;
@@ -73,8 +73,12 @@ impl PgHot {
     pub async fn connect(url: &str, name: &str) -> StoreResult<PgHot> {
         let mut db = connect::hot(url, name).await?;
         let session = ServerSession::of(&mut db).await?;
+        let versions = Versions::default();
+        // From then on the heartbeat tells.
+        versions.set_default_pool(pool::default_pool_has_size(&mut db).await?);
+        versions.will_be_told();
         let (url, name) = (url.to_string(), name.to_string());
-        Ok(PgHot { db, url, name, session, stepper: Stepper::default(), versions: Versions::default() })
+        Ok(PgHot { db, url, name, session, stepper: Stepper::default(), versions })
     }
 }
 

@@ -31,6 +31,7 @@ pub mod overview;
 pub mod part;
 pub mod partition;
 pub mod pool;
+pub mod preset;
 pub mod process;
 pub mod refold;
 pub mod registry;

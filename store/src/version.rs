@@ -168,6 +168,8 @@ struct Known {
     default_pool_has_size: bool,
     /// When that was read.
     pools_read: Option<Instant>,
+    /// Somebody else hears of it and tells.
+    is_told: bool,
 }
 
 /// Whether the default pool has a size is asked no more often: for so long after it was given one, tries of tasks without a
@@ -179,7 +181,7 @@ const MOST_VERSIONS: usize = 4_000;
 
 impl Versions {
     pub async fn get(&self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
-        if self.lock().pools_read.is_none_or(|read| read.elapsed() >= POOLS_EVERY) {
+        if self.should_ask() {
             let has_size = crate::pool::default_pool_has_size(db).await?;
             self.set_default_pool(has_size);
         }
@@ -208,6 +210,16 @@ impl Versions {
         }
         version.default_pool_has_size.store(known.default_pool_has_size, Ordering::Relaxed);
         known.versions.insert(version.id, version);
+    }
+
+    /// The default pool's size is told from now on (`set_default_pool`): nobody asks for it here.
+    pub(crate) fn will_be_told(&self) {
+        self.lock().is_told = true;
+    }
+
+    fn should_ask(&self) -> bool {
+        let known = self.lock();
+        !known.is_told && known.pools_read.is_none_or(|read| read.elapsed() >= POOLS_EVERY)
     }
 
     /// What the database says of the default pool.

@@ -5,13 +5,14 @@ use crate::dag::get_dag;
 use crate::instance::{InstanceRow, ledger};
 use crate::run::RunDetails;
 use crate::version::{Version, Versions};
+use crate::watch::{WaitRow, wait_of};
 use crate::worker::list_workers;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
 use orch_core::state::{RunState, RunType, TaskState};
-use orch_core::why::Reason;
+use orch_core::why::{Condition, Reason};
 use sqlx::postgres::PgConnection;
 
 /// A reason, and who is in the way.
@@ -67,7 +68,14 @@ pub async fn why(
         }
         TaskState::UpForRetry => reasons.extend(at.map(|at| Reason::Retry { at })),
         TaskState::UpForReschedule => reasons.extend(at.map(|at| Reason::Reschedule { at })),
-        TaskState::Deferred => reasons.push(Reason::Deferred { at }),
+        TaskState::Deferred => {
+            let wait = wait_of(db, run.id, instance.task, instance.map_index).await?;
+            let condition = wait.and_then(|wait| {
+                let WaitRow { kind, looks, give_up_at, last_error, .. } = wait;
+                Some(Condition { kind: kind?, looks, give_up_at, last_error })
+            });
+            reasons.push(Reason::Deferred { at, condition });
+        }
         TaskState::AwaitingInput => reasons.push(Reason::Input),
         TaskState::Queued => reasons.extend(workers(db, run, version, instance.task).await?),
         _ => {}

@@ -17,6 +17,7 @@ pub(crate) mod jobs;
 pub(crate) mod links;
 pub(crate) mod login;
 pub(crate) mod monitor;
+pub(crate) mod presets;
 pub(crate) mod settings;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;

@@ -168,7 +168,7 @@ fn answers_of(rule: &Rule, shape: &Shape, answers: &mut SchemaGenerator) -> Map<
         if TEXT_TOO.contains(&rule.path) {
             content.insert("text/plain".into(), json!({ "schema": { "type": "string" } }));
         }
-        if rule.path.ends_with("/events") {
+        if rule.path == "/api/orch/v1/events" {
             let events = json!({ "text/event-stream": { "schema": { "type": "string" } } });
             return json!({ "description": "Done", "content": events });
         }
@@ -240,6 +240,9 @@ fn about(name: &str) -> &'static str {
         "version_number" => "A version of the DAG, from 1",
         "xcom_key" => "The name of an output",
         "backfill_id" => "A backfill's number",
+        "asset_id" => "An asset's number",
+        "asset_alias_id" => "An alias's number",
+        "preset_name" => "A preset's name",
         _ => "",
     }
 }
@@ -249,7 +252,9 @@ fn in_path(name: &str) -> Value {
         "map_index" | "version_number" => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
         "try_number" | "task_try_number" => json!({ "type": "integer", "minimum": i16::MIN, "maximum": i16::MAX }),
         "backfill_id" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
-        "event_log_id" | "import_error_id" => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
+        "event_log_id" | "import_error_id" | "asset_id" | "asset_alias_id" => {
+            json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })
+        }
         _ => json!({ "type": "string", "minLength": 1 }),
     }
 }

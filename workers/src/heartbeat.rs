@@ -112,7 +112,8 @@ pub(crate) struct Beat<H> {
     worker: i32,
     /// Before the statement that last renewed the lease was sent.
     renewed: Instant,
-    default_pool_has_size: bool,
+    /// As the driver was last told.
+    default_pool_has_size: Option<bool>,
     say: mpsc::Sender<Beaten>,
     lost: CancellationToken,
     hears: watch::Receiver<Told>,
@@ -140,7 +141,7 @@ pub(crate) fn pulse<H: Heart>(
             lease,
             worker,
             renewed: began,
-            default_pool_has_size: false,
+            default_pool_has_size: None,
             say,
             lost,
             hears,
@@ -186,13 +187,13 @@ impl<H: Heart> Beat<H> {
                     self.renewed = sent;
                     next = sent + every;
                     let HeartbeatAnswer { stop_orders, ready_waiting, default_pool_has_size, .. } = answer;
-                    let changed = default_pool_has_size != self.default_pool_has_size;
+                    let changed = self.default_pool_has_size != Some(default_pool_has_size);
                     let worth_telling = !stop_orders.is_empty() || ready_waiting || changed;
                     let beaten = Beaten { stop_orders, ready_waiting, default_pool_has_size };
                     // What a busy driver does not hear now comes again with the next beat.
                     if worth_telling {
                         match self.say.try_send(beaten) {
-                            Ok(()) => self.default_pool_has_size = default_pool_has_size,
+                            Ok(()) => self.default_pool_has_size = Some(default_pool_has_size),
                             Err(TrySendError::Full(_)) => {}
                             Err(TrySendError::Closed(_)) => return,
                         }

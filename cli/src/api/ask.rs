@@ -59,6 +59,15 @@ impl Api {
         }
     }
 
+    /// The params that a preset of a DAG begins with.
+    pub(crate) fn preset(&self, dag_id: &str, name: &str) -> Result<Value, Failure> {
+        let path = format!("dags/{}/presets/{}", encoded(dag_id), encoded(name));
+        match self.get_extra(&path)? {
+            Answer::Found(mut preset) => Ok(preset["conf"].take()),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
     pub(crate) fn run_counts(&self, dag_id: &str) -> Result<Vec<RunCount>, Failure> {
         let path = format!("dags/{}/dagRuns", encoded(dag_id));
         let count = |&state: &RunState| {

@@ -23,13 +23,20 @@ use serde_json::{Value, json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch dags trigger example_chain --wait\n  \
     orch dags trigger example_params --conf '{\"region\": \"asia\"}'\n  \
-    orch dags trigger my_dag --conf @conf.json --run-id nightly-1 -o json\n\n\
+    orch dags trigger my_dag --conf @conf.json --run-id nightly-1 -o json\n  \
+    orch dags trigger my_dag --preset full --conf '{\"day\": \"2026-11-20\"}'\n\n\
     Exit code: 0 started (with --wait: it ended well), 1 it failed, 2 it could not be started.")]
 pub(crate) struct Trigger {
     /// The DAG, by id or alias
     dag_id: String,
     #[command(flatten)]
     conf: ConfFlag,
+    /// Begin with the params of this preset; what the conf says goes over them
+    #[arg(long, value_name = "NAME", conflicts_with = "same_as")]
+    preset: Option<String>,
+    /// Begin with the conf of an earlier run; what the conf says goes over it
+    #[arg(long, value_name = "RUN_ID|LOGICAL_DATE")]
+    same_as: Option<String>,
     /// Name of the run; made up without it
     #[arg(short, long)]
     run_id: Option<RunId>,
@@ -60,6 +67,7 @@ impl Trigger {
             refuse_to_wait(&dag)?;
             refuse_to_wait_alone(&session)?;
         }
+        let conf = self.with_base(&mut session, &dag.dag_id, conf).await?;
         let new = NewRun { user: Some(person::name()), ..self.new_run(&dag, conf) };
         let mut versions = Versions::default();
         versions.set_newest(&dag.dag_id, dag.version);
@@ -80,12 +88,32 @@ impl Trigger {
         if self.wait {
             refuse_to_wait(&dag)?;
         }
-        let run = api.trigger(&self.new_run(&dag, conf))?;
+        let base = match (&self.preset, &self.same_as) {
+            (Some(name), _) => Some(api.preset(&dag.dag_id, name)?),
+            (_, Some(run)) => api.run(&dag.dag_id, run)?.conf,
+            _ => None,
+        };
+        let run = api.trigger(&self.new_run(&dag, conf::over(base, conf)))?;
         if self.wait {
             let run = wait::over_api(api, run, self.timeout).await?;
             return self.print_ended(&run);
         }
         self.print_begun(&dag, &run)
+    }
+
+    /// The conf, over that of a preset or of another run.
+    async fn with_base(
+        &self,
+        session: &mut Session,
+        dag_id: &str,
+        conf: Option<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let base = match (&self.preset, &self.same_as) {
+            (Some(name), _) => Some(super::dags_presets::find(&mut session.db, dag_id, name).await?.conf),
+            (_, Some(run)) => names::run(&mut session.db, dag_id, run).await?.conf,
+            _ => None,
+        };
+        Ok(conf::over(base, conf))
     }
 
     fn new_run(&self, dag: &DagRow, conf: Option<Value>) -> NewRun {

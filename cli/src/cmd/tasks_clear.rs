@@ -66,10 +66,10 @@ pub(crate) struct Clear {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct AroundFlags {
     /// Also in the runs before it
-    #[arg(long, requires = "run_id")]
+    #[arg(long)]
     pub(super) past: bool,
     /// Also in the runs after it
-    #[arg(long, requires = "run_id")]
+    #[arg(long)]
     pub(super) future: bool,
 }
 
@@ -108,6 +108,9 @@ struct Planned {
 
 impl Clear {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        if (self.around.past || self.around.future) && self.run_id.is_none() {
+            return Err(Failure::new("`--past` and `--future` are seen from a run").hint("name it with `--run-id`"));
+        }
         let mut session = cx.session().await?;
         let mut versions = Versions::default();
         let mut planned = Vec::new();

@@ -186,7 +186,8 @@ fn a_line_is_read_as_far_as_there_may_be_room() {
     assert_eq!(room("db=4 db:4", "db"), 0);
     assert_eq!(room("", "db"), 0);
     assert_eq!(room("db=9 limit:crm:2", "db crm<2"), 0);
-    assert_eq!(room("db=9", "db c[x]<1"), 9);
+    assert_eq!(room("db=9", "db c[x]<2"), 2); // of each run
+    assert_eq!(room("db=1", "db c[x]<2"), 1);
     assert!(room("", "") > 1_000_000);
 }
 

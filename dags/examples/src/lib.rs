@@ -8,10 +8,12 @@ mod chain;
 mod diamond;
 mod hello;
 mod map;
+mod operators;
 mod params;
 mod process;
 mod retry;
 mod setup_teardown;
+mod waiting;
 
 pub use chain::{chain, fan};
 
@@ -31,6 +33,8 @@ pub fn dags() -> Vec<Dag> {
         params::example_params(),
         process::example_process(),
         setup_teardown::example_setup_teardown(),
+        waiting::example_waiting(),
+        operators::example_operators(),
         assets::example_asset_producer(),
         assets::example_asset_consumer(),
         assets::example_asset_alias(),

@@ -12,6 +12,7 @@ use orch_store::pool::{DeletePool, NewPool, delete_pool, get_pool, set_pool};
 use orch_store::run::{CreateRun, NewRun, cancel_run, create_run};
 use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper};
 use orch_store::version::Versions;
+use orch_store::watch::{Watcher, take_due};
 use orch_store::worker::reap;
 use orch_test_support::TestDb;
 use serde_json::{Value, json};
@@ -264,6 +265,15 @@ async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
         let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
         assert_eq!((pool.deferred, pool.occupied()), (1, i64::from(counts)));
         assert_eq!(house.recount().await, usize::from(!counts), "the other one");
+        // Whoever serves its queue looks at what it waits for.
+        let condition = "update waiting set kind = 'probe', config = '{}', wake_at = now()";
+        sqlx::query(condition).execute(&mut house.db).await.unwrap();
+        let queues = vec![
+            orch_store::version::queue_ids(&mut house.db, ["default".to_string()].into()).await.unwrap()["default"],
+        ];
+        let watcher = Watcher { worker: house.hands.worker, queues, kinds: vec!["probe".into()], lease: LEASE };
+        assert_eq!(take_due(&mut house.db, &watcher, 9).await.unwrap().len(), 1);
+        sqlx::query("update waiting set kind = null, looked_by = null").execute(&mut house.db).await.unwrap();
         // It wakes: with its slot at once, without one behind the other.
         sqlx::query("update waiting set wake_at = now()").execute(&mut house.db).await.unwrap();
         orch_store::due::wake_waiting(&mut house.db, 10).await.unwrap();

@@ -22,3 +22,4 @@ mod secrets;
 #[path = "../../../core/tests/support/shapes.rs"]
 mod shapes;
 mod upkeep;
+mod waits;

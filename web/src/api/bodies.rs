@@ -383,6 +383,11 @@ pub(crate) struct BackfillPostBody {
 }
 
 #[derive(JsonSchema)]
+pub(crate) struct PresetBody {
+    conf: Option<Map<String, Value>>,
+}
+
+#[derive(JsonSchema)]
 pub(crate) struct XComCreateBody {
     #[schemars(length(min = 1, max = 512))]
     key: String,

@@ -122,7 +122,7 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
         _ => Vec::new(),
     };
     let summary = match row.state {
-        TaskState::UpForRetry | TaskState::UpForReschedule | TaskState::Deferred => match row.wake_at {
+        TaskState::UpForRetry | TaskState::UpForReschedule => match row.wake_at {
             Some(at) => format!("it goes on at {}", at.to_rfc3339()),
             None => "it waits for its time".into(),
         },

@@ -26,6 +26,7 @@ mod markup;
 mod openapi;
 mod pages;
 mod pools;
+mod presets;
 mod proxied;
 mod routes;
 mod run_changes;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod assets;
+mod backfills;
 mod bad_input;
 mod binary;
 mod browser;
@@ -13,6 +14,7 @@ mod guide_commands;
 mod live;
 mod official_client;
 mod offline;
+mod pools;
 mod remote;
 mod schemathesis;
 mod secrets;

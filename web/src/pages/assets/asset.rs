@@ -121,49 +121,49 @@ fn facts(row: &AssetRow, aliases: &[String]) -> Vec<(&'static str, String)> {
 
 /// Tasks that make it on the left, DAGs that wait for it and tasks that read it on the right.
 fn drawing(row: &AssetRow, uses: &[UseRow]) -> Option<Drawing> {
-    if uses.is_empty() {
+    let of = |role: &'static str| uses.iter().filter(move |u| u.role == role).take(MOST_DRAWN);
+    let makers: Vec<Side> = of("outlet").map(|u| Side::task(u, &u.task_id)).collect();
+    let readers =
+        of("schedule").map(|u| Side::task(u, "waits for it")).chain(of("inlet").map(|u| Side::task(u, &u.task_id)));
+    let readers: Vec<Side> = readers.collect();
+    if makers.is_empty() && readers.is_empty() {
         return None;
     }
-    let shortened = |text: &str| {
-        let short: String = text.chars().take(MOST_LETTERS).collect();
-        if short.len() < text.len() { format!("{short}…") } else { short }
-    };
-    let node = |id: String, label: &str, detail: &str| Node {
-        label: shortened(label),
-        detail: shortened(detail),
-        id,
+    // A layout goes from the first to the last: what makes it stands before it.
+    let here = makers.len();
+    let edges = (0..makers.len()).map(|from| (from, here)).chain((0..readers.len()).map(|at| (here, here + 1 + at)));
+    let edges = edges.map(|(from, to)| Edge { from, to, is_lenient: false }).collect();
+    let itself = Side { id: row.uri.clone(), label: row.name.clone(), detail: "asset".into(), href: href(row.id) };
+    let sides: Vec<Side> = makers.into_iter().chain([itself]).chain(readers).collect();
+    let node = |side: &Side| Node {
+        id: side.id.clone(),
+        label: shortened(&side.label),
+        detail: String::new(),
         group: None,
         is_mapped: false,
     };
-    let mut nodes = vec![node(row.uri.clone(), &row.name, "asset")];
-    let mut shown = vec![Shown { state: None, detail: String::new(), href: href(row.id) }];
-    let mut edges = Vec::new();
-    for role in ["outlet", "schedule", "inlet"] {
-        for of in uses.iter().filter(|u| u.role == role).take(MOST_DRAWN) {
-            let at = nodes.len();
-            let (id, detail) = match role {
-                "schedule" => (of.dag_id.clone(), "waits for it"),
-                _ => (format!("{}.{}", of.dag_id, of.task_id), of.task_id.as_str()),
-            };
-            nodes.push(node(id, &of.dag_id, detail));
-            shown.push(Shown { state: None, detail: String::new(), href: dag_href(&of.dag_id) });
-            let (from, to) = if role == "outlet" { (at, 0) } else { (0, at) };
-            edges.push(Edge { from, to, is_lenient: false });
-        }
+    let graph = Graph { nodes: sides.iter().map(node).collect(), edges, groups: Vec::new() };
+    let shown = |side: Side| Shown { state: None, detail: shortened(&side.detail), href: side.href };
+    let nodes = sides.into_iter().map(shown).collect();
+    Some(Drawing { layout: lay_out(&graph), graph, nodes, zoom: 100, chosen: Some(here) })
+}
+
+/// Whoever stands beside an asset in the picture, or the asset itself.
+struct Side {
+    id: String,
+    label: String,
+    detail: String,
+    href: String,
+}
+
+impl Side {
+    fn task(of: &UseRow, detail: &str) -> Side {
+        let id = if of.task_id.is_empty() { of.dag_id.clone() } else { format!("{}.{}", of.dag_id, of.task_id) };
+        Side { id, label: of.dag_id.clone(), detail: detail.into(), href: dag_href(&of.dag_id) }
     }
-    // A layout goes from the first to the last: what makes it stands before it.
-    let order: Vec<usize> = edges
-        .iter()
-        .filter(|e| e.to == 0)
-        .map(|e| e.from)
-        .chain([0])
-        .chain(edges.iter().filter(|e| e.from == 0).map(|e| e.to))
-        .collect();
-    let place = |old: usize| order.iter().position(|at| *at == old).unwrap_or(0);
-    let edges = edges.iter().map(|e| Edge { from: place(e.from), to: place(e.to), is_lenient: false }).collect();
-    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-    let mut shown: Vec<Option<Shown>> = shown.into_iter().map(Some).collect();
-    let graph = Graph { nodes: order.iter().filter_map(|&at| nodes[at].take()).collect(), edges, groups: Vec::new() };
-    let nodes = order.iter().filter_map(|&at| shown[at].take()).collect();
-    Some(Drawing { layout: lay_out(&graph), graph, nodes, zoom: 100, chosen: Some(place(0)) })
+}
+
+fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(MOST_LETTERS).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
 }

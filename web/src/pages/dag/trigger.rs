@@ -4,8 +4,9 @@
 mod fields;
 
 use super::{Found, Head, find};
+use crate::api::presets::{forget, keep, named};
 use crate::auth::Caller;
-use crate::extract::{DagPath, Form, Peer, Query, no_such_run};
+use crate::extract::{Actor, DagPath, Form, Peer, Query, no_such_run};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
@@ -24,6 +25,7 @@ use orch_core::schedule::run_type_of;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::audit::Deed;
 use orch_store::overview::last_runs;
+use orch_store::preset::{Preset, list_presets};
 use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -47,6 +49,7 @@ struct TriggerPage {
     workers: i64,
     has_no_limit: bool,
     earlier: Vec<Earlier>,
+    presets: Vec<(String, String)>,
     like_path: String,
 }
 
@@ -68,8 +71,12 @@ struct Wish {
     run_id_error: Option<String>,
     logical_date: String,
     logical_date_error: Option<String>,
-    /// The run that it is filled in from.
+    /// The run that it is filled in from, or the preset.
     like: Option<String>,
+    preset: Option<String>,
+    /// Under which it is to be kept.
+    keep_as: String,
+    keep_error: Option<String>,
 }
 
 /// As long as a note may be in Airflow.
@@ -99,6 +106,13 @@ pub(crate) async fn show(
         wish.like = Some(like.run_id);
         wish.note = like.note.unwrap_or_default();
     }
+    if let Some(name) = query.text("preset") {
+        if let Value::Object(of) = named(&mut db, &found.row.dag_id, name).await?.conf {
+            conf = of;
+        }
+        wish.preset = Some(name.into());
+        wish.keep_as = name.into();
+    }
     drop(db);
     // What the form has no field for is only to be seen as JSON.
     let known = found.version.plan.spec.params_schema.as_ref().and_then(|schema| schema["properties"].as_object());
@@ -111,6 +125,7 @@ pub(crate) async fn trigger(
     shell: Shell,
     Extension(caller): Extension<Caller>,
     Peer(from): Peer,
+    actor: Actor,
     DagPath(dag_id): DagPath,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -122,6 +137,7 @@ pub(crate) async fn trigger(
         note: text("note"),
         run_id: text("run_id"),
         logical_date: text("logical_date"),
+        keep_as: text("keep_as"),
         ..Wish::default()
     };
     let was_json = form.text("as") == Some("json");
@@ -129,6 +145,23 @@ pub(crate) async fn trigger(
     let schema = found.version.plan.spec.params_schema.as_ref().unwrap_or(&empty);
     let conf = if was_json { conf_of(&mut wish) } else { typed(schema, &form) };
     let ask = form.text("do").unwrap_or("trigger");
+    if let Some(name) = form.text("forget") {
+        forget(&mut db, &actor, (&found.row.dag_id, name)).await?;
+        return Ok(see_other(&format!("{}/trigger", parts::dag_href(&found.row.dag_id))));
+    }
+    if ask == "keep" && wish.json_error.is_none() {
+        let place = (found.row.dag_id.as_str(), wish.keep_as.as_str());
+        match keep(&mut db, &actor, place, &Value::Object(conf.clone())).await {
+            Ok(()) => {
+                let path = parts::dag_href(&found.row.dag_id);
+                return Ok(see_other(&format!("{path}/trigger?preset={}", encoded(&wish.keep_as))));
+            }
+            Err(Refusal::Plain { text, .. }) => wish.keep_error = Some(format!("{text}.")),
+            Err(refusal) => return Err(refusal),
+        }
+        let refused = StatusCode::UNPROCESSABLE_ENTITY;
+        return page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await;
+    }
     if ask != "trigger" {
         // To the other way of typing; text that is no JSON has to be put right first.
         let as_json = ask == "json" || wish.json_error.is_some();
@@ -251,6 +284,7 @@ async fn page(
         workers: found.places.workers,
         like_path: encoded(wish.like.as_deref().unwrap_or_default()),
         earlier: earlier(&mut db, found, &shell).await?,
+        presets: presets(&mut db, &found.row.dag_id).await?,
         has_no_limit: found.places.running < i64::from(found.row.max_active_runs),
         shell,
         as_json,
@@ -259,6 +293,15 @@ async fn page(
         problems,
     };
     html(status, &page)
+}
+
+/// Names, and where the form is filled in from each.
+async fn presets(db: &mut PgConnection, dag_id: &str) -> Result<Vec<(String, String)>, Refusal> {
+    let link = |preset: Preset| {
+        let href = format!("{}/trigger?preset={}", parts::dag_href(dag_id), encoded(&preset.name));
+        (preset.name, href)
+    };
+    Ok(list_presets(db, dag_id).await?.into_iter().map(link).collect())
 }
 
 /// The last runs with a conf, each conf once.

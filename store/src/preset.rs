@@ -1,0 +1,92 @@
+//! Presets: sets of params of a DAG that people gave a name, for the next run.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+/// Of one DAG.
+pub const MOST_PRESETS: i64 = 200;
+pub const MOST_NAME_CHARS: usize = 100;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preset {
+    pub name: String,
+    pub conf: Value,
+    pub created_by: Option<String>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Why a text cannot be the name of a preset; `None`: it can.
+pub fn wrong_name(name: &str) -> Option<&'static str> {
+    let long = name.chars().count() > MOST_NAME_CHARS;
+    let odd = name.trim() != name || name.is_empty() || name.chars().any(char::is_control);
+    match (long, odd) {
+        (true, _) => Some("the name of a preset has at most 100 characters"),
+        (_, true) => Some("the name of a preset is text without spaces around it"),
+        _ => None,
+    }
+}
+
+/// By name.
+pub async fn list_presets(db: &mut PgConnection, dag_id: &str) -> StoreResult<Vec<Preset>> {
+    let presets = sqlx::query_as!(
+        Preset,
+        "select name, conf, created_by, updated_at from param_preset where dag_id = $1 order by name limit $2",
+        dag_id,
+        MOST_PRESETS
+    );
+    Ok(presets.fetch_all(db).await?)
+}
+
+pub async fn get_preset(db: &mut PgConnection, dag_id: &str, name: &str) -> StoreResult<Option<Preset>> {
+    let preset = sqlx::query_as!(
+        Preset,
+        "select name, conf, created_by, updated_at from param_preset where dag_id = $1 and name = $2",
+        dag_id,
+        name
+    );
+    Ok(preset.fetch_optional(db).await?)
+}
+
+/// What became of a wish to keep a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepPreset {
+    Kept,
+    NoSuchDag,
+    /// The DAG has as many as it may have.
+    TooMany,
+}
+
+/// Keeps a preset; one of that name is replaced.
+pub async fn keep_preset(
+    db: &mut PgConnection,
+    (dag_id, name): (&str, &str),
+    conf: &Value,
+    user: &str,
+) -> StoreResult<KeepPreset> {
+    // Under the DAG's lock: of two that come at the same time the second counts the first one's.
+    let dag = sqlx::query_scalar!("select dag_id from dag where dag_id = $1 for no key update", dag_id);
+    if dag.fetch_optional(&mut *db).await?.is_none() {
+        return Ok(KeepPreset::NoSuchDag);
+    }
+    let kept = sqlx::query!(
+        "insert into param_preset as p (dag_id, name, conf, created_by)
+        select $1, $2, $3::text::json, $4
+        where exists (select from param_preset where dag_id = $1 and name = $2)
+          or (select count(*) from param_preset where dag_id = $1) < $5
+        on conflict (dag_id, name) do update set conf = excluded.conf, updated_at = now()",
+        dag_id,
+        name,
+        conf.to_string(),
+        user,
+        MOST_PRESETS
+    );
+    Ok(if kept.execute(db).await?.rows_affected() > 0 { KeepPreset::Kept } else { KeepPreset::TooMany })
+}
+
+/// Whether there was one.
+pub async fn delete_preset(db: &mut PgConnection, dag_id: &str, name: &str) -> StoreResult<bool> {
+    let gone = sqlx::query!("delete from param_preset where dag_id = $1 and name = $2", dag_id, name);
+    Ok(gone.execute(db).await?.rows_affected() > 0)
+}

@@ -1,0 +1,117 @@
+//! `/api/orch/v1/dags/{dag_id}/presets`: sets of params that people gave a name.
+
+use super::dags::find;
+use crate::extract::{Actor, DagPath, JsonBody, Names};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::preset::{
+    KeepPreset, MOST_PRESETS, Preset, delete_preset, get_preset, keep_preset, list_presets, wrong_name,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PresetView {
+    name: String,
+    conf: Value,
+    created_by: Option<String>,
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PresetPage {
+    presets: Vec<PresetView>,
+    total_entries: usize,
+}
+
+impl From<Preset> for PresetView {
+    fn from(preset: Preset) -> PresetView {
+        let Preset { name, conf, created_by, updated_at } = preset;
+        PresetView { name, conf, created_by, updated_at: Timestamp(updated_at) }
+    }
+}
+
+pub(crate) async fn list(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<PresetPage>, Refusal> {
+    let mut db = app.pages().await?;
+    let dag = find(&mut db, &dag_id).await?;
+    let presets: Vec<PresetView> = list_presets(&mut db, &dag.dag_id).await?.into_iter().map(Into::into).collect();
+    Ok(Json(PresetPage { total_entries: presets.len(), presets }))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<PresetView>, Refusal> {
+    let mut db = app.pages().await?;
+    let (dag, name) = (find(&mut db, &names.dag()?).await?, names.get("preset_name"));
+    Ok(Json(named(&mut db, &dag.dag_id, name).await?.into()))
+}
+
+pub(crate) async fn put(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<Json<PresetView>, Refusal> {
+    let mut fields = body.fields();
+    let conf = fields.object("conf").unwrap_or_default();
+    fields.finish()?;
+    let mut db = app.pages().await?;
+    let (dag, name) = (find(&mut db, &names.dag()?).await?, names.get("preset_name"));
+    keep(&mut db, &actor, (&dag.dag_id, name), &Value::Object(conf)).await?;
+    Ok(Json(named(&mut db, &dag.dag_id, name).await?.into()))
+}
+
+pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    let mut db = app.pages().await?;
+    let dag = find(&mut db, &names.dag()?).await?;
+    forget(&mut db, &actor, (&dag.dag_id, names.get("preset_name"))).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn named(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<Preset, Refusal> {
+    get_preset(db, dag_id, name).await?.ok_or_else(|| missing(dag_id, name))
+}
+
+fn missing(dag_id: &str, name: &str) -> Refusal {
+    let name = name.chars().take(100).collect::<String>().escape_debug().to_string();
+    Refusal::not_found(format!("dag `{dag_id}` has no preset `{name}`"))
+}
+
+/// Keeps it and writes down who did.
+pub(crate) async fn keep(
+    db: &mut PgConnection,
+    actor: &Actor,
+    (dag_id, name): (&str, &str),
+    conf: &Value,
+) -> Result<(), Refusal> {
+    let refused = |text: String| Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
+    if let Some(why) = wrong_name(name) {
+        return refused(why.into());
+    }
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    match keep_preset(&mut tx, (dag_id, name), conf, &actor.name).await? {
+        KeepPreset::Kept => {}
+        KeepPreset::NoSuchDag => return Err(crate::extract::no_such_dag(dag_id)),
+        KeepPreset::TooMany => return refused(format!("a dag has at most {MOST_PRESETS} presets: delete one first")),
+    }
+    let extra = Some(json!({ "preset": name }));
+    actor.did(&mut tx, Deed { event: "keep_preset", dag_id: Some(dag_id), extra, ..Deed::default() }).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// Deletes it and writes down who did.
+pub(crate) async fn forget(db: &mut PgConnection, actor: &Actor, (dag_id, name): (&str, &str)) -> Result<(), Refusal> {
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    if !delete_preset(&mut tx, dag_id, name).await? {
+        return Err(missing(dag_id, name));
+    }
+    let extra = Some(json!({ "preset": name }));
+    actor.did(&mut tx, Deed { event: "delete_preset", dag_id: Some(dag_id), extra, ..Deed::default() }).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
