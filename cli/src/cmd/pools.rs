@@ -149,7 +149,7 @@ fn no_such_pool(name: &str) -> Failure {
 }
 
 /// Nothing is printed; what was done is told.
-pub(super) fn told(many: usize, done: &str) -> Outcome {
+pub(super) fn told(many: usize, done: &str) -> Exit {
     eprintln!("{many} {} {done}", if many == 1 { "pool is" } else { "pools are" });
-    Ok(Exit::Done)
+    Exit::Done
 }

@@ -23,7 +23,9 @@ pub(crate) struct Export {
 
 /// Set the pools of a file: what `airflow pools export` and `orch pools export` write
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  airflow pools export pools.json && orch pools import pools.json")]
+#[command(
+    after_help = "Examples:\n  orch pools import pools.json\n  airflow pools export pools.json && orch pools import pools.json"
+)]
 pub(crate) struct Import {
     #[arg(value_name = "FILEPATH")]
     file: PathBuf,
@@ -45,7 +47,7 @@ impl Export {
         let pools = list_pools(&mut session.db).await?;
         let all: serde_json::Map<String, Value> = pools.iter().map(|pool| (pool.name.clone(), written(pool))).collect();
         write_privately(&self.file, &pretty(&Value::Object(all)))?;
-        told(pools.len(), "exported")
+        Ok(told(pools.len(), "exported"))
     }
 }
 
@@ -75,6 +77,6 @@ impl Import {
             put(&mut transaction, &NewPool { name, slots, description, include_deferred }, "import_pool").await?;
         }
         transaction.commit().await?;
-        told(many, "imported")
+        Ok(told(many, "imported"))
     }
 }

@@ -129,23 +129,6 @@ impl CopyFiles {
         self.required = true;
         self
     }
-
-    async fn go(self, ctx: &Ctx) -> TaskResult<CopyOutput> {
-        let stop = Arc::new(AtomicBool::new(false));
-        // Also when this future is dropped: the thread must not copy on for nobody.
-        let _stopped = StopOnDrop(stop.clone());
-        let told = ctx.clone();
-        let stopping = stop.clone();
-        let mut copying =
-            tokio::task::spawn_blocking(move || transfer(&LocalFiles, &LocalFiles, &self, &told, &stopping));
-        tokio::select! {
-            done = &mut copying => done?,
-            () = ctx.cancelled() => {
-                stop.store(true, Ordering::Relaxed);
-                copying.await?
-            }
-        }
-    }
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
@@ -206,11 +189,27 @@ impl Read for Stoppable<'_> {
     }
 }
 
+async fn go(copy: CopyFiles, ctx: &Ctx) -> TaskResult<CopyOutput> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // Also when this future is dropped: the thread must not copy on for nobody.
+    let _stopped = StopOnDrop(stop.clone());
+    let told = ctx.clone();
+    let stopping = stop.clone();
+    let mut copying = tokio::task::spawn_blocking(move || transfer(&LocalFiles, &LocalFiles, &copy, &told, &stopping));
+    tokio::select! {
+        done = &mut copying => done?,
+        () = ctx.cancelled() => {
+            stop.store(true, Ordering::Relaxed);
+            copying.await?
+        }
+    }
+}
+
 impl Operator for CopyFiles {
     const KIND: &'static str = "copy_files";
     type Output = CopyOutput;
 
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<CopyOutput>> {
-        Box::pin(async move { self.go(&ctx).await })
+        Box::pin(async move { go(self, &ctx).await })
     }
 }

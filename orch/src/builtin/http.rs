@@ -129,40 +129,6 @@ impl HttpRequest {
         self
     }
 
-    async fn go(self, ctx: &Ctx) -> TaskResult<HttpOutput> {
-        let mut address = match &self.connection {
-            Some(id) => below(&ctx.connection(id).await?, &self.url)?,
-            None => anywhere(&self.url)?,
-        };
-        address.headers.extend(self.headers.clone());
-        if self.body.is_some() {
-            address.headers.entry("Content-Type".into()).or_insert_with(|| "application/json".into());
-        }
-        let client = Http::default();
-        let mut pause = FIRST_PAUSE;
-        for left in (0..=self.again).rev() {
-            let answer = tokio::select! {
-                answer = client.ask(self.ask(&address)) => answer,
-                () = ctx.cancelled() => bail!("cancelled"),
-            };
-            let (problem, wait) = match self.judge(answer)? {
-                Ok(output) => return Ok(output),
-                Err(busy) => busy,
-            };
-            let wait = wait.unwrap_or(pause);
-            if left == 0 || wait > LONGEST_PAUSE {
-                bail!("{problem}");
-            }
-            ctx.warning(format!("{problem}: asking again in {wait:?}"));
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = ctx.cancelled() => bail!("cancelled"),
-            }
-            pause *= 2;
-        }
-        bail!("it was not asked")
-    }
-
     fn ask(&self, address: &Address) -> Ask {
         Ask {
             method: self.method.clone(),
@@ -174,7 +140,6 @@ impl HttpRequest {
     }
 
     /// The answer; or what it is that may pass, and how long the server wants it to take.
-    #[expect(clippy::type_complexity, reason = "an answer, a problem that may pass, or one that stays")]
     fn judge(&self, answer: Result<Told, NoAnswer>) -> TaskResult<Result<HttpOutput, (String, Option<Duration>)>> {
         let is_harmless = !matches!(self.method.to_uppercase().as_str(), "POST" | "PATCH");
         let told = match answer {
@@ -204,11 +169,45 @@ fn retry_after(told: &Told) -> Option<Duration> {
     told.headers.get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }
 
+async fn go(request: HttpRequest, ctx: &Ctx) -> TaskResult<HttpOutput> {
+    let mut address = match &request.connection {
+        Some(id) => below(&ctx.connection(id).await?, &request.url)?,
+        None => anywhere(&request.url)?,
+    };
+    address.headers.extend(request.headers.clone());
+    if request.body.is_some() {
+        address.headers.entry("Content-Type".into()).or_insert_with(|| "application/json".into());
+    }
+    let client = Http::default();
+    let mut pause = FIRST_PAUSE;
+    for left in (0..=request.again).rev() {
+        let answer = tokio::select! {
+            answer = client.ask(request.ask(&address)) => answer,
+            () = ctx.cancelled() => bail!("cancelled"),
+        };
+        let (problem, wait) = match request.judge(answer)? {
+            Ok(output) => return Ok(output),
+            Err(busy) => busy,
+        };
+        let wait = wait.unwrap_or(pause);
+        if left == 0 || wait > LONGEST_PAUSE {
+            bail!("{problem}");
+        }
+        ctx.warning(format!("{problem}: asking again in {wait:?}"));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = ctx.cancelled() => bail!("cancelled"),
+        }
+        pause *= 2;
+    }
+    bail!("it was not asked")
+}
+
 impl Operator for HttpRequest {
     const KIND: &'static str = "http";
     type Output = HttpOutput;
 
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<HttpOutput>> {
-        Box::pin(async move { self.go(&ctx).await })
+        Box::pin(async move { go(self, &ctx).await })
     }
 }

@@ -85,29 +85,29 @@ impl Sql {
         self.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self
     }
+}
 
-    async fn go(self, ctx: &Ctx) -> TaskResult<SqlOutput> {
-        let limit = Duration::from_millis(self.timeout_ms);
-        let options = options(&ctx.connection(&self.connection).await?, Some(limit))?;
-        let connected = options.connect().await;
-        let mut db = connected.with_context(|| format!("cannot reach the database of `{}`", self.connection))?;
-        let session = session(&mut db).await?;
-        let found = tokio::select! {
-            found = ask(&mut db, &self.statement, &self.params, self.most_rows) => found?,
-            () = ctx.cancelled() => {
-                ctx.warning("cancelled: ending the statement");
-                cancel(&options, session).await?;
-                bail!("cancelled")
-            }
-        };
-        db.close().await.ok(); // it has said all
-        let Rows { columns, rows, more, affected } = found;
-        if more {
-            ctx.warning(format!("there are more than {} rows: the rest is left out", self.most_rows));
+async fn go(sql: Sql, ctx: &Ctx) -> TaskResult<SqlOutput> {
+    let limit = Duration::from_millis(sql.timeout_ms);
+    let options = options(&ctx.connection(&sql.connection).await?, Some(limit))?;
+    let connected = options.connect().await;
+    let mut db = connected.with_context(|| format!("cannot reach the database of `{}`", sql.connection))?;
+    let session = session(&mut db).await?;
+    let found = tokio::select! {
+        found = ask(&mut db, &sql.statement, &sql.params, sql.most_rows) => found?,
+        () = ctx.cancelled() => {
+            ctx.warning("cancelled: ending the statement");
+            cancel(&options, session).await?;
+            bail!("cancelled")
         }
-        ctx.progress(affected, 0);
-        Ok(SqlOutput { columns, rows, more, affected })
+    };
+    db.close().await.ok(); // it has said all
+    let Rows { columns, rows, more, affected } = found;
+    if more {
+        ctx.warning(format!("there are more than {} rows: the rest is left out", sql.most_rows));
     }
+    ctx.progress(affected, 0);
+    Ok(SqlOutput { columns, rows, more, affected })
 }
 
 impl Operator for Sql {
@@ -115,6 +115,6 @@ impl Operator for Sql {
     type Output = SqlOutput;
 
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<SqlOutput>> {
-        Box::pin(async move { self.go(&ctx).await })
+        Box::pin(async move { go(self, &ctx).await })
     }
 }
