@@ -31,8 +31,8 @@ fn usual(rule: &Rule) -> Role {
             Role::Viewer
         }
         _ if keeps => Role::Op,
-        // What waits for an asset is taken back by whoever may start the run itself.
-        Method::DELETE if path.ends_with("/queuedEvents") => Role::User,
+        // What waits for an asset is taken back, and a preset, by whoever may start the run itself.
+        Method::DELETE if path.ends_with("/queuedEvents") || path.contains("/presets/") => Role::User,
         Method::DELETE => Role::Op,
         _ => Role::User,
     }
