@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use std::collections::BTreeMap;
 
+/// Key, value if it may be seen, description.
+pub(crate) type VariableSeen = (String, Option<String>, Option<String>);
+
 pub(crate) enum Kept {
     Database(Session, Keyring),
     Api(Api),
@@ -108,8 +111,8 @@ impl Kept {
         existing: Existing,
     ) -> Result<Vec<String>, Failure> {
         let Kept::Database(session, keys) = self else {
-            let entities = all.values().map(|one| (one.id.clone(), body_of(one))).collect();
-            return self.api().create_all("connections", entities, existing);
+            let entities: Vec<_> = all.values().map(|one| (one.id.clone(), body_of(one))).collect();
+            return self.api().create_all("connections", &entities, existing);
         };
         let mut transaction = session.db.begin().await?;
         let mut skipped = Vec::new();
@@ -128,10 +131,7 @@ impl Kept {
     }
 
     /// All of them by key, with their values if they are asked for.
-    pub(crate) async fn variables(
-        &mut self,
-        look: Look,
-    ) -> Result<Vec<(String, Option<String>, Option<String>)>, Failure> {
+    pub(crate) async fn variables(&mut self, look: Look) -> Result<Vec<VariableSeen>, Failure> {
         match self {
             Kept::Database(session, keys) => {
                 let rows = list_variables(&mut session.db, None, MOST_VARIABLES).await?;
@@ -186,7 +186,8 @@ impl Kept {
                 }
                 (key.clone(), body)
             };
-            return self.api().create_all("variables", all.iter().map(entity).collect(), existing);
+            let entities: Vec<_> = all.iter().map(entity).collect();
+            return self.api().create_all("variables", &entities, existing);
         };
         let mut transaction = session.db.begin().await?;
         let mut skipped = Vec::new();

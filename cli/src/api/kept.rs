@@ -2,7 +2,7 @@
 
 use super::{Answer, Api, Query, encoded};
 use crate::failure::Failure;
-use crate::kept::{Existing, body_of};
+use crate::kept::{Existing, VariableSeen, body_of};
 use orch_core::task::Connection;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ impl Api {
     }
 
     /// Each with its value, if it may be seen, and its description.
-    pub(crate) fn variables(&self) -> Result<Vec<(String, Option<String>, Option<String>)>, Failure> {
+    pub(crate) fn variables(&self) -> Result<Vec<VariableSeen>, Failure> {
         let query = || Query::default().with("order_by", "key");
         self.pages("variables", "variables", query, usize::MAX, |entry| {
             let text = |name: &str| entry[name].as_str().map(String::from);
@@ -64,7 +64,7 @@ impl Api {
         if let Some(description) = description {
             body["description"] = json!(description);
         }
-        let refused = self.create_all("variables", vec![(key.into(), body)], Existing::Overwrite)?;
+        let refused = self.create_all("variables", &[(key.into(), body)], Existing::Overwrite)?;
         if refused.is_empty() { Ok(()) } else { Err(self.strange()) }
     }
 
@@ -72,13 +72,13 @@ impl Api {
     pub(crate) fn create_all(
         &self,
         list: &str,
-        entities: Vec<(String, Value)>,
+        entities: &[(String, Value)],
         existing: Existing,
     ) -> Result<Vec<String>, Failure> {
         let mut skipped = Vec::new();
         if existing == Existing::Fail {
             // Nothing is to be done then: look first.
-            for (name, _) in &entities {
+            for (name, _) in entities {
                 if let Answer::Found(_) = self.get(&format!("{list}/{}", encoded(name)), &Query::default())? {
                     skipped.push(name.clone());
                 }
