@@ -104,7 +104,9 @@ pub fn start_some(plan: &Plan, chosen: &BTreeSet<TaskIdx>) -> (Run, Effects) {
     }
     fold.settle().expect("a run that begins has no elements to miss");
     let (mut run, effects) = fold.end();
-    run.set_changed(); // no rule says that they are removed
+    if chosen.len() < plan.tasks.len() {
+        run.set_changed(); // no rule says that they are removed
+    }
     (run, effects)
 }
 

@@ -9,7 +9,7 @@ use crate::branch;
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, NEXT, Run};
 use crate::state::{RunState, TaskState};
-use crate::transition::{Effects, Event, Outcome, RunEnd, Skip, end_run, fold, start};
+use crate::transition::{Effects, Event, Outcome, RunEnd, Skip, end_run, fold, start_some};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -73,6 +73,13 @@ fn unlimited(plan: &Plan) -> Plan {
     Plan::new(Arc::new(spec)).expect("limits say nothing about how tasks hang together")
 }
 
+/// The tasks that the run was begun with: of a part of a DAG the others are removed as a whole, which no rule does.
+fn part(plan: &Plan, history: &History) -> BTreeSet<TaskIdx> {
+    let is_removed = |over: &Over| over.state == TaskState::Removed && !over.ran;
+    let chosen = |task: &TaskIdx| !history.over.get(&(*task, -1)).is_some_and(is_removed);
+    (0..plan.tasks.len() as TaskIdx).filter(chosen).collect()
+}
+
 struct Replay<'a> {
     plan: &'a Plan,
     history: &'a History,
@@ -93,7 +100,7 @@ impl<'a> Replay<'a> {
             (is_last && by_it).then_some(*place)
         };
         let cut = if end.is_some() { history.over.iter().filter_map(cut).collect() } else { BTreeSet::new() };
-        let (run, effects) = start(plan);
+        let (run, effects) = start_some(plan, &part(plan, history));
         let (states, ready) = (BTreeMap::new(), BTreeSet::new());
         let mut replay = Replay { plan, history, end, cut, run, states, ready };
         replay.take(effects);

@@ -161,3 +161,12 @@ fn rows_of_no_task_are_no_panic() {
     broken.run.ledger.pop();
     assert_eq!(told(&broken)[0], "run [-1] ledger length: 4, not 5");
 }
+
+#[test]
+fn a_run_of_some_of_its_tasks_is_replayed_as_such() {
+    let mut model = Model::start_some(plan(), &BTreeSet::from([0, 2]));
+    model.finish(0, -1, success(Some(5)));
+    model.finish(2, -1, Outcome::Failed);
+    let right = history(&model, &[(0, -1), (2, -1)]);
+    assert_eq!(judge(&plan(), &right), Judgement { differences: Vec::new(), replayed: true });
+}
