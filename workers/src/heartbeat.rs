@@ -195,7 +195,8 @@ impl<H: Heart> Beat<H> {
                         match self.say.try_send(beaten) {
                             Ok(()) => self.default_pool_has_size = Some(default_pool_has_size),
                             Err(TrySendError::Full(_)) => {}
-                            Err(TrySendError::Closed(_)) => return,
+                            // The driver has ended while this beat was under way, and asks for nothing more.
+                            Err(TrySendError::Closed(_)) => return self.good_bye().await,
                         }
                     }
                 }
