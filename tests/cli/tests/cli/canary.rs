@@ -39,7 +39,7 @@ impl Visitor {
         stream.set_read_timeout(Some(if is_stream { LISTENED } else { Duration::from_secs(30) })).unwrap();
         write!(stream, "{request} HTTP/1.0\r\nHost: {}\r\n{}\r\n", self.host, self.pass).unwrap();
         write!(stream, "Content-Length: {}\r\nAccept: */*\r\n\r\n{body}", body.len()).unwrap();
-        let (mut bytes, mut piece) = (Vec::new(), [0; 64 * 1024]);
+        let (mut bytes, mut piece) = (Vec::new(), [0; 8 * 1024]);
         loop {
             match stream.read(&mut piece) {
                 Ok(0) => break,

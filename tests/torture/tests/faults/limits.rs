@@ -98,7 +98,7 @@ fn rate<'a>(seed: u64, stays: impl Iterator<Item = &'a Stay<'a>>) {
     begins.sort_unstable();
     let most = 2 * RATE as usize;
     for window in begins.windows(most + 1) {
-        let took = window[most] - window[0];
+        let took = window[most].saturating_sub(window[0]);
         assert!(took >= RATE_PER, "seed {seed}: {} began within {took:?}", most + 1);
     }
 }
