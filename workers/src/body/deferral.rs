@@ -27,8 +27,8 @@ pub(super) async fn resumed(
     shared: &Shared,
     log: &Arc<AttemptLog>,
 ) -> Result<Option<Resumed>, Finish> {
-    // The first call of a try waited for nothing, and a sensor is never deferred.
-    if job.claimed.lease.lease_no <= 1 || spec.kind == "sensor" {
+    // The first call of a try waited for nothing, a sensor is never deferred, and who knows no condition has no such tasks.
+    if job.claimed.lease.lease_no <= 1 || spec.kind == "sensor" || shared.outlook.conditions.is_empty() {
         return Ok(None);
     }
     let found = watch::resumed(&shared.pool, job.claimed.lease).await.map_err(|error| Finish::Error {

@@ -91,6 +91,9 @@ impl World {
             0
         );
         assert_eq!(self.run(&["variables", "set", "limits", "{\"rows\": 42, \"password\": \"x\"}"]), 0);
+        assert_eq!(self.run(&["pools", "set", "crm", "3", "what the shop bears"]), 0);
+        let days = ["--from-date", "2026-01-01", "--to-date", "2026-01-02"];
+        assert_eq!(self.run(&[&["backfill", "create", "--dag-id", "example_hello"], &days[..]].concat()), 0);
         self
     }
 
