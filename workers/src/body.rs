@@ -3,6 +3,9 @@
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
 mod deferral;
+mod past;
+
+pub(crate) use past::Past;
 
 use crate::child;
 use crate::host::{Origin, WorkerHost};
@@ -35,6 +38,7 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
+    pub(crate) past: Past,
     pub(crate) shipper: Shipper,
     /// What tasks may wait for, and the secrets of bodies and looks.
     pub(crate) outlook: Outlook,

@@ -10,7 +10,7 @@ mod memory;
 mod resume;
 mod step;
 
-use crate::body::{self, Job, Shared};
+use crate::body::{self, Job, Past, Shared};
 use crate::conditions;
 use crate::config::WorkerConfig;
 use crate::heartbeat::{Beaten, Heartbeat, Pulse};
@@ -100,9 +100,11 @@ pub(crate) struct Driver<S> {
 /// for others.
 pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: CancellationToken) -> StoreResult<()> {
     let (shipper, shipping) = logs::shipping(&config.database_url);
+    let pool = connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?;
     let shared = Arc::new(Shared {
         recent: crate::inputs::Recent::default(),
-        pool: connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?,
+        past: Past::of(pool.clone()),
+        pool,
         shipper,
         outlook: Outlook { conditions: Arc::new(known_conditions(&offers)), secrets: secrets(&config)? },
         hints: hints.clone(),

@@ -5,7 +5,7 @@
 
 pub use crate::heartbeat::Heart;
 
-use crate::body::Shared;
+use crate::body::{Past, Shared};
 use crate::config::WorkerConfig;
 use crate::driver::{Driver, QueueIds};
 use crate::heartbeat::pulse;
@@ -51,6 +51,7 @@ pub fn threads<S: Hot, H: Heart>(
     let shared = Arc::new(Shared {
         recent: Recent::default(),
         pool,
+        past: Past::unknown(),
         shipper,
         outlook: Outlook { conditions: Arc::new(Conditions::default()), secrets: Secrets::none() },
         hints: hints.clone(),

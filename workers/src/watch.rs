@@ -8,7 +8,6 @@ mod eyes;
 mod round;
 
 use crate::driver::QueueIds;
-use crate::patience::patiently;
 use eyes::WorkerEyes;
 use orch_core::task::Conditions;
 use orch_core::wait;
@@ -219,12 +218,4 @@ pub(crate) fn check(conditions: &Conditions, awaited: &orch_core::task::Awaited)
         "any" | "all" => wait::several(&awaited.config)?.iter().try_for_each(|one| check(conditions, one)),
         _ => Ok(()),
     }
-}
-
-/// How the wait of a try ended, if it was deferred.
-pub(crate) async fn resumed(
-    pool: &PgPool,
-    lease: orch_store::step::Lease,
-) -> StoreResult<Option<orch_core::task::Resumed>> {
-    patiently(|| async { watch::resumed(&mut *pool.acquire().await?, lease).await }).await
 }

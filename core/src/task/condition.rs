@@ -83,10 +83,6 @@ impl Conditions {
         self.kinds.get(kind)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.kinds().next().is_none()
-    }
-
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
     }

@@ -5,7 +5,6 @@ use super::{Job, Shared};
 use crate::clock;
 use crate::logs::{AttemptLog, Line};
 use crate::outcome::{DEFAULT_POLL_MS, Finish};
-use crate::patience::patiently;
 use crate::watch;
 use orch_core::spec::TaskSpec;
 use orch_core::task::{Conditions, Deferral, LogLevel, OnTimeout, Resumed, TaskError, WaitEnd};
@@ -27,11 +26,11 @@ pub(super) async fn resumed(
     shared: &Shared,
     log: &Arc<AttemptLog>,
 ) -> Result<Option<Resumed>, Finish> {
-    // The first call of a try waited for nothing, a sensor is never deferred, and who knows no condition has no such tasks.
-    if job.claimed.lease.lease_no <= 1 || spec.kind == "sensor" || shared.outlook.conditions.is_empty() {
+    // The first call of a try waited for nothing, and a sensor is never deferred.
+    if job.claimed.lease.lease_no <= 1 || spec.kind == "sensor" {
         return Ok(None);
     }
-    let found = watch::resumed(&shared.pool, job.claimed.lease).await.map_err(|error| Finish::Error {
+    let found = shared.past.resumed(job.claimed.lease).await.map_err(|error| Finish::Error {
         error: TaskError::Retryable { causes: vec!["how its wait ended cannot be read".into(), error.to_string()] },
         kind: None,
     })?;
@@ -130,14 +129,9 @@ fn kept(what: &str, text: &str) -> Result<String, String> {
 /// A sensor saw nothing. Its timeout is for all its looks together.
 pub(super) async fn not_yet(job: &Job, spec: &TaskSpec, shared: &Shared) -> Finish {
     let Some(timeout_ms) = spec.options.timeout_ms.filter(|_| spec.kind == "sensor") else { return Finish::NotYet };
-    let lease = job.claimed.lease;
-    let looked_for = patiently(|| async {
-        let mut db = shared.pool.acquire().await?;
-        orch_store::watch::running_for(&mut db, lease).await
-    });
     let limit = Duration::from_millis(timeout_ms);
     let pause = Duration::from_millis(spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS));
-    match looked_for.await {
+    match shared.past.running_for(job.claimed.lease).await {
         Ok(waited) if waited + pause > limit => Finish::Error {
             error: TaskError::fatal(format!("the sensor saw nothing in {limit:?}")),
             kind: Some("timeout"),
