@@ -1,13 +1,16 @@
 //! A file of Airflow or of ours that is taken over: pasted, or chosen where there is JavaScript. All of it, or nothing.
 
 use super::{Shell, html};
-use crate::extract::Form;
+use crate::extract::{Actor, Form};
 use crate::parts;
 use crate::refusal::Refusal;
+use crate::state::App;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::task::{Document, FileFormat};
+use orch_store::StoreError;
+use sqlx::{Connection, PgConnection};
 
 #[derive(Template)]
 #[template(path = "pages/import.html")]
@@ -26,6 +29,42 @@ pub(crate) struct Imported {
     /// As in "Import connections".
     pub(crate) words: &'static str,
     pub(crate) example: &'static str,
+}
+
+/// A list that takes over files.
+pub(crate) trait Takes {
+    const WHAT: &'static Imported;
+    type All: Send;
+
+    fn read(wish: &Wish) -> Result<Self::All, String>;
+
+    fn take_over(
+        app: &App,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        all: Self::All,
+        overwrites: bool,
+    ) -> impl Future<Output = Result<Done, Refusal>> + Send;
+}
+
+/// Takes over all of it, or nothing, and tells what became of it.
+pub(crate) async fn import<T: Takes>(app: &App, actor: &Actor, shell: Shell, wish: Wish) -> Result<Response, Refusal> {
+    let ended = match T::read(&wish) {
+        Ok(all) => {
+            let mut db = app.pages().await?;
+            let mut tx = db.begin().await.map_err(StoreError::from)?;
+            match T::take_over(app, &mut tx, actor, all, wish.overwrites).await {
+                Ok(done) => {
+                    tx.commit().await.map_err(StoreError::from)?;
+                    Ok(done)
+                }
+                Err(refusal @ Refusal::Plain { .. }) => Err(refusal.words()),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(words) => Err(words),
+    };
+    tell(shell, T::WHAT, &wish, ended)
 }
 
 /// What became of the file.
@@ -81,12 +120,7 @@ pub(crate) fn ask(shell: Shell, what: &'static Imported) -> Result<Response, Ref
 }
 
 /// After an attempt. The text is not shown again: it may hold secrets.
-pub(crate) fn tell(
-    shell: Shell,
-    what: &'static Imported,
-    wish: &Wish,
-    ended: Result<Done, String>,
-) -> Result<Response, Refusal> {
+fn tell(shell: Shell, what: &'static Imported, wish: &Wish, ended: Result<Done, String>) -> Result<Response, Refusal> {
     let (status, problem, done) = match ended {
         Ok(done) => (StatusCode::OK, None, Some(done)),
         Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, Some(words), None),

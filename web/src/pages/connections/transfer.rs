@@ -3,7 +3,7 @@
 use crate::api::connections::{add, update, visible};
 use crate::auth::Role;
 use crate::extract::{Actor, Form, Query};
-use crate::pages::import::{Done, Imported, Wish, ask, tell};
+use crate::pages::import::{self, Done, Imported, Takes, Wish, ask};
 use crate::pages::{Shell, attachment};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -12,9 +12,8 @@ use axum::response::Response;
 use orch_core::ids::ConnectionId;
 use orch_core::secret::MASK;
 use orch_core::task::{Connection as Reached, FileFormat, Serialization, write_connections};
-use orch_store::StoreError;
 use orch_store::connection::{ConnectionChange, MOST_CONNECTIONS, get_connection, list_connections};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 const WHAT: Imported = Imported {
@@ -33,60 +32,51 @@ pub(crate) async fn import(
     shell: Shell,
     form: Form,
 ) -> Result<Response, Refusal> {
-    let wish = Wish::of(&form);
-    let ended = match read(&wish) {
-        Ok(all) => {
-            let mut db = app.pages().await?;
-            let mut tx = db.begin().await.map_err(StoreError::from)?;
-            match take_over(&app, &mut tx, &actor, all, wish.overwrites).await {
-                Ok(done) => {
-                    tx.commit().await.map_err(StoreError::from)?;
-                    Ok(done)
+    import::import::<Connections>(&app, &actor, shell, Wish::of(&form)).await
+}
+
+struct Connections;
+
+impl Takes for Connections {
+    const WHAT: &'static Imported = &WHAT;
+    type All = BTreeMap<String, Reached>;
+
+    fn read(wish: &Wish) -> Result<Self::All, String> {
+        let all = wish.document().connections().map_err(|error| error.to_string())?;
+        for (id, connection) in &all {
+            ConnectionId::new(id).map_err(|error| error.to_string())?;
+            if connection.conn_type.is_empty() {
+                return Err(format!("connection `{id}` has no type"));
+            }
+        }
+        Ok(all)
+    }
+
+    async fn take_over(
+        app: &App,
+        tx: &mut PgConnection,
+        actor: &Actor,
+        all: Self::All,
+        overwrites: bool,
+    ) -> Result<Done, Refusal> {
+        let mut done = Done::default();
+        for (id, mut new) in all {
+            let is_there = get_connection(tx, &id).await?.is_some();
+            if is_there && !overwrites {
+                done.kept.push(id);
+            } else if is_there {
+                update(app, tx, actor, &id, ConnectionChange::to(new)).await?;
+                done.changed.push(id);
+            } else {
+                if leave_out_masks(&mut new) {
+                    done.without_secrets.push(id.clone());
                 }
-                Err(refusal @ Refusal::Plain { .. }) => Err(refusal.words()),
-                Err(refusal) => return Err(refusal),
+                add(app, tx, actor, &new).await?;
+                done.added.push(id);
             }
         }
-        Err(words) => Err(words),
-    };
-    tell(shell, &WHAT, &wish, ended)
-}
-
-fn read(wish: &Wish) -> Result<BTreeMap<String, Reached>, String> {
-    let all = wish.document().connections().map_err(|error| error.to_string())?;
-    for (id, connection) in &all {
-        ConnectionId::new(id).map_err(|error| error.to_string())?;
-        if connection.conn_type.is_empty() {
-            return Err(format!("connection `{id}` has no type"));
-        }
+        Ok(done)
     }
-    Ok(all)
-}
-
-async fn take_over(
-    app: &App,
-    tx: &mut PgConnection,
-    actor: &Actor,
-    all: BTreeMap<String, Reached>,
-    overwrites: bool,
-) -> Result<Done, Refusal> {
-    let mut done = Done::default();
-    for (id, mut new) in all {
-        let is_there = get_connection(tx, &id).await?.is_some();
-        if is_there && !overwrites {
-            done.kept.push(id);
-        } else if is_there {
-            update(app, tx, actor, &id, ConnectionChange::to(new)).await?;
-            done.changed.push(id);
-        } else {
-            if leave_out_masks(&mut new) {
-                done.without_secrets.push(id.clone());
-            }
-            add(app, tx, actor, &new).await?;
-            done.added.push(id);
-        }
-    }
-    Ok(done)
 }
 
 /// Whether there was one.
