@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("orch-core", &[]),
     ("orch-macros", &[]),
     ("orch-store", &["orch-core"]),
@@ -16,9 +16,14 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("orch-cli", &["orch-web", "orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"]),
     ("orch", &["orch-cli", "orch-workers", "orch-store", "orch-core", "orch-macros"]),
     ("orch-lake", &["orch-store", "orch-core"]),
+    ("orch-lake-operators", &["orch", "orch-lake", "orch-core"]),
+    ("orch-lake-sql", &["orch-lake", "orch-store", "orch-core"]),
     ("orch-serving", &["orch-lake", "orch-store", "orch-core"]),
     ("orch-examples", &["orch"]),
-    ("orch-dags", &["orch", "orch-lake", "orch-serving", "orch-examples"]),
+    (
+        "orch-dags",
+        &["orch", "orch-lake", "orch-lake-operators", "orch-lake-sql", "orch-serving", "orch-examples", "orch-core"],
+    ),
     ("orch-test-support", &["orch-cluster"]),
     ("orch-tidy", &[]),
     (

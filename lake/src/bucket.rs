@@ -1,0 +1,1 @@
+//! Buckets: a folder, or an S3 protocol server, by one interface.

@@ -1,0 +1,1 @@
+//! Where the tables are: a trait, and the catalog in our Postgres.

@@ -1,0 +1,1 @@
+//! What must hold of a table before its next snapshot is published.

@@ -1,0 +1,1 @@
+//! CSV, JSON and Parquet, as streams of record batches.

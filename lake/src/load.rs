@@ -1,0 +1,1 @@
+//! Into Postgres: staging, COPY and a swap in one transaction.

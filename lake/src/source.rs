@@ -1,0 +1,1 @@
+//! What is read: MySQL, Postgres, HTTP, files. Bounded in memory, cancellable, counted.

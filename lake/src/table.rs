@@ -1,0 +1,1 @@
+//! Iceberg tables: read, append, overwrite, upsert, delete, maintain.
