@@ -12,13 +12,14 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use iceberg::TableUpdate;
+use iceberg::{TableRequirement, TableUpdate};
 use iceberg::spec::{TableMetadata, TableProperties};
 
 pub use columns::Columns;
 pub use partition::Partition;
 pub(crate) use refs::ancestors;
-pub use refs::{At, Naming, Retention, refs, resolve};
+pub use refs::{Naming, Retention, refs};
+pub(crate) use refs::resolve;
 
 use crate::error::{LakeError, LakeResult};
 
@@ -39,6 +40,26 @@ impl Evolution {
             Evolution::Partition(partition) => partition.updates(metadata),
             Evolution::Properties(properties) => properties.updates(metadata),
             Evolution::Naming(naming) => naming.updates(metadata),
+        }
+    }
+}
+
+impl Evolution {
+    /// What must still be so when it is committed.
+    pub(crate) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
+        let schema = TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() };
+        let spec = TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() };
+        match self {
+            Evolution::Columns(_) => {
+                let last_assigned_field_id = metadata.last_column_id();
+                vec![schema, spec, TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id }]
+            }
+            Evolution::Partition(_) => {
+                let last_assigned_partition_id = metadata.last_partition_id();
+                vec![schema, spec, TableRequirement::LastAssignedPartitionIdMatch { last_assigned_partition_id }]
+            }
+            Evolution::Properties(_) => Vec::new(),
+            Evolution::Naming(naming) => naming.requirements(metadata),
         }
     }
 }

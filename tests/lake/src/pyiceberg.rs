@@ -5,11 +5,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::rows::Rows;
+
 const REQUIREMENTS: [&str; 2] = ["pyiceberg[sql-postgres,pyarrow]==0.12.0", "pyiceberg-core==0.11.0"];
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
-
-/// Rows as text, in the order of the columns; null as `None`.
-pub type Rows = Vec<Vec<Option<String>>>;
 
 /// A Python process with a catalog open. It ends with its standard input.
 #[derive(Debug)]

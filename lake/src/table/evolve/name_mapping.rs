@@ -24,9 +24,10 @@ pub(super) fn update(metadata: &TableMetadata, fields: &[NestedFieldRef]) -> Lak
     let Some(text) = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) else {
         return Ok(None);
     };
-    let mut mapping: Vec<Mapped> = serde_json::from_str(text)?;
+    let mut mapping: Vec<Mapped> = serde_json::from_str(text).map_err(iceberg::Error::from)?;
     follow(&mut mapping, fields);
-    let updates = HashMap::from([(DEFAULT_SCHEMA_NAME_MAPPING.into(), serde_json::to_string(&mapping)?)]);
+    let text = serde_json::to_string(&mapping).map_err(iceberg::Error::from)?;
+    let updates = HashMap::from([(DEFAULT_SCHEMA_NAME_MAPPING.into(), text)]);
     Ok(Some(TableUpdate::SetProperties { updates }))
 }
 

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use iceberg::TableUpdate;
+use chrono::TimeDelta;
+use iceberg::{TableRequirement, TableUpdate};
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRef, SnapshotRetention, TableMetadata};
 
 use crate::error::{LakeError, LakeResult};
+use crate::table::At;
 
 /// How long a tag or a branch lives, and what of a branch. What is not said is as the table's properties say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,16 +51,6 @@ impl Retention {
 
 fn millis(age: Option<TimeDelta>) -> Option<i64> {
     age.map(|age| age.num_milliseconds())
-}
-
-/// Which state of a table is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum At {
-    Snapshot(i64),
-    /// A tag or a branch.
-    Ref(String),
-    /// What readers saw at that moment.
-    Time(DateTime<Utc>),
 }
 
 /// One change of the names.
@@ -135,13 +126,33 @@ impl Naming {
     }
 }
 
+impl Naming {
+    /// All names that it looks at are where they were.
+    pub(super) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
+        let is = |name: &str| TableRequirement::RefSnapshotIdMatch {
+            r#ref: name.to_owned(),
+            snapshot_id: metadata.snapshot_for_ref(name).map(|snapshot| snapshot.snapshot_id()),
+        };
+        let target = |at: &At| if let At::Ref(name) = at { Some(is(name)) } else { None };
+        match self {
+            Naming::Tag { name, at, .. } | Naming::MoveTag { name, at } | Naming::Branch { name, at, .. } => {
+                std::iter::once(is(name)).chain(target(at)).collect()
+            }
+            Naming::Drop { name } => vec![is(name)],
+            Naming::RollBack { to, .. } => std::iter::once(is(MAIN_BRANCH)).chain(target(to)).collect(),
+            Naming::FastForward { branch, to } => vec![is(branch), is(to)],
+        }
+    }
+}
+
 /// The snapshot that is meant.
-pub fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<SnapshotRef> {
+pub(crate) fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<SnapshotRef> {
     let known = || {
         let names: Vec<_> = refs(metadata)?.into_keys().map(|name| format!("`{name}`")).collect();
         Ok::<_, LakeError>(format!("there are {}", names.join(", ")))
     };
     let (found, what) = match at {
+        At::Now => (metadata.current_snapshot(), "snapshot: nothing was written yet".into()),
         At::Snapshot(id) => (metadata.snapshot_by_id(*id), format!("snapshot {id}")),
         At::Ref(name) => (metadata.snapshot_for_ref(name), format!("tag or branch `{name}`")),
         At::Time(moment) => {
@@ -167,7 +178,8 @@ pub fn refs(metadata: &TableMetadata) -> LakeResult<BTreeMap<String, SnapshotRef
         #[serde(default)]
         refs: BTreeMap<String, SnapshotReference>,
     }
-    Ok(serde_json::from_value::<Written>(serde_json::to_value(metadata)?)?.refs)
+    let written = serde_json::to_value(metadata).and_then(serde_json::from_value::<Written>);
+    Ok(written.map_err(iceberg::Error::from)?.refs)
 }
 
 /// A snapshot and those it was built on, newest first.

@@ -8,6 +8,7 @@ use iceberg::spec::{
 };
 
 use super::*;
+use crate::table::At;
 
 /// `id` (the key), `city` (the partition), `amount` decimal(10,2), `address` {street}, `tags` [{label}].
 fn table() -> TableMetadata {

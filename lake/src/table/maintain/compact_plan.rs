@@ -4,40 +4,32 @@ use std::collections::HashMap;
 
 use iceberg::spec::Struct;
 
-/// A file below this share of the target is small, above that it is large: as Iceberg's own procedure has it, so that
-/// what one has made the other lets be.
+/// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
 const SMALL: f64 = 0.75;
-const LARGE: f64 = 1.8;
 /// This share of a file's rows deleted makes it worth writing anew, whatever its size.
 const DELETED: f64 = 0.3;
+/// A bin holds so many files of the target size: more rows come out as full files, and a failed commit loses little.
+const BIN: u64 = 8;
 
 /// How a table is compacted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compaction {
-    pub(crate) target_bytes: Option<u64>,
-    pub(crate) min_files: usize,
-    pub(crate) min_deletes: Option<usize>,
-    pub(crate) max_bytes: u64,
+    min_files: usize,
+    min_deletes: Option<usize>,
+    max_bytes: u64,
 }
 
 impl Default for Compaction {
-    /// To the size that the table's property `write.target-file-size-bytes` names; five small files are worth it, and
-    /// a file that any delete applies to; 10 GB at once.
+    /// Five small files of a partition are worth it, and a file that any delete applies to; 10 GB in a commit. How large
+    /// files are to be is said by the table's property `write.target-file-size-bytes`.
     fn default() -> Self {
-        Self { target_bytes: None, min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30 }
+        Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30 }
     }
 }
 
 impl Compaction {
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The size of files to be written.
-    #[must_use]
-    pub fn target_bytes(mut self, bytes: u64) -> Self {
-        self.target_bytes = Some(bytes.max(1));
-        self
     }
 
     /// Fewer small files than this are left for the next time.
@@ -87,54 +79,51 @@ pub(crate) struct Candidate {
 /// should be are in none.
 pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<Vec<usize>> {
     let mut partitions: HashMap<Option<&Struct>, Vec<&Candidate>> = HashMap::new();
-    for file in files.iter().filter(|file| is_worth_it(file, asked, target)) {
+    for file in files.iter().filter(|file| is_small(file, target) || must_go(file, asked)) {
         partitions.entry(file.partition.as_ref()).or_default().push(file);
     }
-    let mut bins: Vec<Vec<&Candidate>> = partitions.into_values().flat_map(|files| pack(files, target)).collect();
-    bins.retain(|bin| {
-        let size: u64 = bin.iter().map(|file| file.bytes).sum();
-        let small = bin.len() >= asked.min_files || (bin.len() > 1 && size >= target);
-        small || bin.iter().any(|file| has_deletes(file, asked) || is_large(file, target) || file.partition.is_none())
-    });
-    bins.sort_by_key(|bin| bin.iter().map(|file| file.index).min());
-    let mut left = asked.max_bytes;
-    let within = |bin: &Vec<&Candidate>| {
-        let size: u64 = bin.iter().map(|file| file.bytes).sum();
-        // One bin is done whatever its size, or nothing would ever be.
-        let fits = size <= left || left == asked.max_bytes;
-        left = left.saturating_sub(size);
+    let mut bins: Vec<Bin<'_>> = partitions.into_values().flat_map(|files| pack(files, target)).collect();
+    bins.retain(|bin| bin.files.len() >= asked.min_files || bin.files.iter().any(|file| must_go(file, asked)));
+    bins.sort_by_key(|bin| bin.files.iter().map(|file| file.index).min());
+    let mut read = 0;
+    let within = |bin: &Bin<'_>| {
+        // The first is done whatever its size, or nothing would ever be.
+        let fits = read == 0 || read + bin.bytes <= asked.max_bytes;
+        read += bin.bytes;
         fits
     };
-    bins.into_iter().take_while(within).map(|bin| bin.into_iter().map(|file| file.index).collect()).collect()
+    bins.into_iter().take_while(within).map(|bin| bin.files.iter().map(|file| file.index).collect()).collect()
 }
 
-fn is_worth_it(file: &Candidate, asked: &Compaction, target: u64) -> bool {
-    let small = (file.bytes as f64) < target as f64 * SMALL;
-    small || is_large(file, target) || has_deletes(file, asked) || file.partition.is_none()
+struct Bin<'a> {
+    bytes: u64,
+    files: Vec<&'a Candidate>,
 }
 
-fn is_large(file: &Candidate, target: u64) -> bool {
-    file.bytes as f64 > target as f64 * LARGE
+fn is_small(file: &Candidate, target: u64) -> bool {
+    (file.bytes as f64) < target as f64 * SMALL
 }
 
-fn has_deletes(file: &Candidate, asked: &Compaction) -> bool {
+/// Written anew even if it is alone: deletes apply to it, or the table is partitioned otherwise by now.
+fn must_go(file: &Candidate, asked: &Compaction) -> bool {
     let many = asked.min_deletes.is_some_and(|count| file.deletes >= count);
-    many || (file.deletes > 0 && file.deleted_rows as f64 >= file.rows as f64 * DELETED)
+    let most = file.deletes > 0 && file.deleted_rows as f64 >= file.rows as f64 * DELETED;
+    many || most || file.partition.is_none()
 }
 
 /// First fit, in the order the files came: rows that were written together stay together.
-fn pack(files: Vec<&Candidate>, target: u64) -> Vec<Vec<&Candidate>> {
-    let mut bins: Vec<(u64, Vec<&Candidate>)> = Vec::new();
+fn pack(files: Vec<&Candidate>, target: u64) -> Vec<Bin<'_>> {
+    let mut bins: Vec<Bin<'_>> = Vec::new();
     for file in files {
-        match bins.iter_mut().find(|(size, _)| size.saturating_add(file.bytes) <= target) {
-            Some((size, bin)) => {
-                *size += file.bytes;
-                bin.push(file);
+        match bins.iter_mut().find(|bin| bin.bytes.saturating_add(file.bytes) <= target.saturating_mul(BIN)) {
+            Some(bin) => {
+                bin.bytes += file.bytes;
+                bin.files.push(file);
             }
-            None => bins.push((file.bytes, vec![file])),
+            None => bins.push(Bin { bytes: file.bytes, files: vec![file] }),
         }
     }
-    bins.into_iter().map(|(_, bin)| bin).collect()
+    bins
 }
 
 #[cfg(test)]
@@ -166,16 +155,16 @@ mod tests {
         check("a:10 a:20", &two, "0,1");
         check("a:10 b:20", &two, "");
         check("a:10 b:20 a:30 b:5", &two, "0,2 1,3");
-        check("a:60 a:60 a:40 a:40", &two, "0,2 1,3");
+        check("a:60 a:60 a:40 a:40", &two, "0,1,2,3");
         check("a:80 a:100 a:170 a:10", &two, "");
+        check(&"a:70 ".repeat(13), &two, "0,1,2,3,4,5,6,7,8,9,10 11,12");
         check("a:10 a:10 a:10 a:10", &Compaction::new(), "");
         check("a:10 a:10 a:10 a:10 a:10", &Compaction::new(), "0,1,2,3,4");
     }
 
     #[test]
-    fn large_files_deletes_and_old_specs_are_reason_enough() {
+    fn deletes_and_old_specs_are_reason_enough() {
         let usual = Compaction::new();
-        check("a:181", &usual, "0");
         check("a:100+1", &usual, "0");
         check("a:100+1", &usual.clone().min_deletes(2), "");
         check("a:100+29", &usual.clone().ignore_deletes(), "");

@@ -11,15 +11,21 @@ use crate::table::evolve::{ancestors, refs};
 
 /// What goes, in the order of ids and names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Expired {
+pub(super) struct Plan {
     pub snapshots: Vec<i64>,
     pub refs: Vec<String>,
+}
+
+impl Plan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.refs.is_empty()
+    }
 }
 
 /// As the specification says and other engines do: `main`, and every branch that is not too old itself, keep so many
 /// snapshots and all that are young enough; a tag keeps its own; what nobody refers to goes by age. Beyond that, the
 /// newest snapshot that says how far a source was read stays, or the next run would begin at the beginning.
-pub(crate) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
+pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Plan> {
     let properties = metadata.table_properties()?;
     if !properties.gc_enabled {
         let what = "snapshots of this table must not expire: its property `gc.enabled` is false";
@@ -63,7 +69,7 @@ pub(crate) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>)
     }
     let goes = |id: &i64| !retained.contains(id) && (referenced.contains(id) || made_at(*id) < young);
     let snapshots: BTreeSet<i64> = metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).filter(goes).collect();
-    Ok(Expired {
+    Ok(Plan {
         snapshots: snapshots.into_iter().collect(),
         refs: gone.into_iter().map(|(name, _)| name).collect(),
     })
@@ -96,3 +102,6 @@ impl Expiry {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;
