@@ -64,6 +64,7 @@ pub use orch_core::task::{
 };
 pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
+pub use orch_store::completion::{Commit, CompletionStep, StepFuture, left, step};
 pub use schedule::{
     Alias, ByPartition, Cron, IntoSchedule, alias, asset, asset_or_time, continuous, cron, every, hours, millis, mins,
     on_assets, once, secs,
@@ -83,7 +84,7 @@ pub mod internal {
 /// What a DAG file imports.
 pub mod prelude {
     pub use crate::{
-        AssetEvent, ByPartition, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
+        AssetEvent, ByPartition, Commit as _, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
         TriggerRule::*, Wait as _, WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag,
         defaults, defer, every, fatal, group, hours, limit, millis, mins, on_assets, once, secs, sensor, shell,
         short_circuit, short_circuit_directly, skip, task, wait, zip,
