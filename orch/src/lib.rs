@@ -64,7 +64,7 @@ pub use orch_core::task::{
 };
 pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
-pub use orch_store::completion::{Commit, CompletionStep, StepFuture, left, step};
+pub use orch_store::completion::{self, Commit, CompletionStep};
 pub use schedule::{
     Alias, ByPartition, Cron, IntoSchedule, alias, asset, asset_or_time, continuous, cron, every, hours, millis, mins,
     on_assets, once, secs,

@@ -1,6 +1,10 @@
 //! What a task commits together with its outcome: steps that run in the transaction that records how it ended. All of it
 //! is there, or nothing: a try that was lost meanwhile, that is too slow, or whose worker dies has published nothing.
 
+mod transaction;
+
+pub use transaction::{LIMIT, Stands, Unrecorded, record, stands};
+
 use orch_core::task::{Ctx, MemoryHost, TaskResult, fatal};
 use sqlx::postgres::PgConnection;
 use std::any::Any;
