@@ -39,7 +39,7 @@ mod scope;
 pub mod testing;
 
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
-pub use binary::main;
+pub use binary::{Binary, main};
 pub use builtin::{
     Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
     Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
@@ -58,7 +58,7 @@ pub use orch_core::spec::{
 };
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
-    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, LogLevel, Look,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel, Look,
     MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd, defer,
     fatal, skip,
 };
