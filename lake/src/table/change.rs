@@ -57,6 +57,10 @@ pub struct Change {
     pub updates: Vec<TableUpdate>,
     pub requirements: Vec<TableRequirement>,
     pub branch: String,
+    /// Small manifests are written together, however few there are.
+    pub(crate) merge_manifests: bool,
+    /// Whatever anybody changed since, it does not hold any more.
+    on_base_only: bool,
     /// The id of the snapshot to come, the same at every try: by it a commit whose answer was lost is found.
     pub(crate) snapshot_id: i64,
 }
@@ -88,6 +92,8 @@ impl Change {
             updates: vec![],
             requirements: vec![],
             branch: MAIN_BRANCH.to_owned(),
+            merge_manifests: false,
+            on_base_only: false,
             snapshot_id: snapshot_id(),
         }
     }
@@ -132,6 +138,17 @@ impl Change {
         self
     }
 
+    /// For work that the requirements of Iceberg cannot guard: only on exactly the state that it was made of.
+    pub(crate) fn on_base_only(mut self) -> Self {
+        self.on_base_only = true;
+        self
+    }
+
+    /// Whether it can be laid onto this state of the table at all.
+    pub(crate) fn fits(&self, head: &Table) -> bool {
+        !self.on_base_only || head.metadata_location() == self.base.metadata_location()
+    }
+
     pub fn added_rows(&self) -> u64 {
         let data = self.add.iter().filter(|file| file.is_data());
         data.map(|file| file.data.record_count()).sum()
@@ -139,11 +156,11 @@ impl Change {
 
     /// Is there anything to be done? An append of no rows makes no snapshot.
     pub fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty() && self.updates.is_empty()
+        !self.makes_snapshot() && self.updates.is_empty()
     }
 
     pub(crate) fn makes_snapshot(&self) -> bool {
-        !self.add.is_empty() || !self.remove.is_empty()
+        !self.add.is_empty() || !self.remove.is_empty() || self.merge_manifests
     }
 
     /// Makes it part of the table now. Other writers who were faster are no error as long as what this one read is still

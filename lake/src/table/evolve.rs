@@ -19,7 +19,6 @@ pub use columns::Columns;
 pub use partition::Partition;
 pub(crate) use refs::ancestors;
 pub use refs::{Naming, Retention, refs};
-pub(crate) use refs::resolve;
 
 use crate::error::{LakeError, LakeResult};
 

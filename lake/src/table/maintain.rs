@@ -18,7 +18,8 @@ pub use manifests::Merged;
 pub use orphans::{Orphans, Removed};
 pub use statistics::{PartitionStatistics, Statistics};
 
-use super::{Change, Evolution, Table, TableName};
+use super::evolve::{Evolution, Naming};
+use super::{At, Change, Table, TableName};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
 
@@ -67,6 +68,16 @@ impl Table {
         let evolution = evolution.into();
         let metadata = self.metadata();
         Ok(Change::of_metadata(self, evolution.updates(metadata)?, evolution.requirements(metadata)))
+    }
+
+    /// `main` goes back to one of its own older snapshots.
+    ///
+    /// # Errors
+    /// It is none of them. Committing it is a conflict when somebody wrote since the table was loaded: what they wrote
+    /// would be gone too.
+    pub fn roll_back(&self, to: At) -> LakeResult<Change> {
+        let from = self.current_snapshot().map(|snapshot| snapshot.snapshot_id());
+        self.evolve(Naming::RollBack { to, from })
     }
 }
 

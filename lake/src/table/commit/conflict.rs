@@ -19,6 +19,9 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if before.uuid() != now.uuid() {
         return conflict("it was dropped and made anew".to_owned());
     }
+    if !change.fits(head) {
+        return conflict("this change holds for no other state of it".to_owned());
+    }
     if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(|file| file.is_data()) {
         let fields = now.current_schema().as_struct().fields();
         let lacks = fields.iter().find(|field| field.required && before.current_schema().field_by_id(field.id).is_none());
@@ -71,7 +74,8 @@ async fn check_region(region: &Region, new: &[LiveFile], head: &Table) -> LakeRe
     match region {
         Region::Nothing => Ok(None),
         Region::Rows(filter) => {
-            let filter = filter.bind(head.schema())?;
+            let bound = filter.bind(head.schema());
+            let filter = bound.map_err(|error| LakeError::conflict(head.name(), error.to_string()))?;
             let mut pruners = Pruners::new(head, &filter);
             for file in new {
                 if pruners.rows(file)? != Rows::None {

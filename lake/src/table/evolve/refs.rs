@@ -81,11 +81,11 @@ impl Naming {
         let update = match self {
             Naming::Tag { name, at, retention } => {
                 is_free(&refs, name)?;
-                set(name, resolve(metadata, at)?.snapshot_id(), &retention.of_tag())
+                set(name, resolve(metadata, at)?, &retention.of_tag())
             }
             Naming::Branch { name, at, retention } => {
                 is_free(&refs, name)?;
-                set(name, resolve(metadata, at)?.snapshot_id(), &retention.of_branch())
+                set(name, resolve(metadata, at)?, &retention.of_branch())
             }
             Naming::MoveTag { name, at } => {
                 let tag = find(&refs, name)?;
@@ -93,7 +93,7 @@ impl Naming {
                     let hint = "a branch moves by what is written to it, or by a fast-forward";
                     return Err(LakeError::input(format!("`{name}` is a branch and not a tag"), hint));
                 }
-                set(name, resolve(metadata, at)?.snapshot_id(), &tag.retention)
+                set(name, resolve(metadata, at)?, &tag.retention)
             }
             Naming::Drop { name } if name == MAIN_BRANCH => {
                 return Err(LakeError::input("`main` is what readers see and stays", "roll it back, or drop the table"));
@@ -108,7 +108,7 @@ impl Naming {
                     let hint = "load the table again and see whether that is to be undone too";
                     return Err(LakeError::input("somebody wrote to `main` since the table was loaded", hint));
                 }
-                let to = resolve(metadata, to)?.snapshot_id();
+                let to = resolve(metadata, to)?;
                 is_ancestor(metadata, to, head.snapshot_id, MAIN_BRANCH)?;
                 set(MAIN_BRANCH, to, &head.retention)
             }
@@ -145,29 +145,11 @@ impl Naming {
     }
 }
 
-/// The snapshot that is meant.
-pub(crate) fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<SnapshotRef> {
-    let known = || {
-        let names: Vec<_> = refs(metadata)?.into_keys().map(|name| format!("`{name}`")).collect();
-        Ok::<_, LakeError>(format!("there are {}", names.join(", ")))
-    };
-    let (found, what) = match at {
-        At::Now => (metadata.current_snapshot(), "snapshot: nothing was written yet".into()),
-        At::Snapshot(id) => (metadata.snapshot_by_id(*id), format!("snapshot {id}")),
-        At::Ref(name) => (metadata.snapshot_for_ref(name), format!("tag or branch `{name}`")),
-        At::Time(moment) => {
-            let before = |log: &&iceberg::spec::SnapshotLog| log.timestamp_ms() <= moment.timestamp_millis();
-            let last = metadata.history().iter().rev().find(before);
-            let first = metadata.history().first().and_then(|log| log.timestamp().ok());
-            let snapshot = last.and_then(|log| metadata.snapshot_by_id(log.snapshot_id));
-            let known = first.map_or("is empty".into(), |first| format!("is known since {first}"));
-            (snapshot, format!("state at {moment}: the table {known}"))
-        }
-    };
-    match found {
-        Some(found) => Ok(found.clone()),
-        None => Err(LakeError::input(format!("there is no {what}"), known()?)),
-    }
+/// The id of the snapshot that is meant.
+fn resolve(metadata: &TableMetadata, at: &At) -> LakeResult<i64> {
+    let missing = |what| LakeError::input(format!("the table {what}"), "list its snapshots");
+    let snapshot = at.within(metadata).map_err(missing)?;
+    snapshot.map(|snapshot| snapshot.snapshot_id()).ok_or_else(|| missing("is empty".into()))
 }
 
 /// All tags and branches.

@@ -8,6 +8,7 @@ use iceberg::spec::Operation;
 use super::until_committed;
 use crate::error::LakeResult;
 use crate::lake::Lake;
+use crate::table::commit::{is_small, target_bytes};
 use crate::table::{Change, Table, TableName};
 
 /// How many manifests there were, and are.
@@ -20,18 +21,15 @@ pub struct Merged {
 impl Table {
     /// Writes the manifests of the current snapshot anew as few. Where there are few, the change is empty.
     pub async fn merge_manifests(&self) -> LakeResult<Change> {
-        let mut kinds: BTreeMap<(i32, i32), (usize, i64)> = BTreeMap::new();
-        if let Some(current) = self.current_snapshot() {
-            let list = self.lake().cache().list(self.iceberg(), current).await?;
-            for manifest in list.entries() {
-                let (count, bytes) = kinds.entry((manifest.content as i32, manifest.partition_spec_id)).or_default();
-                *count += 1;
-                *bytes += manifest.manifest_length;
-            }
-        }
-        let target = crate::table::manifest_target(self);
         let mut change = Change::new(self, Operation::Replace);
-        change.merge_manifests = kinds.values().any(|(count, bytes)| *count as i64 > (bytes / target + 1) * 2 - 1);
+        let Some(current) = self.current_snapshot() else { return Ok(change) };
+        let list = self.lake().cache().list(self.iceberg(), current).await?;
+        let target = target_bytes(self);
+        let mut kinds: BTreeMap<(i32, i32), usize> = BTreeMap::new();
+        for manifest in list.entries().iter().filter(|manifest| is_small(manifest, target)) {
+            *kinds.entry((manifest.content as i32, manifest.partition_spec_id)).or_default() += 1;
+        }
+        change.merge_manifests = kinds.values().any(|count| *count > 1);
         Ok(change)
     }
 
