@@ -12,8 +12,8 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use iceberg::{TableRequirement, TableUpdate};
 use iceberg::spec::{TableMetadata, TableProperties};
+use iceberg::{TableRequirement, TableUpdate};
 
 pub use columns::Columns;
 pub use partition::Partition;
@@ -111,7 +111,8 @@ impl Properties {
     }
 
     fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
-        if let Some(key) = self.changes.keys().find(|key| TableProperties::RESERVED_PROPERTIES.contains(&key.as_str())) {
+        if let Some(key) = self.changes.keys().find(|key| TableProperties::RESERVED_PROPERTIES.contains(&key.as_str()))
+        {
             let what = format!("`{key}` is no property to be set: it follows from the table");
             return Err(LakeError::input(what, "leave it out"));
         }

@@ -153,7 +153,10 @@ impl Step {
                 not_sorted_by(metadata, path, field.id)?;
                 siblings.remove(place);
                 return match siblings.is_empty() {
-                    true => Err(LakeError::input(format!("`{path}` is the only column, it cannot be dropped"), "a table has one at least; drop the table")),
+                    true => Err(LakeError::input(
+                        format!("`{path}` is the only column, it cannot be dropped"),
+                        "a table has one at least; drop the table",
+                    )),
                     false => Ok(()),
                 };
             }
@@ -185,7 +188,9 @@ fn inside(fields: &[NestedFieldRef], parents: Option<&str>, change: Among<'_>) -
 fn inside_field(field: &NestedField, rest: Option<&str>, change: Among<'_>) -> LakeResult<NestedFieldRef> {
     let step = |wanted: &str| match rest.map(|rest| rest.split_once('.').map_or((rest, None), |(a, b)| (a, Some(b)))) {
         Some((first, rest)) if first == wanted => Ok(rest),
-        _ => Err(LakeError::input(format!("`{}` is no struct", field.name), format!("name its `{wanted}` in the path"))),
+        _ => {
+            Err(LakeError::input(format!("`{}` is no struct", field.name), format!("name its `{wanted}` in the path")))
+        }
     };
     let kind = match field.field_type.as_ref() {
         Type::Struct(inner) => Type::Struct(StructType::new(inside(inner.fields(), rest, change)?)),
@@ -197,7 +202,10 @@ fn inside_field(field: &NestedField, rest: Option<&str>, change: Among<'_>) -> L
             value_field: inside_field(&map.value_field, step("value")?, change)?,
         }),
         Type::Primitive(kind) => {
-            return Err(LakeError::input(format!("`{}` is a {kind} and has no columns inside", field.name), "add a struct beside it"));
+            return Err(LakeError::input(
+                format!("`{}` is a {kind} and has no columns inside", field.name),
+                "add a struct beside it",
+            ));
         }
     };
     Ok(Arc::new(NestedField { field_type: Box::new(kind), ..field.clone() }))
@@ -227,7 +235,10 @@ fn free(siblings: &[NestedFieldRef], name: &str) -> LakeResult<()> {
         return Err(LakeError::input(format!("`{name}` is no name for a column"), "leave out dots"));
     }
     match siblings.iter().find(|field| field.name.eq_ignore_ascii_case(name)) {
-        Some(taken) => Err(LakeError::input(format!("there is a column `{}` already", taken.name), "take another name; letters count alike")),
+        Some(taken) => Err(LakeError::input(
+            format!("there is a column `{}` already", taken.name),
+            "take another name; letters count alike",
+        )),
         None => Ok(()),
     }
 }
@@ -241,7 +252,12 @@ fn widens(path: &str, from: &Type, to: &PrimitiveType) -> LakeResult<()> {
     use PrimitiveType::{Decimal, Double, Float, Int, Long};
     let from = match from {
         Type::Primitive(from) => from,
-        other => return Err(LakeError::input(format!("`{path}` is a {other} and cannot become {to}"), "only plain columns are widened")),
+        other => {
+            return Err(LakeError::input(
+                format!("`{path}` is a {other} and cannot become {to}"),
+                "only plain columns are widened",
+            ));
+        }
     };
     let wider = match (from, to) {
         (Int, Long) | (Float, Double) => true,
@@ -254,7 +270,10 @@ fn widens(path: &str, from: &Type, to: &PrimitiveType) -> LakeResult<()> {
 
 fn not_in_key(metadata: &TableMetadata, path: &str, id: i32, what: &str) -> LakeResult<()> {
     if metadata.current_schema().identifier_field_ids().any(|key| key == id) {
-        return Err(LakeError::input(format!("`{path}` is part of the key and cannot {what}"), "add a column beside it"));
+        return Err(LakeError::input(
+            format!("`{path}` is part of the key and cannot {what}"),
+            "add a column beside it",
+        ));
     }
     Ok(())
 }

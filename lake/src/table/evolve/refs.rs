@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
+use iceberg::spec::{MAIN_BRANCH, SnapshotRef, SnapshotReference, SnapshotRetention, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
-use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRef, SnapshotRetention, TableMetadata};
 
 use crate::error::{LakeError, LakeResult};
 use crate::table::At;
@@ -96,7 +96,10 @@ impl Naming {
                 set(name, resolve(metadata, at)?, &tag.retention)
             }
             Naming::Drop { name } if name == MAIN_BRANCH => {
-                return Err(LakeError::input("`main` is what readers see and stays", "roll it back, or drop the table"));
+                return Err(LakeError::input(
+                    "`main` is what readers see and stays",
+                    "roll it back, or drop the table",
+                ));
             }
             Naming::Drop { name } => {
                 find(&refs, name)?;
@@ -183,7 +186,9 @@ fn is_free(refs: &BTreeMap<String, SnapshotReference>, name: &str) -> LakeResult
         return Err(LakeError::input(format!("`{name}` is no name for a tag or branch"), "take one with letters"));
     }
     match refs.get(name) {
-        Some(_) => Err(LakeError::input(format!("there is a tag or branch `{name}` already"), "move it, or take another name")),
+        Some(_) => {
+            Err(LakeError::input(format!("there is a tag or branch `{name}` already"), "move it, or take another name"))
+        }
         None => Ok(()),
     }
 }
@@ -192,5 +197,8 @@ fn is_ancestor(metadata: &TableMetadata, older: i64, head: i64, name: &str) -> L
     if ancestors(metadata, head).any(|snapshot| snapshot.snapshot_id() == older) {
         return Ok(());
     }
-    Err(LakeError::input(format!("snapshot {older} is not part of the history of `{name}`"), "list it with `snapshots`"))
+    Err(LakeError::input(
+        format!("snapshot {older} is not part of the history of `{name}`"),
+        "list it with `snapshots`",
+    ))
 }

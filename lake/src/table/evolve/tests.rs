@@ -72,8 +72,10 @@ fn columns_keep_their_ids_whatever_they_are_called() {
         let found = described(&apply(table(), columns).unwrap());
         assert!(found.starts_with(expected), "{found}");
     };
-    begins(Columns::new().rename("amount", "total").widen("total", Decimal { precision: 12, scale: 2 }),
-        "1:id=int 2:city=string 3:total=decimal(12,2)");
+    begins(
+        Columns::new().rename("amount", "total").widen("total", Decimal { precision: 12, scale: 2 }),
+        "1:id=int 2:city=string 3:total=decimal(12,2)",
+    );
     begins(Columns::new().widen("id", Long).rename("city", "town"), "1:id=long 2:town=string");
     begins(Columns::new().drop("amount").add("amount", primitive(Long)), &format!("1:id=int 2:city=string {rest}"));
     let found = described(&apply(table(), Columns::new().drop("amount").add("amount", primitive(Long))).unwrap());
@@ -90,9 +92,14 @@ fn columns_keep_their_ids_whatever_they_are_called() {
     check(Columns::new().rename("amount", "city"), "there is a column `city` already");
     check(Columns::new().rename("nothing", "x"), "there is no column `nothing`");
     check(Columns::new().widen("amount", Double), "`amount` is decimal(10,2) and cannot become double");
-    check(Columns::new().widen("amount", Decimal { precision: 9, scale: 2 }),
-        "`amount` is decimal(10,2) and cannot become decimal(9,2)");
-    check(Columns::new().widen("address", Long), "`address` is a struct<6: street: optional string> and cannot become long");
+    check(
+        Columns::new().widen("amount", Decimal { precision: 9, scale: 2 }),
+        "`amount` is decimal(10,2) and cannot become decimal(9,2)",
+    );
+    check(
+        Columns::new().widen("address", Long),
+        "`address` is a struct<6: street: optional string> and cannot become long",
+    );
     check(Columns::new().drop("id"), "`id` is part of the key and cannot be dropped");
     check(Columns::new().make_optional("id"), "`id` is part of the key and cannot be null");
     check(Columns::new().drop("city"), "files are or were partitioned by identity(`city`)");
@@ -143,7 +150,12 @@ fn tags_stay_branches_move_and_main_only_goes_back_to_its_own_past() {
     let metadata = history.iter().fold(table(), |metadata, (id, parent, days)| snapshot(metadata, *id, *parent, *days));
     let metadata = apply(metadata, tag("v1", At::Snapshot(1))).unwrap();
     let heads = |metadata: &TableMetadata| {
-        refs(metadata).unwrap().iter().map(|(name, at)| format!("{name}={}", at.snapshot_id)).collect::<Vec<_>>().join(" ")
+        refs(metadata)
+            .unwrap()
+            .iter()
+            .map(|(name, at)| format!("{name}={}", at.snapshot_id))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(heads(&metadata), "main=3 v1=1");
 
@@ -162,7 +174,10 @@ fn tags_stay_branches_move_and_main_only_goes_back_to_its_own_past() {
     check(Naming::Drop { name: "main".into() }, "`main` is what readers see and stays");
     check(Naming::Drop { name: "v2".into() }, "there is no tag or branch `v2`");
     check(Naming::RollBack { to: At::Ref("v1".into()), from: Some(3) }, "main=1 v1=1");
-    check(Naming::RollBack { to: At::Snapshot(1), from: Some(2) }, "somebody wrote to `main` since the table was loaded");
+    check(
+        Naming::RollBack { to: At::Snapshot(1), from: Some(2) },
+        "somebody wrote to `main` since the table was loaded",
+    );
     check(Naming::FastForward { branch: "v1".into(), to: "main".into() }, "`v1` is a tag and not a branch");
     check(
         Naming::FastForward { branch: "main".into(), to: "v1".into() },

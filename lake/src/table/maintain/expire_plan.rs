@@ -29,7 +29,10 @@ pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>)
     let properties = metadata.table_properties()?;
     if !properties.gc_enabled {
         let what = "snapshots of this table must not expire: its property `gc.enabled` is false";
-        return Err(LakeError::input(what, "its files belong to another table too; expire that one, or set the property"));
+        return Err(LakeError::input(
+            what,
+            "its files belong to another table too; expire that one, or set the property",
+        ));
     }
     if asked.keep_last == Some(0) {
         return Err(LakeError::input("no snapshot would be kept", "keep the last one at least; it is the table"));
@@ -69,10 +72,7 @@ pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>)
     }
     let goes = |id: &i64| !retained.contains(id) && (referenced.contains(id) || made_at(*id) < young);
     let snapshots: BTreeSet<i64> = metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).filter(goes).collect();
-    Ok(Plan {
-        snapshots: snapshots.into_iter().collect(),
-        refs: gone.into_iter().map(|(name, _)| name).collect(),
-    })
+    Ok(Plan { snapshots: snapshots.into_iter().collect(), refs: gone.into_iter().map(|(name, _)| name).collect() })
 }
 
 /// Where writers note how far they have read: ours, and Kafka Connect's and Flink's, who write to tables of orch too.

@@ -79,7 +79,10 @@ impl Lake {
         let location = table.metadata().location().trim_end_matches('/').to_owned();
         if !table.metadata().table_properties()?.gc_enabled {
             let what = format!("files of table `{name}` must not be removed: its property `gc.enabled` is false");
-            return Err(LakeError::input(what, "they belong to another table too; clean that one, or set the property"));
+            return Err(LakeError::input(
+                what,
+                "they belong to another table too; clean that one, or set the property",
+            ));
         }
         self.lives_alone(name, &location).await?;
 

@@ -17,7 +17,10 @@ const MANY_SEQUENCES: u64 = 500;
 const STEPS: usize = 25;
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "what a test run may take, and what it repeats, is said by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a test run may take, and what it repeats, is said by the environment"
+)]
 async fn whatever_is_done_the_table_holds_what_the_model_holds() {
     let seeds = match std::env::var("ORCH_MODEL_SEED") {
         Ok(seed) => seed.parse().map(|seed| seed..seed + 1).expect("a seed is a number"),

@@ -1,11 +1,8 @@
 //! What is done to a table, drawn at random from what it is now.
 
-use std::sync::Arc;
-
 use iceberg::spec::{PrimitiveType, Transform, Type};
-use orch_lake::table::evolve::{Columns, Partition};
-use orch_lake::table::{At, Naming, Retention, RowMode};
-use orch_lake::{Filter, Value};
+use orch_lake::Filter;
+use orch_lake::table::evolve::{Columns, Evolution, Partition};
 use orch_test_lake::rows::Rows;
 use proptest::prelude::RngCore as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -22,15 +19,24 @@ pub enum Step {
     /// Files that are written and never committed.
     Abandon(Write),
     Evolve(Evolve),
-    Compact { min_files: usize },
+    Compact {
+        min_files: usize,
+    },
+    /// What becomes of files of which some rows go.
+    Mode(&'static str),
     MergeManifests,
-    Expire { keep: usize },
+    Expire {
+        keep: usize,
+    },
     RemoveOrphans,
     Tag,
     DropTag,
     RollBack,
     /// Onto a branch; then `main` takes it over, or the branch is dropped.
-    Audit { write: Write, publish: bool },
+    Audit {
+        write: Write,
+        publish: bool,
+    },
     /// Both are made of the same state of the table; one commits after the other.
     Race(Box<Step>, Box<Step>),
     /// Appends that commit at the same time.
@@ -42,8 +48,8 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub enum Write {
     Append { rows: Vec<(i64, Row)> },
-    Upsert { rows: Vec<(i64, Row)>, mode: RowMode },
-    Delete { which: Which, mode: RowMode },
+    Upsert { rows: Vec<(i64, Row)> },
+    Delete { which: Which },
     Overwrite { which: Which, rows: Vec<(i64, Row)> },
 }
 
@@ -85,17 +91,17 @@ impl Which {
 impl Write {
     /// What becomes of the content.
     pub fn apply(&self, content: &mut Content) {
-        if let Write::Delete { which, .. } | Write::Overwrite { which, .. } = self {
+        if let Write::Delete { which } | Write::Overwrite { which, .. } = self {
             content.rows.retain(|id, row| !which.holds(*id, row));
         }
-        if let Write::Append { rows } | Write::Upsert { rows, .. } | Write::Overwrite { rows, .. } = self {
+        if let Write::Append { rows } | Write::Upsert { rows } | Write::Overwrite { rows, .. } = self {
             content.rows.extend(rows.iter().cloned());
         }
     }
 }
 
 impl Evolve {
-    pub fn evolution(&self) -> orch_lake::table::Evolution {
+    pub fn evolution(&self) -> Evolution {
         match self {
             Evolve::Add(column) => Columns::new().add(&column.name, column.kind.iceberg()).into(),
             Evolve::Rename { from, to, .. } => Columns::new().rename(from, to).into(),
@@ -110,8 +116,14 @@ impl Evolve {
     pub fn apply(&self, content: &mut Content) {
         match self {
             Evolve::Add(column) => content.columns.push(column.clone()),
-            Evolve::Rename { id, to, .. } => content.columns.iter_mut().filter(|column| column.id == *id).for_each(|column| column.name.clone_from(to)),
-            Evolve::Widen { id, .. } => content.columns.iter_mut().filter(|column| column.id == *id).for_each(|column| column.kind = Kind::Long),
+            Evolve::Rename { id, to, .. } => content
+                .columns
+                .iter_mut()
+                .filter(|column| column.id == *id)
+                .for_each(|column| column.name.clone_from(to)),
+            Evolve::Widen { id, .. } => {
+                content.columns.iter_mut().filter(|column| column.id == *id).for_each(|column| column.kind = Kind::Long)
+            }
             Evolve::Drop { id, .. } => {
                 content.columns.retain(|column| column.id != *id);
                 content.rows.values_mut().for_each(|row| drop(row.remove(id)));
@@ -160,8 +172,9 @@ impl Dice {
             40..44 => Step::Abandon(self.write(content)),
             44..52 => self.evolve(content).map_or(Step::MergeManifests, Step::Evolve),
             52..60 => self.compact(),
-            60..62 => Step::MergeManifests,
-            62..67 => Step::Expire { keep: 1 + self.below(3) },
+            60 => Step::MergeManifests,
+            61 | 62 => Step::Mode(["copy-on-write", "merge-on-read"][self.below(2)]),
+            63..67 => Step::Expire { keep: 1 + self.below(3) },
             67..70 => Step::RemoveOrphans,
             70..73 => Step::Tag,
             73..75 => Step::DropTag,
@@ -189,7 +202,6 @@ impl Dice {
     }
 
     fn write(&mut self, content: &Content) -> Write {
-        let mode = if self.below(2) == 0 { RowMode::CopyOnWrite } else { RowMode::MergeOnRead };
         match self.below(10) {
             0..3 => self.append(content),
             3..6 => {
@@ -201,9 +213,9 @@ impl Dice {
                         rows.push((key, self.row(content)));
                     }
                 }
-                Write::Upsert { rows, mode }
+                Write::Upsert { rows }
             }
-            6..9 => Write::Delete { which: self.which(content), mode },
+            6..9 => Write::Delete { which: self.which(content) },
             _ => {
                 let (which, mut rows) = (self.which(content), self.rows(content));
                 // Rows that come are of those that go, or others could not tell what is replaced.

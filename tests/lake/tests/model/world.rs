@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use iceberg::io::FileIO;
+use orch_lake::table::At;
+use orch_lake::table::evolve::{Naming, Properties, Retention};
 use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
-use orch_lake::table::{At, Naming, Retention};
 use orch_lake::{Change, Committed, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_test_lake::rows::{batch, printed};
 
@@ -47,9 +48,10 @@ impl World {
             vec![column(1, "city", Kind::Text), column(2, "amount", Kind::Int), column(3, "price", Kind::Decimal)];
         let content = Content { columns, ..Content::default() };
         let definition = TableDef::new().required("id", iceberg::spec::PrimitiveType::Long).key(["id"]);
-        let definition = content.columns.iter().fold(definition, |definition, column| {
-            definition.optional(&column.name, column.kind.iceberg())
-        });
+        let definition = content
+            .columns
+            .iter()
+            .fold(definition, |definition, column| definition.optional(&column.name, column.kind.iceberg()));
         let name = TableName::new("model", "t")?;
         lake.create(&name, &definition).await?;
         let dice = Dice::new(seed);
@@ -79,6 +81,9 @@ impl World {
                 self.done(&committed, &effect);
             }
             Step::Abandon(write) => drop(self.write(write, &table).await?),
+            Step::Mode(mode) => {
+                drop(self.lake.evolve(&self.name, Properties::new().set("write.merge.mode", *mode)).await?);
+            }
             Step::MergeManifests => drop(self.lake.merge_manifests(&self.name).await?),
             Step::Expire { keep } => {
                 let expiry = Expiry::new().keep_last(*keep).older_than(far());
@@ -134,9 +139,9 @@ impl World {
         let rows = |rows: &[_]| batch(&self.content.names(), &texts(&self.content, rows));
         match write {
             Write::Append { rows: new } => table.append(rows(new)).await,
-            Write::Upsert { rows: new, mode } => table.upsert_by(&["id"], rows(new), *mode).await,
-            Write::Delete { which, mode } => table.delete_by(&which.filter(), *mode).await,
-            Write::Overwrite { which, rows: new } => table.overwrite(&which.filter(), rows(new)).await,
+            Write::Upsert { rows: new } => table.upsert(&["id"], rows(new)).await,
+            Write::Delete { which } => table.delete(which.filter()).await,
+            Write::Overwrite { which, rows: new } => table.overwrite(which.filter(), rows(new)).await,
         }
     }
 

@@ -88,9 +88,14 @@ fn old_snapshots_go_and_named_ones_stay() {
     check("1<-@1 2<1@4 3<1@9 4<3@9 main=2 branch=4", "older=9", "1");
     // What nobody refers to any more, after a rollback: by age.
     check("1<-@1 2<1@4 3<1@9 main=1", "older=9", "2");
-    check_with(&[("gc.enabled", "false")], three, "older=10",
-        "snapshots of this table must not expire: its property `gc.enabled` is false");
-    let properties = [("history.expire.max-snapshot-age-ms", "172800000"), ("history.expire.min-snapshots-to-keep", "2")];
+    check_with(
+        &[("gc.enabled", "false")],
+        three,
+        "older=10",
+        "snapshots of this table must not expire: its property `gc.enabled` is false",
+    );
+    let properties =
+        [("history.expire.max-snapshot-age-ms", "172800000"), ("history.expire.min-snapshots-to-keep", "2")];
     check_with(&properties, "1<-@1 2<1@4 3<2@6 main=3", "", "1");
 }
 
