@@ -25,6 +25,8 @@ pub enum LakeError {
     Catalog(#[source] sqlx::Error),
     #[error("a file of the lake cannot be read or written")]
     Iceberg(#[source] iceberg::Error),
+    #[error("a folder of the lake cannot be looked into")]
+    Bucket(#[from] crate::bucket::Error),
     #[error("a batch of rows cannot be computed")]
     Arrow(#[from] arrow::error::ArrowError),
     #[error("a Parquet file cannot be read or written")]
@@ -36,6 +38,11 @@ pub type LakeResult<T> = Result<T, LakeError>;
 impl LakeError {
     pub(crate) fn input(what: impl Into<String>, hint: impl Into<String>) -> Self {
         LakeError::Input { what: what.into(), hint: hint.into() }
+    }
+
+    /// Of rows that were to be read: what lake itself says stays as it is.
+    pub(crate) fn source(error: anyhow::Error) -> Self {
+        error.downcast::<LakeError>().unwrap_or_else(LakeError::Source)
     }
 
     pub(crate) fn conflict(table: &TableName, why: impl Into<String>) -> Self {

@@ -1,14 +1,15 @@
 //! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
 
+use crate::bucket::{self, Bucket};
 use crate::catalog::{Catalog, PgCatalog, no_table};
 use crate::error::{LakeError, LakeResult};
+use crate::storage::Storages;
 use crate::table::cache::Cache;
 use crate::table::{Table, TableDef, TableName};
-use iceberg::io::{FileIO, FileIOBuilder, LocalFsStorageFactory};
+use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, Runtime};
 use sqlx::postgres::PgPool;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How to reach a lake.
@@ -21,8 +22,8 @@ pub struct LakeConfig {
     pub name: String,
     /// Where new tables go: `file:///data/warehouse`, `s3://bucket/warehouse`.
     pub warehouse: String,
-    /// What the storage needs besides the URL: region, endpoint, keys.
-    pub storage: BTreeMap<String, String>,
+    /// How the server of an `s3://` warehouse is reached.
+    pub storage: bucket::Options,
 }
 
 /// Cheap to clone; clones share what they know.
@@ -33,6 +34,7 @@ pub struct Lake(Arc<Inner>);
 struct Inner {
     catalog: Arc<dyn Catalog>,
     io: FileIO,
+    storage: bucket::Options,
     warehouse: String,
     cache: Cache,
     runtime: Runtime,
@@ -44,19 +46,19 @@ impl Lake {
     /// # Errors
     /// The warehouse is no URL that can be served.
     pub fn open(config: LakeConfig) -> LakeResult<Self> {
-        let io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).with_props(config.storage.iter()).build();
-        Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), io, &config.warehouse)
+        Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), config.storage, &config.warehouse)
     }
 
-    /// Any catalog over any storage.
-    pub fn with_catalog(catalog: Arc<dyn Catalog>, io: FileIO, warehouse: &str) -> LakeResult<Self> {
+    /// A lake with any catalog.
+    pub fn with_catalog(catalog: Arc<dyn Catalog>, storage: bucket::Options, warehouse: &str) -> LakeResult<Self> {
         let warehouse = warehouse.trim_end_matches('/').to_owned();
         if url::Url::parse(&warehouse).is_err() {
             let what = format!("the warehouse `{warehouse}` is no URL");
             return Err(LakeError::input(what, "write `file:///folder` or `s3://bucket/folder`"));
         }
         let runtime = Runtime::try_current()?;
-        Ok(Self(Arc::new(Inner { catalog, io, warehouse, cache: Cache::default(), runtime })))
+        let io = FileIOBuilder::new(Arc::new(Storages::new(storage.clone()))).build();
+        Ok(Self(Arc::new(Inner { catalog, io, storage, warehouse, cache: Cache::default(), runtime })))
     }
 
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
@@ -65,6 +67,11 @@ impl Lake {
 
     pub fn io(&self) -> &FileIO {
         &self.0.io
+    }
+
+    /// What is at some place of the lake, such as a table's folder.
+    pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
+        Bucket::open(location, &self.0.storage)
     }
 
     pub fn warehouse(&self) -> &str {

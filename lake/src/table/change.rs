@@ -57,10 +57,10 @@ pub struct Change {
     pub updates: Vec<TableUpdate>,
     pub requirements: Vec<TableRequirement>,
     pub branch: String,
-    /// Small manifests are written together, however few there are.
-    pub(crate) merge_manifests: bool,
-    /// Whatever anybody changed since, it does not hold any more.
-    on_base_only: bool,
+    /// It is right for the very state it was made of, and is not laid onto another.
+    pub base_only: bool,
+    /// Pack small manifests together however few they are; alone this makes a snapshot too.
+    pub merge_manifests: bool,
     /// The id of the snapshot to come, the same at every try: by it a commit whose answer was lost is found.
     pub(crate) snapshot_id: i64,
 }
@@ -92,8 +92,8 @@ impl Change {
             updates: vec![],
             requirements: vec![],
             branch: MAIN_BRANCH.to_owned(),
+            base_only: false,
             merge_manifests: false,
-            on_base_only: false,
             snapshot_id: snapshot_id(),
         }
     }
@@ -132,21 +132,16 @@ impl Change {
         self.property(KEY_PROPERTY, key)
     }
 
+    /// Not to be laid onto any other state of the table than the one it was made of.
+    pub fn on_base_only(mut self) -> Self {
+        self.base_only = true;
+        self
+    }
+
     /// Onto a branch, not onto what readers see by default.
     pub fn onto(mut self, branch: impl Into<String>) -> Self {
         self.branch = branch.into();
         self
-    }
-
-    /// For work that the requirements of Iceberg cannot guard: only on exactly the state that it was made of.
-    pub(crate) fn on_base_only(mut self) -> Self {
-        self.on_base_only = true;
-        self
-    }
-
-    /// Whether it can be laid onto this state of the table at all.
-    pub(crate) fn fits(&self, head: &Table) -> bool {
-        !self.on_base_only || head.metadata_location() == self.base.metadata_location()
     }
 
     pub fn added_rows(&self) -> u64 {

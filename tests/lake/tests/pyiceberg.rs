@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 use iceberg::spec::{PrimitiveType, Transform, Type};
+use orch_lake::bucket::Options;
 use orch_lake::table::At;
 use orch_lake::table::evolve::{Columns, Evolution, Naming, Partition, Properties, Retention};
 use orch_lake::table::maintain::{Compaction, Expiry};
@@ -31,7 +32,7 @@ impl Shared {
             catalog: db.pool(),
             name: "lake".into(),
             warehouse: warehouse.clone(),
-            storage: Default::default(),
+            storage: Options::default(),
         };
         let python = PyIceberg::open(&db.url(), "lake", &warehouse);
         let lake = Lake::open(config).unwrap();

@@ -19,8 +19,8 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if before.uuid() != now.uuid() {
         return conflict("it was dropped and made anew".to_owned());
     }
-    if !change.fits(head) {
-        return conflict("this change holds for no other state of it".to_owned());
+    if change.base_only && change.base.metadata_location() != head.metadata_location() {
+        return conflict("it is no longer what this change was made of".to_owned());
     }
     if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(|file| file.is_data()) {
         let fields = now.current_schema().as_struct().fields();

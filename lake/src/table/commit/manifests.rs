@@ -9,7 +9,7 @@ use iceberg::spec::{
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-const MERGE_FROM: usize = 100;
+const MERGE_FROM: i64 = 100;
 const TARGET_BYTES: i64 = 8 << 20;
 
 pub(super) struct Manifests<'a> {
@@ -91,9 +91,13 @@ impl<'a> Manifests<'a> {
         Ok(writer.write_manifest_file().await?)
     }
 
-    /// Packs small manifests of the same kind together when there are so many of them.
-    pub(super) async fn merge(&mut self, all: Vec<ManifestFile>, from: usize) -> LakeResult<Vec<ManifestFile>> {
-        let target = target_bytes(self.table);
+    /// Packs small manifests of the same kind together when there are many of them (`commit.manifest.*`).
+    pub(super) async fn merge(&mut self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
+        if !always && self.table.property("commit.manifest-merge.enabled") == Some("false") {
+            return Ok(all);
+        }
+        let from = if always { 2 } else { number(self.table, "commit.manifest.min-count-to-merge", MERGE_FROM).max(2) };
+        let (from, target) = (from as usize, target_bytes(self.table));
         let (mut kept, mut small): (Vec<ManifestFile>, BTreeMap<(i32, i32), Vec<ManifestFile>>) = Default::default();
         for file in all {
             // Those of this commit have no sequence number before the list is written; big ones stay as they are.
@@ -132,19 +136,13 @@ impl<'a> Manifests<'a> {
     }
 }
 
-/// So many small manifests of a kind are merged by any commit: as the table's properties say.
-pub(super) fn merge_from(table: &Table) -> usize {
-    if table.property("commit.manifest-merge.enabled") == Some("false") {
-        return usize::MAX;
-    }
-    let from = table.property("commit.manifest.min-count-to-merge").and_then(|text| text.parse().ok());
-    from.unwrap_or(MERGE_FROM).max(2)
-}
-
 /// How large a manifest is to be.
 pub(crate) fn target_bytes(table: &Table) -> i64 {
-    let bytes = table.property("commit.manifest.target-size-bytes").and_then(|text| text.parse().ok());
-    bytes.unwrap_or(TARGET_BYTES).max(1)
+    number(table, "commit.manifest.target-size-bytes", TARGET_BYTES).max(1)
+}
+
+fn number(table: &Table, key: &str, default: i64) -> i64 {
+    table.property(key).and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 pub(crate) fn is_small(file: &ManifestFile, target: i64) -> bool {

@@ -1,6 +1,6 @@
 //! The next snapshot: the manifests of the one before, without the files that go, with those that come.
 
-use super::manifests::{Manifests, merge_from};
+use super::manifests::Manifests;
 use super::summary::summary;
 use super::branch_head;
 use crate::error::{LakeError, LakeResult};
@@ -28,8 +28,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
     let parent = branch_head(metadata, &change.branch);
     let mut manifests = Manifests::new(base, change.snapshot_id)?;
     let mut all = without_removed(change, base, parent, &mut manifests).await?;
-    let merge_from = if change.merge_manifests { 2 } else { merge_from(base) };
-    all = manifests.merge(all, merge_from).await?;
+    all = manifests.merge(all, change.merge_manifests).await?;
     let mut added = vec![];
     for content in [ManifestContentType::Data, ManifestContentType::Deletes] {
         let mut by_spec: BTreeMap<i32, Vec<&File>> = BTreeMap::new();

@@ -77,5 +77,5 @@ fn change(base: &Table, plan: &Plan) -> Change {
     if !plan.snapshots.is_empty() {
         updates.push(TableUpdate::RemoveSnapshots { snapshot_ids: plan.snapshots.clone() });
     }
-    Change::of_metadata(base, updates, Vec::new()).on_base_only()
+    Change { base_only: true, ..Change::of_metadata(base, updates, Vec::new()) }
 }

@@ -7,10 +7,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use iceberg::io::FileIO;
-
 use super::reach;
-use crate::bucket::{Bucket, Options};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
 use crate::table::TableName;
@@ -86,7 +83,7 @@ impl Lake {
         }
         self.lives_alone(name, &location).await?;
 
-        let bucket = Bucket::open(&location, &options(self.io()))?;
+        let bucket = self.bucket(&location)?;
         let listed: Vec<_> = bucket.list("").try_collect().await?;
         // Only now: what was committed before the listing is reached by this state of the table.
         let table = self.table(name).await?;
@@ -117,19 +114,6 @@ impl Lake {
             }
         }
         Ok(())
-    }
-}
-
-/// How the lake's storage is reached, in the words of iceberg's own properties.
-fn options(io: &FileIO) -> Options {
-    let text = |key: &str| io.config().get(key).cloned();
-    Options {
-        endpoint: text("s3.endpoint"),
-        region: text("s3.region"),
-        access_key: text("s3.access-key-id"),
-        secret_key: text("s3.secret-access-key"),
-        session_token: text("s3.session-token"),
-        virtual_host: text("s3.path-style-access").as_deref() == Some("false"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use iceberg::io::FileIO;
+use orch_lake::bucket::Options;
 use orch_lake::table::At;
 use orch_lake::table::evolve::{Naming, Properties, Retention};
 use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
@@ -42,7 +42,7 @@ impl World {
         let folder = tempfile::Builder::new().prefix("orch-model-").tempdir().unwrap();
         let warehouse = format!("file://{}", folder.path().display());
         let catalog = Arc::new(MemoryCatalog::default());
-        let lake = Lake::with_catalog(catalog.clone(), FileIO::new_with_fs(), &warehouse)?;
+        let lake = Lake::with_catalog(catalog.clone(), Options::default(), &warehouse)?;
         let column = |id: u32, name: &str, kind| Column { name: name.into(), kind, id };
         let columns =
             vec![column(1, "city", Kind::Text), column(2, "amount", Kind::Int), column(3, "price", Kind::Decimal)];
