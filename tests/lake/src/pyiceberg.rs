@@ -1,6 +1,7 @@
 //! PyIceberg beside orch, on the same catalog and the same files: one Python process that is asked line by line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -9,6 +10,16 @@ use crate::rows::Rows;
 
 const REQUIREMENTS: [&str; 2] = ["pyiceberg[sql-postgres,pyarrow]==0.12.0", "pyiceberg-core==0.11.0"];
 const ANSWER: &str = include_str!("pyiceberg/answer.py");
+
+/// A Python that has PyIceberg.
+pub fn python() -> PathBuf {
+    orch_test_support::venv("pyiceberg", &REQUIREMENTS).join("python")
+}
+
+/// The URL of a Postgres as Python wants it.
+pub fn uri(postgres: &str) -> String {
+    postgres.replacen("postgresql://", "postgres://", 1).replacen("postgres://", "postgresql+psycopg2://", 1)
+}
 
 /// A Python process with a catalog open. It ends with its standard input.
 #[derive(Debug)]
@@ -21,14 +32,13 @@ pub struct PyIceberg {
 impl PyIceberg {
     /// Opens a catalog that is in the schema `lake` of this Postgres.
     pub fn open(postgres: &str, catalog: &str, warehouse: &str) -> Self {
-        let python = orch_test_support::venv("pyiceberg", &REQUIREMENTS).join("python");
-        let mut command = Command::new(python);
+        let mut command = Command::new(python());
         command.args(["-c", ANSWER]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("Python does not start: {error}"));
         let questions = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut python = Self { child, questions, answers };
-        let uri = postgres.replace("postgresql://", "postgres://").replacen("postgres://", "postgresql+psycopg2://", 1);
+        let uri = uri(postgres);
         let uri = format!("{uri}{}options=-csearch_path%3Dlake", if uri.contains('?') { '&' } else { '?' });
         python.ask(&json!({"ask": "open", "uri": uri, "name": catalog, "warehouse": warehouse}));
         python
