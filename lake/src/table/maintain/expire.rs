@@ -2,7 +2,6 @@
 //! Whoever dies in between leaves orphans, nothing worse.
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt as _;
 use iceberg::TableUpdate;
 
 use super::expire_plan::{Plan, plan};
@@ -55,7 +54,7 @@ impl Lake {
         };
         let lost = reach::lost(before.iceberg(), after.iceberg()).await?;
         let files = lost.len() as u64;
-        self.io().delete_stream(futures::stream::iter(lost).boxed()).await?;
+        self.io().delete_stream(futures::stream::iter(lost)).await?;
         Ok(Expired { snapshots: plan.snapshots, refs: plan.refs, files })
     }
 }

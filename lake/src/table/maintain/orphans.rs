@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 
 use super::reach;
 use crate::error::{LakeError, LakeResult};
@@ -95,7 +95,7 @@ impl Lake {
         let removed = Removed { files: orphans.len() as u64, bytes: orphans.iter().map(|entry| entry.bytes).sum() };
         if !asked.only_count {
             let paths: Vec<String> = orphans.iter().map(|entry| bucket.location(&entry.key)).collect();
-            self.io().delete_stream(futures::stream::iter(paths).boxed()).await?;
+            self.io().delete_stream(futures::stream::iter(paths)).await?;
         }
         Ok(removed)
     }

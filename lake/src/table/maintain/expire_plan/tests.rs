@@ -73,7 +73,7 @@ fn check_with(properties: &[(&str, &str)], history: &str, asked: &str, expected:
 fn old_snapshots_go_and_named_ones_stay() {
     let check = |history: &str, asked: &str, expected: &str| check_with(&[], history, asked, expected);
     let three = "1<-@1 2<1@4 3<2@9 main=3";
-    check(three, "", "1");
+    check(three, "", "1 2");
     check(three, "older=3", "1");
     check(three, "older=10", "1 2");
     check(three, "older=10 keep=2", "1");
