@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 
@@ -19,7 +19,7 @@ pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
     reached.extend(statistics(metadata));
     reached.extend(metadata.snapshots().map(|snapshot| snapshot.manifest_list().to_owned()));
     let manifests = manifests(table, metadata.snapshots()).await?;
-    let mut files = content(table, manifests.values());
+    let mut files = content(table, manifests.values().cloned().collect());
     while let Some(paths) = files.try_next().await? {
         reached.extend(paths);
     }
@@ -39,11 +39,11 @@ pub(crate) async fn lost(before: &Table, after: &Table) -> LakeResult<Vec<String
     lost_manifests.retain(|path, _| !kept.contains_key(path));
 
     let mut candidates = HashSet::new();
-    let mut files = content(before, lost_manifests.values());
+    let mut files = content(before, lost_manifests.values().cloned().collect());
     while let Some(paths) = files.try_next().await? {
         candidates.extend(paths);
     }
-    let mut files = content(after, kept.values());
+    let mut files = content(after, kept.into_values().collect());
     while !candidates.is_empty()
         && let Some(paths) = files.try_next().await?
     {
@@ -78,15 +78,11 @@ async fn manifests<'a>(
 }
 
 /// The data and delete files that each of these manifests holds.
-fn content<'a>(
-    table: &'a Table,
-    manifests: impl Iterator<Item = &'a ManifestFile>,
-) -> impl futures::Stream<Item = iceberg::Result<Vec<String>>> + Unpin {
-    let manifests = futures::stream::iter(manifests.cloned().collect::<Vec<_>>());
-    let read = manifests.map(|manifest| async move {
+fn content(table: &Table, manifests: Vec<ManifestFile>) -> BoxStream<'_, iceberg::Result<Vec<String>>> {
+    let read = futures::stream::iter(manifests).map(move |manifest| async move {
         let read = manifest.load_manifest(table.file_io()).await?;
         let alive = read.entries().iter().filter(|entry| entry.is_alive());
         Ok(alive.map(|entry| entry.file_path().to_owned()).collect())
     });
-    Box::pin(read.buffer_unordered(READ_AT_ONCE))
+    read.buffer_unordered(READ_AT_ONCE).boxed()
 }
