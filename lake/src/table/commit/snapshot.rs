@@ -78,10 +78,7 @@ async fn without_removed(
     if removed.is_empty() {
         return Ok(live.cloned().collect());
     }
-    let loaded = stream::iter(live)
-        .map(|file| async move { Ok::<_, LakeError>((file, lake.cache().manifest(lake.io(), file).await?)) });
-    let loaded: Vec<_> = loaded.buffered(READ_AT_ONCE).try_collect().await?;
-    for (file, manifest) in loaded {
+    for (file, manifest) in lake.cache().manifests(lake.io(), live.cloned().collect()).await? {
         let alive = || manifest.entries().iter().filter(|entry| entry.is_alive());
         if !alive().any(|entry| removed.contains_key(entry.file_path())) {
             kept.push(file);
