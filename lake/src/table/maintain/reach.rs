@@ -47,7 +47,9 @@ pub(crate) async fn lost(before: &Table, after: &Table) -> LakeResult<Vec<String
     while !candidates.is_empty()
         && let Some(paths) = files.try_next().await?
     {
-        paths.iter().for_each(|path| drop(candidates.remove(path)));
+        for path in paths {
+            candidates.remove(&path);
+        }
     }
     let live_statistics: HashSet<String> = statistics(new).collect();
     let mut lost: Vec<String> = candidates.into_iter().collect();

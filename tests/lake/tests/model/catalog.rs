@@ -57,7 +57,7 @@ impl Catalog for MemoryCatalog {
         Ok(())
     }
 
-    async fn drop(&self, table: &TableName) -> LakeResult<bool> {
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
         Ok(self.tables().remove(table).is_some())
     }
 

@@ -4,7 +4,7 @@ use iceberg::spec::{PrimitiveType, Transform, Type};
 use orch_lake::Filter;
 use orch_lake::table::evolve::{Columns, Evolution, Partition};
 use orch_test_lake::rows::Rows;
-use proptest::prelude::RngCore as _;
+use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::catalog::Fault;
