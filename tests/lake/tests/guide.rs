@@ -23,7 +23,8 @@ fn guide() -> String {
 
 /// What stands between fences of a language.
 fn examples(guide: &str, language: &str) -> Vec<String> {
-    let blocks = guide.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let blocks = guide.split(&fence).skip(1);
     blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 

@@ -83,11 +83,20 @@ impl Lake {
         }
         self.lives_alone(name, &location).await?;
 
+        let before = reach::of_table(table.iceberg()).await?;
         let bucket = self.bucket(&location)?;
         let listed: Vec<_> = bucket.list("").try_collect().await?;
         // Only now: what was committed before the listing is reached by this state of the table.
-        let table = self.table(name).await?;
-        let reached: HashSet<String> = reach::of_table(table.iceberg()).await?.iter().map(|path| plain(path)).collect();
+        let after = reach::of_table(self.table(name).await?.iceberg()).await?;
+        let paths: HashSet<String> = listed.iter().map(|entry| plain(&bucket.location(&entry.key))).collect();
+        let folder = format!("{}/", plain(&location));
+        let seen = |path: &&String| paths.contains(&plain(path)) || !plain(path).starts_with(&folder);
+        if let Some(path) = before.intersection(&after).find(|path| !seen(path)) {
+            // Either it is lost, or the store spells it otherwise: then others would look like orphans too.
+            let what = format!("`{path}` is part of table `{name}` and was not found in its folder");
+            return Err(LakeError::input(what, "nothing was removed; look what became of the file"));
+        }
+        let reached: HashSet<String> = after.iter().map(|path| plain(path)).collect();
         let youngest = now - asked.older_than;
         let orphans = listed.into_iter().filter(|entry| entry.modified <= youngest);
         let orphans = orphans.filter(|entry| !reached.contains(&plain(&bucket.location(&entry.key))));
@@ -117,11 +126,14 @@ impl Lake {
     }
 }
 
-/// One spelling for a place that engines write in several: `file:/a`, `file:///a` and `/a`; `s3a://` and `s3://`.
+/// One spelling for a place that has several: `file:/a`, `file:///a` and `/a`; `/a//b` and `/a/b`; `s3a://` and `s3://`.
 fn plain(path: &str) -> String {
     let (scheme, rest) = path.split_once(':').unwrap_or(("file", path));
     match scheme {
-        "file" => format!("file:/{}", rest.trim_start_matches('/')),
+        "file" => {
+            let parts = rest.split('/').filter(|part| !part.is_empty());
+            format!("file:/{}", parts.collect::<Vec<_>>().join("/"))
+        }
         "s3" | "s3a" | "s3n" => format!("s3:{rest}"),
         _ => path.to_owned(),
     }
@@ -136,7 +148,7 @@ mod tests {
         let check = |path: &str, expected: &str| assert_eq!(plain(path), expected, "{path}");
         check("file:///a/b", "file:/a/b");
         check("file:/a/b", "file:/a/b");
-        check("/a/b", "file:/a/b");
+        check("/a//b", "file:/a/b");
         check("s3a://bucket/a", "s3://bucket/a");
         check("s3://bucket/a", "s3://bucket/a");
         check("gs://bucket/a", "gs://bucket/a");

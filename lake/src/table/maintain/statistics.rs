@@ -6,6 +6,7 @@ use iceberg::spec::DataContentType;
 
 use crate::error::LakeResult;
 use crate::table::Table;
+use crate::table::write::partition_path;
 
 /// The partitions of a snapshot, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Table {
         }
         let named = partitions.into_iter().map(|((spec_id, partition), found)| {
             let spec = self.metadata().partition_spec_by_id(spec_id);
-            let name = spec.map(|spec| spec.partition_to_path(&partition, self.schema().clone()));
+            let name = spec.map(|spec| partition_path(spec, self.schema(), &partition));
             PartitionStatistics { partition: name.unwrap_or_default(), spec_id, ..found }
         });
         let mut partitions: Vec<_> = named.collect();

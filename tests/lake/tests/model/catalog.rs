@@ -27,11 +27,6 @@ impl MemoryCatalog {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
-    /// Whether the fault is still to come.
-    pub fn is_loaded(&self) -> bool {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
     /// Nothing is lost any more.
     pub fn heal(&self) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
