@@ -125,14 +125,17 @@ impl World {
 
     /// The files of a step, and what it does once it is committed.
     async fn prepare(&self, step: &Step, table: &Table) -> LakeResult<(Change, Effect)> {
-        Ok(match step {
+        let (change, effect) = match step {
             Step::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
             Step::Evolve(evolve) => (table.evolve(evolve.evolution())?, Effect::Evolve(evolve.clone())),
             Step::Compact { min_files } => {
                 (table.compact(&Compaction::new().min_files(*min_files)).await?, Effect::None)
             }
             other => unreachable!("{other:?} does not race"),
-        })
+        };
+        // One that found nothing to do was done when it looked.
+        let effect = if change.is_empty() { Effect::None } else { effect };
+        Ok((change, effect))
     }
 
     async fn write(&self, write: &Write, table: &Table) -> LakeResult<Change> {
