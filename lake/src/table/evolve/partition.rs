@@ -54,7 +54,7 @@ impl Partition {
 
 /// A name that no other field has in any spec: readers see the fields of all specs in one table.
 fn free_name(known: &[&PartitionField], column: &str, transform: &Transform) -> String {
-    let name = partition_name(column, transform);
+    let name = partition_name(column, *transform);
     let taken = |name: &str| known.iter().any(|field| field.name == name);
     if !taken(&name) {
         return name;

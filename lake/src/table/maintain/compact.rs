@@ -42,8 +42,8 @@ impl Table {
 
         let mut rewritten = HashSet::new();
         for bin in plan(&candidates, asked, target) {
-            let read = bin.iter().map(|&index| files[index].clone()).collect();
-            let rows = self.read_files(read, None)?;
+            let read: Vec<PlannedFile> = bin.iter().map(|&index| files[index].clone()).collect();
+            let rows = self.read_files(&read, None)?;
             change.add.extend(Writer::new(self)?.write_all(rows).await?);
             change.remove.extend(bin.iter().map(|&index| files[index].file.file()));
             rewritten.extend(bin);
