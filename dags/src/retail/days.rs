@@ -37,18 +37,27 @@ impl Days {
         self.from.is_none_or(|from| from <= day) && self.until.is_none_or(|until| day < until)
     }
 
+    /// The days that are in both.
+    #[must_use]
+    pub fn and(self, other: Days) -> Days {
+        let until = [self.until, other.until].into_iter().flatten().min();
+        Days { from: self.from.max(other.from), until }
+    }
+
     /// The bounds as moments: from the first, to before the second.
     pub fn bounds(self) -> (Option<NaiveDateTime>, Option<NaiveDateTime>) {
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN);
         (self.from.map(midnight), self.until.map(midnight))
     }
 
-    /// As part of a file's name: `2014-01-01`, `2014-01-01..2014-01-08`, `2014-01-01..`.
+    /// As part of a file's name: `2014-01-01`, `2014-01-01-to-2014-01-08`, `since-2014-01-01`.
     pub fn label(self) -> String {
-        let text = |day: Option<NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
         match (self.from, self.until) {
-            (Some(from), until) if until == from.succ_opt() => from.to_string(),
-            (from, until) => format!("{}..{}", text(from), text(until)),
+            (Some(from), Some(until)) if Some(until) == from.succ_opt() => from.to_string(),
+            (Some(from), Some(until)) => format!("{from}-to-{until}"),
+            (Some(from), None) => format!("since-{from}"),
+            (None, Some(until)) => format!("until-{until}"),
+            (None, None) => "all".into(),
         }
     }
 }
@@ -61,11 +70,11 @@ mod tests {
     fn a_window_holds_its_first_day_and_not_its_end() {
         let day = |text: &str| text.parse::<NaiveDate>().expect("a day");
         let cases = [
-            (Days::all(), "..", "2014-01-01", true),
+            (Days::all(), "all", "2014-01-01", true),
             (Days::only(day("2014-01-01")), "2014-01-01", "2014-01-01", true),
             (Days::only(day("2014-01-01")), "2014-01-01", "2014-01-02", false),
-            (Days::since(day("2014-01-01")), "2014-01-01..", "2013-12-31", false),
-            (Days::from_until(day("2014-01-01"), day("2014-01-08")), "2014-01-01..2014-01-08", "2014-01-07", true),
+            (Days::since(day("2014-01-01")), "since-2014-01-01", "2013-12-31", false),
+            (Days::from_until(day("2014-01-01"), day("2014-01-08")), "2014-01-01-to-2014-01-08", "2014-01-07", true),
         ];
         for (days, label, of, held) in cases {
             assert_eq!((days.label().as_str(), days.hold(day(of))), (label, held), "{days:?} {of}");
