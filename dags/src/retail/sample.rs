@@ -15,8 +15,8 @@ use arrow::error::ArrowError;
 use shop::{Item, Order, Shop};
 use std::sync::Arc;
 
-/// Rows of a batch: some MB at most.
-const BATCH: usize = 65_536;
+/// As all readers.
+const BATCH: usize = orch_lake::batches::BATCH_ROWS;
 
 /// Which shop, and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
