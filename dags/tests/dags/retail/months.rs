@@ -27,14 +27,14 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 
     // A day again, and a day on which somebody took an order back.
-    shop::run(&shop, "delete from order_items where order_item_order_id = 25900;\ndelete from orders where order_id = 25900;\n").await;
+    shop::run(&shop, "delete from order_items where order_item_order_id = 25880;\ndelete from orders where order_id = 25880;\n").await;
     for (run, day) in [("again", "2014-01-05"), ("less", "2014-01-01"), ("beyond", "2014-03-01")] {
         world.trigger("retail_medallion", run, &json!({ "mode": "day", "day": day })).done();
     }
     let raw = month_of(shop::MONTH.1);
     let less = orch_dags::retail::silver::Raw {
         orders: polars::prelude::IntoLazy::lazy(raw.orders.clone())
-            .filter(polars::prelude::col("order_id").neq(polars::prelude::lit(25_900)))
+            .filter(polars::prelude::col("order_id").neq(polars::prelude::lit(25_880)))
             .collect()
             .unwrap(),
         ..raw
