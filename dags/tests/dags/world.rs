@@ -137,7 +137,8 @@ impl World {
     pub(crate) async fn loaded(&self, table: &str) -> String {
         let table = orch_dags::retail::schema::lake(table).unwrap();
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        let select = format!("select {} from retail.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
+        let select =
+            format!("select {} from retail.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
         self.csv(&select).await
     }
 

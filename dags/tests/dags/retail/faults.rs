@@ -8,7 +8,13 @@ use orch::Connection;
 
 /// What somebody does to the source, the task that fails, what its log says, and how it is mended.
 const FAULTS: [(&str, &str, &str, &[&str], &str); 6] = [
-    ("a table is gone", "rename table orders to gone", "ingest_orders", &["orders", "hint:"], "rename table gone to orders"),
+    (
+        "a table is gone",
+        "rename table orders to gone",
+        "ingest_orders",
+        &["orders", "hint:"],
+        "rename table gone to orders",
+    ),
     (
         "a column is gone",
         "alter table customers change customer_state region varchar(45) not null",
@@ -135,9 +141,11 @@ async fn a_full_disk_leaves_no_part_of_an_object() {
     // No file may grow beyond 150 kB: what writes more is told that there is no room.
     let mut world = world.at_work_with_files_of(150);
     world.run(&["dags", "trigger", "retail_medallion", "--run-id", "full"]).done();
-    let log = world.wait_for("the failure", &["tasks", "logs", "retail_medallion", "raw.ingest_order_items", "full"], |ended| {
-        ended.err.contains("failed")
-    });
+    let log = world.wait_for(
+        "the failure",
+        &["tasks", "logs", "retail_medallion", "raw.ingest_order_items", "full"],
+        |ended| ended.err.contains("failed"),
+    );
     assert!(log.err.contains("order_items"), "{log:?}");
     let bucket = world.path().join("data/buckets/raw-retail-data");
     assert!(!bucket.join("order_items.csv").exists() && !bucket.join("order_items.parquet").exists());

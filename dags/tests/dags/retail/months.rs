@@ -18,7 +18,8 @@ fn load(world: &World, run: &str) {
 async fn a_month_day_by_day_is_the_month_at_once() {
     let shop = shop::month().await;
     let world = world_of(&shop).await;
-    let days = ["backfill", "create", "--dag-id", "retail_medallion", "--from-date", "2014-01-01", "--to-date", "2014-01-31"];
+    let days =
+        ["backfill", "create", "--dag-id", "retail_medallion", "--from-date", "2014-01-01", "--to-date", "2014-01-31"];
     let how = ["--step", "daily", "--max-active-runs", "1", "--dag-run-conf", "{\"mode\": \"day\"}"];
     let part = ["--task-regex", "^(raw|transform)"];
     world.run(&[&days[..], &how, &part].concat()).done();
@@ -27,7 +28,11 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 
     // A day again, and a day on which somebody took an order back.
-    shop::run(&shop, "delete from order_items where order_item_order_id = 25880;\ndelete from orders where order_id = 25880;\n").await;
+    shop::run(
+        &shop,
+        "delete from order_items where order_item_order_id = 25880;\ndelete from orders where order_id = 25880;\n",
+    )
+    .await;
     for (run, day) in [("again", "2014-01-05"), ("less", "2014-01-01"), ("beyond", "2014-03-01")] {
         world.trigger("retail_medallion", run, &json!({ "mode": "day", "day": day })).done();
     }

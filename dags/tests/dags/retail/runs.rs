@@ -53,7 +53,9 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
     let mut world = world.at_work();
     let mut worker = world.first_worker();
     world.run(&["dags", "trigger", "retail_medallion", "--run-id", "shaken"]).done();
-    for stage in ["raw.ingest_order_items", "transform_retail_data", "generate_gold_tables", "postgres.load_gold_sales_by_state"] {
+    for stage in
+        ["raw.ingest_order_items", "transform_retail_data", "generate_gold_tables", "postgres.load_gold_sales_by_state"]
+    {
         let states = ["tasks", "state", "retail_medallion", stage, "shaken"];
         let seen = world.wait_for(stage, &states, |ended| ["running\n", "success\n"].contains(&ended.out.as_str()));
         world.kill(worker);
@@ -62,7 +64,8 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
     }
     world.run(&["runs", "wait", "retail_medallion", "shaken", "--timeout", "2m"]).done();
     assert_gold_is_golden(&world).await;
-    let facts: i64 = sqlx::query_scalar("select count(*) from retail.orders_fact").fetch_one(&mut world.db().await).await.unwrap();
+    let facts: i64 =
+        sqlx::query_scalar("select count(*) from retail.orders_fact").fetch_one(&mut world.db().await).await.unwrap();
     assert_eq!(facts, 172_198);
 }
 
@@ -109,7 +112,8 @@ async fn one_command_brings_all_that_it_takes() {
         (0, 0) => Some(warehouse(found["url"].as_str().unwrap()).await),
         _ => None,
     };
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(standalone.id().cast_signed()), nix::sys::signal::Signal::SIGINT).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(standalone.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
     standalone.wait().unwrap();
     let (quantity, amounts) = loaded.unwrap_or_else(|| panic!("{address}: {ended:?} {transactions:?}"));
     let items = orch_dags::retail::schema::raw("order_items").unwrap();
