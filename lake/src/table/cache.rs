@@ -39,7 +39,11 @@ impl Cache {
     }
 
     /// The manifests of a snapshot.
-    pub(crate) async fn list(&self, table: &iceberg::table::Table, snapshot: &SnapshotRef) -> LakeResult<Arc<ManifestList>> {
+    pub(crate) async fn list(
+        &self,
+        table: &iceberg::table::Table,
+        snapshot: &SnapshotRef,
+    ) -> LakeResult<Arc<ManifestList>> {
         let location = snapshot.manifest_list();
         if let Some(list) = self.lists.get(location) {
             return Ok(list);

@@ -210,9 +210,17 @@ impl fmt::Display for Filter {
 /// A filter in the terms of one table. There is no `Not` in it: the negation of each leaf is a leaf.
 #[derive(Debug, Clone)]
 pub(crate) enum Bound {
-    Compare { column: Column, op: Op, value: Datum },
+    Compare {
+        column: Column,
+        op: Op,
+        value: Datum,
+    },
     /// The values are in order.
-    In { column: Column, values: Vec<Datum>, negated: bool },
+    In {
+        column: Column,
+        values: Vec<Datum>,
+        negated: bool,
+    },
     Null(Column),
     NotNull(Column),
     And(Vec<Bound>),

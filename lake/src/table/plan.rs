@@ -1,7 +1,7 @@
 //! The files of a snapshot: which are live, which deletes apply to which, which can hold rows of a filter.
 
-use super::filter::prune::{Pruner, Rows, order};
 use super::filter::Bound;
+use super::filter::prune::{Pruner, Rows, order};
 use super::{File, Filter, Table};
 use crate::error::{LakeError, LakeResult};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -116,7 +116,12 @@ impl Table {
 
 impl PlannedFile {
     /// For iceberg's reader.
-    pub(crate) fn task(&self, schema: &SchemaRef, field_ids: &[i32], filter: Option<&Bound>) -> LakeResult<FileScanTask> {
+    pub(crate) fn task(
+        &self,
+        schema: &SchemaRef,
+        field_ids: &[i32],
+        filter: Option<&Bound>,
+    ) -> LakeResult<FileScanTask> {
         let data = self.file.data();
         let deletes = self.deletes.iter().map(|delete| {
             FileScanTaskDeleteFile::builder()

@@ -1,8 +1,8 @@
 //! Commits as a part of a task's completion: the tables change exactly if the task's success is recorded, in the same
 //! Postgres transaction.
 
-use super::commit::{Staged, check_conflicts, committed, stage};
 use super::Change;
+use super::commit::{Staged, check_conflicts, committed, stage};
 use crate::catalog::{PgCatalog, Swapped, no_table};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
@@ -73,7 +73,9 @@ impl Part {
         self.staged = Some(staged);
         match swapped {
             Swapped::Done => Ok(()),
-            Swapped::Moved => Err(LakeError::conflict(self.change.table(), "its row in the catalog changed under a lock")),
+            Swapped::Moved => {
+                Err(LakeError::conflict(self.change.table(), "its row in the catalog changed under a lock"))
+            }
         }
     }
 }

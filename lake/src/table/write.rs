@@ -49,7 +49,8 @@ impl Options {
             None => Ok(default),
             Some(Ok(number)) if number > 0 => Ok(number),
             Some(_) => {
-                let what = format!("the table's property `{key}` is no number of bytes: `{}`", text(key).unwrap_or_default());
+                let what =
+                    format!("the table's property `{key}` is no number of bytes: `{}`", text(key).unwrap_or_default());
                 Err(LakeError::input(what, "set it to a whole number, or remove it"))
             }
         };
@@ -61,7 +62,10 @@ impl Options {
             "uncompressed" | "none" => Compression::UNCOMPRESSED,
             other => {
                 let what = format!("the table's files are to be compressed by `{other}`, which is not known here");
-                return Err(LakeError::input(what, "set `write.parquet.compression-codec` to zstd, snappy, gzip or none"));
+                return Err(LakeError::input(
+                    what,
+                    "set `write.parquet.compression-codec` to zstd, snappy, gzip or none",
+                ));
             }
         };
         let row_group_bytes = number("write.parquet.row-group-size-bytes", ROW_GROUP_BYTES)?;

@@ -1,8 +1,8 @@
 //! The next snapshot: the manifests of the one before, without the files that go, with those that come.
 
+use super::branch_head;
 use super::manifests::Manifests;
 use super::summary::summary;
-use super::branch_head;
 use crate::error::{LakeError, LakeResult};
 use crate::table::{Change, File, Table};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -81,9 +81,8 @@ async fn without_removed(
     if removed.is_empty() {
         return Ok(live.cloned().collect());
     }
-    let loaded = stream::iter(live).map(|file| async move {
-        Ok::<_, LakeError>((file, lake.cache().manifest(lake.io(), file).await?))
-    });
+    let loaded = stream::iter(live)
+        .map(|file| async move { Ok::<_, LakeError>((file, lake.cache().manifest(lake.io(), file).await?)) });
     let loaded: Vec<_> = loaded.buffered(READ_AT_ONCE).try_collect().await?;
     for (file, manifest) in loaded {
         let alive = || manifest.entries().iter().filter(|entry| entry.is_alive());

@@ -79,7 +79,9 @@ async fn a_filter_that_ends_where_partitions_end_takes_them_whole() {
 #[tokio::test]
 async fn a_definition_that_names_an_unknown_column_is_refused() {
     let world = world().await;
-    for wrong in [definition().partition("city", Transform::Identity), definition().key(["city"]), definition().sorted(["city"])] {
+    for wrong in
+        [definition().partition("city", Transform::Identity), definition().key(["city"]), definition().sorted(["city"])]
+    {
         let error = world.lake.create(&"retail.orders".parse().unwrap(), &wrong).await.unwrap_err().to_string();
         assert!(error.starts_with("there is no column `city`\nhint: the columns are `id`"), "{error}");
     }

@@ -21,7 +21,10 @@ async fn columns_come_in_the_order_in_which_they_are_asked() {
     let table = table.append(orders(&[(1, "CA", 10, 100)])).await.unwrap().commit(&world.lake).await.unwrap().table;
     assert_eq!(text(table.scan().columns(["state", "id"]).collect().await.unwrap()), ["CA 1"]);
     let error = table.scan().columns(["city"]).collect().await.unwrap_err().to_string();
-    assert!(error.starts_with("there is no column `city`\nhint: the columns are `id`, `state`, `day`, `amount`"), "{error}");
+    assert!(
+        error.starts_with("there is no column `city`\nhint: the columns are `id`, `state`, `day`, `amount`"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
