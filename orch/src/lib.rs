@@ -58,9 +58,9 @@ pub use orch_core::spec::{
 };
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
-    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel, Look,
-    MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd, defer,
-    fatal, skip,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel,
+    Look, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd,
+    defer, fatal, skip,
 };
 pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
