@@ -19,6 +19,7 @@ pub mod guard;
 pub mod hint;
 pub mod hot;
 pub mod instance;
+pub mod lake_view;
 pub mod leaf;
 pub mod line;
 pub mod live;

@@ -1,0 +1,106 @@
+//! What the web server and the command line need of a lake, without knowing how tables are kept: lists, a table's parts,
+//! and SQL. The lake itself is a room that the engine never sees; whoever puts a binary together hands one in.
+//!
+//! All of it is data for people. Values come as JSON: decimals and 64-bit counts beyond 2⁵³ stay exact as text or number.
+
+mod query;
+mod table;
+
+pub use query::{
+    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, collect_answer,
+};
+pub use table::{
+    ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind, SnapshotRef,
+    SnapshotRow, TableColumn, TableId, TableRow, TableTotals,
+};
+
+use orch_core::task::BoxFuture;
+use std::fmt;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Why a lake did not answer. A text may go on in a line `hint: …`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LakeError {
+    /// No such table, snapshot or file.
+    #[error("{0}")]
+    NotFound(String),
+    /// The question is wrong: SQL that cannot be read, or that would change something.
+    #[error("{0}")]
+    Refused(String),
+    /// A limit was reached before there was an answer: time, memory.
+    #[error("{0}")]
+    TooDear(String),
+    /// As many queries run as may.
+    #[error("{0}")]
+    Busy(String),
+    /// Somebody said so.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The catalog or the storage cannot be reached, or what lies there is damaged.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+pub type LakeResult<T> = Result<T, LakeError>;
+
+/// A lake as people look at it. Nothing here changes anything.
+pub trait LakeView: Send + Sync {
+    /// Where the tables are, without secrets: as in "tables in `file:///data/lake`".
+    fn place(&self) -> String;
+
+    /// All tables by name, with what their newest snapshot says of them.
+    fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>>;
+
+    fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>>;
+
+    /// Newest first.
+    fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>>;
+
+    /// The files that a snapshot is made of (none named: the newest), by path.
+    fn files(&self, id: TableId, snapshot: Option<i64>, page: LakePage) -> BoxFuture<LakeResult<Vec<DataFile>>>;
+
+    /// The partitions of the newest snapshot, by their values.
+    fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>>;
+
+    /// Begins a query; its rows come as they are made. It ends with `stop`, or when its rows are dropped.
+    fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>>;
+}
+
+/// Opens the lake when somebody first looks; asked each time, so whoever makes one keeps what it opened.
+pub type OpenLake = dyn Fn() -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync;
+
+/// The way of a process to its lake, if it has one.
+#[derive(Clone, Default)]
+pub struct LakeDoor(Option<Arc<OpenLake>>);
+
+impl LakeDoor {
+    pub fn new(open: Arc<OpenLake>) -> Self {
+        LakeDoor(Some(open))
+    }
+
+    /// Of a binary that was put together without a lake.
+    pub fn none() -> Self {
+        LakeDoor(None)
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub async fn open(&self) -> LakeResult<Arc<dyn LakeView>> {
+        match &self.0 {
+            Some(open) => open().await,
+            None => Err(LakeError::NotFound(
+                "this binary has no lake\nhint: run `orch` of the package `orch-dags`, or add `orch-lake-sql` to yours"
+                    .into(),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for LakeDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_there() { "LakeDoor" } else { "LakeDoor(none)" })
+    }
+}

@@ -1,0 +1,157 @@
+//! A question in SQL, and what comes back: rows as they are made, or all of them with a bound.
+
+use super::LakeResult;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// Longer ones are attacks on whoever parses them.
+pub const MOST_SQL_BYTES: usize = 64 * 1024;
+
+/// One value as JSON. Dates and times are text as SQL writes them, decimals text, bytes hexadecimal.
+pub type Cell = Value;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    pub sql: String,
+    pub limits: QueryLimits,
+}
+
+/// What one query may cost. Memory and how many run at once are the lake's own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// More are not read: the answer says that there were more.
+    pub rows: usize,
+    /// Of an answer that is kept whole, as JSON.
+    pub bytes: usize,
+    pub time: Duration,
+}
+
+/// For people at a page or a terminal.
+impl Default for QueryLimits {
+    fn default() -> Self {
+        QueryLimits { rows: 1_000, bytes: 8 << 20, time: Duration::from_secs(30) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ResultColumn {
+    pub name: String,
+    /// As SQL calls it.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Can be drawn and is written to the right.
+    pub is_number: bool,
+}
+
+/// What a query has looked at so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Seen {
+    /// Files that were read, of those that the tables are made of.
+    pub files: u64,
+    pub of_files: u64,
+    /// Their size as they lie there.
+    pub bytes: u64,
+}
+
+/// Some rows, each with a cell for every column.
+pub type Chunk = Vec<Vec<Cell>>;
+
+/// The rows of a running query.
+pub trait QueryRows: Send {
+    fn columns(&self) -> &[ResultColumn];
+
+    /// `None`: that was all. Never more rows than the query's limit allows.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>>;
+
+    /// Whether there were more rows than the limit; known when the rows have ended.
+    fn is_cut(&self) -> bool;
+
+    fn seen(&self) -> Seen;
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Answer {
+    pub columns: Vec<ResultColumn>,
+    pub rows: Vec<Vec<Cell>>,
+    /// There were more rows than the limit.
+    pub more: bool,
+    pub duration_ms: f64,
+    pub seen: Seen,
+}
+
+/// All rows, as many as there may be and as many bytes of them.
+pub async fn collect_answer(mut rows: Box<dyn QueryRows>, bytes: usize, began: Instant) -> LakeResult<Answer> {
+    let (mut kept, mut size, mut more) = (Vec::new(), 0, false);
+    'read: while let Some(chunk) = rows.next().await? {
+        for row in chunk {
+            size += row.iter().map(|cell| text_bytes(cell) + 1).sum::<usize>();
+            if size > bytes {
+                more = true;
+                break 'read;
+            }
+            kept.push(row);
+        }
+    }
+    Ok(Answer {
+        columns: rows.columns().to_vec(),
+        rows: kept,
+        more: more || rows.is_cut(),
+        duration_ms: began.elapsed().as_secs_f64() * 1e3,
+        seen: rows.seen(),
+    })
+}
+
+/// About what a cell takes as JSON.
+fn text_bytes(cell: &Cell) -> usize {
+    match cell {
+        Value::String(text) => text.len() + 2,
+        Value::Array(_) | Value::Object(_) => cell.to_string().len(),
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    struct Few {
+        columns: Vec<ResultColumn>,
+        chunks: Vec<Chunk>,
+        is_cut: bool,
+    }
+
+    impl QueryRows for Few {
+        fn columns(&self) -> &[ResultColumn] {
+            &self.columns
+        }
+
+        fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
+            let next = if self.chunks.is_empty() { None } else { Some(self.chunks.remove(0)) };
+            Box::pin(std::future::ready(Ok(next)))
+        }
+
+        fn is_cut(&self) -> bool {
+            self.is_cut
+        }
+
+        fn seen(&self) -> Seen {
+            Seen::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_bounded_by_bytes_and_says_when_there_was_more() {
+        for (bytes, is_cut, rows, more) in [(1_000, false, 3, false), (1_000, true, 3, true), (29, false, 2, true)] {
+            let chunks = vec![vec![vec![json!("one")], vec![json!(["a", 2])]], vec![vec![json!("a longer text")]]];
+            let few = Few { columns: Vec::new(), chunks, is_cut };
+            let answer = collect_answer(Box::new(few), bytes, Instant::now()).await.expect("an answer");
+            assert_eq!((answer.rows.len(), answer.more), (rows, more), "{bytes} {is_cut}");
+        }
+    }
+}
