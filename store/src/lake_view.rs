@@ -5,14 +5,16 @@
 
 mod query;
 mod table;
+mod text;
 
 pub use query::{
-    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, collect_answer,
+    Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, cell_bytes, collect_answer,
 };
 pub use table::{
     ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind, SnapshotRef,
     SnapshotRow, TableColumn, TableId, TableRow, TableTotals,
 };
+pub use text::{cell_text, csv_head, csv_line, row_object};
 
 use orch_core::task::BoxFuture;
 use std::fmt;

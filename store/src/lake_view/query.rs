@@ -25,7 +25,7 @@ pub struct Query {
 pub struct QueryLimits {
     /// More are not read: the answer says that there were more.
     pub rows: usize,
-    /// Of an answer that is kept whole, as JSON.
+    /// Of all rows as JSON, about.
     pub bytes: usize,
     pub time: Duration,
 }
@@ -64,10 +64,10 @@ pub type Chunk = Vec<Vec<Cell>>;
 pub trait QueryRows: Send {
     fn columns(&self) -> &[ResultColumn];
 
-    /// `None`: that was all. Never more rows than the query's limit allows.
+    /// `None`: that was all. Never more rows, or bytes of them, than the query's limits allow.
     fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>>;
 
-    /// Whether there were more rows than the limit; known when the rows have ended.
+    /// Whether there were more rows than the limits; known when the rows have ended.
     fn is_cut(&self) -> bool;
 
     fn seen(&self) -> Seen;
@@ -78,80 +78,32 @@ pub trait QueryRows: Send {
 pub struct Answer {
     pub columns: Vec<ResultColumn>,
     pub rows: Vec<Vec<Cell>>,
-    /// There were more rows than the limit.
+    /// There were more rows than the limits.
     pub more: bool,
     pub duration_ms: f64,
     pub seen: Seen,
 }
 
-/// All rows, as many as there may be and as many bytes of them.
-pub async fn collect_answer(mut rows: Box<dyn QueryRows>, bytes: usize, began: Instant) -> LakeResult<Answer> {
-    let (mut kept, mut size, mut more) = (Vec::new(), 0, false);
-    'read: while let Some(chunk) = rows.next().await? {
-        for row in chunk {
-            size += row.iter().map(|cell| text_bytes(cell) + 1).sum::<usize>();
-            if size > bytes {
-                more = true;
-                break 'read;
-            }
-            kept.push(row);
-        }
+/// All rows. The limits of the query bound them.
+pub async fn collect_answer(mut rows: Box<dyn QueryRows>, began: Instant) -> LakeResult<Answer> {
+    let mut kept = Vec::new();
+    while let Some(chunk) = rows.next().await? {
+        kept.extend(chunk);
     }
     Ok(Answer {
         columns: rows.columns().to_vec(),
         rows: kept,
-        more: more || rows.is_cut(),
+        more: rows.is_cut(),
         duration_ms: began.elapsed().as_secs_f64() * 1e3,
         seen: rows.seen(),
     })
 }
 
-/// About what a cell takes as JSON.
-fn text_bytes(cell: &Cell) -> usize {
+/// What a cell takes as JSON, about.
+pub fn cell_bytes(cell: &Cell) -> usize {
     match cell {
         Value::String(text) => text.len() + 2,
         Value::Array(_) | Value::Object(_) => cell.to_string().len(),
         _ => 8,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    struct Few {
-        columns: Vec<ResultColumn>,
-        chunks: Vec<Chunk>,
-        is_cut: bool,
-    }
-
-    impl QueryRows for Few {
-        fn columns(&self) -> &[ResultColumn] {
-            &self.columns
-        }
-
-        fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
-            let next = if self.chunks.is_empty() { None } else { Some(self.chunks.remove(0)) };
-            Box::pin(std::future::ready(Ok(next)))
-        }
-
-        fn is_cut(&self) -> bool {
-            self.is_cut
-        }
-
-        fn seen(&self) -> Seen {
-            Seen::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_bounded_by_bytes_and_says_when_there_was_more() {
-        for (bytes, is_cut, rows, more) in [(1_000, false, 3, false), (1_000, true, 3, true), (29, false, 2, true)] {
-            let chunks = vec![vec![vec![json!("one")], vec![json!(["a", 2])]], vec![vec![json!("a longer text")]]];
-            let few = Few { columns: Vec::new(), chunks, is_cut };
-            let answer = collect_answer(Box::new(few), bytes, Instant::now()).await.expect("an answer");
-            assert_eq!((answer.rows.len(), answer.more), (rows, more), "{bytes} {is_cut}");
-        }
     }
 }

@@ -97,6 +97,7 @@ pub struct LakeTable {
     pub totals: TableTotals,
     pub snapshots: usize,
     pub last: Option<SnapshotRow>,
+    #[schemars(with = "String")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -128,6 +129,16 @@ pub enum RefKind {
     Tag,
 }
 
+impl RefKind {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            RefKind::Branch => "branch",
+            RefKind::Tag => "tag",
+        }
+    }
+}
+
 /// A name for a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SnapshotRef {
@@ -150,6 +161,7 @@ pub struct MadeBy {
 pub struct SnapshotRow {
     pub id: i64,
     pub parent_id: Option<i64>,
+    #[schemars(with = "String")]
     pub at: DateTime<Utc>,
     /// `append`, `overwrite`, `replace`, `delete`.
     pub operation: String,
