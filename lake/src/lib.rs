@@ -3,8 +3,14 @@
 pub mod bucket;
 pub mod catalog;
 pub mod contract;
+mod error;
 pub mod format;
 pub mod frame;
+mod lake;
 pub mod load;
 pub mod source;
 pub mod table;
+
+pub use error::{LakeError, LakeResult};
+pub use lake::{Lake, LakeConfig};
+pub use table::{Batches, Change, Committed, Filter, Table, TableDef, TableName, Value};
