@@ -222,8 +222,6 @@ pub struct PartitionRow {
     /// As in `DataFile`.
     pub partition: String,
     pub totals: TableTotals,
-    /// The newest file of it was added by this snapshot.
-    pub last_snapshot: Option<i64>,
 }
 
 #[cfg(test)]
