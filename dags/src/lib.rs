@@ -1,8 +1,15 @@
-//! Every DAG of this repository: the composition root of the binary `orch`.
+//! Every DAG of this repository, and the connections that they find where nobody has set up others: what the binary `orch`
+//! is made of.
+
+pub mod connections;
+mod place;
+pub mod retail;
+pub mod transactions;
+mod warehouse;
 
 use orch::Dag;
 
-/// All of them; pipelines join the examples here.
+/// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
-    orch_examples::dags()
+    [retail::pipelines::dags(), transactions::dags(), orch_examples::dags()].into_iter().flatten().collect()
 }

@@ -1,1 +1,95 @@
-//! polars beside arrow: one crossing without a copy, and a pool of threads for its work.
+//! polars beside arrow: one crossing without a copy (`frame/bridge.rs`), the types that tables want, and threads for what takes
+//! long to compute.
+
+mod bridge;
+mod threads;
+
+pub use threads::{Stop, blocking};
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::FormatOptions;
+use orch_core::task::{TaskResult, fatal};
+use polars::prelude::DataFrame;
+use std::sync::Arc;
+
+/// A frame as batches of a schema: columns by their names, each cast where its type is another one. Text is copied once (polars
+/// keeps it as views), everything else only where its type changes.
+///
+/// # Errors
+/// A column is missing or too much, a value does not fit its type, or a null stands where the schema has none.
+pub fn to_batches(frame: DataFrame, schema: &SchemaRef) -> TaskResult<Vec<RecordBatch>> {
+    bridge::to_arrow(frame)?.into_iter().map(|batch| conform(&batch, schema)).collect()
+}
+
+/// A frame as batches of its own types, text as `Utf8`; every column may be null.
+///
+/// # Errors
+/// A type that arrow does not have.
+pub fn batches_of(frame: DataFrame) -> TaskResult<(SchemaRef, Vec<RecordBatch>)> {
+    let batches = bridge::to_arrow(frame)?;
+    let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(|| Arc::new(Schema::empty()));
+    let plain = |field: &Arc<Field>| field.as_ref().clone().with_data_type(plain_type(field.data_type()));
+    let schema = Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()));
+    let batches = batches.into_iter().map(|batch| conform(&batch, &schema)).collect::<TaskResult<_>>()?;
+    Ok((schema, batches))
+}
+
+/// Batches of one schema as a frame, without copying. Of no batches it is a frame without columns.
+///
+/// # Errors
+/// A type that polars does not have.
+pub fn from_batches(batches: &[RecordBatch]) -> TaskResult<DataFrame> {
+    let mut frame = DataFrame::empty();
+    for batch in batches {
+        frame.vstack_mut(&bridge::from_arrow(batch)?)?;
+    }
+    Ok(frame)
+}
+
+/// A batch with the columns of a schema in its order, cast where needed.
+///
+/// # Errors
+/// As [`to_batches`].
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> TaskResult<RecordBatch> {
+    if &batch.schema() == schema {
+        return Ok(batch.clone());
+    }
+    let given = batch.schema();
+    if let Some(more) = given.fields().iter().find(|field| schema.column_with_name(field.name()).is_none()) {
+        let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Err(fatal(format!("column `{}` is not in the schema\nhint: it has {}", more.name(), known.join(", "))));
+    }
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name());
+        fitted(column.ok_or_else(|| fatal(format!("column `{}` is missing", field.name())))?, field)
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns.collect::<TaskResult<_>>()?, &options)?)
+}
+
+fn fitted(column: &ArrayRef, field: &Field) -> TaskResult<ArrayRef> {
+    let nulls = column.logical_null_count();
+    if nulls > 0 && !field.is_nullable() {
+        return Err(fatal(format!("column `{}` must not be null, but {nulls} of its values are", field.name())));
+    }
+    if column.data_type() == field.data_type() {
+        return Ok(column.clone());
+    }
+    // Not `safe`: that would make nulls of what does not fit.
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    cast_with_options(column, field.data_type(), &options).map_err(|error| {
+        let (name, from, to) = (field.name(), column.data_type(), field.data_type());
+        fatal(format!("column `{name}` cannot be made from `{from}` to `{to}`: {error}"))
+    })
+}
+
+/// The type that everybody reads: text and bytes neither as views nor with long offsets.
+fn plain_type(of: &DataType) -> DataType {
+    match of {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        other => other.clone(),
+    }
+}

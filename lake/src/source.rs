@@ -1,1 +1,5 @@
-//! What is read: MySQL, Postgres, HTTP, files. Bounded in memory, cancellable, counted.
+//! What is read: MySQL, Postgres, HTTP, files. Each gives [`Batches`](crate::batches::Batches) or bytes piece by piece, is bounded
+//! in memory, ends when it is dropped, and tells its task how far it is (`Batches::told`).
+
+pub mod mysql;
+pub mod postgres;

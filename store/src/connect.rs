@@ -1,7 +1,9 @@
 //! Connections: what every session is told, and what a hot one is told besides.
 
 use crate::StoreResult;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use orch_core::task::{Connection as Outside, TaskResult, fatal};
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection};
 use std::str::FromStr;
 use std::time::Duration;
@@ -97,4 +99,43 @@ pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
         .idle_timeout(Duration::from_mins(1))
         .test_before_acquire(false) // a ping a statement; a broken connection is an error its user must handle anyway
         .connect_lazy_with(options(url, name)?))
+}
+
+/// Options of a session at a database of users, as their connection says. Nothing of this process's environment is used.
+///
+/// # Errors
+/// A fatal error when the connection is for something else, or says what no session can be told.
+pub fn outside(connection: &Outside, statement_timeout: Option<Duration>) -> TaskResult<PgConnectOptions> {
+    let id = &connection.id;
+    if !matches!(connection.conn_type.as_str(), "postgres" | "postgresql") {
+        let kind = &connection.conn_type;
+        return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
+    }
+    let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str);
+    let host = text(&connection.host).or_else(|| extra("host").map(String::from));
+    let host = host.unwrap_or_else(|| "localhost".into());
+    let login = text(&connection.login).or_else(|| extra("user").map(String::from));
+    let login = login.unwrap_or_else(|| "postgres".into());
+    let options = PgConnectOptions::new_without_pgpass();
+    // As everywhere in Postgres: a folder is that of a socket.
+    let options = if host.starts_with('/') { options.socket(&host) } else { options.host(&host) };
+    let mut options = options
+        .port(connection.port.unwrap_or(5432))
+        .username(&login)
+        .password(connection.password.as_deref().unwrap_or_default())
+        .application_name("orch task");
+    options = options.database(text(&connection.schema).as_deref().unwrap_or(&login));
+    if let Some(mode) = extra("sslmode") {
+        let mode: PgSslMode =
+            mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?;
+        options = options.ssl_mode(mode);
+    }
+    if let Some(path) = extra("sslrootcert") {
+        options = options.ssl_root_cert(path);
+    }
+    if let Some(limit) = statement_timeout {
+        options = options.options([("statement_timeout", limit.as_millis())]);
+    }
+    Ok(options)
 }

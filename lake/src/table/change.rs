@@ -3,11 +3,13 @@
 
 use crate::error::LakeResult;
 use crate::lake::Lake;
+use crate::table::keys::Keys;
 use crate::table::{Filter, Table, TableName};
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Struct};
 use iceberg::{TableRequirement, TableUpdate};
 use orch_core::task::Ctx;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The snapshot property by which a commit that was tried twice is known.
@@ -27,6 +29,8 @@ pub enum Region {
     #[default]
     Nothing,
     Rows(Filter),
+    /// The rows with these keys, wherever they are.
+    Keys(Arc<Keys>),
     /// All rows of these partitions of a spec.
     Partitions { spec_id: i32, values: HashSet<Struct> },
 }

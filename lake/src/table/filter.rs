@@ -219,6 +219,28 @@ pub(crate) enum Bound {
     Or(Vec<Bound>),
 }
 
+impl Bound {
+    /// The columns that it asks for, each once.
+    pub(crate) fn columns(&self) -> Vec<Column> {
+        let mut columns: Vec<Column> = vec![];
+        self.visit(&mut |column| {
+            if !columns.iter().any(|known| known.id == column.id) {
+                columns.push(column.clone());
+            }
+        });
+        columns
+    }
+
+    fn visit(&self, see: &mut impl FnMut(&Column)) {
+        match self {
+            Bound::Compare { column, .. } | Bound::In { column, .. } | Bound::Null(column) | Bound::NotNull(column) => {
+                see(column);
+            }
+            Bound::And(filters) | Bound::Or(filters) => filters.iter().for_each(|filter| filter.visit(see)),
+        }
+    }
+}
+
 /// A column as files know it.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {

@@ -2,13 +2,13 @@
 //! text; params are JSON, given as the type that the server expects.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_core::task::{TaskResult, fatal};
+pub use orch_store::connect::outside as options;
 use serde_json::Value;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgSslMode, Postgres};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, Postgres};
 use sqlx::{
     Arguments, AssertSqlSafe, Column, Connection as _, Either, Encode, Executor, SqlSafeStr, Statement, Type, TypeInfo,
 };
-use std::time::Duration;
 use uuid::Uuid;
 
 /// What a statement gave.
@@ -22,45 +22,6 @@ pub struct Rows {
     pub more: bool,
     /// Of a statement without rows: how many it changed.
     pub affected: u64,
-}
-
-/// How to reach the server of a connection. Nothing of this process's environment is used.
-///
-/// # Errors
-/// A fatal error when the connection is for something else, or says what no session can be told.
-pub fn options(connection: &Connection, statement_timeout: Option<Duration>) -> TaskResult<PgConnectOptions> {
-    let id = &connection.id;
-    if !matches!(connection.conn_type.as_str(), "postgres" | "postgresql") {
-        let kind = &connection.conn_type;
-        return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
-    }
-    let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str);
-    let host = text(&connection.host).or_else(|| extra("host").map(String::from));
-    let host = host.unwrap_or_else(|| "localhost".into());
-    let login = text(&connection.login).or_else(|| extra("user").map(String::from));
-    let login = login.unwrap_or_else(|| "postgres".into());
-    let options = PgConnectOptions::new_without_pgpass();
-    // As everywhere in Postgres: a folder is that of a socket.
-    let options = if host.starts_with('/') { options.socket(&host) } else { options.host(&host) };
-    let mut options = options
-        .port(connection.port.unwrap_or(5432))
-        .username(&login)
-        .password(connection.password.as_deref().unwrap_or_default())
-        .application_name("orch task");
-    options = options.database(text(&connection.schema).as_deref().unwrap_or(&login));
-    if let Some(mode) = extra("sslmode") {
-        let mode: PgSslMode =
-            mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?;
-        options = options.ssl_mode(mode);
-    }
-    if let Some(path) = extra("sslrootcert") {
-        options = options.ssl_root_cert(path);
-    }
-    if let Some(limit) = statement_timeout {
-        options = options.options([("statement_timeout", limit.as_millis())]);
-    }
-    Ok(options)
 }
 
 /// Names a session, for `cancel`.

@@ -1,0 +1,42 @@
+//! The lake → Postgres: one table, replaced as a whole while people read it.
+
+use super::publish::table_name;
+use super::{NAMESPACE, loaded_uri, table_uri};
+use crate::connections::RETAIL_POSTGRES;
+use crate::place::Place;
+use crate::retail::schema::{self, Null};
+use crate::warehouse;
+use futures::StreamExt as _;
+use orch::prelude::*;
+use orch_lake::batches::Batches;
+use orch_lake::load::{Load, Loaded};
+use std::sync::Arc;
+
+/// Loads one table of the lake, as it is now, into the schema `retail` of Postgres. Whoever reads sees the rows before or
+/// those after, never some of both.
+#[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = hours(1))]
+pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
+    let table = schema::lake(&table).ok_or_else(|| fatal(format!("the lake has no table `{table}` of retail")))?;
+    let place = Place::of(&ctx).await?;
+    let target = ctx.connection(RETAIL_POSTGRES).await?;
+    warehouse::ensure(&target).await?;
+    let now = place.lake.table(&table_name(table.name)?).await?;
+    let rows = now.scan().columns(table.columns.iter().map(|column| column.name)).stream().await?;
+    let rows = Batches::new(Arc::new(table.arrow()), rows.map(|batch| Ok(batch?)));
+
+    let is_required = |key: &&&str| table.columns.iter().any(|c| c.name == **key && c.null == Null::Never);
+    let key: Vec<&str> = table.key.iter().filter(is_required).copied().collect();
+    let mut load = Load::into(NAMESPACE, table.name).once_in(&ctx);
+    if key.len() == table.key.len() {
+        load = load.key(key);
+    }
+    if table.name == "orders_fact" {
+        // As the tables of others call it.
+        load = load.alias("order_fact");
+    }
+    let loaded = load.replace(&target, rows.told(&ctx)).await?;
+    ctx.info(format!("{} rows are in `{}`, {} of them were not before", loaded.rows, loaded.table, loaded.written));
+    ctx.emit(AssetEvent::of(loaded_uri(table.name)).rows(loaded.rows))?;
+    ctx.lineage(&table_uri(table.name), &loaded_uri(table.name), loaded.rows)?;
+    Ok(loaded)
+}

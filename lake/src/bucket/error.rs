@@ -1,0 +1,52 @@
+//! What goes wrong with objects. Callers tell apart what is not there and what is there already; the rest says what was
+//! tried and where, with its cause.
+
+/// Why something in a bucket cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no object `{location}`")]
+    NotFound { location: String },
+    #[error("there is an object `{location}` already")]
+    Exists { location: String },
+    #[error(
+        "cannot {verb} `{location}`: the store refuses these keys\n\
+         hint: look at login and password of its connection, and at what they may do"
+    )]
+    Denied {
+        verb: &'static str,
+        location: String,
+        #[source]
+        source: Box<object_store::Error>,
+    },
+    #[error("cannot {verb} `{location}`")]
+    Failed {
+        verb: &'static str,
+        location: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("`{key}` is no key of an object in `{bucket}`\nhint: parts with `/` between them, none empty, `.` or `..`")]
+    BadKey { key: String, bucket: String },
+    #[error("{0}")]
+    BadAddress(String),
+}
+
+impl Error {
+    pub(super) fn of(verb: &'static str, location: String, source: object_store::Error) -> Error {
+        match source {
+            object_store::Error::NotFound { .. } => Error::NotFound { location },
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
+                Error::Exists { location }
+            }
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Error::Denied { verb, location, source: Box::new(source) }
+            }
+            other => Error::Failed { verb, location, source: Box::new(other) },
+        }
+    }
+
+    /// No further try could end otherwise: a name or an address is wrong.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Error::BadKey { .. } | Error::BadAddress(_) | Error::Denied { .. })
+    }
+}

@@ -1,0 +1,67 @@
+//! Threads for what takes long to compute: as many at once as the machine has cores, so that tasks that compute neither hold up the
+//! runtime nor each other's turns.
+
+use orch_core::task::TaskResult;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use tokio::sync::Semaphore;
+
+/// polars has as many threads of its own for the parts of one computation.
+static SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Arc::new(Semaphore::new(cores))
+});
+
+/// Tells a computation whether anybody still waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    stopped: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Between two steps of a long computation.
+    ///
+    /// # Errors
+    /// Nobody waits any more: the task was stopped or has timed out.
+    pub fn check(&self) -> TaskResult<()> {
+        anyhow::ensure!(!self.stopped.load(Ordering::Relaxed), "cancelled: nobody waits for this computation");
+        Ok(())
+    }
+}
+
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Computes on a thread of its own, when one of a bounded number is free. Dropping the future stops the computation at its next
+/// `stop.check()?`; its thread is free when it has returned.
+///
+/// # Errors
+/// That of the computation.
+///
+/// # Panics
+/// When the computation does.
+pub async fn blocking<T, F>(work: F) -> TaskResult<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Stop) -> TaskResult<T> + Send + 'static,
+{
+    let slot = SLOTS.clone().acquire_owned().await.expect("nobody closes the slots");
+    let stop = Stop::default();
+    let _stopped = StopOnDrop(stop.clone());
+    let done = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        work(&stop)
+    });
+    match done.await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(error.into()),
+        },
+    }
+}

@@ -1,0 +1,198 @@
+//! Record batches in the binary form of `copy`: each row its number of fields, each field its length and its bytes as the
+//! server keeps them.
+
+use crate::source::postgres::{EPOCH_DAYS, EPOCH_MICROS};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+};
+use arrow::array::{BinaryArray, Decimal128Array};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
+use bytes::{BufMut, BytesMut};
+use orch_core::task::{TaskResult, fatal};
+
+/// Before the first row: a signature, no flags, no extension.
+pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// After the last row.
+pub(super) const TAIL: &[u8] = &[0xff, 0xff];
+
+/// A column, ready to be read row by row.
+enum Cells {
+    Bool(BooleanArray),
+    Int16(PrimitiveArray<Int16Type>),
+    Int32(PrimitiveArray<Int32Type>),
+    Int64(PrimitiveArray<Int64Type>),
+    Float32(PrimitiveArray<Float32Type>),
+    Float64(PrimitiveArray<Float64Type>),
+    Decimal(Decimal128Array, u16),
+    Text(StringArray),
+    Bytes(BinaryArray),
+    Uuid(FixedSizeBinaryArray),
+    Date(PrimitiveArray<Date32Type>),
+    Time(PrimitiveArray<Time64MicrosecondType>),
+    Moment(PrimitiveArray<TimestampMicrosecondType>),
+}
+
+/// The rows of a batch.
+pub(super) fn rows(batch: &RecordBatch, into: &mut BytesMut) -> TaskResult<()> {
+    let columns = batch.columns().iter().map(cells).collect::<TaskResult<Vec<Cells>>>()?;
+    let count = i16::try_from(columns.len()).map_err(|_| fatal("a table of Postgres has at most 1,600 columns"))?;
+    for row in 0..batch.num_rows() {
+        into.put_i16(count);
+        for cells in &columns {
+            cells.put(row, into);
+        }
+    }
+    Ok(())
+}
+
+fn cells(column: &ArrayRef) -> TaskResult<Cells> {
+    // Few types, so that there are few forms to write; all others go without loss into one of them.
+    let plain = match column.data_type() {
+        DataType::Int8 | DataType::UInt8 => Some(DataType::Int16),
+        DataType::UInt16 => Some(DataType::Int32),
+        DataType::UInt32 => Some(DataType::Int64),
+        DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
+        DataType::LargeBinary | DataType::BinaryView => Some(DataType::Binary),
+        DataType::Time64(TimeUnit::Nanosecond) => Some(DataType::Time64(TimeUnit::Microsecond)),
+        DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
+        _ => None,
+    };
+    let column = match plain {
+        Some(plain) => cast(column, &plain)?,
+        None => column.clone(),
+    };
+    Ok(match column.data_type() {
+        DataType::Boolean => Cells::Bool(column.as_boolean().clone()),
+        DataType::Int16 => Cells::Int16(column.as_primitive().clone()),
+        DataType::Int32 => Cells::Int32(column.as_primitive().clone()),
+        DataType::Int64 => Cells::Int64(column.as_primitive().clone()),
+        DataType::Float32 => Cells::Float32(column.as_primitive().clone()),
+        DataType::Float64 => Cells::Float64(column.as_primitive().clone()),
+        DataType::Decimal128(_, scale) => {
+            let scale = u16::try_from(*scale).map_err(|_| fatal("a decimal with a scale below zero"))?;
+            Cells::Decimal(column.as_primitive::<Decimal128Type>().clone(), scale)
+        }
+        DataType::Utf8 => Cells::Text(column.as_string().clone()),
+        DataType::Binary => Cells::Bytes(column.as_binary().clone()),
+        DataType::FixedSizeBinary(16) => Cells::Uuid(column.as_fixed_size_binary().clone()),
+        DataType::Date32 => Cells::Date(column.as_primitive().clone()),
+        DataType::Time64(_) => Cells::Time(column.as_primitive().clone()),
+        DataType::Timestamp(..) => Cells::Moment(column.as_primitive().clone()),
+        other => return Err(fatal(format!("a column of type `{other}` has no form in Postgres"))),
+    })
+}
+
+impl Cells {
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Cells::Bool(cells) => cells.is_null(row),
+            Cells::Int16(cells) => cells.is_null(row),
+            Cells::Int32(cells) => cells.is_null(row),
+            Cells::Int64(cells) => cells.is_null(row),
+            Cells::Float32(cells) => cells.is_null(row),
+            Cells::Float64(cells) => cells.is_null(row),
+            Cells::Decimal(cells, _) => cells.is_null(row),
+            Cells::Text(cells) => cells.is_null(row),
+            Cells::Bytes(cells) => cells.is_null(row),
+            Cells::Uuid(cells) => cells.is_null(row),
+            Cells::Date(cells) => cells.is_null(row),
+            Cells::Time(cells) => cells.is_null(row),
+            Cells::Moment(cells) => cells.is_null(row),
+        }
+    }
+
+    fn put(&self, row: usize, into: &mut BytesMut) {
+        if self.is_null(row) {
+            into.put_i32(-1);
+            return;
+        }
+        match self {
+            Cells::Bool(cells) => field(into, &[u8::from(cells.value(row))]),
+            Cells::Int16(cells) => field(into, &cells.value(row).to_be_bytes()),
+            Cells::Int32(cells) => field(into, &cells.value(row).to_be_bytes()),
+            Cells::Int64(cells) => field(into, &cells.value(row).to_be_bytes()),
+            Cells::Float32(cells) => field(into, &cells.value(row).to_be_bytes()),
+            Cells::Float64(cells) => field(into, &cells.value(row).to_be_bytes()),
+            Cells::Decimal(cells, scale) => numeric(cells.value(row), *scale, into),
+            Cells::Text(cells) => field(into, cells.value(row).as_bytes()),
+            Cells::Bytes(cells) => field(into, cells.value(row)),
+            Cells::Uuid(cells) => field(into, cells.value(row)),
+            Cells::Date(cells) => field(into, &(cells.value(row) - EPOCH_DAYS).to_be_bytes()),
+            Cells::Time(cells) => field(into, &cells.value(row).to_be_bytes()),
+            Cells::Moment(cells) => field(into, &(cells.value(row) - EPOCH_MICROS).to_be_bytes()),
+        }
+    }
+}
+
+fn field(into: &mut BytesMut, bytes: &[u8]) {
+    into.put_i32(bytes.len() as i32);
+    into.put_slice(bytes);
+}
+
+/// `numeric` is four digits at a time around the point: how many such groups, which power of 10,000 the first one has, the sign,
+/// how many digits to show behind the point, and the groups.
+fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
+    // Behind the point whole groups: 12.3 is 0012 . 3000.
+    let padding = (4 - scale % 4) % 4;
+    let mut groups = [0_u16; 12]; // 38 digits, three more of padding, and one group for where the point falls
+    let mut rest = value.unsigned_abs();
+    let (mut count, mut lowest) = (0, 0);
+    // The padding could overflow 128 bits, so it goes into the lowest group only.
+    if padding > 0 {
+        let own = 10_u128.pow(u32::from(4 - padding));
+        groups[0] = (rest % own) as u16 * 10_u16.pow(u32::from(padding));
+        rest /= own;
+        count = 1;
+    }
+    while rest > 0 {
+        groups[count] = (rest % 10_000) as u16;
+        rest /= 10_000;
+        count += 1;
+    }
+    while count > 0 && groups[count - 1] == 0 {
+        count -= 1; // the padding's group may be the only one, and zero
+    }
+    while lowest < count && groups[lowest] == 0 {
+        lowest += 1;
+    }
+    let behind = (scale + padding) / 4;
+    let digits = count - lowest;
+    into.put_i32(8 + 2 * digits as i32);
+    into.put_i16(digits as i16);
+    into.put_i16(if digits == 0 { 0 } else { count as i16 - 1 - behind as i16 });
+    into.put_u16(if value < 0 { 0x4000 } else { 0 });
+    into.put_u16(scale);
+    groups[lowest..count].iter().rev().for_each(|group| into.put_u16(*group));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (groups, weight, sign, scale, digits) as the server's own `numeric_send` gives them.
+    #[test]
+    fn decimals_are_groups_of_four_digits_around_the_point() {
+        for (value, scale, expected) in [
+            (0, 2, vec![0, 0, 0, 2]),
+            (29_998, 2, vec![2, 0, 0, 2, 299, 9_800]),
+            (-5, 2, vec![1, -1, 0x4000, 2, 500]),
+            (100, 2, vec![1, 0, 0, 2, 1]),
+            (1_000_000, 2, vec![1, 1, 0, 2, 1]),
+            (123_456_789, 4, vec![3, 1, 0, 4, 1, 2_345, 6_789]),
+            (1, 5, vec![1, -2, 0, 5, 1_000]),
+            (12_345, 0, vec![2, 1, 0, 0, 1, 2_345]),
+        ] {
+            let mut into = BytesMut::new();
+            numeric(value, scale, &mut into);
+            let words: Vec<i16> = into[4..].chunks(2).map(|word| i16::from_be_bytes([word[0], word[1]])).collect();
+            assert_eq!(words, expected, "{value} at {scale}");
+            assert_eq!(into[..4], (2 * words.len() as i32).to_be_bytes(), "{value} at {scale}");
+        }
+    }
+}

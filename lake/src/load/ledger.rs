@@ -1,0 +1,81 @@
+//! What was loaded: a row for each target and key in the target's schema, written in the transaction of the load.
+
+use super::Load;
+use super::types::quoted;
+use anyhow::bail;
+use orch_core::task::{Ctx, TaskResult};
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+/// What a load is done once for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    key: String,
+    fence: Option<(Uuid, i16)>,
+}
+
+impl Once {
+    /// Whatever the key names.
+    pub fn key(key: impl Into<String>) -> Once {
+        Once { key: key.into(), fence: None }
+    }
+
+    /// This try of a task.
+    pub fn of(ctx: &Ctx) -> Once {
+        let element = ctx.map_index().map_or(String::new(), |index| format!("[{index}]"));
+        let key = format!("{}/{}/{}{element}", ctx.dag_id(), ctx.run_id(), ctx.task_id());
+        Once { key, fence: Some((ctx.attempt(), ctx.this_try().lease_no)) }
+    }
+}
+
+fn name(load: &Load) -> String {
+    format!("{}.orch_load", quoted(&load.schema))
+}
+
+/// Rows of an earlier load for the same; `None`: it is to be done. Takes no lock, so it is asked again by [`record`].
+pub(super) async fn find(load: &Load, db: &mut PgConnection) -> TaskResult<Option<u64>> {
+    let Some(once) = &load.once else { return Ok(None) };
+    let there: bool =
+        sqlx::query_scalar("select to_regclass($1) is not null").bind(name(load)).fetch_one(&mut *db).await?;
+    if !there {
+        return Ok(None);
+    }
+    let sql = format!("select attempt, lease_no, rows from {} where target = $1 and load_key = $2", name(load));
+    let found: Option<(Option<Uuid>, Option<i16>, i64)> =
+        sqlx::query_as(AssertSqlSafe(sql)).bind(&load.table).bind(&once.key).fetch_optional(db).await?;
+    let Some((attempt, lease_no, rows)) = found else { return Ok(None) };
+    match once.fence {
+        None => Ok(Some(rows as u64)),
+        Some((own, _)) if attempt != Some(own) => Ok(None),
+        Some((_, own)) if lease_no.is_some_and(|theirs| theirs > own) => {
+            bail!("`{}.{}` was loaded by the worker that took this task over", load.schema, load.table)
+        }
+        Some(_) => Ok(Some(rows as u64)),
+    }
+}
+
+/// Notes the load. The caller holds the lock of the target.
+pub(super) async fn record(load: &Load, rows: u64, db: &mut PgConnection) -> TaskResult<()> {
+    let Some(once) = &load.once else { return Ok(()) };
+    let create = format!(
+        "create table if not exists {} (target text not null, load_key text not null, attempt uuid, lease_no smallint, \
+         rows bigint not null, loaded_at timestamptz not null default now(), primary key (target, load_key))",
+        name(load)
+    );
+    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *db).await?;
+    let insert = format!(
+        "insert into {} (target, load_key, attempt, lease_no, rows) values ($1, $2, $3, $4, $5) \
+         on conflict (target, load_key) do update set attempt = excluded.attempt, lease_no = excluded.lease_no, \
+         rows = excluded.rows, loaded_at = excluded.loaded_at",
+        name(load)
+    );
+    sqlx::query(AssertSqlSafe(insert))
+        .bind(&load.table)
+        .bind(&once.key)
+        .bind(once.fence.map(|(attempt, _)| attempt))
+        .bind(once.fence.map(|(_, lease_no)| lease_no))
+        .bind(rows as i64)
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what differs. The
+//! target is locked for the second part only, and only against other writers.
+
+use super::target::{self, State, execute};
+use super::types::{names, quoted};
+use super::{Load, Loaded, encode, ledger};
+use crate::batches::Batches;
+use anyhow::Context;
+use arrow::datatypes::SchemaRef;
+use bytes::BytesMut;
+use futures::StreamExt;
+use orch_core::task::{Connection, TaskResult, fatal};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+/// Sent at once.
+const CHUNK: usize = 1 << 18;
+/// Another writer has the table for so long at most before we give up and the task is tried again.
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '30s'";
+/// Sources may be slow, and servers may end who says nothing in a transaction.
+const NO_IDLE_LIMIT: &str = "set local idle_in_transaction_session_timeout = 0";
+/// The staging table has no statistics, and for millions of rows only a hash join is right.
+const NO_NESTED_LOOPS: &str = "set local enable_nestloop = off";
+const STAGING: &str = "pg_temp.orch_staging";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Replace,
+    Upsert,
+}
+
+pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches, how: How) -> TaskResult<Loaded> {
+    let schema = batches.schema();
+    check(load, &schema, how)?;
+    let mut db = super::connect(connection).await?;
+    if let Some(rows) = ledger::find(load, &mut db).await? {
+        return Ok(loaded_before(load, rows));
+    }
+    let mut tx = db.begin().await?;
+    for setting in [LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS] {
+        execute(&mut tx, setting.into()).await?;
+    }
+    let (rows, bytes) = copy(&schema, batches, &mut tx).await.with_context(|| format!("loading {}", load.name()))?;
+    target::lock(load, &mut tx).await.with_context(|| format!("another load has {}", load.name()))?;
+    if let Some(rows) = ledger::find(load, &mut tx).await? {
+        return Ok(loaded_before(load, rows));
+    }
+    let state = target::prepare(load, &schema, &mut tx).await?;
+    execute(&mut tx, format!("lock table {} in share row exclusive mode", load.name()))
+        .await
+        .with_context(|| format!("somebody else writes into {}", load.name()))?;
+    let written = move_over(load, &schema, how, state, &mut tx).await.map_err(|error| refused(load, error))?;
+    target::show(load, &mut tx).await?;
+    ledger::record(load, rows, &mut tx).await?;
+    tx.commit().await.with_context(|| format!("it is not known whether {} was loaded", load.name()))?;
+    Ok(Loaded { table: format!("{}.{}", load.schema, load.table), rows, written, bytes, was_loaded: false })
+}
+
+fn loaded_before(load: &Load, rows: u64) -> Loaded {
+    Loaded { table: format!("{}.{}", load.schema, load.table), rows, written: 0, bytes: 0, was_loaded: true }
+}
+
+fn check(load: &Load, schema: &SchemaRef, how: How) -> TaskResult<()> {
+    if how == How::Upsert && load.key.is_empty() {
+        return Err(fatal(format!("an upsert into {} needs a key\nhint: `.key([\"id\"])`", load.name())));
+    }
+    for column in load.key.iter().chain(&load.version) {
+        if schema.column_with_name(column).is_none() {
+            let known = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+            return Err(fatal(format!(
+                "the rows for {} have no column `{column}`\nhint: they have {known}",
+                load.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// All rows into the staging table: how many, and how many bytes were sent.
+async fn copy(schema: &SchemaRef, mut batches: Batches, db: &mut PgConnection) -> TaskResult<(u64, u64)> {
+    let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
+    execute(db, format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?;
+    let mut sink = db.copy_in_raw(&format!("copy {STAGING} from stdin (format binary)")).await?;
+    let (mut rows, mut bytes) = (0, 0);
+    let mut chunk = BytesMut::with_capacity(CHUNK * 2);
+    chunk.extend_from_slice(encode::HEAD);
+    while let Some(batch) = batches.next().await {
+        let encoded = batch.and_then(|batch| {
+            encode::rows(&batch, &mut chunk)?;
+            Ok(batch.num_rows() as u64)
+        });
+        match encoded {
+            Ok(more) => rows += more,
+            Err(error) => {
+                sink.abort("the source broke").await.ok(); // the transaction ends here anyway
+                return Err(error);
+            }
+        }
+        if chunk.len() >= CHUNK {
+            bytes += chunk.len() as u64;
+            sink.send(&chunk[..]).await?;
+            chunk.clear();
+        }
+    }
+    chunk.extend_from_slice(encode::TAIL);
+    bytes += chunk.len() as u64;
+    sink.send(&chunk[..]).await?;
+    sink.finish().await?;
+    Ok((rows, bytes))
+}
+
+/// The statements that make the target what it should be, in order. Pure.
+fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<String> {
+    let (name, key) = (load.name(), names(&load.key));
+    let all: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let all_names = names(&all);
+    let insert = format!("insert into {name} ({all_names}) select {all_names} from {STAGING}");
+    let rest: Vec<&String> = all.iter().filter(|column| !load.key.contains(column)).collect();
+    let of =
+        |alias: &str| rest.iter().map(|column| format!("{alias}.{}", quoted(column))).collect::<Vec<_>>().join(", ");
+    let same_key =
+        load.key.iter().map(|column| format!("s.{0} = t.{0}", quoted(column))).collect::<Vec<_>>().join(" and ");
+    match (how, state) {
+        (How::Replace, State::New) => vec![insert],
+        (How::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
+        // Only what differs is written: the same rows again cost two joins, and leave no dead rows behind.
+        (How::Replace, State::Known) => {
+            let same = match rest.is_empty() {
+                true => same_key.clone(),
+                false => format!("{same_key} and ({}) is not distinct from ({})", of("s"), of("t")),
+            };
+            vec![
+                format!("delete from {name} t where not exists (select from {STAGING} s where {same})"),
+                format!("{insert} s where not exists (select from {name} t where {same_key})"),
+            ]
+        }
+        (How::Upsert, _) => {
+            let newest = match &load.version {
+                Some(version) => format!(
+                    "insert into {name} as t ({all_names}) select distinct on ({key}) {all_names} from {STAGING} \
+                     order by {key}, {} desc",
+                    quoted(version)
+                ),
+                None => format!("insert into {name} as t ({all_names}) select {all_names} from {STAGING}"),
+            };
+            let set =
+                rest.iter().map(|column| format!("{0} = excluded.{0}", quoted(column))).collect::<Vec<_>>().join(", ");
+            let action = match (&load.version, rest.is_empty()) {
+                (_, true) => "nothing".to_string(),
+                (Some(version), _) => format!("update set {set} where excluded.{0} > t.{0}", quoted(version)),
+                (None, _) => {
+                    format!("update set {set} where ({}) is distinct from ({})", of("t"), of("excluded"))
+                }
+            };
+            vec![format!("{newest} on conflict ({key}) do {action}")]
+        }
+    }
+}
+
+async fn move_over(
+    load: &Load,
+    schema: &SchemaRef,
+    how: How,
+    state: State,
+    db: &mut PgConnection,
+) -> Result<u64, sqlx::Error> {
+    let mut written = 0;
+    for sql in statements(load, schema, how, state) {
+        // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
+        let is_delete = sql.starts_with("delete");
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *db).await?;
+        written += if is_delete { 0 } else { done.rows_affected() };
+    }
+    Ok(written)
+}
+
+fn refused(load: &Load, error: sqlx::Error) -> anyhow::Error {
+    let name = load.name();
+    let code = error.as_database_error().and_then(|e| e.code()).map(|code| code.to_string());
+    let key = load.key.join(", ");
+    match code.as_deref() {
+        Some("23505" | "21000") => fatal(format!(
+            "two rows for {name} have the same key ({key}): {error}\nhint: make them one before they are loaded"
+        )),
+        Some("42P10") => fatal(format!(
+            "{name} has no primary key or unique constraint over ({key})\n\
+             hint: `alter table {name} add primary key ({})`",
+            names(&load.key)
+        )),
+        Some("55P03" | "40001" | "40P01") | None => anyhow::Error::new(error).context(format!("loading {name}")),
+        Some(_) => fatal(format!("the database refuses rows for {name}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use std::sync::Arc;
+
+    fn schema() -> SchemaRef {
+        let field = |name: &str| Field::new(name, DataType::Int64, true);
+        Arc::new(Schema::new(vec![field("id"), field("v"), field("n")]))
+    }
+
+    #[test]
+    fn only_what_differs_is_written_where_there_is_a_key() {
+        let load = Load::into("s", "t").key(["id"]);
+        let sql = statements(&load, &schema(), How::Replace, State::Known);
+        let expected = "delete from \"s\".\"t\" t where not exists (select from pg_temp.orch_staging s where \
+                        s.\"id\" = t.\"id\" and (s.\"v\", s.\"n\") is not distinct from (t.\"v\", t.\"n\"))";
+        assert_eq!(sql[0], expected);
+        assert_eq!(statements(&load, &schema(), How::Replace, State::New).len(), 1);
+        let whole = statements(&Load::into("s", "t"), &schema(), How::Replace, State::Known);
+        assert_eq!(whole[0], "delete from \"s\".\"t\"");
+    }
+
+    #[test]
+    fn an_upsert_keeps_what_is_newer() {
+        let load = Load::into("s", "t").key(["id"]).version("v");
+        let sql = &statements(&load, &schema(), How::Upsert, State::Known)[0];
+        assert!(sql.contains("distinct on (\"id\")") && sql.contains("order by \"id\", \"v\" desc"), "{sql}");
+        assert!(sql.ends_with("where excluded.\"v\" > t.\"v\""), "{sql}");
+    }
+}

@@ -1,0 +1,119 @@
+//! The table that rows go to: made where it is missing, widened by new columns, refused where its types are others.
+
+use super::Load;
+use super::types::{names, quoted, type_of};
+use arrow::datatypes::{Field, SchemaRef};
+use orch_core::task::{TaskResult, fatal};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+/// How the table is after [`prepare`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody has seen it yet.
+    New,
+    Known,
+}
+
+/// Holds the table's name until the end of the transaction: loads into it go one after the other, also the first.
+pub(super) async fn lock(load: &Load, db: &mut PgConnection) -> TaskResult<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(load.name()).execute(db).await?;
+    Ok(())
+}
+
+/// Makes the table fit the rows.
+pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &mut PgConnection) -> TaskResult<State> {
+    let there: Vec<(String, String, bool)> = sqlx::query_as(
+        "select attname::text, format_type(atttypid, atttypmod), attnotnull from pg_attribute \
+         where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
+    )
+    .bind(load.name())
+    .fetch_all(&mut *db)
+    .await?;
+    if there.is_empty() {
+        create(load, schema, db).await?;
+        return Ok(State::New);
+    }
+    let name = load.name();
+    for field in schema.fields() {
+        let wanted = type_of(field)?;
+        match there.iter().find(|(column, ..)| column == field.name()) {
+            Some((_, has, _)) if *has == wanted => {}
+            Some((column, has, _)) => {
+                return Err(fatal(format!(
+                    "column `{column}` of {name} is `{has}`, but the rows have `{wanted}`\n\
+                     hint: change the column (`alter table {name} alter column {} type {wanted}`), or cast the rows",
+                    quoted(column)
+                )));
+            }
+            None => execute(db, format!("alter table {name} add column {} {wanted}", quoted(field.name()))).await?,
+        }
+    }
+    let known = |column: &str| schema.column_with_name(column).is_some();
+    if let Some((column, ..)) = there.iter().find(|(column, _, required)| *required && !known(column)) {
+        return Err(fatal(format!(
+            "column `{column}` of {name} must not be null, and the rows have no such column\n\
+             hint: `alter table {name} alter column {} drop not null`, or add it to the rows",
+            quoted(column)
+        )));
+    }
+    Ok(State::Known)
+}
+
+async fn create(load: &Load, schema: &SchemaRef, db: &mut PgConnection) -> TaskResult<()> {
+    let mut parts: Vec<String> = Vec::with_capacity(schema.fields().len() + 1);
+    for field in schema.fields() {
+        parts.push(column(field)?);
+    }
+    if !load.key.is_empty() {
+        parts.push(format!("primary key ({})", names(&load.key)));
+    }
+    // Asked first: whoever may write into a schema need not be allowed to make one.
+    let there: bool = sqlx::query_scalar("select to_regnamespace($1) is not null")
+        .bind(quoted(&load.schema))
+        .fetch_one(&mut *db)
+        .await?;
+    if !there {
+        execute(db, format!("create schema if not exists {}", quoted(&load.schema))).await?;
+    }
+    execute(db, format!("create table {} ({})", load.name(), parts.join(", "))).await
+}
+
+/// As it is declared in a table.
+pub(super) fn column(field: &Field) -> TaskResult<String> {
+    let required = if field.is_nullable() { "" } else { " not null" };
+    Ok(format!("{} {}{required}", quoted(field.name()), type_of(field)?))
+}
+
+/// Views by other names. One that is there is left as it is, unless the table has more columns now: making it anew would keep
+/// its readers waiting.
+pub(super) async fn show(load: &Load, db: &mut PgConnection) -> TaskResult<()> {
+    for view in &load.views {
+        let name = format!("{}.{}", quoted(&load.schema), quoted(view));
+        let found: Option<(String, bool)> = sqlx::query_as(
+            "select relkind::text, (select count(*) from pg_attribute where attrelid = v.oid and attnum > 0) = \
+             (select count(*) from pg_attribute where attrelid = to_regclass($2) and attnum > 0 and not attisdropped) \
+             from pg_class v where v.oid = to_regclass($1)",
+        )
+        .bind(&name)
+        .bind(load.name())
+        .fetch_optional(&mut *db)
+        .await?;
+        match found {
+            Some((kind, _)) if kind != "v" => {
+                return Err(fatal(format!(
+                    "{name} is to be a view of {}, but there is a table by that name\nhint: drop or rename it",
+                    load.name()
+                )));
+            }
+            Some((_, true)) => {}
+            _ => execute(db, format!("create or replace view {name} as select * from {}", load.name())).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Names of tables and columns cannot be bound; all of them are quoted.
+pub(super) async fn execute(db: &mut PgConnection, sql: String) -> TaskResult<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await?;
+    Ok(())
+}

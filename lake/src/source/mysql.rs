@@ -1,0 +1,221 @@
+//! MySQL and MariaDB: a table or a query as a stream of batches, typed by what the server says of its columns.
+//!
+//! The server sends values in its binary form; they go into arrow's builders row by row, and no more than one batch is
+//! held. A reader that is dropped closes its connection, and the server stops sending.
+
+mod columns;
+mod errors;
+mod session;
+
+pub use session::Server;
+
+use crate::batches::{BATCH_ROWS, Batches};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use columns::Columns;
+use errors::{Asked, told};
+use mysql_async::prelude::Queryable;
+use mysql_async::{BinaryProtocol, Params, QueryResult, Value};
+use orch_core::task::{Connection, TaskResult};
+use session::Session;
+use std::collections::BTreeMap;
+
+/// What is read, and as which types.
+#[derive(Debug, Clone)]
+pub struct Read {
+    from: What,
+    columns: Vec<String>,
+    filter: Option<String>,
+    params: Vec<Value>,
+    casts: BTreeMap<String, DataType>,
+    is_money: bool,
+    batch_rows: usize,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Table(String),
+    Query(String),
+}
+
+/// Opens a connection and begins to read.
+///
+/// # Errors
+/// The server cannot be reached, refuses the account, or has no such table or column.
+pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
+    Server::of(connection)?.read(read).await
+}
+
+impl Read {
+    /// All rows of a table: `orders`, or `retail.orders` of another database.
+    pub fn table(name: &str) -> Read {
+        Read::new(What::Table(name.into()))
+    }
+
+    /// What a statement gives, with `?` where a param goes.
+    pub fn query(statement: &str) -> Read {
+        Read::new(What::Query(statement.into()))
+    }
+
+    fn new(from: What) -> Read {
+        Read {
+            from,
+            columns: Vec::new(),
+            filter: None,
+            params: Vec::new(),
+            casts: BTreeMap::new(),
+            is_money: false,
+            batch_rows: BATCH_ROWS,
+        }
+    }
+
+    /// Only these columns of the table, in this order.
+    #[must_use]
+    pub fn columns<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Read {
+        self.columns = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Only some rows of the table: `order_id > ?`, with a param for each `?`.
+    #[must_use]
+    pub fn filter(mut self, condition: &str) -> Read {
+        self.filter = Some(condition.into());
+        self
+    }
+
+    /// The next `?`.
+    #[must_use]
+    pub fn param(mut self, value: impl Into<Value>) -> Read {
+        self.params.push(value.into());
+        self
+    }
+
+    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`, rounded from what the column holds
+    /// (299.98 is kept as 299.9800109863281).
+    #[must_use]
+    pub fn money(mut self) -> Read {
+        self.is_money = true;
+        self
+    }
+
+    /// One column as another type than the server's.
+    #[must_use]
+    pub fn cast(mut self, column: &str, to: DataType) -> Read {
+        self.casts.insert(column.into(), to);
+        self
+    }
+
+    /// Rows in a batch.
+    #[must_use]
+    pub fn batch_rows(mut self, rows: usize) -> Read {
+        self.batch_rows = rows.max(1);
+        self
+    }
+
+    fn statement(&self) -> String {
+        match &self.from {
+            What::Query(statement) => statement.trim().trim_end_matches(';').to_string(),
+            What::Table(table) => {
+                let names: Vec<String> = self.columns.iter().map(|name| quoted(name)).collect();
+                let names = if names.is_empty() { "*".to_string() } else { names.join(", ") };
+                let filter = self.filter.as_ref().map_or(String::new(), |filter| format!(" where {filter}"));
+                let table: Vec<String> = table.split('.').map(quoted).collect();
+                format!("select {names} from {}{filter}", table.join("."))
+            }
+        }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        match &self.from {
+            What::Query(_) => Asked::Query,
+            What::Table(table) => Asked::Table(table),
+        }
+    }
+}
+
+/// As a name in a statement, whatever letters it has.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+impl Server {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// As the function [`read`].
+    pub async fn read(&self, read: Read) -> TaskResult<Batches> {
+        let mut session = self.session().await?;
+        let statement = match session.conn().prep(read.statement()).await {
+            Ok(statement) => statement,
+            Err(error) => return Err(told(error, self, &mut session, &read.asked()).await),
+        };
+        let given = statement.columns();
+        let columns = Columns::of(&given, &read)?;
+        let schema = columns.schema();
+        if let Err(error) = session.conn().exec_iter(&statement, Params::from(read.params.clone())).await.map(drop) {
+            return Err(told(error, self, &mut session, &read.asked()).await);
+        }
+        let what = read.asked().to_string();
+        let mut reading = Reading { session, columns, rows: 0, batch_rows: read.batch_rows, what };
+        Ok(Batches::read_ahead(schema, |taker| async move {
+            loop {
+                let (batch, more) = reading.batch().await?;
+                if batch.num_rows() > 0 && !taker.take(batch).await || !more {
+                    return Ok(());
+                }
+            }
+        }))
+    }
+
+    /// The columns of a table, as [`Server::read`] would give them.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses the account, or has no such table or column.
+    pub async fn schema(&self, read: &Read) -> TaskResult<SchemaRef> {
+        let mut session = self.session().await?;
+        match session.conn().prep(read.statement()).await {
+            Ok(statement) => Ok(Columns::of(&statement.columns(), read)?.schema()),
+            Err(error) => Err(told(error, self, &mut session, &read.asked()).await),
+        }
+    }
+}
+
+/// A result on its way.
+struct Reading {
+    session: Session,
+    columns: Columns,
+    rows: u64,
+    batch_rows: usize,
+    what: String,
+}
+
+impl Reading {
+    /// The next batch, and whether more may follow.
+    async fn batch(&mut self) -> TaskResult<(RecordBatch, bool)> {
+        // The connection knows that it is in the middle of a result; this goes on reading it.
+        let mut result: QueryResult<'_, '_, BinaryProtocol> = QueryResult::new(self.session.conn());
+        for _ in 0..self.batch_rows {
+            let row = result.next().await;
+            let Some(row) = row.map_err(|error| errors::broken(error, &self.what, self.rows))? else {
+                return Ok((self.columns.finish()?, false));
+            };
+            self.rows += 1;
+            self.columns.push(&row, self.rows)?;
+        }
+        Ok((self.columns.finish()?, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_by_a_statement_with_quoted_names() {
+        let read = Read::table("retail.orders").columns(["order_id", "odd`name"]).filter("order_id > ?").param(7);
+        let expected = "select `order_id`, `odd``name` from `retail`.`orders` where order_id > ?";
+        assert_eq!(read.statement(), expected);
+        assert_eq!(Read::table("orders").statement(), "select * from `orders`");
+        assert_eq!(Read::query("select 1; ").statement(), "select 1");
+    }
+}

@@ -1,0 +1,352 @@
+//! Columns of a result, from the server's types to arrow's: which type each becomes, and the builders that values go into.
+
+use super::Read;
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int32Builder,
+    Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono::NaiveDate;
+use mysql_async::consts::{ColumnFlags, ColumnType};
+use mysql_async::{Column, Row, Value};
+use orch_core::task::{TaskResult, fatal};
+use std::sync::Arc;
+
+/// How money in floats is kept.
+const MONEY: DataType = DataType::Decimal128(12, 2);
+/// MySQL's number for "bytes, not letters".
+const BINARY_CHARSET: u16 = 63;
+/// More digits than this a decimal of arrow does not hold.
+const MOST_DIGITS: u32 = 38;
+/// 1970-01-01, counted from the first day of year 1.
+const EPOCH_DAY: i32 = 719_163;
+const DAY_MICROS: i64 = 86_400_000_000;
+/// A first guess at the bytes of a text, to allocate once.
+const TEXT_BYTES: usize = 16;
+
+/// The builders of a batch.
+pub(super) struct Columns {
+    schema: SchemaRef,
+    builders: Vec<Builder>,
+    rows: usize,
+}
+
+enum Builder {
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    Float32(Float32Builder),
+    Float64(Float64Builder),
+    Decimal { into: Decimal128Builder, precision: u8, scale: i8 },
+    Text(StringBuilder),
+    Bytes(BinaryBuilder),
+    Date(Date32Builder),
+    Moment(TimestampMicrosecondBuilder),
+}
+
+impl Columns {
+    pub(super) fn of(given: &[Column], read: &Read) -> TaskResult<Columns> {
+        for name in read.casts.keys() {
+            if !given.iter().any(|column| column.name_str() == name.as_str()) {
+                return Err(fatal(format!("there is no column `{name}` to be read as another type")));
+            }
+        }
+        let fields: Vec<Field> = given.iter().map(|column| field(column, read)).collect();
+        let builders = fields.iter().map(|field| builder(field, read.batch_rows)).collect::<TaskResult<_>>()?;
+        Ok(Columns { schema: Arc::new(Schema::new(fields)), builders, rows: 0 })
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    pub(super) fn push(&mut self, row: &Row, number: u64) -> TaskResult<()> {
+        for (at, builder) in self.builders.iter_mut().enumerate() {
+            let value = row.as_ref(at).unwrap_or(&Value::NULL);
+            if let Err(problem) = builder.push(value) {
+                let name = self.schema.field(at).name();
+                return Err(fatal(format!("column `{name}`, row {number}: {problem}")));
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// What was pushed since the last time.
+    pub(super) fn finish(&mut self) -> TaskResult<RecordBatch> {
+        let columns = self.builders.iter_mut().map(Builder::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+    }
+}
+
+fn field(column: &Column, read: &Read) -> Field {
+    let name = column.name_str();
+    let own = type_of(column);
+    let kept = match read.casts.get(name.as_ref()) {
+        Some(cast) => cast.clone(),
+        None if read.is_money && matches!(own, DataType::Float32 | DataType::Float64) => MONEY,
+        None => own,
+    };
+    Field::new(name, kept, !column.flags().contains(ColumnFlags::NOT_NULL_FLAG))
+}
+
+fn type_of(column: &Column) -> DataType {
+    let unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+    match column.column_type() {
+        ColumnType::MYSQL_TYPE_TINY
+        | ColumnType::MYSQL_TYPE_SHORT
+        | ColumnType::MYSQL_TYPE_INT24
+        | ColumnType::MYSQL_TYPE_YEAR => DataType::Int32,
+        ColumnType::MYSQL_TYPE_LONG => {
+            if unsigned {
+                DataType::Int64
+            } else {
+                DataType::Int32
+            }
+        }
+        ColumnType::MYSQL_TYPE_LONGLONG => {
+            if unsigned {
+                DataType::Decimal128(20, 0)
+            } else {
+                DataType::Int64
+            }
+        }
+        ColumnType::MYSQL_TYPE_FLOAT => DataType::Float32,
+        ColumnType::MYSQL_TYPE_DOUBLE => DataType::Float64,
+        ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL => decimal(column, unsigned),
+        ColumnType::MYSQL_TYPE_DATE | ColumnType::MYSQL_TYPE_NEWDATE => DataType::Date32,
+        ColumnType::MYSQL_TYPE_DATETIME | ColumnType::MYSQL_TYPE_DATETIME2 => {
+            DataType::Timestamp(TimeUnit::Microsecond, None)
+        }
+        ColumnType::MYSQL_TYPE_TIMESTAMP | ColumnType::MYSQL_TYPE_TIMESTAMP2 => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+        }
+        ColumnType::MYSQL_TYPE_BIT | ColumnType::MYSQL_TYPE_GEOMETRY => DataType::Binary,
+        // Texts, enums, sets and JSON; a `time` may be longer than a day, so it is kept as its text.
+        ColumnType::MYSQL_TYPE_VARCHAR
+        | ColumnType::MYSQL_TYPE_VAR_STRING
+        | ColumnType::MYSQL_TYPE_STRING
+        | ColumnType::MYSQL_TYPE_TINY_BLOB
+        | ColumnType::MYSQL_TYPE_MEDIUM_BLOB
+        | ColumnType::MYSQL_TYPE_LONG_BLOB
+        | ColumnType::MYSQL_TYPE_BLOB
+            if column.character_set() == BINARY_CHARSET =>
+        {
+            DataType::Binary
+        }
+        _ => DataType::Utf8,
+    }
+}
+
+/// The server tells the length as text: digits, a sign unless unsigned, and a point.
+fn decimal(column: &Column, unsigned: bool) -> DataType {
+    let scale = u32::from(column.decimals());
+    let digits = column.column_length().saturating_sub(u32::from(!unsigned)).saturating_sub(u32::from(scale > 0));
+    match (u8::try_from(digits.max(1)), i8::try_from(scale)) {
+        (Ok(precision), Ok(scale)) if digits <= MOST_DIGITS => DataType::Decimal128(precision, scale),
+        _ => DataType::Utf8,
+    }
+}
+
+fn builder(field: &Field, rows: usize) -> TaskResult<Builder> {
+    Ok(match field.data_type() {
+        DataType::Int32 => Builder::Int32(Int32Builder::with_capacity(rows)),
+        DataType::Int64 => Builder::Int64(Int64Builder::with_capacity(rows)),
+        DataType::Float32 => Builder::Float32(Float32Builder::with_capacity(rows)),
+        DataType::Float64 => Builder::Float64(Float64Builder::with_capacity(rows)),
+        DataType::Decimal128(precision, scale) => Builder::Decimal {
+            into: Decimal128Builder::with_capacity(rows).with_data_type(field.data_type().clone()),
+            precision: *precision,
+            scale: *scale,
+        },
+        DataType::Utf8 => Builder::Text(StringBuilder::with_capacity(rows, rows * TEXT_BYTES)),
+        DataType::Binary => Builder::Bytes(BinaryBuilder::with_capacity(rows, rows * TEXT_BYTES)),
+        DataType::Date32 => Builder::Date(Date32Builder::with_capacity(rows)),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let into = TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(field.data_type().clone());
+            Builder::Moment(into)
+        }
+        other => {
+            let hint =
+                "hint: int32, int64, float32, float64, decimal128, utf8, binary, date32 and timestamp(µs) can be read";
+            return Err(fatal(format!("column `{}` cannot be read as `{other}`\n{hint}", field.name())));
+        }
+    })
+}
+
+impl Builder {
+    fn push(&mut self, value: &Value) -> Result<(), String> {
+        let wrong = |as_what: &str| format!("{} is no {as_what}", shown(value));
+        match (self, value) {
+            (Builder::Int32(into), Value::Int(v)) => {
+                into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
+            }
+            (Builder::Int32(into), Value::UInt(v)) => {
+                into.append_value(i32::try_from(*v).map_err(|_| wrong("number of 32 bits"))?);
+            }
+            (Builder::Int64(into), Value::Int(v)) => into.append_value(*v),
+            (Builder::Int64(into), Value::UInt(v)) => {
+                into.append_value(i64::try_from(*v).map_err(|_| wrong("number of 64 bits"))?);
+            }
+            (Builder::Float32(into), Value::Float(v)) => into.append_value(*v),
+            (Builder::Float64(into), Value::Float(v)) => into.append_value(f64::from(*v)),
+            (Builder::Float64(into), Value::Double(v)) => into.append_value(*v),
+            (Builder::Decimal { into, precision, scale }, value) if *value != Value::NULL => {
+                let found = match value {
+                    Value::Float(v) => rounded(f64::from(*v), *scale),
+                    Value::Double(v) => rounded(*v, *scale),
+                    Value::Int(v) => i128::from(*v).checked_mul(power(*scale)),
+                    Value::UInt(v) => i128::from(*v).checked_mul(power(*scale)),
+                    Value::Bytes(text) => parsed(text, *scale),
+                    _ => None,
+                };
+                let limit = 10_i128.pow(u32::from(*precision));
+                let fits = found.filter(|found| found.abs() < limit);
+                into.append_value(fits.ok_or_else(|| wrong(&format!("decimal({precision}, {scale})")))?);
+            }
+            (Builder::Text(into), Value::Bytes(bytes)) => {
+                into.append_value(
+                    std::str::from_utf8(bytes).map_err(|_| "it holds bytes that are no UTF-8".to_string())?,
+                );
+            }
+            (Builder::Text(into), Value::Time(..) | Value::Int(_) | Value::UInt(_) | Value::Date(..)) => {
+                into.append_value(value.as_sql(true).trim_matches('\''));
+            }
+            (Builder::Bytes(into), Value::Bytes(bytes)) => into.append_value(bytes),
+            (Builder::Date(into), Value::Date(year, month, day, ..)) => {
+                into.append_value(day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?);
+            }
+            (Builder::Moment(into), Value::Date(year, month, day, hour, minute, second, micros)) => {
+                let day = day_of(*year, *month, *day).ok_or_else(|| wrong("date"))?;
+                let seconds = (i64::from(*hour) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
+                into.append_value(i64::from(day) * DAY_MICROS + seconds * 1_000_000 + i64::from(*micros));
+            }
+            (into, Value::NULL) => into.null(),
+            _ => return Err(wrong("value of the type of its column")),
+        }
+        Ok(())
+    }
+
+    fn null(&mut self) {
+        match self {
+            Builder::Int32(into) => into.append_null(),
+            Builder::Int64(into) => into.append_null(),
+            Builder::Float32(into) => into.append_null(),
+            Builder::Float64(into) => into.append_null(),
+            Builder::Decimal { into, .. } => into.append_null(),
+            Builder::Text(into) => into.append_null(),
+            Builder::Bytes(into) => into.append_null(),
+            Builder::Date(into) => into.append_null(),
+            Builder::Moment(into) => into.append_null(),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Builder::Int32(into) => Arc::new(into.finish()),
+            Builder::Int64(into) => Arc::new(into.finish()),
+            Builder::Float32(into) => Arc::new(into.finish()),
+            Builder::Float64(into) => Arc::new(into.finish()),
+            Builder::Decimal { into, .. } => Arc::new(into.finish()),
+            Builder::Text(into) => Arc::new(into.finish()),
+            Builder::Bytes(into) => Arc::new(into.finish()),
+            Builder::Date(into) => Arc::new(into.finish()),
+            Builder::Moment(into) => Arc::new(into.finish()),
+        }
+    }
+}
+
+/// Dates that are no day, such as MySQL's `0000-00-00`, are none.
+fn day_of(year: u16, month: u8, day: u8) -> Option<i32> {
+    use chrono::Datelike;
+    let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day))?;
+    Some(date.num_days_from_ce() - EPOCH_DAY)
+}
+
+fn power(scale: i8) -> i128 {
+    10_i128.pow(u32::from(scale.unsigned_abs()))
+}
+
+/// A float as so many hundredths (or whatever the scale says), rounded to the nearest.
+fn rounded(value: f64, scale: i8) -> Option<i128> {
+    let whole = (value * power(scale) as f64).round();
+    // Beyond 2^53 a float does not know its last digits.
+    (whole.abs() <= 9_007_199_254_740_992.0).then_some(whole as i128)
+}
+
+/// `-12.30` at scale 2 is -1230. More digits behind the point than the scale has must be zeros.
+fn parsed(text: &[u8], scale: i8) -> Option<i128> {
+    let (negative, text) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    let scale = usize::from(scale.unsigned_abs());
+    let (mut value, mut behind) = (0_i128, None);
+    for letter in text {
+        match (letter, &mut behind) {
+            (b'.', behind @ None) => *behind = Some(0),
+            (b'0', Some(places)) if *places >= scale => {}
+            (digit @ b'0'..=b'9', places) => {
+                if let Some(places) = places {
+                    *places += 1;
+                    if *places > scale {
+                        return None;
+                    }
+                }
+                value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+            }
+            _ => return None,
+        }
+    }
+    let missing = u32::try_from(scale - behind.unwrap_or(0)).ok()?;
+    let value = value.checked_mul(10_i128.pow(missing))?;
+    (!text.is_empty()).then_some(if negative { -value } else { value })
+}
+
+/// A value in an error: numbers and dates as they are, never a text, which could be anybody's.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Bytes(_) => "what it holds".into(),
+        Value::Date(year, month, day, ..) => format!("`{year:04}-{month:02}-{day:02}`"),
+        other => format!("`{}`", other.as_sql(true)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_become_money_by_rounding() {
+        for (value, expected) in [(299.98_f32, 29_998), (0.1, 10), (-59.99, -5_999), (129.99, 12_999), (0.0, 0)] {
+            assert_eq!(rounded(f64::from(value), 2), Some(expected), "{value}");
+        }
+        assert_eq!(rounded(f64::NAN, 2), None);
+        assert_eq!(rounded(1e300, 2), None);
+    }
+
+    #[test]
+    fn decimals_are_read_from_their_text() {
+        for (text, expected) in [
+            ("12.30", Some(1_230)),
+            ("-0.05", Some(-5)),
+            ("7", Some(700)),
+            ("7.5", Some(750)),
+            ("7.500", Some(750)),
+            ("7.501", None),
+            ("", None),
+            ("1e3", None),
+            ("1.2.3", None),
+        ] {
+            assert_eq!(parsed(text.as_bytes(), 2), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_are_counted_from_1970() {
+        assert_eq!(day_of(1970, 1, 1), Some(0));
+        assert_eq!(day_of(2014, 7, 24), Some(16_275));
+        assert_eq!(day_of(0, 0, 0), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! What a MySQL server says is wrong, in our words: which connection, table and column it is about, and what to do.
+
+use super::Server;
+use super::session::Session;
+use mysql_async::Error;
+use mysql_async::prelude::Queryable;
+use orch_core::task::fatal;
+use std::fmt;
+
+/// Names in a hint.
+const MOST_NAMES: usize = 20;
+
+/// What was asked for.
+pub(super) enum Asked<'a> {
+    Table(&'a str),
+    Query,
+}
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::Table(table) => write!(f, "table `{table}`"),
+            Asked::Query => f.write_str("the query"),
+        }
+    }
+}
+
+/// Why there is no session. Wrong accounts stay wrong; everything else may pass.
+pub(super) fn unreachable(error: Error, server: &Server) -> anyhow::Error {
+    let (id, address) = (server.id(), server.address());
+    match &error {
+        // Access denied: 1045 for the account, 1044 for the database, 1698 by a plugin; 1049: no such database.
+        Error::Server(refused) if matches!(refused.code, 1044 | 1045 | 1049 | 1698) => fatal(format!(
+            "the MySQL server at {address} refuses connection `{id}`: {}\n\
+             hint: look at login, password and schema of the connection: `orch connections get {id}`",
+            refused.message
+        )),
+        _ => anyhow::Error::new(error).context(format!(
+            "cannot reach the MySQL server of connection `{id}` at {address}\n\
+             hint: is it running, and is the address right? `orch connections get {id}`"
+        )),
+    }
+}
+
+/// Why a statement cannot be done.
+pub(super) async fn told(error: Error, server: &Server, session: &mut Session, asked: &Asked<'_>) -> anyhow::Error {
+    let id = server.id();
+    let Error::Server(refused) = &error else {
+        return broken(error, &asked.to_string(), 0);
+    };
+    let message = &refused.message;
+    match (refused.code, asked) {
+        (1146 | 1051, Asked::Table(table)) => {
+            let found = names(
+                session,
+                "select table_name from information_schema.tables where table_schema = ?",
+                &[database(server, table)],
+            );
+            let hint = found.await;
+            fatal(format!("connection `{id}` has no table `{table}`: {message}\nhint: its tables are {hint}"))
+        }
+        (1054, Asked::Table(table)) => {
+            let bare = table.rsplit('.').next().unwrap_or(table).to_string();
+            let sql = "select column_name from information_schema.columns \
+                       where table_schema = ? and table_name = ? order by ordinal_position";
+            let hint = names(session, sql, &[database(server, table), bare]).await;
+            fatal(format!("table `{table}` of connection `{id}`: {message}\nhint: its columns are {hint}"))
+        }
+        // Syntax, names and rights do not get better by themselves.
+        _ if refused.state.starts_with("42") => {
+            fatal(format!("the MySQL server of connection `{id}` refuses {asked}: {message}"))
+        }
+        _ => anyhow::Error::new(error).context(format!("the MySQL server of connection `{id}` refuses {asked}")),
+    }
+}
+
+/// Why a result ends before its end.
+pub(super) fn broken(error: Error, what: &str, rows: u64) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("reading {what} broke off after {rows} rows"))
+}
+
+/// The database that a name speaks of.
+fn database(server: &Server, table: &str) -> String {
+    match table.split_once('.') {
+        Some((database, _)) => database.into(),
+        None => server.database().unwrap_or_default().into(),
+    }
+}
+
+async fn names(session: &mut Session, sql: &str, params: &[String]) -> String {
+    let found: Result<Vec<String>, _> = session.conn().exec(sql, params.to_vec()).await;
+    match found {
+        Ok(names) if names.is_empty() => "none that this account sees".into(),
+        Ok(names) => {
+            let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+            let names: Vec<String> = names.iter().take(MOST_NAMES).map(|name| format!("`{name}`")).collect();
+            format!("{}{more}", names.join(", "))
+        }
+        Err(_) => "not told by the server".into(),
+    }
+}

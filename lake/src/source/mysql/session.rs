@@ -1,0 +1,102 @@
+//! Sessions at a server. One that is dropped in the middle of a result closes its socket and reads nothing more.
+
+use super::errors;
+use futures::FutureExt;
+use mysql_async::{Conn, Opts, OptsBuilder};
+use orch_core::task::{Connection, TaskResult, fatal};
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A MySQL or MariaDB of a connection.
+#[derive(Clone)]
+pub struct Server {
+    opts: Opts,
+    id: String,
+}
+
+impl Server {
+    /// # Errors
+    /// A fatal error when the connection is for something else, or asks for TLS.
+    pub fn of(connection: &Connection) -> TaskResult<Server> {
+        let id = &connection.id;
+        if !matches!(connection.conn_type.as_str(), "mysql" | "mariadb") {
+            let kind = &connection.conn_type;
+            return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `mysql`")));
+        }
+        if connection.extra_field("ssl").is_some_and(|ssl| !matches!(ssl, Value::Null | Value::Bool(false))) {
+            return Err(fatal(format!(
+                "connection `{id}` asks for TLS, which this MySQL client does not speak\n\
+                 hint: remove `ssl` from its extra, and reach the server through a tunnel"
+            )));
+        }
+        let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        let opts = OptsBuilder::default()
+            .ip_or_hostname(text(&connection.host).unwrap_or_else(|| "localhost".into()))
+            .tcp_port(connection.port.unwrap_or(3306))
+            .user(text(&connection.login))
+            .pass(text(&connection.password))
+            .db_name(text(&connection.schema))
+            .tcp_keepalive(Some(KEEPALIVE))
+            // `timestamp` columns are moments: the server sends them in the session's zone.
+            .init(vec!["set time_zone = '+00:00'"]);
+        Ok(Server { opts: opts.into(), id: id.clone() })
+    }
+
+    /// The id of the connection, for errors.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.opts.ip_or_hostname(), self.opts.tcp_port())
+    }
+
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.opts.db_name()
+    }
+
+    pub(crate) async fn session(&self) -> TaskResult<Session> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(self.opts.clone())).await {
+            Ok(Ok(conn)) => Ok(Session { conn: Some(conn) }),
+            Ok(Err(error)) => Err(errors::unreachable(error, self)),
+            Err(_) => Err(anyhow::anyhow!(
+                "the MySQL server of connection `{}` does not answer at {} within {} s",
+                self.id,
+                self.address(),
+                CONNECT_TIMEOUT.as_secs()
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("id", &self.id).field("address", &self.address()).finish()
+    }
+}
+
+/// One session; it ends with this value.
+#[derive(Debug)]
+pub(crate) struct Session {
+    conn: Option<Conn>,
+}
+
+impl Session {
+    pub(crate) fn conn(&mut self) -> &mut Conn {
+        self.conn.as_mut().expect("only `drop` takes it")
+    }
+}
+
+impl Drop for Session {
+    /// The client would read the rest of a result in the background before it closes, however long that is. A farewell that was
+    /// begun closes the socket instead; what the server has not sent by then it does not send.
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            conn.disconnect().now_or_never();
+        }
+    }
+}
