@@ -82,6 +82,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         connections_per_address: config.connections_per_address,
         keys: secrets::keyring(config)?,
         test_connection: config.test_connection,
+        lake: secrets::lake(config, url)?,
         ..WebConfig::new(url)
     })
 }

@@ -16,7 +16,7 @@ pub use table::{
 };
 pub use text::{cell_text, csv_head, csv_line, row_object};
 
-use orch_core::task::BoxFuture;
+use orch_core::task::{BoxFuture, Connection, TaskResult};
 use std::fmt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -94,10 +94,41 @@ impl LakeDoor {
         match &self.0 {
             Some(open) => open().await,
             None => Err(LakeError::NotFound(
-                "this binary has no lake\nhint: run `orch` of the package `orch-dags`, or add `orch-lake-sql` to yours"
+                "this binary has no lake\nhint: run the binary `orch` of the package `orch-dags`, or give yours one: \
+                 `Binary::lake`"
                     .into(),
             )),
         }
+    }
+}
+
+/// Looks up a connection by its id.
+pub type FindConnection = dyn Fn(&str) -> BoxFuture<TaskResult<Connection>> + Send + Sync;
+
+type OpenBy = dyn Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync;
+
+/// How a binary opens its lake: by connections, which whoever runs it looks up. Nothing of most binaries.
+#[derive(Clone, Default)]
+pub struct LakeSource(Option<Arc<OpenBy>>);
+
+impl LakeSource {
+    /// `open` is asked each time somebody looks; it keeps what it opened as long as the connections are the same.
+    pub fn new(
+        open: impl Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync + 'static,
+    ) -> Self {
+        LakeSource(Some(Arc::new(open)))
+    }
+
+    /// The way there for a process that finds connections so.
+    pub fn door(&self, find: Arc<FindConnection>) -> LakeDoor {
+        let Some(open) = self.0.clone() else { return LakeDoor::none() };
+        LakeDoor::new(Arc::new(move || open(find.clone())))
+    }
+}
+
+impl fmt::Debug for LakeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "LakeSource" } else { "no LakeSource" })
     }
 }
 

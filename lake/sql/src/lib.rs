@@ -13,6 +13,8 @@ mod parse;
 mod run;
 mod scan;
 mod session;
+mod source;
 mod view;
 
+pub use source::{Opened, source};
 pub use view::{SqlLake, SqlLimits};

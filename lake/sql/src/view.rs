@@ -4,6 +4,7 @@ use crate::error::of_lake;
 use crate::files::{files, partitions};
 use crate::run::{AHEAD, Means, Part, Rows, carry};
 use crate::scan::Looked;
+use crate::source::Opened;
 use crate::{describe, error};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -60,14 +61,13 @@ pub struct SqlLake {
 }
 
 impl SqlLake {
-    /// Opens a lake on threads of its own; what `open` connects lives there too. `place`: where it is, without secrets.
+    /// Opens a lake on threads of its own; what `open` connects lives there too.
     ///
     /// # Errors
     /// What `open` says, as people may hear it.
     pub async fn open(
         limits: SqlLimits,
-        place: impl Into<String>,
-        open: impl Future<Output = anyhow::Result<Lake>> + Send + 'static,
+        open: impl Future<Output = anyhow::Result<Opened>> + Send + 'static,
     ) -> LakeResult<Arc<SqlLake>> {
         let broken = |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,9 +79,9 @@ impl SqlLake {
             .map_err(|error| broken(&error))?;
         let handle = runtime.handle().clone();
         let opened = handle.spawn(open).await;
-        // Dropped in this place on failure it would block; so it is always owned by the struct or let go.
-        let lake = match opened {
-            Ok(Ok(lake)) => lake,
+        // A runtime that is dropped inside of another one would block it: it is owned by the lake, or let go.
+        let Opened { lake, place } = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 runtime.shutdown_background();
                 return Err(broken(&error::chain(error.as_ref())));
@@ -105,7 +105,7 @@ impl SqlLake {
         };
         Ok(Arc::new(SqlLake {
             lake,
-            place: place.into(),
+            place,
             threads: limits.threads.max(1),
             memory,
             places: Arc::new(Semaphore::new(limits.at_once.max(1))),
