@@ -29,14 +29,12 @@ create index asset_check_at on asset_check (at);
 -- The last word of a try about its rows and bytes; a row only of those that say something.
 create table progress (
     run uuid not null,
-    task smallint not null,
-    map_index integer not null,
     attempt uuid not null,
     lease_no smallint not null,
     rows bigint not null,
     bytes bigint not null,
-    -- By the clock of the database: when it was told first and last.
-    began_at timestamptz not null default now(),
+    -- Since its body began, by the clock of its worker.
+    after_ms bigint not null,
     at timestamptz not null default now(),
     primary key (run, attempt)
 ) with (fillfactor = 50);

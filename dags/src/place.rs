@@ -1,20 +1,15 @@
 //! The lake and the buckets that a task works on, opened from its connections.
 //!
-//! Opened once for all tasks of a process that have the same connections: they share its connections to the catalog, and
-//! what it knows of tables.
+//! Opened once for all tasks of a process that have the same connections: they share its sessions at the catalog, and what
+//! it knows of tables.
 
 use crate::connections::{BUCKETS, LAKE};
-use orch::{Connection, Ctx, TaskResult, fatal};
+use orch::{Connection, Ctx, TaskResult};
 use orch_lake::bucket::{Bucket, Buckets};
-use orch_lake::{Lake, LakeConfig, LakeError};
-use serde_json::Value;
+use orch_lake::{Lake, LakeConfig};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// Under which the tables are known in the catalog, unless the connection says another one.
-const CATALOG: &str = "orch";
-/// Tasks of a worker that speak to the catalog at once wait for each other; each does so for milliseconds.
-const POOL: u32 = 8;
-/// More than a process has places: a test with many, each in a database of its own.
+/// Connections of one process change when somebody changes them; the last few are enough.
 const KEPT: usize = 4;
 
 #[derive(Debug, Clone)]
@@ -44,19 +39,7 @@ impl Place {
     /// Nothing is asked yet.
     fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Place> {
         let buckets = Buckets::of(buckets)?;
-        let text = |name: &str| lake.extra_field(name).and_then(Value::as_str);
-        let warehouse = text("warehouse").ok_or_else(|| {
-            fatal(format!(
-                "connection `{LAKE}` does not say where tables go\nhint: add `warehouse=file:///folder` or \
-                `warehouse=s3://bucket/folder` to its extra"
-            ))
-        })?;
-        let config = LakeConfig {
-            catalog: pool(lake)?,
-            name: text("catalog").unwrap_or(CATALOG).into(),
-            warehouse: warehouse.into(),
-            storage: buckets.options().clone(),
-        };
+        let config = LakeConfig::of(lake, buckets.options())?;
         Ok(Place { lake: Lake::open(config)?, buckets })
     }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::batches::Batches;
-use orch_lake::format::csv;
+use orch_lake::format::csv::{self, Csv};
 use orch_lake::load::{Load, Loaded};
 use std::sync::{Arc, LazyLock};
 
@@ -51,7 +51,7 @@ async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
     let bucket = Place::of(&ctx).await?.bucket(BUCKET).await?;
     let target = ctx.connection(RETAIL_POSTGRES).await?;
     warehouse::ensure(&target).await?;
-    let rows = csv::read(&bucket, OBJECT, SCHEMA.clone()).await?;
+    let rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
     let rows = Batches::new(SCHEMA.clone(), rows.and_then(|batch| std::future::ready(transformed(&batch))));
     let loaded = Load::into(TABLE.0, TABLE.1).once_in(&ctx).replace(&target, rows.told(&ctx)).await?;
     ctx.info(format!("{} rows are in `{}`", loaded.rows, loaded.table));
@@ -79,7 +79,7 @@ fn etl_minio_postgres() -> Dag {
 #[task]
 async fn read_csv_from_minio(ctx: Ctx) -> TaskResult<u64> {
     let bucket = Place::of(&ctx).await?.bucket(BUCKET).await?;
-    let mut rows = csv::read(&bucket, OBJECT, SCHEMA.clone()).await?;
+    let mut rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
     let mut count = 0;
     while let Some(batch) = rows.try_next().await? {
         let (ids, names) = (batch.column(0).as_primitive::<arrow::datatypes::Int32Type>(), batch.column(1).as_string::<i32>());

@@ -38,6 +38,11 @@ impl LakeError {
         LakeError::Input { what: what.into(), hint: hint.into() }
     }
 
+    /// Of rows that were to be read: what lake itself says stays as it is.
+    pub(crate) fn source(error: anyhow::Error) -> Self {
+        error.downcast::<LakeError>().unwrap_or_else(LakeError::Source)
+    }
+
     pub(crate) fn conflict(table: &TableName, why: impl Into<String>) -> Self {
         LakeError::Conflict { table: table.clone(), why: why.into() }
     }

@@ -1,14 +1,15 @@
 //! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
 
+use crate::bucket;
 use crate::catalog::{Catalog, PgCatalog, no_table};
 use crate::error::{LakeError, LakeResult};
+use crate::storage::Storages;
 use crate::table::cache::Cache;
 use crate::table::{Table, TableDef, TableName};
-use iceberg::io::{FileIO, FileIOBuilder, LocalFsStorageFactory};
+use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, Runtime};
 use sqlx::postgres::PgPool;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How to reach a lake.
@@ -21,8 +22,8 @@ pub struct LakeConfig {
     pub name: String,
     /// Where new tables go: `file:///data/warehouse`, `s3://bucket/warehouse`.
     pub warehouse: String,
-    /// What the storage needs besides the URL: region, endpoint, keys.
-    pub storage: BTreeMap<String, String>,
+    /// How the server of an `s3://` warehouse is reached.
+    pub storage: bucket::Options,
 }
 
 /// Cheap to clone; clones share what they know.
@@ -44,7 +45,7 @@ impl Lake {
     /// # Errors
     /// The warehouse is no URL that can be served.
     pub fn open(config: LakeConfig) -> LakeResult<Self> {
-        let io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).with_props(config.storage.iter()).build();
+        let io = FileIOBuilder::new(Arc::new(Storages::new(config.storage))).build();
         Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), io, &config.warehouse)
     }
 

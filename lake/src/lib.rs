@@ -10,8 +10,10 @@ pub mod frame;
 mod lake;
 pub mod load;
 pub mod source;
+mod storage;
 pub mod table;
 
+pub use batches::Batches;
 pub use error::{LakeError, LakeResult};
 pub use lake::{Lake, LakeConfig};
-pub use table::{Batches, Change, Committed, Filter, Table, TableDef, TableName, Value};
+pub use table::{Change, Committed, Filter, Table, TableDef, TableName, Value};

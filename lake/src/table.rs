@@ -2,7 +2,6 @@
 //! publishes them.
 
 mod append;
-mod batches;
 pub(crate) mod cache;
 mod change;
 mod commit;
@@ -21,7 +20,6 @@ mod types;
 mod upsert;
 mod write;
 
-pub use batches::Batches;
 pub use change::{Change, Committed, File, KEY_PROPERTY, Region};
 pub use definition::{TableDef, partition_name};
 pub use filter::{Filter, Op, Value};

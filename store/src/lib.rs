@@ -36,6 +36,7 @@ pub mod pool;
 pub mod preset;
 pub mod process;
 pub mod query_history;
+pub mod progress;
 pub mod refold;
 pub mod registry;
 pub mod reset;

@@ -253,6 +253,12 @@ impl Kind {
 }
 
 impl Table {
+    /// The key, if it is never null: then others may rely on it.
+    pub fn required_key(&self) -> Option<&'static [&'static str]> {
+        let required = |key: &&str| self.columns.iter().any(|c| c.name == *key && c.null == Null::Never);
+        self.key.iter().all(required).then_some(self.key)
+    }
+
     pub fn arrow(&self) -> Schema {
         let field = |c: &Column| Field::new(c.name, c.kind.arrow(), c.null == Null::Allowed);
         Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())

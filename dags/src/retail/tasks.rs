@@ -6,10 +6,11 @@ mod ingest;
 mod load;
 mod publish;
 mod silver;
+mod twice;
 
 pub use gold::generate_gold_tables;
 pub use ingest::ingest;
-pub use load::{load_gold, load_silver};
+pub use load::load;
 pub use publish::Published;
 pub use silver::{transform_newest, transform_retail_data};
 

@@ -1,7 +1,8 @@
 //! Append: new files, and nothing else changes. Never in conflict with anybody.
 
 use super::write::Writer;
-use super::{Batches, Change, Table};
+use super::{Change, Table};
+use crate::batches::Batches;
 use crate::error::LakeResult;
 use iceberg::spec::Operation;
 

@@ -57,6 +57,10 @@ pub struct Change {
     pub updates: Vec<TableUpdate>,
     pub requirements: Vec<TableRequirement>,
     pub branch: String,
+    /// It is right for the very state it was made of, and is not laid onto another.
+    pub base_only: bool,
+    /// Pack small manifests together however few they are; alone this makes a snapshot too.
+    pub merge_manifests: bool,
     /// The id of the snapshot to come, the same at every try: by it a commit whose answer was lost is found.
     pub(crate) snapshot_id: i64,
 }
@@ -88,6 +92,8 @@ impl Change {
             updates: vec![],
             requirements: vec![],
             branch: MAIN_BRANCH.to_owned(),
+            base_only: false,
+            merge_manifests: false,
             snapshot_id: snapshot_id(),
         }
     }
@@ -126,6 +132,12 @@ impl Change {
         self.property(KEY_PROPERTY, key)
     }
 
+    /// Not to be laid onto any other state of the table than the one it was made of.
+    pub fn on_base_only(mut self) -> Self {
+        self.base_only = true;
+        self
+    }
+
     /// Onto a branch, not onto what readers see by default.
     pub fn onto(mut self, branch: impl Into<String>) -> Self {
         self.branch = branch.into();
@@ -139,11 +151,11 @@ impl Change {
 
     /// Is there anything to be done? An append of no rows makes no snapshot.
     pub fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty() && self.updates.is_empty()
+        !self.makes_snapshot() && self.updates.is_empty()
     }
 
     pub(crate) fn makes_snapshot(&self) -> bool {
-        !self.add.is_empty() || !self.remove.is_empty()
+        !self.add.is_empty() || !self.remove.is_empty() || self.merge_manifests
     }
 
     /// Makes it part of the table now. Other writers who were faster are no error as long as what this one read is still

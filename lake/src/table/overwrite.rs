@@ -3,7 +3,8 @@
 use super::filter::Bound;
 use super::rewrite::Rewrite;
 use super::write::Writer;
-use super::{Batches, Change, Filter, Region, Table};
+use super::{Change, Filter, Region, Table};
+use crate::batches::Batches;
 use crate::error::{LakeError, LakeResult};
 use futures::TryStreamExt as _;
 use iceberg::spec::Operation;
@@ -19,7 +20,7 @@ impl Table {
         let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
         let bound = filter.bind(self.schema())?;
         let mut batches = batches.into();
-        while let Some(batch) = batches.try_next().await? {
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
             let batch = rewrite.writer.conform(&batch)?;
             self.check_within(&filter, &bound, &batch)?;
             rewrite.writer.write(batch).await?;

@@ -2,15 +2,16 @@
 
 use super::filter::Bound;
 use super::plan::{Plan, PlannedFile};
-use super::types::plain_type;
-use super::{Batches, Filter, Table};
+use super::{Filter, Table};
+use crate::batches::Batches;
 use crate::error::{LakeError, LakeResult};
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::Schema as ArrowSchema;
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use iceberg::spec::{SchemaRef, SnapshotRef};
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::{Schema, SchemaRef, SnapshotRef};
 use std::sync::Arc;
 
 /// Which state of a table.
@@ -99,14 +100,17 @@ impl Table {
         filter: Option<&Bound>,
         batch_size: Option<usize>,
     ) -> LakeResult<Batches> {
-        let tasks: Vec<_> =
-            files.iter().map(|file| file.task(schema, field_ids, filter)).collect::<LakeResult<Vec<_>>>()?;
+        let tasks = files.iter().map(|file| file.task(schema, field_ids, filter)).collect::<LakeResult<Vec<_>>>()?;
+        let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
+        let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
         let mut reader = self.iceberg().reader_builder();
         if let Some(rows) = batch_size {
             reader = reader.with_batch_size(rows);
         }
         let batches = reader.build().read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
-        Ok(Batches::of(batches.map_err(LakeError::from).and_then(|batch| async move { plain(batch) })))
+        let schema = given.clone();
+        let batches = batches.map(move |batch| Ok(plain(batch.map_err(LakeError::from)?, &given)?));
+        Ok(Batches::new(schema, batches))
     }
 }
 
@@ -152,7 +156,7 @@ impl Scan<'_> {
 
     /// All of it in memory.
     pub async fn collect(self) -> LakeResult<Vec<RecordBatch>> {
-        self.stream().await?.collect().await
+        self.stream().await?.try_collect().await.map_err(LakeError::source)
     }
 
     /// The number of rows. What manifests tell is not read.
@@ -167,8 +171,8 @@ impl Scan<'_> {
             columns => columns.iter().map(|column| column.id).collect(),
         };
         let batches = self.table.read(read, &schema, &ids, Some(&filter), self.batch_size)?;
-        let read = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await?;
-        Ok(told + read)
+        let read = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
+        Ok(told + read.map_err(LakeError::source)?)
     }
 
     async fn plan(&self) -> LakeResult<Plan> {
@@ -185,18 +189,14 @@ impl Scan<'_> {
 }
 
 /// iceberg gives columns that are the same in all rows of a file in a packed form, which few others understand.
-fn plain(batch: RecordBatch) -> LakeResult<RecordBatch> {
-    let schema = batch.schema();
-    let packed = |data: &arrow::datatypes::DataType| matches!(data, arrow::datatypes::DataType::RunEndEncoded(..));
-    if !schema.fields().iter().any(|field| packed(field.data_type())) {
+fn plain(batch: RecordBatch, schema: &ArrowSchemaRef) -> LakeResult<RecordBatch> {
+    if batch.schema_ref() == schema {
         return Ok(batch);
     }
-    let mut fields = vec![];
-    let mut columns = vec![];
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let data = plain_type(field.name(), field.data_type())?;
-        columns.push(if packed(field.data_type()) { cast(column, &data)? } else { column.clone() });
-        fields.push(Arc::new(field.as_ref().clone().with_data_type(data)));
-    }
-    Ok(RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)?)
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }

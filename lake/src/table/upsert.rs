@@ -4,8 +4,9 @@ use super::keys::Keys;
 use super::plan::{DeleteIndex, PlannedFile, Pruners};
 use super::filter::prune::Rows;
 use super::rewrite::Rewrite;
-use super::{Batches, Change, Region, Table};
-use crate::error::LakeResult;
+use super::{Change, Region, Table};
+use crate::batches::Batches;
+use crate::error::{LakeError, LakeResult};
 use futures::TryStreamExt as _;
 use iceberg::spec::Operation;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl Table {
         let mut keys = Keys::new(self, &columns)?;
         let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
         let mut batches = batches.into();
-        while let Some(batch) = batches.try_next().await? {
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
             let batch = rewrite.writer.conform(&batch)?;
             keys.add(&batch)?;
             rewrite.writer.write(batch).await?;

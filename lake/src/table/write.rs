@@ -4,7 +4,8 @@
 mod split;
 
 use super::types::conform;
-use super::{Batches, File, Table};
+use super::{File, Table};
+use crate::batches::Batches;
 use crate::error::{LakeError, LakeResult};
 use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
@@ -165,7 +166,7 @@ impl Writer {
 
     /// All files of the batches.
     pub(crate) async fn write_all(mut self, mut batches: Batches) -> LakeResult<Vec<File>> {
-        while let Some(batch) = batches.try_next().await? {
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
             let batch = self.conform(&batch)?;
             self.write(batch).await?;
         }

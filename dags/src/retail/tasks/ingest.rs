@@ -1,5 +1,6 @@
 //! Source → raw: one table, as the CSV object that people know and as typed Parquet, in one pass over its rows.
 
+use super::twice::twice;
 use super::{RAW_BUCKET, object_uri, silver};
 use crate::connections::RETAIL_MYSQL;
 use crate::place::Place;
@@ -8,9 +9,9 @@ use crate::retail::extract::{BY_DAY, Extract};
 use crate::retail::options::{Mode, Retail};
 use crate::retail::schema;
 use crate::retail::source::Source;
-use futures::TryStreamExt as _;
 use orch::prelude::*;
-use orch_lake::format::{csv, parquet};
+use orch_lake::format::csv::{self, Csv};
+use orch_lake::format::parquet;
 
 /// Copies one table of the source into the bucket `raw-retail-data`: `TABLE.csv` with a header, and `TABLE.parquet` with
 /// types. Orders and their items may be those of some days only; then the objects are `TABLE/DAYS.csv` and `.parquet`.
@@ -25,15 +26,14 @@ pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options:
     let bucket = place.bucket(RAW_BUCKET).await?;
     let mut extract = Extract::at(table.name, days);
 
-    let mut rows = source.read(table, days).await?.told(&ctx);
-    let mut csv = csv::Writer::to(&bucket, &extract.csv, rows.schema()).await?;
-    let mut parquet = parquet::Writer::to(&bucket, &extract.parquet, rows.schema()).await?;
-    while let Some(batch) = rows.try_next().await? {
-        extract.rows += batch.num_rows() as u64;
-        csv.write(&batch).await?;
-        parquet.write(&batch).await?;
-    }
-    extract.bytes = parquet.finish().await? + csv.finish().await?;
+    let rows = source.read(table, days).await?.told(&ctx);
+    let (parquet, csv) = twice(
+        rows,
+        async |rows| parquet::write(&bucket, &extract.parquet, rows).await,
+        async |rows| csv::write(&bucket, &extract.csv, rows, Csv::default()).await,
+    )
+    .await?;
+    (extract.rows, extract.bytes) = (parquet.rows, parquet.bytes + csv.bytes);
 
     ctx.info(format!("{} rows of `{}` ({}) are in `{}`", extract.rows, table.name, days.label(), bucket.url()));
     let object = object_uri(RAW_BUCKET, table.name);

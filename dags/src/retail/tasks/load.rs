@@ -4,7 +4,7 @@ use super::publish::table_name;
 use super::{NAMESPACE, loaded_uri, table_uri};
 use crate::connections::RETAIL_POSTGRES;
 use crate::place::Place;
-use crate::retail::schema::{self, Null};
+use crate::retail::schema;
 use crate::warehouse;
 use futures::StreamExt as _;
 use orch::prelude::*;
@@ -24,12 +24,8 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     let rows = now.scan().columns(table.columns.iter().map(|column| column.name)).stream().await?;
     let rows = Batches::new(Arc::new(table.arrow()), rows.map(|batch| Ok(batch?)));
 
-    let is_required = |key: &&&str| table.columns.iter().any(|c| c.name == **key && c.null == Null::Never);
-    let key: Vec<&str> = table.key.iter().filter(is_required).copied().collect();
-    let mut load = Load::into(NAMESPACE, table.name).once_in(&ctx);
-    if key.len() == table.key.len() {
-        load = load.key(key);
-    }
+    let key = table.required_key().unwrap_or_default();
+    let mut load = Load::into(NAMESPACE, table.name).key(key.iter().copied()).once_in(&ctx);
     if table.name == "orders_fact" {
         // As the tables of others call it.
         load = load.alias("order_fact");

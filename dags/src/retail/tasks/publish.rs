@@ -4,14 +4,15 @@ use super::{NAMESPACE, table_uri};
 use crate::place::Place;
 use crate::retail::contracts::contract;
 use crate::retail::days::Days;
-use crate::retail::schema::{Null, Table};
+use crate::retail::schema::Table;
 use crate::retail::silver::Made;
 use arrow::array::RecordBatch;
 use iceberg::spec::Transform;
 use orch::prelude::*;
+use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet, Report, quarantine_of};
-use orch_lake::format::csv;
+use orch_lake::format::csv::{self, Csv};
 use orch_lake::frame::{blocking, to_batches};
 use orch_lake::table::CommitStep;
 use orch_lake::{Change, Filter, TableDef, TableName};
@@ -62,8 +63,12 @@ impl<'a> Layer<'a> {
         let report = self.checked(table, &batches)?;
         let rows = report.rows_passed() as u64;
         // What comes after may refer to it.
-        self.facts = std::mem::take(&mut self.facts).keys(table.name, KeySet::of(&report.passed, table.key)?);
-        csv::write(&self.bucket, &self.object(table), schema, &report.passed).await?;
+        if let Some(key) = table.required_key() {
+            let keys = KeySet::of(&report.passed, key)?;
+            self.facts = self.facts.clone().keys(table.name, keys);
+        }
+        let rows_of = Batches::of(schema, report.passed.clone());
+        csv::write(&self.bucket, &self.object(table), rows_of, Csv::default()).await?;
         self.replace(table, report.passed, properties).await?;
         if !report.quarantined.is_empty() || self.has_quarantine(table).await? {
             self.put_aside(table, report.quarantined).await?;
@@ -120,11 +125,8 @@ impl<'a> Layer<'a> {
     }
 
     fn definition(&self, table: &Table, columns: TableDef) -> TableDef {
-        let nullable = |key: &&str| table.columns.iter().any(|c| c.name == **key && c.null == Null::Allowed);
-        let definition = columns.location(self.location(table.name));
-        // A key of Iceberg is never null.
-        let definition =
-            if table.key.iter().any(|key| nullable(&key)) { definition } else { definition.key(table.key.iter().copied()) };
+        let key = table.required_key().unwrap_or_default();
+        let definition = columns.location(self.location(table.name)).key(key.iter().copied());
         match table.by_month {
             Some(column) => definition.partition(column, Transform::Month),
             None => definition,

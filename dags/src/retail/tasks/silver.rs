@@ -12,7 +12,6 @@ use chrono::NaiveDate;
 use orch::prelude::*;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet};
-use orch_lake::format::parquet;
 use orch_lake::frame::{batches_of, blocking};
 use polars::prelude::*;
 use std::collections::HashMap;
@@ -120,8 +119,11 @@ async fn read(ctx: &Ctx, bucket: &Bucket, extract: &Extracts) -> TaskResult<Raw>
                 bucket.location(key)
             )));
         }
-        let frame = parquet::frame(bucket, key).await?;
-        frames.insert(table.name, fitting(frame, table).map_err(|error| error.context(bucket.location(key)))?);
+        // In one piece: another run may replace the object while it is read.
+        let bytes = bucket.get(key).await?;
+        let location = bucket.location(key);
+        let frame = blocking(move |_| fitting(frame(bytes, &location)?, table, &location)).await?;
+        frames.insert(table.name, frame);
     }
     let raw = Raw::from_tables(|name| frames.remove(name).ok_or_else(|| fatal(format!("`{name}` was not read"))))?;
     let orders = batches_of(raw.orders.select(["order_id"])?)?.1;
@@ -132,16 +134,22 @@ async fn read(ctx: &Ctx, bucket: &Bucket, extract: &Extracts) -> TaskResult<Raw>
     Ok(raw)
 }
 
+fn frame(bytes: bytes::Bytes, location: &str) -> TaskResult<DataFrame> {
+    ParquetReader::new(std::io::Cursor::new(bytes)).finish().map_err(|error| {
+        fatal(format!("`{location}` is no whole Parquet file: {error}\nhint: run the ingest of this table again"))
+    })
+}
+
 /// # Errors
 /// A column is missing or has another type: somebody else wrote the object.
-fn fitting(frame: DataFrame, table: &schema::Table) -> TaskResult<DataFrame> {
-    let (found, wanted) = (frame.schema().clone(), table.frame());
-    for (name, wanted) in wanted.iter() {
-        let hint = "hint: run the ingest of this table again";
-        match found.get(name) {
-            None => return Err(fatal(format!("column `{name}` of `{}` is missing\n{hint}", table.name))),
-            Some(found) if found != wanted => {
-                return Err(fatal(format!("column `{name}` of `{}` is {found}, not {wanted}\n{hint}", table.name)));
+fn fitting(frame: DataFrame, table: &schema::Table, location: &str) -> TaskResult<DataFrame> {
+    let wrong = |problem: String| fatal(format!("`{location}` {problem}\nhint: run the ingest of this table again"));
+    for column in table.columns {
+        let wanted = column.kind.frame();
+        match frame.schema().get(column.name) {
+            None => return Err(wrong(format!("has no column `{}`", column.name))),
+            Some(found) if *found != wanted => {
+                return Err(wrong(format!("has the type {found} in column `{}`, not {wanted}", column.name)));
             }
             Some(_) => {}
         }

@@ -19,6 +19,9 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if before.uuid() != now.uuid() {
         return conflict("it was dropped and made anew".to_owned());
     }
+    if change.base_only && change.base.metadata_location() != head.metadata_location() {
+        return conflict("it is no longer what this change was made of".to_owned());
+    }
     if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(|file| file.is_data()) {
         let fields = now.current_schema().as_struct().fields();
         let lacks = fields.iter().find(|field| field.required && before.current_schema().field_by_id(field.id).is_none());

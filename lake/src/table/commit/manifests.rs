@@ -9,7 +9,7 @@ use iceberg::spec::{
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-const MERGE_FROM: usize = 100;
+const MERGE_FROM: i64 = 100;
 const TARGET_BYTES: i64 = 8 << 20;
 
 pub(super) struct Manifests<'a> {
@@ -92,15 +92,15 @@ impl<'a> Manifests<'a> {
     }
 
     /// Packs small manifests of the same kind together when there are many of them (`commit.manifest.*`).
-    pub(super) async fn merge(&mut self, all: Vec<ManifestFile>) -> LakeResult<Vec<ManifestFile>> {
+    pub(super) async fn merge(&mut self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
         let number = |key, default: i64| match self.table.property(key) {
             Some(text) => text.parse().unwrap_or(default),
             None => default,
         };
-        if self.table.property("commit.manifest-merge.enabled") == Some("false") {
+        if !always && self.table.property("commit.manifest-merge.enabled") == Some("false") {
             return Ok(all);
         }
-        let from = number("commit.manifest.min-count-to-merge", MERGE_FROM as i64).max(2) as usize;
+        let from = if always { 2 } else { number("commit.manifest.min-count-to-merge", MERGE_FROM).max(2) as usize };
         let target = number("commit.manifest.target-size-bytes", TARGET_BYTES).max(1);
         let (mut kept, mut small): (Vec<ManifestFile>, BTreeMap<(i32, i32), Vec<ManifestFile>>) = Default::default();
         for file in all {

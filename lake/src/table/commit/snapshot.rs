@@ -28,7 +28,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
     let parent = branch_head(metadata, &change.branch);
     let mut manifests = Manifests::new(base, change.snapshot_id)?;
     let mut all = without_removed(change, base, parent, &mut manifests).await?;
-    all = manifests.merge(all).await?;
+    all = manifests.merge(all, change.merge_manifests).await?;
     let mut added = vec![];
     for content in [ManifestContentType::Data, ManifestContentType::Deletes] {
         let mut by_spec: BTreeMap<i32, Vec<&File>> = BTreeMap::new();
