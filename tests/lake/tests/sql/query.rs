@@ -1,7 +1,7 @@
 //! What queries answer, and how much of a table they open for it.
 
 use crate::world::{World, commit, named, orders};
-use orch_lake::{Batches, Filter};
+use orch_lake::Filter;
 use orch_store::lake_view::LakeError;
 use serde_json::json;
 
@@ -78,7 +78,7 @@ async fn deleted_rows_are_gone_from_answers_and_counts() {
     assert_eq!(world.lines("select count(*), min(id) from retail.orders").await, ["890 10"]);
     assert_eq!(world.lines("select count(*) from retail.orders").await, ["890"]);
     let newer = orders(5..15);
-    let change = table.upsert(&["id"], Batches::from(vec![newer])).await.expect("it is written");
+    let change = table.upsert(&["id"], newer).await.expect("it is written");
     change.commit(&world.lake).await.expect("it is committed");
     assert_eq!(world.lines("select count(*), min(id), sum(id) from retail.orders").await, ["895 5 404540"]);
 }

@@ -2,7 +2,7 @@
 
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use iceberg::spec::{PrimitiveType, Transform};
-use orch_lake::{Batches, Lake, LakeConfig, Table, TableDef, TableName};
+use orch_lake::{Lake, LakeConfig, Table, TableDef, TableName};
 use orch_lake_sql::{Opened, SqlLake, SqlLimits};
 use orch_store::MIGRATOR;
 use orch_store::lake_view::{Answer, LakeError, LakeResult, LakeView as _, Query, QueryLimits, collect_answer};
@@ -108,7 +108,7 @@ pub(crate) fn orders(ids: std::ops::Range<i64>) -> RecordBatch {
 }
 
 pub(crate) async fn commit(lake: &Lake, table: &Table, batch: RecordBatch) -> Table {
-    let change = table.append(Batches::from(vec![batch])).await.expect("it is written");
+    let change = table.append(batch).await.expect("it is written");
     let change = change.property("orch.dag_id", "shop").property("orch.run_id", "r1").property("orch.task_id", "load");
     change.commit(lake).await.expect("it is committed").table
 }
