@@ -1,5 +1,7 @@
 //! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
 
+#[path = "sql/guide.rs"]
+mod guide;
 #[path = "sql/limits.rs"]
 mod limits;
 #[path = "sql/query.rs"]
