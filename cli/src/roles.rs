@@ -85,6 +85,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
             .connections
             .of(&Installation { data_dir: config.data_dir.clone(), database_url: url.into() }),
         test_connection: config.test_connection,
+        lake: secrets::lake(config, url)?,
         ..WebConfig::new(url)
     })
 }

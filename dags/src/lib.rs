@@ -7,9 +7,14 @@ pub mod retail;
 pub mod transactions;
 mod warehouse;
 
-use orch::Dag;
+use orch::{Dag, LakeSource};
 
 /// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
     [retail::pipelines::dags(), transactions::dags(), orch_examples::dags()].into_iter().flatten().collect()
+}
+
+/// The lake for pages and for SQL, by the connections that tasks use.
+pub fn lake() -> LakeSource {
+    orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &[connections::LAKE, connections::BUCKETS], place::look)
 }

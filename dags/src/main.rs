@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    orch::Binary::new(orch_dags::dags).connections(orch_dags::connections::defaults).main()
+    orch::Binary::new(orch_dags::dags)
+        .connections(orch_dags::connections::defaults)
+        .lake(orch_dags::lake())
+        .main()
 }

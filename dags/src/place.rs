@@ -50,3 +50,10 @@ impl Place {
         Ok(bucket)
     }
 }
+
+/// The lake for whoever only looks: of the connections of a lake and of buckets.
+pub(crate) fn look(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
+    let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
+    let warehouse = lake.extra_field("warehouse").and_then(|warehouse| warehouse.as_str()).unwrap_or_default();
+    Ok(orch_lake_sql::Opened { lake: Place::open(lake, buckets)?.lake, place: warehouse.into() })
+}
