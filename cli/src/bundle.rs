@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use orch_core::check::Problem;
-use orch_core::task::Bundle;
+use orch_core::task::{Bundle, Connection, DefaultConnections, Installation};
 
 /// Builds the DAGs of a binary.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
@@ -10,12 +10,26 @@ type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
 /// What a binary can run.
 pub struct BundleSource {
     build: Build,
+    connections: DefaultConnections,
 }
 
 impl BundleSource {
     /// `build` gets the name that the bundle is registered under.
     pub fn new(build: impl FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send + 'static) -> BundleSource {
-        BundleSource { build: Box::new(build) }
+        BundleSource { build: Box::new(build), connections: DefaultConnections::default() }
+    }
+
+    /// Connections that the binary brings, for whoever asks for one that nobody has set up.
+    #[must_use]
+    pub fn with_connections(
+        self,
+        make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static,
+    ) -> BundleSource {
+        BundleSource { connections: DefaultConnections::new(make), ..self }
+    }
+
+    pub(crate) fn connections(&self) -> DefaultConnections {
+        self.connections.clone()
     }
 
     /// All DAGs, or everything that is wrong with any of them.

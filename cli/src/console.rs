@@ -2,8 +2,10 @@
 //! those of the machine, and nothing of them that is secret is printed.
 
 use orch_core::task::{AssetEvent, BoxFuture, Connection, Host, LineageEdge, LogLevel, MemoryHost, TaskResult};
+use orch_store::completion::as_step;
 use orch_workers::{Secrets, mask};
 use serde_json::{Map, Value};
+use std::any::Any;
 
 #[derive(Clone)]
 pub(crate) struct ConsoleHost {
@@ -61,6 +63,11 @@ impl Host for ConsoleHost {
     fn asset_event(&self, event: AssetEvent) -> TaskResult<()> {
         say(&format!("ASSET   {} {}", event.uri, event.extra));
         self.memory.asset_event(event)
+    }
+
+    fn leave(&self, step: Box<dyn Any + Send>) -> TaskResult<()> {
+        say(&format!("COMMIT  {} (not carried out here)", as_step(step)?.name()));
+        Ok(())
     }
 
     fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {

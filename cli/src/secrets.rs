@@ -93,6 +93,8 @@ pub(crate) fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
         variables_file: config.variables_file.clone(),
         vault,
         database_url: None,
+        defaults: config.connections.clone(),
+        data_dir: config.data_dir.clone(),
     };
     // What is wrong is told now, and not by the first body that asks.
     Secrets::new(&sources, None).map_err(|error| Failure::told(&error))?;

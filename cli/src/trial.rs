@@ -47,6 +47,8 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
     let cluster = Cluster::open_with(folder.path(), &Settings::without_durability())?;
     let bundle = Bundle::new("test", [dag.clone()]).map_err(|problems| Failure::dags(&problems))?;
     let url = cluster.url();
+    // What the trial writes goes with it, as the database does that knows of it.
+    let secrets = SecretsConfig { data_dir: folder.path().to_owned(), ..secrets };
     parts::block_on(async {
         let mut signals = Signals::hear()?;
         let mut db = connect::one(&url, "orch dags test").await?;

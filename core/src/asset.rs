@@ -2,10 +2,12 @@
 //!
 //! Pure. Workers ask what a try leaves behind, schedulers what its events start; the store carries both out.
 
+mod check;
 mod events;
 mod freshness;
 mod trigger;
 
+pub use check::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
 pub use events::{AssetEvent, LineageEdge, MAX_EVENTS, MAX_EXTRA_BYTES, edges_of, events_of, valid_name};
 pub use freshness::{Freshness, freshness};
 pub use trigger::{Queued, Trigger, Waiting, triggers, waiting_for};

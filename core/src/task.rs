@@ -5,6 +5,7 @@ mod bundle;
 mod condition;
 mod connection;
 mod context;
+mod default_connections;
 mod deferral;
 mod document;
 mod error;
@@ -16,6 +17,7 @@ pub use bundle::{Bundle, BundleDag};
 pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
 pub use connection::{BadConnection, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
+pub use default_connections::{DefaultConnections, Installation};
 pub use deferral::{Awaited, Deferral, OnTimeout, Resumed, WaitEnd, defer};
 pub use document::{
     BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_connections, write_variables,

@@ -3,7 +3,7 @@
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use orch_core::task::{Ctx, TaskResult};
 use std::fmt;
@@ -129,6 +129,19 @@ impl Stream for Batches {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.stream.poll_next_unpin(cx)
+    }
+}
+
+impl From<Vec<RecordBatch>> for Batches {
+    fn from(batches: Vec<RecordBatch>) -> Self {
+        let schema = batches.first().map_or_else(|| Schema::empty().into(), RecordBatch::schema);
+        Batches::of(schema, batches)
+    }
+}
+
+impl From<RecordBatch> for Batches {
+    fn from(batch: RecordBatch) -> Self {
+        vec![batch].into()
     }
 }
 

@@ -4,8 +4,16 @@ pub mod batches;
 pub mod bucket;
 pub mod catalog;
 pub mod contract;
+mod error;
 pub mod format;
 pub mod frame;
+mod lake;
 pub mod load;
 pub mod source;
+mod storage;
 pub mod table;
+
+pub use batches::Batches;
+pub use error::{LakeError, LakeResult};
+pub use lake::{Lake, LakeConfig};
+pub use table::{Change, Committed, Filter, Table, TableDef, TableName, Value};

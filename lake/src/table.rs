@@ -1,1 +1,136 @@
-//! Iceberg tables: read, append, overwrite, upsert, delete, maintain.
+//! Iceberg tables: read, append, overwrite, upsert, delete. A write makes files and gives a [`Change`]; committing it
+//! publishes them.
+
+mod append;
+pub(crate) mod cache;
+mod change;
+mod commit;
+mod definition;
+mod delete;
+mod filter;
+mod keys;
+mod name;
+mod overwrite;
+mod plan;
+mod position;
+mod read;
+mod rewrite;
+mod step;
+mod types;
+mod upsert;
+mod write;
+
+pub use change::{Change, Committed, File, KEY_PROPERTY, Region};
+pub use definition::{TableDef, partition_name};
+pub use filter::{Filter, Op, Value};
+pub use keys::Keys;
+pub use name::TableName;
+pub use plan::{LiveFile, Plan, PlannedFile};
+pub use read::{At, Scan};
+pub use rewrite::RowMode;
+pub use step::CommitStep;
+pub use write::Options;
+
+use crate::error::{LakeError, LakeResult};
+use crate::lake::Lake;
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::{SchemaRef, SnapshotRef, TableMetadata, TableMetadataRef};
+use std::sync::Arc;
+
+/// A table as it was when it was loaded. What others commit afterwards does not show until it is loaded again.
+#[derive(Debug, Clone)]
+pub struct Table {
+    lake: Lake,
+    name: TableName,
+    location: Arc<str>,
+    inner: iceberg::table::Table,
+}
+
+impl Table {
+    pub(crate) fn new(lake: &Lake, name: &TableName, location: &str, metadata: TableMetadataRef) -> LakeResult<Self> {
+        let inner = iceberg::table::Table::builder()
+            .file_io(lake.io().clone())
+            .identifier(name.ident())
+            .metadata(metadata)
+            .metadata_location(location)
+            .runtime(lake.runtime().clone())
+            .build()?;
+        Ok(Self { lake: lake.clone(), name: name.clone(), location: location.into(), inner })
+    }
+
+    pub fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// The same table for whoever speaks iceberg.
+    pub fn iceberg(&self) -> &iceberg::table::Table {
+        &self.inner
+    }
+
+    pub fn metadata(&self) -> &TableMetadata {
+        self.inner.metadata()
+    }
+
+    pub fn metadata_ref(&self) -> TableMetadataRef {
+        self.inner.metadata_ref()
+    }
+
+    /// The file that is the table now.
+    pub fn metadata_location(&self) -> &str {
+        &self.location
+    }
+
+    /// The columns as they are now.
+    pub fn schema(&self) -> &SchemaRef {
+        self.metadata().current_schema()
+    }
+
+    /// The columns as batches have them, with the ids of their fields.
+    pub fn arrow_schema(&self) -> LakeResult<ArrowSchemaRef> {
+        Ok(Arc::new(schema_to_arrow_schema(self.schema())?))
+    }
+
+    /// What readers see.
+    pub fn current_snapshot(&self) -> Option<&SnapshotRef> {
+        self.metadata().current_snapshot()
+    }
+
+    /// The names of its key's columns.
+    pub fn key(&self) -> Vec<String> {
+        let schema = self.schema();
+        let mut ids: Vec<_> = schema.identifier_field_ids().collect();
+        ids.sort_unstable();
+        ids.iter().filter_map(|id| schema.name_by_field_id(*id)).map(str::to_owned).collect()
+    }
+
+    pub fn property(&self, key: &str) -> Option<&str> {
+        self.metadata().properties().get(key).map(String::as_str)
+    }
+
+    /// The table as it is now.
+    pub async fn refresh(&self) -> LakeResult<Table> {
+        self.lake.table(&self.name).await
+    }
+
+    /// Has it the columns of the definition?
+    pub(crate) fn check_columns(&self, definition: &TableDef) -> LakeResult<()> {
+        for wanted in definition.fields() {
+            let Some(there) = self.schema().field_by_name(&wanted.name) else {
+                let what = format!("table `{}` has no column `{}`", self.name, wanted.name);
+                return Err(LakeError::input(what, "add it, or write to another table"));
+            };
+            if wanted.field_type.is_primitive() && there.field_type != wanted.field_type {
+                let (name, column) = (&self.name, &wanted.name);
+                let what =
+                    format!("column `{column}` of table `{name}` is {}, not {}", there.field_type, wanted.field_type);
+                return Err(LakeError::input(what, "change the definition, or the type of the column"));
+            }
+        }
+        Ok(())
+    }
+}

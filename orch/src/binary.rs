@@ -2,6 +2,7 @@
 
 use crate::{Dag, bundle};
 use orch_cli::BundleSource;
+use orch_core::task::{Connection, Installation};
 use std::process::ExitCode;
 
 /// What `fn main` of a binary with DAGs returns: the `orch` command line with these DAGs. They are described only by
@@ -15,5 +16,40 @@ use std::process::ExitCode;
 /// }
 /// ```
 pub fn main(dags: impl FnOnce() -> Vec<Dag> + Send + 'static) -> ExitCode {
-    orch_cli::main(BundleSource::new(|name| bundle(name, dags())))
+    Binary::new(dags).main()
+}
+
+/// A binary with more than DAGs.
+///
+/// ```no_run
+/// # use orch::{Binary, Connection};
+/// fn main() -> std::process::ExitCode {
+///     Binary::new(Vec::new)
+///         .connections(|here| {
+///             let url = format!("file://{}", here.data_dir.join("buckets").display());
+///             Connection::from_uri("buckets", &url).into_iter().collect()
+///         })
+///         .main()
+/// }
+/// ```
+#[must_use = "end with `.main()`"]
+pub struct Binary {
+    source: BundleSource,
+}
+
+impl Binary {
+    pub fn new(dags: impl FnOnce() -> Vec<Dag> + Send + 'static) -> Binary {
+        Binary { source: BundleSource::new(|name| bundle(name, dags())) }
+    }
+
+    /// Connections that tasks find when nobody has set up one of that name: not in a file or a vault, the environment or
+    /// the database. They are made where the binary works, for what is there.
+    pub fn connections(self, make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static) -> Binary {
+        Binary { source: self.source.with_connections(make) }
+    }
+
+    /// Does what the command line says.
+    pub fn main(self) -> ExitCode {
+        orch_cli::main(self.source)
+    }
 }

@@ -39,7 +39,7 @@ mod scope;
 pub mod testing;
 
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
-pub use binary::main;
+pub use binary::{Binary, main};
 pub use builtin::{
     Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
     Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
@@ -58,12 +58,13 @@ pub use orch_core::spec::{
 };
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
-    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, LogLevel, Look,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel, Look,
     MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd, defer,
     fatal, skip,
 };
 pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
+pub use orch_store::completion::{self, Commit, CompletionStep};
 pub use schedule::{
     Alias, ByPartition, Cron, IntoSchedule, alias, asset, asset_or_time, continuous, cron, every, hours, millis, mins,
     on_assets, once, secs,
@@ -83,7 +84,7 @@ pub mod internal {
 /// What a DAG file imports.
 pub mod prelude {
     pub use crate::{
-        AssetEvent, ByPartition, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
+        AssetEvent, ByPartition, Commit as _, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
         TriggerRule::*, Wait as _, WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag,
         defaults, defer, every, fatal, group, hours, limit, millis, mins, on_assets, once, secs, sensor, shell,
         short_circuit, short_circuit_directly, skip, task, wait, zip,

@@ -4,6 +4,7 @@
 //! once; `begin` asks their conditions and creates runs. Both are for any number of schedulers at a time.
 
 mod begin;
+mod check;
 mod distribute;
 mod event;
 mod freshness;
@@ -13,6 +14,7 @@ mod queue;
 mod register;
 
 pub use begin::{begin_triggered_runs, dags_to_ask};
+pub use check::{CheckRow, CheckTrail, checks_of_asset, count_checks, keep_checks};
 pub use distribute::distribute;
 pub use event::{
     EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, add_event, count_events, list_events, runs_of_events,

@@ -9,7 +9,7 @@ use crate::version::{Version, Versions};
 use crate::{StoreResult, admission, clear, connect, dag, pool, run, worker};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
-use session::ServerSession;
+pub use session::ServerSession;
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;

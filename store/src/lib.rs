@@ -8,6 +8,7 @@ pub mod asset;
 pub mod audit;
 pub mod backfill;
 pub mod clear;
+pub mod completion;
 pub mod connect;
 pub mod connection;
 pub mod dag;
@@ -51,6 +52,7 @@ pub mod watch;
 pub mod why;
 pub mod worker;
 
+pub use completion::{Commit, CompletionStep};
 pub use error::{StoreError, StoreResult};
 
 /// The schema, applied by `orch db migrate` and by `orch standalone`.

@@ -84,7 +84,7 @@ pub async fn drop_old(db: &mut PgConnection, keep: &Retention) -> StoreResult<Dr
     Ok(dropped)
 }
 
-/// Events of assets and ways of data go with the runs of their time; what a paused DAG never took goes too.
+/// Events and checks of assets, ways of data and how far tries were go with the runs of their time; what a paused DAG never took goes too.
 async fn forget_updates(db: &mut PgConnection, keep: Duration) -> StoreResult<()> {
     sqlx::query!(
         "delete from asset_event where id = any(array(select id from asset_event
@@ -96,6 +96,22 @@ async fn forget_updates(db: &mut PgConnection, keep: Duration) -> StoreResult<()
     .await?;
     sqlx::query!(
         "delete from lineage where ctid = any(array(select ctid from lineage
+            where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
+        keep.as_secs_f64(),
+        DELETE_UPDATES
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "delete from asset_check where ctid = any(array(select ctid from asset_check
+            where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
+        keep.as_secs_f64(),
+        DELETE_UPDATES
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "delete from progress where ctid = any(array(select ctid from progress
             where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
         keep.as_secs_f64(),
         DELETE_UPDATES

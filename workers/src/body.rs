@@ -2,9 +2,11 @@
 //!
 //! A panic is a failed try. A body that is told to stop has a moment to clean up, then it is dropped.
 
+mod completion;
 mod deferral;
 mod past;
 
+pub(crate) use completion::Left;
 pub(crate) use past::Past;
 
 use crate::child;
@@ -38,6 +40,8 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) recent: Recent,
     pub(crate) pool: PgPool,
+    /// For the ends of tries that commit something with their outcome: nobody waits for a body there.
+    pub(crate) completions: PgPool,
     pub(crate) past: Past,
     pub(crate) shipper: Shipper,
     /// What tasks may wait for, and the secrets of bodies and looks.
@@ -105,6 +109,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         return fatal(format!("this worker has no function for task `{}` of kind `{}`", spec.task_id, spec.kind));
     };
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
+    let left = Arc::new(Left::default());
     let working = async {
         let resumed = match deferral::resumed(job, spec, shared, &log).await {
             Ok(resumed) => resumed,
@@ -125,7 +130,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(_) => return Finish::ConditionUnmet,
             Err(error) => return Finish::Error { error, kind: None },
         };
-        let (ctx, host) = match context(job, spec, shared, &log, resumed) {
+        let (ctx, host) = match context(job, spec, shared, (&log, &left), resumed) {
             Ok(context) => context,
             Err(error) => return fatal(error),
         };
@@ -146,7 +151,11 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
         }
     };
     let timeout = spec.options.timeout_ms.map(Duration::from_millis);
-    let finish = ATTEMPT_LOG.scope(log.clone(), limited(working, timeout, &job.cancel)).await.masked();
+    let ended = async {
+        let finish = limited(working, timeout, &job.cancel).await.masked();
+        completion::complete(job, shared, &left, &log, finish).await
+    };
+    let finish = ATTEMPT_LOG.scope(log.clone(), ended).await;
     log.close(finish.in_words().as_ref());
     finish
 }
@@ -183,9 +192,14 @@ async fn limited(
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Finish {
+    let error = TaskError::Retryable { causes: vec![panic_text(panic)] };
+    Finish::Error { error, kind: Some("panic") }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|t| (*t).to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into());
-    Finish::Error { error: TaskError::Retryable { causes: vec![format!("it panicked: {text}")] }, kind: Some("panic") }
+    format!("it panicked: {text}")
 }
 
 fn fatal(cause: String) -> Finish {
@@ -196,7 +210,7 @@ fn context(
     job: &Job,
     spec: &TaskSpec,
     shared: &Shared,
-    log: &Arc<AttemptLog>,
+    (log, left): (&Arc<AttemptLog>, &Arc<Left>),
     resumed: Option<Resumed>,
 ) -> Result<(Ctx, Arc<WorkerHost>), String> {
     let lease = job.claimed.lease;
@@ -221,6 +235,7 @@ fn context(
         rows: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         said: Said::default(),
+        left: left.clone(),
     });
     Ok((Ctx::new(job.run.facts.clone(), this_try, job.run.params.clone(), host.clone()), host))
 }

@@ -47,6 +47,8 @@ const POLL: Duration = Duration::from_mins(1);
 const CLAIM_EVERY: Duration = Duration::from_millis(1);
 /// Connections that bodies share for inputs and outputs.
 const BODY_CONNECTIONS: u32 = 3;
+/// Tries that commit something with their outcome at the same time; without any there is no connection.
+const COMPLETION_CONNECTIONS: u32 = 4;
 /// A worker goes on with what it made ready itself for so long, then everything queues up with the rest.
 const CONTINUE: Duration = Duration::from_millis(100);
 /// Ended tries that one step records.
@@ -105,6 +107,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
         recent: crate::inputs::Recent::default(),
         past: Past::of(pool.clone()),
         pool,
+        completions: connect::pool(&config.database_url, "orch worker completions", COMPLETION_CONNECTIONS)?,
         shipper,
         outlook: Outlook { conditions: Arc::new(known_conditions(&offers)), secrets: secrets(&config)? },
         hints: hints.clone(),

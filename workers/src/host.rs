@@ -1,6 +1,6 @@
 //! What a body may ask of the worker that runs it.
 
-use crate::body::Job;
+use crate::body::{Job, Left};
 use crate::logs::{AttemptLog, Line};
 use crate::patience::patiently;
 use crate::secrets::Secrets;
@@ -17,6 +17,7 @@ use orch_store::version::Versions;
 use orch_store::{asset, output};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,7 @@ pub(crate) struct WorkerHost {
     pub(crate) pool: PgPool,
     pub(crate) secrets: Secrets,
     pub(crate) said: Said,
+    pub(crate) left: Arc<Left>,
     pub(crate) hints: Hints,
     pub(crate) origin: Origin,
     pub(crate) rows: AtomicU64,
@@ -127,6 +129,10 @@ impl Host for WorkerHost {
 
     fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
         self.said.edge(edge)
+    }
+
+    fn leave(&self, step: Box<dyn Any + Send>) -> TaskResult<()> {
+        self.left.leave(step)
     }
 
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {

@@ -3,7 +3,9 @@
 use crate::logs::Line;
 use crate::mask;
 use crate::offer::Offer;
+use chrono::{DateTime, Utc};
 use orch_core::branch;
+use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::spec::TaskSpec;
 use orch_core::state::{RunType, TaskState};
 use orch_core::task::{LogLevel, TaskError};
@@ -36,6 +38,11 @@ pub(crate) enum Finish {
     },
     /// A condition on its element is not met.
     ConditionUnmet,
+    /// What is recorded was decided already, and perhaps recorded with what the try commits.
+    Decided {
+        ended: Box<Ended>,
+        recorded: bool,
+    },
     /// It was told to stop and whoever said so has recorded its state.
     Stopped,
 }
@@ -59,6 +66,7 @@ impl Finish {
             | Finish::NotYet
             | Finish::Deferred { .. }
             | Finish::ConditionUnmet
+            | Finish::Decided { .. }
             | Finish::Stopped => {}
         }
         self
@@ -74,6 +82,7 @@ impl Finish {
                 (LogLevel::Info, format!("skipped: {reason}"))
             }
             Finish::Deferred { words, .. } => (LogLevel::Info, words.clone()),
+            Finish::Decided { ended, .. } => (LogLevel::Error, ended.failure.as_ref()?.causes.join(": ")),
             Finish::Stopped => (LogLevel::Warning, "it was told to stop".into()),
             Finish::Error { error: TaskError::Deferred { .. }, .. }
             | Finish::Gave { .. }
@@ -82,6 +91,25 @@ impl Finish {
         };
         Some(Line::new(level, "orch", event, Map::new()))
     }
+}
+
+const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
+
+/// After this try, if it fails.
+pub(crate) fn retry_delay_ms(offer: &Offer, claimed: &Claimed, logical_date: Option<DateTime<Utc>>) -> u64 {
+    let plan = &offer.version.plan;
+    let spec = &plan.spec.tasks[usize::from(claimed.lease.task)];
+    let o = &spec.options;
+    let delay = retry_delay(
+        o.retry_delay_ms.unwrap_or(DEFAULT_RETRY_DELAY_MS),
+        o.retry_backoff.unwrap_or(0.0),
+        o.max_retry_delay_ms,
+        &plan.spec.dag_id,
+        &spec.task_id,
+        &logical_date_key(logical_date),
+        u32::try_from(claimed.try_no).unwrap_or(1),
+    );
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Between two looks at what a task waits for, if it says nothing.
@@ -119,6 +147,7 @@ pub(crate) fn ended(
     };
     match finish {
         Finish::Stopped => return None,
+        Finish::Decided { ended, .. } => return Some(Ended { rev, ..*ended }),
         Finish::Gave { value, text, stored, touched } => {
             if plan.list_slots.contains_key(&task) {
                 match value.as_array() {

@@ -1,10 +1,12 @@
 //! Where connections and variables come from, in Airflow's order: backends that were configured (files, then a vault),
-//! the environment, the database. The first that has it wins; one that fails is passed over, and named if nobody has it.
+//! the environment, the database; at last what the binary brings. The first that has it wins; one that fails is passed
+//! over, and named if nobody has it.
 //!
 //! What was found is kept for a moment, so that a thousand elements of a map ask a vault once; and it is masked in
 //! everything that leaves this process from then on.
 
 mod cache;
+mod defaults;
 mod environment;
 mod file;
 mod metadata;
@@ -17,7 +19,7 @@ use crate::mask;
 use cache::Cache;
 use orch_core::ids::{ConnectionId, check_variable_key};
 use orch_core::secret::{is_sensitive, secrets_in};
-use orch_core::task::{BoxFuture, Connection, TaskResult, fatal};
+use orch_core::task::{BoxFuture, Connection, DefaultConnections, Installation, TaskResult, fatal};
 use orch_store::seal::Keyring;
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +37,17 @@ pub struct SecretsConfig {
     pub vault: Option<VaultConfig>,
     /// Another database than the worker's, for a trial on one that is thrown away.
     pub database_url: Option<String>,
+    /// What the binary brings, made for the database of the worker and this folder.
+    pub defaults: DefaultConnections,
+    pub data_dir: PathBuf,
+}
+
+impl SecretsConfig {
+    /// The connections that are there if nobody has set up others, for whoever works on this database.
+    pub fn default_connections(&self, database_url: &str) -> Vec<Connection> {
+        let installation = Installation { data_dir: self.data_dir.clone(), database_url: database_url.into() };
+        self.defaults.of(&installation)
+    }
 }
 
 impl fmt::Debug for SecretsConfig {
@@ -107,6 +120,10 @@ impl Secrets {
         places.push(Arc::new(environment));
         if let Some(url) = config.database_url.as_deref().or(database_url) {
             places.push(Arc::new(metadata::Metadata::new(url, config.keys.clone())?));
+        }
+        if let Some(url) = database_url.or(config.database_url.as_deref()) {
+            let defaults = config.default_connections(url).into_iter().map(|one| (one.id.clone(), one));
+            places.push(Arc::new(defaults::Defaults(defaults.collect())));
         }
         Ok(Secrets { places: places.into(), found: Arc::default(), keys: config.keys.clone() })
     }

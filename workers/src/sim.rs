@@ -50,6 +50,7 @@ pub fn threads<S: Hot, H: Heart>(
     let pool = connect::pool(NOWHERE, "simulated", 1)?;
     let shared = Arc::new(Shared {
         recent: Recent::default(),
+        completions: pool.clone(),
         pool,
         past: Past::unknown(),
         shipper,

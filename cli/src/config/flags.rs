@@ -31,6 +31,8 @@ pub(crate) struct Given {
     pub(crate) defaults: Vec<(&'static str, &'static str)>,
     /// `--config`
     pub(crate) file: Option<std::path::PathBuf>,
+    /// Not said on the command line but brought by the binary.
+    pub(crate) connections: orch_core::task::DefaultConnections,
 }
 
 pub(super) const fn form<T: Text>() -> &'static str {
@@ -49,6 +51,8 @@ macro_rules! config {
             $($( #[doc = $about] pub(crate) $name: $type, )+)+
             /// Where each value comes from.
             pub(crate) sources: std::collections::BTreeMap<&'static str, LoadedFrom>,
+            /// Those that the binary brings.
+            pub(crate) connections: orch_core::task::DefaultConnections,
         }
 
         $(
@@ -80,7 +84,7 @@ macro_rules! config {
                 let mut problems = reader.problems;
                 match ($($($name,)+)+) {
                     ($($(Some($name),)+)+) => {
-                        let config = Config { $($($name,)+)+ sources: reader.sources };
+                        let config = Config { $($($name,)+)+ sources: reader.sources, connections: given.connections.clone() };
                         problems.extend(config.problems());
                         if problems.is_empty() { Ok(config) } else { Err(Failure::all(problems)) }
                     }

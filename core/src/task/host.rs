@@ -7,6 +7,7 @@ use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::any::Any;
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -102,6 +103,12 @@ pub trait Host: Send + Sync {
     /// A way that data took, kept when the attempt succeeds.
     fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
         Err(fatal(format!("lineage from `{}` is not possible where this task runs", edge.from)))
+    }
+
+    /// Something that whoever records the end of the attempt carries out with it: a `CompletionStep` of the store, which
+    /// this trait does not know. Tasks leave theirs with `ctx.commit(…)`.
+    fn leave(&self, _step: Box<dyn Any + Send>) -> TaskResult<()> {
+        Err(fatal("`ctx.commit` is not possible where this task runs"))
     }
 
     /// The updates that began the run.

@@ -6,6 +6,7 @@ use super::{
 use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -34,6 +35,7 @@ struct Memory {
     lineage: Vec<LineageEdge>,
     triggering_events: Vec<TriggeringEvent>,
     triggered: Vec<TriggerWish>,
+    left: Vec<Box<dyn Any + Send>>,
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
     outputs: HashMap<(String, String, Option<u32>), Value>,
@@ -113,6 +115,12 @@ impl MemoryHost {
     /// The runs of other DAGs that tasks asked for.
     pub fn triggered(&self) -> Vec<TriggerWish> {
         self.memory().triggered.clone()
+    }
+
+    /// What tasks left for the end of their attempt, in order, handed over: `orch_store::completion::left` gives the
+    /// steps among it.
+    pub fn take_left(&self) -> Vec<Box<dyn Any + Send>> {
+        std::mem::take(&mut self.memory().left)
     }
 
     /// Asks the task to end.
@@ -196,6 +204,11 @@ impl Host for MemoryHost {
 
     fn lineage(&self, edge: LineageEdge) -> TaskResult<()> {
         self.memory().lineage.push(edge);
+        Ok(())
+    }
+
+    fn leave(&self, step: Box<dyn Any + Send>) -> TaskResult<()> {
+        self.memory().left.push(step);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ rdy as (delete from ready where run = any($1)),
 hld as (delete from held where run = any($1)),
 wai as (delete from waiting where run = any($1)),
 slt as (delete from slot where run = any($1)),
+prg as (delete from progress where run = any($1)),
 lin as (delete from lineage where run = any($1)),
 stp as (delete from stop_order where run = any($1))
 delete from unfolded where run = any($1)

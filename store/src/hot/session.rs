@@ -11,14 +11,14 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ServerSession {
+pub struct ServerSession {
     pid: i32,
     /// Numbers of processes come again.
     began: DateTime<Utc>,
 }
 
 impl ServerSession {
-    pub(super) async fn of(db: &mut PgConnection) -> StoreResult<ServerSession> {
+    pub async fn of(db: &mut PgConnection) -> StoreResult<ServerSession> {
         let session = sqlx::query_as!(
             ServerSession,
             r#"select pid as "pid!", backend_start as "began!" from pg_stat_activity where pid = pg_backend_pid()"#
@@ -27,7 +27,7 @@ impl ServerSession {
     }
 
     /// Returns when it is over: what it was told is done, or never will be.
-    pub(super) async fn end(self, db: &mut PgConnection) -> StoreResult<()> {
+    pub async fn end(self, db: &mut PgConnection) -> StoreResult<()> {
         let over = async {
             loop {
                 let told = sqlx::query_scalar!(

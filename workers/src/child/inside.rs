@@ -10,6 +10,7 @@ use orch_core::task::{
     BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
 };
 use serde_json::{Map, Value};
+use std::any::Any;
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::panic::AssertUnwindSafe;
@@ -183,6 +184,13 @@ impl Host for ChildHost {
         room(self.said.1.fetch_add(1, Ordering::Relaxed))?;
         self.send(&Frame::Lineage(edge));
         Ok(())
+    }
+
+    fn leave(&self, _step: Box<dyn Any + Send>) -> TaskResult<()> {
+        Err(fatal(
+            "a step of `ctx.commit` cannot leave the process of its task: only the worker records how it ended\n\
+            hint: let the task run in the worker, with `.isolation(Isolation::InProcess)`",
+        ))
     }
 
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {

@@ -5,7 +5,6 @@ use crate::body::Job;
 use crate::offer::Offer;
 use crate::outcome::{self, Finish};
 use orch_core::plan::TaskIdx;
-use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::run::{Elements, Run};
 use orch_core::spec::Isolation;
 use orch_core::state::RunState;
@@ -21,8 +20,6 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-const DEFAULT_RETRY_DELAY_MS: u64 = 300_000;
 
 impl<S: Hot> Driver<S> {
     /// Records what ended, moves the runs, and gives what this worker runs next.
@@ -134,6 +131,10 @@ impl<S: Hot> Driver<S> {
                 continue;
             }
             let claimed = held.claimed;
+            if let Finish::Decided { ended, recorded: true } = finish {
+                self.recorded(*ended);
+                continue;
+            }
             let known = self.memory.get(&claimed.lease.run);
             if known.is_some_and(|known| known.offer.version.id != claimed.version) {
                 // The run has gone over to another version, so nothing of it ran: this try was taken away long since.
@@ -143,33 +144,29 @@ impl<S: Hot> Driver<S> {
             let Some(offer) = self.offers.get(claimed.version) else { continue };
             let rev = known.map_or(0, |known| known.rev + 1);
             let run_type = known.map_or(RunType::Manual, |known| known.view.facts.run_type);
-            let delay = || self.retry_delay(offer, &claimed);
+            let date = known.and_then(|known| known.view.facts.logical_date);
+            let delay = || outcome::retry_delay_ms(offer, &claimed, date);
             ended.extend(outcome::ended(offer, &claimed, (rev, run_type), finish, delay));
         }
         ended.sort_unstable_by_key(|e| (e.lease.run, e.lease.task, e.lease.map_index));
         ended
     }
 
+    /// A body has recorded its end itself, with what it commits: the fold follows under the lock.
+    fn recorded(&mut self, ended: Ended) {
+        let ended = [ended];
+        self.unfolded.push(ended[0].lease.run);
+        self.admit |= self.frees_slots(&ended);
+        if ended[0].next.as_ref().is_some_and(|next| next.wake_in_ms <= 0) {
+            self.lanes.look();
+            self.hints.give(Hint::Ready);
+        }
+        self.tell_others(&ended);
+    }
+
     /// Bodies remember what they gave before it is known whether that counts.
     fn forget_output(&self, lease: &Lease) {
         self.shared.recent.forget(&(lease.run, lease.task, lease.map_index));
-    }
-
-    fn retry_delay(&self, offer: &Offer, claimed: &Claimed) -> u64 {
-        let plan = &offer.version.plan;
-        let spec = &plan.spec.tasks[usize::from(claimed.lease.task)];
-        let date = self.memory.get(&claimed.lease.run).and_then(|known| known.view.facts.logical_date);
-        let o = &spec.options;
-        let delay = retry_delay(
-            o.retry_delay_ms.unwrap_or(DEFAULT_RETRY_DELAY_MS),
-            o.retry_backoff.unwrap_or(0.0),
-            o.max_retry_delay_ms,
-            &plan.spec.dag_id,
-            &spec.task_id,
-            &logical_date_key(date),
-            u32::try_from(claimed.try_no).unwrap_or(1),
-        );
-        u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// After a while of going on with its own work a worker lets everybody have a turn.

@@ -1,0 +1,189 @@
+//! The catalog in Postgres, in the table layout of JDBC catalogs: PyIceberg's `SqlCatalog` and Spark's `jdbc` catalog read
+//! and write the same rows. All statements take a connection, so that a commit can be part of a larger transaction.
+
+use super::{Catalog, Properties, Swap, Swapped};
+use crate::error::{LakeError, LakeResult};
+use crate::table::TableName;
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnection, PgPool};
+use std::collections::BTreeMap;
+
+/// What JDBC catalogs write for a namespace without properties: a row is what makes it be there.
+const EXISTS: &str = "exists";
+const UNIQUE_VIOLATION: &str = "23505";
+
+#[derive(Debug, Clone)]
+pub struct PgCatalog {
+    pool: PgPool,
+    name: String,
+}
+
+impl PgCatalog {
+    /// The schema `lake` is made by the migrations of orch.
+    pub fn new(pool: PgPool, name: impl Into<String>) -> Self {
+        Self { pool, name: name.into() }
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Where the table is, held against other writers until the transaction of this connection ends.
+    pub async fn lock_on(&self, db: &mut PgConnection, table: &TableName) -> LakeResult<Option<String>> {
+        let location = sqlx::query_scalar(
+            "select metadata_location from lake.iceberg_tables
+             where catalog_name = $1 and table_namespace = $2 and table_name = $3
+               and coalesce(iceberg_type, 'TABLE') = 'TABLE'
+             for update",
+        );
+        Ok(location.bind(&self.name).bind(table.namespace()).bind(table.name()).fetch_optional(db).await?)
+    }
+
+    /// The swap on a connection of the caller's, who begins and commits.
+    pub async fn swap_on(&self, db: &mut PgConnection, swap: &Swap<'_>) -> LakeResult<Swapped> {
+        let update = sqlx::query(
+            "update lake.iceberg_tables set metadata_location = $1, previous_metadata_location = $2
+             where catalog_name = $3 and table_namespace = $4 and table_name = $5 and metadata_location = $2",
+        );
+        let update = update.bind(swap.next).bind(swap.base).bind(&self.name);
+        let done = update.bind(swap.table.namespace()).bind(swap.table.name()).execute(db).await?;
+        Ok(if done.rows_affected() == 1 { Swapped::Done } else { Swapped::Moved })
+    }
+}
+
+#[async_trait]
+impl Catalog for PgCatalog {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn load(&self, table: &TableName) -> LakeResult<Option<String>> {
+        let location = sqlx::query_scalar(
+            "select metadata_location from lake.iceberg_tables
+             where catalog_name = $1 and table_namespace = $2 and table_name = $3
+               and coalesce(iceberg_type, 'TABLE') = 'TABLE'",
+        );
+        Ok(location.bind(&self.name).bind(table.namespace()).bind(table.name()).fetch_optional(&self.pool).await?)
+    }
+
+    async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
+        let insert = sqlx::query(
+            "insert into lake.iceberg_tables
+                 (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
+             values ($1, $2, $3, $4, 'TABLE')
+             on conflict do nothing",
+        );
+        let insert = insert.bind(&self.name).bind(table.namespace()).bind(table.name()).bind(location);
+        match insert.execute(&self.pool).await?.rows_affected() {
+            0 => Err(LakeError::TableExists { table: table.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
+        let delete = sqlx::query(
+            "delete from lake.iceberg_tables
+             where catalog_name = $1 and table_namespace = $2 and table_name = $3",
+        );
+        let delete = delete.bind(&self.name).bind(table.namespace()).bind(table.name());
+        Ok(delete.execute(&self.pool).await?.rows_affected() == 1)
+    }
+
+    async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
+        let update = sqlx::query(
+            "update lake.iceberg_tables set table_namespace = $4, table_name = $5
+             where catalog_name = $1 and table_namespace = $2 and table_name = $3",
+        );
+        let update = update.bind(&self.name).bind(from.namespace()).bind(from.name());
+        match update.bind(to.namespace()).bind(to.name()).execute(&self.pool).await {
+            Ok(done) if done.rows_affected() == 1 => Ok(()),
+            Ok(_) => Err(no_table(from, &self.name)),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
+                Err(LakeError::TableExists { table: to.clone() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "select table_namespace, table_name from lake.iceberg_tables
+             where catalog_name = $1 and coalesce(iceberg_type, 'TABLE') = 'TABLE'
+               and ($2::text is null or table_namespace = $2)
+             order by table_namespace, table_name",
+        )
+        .bind(&self.name)
+        .bind(namespace)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|(namespace, name)| TableName::new(namespace, name)).collect()
+    }
+
+    async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>> {
+        let rows: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
+            "select namespace, property_key, property_value from lake.iceberg_namespace_properties
+             where catalog_name = $1
+             union
+             select table_namespace, null, null from lake.iceberg_tables where catalog_name = $1",
+        )
+        .bind(&self.name)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut namespaces: BTreeMap<String, Properties> = BTreeMap::new();
+        for (namespace, key, value) in rows {
+            let properties = namespaces.entry(namespace).or_default();
+            if let Some(key) = key.filter(|key| key != EXISTS) {
+                properties.insert(key, value.unwrap_or_default());
+            }
+        }
+        Ok(namespaces)
+    }
+
+    async fn declare(&self, namespace: &str, properties: &Properties) -> LakeResult<()> {
+        let (mut keys, mut values) = (vec![EXISTS], vec!["true"]);
+        for (key, value) in properties {
+            keys.push(key);
+            values.push(value);
+        }
+        sqlx::query(
+            "insert into lake.iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
+             select $1, $2, key, value from unnest($3::text[], $4::text[]) as given (key, value)
+             on conflict (catalog_name, namespace, property_key) do update set property_value = excluded.property_value",
+        )
+        .bind(&self.name)
+        .bind(namespace)
+        .bind(keys)
+        .bind(values)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn drop_namespace(&self, namespace: &str) -> LakeResult<bool> {
+        let tables = self.tables(Some(namespace)).await?;
+        if let Some(table) = tables.first() {
+            let what = format!("namespace `{namespace}` is not empty: `{table}` is in it");
+            return Err(LakeError::input(what, "drop its tables first"));
+        }
+        let delete =
+            sqlx::query("delete from lake.iceberg_namespace_properties where catalog_name = $1 and namespace = $2");
+        Ok(delete.bind(&self.name).bind(namespace).execute(&self.pool).await?.rows_affected() > 0)
+    }
+
+    async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped> {
+        let mut db = self.pool.acquire().await?;
+        self.swap_on(&mut db, swap).await
+    }
+
+    fn postgres(&self) -> Option<&PgCatalog> {
+        Some(self)
+    }
+}
+
+pub(crate) fn no_table(table: &TableName, lake: &str) -> LakeError {
+    LakeError::NoTable {
+        table: table.clone(),
+        lake: lake.to_owned(),
+        hint: "run what makes it, or create it with `lake.create`".to_owned(),
+    }
+}

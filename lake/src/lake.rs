@@ -1,0 +1,166 @@
+//! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
+
+use crate::bucket;
+use crate::catalog::{Catalog, PgCatalog, no_table};
+use crate::error::{LakeError, LakeResult};
+use crate::storage::Storages;
+use crate::table::cache::Cache;
+use crate::table::{Table, TableDef, TableName};
+use iceberg::io::{FileIO, FileIOBuilder};
+use iceberg::spec::{TableMetadata, TableMetadataBuilder};
+use iceberg::{MetadataLocation, Runtime};
+use sqlx::postgres::PgPool;
+use std::sync::Arc;
+
+/// How to reach a lake.
+#[derive(Debug, Clone)]
+pub struct LakeConfig {
+    /// The database whose schema `lake` holds the catalog: the metadata Postgres, so that commits can be part of a task's
+    /// completion.
+    pub catalog: PgPool,
+    /// Under which the tables are known there: PyIceberg and Spark must use the same.
+    pub name: String,
+    /// Where new tables go: `file:///data/warehouse`, `s3://bucket/warehouse`.
+    pub warehouse: String,
+    /// How the server of an `s3://` warehouse is reached.
+    pub storage: bucket::Options,
+}
+
+/// Cheap to clone; clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Lake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    catalog: Arc<dyn Catalog>,
+    io: FileIO,
+    warehouse: String,
+    cache: Cache,
+    runtime: Runtime,
+}
+
+impl Lake {
+    /// Opens a lake whose catalog is in Postgres. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// The warehouse is no URL that can be served.
+    pub fn open(config: LakeConfig) -> LakeResult<Self> {
+        let io = FileIOBuilder::new(Arc::new(Storages::new(config.storage))).build();
+        Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), io, &config.warehouse)
+    }
+
+    /// Any catalog over any storage.
+    pub fn with_catalog(catalog: Arc<dyn Catalog>, io: FileIO, warehouse: &str) -> LakeResult<Self> {
+        let warehouse = warehouse.trim_end_matches('/').to_owned();
+        if url::Url::parse(&warehouse).is_err() {
+            let what = format!("the warehouse `{warehouse}` is no URL");
+            return Err(LakeError::input(what, "write `file:///folder` or `s3://bucket/folder`"));
+        }
+        let runtime = Runtime::try_current()?;
+        Ok(Self(Arc::new(Inner { catalog, io, warehouse, cache: Cache::default(), runtime })))
+    }
+
+    pub fn catalog(&self) -> &Arc<dyn Catalog> {
+        &self.0.catalog
+    }
+
+    pub fn io(&self) -> &FileIO {
+        &self.0.io
+    }
+
+    pub fn warehouse(&self) -> &str {
+        &self.0.warehouse
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// The table as it is now.
+    ///
+    /// # Errors
+    /// `LakeError::NoTable` if it is not there.
+    pub async fn table(&self, name: &TableName) -> LakeResult<Table> {
+        match self.find(name).await? {
+            Some(table) => Ok(table),
+            None => Err(no_table(name, self.0.catalog.name())),
+        }
+    }
+
+    /// The table as it is now, if it is there.
+    pub async fn find(&self, name: &TableName) -> LakeResult<Option<Table>> {
+        match self.0.catalog.load(name).await? {
+            Some(location) => Ok(Some(self.table_at(name, &location).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The table as one metadata file has it.
+    pub async fn table_at(&self, name: &TableName, location: &str) -> LakeResult<Table> {
+        let metadata = self.0.cache.metadata(&self.0.io, location).await?;
+        Table::new(self, name, location, metadata)
+    }
+
+    /// Makes a new, empty table.
+    ///
+    /// # Errors
+    /// `LakeError::TableExists`; or the definition contradicts itself.
+    pub async fn create(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
+        let folder = format!("{}/{}/{}", self.0.warehouse, name.namespace().replace('.', "/"), name.name());
+        let creation = definition.creation(name.name(), folder)?;
+        let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
+        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
+        self.write_metadata(&metadata, &location).await?;
+        let location = location.to_string();
+        self.0.catalog.create(name, &location).await?;
+        let metadata = self.0.cache.keep_metadata(&location, metadata);
+        Table::new(self, name, &location, metadata)
+    }
+
+    /// The table, made if it is not there.
+    ///
+    /// # Errors
+    /// It is there and lacks a column of the definition, or has it with another type.
+    pub async fn ensure(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
+        let table = match self.find(name).await? {
+            Some(table) => table,
+            None => match self.create(name, definition).await {
+                // Somebody was faster.
+                Err(LakeError::TableExists { .. }) => self.table(name).await?,
+                made => return made,
+            },
+        };
+        table.check_columns(definition)?;
+        Ok(table)
+    }
+
+    /// All tables, in the order of their names; of one namespace, or of all.
+    pub async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
+        self.0.catalog.tables(namespace).await
+    }
+
+    /// Takes the table out of the catalog and leaves its files. `false`: there was none.
+    pub async fn drop(&self, name: &TableName) -> LakeResult<bool> {
+        self.0.catalog.drop_table(name).await
+    }
+
+    /// Takes the table out of the catalog and removes its files.
+    pub async fn purge(&self, name: &TableName) -> LakeResult<bool> {
+        let Some(table) = self.find(name).await? else { return Ok(false) };
+        let dropped = self.0.catalog.drop_table(name).await?;
+        iceberg::drop_table_data(table.iceberg()).await?;
+        Ok(dropped)
+    }
+
+    pub async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
+        self.0.catalog.rename(from, to).await
+    }
+
+    pub(crate) async fn write_metadata(&self, metadata: &TableMetadata, location: &MetadataLocation) -> LakeResult<()> {
+        Ok(metadata.write_to(&self.0.io, location).await?)
+    }
+}

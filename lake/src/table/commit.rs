@@ -1,0 +1,191 @@
+//! Committing: the change is laid onto the table as it is now, staged as new metadata files, and the catalog is asked to
+//! swap. If another writer was faster, what the change relied on is checked again on the new table before it is laid onto
+//! that: never a blind second try. A commit whose answer was lost is found by the id of its snapshot.
+
+mod conflict;
+mod manifests;
+mod snapshot;
+mod summary;
+
+use super::change::KEY_PROPERTY;
+use super::{Change, Committed, Table, TableName};
+use crate::catalog::{Swap, Swapped};
+use crate::error::{LakeError, LakeResult};
+use crate::lake::Lake;
+use iceberg::spec::{SnapshotRef, TableMetadata, TableMetadataRef};
+use iceberg::util::snapshot::ancestors_of;
+use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
+use std::str::FromStr as _;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Other writers may be faster so often before it is given up; `commit.retry.num-retries` of the table says otherwise.
+const RETRIES: u32 = 100;
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// A commit that is written but for the swap.
+#[derive(Debug, Clone)]
+pub(crate) struct Staged {
+    table: TableName,
+    base: String,
+    location: String,
+    metadata: TableMetadata,
+    updates: Vec<TableUpdate>,
+    requirements: Vec<TableRequirement>,
+    /// What is of no use if the swap does not come about.
+    files: Vec<String>,
+}
+
+impl Staged {
+    pub(crate) fn swap(&self) -> Swap<'_> {
+        Swap {
+            table: &self.table,
+            base: &self.base,
+            next: &self.location,
+            requirements: &self.requirements,
+            updates: &self.updates,
+        }
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Who loads the table after the swap finds it read.
+    pub(crate) fn remember(&self, lake: &Lake) -> TableMetadataRef {
+        lake.cache().keep_metadata(&self.location, self.metadata.clone())
+    }
+
+    /// Removes what was written for it. Files that stay are found by orphan removal.
+    pub(crate) async fn discard(self, lake: &Lake) {
+        for file in self.files {
+            if let Err(error) = lake.io().delete(&file).await {
+                tracing::debug!(file, %error, "a file of a commit that did not come about stays behind");
+            }
+        }
+    }
+}
+
+pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed> {
+    let snapshot_id = change.makes_snapshot().then_some(change.snapshot_id);
+    let retries = retries(&change.base);
+    let mut head = change.base.clone();
+    let mut staged_at: Vec<String> = vec![];
+    let mut unknown = None;
+    for attempt in 0..=retries {
+        if attempt > 0 {
+            tokio::time::sleep(pause(attempt)).await;
+            head = match head.refresh().await {
+                Ok(head) => head,
+                Err(LakeError::NoTable { .. }) => return Err(LakeError::conflict(change.table(), "it is gone")),
+                Err(error) => return Err(error),
+            };
+        }
+        if let Some(snapshot) = committed(&change, &staged_at, &head) {
+            let already = !staged_at.iter().any(|location| seen(&head, location));
+            return Ok(Committed { snapshot_id: snapshot, already, table: head, retries: attempt });
+        }
+        if change.is_empty() {
+            return Ok(Committed { snapshot_id: None, already: false, table: head, retries: attempt });
+        }
+        conflict::check(&change, &head).await?;
+        let staged = stage(&change, &head).await?;
+        match lake.catalog().swap(&staged.swap()).await {
+            Ok(Swapped::Done) => {
+                let table = Table::new(lake, change.table(), &staged.location, staged.remember(lake))?;
+                return Ok(Committed { table, snapshot_id, already: false, retries: attempt });
+            }
+            Ok(Swapped::Moved) => staged.discard(lake).await,
+            // It may have been done: what was staged stays, and the next look at the table tells.
+            Err(error) => {
+                tracing::warn!(table = %change.table(), %error, "whether a commit was done is not known: looking again");
+                staged_at.push(staged.location);
+                unknown = Some(error);
+            }
+        }
+    }
+    Err(unknown.unwrap_or_else(|| {
+        LakeError::conflict(change.table(), format!("others were faster {} times in a row", retries + 1))
+    }))
+}
+
+/// Lays the change onto a table and writes all files but the swap.
+pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
+    let lake = base.lake();
+    for requirement in &change.requirements {
+        let checked = requirement.check(Some(base.metadata()));
+        checked.map_err(|error| LakeError::conflict(change.table(), error.message().to_owned()))?;
+    }
+    let mut builder = base.metadata().clone().into_builder(Some(base.metadata_location().to_owned()));
+    for update in &change.updates {
+        builder = update.clone().apply(builder)?;
+    }
+    let mut files = vec![];
+    if change.makes_snapshot() {
+        let made = snapshot::make(change, base).await?;
+        files = made.files;
+        builder = builder.set_branch_snapshot(made.snapshot, &change.branch)?;
+    }
+    let built = builder.build()?;
+    let location = match MetadataLocation::from_str(base.metadata_location()) {
+        Ok(before) => before.with_next_version().with_new_metadata(&built.metadata),
+        // Another writer names its files in another way.
+        Err(_) => MetadataLocation::new_with_metadata(built.metadata.location(), &built.metadata),
+    };
+    lake.write_metadata(&built.metadata, &location).await?;
+    files.push(location.to_string());
+    let mut requirements = change.requirements.clone();
+    requirements.push(TableRequirement::UuidMatch { uuid: base.metadata().uuid() });
+    if change.makes_snapshot() {
+        let snapshot_id = branch_head(base.metadata(), &change.branch).map(|head| head.snapshot_id());
+        requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: change.branch.clone(), snapshot_id });
+    }
+    Ok(Staged {
+        table: change.table().clone(),
+        base: base.metadata_location().to_owned(),
+        location: location.to_string(),
+        metadata: built.metadata,
+        updates: built.changes,
+        requirements,
+        files,
+    })
+}
+
+pub(crate) use conflict::check as check_conflicts;
+
+/// The snapshot that a commit onto the branch follows. A branch that is not there begins at what readers see.
+pub(crate) fn branch_head<'a>(metadata: &'a TableMetadata, branch: &str) -> Option<&'a SnapshotRef> {
+    metadata.snapshot_for_ref(branch).or_else(|| metadata.current_snapshot())
+}
+
+/// The snapshot under which the change is in the table already.
+pub(crate) fn committed(change: &Change, staged_at: &[String], head: &Table) -> Option<Option<i64>> {
+    if head.metadata().snapshot_by_id(change.snapshot_id).is_some() {
+        return Some(Some(change.snapshot_id));
+    }
+    if let Some(key) = change.properties.get(KEY_PROPERTY) {
+        let newest = branch_head(head.metadata(), &change.branch)?;
+        let with_key = ancestors_of(&head.metadata_ref(), newest.snapshot_id())
+            .find(|snapshot| snapshot.summary().additional_properties.get(KEY_PROPERTY) == Some(key));
+        return with_key.map(|snapshot| Some(snapshot.snapshot_id()));
+    }
+    (!change.makes_snapshot() && staged_at.iter().any(|location| seen(head, location))).then_some(None)
+}
+
+/// Was the table at this location, now or before?
+fn seen(head: &Table, location: &str) -> bool {
+    head.metadata_location() == location
+        || head.metadata().metadata_log().iter().any(|before| before.metadata_file == location)
+}
+
+fn retries(table: &Table) -> u32 {
+    table.property("commit.retry.num-retries").and_then(|number| number.parse().ok()).unwrap_or(RETRIES)
+}
+
+/// Longer each time, and never the same for two writers.
+fn pause(attempt: u32) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE);
+    let random = Uuid::new_v4().as_u128() as u64;
+    Duration::from_nanos(random % longest.as_nanos() as u64)
+}

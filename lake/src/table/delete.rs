@@ -1,0 +1,30 @@
+//! Delete: rows of a filter go.
+
+use super::rewrite::Rewrite;
+use super::{Change, Filter, Region, Table};
+use crate::error::LakeResult;
+use iceberg::spec::Operation;
+
+impl Table {
+    /// Takes the rows of the filter out. Files that hold nothing else go without being read.
+    pub async fn delete(&self, filter: Filter) -> LakeResult<Change> {
+        let mut rewrite = Rewrite::new(self, Operation::Delete)?;
+        self.drop_rows(&mut rewrite, &filter).await?;
+        let mut change = rewrite.finish().await?;
+        if change.add.iter().any(|file| file.is_data()) {
+            change.operation = Operation::Overwrite;
+        }
+        change.region = Region::Rows(filter);
+        Ok(change)
+    }
+
+    pub(super) async fn drop_rows(&self, rewrite: &mut Rewrite, filter: &Filter) -> LakeResult<()> {
+        let bound = filter.bind(self.schema())?;
+        let columns = bound.columns();
+        let plan = self.plan(filter).await?;
+        for planned in &plan.files {
+            rewrite.drop_rows(planned, &columns, &|batch| bound.rows(batch)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The keys of the rows that an upsert brings: which rows of the table they replace.
+
+use super::Table;
+use super::filter::prune::{Rows, order};
+use super::filter::{Bound, Column, Op};
+use super::plan::{LiveFile, PlannedFile, Pruners};
+use super::position;
+use crate::error::{LakeError, LakeResult};
+use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::row::{RowConverter, SortField};
+use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
+use iceberg::spec::{Datum, Literal, PrimitiveLiteral, PrimitiveType, Type};
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+
+/// Up to so many keys every one is held against what is known of a file; beyond, the least and the greatest.
+const LISTED: usize = 10_000;
+
+/// Values of the key's columns, as bytes that are equal exactly if the values are.
+pub struct Keys {
+    columns: Vec<Column>,
+    converter: RowConverter,
+    rows: HashSet<Box<[u8]>>,
+    known: Vec<Known>,
+}
+
+/// Of one column.
+#[derive(Debug, Clone)]
+struct Known {
+    least: Option<PrimitiveLiteral>,
+    greatest: Option<PrimitiveLiteral>,
+    /// Nothing beyond `LISTED`.
+    listed: Option<HashSet<PrimitiveLiteral>>,
+}
+
+impl Keys {
+    pub(crate) fn new(table: &Table, columns: &[String]) -> LakeResult<Self> {
+        if columns.is_empty() {
+            let what = format!("table `{}` has no key, by which rows could be replaced", table.name());
+            return Err(LakeError::input(what, "name the columns of the key in the call or in the table's definition"));
+        }
+        let columns = columns.iter().map(|name| Column::find(table.schema(), name)).collect::<LakeResult<Vec<_>>>()?;
+        let fields =
+            columns.iter().map(|column| Ok(SortField::new(type_to_arrow_type(&Type::Primitive(column.data.clone()))?)));
+        let converter = RowConverter::new(fields.collect::<LakeResult<_>>()?)?;
+        let known = Known { least: None, greatest: None, listed: Some(HashSet::new()) };
+        Ok(Self { known: vec![known; columns.len()], columns, converter, rows: HashSet::new() })
+    }
+
+    /// # Errors
+    /// A key is null, or came before: which of the two rows should stay is not known.
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> LakeResult<()> {
+        let columns = self.arrays(batch)?;
+        for (column, values) in self.columns.iter().zip(&columns) {
+            if let Some(row) = (0..values.len()).find(|row| values.is_null(*row)) {
+                let what = format!("column `{}` of the key is null in row {} of a batch", column.name, row + 1);
+                return Err(LakeError::input(what, "give it a value, or name another key"));
+            }
+        }
+        let rows = self.converter.convert_columns(&columns)?;
+        for (index, row) in rows.iter().enumerate() {
+            if !self.rows.insert(row.as_ref().into()) {
+                let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+                let what = format!(
+                    "two rows have the same key ({}): the second is row {} of a batch",
+                    names.join(", "),
+                    index + 1
+                );
+                return Err(LakeError::input(what, "keep one row for each key before they are written"));
+            }
+        }
+        for ((known, column), values) in self.known.iter_mut().zip(&self.columns).zip(&columns) {
+            known.learn(values, &column.data)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Which rows of a batch have one of the keys.
+    pub(crate) fn rows(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
+        let rows = self.converter.convert_columns(&self.arrays(batch)?)?;
+        Ok(rows.iter().map(|row| Some(self.rows.contains(row.as_ref()))).collect())
+    }
+
+    /// What files are asked, to leave out those that have none of the keys.
+    pub(crate) fn filter(&self) -> LakeResult<Bound> {
+        let mut all = vec![];
+        for (known, column) in self.known.iter().zip(&self.columns) {
+            if let Some(listed) = &known.listed {
+                let mut values =
+                    listed.iter().map(|value| datum(value, &column.data)).collect::<LakeResult<Vec<_>>>()?;
+                values.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+                all.push(Bound::In { column: column.clone(), values, negated: false });
+            } else {
+                for (op, value) in [(Op::GtEq, &known.least), (Op::LtEq, &known.greatest)] {
+                    if let Some(value) = value {
+                        all.push(Bound::Compare { column: column.clone(), op, value: datum(value, &column.data)? });
+                    }
+                }
+            }
+        }
+        Ok(Bound::And(all))
+    }
+
+    /// Has this file a row with one of the keys?
+    pub(crate) async fn touches(&self, table: &Table, file: &LiveFile) -> LakeResult<bool> {
+        if Pruners::new(table, &self.filter()?).rows(file)? == Rows::None {
+            return Ok(false);
+        }
+        let planned = PlannedFile { file: file.clone(), deletes: vec![], whole: false };
+        Ok(!position::of_rows(table, &planned, &self.columns, &|batch| self.rows(batch)).await?.is_empty())
+    }
+
+    fn arrays(&self, batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
+        let columns = self.columns.iter().map(|column| {
+            let found = batch.column_by_name(&column.name).ok_or_else(|| {
+                LakeError::input(
+                    format!("the rows have no column `{}` of the key", column.name),
+                    "write rows that have it",
+                )
+            })?;
+            let wanted = type_to_arrow_type(&Type::Primitive(column.data.clone()))?;
+            Ok(if *found.data_type() == wanted { found.clone() } else { cast(found, &wanted)? })
+        });
+        columns.collect()
+    }
+}
+
+impl Known {
+    fn learn(&mut self, values: &ArrayRef, data: &PrimitiveType) -> LakeResult<()> {
+        for literal in arrow_primitive_to_literal(values, &Type::Primitive(data.clone()))? {
+            let Some(Literal::Primitive(value)) = literal else { continue };
+            if self.least.as_ref().is_none_or(|least| order(&value, least) == Some(Ordering::Less)) {
+                self.least = Some(value.clone());
+            }
+            if self.greatest.as_ref().is_none_or(|greatest| order(&value, greatest) == Some(Ordering::Greater)) {
+                self.greatest = Some(value.clone());
+            }
+            if let Some(listed) = &mut self.listed {
+                listed.insert(value);
+            }
+        }
+        if self.listed.as_ref().is_some_and(|listed| listed.len() > LISTED) {
+            self.listed = None;
+        }
+        Ok(())
+    }
+}
+
+/// The value with its type.
+fn datum(value: &PrimitiveLiteral, data: &PrimitiveType) -> LakeResult<Datum> {
+    Ok(match (data, value) {
+        (_, PrimitiveLiteral::Boolean(value)) => Datum::bool(*value),
+        (PrimitiveType::Date, PrimitiveLiteral::Int(value)) => Datum::date(*value),
+        (_, PrimitiveLiteral::Int(value)) => Datum::int(*value),
+        (PrimitiveType::Time, PrimitiveLiteral::Long(value)) => Datum::time_micros(*value)?,
+        (PrimitiveType::Timestamp, PrimitiveLiteral::Long(value)) => Datum::timestamp_micros(*value),
+        (PrimitiveType::Timestamptz, PrimitiveLiteral::Long(value)) => Datum::timestamptz_micros(*value),
+        (_, PrimitiveLiteral::Long(value)) => Datum::long(*value),
+        (_, PrimitiveLiteral::String(value)) => Datum::string(value),
+        (data, PrimitiveLiteral::Int128(value)) => Datum::try_from_bytes(&value.to_be_bytes(), data.clone())?,
+        (data, PrimitiveLiteral::UInt128(value)) => Datum::try_from_bytes(&value.to_be_bytes(), data.clone())?,
+        (data, PrimitiveLiteral::Binary(value)) => Datum::try_from_bytes(value, data.clone())?,
+        (data, _) => {
+            let what = format!("a column of the type {data} cannot be part of a key");
+            return Err(LakeError::input(what, "name another key"));
+        }
+    })
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
+        f.debug_struct("Keys").field("columns", &columns).field("rows", &self.rows.len()).finish()
+    }
+}
+
+impl PartialEq for Keys {
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+    }
+}

@@ -1,0 +1,77 @@
+//! Overwrite: rows of a filter, or of the partitions that the new rows are in, go; the new rows come; in one snapshot.
+
+use super::filter::Bound;
+use super::rewrite::Rewrite;
+use super::write::Writer;
+use super::{Change, Filter, Region, Table};
+use crate::batches::Batches;
+use crate::error::{LakeError, LakeResult};
+use futures::TryStreamExt as _;
+use iceberg::spec::Operation;
+use std::collections::HashSet;
+
+impl Table {
+    /// Replaces the rows of the filter by the given ones: a second run of the same leaves the same. `Filter::All` replaces
+    /// the whole table.
+    ///
+    /// # Errors
+    /// A row to be written is none of the filter: it would be there twice after a second run.
+    pub async fn overwrite(&self, filter: Filter, batches: impl Into<Batches>) -> LakeResult<Change> {
+        let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
+        let bound = filter.bind(self.schema())?;
+        let mut batches = batches.into();
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
+            let batch = rewrite.writer.conform(&batch)?;
+            self.check_within(&filter, &bound, &batch)?;
+            rewrite.writer.write(batch).await?;
+        }
+        if filter == Filter::All {
+            let live = self.live(self.current_snapshot()).await?;
+            let files = live.data.iter().map(|file| file.file());
+            rewrite.change.remove = files.chain(live.deletes.iter().map(|file| file.file())).collect();
+        } else {
+            self.drop_rows(&mut rewrite, &filter).await?;
+        }
+        rewrite.change.region = Region::Rows(filter);
+        rewrite.finish().await
+    }
+
+    fn check_within(&self, filter: &Filter, bound: &Bound, batch: &arrow::array::RecordBatch) -> LakeResult<()> {
+        let within = bound.rows(batch)?;
+        match (0..within.len()).find(|row| !within.value(*row)) {
+            None => Ok(()),
+            Some(row) => {
+                let what = format!(
+                    "row {} of a batch is none of those that are replaced in table `{}`: {filter}",
+                    row + 1,
+                    self.name
+                );
+                Err(LakeError::input(what, "write only rows of the filter, or widen it"))
+            }
+        }
+    }
+
+    /// Replaces exactly those partitions that the given rows are in. A table without partitions is replaced as a whole.
+    ///
+    /// # Errors
+    /// Files of an earlier partition spec are there: which of their rows belong to these partitions is not known.
+    pub async fn overwrite_partitions(&self, batches: impl Into<Batches>) -> LakeResult<Change> {
+        let mut change = Change::new(self, Operation::Overwrite);
+        change.add = Writer::new(self)?.write_all(batches.into()).await?;
+        let spec_id = self.metadata().default_partition_spec_id();
+        let values: HashSet<_> = change.add.iter().map(|file| file.data.partition().clone()).collect();
+        let live = self.live(self.current_snapshot()).await?;
+        let all = live.data.iter().map(|file| file.file()).chain(live.deletes.iter().map(|file| file.file()));
+        for file in all {
+            if file.spec_id != spec_id {
+                let what = format!("table `{}` has files of an earlier partition spec: `{}`", self.name, file.path());
+                return Err(LakeError::input(what, "overwrite by a filter, or compact the table first"));
+            }
+            if values.contains(file.data.partition()) {
+                change.remove.push(file);
+            }
+        }
+        change.region = Region::Partitions { spec_id, values };
+        Ok(change)
+    }
+}

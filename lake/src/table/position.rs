@@ -1,0 +1,161 @@
+//! Where rows are in their files: found by reading the columns that tell, and written down as position deletes.
+
+use super::filter::Column;
+use super::plan::{LiveFile, PlannedFile};
+use super::write::file_builder;
+use super::{File, Table};
+use crate::error::{LakeError, LakeResult};
+use arrow::array::{ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema};
+use futures::TryStreamExt as _;
+use iceberg::arrow::{ArrowFileReader, schema_to_arrow_schema, type_to_arrow_type};
+use iceberg::io::FileMetadata;
+use iceberg::metadata_columns::{
+    RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS, delete_file_path_field,
+    delete_file_pos_field,
+};
+use iceberg::spec::{DataContentType, DataFile, PartitionKey, PrimitiveType, Schema, Struct, Type};
+use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ProjectionMask};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+const READ_ROWS: usize = 65_536;
+const WRITE_ROWS: usize = 65_536;
+
+/// A test of the rows of a batch.
+pub(crate) type Test<'a> = &'a (dyn Fn(&RecordBatch) -> LakeResult<BooleanArray> + Send + Sync);
+
+/// The positions of the rows that pass the test and were not deleted before, in order.
+pub(crate) async fn of_rows(
+    table: &Table,
+    planned: &PlannedFile,
+    columns: &[Column],
+    test: Test<'_>,
+) -> LakeResult<Vec<i64>> {
+    let mut batches = open(table, planned.file.data(), columns).await?;
+    let mut positions = vec![];
+    let mut first = 0;
+    while let Some(batch) = batches.try_next().await? {
+        let rows = batch.num_rows();
+        let found = test(&by_name(&batch, columns)?)?;
+        positions.extend(found.values().set_indices().map(|row| first + row as i64));
+        first += rows as i64;
+    }
+    if !positions.is_empty() && !planned.deletes.is_empty() {
+        let deleted = deleted(table, planned).await?;
+        positions.retain(|position| !deleted.contains(position));
+    }
+    Ok(positions)
+}
+
+/// The rows of a file that position deletes have taken away already.
+async fn deleted(table: &Table, planned: &PlannedFile) -> LakeResult<HashSet<i64>> {
+    let column = |id, data| Column { id, name: format!("{id}"), data };
+    let path = column(RESERVED_FIELD_ID_DELETE_FILE_PATH, PrimitiveType::String);
+    let pos = column(RESERVED_FIELD_ID_DELETE_FILE_POS, PrimitiveType::Long);
+    let columns = [path, pos];
+    let mut deleted = HashSet::new();
+    let by_position = |file: &&Arc<LiveFile>| file.data().content_type() == DataContentType::PositionDeletes;
+    for file in planned.deletes.iter().filter(by_position) {
+        let mut batches = open(table, file.data(), &columns).await?;
+        while let Some(batch) = batches.try_next().await? {
+            let batch = by_name(&batch, &columns)?;
+            let (paths, positions) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+            for (path, position) in paths.iter().zip(positions.values()) {
+                if path == Some(planned.file.path()) {
+                    deleted.insert(*position);
+                }
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// Some columns of a Parquet file as they lie there, every row.
+async fn open(
+    table: &Table,
+    file: &DataFile,
+    columns: &[Column],
+) -> LakeResult<ParquetRecordBatchStream<ArrowFileReader>> {
+    let input = table.lake().io().new_input(file.file_path())?;
+    let reader = ArrowFileReader::new(FileMetadata { size: file.file_size_in_bytes() }, input.reader().await?);
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
+    let roots = builder.schema().fields().iter().enumerate();
+    let wanted: Vec<_> = roots.filter(|(_, field)| columns.iter().any(|column| is(field, column))).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.into_iter().map(|(index, _)| index));
+    Ok(builder.with_projection(mask).with_batch_size(READ_ROWS).build()?)
+}
+
+/// Files know columns by ids; those without ids were written by others, and known by names.
+fn is(field: &Field, column: &Column) -> bool {
+    match field.metadata().get(PARQUET_FIELD_ID_META_KEY) {
+        Some(id) => id.parse() == Ok(column.id),
+        None => *field.name() == column.name,
+    }
+}
+
+/// The columns under the table's names and in its types. A column that the file does not have is null.
+fn by_name(batch: &RecordBatch, columns: &[Column]) -> LakeResult<RecordBatch> {
+    let schema = batch.schema();
+    let mut fields = vec![];
+    let mut arrays: Vec<ArrayRef> = vec![];
+    for column in columns {
+        let data = type_to_arrow_type(&Type::Primitive(column.data.clone()))?;
+        let array = match schema.fields().iter().position(|field| is(field, column)) {
+            Some(index) if *batch.column(index).data_type() == data => batch.column(index).clone(),
+            Some(index) => cast(batch.column(index), &data)?,
+            None => arrow::array::new_null_array(&data, batch.num_rows()),
+        };
+        fields.push(Field::new(&column.name, data, true));
+        arrays.push(array);
+    }
+    Ok(RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), arrays)?)
+}
+
+/// Rows of one file that are to go.
+pub(crate) struct Positions {
+    pub(crate) file: LiveFile,
+    /// In order.
+    pub(crate) rows: Vec<i64>,
+}
+
+/// Position delete files: one for each partition that has any.
+pub(crate) async fn write(table: &Table, all: Vec<Positions>) -> LakeResult<Vec<File>> {
+    let mut by_partition: HashMap<(i32, Struct), BTreeMap<String, Vec<i64>>> = HashMap::new();
+    for positions in all {
+        let partition = (positions.file.spec_id, positions.file.data().partition().clone());
+        let rows = by_partition.entry(partition).or_default().entry(positions.file.path().to_owned()).or_default();
+        rows.extend(positions.rows);
+    }
+    let schema = Schema::builder().with_fields([delete_file_path_field().clone(), delete_file_pos_field().clone()]);
+    let schema = Arc::new(schema.build()?);
+    let builder = file_builder(table, &schema, "delete", 1)?;
+    let arrow_schema = Arc::new(schema_to_arrow_schema(&schema)?);
+    let mut files = vec![];
+    for ((spec_id, partition), by_path) in by_partition {
+        let key = match table.metadata().partition_spec_by_id(spec_id) {
+            Some(spec) if !spec.is_unpartitioned() => {
+                Some(PartitionKey::new(spec.as_ref().clone(), table.schema().clone(), partition.clone()))
+            }
+            _ => None,
+        };
+        let mut writer = builder.build();
+        for (path, rows) in &by_path {
+            for rows in rows.chunks(WRITE_ROWS) {
+                let paths: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|_| path)));
+                let positions: ArrayRef = Arc::new(Int64Array::from(rows.to_vec()));
+                writer.write(&key, &RecordBatch::try_new(arrow_schema.clone(), vec![paths, positions])?).await?;
+            }
+        }
+        let only = if by_path.len() == 1 { by_path.into_keys().next() } else { None };
+        for mut data in writer.close().await? {
+            data.content(DataContentType::PositionDeletes).partition(partition.clone()).partition_spec_id(spec_id);
+            data.referenced_data_file(only.clone());
+            let data = data.build().map_err(|error| LakeError::Source(error.into()))?;
+            files.push(File { data, spec_id });
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,203 @@
+//! Reading: which columns and rows, of which snapshot; a stream of batches, or counts.
+
+use super::filter::Bound;
+use super::plan::{Plan, PlannedFile};
+use super::{Filter, Table};
+use crate::batches::Batches;
+use crate::error::{LakeError, LakeResult};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::{Schema, SchemaRef, SnapshotRef};
+use std::sync::Arc;
+
+/// Which state of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum At {
+    /// As it was when it was loaded.
+    #[default]
+    Now,
+    Snapshot(i64),
+    /// The last snapshot that was current at that time.
+    Time(DateTime<Utc>),
+    /// A branch or a tag.
+    Ref(String),
+}
+
+/// `table.scan().columns(["order_id"]).filter(Filter::eq("state", "TX")).stream().await?`
+#[derive(Debug)]
+#[must_use = "nothing is read before `stream`, `collect` or `count`"]
+pub struct Scan<'a> {
+    table: &'a Table,
+    columns: Option<Vec<String>>,
+    filter: Filter,
+    at: At,
+    batch_size: Option<usize>,
+}
+
+impl Table {
+    pub fn scan(&self) -> Scan<'_> {
+        Scan { table: self, columns: None, filter: Filter::All, at: At::Now, batch_size: None }
+    }
+
+    /// The number of its rows. Files without deletes are not read.
+    pub async fn count(&self) -> LakeResult<u64> {
+        self.scan().count().await
+    }
+
+    /// All data files of a state of the table, with their deletes.
+    pub async fn files(&self, at: &At) -> LakeResult<Plan> {
+        self.plan_at(self.snapshot_at(at)?, self.schema(), &Filter::All).await
+    }
+
+    /// All snapshots that are kept, the oldest first.
+    pub fn snapshots(&self) -> Vec<SnapshotRef> {
+        let mut snapshots: Vec<_> = self.metadata().snapshots().cloned().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+        snapshots
+    }
+
+    /// The snapshot of a state; none if the table was empty.
+    ///
+    /// # Errors
+    /// It is not kept any more, or there is no such branch or tag.
+    pub fn snapshot_at(&self, at: &At) -> LakeResult<Option<&SnapshotRef>> {
+        let metadata = self.metadata();
+        let missing = |what: String| LakeError::input(format!("table `{}` {what}", self.name()), "list its snapshots");
+        match at {
+            At::Now => Ok(self.current_snapshot()),
+            At::Snapshot(id) => {
+                let snapshot = metadata.snapshot_by_id(*id);
+                snapshot.map(Some).ok_or_else(|| missing(format!("has no snapshot {id}, or no longer")))
+            }
+            At::Ref(name) => {
+                let snapshot = metadata.snapshot_for_ref(name);
+                snapshot.map(Some).ok_or_else(|| missing(format!("has no branch or tag `{name}`")))
+            }
+            At::Time(time) => {
+                let then =
+                    metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
+                let Some(entry) = then else { return Err(missing(format!("has no snapshot from before {time}"))) };
+                let snapshot = metadata.snapshot_by_id(entry.snapshot_id);
+                snapshot.map(Some).ok_or_else(|| missing(format!("no longer has its snapshot of {time}")))
+            }
+        }
+    }
+
+    /// The live rows of some files in the table's present columns, where the filter may hold.
+    pub(crate) fn read_files(&self, files: Vec<PlannedFile>, filter: Option<&Bound>) -> LakeResult<Batches> {
+        let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
+        self.read(files, self.schema(), &ids, filter, None)
+    }
+
+    fn read(
+        &self,
+        files: Vec<PlannedFile>,
+        schema: &SchemaRef,
+        field_ids: &[i32],
+        filter: Option<&Bound>,
+        batch_size: Option<usize>,
+    ) -> LakeResult<Batches> {
+        let tasks = files.iter().map(|file| file.task(schema, field_ids, filter)).collect::<LakeResult<Vec<_>>>()?;
+        let fields = field_ids.iter().filter_map(|id| schema.as_struct().field_by_id(*id).cloned());
+        let given = Arc::new(schema_to_arrow_schema(&Schema::builder().with_fields(fields).build()?)?);
+        let mut reader = self.iceberg().reader_builder();
+        if let Some(rows) = batch_size {
+            reader = reader.with_batch_size(rows);
+        }
+        let batches = reader.build().read(stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
+        let schema = given.clone();
+        let batches = batches.map(move |batch| Ok(plain(batch.map_err(LakeError::from)?, &given)?));
+        Ok(Batches::new(schema, batches))
+    }
+}
+
+impl Scan<'_> {
+    /// Only these, in this order.
+    pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    pub fn at(mut self, at: At) -> Self {
+        self.at = at;
+        self
+    }
+
+    pub fn batch_size(mut self, rows: usize) -> Self {
+        self.batch_size = Some(rows);
+        self
+    }
+
+    /// Batch by batch, a few files at a time, in no order.
+    pub async fn stream(self) -> LakeResult<Batches> {
+        let schema = self.schema()?;
+        let ids = match &self.columns {
+            None => schema.as_struct().fields().iter().map(|field| field.id).collect(),
+            Some(columns) => {
+                let there = || schema.as_struct().fields().iter().map(|field| field.name.as_str());
+                let id = |name: &String| {
+                    schema.field_id_by_name(name).ok_or_else(|| super::definition::no_column(name, there()))
+                };
+                columns.iter().map(id).collect::<LakeResult<Vec<_>>>()?
+            }
+        };
+        let filter = self.filter.bind(&schema)?;
+        let plan = self.plan().await?;
+        self.table.read(plan.files, &schema, &ids, Some(&filter), self.batch_size)
+    }
+
+    /// All of it in memory.
+    pub async fn collect(self) -> LakeResult<Vec<RecordBatch>> {
+        self.stream().await?.try_collect().await.map_err(LakeError::source)
+    }
+
+    /// The number of rows. What manifests tell is not read.
+    pub async fn count(self) -> LakeResult<u64> {
+        let schema = self.schema()?;
+        let filter = self.filter.bind(&schema)?;
+        let (told, read): (Vec<_>, Vec<_>) =
+            self.plan().await?.files.into_iter().partition(|file| file.whole && file.deletes.is_empty());
+        let told: u64 = told.iter().map(|file| file.file.data().record_count()).sum();
+        let ids: Vec<_> = match filter.columns().as_slice() {
+            [] => schema.as_struct().fields().iter().map(|field| field.id).take(1).collect(),
+            columns => columns.iter().map(|column| column.id).collect(),
+        };
+        let batches = self.table.read(read, &schema, &ids, Some(&filter), self.batch_size)?;
+        let read = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
+        Ok(told + read.map_err(LakeError::source)?)
+    }
+
+    async fn plan(&self) -> LakeResult<Plan> {
+        self.table.plan_at(self.table.snapshot_at(&self.at)?, self.schema()?.as_ref(), &self.filter).await
+    }
+
+    /// The present columns for the present state, else those of the snapshot.
+    fn schema(&self) -> LakeResult<SchemaRef> {
+        match (&self.at, self.table.snapshot_at(&self.at)?) {
+            (At::Now, _) | (_, None) => Ok(self.table.schema().clone()),
+            (_, Some(snapshot)) => Ok(snapshot.schema(self.table.metadata())?),
+        }
+    }
+}
+
+/// iceberg gives columns that are the same in all rows of a file in a packed form, which few others understand.
+fn plain(batch: RecordBatch, schema: &ArrowSchemaRef) -> LakeResult<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+}

@@ -1,0 +1,126 @@
+//! Taking rows out of files: a file goes as a whole, is written anew without the rows, or stays beside a position delete.
+
+use super::filter::Column;
+use super::plan::PlannedFile;
+use super::position::{self, Positions, Test};
+use super::write::Writer;
+use super::{Change, Table};
+use crate::error::{LakeError, LakeResult};
+use arrow::compute::filter_record_batch;
+use arrow::compute::kernels::boolean::not;
+use futures::TryStreamExt as _;
+use iceberg::spec::Operation;
+
+/// Of so many rows a file is written anew without further ado: that costs a few milliseconds, and readers have less to do.
+const SMALL_ROWS: u64 = 20_000;
+/// From this part of its rows on a file is written anew, whatever its size.
+const LARGE_PART: u64 = 4;
+/// Iceberg's own names of the property and of its values.
+const MODE: &str = "write.merge.mode";
+
+/// What becomes of a file of which some rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowMode {
+    /// By what it costs: small files and large parts are written anew, of large files positions are noted.
+    ByCost,
+    CopyOnWrite,
+    MergeOnRead,
+}
+
+impl RowMode {
+    /// As the table's property says, or by cost.
+    pub fn of(table: &Table) -> LakeResult<Self> {
+        match table.property(MODE) {
+            None | Some("by-cost") => Ok(RowMode::ByCost),
+            Some("copy-on-write") => Ok(RowMode::CopyOnWrite),
+            Some("merge-on-read") => Ok(RowMode::MergeOnRead),
+            Some(other) => {
+                let what =
+                    format!("table `{}` has the property `{MODE}` = `{other}`, which is not known", table.name());
+                Err(LakeError::input(what, "set it to copy-on-write or merge-on-read, or remove it"))
+            }
+        }
+    }
+
+    fn rewrites(self, going: u64, rows: u64) -> bool {
+        match self {
+            RowMode::CopyOnWrite => true,
+            RowMode::MergeOnRead => false,
+            RowMode::ByCost => rows <= SMALL_ROWS || going * LARGE_PART >= rows,
+        }
+    }
+}
+
+/// One change in the making.
+pub(crate) struct Rewrite {
+    table: Table,
+    pub(crate) change: Change,
+    pub(crate) writer: Writer,
+    mode: RowMode,
+    positions: Vec<Positions>,
+}
+
+impl Rewrite {
+    pub(crate) fn new(table: &Table, operation: Operation) -> LakeResult<Self> {
+        Ok(Self {
+            table: table.clone(),
+            change: Change::new(table, operation),
+            writer: Writer::new(table)?,
+            mode: RowMode::of(table)?,
+            positions: vec![],
+        })
+    }
+
+    /// Takes the rows that pass the test out of a file. They are told by these columns.
+    pub(crate) async fn drop_rows(
+        &mut self,
+        planned: &PlannedFile,
+        columns: &[Column],
+        test: Test<'_>,
+    ) -> LakeResult<()> {
+        if planned.whole {
+            self.drop_file(planned);
+            return Ok(());
+        }
+        let rows = position::of_rows(&self.table, planned, columns, test).await?;
+        let (going, all) = (rows.len() as u64, planned.file.data().record_count());
+        if going == 0 {
+            return Ok(());
+        }
+        if going < all && !self.mode.rewrites(going, all) {
+            self.change.points_into.insert(planned.file.path().to_owned());
+            self.positions.push(Positions { file: planned.file.clone(), rows });
+            return Ok(());
+        }
+        if going < all {
+            self.keep_others(planned, test).await?;
+        }
+        self.drop_file(planned);
+        Ok(())
+    }
+
+    /// A file goes, and the deletes that are for it alone.
+    pub(crate) fn drop_file(&mut self, planned: &PlannedFile) {
+        self.change.remove.push(planned.file.file());
+        let path = planned.file.path();
+        let own = planned.deletes.iter().filter(|delete| delete.data().referenced_data_file().as_deref() == Some(path));
+        self.change.remove.extend(own.map(|delete| delete.file()));
+    }
+
+    /// The rows that stay, into new files.
+    async fn keep_others(&mut self, planned: &PlannedFile, test: Test<'_>) -> LakeResult<()> {
+        let mut batches = self.table.read_files(vec![planned.clone()], None)?;
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
+            let staying = filter_record_batch(&batch, &not(&test(&batch)?)?)?;
+            let staying = self.writer.conform(&staying)?;
+            self.writer.write(staying).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn finish(mut self) -> LakeResult<Change> {
+        self.change.add = self.writer.close().await?;
+        self.change.add.extend(position::write(&self.table, self.positions).await?);
+        Ok(self.change)
+    }
+}

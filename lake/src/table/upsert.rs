@@ -1,0 +1,59 @@
+//! Upsert: rows replace those with the same key, and are added where there is none.
+
+use super::filter::prune::Rows;
+use super::keys::Keys;
+use super::plan::{DeleteIndex, PlannedFile, Pruners};
+use super::rewrite::Rewrite;
+use super::{Change, Region, Table};
+use crate::batches::Batches;
+use crate::error::{LakeError, LakeResult};
+use futures::TryStreamExt as _;
+use iceberg::spec::Operation;
+use std::sync::Arc;
+
+impl Table {
+    /// Writes the rows, and takes out those of the table that have the same values in the columns `key`; without columns
+    /// the table's own key. What it costs follows the files that are touched: others are told by their partition and by
+    /// the least and greatest key in them. The keys are held in memory, the rows are not.
+    ///
+    /// # Errors
+    /// Two of the rows have the same key, or a key is null.
+    pub async fn upsert(&self, key: &[&str], batches: impl Into<Batches>) -> LakeResult<Change> {
+        let columns = if key.is_empty() { self.key() } else { key.iter().map(|&name| name.to_owned()).collect() };
+        let mut keys = Keys::new(self, &columns)?;
+        let mut rewrite = Rewrite::new(self, Operation::Overwrite)?;
+        let mut batches = batches.into();
+        while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
+            let batch = rewrite.writer.conform(&batch)?;
+            keys.add(&batch)?;
+            rewrite.writer.write(batch).await?;
+        }
+        if keys.is_empty() {
+            return rewrite.finish().await;
+        }
+        for planned in self.with_keys(&keys).await? {
+            rewrite.drop_rows(&planned, keys.columns(), &|batch| keys.rows(batch)).await?;
+        }
+        if rewrite.change.remove.is_empty() && rewrite.change.points_into.is_empty() {
+            rewrite.change.operation = Operation::Append;
+        }
+        rewrite.change.region = Region::Keys(Arc::new(keys));
+        rewrite.finish().await
+    }
+
+    /// The files that can have a row with one of the keys.
+    async fn with_keys(&self, keys: &Keys) -> LakeResult<Vec<PlannedFile>> {
+        let filter = keys.filter()?;
+        let live = self.live(self.current_snapshot()).await?;
+        let index = DeleteIndex::new(&live.deletes);
+        let mut pruners = Pruners::new(self, &filter);
+        let mut files = vec![];
+        for file in live.data {
+            if pruners.rows(&file)? != Rows::None {
+                // Never as a whole: that its keys lie within ours does not say that each is one of ours.
+                files.push(PlannedFile { deletes: index.of(&file), whole: false, file });
+            }
+        }
+        Ok(files)
+    }
+}

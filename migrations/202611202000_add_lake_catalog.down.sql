@@ -1,0 +1,2 @@
+drop schema lake cascade;
+update schema_guard set version = 11;

@@ -1,0 +1,155 @@
+//! What contracts found: kept with the outcome of the try that looked, success or failure, and read for people.
+
+use crate::completion::{CompletionStep, StepFuture};
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::asset::{CheckOutcome, CheckResult, MAX_SAMPLE_CHARS};
+use orch_core::task::Ctx;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// The most rows in one answer.
+const MOST_LISTED: i64 = 1_000;
+
+/// The results of the checks of one asset, to be kept when its try ends, however it ends: `ctx.commit(trail)`.
+#[derive(Debug, Clone)]
+pub struct CheckTrail {
+    uri: String,
+    results: Vec<CheckResult>,
+    run: Uuid,
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+    map_index: i32,
+    try_no: i16,
+    attempt: Uuid,
+}
+
+impl CheckTrail {
+    pub fn new(ctx: &Ctx, uri: &str, results: Vec<CheckResult>) -> CheckTrail {
+        CheckTrail {
+            uri: uri.into(),
+            results,
+            run: ctx.run().run_key,
+            dag_id: ctx.dag_id().into(),
+            run_id: ctx.run_id().into(),
+            task_id: ctx.task_id().into(),
+            map_index: ctx.map_index().map_or(-1, u32::cast_signed),
+            try_no: i16::try_from(ctx.try_number()).unwrap_or(i16::MAX),
+            attempt: ctx.attempt(),
+        }
+    }
+
+    pub fn results(&self) -> &[CheckResult] {
+        &self.results
+    }
+}
+
+impl CompletionStep for CheckTrail {
+    fn name(&self) -> String {
+        format!("keep {} checks of `{}`", self.results.len(), self.uri)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
+        Box::pin(async move { Ok(keep_checks(db, self).await?) })
+    }
+
+    /// Whoever asks why a task failed asks for what it found.
+    fn on_failure(&self) -> bool {
+        true
+    }
+}
+
+/// Writes them down. Nothing is read: the role of the lake may not.
+pub async fn keep_checks(db: &mut PgConnection, trail: &CheckTrail) -> StoreResult<()> {
+    let results = &trail.results;
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let short = |text: &str| text.chars().filter(|&letter| letter != '\0').take(MAX_SAMPLE_CHARS).collect::<String>();
+    sqlx::query!(
+        "insert into asset_check (uri, run, dag_id, run_id, task_id, map_index, try_no, attempt, name, kind, policy, outcome,
+            rows, bad, sample)
+        select $1, $2, $3, $4, $5, $6, $7, $8, c.* from unnest($9::text[], $10::text[], $11::text[], $12::text[],
+            $13::bigint[], $14::bigint[], $15::text[]) c",
+        trail.uri,
+        trail.run,
+        trail.dag_id,
+        trail.run_id,
+        trail.task_id,
+        trail.map_index,
+        trail.try_no,
+        trail.attempt,
+        &results.iter().map(|r| short(&r.name)).collect::<Vec<_>>(),
+        &results.iter().map(|r| r.kind.clone()).collect::<Vec<_>>(),
+        &results.iter().map(|r| r.policy.to_string()).collect::<Vec<_>>(),
+        &results.iter().map(|r| r.outcome.to_string()).collect::<Vec<_>>(),
+        &results.iter().map(|r| count(r.rows)).collect::<Vec<_>>(),
+        &results.iter().map(|r| count(r.bad)).collect::<Vec<_>>(),
+        &results.iter().map(|r| short(&r.sample)).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A check as it was kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckRow {
+    pub id: i64,
+    pub result: CheckResult,
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: String,
+    pub map_index: i32,
+    pub try_no: i16,
+    pub at: DateTime<Utc>,
+}
+
+/// The checks of an asset by its URI, newest first; those of `outcome` only if one is given.
+pub async fn checks_of_asset(
+    db: &mut PgConnection,
+    uri: &str,
+    outcome: Option<CheckOutcome>,
+    (skip, most): (i64, i64),
+) -> StoreResult<Vec<CheckRow>> {
+    let rows = sqlx::query!(
+        "select id, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at
+        from asset_check where uri = $1 and ($2::text is null or outcome = $2) order by id desc limit $3 offset $4",
+        uri,
+        outcome.map(CheckOutcome::as_str),
+        most.clamp(0, MOST_LISTED),
+        skip.max(0)
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    rows.map(|row| {
+        let corrupt = |error| StoreError::corrupt(format!("check {}: {error}", row.id));
+        Ok(CheckRow {
+            result: CheckResult {
+                policy: row.policy.parse().map_err(corrupt)?,
+                outcome: row.outcome.parse().map_err(corrupt)?,
+                name: row.name,
+                kind: row.kind,
+                rows: row.rows.unsigned_abs(),
+                bad: row.bad.unsigned_abs(),
+                sample: row.sample,
+            },
+            id: row.id,
+            dag_id: row.dag_id,
+            run_id: row.run_id,
+            task_id: row.task_id,
+            map_index: row.map_index,
+            try_no: row.try_no,
+            at: row.at,
+        })
+    })
+    .collect()
+}
+
+/// How many there are in all.
+pub async fn count_checks(db: &mut PgConnection, uri: &str, outcome: Option<CheckOutcome>) -> StoreResult<i64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from asset_check where uri = $1 and ($2::text is null or outcome = $2)"#,
+        uri,
+        outcome.map(CheckOutcome::as_str)
+    );
+    Ok(count.fetch_one(db).await?)
+}
