@@ -1,1 +1,98 @@
-//! CSV, JSON and Parquet, as streams of record batches.
+//! CSV, JSON lines and Parquet, between objects of a bucket and batches of a schema. Some pieces and batches are held at a time,
+//! however large the object. What is broken is told with the object's location, the line and the column, and never with what
+//! stands there: that may be anybody's.
+
+pub mod csv;
+pub mod json;
+pub mod parquet;
+
+use crate::batches::Batches;
+use crate::bucket::Bucket;
+use crate::frame::blocking;
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use orch_core::task::TaskResult;
+use serde::{Deserialize, Serialize};
+
+/// What was written into an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub location: String,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// A format's way to write.
+trait Encode: Send + Sized + 'static {
+    fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes>;
+
+    /// What comes after the last batch.
+    fn end(self) -> TaskResult<Bytes>;
+}
+
+/// The object is there when all rows are in it; when the rows break off it is not.
+async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: impl Encode) -> TaskResult<Written> {
+    let mut upload = bucket.upload(key).await?;
+    let mut rows = 0;
+    loop {
+        let batch = match batches.try_next().await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => break,
+            Err(error) => {
+                upload.abort().await;
+                return Err(error);
+            }
+        };
+        rows += batch.num_rows() as u64;
+        let encoded = blocking(move |_| {
+            let bytes = encode.batch(&batch)?;
+            Ok((encode, bytes))
+        });
+        let (back, bytes) = encoded.await?;
+        encode = back;
+        if !bytes.is_empty() {
+            upload.write(bytes).await?;
+        }
+    }
+    let rest = blocking(move |_| encode.end()).await?;
+    upload.write(rest).await?;
+    Ok(Written { location: bucket.location(key), rows, bytes: upload.finish().await? })
+}
+
+/// A format's way to read: pieces that end anywhere, then an empty one.
+trait Decode: Send + Sized + 'static {
+    fn piece(&mut self, piece: Bytes) -> TaskResult<Vec<RecordBatch>>;
+}
+
+/// Reads ahead on a thread of the pool.
+fn read(
+    schema: arrow::datatypes::SchemaRef,
+    mut pieces: BoxStream<'static, crate::bucket::Result<Bytes>>,
+    mut decode: impl Decode,
+) -> Batches {
+    Batches::read_ahead(schema, |taker| async move {
+        loop {
+            let piece = match pieces.try_next().await? {
+                Some(piece) if piece.is_empty() => continue,
+                piece => piece.unwrap_or_default(),
+            };
+            let is_end = piece.is_empty();
+            let decoded = blocking(move |_| {
+                let batches = decode.piece(piece)?;
+                Ok((decode, batches))
+            });
+            let (back, batches) = decoded.await?;
+            decode = back;
+            for batch in batches {
+                if !taker.take(batch).await {
+                    return Ok(());
+                }
+            }
+            if is_end {
+                return Ok(());
+            }
+        }
+    })
+}

@@ -80,7 +80,7 @@ impl Catalog for PgCatalog {
         }
     }
 
-    async fn drop(&self, table: &TableName) -> LakeResult<bool> {
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
         let delete = sqlx::query(
             "delete from lake.iceberg_tables
              where catalog_name = $1 and table_namespace = $2 and table_name = $3",

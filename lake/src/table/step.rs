@@ -66,7 +66,9 @@ impl Part {
                     return Ok(());
                 }
                 check_conflicts(&self.change, &head).await?;
-                stage(&self.change, &head).await?
+                let staged = stage(&self.change, &head).await?;
+                staged.remember(lake);
+                staged
             }
         };
         let swapped = catalog.swap_on(db, &staged.swap()).await?;

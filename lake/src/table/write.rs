@@ -109,6 +109,8 @@ pub(crate) struct Writer {
     schema: SchemaRef,
     spec: PartitionSpecRef,
     splitter: Option<Splitter>,
+    /// The partition of all rows where they are not split: a null for each field.
+    whole: Struct,
     builder: FileBuilder,
     open: HashMap<Struct, Open>,
     /// Counts batches.
@@ -139,6 +141,7 @@ impl Writer {
         Ok(Self {
             arrow_schema: table.arrow_schema()?,
             builder: file_builder(table, &schema, "data", open)?,
+            whole: spec.fields().iter().map(|_| None).collect(),
             schema,
             spec,
             splitter,
@@ -208,7 +211,7 @@ impl Writer {
     /// Rows into the files of their partitions.
     async fn spread(&mut self, batch: &RecordBatch) -> LakeResult<()> {
         let parts = match &self.splitter {
-            None => vec![(Struct::empty(), batch.clone())],
+            None => vec![(self.whole.clone(), batch.clone())],
             Some(splitter) => splitter.split(batch)?,
         };
         for (partition, rows) in parts {

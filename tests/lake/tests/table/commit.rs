@@ -60,8 +60,8 @@ impl Catalog for Lossy {
     async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
         self.inner.create(table, location).await
     }
-    async fn drop(&self, table: &TableName) -> LakeResult<bool> {
-        self.inner.drop(table).await
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
+        self.inner.drop_table(table).await
     }
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
         self.inner.rename(from, to).await

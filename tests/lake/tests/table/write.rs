@@ -227,7 +227,7 @@ async fn declared_order_is_the_order_of_rows_in_each_file() {
     let rows = orders(&[(1, "CA", 1, 300), (2, "CA", 1, 100), (3, "CA", 1, 200), (4, "CA", 1, 100)]);
     let table = table.append(rows).await.unwrap().commit(&world.lake).await.unwrap().table;
     let batches = table.scan().columns(["id"]).collect().await.unwrap();
-    let ids: Vec<_> = batches.iter().flat_map(|batch| {
+    let ids = batches.iter().flat_map(|batch| {
         let ids = batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
         ids.values().to_vec()
     });

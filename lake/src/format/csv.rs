@@ -1,0 +1,196 @@
+//! CSV, typed by the schema that it is read with. Columns are found by their names in the first line; what the schema does not
+//! name is left out. Texts stay as they are: zip codes keep their zeros.
+
+use super::{Decode, Encode, Written};
+use crate::batches::{BATCH_ROWS, Batches};
+use crate::bucket::Bucket;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::csv::reader::{Decoder, Format};
+use arrow::csv::{ReaderBuilder, WriterBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::FormatOptions;
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt};
+use orch_core::task::{TaskResult, fatal};
+use std::sync::Arc;
+
+/// A first line that is longer is none.
+const MOST_HEADER_BYTES: usize = 1 << 20;
+/// As MySQL and pandas write moments.
+const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
+
+/// How the lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Csv {
+    pub delimiter: u8,
+    /// The first line has the names; without it columns are those of the schema in order.
+    pub has_header: bool,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Csv { delimiter: b',', has_header: true }
+    }
+}
+
+/// Reads an object as rows of a schema. Nothing between two delimiters is null, or an empty text where the schema has no nulls.
+///
+/// # Errors
+/// There is no such object, or its first line lacks a column; later, in the stream: a line that does not fit.
+pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> TaskResult<Batches> {
+    let location = bucket.location(key);
+    let mut pieces = bucket.read(key).await?;
+    let mut head = BytesMut::new();
+    while !head.contains(&b'\n') {
+        if head.len() > MOST_HEADER_BYTES {
+            return Err(fatal(format!("`{location}` has no line in its first megabyte: it is no CSV")));
+        }
+        match pieces.try_next().await? {
+            Some(piece) => head.extend_from_slice(&piece),
+            None => break,
+        }
+    }
+    let names: Vec<String> = match csv.has_header {
+        true => header(&head, csv, &location)?,
+        false => schema.fields().iter().map(|field| field.name().clone()).collect(),
+    };
+    let columns = schema.fields().iter().map(|field| {
+        let at = names.iter().position(|name| name == field.name());
+        at.ok_or_else(|| {
+            fatal(format!(
+                "`{location}` has no column `{}`\nhint: its first line has {}",
+                field.name(),
+                names.join(", ")
+            ))
+        })
+    });
+    let columns = columns.collect::<TaskResult<Vec<usize>>>()?;
+    let texts = Schema::new(names.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect::<Vec<_>>());
+    let decoder = ReaderBuilder::new(Arc::new(texts))
+        .with_header(csv.has_header)
+        .with_delimiter(csv.delimiter)
+        .with_batch_size(BATCH_ROWS)
+        .build_decoder();
+    let lines = Lines { decoder, schema: schema.clone(), columns, location, line: 1 + u64::from(csv.has_header) };
+    let pieces = futures::stream::once(async { Ok(head.freeze()) }).chain(pieces).boxed();
+    Ok(super::read(schema, pieces, lines))
+}
+
+fn header(head: &[u8], csv: Csv, location: &str) -> TaskResult<Vec<String>> {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let format = Format::default().with_header(true).with_delimiter(csv.delimiter);
+    let (schema, _) = format.infer_schema(line, Some(0)).map_err(|e| fatal(format!("`{location}`, line 1: {e}")))?;
+    Ok(schema.fields().iter().map(|field| field.name().clone()).collect())
+}
+
+struct Lines {
+    decoder: Decoder,
+    schema: SchemaRef,
+    /// Where each column of the schema stands in a line.
+    columns: Vec<usize>,
+    location: String,
+    /// Of the next row.
+    line: u64,
+}
+
+impl Decode for Lines {
+    fn piece(&mut self, piece: Bytes) -> TaskResult<Vec<RecordBatch>> {
+        let (mut rest, mut batches) = (&piece[..], Vec::new());
+        loop {
+            // The decoder counts lines itself, and shows nothing of what stands in them.
+            let read = self.decoder.decode(rest).map_err(|e| fatal(format!("`{}`: {e}", self.location)))?;
+            rest = &rest[read..];
+            if (piece.is_empty() || self.decoder.capacity() == 0)
+                && let Some(texts) = self.decoder.flush().map_err(|e| fatal(format!("`{}`: {e}", self.location)))?
+            {
+                batches.push(self.typed(&texts)?);
+            } else if rest.is_empty() {
+                return Ok(batches);
+            }
+        }
+    }
+}
+
+impl Lines {
+    fn typed(&mut self, texts: &RecordBatch) -> TaskResult<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (field, at) in self.schema.fields().iter().zip(&self.columns) {
+            let text = texts.column(*at).as_string::<i32>();
+            columns.push(typed(text, field).map_err(|(row, problem)| {
+                let line = self.line + row as u64 + lines_inside(&texts.slice(0, row));
+                fatal(format!("`{}`, line {line}: column `{}` {problem}", self.location, field.name()))
+            })?);
+        }
+        self.line += texts.num_rows() as u64 + lines_inside(texts);
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+/// Ends of lines inside of quotes.
+fn lines_inside(texts: &RecordBatch) -> u64 {
+    let of = |column: &ArrayRef| {
+        let text = column.as_string::<i32>();
+        let (first, last) = (text.value_offsets()[0], text.value_offsets()[text.len()]);
+        let bytes = &text.value_data()[first as usize..last as usize];
+        bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    };
+    texts.columns().iter().map(of).sum()
+}
+
+/// A column of texts as its type, or the first row that is none.
+fn typed(text: &StringArray, field: &Field) -> Result<ArrayRef, (usize, String)> {
+    let required = !field.is_nullable();
+    if matches!(field.data_type(), DataType::Utf8) {
+        if required && text.null_count() > 0 {
+            let whole: StringArray = text.iter().map(|value| Some(value.unwrap_or_default())).collect();
+            return Ok(Arc::new(whole));
+        }
+        return Ok(Arc::new(text.clone()));
+    }
+    if required && let Some(row) = (0..text.len()).find(|row| text.is_null(*row)) {
+        return Err((row, "must not be empty".into()));
+    }
+    let options = CastOptions { safe: true, format_options: FormatOptions::default() };
+    let wrong = |row| (row, format!("is no `{}`", field.data_type()));
+    let cast = cast_with_options(text, field.data_type(), &options).map_err(|_| wrong(0))?;
+    match (0..text.len()).find(|row| cast.is_null(*row) && !text.is_null(*row)) {
+        Some(row) => Err(wrong(row)),
+        None => Ok(cast),
+    }
+}
+
+/// Writes rows as an object with a first line of names.
+///
+/// # Errors
+/// The rows break off, or the object cannot be written; then it is not there.
+pub async fn write(bucket: &Bucket, key: &str, batches: Batches, csv: Csv) -> TaskResult<Written> {
+    let schema = batches.schema();
+    super::write(bucket, key, batches, Writer { csv, schema, is_begun: false }).await
+}
+
+struct Writer {
+    csv: Csv,
+    schema: SchemaRef,
+    is_begun: bool,
+}
+
+impl Encode for Writer {
+    fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes> {
+        let mut writer = WriterBuilder::new()
+            .with_header(self.csv.has_header && !self.is_begun)
+            .with_delimiter(self.csv.delimiter)
+            .with_timestamp_format(MOMENT.into())
+            .with_timestamp_tz_format(format!("{MOMENT}%:z"))
+            .build(Vec::new());
+        self.is_begun = true;
+        writer.write(batch)?;
+        Ok(writer.into_inner().into())
+    }
+
+    /// No rows at all are a first line all the same.
+    fn end(mut self) -> TaskResult<Bytes> {
+        if self.is_begun { Ok(Bytes::new()) } else { self.batch(&RecordBatch::new_empty(self.schema.clone())) }
+    }
+}

@@ -1,0 +1,117 @@
+//! Parquet, with zstd. Reading asks the store for the columns and row groups it needs, one after the other.
+
+use super::{Encode, Written};
+use crate::batches::{BATCH_ROWS, Batches};
+use crate::bucket::Bucket;
+use crate::frame::conform;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use orch_core::task::{TaskResult, fatal};
+use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+/// Rows of a group: what a reader holds of each column at once.
+const GROUP_ROWS: usize = 1 << 17;
+
+/// Reads an object as it is.
+///
+/// # Errors
+/// There is no such object, or it is no whole Parquet file.
+pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
+    let location = bucket.location(key);
+    let builder = open(bucket, key).await?;
+    let schema = builder.schema().clone();
+    let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| broken(e, &location))?;
+    Ok(batches(schema, stream, location))
+}
+
+/// Reads the columns of a schema, cast where their types are others.
+///
+/// # Errors
+/// As [`read`]; and it has no such column.
+pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResult<Batches> {
+    let location = bucket.location(key);
+    let builder = open(bucket, key).await?;
+    let there = builder.schema().clone();
+    if let Some(field) = schema.fields().iter().find(|field| there.column_with_name(field.name()).is_none()) {
+        let names: Vec<&str> = there.fields().iter().map(|field| field.name().as_str()).collect();
+        let (name, names) = (field.name(), names.join(", "));
+        return Err(fatal(format!("`{location}` has no column `{name}`\nhint: its columns are {names}")));
+    }
+    let wanted = (0..there.fields().len()).filter(|at| schema.column_with_name(there.field(*at).name()).is_some());
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+    let stream = builder.build().map_err(|e| broken(e, &location))?;
+    let as_is = batches(there, stream, location.clone());
+    let into = schema.clone();
+    let cast = as_is.and_then(move |batch| {
+        let cast = conform(&batch, &into).map_err(|error| error.context(format!("reading `{location}`")));
+        std::future::ready(cast)
+    });
+    Ok(Batches::new(schema, cast))
+}
+
+async fn open(bucket: &Bucket, key: &str) -> TaskResult<ParquetRecordBatchStreamBuilder<ParquetObjectReader>> {
+    let location = bucket.location(key);
+    let entry = bucket.find(key).await?;
+    let entry = entry.ok_or_else(|| crate::bucket::Error::NotFound { location: location.clone() })?;
+    let (store, path) = bucket.object(key)?;
+    let reader = ParquetObjectReader::new(store.clone(), path).with_file_size(entry.bytes);
+    ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| broken(e, &location))
+}
+
+fn batches(schema: SchemaRef, mut stream: ParquetRecordBatchStream<ParquetObjectReader>, location: String) -> Batches {
+    Batches::read_ahead(schema, |taker| async move {
+        while let Some(batch) = stream.try_next().await.map_err(|e| broken(e, &location))? {
+            if !taker.take(batch).await {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What the store says may pass, a file that is not whole stays so.
+fn broken(error: ParquetError, location: &str) -> anyhow::Error {
+    match error {
+        ParquetError::External(cause) => anyhow::anyhow!(cause).context(format!("cannot read `{location}`")),
+        other => fatal(format!(
+            "`{location}` is no whole Parquet file: {other}\nhint: it was cut off or is something else; have it written again"
+        )),
+    }
+}
+
+/// Writes rows as an object.
+///
+/// # Errors
+/// The rows break off, or the object cannot be written; then it is not there.
+pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<Written> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .build();
+    let writer = ArrowWriter::try_new(Vec::new(), batches.schema(), Some(properties))?;
+    super::write(bucket, key, batches, Writer { writer }).await
+}
+
+struct Writer {
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl Encode for Writer {
+    fn batch(&mut self, batch: &RecordBatch) -> TaskResult<Bytes> {
+        self.writer.write(batch)?;
+        // The writer counts what went through it, so it may be taken away.
+        Ok(std::mem::take(self.writer.inner_mut()).into())
+    }
+
+    fn end(mut self) -> TaskResult<Bytes> {
+        self.writer.finish()?;
+        Ok(std::mem::take(self.writer.inner_mut()).into())
+    }
+}

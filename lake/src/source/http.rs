@@ -1,0 +1,321 @@
+//! HTTP: answers and downloads from servers that fail now and then. What may pass is asked again, with pauses that double, are not
+//! all of one length, and are never shorter than the server asks for; what cannot is told at once.
+
+mod patience;
+
+use crate::bucket::{Bucket, Upload};
+use anyhow::Context;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use orch_core::task::{Connection, Ctx, TaskResult, fatal};
+use patience::{Patience, Turn};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence in the middle of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer that is held whole.
+const MOST_BYTES: usize = 64 << 20;
+
+/// A server and how it is asked. Clones share connections and the pace.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    base: String,
+    headers: HeaderMap,
+    account: Option<(String, Option<String>)>,
+    patience: Patience,
+    pace: Option<Arc<Pace>>,
+}
+
+/// At most so many requests within a time: each waits for its turn.
+#[derive(Debug)]
+struct Pace {
+    between: Duration,
+    next: Mutex<Instant>,
+}
+
+impl Http {
+    /// Whole addresses, with nobody's secrets.
+    ///
+    /// # Errors
+    /// This machine has no certificates to trust.
+    pub fn new() -> TaskResult<Http> {
+        let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).no_proxy();
+        Ok(Http {
+            client: client.build().context("no HTTP client can be made")?,
+            base: String::new(),
+            headers: HeaderMap::new(),
+            account: None,
+            patience: Patience::default(),
+            pace: None,
+        })
+    }
+
+    /// Paths below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and password go as
+    /// basic authentication, the texts of `extra` as headers.
+    ///
+    /// # Errors
+    /// A fatal error when the connection names no host, or a header that is none.
+    pub fn of(connection: &Connection) -> TaskResult<Http> {
+        let id = &connection.id;
+        let host = connection.host.as_deref().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| fatal(format!("connection `{id}` has no host")))?;
+        let scheme = match connection.schema.as_deref() {
+            Some(schema) if !schema.is_empty() => schema,
+            _ if connection.conn_type == "https" => "https",
+            _ => "http",
+        };
+        let host = if host.contains("://") { host.to_string() } else { format!("{scheme}://{host}") };
+        let base = match connection.port {
+            Some(port) => format!("{}:{port}", host.trim_end_matches('/')),
+            None => host.trim_end_matches('/').to_string(),
+        };
+        let mut http = Http { base, ..Http::new()? };
+        for (name, value) in connection.extra.iter().filter_map(|(name, value)| Some((name, value.as_str()?))) {
+            let parsed = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value));
+            let (Ok(name), Ok(mut value)) = parsed else {
+                return Err(fatal(format!("the extra `{name}` of connection `{id}` is no header")));
+            };
+            value.set_sensitive(true);
+            http.headers.insert(name, value);
+        }
+        http.account = connection.login.clone().map(|login| (login, connection.password.clone()));
+        // With somebody's secrets no redirect is followed.
+        let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).no_proxy();
+        http.client =
+            client.redirect(reqwest::redirect::Policy::none()).build().context("no HTTP client can be made")?;
+        Ok(http)
+    }
+
+    /// So often something that may pass is asked again; five times without this.
+    #[must_use]
+    pub fn again(mut self, times: u32) -> Http {
+        self.patience.times = times;
+        self
+    }
+
+    /// The first pause before asking again; half a second without this.
+    #[must_use]
+    pub fn pause(mut self, first: Duration) -> Http {
+        self.patience.first = first;
+        self
+    }
+
+    /// At most so many requests in this time, by all clones together.
+    #[must_use]
+    pub fn pace(mut self, requests: u32, within: Duration) -> Http {
+        let pace = Pace { between: within / requests.max(1), next: Mutex::new(Instant::now()) };
+        self.pace = Some(Arc::new(pace));
+        self
+    }
+
+    /// What a GET answers, as JSON.
+    ///
+    /// # Errors
+    /// The server refuses, stays silent, or answers something else.
+    pub async fn json<T: DeserializeOwned>(&self, ctx: &Ctx, path: &str) -> TaskResult<T> {
+        let (bytes, address) = (self.bytes(ctx, path).await?, self.shown(path));
+        serde_json::from_slice(&bytes).map_err(|error| {
+            fatal(format!(
+                "the answer of `{address}` is not what was expected: line {}, {}",
+                error.line(),
+                kind(&error)
+            ))
+        })
+    }
+
+    /// What a GET answers, whole: at most 64 MB.
+    ///
+    /// # Errors
+    /// The server refuses, stays silent, or says more.
+    pub async fn bytes(&self, ctx: &Ctx, path: &str) -> TaskResult<Bytes> {
+        let mut whole = Vec::new();
+        let mut pieces = self.get(ctx, path).await?;
+        while let Some(piece) = pieces.try_next().await? {
+            whole.extend_from_slice(&piece);
+            if whole.len() > MOST_BYTES {
+                return Err(fatal(format!(
+                    "`{}` answers more than 64 MB: download it into a bucket",
+                    self.shown(path)
+                )));
+            }
+        }
+        Ok(whole.into())
+    }
+
+    /// Downloads into a bucket and says how many bytes that were; the object is there when all of it is.
+    ///
+    /// # Errors
+    /// As [`Http::get`], or the object cannot be written.
+    pub async fn download(&self, ctx: &Ctx, path: &str, bucket: &Bucket, key: &str) -> TaskResult<u64> {
+        let mut pieces = self.get(ctx, path).await?;
+        let mut upload: Upload = bucket.upload(key).await?;
+        loop {
+            match pieces.try_next().await {
+                Ok(Some(piece)) => upload.write(piece).await?,
+                Ok(None) => return Ok(upload.finish().await?),
+                Err(error) => {
+                    upload.abort().await;
+                    return Err(error);
+                }
+            }
+            ctx.progress(0, upload.bytes());
+        }
+    }
+
+    /// What a GET answers, piece by piece. An answer that breaks off goes on where it stopped, if the server can do that and the
+    /// thing is still the same; else it fails.
+    ///
+    /// # Errors
+    /// The server refuses or stays silent, more often than we ask again.
+    pub async fn get(&self, ctx: &Ctx, path: &str) -> TaskResult<BoxStream<'static, TaskResult<Bytes>>> {
+        let first = self.ask(ctx, path, None).await?;
+        let state =
+            Download { http: self.clone(), ctx: ctx.clone(), path: path.into(), mark: mark(&first), at: 0, again: 0 };
+        let pieces = futures::stream::try_unfold((state, Some(first)), |(mut state, response)| async move {
+            let Some(mut response) = response else { return Ok(None) };
+            loop {
+                let piece = tokio::select! {
+                    biased;
+                    () = state.ctx.cancelled() => anyhow::bail!("cancelled after {} bytes", state.at),
+                    piece = response.chunk() => piece,
+                };
+                match piece {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(piece)) => {
+                        state.at += piece.len() as u64;
+                        return Ok(Some((piece, (state, Some(response)))));
+                    }
+                    Err(error) => response = state.resumed(error).await?,
+                }
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    fn address(&self, path: &str) -> String {
+        if self.base.is_empty() { path.into() } else { format!("{}/{}", self.base, path.trim_start_matches('/')) }
+    }
+
+    /// For errors: queries may carry keys.
+    fn shown(&self, path: &str) -> String {
+        let address = self.address(path);
+        address.split(['?', '#']).next().unwrap_or_default().to_string()
+    }
+
+    /// Asks until there is an answer.
+    async fn ask(&self, ctx: &Ctx, path: &str, from: Option<(&HeaderValue, u64)>) -> TaskResult<Response> {
+        let mut asked = 0;
+        loop {
+            self.turn(ctx).await?;
+            let mut request = self.client.get(self.address(path)).headers(self.headers.clone());
+            if let Some((login, password)) = &self.account {
+                request = request.basic_auth(login, password.as_ref());
+            }
+            if let Some((mark, at)) = from {
+                request = request.header(RANGE, format!("bytes={at}-")).header(IF_RANGE, mark);
+            }
+            let answer = tokio::select! {
+                () = ctx.cancelled() => anyhow::bail!("cancelled"),
+                answer = request.send() => answer,
+            };
+            let turn = match answer {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) => {
+                    let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                    self.patience.after_status(response.status().as_u16(), after, asked, &self.shown(path))
+                }
+                // The error would show the address with its query.
+                Err(error) if error.is_builder() => {
+                    return Err(fatal(format!("`{}` is no address: {}", self.shown(path), error.without_url())));
+                }
+                Err(error) => self.patience.after_silence(error.without_url(), asked, &self.shown(path)),
+            };
+            match turn {
+                Turn::GiveUp(error) => return Err(error),
+                Turn::Again(pause, why) => {
+                    ctx.warning(format!("{why}: asking again in {:.1} s", pause.as_secs_f64()));
+                    wait(ctx, pause).await?;
+                }
+            }
+            asked += 1;
+        }
+    }
+
+    async fn turn(&self, ctx: &Ctx) -> TaskResult<()> {
+        let Some(pace) = &self.pace else { return Ok(()) };
+        let mine = {
+            let mut next = pace.next.lock().await;
+            let mine = (*next).max(Instant::now());
+            *next = mine + pace.between;
+            mine
+        };
+        wait(ctx, mine.saturating_duration_since(Instant::now())).await
+    }
+}
+
+async fn wait(ctx: &Ctx, pause: Duration) -> TaskResult<()> {
+    tokio::select! {
+        () = ctx.cancelled() => anyhow::bail!("cancelled"),
+        () = tokio::time::sleep(pause) => Ok(()),
+    }
+}
+
+/// What a later request can prove by that it is about the same thing: only a strong tag can.
+fn mark(response: &Response) -> Option<HeaderValue> {
+    response.headers().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")).cloned()
+}
+
+fn kind(error: &serde_json::Error) -> &'static str {
+    if error.is_data() { "a field is missing or has another type" } else { "it is no JSON" }
+}
+
+/// An answer on its way.
+struct Download {
+    http: Http,
+    ctx: Ctx,
+    path: String,
+    mark: Option<HeaderValue>,
+    at: u64,
+    again: u32,
+}
+
+impl Download {
+    /// The rest of an answer that broke off.
+    async fn resumed(&mut self, error: reqwest::Error) -> TaskResult<Response> {
+        let shown = self.http.shown(&self.path);
+        let broke = format!("`{shown}` broke off after {} bytes", self.at);
+        let error = anyhow::Error::new(error.without_url()).context(broke.clone());
+        let Some(mark) = self.mark.clone() else { return Err(error) };
+        if self.again >= self.http.patience.times {
+            return Err(error);
+        }
+        self.again += 1;
+        self.ctx.warning(format!("{broke}: going on there"));
+        let response = self.http.ask(&self.ctx, &self.path, Some((&mark, self.at))).await?;
+        let begins = format!("bytes {}-", self.at);
+        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        if response.status() == StatusCode::PARTIAL_CONTENT && range.is_some_and(|range| range.starts_with(&begins)) {
+            return Ok(response);
+        }
+        Err(error.context("the server does not go on where it stopped, or the thing has changed"))
+    }
+}
+
+/// Rows of a JSON answer: the list at a pointer (`/data/items`), or the answer itself.
+///
+/// # Errors
+/// There is no list.
+pub fn rows<'v>(answer: &'v Value, pointer: &str) -> TaskResult<&'v Vec<Value>> {
+    let found = answer.pointer(pointer).and_then(Value::as_array);
+    found.ok_or_else(|| fatal(format!("the answer has no list at `{pointer}`")))
+}

@@ -1,0 +1,108 @@
+//! When to ask again, and after which pause. Pure but for the dice.
+
+use anyhow::anyhow;
+use orch_core::task::fatal;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// A server that asks for more is not waited for: the task's own retries are.
+const MOST_PAUSE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) times: u32,
+    pub(super) first: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { times: 5, first: Duration::from_millis(500) }
+    }
+}
+
+/// What follows a request that had no good answer.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Again(Duration, String),
+    GiveUp(anyhow::Error),
+}
+
+impl Patience {
+    pub(super) fn after_status(&self, status: u16, retry_after: Option<&str>, asked: u32, shown: &str) -> Turn {
+        let said = format!("`{shown}` answers {status}");
+        let may_pass = matches!(status, 408 | 425 | 429) || status >= 500;
+        if !may_pass {
+            let hint = match status {
+                401 | 403 => "\nhint: look at login, password and extra of the connection",
+                404 | 410 => "\nhint: is the address right?",
+                300..=399 => "\nhint: it is elsewhere now; with somebody's secrets no redirect is followed",
+                _ => "",
+            };
+            return Turn::GiveUp(fatal(format!("{said}{hint}")));
+        }
+        let wanted = retry_after.and_then(|after| after.trim().parse().ok()).map(Duration::from_secs);
+        if asked >= self.times || wanted.is_some_and(|wanted| wanted > MOST_PAUSE) {
+            return Turn::GiveUp(anyhow!("{said}, asked {} times", asked + 1));
+        }
+        let pause = self.pause(asked, dice());
+        Turn::Again(wanted.map_or(pause, |wanted| wanted.max(pause)), said)
+    }
+
+    pub(super) fn after_silence(&self, error: reqwest::Error, asked: u32, shown: &str) -> Turn {
+        let said = format!("`{shown}` does not answer");
+        if asked >= self.times {
+            return Turn::GiveUp(anyhow::Error::new(error).context(format!("{said}, asked {} times", asked + 1)));
+        }
+        Turn::Again(self.pause(asked, dice()), said)
+    }
+
+    /// Doubles each time; between half of it and all of it, so that many who failed together do not come together again.
+    fn pause(&self, asked: u32, dice: f64) -> Duration {
+        let whole = self.first.saturating_mul(2_u32.saturating_pow(asked)).min(MOST_PAUSE);
+        whole.mul_f64(0.5 + dice / 2.0)
+    }
+}
+
+/// From 0 to 1; the standard library's hasher is seeded anew for each.
+fn dice() -> f64 {
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { times: 3, first: Duration::from_secs(1) };
+
+    fn turn(status: u16, retry_after: Option<&str>, asked: u32) -> Option<Duration> {
+        match PATIENCE.after_status(status, retry_after, asked, "http://h/x") {
+            Turn::Again(pause, _) => Some(pause),
+            Turn::GiveUp(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_asked_again_a_few_times() {
+        for status in [408, 429, 500, 503] {
+            assert!(turn(status, None, 0).is_some() && turn(status, None, 3).is_none(), "{status}");
+        }
+        for status in [301, 400, 401, 404] {
+            assert!(turn(status, None, 0).is_none(), "{status}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_and_are_not_all_of_one_length() {
+        let seconds = |asked, dice| PATIENCE.pause(asked, dice).as_secs_f64();
+        assert_eq!([seconds(0, 0.0), seconds(0, 1.0), seconds(2, 0.0), seconds(2, 1.0)], [0.5, 1.0, 2.0, 4.0]);
+        assert_eq!(PATIENCE.pause(60, 1.0), MOST_PAUSE);
+        assert!((0.0..1.0).contains(&dice()));
+    }
+
+    #[test]
+    fn a_server_is_not_asked_before_it_wants_to_be() {
+        assert_eq!(turn(429, Some("7"), 0), Some(Duration::from_secs(7)));
+        assert_eq!(turn(503, Some("7200"), 0), None);
+        assert!(turn(503, Some("Wed, 21 Oct 2026 07:28:00 GMT"), 0).is_some());
+    }
+}
