@@ -70,4 +70,10 @@ begin
     execute format('grant usage on schema %I to orch_lake', current_schema());
 end $$;
 
+-- Whether the current user can become that role: from Postgres 16 on being a member is not enough.
+create function steps_have_a_role() returns boolean language sql stable as $$
+    select exists (select from pg_roles where rolname = 'orch_lake' and pg_has_role(current_user, oid,
+        case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end))
+$$;
+
 update schema_guard set version = 13;

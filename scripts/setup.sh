@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine to build and run orch: a C compiler, Postgres' server programs and a Rust
 # toolchain; with the word `test` also what the tests need: Python, for Airflow's own client; Chromium and Node.js, for the
-# pages. Asks nothing, says what it does, and is silent and quick when there is nothing to do.
+# pages; MariaDB, to read from. Asks nothing, says what it does, and is silent and quick when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-}
@@ -24,6 +24,10 @@ have_postgres() {
 
 needs_python() {
     [[ $purpose == test ]] && ! python3 -c 'import ensurepip, venv' > /dev/null 2>&1
+}
+
+needs_mariadb() {
+    [[ $purpose == test ]] && ! have mariadbd && [[ ! -x /usr/sbin/mariadbd ]]
 }
 
 # missing_for_pages chromium nodejs → the names of those that are not there, as this system's packages are called
@@ -55,6 +59,7 @@ install_with_apt() {
     have_postgres || packages+=(postgresql)
     have psql || packages+=(postgresql-client)
     needs_python && packages+=(python3-venv)
+    needs_mariadb && packages+=(mariadb-server)
     mapfile -t -O "${#packages[@]}" packages < <(missing_for_pages chromium nodejs npm)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     say "installing by apt: ${packages[*]}"
@@ -69,6 +74,7 @@ install_with_brew() {
     have_postgres || packages+=(postgresql@17)
     have psql || packages+=(libpq)
     needs_python && packages+=(python3)
+    needs_mariadb && packages+=(mariadb)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     have brew || give_up "missing: ${packages[*]}, and no Homebrew to install them" "install Homebrew from https://brew.sh, then run make setup again"
     say "installing by Homebrew: ${packages[*]}"
@@ -81,6 +87,7 @@ name_what_is_missing() {
     have_postgres || missing+=("the Postgres server (initdb and postgres)")
     have psql || missing+=("psql")
     needs_python && missing+=("Python 3 with venv")
+    needs_mariadb && missing+=("MariaDB's server (mariadbd)")
     if [[ ${#missing[@]} == 0 ]]; then return 0; fi
     local list
     list=$(printf ', %s' "${missing[@]}")

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod model;
 pub mod overlap;
 pub mod params;
+pub mod pattern;
 pub mod plan;
 pub mod retry;
 pub mod rule;

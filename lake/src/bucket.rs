@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use orch_core::pattern::fits;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -175,6 +176,24 @@ impl Bucket {
         let mut entries: Vec<Entry> = self.list(prefix).try_collect().await?;
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(entries)
+    }
+
+    /// Objects whose keys fit a pattern, in order: `*` and `?` stand for letters of one part of a key.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn fitting(&self, pattern: &str) -> Result<Vec<Entry>> {
+        let parts: Vec<&str> = pattern.trim_matches('/').split('/').collect();
+        let plain = parts.iter().take_while(|part| !part.contains(['*', '?'])).count();
+        if plain == parts.len() {
+            return Ok(self.find(pattern).await?.into_iter().collect());
+        }
+        let mut found = self.list_all(&parts[..plain].join("/")).await?;
+        found.retain(|entry| {
+            let key: Vec<&str> = entry.key.split('/').collect();
+            key.len() == parts.len() && parts.iter().zip(&key).all(|(part, name)| fits(part, name))
+        });
+        Ok(found)
     }
 
     /// Removes an object; one that is not there is fine.

@@ -3,6 +3,8 @@
 
 mod postgres;
 
+pub(crate) use postgres::no_table;
+
 pub use postgres::PgCatalog;
 
 use crate::error::LakeResult;
@@ -25,7 +27,7 @@ pub trait Catalog: Debug + Send + Sync {
     async fn create(&self, table: &TableName, location: &str) -> LakeResult<()>;
 
     /// Takes the name away, not the files. `false`: there was none.
-    async fn drop(&self, table: &TableName) -> LakeResult<bool>;
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool>;
 
     async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()>;
 

@@ -145,13 +145,13 @@ impl Lake {
 
     /// Takes the table out of the catalog and leaves its files. `false`: there was none.
     pub async fn drop(&self, name: &TableName) -> LakeResult<bool> {
-        self.0.catalog.drop(name).await
+        self.0.catalog.drop_table(name).await
     }
 
     /// Takes the table out of the catalog and removes its files.
     pub async fn purge(&self, name: &TableName) -> LakeResult<bool> {
         let Some(table) = self.find(name).await? else { return Ok(false) };
-        let dropped = self.0.catalog.drop(name).await?;
+        let dropped = self.0.catalog.drop_table(name).await?;
         iceberg::drop_table_data(table.iceberg()).await?;
         Ok(dropped)
     }

@@ -126,7 +126,8 @@ impl Table {
             };
             if wanted.field_type.is_primitive() && there.field_type != wanted.field_type {
                 let (name, column) = (&self.name, &wanted.name);
-                let what = format!("column `{column}` of table `{name}` is {}, not {}", there.field_type, wanted.field_type);
+                let what =
+                    format!("column `{column}` of table `{name}` is {}, not {}", there.field_type, wanted.field_type);
                 return Err(LakeError::input(what, "change the definition, or the type of the column"));
             }
         }

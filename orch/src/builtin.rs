@@ -14,7 +14,7 @@ mod waiting;
 pub use container::{Container, Mount, container};
 pub use files::{CopyFiles, CopyOutput, FileEntry, FilePlace, LocalFiles, copy_files, transfer};
 pub use http::{HttpOutput, HttpRequest, http};
-pub use operator::{Operator, body_of};
+pub use operator::{Operator, body_from, body_of};
 pub use python::{Python, PythonOutput, python};
 pub use shell::{Shell, ShellOutput, shell};
 pub use sql::{Sql, SqlOutput, sql};

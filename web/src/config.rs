@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::network::Network;
 use crate::tls::Tls;
 use orch_store::lake_view::LakeDoor;
+use orch_core::task::Connection;
 use orch_store::seal::Keyring;
 use std::fmt;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct WebConfig {
     pub clock: Clock,
     /// Those that seal and open the secrets of connections and variables.
     pub keys: Keyring,
+    /// Connections that the binary brings for those that nobody has set up.
+    pub default_connections: Vec<Connection>,
     /// Whether operators may have connections tried from here.
     pub test_connection: bool,
     /// The way to the lake, if this binary has one.
@@ -66,6 +69,7 @@ impl WebConfig {
             grace: Duration::from_secs(5),
             clock: Clock::system(),
             keys: Keyring::default(),
+            default_connections: Vec::new(),
             test_connection: false,
             lake: LakeDoor::none(),
             settings: Vec::new(),

@@ -80,7 +80,7 @@ impl Catalog for PgCatalog {
         }
     }
 
-    async fn drop(&self, table: &TableName) -> LakeResult<bool> {
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
         let delete = sqlx::query(
             "delete from lake.iceberg_tables
              where catalog_name = $1 and table_namespace = $2 and table_name = $3",
@@ -165,9 +165,8 @@ impl Catalog for PgCatalog {
             let what = format!("namespace `{namespace}` is not empty: `{table}` is in it");
             return Err(LakeError::input(what, "drop its tables first"));
         }
-        let delete = sqlx::query(
-            "delete from lake.iceberg_namespace_properties where catalog_name = $1 and namespace = $2",
-        );
+        let delete =
+            sqlx::query("delete from lake.iceberg_namespace_properties where catalog_name = $1 and namespace = $2");
         Ok(delete.bind(&self.name).bind(namespace).execute(&self.pool).await?.rows_affected() > 0)
     }
 

@@ -93,7 +93,7 @@ fn broken(error: ParquetError, location: &str) -> anyhow::Error {
 pub async fn write(bucket: &Bucket, key: &str, batches: Batches) -> TaskResult<Written> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_size(GROUP_ROWS)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
         .build();
     let writer = ArrowWriter::try_new(Vec::new(), batches.schema(), Some(properties))?;
     super::write(bucket, key, batches, Writer { writer }).await

@@ -3,10 +3,12 @@
 //! The server sends values in its binary form; they go into arrow's builders row by row, and no more than one batch is
 //! held. A reader that is dropped closes its connection, and the server stops sending.
 
+mod ask;
 mod columns;
 mod errors;
 mod session;
 
+pub use ask::Answer;
 pub use session::Server;
 
 use crate::batches::{BATCH_ROWS, Batches};
@@ -131,6 +133,11 @@ impl Read {
             What::Table(table) => Asked::Table(table),
         }
     }
+}
+
+/// A moment, a day or a span of time as the server writes it.
+fn as_text(value: &Value) -> String {
+    value.as_sql(true).trim_matches('\'').to_string()
 }
 
 /// As a name in a statement, whatever letters it has.

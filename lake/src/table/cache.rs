@@ -2,6 +2,8 @@
 //! commit onto a table that was just loaded reads nothing but the catalog.
 
 use crate::error::LakeResult;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use iceberg::io::FileIO;
 use iceberg::spec::{Manifest, ManifestFile, ManifestList, SnapshotRef, TableMetadata, TableMetadataRef};
 use std::collections::HashMap;
@@ -11,6 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SNAPSHOTS: usize = 100_000;
 /// Entries of all manifest lists, and of all manifests, kept: a kilobyte or two each for a table with many columns.
 const ENTRIES: usize = 20_000;
+
+/// Manifests that are read at the same time.
+const READ_AT_ONCE: usize = 8;
+
+/// Manifests with what their list says of them.
+pub(crate) type Loaded = Vec<(ManifestFile, Arc<Manifest>)>;
 
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -39,7 +47,11 @@ impl Cache {
     }
 
     /// The manifests of a snapshot.
-    pub(crate) async fn list(&self, table: &iceberg::table::Table, snapshot: &SnapshotRef) -> LakeResult<Arc<ManifestList>> {
+    pub(crate) async fn list(
+        &self,
+        table: &iceberg::table::Table,
+        snapshot: &SnapshotRef,
+    ) -> LakeResult<Arc<ManifestList>> {
         let location = snapshot.manifest_list();
         if let Some(list) = self.lists.get(location) {
             return Ok(list);
@@ -47,6 +59,15 @@ impl Cache {
         let list = table.manifest_list_reader(snapshot).load().await?;
         let weight = list.entries().len();
         Ok(self.lists.keep(location, list, weight))
+    }
+
+    /// Manifests that are part of a snapshot, a few at a time. Boxed: the compiler loses its way in such a stream.
+    pub(crate) fn manifests<'a>(&'a self, io: &'a FileIO, files: Vec<ManifestFile>) -> BoxFuture<'a, LakeResult<Loaded>> {
+        let loaded = stream::iter(files).map(async |file| {
+            let manifest = self.manifest(io, &file).await?;
+            Ok((file, manifest))
+        });
+        loaded.buffered(READ_AT_ONCE).try_collect().boxed()
     }
 
     /// The files in a manifest that is part of a snapshot.

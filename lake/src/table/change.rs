@@ -32,7 +32,10 @@ pub enum Region {
     /// The rows with these keys, wherever they are.
     Keys(Arc<Keys>),
     /// All rows of these partitions of a spec.
-    Partitions { spec_id: i32, values: HashSet<Struct> },
+    Partitions {
+        spec_id: i32,
+        values: HashSet<Struct>,
+    },
 }
 
 /// A commit that is still to be made.

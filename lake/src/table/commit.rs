@@ -12,7 +12,7 @@ use super::{Change, Committed, Table, TableName};
 use crate::catalog::{Swap, Swapped};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
-use iceberg::spec::{SnapshotRef, TableMetadata};
+use iceberg::spec::{SnapshotRef, TableMetadata, TableMetadataRef};
 use iceberg::util::snapshot::ancestors_of;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use std::str::FromStr as _;
@@ -52,6 +52,11 @@ impl Staged {
         &self.base
     }
 
+    /// Who loads the table after the swap finds it read.
+    pub(crate) fn remember(&self, lake: &Lake) -> TableMetadataRef {
+        lake.cache().keep_metadata(&self.location, self.metadata.clone())
+    }
+
     /// Removes what was written for it. Files that stay are found by orphan removal.
     pub(crate) async fn discard(self, lake: &Lake) {
         for file in self.files {
@@ -88,8 +93,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
         let staged = stage(&change, &head).await?;
         match lake.catalog().swap(&staged.swap()).await {
             Ok(Swapped::Done) => {
-                let metadata = lake.cache().keep_metadata(&staged.location, staged.metadata);
-                let table = Table::new(lake, change.table(), &staged.location, metadata)?;
+                let table = Table::new(lake, change.table(), &staged.location, staged.remember(lake))?;
                 return Ok(Committed { table, snapshot_id, already: false, retries: attempt });
             }
             Ok(Swapped::Moved) => staged.discard(lake).await,

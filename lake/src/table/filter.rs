@@ -117,7 +117,7 @@ impl Filter {
     }
 
     fn bind_as(&self, schema: &Schema, negated: bool) -> LakeResult<Bound> {
-        let all = |filters: &[Filter]| filters.iter().map(|filter| filter.bind_as(schema, negated)).collect();
+        let all = |filters: &[Filter]| filters.iter().map(|filter| filter.bind_as(schema, negated)).collect::<LakeResult<Vec<_>>>();
         Ok(match self {
             Filter::All if negated => Bound::Or(vec![]),
             Filter::All => Bound::And(vec![]),
@@ -210,9 +210,17 @@ impl fmt::Display for Filter {
 /// A filter in the terms of one table. There is no `Not` in it: the negation of each leaf is a leaf.
 #[derive(Debug, Clone)]
 pub(crate) enum Bound {
-    Compare { column: Column, op: Op, value: Datum },
+    Compare {
+        column: Column,
+        op: Op,
+        value: Datum,
+    },
     /// The values are in order.
-    In { column: Column, values: Vec<Datum>, negated: bool },
+    In {
+        column: Column,
+        values: Vec<Datum>,
+        negated: bool,
+    },
     Null(Column),
     NotNull(Column),
     And(Vec<Bound>),

@@ -1,10 +1,10 @@
 //! The keys of the rows that an upsert brings: which rows of the table they replace.
 
+use super::Table;
 use super::filter::prune::{Rows, order};
 use super::filter::{Bound, Column, Op};
 use super::plan::{LiveFile, PlannedFile, Pruners};
 use super::position;
-use super::Table;
 use crate::error::{LakeError, LakeResult};
 use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::cast;
@@ -42,7 +42,8 @@ impl Keys {
             return Err(LakeError::input(what, "name the columns of the key in the call or in the table's definition"));
         }
         let columns = columns.iter().map(|name| Column::find(table.schema(), name)).collect::<LakeResult<Vec<_>>>()?;
-        let fields = columns.iter().map(|column| Ok(SortField::new(type_to_arrow_type(&Type::Primitive(column.data.clone()))?)));
+        let fields =
+            columns.iter().map(|column| Ok(SortField::new(type_to_arrow_type(&Type::Primitive(column.data.clone()))?)));
         let converter = RowConverter::new(fields.collect::<LakeResult<_>>()?)?;
         let known = Known { least: None, greatest: None, listed: Some(HashSet::new()) };
         Ok(Self { known: vec![known; columns.len()], columns, converter, rows: HashSet::new() })
@@ -62,7 +63,11 @@ impl Keys {
         for (index, row) in rows.iter().enumerate() {
             if !self.rows.insert(row.as_ref().into()) {
                 let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
-                let what = format!("two rows have the same key ({}): the second is row {} of a batch", names.join(", "), index + 1);
+                let what = format!(
+                    "two rows have the same key ({}): the second is row {} of a batch",
+                    names.join(", "),
+                    index + 1
+                );
                 return Err(LakeError::input(what, "keep one row for each key before they are written"));
             }
         }
@@ -91,7 +96,8 @@ impl Keys {
         let mut all = vec![];
         for (known, column) in self.known.iter().zip(&self.columns) {
             if let Some(listed) = &known.listed {
-                let mut values = listed.iter().map(|value| datum(value, &column.data)).collect::<LakeResult<Vec<_>>>()?;
+                let mut values =
+                    listed.iter().map(|value| datum(value, &column.data)).collect::<LakeResult<Vec<_>>>()?;
                 values.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
                 all.push(Bound::In { column: column.clone(), values, negated: false });
             } else {
@@ -117,7 +123,10 @@ impl Keys {
     fn arrays(&self, batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {
         let columns = self.columns.iter().map(|column| {
             let found = batch.column_by_name(&column.name).ok_or_else(|| {
-                LakeError::input(format!("the rows have no column `{}` of the key", column.name), "write rows that have it")
+                LakeError::input(
+                    format!("the rows have no column `{}` of the key", column.name),
+                    "write rows that have it",
+                )
             })?;
             let wanted = type_to_arrow_type(&Type::Primitive(column.data.clone()))?;
             Ok(if *found.data_type() == wanted { found.clone() } else { cast(found, &wanted)? })

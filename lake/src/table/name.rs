@@ -25,7 +25,8 @@ impl TableName {
             }
         }
         if name.contains('.') || namespace.len() > MAX_BYTES {
-            let what = format!("`{name}` is not the name of a table: it has a point in it, or its namespace is too long");
+            let what =
+                format!("`{name}` is not the name of a table: it has a point in it, or its namespace is too long");
             return Err(LakeError::input(what, "give namespace and name, like `retail.orders`"));
         }
         Ok(Self { namespace, name })

@@ -1,10 +1,9 @@
 //! The files of a snapshot: which are live, which deletes apply to which, which can hold rows of a filter.
 
-use super::filter::prune::{Pruner, Rows, order};
 use super::filter::Bound;
+use super::filter::prune::{Pruner, Rows, order};
 use super::{File, Filter, Table};
-use crate::error::{LakeError, LakeResult};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use crate::error::LakeResult;
 use iceberg::expr::Bind as _;
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
 use iceberg::scan::{FileScanTask, FileScanTaskDeleteFile};
@@ -14,9 +13,6 @@ use iceberg::spec::{
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Manifests that are read at the same time.
-const READ_AT_ONCE: usize = 8;
 
 /// A file that is part of a snapshot.
 #[derive(Debug, Clone)]
@@ -96,12 +92,9 @@ impl Table {
         let Some(snapshot) = snapshot else { return Ok(Live::default()) };
         let cache = self.lake().cache();
         let list = cache.list(self.iceberg(), snapshot).await?;
-        let manifests = stream::iter(list.entries()).map(|file| async move {
-            Ok::<_, LakeError>((file.partition_spec_id, cache.manifest(self.lake().io(), file).await?))
-        });
-        let manifests: Vec<_> = manifests.buffered(READ_AT_ONCE).try_collect().await?;
         let mut live = Live::default();
-        for (spec_id, manifest) in manifests {
+        for (file, manifest) in cache.manifests(self.lake().io(), list.entries().to_vec()).await? {
+            let spec_id = file.partition_spec_id;
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
                 let file = LiveFile { entry: entry.clone(), spec_id };
                 match entry.content_type() {
@@ -116,7 +109,12 @@ impl Table {
 
 impl PlannedFile {
     /// For iceberg's reader.
-    pub(crate) fn task(&self, schema: &SchemaRef, field_ids: &[i32], filter: Option<&Bound>) -> LakeResult<FileScanTask> {
+    pub(crate) fn task(
+        &self,
+        schema: &SchemaRef,
+        field_ids: &[i32],
+        filter: Option<&Bound>,
+    ) -> LakeResult<FileScanTask> {
         let data = self.file.data();
         let deletes = self.deletes.iter().map(|delete| {
             FileScanTaskDeleteFile::builder()

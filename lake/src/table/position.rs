@@ -12,7 +12,8 @@ use futures::TryStreamExt as _;
 use iceberg::arrow::{ArrowFileReader, schema_to_arrow_schema, type_to_arrow_type};
 use iceberg::io::FileMetadata;
 use iceberg::metadata_columns::{
-    RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS, delete_file_path_field, delete_file_pos_field,
+    RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS, delete_file_path_field,
+    delete_file_pos_field,
 };
 use iceberg::spec::{DataContentType, DataFile, PartitionKey, PrimitiveType, Schema, Struct, Type};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};

@@ -78,7 +78,8 @@ impl Table {
                 snapshot.map(Some).ok_or_else(|| missing(format!("has no branch or tag `{name}`")))
             }
             At::Time(time) => {
-                let then = metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
+                let then =
+                    metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
                 let Some(entry) = then else { return Err(missing(format!("has no snapshot from before {time}"))) };
                 let snapshot = metadata.snapshot_by_id(entry.snapshot_id);
                 snapshot.map(Some).ok_or_else(|| missing(format!("no longer has its snapshot of {time}")))

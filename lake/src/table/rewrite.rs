@@ -35,7 +35,8 @@ impl RowMode {
             Some("copy-on-write") => Ok(RowMode::CopyOnWrite),
             Some("merge-on-read") => Ok(RowMode::MergeOnRead),
             Some(other) => {
-                let what = format!("table `{}` has the property `{MODE}` = `{other}`, which is not known", table.name());
+                let what =
+                    format!("table `{}` has the property `{MODE}` = `{other}`, which is not known", table.name());
                 Err(LakeError::input(what, "set it to copy-on-write or merge-on-read, or remove it"))
             }
         }
@@ -71,7 +72,12 @@ impl Rewrite {
     }
 
     /// Takes the rows that pass the test out of a file. They are told by these columns.
-    pub(crate) async fn drop_rows(&mut self, planned: &PlannedFile, columns: &[Column], test: Test<'_>) -> LakeResult<()> {
+    pub(crate) async fn drop_rows(
+        &mut self,
+        planned: &PlannedFile,
+        columns: &[Column],
+        test: Test<'_>,
+    ) -> LakeResult<()> {
         if planned.whole {
             self.drop_file(planned);
             return Ok(());

@@ -1,8 +1,8 @@
 //! Commits as a part of a task's completion: the tables change exactly if the task's success is recorded, in the same
 //! Postgres transaction.
 
-use super::commit::{Staged, check_conflicts, committed, stage};
 use super::Change;
+use super::commit::{Staged, check_conflicts, committed, stage};
 use crate::catalog::{PgCatalog, Swapped, no_table};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
@@ -66,14 +66,18 @@ impl Part {
                     return Ok(());
                 }
                 check_conflicts(&self.change, &head).await?;
-                stage(&self.change, &head).await?
+                let staged = stage(&self.change, &head).await?;
+                staged.remember(lake);
+                staged
             }
         };
         let swapped = catalog.swap_on(db, &staged.swap()).await?;
         self.staged = Some(staged);
         match swapped {
             Swapped::Done => Ok(()),
-            Swapped::Moved => Err(LakeError::conflict(self.change.table(), "its row in the catalog changed under a lock")),
+            Swapped::Moved => {
+                Err(LakeError::conflict(self.change.table(), "its row in the catalog changed under a lock"))
+            }
         }
     }
 }

@@ -75,7 +75,8 @@ fn fit(column: &ArrayRef, field: &Field) -> LakeResult<ArrayRef> {
     };
     if !field.is_nullable() && column.null_count() > 0 {
         let row = (0..column.len()).find(|row| column.is_null(*row)).unwrap_or_default();
-        let what = format!("column `{}` is null in row {} of a batch, and the table requires it", field.name(), row + 1);
+        let what =
+            format!("column `{}` is null in row {} of a batch, and the table requires it", field.name(), row + 1);
         return Err(LakeError::input(what, "give it a value, or make the column optional"));
     }
     Ok(column)

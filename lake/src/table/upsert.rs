@@ -1,8 +1,8 @@
 //! Upsert: rows replace those with the same key, and are added where there is none.
 
+use super::filter::prune::Rows;
 use super::keys::Keys;
 use super::plan::{DeleteIndex, PlannedFile, Pruners};
-use super::filter::prune::Rows;
 use super::rewrite::Rewrite;
 use super::{Change, Region, Table};
 use crate::batches::Batches;

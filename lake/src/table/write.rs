@@ -49,7 +49,8 @@ impl Options {
             None => Ok(default),
             Some(Ok(number)) if number > 0 => Ok(number),
             Some(_) => {
-                let what = format!("the table's property `{key}` is no number of bytes: `{}`", text(key).unwrap_or_default());
+                let what =
+                    format!("the table's property `{key}` is no number of bytes: `{}`", text(key).unwrap_or_default());
                 Err(LakeError::input(what, "set it to a whole number, or remove it"))
             }
         };
@@ -61,7 +62,10 @@ impl Options {
             "uncompressed" | "none" => Compression::UNCOMPRESSED,
             other => {
                 let what = format!("the table's files are to be compressed by `{other}`, which is not known here");
-                return Err(LakeError::input(what, "set `write.parquet.compression-codec` to zstd, snappy, gzip or none"));
+                return Err(LakeError::input(
+                    what,
+                    "set `write.parquet.compression-codec` to zstd, snappy, gzip or none",
+                ));
             }
         };
         let row_group_bytes = number("write.parquet.row-group-size-bytes", ROW_GROUP_BYTES)?;
@@ -105,6 +109,8 @@ pub(crate) struct Writer {
     schema: SchemaRef,
     spec: PartitionSpecRef,
     splitter: Option<Splitter>,
+    /// The partition of all rows where they are not split: a null for each field.
+    whole: Struct,
     builder: FileBuilder,
     open: HashMap<Struct, Open>,
     /// Counts batches.
@@ -135,6 +141,7 @@ impl Writer {
         Ok(Self {
             arrow_schema: table.arrow_schema()?,
             builder: file_builder(table, &schema, "data", open)?,
+            whole: spec.fields().iter().map(|_| None).collect(),
             schema,
             spec,
             splitter,
@@ -204,7 +211,7 @@ impl Writer {
     /// Rows into the files of their partitions.
     async fn spread(&mut self, batch: &RecordBatch) -> LakeResult<()> {
         let parts = match &self.splitter {
-            None => vec![(Struct::empty(), batch.clone())],
+            None => vec![(self.whole.clone(), batch.clone())],
             Some(splitter) => splitter.split(batch)?,
         };
         for (partition, rows) in parts {

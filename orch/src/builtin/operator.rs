@@ -32,21 +32,25 @@ pub trait Operator: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
 /// The body of a task of a kind that comes with orch, from its config. `None`: the kind is somebody else's.
 pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
     let body = match kind {
-        Shell::KIND => made::<Shell>(config),
-        Python::KIND => made::<Python>(config),
-        Sql::KIND => made::<Sql>(config),
-        HttpRequest::KIND => made::<HttpRequest>(config),
-        Container::KIND => made::<Container>(config),
-        TriggerDag::KIND => made::<TriggerDag>(config),
-        WaitFor::KIND => made::<WaitFor>(config),
-        OtherDag::KIND => made::<OtherDag>(config),
-        CopyFiles::KIND => made::<CopyFiles>(config),
+        Shell::KIND => body_from::<Shell>(config),
+        Python::KIND => body_from::<Python>(config),
+        Sql::KIND => body_from::<Sql>(config),
+        HttpRequest::KIND => body_from::<HttpRequest>(config),
+        Container::KIND => body_from::<Container>(config),
+        TriggerDag::KIND => body_from::<TriggerDag>(config),
+        WaitFor::KIND => body_from::<WaitFor>(config),
+        OtherDag::KIND => body_from::<OtherDag>(config),
+        CopyFiles::KIND => body_from::<CopyFiles>(config),
         _ => return None,
     };
     Some(body)
 }
 
-fn made<O: Operator>(config: &Value) -> Result<TaskFn, String> {
+/// The body of a task of an operator's kind, from its config: what crates with more operators answer with.
+///
+/// # Errors
+/// The config does not fit.
+pub fn body_from<O: Operator>(config: &Value) -> Result<TaskFn, String> {
     let operator = O::deserialize(config).map_err(|error| format!("the config of a `{}` task: {error}", O::KIND))?;
     Ok(TaskFn::untyped(move |ctx, _| {
         let running = operator.clone().run(ctx);

@@ -1,1 +1,7 @@
 //! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg. Started on loopback, stopped when dropped.
+
+mod mariadb;
+mod s3;
+
+pub use mariadb::{MariaDb, mariadb};
+pub use s3::S3Server;

@@ -1,5 +1,6 @@
 //! Files of this machine, by patterns in their paths.
 
+use orch_core::pattern::fits;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub fn fitting(pattern: &Path) -> io::Result<Vec<PathBuf>> {
             };
             for entry in entries {
                 let entry = entry?.file_name();
-                if fits(name.as_bytes(), entry.to_string_lossy().as_bytes()) {
+                if fits(&name, &entry.to_string_lossy()) {
                     next.push(folder.join(entry));
                 }
             }
@@ -30,48 +31,4 @@ pub fn fitting(pattern: &Path) -> io::Result<Vec<PathBuf>> {
         found = next;
     }
     Ok(found)
-}
-
-/// `*` is any letters, `?` is one. A name that begins with a dot is meant only by a pattern that does.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
-        return false;
-    }
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(letter) if *letter == b'?' || *letter == name[n] => (p, n) = (p + 1, n + 1),
-            _ => match star {
-                // The star takes one letter more.
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    (p, n) = (at + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|letter| *letter == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_fit_names() {
-        let check = |pattern: &str, name: &str| fits(pattern.as_bytes(), name.as_bytes());
-        for (pattern, name) in
-            [("*.csv", "a.csv"), ("a*b*c", "axxbyyc"), ("?.csv", "a.csv"), ("*", "x"), (".h*", ".hidden"), ("a**", "a")]
-        {
-            assert!(check(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [("*.csv", "a.txt"), ("a*b", "ac"), ("?", "ab"), ("*", ".hidden"), ("a?", "a")] {
-            assert!(!check(pattern, name), "{pattern} {name}");
-        }
-    }
 }

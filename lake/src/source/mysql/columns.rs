@@ -1,6 +1,6 @@
 //! Columns of a result, from the server's types to arrow's: which type each becomes, and the builders that values go into.
 
-use super::Read;
+use super::{Read, as_text};
 use arrow::array::{
     ArrayRef, BinaryBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int32Builder,
     Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
@@ -210,7 +210,7 @@ impl Builder {
                 );
             }
             (Builder::Text(into), Value::Time(..) | Value::Int(_) | Value::UInt(_) | Value::Date(..)) => {
-                into.append_value(value.as_sql(true).trim_matches('\''));
+                into.append_value(as_text(value));
             }
             (Builder::Bytes(into), Value::Bytes(bytes)) => into.append_value(bytes),
             (Builder::Date(into), Value::Date(year, month, day, ..)) => {

@@ -51,12 +51,8 @@ pub(super) async fn told(error: Error, server: &Server, session: &mut Session, a
     let message = &refused.message;
     match (refused.code, asked) {
         (1146 | 1051, Asked::Table(table)) => {
-            let found = names(
-                session,
-                "select table_name from information_schema.tables where table_schema = ?",
-                &[database(server, table)],
-            );
-            let hint = found.await;
+            let sql = "select table_name from information_schema.tables where table_schema = ?";
+            let hint = names(session, sql, &[database(server, table)]).await;
             fatal(format!("connection `{id}` has no table `{table}`: {message}\nhint: its tables are {hint}"))
         }
         (1054, Asked::Table(table)) => {

@@ -2,8 +2,8 @@
 
 use super::branch_head;
 use crate::error::{LakeError, LakeResult};
-use crate::table::plan::{DeleteIndex, Live, LiveFile, Pruners};
 use crate::table::filter::prune::Rows;
+use crate::table::plan::{DeleteIndex, Live, LiveFile, Pruners};
 use crate::table::{Change, Region, Table};
 use iceberg::util::snapshot::ancestors_of;
 use std::collections::HashSet;
@@ -24,7 +24,8 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     }
     if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(|file| file.is_data()) {
         let fields = now.current_schema().as_struct().fields();
-        let lacks = fields.iter().find(|field| field.required && before.current_schema().field_by_id(field.id).is_none());
+        let lacks =
+            fields.iter().find(|field| field.required && before.current_schema().field_by_id(field.id).is_none());
         if let Some(field) = lacks {
             return conflict(format!("it requires a column `{}` now", field.name));
         }

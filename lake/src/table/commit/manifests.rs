@@ -35,7 +35,12 @@ impl<'a> Manifests<'a> {
         self.written
     }
 
-    fn writer(&mut self, content: ManifestContentType, schema: SchemaRef, spec: &PartitionSpec) -> LakeResult<ManifestWriter> {
+    fn writer(
+        &mut self,
+        content: ManifestContentType,
+        schema: SchemaRef,
+        spec: &PartitionSpec,
+    ) -> LakeResult<ManifestWriter> {
         let path = format!("{}/{}-m{}.avro", self.folder, self.commit, self.written.len());
         self.written.push(path.clone());
         let output = self.table.lake().io().new_output(path)?;

@@ -1,17 +1,14 @@
 //! The next snapshot: the manifests of the one before, without the files that go, with those that come.
 
+use super::branch_head;
 use super::manifests::Manifests;
 use super::summary::summary;
-use super::branch_head;
 use crate::error::{LakeError, LakeResult};
 use crate::table::{Change, File, Table};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{
     FormatVersion, ManifestContentType, ManifestFile, ManifestListWriter, Snapshot, SnapshotRef, Summary,
 };
 use std::collections::{BTreeMap, HashMap};
-
-const READ_AT_ONCE: usize = 8;
 
 pub(super) struct Made {
     pub(super) snapshot: Snapshot,
@@ -81,19 +78,15 @@ async fn without_removed(
     if removed.is_empty() {
         return Ok(live.cloned().collect());
     }
-    let loaded = stream::iter(live).map(|file| async move {
-        Ok::<_, LakeError>((file, lake.cache().manifest(lake.io(), file).await?))
-    });
-    let loaded: Vec<_> = loaded.buffered(READ_AT_ONCE).try_collect().await?;
-    for (file, manifest) in loaded {
+    for (file, manifest) in lake.cache().manifests(lake.io(), live.cloned().collect()).await? {
         let alive = || manifest.entries().iter().filter(|entry| entry.is_alive());
         if !alive().any(|entry| removed.contains_key(entry.file_path())) {
-            kept.push(file.clone());
+            kept.push(file);
             continue;
         }
         let (going, staying): (Vec<_>, Vec<_>) =
             alive().cloned().partition(|entry| removed.remove(entry.file_path()).is_some());
-        kept.push(manifests.write_without(file, manifest.metadata(), &going, &staying).await?);
+        kept.push(manifests.write_without(&file, manifest.metadata(), &going, &staying).await?);
     }
     match removed.keys().next() {
         Some(path) => Err(gone(change, path)),

@@ -23,7 +23,9 @@ impl Bound {
             }
             Bound::Null(column) => Reference::new(&column.name).is_null(),
             Bound::NotNull(column) => Reference::new(&column.name).is_not_null(),
-            Bound::And(filters) => filters.iter().fold(Predicate::AlwaysTrue, |all, filter| all.and(filter.predicate())),
+            Bound::And(filters) => {
+                filters.iter().fold(Predicate::AlwaysTrue, |all, filter| all.and(filter.predicate()))
+            }
             Bound::Or(filters) => filters.iter().fold(Predicate::AlwaysFalse, |any, filter| any.or(filter.predicate())),
         }
     }

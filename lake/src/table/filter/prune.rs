@@ -58,7 +58,7 @@ struct Range<'a> {
 
 impl Pruner {
     pub(crate) fn new(filter: &Bound, spec: &PartitionSpec) -> LakeResult<Self> {
-        let all = |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect();
+        let all = |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect::<LakeResult<Vec<_>>>();
         let leaf = |column: &Column, test: Test, of: &dyn Fn(&Transform) -> LakeResult<Option<PartTest>>| {
             let mut parts = vec![];
             for (index, field) in spec.fields().iter().enumerate().filter(|(_, field)| field.source_id == column.id) {
@@ -90,7 +90,8 @@ impl Pruner {
             Pruner::And(filters) => filters.iter().fold(Rows::All, |so_far, filter| so_far.and(|| filter.rows(file))),
             Pruner::Or(filters) => filters.iter().fold(Rows::None, |so_far, filter| so_far.or(|| filter.rows(file))),
             Pruner::Leaf { column, test, parts } => {
-                let of_parts = parts.iter().map(|(index, part)| part.rows(test, file.partition().fields()[*index].as_ref()));
+                let of_parts =
+                    parts.iter().map(|(index, part)| part.rows(test, file.partition().fields()[*index].as_ref()));
                 let of_column = std::iter::once_with(|| test.rows(&Range::of(file, column)));
                 of_parts.chain(of_column).find(|rows| *rows != Rows::Maybe).unwrap_or(Rows::Maybe)
             }
@@ -229,11 +230,13 @@ impl PartTest {
                 Some(Ordering::Greater) => Rows::All,
                 None => Rows::Maybe,
             },
-            PartTest::OneOf(values, negated) => match values.iter().any(|value| order(found, value) == Some(Ordering::Equal)) {
-                true => Rows::Maybe,
-                false if *negated => Rows::All,
-                false => Rows::None,
-            },
+            PartTest::OneOf(values, negated) => {
+                match values.iter().any(|value| order(found, value) == Some(Ordering::Equal)) {
+                    true => Rows::Maybe,
+                    false if *negated => Rows::All,
+                    false => Rows::None,
+                }
+            }
         }
     }
 }

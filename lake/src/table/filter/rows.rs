@@ -23,7 +23,7 @@ impl Bound {
     fn truth(&self, batch: &RecordBatch) -> LakeResult<BooleanArray> {
         let fold = |filters: &[Bound], empty: bool, join: fn(&BooleanArray, &BooleanArray) -> Joined| {
             let constant = BooleanArray::from(vec![empty; batch.num_rows()]);
-            filters.iter().try_fold(constant, |so_far, filter| Ok(join(&so_far, &filter.truth(batch)?)?))
+            filters.iter().try_fold(constant, |so_far, filter| LakeResult::Ok(join(&so_far, &filter.truth(batch)?)?))
         };
         Ok(match self {
             Bound::And(filters) => fold(filters, true, and_kleene)?,

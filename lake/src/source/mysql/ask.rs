@@ -1,0 +1,112 @@
+//! One statement whose answer is small: rows as JSON, for operators and conditions.
+
+use super::errors::{Asked, told};
+use super::{Server, as_text};
+use anyhow::bail;
+use mysql_async::prelude::Queryable;
+use mysql_async::{BinaryProtocol, Params, QueryResult, Row};
+use orch_core::task::TaskResult;
+use serde_json::{Map, Value};
+use std::future::Future;
+use std::time::Duration;
+
+/// What a statement gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub columns: Vec<String>,
+    /// An object each.
+    pub rows: Vec<Value>,
+    /// There are more than were asked for.
+    pub more: bool,
+    /// How many rows it gave or changed.
+    pub affected: u64,
+}
+
+impl Server {
+    /// Sends one statement, and takes at most so many rows. When `stopped` is ready, or the time is over, the server is told to
+    /// end it.
+    ///
+    /// # Errors
+    /// As [`super::read`]; it was stopped, or took too long.
+    pub async fn ask(
+        &self,
+        statement: &str,
+        params: &[Value],
+        most_rows: usize,
+        limit: Duration,
+        stopped: impl Future<Output = ()>,
+    ) -> TaskResult<Answer> {
+        let mut session = self.session().await?;
+        let id = session.conn().id();
+        let params: Vec<mysql_async::Value> = params.iter().map(param).collect();
+        let ended = tokio::select! {
+            answer = ask(session.conn(), statement, params, most_rows) => match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => return Err(told(error, self, &mut session, &Asked::Query).await),
+            },
+            () = stopped => "cancelled".to_string(),
+            () = tokio::time::sleep(limit) => format!("the statement takes longer than {} s", limit.as_secs_f64()),
+        };
+        // From another session, for that one is busy.
+        if let Err(error) = self.session().await?.conn().query_drop(format!("kill query {id}")).await {
+            bail!("{ended}, and the server did not end it: {error}");
+        }
+        bail!(ended)
+    }
+}
+
+async fn ask(
+    conn: &mut mysql_async::Conn,
+    statement: &str,
+    params: Vec<mysql_async::Value>,
+    most_rows: usize,
+) -> mysql_async::Result<Answer> {
+    let mut result: QueryResult<'_, '_, BinaryProtocol> = conn.exec_iter(statement, Params::from(params)).await?;
+    let columns: Vec<String> = result.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
+    let (mut rows, mut more) = (Vec::new(), false);
+    if columns.is_empty() {
+        return Ok(Answer { columns, rows, more, affected: result.affected_rows() });
+    }
+    while let Some(row) = result.next().await? {
+        if rows.len() == most_rows {
+            more = true;
+            break;
+        }
+        rows.push(object(&row));
+    }
+    Ok(Answer { columns, affected: rows.len() as u64, rows, more })
+}
+
+fn param(value: &Value) -> mysql_async::Value {
+    match value {
+        Value::Null => mysql_async::Value::NULL,
+        Value::Bool(value) => mysql_async::Value::Int(i64::from(*value)),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => mysql_async::Value::Int(number),
+            (None, Some(number)) => mysql_async::Value::UInt(number),
+            (None, None) => mysql_async::Value::Double(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => mysql_async::Value::Bytes(text.clone().into_bytes()),
+        other => mysql_async::Value::Bytes(other.to_string().into_bytes()),
+    }
+}
+
+fn object(row: &Row) -> Value {
+    let columns = row.columns_ref().iter().enumerate();
+    Value::Object(columns.map(|(at, column)| (column.name_str().into_owned(), json(row, at))).collect::<Map<_, _>>())
+}
+
+/// Exact numbers stay exact: decimals are texts.
+fn json(row: &Row, at: usize) -> Value {
+    use mysql_async::Value as Own;
+    match row.as_ref(at) {
+        None | Some(Own::NULL) => Value::Null,
+        Some(Own::Int(number)) => (*number).into(),
+        Some(Own::UInt(number)) => (*number).into(),
+        // As the server writes it: the shortest text that is this number.
+        Some(Own::Float(number)) => number.to_string().parse::<f64>().map_or(Value::Null, Value::from),
+        Some(Own::Double(number)) => (*number).into(),
+        Some(Own::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned().into(),
+        Some(other) => as_text(other).into(),
+    }
+}

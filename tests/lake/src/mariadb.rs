@@ -1,0 +1,175 @@
+//! MariaDB for tests: one server for all tests of a binary, a database for each; or a server of one's own, to be killed. Data
+//! lives in a temporary folder and nothing waits for the disk. A shell between us and the server ends it when this process is gone,
+//! however it went.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use nix::unistd::{Uid, User, chown};
+use orch_core::task::Connection;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const ACCOUNT: &str = "retail";
+const PASSWORD: &str = "pa@ss:w/rd";
+
+/// `$1` is the folder, the rest the server. It ends when nobody holds the other end of our input.
+const GUARD: &str = r#"
+trap '' HUP INT TERM
+folder=$1
+shift
+"$@" < /dev/null > "$folder/log" 2>&1 &
+server=$!
+read -r _
+kill -9 "$server"
+wait "$server"
+rm -rf "$folder"
+"#;
+
+/// A running server.
+#[derive(Debug)]
+pub struct MariaDb {
+    guard: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+/// The server that all tests of this binary share.
+pub async fn mariadb() -> &'static MariaDb {
+    static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+    SERVER.get_or_init(MariaDb::start).await
+}
+
+impl MariaDb {
+    /// A server of one's own: about two seconds.
+    pub async fn start() -> MariaDb {
+        let server = tokio::task::spawn_blocking(prepare).await.expect("preparing the server does not panic");
+        let begun = Instant::now();
+        loop {
+            match Conn::new(OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(server.port).user(Some("root")))
+                .await
+            {
+                Ok(mut root) => {
+                    root.query_drop(format!("create user {ACCOUNT}@'%' identified by '{PASSWORD}'"))
+                        .await
+                        .expect("an account can be made");
+                    root.query_drop(format!("grant all on *.* to {ACCOUNT}@'%'")).await.expect("rights can be given");
+                    root.disconnect().await.expect("the session ends");
+                    return server;
+                }
+                Err(error) if begun.elapsed() > START_TIMEOUT => {
+                    let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
+                    panic!("MariaDB does not start: {error}\n{log}");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// An empty database, and a connection to it by the id `retail_mysql`.
+    pub async fn database(&self) -> Connection {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.run(&self.connection("mysql"), &format!("create database {name}")).await;
+        self.connection(&name)
+    }
+
+    /// A connection to a database.
+    pub fn connection(&self, database: &str) -> Connection {
+        Connection {
+            id: "retail_mysql".into(),
+            conn_type: "mysql".into(),
+            host: Some("127.0.0.1".into()),
+            port: Some(self.port),
+            login: Some(ACCOUNT.into()),
+            password: Some(PASSWORD.into()),
+            schema: Some(database.into()),
+            ..Connection::default()
+        }
+    }
+
+    /// Statements, with `;` at the end of each line that ends one.
+    pub async fn run(&self, connection: &Connection, statements: &str) {
+        let opts = OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.port)
+            .user(Some(ACCOUNT))
+            .pass(Some(PASSWORD))
+            .db_name(connection.schema.clone());
+        let mut conn = Conn::new(opts).await.expect("the server answers");
+        for statement in statements.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            conn.query_drop(statement).await.unwrap_or_else(|error| panic!("`{statement}` failed: {error}"));
+        }
+        conn.disconnect().await.expect("the session ends");
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take()); // tells the guard
+        self.guard.wait().expect("the guard ends");
+    }
+}
+
+fn prepare() -> MariaDb {
+    let folder = tempfile::Builder::new().prefix("orch-mariadb-").tempdir().expect("a temporary folder can be made");
+    let data = folder.path().join("data");
+    let account = account(folder.path());
+    let install = program(&["mariadb-install-db", "mysql_install_db"]);
+    let made = Command::new(&install)
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+        .arg(format!("--datadir={}", data.display()))
+        .args(&account)
+        .output()
+        .unwrap_or_else(|error| panic!("`{install}` cannot be run: {error}"));
+    assert!(made.status.success(), "no database can be made: {}", String::from_utf8_lossy(&made.stderr));
+    // Free now; the server takes it in a moment.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free").port();
+    let guard = Command::new("sh")
+        .args(["-c", GUARD, "guard"])
+        .arg(folder.path())
+        .arg(program(&["mariadbd", "mysqld"]))
+        .args(["--no-defaults", "--skip-name-resolve", "--bind-address=127.0.0.1", "--skip-log-bin"])
+        .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--max-connections=100"])
+        .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--socket={}", folder.path().join("socket").display()))
+        .arg(format!("--pid-file={}", folder.path().join("pid").display()))
+        .arg(format!("--port={port}"))
+        .args(&account)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell can be started");
+    MariaDb { guard, port, folder }
+}
+
+/// The server does not run as root: then it is somebody else, who needs the folder.
+fn account(folder: &Path) -> Vec<String> {
+    if !Uid::effective().is_root() {
+        return Vec::new();
+    }
+    let user = ["mysql", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+    let user = user.expect("there is a user `mysql` or `nobody`");
+    chown(folder, Some(user.uid), Some(user.gid)).expect("root may give a folder away");
+    vec![format!("--user={}", user.name)]
+}
+
+/// The first of these that is installed; the server stands where only root looks for programs.
+fn program(names: &[&str]) -> String {
+    let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
+    let mut found = names.iter().flat_map(|name| folders.iter().map(move |folder| format!("{folder}/{name}")));
+    found.find(|path| Path::new(path).exists()).unwrap_or_else(|| {
+        panic!("`{}` is not installed: run `scripts/setup.sh test`, or `apt-get install mariadb-server`", names[0])
+    })
+}

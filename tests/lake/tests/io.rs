@@ -1,0 +1,18 @@
+//! Sources, formats, buckets and sinks against real servers: MariaDB, Postgres, an S3 protocol server, an HTTP server that fails.
+
+#[path = "io/bucket.rs"]
+mod bucket;
+#[path = "io/format.rs"]
+mod format;
+#[path = "io/frame.rs"]
+mod frame;
+#[path = "io/http.rs"]
+mod http;
+#[path = "io/load.rs"]
+mod load;
+#[path = "io/mysql.rs"]
+mod mysql;
+#[path = "io/postgres.rs"]
+mod postgres;
+#[path = "io/support.rs"]
+mod support;

@@ -1,0 +1,138 @@
+//! The same tests on a folder and on an S3 protocol server.
+
+use crate::support::words;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use orch_core::task::Connection;
+use orch_lake::bucket::{Bucket, Buckets, Error, Options};
+use orch_test_lake::S3Server;
+use std::future::Future;
+use tempfile::TempDir;
+
+/// A folder and a server, and a test for each.
+async fn on_both<F: Future<Output = ()>>(test: impl Fn(Bucket) -> F) {
+    let folder = TempDir::new().expect("a folder");
+    let files = Connection::from_uri("buckets", &format!("file://{}", folder.path().display())).expect("a URI");
+    let server = S3Server::start().await;
+    for connection in [files, server.connection()] {
+        let bucket = Buckets::of(&connection).expect("buckets").bucket("raw").expect("a name");
+        bucket.ensure().await.expect("it can be made");
+        test(bucket).await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_what_was_written_last() {
+    on_both(|bucket| async move {
+        bucket.put("a/b.txt", "one").await.expect("it can be written");
+        bucket.put("a/b.txt", "three").await.expect("it can be written again");
+        assert_eq!(bucket.get("a/b.txt").await.expect("it is there"), "three");
+        assert_eq!(bucket.range("a/b.txt", 1..3).await.expect("it is there"), "hr");
+        let found = bucket.find("a/b.txt").await.expect("the store answers").expect("it is there");
+        assert_eq!((found.key.as_str(), found.bytes), ("a/b.txt", 5));
+        bucket.copy("a/b.txt", "c").await.expect("it can be copied");
+        bucket.delete("a/b.txt").await.expect("it can be removed");
+        bucket.delete("a/b.txt").await.expect("twice is once");
+        assert!(bucket.find("a/b.txt").await.expect("the store answers").is_none());
+        assert_eq!(bucket.get("c").await.expect("it is there"), "three");
+        let gone = bucket.get("a/b.txt").await.expect_err("it is gone");
+        assert!(matches!(&gone, Error::NotFound { location } if *location == bucket.location("a/b.txt")), "{gone}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_who_write_if_absent_one_does() {
+    on_both(|bucket| async move {
+        let both = tokio::join!(bucket.put_if_absent("once", "one"), bucket.put_if_absent("once", "two"));
+        let both = (both.0.expect("the store answers"), both.1.expect("the store answers"));
+        assert!(both.0 != both.1, "{both:?}");
+        let expected = if both.0 { "one" } else { "two" };
+        assert_eq!(bucket.get("once").await.expect("it is there"), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_are_of_whole_parts_below_the_bucket() {
+    on_both(|bucket| async move {
+        assert_eq!(bucket.list_all("").await.expect("the store answers"), []);
+        for key in ["2025/01/a", "2025/01/b c", "2025/02/ä=1/x.parquet", "2025-old"] {
+            bucket.put(key, key).await.expect("it can be written");
+        }
+        let keys = |prefix: &'static str| {
+            let bucket = bucket.clone();
+            async move {
+                let found = bucket.list_all(prefix).await.expect("the store answers");
+                found.into_iter().map(|entry| entry.key).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(keys("2025").await, ["2025/01/a", "2025/01/b c", "2025/02/ä=1/x.parquet"]);
+        assert_eq!(keys("").await.len(), 4);
+        assert_eq!(bucket.delete_all("2025").await.expect("they can be removed"), 3);
+        assert_eq!(keys("").await, ["2025-old"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_place_inside_of_a_bucket_shows_only_what_is_below_it() {
+    let server = S3Server::start().await;
+    let options = Options::of(&server.connection());
+    let whole = Bucket::open("s3://raw", &options).expect("a URL");
+    whole.ensure().await.expect("it can be made");
+    let inner = Bucket::open("s3a://raw/in/ner/", &options).expect("Hadoop's word");
+    inner.put("x", "1").await.expect("it can be written");
+    whole.put("in/nerd", "2").await.expect("it can be written");
+    assert_eq!(inner.list_all("").await.expect("the store answers").len(), 1);
+    assert_eq!(whole.get("in/ner/x").await.expect("it is there"), "1");
+    assert_eq!(inner.location("x"), "s3a://raw/in/ner/x");
+}
+
+#[tokio::test]
+async fn large_objects_go_through_in_pieces_both_ways() {
+    on_both(|bucket| async move {
+        let piece = |number: u8| Bytes::from(vec![number; 3 << 20]);
+        let pieces = futures::stream::iter((0..7).map(|number| Ok::<_, Error>(piece(number))));
+        assert_eq!(bucket.put_stream("large", pieces).await.expect("it can be written"), 21 << 20);
+        let mut read = bucket.read_from("large", (3 << 20) + 1).await.expect("it is there");
+        let (mut bytes, mut last) = (0, 0);
+        while let Some(piece) = read.try_next().await.expect("it can be read") {
+            assert!(piece.is_sorted(), "the pieces are in order");
+            bytes += piece.len();
+            last = *piece.last().expect("no piece is empty");
+        }
+        assert_eq!((bytes, last), ((18 << 20) - 1, 6));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_was_given_up_is_not_there() {
+    on_both(|bucket| async move {
+        bucket.put("kept", "old").await.expect("it can be written");
+        for key in ["kept", "new"] {
+            let pieces = [Ok(Bytes::from(vec![0; 9 << 20])), Err(anyhow::anyhow!("the source broke"))];
+            let error = bucket.put_stream(key, futures::stream::iter(pieces)).await.expect_err("the source broke");
+            assert_eq!(words(&error), "the source broke");
+        }
+        assert_eq!(bucket.get("kept").await.expect("the old one"), "old");
+        assert_eq!(bucket.list_all("").await.expect("the store answers").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wrong_keys_and_absent_servers_are_told_without_the_keys() {
+    let server = S3Server::start().await;
+    let good = server.connection();
+    let wrong = Connection { password: Some("hush".into()), ..good.clone() };
+    let error = Buckets::of(&wrong).expect("buckets").bucket("raw").expect("a name").ensure().await;
+    let error = words(&error.expect_err("the key is wrong").into());
+    assert!(error.contains("s3://raw") && error.contains("hint:") && !error.contains("hush"), "{error}");
+    // Nobody listens on the port of a server that was stopped.
+    drop(server);
+    let bucket = Buckets::of(&good).expect("buckets").bucket("raw").expect("a name");
+    let error = words(&bucket.get("x").await.expect_err("nobody is there").into());
+    assert!(error.contains("cannot read `s3://raw/x`"), "{error}");
+}

@@ -1,0 +1,327 @@
+//! Loads into Postgres: what is there after them, beside them, and when they fail.
+
+use crate::support::{database, field, is_fatal, sales, sales_schema, schema, words};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringViewArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray, UInt32Array,
+};
+use arrow::datatypes::{DataType, Field, Schema};
+use futures::StreamExt;
+use orch_core::task::{Connection, MemoryHost, RunFacts, TryFacts};
+use orch_lake::batches::Batches;
+use orch_lake::load::{Load, Loaded, Once, connect};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::sync::Arc;
+use uuid::Uuid;
+
+type Sale<'a> = (i64, Option<&'a str>, i128);
+
+fn some(rows: &[Sale<'_>]) -> Batches {
+    Batches::of(sales_schema(), vec![sales(rows)])
+}
+
+fn load() -> Load {
+    Load::into("retail", "sales").key(["id"])
+}
+
+async fn replace(load: Load, connection: &Connection, rows: &[Sale<'_>]) -> Loaded {
+    load.replace(connection, some(rows)).await.expect("it can be loaded")
+}
+
+async fn ask(db: &mut PgConnection, sql: &str) -> Vec<String> {
+    sqlx::query_scalar(AssertSqlSafe(sql.to_string())).fetch_all(db).await.unwrap_or_else(|e| panic!("`{sql}`: {e}"))
+}
+
+async fn run(db: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_string())).execute(db).await.unwrap_or_else(|e| panic!("`{sql}`: {e}"));
+}
+
+const ALL: &str = "select concat_ws(' ', id, coalesce(name, '-'), price) from retail.sales order by id";
+
+#[tokio::test]
+async fn a_table_is_made_typed_and_becomes_what_is_loaded() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    let first = replace(load(), &connection, &[(1, Some("a"), 29_998), (2, None, -5)]).await;
+    assert_eq!((first.rows, first.written, first.was_loaded), (2, 2, false));
+    assert_eq!(ask(&mut db, ALL).await, ["1 a 299.98", "2 - -0.05"]);
+    let types = "select attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull from pg_attribute \
+                 where attrelid = 'retail.sales'::regclass and attnum > 0 order by attnum";
+    assert_eq!(ask(&mut db, types).await, ["id bigint true", "name text false", "price numeric(12,2) true"]);
+    let second = replace(load(), &connection, &[(2, Some("b"), -5), (3, None, 0)]).await;
+    assert_eq!((second.rows, second.written), (2, 2));
+    assert_eq!(ask(&mut db, ALL).await, ["2 b -0.05", "3 - 0.00"]);
+    assert_eq!(replace(load(), &connection, &[(2, Some("b"), -5), (3, None, 0)]).await.written, 0, "nothing differs");
+    let without_key = Load::into("retail", "sales");
+    assert_eq!(replace(without_key, &connection, &[(9, None, 900)]).await.written, 1);
+    assert_eq!(ask(&mut db, ALL).await, ["9 - 9.00"]);
+}
+
+#[tokio::test]
+async fn views_grants_and_indexes_stay_and_show_the_new_rows() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    replace(load().alias("sale"), &connection, &[(1, None, 100)]).await;
+    let role = format!("reader_{}", connection.schema.as_deref().unwrap_or_default());
+    run(&mut db, &format!("create role {role}")).await;
+    run(&mut db, &format!("grant usage on schema retail to {role}; grant select on retail.sales to {role}")).await;
+    run(&mut db, "create view public.mine as select id * 2 as twice from retail.sales; create index byname on retail.sales (name)").await;
+    replace(load().alias("sale"), &connection, &[(5, None, 100)]).await;
+    assert_eq!(ask(&mut db, "select id::text from retail.sale").await, ["5"]);
+    assert_eq!(ask(&mut db, "select twice::text from public.mine").await, ["10"]);
+    assert_eq!(
+        ask(&mut db, "select indexname::text from pg_indexes where tablename = 'sales' order by 1").await,
+        ["byname", "sales_pkey"]
+    );
+    run(&mut db, &format!("set role {role}")).await;
+    assert_eq!(ask(&mut db, "select id::text from retail.sales").await, ["5"]);
+    run(&mut db, &format!("reset role; drop owned by {role}; drop role {role}")).await;
+}
+
+#[tokio::test]
+async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there() {
+    let connection = database().await;
+    replace(load(), &connection, &[(1, None, 100), (2, None, 200)]).await;
+    let mut reader = connect(&connection).await.expect("the server answers");
+    run(&mut reader, "set lock_timeout = '1s'").await;
+    // The load is in the middle of its rows while the reader looks.
+    let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
+    let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
+    let rows = futures::stream::once(async move {
+        begun.send(()).ok();
+        gate.await.ok();
+        Ok(sales(&[(7, None, 700)]))
+    });
+    let loading = load();
+    let loaded = loading.replace(&connection, Batches::new(sales_schema(), rows));
+    let looking = async {
+        is_begun.await.expect("the load begins");
+        assert_eq!(ask(&mut reader, ALL).await.len(), 2);
+        // One that looks twice sees the same twice, whatever happens between.
+        let mut whole = reader.begin().await.expect("a transaction");
+        run(&mut whole, "set transaction isolation level repeatable read").await;
+        assert_eq!(ask(&mut whole, ALL).await.len(), 2);
+        go_on.send(()).expect("the load waits");
+        whole
+    };
+    let (loaded, mut whole) = tokio::join!(loaded, looking);
+    assert_eq!(loaded.expect("it can be loaded").written, 1);
+    assert_eq!(ask(&mut whole, ALL).await.len(), 2);
+    whole.commit().await.expect("it ends");
+    assert_eq!(ask(&mut reader, ALL).await, ["7 - 7.00"]);
+}
+
+#[tokio::test]
+async fn a_load_that_fails_changes_nothing() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    replace(load(), &connection, &[(1, None, 100)]).await;
+    let broken = futures::stream::iter([Ok(sales(&[(2, None, 1)])), Err(anyhow::anyhow!("the source broke"))]);
+    let error = load().replace(&connection, Batches::new(sales_schema(), broken)).await.expect_err("it broke");
+    assert!(words(&error).contains("the source broke"), "{}", words(&error));
+    let twice = load().replace(&connection, some(&[(3, None, 1), (3, None, 2)])).await.expect_err("one key twice");
+    assert!(words(&twice).contains("two rows for \"retail\".\"sales\" have the same key (id)"), "{}", words(&twice));
+    assert!(is_fatal(twice));
+    // Dropped in the middle, as when its task is cancelled.
+    let endless = futures::stream::repeat_with(|| Ok(sales(&[(4, None, 1)]))).boxed();
+    let rows = Batches::new(sales_schema(), endless);
+    let cut = tokio::time::timeout(std::time::Duration::from_millis(200), load().replace(&connection, rows)).await;
+    assert!(cut.is_err(), "it has no end");
+    assert_eq!(ask(&mut db, ALL).await, ["1 - 1.00"]);
+    let fresh = Load::into("fresh", "table")
+        .replace(&connection, Batches::new(sales_schema(), futures::stream::iter([Err(anyhow::anyhow!("broke"))])));
+    fresh.await.expect_err("it broke");
+    assert_eq!(ask(&mut db, "select coalesce(to_regnamespace('fresh')::text, 'none')").await, ["none"]);
+}
+
+#[tokio::test]
+async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    replace(load(), &connection, &[(1, None, 100)]).await;
+    run(&mut db, "alter table retail.sales alter price type text").await;
+    let changed = load().replace(&connection, some(&[(1, None, 1)])).await.expect_err("its type is another");
+    let said = words(&changed);
+    assert!(
+        said.contains("column `price` of \"retail\".\"sales\" is `text`, but the rows have `numeric(12,2)`\nhint:"),
+        "{said}"
+    );
+    assert!(is_fatal(changed));
+    run(&mut db, "drop table retail.sales; create table retail.sales (id bigint primary key, must integer not null)")
+        .await;
+    let said = words(&load().replace(&connection, some(&[(1, None, 1)])).await.expect_err("a column is missing"));
+    assert!(said.contains("column `must` of \"retail\".\"sales\" must not be null"), "{said}");
+    for (load, told) in [
+        (load().key(["code"]), "have no column `code`\nhint: they have id, name, price"),
+        (Load::into("retail", "sales"), "an upsert into \"retail\".\"sales\" needs a key"),
+        (load().version("at"), "have no column `at`"),
+    ] {
+        let said = words(&load.upsert(&connection, some(&[(1, None, 1)])).await.expect_err("it cannot work"));
+        assert!(said.contains(told), "{said}");
+    }
+    run(&mut db, "create table retail.taken (n integer); drop table retail.sales").await;
+    let said =
+        words(&load().alias("taken").replace(&connection, some(&[(1, None, 1)])).await.expect_err("it is taken"));
+    assert!(said.contains("but there is a table by that name"), "{said}");
+    let null = futures::stream::iter([Ok(sales(&[(1, None, 1)]))]);
+    let strict = schema(vec![
+        field("id", DataType::Int64),
+        field("name", DataType::Utf8),
+        field("price", DataType::Decimal128(12, 2)),
+    ]);
+    let said = words(&load().replace(&connection, Batches::new(strict, null)).await.expect_err("the name is null"));
+    assert!(said.contains("null value in column \"name\""), "{said}");
+}
+
+#[tokio::test]
+async fn a_new_column_joins_the_table_and_its_alias() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    replace(load().alias("sale"), &connection, &[(1, None, 100)]).await;
+    let mut fields: Vec<Arc<Field>> = sales_schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("state", DataType::Utf8, true)));
+    let wider = Arc::new(Schema::new(fields));
+    let mut columns = sales(&[(1, None, 100)]).columns().to_vec();
+    columns.push(Arc::new(LargeStringArray::from(vec!["CA"])));
+    let columns: Vec<ArrayRef> = columns;
+    let wider_large =
+        Arc::new(Schema::new(
+            wider
+                .fields()
+                .iter()
+                .map(|f| {
+                    if f.name() == "state" {
+                        Arc::new(Field::new("state", DataType::LargeUtf8, true))
+                    } else {
+                        f.clone()
+                    }
+                })
+                .collect::<Vec<_>>(),
+        ));
+    let batch = RecordBatch::try_new(wider_large.clone(), columns).expect("it fits");
+    let loaded =
+        load().alias("sale").replace(&connection, Batches::of(wider_large, vec![batch])).await.expect("it widens");
+    assert_eq!(loaded.written, 1);
+    assert_eq!(ask(&mut db, "select state from retail.sale").await, ["CA"]);
+}
+
+#[tokio::test]
+async fn one_try_loads_once_and_one_that_was_taken_over_loads_nothing() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    let host = MemoryHost::new();
+    let attempt = |attempt: u128, lease_no: i16| {
+        let this_try = TryFacts { attempt: Uuid::from_u128(attempt), lease_no, ..TryFacts::test() };
+        load().once_in(&host.ctx_for(RunFacts::test(), this_try))
+    };
+    assert!(!replace(attempt(1, 0), &connection, &[(1, None, 100)]).await.was_loaded);
+    let again = replace(attempt(1, 1), &connection, &[(2, None, 200)]).await;
+    assert_eq!((again.was_loaded, again.rows), (true, 1), "the worker that took over finds it done");
+    assert!(!replace(attempt(2, 3), &connection, &[(3, None, 300)]).await.was_loaded, "a retry loads");
+    let late = attempt(2, 2).replace(&connection, some(&[(4, None, 400)])).await.expect_err("it was taken over");
+    assert!(words(&late).contains("by the worker that took this task over"), "{}", words(&late));
+    assert_eq!(ask(&mut db, ALL).await, ["3 - 3.00"]);
+    let key = || load().once(Once::key("snapshot 7"));
+    assert!(!replace(key(), &connection, &[(5, None, 500)]).await.was_loaded);
+    assert!(replace(key(), &connection, &[(6, None, 600)]).await.was_loaded);
+    assert_eq!(ask(&mut db, ALL).await, ["5 - 5.00"]);
+}
+
+#[tokio::test]
+async fn loads_at_once_are_done_one_after_the_other() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    let one = |id: i64| {
+        let connection = connection.clone();
+        async move { load().replace(&connection, some(&[(id, None, 100), (id + 10, None, 100)])).await }
+    };
+    let all = futures::future::join_all((1..=8).map(one)).await;
+    assert!(all.iter().all(|loaded| loaded.as_ref().is_ok_and(|loaded| loaded.rows == 2)), "{all:?}");
+    let left = ask(&mut db, "select id::text from retail.sales order by id").await;
+    let numbers: Vec<i64> = left.iter().map(|id| id.parse().expect("a number")).collect();
+    assert!(numbers.len() == 2 && numbers[1] == numbers[0] + 10, "{numbers:?}: one load as a whole");
+}
+
+#[tokio::test]
+async fn an_upsert_keeps_what_is_newer_in_whatever_order_it_comes() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    // The price is the version here.
+    let upsert = |rows: &'static [Sale<'static>]| {
+        let connection = connection.clone();
+        async move { load().version("price").upsert(&connection, some(rows)).await.expect("it can be loaded").written }
+    };
+    assert_eq!(upsert(&[(1, Some("old"), 1), (2, Some("two"), 5), (1, Some("new"), 3)]).await, 2);
+    assert_eq!(ask(&mut db, ALL).await, ["1 new 0.03", "2 two 0.05"]);
+    assert_eq!(upsert(&[(1, Some("older"), 2), (1, Some("same"), 3), (3, None, 1)]).await, 1);
+    assert_eq!(upsert(&[(2, Some("later"), 9)]).await, 1);
+    assert_eq!(ask(&mut db, ALL).await, ["1 new 0.03", "2 later 0.09", "3 - 0.01"]);
+    let plain = load()
+        .upsert(&connection, some(&[(1, Some("new"), 3), (2, Some("last"), 1)]))
+        .await
+        .expect("without a version");
+    assert_eq!(plain.written, 1, "what is the same is not written");
+    assert_eq!(ask(&mut db, ALL).await, ["1 new 0.03", "2 last 0.01", "3 - 0.01"]);
+}
+
+#[tokio::test]
+async fn every_plain_type_arrives_as_the_server_writes_it() {
+    let connection = database().await;
+    let mut db = connect(&connection).await.expect("the server answers");
+    let uuid = FixedSizeBinaryArray::try_from_iter([[0xab; 16]].iter()).expect("sixteen bytes");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("b", Arc::new(BooleanArray::from(vec![true]))),
+        ("i1", Arc::new(Int8Array::from(vec![-8]))),
+        ("i2", Arc::new(Int16Array::from(vec![-16]))),
+        ("i4", Arc::new(Int32Array::from(vec![i32::MIN]))),
+        ("u4", Arc::new(UInt32Array::from(vec![u32::MAX]))),
+        ("i8", Arc::new(Int64Array::from(vec![i64::MAX]))),
+        ("f4", Arc::new(Float32Array::from(vec![0.5]))),
+        ("f8", Arc::new(Float64Array::from(vec![f64::NAN]))),
+        (
+            "n",
+            Arc::new(
+                Decimal128Array::from(vec![10_i128.pow(38) - 1]).with_precision_and_scale(38, 3).expect("it fits"),
+            ),
+        ),
+        ("t", Arc::new(StringViewArray::from(vec!["ä\t\"quoted\" text, longer than a view"]))),
+        ("y", Arc::new(BinaryArray::from(vec![&b"\0\xff"[..]]))),
+        ("u", Arc::new(uuid)),
+        ("d", Arc::new(Date32Array::from(vec![-1]))),
+        ("h", Arc::new(Time64MicrosecondArray::from(vec![43_200_000_001]))),
+        ("m", Arc::new(TimestampSecondArray::from(vec![1_374_710_400]))),
+        ("z", Arc::new(TimestampMicrosecondArray::from(vec![-1]).with_timezone("+00:00"))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).expect("it fits");
+    Load::into("public", "odd \"name\"")
+        .replace(&connection, Batches::of(batch.schema(), vec![batch]))
+        .await
+        .expect("it can be loaded");
+    run(&mut db, "set timezone = 'UTC'").await;
+    let row = ask(
+        &mut db,
+        "select concat_ws(' | ', b, i1, i2, i4, u4, i8, f4, f8, n, t, y, u, d, h, m, z) from \"odd \"\"name\"\"\"",
+    )
+    .await;
+    let expected = "t | -8 | -16 | -2147483648 | 4294967295 | 9223372036854775807 | 0.5 | NaN | \
+                    99999999999999999999999999999999999.999 | ä\t\"quoted\" text, longer than a view | \\x00ff | \
+                    abababab-abab-abab-abab-abababababab | 1969-12-31 | 12:00:00.000001 | 2013-07-25 00:00:00 | \
+                    1969-12-31 23:59:59.999999+00";
+    assert_eq!(row, [expected]);
+}
+
+#[tokio::test]
+async fn what_reads_and_what_loads_agree_about_a_million_rows() {
+    use orch_lake::source::postgres::{Read, read};
+    let connection = database().await;
+    let query = "select n::bigint as id, 'name ' || n as name, (n % 100000 / 100.0)::numeric(12,2) as price from generate_series(1, 1000000) n";
+    let query = Read::query(query).cast("price", DataType::Decimal128(12, 2));
+    let rows = read(&connection, query).await.expect("rows");
+    let loaded = Load::into("retail", "million").replace(&connection, rows).await.expect("it can be loaded");
+    assert_eq!((loaded.rows, loaded.written), (1_000_000, 1_000_000));
+    let mut db = connect(&connection).await.expect("the server answers");
+    let sums = "select concat_ws(' ', count(*), sum(id), sum(length(name)), sum(price)) from retail.million";
+    let expected = "select concat_ws(' ', count(*), sum(n), sum(length('name ' || n)), sum((n % 100000 / 100.0)::numeric(12,2))) from generate_series(1, 1000000) n";
+    assert_eq!(ask(&mut db, sums).await, ask(&mut db, expected).await);
+}

@@ -1,0 +1,71 @@
+//! What these tests share: small tables, a database of one's own, and how an error reads.
+
+use arrow::array::{Array, ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use orch_core::task::Connection;
+use orch_test_support::postgres;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// An error with its causes, as a task's log has it.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Would a task that ends with it be tried again?
+pub(crate) fn is_fatal(error: anyhow::Error) -> bool {
+    matches!(orch_core::task::TaskError::from(error), orch_core::task::TaskError::Fatal { .. })
+}
+
+pub(crate) fn field(name: &str, of: DataType) -> Field {
+    Field::new(name, of, false)
+}
+
+pub(crate) fn schema(fields: Vec<Field>) -> SchemaRef {
+    Arc::new(Schema::new(fields))
+}
+
+/// Rows (id, name, price): names may be null.
+pub(crate) fn sales(rows: &[(i64, Option<&str>, i128)]) -> RecordBatch {
+    let price = Decimal128Array::from_iter_values(rows.iter().map(|row| row.2));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0))),
+        Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>()),
+        Arc::new(price.with_precision_and_scale(12, 2).expect("it fits")),
+    ];
+    RecordBatch::try_new(sales_schema(), columns).expect("it fits")
+}
+
+pub(crate) fn sales_schema() -> SchemaRef {
+    schema(vec![
+        field("id", DataType::Int64),
+        Field::new("name", DataType::Utf8, true),
+        field("price", DataType::Decimal128(12, 2)),
+    ])
+}
+
+/// An empty database on the shared Postgres, by the id `retail_postgres`. It stays until that server ends.
+pub(crate) async fn database() -> Connection {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let server = postgres().await;
+    let name = format!("test_{}_io{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut admin = PgConnection::connect(&server.url()).await.expect("the server answers");
+    sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.expect("it can be made");
+    admin.close().await.expect("the session ends");
+    Connection::from_uri("retail_postgres", &server.url_of(&name)).expect("a URI")
+}
+
+/// A value of a column, as text; null is `-`.
+pub(crate) fn shown(column: &dyn Array, row: usize) -> String {
+    if column.is_null(row) {
+        return "-".into();
+    }
+    arrow::util::display::array_value_to_string(column, row).expect("it can be shown")
+}
+
+/// Rows as lines.
+pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
+    let row = |row| batch.columns().iter().map(|column| shown(column, row)).collect::<Vec<_>>().join(" | ");
+    (0..batch.num_rows()).map(row).collect()
+}

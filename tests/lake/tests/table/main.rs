@@ -1,0 +1,9 @@
+//! Tables of the lake, on a real Postgres and a folder: every write, what other writers do meanwhile, and what is left when
+//! an answer is lost.
+
+mod commit;
+mod conflict;
+mod partition;
+mod read;
+mod world;
+mod write;
