@@ -3,7 +3,7 @@
 use crate::connections::RETAIL_POSTGRES;
 use crate::place::Place;
 use crate::warehouse;
-use arrow::array::{Array as _, AsArray as _, Float64Array, RecordBatch};
+use arrow::array::{AsArray as _, Float64Array, RecordBatch};
 use arrow::compute::kernels::arity::unary;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use futures::TryStreamExt as _;

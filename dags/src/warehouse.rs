@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 ///
 /// # Errors
 /// The server cannot be reached, or does not let us.
-pub async fn ensure(target: &Connection) -> TaskResult<()> {
+pub(crate) async fn ensure(target: &Connection) -> TaskResult<()> {
     if target.extra_field(CREATE) != Some(&true.into()) {
         return Ok(());
     }

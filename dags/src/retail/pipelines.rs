@@ -13,7 +13,7 @@ pub fn dags() -> Vec<Dag> {
 /// What one of the four leaves for the next. The tables themselves are assets of their own: these are updated by the
 /// other DAG, too, which needs nobody to follow it.
 fn extracted(table: &str) -> Asset {
-    asset(format!("pipeline://mysql_to_minio_ingestion/{table}")).named(&format!("extracted {table}")).group("retail")
+    asset(&format!("pipeline://mysql_to_minio_ingestion/{table}")).named(&format!("extracted {table}")).group("retail")
 }
 
 fn silver_is_made() -> Asset {

@@ -9,7 +9,7 @@ mod shop;
 mod words;
 
 use super::days::Days;
-use super::schema::{MONEY, Table, raw};
+use super::schema::{MONEY, Table};
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
 use shop::{Item, Order, Shop};
@@ -151,6 +151,7 @@ fn cents<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::raw;
     use super::*;
     use arrow::array::AsArray as _;
     use arrow::datatypes::{Decimal128Type, Int32Type};

@@ -30,7 +30,7 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
         "order_item_quantity",
         "order_item_subtotal",
     ];
-    let batches = facts.scan().columns(columns).stream().await?.collect().await?;
+    let batches = facts.scan().columns(columns).collect().await?;
     let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
     ctx.info(format!("{rows} rows of `{}`", facts.name()));
     let made = blocking(move |_| Ok(gold(&from_batches(&batches)?)?)).await?;
