@@ -54,6 +54,8 @@ fn mysql_to_minio_ingestion() -> Dag {
     retail_dag("mysql_to_minio_ingestion", "Every table of the source into the bucket `raw-retail-data`, each day")
         .alias("ingest-retail-data-mysql")
         .schedule("@daily")
+        // Its first run would come at once, and be in the way of whoever tries `retail_medallion`.
+        .paused()
         .build(|d| {
             let options = d.params::<Retail>();
             for table in &RAW {

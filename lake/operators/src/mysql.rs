@@ -1,9 +1,7 @@
 //! Statements for MySQL, and waits for what they give.
 
-use orch::{
-    Awaited, BoxFuture, Call, Condition, Ctx, Deferral, Eyes, Look, Operator, TaskResult, Wait, fatal,
-};
 use orch::wait::{is_truthy, read};
+use orch::{Awaited, BoxFuture, Call, Condition, Ctx, Deferral, Eyes, Look, Operator, TaskResult, Wait, fatal};
 use orch_lake::source::mysql::Server;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! Waits for objects of a bucket.
 
 use crate::rows::Place;
-use orch::{Awaited, BoxFuture, Condition, Deferral, Eyes, Look, Wait, fatal};
 use orch::wait::read;
+use orch::{Awaited, BoxFuture, Condition, Deferral, Eyes, Look, Wait, fatal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;

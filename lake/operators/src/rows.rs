@@ -66,7 +66,9 @@ impl Format {
             (None, Some("csv")) => Ok(Format::Csv),
             (None, Some("json" | "jsonl" | "ndjson")) => Ok(Format::JsonLines),
             (None, Some("parquet")) => Ok(Format::Parquet),
-            _ => Err(fatal(format!("the key `{key}` names no format\nhint: end it in .csv, .jsonl or .parquet, or say `format`"))),
+            _ => Err(fatal(format!(
+                "the key `{key}` names no format\nhint: end it in .csv, .jsonl or .parquet, or say `format`"
+            ))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What goes wrong outside: each is a clear error that names the thing, nothing is published, and when it is mended the same
 //! run is good.
 
-use super::{assert_gold_is, full, month_of, world_of};
+use super::{assert_gold_is, full, month_of, run_the_chain, world_of};
 use crate::shop;
 use crate::world::World;
 use orch::Connection;
@@ -93,10 +93,10 @@ async fn whoever_cannot_be_reached_or_lets_nobody_in_is_named() {
     let nobody = Connection { port: Some(1), ..shop };
     for (connection, words) in [(wrong, "retail_mysql"), (nobody, "127.0.0.1:1")] {
         let world = world_of(&connection).await;
-        world.run(&["dags", "trigger", "mysql_to_minio_ingestion", "--run-id", "away"]).done();
+        world.run(&["dags", "trigger", "retail_medallion", "--run-id", "away"]).done();
         let log = world.wait_for(
             "the failure",
-            &["tasks", "logs", "mysql_to_minio_ingestion", "ingest_orders", "away"],
+            &["tasks", "logs", "retail_medallion", "raw.ingest_orders", "away"],
             |ended| ended.err.contains("failed"),
         );
         assert!(log.err.contains(words) && !log.err.contains("guessed"), "{log:?}");
@@ -111,9 +111,7 @@ async fn a_damaged_or_missing_object_of_raw_is_named_and_the_ingest_mends_it() {
     let log = world.log("silver_retail_etl", "transform_retail_data", "early");
     assert!(log.contains("categories.parquet` is not there") && log.contains("mysql_to_minio_ingestion"), "{log}");
 
-    world.trigger("mysql_to_minio_ingestion", "daily", &full()).done();
-    let made = ["dags", "list-runs", "minio_to_postgres", "--state", "success", "-o", "json"];
-    world.wait_for("the load", &made, |ended| ended.out.contains("asset_triggered__"));
+    run_the_chain(&world, "daily");
     let before = snapshots(&world).await;
     let path = world.path().join("data/buckets/raw-retail-data/orders.parquet");
     let whole = std::fs::read(&path).unwrap();

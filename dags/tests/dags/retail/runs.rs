@@ -1,6 +1,6 @@
 //! Whole runs: on real servers, on what the binary brings itself, again, with a worker that is killed, two at once.
 
-use super::{assert_gold_is, assert_gold_is_golden, full, month_of, world_of};
+use super::{assert_gold_is, assert_gold_is_golden, full, month_of, run_the_chain, world_of};
 use crate::golden::assert_golden;
 use crate::shop;
 use crate::world::{Ended, World, command};
@@ -72,9 +72,7 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
 #[tokio::test(flavor = "multi_thread")]
 async fn four_dags_that_follow_each_other_are_golden_too() {
     let world = world_of(shop::whole().await).await;
-    world.trigger("ingest-retail-data-mysql", "daily", &full()).done();
-    let loaded = ["dags", "list-runs", "minio_to_postgres", "--state", "success", "-o", "json"];
-    world.wait_for("the load", &loaded, |ended| ended.out.contains("asset_triggered__"));
+    run_the_chain(&world, "daily");
     assert_gold_is_golden(&world).await;
 }
 
