@@ -10,7 +10,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Queries are checked against the committed .sqlx/, as on a machine without a database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help setup run engine build test bench bench-engine bench-peers lint fmt sqlx audit
+.PHONY: help setup run run-engine engine build test bench bench-engine bench-peers lint fmt sqlx audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,10 @@ help: ## List the targets
 setup: ## Install what is missing (asks nothing; does nothing when all is there)
 	@scripts/setup.sh
 
-run: engine ## Start orch: database, scheduler, workers and web UI (options: make run ARGS="--port 9000")
+run: build ## Start orch with every pipeline: database, scheduler, workers, web UI (options: make run ARGS="--port 9000")
+	@exec target/release/orch standalone $(ARGS)
+
+run-engine: engine ## The same with the example DAGs only: built in a few minutes, without the data plane
 	@exec target/release/orch-examples standalone $(ARGS)
 
 engine: setup ## Build target/release/orch-examples: the engine with the example DAGs

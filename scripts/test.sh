@@ -23,7 +23,7 @@ step() {
 run_tests() {
     mkdir -p target
     local log=target/test.log outcome=0
-    cargo test --no-fail-fast 2>&1 | tee "$log" || outcome=1
+    cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || outcome=1
     sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
         /^ *Running / { name = $2 == "unittests" ? $4 : $2; gsub(/[()]/, "", name); sub(/.*\//, "", name); sub(/-[0-9a-f]+$/, "", name) }
         /^ *Doc-tests / { name = "doc-tests of " $2 }
@@ -42,8 +42,8 @@ run_tests() {
 }
 
 step format cargo fmt --all --check
-step lints cargo clippy --all-targets --quiet -- -D warnings
+step lints cargo clippy --workspace --all-targets --quiet -- -D warnings
 if [[ ${1:-} == lint ]]; then exit 0; fi
-step build cargo test --no-run --quiet
+step build cargo test --workspace --no-run --quiet
 step tests run_tests
 printf '== %s%d s in all\n' "$report" "$SECONDS"

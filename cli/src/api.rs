@@ -4,6 +4,9 @@
 mod ask;
 mod kept;
 mod read;
+mod sql;
+
+pub(crate) use sql::SqlAnswer;
 
 use crate::config::Secret;
 use crate::failure::Failure;
@@ -30,7 +33,7 @@ pub(crate) struct Api {
 /// What the server said to a question that it understood.
 enum Answer {
     Found(Value),
-    /// 400, 404, 409, 422: the status and the words.
+    /// 400, 404, 409, 413, 422: the status and the words.
     Refused(u16, String),
 }
 
@@ -98,7 +101,7 @@ impl Api {
             (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
                 .hint("log in as a user with a higher role: viewers read, users start runs, ops change connections and variables")),
-            (400 | 404 | 409 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),
+            (400 | 404 | 409 | 413 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),
             (500..=599, Some(body), Some(detail)) => Err(self.failed(status, body, &words(detail))),
             _ => Err(Failure::new(format!("`{}` answers, but not as an orch server does (HTTP {status})", self.base))
                 .hint("name the address at which `orch web` or `orch standalone` listens, such as `http://host:8080`")),

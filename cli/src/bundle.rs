@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use orch_core::check::Problem;
 use orch_core::task::{Bundle, Connection, DefaultConnections, Installation};
+use orch_store::lake_view::LakeSource;
 
 /// Builds the DAGs of a binary.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
@@ -11,12 +12,13 @@ type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
 pub struct BundleSource {
     build: Build,
     connections: DefaultConnections,
+    lake: LakeSource,
 }
 
 impl BundleSource {
     /// `build` gets the name that the bundle is registered under.
     pub fn new(build: impl FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send + 'static) -> BundleSource {
-        BundleSource { build: Box::new(build), connections: DefaultConnections::default() }
+        BundleSource { build: Box::new(build), connections: DefaultConnections::default(), lake: LakeSource::default() }
     }
 
     /// Connections that the binary brings, for whoever asks for one that nobody has set up.
@@ -26,6 +28,16 @@ impl BundleSource {
         make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static,
     ) -> BundleSource {
         BundleSource { connections: DefaultConnections::new(make), ..self }
+    }
+
+    /// The lake that the binary brings, for pages and for SQL.
+    #[must_use]
+    pub fn with_lake(self, lake: LakeSource) -> BundleSource {
+        BundleSource { lake, ..self }
+    }
+
+    pub(crate) fn lake(&self) -> LakeSource {
+        self.lake.clone()
     }
 
     pub(crate) fn connections(&self) -> DefaultConnections {

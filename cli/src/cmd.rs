@@ -40,6 +40,7 @@ mod runs_move;
 mod runs_wait;
 mod scheduler;
 mod secrets_keys;
+mod sql;
 mod standalone;
 mod tasks_clear;
 mod tasks_list;
@@ -88,6 +89,7 @@ pub(crate) enum Command {
     /// Assets: what tasks update and DAGs wait for
     #[command(subcommand, visible_alias = "asset")]
     Assets(Assets),
+    Sql(sql::Sql),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
     Connections(Connections),
@@ -254,6 +256,7 @@ impl Command {
             Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
+            Command::Sql(sql) => sql.run(cx),
             Command::Connections(connections) => block_on(connections.run(cx)),
             Command::Variables(variables) => block_on(variables.run(cx)),
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),

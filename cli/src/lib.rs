@@ -30,3 +30,4 @@ mod wait;
 
 pub use app::main;
 pub use bundle::BundleSource;
+pub use orch_store::lake_view::LakeSource;

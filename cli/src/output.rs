@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use orch_core::schedule::isoformat;
 use orch_core::yaml;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 /// How lists are written.
@@ -38,7 +39,7 @@ pub(crate) struct FormatFlag {
 /// Rows under headings. The headings are the keys in JSON and YAML.
 #[derive(Debug, Clone)]
 pub(crate) struct Listing {
-    columns: Vec<&'static str>,
+    columns: Vec<Cow<'static, str>>,
     rows: Vec<Vec<Value>>,
     /// Said when there are no rows: what to do next.
     empty: String,
@@ -46,7 +47,12 @@ pub(crate) struct Listing {
 
 impl Listing {
     pub(crate) fn new<const N: usize>(columns: [&'static str; N], empty: impl Into<String>) -> Listing {
-        Listing { columns: columns.to_vec(), rows: Vec::new(), empty: empty.into() }
+        Listing { columns: columns.map(Cow::Borrowed).to_vec(), rows: Vec::new(), empty: empty.into() }
+    }
+
+    /// Of columns that are known only now; each row has a cell for every one.
+    pub(crate) fn of(columns: Vec<String>, rows: Vec<Vec<Value>>, empty: impl Into<String>) -> Listing {
+        Listing { columns: columns.into_iter().map(Cow::Owned).collect(), rows, empty: empty.into() }
     }
 
     pub(crate) fn add<const N: usize>(&mut self, row: [Value; N]) {
@@ -63,7 +69,7 @@ impl Listing {
             })
         };
         let places = wanted.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-        self.columns = places.iter().map(|&place| self.columns[place]).collect();
+        self.columns = places.iter().map(|&place| self.columns[place].clone()).collect();
         for row in &mut self.rows {
             *row = places.iter().map(|&place| row[place].clone()).collect();
         }
@@ -71,7 +77,11 @@ impl Listing {
     }
 
     fn objects(&self) -> Vec<Object<'_>> {
-        self.rows.iter().map(|row| Object(self.columns.iter().copied().zip(row).collect())).collect()
+        self.rows.iter().map(|row| Object(self.names().zip(row).collect())).collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| &**column)
     }
 
     /// Writes all rows.
@@ -82,8 +92,8 @@ impl Listing {
                 eprintln!("{}", self.empty);
                 Ok(Exit::Done)
             }
-            Format::Table => print(&table::ruled(&self.columns, &texts(), Style::of_stdout())),
-            Format::Plain => print(&table::plain(&self.columns, &texts())),
+            Format::Table => print(&table::ruled(&self.names().collect::<Vec<_>>(), &texts(), Style::of_stdout())),
+            Format::Plain => print(&table::plain(&self.names().collect::<Vec<_>>(), &texts())),
             Format::Json => print_json(&self.objects()),
             Format::Yaml => print(&yaml::list(self.objects().iter().map(|object| &object.0[..]))),
         }

@@ -4,11 +4,13 @@ use crate::config::{Config, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
 use orch_core::task::Connection;
+use orch_store::lake_view::LakeDoor;
 use orch_store::seal::{Keyring, SecretError};
 use orch_workers::{Secrets, SecretsConfig, VaultConfig, mask};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// In the data folder of a standalone.
 const KEY_FILE: &str = "secret.key";
@@ -106,6 +108,19 @@ pub(crate) fn sources_of_server(config: &Config) -> Result<SecretsConfig, Failur
     let standalone = || Standalone::read(&config.data_dir).filter(Standalone::is_alive).map(|left| left.url);
     let database_url = config.database_url.as_ref().map(|url| url.reveal().to_owned()).or_else(standalone);
     Ok(SecretsConfig { database_url, ..sources(config)? })
+}
+
+/// The way to the lake of this binary, by the connections that tasks would find.
+pub(crate) fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Failure> {
+    let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::told(&error))?;
+    Ok(lake_by(config, secrets))
+}
+
+pub(crate) fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
+    config.lake.door(Arc::new(move |id| {
+        let (secrets, id) = (secrets.clone(), id.to_owned());
+        Box::pin(async move { secrets.connection(&id).await })
+    }))
 }
 
 /// What this process was given itself is masked in whatever it says.

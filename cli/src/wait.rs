@@ -30,7 +30,7 @@ pub(crate) struct TimeoutFlag {
     pub(crate) timeout: Option<Duration>,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     crate::config::Text::parse(text).map_err(|expected: String| format!("no {expected}"))
 }
 

@@ -1,8 +1,20 @@
-//! Every DAG of this repository: the composition root of the binary `orch`.
+//! Every DAG of this repository, and the connections that they find where nobody has set up others: what the binary `orch`
+//! is made of.
 
-use orch::Dag;
+pub mod connections;
+mod place;
+pub mod retail;
+pub mod transactions;
+mod warehouse;
 
-/// All of them; pipelines join the examples here.
+use orch::{Dag, LakeSource};
+
+/// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
-    orch_examples::dags()
+    [retail::pipelines::dags(), transactions::dags(), orch_examples::dags()].into_iter().flatten().collect()
+}
+
+/// The lake for pages and for SQL, by the connections that tasks use.
+pub fn lake() -> LakeSource {
+    orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &[connections::LAKE, connections::BUCKETS], place::look)
 }

@@ -1,7 +1,7 @@
 //! The whole of a binary with DAGs in it.
 
 use crate::{Dag, bundle};
-use orch_cli::BundleSource;
+use orch_cli::{BundleSource, LakeSource};
 use orch_core::task::{Connection, Installation};
 use std::process::ExitCode;
 
@@ -51,6 +51,11 @@ impl Binary {
     /// the database. They are made where the binary works, for what is there.
     pub fn connections(self, make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static) -> Binary {
         Binary { source: self.source.with_connections(make) }
+    }
+
+    /// A lake for the pages under `/lake` and for SQL, opened when somebody first looks. Binaries without one say so.
+    pub fn lake(self, lake: LakeSource) -> Binary {
+        Binary { source: self.source.with_lake(lake) }
     }
 
     /// Does what the command line says.

@@ -20,7 +20,7 @@ struct Asset {
     url: String,
 }
 
-const FILES: [(&str, &str, &[u8]); 11] = [
+const FILES: [(&str, &str, &[u8]); 12] = [
     ("app.css", "text/css; charset=utf-8", include_bytes!("../assets/app.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("../assets/app.js")),
     ("changes.js", "text/javascript; charset=utf-8", include_bytes!("../assets/changes.js")),
@@ -32,6 +32,7 @@ const FILES: [(&str, &str, &[u8]); 11] = [
     ("import.js", "text/javascript; charset=utf-8", include_bytes!("../assets/import.js")),
     ("keys.js", "text/javascript; charset=utf-8", include_bytes!("../assets/keys.js")),
     ("live.js", "text/javascript; charset=utf-8", include_bytes!("../assets/live.js")),
+    ("sql.js", "text/javascript; charset=utf-8", include_bytes!("../assets/sql.js")),
 ];
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {

@@ -4,6 +4,7 @@ use crate::base_path::BasePath;
 use crate::clock::Clock;
 use crate::network::Network;
 use crate::tls::Tls;
+use orch_store::lake_view::LakeDoor;
 use orch_core::task::Connection;
 use orch_store::seal::Keyring;
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct WebConfig {
     pub default_connections: Vec<Connection>,
     /// Whether operators may have connections tried from here.
     pub test_connection: bool,
+    /// The way to the lake, if this binary has one.
+    pub lake: LakeDoor,
     /// What this installation was told, by name; secrets are masked. Admins may read it.
     pub settings: Vec<(String, String)>,
 }
@@ -68,6 +71,7 @@ impl WebConfig {
             keys: Keyring::default(),
             default_connections: Vec::new(),
             test_connection: false,
+            lake: LakeDoor::none(),
             settings: Vec::new(),
         }
     }
@@ -103,6 +107,7 @@ impl fmt::Debug for WebConfig {
             .field("grace", &self.grace)
             .field("keys", &self.keys)
             .field("test_connection", &self.test_connection)
+            .field("lake", &self.lake)
             .finish_non_exhaustive()
     }
 }

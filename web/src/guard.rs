@@ -21,8 +21,19 @@ use std::sync::Arc;
 const MOST_QUERY_BYTES: usize = 8 * 1024;
 
 /// Ends of routes that read or draw much, or make the server hash.
-const DEAR_ROUTES: [&str; 8] =
-    ["/graph", "/gantt", "/log", "/logs/{try_number}", "/openapi.json", "/auth/token", "/auth/token/cli", "/login"];
+const DEAR_ROUTES: [&str; 11] = [
+    "/graph",
+    "/gantt",
+    "/log",
+    "/logs/{try_number}",
+    "/openapi.json",
+    "/auth/token",
+    "/auth/token/cli",
+    "/login",
+    "/sql",
+    "/sql/download",
+    "/sample",
+];
 
 /// What browsers are told with every answer. Pages say what they need besides.
 const HEADERS: [(header::HeaderName, &str); 4] = [

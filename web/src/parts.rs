@@ -1,8 +1,10 @@
 //! Pieces of pages that are the same everywhere: icons, states, times, small drawings. Each writes its own HTML and
 //! escapes what it is given, so templates need no way around escaping.
 
+mod amount;
 mod ansi;
 mod bars;
+mod chart;
 mod durations;
 mod fact;
 mod icon;
@@ -12,8 +14,10 @@ mod time;
 mod timeline;
 
 pub(crate) use crate::assets::url;
+pub(crate) use amount::{Meter, bytes, count, meter};
 pub(crate) use ansi::{Marked, find_in, plain};
 pub(crate) use bars::Bars;
+pub(crate) use chart::{Chart, Look};
 pub(crate) use durations::Durations;
 pub(crate) use fact::Fact;
 pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// After which a client may ask again that was told to.
+const AWHILE: Duration = Duration::from_secs(2);
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// What was asked for cannot be had; the text is for the one who asked.
@@ -22,6 +25,9 @@ pub(crate) enum Refusal {
     Plain { status: StatusCode, text: Cow<'static, str> },
     #[error("the request has fields that are wrong")]
     Invalid(Vec<Problem>),
+    /// It may go well in a moment.
+    #[error("{text}")]
+    Later { status: StatusCode, text: String },
     /// Something of that name exists.
     #[error("{0}")]
     Taken(String),
@@ -92,6 +98,11 @@ impl IntoResponse for Refusal {
 }
 
 impl Refusal {
+    /// Its words say what the one who asked can do about it.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Refusal::Plain { .. } | Refusal::Later { .. })
+    }
+
     /// What a person may read; nothing of what went wrong inside.
     pub(crate) fn words(&self) -> String {
         match self {
@@ -111,6 +122,7 @@ impl Refusal {
     fn into_json(self) -> Response {
         match self {
             Refusal::Plain { status, text } => detail(status, &json!(text)),
+            Refusal::Later { status, text } => retry(detail(status, &json!(text)), AWHILE),
             Refusal::Invalid(problems) => detail(StatusCode::UNPROCESSABLE_ENTITY, &json!(problems)),
             Refusal::Taken(message) => {
                 let taken = json!({ "reason": "Unique constraint violation", "statement": "hidden",

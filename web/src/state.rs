@@ -5,6 +5,7 @@ use crate::ends::Ends;
 use crate::health::Health;
 use crate::limit::Limits;
 use crate::live::Live;
+use crate::queries::Queries;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -46,6 +47,7 @@ pub struct Inner {
     /// Who waits for the end of which run.
     pub(crate) ends: Ends,
     pub(crate) live: Live,
+    pub(crate) queries: Queries,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
     /// Lists.
@@ -71,6 +73,7 @@ impl App {
             health,
             ends: Ends::default(),
             live: Live::default(),
+            queries: Queries::default(),
             hot,
             pages,
             stopping: CancellationToken::new(),
@@ -86,6 +89,7 @@ impl App {
     }
 
     pub(crate) async fn close(&self) {
+        self.queries.end().await;
         self.hot.close().await;
         self.pages.close().await;
     }

@@ -33,6 +33,7 @@ pub(crate) struct Given {
     pub(crate) file: Option<std::path::PathBuf>,
     /// Not said on the command line but brought by the binary.
     pub(crate) connections: orch_core::task::DefaultConnections,
+    pub(crate) lake: orch_store::lake_view::LakeSource,
 }
 
 pub(super) const fn form<T: Text>() -> &'static str {
@@ -53,6 +54,8 @@ macro_rules! config {
             pub(crate) sources: std::collections::BTreeMap<&'static str, LoadedFrom>,
             /// Those that the binary brings.
             pub(crate) connections: orch_core::task::DefaultConnections,
+            /// The one that the binary brings.
+            pub(crate) lake: orch_store::lake_view::LakeSource,
         }
 
         $(
@@ -84,7 +87,8 @@ macro_rules! config {
                 let mut problems = reader.problems;
                 match ($($($name,)+)+) {
                     ($($(Some($name),)+)+) => {
-                        let config = Config { $($($name,)+)+ sources: reader.sources, connections: given.connections.clone() };
+                        let (connections, lake) = (given.connections.clone(), given.lake.clone());
+                        let config = Config { $($($name,)+)+ sources: reader.sources, connections, lake };
                         problems.extend(config.problems());
                         if problems.is_empty() { Ok(config) } else { Err(Failure::all(problems)) }
                     }

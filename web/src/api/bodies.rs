@@ -480,3 +480,27 @@ pub(crate) struct PoolPatchBody {
 pub(crate) struct BulkPoolsBody {
     actions: Vec<BulkAction<PoolBody, PoolBody>>,
 }
+
+#[derive(JsonSchema)]
+pub(crate) struct SqlBody {
+    /// Reads only: `select`, `explain`, `show`, `describe`.
+    sql: String,
+    /// At most so many rows; 1,000 without it.
+    #[schemars(range(min = 0))]
+    limit: Option<i64>,
+    /// It ends after so long; 30 without it, no more than 300.
+    timeout_seconds: Option<f64>,
+    /// The whole answer, or a file that is written while rows come.
+    format: Option<SqlForm>,
+    /// To cancel it by before it answers.
+    #[schemars(extend("format" = "uuid"))]
+    query_id: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum SqlForm {
+    Json,
+    Csv,
+    Jsonl,
+}

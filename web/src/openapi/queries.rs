@@ -218,8 +218,22 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             param("result", Texts, "Tasks whose outputs come with the end"),
         ],
         ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why") => vec![map_index()],
+        ("GET", "/api/orch/v1/sql") => vec![param("limit", Count(50), "At most so many; no more than 200")],
+        ("GET", path) if path.starts_with(OF_TABLE) && path != OF_TABLE => {
+            let mut all = lake_page().to_vec();
+            if path.ends_with("/files") {
+                all.push(param("snapshot_id", Wholes, "Of that snapshot; of the newest without it"));
+            }
+            all
+        }
         _ => Vec::new(),
     }
+}
+
+const OF_TABLE: &str = "/api/orch/v1/lake/tables/{namespace}/{table}";
+
+fn lake_page() -> [Param; 2] {
+    [param("limit", Count(100), "At most so many; no more than 1,000"), param("offset", Count(0), "Leave out so many")]
 }
 
 /// Below one run.

@@ -45,6 +45,23 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
         ],
     ),
     (
+        "The lake",
+        &[
+            ("GET", "/api/orch/v1/lake/tables", "Lists the tables of the lake with their sizes"),
+            ("GET", "/api/orch/v1/lake/tables/{namespace}/{table}", "A table: columns, partitions, properties, refs"),
+            ("GET", "/api/orch/v1/lake/tables/{namespace}/{table}/files", "The files that a snapshot is made of"),
+            ("GET", "/api/orch/v1/lake/tables/{namespace}/{table}/partitions", "What is in each partition"),
+            (
+                "GET",
+                "/api/orch/v1/lake/tables/{namespace}/{table}/snapshots",
+                "What was written when, and the run that did, newest first",
+            ),
+            ("GET", "/api/orch/v1/sql", "Your own queries, newest first"),
+            ("POST", "/api/orch/v1/sql", "Asks the lake in SQL"),
+            ("DELETE", "/api/orch/v1/sql/{query_id}", "Cancels a query that runs"),
+        ],
+    ),
+    (
         "DAGs",
         &[
             ("GET", "/api/v2/dags", "Lists DAGs"),

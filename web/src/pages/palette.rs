@@ -46,6 +46,8 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("group", "Pools", "/pools"),
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
+    ("lake", "Lake", "/lake"),
+    ("code", "SQL", "/sql"),
     ("db", "Connections", "/connections"),
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),

@@ -8,6 +8,7 @@ use crate::auth::Role;
 use crate::state::App;
 use crate::{api, assets, health, pages};
 use Access::{Login, Open};
+use orch_store::lake_view::LakeTable;
 
 /// The whole list: the API sorted by path, then the pages.
 pub(super) fn routes(app: &App) -> Routes {
@@ -55,6 +56,23 @@ pub(super) fn routes(app: &App) -> Routes {
         .takes::<bodies::TriggerAndWaitBody>()
         .gives::<api::dag_runs::RunResult>()
         .get("/api/orch/v1/events", viewer, api::events::follow)
+        .get("/api/orch/v1/lake/tables", viewer, api::lake::list)
+        .gives::<api::lake::TablePage>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}", viewer, api::lake::get)
+        .gives::<LakeTable>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}/files", viewer, api::lake::files)
+        .gives::<api::lake::FilePage>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}/partitions", viewer, api::lake::partitions)
+        .gives::<api::lake::PartitionPage>()
+        .get("/api/orch/v1/lake/tables/{namespace}/{table}/snapshots", viewer, api::lake::snapshots)
+        .gives::<api::lake::SnapshotPage>()
+        .get("/api/orch/v1/sql", viewer, api::sql::list)
+        .gives::<api::sql::QueryPage>()
+        .post("/api/orch/v1/sql", op, api::sql::run)
+        .takes::<bodies::SqlBody>()
+        .gives::<api::sql::SqlAnswer>()
+        .delete("/api/orch/v1/sql/{query_id}", op, api::sql::cancel)
+        .gives_nothing()
         .get("/api/v2/auth/login", Open, api::entrance::login)
         .get("/api/v2/auth/logout", Open, api::entrance::logout)
         .get("/api/v2/assets", viewer, api::assets::list)
@@ -448,6 +466,13 @@ fn for_people(routes: Routes) -> Routes {
         .page("/docs/openapi.json", viewer, api::described::openapi)
         .page("/events", viewer, pages::run::events::follow_all)
         .page("/keys", viewer, pages::keys::show)
+        .page("/lake", viewer, pages::lake::show)
+        .page("/lake/{namespace}/{table}", viewer, pages::lake::table::show)
+        .page("/lake/{namespace}/{table}/files", viewer, pages::lake::files::show)
+        .page("/lake/{namespace}/{table}/lineage", viewer, pages::lake::lineage::show)
+        .page("/lake/{namespace}/{table}/partitions", viewer, pages::lake::partitions::show)
+        .page("/lake/{namespace}/{table}/sample", op, pages::lake::sample::show)
+        .page("/lake/{namespace}/{table}/snapshots", viewer, pages::lake::snapshots::show)
         .page("/login", Open, pages::login::show)
         .form("/login", Open, pages::login::log_in)
         .form("/logout", viewer, pages::login::log_out)
@@ -460,6 +485,10 @@ fn for_people(routes: Routes) -> Routes {
         .page("/runs", viewer, pages::runs::show)
         .page("/runs/change", user, pages::runs::change::ask)
         .form("/runs/change", user, pages::runs::change::change)
+        .page("/sql", viewer, pages::sql::show)
+        .form("/sql", op, pages::sql::run::run)
+        .form("/sql/download", op, pages::sql::run::download)
+        .form("/sql/{query_id}/cancel", op, pages::sql::run::cancel)
         .form("/theme", viewer, pages::theme::change)
         .page("/users", admin, pages::users::show)
         .form("/users", admin, pages::users::add)

@@ -85,7 +85,7 @@ impl TokenSink for Reader {
     }
 }
 
-fn problems(html: &str) -> Vec<String> {
+pub(crate) fn problems(html: &str) -> Vec<String> {
     let tokenizer = Tokenizer::new(Reader::default(), TokenizerOpts::default());
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from_slice(html));

@@ -1,6 +1,6 @@
 //! `/openapi.json` against the routes, the answers and the bodies that handlers take.
 
-use crate::fixture::Web;
+use crate::fixture::{Answer, Web};
 use axum::http::Method;
 use orch_web::rules;
 use serde_json::{Map, Value, json};
@@ -149,12 +149,16 @@ async fn answers_are_as_described() {
         ),
         ("/api/orch/v1/dags/{dag_id}/structure".into(), "/api/orch/v1/dags/chain/structure".into()),
     ] {
-        let answer = web.get(&path).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-        let schema = &document["paths"][&route]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
-        assert!(schema.is_object(), "{route} is not described");
-        assert_eq!(fits(&document, schema, &answer.body), Ok(()), "{path}");
+        is_as_described(&document, ("get", &route), &web.get(&path).await);
     }
+}
+
+/// An answer of a route has the shape that the document says.
+pub(crate) fn is_as_described(document: &Value, (method, route): (&str, &str), answer: &Answer) {
+    assert_eq!(answer.status, 200, "{route}: {}", answer.body);
+    let schema = &document["paths"][route][method]["responses"]["200"]["content"]["application/json"]["schema"];
+    assert!(schema.is_object(), "{route} is not described");
+    assert_eq!(fits(document, schema, &answer.body), Ok(()), "{route}");
 }
 
 #[tokio::test]

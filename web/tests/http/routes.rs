@@ -12,8 +12,16 @@ fn usual(rule: &Rule) -> Role {
     let below = |start: &str| path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
     let is_own = ["/account", "/auth", "/logout", "/theme", "/zone"].into_iter().any(below)
         || ["/favorite", "/unfavorite", "/list"].into_iter().any(|end| path.ends_with(end));
-    let of_operators =
-        ["/api/v2/connections", "/api/v2/variables", "/api/v2/pools", "/connections", "/variables", "/pools"];
+    let of_operators = [
+        "/api/v2/connections",
+        "/api/v2/variables",
+        "/api/v2/pools",
+        "/api/orch/v1/sql",
+        "/connections",
+        "/variables",
+        "/pools",
+        "/sql",
+    ];
     let keeps = of_operators.into_iter().any(below) || path.contains("/xcomEntries");
     match *method {
         // Settings and users are nobody else's.
@@ -26,6 +34,8 @@ fn usual(rule: &Rule) -> Role {
                 Role::User
             }
         }
+        // It reads data, as SQL does.
+        Method::GET if path.ends_with("/sample") => Role::Op,
         Method::GET => Role::Viewer,
         Method::POST | Method::PATCH if is_own && !(path.ends_with("/list") && *method == Method::PATCH) => {
             Role::Viewer

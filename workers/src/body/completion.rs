@@ -52,13 +52,7 @@ impl Left {
 }
 
 /// Records the end of a try that left steps for it. One that left none is given back as it is: the driver records it.
-pub(super) async fn complete(
-    job: &Job,
-    shared: &Shared,
-    left: &Left,
-    log: &Arc<AttemptLog>,
-    finish: Finish,
-) -> Finish {
+pub(super) async fn complete(job: &Job, shared: &Shared, left: &Left, log: &Arc<AttemptLog>, finish: Finish) -> Finish {
     let mut steps = left.take();
     let fails = matches!(&finish, Finish::Error { error: TaskError::Retryable { .. } | TaskError::Fatal { .. }, .. });
     let recorded_here = |step: &Box<dyn CompletionStep>| !fails || step.on_failure();
@@ -84,7 +78,8 @@ pub(super) async fn complete(
         ended = failed;
     }
     steps.retain(|step| step.on_failure());
-    let recorded = if steps.is_empty() { Ok(false) } else { record(job, shared, &mut steps, &mut ended).await.map(|()| true) };
+    let recorded =
+        if steps.is_empty() { Ok(false) } else { record(job, shared, &mut steps, &mut ended).await.map(|()| true) };
     match recorded {
         Ok(recorded) => Finish::Decided { ended: Box::new(ended), recorded },
         Err(Unrecorded::NotOurs) => Finish::Stopped,

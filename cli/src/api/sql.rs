@@ -1,0 +1,51 @@
+//! Questions in SQL over the API.
+
+use super::{Answer, Api};
+use crate::failure::Failure;
+use orch_store::lake_view::{Query, ResultColumn};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Beside the time that the query itself may take.
+const WAY_THERE: Duration = Duration::from_secs(10);
+
+/// What came of a query.
+pub(crate) struct SqlAnswer {
+    pub(crate) columns: Vec<ResultColumn>,
+    pub(crate) rows: Vec<Vec<Value>>,
+    pub(crate) more: bool,
+}
+
+impl Api {
+    pub(crate) fn sql(&self, query: &Query) -> Result<SqlAnswer, Failure> {
+        let limits = query.limits;
+        let body =
+            json!({ "sql": query.sql, "limit": limits.rows, "timeout_seconds": limits.time.as_secs_f64() }).to_string();
+        let mut request = self.agent.post(format!("{}/api/orch/v1/sql", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.header("content-type", "application/json");
+        let request = request.config().timeout_global(Some(limits.time + WAY_THERE)).build();
+        match self.answer(request.send(body))? {
+            Answer::Found(found) => answer(&found).ok_or_else(|| self.strange()),
+            Answer::Refused(_, words) => Err(match words.split_once(" hint: ") {
+                Some((message, hint)) => Failure::new(message).hint(hint),
+                None => Failure::new(words),
+            }),
+        }
+    }
+}
+
+fn answer(found: &Value) -> Option<SqlAnswer> {
+    let column = |column: &Value| {
+        Some(ResultColumn {
+            name: column["name"].as_str()?.into(),
+            data_type: column["type"].as_str()?.into(),
+            is_number: column["is_number"].as_bool()?,
+        })
+    };
+    let rows = found["rows"].as_array()?.iter().map(|row| row.as_array().cloned()).collect::<Option<Vec<_>>>()?;
+    let columns = found["columns"].as_array()?.iter().map(column).collect::<Option<Vec<_>>>()?;
+    Some(SqlAnswer { columns, rows, more: found["more"].as_bool()? })
+}

@@ -1,0 +1,162 @@
+//! `orch sql`: a question to the lake. Asked of a server if one is named, else of the lake itself.
+
+use crate::api::SqlAnswer;
+use crate::app::{Cx, block_on};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Format, Listing, print};
+use crate::secrets::lake_by;
+use orch_store::audit::Deed;
+use orch_store::lake_view::{LakeError, Query, QueryLimits, QueryRows, csv_head, csv_line};
+use serde_json::json;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Ask the lake in SQL, which only reads
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch sql \"select order_status, count(*) from retail.orders_fact group by 1\"\n  \
+    orch sql \"show tables\"\n  orch sql -f revenue.sql -o csv --limit 0 > revenue.csv\n  \
+    orch sql 'select * from retail.\"orders_fact$snapshots\"' -o json\n  \
+    echo 'select 1' | orch sql"
+)]
+pub(crate) struct Sql {
+    /// The query; without it and without --file it is read from standard input
+    #[arg(value_name = "SQL")]
+    sql: Option<String>,
+    /// Read the query from this file, or from standard input: `-`
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
+    file: Option<PathBuf>,
+    /// At most so many rows; 0: all, which only CSV may ask of the lake itself
+    #[arg(long, default_value_t = 1_000)]
+    limit: usize,
+    /// End it after this long: `10s`, `5m`
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::wait::time)]
+    timeout: Duration,
+    /// Format of what is printed
+    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
+    format: Written,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Written {
+    /// For people: columns with a heading
+    #[default]
+    Table,
+    /// A list of objects
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Columns without lines, for `awk` and `cut`
+    Plain,
+    /// Comma-separated, with a heading; written while rows come
+    Csv,
+}
+
+impl Written {
+    /// `None`: no list.
+    fn format(self) -> Option<Format> {
+        match self {
+            Written::Table => Some(Format::Table),
+            Written::Json => Some(Format::Json),
+            Written::Yaml => Some(Format::Yaml),
+            Written::Plain => Some(Format::Plain),
+            Written::Csv => None,
+        }
+    }
+}
+
+/// Asks from a shell shall not fill the memory.
+const MOST_ROWS: usize = 100_000;
+
+impl Sql {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let sql = self.text()?;
+        let rows = match (self.limit, self.format) {
+            (0, Written::Csv) => usize::MAX,
+            (0, _) => MOST_ROWS,
+            (limit, Written::Csv) => limit,
+            (limit, _) => limit.min(MOST_ROWS),
+        };
+        let limits = QueryLimits { rows, bytes: usize::MAX, time: self.timeout };
+        let query = Query { sql, limits };
+        match cx.api()? {
+            Some(api) => self.tell(api.sql(&query)?),
+            None => block_on(self.ask(cx, query)),
+        }
+    }
+
+    fn text(&self) -> Result<String, Failure> {
+        let from_stdin = || {
+            if std::io::stdin().is_terminal() {
+                let hint = "write it behind `orch sql`, name a file with `--file`, or pipe it in";
+                return Err(Failure::new("there is no SQL to run").hint(hint));
+            }
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(Failure::io("cannot read standard input"))?;
+            Ok(text)
+        };
+        match (&self.sql, &self.file) {
+            (Some(sql), _) => Ok(sql.clone()),
+            (None, Some(path)) if path.as_os_str() != "-" => {
+                std::fs::read_to_string(path).map_err(Failure::io(format!("cannot read `{}`", path.display())))
+            }
+            (None, _) => from_stdin(),
+        }
+    }
+
+    /// Directly, by the connections of this machine.
+    async fn ask(&self, cx: &Cx, query: Query) -> Outcome {
+        let config = cx.config_of_database()?;
+        let (secrets, session) = cx.sources().await?;
+        let lake = lake_by(&config, secrets).open().await?;
+        let deed = Deed { event: "run_sql", extra: Some(json!({ "sql": query.sql })), ..Deed::default() };
+        let mut session = match session {
+            Some(session) => session,
+            None => cx.session().await?,
+        };
+        session.did(&deed, &[]).await?;
+        let stop = CancellationToken::new();
+        let _end_with_the_process = stop.clone().drop_guard();
+        let mut rows = lake.query(query, stop).await?;
+        if self.format == Written::Csv {
+            return csv(&mut *rows).await;
+        }
+        let mut kept = Vec::new();
+        while let Some(chunk) = rows.next().await? {
+            kept.extend(chunk);
+        }
+        self.tell(SqlAnswer { columns: rows.columns().to_vec(), rows: kept, more: rows.is_cut() })
+    }
+
+    fn tell(&self, answer: SqlAnswer) -> Outcome {
+        if answer.more {
+            eprintln!("there are more than {} rows: raise `--limit`", answer.rows.len());
+        }
+        let Some(format) = self.format.format() else {
+            let lines = answer.rows.iter().map(|row| csv_line(row));
+            return print(&std::iter::once(csv_head(&answer.columns)).chain(lines).collect::<String>());
+        };
+        let names = answer.columns.into_iter().map(|column| column.name).collect();
+        Listing::of(names, answer.rows, "no row").print(format)
+    }
+}
+
+/// Row by row: however many there are, few are in memory.
+async fn csv(rows: &mut dyn QueryRows) -> Outcome {
+    print(&csv_head(rows.columns()))?;
+    while let Some(chunk) = rows.next().await? {
+        print(&chunk.iter().map(|row| csv_line(row)).collect::<String>())?;
+    }
+    if rows.is_cut() {
+        eprintln!("there are more rows: raise `--limit`");
+    }
+    Ok(Exit::Done)
+}
+
+impl From<LakeError> for Failure {
+    fn from(error: LakeError) -> Failure {
+        Failure::told(&error)
+    }
+}

@@ -1,0 +1,88 @@
+//! Which connections the pipelines ask for, and what stands in their place where nobody has set one up: folders of the
+//! data folder, the database that is there anyway, and a shop that never was. One click then needs no server.
+
+use orch::{Connection, Installation};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// The catalog of the lake's tables (Postgres), and where new tables go.
+pub const LAKE: &str = "lake";
+/// Where buckets are: a folder, or an S3 protocol server.
+pub const BUCKETS: &str = "buckets";
+/// The source: MySQL, or the sample.
+pub const RETAIL_MYSQL: &str = "retail_mysql";
+/// Into which gold is loaded.
+pub const RETAIL_POSTGRES: &str = "retail_postgres";
+
+/// All of them, by name.
+pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
+
+/// The database that is loaded into by default; beside the metadata, not in it.
+pub const WAREHOUSE: &str = "warehouse";
+/// In `extra`: the database may be made by whoever finds that it is not there.
+pub const CREATE: &str = "create_database";
+
+/// The defaults, for `Binary::connections`.
+pub fn defaults(here: &Installation) -> Vec<Connection> {
+    let folder = |name: &str| here.data_dir.join(name);
+    let buckets = Connection {
+        extra: Map::from_iter([("path".into(), folder("buckets").display().to_string().into())]),
+        ..of_type(BUCKETS, "file", "Buckets: folders of the data folder")
+    };
+    let sample = Connection {
+        host: Some("retail".into()),
+        ..of_type(RETAIL_MYSQL, "sample", "A shop that never was, in the place of MySQL")
+    };
+    // A URL that is none has been told by whoever connected before any task runs.
+    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return vec![buckets, sample] };
+    let mut lake = Connection {
+        description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
+        ..database.clone()
+    };
+    lake.extra.insert("warehouse".into(), file_url(&folder("lake")).into());
+    let mut target = Connection {
+        id: RETAIL_POSTGRES.into(),
+        description: Some("For people and their tools to read: a database beside that of orch".into()),
+        schema: Some(WAREHOUSE.into()),
+        ..database
+    };
+    target.extra.insert(CREATE.into(), Value::Bool(true));
+    vec![buckets, lake, sample, target]
+}
+
+fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {
+    Connection {
+        id: id.into(),
+        conn_type: conn_type.into(),
+        description: Some(description.into()),
+        ..Connection::default()
+    }
+}
+
+fn file_url(folder: &Path) -> String {
+    format!("file://{}", folder.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_has_a_default() {
+        let here = Installation {
+            data_dir: "/data/orch".into(),
+            database_url: "postgres:///orch?host=%2Fdata%2Forch%2Fsocket&port=5432&user=orch".into(),
+        };
+        let all = defaults(&here);
+        let mut ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, IDS);
+        let extra = |id: &str, name: &str| {
+            let one = all.iter().find(|one| one.id == id).expect("it is there");
+            one.extra_field(name).and_then(Value::as_str).map(String::from)
+        };
+        assert_eq!(extra(LAKE, "warehouse").as_deref(), Some("file:///data/orch/lake"));
+        assert_eq!(extra(RETAIL_POSTGRES, "host").as_deref(), Some("/data/orch/socket"));
+        assert_eq!(all.iter().filter(|one| one.schema.as_deref() == Some(WAREHOUSE)).count(), 1);
+    }
+}

@@ -1,0 +1,59 @@
+//! The lake and the buckets that a task works on, opened from its connections.
+//!
+//! Opened once for all tasks of a process that have the same connections: they share its sessions at the catalog, and what
+//! it knows of tables.
+
+use crate::connections::{BUCKETS, LAKE};
+use orch::{Connection, Ctx, TaskResult};
+use orch_lake::bucket::{Bucket, Buckets};
+use orch_lake::{Lake, LakeConfig};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// Connections of one process change when somebody changes them; the last few are enough.
+const KEPT: usize = 4;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) lake: Lake,
+    pub(crate) buckets: Buckets,
+}
+
+type Kept = Vec<((Connection, Connection), Place)>;
+static OPEN: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
+
+impl Place {
+    /// # Errors
+    /// A fatal error when a connection is missing, or is for something else.
+    pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Place> {
+        let from = (ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?);
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, place)) = open.iter().find(|(known, _)| *known == from) {
+            return Ok(place.clone());
+        }
+        let place = Place::open(&from.0, &from.1)?;
+        open.truncate(KEPT - 1);
+        open.insert(0, (from, place.clone()));
+        Ok(place)
+    }
+
+    /// Nothing is asked yet.
+    fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Place> {
+        let buckets = Buckets::of(buckets)?;
+        let config = LakeConfig::of(lake, buckets.options())?;
+        Ok(Place { lake: Lake::open(config)?, buckets })
+    }
+
+    /// A bucket, made if it is not there.
+    pub(crate) async fn bucket(&self, name: &str) -> TaskResult<Bucket> {
+        let bucket = self.buckets.bucket(name)?;
+        bucket.ensure().await?;
+        Ok(bucket)
+    }
+}
+
+/// The lake for whoever only looks: of the connections of a lake and of buckets.
+pub(crate) fn look(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
+    let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
+    let warehouse = lake.extra_field("warehouse").and_then(|warehouse| warehouse.as_str()).unwrap_or_default();
+    Ok(orch_lake_sql::Opened { lake: Place::open(lake, buckets)?.lake, place: warehouse.into() })
+}

@@ -1,0 +1,16 @@
+//! The retail pipelines: MySQL → raw → silver → gold → Postgres.
+//!
+//! What a table is stands in `schema`; how one layer becomes the next in `silver` and `gold`, as functions of frames;
+//! `tasks` does it, `pipelines` says in which order. `source` is MySQL, or the `sample` in its place.
+
+pub mod contracts;
+pub mod days;
+pub mod extract;
+pub mod gold;
+pub mod options;
+pub mod pipelines;
+pub mod sample;
+pub mod schema;
+pub mod silver;
+pub mod source;
+pub mod tasks;

@@ -1,0 +1,42 @@
+//! What must hold of each table before anybody sees it. A row without its key stops the task; an amount that cannot be is put
+//! aside, with the reason; what is only strange is told.
+
+use super::schema::{Kind, Null, Table};
+use super::tasks::{RAW_BUCKET, object_uri, table_uri};
+use orch_lake::contract::{Contract, Policy};
+
+/// More of one product in one order is a mistake.
+const MOST_OF_A_PRODUCT: i64 = 1_000;
+
+/// Of a table of the lake.
+pub fn contract(table: &Table) -> Contract {
+    let required = table.columns.iter().filter(|column| column.null == Null::Never).map(|column| column.name);
+    let contract = Contract::of(table_uri(table.name))
+        .key(table.key.iter().copied())
+        .schema(&table.arrow())
+        .not_null(required)
+        .unique(table.key.iter().copied());
+    match table.name {
+        "orders_fact" => contract
+            .between("order_item_quantity", 1, MOST_OF_A_PRODUCT)
+            .or(Policy::Quarantine)
+            .at_least("order_item_subtotal", "0.00")
+            .or(Policy::Quarantine)
+            .references(["customer_id"], "customer_dim")
+            .references(["product_id"], "product_dim")
+            .or(Policy::Warn),
+        _ => table
+            .columns
+            .iter()
+            .filter(|column| column.kind == Kind::Money)
+            .fold(contract, |contract, column| contract.at_least(column.name, "0.00").or(Policy::Warn)),
+    }
+}
+
+/// Of the items as they came: one whose order did not come is not sold yet, and somebody should know.
+pub fn order_items() -> Contract {
+    Contract::of(object_uri(RAW_BUCKET, "order_items"))
+        .key(["order_item_id"])
+        .references(["order_item_order_id"], "orders")
+        .or(Policy::Warn)
+}

@@ -1,0 +1,157 @@
+//! Where the rows come from: MySQL, or the sample in its place, by one interface.
+
+use super::days::Days;
+use super::extract::BY_DAY;
+use super::sample::Sample;
+use super::schema::Table;
+use futures::stream::StreamExt as _;
+use orch::{Connection, TaskResult, fatal};
+use orch_lake::batches::Batches;
+use orch_lake::frame::conform;
+use orch_lake::source::mysql::{Read, Server};
+use std::sync::Arc;
+
+/// Batches of the sample that wait to be taken.
+const AHEAD: usize = 2;
+
+#[derive(Debug, Clone)]
+pub enum Source {
+    MySql(Server),
+    Sample(Sample),
+}
+
+impl Source {
+    /// `mysql://…`, or `sample://retail?seed=7&scale=20`.
+    ///
+    /// # Errors
+    /// A fatal error when the connection is for something else.
+    pub fn of(connection: &Connection) -> TaskResult<Source> {
+        if connection.conn_type != "sample" {
+            return Server::of(connection).map(Source::MySql);
+        }
+        let number = |name: &str, usual: u64| match connection.extra_field(name) {
+            None => Ok(usual),
+            Some(value) => value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
+                fatal(format!(
+                    "connection `{}`: `{name}` is no number\nhint: write `sample://retail?{name}={usual}`",
+                    connection.id
+                ))
+            }),
+        };
+        let usual = Sample::default();
+        let scale = number("scale", usual.scale.into())?;
+        let scale = u32::try_from(scale).ok().filter(|scale| (1..=MOST_SCALE).contains(scale));
+        let scale = scale.ok_or_else(|| {
+            fatal(format!("connection `{}`: `scale` is a number from 1 to {MOST_SCALE}", connection.id))
+        })?;
+        Ok(Source::Sample(Sample { seed: number("seed", usual.seed)?, scale }))
+    }
+
+    /// The rows of a table with the types it is said to have; of orders and their items, those of these days.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses the account, or has no such table or column. In the stream: a value that
+    /// does not fit.
+    pub async fn read(&self, table: &'static Table, days: Days) -> TaskResult<Batches> {
+        match self {
+            Source::MySql(server) => {
+                let rows = server.read(statement(table, days)).await?;
+                let schema = Arc::new(table.arrow());
+                let wanted = schema.clone();
+                let fit = move |batch| conform(&batch?, &wanted).map_err(|error| error.context(of_table(table)));
+                Ok(Batches::new(schema, rows.map(fit)))
+            }
+            Source::Sample(sample) => Ok(made(*sample, table, days)),
+        }
+    }
+
+    /// For lineage: the name of the table where it comes from.
+    pub fn uri(&self, table: &str) -> String {
+        match self {
+            Source::MySql(_) => format!("mysql://retail/{table}"),
+            Source::Sample(_) => format!("sample://retail/{table}"),
+        }
+    }
+}
+
+/// So many customers have numbers that fit.
+const MOST_SCALE: u32 = 1_000;
+
+fn of_table(table: &Table) -> String {
+    format!("table `{}` of the source", table.name)
+}
+
+fn statement(table: &Table, days: Days) -> Read {
+    let columns = || table.columns.iter().map(|column| column.name);
+    let bounds = [(days.from, "order_date >= ?"), (days.until, "order_date < ?")];
+    let bounds: Vec<_> = bounds.into_iter().filter_map(|(day, condition)| Some((day?, condition))).collect();
+    let condition = bounds.iter().map(|bound| bound.1).collect::<Vec<_>>().join(" and ");
+    let read = match table.name {
+        _ if bounds.is_empty() || !BY_DAY.contains(&table.name) => {
+            return Read::table(table.name).columns(columns()).money();
+        }
+        "orders" => Read::table(table.name).columns(columns()).filter(&condition),
+        // An item has the date of its order.
+        name => {
+            let columns = columns().map(|column| format!("i.{column}")).collect::<Vec<_>>().join(", ");
+            Read::query(&format!(
+                "select {columns} from {name} i join orders on order_id = order_item_order_id where {condition}"
+            ))
+        }
+    };
+    bounds.into_iter().fold(read.money(), |read, (day, _)| read.param(day.to_string()))
+}
+
+/// Made on a thread of its own: a batch takes longer than others may wait.
+fn made(sample: Sample, table: &'static Table, days: Days) -> Batches {
+    let (send, receive) = tokio::sync::mpsc::channel(AHEAD);
+    let making = tokio::task::spawn_blocking(move || {
+        for batch in sample.rows(table, days) {
+            // Nobody wants more: the task was stopped.
+            if send.blocking_send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    let stream = futures::stream::unfold((receive, Some(making)), |(mut receive, mut making)| async move {
+        if let Some(batch) = receive.recv().await {
+            return Some((batch.map_err(Into::into), (receive, making)));
+        }
+        // The end, or a panic: then what came is not all.
+        let ended = making.take()?.await;
+        ended.err().map(|error| (Err(error.into()), (receive, None)))
+    });
+    Batches::new(Arc::new(table.arrow()), stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::TryStreamExt as _;
+
+    #[test]
+    fn a_connection_says_which_shop() {
+        for (uri, expected) in [
+            ("sample://retail", Some((1, 1))),
+            ("sample://retail?seed=7&scale=20", Some((7, 20))),
+            ("sample://retail?scale=0", None),
+            ("sample://retail?seed=often", None),
+            ("http://retail", None),
+        ] {
+            let connection = Connection::from_uri("retail_mysql", uri).expect("a URI");
+            let found = match Source::of(&connection) {
+                Ok(Source::Sample(sample)) => Some((sample.seed, sample.scale)),
+                _ => None,
+            };
+            assert_eq!(found, expected, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_sample_is_read_as_a_table_is() {
+        let table = super::super::schema::raw("orders").expect("a table");
+        let rows = Source::Sample(Sample::default()).read(table, Days::all()).await.expect("it is there");
+        let batches: Vec<_> = rows.try_collect().await.expect("all of it");
+        assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 68_883);
+    }
+}

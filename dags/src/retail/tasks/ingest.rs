@@ -1,0 +1,55 @@
+//! Source → raw: one table, as the CSV object that people know and as typed Parquet, in one pass over its rows.
+
+use super::twice::twice;
+use super::{RAW_BUCKET, object_uri, silver};
+use crate::connections::RETAIL_MYSQL;
+use crate::place::Place;
+use crate::retail::days::Days;
+use crate::retail::extract::{BY_DAY, Extract};
+use crate::retail::options::{Mode, Retail};
+use crate::retail::schema;
+use crate::retail::source::Source;
+use orch::prelude::*;
+use orch_lake::format::csv::{self, Csv};
+use orch_lake::format::parquet;
+
+/// Copies one table of the source into the bucket `raw-retail-data`: `TABLE.csv` with a header, and `TABLE.parquet` with
+/// types. Orders and their items may be those of some days only; then the objects are `TABLE/DAYS.csv` and `.parquet`.
+///
+/// An object is there whole or not at all. What stays the same is read again and gives the same objects.
+#[task(retries = 2, retry_delay = secs(10), retry_backoff = 2.0, timeout = hours(1))]
+pub async fn ingest(ctx: Ctx, table: String, hand_over: Option<String>, options: Retail) -> TaskResult<Extract> {
+    let table = schema::raw(&table).ok_or_else(|| fatal(format!("the shop has no table `{table}`")))?;
+    let place = Place::of(&ctx).await?;
+    let source = Source::of(&ctx.connection(RETAIL_MYSQL).await?)?;
+    let days = if BY_DAY.contains(&table.name) { days(&ctx, &place, &options).await? } else { Days::all() };
+    let bucket = place.bucket(RAW_BUCKET).await?;
+    let mut extract = Extract::at(table.name, days);
+
+    let rows = source.read(table, days).await?.told(&ctx);
+    let (parquet, csv) = twice(
+        rows,
+        async |rows| parquet::write(&bucket, &extract.parquet, rows).await,
+        async |rows| csv::write(&bucket, &extract.csv, rows, Csv::default()).await,
+    )
+    .await?;
+    (extract.rows, extract.bytes) = (parquet.rows, parquet.bytes + csv.bytes);
+
+    ctx.info(format!("{} rows of `{}` ({}) are in `{}`", extract.rows, table.name, days.label(), bucket.url()));
+    let object = object_uri(RAW_BUCKET, table.name);
+    ctx.emit(AssetEvent::of(&*object).extra(json!({ "days": days, "csv": extract.csv })).rows(extract.rows))?;
+    ctx.lineage(&source.uri(table.name), &object, extract.rows)?;
+    if let Some(uri) = hand_over {
+        ctx.emit(AssetEvent::of(uri).extra(serde_json::to_value(&extract)?).rows(extract.rows))?;
+    }
+    Ok(extract)
+}
+
+async fn days(ctx: &Ctx, place: &Place, options: &Retail) -> TaskResult<Days> {
+    let logical_day = ctx.logical_date().map(|date| date.date_naive());
+    let known = match options.mode {
+        Mode::Incremental => silver::known_until(place).await?,
+        Mode::Full | Mode::Day => None,
+    };
+    options.days(logical_day, known)
+}

@@ -1,0 +1,158 @@
+//! Publishing tables of a layer: all of them in the one transaction that records the success of the task, or none.
+
+use super::{NAMESPACE, table_uri};
+use crate::place::Place;
+use crate::retail::contracts::contract;
+use crate::retail::days::Days;
+use crate::retail::schema::Table;
+use crate::retail::silver::Made;
+use arrow::array::RecordBatch;
+use iceberg::spec::Transform;
+use orch::prelude::*;
+use orch_lake::batches::Batches;
+use orch_lake::bucket::Bucket;
+use orch_lake::contract::{Facts, KeySet, Report, quarantine_of};
+use orch_lake::format::csv::{self, Csv};
+use orch_lake::frame::{blocking, to_batches};
+use orch_lake::table::CommitStep;
+use orch_lake::{Change, Filter, TableDef, TableName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a task published: rows by table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub tables: BTreeMap<String, u64>,
+}
+
+/// The tables of a layer on their way.
+pub(super) struct Layer<'a> {
+    ctx: &'a Ctx,
+    place: &'a Place,
+    bucket: Bucket,
+    facts: Facts,
+    /// Of the table that is kept by day: which days are replaced.
+    days: Vec<Days>,
+    changes: Vec<Change>,
+    published: BTreeMap<String, u64>,
+}
+
+pub(super) fn table_name(name: &str) -> TaskResult<TableName> {
+    Ok(TableName::new(NAMESPACE, name)?)
+}
+
+impl<'a> Layer<'a> {
+    pub(super) async fn new(ctx: &'a Ctx, place: &'a Place, bucket: &str, days: Vec<Days>) -> TaskResult<Layer<'a>> {
+        Ok(Layer {
+            ctx,
+            place,
+            bucket: place.bucket(bucket).await?,
+            facts: Facts::at(ctx.run_after()),
+            days,
+            changes: Vec::new(),
+            published: BTreeMap::new(),
+        })
+    }
+
+    /// Holds the rows to the contract of their table and writes their files. Nobody sees them before [`Layer::publish`].
+    pub(super) async fn add(&mut self, made: Made, properties: &[(&str, String)]) -> TaskResult<()> {
+        let Made { table, frame } = made;
+        let schema = Arc::new(table.arrow());
+        let wanted = schema.clone();
+        let batches = blocking(move |_| to_batches(frame, &wanted)).await?;
+        let report = self.checked(table, &batches)?;
+        let rows = report.rows_passed() as u64;
+        // What comes after may refer to it.
+        if let Some(key) = table.required_key() {
+            let keys = KeySet::of(&report.passed, key)?;
+            self.facts = self.facts.clone().keys(table.name, keys);
+        }
+        let rows_of = Batches::of(schema, report.passed.clone());
+        csv::write(&self.bucket, &self.object(table), rows_of, Csv::default()).await?;
+        self.replace(table, report.passed, properties).await?;
+        if !report.quarantined.is_empty() || self.has_quarantine(table).await? {
+            self.put_aside(table, report.quarantined).await?;
+        }
+        self.published.insert(table.name.into(), rows);
+        self.ctx.progress(self.published.values().sum(), 0);
+        Ok(())
+    }
+
+    /// Leaves one commit of all tables for the end of the task.
+    pub(super) fn publish(self) -> TaskResult<Published> {
+        for (table, rows) in &self.published {
+            self.ctx.info(format!("{rows} rows of `{NAMESPACE}.{table}`"));
+            self.ctx.emit(AssetEvent::of(table_uri(table)).rows(*rows))?;
+        }
+        self.ctx.commit(CommitStep::new(&self.place.lake, self.changes))?;
+        Ok(Published { tables: self.published })
+    }
+
+    fn checked(&self, table: &Table, batches: &[RecordBatch]) -> TaskResult<Report> {
+        let report = contract(table).check(batches, &self.facts)?;
+        self.ctx.commit(report.trail(self.ctx))?;
+        report.ok().map_err(|broken| fatal(broken.to_string()))?;
+        Ok(report)
+    }
+
+    async fn replace(&mut self, table: &Table, rows: Vec<RecordBatch>, more: &[(&str, String)]) -> TaskResult<()> {
+        let definition = TableDef::of(&table.arrow())?;
+        let now = self.place.lake.ensure(&table_name(table.name)?, &self.definition(table, definition)).await?;
+        let rows = Batches::of(Arc::new(table.arrow()), rows);
+        let change = now.overwrite(self.replaced(table), rows).await?.by(self.ctx);
+        self.changes.push(more.iter().fold(change, |change, (key, value)| change.property(*key, value)));
+        Ok(())
+    }
+
+    /// Of the same days as the rows that went in: a run again finds them here, or mended.
+    async fn put_aside(&mut self, table: &Table, rows: Vec<RecordBatch>) -> TaskResult<()> {
+        let name = quarantine_of(table.name);
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        if count > 0 {
+            self.ctx.warning(format!("{count} rows were put aside into `{NAMESPACE}.{name}`"));
+        }
+        let reason = arrow::datatypes::Field::new(orch_lake::contract::REASON, arrow::datatypes::DataType::Utf8, false);
+        let mut fields: Vec<_> = table.arrow().fields().iter().cloned().collect();
+        fields.push(Arc::new(reason));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let definition = TableDef::of(&schema)?.location(self.location(&name));
+        let now = self.place.lake.ensure(&table_name(&name)?, &definition).await?;
+        self.changes.push(now.overwrite(self.replaced(table), Batches::of(schema, rows)).await?.by(self.ctx));
+        Ok(())
+    }
+
+    async fn has_quarantine(&self, table: &Table) -> TaskResult<bool> {
+        Ok(self.place.lake.find(&table_name(&quarantine_of(table.name))?).await?.is_some())
+    }
+
+    fn definition(&self, table: &Table, columns: TableDef) -> TableDef {
+        let key = table.required_key().unwrap_or_default();
+        let definition = columns.location(self.location(table.name)).key(key.iter().copied());
+        match table.by_month {
+            Some(column) => definition.partition(column, Transform::Month),
+            None => definition,
+        }
+    }
+
+    fn location(&self, table: &str) -> String {
+        self.bucket.location(&format!("{NAMESPACE}/{table}"))
+    }
+
+    /// The object that people know: `TABLE.csv`, or that of some days beside it.
+    fn object(&self, table: &Table) -> String {
+        match (table.by_month, self.days.as_slice()) {
+            (Some(_), [days]) if !days.is_all() => format!("{}/{}.csv", table.name, days.label()),
+            _ => format!("{}.csv", table.name),
+        }
+    }
+
+    /// Which rows of the table make place.
+    fn replaced(&self, table: &Table) -> Filter {
+        let Some(column) = table.by_month else { return Filter::All };
+        let window = |days: &Days| {
+            let from = days.from.map_or(Filter::All, |day| Filter::ge(column, day.to_string()));
+            from.and(days.until.map_or(Filter::All, |day| Filter::lt(column, day.to_string())))
+        };
+        self.days.iter().map(window).reduce(Filter::or).unwrap_or(Filter::All)
+    }
+}

@@ -1,0 +1,96 @@
+//! The same rows into two objects, in one pass over their source and in step: no more is held than both have yet to write.
+
+use anyhow::anyhow;
+use arrow::array::RecordBatch;
+use futures::TryStreamExt as _;
+use orch::TaskResult;
+use orch_lake::batches::Batches;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Batches that the faster of the two may be ahead.
+const AHEAD: usize = 2;
+
+type Sent = TaskResult<RecordBatch>;
+
+/// Both are there with all rows, or the error of the first that failed; a writer whose rows break off writes nothing.
+///
+/// # Errors
+/// That of the source, or of a writer.
+pub(super) async fn twice<A, B>(
+    mut rows: Batches,
+    one: impl AsyncFnOnce(Batches) -> TaskResult<A>,
+    other: impl AsyncFnOnce(Batches) -> TaskResult<B>,
+) -> TaskResult<(A, B)> {
+    let schema = rows.schema();
+    let ((first, one_rows), (second, other_rows)) = (channel::<Sent>(AHEAD), channel::<Sent>(AHEAD));
+    let batches = |receive| Batches::new(schema.clone(), futures::stream::unfold(receive, next));
+    let pump = async move {
+        let error = loop {
+            match rows.try_next().await {
+                Ok(None) => return Ok(()),
+                Err(error) => break Some(error),
+                Ok(Some(batch)) => {
+                    if first.send(Ok(batch.clone())).await.is_err() || second.send(Ok(batch)).await.is_err() {
+                        break None; // a writer has failed, and says why
+                    }
+                }
+            }
+        };
+        for sender in [first, second] {
+            break_off(&sender).await;
+        }
+        error.map_or(Ok(()), Err)
+    };
+    let (pumped, one, other) = tokio::join!(pump, one(batches(one_rows)), other(batches(other_rows)));
+    pumped?;
+    // Of two errors one may be only that the other broke off.
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        (Err(one), Err(other)) => Err(if one.to_string() == BROKEN_OFF { other } else { one }),
+    }
+}
+
+const BROKEN_OFF: &str = "the rows broke off";
+
+async fn break_off(sender: &Sender<Sent>) {
+    // Whoever has failed already does not listen.
+    drop(sender.send(Err(anyhow!(BROKEN_OFF))).await);
+}
+
+async fn next(mut receive: Receiver<Sent>) -> Option<(Sent, Receiver<Sent>)> {
+    Some((receive.recv().await?, receive))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int32Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use std::sync::Arc;
+
+    fn rows(of: Vec<Result<i32, &'static str>>) -> Batches {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, false)]));
+        let batch = schema.clone();
+        let batch = move |n| RecordBatch::try_new(batch.clone(), vec![Arc::new(Int32Array::from(vec![n]))]);
+        let made: Vec<Sent> = of.into_iter().map(|n| n.map_err(|e| anyhow!(e)).and_then(|n| Ok(batch(n)?))).collect();
+        Batches::new(schema, futures::stream::iter(made))
+    }
+
+    async fn count(rows: Batches) -> TaskResult<usize> {
+        Ok(rows.collect().await?.num_rows())
+    }
+
+    #[tokio::test]
+    async fn both_get_all_rows_or_neither_is_written() {
+        let all = (0..20).map(Ok).collect();
+        assert_eq!(twice(rows(all), count, count).await.expect("nothing fails"), (20, 20));
+        let broken = twice(rows(vec![Ok(1), Err("the server is gone")]), count, count).await;
+        assert_eq!(broken.expect_err("the source breaks").to_string(), "the server is gone");
+        let full = async |_: Batches| -> TaskResult<()> { Err(anyhow!("the disk is full")) };
+        for _ in 0..10 {
+            let failed = twice(rows((0..20).map(Ok).collect()), full, count).await;
+            assert_eq!(failed.expect_err("one writer fails").to_string(), "the disk is full");
+        }
+    }
+}

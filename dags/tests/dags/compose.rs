@@ -1,0 +1,149 @@
+//! compose.yml and what it mounts: read as what they are, and held against what the binary expects.
+
+use orch_core::task::Connection;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use yaml_rust2::{Yaml, YamlLoader};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn compose() -> Yaml {
+    let text = std::fs::read_to_string(root().join("compose.yml")).unwrap();
+    YamlLoader::load_from_str(&text).unwrap().remove(0)
+}
+
+fn names(of: &Yaml) -> Vec<&str> {
+    of.as_hash().map(|hash| hash.keys().filter_map(Yaml::as_str).collect()).unwrap_or_default()
+}
+
+fn texts(of: &Yaml) -> Vec<&str> {
+    of.as_vec().map(|list| list.iter().filter_map(Yaml::as_str).collect()).unwrap_or_default()
+}
+
+/// What `deploy/env.sh` prints.
+fn environment() -> BTreeMap<String, String> {
+    let printed = Command::new(root().join("deploy/env.sh")).output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let text = String::from_utf8(printed.stdout).unwrap();
+    text.lines().map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// `${NAME:?message}` as Compose fills it in.
+fn filled(text: &str, with: &BTreeMap<String, String>) -> String {
+    let mut parts = text.split("${");
+    let mut filled = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (variable, rest) = part.split_once('}').unwrap();
+        let name = variable.split_once(":?").map(|(name, _)| name);
+        let name = name.unwrap_or_else(|| panic!("`{text}`: every variable says what to do without it"));
+        filled += with.get(name).unwrap_or_else(|| panic!("deploy/env.sh does not print {name}"));
+        filled += rest;
+    }
+    filled
+}
+
+#[test]
+fn it_brings_the_servers_and_only_this_machine_reaches_them() {
+    let compose = compose();
+    let services = &compose["services"];
+    assert_eq!(names(services), ["orch", "postgres", "mysql", "minio", "metabase"]);
+    let ports = names(services).into_iter().flat_map(|name| texts(&services[name]["ports"]));
+    let published: Vec<&str> = ports.map(|port| port.strip_prefix("127.0.0.1:").expect(port)).collect();
+    assert_eq!(published, ["8080:8080", "5432:5432", "3306:3306", "9000:9000", "9001:9001", "3000:3000"]);
+    for name in names(services) {
+        let service = &services[name];
+        assert!(
+            service["image"].as_str().is_some_and(|image| name == "orch" || image.contains(':')),
+            "{name}: a version"
+        );
+        let named = texts(&service["volumes"]).into_iter().map(|volume| volume.split_once(':').unwrap().0);
+        for volume in named {
+            let exists = if volume.starts_with('.') {
+                root().join(volume).exists()
+            } else {
+                names(&compose["volumes"]).contains(&volume)
+            };
+            assert!(exists, "{name} mounts `{volume}`");
+        }
+        for other in names(&service["depends_on"]) {
+            assert!(names(services).contains(&other), "{name} waits for `{other}`");
+            let healthy = service["depends_on"][other]["condition"].as_str() == Some("service_healthy");
+            assert!(!healthy || !service.is_badvalue() && !services[other]["healthcheck"].is_badvalue(), "{other}");
+        }
+    }
+    let build = &services["orch"]["build"];
+    assert!(root().join(build["dockerfile"].as_str().unwrap()).exists());
+}
+
+#[test]
+fn no_secret_stands_in_it() {
+    let ignored = std::fs::read_to_string(root().join(".gitignore")).unwrap();
+    assert!(ignored.lines().any(|line| line == ".env"));
+    let (compose, secrets) = (compose(), environment());
+    assert_eq!(environment().keys().collect::<Vec<_>>(), secrets.keys().collect::<Vec<_>>());
+    assert!(secrets.values().all(|secret| secret.len() >= 32), "secrets are long");
+    assert_ne!(environment(), secrets, "and of one's own");
+    for service in names(&compose["services"]) {
+        let environment = &compose["services"][service]["environment"];
+        for name in names(environment) {
+            let value = environment[name].as_str().unwrap();
+            let is_secret = ["PASS", "SECRET", "CONN", "URL"].iter().any(|word| name.contains(word));
+            assert_eq!(is_secret, value.contains("${"), "{service}: {name}");
+            filled(value, &secrets);
+        }
+    }
+}
+
+#[test]
+fn its_connections_are_those_that_the_pipelines_ask_for() {
+    let (compose, secrets) = (compose(), environment());
+    let services = &compose["services"];
+    let environment = &services["orch"]["environment"];
+    let mut ids = Vec::new();
+    for name in names(environment) {
+        let Some(id) = name.strip_prefix("ORCH_CONN_") else { continue };
+        let id = id.to_lowercase();
+        let uri = filled(environment[name].as_str().unwrap(), &secrets);
+        let connection = Connection::from_uri(&id, &uri).unwrap();
+        let host = connection.host.clone().unwrap();
+        assert!(names(services).contains(&host.as_str()), "{id} leads to `{host}`");
+        let inside = format!(":{}", connection.port.unwrap());
+        assert!(texts(&services[host.as_str()]["ports"]).iter().any(|port| port.ends_with(&inside)), "{id}: {inside}");
+        ids.push(id);
+    }
+    ids.sort();
+    assert_eq!(ids, orch_dags::connections::IDS);
+}
+
+#[test]
+fn its_mysql_makes_the_tables_that_are_read() {
+    let sql = std::fs::read_to_string(root().join("deploy/mysql/1-tables.sql")).unwrap();
+    for table in &orch_dags::retail::schema::RAW {
+        let start = sql.find(&format!("create table {} (", table.name)).unwrap_or_else(|| panic!("{}", table.name));
+        let body = &sql[start..start + sql[start..].find(");\n").unwrap()];
+        for column in table.columns {
+            assert!(body.contains(&format!("\n    {} ", column.name)), "{}.{}", table.name, column.name);
+        }
+        assert!(crate::data::folder().join(format!("{}.csv.gz", table.name)).exists());
+    }
+    for script in ["deploy/env.sh", "deploy/mysql/2-rows.sh"] {
+        let checked = Command::new("bash").arg("-n").arg(root().join(script)).output().unwrap();
+        assert!(checked.status.success(), "{script}: {checked:?}");
+    }
+}
+
+#[test]
+fn its_image_is_the_binary_and_nothing_of_the_tests() {
+    let dockerfile = std::fs::read_to_string(root().join("deploy/Dockerfile")).unwrap();
+    let rust = include_str!("../../../Cargo.toml").lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = rust.unwrap().trim_matches('"');
+    assert!(dockerfile.contains(&format!("FROM rust:{version}-")), "the toolchain is that of Cargo.toml");
+    assert!(dockerfile.contains("-p orch-dags") && dockerfile.contains("USER orch"));
+    let left_out = std::fs::read_to_string(root().join(".dockerignore")).unwrap();
+    for line in ["target/", ".env", "**/tests/data/"] {
+        assert!(left_out.lines().any(|found| found == line), "{line}");
+    }
+}

@@ -1,0 +1,50 @@
+//! RetailDB as the tests have it: packed files without headers, read into typed frames.
+
+use flate2::read::GzDecoder;
+use orch_dags::retail::schema::{self, Table};
+use orch_dags::retail::silver::Raw;
+use polars::prelude::*;
+use std::io::{Cursor, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+/// The text of a file, unpacked where it is packed.
+pub(crate) fn text(name: &str) -> String {
+    let path = folder().join(name);
+    let packed = path.with_added_extension("gz");
+    let mut text = String::new();
+    if packed.exists() {
+        GzDecoder::new(std::fs::File::open(packed).unwrap()).read_to_string(&mut text).unwrap();
+    } else {
+        text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    text
+}
+
+pub(crate) fn raw() -> Raw {
+    Raw::from_tables(|name| frame(schema::raw(name).unwrap())).unwrap()
+}
+
+fn frame(table: &Table) -> PolarsResult<DataFrame> {
+    let names = table.columns.iter().map(|c| (PlSmallStr::from_static(c.name), DataType::String));
+    let read = CsvReadOptions::default()
+        .with_has_header(false)
+        .with_schema(Some(Arc::new(names.collect())))
+        .map_parse_options(|options| options.with_missing_is_null(false))
+        .into_reader_with_file_handle(Cursor::new(text(&format!("{}.csv", table.name)).into_bytes()))
+        .finish()?;
+    read.lazy().select(table.columns.iter().map(typed).collect::<Vec<_>>()).collect()
+}
+
+fn typed(column: &schema::Column) -> Expr {
+    let written = col(column.name);
+    if column.kind == schema::Kind::Time {
+        let format = StrptimeOptions { format: Some("%Y-%m-%d %H:%M:%S%.f".into()), ..StrptimeOptions::default() };
+        return written.str().to_datetime(Some(TimeUnit::Microseconds), None, format, lit("raise"));
+    }
+    written.strict_cast(column.kind.frame())
+}

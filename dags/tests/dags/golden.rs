@@ -1,0 +1,120 @@
+//! The transformations alone, against answers that DuckDB computed from the same files.
+
+use crate::data;
+use orch_dags::retail::gold::gold;
+use orch_dags::retail::schema;
+use orch_dags::retail::silver::{Made, Raw, silver};
+use polars::prelude::*;
+use std::sync::LazyLock;
+
+pub(crate) static RAW: LazyLock<Raw> = LazyLock::new(data::raw);
+static SILVER: LazyLock<Vec<Made>> = LazyLock::new(|| silver(&RAW).unwrap());
+
+fn made<'m>(layer: &'m [Made], name: &str) -> &'m DataFrame {
+    &layer.iter().find(|made| made.table.name == name).unwrap().frame
+}
+
+/// As text, which is as exact as it gets.
+pub(crate) fn csv(mut frame: DataFrame) -> String {
+    let mut text = Vec::new();
+    CsvWriter::new(&mut text).finish(&mut frame).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// Which line differs says more than two long texts.
+#[track_caller]
+pub(crate) fn assert_golden(name: &str, found: &str) {
+    let golden = data::text(&format!("golden/{name}.csv"));
+    for (number, (found, golden)) in found.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(found, golden, "line {} of `{name}`", number + 1);
+    }
+    assert_eq!(found.lines().count(), golden.lines().count(), "lines of `{name}`");
+}
+
+#[test]
+fn gold_is_golden_to_the_cent() {
+    let layer = gold(made(&SILVER, "orders_fact")).unwrap();
+    for table in &layer {
+        assert_eq!(table.frame.schema().as_ref(), &table.table.frame(), "{}", table.table.name);
+        assert_golden(table.table.name, &csv(table.frame.clone()));
+    }
+    let best = made(&layer, "sales_by_customer").clone().lazy().sort(
+        ["total_revenue", "customer_id"],
+        SortMultipleOptions::default().with_order_descending_multi([true, false]),
+    );
+    let best = best.select(["customer_id", "customer_fname", "customer_lname", "total_revenue"].map(col)).limit(10);
+    assert_golden("top10_customers", &csv(best.collect().unwrap()));
+}
+
+#[test]
+fn what_others_would_ask_of_silver_is_golden_too() {
+    let facts = made(&SILVER, "orders_fact").clone().lazy();
+    let done = col("order_status").eq(lit("COMPLETE")).or(col("order_status").eq(lit("CLOSED")));
+    let daily = facts
+        .filter(done)
+        .group_by([col("order_date").cast(DataType::Date).alias("date")])
+        .agg([col("order_item_subtotal").sum().cast(schema::Kind::Money.frame()).alias("revenue")])
+        .sort(["date"], SortMultipleOptions::default());
+    assert_golden("daily_revenue_complete_closed", &csv(daily.collect().unwrap()));
+    let statuses = RAW
+        .orders
+        .clone()
+        .lazy()
+        .group_by([col("order_status")])
+        .agg([len().alias("n")])
+        .sort(["order_status"], SortMultipleOptions::default());
+    assert_golden("order_count_by_status", &csv(statuses.collect().unwrap()));
+}
+
+#[test]
+fn the_facts_about_the_data_are_those_of_the_layers() {
+    let facts = data::text("golden/retail_facts.csv");
+    let fact = |name: &str| -> i64 {
+        let line = facts.lines().find(|line| line.starts_with(&format!("{name},"))).unwrap();
+        line.rsplit_once(',').unwrap().1.parse().unwrap()
+    };
+    let nulls = |table: &str, column: &str| made(&SILVER, table).column(column).unwrap().null_count() as i64;
+    let rows = |frame: &DataFrame| frame.height() as i64;
+    let quantity = made(&SILVER, "orders_fact").column("order_item_quantity").unwrap();
+    let zips = made(&SILVER, "customer_dim").column("customer_zipcode").unwrap();
+    let leading = zips.str().unwrap().iter().flatten().filter(|zip| zip.starts_with('0')).count();
+    for (name, found) in [
+        ("rows_departments", rows(&RAW.departments)),
+        ("rows_categories", rows(made(&SILVER, "category_dim"))),
+        ("rows_products", rows(made(&SILVER, "product_dim"))),
+        ("rows_customers", rows(made(&SILVER, "customer_dim"))),
+        ("rows_orders", rows(&RAW.orders)),
+        ("rows_order_items", rows(&RAW.order_items)),
+        ("rows_order_fact_spark_variant", rows(made(&SILVER, "orders_fact"))),
+        ("products_without_category", nulls("product_dim", "category_id")),
+        ("categories_without_department", nulls("category_dim", "department_id")),
+        ("fact_rows_with_null_department", nulls("orders_fact", "department_id")),
+        ("customers_zip_with_leading_zero", leading as i64),
+        ("total_quantity", quantity.as_materialized_series().cast(&DataType::Int64).unwrap().sum().unwrap()),
+    ] {
+        assert_eq!(found, fact(name), "{name}");
+    }
+}
+
+#[test]
+fn every_silver_table_has_the_columns_that_it_is_said_to_have() {
+    for made in SILVER.iter() {
+        assert_eq!(made.frame.schema().as_ref(), &made.table.frame(), "{}", made.table.name);
+        for column in made.table.columns.iter().filter(|column| column.null == schema::Null::Never) {
+            assert_eq!(made.frame.column(column.name).unwrap().null_count(), 0, "{}.{}", made.table.name, column.name);
+        }
+    }
+}
+
+#[test]
+fn an_item_without_its_order_is_not_sold_and_one_of_an_unknown_product_is() {
+    let mut raw = RAW.clone();
+    raw.orders = raw.orders.clone().lazy().filter(col("order_id").neq(lit(2))).collect().unwrap();
+    raw.products = raw.products.clone().lazy().filter(col("product_id").neq(lit(957))).collect().unwrap();
+    let layer = silver(&raw).unwrap();
+    let facts = made(&layer, "orders_fact");
+    assert_eq!(facts.height(), 172_198 - 3, "order 2 has three items");
+    let unknown = facts.clone().lazy().filter(col("product_id").eq(lit(957))).collect().unwrap();
+    assert_eq!(unknown.column("product_name").unwrap().null_count(), unknown.height());
+    assert_eq!(unknown.height(), 13_729);
+}

@@ -1,0 +1,220 @@
+//! A database, a folder and processes of `orch` at work in them, as people run it.
+
+use orch_test_support::TestDb;
+use serde_json::Value;
+use sqlx::migrate::Migrator;
+use sqlx::{Connection as _, PgConnection};
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A dead worker is noticed after this.
+const LEASE: &str = "2s";
+/// Nothing a test waits for takes so long.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub(crate) struct World {
+    db: TestDb,
+    home: TempDir,
+    processes: Vec<Child>,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// How a command ended.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    /// A migrated database and nobody at work. What is loaded goes into the same database: tests have one each.
+    pub(crate) async fn new() -> World {
+        let nothing = Migrator { migrations: Cow::Borrowed(&[]), ..Migrator::DEFAULT };
+        let db = TestDb::new(&nothing).await;
+        let target = ("ORCH_CONN_RETAIL_POSTGRES", db.url());
+        let world = World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment: vec![target] };
+        world.run(&["db", "migrate"]).done();
+        world
+    }
+
+    /// Another place for a connection, for processes that start from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.retain(|(known, _)| *known != name);
+        self.environment.push((name, value.into()));
+    }
+
+    /// A worker and a scheduler. All DAGs are registered and unpaused.
+    pub(crate) fn at_work(mut self) -> World {
+        self.start_worker();
+        self.start(&["scheduler"]);
+        self.wait_for("the DAGs", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("retail_medallion"));
+        self
+    }
+
+    /// The same with a worker on whose disk no file grows beyond so many kB.
+    pub(crate) fn at_work_with_files_of(mut self, kilobytes: u32) -> World {
+        // The signal that would end the process is ignored, so that the write fails as on a full disk.
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2);
+        let worker = self.command(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(limited).arg(worker.get_program()).args(worker.get_args()).stdin(Stdio::null());
+        for (name, value) in worker.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        self.processes.push(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        self.start(&["scheduler"]);
+        self.wait_for("the DAGs", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("retail_medallion"));
+        self
+    }
+
+    pub(crate) fn start_worker(&mut self) -> u32 {
+        self.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"])
+    }
+
+    /// The pid of the worker that `at_work` started.
+    pub(crate) fn first_worker(&self) -> u32 {
+        self.processes[0].id()
+    }
+
+    fn start(&mut self, arguments: &[&str]) -> u32 {
+        let said = std::fs::File::options().create(true).append(true).open(self.path().join("said.log")).unwrap();
+        let mut command = self.command(arguments);
+        let child = command.stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
+        let pid = child.id();
+        self.processes.push(child);
+        pid
+    }
+
+    /// As a machine that fails stops it: in the middle of whatever it is at.
+    pub(crate) fn kill(&mut self, pid: u32) {
+        let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
+        let mut child = self.processes.remove(place);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(self.path());
+        command.env("ORCH_DATABASE_URL", self.db.url()).envs(self.environment.iter().cloned()).args(arguments);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// Starts a run and waits for its end.
+    pub(crate) fn trigger(&self, dag: &str, run: &str, conf: &Value) -> Ended {
+        self.run(&["dags", "trigger", dag, "--run-id", run, "--conf", &conf.to_string(), "--wait"])
+    }
+
+    /// Runs a command until it says what is waited for. Processes of their own send no events.
+    pub(crate) fn wait_for(&self, what: &str, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) -> Ended {
+        let began = Instant::now();
+        loop {
+            let ended = self.run(arguments);
+            if is_it(&ended) {
+                return ended;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what} does not come: {ended:?}\n{}", self.said());
+        }
+    }
+
+    /// What a task's log says, all tries.
+    pub(crate) fn log(&self, dag: &str, task: &str, run: &str) -> String {
+        let said = self.wait_for("the log", &["tasks", "logs", dag, task, run], |ended| !ended.err.is_empty());
+        said.out + &said.err
+    }
+
+    /// A table of the schema `retail` as CSV, by its key: the exact text of every value.
+    pub(crate) async fn loaded(&self, table: &str) -> String {
+        let table = orch_dags::retail::schema::lake(table).unwrap();
+        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        let select =
+            format!("select {} from retail.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
+        self.csv(&select).await
+    }
+
+    /// What a statement gives, as CSV with a header.
+    pub(crate) async fn csv(&self, select: &str) -> String {
+        let mut db = self.db.connect().await;
+        let copy = format!("copy ({select}) to stdout (format csv, header)");
+        let mut pieces = db.copy_out_raw(&copy).await.unwrap();
+        let mut text = Vec::new();
+        while let Some(piece) = futures::StreamExt::next(&mut pieces).await {
+            text.extend_from_slice(&piece.unwrap());
+        }
+        drop(pieces);
+        db.close().await.unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    pub(crate) async fn db(&self) -> PgConnection {
+        self.db.connect().await
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What the processes said, for tests that fail.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.path().join("said.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for World {
+    /// What a test starts ends with it, whatever happened.
+    fn drop(&mut self) {
+        for child in &mut self.processes {
+            let ended = child.kill().and_then(|()| child.wait());
+            assert!(ended.is_ok() || std::thread::panicking(), "a process does not end");
+        }
+    }
+}
+
+/// The binary with nothing of this machine's settings in its environment.
+pub(crate) fn command(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orch"));
+    #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
+    let foreign = std::env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| name.as_encoded_bytes().starts_with(b"ORCH_")) {
+        command.env_remove(name);
+    }
+    command.env("HOME", home).env("ORCH_DATA_DIR", home.join("data")).stdin(Stdio::null());
+    command
+}
+
+impl Ended {
+    pub(crate) fn of(output: &Output) -> Ended {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or_else(|| panic!("it was killed: {}", output.status));
+        Ended { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// It did what was asked; what it printed.
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// It was carried out and the thing failed.
+    #[track_caller]
+    pub(crate) fn failed(self) {
+        assert_eq!(self.code, 1, "{self:?}");
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.out, self.err)
+    }
+}

@@ -1,0 +1,3 @@
+-- Beside the metadata of orch: what the pipelines load for others to read, and Metabase's own settings.
+create database warehouse;
+create database metabase;

@@ -1,0 +1,75 @@
+//! From what goes wrong inside to what people hear: the question is wrong, the answer too dear, or the lake away.
+
+use datafusion::error::DataFusionError;
+use orch_lake::LakeError as Inner;
+use orch_store::lake_view::LakeError;
+
+pub(crate) fn of_lake(error: Inner) -> LakeError {
+    match error {
+        Inner::NoTable { .. } => LakeError::NotFound(error.to_string()),
+        Inner::Input { .. } | Inner::TableExists { .. } | Inner::Conflict { .. } => {
+            LakeError::Refused(error.to_string())
+        }
+        other => LakeError::Unavailable(chain(&other)),
+    }
+}
+
+pub(crate) fn of_iceberg(error: iceberg::Error) -> LakeError {
+    LakeError::Unavailable(chain(&error))
+}
+
+/// Planning and computing: almost always the question is wrong.
+pub(crate) fn of_query(error: &DataFusionError) -> LakeError {
+    match error.find_root() {
+        DataFusionError::External(inner) => match inner.downcast_ref::<LakeError>() {
+            Some(error) => error.clone(),
+            None => LakeError::Unavailable(chain(inner.as_ref())),
+        },
+        DataFusionError::ResourcesExhausted(text) => LakeError::TooDear(format!(
+            "the query needs more memory than there is for queries: {}\nhint: {}",
+            first_line(text),
+            "select fewer columns, filter more, or group by less"
+        )),
+        DataFusionError::ObjectStore(error) => LakeError::Unavailable(chain(error.as_ref())),
+        DataFusionError::IoError(error) => LakeError::Unavailable(chain(error)),
+        root => LakeError::Refused(readable(root)),
+    }
+}
+
+/// Without what only a developer of the engine can use.
+fn readable(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let text = text.split("\n\nbacktrace").next().unwrap_or(&text);
+    let words = ["Error during planning: ", "Schema error: ", "SQL error: ", "Execution error: ", "Arrow error: "];
+    let text = words.iter().fold(text, |text, word| text.strip_prefix(word).unwrap_or(text));
+    first_lines(text)
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+const MOST_CHARS: usize = 600;
+
+fn first_lines(text: &str) -> String {
+    text.trim().chars().take(MOST_CHARS).collect()
+}
+
+/// The causes, outermost first.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = first_lines(&error.to_string());
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = first_lines(&cause.to_string());
+        if !words.ends_with(&said) {
+            words = format!("{words}: {said}");
+        }
+        next = cause.source();
+    }
+    words
+}
+
+/// Into DataFusion and out of it again as it was.
+pub(crate) fn inside(error: LakeError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

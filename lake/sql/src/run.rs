@@ -1,0 +1,167 @@
+//! A query from its text to its rows, within its limits.
+
+use crate::cells::{columns, rows};
+use crate::error::of_query;
+use crate::parse::parse;
+use crate::scan::Looked;
+use crate::session::session;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement;
+use futures::StreamExt as _;
+use orch_lake::Lake;
+use orch_store::lake_view::{
+    Chunk, LakeError, LakeResult, Query, QueryLimits, QueryRows, ResultColumn, Seen, cell_bytes,
+};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+/// Chunks that wait for their reader.
+pub(crate) const AHEAD: usize = 2;
+
+/// What comes of a query, one after the other.
+pub(crate) enum Part {
+    Columns(Vec<ResultColumn>),
+    Rows(Chunk),
+    End { is_cut: bool },
+}
+
+/// What a query is carried out with.
+pub(crate) struct Means {
+    pub(crate) lake: Lake,
+    pub(crate) memory: Arc<RuntimeEnv>,
+    pub(crate) threads: usize,
+    pub(crate) looked: Arc<Looked>,
+    /// One of as many queries as may run; given back when it ends.
+    pub(crate) place: OwnedSemaphorePermit,
+}
+
+/// Carries a query out and sends its parts. Whoever drops this future, or the other end, ends the query.
+pub(crate) async fn carry(means: Means, query: Query, parts: mpsc::Sender<LakeResult<Part>>) {
+    let QueryLimits { time, .. } = query.limits;
+    let until = Instant::now() + time;
+    let worked = timeout_at(until, work(&means, &query, &parts)).await;
+    let ended = worked.unwrap_or_else(|_| Err(too_long(time.as_secs_f64())));
+    if let Err(error) = ended {
+        // A reader that is gone has heard enough.
+        drop(parts.send(Err(error)).await);
+    }
+    drop(means.place);
+}
+
+fn too_long(seconds: f64) -> LakeError {
+    LakeError::TooDear(format!(
+        "the query took longer than {seconds} s and was ended\nhint: filter by the partition's columns, or give it more time"
+    ))
+}
+
+async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Part>>) -> LakeResult<()> {
+    let mut stream = planned(means, &query.sql).await?;
+    let gone = |_| LakeError::Cancelled;
+    parts.send(Ok(Part::Columns(columns(&stream.schema())))).await.map_err(gone)?;
+    let (mut left, mut bytes) = (query.limits.rows, query.limits.bytes);
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| of_query(&error))?;
+        let mut chunk = rows(&batch).map_err(|error| LakeError::Unavailable(error.to_string()))?;
+        let kept = fitting(&chunk, left, bytes);
+        let is_cut = kept < chunk.len();
+        chunk.truncate(kept);
+        left -= kept;
+        bytes = bytes.saturating_sub(size_of(&chunk));
+        if !chunk.is_empty() {
+            parts.send(Ok(Part::Rows(chunk))).await.map_err(gone)?;
+        }
+        if is_cut {
+            return parts.send(Ok(Part::End { is_cut })).await.map_err(gone);
+        }
+    }
+    parts.send(Ok(Part::End { is_cut: false })).await.map_err(gone)
+}
+
+fn size_of(chunk: &Chunk) -> usize {
+    chunk.iter().map(|row| row_bytes(row)).sum()
+}
+
+fn row_bytes(row: &[serde_json::Value]) -> usize {
+    row.iter().map(|cell| cell_bytes(cell) + 1).sum()
+}
+
+/// How many of its rows there is room for.
+fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
+    let fit = chunk.iter().take(rows).take_while(|row| {
+        let size = row_bytes(row);
+        let fits = size <= bytes;
+        bytes = bytes.saturating_sub(size);
+        fits
+    });
+    fit.count()
+}
+
+async fn planned(means: &Means, sql: &str) -> LakeResult<SendableRecordBatchStream> {
+    let statement = Statement::Statement(Box::new(parse(sql)?));
+    let state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
+    let wrong = |error| of_query(&error);
+    let plan = state.statement_to_plan(statement).await.map_err(wrong)?;
+    // What the parser let through must not write either.
+    let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reads.verify_plan(&plan).map_err(wrong)?;
+    let plan = state.create_physical_plan(&plan).await.map_err(wrong)?;
+    execute_stream(plan, state.task_ctx()).map_err(wrong)
+}
+
+/// The reading end of a query.
+pub(crate) struct Rows {
+    pub(crate) columns: Vec<ResultColumn>,
+    pub(crate) parts: mpsc::Receiver<LakeResult<Part>>,
+    pub(crate) is_cut: bool,
+    pub(crate) looked: Arc<Looked>,
+    /// Dropped with the rows, it ends the query.
+    pub(crate) _work: tokio::task::JoinSet<()>,
+}
+
+impl QueryRows for Rows {
+    fn columns(&self) -> &[ResultColumn] {
+        &self.columns
+    }
+
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
+        Box::pin(async {
+            match self.parts.recv().await {
+                Some(Ok(Part::Rows(chunk))) => Ok(Some(chunk)),
+                Some(Ok(Part::End { is_cut })) => {
+                    self.is_cut = is_cut;
+                    Ok(None)
+                }
+                Some(Err(error)) => Err(error),
+                Some(Ok(Part::Columns(_))) | None => Err(LakeError::Cancelled),
+            }
+        })
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn seen(&self) -> Seen {
+        self.looked.seen()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rows_are_kept_as_long_as_there_is_room() {
+        let chunk = vec![vec![json!(1)], vec![json!("long")], vec![json!(3)]];
+        for (rows, bytes, kept) in [(10, 1_000, 3), (2, 1_000, 2), (0, 1_000, 0), (10, 9, 1), (10, 8, 0), (10, 16, 2)] {
+            assert_eq!(fitting(&chunk, rows, bytes), kept, "{rows} rows, {bytes} bytes");
+        }
+    }
+}

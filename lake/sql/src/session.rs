@@ -1,0 +1,241 @@
+//! What one query sees: the tables of the lake by namespace, each as it is when it is first named, and nothing else. No
+//! file, no address and no table of the engine can be reached from here.
+
+use crate::error::{inside, of_iceberg, of_lake};
+use crate::metadata::{MetadataTable, metadata_table};
+use crate::scan::{LakeProvider, Looked};
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::CatalogProviderList as _;
+use datafusion::common::Result as DfResult;
+use datafusion::datasource::TableType;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use orch_lake::{Lake, TableName};
+use orch_store::lake_view::{LakeError, LakeResult};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// As people see it in `information_schema`.
+const CATALOG: &str = "lake";
+
+/// The state of one query. `threads`: how many parts it may be computed in.
+pub(crate) async fn session(
+    lake: &Lake,
+    runtime: Arc<RuntimeEnv>,
+    threads: usize,
+    looked: &Arc<Looked>,
+) -> LakeResult<SessionState> {
+    let mut tables: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for name in lake.tables(None).await.map_err(of_lake)? {
+        tables.entry(name.namespace().into()).or_default().insert(name.name().into());
+    }
+    // A table without a namespace is looked for in the only one there is.
+    let usual = tables.keys().next().cloned().filter(|_| tables.len() == 1).unwrap_or_else(|| "default".into());
+    let config = SessionConfig::new()
+        .with_target_partitions(threads)
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, usual);
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.into(), Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
+    Ok(SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_catalog_list(Arc::new(catalogs))
+        .build())
+}
+
+#[derive(Debug)]
+struct Namespaces {
+    lake: Lake,
+    tables: BTreeMap<String, BTreeSet<String>>,
+    looked: Arc<Looked>,
+}
+
+impl CatalogProvider for Namespaces {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn schema_names(&self) -> Vec<String> {
+        self.tables.keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let tables = self.tables.get(name)?.clone();
+        let (lake, looked) = (self.lake.clone(), self.looked.clone());
+        Some(Arc::new(Namespace { lake, name: name.into(), tables, looked }))
+    }
+}
+
+#[derive(Debug)]
+struct Namespace {
+    lake: Lake,
+    name: String,
+    tables: BTreeSet<String>,
+    looked: Arc<Looked>,
+}
+
+/// What a name in a query asks for: a table, how it was, or what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted<'a> {
+    table: &'a str,
+    /// Behind an `@`.
+    version: Option<&'a str>,
+    /// Behind a `$`.
+    about: Option<&'a str>,
+}
+
+fn wanted(name: &str) -> Wanted<'_> {
+    let (rest, version) = name.split_once('@').map_or((name, None), |(rest, version)| (rest, Some(version)));
+    let (table, about) = rest.split_once('$').map_or((rest, None), |(table, about)| (table, Some(about)));
+    Wanted { table, version, about }
+}
+
+#[async_trait]
+impl SchemaProvider for Namespace {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        self.tables.iter().cloned().collect()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.tables.contains(wanted(name).table)
+    }
+
+    async fn table_type(&self, name: &str) -> DfResult<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        // A table may be called like that itself.
+        let asked = if self.tables.contains(name) { Wanted { table: name, version: None, about: None } } else { wanted(name) };
+        if !self.tables.contains(asked.table) {
+            return Err(inside(self.no_table(asked.table)));
+        }
+        self.provider(&asked).await.map(Some).map_err(inside)
+    }
+}
+
+impl Namespace {
+    async fn provider(&self, asked: &Wanted<'_>) -> LakeResult<Arc<dyn TableProvider>> {
+        let name = TableName::new(&self.name, asked.table).map_err(of_lake)?;
+        let table = self.lake.table(&name).await.map_err(of_lake)?;
+        let table = table.iceberg();
+        let snapshot_id = match asked.version {
+            None => table.metadata().current_snapshot_id(),
+            Some(version) => Some(snapshot_of(table, &name.to_string(), version)?),
+        };
+        if let Some(about) = asked.about {
+            return metadata_table(table, MetadataTable::of(about, &name.to_string())?, snapshot_id).await;
+        }
+        let shown = asked.version.map_or_else(|| name.to_string(), |version| format!("{name}@{version}"));
+        Ok(Arc::new(LakeProvider::new(table, &shown, snapshot_id, self.looked.clone()).map_err(of_iceberg)?))
+    }
+
+    fn no_table(&self, name: &str) -> LakeError {
+        let near = self.tables.iter().min_by_key(|known| distance(known, name));
+        let hint = match near.filter(|near| distance(near, name) <= 3) {
+            Some(near) => format!("did you mean `{}.{near}`? `show tables` lists all", self.name),
+            None => "`show tables` lists all there are".into(),
+        };
+        LakeError::NotFound(format!("there is no table `{}.{name}` in the lake\nhint: {hint}", self.name))
+    }
+}
+
+/// How many letters differ, for a guess at what was meant.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let change = before + usize::from(letter != *other);
+            before = row[j + 1];
+            row[j + 1] = change.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The snapshot that a version names: `snapshot:123`, `time:2026-11-20 06:00:00`, or a branch or tag.
+fn snapshot_of(table: &iceberg::table::Table, name: &str, version: &str) -> LakeResult<i64> {
+    let metadata = table.metadata();
+    if let Some(id) = version.strip_prefix("snapshot:") {
+        let found = id.parse().ok().and_then(|id| metadata.snapshot_by_id(id));
+        return found.map(|snapshot| snapshot.snapshot_id()).ok_or_else(|| no_version(name, &format!("snapshot {id}")));
+    }
+    if let Some(text) = version.strip_prefix("time:") {
+        let at = moment(text).ok_or_else(|| {
+            LakeError::Refused(format!("`{text}` is no time\nhint: write '2026-11-20 06:00:00', in UTC, or with a zone"))
+        })?;
+        let log = metadata.history().iter().filter(|entry| entry.timestamp_ms() <= at.timestamp_millis());
+        let last = log.max_by_key(|entry| entry.timestamp_ms()).map(|entry| entry.snapshot_id);
+        let last = last.filter(|id| metadata.snapshot_by_id(*id).is_some());
+        return last.ok_or_else(|| no_version(name, &format!("state of {text} any more")));
+    }
+    let found = metadata.snapshot_for_ref(version).map(|snapshot| snapshot.snapshot_id());
+    found.ok_or_else(|| no_version(name, &format!("branch or tag `{version}`")))
+}
+
+fn no_version(name: &str, what: &str) -> LakeError {
+    let (namespace, table) = name.rsplit_once('.').unwrap_or(("", name));
+    let hint = format!("select snapshot_id, committed_at from {namespace}.\"{table}$snapshots\"");
+    LakeError::NotFound(format!("table `{name}` has no {what}\nhint: {hint}"))
+}
+
+/// In UTC unless it says a zone; a date is its midnight.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1)) {
+        return Some(at.to_utc());
+    }
+    let plain = |form: &str| NaiveDateTime::parse_from_str(text, form).ok();
+    let midnight = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    let forms = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"];
+    forms.into_iter().find_map(plain).or_else(midnight).map(|at| at.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_say_a_version_and_what_is_asked_about_it() {
+        let check = |name, table, version, about| assert_eq!(wanted(name), Wanted { table, version, about }, "{name}");
+        check("orders", "orders", None, None);
+        check("orders@snapshot:5", "orders", Some("snapshot:5"), None);
+        check("orders$snapshots", "orders", None, Some("snapshots"));
+        check("orders$files@audit", "orders", Some("audit"), Some("files"));
+    }
+
+    #[test]
+    fn times_are_utc_unless_they_say_a_zone() {
+        for (text, utc) in [
+            ("2026-11-20", Some("2026-11-20T00:00:00+00:00")),
+            ("2026-11-20 06:00", Some("2026-11-20T06:00:00+00:00")),
+            ("2026-11-20 06:00:00.5", Some("2026-11-20T06:00:00.500+00:00")),
+            ("2026-11-20T06:00:00+02:00", Some("2026-11-20T04:00:00+00:00")),
+            ("2026-11-20 06:00:00Z", Some("2026-11-20T06:00:00+00:00")),
+            ("yesterday", None),
+        ] {
+            assert_eq!(moment(text).map(|at| at.to_rfc3339()).as_deref(), utc, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_fingers_is_near() {
+        for (a, b, far) in [("orders", "orders", 0), ("oders", "orders", 1), ("order_fact", "orders_fact", 1), ("x", "", 1)] {
+            assert_eq!(distance(a, b), far, "{a} {b}");
+        }
+    }
+}

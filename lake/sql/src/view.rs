@@ -1,0 +1,243 @@
+//! The lake as people look at it: lists and queries, carried out on threads of their own.
+
+use crate::error::of_lake;
+use crate::files::{files, partitions};
+use crate::run::{AHEAD, Means, Part, Rows, carry};
+use crate::scan::Looked;
+use crate::source::Opened;
+use crate::{describe, error};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use futures::{StreamExt as _, stream};
+use orch_core::task::BoxFuture;
+use orch_lake::{Lake, Table, TableName};
+use orch_store::lake_view::{
+    DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, Query, QueryRows, SnapshotRow, TableId,
+    TableRow, TableTotals,
+};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Tables whose metadata is read at the same time.
+const AT_ONCE: usize = 8;
+/// A query waits so long for a place before it is told to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Plans of long queries are deep.
+const STACK_BYTES: usize = 8 << 20;
+
+/// What all queries of a process together may take.
+#[derive(Debug, Clone, Copy)]
+pub struct SqlLimits {
+    /// For sorting, grouping and joining. Reading takes a little besides.
+    pub memory_bytes: usize,
+    pub at_once: usize,
+    /// For computing; readers of pages and tasks keep theirs.
+    pub threads: usize,
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        SqlLimits { memory_bytes: 512 << 20, at_once: 4, threads: cores.div_ceil(2) }
+    }
+}
+
+/// The lake for pages and commands.
+pub struct SqlLake {
+    lake: Lake,
+    place: String,
+    threads: usize,
+    memory: Arc<RuntimeEnv>,
+    places: Arc<Semaphore>,
+    handle: Handle,
+    /// Taken when it is dropped: a runtime must not be waited for inside of another one.
+    runtime: Option<Runtime>,
+}
+
+impl SqlLake {
+    /// Opens a lake on threads of its own; what `open` connects lives there too.
+    ///
+    /// # Errors
+    /// What `open` says, as people may hear it.
+    pub async fn open(
+        limits: SqlLimits,
+        open: impl Future<Output = anyhow::Result<Opened>> + Send + 'static,
+    ) -> LakeResult<Arc<SqlLake>> {
+        let broken = |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(limits.threads.max(1))
+            .thread_name("orch-sql")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(|error| broken(&error))?;
+        let handle = runtime.handle().clone();
+        let opened = handle.spawn(open).await;
+        // A runtime that is dropped inside of another one would block it: it is owned by the lake, or let go.
+        let Opened { lake, place } = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => {
+                runtime.shutdown_background();
+                return Err(broken(&error::chain(error.as_ref())));
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(broken(&error));
+            }
+        };
+        // No file is written for what does not fit: the query is refused.
+        let memory = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc();
+        let memory = match memory {
+            Ok(memory) => memory,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(broken(&error));
+            }
+        };
+        Ok(Arc::new(SqlLake {
+            lake,
+            place,
+            threads: limits.threads.max(1),
+            memory,
+            places: Arc::new(Semaphore::new(limits.at_once.max(1))),
+            handle,
+            runtime: Some(runtime),
+        }))
+    }
+
+    /// Does it on the lake's own threads.
+    fn there<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = LakeResult<T>> + Send + 'static,
+    ) -> BoxFuture<LakeResult<T>> {
+        let handle = self.handle.clone();
+        Box::pin(async move {
+            let mut set = JoinSet::new();
+            set.spawn_on(work, &handle);
+            match set.join_next().await {
+                Some(Ok(done)) => done,
+                _ => Err(LakeError::Unavailable("looking at the lake broke off".into())),
+            }
+        })
+    }
+}
+
+impl Drop for SqlLake {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn find(lake: &Lake, id: &TableId) -> LakeResult<Table> {
+    let name = TableName::new(&id.namespace, &id.name).map_err(|error| LakeError::NotFound(error.to_string()))?;
+    lake.table(&name).await.map_err(of_lake)
+}
+
+/// A table that cannot be read hides no other.
+async fn row(lake: &Lake, name: TableName) -> TableRow {
+    let id = TableId::new(name.namespace(), name.name());
+    match lake.table(&name).await.map_err(of_lake) {
+        Ok(table) => describe::row(id, table.iceberg()),
+        Err(error) => {
+            let problem = Some(error.to_string());
+            TableRow { id, totals: TableTotals::default(), snapshots: 0, last: None, problem }
+        }
+    }
+}
+
+fn part<T>(all: Vec<T>, page: LakePage) -> Vec<T> {
+    all.into_iter().skip(page.skip).take(page.most).collect()
+}
+
+impl LakeView for SqlLake {
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>> {
+        let lake = self.lake.clone();
+        self.there(async move {
+            let names = lake.tables(None).await.map_err(of_lake)?;
+            let rows = stream::iter(names).map(|name| row(&lake, name)).buffered(AT_ONCE);
+            Ok(rows.collect().await)
+        })
+    }
+
+    fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>> {
+        let lake = self.lake.clone();
+        self.there(async move {
+            let table = find(&lake, &id).await?;
+            Ok(describe::whole(id, table.iceberg()))
+        })
+    }
+
+    fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>> {
+        let lake = self.lake.clone();
+        self.there(async move { Ok(part(describe::snapshots(find(&lake, &id).await?.iceberg()), page)) })
+    }
+
+    fn files(&self, id: TableId, snapshot: Option<i64>, page: LakePage) -> BoxFuture<LakeResult<Vec<DataFile>>> {
+        let lake = self.lake.clone();
+        self.there(async move {
+            let table = find(&lake, &id).await?;
+            let table = table.iceberg();
+            if let Some(snapshot) = snapshot.filter(|snapshot| table.metadata().snapshot_by_id(*snapshot).is_none()) {
+                return Err(LakeError::NotFound(format!("table `{id}` has no snapshot {snapshot}")));
+            }
+            let snapshot = snapshot.or(table.metadata().current_snapshot_id());
+            Ok(part(files(table, snapshot).await?, page))
+        })
+    }
+
+    fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>> {
+        let lake = self.lake.clone();
+        self.there(async move {
+            let table = find(&lake, &id).await?;
+            let table = table.iceberg();
+            Ok(part(partitions(table, table.metadata().current_snapshot_id()).await?, page))
+        })
+    }
+
+    fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
+        let (lake, memory, threads) = (self.lake.clone(), self.memory.clone(), self.threads);
+        let (places, handle) = (self.places.clone(), self.handle.clone());
+        Box::pin(async move {
+            let place = tokio::time::timeout(PATIENCE, places.acquire_owned()).await;
+            let Ok(Ok(place)) = place else {
+                return Err(LakeError::Busy(
+                    "as many queries run as may\nhint: run it again in a moment, or cancel one".into(),
+                ));
+            };
+            let looked = Arc::new(Looked::default());
+            let means = Means { lake, memory, threads, looked: looked.clone(), place };
+            let (sender, mut parts) = mpsc::channel(AHEAD);
+            let mut work = JoinSet::new();
+            let carried = async move {
+                tokio::select! {
+                    () = carry(means, query, sender.clone()) => {}
+                    () = stop.cancelled() => drop(sender.try_send(Err(LakeError::Cancelled))),
+                }
+            };
+            work.spawn_on(carried, &handle);
+            match parts.recv().await {
+                Some(Ok(Part::Columns(columns))) => {
+                    let rows: Box<dyn QueryRows> = Box::new(Rows { columns, parts, is_cut: false, looked, _work: work });
+                    Ok(rows)
+                }
+                Some(Err(error)) => Err(error),
+                _ => Err(LakeError::Cancelled),
+            }
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! A table as people look at it.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// `namespace.table`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct TableId {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl TableId {
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        TableId { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The asset that tasks update when they write this table.
+    pub fn asset_uri(&self) -> String {
+        format!("lake://{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.namespace, self.name)
+    }
+}
+
+/// The last dot parts: namespaces may have several levels.
+impl FromStr for TableId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once('.') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(TableId::new(namespace, name)),
+            _ => Err(format!("`{text}` is not the name of a table\nhint: write `namespace.table`")),
+        }
+    }
+}
+
+/// Which part of a long list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LakePage {
+    pub skip: usize,
+    pub most: usize,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TableTotals {
+    pub rows: u64,
+    /// Of the data, without metadata.
+    pub bytes: u64,
+    pub files: u64,
+    /// Files that say which rows of others are gone.
+    pub delete_files: u64,
+}
+
+/// A line of the list of tables.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct TableRow {
+    #[serde(flatten)]
+    pub id: TableId,
+    pub totals: TableTotals,
+    pub snapshots: usize,
+    /// The newest one; a table that was only created has none.
+    pub last: Option<SnapshotRow>,
+    /// Why nothing else is known: its metadata is damaged or out of reach.
+    pub problem: Option<String>,
+}
+
+/// A table without its long lists.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct LakeTable {
+    #[serde(flatten)]
+    pub id: TableId,
+    pub uuid: String,
+    pub format_version: u8,
+    pub location: String,
+    /// The asset of this table, in lists of assets and in lineage.
+    pub asset_uri: String,
+    pub schema_id: i32,
+    /// How many schemas it has had.
+    pub schemas: usize,
+    /// Fields inside of others come behind them, with dots in their names.
+    pub columns: Vec<TableColumn>,
+    pub partitioned_by: Vec<PartitionColumn>,
+    /// The columns that tell rows apart.
+    pub key: Vec<String>,
+    pub properties: BTreeMap<String, String>,
+    pub refs: Vec<SnapshotRef>,
+    pub totals: TableTotals,
+    pub snapshots: usize,
+    pub last: Option<SnapshotRow>,
+    #[schemars(with = "String")]
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TableColumn {
+    pub id: i32,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Never null.
+    pub required: bool,
+    pub doc: Option<String>,
+}
+
+/// What the files are divided by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PartitionColumn {
+    pub name: String,
+    /// The column of the table that it is computed from.
+    pub column: String,
+    /// `identity`, `day`, `bucket[16]`, …
+    pub transform: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefKind {
+    Branch,
+    Tag,
+}
+
+impl RefKind {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            RefKind::Branch => "branch",
+            RefKind::Tag => "tag",
+        }
+    }
+}
+
+/// A name for a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SnapshotRef {
+    pub name: String,
+    pub kind: RefKind,
+    pub snapshot_id: i64,
+}
+
+/// The try of a task that wrote a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MadeBy {
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: Option<String>,
+    pub attempt: Option<String>,
+}
+
+/// One state of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SnapshotRow {
+    pub id: i64,
+    pub parent_id: Option<i64>,
+    #[schemars(with = "String")]
+    pub at: DateTime<Utc>,
+    /// `append`, `overwrite`, `replace`, `delete`.
+    pub operation: String,
+    /// What the table answers with when nobody names a snapshot.
+    pub is_current: bool,
+    pub refs: Vec<String>,
+    pub added_rows: u64,
+    pub removed_rows: u64,
+    pub added_files: u64,
+    pub removed_files: u64,
+    pub totals: TableTotals,
+    pub made_by: Option<MadeBy>,
+    /// All that the writer noted.
+    pub summary: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    Data,
+    PositionDeletes,
+    EqualityDeletes,
+}
+
+impl FileKind {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            FileKind::Data => "data",
+            FileKind::PositionDeletes => "deletes by position",
+            FileKind::EqualityDeletes => "deletes by value",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct DataFile {
+    pub path: String,
+    pub kind: FileKind,
+    /// `day=2014-07-24`, with `/` between several; empty in a table without partitions.
+    pub partition: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub columns: Vec<ColumnRange>,
+}
+
+/// What a file says of one of its columns.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ColumnRange {
+    pub name: String,
+    pub nulls: Option<u64>,
+    pub least: Option<String>,
+    pub greatest: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct PartitionRow {
+    /// As in `DataFile`.
+    pub partition: String,
+    pub totals: TableTotals,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_namespace_of_any_depth() {
+        assert_eq!("retail.orders".parse(), Ok(TableId::new("retail", "orders")));
+        assert_eq!("a.b.c".parse(), Ok(TableId::new("a.b", "c")));
+        for wrong in ["", "orders", ".orders", "retail."] {
+            let error = wrong.parse::<TableId>().expect_err("it has no namespace");
+            assert!(error.contains(&format!("`{wrong}`")) && error.contains("\nhint: "), "{error}");
+        }
+        assert_eq!(TableId::new("retail", "orders").to_string(), "retail.orders");
+        assert_eq!(TableId::new("retail", "orders").asset_uri(), "lake://retail/orders");
+    }
+}

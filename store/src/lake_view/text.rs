@@ -1,0 +1,63 @@
+//! Cells as text, for tables and for files.
+
+use super::{Cell, ResultColumn};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// As people read it: null is nothing, lists and objects are JSON.
+pub fn cell_text(cell: &Cell) -> Cow<'_, str> {
+    match cell {
+        Value::Null => "".into(),
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// One line of CSV (RFC 4180), with its end. Null is nothing, an empty text is `""`.
+pub fn csv_line<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
+    let mut line = String::new();
+    for (place, cell) in cells.into_iter().enumerate() {
+        if place > 0 {
+            line.push(',');
+        }
+        let text = cell_text(cell);
+        let odd = text.contains([',', '"', '\n', '\r']) || text.starts_with(' ') || text.ends_with(' ');
+        if odd || (text.is_empty() && !cell.is_null()) {
+            line.push('"');
+            line.push_str(&text.replace('"', "\"\""));
+            line.push('"');
+        } else {
+            line.push_str(&text);
+        }
+    }
+    line.push_str("\r\n");
+    line
+}
+
+/// The names of the columns as a line of CSV.
+pub fn csv_head(columns: &[ResultColumn]) -> String {
+    let names: Vec<Cell> = columns.iter().map(|column| Value::String(column.name.clone())).collect();
+    csv_line(&names)
+}
+
+/// A row as an object, by the names of its columns.
+pub fn row_object(columns: &[ResultColumn], row: Vec<Cell>) -> Value {
+    Value::Object(columns.iter().map(|column| column.name.clone()).zip(row).collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_line_of_csv_can_be_read_again_and_tells_null_from_empty() {
+        for (cells, line) in [
+            (vec![json!(1), json!("a"), Value::Null, json!("")], "1,a,,\"\"\r\n"),
+            (vec![json!("a,b"), json!("say \"x\""), json!("two\nlines"), json!(" x")], "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\" x\"\r\n"),
+            (vec![json!([1, 2]), json!({ "k": "v" }), json!(true)], "\"[1,2]\",\"{\"\"k\"\":\"\"v\"\"}\",true\r\n"),
+        ] {
+            assert_eq!(csv_line(&cells), line);
+        }
+    }
+}

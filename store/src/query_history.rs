@@ -1,0 +1,138 @@
+//! Queries over the lake that people sent: each user sees its own, and any server can be told to end one.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Of one user; the oldest go first.
+pub const MOST_KEPT: i64 = 200;
+const DAYS_KEPT: i32 = 30;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryRow {
+    pub id: Uuid,
+    pub user_name: String,
+    pub sql: String,
+    /// `running`, `success`, `failed`, `cancelled`; `lost` if its server died.
+    pub state: String,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub rows: Option<i64>,
+    pub problem: Option<String>,
+}
+
+/// How a query ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueryEnd {
+    Success { rows: u64 },
+    Failed { problem: String },
+    Cancelled,
+}
+
+impl QueryEnd {
+    fn state(&self) -> &'static str {
+        match self {
+            QueryEnd::Success { .. } => "success",
+            QueryEnd::Failed { .. } => "failed",
+            QueryEnd::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Writes down a query that begins, and forgets old ones of that user. False: there is one of that id.
+pub async fn begin_query(
+    db: &mut PgConnection,
+    id: Uuid,
+    user: &str,
+    sql: &str,
+    most: Duration,
+) -> StoreResult<bool> {
+    let begun = sqlx::query!(
+        "insert into query_history (id, user_name, sql, ends_by)
+        values ($1, $2, $3, now() + $4::float8 * interval '1 second') on conflict do nothing",
+        id,
+        user,
+        sql,
+        most.as_secs_f64()
+    );
+    if begun.execute(&mut *db).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "delete from query_history where user_name = $1 and id <> $2 and (
+            started_at < now() - $3::int * interval '1 day'
+            or id in (select id from query_history where user_name = $1 order by started_at desc offset $4))",
+        user,
+        id,
+        DAYS_KEPT,
+        MOST_KEPT
+    )
+    .execute(db)
+    .await?;
+    Ok(true)
+}
+
+/// Says how it ended; the first to say so is believed.
+pub async fn end_query(db: &mut PgConnection, id: Uuid, end: &QueryEnd) -> StoreResult<()> {
+    let (rows, problem) = match end {
+        QueryEnd::Success { rows } => (i64::try_from(*rows).ok(), None),
+        QueryEnd::Failed { problem } => (None, Some(problem.as_str())),
+        QueryEnd::Cancelled => (None, None),
+    };
+    sqlx::query!(
+        "update query_history set state = $2, rows = $3, problem = $4, ended_at = now()
+        where id = $1 and state = 'running'",
+        id,
+        end.state(),
+        rows,
+        problem
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Wishes that a query ends; `user`: only if it is that user's. False: it does not run.
+pub async fn cancel_query(db: &mut PgConnection, id: Uuid, user: Option<&str>) -> StoreResult<bool> {
+    let wished = sqlx::query!(
+        "update query_history set cancel_wished = true
+        where id = $1 and state = 'running' and ends_by > now() and ($2::text is null or user_name = $2)",
+        id,
+        user
+    );
+    Ok(wished.execute(db).await?.rows_affected() == 1)
+}
+
+/// Whether somebody wishes that it ends, or has deleted its user.
+pub async fn is_query_cancelled(db: &mut PgConnection, id: Uuid) -> StoreResult<bool> {
+    let goes_on = sqlx::query_scalar!("select id from query_history where id = $1 and not cancel_wished", id);
+    Ok(goes_on.fetch_optional(db).await?.is_none())
+}
+
+/// Newest first.
+pub async fn list_queries(db: &mut PgConnection, user: &str, most: i64) -> StoreResult<Vec<QueryRow>> {
+    let rows = sqlx::query_as!(
+        QueryRow,
+        r#"select id, user_name, sql, case when state = 'running' and ends_by < now() then 'lost' else state end as "state!",
+            started_at, ended_at, rows, problem
+        from query_history where user_name = $1 order by started_at desc limit $2"#,
+        user,
+        most.clamp(0, MOST_KEPT)
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// One of a user's own.
+pub async fn get_query(db: &mut PgConnection, id: Uuid, user: &str) -> StoreResult<Option<QueryRow>> {
+    let row = sqlx::query_as!(
+        QueryRow,
+        r#"select id, user_name, sql, case when state = 'running' and ends_by < now() then 'lost' else state end as "state!",
+            started_at, ended_at, rows, problem
+        from query_history where id = $1 and user_name = $2"#,
+        id,
+        user
+    );
+    Ok(row.fetch_optional(db).await?)
+}

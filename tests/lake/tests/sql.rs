@@ -1,0 +1,14 @@
+//! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
+
+#[path = "sql/guide.rs"]
+mod guide;
+#[path = "sql/limits.rs"]
+mod limits;
+#[path = "sql/query.rs"]
+mod query;
+#[path = "sql/versions.rs"]
+mod versions;
+#[path = "sql/view.rs"]
+mod view;
+#[path = "sql/world.rs"]
+mod world;

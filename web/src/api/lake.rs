@@ -1,0 +1,117 @@
+//! `/api/orch/v1/lake/tables`: the tables of the lake, and what each is made of.
+
+use crate::auth::{Caller, Role};
+use crate::extract::{Names, Query};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::State;
+use axum::{Extension, Json};
+use orch_core::secret::{MASK, is_sensitive};
+use orch_store::lake_view::{
+    DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Of a long list, without a limit in the query.
+const USUAL: i64 = 100;
+const MOST: usize = 1_000;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TablePage {
+    tables: Vec<TableRow>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SnapshotPage {
+    snapshots: Vec<SnapshotRow>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FilePage {
+    files: Vec<DataFile>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PartitionPage {
+    partitions: Vec<PartitionRow>,
+}
+
+/// The lake, and the table that a path names.
+pub(crate) async fn the_table(app: &App, names: &Names) -> Result<(Arc<dyn LakeView>, TableId), Refusal> {
+    Ok((app.config.lake.open().await?, TableId::new(names.get("namespace"), names.get("table"))))
+}
+
+/// The values of data are for those who may ask for them in SQL.
+pub(crate) const READS_DATA: Role = Role::Op;
+
+/// A table with nothing secret in its properties.
+pub(crate) async fn describe(lake: &dyn LakeView, id: TableId) -> Result<LakeTable, Refusal> {
+    let mut table = lake.table(id).await?;
+    for (name, value) in &mut table.properties {
+        if is_sensitive(name) {
+            *value = MASK.into();
+        }
+    }
+    Ok(table)
+}
+
+/// The names of a file's columns stay, the values do not.
+pub(crate) fn without_values(mut files: Vec<DataFile>) -> Vec<DataFile> {
+    for column in files.iter_mut().flat_map(|file| &mut file.columns) {
+        (column.least, column.greatest) = (None, None);
+    }
+    files
+}
+
+pub(crate) async fn list(State(app): State<App>) -> Result<Json<TablePage>, Refusal> {
+    let tables = app.config.lake.open().await?.tables().await?;
+    Ok(Json(TablePage { total_entries: tables.len(), tables }))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<LakeTable>, Refusal> {
+    let (lake, id) = the_table(&app, &names).await?;
+    Ok(Json(describe(&*lake, id).await?))
+}
+
+pub(crate) async fn snapshots(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<SnapshotPage>, Refusal> {
+    let page = page(&mut query);
+    query.finish()?;
+    let (lake, id) = the_table(&app, &names).await?;
+    Ok(Json(SnapshotPage { snapshots: lake.snapshots(id, page).await? }))
+}
+
+pub(crate) async fn files(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<FilePage>, Refusal> {
+    let (page, snapshot) = (page(&mut query), query.whole_numbers("snapshot_id").pop());
+    query.finish()?;
+    let (lake, id) = the_table(&app, &names).await?;
+    let files = lake.files(id, snapshot, page).await?;
+    Ok(Json(FilePage { files: if caller.role >= READS_DATA { files } else { without_values(files) } }))
+}
+
+pub(crate) async fn partitions(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<PartitionPage>, Refusal> {
+    let page = page(&mut query);
+    query.finish()?;
+    let (lake, id) = the_table(&app, &names).await?;
+    Ok(Json(PartitionPage { partitions: lake.partitions(id, page).await? }))
+}
+
+fn page(query: &mut Query) -> LakePage {
+    let (most, skip) = (query.count("limit", USUAL), query.count("offset", 0));
+    LakePage { skip: usize::try_from(skip).unwrap_or(usize::MAX), most: usize::try_from(most).unwrap_or(MOST).min(MOST) }
+}

@@ -1,0 +1,137 @@
+//! `/api/orch/v1/sql`: questions to the lake in SQL, and those that were asked before.
+
+use crate::auth::{Caller, Role};
+use crate::download::{Form, stream};
+use crate::extract::{Actor, Fields, JsonBody, Names, Query};
+use crate::problem::Problem;
+use crate::queries::{Asked, MOST_FILE_ROWS, MOST_ROWS, MOST_TIME, begin};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::{Timestamp, stamp};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use orch_store::lake_view::{Answer, QueryLimits, collect_answer};
+use orch_store::query_history::{MOST_KEPT, QueryRow, cancel_query, list_queries};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SqlAnswer {
+    #[schemars(with = "String")]
+    query_id: Uuid,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct QueryView {
+    #[schemars(with = "String")]
+    query_id: Uuid,
+    sql: String,
+    state: String,
+    start_date: Timestamp,
+    end_date: Option<Timestamp>,
+    rows: Option<i64>,
+    problem: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct QueryPage {
+    queries: Vec<QueryView>,
+}
+
+impl From<QueryRow> for QueryView {
+    fn from(row: QueryRow) -> QueryView {
+        QueryView {
+            query_id: row.id,
+            sql: row.sql,
+            state: row.state,
+            start_date: Timestamp(row.started_at),
+            end_date: stamp(row.ended_at),
+            rows: row.rows,
+            problem: row.problem,
+        }
+    }
+}
+
+/// One's own, newest first.
+pub(crate) async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    mut query: Query,
+) -> Result<Json<QueryPage>, Refusal> {
+    let most = query.count("limit", 50);
+    query.finish()?;
+    let rows = list_queries(&mut *app.pages().await?, &caller.name, most.min(MOST_KEPT)).await?;
+    Ok(Json(QueryPage { queries: rows.into_iter().map(Into::into).collect() }))
+}
+
+/// Runs one and answers with its rows. The answer is whole, or a file that is written while rows come.
+pub(crate) async fn run(State(app): State<App>, actor: Actor, body: JsonBody) -> Result<Response, Refusal> {
+    let (began, mut fields) = (Instant::now(), body.fields());
+    let sql = fields.required_text("sql");
+    let form = fields.word("format", &["json", "csv", "jsonl"]);
+    let form = form.and_then(Form::of);
+    let limits = limits(&mut fields, if form.is_some() { MOST_FILE_ROWS } else { MOST_ROWS });
+    let id = fields.checked("query_id", |value| {
+        let id = value.as_str().and_then(|text| text.parse().ok());
+        id.ok_or_else(|| Problem::new("uuid_parsing", "Input should be a valid UUID").with_input(value))
+    });
+    fields.finish()?;
+    let id = id.unwrap_or_else(Uuid::new_v4);
+    let running = begin(&app, &actor, Asked { id, sql, limits }).await?;
+    match form {
+        Some(form) => Ok(stream(running, form)),
+        None => {
+            let answer = collect_answer(Box::new(running), began).await?;
+            Ok(Json(SqlAnswer { query_id: id, answer }).into_response())
+        }
+    }
+}
+
+fn limits(fields: &mut Fields, most_rows: usize) -> QueryLimits {
+    let usual = QueryLimits::default();
+    let bytes = if most_rows == MOST_FILE_ROWS { usize::MAX } else { usual.bytes };
+    let rows = fields.count("limit", i64::try_from(usual.rows).unwrap_or(i64::MAX));
+    let rows = usize::try_from(rows).unwrap_or(most_rows).min(most_rows);
+    let seconds = fields.number("timeout_seconds").unwrap_or(usual.time.as_secs_f64());
+    QueryLimits { rows, bytes, time: time(seconds) }
+}
+
+/// What somebody asked for, within what there may be.
+pub(crate) fn time(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(MOST_TIME).clamp(Duration::from_millis(1), MOST_TIME)
+}
+
+/// `DELETE /api/orch/v1/sql/{query_id}`: it ends within a second, wherever it runs.
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    actor: Actor,
+    names: Names,
+) -> Result<StatusCode, Refusal> {
+    let id: Uuid = names.get("query_id").parse().map_err(|_| not_running())?;
+    wish_cancelled(&app, &caller, &actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn not_running() -> Refusal {
+    Refusal::not_found("no query of yours runs under that id")
+}
+
+/// Admins may end everybody's.
+pub(crate) async fn wish_cancelled(app: &App, caller: &Caller, actor: &Actor, id: Uuid) -> Result<(), Refusal> {
+    let of = (caller.role < Role::Admin).then_some(&*caller.name);
+    let mut db = app.pages().await?;
+    if !cancel_query(&mut db, id, of).await? {
+        return Err(not_running());
+    }
+    let extra = Some(json!({ "query_id": id }));
+    let deed = orch_store::audit::Deed { event: "cancel_sql", extra, ..Default::default() };
+    Ok(actor.did(&mut db, deed).await?)
+}

@@ -1,0 +1,103 @@
+//! The rows of a query as a file, written while they come: CSV, JSON, or JSON line by line.
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream::try_unfold;
+use orch_store::lake_view::{Chunk, QueryRows, ResultColumn, csv_head, csv_line, row_object};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Csv,
+    /// A list of objects.
+    Json,
+    /// An object on each line.
+    JsonLines,
+}
+
+impl Form {
+    /// `None`: no file.
+    pub(crate) fn of(word: &str) -> Option<Form> {
+        match word {
+            "csv" => Some(Form::Csv),
+            "jsonl" => Some(Form::JsonLines),
+            _ => None,
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Form::Csv => "text/csv; charset=utf-8",
+            Form::Json => "application/json",
+            Form::JsonLines => "application/x-ndjson",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Form::Csv => "query.csv",
+            Form::Json => "query.json",
+            Form::JsonLines => "query.jsonl",
+        }
+    }
+
+    fn begin(self, columns: &[ResultColumn]) -> String {
+        match self {
+            Form::Csv => csv_head(columns),
+            Form::Json => "[".into(),
+            Form::JsonLines => String::new(),
+        }
+    }
+
+    fn rows(self, columns: &[ResultColumn], chunk: Chunk, first: bool) -> String {
+        let mut text = String::new();
+        for (place, row) in chunk.into_iter().enumerate() {
+            match self {
+                Form::Csv => text.push_str(&csv_line(&row)),
+                Form::JsonLines => {
+                    text.push_str(&row_object(columns, row).to_string());
+                    text.push('\n');
+                }
+                Form::Json => {
+                    text.push_str(if first && place == 0 { "\n" } else { ",\n" });
+                    text.push_str(&row_object(columns, row).to_string());
+                }
+            }
+        }
+        text
+    }
+
+    fn end(self) -> &'static str {
+        if self == Form::Json { "\n]\n" } else { "" }
+    }
+}
+
+enum At {
+    Head,
+    Rows { first: bool },
+    Over,
+}
+
+/// A query that fails on its way breaks the answer off: nobody takes half a file for a whole one.
+pub(crate) fn stream(rows: impl QueryRows + 'static, form: Form) -> Response {
+    let pieces = try_unfold((rows, At::Head), move |(mut rows, at)| async move {
+        let (text, at) = match at {
+            At::Over => return Ok::<_, std::io::Error>(None),
+            At::Head => (form.begin(rows.columns()), At::Rows { first: true }),
+            At::Rows { first } => match rows.next().await.map_err(std::io::Error::other)? {
+                None => (form.end().into(), At::Over),
+                Some(chunk) => {
+                    let first_left = first && chunk.is_empty();
+                    (form.rows(rows.columns(), chunk, first), At::Rows { first: first_left })
+                }
+            },
+        };
+        Ok(Some((Bytes::from(text), (rows, at))))
+    });
+    let file = HeaderValue::from_str(&format!("attachment; filename=\"{}\"", form.name()));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(form.kind())),
+        (header::CONTENT_DISPOSITION, file.unwrap_or(HeaderValue::from_static("attachment"))),
+    ];
+    (headers, Body::from_stream(pieces)).into_response()
+}

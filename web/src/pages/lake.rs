@@ -1,0 +1,229 @@
+//! `/lake`: the tables of the lake by namespace, how large and how fresh each is. The pages of one table lie below.
+
+pub(crate) mod files;
+pub(crate) mod lineage;
+pub(crate) mod partitions;
+pub(crate) mod sample;
+pub(crate) mod snapshots;
+pub(crate) mod table;
+
+use super::{Shell, encoded, html};
+use crate::api::lake::{READS_DATA, describe, the_table};
+use crate::extract::Names;
+use crate::parts::{self, Meter, Now, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::lake_view::{LakeError, LakePage, LakeTable, LakeView, SnapshotRow, TableId, TableRow};
+use std::sync::Arc;
+
+#[derive(Template)]
+#[template(path = "pages/lake.html")]
+struct LakeIndex {
+    shell: Shell,
+    /// Why there is nothing to see, if that is so.
+    closed: Option<Closed>,
+    place: String,
+    namespaces: Vec<Namespace>,
+    words: String,
+}
+
+/// A lake that cannot be looked at: what is the matter, and what to do.
+pub(crate) struct Closed {
+    pub(crate) problem: String,
+    pub(crate) hint: String,
+}
+
+struct Namespace {
+    name: String,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    name: String,
+    href: String,
+    rows: String,
+    bytes: String,
+    files: String,
+    meter: Meter,
+    updated: Option<parts::Ago>,
+    made_by: Option<(String, String)>,
+    problem: Option<String>,
+}
+
+/// Where a table is shown.
+pub(crate) fn href(id: &TableId) -> String {
+    format!("/lake/{}/{}", encoded(&id.namespace), encoded(&id.name))
+}
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
+    let found = async {
+        let lake = app.config.lake.open().await?;
+        Ok((lake.place(), lake.tables().await?))
+    };
+    let (place, tables, closed) = match found.await {
+        Ok((place, tables)) => (place, tables, None),
+        Err(error) => (String::new(), Vec::new(), Some(closed(&error))),
+    };
+    let page = LakeIndex { words: words(&tables), namespaces: namespaces(tables, shell.now), shell, closed, place };
+    html(StatusCode::OK, &page)
+}
+
+pub(crate) fn closed(error: &LakeError) -> Closed {
+    let text = error.to_string();
+    let (problem, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+    Closed { problem: problem.into(), hint: hint.into() }
+}
+
+fn words(tables: &[TableRow]) -> String {
+    let sum = |of: fn(&TableRow) -> u64| tables.iter().map(of).sum::<u64>();
+    let (rows, bytes) = (sum(|table| table.totals.rows), sum(|table| table.totals.bytes));
+    let noun = if tables.len() == 1 { "table" } else { "tables" };
+    format!("{} {noun}, {} rows in {}", tables.len(), parts::count(rows), parts::bytes(bytes))
+}
+
+fn namespaces(tables: Vec<TableRow>, now: Now) -> Vec<Namespace> {
+    let largest = tables.iter().map(|table| table.totals.bytes).max().unwrap_or_default();
+    let mut namespaces: Vec<Namespace> = Vec::new();
+    for table in tables {
+        let name = table.id.namespace.clone();
+        let line = line(table, largest, now);
+        match namespaces.last_mut().filter(|last| last.name == name) {
+            Some(last) => last.lines.push(line),
+            None => namespaces.push(Namespace { name, lines: vec![line] }),
+        }
+    }
+    namespaces
+}
+
+fn line(table: TableRow, largest: u64, now: Now) -> Line {
+    Line {
+        href: href(&table.id),
+        rows: parts::count(table.totals.rows),
+        bytes: parts::bytes(table.totals.bytes),
+        files: parts::count(table.totals.files + table.totals.delete_files),
+        meter: parts::meter(table.totals.bytes, largest),
+        updated: table.last.as_ref().map(|last| parts::ago(last.at, now)),
+        made_by: table.last.as_ref().and_then(run_of),
+        problem: table.problem,
+        name: table.id.name,
+    }
+}
+
+/// The run that wrote a snapshot, and where it is shown.
+pub(super) fn run_of(snapshot: &SnapshotRow) -> Option<(String, String)> {
+    let by = snapshot.made_by.as_ref()?;
+    let href = format!("{}/runs/{}", dag_href(&by.dag_id), encoded(&by.run_id));
+    let words = by.task_id.as_ref().map_or_else(|| by.dag_id.clone(), |task_id| format!("{}.{task_id}", by.dag_id));
+    Some((words, href))
+}
+
+/// What stands above every page of a table.
+pub(crate) struct Head {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) href: String,
+    pub(crate) sql_href: String,
+    pub(crate) tab: &'static str,
+    pub(crate) format: String,
+    pub(crate) rows: String,
+    pub(crate) size: String,
+    pub(crate) partitioned_by: String,
+    pub(crate) updated: Option<parts::Ago>,
+    pub(crate) snapshots: usize,
+    pub(crate) files: String,
+}
+
+impl Head {
+    fn new(table: &LakeTable, tab: &'static str, now: Now) -> Head {
+        let by = table.partitioned_by.iter().map(|part| match part.transform.as_str() {
+            "identity" => part.column.clone(),
+            transform => format!("{transform}({})", part.column),
+        });
+        let files = table.totals.files + table.totals.delete_files;
+        let noun = if files == 1 { "file" } else { "files" };
+        let sql = format!("select * from {} limit 100", in_sql(&table.id));
+        Head {
+            name: table.id.to_string(),
+            namespace: table.id.namespace.clone(),
+            href: href(&table.id),
+            sql_href: format!("/sql?sql={}", encoded(&sql)),
+            tab,
+            format: format!("Iceberg v{}", table.format_version),
+            rows: format!("{} rows", parts::count(table.totals.rows)),
+            size: format!("{} in {} {noun}", parts::bytes(table.totals.bytes), parts::count(files)),
+            partitioned_by: by.collect::<Vec<_>>().join(", "),
+            updated: table.last.as_ref().map(|last| parts::ago(last.at, now)),
+            snapshots: table.snapshots,
+            files: parts::count(files),
+        }
+    }
+}
+
+/// A name that SQL reads as one: with quotes where it holds more than small letters, figures and `_`.
+fn in_sql(id: &TableId) -> String {
+    let quoted = |name: &str| {
+        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && !name.starts_with(|first: char| first.is_ascii_digit());
+        if plain { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    };
+    format!("{}.{}", quoted(&id.namespace), quoted(&id.name))
+}
+
+/// A table with its head, for one of its pages.
+struct Found {
+    lake: Arc<dyn LakeView>,
+    table: LakeTable,
+    head: Head,
+}
+
+async fn find(app: &App, names: &Names, tab: &'static str, now: Now) -> Result<Found, Refusal> {
+    let (lake, id) = the_table(app, names).await?;
+    let table = describe(&*lake, id).await?;
+    Ok(Found { head: Head::new(&table, tab, now), lake, table })
+}
+
+/// A page of a long list, from `?page=`, one longer than is shown: whether there is another is seen by that.
+struct Turned {
+    number: usize,
+    of_a_page: usize,
+}
+
+impl Turned {
+    fn of(query: &mut crate::extract::Query, of_a_page: usize) -> Result<Turned, Refusal> {
+        let number = query.count("page", 1).clamp(1, 10_000);
+        query.finish()?;
+        Ok(Turned { number: number as usize, of_a_page })
+    }
+
+    fn place(&self) -> LakePage {
+        LakePage { skip: (self.number - 1) * self.of_a_page, most: self.of_a_page + 1 }
+    }
+
+    /// Takes away what is one too many; links to the pages before and behind.
+    fn links<T>(&self, rows: &mut Vec<T>, href: &str) -> (Option<String>, Option<String>) {
+        let more = rows.len() > self.of_a_page;
+        rows.truncate(self.of_a_page);
+        let link = |number: usize| format!("{href}?page={number}");
+        ((self.number > 1).then(|| link(self.number - 1)), more.then(|| link(self.number + 1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_sql_is_quoted_where_it_must_be() {
+        for (id, sql) in [
+            (TableId::new("retail", "orders_fact"), "retail.orders_fact"),
+            (TableId::new("Retail", "2orders"), "\"Retail\".\"2orders\""),
+            (TableId::new("a.b", "x\"y"), "\"a.b\".\"x\"\"y\""),
+        ] {
+            assert_eq!(in_sql(&id), sql);
+        }
+    }
+}

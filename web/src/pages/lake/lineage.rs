@@ -1,0 +1,42 @@
+//! `/lake/{namespace}/{table}/lineage`: the asset of a table, and which ways its data took.
+
+use super::{Found, Head, find};
+use crate::extract::Names;
+use crate::pages::assets::lines::EdgeLine;
+use crate::pages::{Shell, assets, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::asset::{edges_of_asset, find_asset};
+
+#[derive(Template)]
+#[template(path = "pages/lake/lineage.html")]
+struct LineagePage {
+    shell: Shell,
+    head: Head,
+    uri: String,
+    /// What tasks know it as.
+    assets: Vec<(String, String)>,
+    edges: Vec<EdgeLine>,
+}
+
+const MOST_EDGES: i64 = 100;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
+    let Found { table, head, .. } = find(&app, &names, "lineage", shell.now).await?;
+    let mut db = app.pages().await?;
+    let known = find_asset(&mut db, &table.asset_uri).await?;
+    let edges = edges_of_asset(&mut db, &table.asset_uri, MOST_EDGES).await?;
+    let page = LineagePage {
+        assets: known.into_iter().map(|row| (row.name, assets::href(row.id))).collect(),
+        edges: edges.into_iter().map(|edge| EdgeLine::new(edge, shell.now)).collect(),
+        uri: table.asset_uri,
+        shell,
+        head,
+    };
+    html(StatusCode::OK, &page)
+}

@@ -1,0 +1,82 @@
+//! `/lake/{namespace}/{table}/snapshots`: what was written when, newest first, and the run that did.
+
+use super::{Found, Head, Turned, find, run_of};
+use crate::extract::{Names, Query};
+use crate::pages::{Shell, encoded, html};
+use crate::parts::{self, Now};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::lake_view::SnapshotRow;
+
+#[derive(Template)]
+#[template(path = "pages/lake/snapshots.html")]
+struct SnapshotsPage {
+    shell: Shell,
+    head: Head,
+    snapshots: Vec<SnapshotLine>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+pub(crate) struct SnapshotLine {
+    pub(crate) id: i64,
+    pub(crate) at: parts::Moment,
+    pub(crate) operation: String,
+    pub(crate) is_current: bool,
+    pub(crate) refs: Vec<String>,
+    pub(crate) made_by: Option<(String, String)>,
+    /// `+3,322,604 −12`.
+    pub(crate) rows: String,
+    pub(crate) files: String,
+    pub(crate) total: String,
+    pub(crate) sql: String,
+}
+
+const OF_A_PAGE: usize = 50;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    names: Names,
+    mut query: Query,
+) -> Result<Response, Refusal> {
+    let turned = Turned::of(&mut query, OF_A_PAGE)?;
+    let Found { lake, table, head } = find(&app, &names, "snapshots", shell.now).await?;
+    let mut rows = lake.snapshots(table.id.clone(), turned.place()).await?;
+    let (before, after) = turned.links(&mut rows, &format!("{}/snapshots", head.href));
+    let name = super::in_sql(&table.id);
+    let snapshots = rows.into_iter().map(|row| {
+        let sql = format!("select * from {name} for version as of {} limit 100", row.id);
+        SnapshotLine { sql: format!("/sql?sql={}", encoded(&sql)), ..line(row, shell.now) }
+    });
+    let page = SnapshotsPage { snapshots: snapshots.collect(), shell, head, before, after };
+    html(StatusCode::OK, &page)
+}
+
+pub(super) fn line(row: SnapshotRow, now: Now) -> SnapshotLine {
+    SnapshotLine {
+        id: row.id,
+        at: parts::moment(row.at, now),
+        made_by: run_of(&row),
+        is_current: row.is_current,
+        rows: changed(row.added_rows, row.removed_rows),
+        files: changed(row.added_files, row.removed_files),
+        total: parts::count(row.totals.rows),
+        operation: row.operation,
+        refs: row.refs,
+        sql: String::new(),
+    }
+}
+
+fn changed(added: u64, removed: u64) -> String {
+    match (added, removed) {
+        (0, 0) => "0".into(),
+        (added, 0) => format!("+{}", parts::count(added)),
+        (0, removed) => format!("−{}", parts::count(removed)),
+        (added, removed) => format!("+{} −{}", parts::count(added), parts::count(removed)),
+    }
+}

@@ -1,0 +1,161 @@
+//! `/sql`: a console for questions to the lake. The form works by itself: its answer is the page with the results below.
+
+pub(crate) mod results;
+pub(crate) mod run;
+
+use super::lake::{Closed, closed};
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts;
+use crate::queries::{MOST_FILE_ROWS, MOST_TIME};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::lake_view::{LakeResult, QueryLimits};
+use orch_store::query_history::{QueryRow, get_query, list_queries};
+use results::Results;
+use uuid::Uuid;
+
+#[derive(Template)]
+#[template(path = "pages/sql.html")]
+struct SqlPage {
+    shell: Shell,
+    /// Why no query can run, if that is so.
+    closed: Option<Closed>,
+    may_run: bool,
+    /// Of the query that the form will send: its cancel button names it.
+    query_id: Uuid,
+    wish: Wish,
+    results: Option<Results>,
+    problem: Option<Closed>,
+    tables: Vec<(String, String)>,
+    history: Vec<Line>,
+    limits: String,
+}
+
+/// What the form holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    pub(crate) sql: String,
+    pub(crate) limit: String,
+    pub(crate) chart: String,
+    pub(crate) x: String,
+    pub(crate) y: String,
+}
+
+struct Line {
+    id: Uuid,
+    sql: String,
+    href: String,
+    state: parts::State,
+    word: String,
+    runs: bool,
+    ago: parts::Ago,
+    took: String,
+    rows: String,
+    problem: String,
+}
+
+/// Of one's history on the page; the API lists the rest.
+const MOST_LINES: i64 = 30;
+const LINE_CHARS: usize = 120;
+/// Tables that are named beside the editor.
+const MOST_TABLES: usize = 60;
+/// Rows that a page shows unless it is told otherwise, and those one may choose from.
+const USUAL_ROWS: &str = "100";
+const ROW_CHOICES: [&str; 3] = ["100", "500", "1000"];
+
+/// `?sql=` fills the editor, `?query=` takes a query of one's history.
+pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
+    let mut wish = Wish { sql: query.text("sql").unwrap_or_default().into(), ..Wish::default() };
+    if let (Some(Ok(id)), Some(user)) = (query.text("query").map(str::parse::<Uuid>), &shell.user)
+        && let Some(row) = get_query(&mut *app.pages().await?, id, &user.name).await?
+    {
+        wish.sql = row.sql;
+    }
+    page(&app, shell, wish, StatusCode::OK, None).await
+}
+
+/// The console; `outcome`: of the query that the form sent.
+async fn page(
+    app: &App,
+    shell: Shell,
+    mut wish: Wish,
+    status: StatusCode,
+    outcome: Option<Result<Results, Closed>>,
+) -> Result<Response, Refusal> {
+    let (tables, is_closed) = match tables(app).await {
+        Ok(tables) => (tables, None),
+        Err(error) => (Vec::new(), Some(closed(&error))),
+    };
+    let user = shell.user.as_ref().map_or("", |user| &user.name);
+    let rows = list_queries(&mut *app.pages().await?, user, MOST_LINES).await?;
+    if !ROW_CHOICES.contains(&wish.limit.as_str()) {
+        wish.limit = USUAL_ROWS.into();
+    }
+    let (results, problem) = match outcome {
+        Some(Ok(results)) => (Some(results), None),
+        Some(Err(problem)) => (None, Some(problem)),
+        None => (None, None),
+    };
+    let page = SqlPage {
+        may_run: shell.can(crate::api::lake::READS_DATA),
+        query_id: Uuid::new_v4(),
+        history: rows.into_iter().map(|row| line(row, &shell)).collect(),
+        limits: limits(),
+        closed: is_closed,
+        shell,
+        wish,
+        results,
+        problem,
+        tables,
+    };
+    html(status, &page)
+}
+
+/// Names of tables, and where they are shown.
+async fn tables(app: &App) -> LakeResult<Vec<(String, String)>> {
+    let tables = app.config.lake.open().await?.tables().await?;
+    let names = tables.iter().take(MOST_TABLES).map(|table| (table.id.to_string(), super::lake::href(&table.id)));
+    Ok(names.collect())
+}
+
+fn limits() -> String {
+    let usual = QueryLimits::default();
+    format!(
+        "A query may only read. It ends after {} s, or {} s by the API; a file has at most {} rows.",
+        usual.time.as_secs(),
+        MOST_TIME.as_secs(),
+        parts::count(MOST_FILE_ROWS as u64)
+    )
+}
+
+fn line(row: QueryRow, shell: &Shell) -> Line {
+    let (state, word) = match row.state.as_str() {
+        "success" => ("success", "success"),
+        "running" => ("running", "running"),
+        "cancelled" => ("skipped", "cancelled"),
+        "lost" => ("failed", "lost with its server"),
+        _ => ("failed", "failed"),
+    };
+    Line {
+        href: format!("/sql?query={}", row.id),
+        sql: parts::short(&row.sql.split_whitespace().collect::<Vec<_>>().join(" "), LINE_CHARS).into_owned(),
+        state: parts::bare(state),
+        word: word.into(),
+        runs: row.state == "running",
+        ago: parts::ago(row.started_at, shell.now),
+        took: row.ended_at.map_or_else(String::new, |at| parts::duration(at - row.started_at)),
+        rows: row.rows.map_or_else(String::new, |rows| format!("{} rows", parts::count(rows.unsigned_abs()))),
+        problem: row.problem.map(|problem| parts::short(&problem, LINE_CHARS).into_owned()).unwrap_or_default(),
+        id: row.id,
+    }
+}
+
+/// The page of a query's text.
+fn with_sql(sql: &str) -> String {
+    format!("/sql?sql={}", encoded(sql))
+}

@@ -1,0 +1,129 @@
+//! The rows of an answer as a table, and two of its columns as a picture.
+
+use super::Wish;
+use crate::parts::{self, Chart, Look};
+use orch_store::lake_view::{Answer, Cell, ResultColumn, cell_text};
+use serde_json::Value;
+
+/// Of a value in a table; the rest is in the file.
+const CELL_CHARS: usize = 300;
+
+pub(crate) struct Results {
+    pub(crate) columns: Vec<ResultColumn>,
+    pub(crate) rows: Vec<Vec<Shown>>,
+    pub(crate) chart: Option<Chart>,
+    /// Why there is no picture although one was asked for.
+    pub(crate) no_chart: Option<String>,
+    /// `12 rows in 38 ms, 1 of 31 files (2.1 MB)`.
+    pub(crate) words: String,
+    pub(crate) more: bool,
+}
+
+/// A cell of a table.
+pub(crate) struct Shown {
+    pub(crate) text: String,
+    pub(crate) is_null: bool,
+    pub(crate) is_number: bool,
+}
+
+impl Results {
+    pub(crate) fn new(answer: Answer) -> Results {
+        Results::with_chart(answer, &Wish::default())
+    }
+
+    /// With the picture that somebody wishes.
+    pub(crate) fn with_chart(answer: Answer, wish: &Wish) -> Results {
+        let (chart, no_chart) = match draw(&answer, wish) {
+            Ok(chart) => (chart, None),
+            Err(why) => (None, Some(why)),
+        };
+        let seen = &answer.seen;
+        let files = if seen.of_files == 0 {
+            String::new()
+        } else {
+            format!(", {} of {} files ({})", seen.files, seen.of_files, parts::bytes(seen.bytes))
+        };
+        let noun = if answer.rows.len() == 1 { "row" } else { "rows" };
+        let words = format!("{} {noun} in {:.0} ms{files}", parts::count(answer.rows.len() as u64), answer.duration_ms);
+        let columns = answer.columns;
+        let rows = answer.rows.iter().map(|row| {
+            row.iter().zip(&columns).map(|(cell, column)| Shown {
+                text: parts::short(&cell_text(cell), CELL_CHARS).into_owned(),
+                is_null: cell.is_null(),
+                is_number: column.is_number,
+            })
+        });
+        Results { rows: rows.map(Iterator::collect).collect(), columns, chart, no_chart, words, more: answer.more }
+    }
+}
+
+fn draw(answer: &Answer, wish: &Wish) -> Result<Option<Chart>, String> {
+    let look = match wish.chart.as_str() {
+        "bar" => Look::Bars,
+        "line" => Look::Line,
+        _ => return Ok(None),
+    };
+    let place = |name: &str| answer.columns.iter().position(|column| column.name == name);
+    let number = |except: Option<usize>| {
+        let numbers = answer.columns.iter().enumerate().filter(|(_, column)| column.is_number).map(|(place, _)| place);
+        numbers.clone().find(|place| Some(*place) != except).or_else(|| numbers.clone().next())
+    };
+    let x = place(&wish.x).or_else(|| answer.columns.iter().position(|column| !column.is_number)).unwrap_or(0);
+    let y = place(&wish.y).or_else(|| number(Some(x)));
+    let y = y.filter(|y| answer.columns.get(*y).is_some_and(|column| column.is_number));
+    let Some(y) = y else { return Err("A picture needs a column of numbers.".into()) };
+    let title = format!("{} by {}", answer.columns[y].name, answer.columns[x].name);
+    let points = answer.rows.iter().map(|row| (cell_text(&row[x]).into_owned(), as_number(&row[y]))).collect();
+    Chart::new(look, title, points).map(Some).ok_or_else(|| "There are no numbers to draw.".into())
+}
+
+/// Decimals are text.
+fn as_number(cell: &Cell) -> Option<f64> {
+    match cell {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_store::lake_view::Seen;
+    use serde_json::json;
+
+    fn answer() -> Answer {
+        let column = |name: &str, is_number| ResultColumn { name: name.into(), data_type: "x".into(), is_number };
+        Answer {
+            columns: vec![column("id", true), column("state", false), column("total", true)],
+            rows: vec![vec![json!(1), json!("CA"), json!("12.50")], vec![json!(2), Value::Null, Value::Null]],
+            more: false,
+            duration_ms: 12.4,
+            seen: Seen { files: 1, of_files: 31, bytes: 2_100_000 },
+        }
+    }
+
+    #[test]
+    fn a_picture_takes_the_columns_that_are_named_or_those_that_fit() {
+        for (chart, x, y, drawn) in [
+            ("", "", "", Ok(None)),
+            ("bar", "", "", Ok(Some("id by state"))),
+            ("line", "id", "", Ok(Some("total by id"))),
+            ("bar", "state", "total", Ok(Some("total by state"))),
+            ("bar", "id", "state", Err("A picture needs a column of numbers.")),
+        ] {
+            let wish = Wish { chart: chart.into(), x: x.into(), y: y.into(), ..Wish::default() };
+            let found = draw(&answer(), &wish).map(|chart| chart.map(|chart| chart.to_string()));
+            match drawn {
+                Ok(title) => {
+                    let found = found.unwrap_or_else(|why| panic!("{chart} {x} {y}: {why}"));
+                    assert_eq!(found.is_some(), title.is_some(), "{chart} {x} {y}");
+                    let said = format!("aria-label=\"{}\"", title.unwrap_or_default());
+                    assert!(found.is_none_or(|svg| svg.contains(&said)), "{chart} {x} {y}");
+                }
+                Err(why) => assert_eq!(found, Err(why.into()), "{chart} {x} {y}"),
+            }
+        }
+        assert_eq!(Results::new(answer()).words, "2 rows in 12 ms, 1 of 31 files (2.1 MB)");
+    }
+}

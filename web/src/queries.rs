@@ -1,0 +1,222 @@
+//! Queries over the lake while they run. Each is carried out by a task of its own: whoever asked reads its rows, and when
+//! that reader goes away, or somebody cancels the query at any server, it ends. How it ended is written down here alone.
+
+use crate::extract::Actor;
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::http::StatusCode;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::lake_view::{
+    Chunk, LakeError, LakeResult, LakeView, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen,
+};
+use orch_store::query_history::{QueryEnd, begin_query, end_query, is_query_cancelled};
+use serde_json::json;
+use sqlx::Connection as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// What people may ask for, above the defaults of `QueryLimits`.
+pub(crate) const MOST_ROWS: usize = 10_000;
+pub(crate) const MOST_TIME: Duration = Duration::from_mins(5);
+/// Of a file that is kept; its rows are never together in memory.
+pub(crate) const MOST_FILE_ROWS: usize = 5_000_000;
+/// Chunks that wait for their reader.
+const AHEAD: usize = 2;
+/// How often a running query looks whether somebody wants it to end.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// After its time a query is written down as ended, whatever happened.
+const GRACE: Duration = Duration::from_secs(30);
+/// Of the text in the audit log.
+const MOST_AUDIT_CHARS: usize = 2_000;
+
+/// The queries of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Queries(Mutex<JoinSet<()>>);
+
+impl Queries {
+    fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while jobs.try_join_next().is_some() {}
+        jobs.spawn(job);
+    }
+
+    /// Waits until all have written down how they ended; they were told to stop.
+    pub(crate) async fn end(&self) {
+        let mut jobs = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        while jobs.join_next().await.is_some() {}
+    }
+}
+
+/// What somebody wants to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Chosen by whoever asks, so that it can be cancelled before it answers.
+    pub(crate) id: Uuid,
+    pub(crate) sql: String,
+    pub(crate) limits: QueryLimits,
+}
+
+/// A query whose rows come. Dropped before they have ended, it is cancelled.
+pub(crate) struct Running {
+    columns: Vec<ResultColumn>,
+    parts: mpsc::Receiver<LakeResult<Part>>,
+    is_cut: bool,
+    seen: Seen,
+    _stop: DropGuard,
+}
+
+enum Part {
+    Rows(Chunk),
+    End { is_cut: bool, seen: Seen },
+}
+
+/// Begins a query, written down in the history of its user and in the audit log before anything of it is carried out.
+pub(crate) async fn begin(app: &App, actor: &Actor, asked: Asked) -> Result<Running, Refusal> {
+    let sql = asked.sql.trim();
+    if sql.is_empty() || sql.len() > MOST_SQL_BYTES || sql.contains('\0') {
+        let text = if sql.is_empty() { "there is no SQL to run".into() } else { too_long() };
+        return Err(Refusal::bad_request(text));
+    }
+    let lake = app.config.lake.open().await?;
+    note(app, actor, &asked).await?;
+    let stop = app.stopping.child_token();
+    let (head, columns) = oneshot::channel();
+    let (sender, parts) = mpsc::channel(AHEAD);
+    let query = Query { sql: sql.into(), limits: asked.limits };
+    app.queries.spawn(carry(app.clone(), asked.id, (lake, query), stop.clone(), (head, sender)));
+    let stop = stop.drop_guard();
+    let columns = columns.await.map_err(|_| Refusal::Broken("a query broke off".into()))??;
+    Ok(Running { columns, parts, is_cut: false, seen: Seen::default(), _stop: stop })
+}
+
+fn too_long() -> String {
+    format!("SQL has at most {} kB, and no NUL character", MOST_SQL_BYTES / 1024)
+}
+
+async fn note(app: &App, actor: &Actor, asked: &Asked) -> Result<(), Refusal> {
+    let mut db = app.pages().await?;
+    let mut tx = db.begin().await.map_err(StoreError::from)?;
+    if !begin_query(&mut tx, asked.id, &actor.name, &asked.sql, asked.limits.time + GRACE).await? {
+        return Err(Refusal::plain(StatusCode::CONFLICT, "there is a query of that id: give another one, or none"));
+    }
+    let sql: String = asked.sql.chars().take(MOST_AUDIT_CHARS).collect();
+    let extra = Some(json!({ "query_id": asked.id, "sql": sql }));
+    actor.did(&mut tx, Deed { event: "run_sql", extra, ..Deed::default() }).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+type Head = oneshot::Sender<LakeResult<Vec<ResultColumn>>>;
+
+async fn carry(
+    app: App,
+    id: Uuid,
+    (lake, query): (Arc<dyn LakeView>, Query),
+    stop: CancellationToken,
+    (head, parts): (Head, mpsc::Sender<LakeResult<Part>>),
+) {
+    let mut head = Some(head);
+    let ended = tokio::select! {
+        ended = read(lake, query, &stop, &mut head, &parts) => ended,
+        () = cancelled(&app, id) => Err(LakeError::Cancelled),
+        () = stop.cancelled() => Err(LakeError::Cancelled),
+    };
+    // Of what was dropped above, too.
+    stop.cancel();
+    let end = match &ended {
+        Ok((_, rows)) => QueryEnd::Success { rows: *rows },
+        Err(LakeError::Cancelled) => QueryEnd::Cancelled,
+        Err(error) => QueryEnd::Failed { problem: error.to_string() },
+    };
+    let written = async { end_query(&mut *app.pages().await?, id, &end).await };
+    if let Err(error) = written.await {
+        tracing::warn!(%error, query.id = %id, "how a query ended could not be written down");
+    }
+    // A reader that is gone has heard enough.
+    match (head, ended.map(|(part, _)| part)) {
+        (Some(head), Err(error)) => drop(head.send(Err(error))),
+        (_, last) => drop(parts.send(last).await),
+    }
+}
+
+/// Reads all rows and hands them on; the last part, and how many rows there were.
+async fn read(
+    lake: Arc<dyn LakeView>,
+    query: Query,
+    stop: &CancellationToken,
+    head: &mut Option<Head>,
+    parts: &mpsc::Sender<LakeResult<Part>>,
+) -> LakeResult<(Part, u64)> {
+    let mut rows = lake.query(query, stop.clone()).await?;
+    let told = head.take().is_some_and(|head| head.send(Ok(rows.columns().to_vec())).is_ok());
+    let mut count = 0;
+    while let Some(chunk) = rows.next().await? {
+        count += chunk.len() as u64;
+        if !told || parts.send(Ok(Part::Rows(chunk))).await.is_err() {
+            return Err(LakeError::Cancelled);
+        }
+    }
+    Ok((Part::End { is_cut: rows.is_cut(), seen: rows.seen() }, count))
+}
+
+/// Ends when somebody wants the query to end. A database that is away is asked again.
+async fn cancelled(app: &App, id: Uuid) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let looked = async { is_query_cancelled(&mut *app.hot().await?, id).await };
+        match looked.await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "whether a query is cancelled could not be read"),
+        }
+    }
+}
+
+impl QueryRows for Running {
+    fn columns(&self) -> &[ResultColumn] {
+        &self.columns
+    }
+
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
+        Box::pin(async {
+            match self.parts.recv().await {
+                Some(Ok(Part::Rows(chunk))) => Ok(Some(chunk)),
+                Some(Ok(Part::End { is_cut, seen })) => {
+                    (self.is_cut, self.seen) = (is_cut, seen);
+                    Ok(None)
+                }
+                Some(Err(error)) => Err(error),
+                None => Err(LakeError::Unavailable("the query broke off".into())),
+            }
+        })
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen
+    }
+}
+
+impl From<LakeError> for Refusal {
+    fn from(error: LakeError) -> Refusal {
+        let text = error.to_string();
+        let status = match error {
+            LakeError::NotFound(_) => StatusCode::NOT_FOUND,
+            LakeError::Refused(_) => StatusCode::BAD_REQUEST,
+            LakeError::Cancelled => StatusCode::CONFLICT,
+            LakeError::TooDear(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            LakeError::Busy(_) => return Refusal::Later { status: StatusCode::TOO_MANY_REQUESTS, text },
+            LakeError::Unavailable(_) => return Refusal::Later { status: StatusCode::SERVICE_UNAVAILABLE, text },
+        };
+        Refusal::plain(status, text)
+    }
+}

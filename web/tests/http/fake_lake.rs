@@ -1,0 +1,203 @@
+//! A lake with one table and few rows, for pages and routes: the real one is tested where it lives.
+
+use chrono::DateTime;
+use orch_core::task::BoxFuture;
+use orch_store::lake_view::{
+    Cell, Chunk, ColumnRange, DataFile, FileKind, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView,
+    MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef, SnapshotRow,
+    TableColumn, TableId, TableRow, TableTotals,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Texts of its data are `words`.
+pub(crate) struct FakeLake {
+    pub(crate) words: &'static str,
+}
+
+impl FakeLake {
+    pub(crate) fn door(words: &'static str) -> LakeDoor {
+        let lake: Arc<dyn LakeView> = Arc::new(FakeLake { words });
+        LakeDoor::new(Arc::new(move || Box::pin(ready(Ok(lake.clone())))))
+    }
+
+    fn snapshot(&self) -> SnapshotRow {
+        let made_by = MadeBy {
+            dag_id: "chain".into(),
+            run_id: "r1".into(),
+            task_id: Some("t0".into()),
+            attempt: None,
+        };
+        SnapshotRow {
+            id: 7_716_229_044_100_123_456,
+            parent_id: None,
+            at: DateTime::from_timestamp(1_763_600_000, 0).expect("a moment"),
+            operation: "append".into(),
+            is_current: true,
+            refs: vec![self.words.into()],
+            added_rows: 1_200,
+            removed_rows: 3,
+            added_files: 2,
+            removed_files: 0,
+            totals: TOTALS,
+            made_by: Some(made_by),
+            summary: BTreeMap::from([(self.words.into(), self.words.into())]),
+        }
+    }
+
+    fn known(&self, id: &TableId) -> LakeResult<()> {
+        if id.name == "orders" { Ok(()) } else { Err(LakeError::NotFound(format!("there is no table `{id}`"))) }
+    }
+
+    fn whole(&self, id: TableId) -> LakeTable {
+        let column = |id: i32, name: &str, data_type: &str| TableColumn {
+            id,
+            name: name.into(),
+            data_type: data_type.into(),
+            required: id == 1,
+            doc: Some(self.words.into()),
+        };
+        LakeTable {
+            asset_uri: id.asset_uri(),
+            id,
+            uuid: "u".into(),
+            format_version: 2,
+            location: format!("file:///lake/{}", self.words),
+            schema_id: 0,
+            schemas: 1,
+            columns: vec![column(1, "order_id", "long"), column(2, "state", "string"), column(3, self.words, "string")],
+            partitioned_by: vec![PartitionColumn {
+                name: "state".into(),
+                column: "state".into(),
+                transform: "identity".into(),
+            }],
+            key: vec!["order_id".into()],
+            properties: BTreeMap::from([
+                ("s3.secret-access-key".into(), "hush".into()),
+                ("note".into(), self.words.into()),
+            ]),
+            refs: vec![SnapshotRef { name: self.words.into(), kind: RefKind::Tag, snapshot_id: 1 }],
+            totals: TOTALS,
+            snapshots: 1,
+            last: Some(self.snapshot()),
+            updated_at: self.snapshot().at,
+        }
+    }
+}
+
+const TOTALS: TableTotals = TableTotals { rows: 1_197, bytes: 45_678, files: 2, delete_files: 1 };
+
+fn paged<T>(all: Vec<T>, page: LakePage) -> Vec<T> {
+    all.into_iter().skip(page.skip).take(page.most).collect()
+}
+
+impl LakeView for FakeLake {
+    fn place(&self) -> String {
+        format!("file:///lake/{}", self.words)
+    }
+
+    fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>> {
+        let row = |name: &str, problem: Option<&str>| TableRow {
+            id: TableId::new("retail", name),
+            totals: TOTALS,
+            snapshots: 1,
+            last: Some(self.snapshot()),
+            problem: problem.map(Into::into),
+        };
+        Box::pin(ready(Ok(vec![row("orders", None), row("broken", Some(self.words))])))
+    }
+
+    fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>> {
+        let found = self.known(&id).map(|()| self.whole(id));
+        Box::pin(ready(found))
+    }
+
+    fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>> {
+        let found = self.known(&id).map(|()| paged(vec![self.snapshot()], page));
+        Box::pin(ready(found))
+    }
+
+    fn files(&self, id: TableId, _: Option<i64>, page: LakePage) -> BoxFuture<LakeResult<Vec<DataFile>>> {
+        let range = ColumnRange {
+            name: "state".into(),
+            nulls: Some(4),
+            least: Some("ALABAMA".into()),
+            greatest: Some(self.words.into()),
+        };
+        let file = |n: usize| DataFile {
+            path: format!("file:///lake/{n}-{}.parquet", self.words),
+            kind: FileKind::Data,
+            partition: format!("state={}", self.words),
+            rows: 600,
+            bytes: 22_000,
+            columns: vec![range.clone()],
+        };
+        let found = self.known(&id).map(|()| paged((0..250).map(file).collect(), page));
+        Box::pin(ready(found))
+    }
+
+    fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>> {
+        let row = |value: &str| PartitionRow { partition: format!("state={value}"), totals: TOTALS };
+        let found = self.known(&id).map(|()| paged(vec![row("CA"), row(self.words)], page));
+        Box::pin(ready(found))
+    }
+
+    /// `wait` goes on until somebody stops it; `wrong …` is refused; all else has three rows, or as many as are wanted.
+    fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
+        let words = self.words;
+        Box::pin(async move {
+            if query.sql.starts_with("wrong") {
+                return Err(LakeError::Refused(format!("`{words}` is refused\nhint: write `select`")));
+            }
+            let column = |name: &str, data_type: &str, is_number| ResultColumn {
+                name: name.into(),
+                data_type: data_type.into(),
+                is_number,
+            };
+            let columns = vec![column("state", "varchar", false), column("total", "decimal(9, 2)", true)];
+            let all: Vec<Vec<Cell>> =
+                vec![vec![json!("CA"), json!("12.50")], vec![json!(words), json!("7.25")], vec![Value::Null, json!("1")]];
+            let is_cut = all.len() > query.limits.rows;
+            let rows = all.into_iter().take(query.limits.rows).collect();
+            let waits = query.sql.starts_with("wait");
+            let rows: Box<dyn QueryRows> = Box::new(FakeRows { columns, chunk: Some(rows), is_cut, waits, stop });
+            Ok(rows)
+        })
+    }
+}
+
+struct FakeRows {
+    columns: Vec<ResultColumn>,
+    chunk: Option<Chunk>,
+    is_cut: bool,
+    waits: bool,
+    stop: CancellationToken,
+}
+
+impl QueryRows for FakeRows {
+    fn columns(&self) -> &[ResultColumn] {
+        &self.columns
+    }
+
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
+        Box::pin(async {
+            if self.waits {
+                self.stop.cancelled().await;
+                return Err(LakeError::Cancelled);
+            }
+            Ok(self.chunk.take())
+        })
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { files: 1, of_files: 2, bytes: 22_000 }
+    }
+}
