@@ -15,8 +15,9 @@ pub(crate) async fn files(table: &Table, snapshot_id: Option<i64>) -> LakeResult
     let metadata = table.metadata();
     let Some(snapshot) = snapshot_id.and_then(|id| metadata.snapshot_by_id(id)) else { return Ok(Vec::new()) };
     let list = table.manifest_list_reader(snapshot).load().await.map_err(of_iceberg)?;
-    let manifests = stream::iter(list.entries()).map(|manifest| async move {
-        Ok::<_, iceberg::Error>((manifest.partition_spec_id, manifest.load_manifest(table.file_io()).await?))
+    let manifests = stream::iter(list.entries().to_vec()).map(|manifest| {
+        let io = table.file_io().clone();
+        async move { Ok::<_, iceberg::Error>((manifest.partition_spec_id, manifest.load_manifest(&io).await?)) }
     });
     let manifests: Vec<_> = manifests.buffered(AT_ONCE).try_collect().await.map_err(of_iceberg)?;
     let schema = metadata.current_schema();
