@@ -8,6 +8,7 @@ begin
         execute format('revoke usage on schema %I from orch_lake', current_schema());
     end if;
 end $$;
+drop function steps_have_a_role();
 drop table progress;
 drop table asset_check;
 update schema_guard set version = 12;

@@ -29,14 +29,12 @@ create index asset_check_at on asset_check (at);
 -- The last word of a try about its rows and bytes; a row only of those that say something.
 create table progress (
     run uuid not null,
-    task smallint not null,
-    map_index integer not null,
     attempt uuid not null,
     lease_no smallint not null,
     rows bigint not null,
     bytes bigint not null,
-    -- By the clock of the database: when it was told first and last.
-    began_at timestamptz not null default now(),
+    -- Since its body began, by the clock of its worker.
+    after_ms bigint not null,
     at timestamptz not null default now(),
     primary key (run, attempt)
 ) with (fillfactor = 50);
@@ -71,5 +69,11 @@ begin
     grant insert on asset_check to orch_lake;
     execute format('grant usage on schema %I to orch_lake', current_schema());
 end $$;
+
+-- Whether the current user can become that role: from Postgres 16 on being a member is not enough.
+create function steps_have_a_role() returns boolean language sql stable as $$
+    select exists (select from pg_roles where rolname = 'orch_lake' and pg_has_role(current_user, oid,
+        case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end))
+$$;
 
 update schema_guard set version = 13;

@@ -1,5 +1,6 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
+mod assets_checks;
 mod assets_events;
 mod assets_list;
 mod assets_materialize;
@@ -193,6 +194,7 @@ pub(crate) enum Assets {
     Materialize(assets_materialize::Materialize),
     Events(assets_events::Events),
     Emit(assets_events::Emit),
+    Checks(assets_checks::Checks),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -306,6 +308,7 @@ impl Assets {
             Assets::Materialize(materialize) => materialize.run(cx).await,
             Assets::Events(events) => events.run(cx).await,
             Assets::Emit(emit) => emit.run(cx).await,
+            Assets::Checks(checks) => checks.run(cx).await,
         }
     }
 }

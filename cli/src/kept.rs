@@ -3,6 +3,7 @@
 
 use crate::api::Api;
 use crate::app::Cx;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::secrets::{keyring, sources_of_server};
 use crate::server::Server;
@@ -66,6 +67,17 @@ impl Cx {
 }
 
 impl Kept {
+    /// Those that the binary brings and nobody has set up in the database, by name. Over the API they are not known.
+    pub(crate) fn default_connections(&self, config: &Config, kept: &[Connection]) -> Result<Vec<Connection>, Failure> {
+        let Kept::Database(session, _) = self else { return Ok(Vec::new()) };
+        let sources = sources_of_server(config)?;
+        let Some(url) = session.url().or(sources.database_url.clone()) else { return Ok(Vec::new()) };
+        let mut defaults = sources.default_connections(&url);
+        defaults.retain(|one| kept.iter().all(|other| other.id != one.id));
+        defaults.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(defaults)
+    }
+
     /// All of them, by name.
     pub(crate) async fn connections(&mut self, look: Look) -> Result<Vec<Connection>, Failure> {
         match self {

@@ -25,6 +25,8 @@ pub enum LakeError {
     Catalog(#[source] sqlx::Error),
     #[error("a file of the lake cannot be read or written")]
     Iceberg(#[source] iceberg::Error),
+    #[error("a folder of the lake cannot be looked into")]
+    Bucket(#[from] crate::bucket::Error),
     #[error("a batch of rows cannot be computed")]
     Arrow(#[from] arrow::error::ArrowError),
     #[error("a Parquet file cannot be read or written")]

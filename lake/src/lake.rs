@@ -1,6 +1,6 @@
 //! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
 
-use crate::bucket;
+use crate::bucket::{self, Bucket};
 use crate::catalog::{Catalog, PgCatalog, no_table};
 use crate::error::{LakeError, LakeResult};
 use crate::storage::Storages;
@@ -35,6 +35,7 @@ pub struct Lake(Arc<Inner>);
 struct Inner {
     catalog: Arc<dyn Catalog>,
     io: FileIO,
+    storage: bucket::Options,
     warehouse: String,
     cache: Cache,
     runtime: Runtime,
@@ -55,15 +56,15 @@ impl Lake {
             let what = format!("the warehouse `{}` {wrong}", config.warehouse);
             return Err(LakeError::input(what, "write `file:///folder` or `s3://bucket/folder`"));
         }
-        let io = FileIOBuilder::new(Arc::new(Storages::new(config.storage))).build();
-        Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), io, &config.warehouse)
+        Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), config.storage, &config.warehouse)
     }
 
-    /// Any catalog over any storage.
-    pub fn with_catalog(catalog: Arc<dyn Catalog>, io: FileIO, warehouse: &str) -> LakeResult<Self> {
+    /// A lake with any catalog.
+    pub fn with_catalog(catalog: Arc<dyn Catalog>, storage: bucket::Options, warehouse: &str) -> LakeResult<Self> {
         let warehouse = warehouse.trim_end_matches('/').to_owned();
         let runtime = Runtime::try_current()?;
-        Ok(Self(Arc::new(Inner { catalog, io, warehouse, cache: Cache::default(), runtime })))
+        let io = FileIOBuilder::new(Arc::new(Storages::new(storage.clone()))).build();
+        Ok(Self(Arc::new(Inner { catalog, io, storage, warehouse, cache: Cache::default(), runtime })))
     }
 
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
@@ -72,6 +73,11 @@ impl Lake {
 
     pub fn io(&self) -> &FileIO {
         &self.0.io
+    }
+
+    /// What is at some place of the lake, such as a table's folder.
+    pub(crate) fn bucket(&self, location: &str) -> bucket::Result<Bucket> {
+        Bucket::open(location, &self.0.storage)
     }
 
     pub fn warehouse(&self) -> &str {

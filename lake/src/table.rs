@@ -1,4 +1,4 @@
-//! Iceberg tables: read, append, overwrite, upsert, delete. A write makes files and gives a [`Change`]; committing it
+//! Iceberg tables: read, append, overwrite, upsert, delete, evolve, maintain. A write makes files and gives a [`Change`]; committing it
 //! publishes them.
 
 mod append;
@@ -7,8 +7,10 @@ mod change;
 mod commit;
 mod definition;
 mod delete;
+pub mod evolve;
 mod filter;
 mod keys;
+pub mod maintain;
 mod name;
 mod overwrite;
 mod plan;

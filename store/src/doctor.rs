@@ -17,6 +17,8 @@ pub struct Vitals {
     pub max_connections: i64,
     /// Weeks that have their partitions, this one included, without a gap.
     pub weeks_ahead: i64,
+    /// Steps of `ctx.commit` work as a role that cannot read orch's tables.
+    pub steps_have_a_role: bool,
     /// Claimable, and for how long the oldest has been.
     pub ready: i64,
     pub oldest_ready_secs: Option<f64>,
@@ -42,6 +44,7 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
     let server = sqlx::query!(
         r#"select now() as "now!", current_setting('server_version') as "server_version!",
           current_setting('max_connections')::bigint as "max_connections!",
+          steps_have_a_role() as "steps_have_a_role!",
           (select count(*) from pg_stat_activity where backend_type = 'client backend') as "connections!",
           (select count(*) from generate_series(0, 60) w where not exists (
             select from generate_series(0, w) v where to_regclass('task_instance_' || to_char(
@@ -76,6 +79,7 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
         connections: server.connections,
         max_connections: server.max_connections,
         weeks_ahead: server.weeks,
+        steps_have_a_role: server.steps_have_a_role,
         ready: left.ready,
         oldest_ready_secs: left.oldest_ready,
         queues_without_worker: left.queues,

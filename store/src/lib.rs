@@ -34,6 +34,7 @@ pub mod partition;
 pub mod pool;
 pub mod preset;
 pub mod process;
+pub mod progress;
 pub mod refold;
 pub mod registry;
 pub mod reset;

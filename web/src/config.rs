@@ -4,6 +4,7 @@ use crate::base_path::BasePath;
 use crate::clock::Clock;
 use crate::network::Network;
 use crate::tls::Tls;
+use orch_core::task::Connection;
 use orch_store::seal::Keyring;
 use std::fmt;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct WebConfig {
     pub clock: Clock,
     /// Those that seal and open the secrets of connections and variables.
     pub keys: Keyring,
+    /// Connections that the binary brings for those that nobody has set up.
+    pub default_connections: Vec<Connection>,
     /// Whether operators may have connections tried from here.
     pub test_connection: bool,
     /// What this installation was told, by name; secrets are masked. Admins may read it.
@@ -63,6 +66,7 @@ impl WebConfig {
             grace: Duration::from_secs(5),
             clock: Clock::system(),
             keys: Keyring::default(),
+            default_connections: Vec::new(),
             test_connection: false,
             settings: Vec::new(),
         }

@@ -7,6 +7,7 @@ mod durations;
 mod fact;
 mod icon;
 mod now;
+mod strip;
 mod time;
 mod timeline;
 
@@ -17,6 +18,7 @@ pub(crate) use durations::Durations;
 pub(crate) use fact::Fact;
 pub(crate) use icon::{Score, State, bare, favicon, icon, mark, sign, state, words};
 pub(crate) use now::Now;
+pub(crate) use strip::{Strip, as_state};
 pub(crate) use time::{Ago, Moment, Stamp, ago, clock, duration, exactly, moment};
 pub(crate) use timeline::{Timeline, dag_href};
 

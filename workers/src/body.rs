@@ -29,7 +29,6 @@ use serde_json::Value;
 use sqlx::PgPool;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -232,8 +231,6 @@ fn context(
         secrets: shared.outlook.secrets.clone(),
         hints: shared.hints.clone(),
         origin: Origin::of(job),
-        rows: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
         said: Said::default(),
         left: left.clone(),
     });

@@ -19,7 +19,6 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -55,8 +54,6 @@ pub(crate) struct WorkerHost {
     pub(crate) left: Arc<Left>,
     pub(crate) hints: Hints,
     pub(crate) origin: Origin,
-    pub(crate) rows: AtomicU64,
-    pub(crate) bytes: AtomicU64,
 }
 
 impl Host for WorkerHost {
@@ -65,8 +62,7 @@ impl Host for WorkerHost {
     }
 
     fn progress(&self, rows: u64, bytes: u64) {
-        self.rows.store(rows, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+        self.log.progress(rows, bytes);
     }
 
     fn cancelled(&self) -> bool {

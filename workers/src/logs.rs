@@ -7,13 +7,17 @@
 mod bounds;
 mod capture;
 mod line;
+mod progress;
 
 pub(crate) use capture::ATTEMPT_LOG;
 pub use capture::capture_layer;
 pub(crate) use line::Line;
+use progress::Progress;
 
 use bounds::Bounds;
+use orch_core::task::LogLevel;
 use orch_store::log::{LeftOut, NewChunk};
+use orch_store::progress::{self as told, NewProgress};
 use orch_store::step::Lease;
 use orch_store::{StoreResult, connect};
 use sqlx::PgConnection;
@@ -43,6 +47,7 @@ pub(crate) struct AttemptLog {
     state: Mutex<State>,
     queued: AtomicBool,
     shipper: Shipper,
+    progress: Progress,
 }
 
 #[derive(Debug)]
@@ -121,7 +126,7 @@ impl AttemptLog {
             held_back_bytes: 0,
             bounds: Bounds::default(),
         };
-        Arc::new(AttemptLog { lease, state: Mutex::new(state), queued: AtomicBool::new(false), shipper })
+        Arc::new(AttemptLog { lease, state: Mutex::new(state), queued: AtomicBool::new(false), shipper, progress: Progress::default() })
     }
 
     pub(crate) fn say(self: &Arc<Self>, line: &Line) {
@@ -149,11 +154,20 @@ impl AttemptLog {
         }
     }
 
+    /// How far the attempt is; it is shipped with the log, and now and then it is a line of it.
+    pub(crate) fn progress(self: &Arc<Self>, rows: u64, bytes: u64) {
+        if let Some(said) = self.progress.say(rows, bytes) {
+            self.say(&progress_line(&said));
+        }
+        self.hand_in();
+    }
+
     /// The attempt is over: what it said should be seen soon, how it ended last of all, however much was said before.
     pub(crate) fn close(self: &Arc<Self>, how: Option<&Line>) {
         let said_last = {
             let mut state = self.state.lock().expect("nothing panics while holding it");
-            state.close_end() + how.into_iter().map(|line| state.keep(&line.masked_json())).count()
+            let progress = self.progress.last_line().map(|said| progress_line(&said));
+            state.close_end() + progress.iter().chain(how).map(|line| state.keep(&line.masked_json())).count()
         };
         if self.queued.load(Ordering::Acquire) || said_last > 0 {
             self.hand_in();
@@ -170,6 +184,8 @@ impl AttemptLog {
 
     fn take(&self, into: &mut Unsent) {
         self.queued.store(false, Ordering::Release);
+        let Lease { run, attempt, lease_no, .. } = self.lease;
+        into.progress.extend(self.progress.take().map(|said| (attempt, NewProgress { run, attempt, lease_no, said })));
         let mut state = self.state.lock().expect("nothing panics while holding it");
         if state.text.is_empty() {
             return;
@@ -177,7 +193,6 @@ impl AttemptLog {
         let (body, lines) = (std::mem::take(&mut state.text), std::mem::take(&mut state.lines));
         let seq = state.seq;
         state.seq += 1;
-        let Lease { run, attempt, lease_no, .. } = self.lease;
         if let Some(gap) = state.bounds.add(seq, body.len(), lines) {
             let text = Line::about_the_log(gap.text()).to_json() + "\n";
             let (first, last, lines) = (gap.first, gap.last, i32::try_from(gap.lines).unwrap_or(i32::MAX));
@@ -193,6 +208,12 @@ struct Unsent {
     chunks: Vec<NewChunk>,
     /// The gaps of logs that grew too long.
     left_out: BTreeMap<(Uuid, i16), LeftOut>,
+    /// The last word of each try.
+    progress: BTreeMap<Uuid, NewProgress>,
+}
+
+fn progress_line(said: &orch_store::progress::Progress) -> Line {
+    Line::new(LogLevel::Info, "orch", format!("progress: {}", said.in_words()), serde_json::Map::new())
 }
 
 /// Writes chunks until told to stop, then what is left.
@@ -243,7 +264,7 @@ impl Shipping {
 
     /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
     async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Unsent) {
-        if unsent.chunks.is_empty() {
+        if unsent.chunks.is_empty() && unsent.progress.is_empty() {
             return;
         }
         if let Err(error) = self.write(db, unsent).await {
@@ -262,6 +283,10 @@ impl Shipping {
         };
         orch_store::log::append(db, &unsent.chunks).await?;
         unsent.chunks.clear();
+        if !unsent.progress.is_empty() {
+            told::keep(db, &unsent.progress.values().copied().collect::<Vec<_>>()).await?;
+            unsent.progress.clear();
+        }
         while let Some(entry) = unsent.left_out.first_entry() {
             orch_store::log::leave_out(db, entry.get()).await?;
             entry.remove();

@@ -135,16 +135,22 @@ impl Secrets {
 
     /// A connection by its id; its secrets are masked from now on. One that does not exist is a fatal error.
     pub async fn connection(&self, id: &str) -> TaskResult<Connection> {
-        ConnectionId::new(id).map_err(|error| fatal(error.to_string()))?;
         if let Some(found) = self.found.connection(id) {
             return Ok(found);
         }
-        let found = self.first(&format!("connection `{id}`"), |place| place.connection(id)).await?;
-        let hint = "add it with `orch connections add`, or set `ORCH_CONN_…`";
-        let found = found.ok_or_else(|| fatal(format!("there is no connection `{id}`: {hint}")))?;
-        mask::learn(found.secrets());
+        let (found, _) = self.connection_and_place(id).await?;
         self.found.keep_connection(&found);
         Ok(found)
+    }
+
+    /// The same, and which place has it: asked anew.
+    pub async fn connection_and_place(&self, id: &str) -> TaskResult<(Connection, String)> {
+        ConnectionId::new(id).map_err(|error| fatal(error.to_string()))?;
+        let found = self.first(&format!("connection `{id}`"), |place| place.connection(id)).await?;
+        let hint = "add it with `orch connections add`, or set `ORCH_CONN_…`";
+        let (found, place) = found.ok_or_else(|| fatal(format!("there is no connection `{id}`: {hint}")))?;
+        mask::learn(found.secrets());
+        Ok((found, place))
     }
 
     /// A variable by its key; it is masked from now on if its name, or one inside it, says that it is secret.
@@ -153,7 +159,7 @@ impl Secrets {
         if let Some(found) = self.found.variable(key) {
             return Ok(Some(found));
         }
-        let found = self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?;
+        let found = self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?.map(|(found, _)| found);
         if let Some(found) = &found {
             mask::learn(secrets_in(is_sensitive(key), found));
             self.found.keep_variable(key, found);
@@ -161,13 +167,17 @@ impl Secrets {
         Ok(found)
     }
 
-    /// What the first place has that has it. Places that fail are passed over, as in Airflow; when nobody else has it the
+    /// What the first place has that has it, and the name of that place. Places that fail are passed over, as in Airflow; when nobody else has it the
     /// failure is the answer, for it may be there.
-    async fn first<T>(&self, what: &str, ask: impl Fn(&dyn Backend) -> BoxFuture<Found<T>>) -> TaskResult<Option<T>> {
+    async fn first<T>(
+        &self,
+        what: &str,
+        ask: impl Fn(&dyn Backend) -> BoxFuture<Found<T>>,
+    ) -> TaskResult<Option<(T, String)>> {
         let mut failed: Option<BackendError> = None;
         for place in &*self.places {
             match ask(&**place).await {
-                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(Some(found)) => return Ok(Some((found, place.name()))),
                 Ok(None) => {}
                 Err(error) => {
                     let problem = format!("{what} cannot be read from {}: {error}", place.name());

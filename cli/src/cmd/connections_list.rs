@@ -27,7 +27,7 @@ impl ShowFlags {
     }
 }
 
-/// List the connections of the database: their names and types, more with `--show-values`
+/// List the connections of the database and those that the binary brings; more of them with `--show-values`
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orch connections list\n  orch connections list --show-values --hide-sensitive\n  \
@@ -41,7 +41,7 @@ pub(crate) struct List {
     output: FormatFlag,
 }
 
-/// Show one connection as tasks find it: in files, a vault, the environment or the database; secrets are masked
+/// Show one connection as tasks find it: in files, a vault, the environment, the database or what the binary brings
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch connections get sales\n  orch connections get sales --show-values -o json")]
 pub(crate) struct Get {
@@ -56,16 +56,20 @@ pub(crate) struct Get {
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (look, empty) = (self.show.look(), "no connections: add one with `orch connections add`");
-        let all = cx.kept().await?.connections(look).await?;
+        let mut kept = cx.kept().await?;
+        let all = kept.connections(look).await?;
+        let defaults = kept.default_connections(&cx.config()?, &all)?;
+        let defaults = defaults.into_iter().map(|one| (if look == Look::Closed { one.masked() } else { one }, DEFAULTS));
+        let all: Vec<_> = all.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect();
         if !self.show.show_values {
-            let mut listing = Listing::new(["conn_id", "conn_type"], empty);
-            all.iter().for_each(|one| listing.add([json!(one.id), json!(one.conn_type)]));
+            let mut listing = Listing::new(["conn_id", "conn_type", "from"], empty);
+            all.iter().for_each(|(one, from)| listing.add([json!(one.id), json!(one.conn_type), json!(from)]));
             return listing.print(self.output.format);
         }
         let mut listing = Listing::new(COLUMNS, empty);
-        for one in &all {
+        for (one, from) in &all {
             let uri = if look == Look::Closed { masked_uri(one) } else { one.to_uri() };
-            listing.add(cells(one, &uri));
+            listing.add(cells(one, &uri, from));
         }
         listing.print(self.output.format)
     }
@@ -74,11 +78,14 @@ impl List {
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.conn_id)?;
-        let found = match cx.api()? {
-            Some(api) => api.connection(&self.conn_id)?.ok_or_else(|| no_such_connection(&self.conn_id))?,
+        let (found, from) = match cx.api()? {
+            Some(api) => {
+                let found = api.connection(&self.conn_id)?;
+                (found.ok_or_else(|| no_such_connection(&self.conn_id))?, DATABASE.to_owned())
+            }
             None => {
                 let (secrets, _session) = cx.sources().await?;
-                secrets.connection(&self.conn_id).await.map_err(|error| {
+                secrets.connection_and_place(&self.conn_id).await.map_err(|error| {
                     let text = error.to_string();
                     if text.starts_with("there is no ") {
                         no_such_connection(&self.conn_id)
@@ -90,15 +97,30 @@ impl Get {
         };
         let (shown, uri) =
             if self.show_values { (found.clone(), found.to_uri()) } else { (found.masked(), masked_uri(&found)) };
-        let values = COLUMNS.into_iter().zip(cells(&shown, &uri)).collect::<Vec<_>>();
+        let values = COLUMNS.into_iter().zip(cells(&shown, &uri, &from)).collect::<Vec<_>>();
         Record::new(values).print(self.output.format)
     }
 }
 
-const COLUMNS: [&str; 10] =
-    ["conn_id", "conn_type", "description", "host", "schema", "login", "password", "port", "extra_dejson", "get_uri"];
+/// As the places call themselves.
+const DATABASE: &str = "the database";
+const DEFAULTS: &str = "the defaults of this binary";
 
-fn cells(connection: &Connection, uri: &str) -> [Value; 10] {
+const COLUMNS: [&str; 11] = [
+    "conn_id",
+    "conn_type",
+    "description",
+    "host",
+    "schema",
+    "login",
+    "password",
+    "port",
+    "extra_dejson",
+    "get_uri",
+    "from",
+];
+
+fn cells(connection: &Connection, uri: &str, from: &str) -> [Value; 11] {
     [
         json!(connection.id),
         json!(connection.conn_type),
@@ -110,6 +132,7 @@ fn cells(connection: &Connection, uri: &str) -> [Value; 10] {
         json!(connection.port),
         json!(connection.extra),
         json!(uri),
+        json!(from),
     ]
 }
 

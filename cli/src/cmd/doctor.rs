@@ -107,6 +107,16 @@ fn of_database(vitals: &Vitals, clock_secs: f64) -> Vec<Finding> {
             "start a scheduler: it makes them",
         ),
         Finding(
+            "role of steps",
+            true,
+            if vitals.steps_have_a_role {
+                "steps of `ctx.commit` work as orch_lake, which cannot read orch's tables".into()
+            } else {
+                "steps of `ctx.commit` have all rights of orch: its user may make no role for them".into()
+            },
+            "",
+        ),
+        Finding(
             "oldest transaction",
             transaction_secs < TRANSACTION_SECS,
             transaction,

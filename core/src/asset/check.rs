@@ -1,33 +1,33 @@
 //! What a contract found of the data of an asset, as it is kept and shown.
 
+use crate::state::{UnknownWord, words};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// A longer sample is cut.
 pub const MAX_SAMPLE_CHARS: usize = 2_000;
 
-/// What becomes of data that does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckPolicy {
-    /// Nothing is published, and the task fails.
-    Fail,
-    /// It is published all the same.
-    Warn,
-    /// The bad rows go aside, the others are published.
-    Quarantine,
+words! {
+    /// What becomes of data that does not fit.
+    CheckPolicy {
+        /// Nothing is published, and the task fails.
+        Fail = 1 "fail",
+        /// It is published all the same.
+        Warn = 2 "warn",
+        /// The bad rows go aside, the others are published.
+        Quarantine = 3 "quarantine",
+    }
 }
 
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckOutcome {
-    Pass,
-    Warn,
-    Fail,
-    /// Rows were put aside.
-    Quarantined,
+words! {
+    /// How a check ended.
+    CheckOutcome {
+        Pass = 0 "pass",
+        Warn = 1 "warn",
+        Fail = 2 "fail",
+        /// Rows were put aside.
+        Quarantined = 3 "quarantined",
+    }
 }
 
 /// One check of one lot of data.
@@ -47,69 +47,13 @@ pub struct CheckResult {
     pub sample: String,
 }
 
-/// No word of this kind.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} of checks called `{word}`")]
-pub struct UnknownCheckWord {
-    what: &'static str,
-    word: String,
-}
-
-macro_rules! words {
-    ($type:ident, $what:literal, $($variant:ident = $word:literal),+) => {
-        impl $type {
-            pub const fn as_str(self) -> &'static str {
-                match self { $( $type::$variant => $word, )+ }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownCheckWord;
-
-            fn from_str(word: &str) -> Result<Self, UnknownCheckWord> {
-                match word {
-                    $( $word => Ok($type::$variant), )+
-                    _ => Err(UnknownCheckWord { what: $what, word: word.into() }),
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
-}
-
-words!(CheckPolicy, "policy", Fail = "fail", Warn = "warn", Quarantine = "quarantine");
-words!(CheckOutcome, "outcome", Pass = "pass", Warn = "warn", Fail = "fail", Quarantined = "quarantined");
-
 impl CheckOutcome {
-    /// The outcome of a check under this policy, some of whose rows did not fit.
+    /// Of a check under this policy that found something.
     pub const fn of_bad(policy: CheckPolicy) -> CheckOutcome {
         match policy {
             CheckPolicy::Fail => CheckOutcome::Fail,
             CheckPolicy::Warn => CheckOutcome::Warn,
             CheckPolicy::Quarantine => CheckOutcome::Quarantined,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_read_as_they_are_written() {
-        for policy in [CheckPolicy::Fail, CheckPolicy::Warn, CheckPolicy::Quarantine] {
-            assert_eq!(policy.as_str().parse(), Ok(policy));
-            assert_ne!(CheckOutcome::of_bad(policy), CheckOutcome::Pass);
-        }
-        for outcome in [CheckOutcome::Pass, CheckOutcome::Warn, CheckOutcome::Fail, CheckOutcome::Quarantined] {
-            assert_eq!(outcome.to_string().parse(), Ok(outcome));
-        }
-        let unknown = "passed".parse::<CheckOutcome>().expect_err("it is another word");
-        assert_eq!(unknown.to_string(), "there is no outcome of checks called `passed`");
     }
 }

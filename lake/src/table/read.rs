@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{Schema, SchemaRef, SnapshotRef};
+use iceberg::spec::{Schema, SchemaRef, SnapshotRef, TableMetadata};
 use std::sync::Arc;
 
 /// Which state of a table.
@@ -25,6 +25,30 @@ pub enum At {
     Time(DateTime<Utc>),
     /// A branch or a tag.
     Ref(String),
+}
+
+impl At {
+    /// The snapshot of this state, or what the table lacks.
+    pub(crate) fn within<'m>(&self, metadata: &'m TableMetadata) -> Result<Option<&'m SnapshotRef>, String> {
+        match self {
+            At::Now => Ok(metadata.current_snapshot()),
+            At::Snapshot(id) => {
+                let snapshot = metadata.snapshot_by_id(*id);
+                snapshot.map(Some).ok_or_else(|| format!("has no snapshot {id}, or no longer"))
+            }
+            At::Ref(name) => {
+                let snapshot = metadata.snapshot_for_ref(name);
+                snapshot.map(Some).ok_or_else(|| format!("has no branch or tag `{name}`"))
+            }
+            At::Time(time) => {
+                let then =
+                    metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
+                let entry = then.ok_or_else(|| format!("has no snapshot from before {time}"))?;
+                let snapshot = metadata.snapshot_by_id(entry.snapshot_id);
+                snapshot.map(Some).ok_or_else(|| format!("no longer has its snapshot of {time}"))
+            }
+        }
+    }
 }
 
 /// `table.scan().columns(["order_id"]).filter(Filter::eq("state", "TX")).stream().await?`
@@ -65,26 +89,8 @@ impl Table {
     /// # Errors
     /// It is not kept any more, or there is no such branch or tag.
     pub fn snapshot_at(&self, at: &At) -> LakeResult<Option<&SnapshotRef>> {
-        let metadata = self.metadata();
-        let missing = |what: String| LakeError::input(format!("table `{}` {what}", self.name()), "list its snapshots");
-        match at {
-            At::Now => Ok(self.current_snapshot()),
-            At::Snapshot(id) => {
-                let snapshot = metadata.snapshot_by_id(*id);
-                snapshot.map(Some).ok_or_else(|| missing(format!("has no snapshot {id}, or no longer")))
-            }
-            At::Ref(name) => {
-                let snapshot = metadata.snapshot_for_ref(name);
-                snapshot.map(Some).ok_or_else(|| missing(format!("has no branch or tag `{name}`")))
-            }
-            At::Time(time) => {
-                let then =
-                    metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
-                let Some(entry) = then else { return Err(missing(format!("has no snapshot from before {time}"))) };
-                let snapshot = metadata.snapshot_by_id(entry.snapshot_id);
-                snapshot.map(Some).ok_or_else(|| missing(format!("no longer has its snapshot of {time}")))
-            }
-        }
+        let missing = |what| LakeError::input(format!("table `{}` {what}", self.name()), "list its snapshots");
+        at.within(self.metadata()).map_err(missing)
     }
 
     /// The live rows of some files in the table's present columns, where the filter may hold.

@@ -1,6 +1,7 @@
 //! Batches into data files: split by partition, sorted where the table declares an order, rolled at the target size. What
 //! is held in memory is bounded, however many rows and partitions there are.
 
+mod folder;
 mod split;
 
 use super::types::conform;
@@ -10,13 +11,15 @@ use crate::error::{LakeError, LakeResult};
 use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use folder::Folders;
+pub(crate) use folder::partition_path;
 use futures::TryStreamExt as _;
 use iceberg::spec::{
     DataContentType, DataFileFormat, NullOrder, PartitionKey, PartitionSpecRef, SchemaRef, SortDirection, SortOrderRef,
     Struct, TableMetadata,
 };
 use iceberg::writer::file_writer::ParquetWriterBuilder;
-use iceberg::writer::file_writer::location_generator::{DefaultFileNameGenerator, DefaultLocationGenerator};
+use iceberg::writer::file_writer::location_generator::DefaultFileNameGenerator;
 use iceberg::writer::file_writer::rolling_writer::{RollingFileWriter, RollingFileWriterBuilder};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -87,9 +90,8 @@ impl Options {
     }
 }
 
-pub(crate) type FileBuilder =
-    RollingFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
-type OpenFile = RollingFileWriter<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
+pub(crate) type FileBuilder = RollingFileWriterBuilder<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
+type OpenFile = RollingFileWriter<ParquetWriterBuilder, Folders, DefaultFileNameGenerator>;
 
 /// What makes files of a table with this schema; their names begin with `prefix`.
 pub(crate) fn file_builder(table: &Table, schema: &SchemaRef, prefix: &str, open: usize) -> LakeResult<FileBuilder> {
@@ -98,7 +100,7 @@ pub(crate) fn file_builder(table: &Table, schema: &SchemaRef, prefix: &str, open
         ParquetWriterBuilder::new(options.parquet(open), schema.clone()),
         options.target_file_bytes,
         table.lake().io().clone(),
-        DefaultLocationGenerator::new(table.metadata())?,
+        Folders::of(table.metadata())?,
         DefaultFileNameGenerator::new(format!("{prefix}-{}", Uuid::now_v7()), None, DataFileFormat::Parquet),
     ))
 }

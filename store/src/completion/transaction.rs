@@ -20,8 +20,7 @@ pub const LIMIT: Duration = Duration::from_secs(5);
 /// `orch.completing` ends with the transaction: a step that commits by itself is noticed.
 const BEGIN: &str = "begin; set local statement_timeout = '5s'; set local idle_in_transaction_session_timeout = '5s';
     set local orch.completing = 'yes';
-    select set_config('role', rolname, true) from pg_roles where rolname = 'orch_lake' and pg_has_role(current_user, oid,
-        case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end)";
+    select set_config('role', 'orch_lake', true) where steps_have_a_role()";
 
 /// It took longer than `statement_timeout`.
 const CANCELLED: &str = "57014";

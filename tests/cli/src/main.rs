@@ -302,8 +302,44 @@ fn planted() -> Dag {
     })
 }
 
+/// Leaves a step for its end, which cannot leave its process.
+#[task(isolation = Isolation::Process)]
+async fn commit_in_child(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(orch::completion::step("publish", |_| Box::pin(std::future::ready(Ok(())))))
+}
+
+/// Counts what it reads.
+#[task]
+async fn count_rows(ctx: Ctx) -> TaskResult<String> {
+    ctx.progress(1_200_000, 34_500_000);
+    Ok(ctx.connection("test_lake").await.map(|found| found.to_uri()).unwrap_or_default())
+}
+
+fn committing() -> Dag {
+    dag("test_committing").describe("A child commits something").tags(["test"]).build(|d| {
+        d.add(commit_in_child());
+    })
+}
+
+fn counting() -> Dag {
+    dag("test_counting").describe("Says how far it is").tags(["test"]).build(|d| {
+        d.add(count_rows());
+    })
+}
+
+/// Only tests that ask for it find a connection that this binary brings.
+#[expect(clippy::disallowed_methods, reason = "this binary has no other settings")]
+fn brings_connections() -> bool {
+    std::env::var_os("TEST_BRINGS_CONNECTIONS").is_some()
+}
+
+fn brought(here: &orch::Installation) -> Vec<orch::Connection> {
+    let uri = format!("lake://me:hunter2hunter2@catalog/{}", here.data_dir.join("lake").display());
+    if brings_connections() { orch::Connection::from_uri("test_lake", &uri).into_iter().collect() } else { Vec::new() }
+}
+
 fn main() -> ExitCode {
-    orch::main(|| {
+    let binary = orch::Binary::new(|| {
         [
             orch_examples::dags(),
             vec![
@@ -318,10 +354,13 @@ fn main() -> ExitCode {
                 patient(),
                 patient_child(),
                 relaying(),
+                committing(),
+                counting(),
             ],
         ]
         .into_iter()
         .flatten()
         .collect()
-    })
+    });
+    binary.connections(brought).main()
 }

@@ -1,6 +1,8 @@
 //! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg. Started on loopback, stopped when dropped.
 
 mod mariadb;
+pub mod pyiceberg;
+pub mod rows;
 mod s3;
 
 pub use mariadb::{MariaDb, mariadb};

@@ -106,13 +106,16 @@ fn settings() -> Settings {
         .set("max_wal_senders", "0")
 }
 
-/// Below the target folder, so that working copies do not meet and `cargo clean` removes it. Other settings are
-/// another server.
+/// Other settings are another server.
 fn folder() -> PathBuf {
+    target().join("test-postgres").join(&hex(format!("{:?}", settings()).as_bytes())[..8])
+}
+
+/// What tests share lies below the target folder, so that working copies do not meet and `cargo clean` removes it.
+pub(crate) fn target() -> PathBuf {
     let binary = std::env::current_exe().expect("the test has a binary");
     let target = binary.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    let target = target.map_or_else(|| std::env::temp_dir().join("orch-target"), Path::to_owned);
-    target.join("test-postgres").join(&hex(format!("{:?}", settings()).as_bytes())[..8])
+    target.map_or_else(|| std::env::temp_dir().join("orch-target"), Path::to_owned)
 }
 
 fn watch(folder: &Path, pid: u32) {

@@ -4,6 +4,7 @@
 //! list of `ELEMENTS`), `choose…`, `closed…`; every other one is a success, perhaps after some tries.
 
 use crate::ledger::Mark;
+use orch::completion;
 use orch::prelude::*;
 use std::time::Duration;
 
@@ -36,8 +37,14 @@ pub fn all(version: u32) -> Vec<Dag> {
         fragile(),
         sensor_dag(more),
         echo_dag(more),
+        publishing(more),
     ]
 }
+
+/// Where `publish` writes: a row of each try that was committed with its success. Several workers may begin at once.
+pub const PUBLISHED: &str = "select pg_advisory_xact_lock(4711);
+    create table if not exists lake.published (run uuid not null, task_id text not null, map_index integer not null,
+        attempt uuid not null, lease_no smallint not null)";
 
 /// DAGs for single scenarios, in which bodies outlive a lease.
 pub fn slow() -> Vec<Dag> {
@@ -180,6 +187,37 @@ async fn echo(ctx: Ctx, words: String) -> TaskResult<String> {
     Ok(words)
 }
 
+/// Commits a row with its success, in a transaction that takes its time.
+#[task]
+async fn publish(ctx: Ctx, ms: u64) -> TaskResult<u64> {
+    works(&ctx, ms).await;
+    let (run, this_try) = (ctx.run().run_key, ctx.this_try().clone());
+    let insert = completion::step("publish", move |db| {
+        let this_try = this_try.clone();
+        Box::pin(async move {
+            let index = this_try.map_index.map_or(-1, u32::cast_signed);
+            sqlx::query("insert into lake.published values ($1, $2, $3, $4, $5)")
+                .bind(run)
+                .bind(&*this_try.task_id)
+                .bind(index)
+                .bind(this_try.attempt)
+                .bind(this_try.lease_no)
+                .execute(db)
+                .await?;
+            Ok(())
+        })
+    });
+    ctx.commit(insert)?;
+    // A kill should find it there.
+    ctx.commit(completion::step("linger", move |db| {
+        Box::pin(async move {
+            sqlx::query("select pg_sleep($1)").bind(ms as f64 / 1_000.0).execute(db).await?;
+            Ok(())
+        })
+    }))?;
+    Ok(ms)
+}
+
 #[sensor(poll_every = millis(150))]
 async fn look(ctx: Ctx) -> TaskResult<Option<u64>> {
     Mark::start(&ctx).end();
@@ -314,6 +352,20 @@ fn fragile() -> Dag {
     torture("fragile").build(|d| {
         let start = d.add(work(5).id("start"));
         d.add(work(300).id("fragile").on_lost(OnLost::Fail).after(start));
+    })
+}
+
+/// Tasks whose work is seen outside exactly if they succeed; some of them lose the race for the run's row.
+fn publishing(more: bool) -> Dag {
+    torture("publishing").build(|d| {
+        let start = d.add(work(10).id("start"));
+        let wide: Vec<_> =
+            LONG_MS.iter().map(|&ms| d.add(publish(ms).id(format!("publish_{ms}")).after(start))).collect();
+        d.map([10_u64, 20, 30, 40], |ms| publish(ms).id("publish_each"));
+        let join = d.add(work(5).id("join").after(wide));
+        if more {
+            d.add(publish(20).id("publish_more").after(join));
+        }
     })
 }
 

@@ -147,6 +147,7 @@ async fn offers(url: &str, bundle: &Bundle) -> StoreResult<Offers> {
     let mut db = connect::one(url, "orch torture").await?;
     let new = NewBundle { name: bundle.name.clone(), dags: bundle.dags().map(|d| d.spec.clone()).collect() };
     let registered = register_bundle(&mut db, &new, false).await?;
+    sqlx::raw_sql(dags::PUBLISHED).execute(&mut db).await?;
     let mut offers = Offers::new(&bundle.name);
     for version in prepare(&mut db, &new, &registered).await? {
         let bodies = bundle.dag(&version.dag_id).map(|dag| dag.bodies.clone()).unwrap_or_default();

@@ -1,11 +1,13 @@
 //! Assets: `/api/v2/assets` in Airflow's shape, and `/api/orch/v1/assets` with freshness, what DAGs wait for and lineage.
 
+mod checks;
 mod events;
 mod extras;
 mod materialize;
 mod queued;
 mod view;
 
+pub(crate) use checks::{CheckPage, OUTCOMES, list as list_checks};
 pub(crate) use events::{
     EventPage, EventView, create as create_event, list as list_events, partition_key, say, upstream,
 };

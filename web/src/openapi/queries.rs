@@ -5,6 +5,7 @@ use super::kinds::Kind::{
     Wholes, Word, Words,
 };
 use super::kinds::{Param, param};
+use crate::api::assets::OUTCOMES;
 
 pub(crate) use super::kinds::both_ways;
 
@@ -84,6 +85,11 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             if path == "/api/orch/v1/assets" {
                 all.push(param("stale", Flag, "Only stale ones, or only others"));
             }
+            all
+        }
+        ("GET", "/api/orch/v1/assets/{asset_id}/checks") => {
+            let mut all = page().to_vec();
+            all.push(param("outcome", Word(OUTCOMES), "Only checks that ended so"));
             all
         }
         ("GET", "/api/v2/assets/aliases") => {

@@ -28,6 +28,7 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ),
             ("GET", "/api/orch/v1/assets", "Lists assets with how fresh they are"),
             ("GET", "/api/orch/v1/assets/{asset_id}", "How fresh an asset is, who waits for it, and its lineage"),
+            ("GET", "/api/orch/v1/assets/{asset_id}/checks", "What contracts found of the data of an asset"),
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
             ("GET", "/api/orch/v1/backfills/{backfill_id}", "A backfill with what became of its dates"),

@@ -25,6 +25,8 @@ struct ConnectionsPage {
     shell: Shell,
     q: String,
     lines: Vec<Line>,
+    /// Those that the binary brings: name and type.
+    brought: Vec<(String, String)>,
     has_key: bool,
     before: Option<String>,
     after: Option<String>,
@@ -64,11 +66,15 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let mut rows = search_connections(&mut *app.pages().await?, &search).await?;
     let more = rows.len() as i64 > OF_A_PAGE;
     rows.truncate(OF_A_PAGE as usize);
+    let is_kept = |id: &str| rows.iter().any(|row| row.conn_id == id);
+    let defaults = app.config.default_connections.iter().filter(|one| page == 1 && one.id.contains(&q) && !is_kept(&one.id));
+    let brought = defaults.map(|one| (one.id.clone(), one.conn_type.clone())).collect();
     let turned = |page: i64| format!("/connections?q={}&page={page}", encoded(&q));
     let page = ConnectionsPage {
         lines: rows.iter().map(|row| line(&app, &shell, row)).collect(),
         before: (page > 1).then(|| turned(page - 1)),
         after: more.then(|| turned(page + 1)),
+        brought,
         has_key: !app.config.keys.is_empty(),
         shell,
         q,

@@ -183,6 +183,10 @@ async fn page(
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
     };
     let blocked = why_not(&mut db, &mut versions, &run, &instance).await?;
+    let said = match chosen {
+        Some(one) => orch_store::progress::of_try(&mut db, run.id, one.attempt).await?,
+        None => None,
+    };
     let (updates, ways) = touched(&mut db, &run, &task_id, map_index, shell.now).await?;
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
@@ -227,7 +231,7 @@ async fn page(
         inputs,
         updates,
         ways,
-        environment: environment(&run, planned, chosen),
+        environment: environment(&run, planned, chosen, said.map(|said| said.in_words())),
         output: value.map(|value| shortened(format!("{value:#}"))),
         is_open: !instance.state.is_finished() && !run.state.is_finished(),
         element_links,
@@ -250,7 +254,12 @@ fn in_flight(state: TaskState) -> bool {
     !matches!(state, TaskState::None | TaskState::Scheduled)
 }
 
-fn environment(run: &RunDetails, planned: &PlanTask, one: Option<&TryRow>) -> Vec<(&'static str, String)> {
+fn environment(
+    run: &RunDetails,
+    planned: &PlanTask,
+    one: Option<&TryRow>,
+    progress: Option<String>,
+) -> Vec<(&'static str, String)> {
     let isolation = match planned.isolation {
         Isolation::InProcess => "in the worker",
         Isolation::Process => "a process of its own",
@@ -260,6 +269,7 @@ fn environment(run: &RunDetails, planned: &PlanTask, one: Option<&TryRow>) -> Ve
         ("Runs in", isolation.into()),
         ("Version", format!("{} of bundle {}", run.version_number, run.bundle)),
     ];
+    facts.extend(progress.map(|words| ("Progress", words)));
     if let Some(one) = one {
         let number = one.worker.map(|worker| format!("worker {worker}"));
         let host = one.hostname.clone().map(|host| format!(" on {host}"));

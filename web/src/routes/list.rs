@@ -30,6 +30,8 @@ pub(super) fn routes(app: &App) -> Routes {
         .gives::<api::assets::ExtraPage>()
         .get("/api/orch/v1/assets/{asset_id}", viewer, api::assets::extra)
         .gives::<api::assets::ExtraView>()
+        .get("/api/orch/v1/assets/{asset_id}/checks", viewer, api::assets::list_checks)
+        .gives::<api::assets::CheckPage>()
         .get("/api/orch/v1/backfills", viewer, api::backfills::list_all)
         .gives::<api::backfills::BackfillProgressPage>()
         .get("/api/orch/v1/backfills/{backfill_id}", viewer, api::backfills::progress)

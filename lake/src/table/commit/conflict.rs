@@ -75,7 +75,8 @@ async fn check_region(region: &Region, new: &[LiveFile], head: &Table) -> LakeRe
     match region {
         Region::Nothing => Ok(None),
         Region::Rows(filter) => {
-            let filter = filter.bind(head.schema())?;
+            let bound = filter.bind(head.schema());
+            let filter = bound.map_err(|error| LakeError::conflict(head.name(), error.to_string()))?;
             let mut pruners = Pruners::new(head, &filter);
             for file in new {
                 if pruners.rows(file)? != Rows::None {

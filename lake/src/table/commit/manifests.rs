@@ -98,20 +98,16 @@ impl<'a> Manifests<'a> {
 
     /// Packs small manifests of the same kind together when there are many of them (`commit.manifest.*`).
     pub(super) async fn merge(&mut self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
-        let number = |key, default: i64| match self.table.property(key) {
-            Some(text) => text.parse().unwrap_or(default),
-            None => default,
-        };
         if !always && self.table.property("commit.manifest-merge.enabled") == Some("false") {
             return Ok(all);
         }
-        let from = if always { 2 } else { number("commit.manifest.min-count-to-merge", MERGE_FROM).max(2) as usize };
-        let target = number("commit.manifest.target-size-bytes", TARGET_BYTES).max(1);
+        let from = if always { 2 } else { number(self.table, "commit.manifest.min-count-to-merge", MERGE_FROM).max(2) };
+        let (from, target) = (from as usize, target_bytes(self.table));
         let mut kept = vec![];
         let mut small: BTreeMap<(i32, i32), Vec<ManifestFile>> = BTreeMap::new();
         for file in all {
             // Those of this commit have no sequence number before the list is written; big ones stay as they are.
-            if file.added_snapshot_id == self.snapshot_id || file.manifest_length >= target / 2 {
+            if file.added_snapshot_id == self.snapshot_id || !is_small(&file, target) {
                 kept.push(file);
             } else {
                 small.entry((file.content as i32, file.partition_spec_id)).or_default().push(file);
@@ -131,17 +127,32 @@ impl<'a> Manifests<'a> {
 
     async fn write_merged(&mut self, files: Vec<ManifestFile>) -> LakeResult<ManifestFile> {
         let lake = self.table.lake().clone();
-        let newest = lake.cache().manifest(lake.io(), &files[0]).await?;
+        let read = files.iter().map(|file| lake.cache().manifest(lake.io(), file));
+        let read = futures::future::try_join_all(read).await?;
+        // Bounds of columns that became wider can only be read by the wider type.
+        let newest = read.iter().max_by_key(|manifest| manifest.metadata().schema_id()).unwrap_or(&read[0]);
         let (schema, spec) = (newest.metadata().schema().clone(), newest.metadata().partition_spec().clone());
         let mut writer = self.writer(files[0].content, schema, &spec)?;
-        for file in &files {
-            let manifest = lake.cache().manifest(lake.io(), file).await?;
+        for manifest in &read {
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
                 add_existing(&mut writer, entry)?;
             }
         }
         Ok(writer.write_manifest_file().await?)
     }
+}
+
+/// How large a manifest is to be.
+pub(crate) fn target_bytes(table: &Table) -> i64 {
+    number(table, "commit.manifest.target-size-bytes", TARGET_BYTES).max(1)
+}
+
+fn number(table: &Table, key: &str, default: i64) -> i64 {
+    table.property(key).and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+pub(crate) fn is_small(file: &ManifestFile, target: i64) -> bool {
+    file.manifest_length < target / 2
 }
 
 /// The list gives it the number of its snapshot.

@@ -42,3 +42,13 @@ async fn a_worker_runs_few_children_at_a_time_and_others_run_beside_them() {
         assert!(together <= 2, "{together} ran at once: {times:?}");
     }
 }
+
+#[tokio::test]
+async fn a_step_cannot_leave_the_process_of_its_task() {
+    let world = World::at_work().await;
+    let run = ["dags", "trigger", "test_committing", "--run-id", "child", "--wait"];
+    assert_eq!(world.run(&run).code, 1);
+    let why = plain(&world.run(&["tasks", "logs", "test_committing", "commit_in_child", "child"]).err);
+    let words = "a step of `ctx.commit` cannot leave the process of its task: only the worker records how it ended";
+    assert!(why.contains(words) && why.contains("hint: let the task run in the worker"), "{why}");
+}

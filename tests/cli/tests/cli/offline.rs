@@ -64,6 +64,7 @@ fn every_command_explains_itself_with_an_example() {
         "assets materialize",
         "assets events",
         "assets emit",
+        "assets checks",
         "dags show-dependencies",
         "connections add",
         "connections list",

@@ -5,7 +5,7 @@
 use crate::binary::run;
 use crate::remote::{PASSWORD, token};
 use crate::standalone::Standalone;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const PACKAGE: &str = "schemathesis==4.32.5";
@@ -14,24 +14,9 @@ const EXAMPLES: u32 = 4;
 /// So many times more with `ORCH_TEST_LONG`.
 const LONGER: u32 = 10;
 
-/// The program `st`.
-fn program() -> PathBuf {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schemathesis-4.32.5");
-    let (program, whole) = (venv.join("bin/st"), venv.join("installed"));
-    if !whole.exists() {
-        let folder = venv.to_str().unwrap();
-        let install = format!("python3 -m venv --clear {folder} && {folder}/bin/pip install -q {PACKAGE}");
-        let done = Command::new("sh").args(["-c", &install]).output().unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "schemathesis could not be installed: try `{install}`\n{said}");
-        std::fs::write(&whole, PACKAGE).unwrap();
-    }
-    program
-}
-
 #[test]
 fn every_answer_is_as_described_whatever_is_sent() {
-    let program = program();
+    let program = orch_test_support::venv("schemathesis", &[PACKAGE]).join("st");
     let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
     let standalone = Standalone::start(home.path(), &["--admin-password", PASSWORD]);
     for dag in ["example_chain", "example_fan", "example_hello"] {

@@ -391,3 +391,34 @@ async fn a_vault_is_asked_first_and_its_failures_are_named_without_the_token() {
     world.set("ORCH_VAULT_URL", "http://127.0.0.1:1");
     assert!(refused(world.run(&["connections", "get", "uri"])).contains("it does not answer"));
 }
+
+#[tokio::test]
+async fn what_the_binary_brings_is_found_last_and_shown_with_where_it_is_from() {
+    let mut world = world().await;
+    world.set("TEST_BRINGS_CONNECTIONS", "yes");
+    let list = |world: &World| world.run(&["connections", "list", "-o", "json"]).json();
+    let brought = json!([{ "conn_id": "test_lake", "conn_type": "lake", "from": "the defaults of this binary" }]);
+    assert_eq!(list(&world), brought);
+    let shown = world.run(&["connections", "list", "--show-values", "--hide-sensitive", "-o", "json"]);
+    assert!(shown.out.contains("catalog") && !shown.out.contains("hunter2"), "{shown:?}");
+    let found = world.run(&["connections", "get", "test_lake", "-o", "json"]);
+    assert_eq!(found.json()["from"], "the defaults of this binary");
+    assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    let schema = get(&world, "test_lake")["schema"].as_str().unwrap().to_owned();
+    assert!(schema.ends_with("/lake") && schema.contains(&*world.path().to_string_lossy()), "{schema}");
+
+    world.start(&["worker", "--lease", "2s", "--paused-at-creation=false"]);
+    world.start(&["scheduler"]);
+    world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_counting"));
+    assert_eq!(world.run(&["dags", "trigger", "test_counting", "--run-id", "one", "--wait"]).code, 0);
+    let said = |ended: &crate::binary::Ended| ended.out.contains("1,200,000 rows, 34.5 MB");
+    world.wait_for(&["tasks", "logs", "test_counting", "count_rows", "one"], said);
+
+    // Anybody else goes before it.
+    world.run(&["connections", "add", "test_lake", "--conn-uri", "x://database"]).done();
+    assert_eq!((get(&world, "test_lake")["host"].as_str(), get(&world, "test_lake")["from"].as_str()), (Some("database"), Some("the database")));
+    assert_eq!(list(&world)[0]["from"], "the database");
+    assert_eq!(list(&world).as_array().unwrap().len(), 1);
+    world.set("ORCH_CONN_TEST_LAKE", "x://environment");
+    assert_eq!(get(&world, "test_lake")["from"], "the environment");
+}

@@ -2,7 +2,7 @@
 
 use crate::world::{named, open, orders, rows_of, world};
 use async_trait::async_trait;
-use iceberg::io::FileIO;
+use orch_lake::bucket::Options;
 use orch_lake::catalog::{Catalog, PgCatalog, Properties, Swap, Swapped};
 use orch_lake::table::CommitStep;
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
@@ -97,7 +97,7 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_made_twice() {
         world.orders().await;
         let inner = PgCatalog::new(world.db.pool(), "orch");
         let lossy = Arc::new(Lossy { inner, losses: AtomicU32::new(2), done });
-        let lake = Lake::with_catalog(lossy, FileIO::new_with_fs(), world.lake.warehouse()).unwrap();
+        let lake = Lake::with_catalog(lossy, Options::default(), world.lake.warehouse()).unwrap();
         let table = lake.table(&named("retail.orders")).await.unwrap();
         let committed = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().commit(&lake).await.unwrap();
         assert!(committed.retries > 0 && committed.snapshot_id.is_some());

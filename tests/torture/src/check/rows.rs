@@ -19,6 +19,8 @@ pub(super) struct Rows {
     pub(super) failures: HashSet<Uuid>,
     /// JSON texts of what tasks gave, by run, task and element.
     pub(super) outputs: HashMap<(Uuid, TaskIdx, i32), String>,
+    /// What was committed with an outcome: attempt and lease, by run, task and element.
+    pub(super) published: HashMap<(Uuid, String, i32), Vec<(Uuid, i16)>>,
 }
 
 pub(super) struct RunRow {
@@ -101,10 +103,19 @@ impl Rows {
         .await?;
         let outputs =
             outputs.into_iter().map(|(run, task, index, text)| ((run, task as TaskIdx, index), text)).collect();
+        let rows: Vec<(Uuid, String, i32, Uuid, i16)> =
+            sqlx::query_as("select run, task_id, map_index, attempt, lease_no from lake.published")
+                .fetch_all(&mut *db)
+                .await?;
+        let mut published: HashMap<_, Vec<_>> = HashMap::new();
+        for (run, task_id, index, attempt, lease_no) in rows {
+            published.entry((run, task_id, index)).or_default().push((attempt, lease_no));
+        }
         let ids: Vec<i32> = runs.iter().map(|r| r.version).collect::<HashSet<_>>().into_iter().collect();
         let loaded = load_all(&mut db, &ids).await.unwrap_or_else(|error| panic!("versions: {error}"));
         let versions = loaded.into_iter().map(|version| (version.id, Arc::new(version))).collect();
-        Ok(Rows { runs, versions, instances, tries, failures: failures.into_iter().collect(), outputs })
+        let failures = failures.into_iter().collect();
+        Ok(Rows { runs, versions, instances, tries, failures, outputs, published })
     }
 }
 

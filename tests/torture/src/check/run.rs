@@ -44,6 +44,7 @@ pub(super) fn check(
         violations.extend(check.instance(task, index, row, verdict));
         violations.extend(check.order(task, index));
         violations.extend(check.output(task, index, row));
+        violations.extend(check.published(task, index, row));
     }
     for ((_, id, index), entries) in entries.range((run.id, String::new(), i32::MIN)..) {
         if entries[0].run != run.id {
@@ -139,6 +140,16 @@ impl Check<'_> {
         let given = of(task, index);
         let wrong = expected.is_some() && expected.as_deref() != given;
         wrong.then(|| format!("{} gave {given:?} instead of {expected:?}", self.name(task, index)))
+    }
+
+    /// What it commits with its success is there once, by the try and the lease that count, or not at all.
+    fn published(&self, task: TaskIdx, index: i32, row: &InstanceRow) -> Option<String> {
+        let id = self.plan.task_id(task);
+        let commits = id.starts_with("publish") && row.state == TaskState::Success;
+        let expected = if commits { vec![(row.attempt, row.lease_no)] } else { Vec::new() };
+        let found = self.rows.published.get(&(self.run.id, id.to_owned(), index)).cloned().unwrap_or_default();
+        let wrong = found != expected;
+        wrong.then(|| format!("{} published {found:?} instead of {expected:?}", self.name(task, index)))
     }
 
     /// One after the other, each failed but the last.

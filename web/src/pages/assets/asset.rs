@@ -1,6 +1,6 @@
 //! `/assets/{asset_id}`: who makes an asset and who waits for it, its updates, and where its data came from.
 
-use super::lines::{EdgeLine, EventLine};
+use super::lines::{CheckLine, EdgeLine, EventLine};
 use super::{fresh, href};
 use crate::api::assets::{find, producer};
 use crate::extract::Names;
@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::spec::AssetRef;
 use orch_store::asset::{
-    AssetRow, EventFilter, EventOrder, UseRow, aliases_of, count_events, edges_of_asset, list_events, runs_of_events,
+    AssetRow, EventFilter, EventOrder, UseRow, aliases_of, checks_of_asset, count_events, edges_of_asset, list_events, runs_of_events,
     uses_of, what_dag_waits_for,
 };
 
@@ -25,6 +25,7 @@ use orch_store::asset::{
 struct AssetPage {
     shell: Shell,
     name: String,
+    uri: String,
     href: String,
     fresh: Option<bool>,
     updated: Option<parts::Ago>,
@@ -35,6 +36,7 @@ struct AssetPage {
     events: Vec<EventLine>,
     total: i64,
     edges: Vec<EdgeLine>,
+    checks: Vec<CheckLine>,
     facts: Vec<(&'static str, String)>,
     /// One DAG makes it: it can be told to.
     has_one_maker: bool,
@@ -49,6 +51,8 @@ struct WaitingDag {
 
 const MOST_EVENTS: i64 = 50;
 const MOST_EDGES: i64 = 50;
+/// Results of all checks together.
+const MOST_CHECKS: i64 = 1_000;
 /// DAGs in the picture, on each side.
 const MOST_DRAWN: usize = 20;
 /// Characters of a name in the picture.
@@ -64,6 +68,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
     let total = count_events(&mut db, &filter).await?;
     let runs = runs_of_events(&mut db, &events.iter().map(|event| event.id).collect::<Vec<_>>()).await?;
     let edges = edges_of_asset(&mut db, &row.uri, MOST_EDGES).await?;
+    let checks = checks_of_asset(&mut db, &row.uri, None, (0, MOST_CHECKS)).await?;
     let mut waiting = Vec::new();
     for scheduled in uses.iter().filter(|u| u.role == "schedule").take(MOST_DRAWN) {
         let waits = what_dag_waits_for(&mut db, &mut app.versions.clone(), &scheduled.dag_id).await?;
@@ -84,8 +89,10 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
         drawing: drawing(&row, &uses),
         events: events.into_iter().map(|event| EventLine::new(event, &runs, shell.now)).collect(),
         edges: edges.into_iter().map(|edge| EdgeLine::new(edge, shell.now)).collect(),
+        checks: CheckLine::all(&checks, shell.now),
         facts: facts(&row, &aliases.iter().map(|(_, alias)| alias.name.clone()).collect::<Vec<_>>()),
         href: href(row.id),
+        uri: row.uri,
         name: row.name,
         total,
         waiting,

@@ -1,9 +1,11 @@
-//! Updates and ways of data as lines, on the pages of assets, runs and tasks.
+//! Updates, ways of data and checks as lines, on the pages of assets, runs and tasks.
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
 use crate::parts::{self, Now, dag_href};
-use orch_store::asset::{Edge, EventRow, TriggeredRun};
+use orch_core::asset::CheckOutcome;
+use orch_store::asset::{CheckRow, Edge, EventRow, TriggeredRun};
+use orch_store::progress::thousands;
 
 /// An update of an asset.
 pub(crate) struct EventLine {
@@ -23,6 +25,20 @@ pub(crate) struct EdgeLine {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) rows: String,
+    pub(crate) task: (String, String),
+    pub(crate) ago: parts::Ago,
+}
+
+/// A check of a contract: how it ended last, and before.
+pub(crate) struct CheckLine {
+    pub(crate) name: String,
+    /// The state whose sign stands for the outcome.
+    pub(crate) state: &'static str,
+    pub(crate) outcome: CheckOutcome,
+    /// `3 of 1,200 rows`, and what becomes of them.
+    pub(crate) words: String,
+    pub(crate) sample: String,
+    pub(crate) strip: parts::Strip,
     pub(crate) task: (String, String),
     pub(crate) ago: parts::Ago,
 }
@@ -54,6 +70,46 @@ impl EventLine {
             words: words.join(", "),
             runs,
         }
+    }
+}
+
+impl CheckLine {
+    /// One for each check, by its results newest first; what broke last comes first.
+    pub(crate) fn all(rows: &[CheckRow], now: Now) -> Vec<CheckLine> {
+        let mut names: Vec<&str> = Vec::new();
+        for row in rows {
+            if !names.contains(&row.result.name.as_str()) {
+                names.push(&row.result.name);
+            }
+        }
+        let of = |name: &str| CheckLine::new(rows.iter().filter(|row| row.result.name == name), now);
+        let mut lines: Vec<CheckLine> = names.into_iter().filter_map(of).collect();
+        lines.sort_by_key(|line| line.outcome == CheckOutcome::Pass);
+        lines
+    }
+
+    fn new<'a>(mut rows: impl Iterator<Item = &'a CheckRow> + Clone, now: Now) -> Option<CheckLine> {
+        let outcomes = rows.clone().map(|row| row.result.outcome);
+        let last = rows.next()?;
+        let found = &last.result;
+        let run_href = format!("{}/runs/{}", dag_href(&last.dag_id), encoded(&last.run_id));
+        let rows = thousands(found.rows);
+        let words = match found.outcome {
+            CheckOutcome::Pass => format!("{rows} rows"),
+            CheckOutcome::Warn => format!("{} of {rows} rows, published all the same", thousands(found.bad)),
+            CheckOutcome::Fail => format!("{} of {rows} rows, nothing was published", thousands(found.bad)),
+            CheckOutcome::Quarantined => format!("{} of {rows} rows put aside", thousands(found.bad)),
+        };
+        Some(CheckLine {
+            strip: parts::Strip::new(&found.name, outcomes),
+            state: parts::as_state(found.outcome),
+            outcome: found.outcome,
+            name: found.name.clone(),
+            sample: found.sample.clone(),
+            task: (format!("{}.{}", last.dag_id, last.task_id), task_href(&run_href, &last.task_id, last.map_index)),
+            ago: parts::ago(last.at, now),
+            words,
+        })
     }
 }
 

@@ -1,0 +1,62 @@
+//! `orch assets checks`.
+
+use crate::app::Cx;
+use crate::failure::{Failure, Outcome};
+use crate::output::{FormatFlag, Listing, moment};
+use orch_core::asset::CheckOutcome;
+use orch_store::asset::{checks_of_asset, find_asset};
+use serde_json::json;
+
+/// List what contracts found of the data of an asset, newest first
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch assets checks lake://retail/orders_fact\n  orch assets checks orders_fact --outcome fail \
+    --limit 5 -o json"
+)]
+pub(crate) struct Checks {
+    /// The asset, by URI or name
+    asset: String,
+    /// Only checks that ended so: pass, warn, fail, quarantined
+    #[arg(long)]
+    outcome: Option<CheckOutcome>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
+    limit: i64,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl Checks {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let known = find_asset(&mut session.db, &self.asset).await?;
+        // A contract may be about data that no DAG names: it is found by its URI all the same.
+        let uri = known.first().map_or(&self.asset, |asset| &asset.uri);
+        let rows = checks_of_asset(&mut session.db, uri, self.outcome, (0, self.limit)).await?;
+        if rows.is_empty() && known.is_empty() {
+            return Err(Failure::new(format!("there is no asset `{uri}`, and no contract has looked at one of that URI"))
+                .hint("list all with `orch assets list`"));
+        }
+        let columns =
+            ["at", "check", "kind", "policy", "outcome", "rows", "rows_bad", "sample", "dag_id", "run_id", "task_id", "try"];
+        let mut listing = Listing::new(columns, "no contract has looked at it so far");
+        for row in rows {
+            let found = row.result;
+            listing.add([
+                moment(Some(row.at)),
+                json!(found.name),
+                json!(found.kind),
+                json!(found.policy),
+                json!(found.outcome),
+                json!(found.rows),
+                json!(found.bad),
+                json!(found.sample),
+                json!(row.dag_id),
+                json!(row.run_id),
+                json!(row.task_id),
+                json!(row.try_no),
+            ]);
+        }
+        listing.print(self.output.format)
+    }
+}

@@ -1,0 +1,259 @@
+//! A contract at work on one lot: each batch is sorted into what passes and what is put aside, in one go.
+
+use super::facts::Facts;
+use super::keys::{KeySet, MOST_KEYS};
+use super::lot::{self, Memory};
+use super::row::{bad_rows, in_words};
+use super::rule::Rule;
+use super::sample::{Samples, name_of};
+use super::{Check, Contract, ContractError, Policy};
+use arrow::array::{BooleanArray, RecordBatch, StringArray};
+use arrow::compute::{filter_record_batch, not};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use orch_core::asset::{CheckOutcome, CheckResult};
+use orch_core::task::Ctx;
+use orch_store::asset::CheckTrail;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// The column of a quarantine table that says why a row is there.
+pub const REASON: &str = "quarantine_reason";
+
+/// A batch, sorted.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    pub passed: RecordBatch,
+    /// With `REASON` as last column; none where all rows passed.
+    pub quarantined: Option<RecordBatch>,
+}
+
+/// A lot, sorted, and what was found in it.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub(super) uri: String,
+    pub passed: Vec<RecordBatch>,
+    pub quarantined: Vec<RecordBatch>,
+    /// One for each check, in the order in which they were declared.
+    pub findings: Vec<CheckResult>,
+}
+
+/// Looks at a lot batch by batch.
+#[derive(Debug)]
+pub struct Checker<'a> {
+    contract: &'a Contract,
+    facts: &'a Facts,
+    states: Vec<State>,
+    /// Rows of the batches before.
+    before: u64,
+}
+
+/// What one check has seen.
+#[derive(Debug, Default)]
+struct State {
+    rows: u64,
+    samples: Samples,
+    seen: Option<KeySet>,
+    lot: Memory,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(contract: &'a Contract, facts: &'a Facts) -> Result<Self, ContractError> {
+        let uri = || contract.uri.clone();
+        for Check { rule, policy } in &contract.checks {
+            if *policy == Policy::Quarantine && !rule.is_about_rows() {
+                return Err(ContractError::NoQuarantine { uri: uri(), check: rule.name() });
+            }
+            match rule {
+                Rule::References { table, .. } if !facts.keys.contains_key(table) => {
+                    return Err(ContractError::NoKeys { uri: uri(), check: rule.name(), table: table.clone() });
+                }
+                Rule::Unique { columns } | Rule::References { columns, .. } if columns.is_empty() => {
+                    return Err(ContractError::Broken {
+                        uri: uri(),
+                        check: rule.name(),
+                        problem: "it names no column".into(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        let states = contract.checks.iter().map(|_| State::default()).collect();
+        Ok(Checker { contract, facts, states, before: 0 })
+    }
+
+    /// Sorts a batch.
+    pub fn look(&mut self, batch: &RecordBatch) -> Result<Checked, ContractError> {
+        let uri = self.contract.uri.clone();
+        let checked = self.sort(batch).map_err(|source| ContractError::Arrow { uri: uri.clone(), source })?;
+        if self.states.iter().any(|state| state.seen.as_ref().is_some_and(|seen| seen.len() > MOST_KEYS)) {
+            return Err(ContractError::TooManyKeys { uri });
+        }
+        if self.states.iter().any(|state| state.lot.has_too_many_points()) {
+            return Err(ContractError::TooManyPoints { uri });
+        }
+        Ok(checked)
+    }
+
+    /// What was found.
+    pub fn end(self) -> Result<Vec<CheckResult>, ContractError> {
+        let facts = self.facts;
+        let findings = self.contract.checks.iter().zip(self.states).map(|(check, mut state)| {
+            if state.samples.bad() == 0 {
+                state.lot.end(&check.rule, facts, &mut state.samples);
+            }
+            let bad = state.samples.bad();
+            CheckResult {
+                name: check.rule.name(),
+                kind: check.rule.kind().into(),
+                policy: check.policy,
+                outcome: if bad == 0 { CheckOutcome::Pass } else { CheckOutcome::of_bad(check.policy) },
+                rows: state.rows,
+                bad,
+                sample: state.samples.text(),
+            }
+        });
+        Ok(findings.collect())
+    }
+
+    fn sort(&mut self, batch: &RecordBatch) -> Result<Checked, ArrowError> {
+        let mut aside = Aside::of(batch.num_rows());
+        // What is put aside for another reason is no first of its key: the next one may pass.
+        let is_unique = |rule: &Rule| matches!(rule, Rule::Unique { .. });
+        for unique in [false, true] {
+            for at in 0..self.states.len() {
+                let rule = &self.contract.checks[at].rule;
+                if rule.is_about_rows() && is_unique(rule) == unique {
+                    self.ask(at, batch, &mut aside)?;
+                }
+            }
+        }
+        let checked = aside.sort(batch)?;
+        for (check, state) in self.contract.checks.iter().zip(&mut self.states) {
+            match &check.rule {
+                Rule::Schema { columns, exact } => {
+                    state.rows += batch.num_rows() as u64;
+                    if let Some(unfit) = lot::unfit_columns(columns, *exact, batch) {
+                        state.samples.add_many(unfit, (batch.num_rows() as u64).max(1));
+                    }
+                }
+                rule if !rule.is_about_rows() => {
+                    let rows = checked.passed.num_rows() as u64;
+                    state.rows += rows;
+                    if let Err(unfit) = state.lot.add(rule, &checked.passed)? {
+                        state.samples.add_many(unfit, rows.max(1));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.before += batch.num_rows() as u64;
+        Ok(checked)
+    }
+
+    /// Asks one check of rows.
+    fn ask(&mut self, at: usize, batch: &RecordBatch, aside: &mut Aside) -> Result<(), ArrowError> {
+        let (contract, facts, before) = (self.contract, self.facts, self.before);
+        let Check { rule, policy } = &contract.checks[at];
+        let state = &mut self.states[at];
+        let asked = aside.kept();
+        state.rows += batch.num_rows() as u64;
+        let quarantines = *policy == Policy::Quarantine;
+        let bad = match bad_rows(rule, batch, facts, &mut state.seen, &asked)? {
+            Ok(bad) => bad,
+            Err(unfit) => {
+                if quarantines {
+                    (0..batch.num_rows()).for_each(|row| aside.put(row, &unfit));
+                }
+                state.samples.add_many(unfit, (batch.num_rows() as u64).max(1));
+                return Ok(());
+            }
+        };
+        for row in bad.values().set_indices() {
+            let words = || in_words(rule, batch, row, facts);
+            state.samples.add(|| format!("{}: {}", name_of(&contract.key, batch, row, before), words()));
+            if quarantines {
+                aside.put(row, &words());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why rows are put aside; nothing of those that stay.
+struct Aside {
+    rows: usize,
+    /// Empty until the first row goes.
+    reasons: Vec<Option<String>>,
+}
+
+impl Aside {
+    fn of(rows: usize) -> Aside {
+        Aside { rows, reasons: Vec::new() }
+    }
+
+    fn put(&mut self, row: usize, reason: &str) {
+        self.reasons.resize(self.rows, None);
+        match &mut self.reasons[row] {
+            Some(reasons) => write!(reasons, "; {reason}").expect("text takes everything"),
+            none => *none = Some(reason.to_string()),
+        }
+    }
+
+    fn kept(&self) -> BooleanArray {
+        if self.reasons.is_empty() {
+            return vec![true; self.rows].into();
+        }
+        self.reasons.iter().map(|reason| Some(reason.is_none())).collect()
+    }
+
+    fn sort(self, batch: &RecordBatch) -> Result<Checked, ArrowError> {
+        if self.reasons.is_empty() {
+            return Ok(Checked { passed: batch.clone(), quarantined: None });
+        }
+        let kept = self.kept();
+        let passed = filter_record_batch(batch, &kept)?;
+        let gone = filter_record_batch(batch, &not(&kept)?)?;
+        let mut fields: Vec<Arc<Field>> = gone.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(REASON, DataType::Utf8, false)));
+        let mut columns = gone.columns().to_vec();
+        columns.push(Arc::new(StringArray::from_iter_values(self.reasons.into_iter().flatten())));
+        let schema = Arc::new(Schema::new_with_metadata(fields, gone.schema().metadata().clone()));
+        Ok(Checked { passed, quarantined: Some(RecordBatch::try_new(schema, columns)?) })
+    }
+}
+
+impl Report {
+    /// Rows that may be published.
+    pub fn rows_passed(&self) -> usize {
+        self.passed.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    pub fn rows_quarantined(&self) -> usize {
+        self.quarantined.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The results, to be kept when the try ends: `ctx.commit(report.trail(&ctx))?`, before `ok`.
+    pub fn trail(&self, ctx: &Ctx) -> CheckTrail {
+        CheckTrail::new(ctx, &self.uri, self.findings.clone())
+    }
+
+    /// Nothing may be published if a check failed whose policy is that.
+    pub fn ok(&self) -> Result<(), ContractError> {
+        verdict(&self.uri, &self.findings)
+    }
+}
+
+/// The error of a lot in which some check failed that may not: for whoever looked batch by batch.
+pub fn verdict(uri: &str, findings: &[CheckResult]) -> Result<(), ContractError> {
+    let failed: Vec<&CheckResult> = findings.iter().filter(|one| one.outcome == CheckOutcome::Fail).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut report = format!("`{uri}` breaks its contract, so nothing of it is published");
+    for one in failed {
+        let of = if one.bad > one.rows { String::new() } else { format!(" {} of {} rows:", one.bad, one.rows) };
+        write!(report, "\n  not so: {}:{of} {}", one.name, one.sample).expect("text takes everything");
+    }
+    Err(ContractError::Failed { report })
+}

@@ -1,0 +1,177 @@
+//! Sets of keys, for what must be unique and for what must be there elsewhere.
+//!
+//! A key is kept as a fingerprint of 128 bits, whatever its columns are: that two different ones of a billion are taken for
+//! the same is less likely than a broken memory bit. Numbers and texts are compared by what they say, not by their width.
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::NullBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+
+/// A set of more would take more than a quarter of a gigabyte, and twice that while it grows.
+pub(super) const MOST_KEYS: usize = 14_000_000;
+
+/// The keys of a table, or those that were seen so far.
+#[derive(Debug, Clone)]
+pub struct KeySet {
+    types: Vec<DataType>,
+    known: HashSet<u128, BuildHasherDefault<Already>>,
+}
+
+impl KeySet {
+    /// The keys of these rows.
+    pub fn of(batches: &[RecordBatch], columns: &[&str]) -> Result<KeySet, ArrowError> {
+        let mut keys = KeySet { types: Vec::new(), known: HashSet::default() };
+        for batch in batches {
+            let named = columns.iter().map(|name| {
+                let missing = || ArrowError::SchemaError(format!("there is no column `{name}`"));
+                batch.column_by_name(name).cloned().ok_or_else(missing)
+            });
+            let named = named.collect::<Result<Vec<_>, _>>()?;
+            if keys.types.is_empty() {
+                keys = KeySet::for_columns(&named);
+            }
+            keys.add(&named)?;
+        }
+        Ok(keys)
+    }
+
+    /// None yet, of keys like these.
+    pub(super) fn for_columns(columns: &[ArrayRef]) -> KeySet {
+        KeySet { types: columns.iter().map(|column| common(column.data_type())).collect(), known: HashSet::default() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Adds the keys of these rows that have no null in them.
+    pub fn add(&mut self, columns: &[ArrayRef]) -> Result<(), ArrowError> {
+        let prints = self.fingerprints(columns)?;
+        self.known.extend(prints.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Which rows have a key that came before, in this lot or in an earlier one. Rows that are not `asked` are passed over.
+    pub(super) fn repeated(&mut self, columns: &[ArrayRef], asked: &BooleanArray) -> Result<BooleanArray, ArrowError> {
+        let prints = self.fingerprints(columns)?;
+        let repeats = prints.into_iter().zip(asked.iter());
+        let repeats = repeats.map(|(print, asked)| match print {
+            Some(print) if asked == Some(true) => !self.known.insert(print),
+            _ => false,
+        });
+        Ok(repeats.collect::<Vec<bool>>().into())
+    }
+
+    /// Which rows have a key that is none of these.
+    pub(super) fn unknown(&self, columns: &[ArrayRef]) -> Result<BooleanArray, ArrowError> {
+        let prints = self.fingerprints(columns)?;
+        let unknown = prints.into_iter().map(|print| print.is_some_and(|print| !self.known.contains(&print)));
+        Ok(unknown.collect::<Vec<bool>>().into())
+    }
+
+    /// `None` for a row with a null.
+    fn fingerprints(&self, columns: &[ArrayRef]) -> Result<Vec<Option<u128>>, ArrowError> {
+        if self.types.len() != columns.len() {
+            // Of an empty table nobody knows the columns: it has no key.
+            let nulls = with_null(columns);
+            let rows = columns.first().map_or(0, |column| column.len());
+            let none = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(0);
+            return Ok((0..rows).map(none).collect());
+        }
+        let alike = columns.iter().zip(&self.types).map(|(column, of)| cast(column, of));
+        let alike = alike.collect::<Result<Vec<_>, _>>()?;
+        let fields = self.types.iter().map(|of| SortField::new(of.clone())).collect();
+        let rows = RowConverter::new(fields)?.convert_columns(&alike)?;
+        // What cannot be said in the type of the keys is none of them, and not nothing.
+        let nulls = with_null(columns);
+        let print = |row: usize| {
+            let whole = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+            whole.then(|| fingerprint(rows.row(row).as_ref()))
+        };
+        Ok((0..rows.num_rows()).map(print).collect())
+    }
+}
+
+/// Valid where no column is null.
+fn with_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
+    let nulls = columns.iter().map(|column| column.logical_nulls());
+    nulls.fold(None, |all, one| NullBuffer::union(all.as_ref(), one.as_ref()))
+}
+
+/// The type in which keys are compared.
+fn common(of: &DataType) -> DataType {
+    match of {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
+            DataType::Int64
+        }
+        DataType::Float16 | DataType::Float32 => DataType::Float64,
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Dictionary(_, values) => common(values),
+        DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        other => other.clone(),
+    }
+}
+
+fn fingerprint(key: &[u8]) -> u128 {
+    let half = |seed: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(seed);
+        hasher.write(key);
+        hasher.finish()
+    };
+    u128::from(half(1)) << 64 | u128::from(half(2))
+}
+
+/// A fingerprint is scattered already.
+#[derive(Debug, Clone, Default)]
+struct Already(u64);
+
+impl Hasher for Already {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |all, &byte| (all << 8) ^ u64::from(byte));
+    }
+
+    fn write_u128(&mut self, print: u128) {
+        self.0 = print as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int32Array, Int64Array, StringArray, StringViewArray};
+    use std::sync::Arc;
+
+    #[test]
+    fn keys_are_compared_by_what_they_say() {
+        let narrow: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(2), None]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        let mut keys = KeySet::for_columns(&[narrow.clone(), texts.clone()]);
+        keys.add(&[narrow, texts]).expect("they are keys");
+        assert_eq!(keys.len(), 2, "a row with a null has no key");
+        let wide: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3), None]));
+        let views: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "x", "c", "d"]));
+        let unknown = keys.unknown(&[wide, views]).expect("they can be compared");
+        assert_eq!(unknown, BooleanArray::from(vec![false, true, true, false]));
+    }
+
+    #[test]
+    fn a_table_without_rows_has_no_keys() {
+        let keys = KeySet::of(&[], &["id"]).expect("nothing is wrong");
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+        assert_eq!(keys.unknown(&[ids]).expect("it can be asked"), BooleanArray::from(vec![true, false]));
+    }
+}

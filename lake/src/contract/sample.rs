@@ -1,0 +1,67 @@
+//! A few of the rows that do not fit, in words that people find them by.
+
+use arrow::array::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use orch_core::secret::{MASK, is_sensitive};
+
+/// Rows named by a finding.
+const MOST_NAMED: u64 = 5;
+/// Of one value.
+const MOST_CHARS: usize = 80;
+
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    named: Vec<String>,
+    all: u64,
+}
+
+impl Samples {
+    /// `words` is asked only of those that are named.
+    pub(super) fn add(&mut self, words: impl FnOnce() -> String) {
+        self.all += 1;
+        if self.all <= MOST_NAMED {
+            self.named.push(words());
+        }
+    }
+
+    /// For what is about many rows at once.
+    pub(super) fn add_many(&mut self, words: String, rows: u64) {
+        if !self.named.contains(&words) && (self.named.len() as u64) < MOST_NAMED {
+            self.named.push(words);
+        }
+        self.all += rows;
+    }
+
+    pub(super) fn bad(&self) -> u64 {
+        self.all
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.named.join("; ") + if self.all > MOST_NAMED { "; …" } else { "" }
+    }
+}
+
+/// How people know a row: its key, else its number, counted from one.
+pub(super) fn name_of(key: &[String], batch: &RecordBatch, row: usize, before: u64) -> String {
+    if key.is_empty() || key.iter().any(|column| batch.column_by_name(column).is_none()) {
+        return format!("row {}", before + row as u64 + 1);
+    }
+    let parts: Vec<String> = key.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
+    parts.join(", ")
+}
+
+/// A value as people read it. What a column is called tells whether it may be read at all.
+pub(super) fn value(batch: &RecordBatch, column: &str, row: usize) -> String {
+    let Some(values) = batch.column_by_name(column) else { return "missing".into() };
+    if values.is_null(row) {
+        return "null".into();
+    }
+    if is_sensitive(column) {
+        return MASK.into();
+    }
+    let text = array_value_to_string(values, row).unwrap_or_else(|_| "?".into());
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

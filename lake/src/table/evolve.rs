@@ -1,0 +1,131 @@
+//! Changes of a table that write no rows: its columns, how it is partitioned, its properties, names for snapshots. Each is a
+//! pure function of the metadata, asked again on every base that a commit is tried on: what somebody else changed
+//! meanwhile is taken into account, or refused.
+
+mod columns;
+mod name_mapping;
+mod partition;
+mod refs;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use iceberg::spec::{TableMetadata, TableProperties};
+use iceberg::{TableRequirement, TableUpdate};
+
+pub use columns::Columns;
+pub use partition::Partition;
+pub(crate) use refs::ancestors;
+pub use refs::{Naming, Retention, refs};
+
+use crate::error::{LakeError, LakeResult};
+
+/// One change of a table that writes no rows.
+#[derive(Debug, Clone)]
+pub enum Evolution {
+    Columns(Columns),
+    Partition(Partition),
+    Properties(Properties),
+    Naming(Naming),
+}
+
+impl Evolution {
+    /// What is to be done to a table that is as the metadata says. Nothing, if it is so already.
+    pub(crate) fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
+        match self {
+            Evolution::Columns(columns) => columns.updates(metadata),
+            Evolution::Partition(partition) => partition.updates(metadata),
+            Evolution::Properties(properties) => properties.updates(metadata),
+            Evolution::Naming(naming) => naming.updates(metadata),
+        }
+    }
+}
+
+impl Evolution {
+    /// What must still be so when it is committed.
+    pub(crate) fn requirements(&self, metadata: &TableMetadata) -> Vec<TableRequirement> {
+        let schema = TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() };
+        let spec = TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() };
+        match self {
+            Evolution::Columns(_) => {
+                let last_assigned_field_id = metadata.last_column_id();
+                vec![schema, spec, TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id }]
+            }
+            Evolution::Partition(_) => {
+                let last_assigned_partition_id = metadata.last_partition_id();
+                vec![schema, spec, TableRequirement::LastAssignedPartitionIdMatch { last_assigned_partition_id }]
+            }
+            Evolution::Properties(_) => Vec::new(),
+            Evolution::Naming(naming) => naming.requirements(metadata),
+        }
+    }
+}
+
+impl From<Columns> for Evolution {
+    fn from(columns: Columns) -> Self {
+        Evolution::Columns(columns)
+    }
+}
+
+impl From<Partition> for Evolution {
+    fn from(partition: Partition) -> Self {
+        Evolution::Partition(partition)
+    }
+}
+
+impl From<Properties> for Evolution {
+    fn from(properties: Properties) -> Self {
+        Evolution::Properties(properties)
+    }
+}
+
+impl From<Naming> for Evolution {
+    fn from(naming: Naming) -> Self {
+        Evolution::Naming(naming)
+    }
+}
+
+/// Properties that are set, and such that are taken away.
+#[derive(Debug, Clone, Default)]
+pub struct Properties {
+    changes: BTreeMap<String, Option<String>>,
+}
+
+impl Properties {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.changes.insert(key.into(), Some(value.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn unset(mut self, key: impl Into<String>) -> Self {
+        self.changes.insert(key.into(), None);
+        self
+    }
+
+    fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
+        if let Some(key) = self.changes.keys().find(|key| TableProperties::RESERVED_PROPERTIES.contains(&key.as_str()))
+        {
+            let what = format!("`{key}` is no property to be set: it follows from the table");
+            return Err(LakeError::input(what, "leave it out"));
+        }
+        let (mut updates, mut removals) = (HashMap::new(), Vec::new());
+        for (key, wanted) in &self.changes {
+            match (metadata.properties().get(key), wanted) {
+                (is, wanted) if is == wanted.as_ref() => {}
+                (_, Some(value)) => drop(updates.insert(key.clone(), value.clone())),
+                (_, None) => removals.push(key.clone()),
+            }
+        }
+        let set = (!updates.is_empty()).then_some(TableUpdate::SetProperties { updates });
+        let unset = (!removals.is_empty()).then_some(TableUpdate::RemoveProperties { removals });
+        Ok(set.into_iter().chain(unset).collect())
+    }
+}

@@ -1,0 +1,305 @@
+//! Changes of columns. An id is given once and never again, so files written before are read as they were meant: a
+//! renamed column keeps its values, one that is added again under an old name begins empty.
+
+use std::sync::Arc;
+
+use iceberg::TableUpdate;
+use iceberg::spec::{
+    ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, StructType, TableMetadata, Transform, Type,
+};
+
+use super::name_mapping;
+use crate::error::{LakeError, LakeResult};
+
+/// Changes of columns, done in the order they are named. Inner columns are named by their path: `address.street`, and
+/// `element` and `value` inside of lists and maps.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add { path: String, kind: Type, doc: Option<String> },
+    Rename { path: String, to: String },
+    Widen { path: String, to: PrimitiveType },
+    Optional { path: String },
+    Document { path: String, doc: String },
+    Drop { path: String },
+}
+
+impl Columns {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A column at the end of its table or struct. Rows that are there have null in it.
+    #[must_use]
+    pub fn add(self, path: impl Into<String>, kind: Type) -> Self {
+        self.then(Step::Add { path: path.into(), kind, doc: None })
+    }
+
+    #[must_use]
+    pub fn add_documented(self, path: impl Into<String>, kind: Type, doc: impl Into<String>) -> Self {
+        self.then(Step::Add { path: path.into(), kind, doc: Some(doc.into()) })
+    }
+
+    /// `to` is the new name alone, without a path: a column stays where it is.
+    #[must_use]
+    pub fn rename(self, path: impl Into<String>, to: impl Into<String>) -> Self {
+        self.then(Step::Rename { path: path.into(), to: to.into() })
+    }
+
+    /// int to long, float to double, a decimal to more digits before the point.
+    #[must_use]
+    pub fn widen(self, path: impl Into<String>, to: PrimitiveType) -> Self {
+        self.then(Step::Widen { path: path.into(), to })
+    }
+
+    /// Nulls are allowed from now on.
+    #[must_use]
+    pub fn make_optional(self, path: impl Into<String>) -> Self {
+        self.then(Step::Optional { path: path.into() })
+    }
+
+    #[must_use]
+    pub fn document(self, path: impl Into<String>, doc: impl Into<String>) -> Self {
+        self.then(Step::Document { path: path.into(), doc: doc.into() })
+    }
+
+    /// Nobody sees the column any more, but older snapshots still have it.
+    #[must_use]
+    pub fn drop(self, path: impl Into<String>) -> Self {
+        self.then(Step::Drop { path: path.into() })
+    }
+
+    fn then(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// What changes in this table. Empty when it is so already.
+    pub(super) fn updates(&self, metadata: &TableMetadata) -> LakeResult<Vec<TableUpdate>> {
+        let current = metadata.current_schema();
+        let mut fields = current.as_struct().fields().to_vec();
+        let mut last_id = metadata.last_column_id();
+        for step in &self.steps {
+            let (parents, name) = split(step.path());
+            fields = inside(&fields, parents, &mut |siblings| step.apply(name, siblings, &mut last_id, metadata))?;
+        }
+        if fields == current.as_struct().fields() {
+            return Ok(Vec::new());
+        }
+        let mut updates = Vec::from_iter(name_mapping::update(metadata, &fields)?);
+        let keys = current.identifier_field_ids();
+        let schema = Schema::builder().with_fields(fields).with_identifier_field_ids(keys).build()?;
+        updates.push(TableUpdate::AddSchema { schema });
+        updates.push(TableUpdate::SetCurrentSchema { schema_id: -1 });
+        Ok(updates)
+    }
+}
+
+impl Step {
+    fn path(&self) -> &str {
+        match self {
+            Step::Add { path, .. }
+            | Step::Rename { path, .. }
+            | Step::Widen { path, .. }
+            | Step::Optional { path }
+            | Step::Document { path, .. }
+            | Step::Drop { path } => path,
+        }
+    }
+
+    /// Does the step among the columns of one table or struct.
+    fn apply(
+        &self,
+        name: &str,
+        siblings: &mut Vec<NestedFieldRef>,
+        last_id: &mut i32,
+        metadata: &TableMetadata,
+    ) -> LakeResult<()> {
+        let path = self.path();
+        if let Step::Add { kind, doc, .. } = self {
+            free(siblings, name)?;
+            let mut field = NestedField::optional(0, name, kind.clone());
+            field.doc.clone_from(doc);
+            siblings.push(numbered(&field, last_id));
+            return Ok(());
+        }
+        let place = siblings.iter().position(|field| field.name == name).ok_or_else(|| unknown(path, siblings))?;
+        let mut field = NestedField::clone(&siblings[place]);
+        match self {
+            Step::Add { .. } => {}
+            Step::Rename { to, .. } => {
+                if to != name {
+                    free(siblings, to)?;
+                }
+                field.name.clone_from(to);
+            }
+            Step::Widen { to, .. } => {
+                widens(path, &field.field_type, to)?;
+                not_in_partitions(metadata, path, field.id, |transform| !matches!(transform, Transform::Bucket(_)))?;
+                field.field_type = Box::new(Type::Primitive(to.clone()));
+            }
+            Step::Optional { .. } => {
+                not_in_key(metadata, path, field.id, "be null")?;
+                field.required = false;
+            }
+            Step::Document { doc, .. } => field.doc = Some(doc.clone()),
+            Step::Drop { .. } => {
+                not_in_key(metadata, path, field.id, "be dropped")?;
+                not_in_partitions(metadata, path, field.id, |_| true)?;
+                not_sorted_by(metadata, path, field.id)?;
+                siblings.remove(place);
+                return match siblings.is_empty() {
+                    true => Err(LakeError::input(
+                        format!("`{path}` is the only column, it cannot be dropped"),
+                        "a table has one at least; drop the table",
+                    )),
+                    false => Ok(()),
+                };
+            }
+        }
+        siblings[place] = Arc::new(field);
+        Ok(())
+    }
+}
+
+fn split(path: &str) -> (Option<&str>, &str) {
+    path.rsplit_once('.').map_or((None, path), |(parents, name)| (Some(parents), name))
+}
+
+type Among<'a> = &'a mut dyn FnMut(&mut Vec<NestedFieldRef>) -> LakeResult<()>;
+
+/// The fields again, with a change among those that a path leads to.
+fn inside(fields: &[NestedFieldRef], parents: Option<&str>, change: Among<'_>) -> LakeResult<Vec<NestedFieldRef>> {
+    let mut fields = fields.to_vec();
+    let Some(parents) = parents else {
+        change(&mut fields)?;
+        return Ok(fields);
+    };
+    let (first, rest) = parents.split_once('.').map_or((parents, None), |(first, rest)| (first, Some(rest)));
+    let place = fields.iter().position(|field| field.name == first).ok_or_else(|| unknown(parents, &fields))?;
+    fields[place] = inside_field(&fields[place], rest, change)?;
+    Ok(fields)
+}
+
+fn inside_field(field: &NestedField, rest: Option<&str>, change: Among<'_>) -> LakeResult<NestedFieldRef> {
+    let step = |wanted: &str| match rest.map(|rest| rest.split_once('.').map_or((rest, None), |(a, b)| (a, Some(b)))) {
+        Some((first, rest)) if first == wanted => Ok(rest),
+        _ => {
+            Err(LakeError::input(format!("`{}` is no struct", field.name), format!("name its `{wanted}` in the path")))
+        }
+    };
+    let kind = match field.field_type.as_ref() {
+        Type::Struct(inner) => Type::Struct(StructType::new(inside(inner.fields(), rest, change)?)),
+        Type::List(list) => {
+            Type::List(ListType { element_field: inside_field(&list.element_field, step("element")?, change)? })
+        }
+        Type::Map(map) => Type::Map(MapType {
+            key_field: map.key_field.clone(),
+            value_field: inside_field(&map.value_field, step("value")?, change)?,
+        }),
+        Type::Primitive(kind) => {
+            return Err(LakeError::input(
+                format!("`{}` is a {kind} and has no columns inside", field.name),
+                "add a struct beside it",
+            ));
+        }
+    };
+    Ok(Arc::new(NestedField { field_type: Box::new(kind), ..field.clone() }))
+}
+
+/// The field and all inside of it with ids that were never used.
+fn numbered(field: &NestedField, last_id: &mut i32) -> NestedFieldRef {
+    *last_id += 1;
+    let id = *last_id;
+    let kind = match field.field_type.as_ref() {
+        Type::Primitive(kind) => Type::Primitive(kind.clone()),
+        Type::Struct(inner) => {
+            Type::Struct(StructType::new(inner.fields().iter().map(|field| numbered(field, last_id)).collect()))
+        }
+        Type::List(list) => Type::List(ListType { element_field: numbered(&list.element_field, last_id) }),
+        Type::Map(map) => Type::Map(MapType {
+            key_field: numbered(&map.key_field, last_id),
+            value_field: numbered(&map.value_field, last_id),
+        }),
+    };
+    Arc::new(NestedField { id, field_type: Box::new(kind), ..field.clone() })
+}
+
+/// Engines that do not tell letters apart read these tables too.
+fn free(siblings: &[NestedFieldRef], name: &str) -> LakeResult<()> {
+    if name.is_empty() || name.contains('.') {
+        return Err(LakeError::input(format!("`{name}` is no name for a column"), "leave out dots"));
+    }
+    match siblings.iter().find(|field| field.name.eq_ignore_ascii_case(name)) {
+        Some(taken) => Err(LakeError::input(
+            format!("there is a column `{}` already", taken.name),
+            "take another name; letters count alike",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn unknown(path: &str, siblings: &[NestedFieldRef]) -> LakeError {
+    let names: Vec<_> = siblings.iter().map(|field| format!("`{}`", field.name)).collect();
+    LakeError::input(format!("there is no column `{path}`"), format!("there are {}", names.join(", ")))
+}
+
+fn widens(path: &str, from: &Type, to: &PrimitiveType) -> LakeResult<()> {
+    use PrimitiveType::{Decimal, Double, Float, Int, Long};
+    let from = match from {
+        Type::Primitive(from) => from,
+        other => {
+            return Err(LakeError::input(
+                format!("`{path}` is a {other} and cannot become {to}"),
+                "only plain columns are widened",
+            ));
+        }
+    };
+    let wider = match (from, to) {
+        (Int, Long) | (Float, Double) => true,
+        (Decimal { precision, scale }, Decimal { precision: more, scale: same }) => more >= precision && scale == same,
+        (from, to) => from == to,
+    };
+    let ways = "int becomes long, float double, decimal(p,s) more digits at the same scale; else add a column";
+    if wider { Ok(()) } else { Err(LakeError::input(format!("`{path}` is {from} and cannot become {to}"), ways)) }
+}
+
+fn not_in_key(metadata: &TableMetadata, path: &str, id: i32, what: &str) -> LakeResult<()> {
+    if metadata.current_schema().identifier_field_ids().any(|key| key == id) {
+        return Err(LakeError::input(
+            format!("`{path}` is part of the key and cannot {what}"),
+            "add a column beside it",
+        ));
+    }
+    Ok(())
+}
+
+/// Specs that are no longer the default count too: files may still be laid out by them, and their values are read
+/// with the column's type.
+fn not_in_partitions(
+    metadata: &TableMetadata,
+    path: &str,
+    id: i32,
+    matters: impl Fn(&Transform) -> bool,
+) -> LakeResult<()> {
+    let fields = metadata.partition_specs_iter().flat_map(|spec| spec.fields());
+    let mut used = fields.filter(|field| field.source_id == id && field.transform != Transform::Void);
+    match used.find(|field| matters(&field.transform)) {
+        Some(field) => Err(LakeError::input(
+            format!("files are or were partitioned by {}(`{path}`)", field.transform),
+            "add a column instead, and let the old one be",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn not_sorted_by(metadata: &TableMetadata, path: &str, id: i32) -> LakeResult<()> {
+    if metadata.default_sort_order().fields.iter().any(|field| field.source_id == id) {
+        return Err(LakeError::input(format!("the table is sorted by `{path}`"), "keep the column"));
+    }
+    Ok(())
+}

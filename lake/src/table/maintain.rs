@@ -1,0 +1,100 @@
+//! What keeps a table fast and small: files written together, deletes applied, old snapshots and what only they reached
+//! removed, manifests merged. All of it beside writers, whom it never makes fail: what changed meanwhile is seen when it
+//! commits, and then it is done again on the table as it is.
+
+mod compact;
+mod compact_plan;
+mod expire;
+mod expire_plan;
+mod manifests;
+mod orphans;
+mod reach;
+mod statistics;
+
+pub use compact::Compacted;
+pub use compact_plan::Compaction;
+pub use expire::{Expired, Expiry};
+pub use manifests::Merged;
+pub use orphans::{Orphans, Removed};
+pub use statistics::{PartitionStatistics, Statistics};
+
+use super::evolve::{Evolution, Naming};
+use super::{At, Change, Table, TableName};
+use crate::error::{LakeError, LakeResult};
+use crate::lake::Lake;
+
+/// So often work is done again that others have overtaken. Each time a writer got on, so the table did.
+const TRIES: u32 = 10;
+
+/// Does work on the table as it is now and commits it; again, when somebody changed what it was done on. `None`: there was
+/// nothing to do.
+pub(crate) async fn until_committed<T>(
+    lake: &Lake,
+    name: &TableName,
+    mut work: impl AsyncFnMut(&Table) -> LakeResult<Option<(Change, T)>>,
+) -> LakeResult<Option<(Table, Table, T)>> {
+    let mut tries = 1;
+    loop {
+        let base = lake.table(name).await?;
+        let done = match work(&base).await {
+            Ok(None) => return Ok(None),
+            Ok(Some((change, told))) => change.commit(lake).await.map(|committed| (committed.table, told)),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok((now, told)) => return Ok(Some((base, now, told))),
+            Err(error) if tries < TRIES && overtaken(lake, &base, &error).await? => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether work failed because the table moved on: by a conflict, or since files that it was to read are gone by now.
+async fn overtaken(lake: &Lake, base: &Table, error: &LakeError) -> LakeResult<bool> {
+    if let LakeError::Conflict { .. } = error {
+        return Ok(true);
+    }
+    let now = lake.table(base.name()).await?;
+    Ok(matches!(error, LakeError::Iceberg(_)) && now.metadata_location() != base.metadata_location())
+}
+
+impl Table {
+    /// A change of columns, partition, properties or names. It is made of the table as it was loaded: committing it fails
+    /// with a conflict when somebody changed the same meanwhile. [`Lake::evolve`] looks again by itself.
+    ///
+    /// # Errors
+    /// It contradicts the table as it is.
+    pub fn evolve(&self, evolution: impl Into<Evolution>) -> LakeResult<Change> {
+        let evolution = evolution.into();
+        let metadata = self.metadata();
+        Ok(Change::of_metadata(self, evolution.updates(metadata)?, evolution.requirements(metadata)))
+    }
+
+    /// `main` goes back to one of its own older snapshots.
+    ///
+    /// # Errors
+    /// It is none of them. Committing it is a conflict when somebody wrote since the table was loaded: what they wrote
+    /// would be gone too.
+    pub fn roll_back(&self, to: At) -> LakeResult<Change> {
+        let from = self.current_snapshot().map(|snapshot| snapshot.snapshot_id());
+        self.evolve(Naming::RollBack { to, from })
+    }
+}
+
+impl Lake {
+    /// Changes columns, partition, properties or names of a table, and gives the table as it is then.
+    ///
+    /// # Errors
+    /// It contradicts the table as it is.
+    pub async fn evolve(&self, name: &TableName, evolution: impl Into<Evolution>) -> LakeResult<Table> {
+        let evolution = evolution.into();
+        let changed = until_committed(self, name, async |base| {
+            let change = base.evolve(evolution.clone())?;
+            Ok((!change.is_empty()).then_some((change, ())))
+        });
+        match changed.await? {
+            Some((_, table, ())) => Ok(table),
+            None => self.table(name).await,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Small files are written together, deletes are applied, files of older partition specs come into the present one.
+//!
+//! What is written takes the sequence number of the snapshot that was read: deletes that a writer commits meanwhile still
+//! apply to it. Deletes by position cannot, for they name the old file: then the commit is a conflict, and it is done again.
+
+use std::collections::HashSet;
+
+use iceberg::spec::Operation;
+
+use super::compact_plan::{Candidate, Compaction, plan};
+use super::until_committed;
+use crate::error::LakeResult;
+use crate::lake::Lake;
+use crate::table::plan::{DeleteIndex, PlannedFile};
+use crate::table::write::{Options, Writer};
+use crate::table::{Change, Table, TableName};
+
+/// What was written anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Data files that are no longer part of the table, and their bytes.
+    pub files_before: u64,
+    pub bytes_before: u64,
+    /// Those in their place.
+    pub files_after: u64,
+    pub bytes_after: u64,
+    /// Delete files that apply to nothing any more.
+    pub deletes: u64,
+}
+
+impl Table {
+    /// Writes files anew where it is worth it. Without such, the change is empty.
+    pub async fn compact(&self, asked: &Compaction) -> LakeResult<Change> {
+        let mut change = Change::new(self, Operation::Replace);
+        let live = self.live(self.current_snapshot()).await?;
+        let index = DeleteIndex::new(&live.deletes);
+        let planned = live.data.into_iter().map(|file| PlannedFile { deletes: index.of(&file), whole: true, file });
+        let files: Vec<PlannedFile> = planned.collect();
+        let candidates: Vec<Candidate> =
+            files.iter().enumerate().map(|(index, file)| self.candidate(index, file)).collect();
+        let target = Options::of(self.metadata())?.target_file_bytes as u64;
+
+        let mut rewritten = HashSet::new();
+        for bin in plan(&candidates, asked, target) {
+            let read: Vec<_> = bin.iter().map(|&index| files[index].clone()).collect();
+            let rows = self.read_files(&read, None)?;
+            change.add.extend(Writer::new(self)?.write_all(rows).await?);
+            change.remove.extend(bin.iter().map(|&index| files[index].file.file()));
+            rewritten.extend(bin);
+        }
+        let stays = files.iter().enumerate().filter(|(index, _)| !rewritten.contains(index));
+        let needed: HashSet<&str> = stays.flat_map(|(_, file)| &file.deletes).map(|delete| delete.path()).collect();
+        let dangling = live.deletes.iter().filter(|delete| !needed.contains(delete.path()));
+        change.remove.extend(dangling.map(|delete| delete.file()));
+        change.sequence_number = self.current_snapshot().map(|snapshot| snapshot.sequence_number());
+        Ok(change)
+    }
+
+    fn candidate(&self, index: usize, planned: &PlannedFile) -> Candidate {
+        let (file, data) = (&planned.file, planned.file.data());
+        let current = file.spec_id == self.metadata().default_partition_spec_id();
+        Candidate {
+            index,
+            partition: current.then(|| data.partition().clone()),
+            bytes: data.file_size_in_bytes(),
+            rows: data.record_count(),
+            deletes: planned.deletes.len(),
+            deleted_rows: planned.deletes.iter().map(|delete| delete.data().record_count()).sum(),
+        }
+    }
+}
+
+impl Lake {
+    /// Compacts a table until nothing is worth it any more, commit by commit.
+    pub async fn compact(&self, name: &TableName, asked: &Compaction) -> LakeResult<Compacted> {
+        let mut all = Compacted::default();
+        loop {
+            let done = until_committed(self, name, async |base| {
+                let change = base.compact(asked).await?;
+                let told = Compacted::of(&change);
+                Ok((!change.is_empty()).then_some((change, told)))
+            });
+            let Some((_, _, told)) = done.await? else { return Ok(all) };
+            all.add(told);
+            // A target that no file can meet would never be met.
+            if told.files_after >= told.files_before && told.deletes == 0 {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+impl Compacted {
+    fn of(change: &Change) -> Self {
+        let mut told = Self::default();
+        for file in &change.remove {
+            if file.is_data() {
+                told.files_before += 1;
+                told.bytes_before += file.data.file_size_in_bytes();
+            } else {
+                told.deletes += 1;
+            }
+        }
+        told.files_after = change.add.len() as u64;
+        told.bytes_after = change.add.iter().map(|file| file.data.file_size_in_bytes()).sum();
+        told
+    }
+
+    fn add(&mut self, other: Self) {
+        self.files_before += other.files_before;
+        self.bytes_before += other.bytes_before;
+        self.files_after += other.files_after;
+        self.bytes_after += other.bytes_after;
+        self.deletes += other.deletes;
+    }
+}

@@ -1,0 +1,182 @@
+//! Which files are written anew, and which together. Pure: the same files give the same bins.
+
+use std::collections::HashMap;
+
+use iceberg::spec::Struct;
+
+/// A file below this share of the target is small, as Iceberg's own procedure has it: what one has made the other lets be.
+const SMALL: f64 = 0.75;
+/// This share of a file's rows deleted makes it worth writing anew, whatever its size.
+const DELETED: f64 = 0.3;
+/// A bin holds so many files of the target size: more rows come out as full files, and a failed commit loses little.
+const BIN: u64 = 8;
+
+/// How a table is compacted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compaction {
+    min_files: usize,
+    min_deletes: Option<usize>,
+    max_bytes: u64,
+}
+
+impl Default for Compaction {
+    /// Five small files of a partition are worth it, and a file that any delete applies to; 10 GB in a commit. How large
+    /// files are to be is said by the table's property `write.target-file-size-bytes`.
+    fn default() -> Self {
+        Self { min_files: 5, min_deletes: Some(1), max_bytes: 10 << 30 }
+    }
+}
+
+impl Compaction {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Fewer small files than this are left for the next time.
+    #[must_use]
+    pub fn min_files(mut self, count: usize) -> Self {
+        self.min_files = count.max(2);
+        self
+    }
+
+    /// A file is written anew when so many delete files apply to it.
+    #[must_use]
+    pub fn min_deletes(mut self, count: usize) -> Self {
+        self.min_deletes = Some(count.max(1));
+        self
+    }
+
+    /// Deletes alone are no reason, unless they are most of a file.
+    #[must_use]
+    pub fn ignore_deletes(mut self) -> Self {
+        self.min_deletes = None;
+        self
+    }
+
+    /// At most so much is read in one commit; what remains is done in the next.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+}
+
+/// What a decision needs to know of a data file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Candidate {
+    /// The caller's name for it.
+    pub index: usize,
+    /// `None` for files of an older spec: they are written by the new one, wherever that puts their rows.
+    pub partition: Option<Struct>,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Delete files that apply to it, and how many of its rows they may delete.
+    pub deletes: usize,
+    pub deleted_rows: u64,
+}
+
+/// Bins of indexes: the files of one are read together and written as few of the target size. Files that are as they
+/// should be are in none.
+pub(crate) fn plan(files: &[Candidate], asked: &Compaction, target: u64) -> Vec<Vec<usize>> {
+    let mut partitions: HashMap<Option<&Struct>, Vec<&Candidate>> = HashMap::new();
+    for file in files.iter().filter(|file| is_small(file, target) || must_go(file, asked)) {
+        partitions.entry(file.partition.as_ref()).or_default().push(file);
+    }
+    let mut bins: Vec<Bin<'_>> = partitions.into_values().flat_map(|files| pack(files, target)).collect();
+    bins.retain(|bin| bin.files.len() >= asked.min_files || bin.files.iter().any(|file| must_go(file, asked)));
+    bins.sort_by_key(|bin| bin.files.iter().map(|file| file.index).min());
+    let mut read = 0;
+    let within = |bin: &Bin<'_>| {
+        // The first is done whatever its size, or nothing would ever be.
+        let fits = read == 0 || read + bin.bytes <= asked.max_bytes;
+        read += bin.bytes;
+        fits
+    };
+    bins.into_iter().take_while(within).map(|bin| bin.files.iter().map(|file| file.index).collect()).collect()
+}
+
+struct Bin<'a> {
+    bytes: u64,
+    files: Vec<&'a Candidate>,
+}
+
+fn is_small(file: &Candidate, target: u64) -> bool {
+    (file.bytes as f64) < target as f64 * SMALL
+}
+
+/// Written anew even if it is alone: deletes apply to it, or the table is partitioned otherwise by now.
+fn must_go(file: &Candidate, asked: &Compaction) -> bool {
+    let many = asked.min_deletes.is_some_and(|count| file.deletes >= count);
+    let most = file.deletes > 0 && file.deleted_rows as f64 >= file.rows as f64 * DELETED;
+    many || most || file.partition.is_none()
+}
+
+/// First fit, in the order the files came: rows that were written together stay together.
+fn pack(files: Vec<&Candidate>, target: u64) -> Vec<Bin<'_>> {
+    let mut bins: Vec<Bin<'_>> = Vec::new();
+    for file in files {
+        match bins.iter_mut().find(|bin| bin.bytes.saturating_add(file.bytes) <= target.saturating_mul(BIN)) {
+            Some(bin) => {
+                bin.bytes += file.bytes;
+                bin.files.push(file);
+            }
+            None => bins.push(Bin { bytes: file.bytes, files: vec![file] }),
+        }
+    }
+    bins
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iceberg::spec::Literal;
+
+    /// Files as `partition:bytes`, with `+n` for deletes; the bins as their indexes. The target is 100.
+    fn check(files: &str, asked: &Compaction, expected: &str) {
+        let candidate = |(index, text): (usize, &str)| {
+            let (partition, rest) = text.split_once(':').unwrap();
+            let (bytes, deletes) = rest.split_once('+').unwrap_or((rest, "0"));
+            let partition = (partition != "old").then(|| Struct::from_iter([Some(Literal::string(partition))]));
+            let (bytes, deletes) = (bytes.parse().unwrap(), deletes.parse().unwrap());
+            Candidate { index, partition, bytes, rows: 100, deletes, deleted_rows: deletes as u64 }
+        };
+        let files: Vec<_> = files.split_whitespace().enumerate().map(candidate).collect();
+        let bins = plan(&files, asked, 100);
+        let bins: Vec<_> =
+            bins.iter().map(|bin| bin.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")).collect();
+        assert_eq!(bins.join(" "), expected, "{files:?}");
+    }
+
+    #[test]
+    fn small_files_of_a_partition_are_written_together_and_good_ones_are_let_be() {
+        let two = Compaction::new().min_files(2);
+        check("", &two, "");
+        check("a:10", &two, "");
+        check("a:10 a:20", &two, "0,1");
+        check("a:10 b:20", &two, "");
+        check("a:10 b:20 a:30 b:5", &two, "0,2 1,3");
+        check("a:60 a:60 a:40 a:40", &two, "0,1,2,3");
+        check("a:80 a:100 a:170 a:10", &two, "");
+        check(&"a:70 ".repeat(13), &two, "0,1,2,3,4,5,6,7,8,9,10 11,12");
+        check("a:10 a:10 a:10 a:10", &Compaction::new(), "");
+        check("a:10 a:10 a:10 a:10 a:10", &Compaction::new(), "0,1,2,3,4");
+    }
+
+    #[test]
+    fn deletes_and_old_specs_are_reason_enough() {
+        let usual = Compaction::new();
+        check("a:100+1", &usual, "0");
+        check("a:100+1", &usual.clone().min_deletes(2), "");
+        check("a:100+29", &usual.clone().ignore_deletes(), "");
+        check("a:100+30", &usual.clone().ignore_deletes(), "0");
+        check("old:100 a:100", &usual, "0");
+        check("a:10 a:10+1", &usual, "0,1");
+    }
+
+    #[test]
+    fn a_commit_has_its_limit_but_does_something() {
+        let little = Compaction::new().max_bytes(50);
+        check("a:100+1 b:100+1", &little, "0");
+        check("a:20+1 b:20+1 c:20+1", &little, "0 1");
+    }
+}

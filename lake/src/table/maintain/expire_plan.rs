@@ -1,0 +1,107 @@
+//! Which snapshots go. Pure: a table's metadata, what was asked and a moment give the same answer.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
+
+use super::Expiry;
+use crate::error::{LakeError, LakeResult};
+use crate::table::evolve::{ancestors, refs};
+
+/// What goes, in the order of ids and names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub snapshots: Vec<i64>,
+    pub refs: Vec<String>,
+}
+
+impl Plan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.refs.is_empty()
+    }
+}
+
+/// As the specification says and other engines do: `main`, and every branch that is not too old itself, keep so many
+/// snapshots and all that are young enough; a tag keeps its own; what nobody refers to goes by age. Beyond that, the
+/// newest snapshot that says how far a source was read stays, or the next run would begin at the beginning.
+pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Plan> {
+    let properties = metadata.table_properties()?;
+    if !properties.gc_enabled {
+        let what = "snapshots of this table must not expire: its property `gc.enabled` is false";
+        return Err(LakeError::input(
+            what,
+            "its files belong to another table too; expire that one, or set the property",
+        ));
+    }
+    if asked.keep_last == Some(0) {
+        return Err(LakeError::input("no snapshot would be kept", "keep the last one at least; it is the table"));
+    }
+    let age = |limit: i64| now.timestamp_millis().saturating_sub(limit);
+    let young = asked.older_than.map_or(age(properties.max_snapshot_age_ms), |moment| moment.timestamp_millis());
+    let fewest = asked.keep_last.unwrap_or(properties.min_snapshots_to_keep);
+    let made_at = |id: i64| metadata.snapshot_by_id(id).map_or(i64::MAX, |snapshot| snapshot.timestamp_ms());
+
+    let too_old = |name: &str, reference: &SnapshotReference| {
+        let (SnapshotRetention::Branch { max_ref_age_ms, .. } | SnapshotRetention::Tag { max_ref_age_ms }) =
+            reference.retention;
+        let oldest = age(max_ref_age_ms.unwrap_or(properties.max_ref_age_ms));
+        name != MAIN_BRANCH && made_at(reference.snapshot_id) < oldest
+    };
+    let (gone, kept): (Vec<_>, Vec<_>) =
+        refs(metadata)?.into_iter().partition(|(name, reference)| too_old(name, reference));
+
+    let (mut retained, mut referenced) = (BTreeSet::new(), BTreeSet::new());
+    for (_, reference) in &kept {
+        retained.insert(reference.snapshot_id);
+        referenced.insert(reference.snapshot_id);
+        let SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, .. } = reference.retention else {
+            continue;
+        };
+        let fewest = min_snapshots_to_keep.map_or(fewest, |count| usize::try_from(count).unwrap_or(fewest));
+        let young = max_snapshot_age_ms.map_or(young, age);
+        let mut sources = BTreeSet::new();
+        for (place, snapshot) in ancestors(metadata, reference.snapshot_id).enumerate() {
+            referenced.insert(snapshot.snapshot_id());
+            let keys = snapshot.summary().additional_properties.keys().filter(|key| is_offset(key));
+            let newest_of_source = keys.fold(false, |any, key| sources.insert(key) || any);
+            if place < fewest || snapshot.timestamp_ms() >= young || newest_of_source {
+                retained.insert(snapshot.snapshot_id());
+            }
+        }
+    }
+    let goes = |id: &i64| !retained.contains(id) && (referenced.contains(id) || made_at(*id) < young);
+    let snapshots: BTreeSet<i64> = metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).filter(goes).collect();
+    Ok(Plan { snapshots: snapshots.into_iter().collect(), refs: gone.into_iter().map(|(name, _)| name).collect() })
+}
+
+/// Where writers note how far they have read: ours, and Kafka Connect's and Flink's, who write to tables of orch too.
+fn is_offset(key: &str) -> bool {
+    (key.starts_with("orch.") && key.ends_with(".offsets"))
+        || key.starts_with("kafka.connect.offsets.")
+        || key == "flink.max-committed-checkpoint-id"
+}
+
+impl Expiry {
+    /// As the table's own properties say (`history.expire.…`): five days, if they say nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Snapshots made before this moment go.
+    #[must_use]
+    pub fn older_than(mut self, moment: DateTime<Utc>) -> Self {
+        self.older_than = Some(moment);
+        self
+    }
+
+    /// So many snapshots of each branch stay, however old.
+    #[must_use]
+    pub fn keep_last(mut self, count: usize) -> Self {
+        self.keep_last = Some(count);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

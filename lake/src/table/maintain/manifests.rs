@@ -1,0 +1,56 @@
+//! Manifests that many small commits left are written anew as few, so that planning a read opens few files. Appends do the
+//! same by themselves when there are a hundred (`commit.manifest.min-count-to-merge`).
+
+use std::collections::BTreeMap;
+
+use iceberg::spec::Operation;
+
+use super::until_committed;
+use crate::error::LakeResult;
+use crate::lake::Lake;
+use crate::table::commit::{is_small, target_bytes};
+use crate::table::{Change, Table, TableName};
+
+/// How many manifests there were, and are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Merged {
+    pub before: usize,
+    pub after: usize,
+}
+
+impl Table {
+    /// Writes the manifests of the current snapshot anew as few. Where there are few, the change is empty.
+    pub async fn merge_manifests(&self) -> LakeResult<Change> {
+        let mut change = Change::new(self, Operation::Replace);
+        let Some(current) = self.current_snapshot() else { return Ok(change) };
+        let list = self.lake().cache().list(self.iceberg(), current).await?;
+        let target = target_bytes(self);
+        let mut kinds: BTreeMap<(i32, i32), usize> = BTreeMap::new();
+        for manifest in list.entries().iter().filter(|manifest| is_small(manifest, target)) {
+            *kinds.entry((manifest.content as i32, manifest.partition_spec_id)).or_default() += 1;
+        }
+        change.merge_manifests = kinds.values().any(|count| *count > 1);
+        Ok(change)
+    }
+
+    async fn count_manifests(&self) -> LakeResult<usize> {
+        let Some(current) = self.current_snapshot() else { return Ok(0) };
+        Ok(self.lake().cache().list(self.iceberg(), current).await?.entries().len())
+    }
+}
+
+impl Lake {
+    /// Writes the manifests of a table anew as few.
+    pub async fn merge_manifests(&self, name: &TableName) -> LakeResult<Merged> {
+        let merged = until_committed(self, name, async |base| {
+            let change = base.merge_manifests().await?;
+            Ok((!change.is_empty()).then_some((change, ())))
+        });
+        match merged.await? {
+            None => Ok(Merged::default()),
+            Some((before, after, ())) => {
+                Ok(Merged { before: before.count_manifests().await?, after: after.count_manifests().await? })
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Which files a table's snapshots reach. What none reaches can go; what one reaches never does.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
+use iceberg::table::Table;
+
+use crate::error::LakeResult;
+
+/// Manifests and lists that are read at once.
+const READ_AT_ONCE: usize = 8;
+
+/// Everything that a reader of any snapshot may open, and the metadata files that the table itself still names.
+pub(crate) async fn of_table(table: &Table) -> LakeResult<HashSet<String>> {
+    let metadata = table.metadata();
+    let mut reached: HashSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();
+    reached.extend(table.metadata_location().map(str::to_owned));
+    reached.extend(statistics(metadata));
+    reached.extend(metadata.snapshots().map(|snapshot| snapshot.manifest_list().to_owned()));
+    let manifests = manifests(table, metadata.snapshots()).await?;
+    let mut files = content(table, manifests.values().cloned().collect());
+    while let Some(paths) = files.try_next().await? {
+        reached.extend(paths);
+    }
+    reached.extend(manifests.into_keys());
+    Ok(reached)
+}
+
+/// What snapshots of `before` reach and no snapshot of `after` does.
+///
+/// Only manifests that are gone are read for candidates, and those that stay only until no candidate is left.
+pub(crate) async fn lost(before: &Table, after: &Table) -> LakeResult<Vec<String>> {
+    let (old, new) = (before.metadata(), after.metadata());
+    let gone = old.snapshots().filter(|snapshot| new.snapshot_by_id(snapshot.snapshot_id()).is_none());
+    let gone: Vec<&SnapshotRef> = gone.collect();
+    let kept = manifests(after, new.snapshots()).await?;
+    let mut lost_manifests = manifests(before, gone.iter().copied()).await?;
+    lost_manifests.retain(|path, _| !kept.contains_key(path));
+
+    let mut candidates = HashSet::new();
+    let mut files = content(before, lost_manifests.values().cloned().collect());
+    while let Some(paths) = files.try_next().await? {
+        candidates.extend(paths);
+    }
+    let mut files = content(after, kept.into_values().collect());
+    while !candidates.is_empty()
+        && let Some(paths) = files.try_next().await?
+    {
+        for path in paths {
+            candidates.remove(&path);
+        }
+    }
+    let live_statistics: HashSet<String> = statistics(new).collect();
+    let mut lost: Vec<String> = candidates.into_iter().collect();
+    lost.extend(statistics(old).filter(|path| !live_statistics.contains(path)));
+    lost.extend(lost_manifests.into_keys());
+    lost.extend(gone.iter().map(|snapshot| snapshot.manifest_list().to_owned()));
+    Ok(lost)
+}
+
+fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = String> {
+    let of_table = metadata.statistics_iter().map(|file| file.statistics_path.clone());
+    of_table.chain(metadata.partition_statistics_iter().map(|file| file.statistics_path.clone()))
+}
+
+/// The manifests of these snapshots, each once: neighbours share nearly all.
+async fn manifests<'a>(
+    table: &Table,
+    snapshots: impl Iterator<Item = &'a SnapshotRef>,
+) -> LakeResult<BTreeMap<String, ManifestFile>> {
+    let lists = futures::stream::iter(snapshots.cloned().collect::<Vec<_>>());
+    let lists = lists.map(|snapshot| async move { table.manifest_list_reader(&snapshot).load().await });
+    let mut found = BTreeMap::new();
+    let mut lists = std::pin::pin!(lists.buffer_unordered(READ_AT_ONCE));
+    while let Some(list) = lists.try_next().await? {
+        found.extend(list.consume_entries().into_iter().map(|manifest| (manifest.manifest_path.clone(), manifest)));
+    }
+    Ok(found)
+}
+
+/// The data and delete files that each of these manifests holds.
+fn content(table: &Table, manifests: Vec<ManifestFile>) -> BoxStream<'_, iceberg::Result<Vec<String>>> {
+    let read = futures::stream::iter(manifests).map(move |manifest| async move {
+        let read = manifest.load_manifest(table.file_io()).await?;
+        let alive = read.entries().iter().filter(|entry| entry.is_alive());
+        Ok(alive.map(|entry| entry.file_path().to_owned()).collect())
+    });
+    read.buffer_unordered(READ_AT_ONCE).boxed()
+}

@@ -1,0 +1,357 @@
+//! What a task commits with its outcome is there exactly if its success is, whatever goes wrong on the way.
+
+use crate::world::World;
+use orch::completion::{self, StepFuture};
+use orch::prelude::*;
+use orch::CompletionStep;
+use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult};
+use orch_core::state::TaskState;
+use orch_store::asset::{CheckTrail, checks_of_asset};
+use orch_store::hint::Hint;
+use orch_store::mark::{Mark, mark_instance};
+use orch_store::run::get_run;
+use orch_store::version::Versions;
+use sqlx::PgConnection;
+use std::time::{Duration, Instant};
+
+/// Writes a row that says which try it was of; first it waits for whoever holds this lock.
+struct Publish {
+    what: String,
+    try_no: i32,
+}
+
+/// Any number: a test that holds it stops every `Publish` in the middle of its transaction.
+const GATE: i64 = 77;
+
+impl CompletionStep for Publish {
+    fn name(&self) -> String {
+        format!("publish {}", self.what)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
+        Box::pin(async move {
+            let insert = sqlx::query("insert into published (what, try_no) values ($1, $2)");
+            insert.bind(&self.what).bind(self.try_no).execute(&mut *db).await?;
+            sqlx::query("select pg_advisory_xact_lock_shared($1)").bind(GATE).execute(db).await?;
+            Ok(())
+        })
+    }
+}
+
+fn publish(ctx: &Ctx, what: &str) -> TaskResult<()> {
+    ctx.commit(Publish { what: what.into(), try_no: i32::try_from(ctx.try_number())? })
+}
+
+#[task]
+async fn publishes(ctx: Ctx) -> TaskResult<u32> {
+    publish(&ctx, "a")?;
+    publish(&ctx, "b")?;
+    ctx.asset_event("lake://published", json!({}))?;
+    Ok(7)
+}
+
+#[task]
+async fn follows(n: u32) -> TaskResult<u32> {
+    Ok(n + 1)
+}
+
+#[task]
+async fn plain() -> TaskResult<u32> {
+    Ok(1)
+}
+
+#[task(retries = 1, retry_delay = secs(0))]
+async fn second_time(ctx: Ctx) -> TaskResult<()> {
+    publish(&ctx, "second")?;
+    let first = ctx.try_number() == 1;
+    ctx.commit(completion::step("count the rows", move |_| {
+        Box::pin(async move {
+            ensure!(!first, "one row is missing");
+            Ok(())
+        })
+    }))
+}
+
+#[task]
+async fn too_slow(ctx: Ctx) -> TaskResult<()> {
+    publish(&ctx, "slow")?;
+    ctx.commit(sql("take a nap", "select pg_sleep(60)"))
+}
+
+#[task]
+async fn commits_itself(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(sql("be clever", "commit"))
+}
+
+#[task]
+async fn goes_on(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(completion::step("ignore an error", |db| {
+        Box::pin(async move {
+            drop(sqlx::query("insert into published (what) values (null)").execute(db).await);
+            Ok(())
+        })
+    }))
+}
+
+#[task]
+async fn reads_orch(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(sql("look around", "select count(*) from dag_run"))
+}
+
+#[task]
+async fn panics_late(ctx: Ctx) -> TaskResult<()> {
+    publish(&ctx, "panic")?;
+    ctx.commit(completion::step("fall over", |_| panic!("as it says")))
+}
+
+#[task]
+async fn fails_with_a_check(ctx: Ctx) -> TaskResult<()> {
+    publish(&ctx, "checked")?;
+    let found = CheckResult {
+        name: "id is unique".into(),
+        kind: "unique".into(),
+        policy: CheckPolicy::Fail,
+        outcome: CheckOutcome::Fail,
+        rows: 10,
+        bad: 2,
+        sample: "id 7 came before".into(),
+    };
+    ctx.commit(CheckTrail::new(&ctx, "lake://checked", vec![found]))?;
+    bail!("2 of 10 rows break the contract")
+}
+
+fn sql(name: &'static str, text: &'static str) -> impl CompletionStep {
+    completion::step(name, move |db| {
+        Box::pin(async move {
+            sqlx::raw_sql(text).execute(db).await?;
+            Ok(())
+        })
+    })
+}
+
+async fn world() -> World {
+    world_with(|_| ()).await
+}
+
+async fn world_with(change: impl Fn(&mut orch_workers::WorkerConfig)) -> World {
+    let one = |dag_id: &str, call: orch::Call<()>| {
+        dag(dag_id).build(|d| {
+            d.add(call);
+        })
+    };
+    let dags = vec![
+        dag("publishing").build(|d| {
+            let given = d.add(publishes());
+            d.add(follows(given));
+        }),
+        dag("parallel").build(|d| {
+            let given = d.add(publishes());
+            let beside = d.add(plain());
+            d.add(follows(given).after(beside));
+        }),
+        dag("plain").build(|d| {
+            d.add(plain());
+        }),
+        one("second_time", second_time()),
+        one("too_slow", too_slow()),
+        one("commits_itself", commits_itself()),
+        one("goes_on", goes_on()),
+        one("reads_orch", reads_orch()),
+        one("panics_late", panics_late()),
+        one("fails_with_a_check", fails_with_a_check()),
+    ];
+    let world = World::with(dags, 1, change).await;
+    let table = "create table published (what text not null, try_no integer not null);
+        grant insert, select on published to orch_lake";
+    sqlx::raw_sql(table).execute(&mut world.db.connect().await).await.unwrap();
+    world
+}
+
+impl World {
+    async fn published(&self) -> Vec<String> {
+        let rows = sqlx::query_scalar("select what || ' ' || try_no from published order by 1");
+        rows.fetch_all(&mut self.db.connect().await).await.unwrap()
+    }
+
+    /// Why tries failed, in order: the causes as one text each.
+    async fn failures(&self) -> Vec<String> {
+        let rows = sqlx::query_scalar("select array_to_string(causes, ': ') from failure order by created_at");
+        rows.fetch_all(&mut self.db.connect().await).await.unwrap()
+    }
+
+    async fn runs_to(&self, dag_id: &str, state: &str) {
+        let run = self.trigger(dag_id, None).await;
+        assert_eq!(self.end_of(dag_id, &run).await, state, "{}", self.dump().await);
+    }
+
+    /// Steps that stand in the middle of their transaction.
+    async fn until_a_step_waits(&self, db: &mut PgConnection) {
+        let waiting = "select exists (select from pg_stat_activity where datname = current_database()
+            and application_name = 'orch worker completions' and wait_event_type = 'Lock')";
+        let began = Instant::now();
+        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut *db).await.unwrap() {
+            assert!(began.elapsed() < Duration::from_secs(10), "no step waits: {}", self.dump().await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn shut(db: &mut PgConnection) {
+    sqlx::query("select pg_advisory_lock($1)").bind(GATE).execute(db).await.unwrap();
+}
+
+async fn open(db: &mut PgConnection) {
+    sqlx::query("select pg_advisory_unlock($1)").bind(GATE).execute(db).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_are_committed_with_the_success_and_what_follows_runs() {
+    let world = world().await;
+    world.runs_to("publishing", "success").await;
+    assert_eq!(world.published().await, ["a 1", "b 1"]);
+    let mut db = world.db.connect().await;
+    // The outcome is that of any success: its output and its update are there.
+    let output: i32 = sqlx::query_scalar("select (value #>> '{}')::integer from output where task = 1").fetch_one(&mut db).await.unwrap();
+    let events: i64 = sqlx::query_scalar("select count(*) from asset_event where uri = 'lake://published'").fetch_one(&mut db).await.unwrap();
+    assert_eq!((output, events), (8, 1));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_without_steps_needs_no_connection_for_them() {
+    let world = world().await;
+    world.runs_to("plain", "success").await;
+    let sessions = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
+    let mut db = world.db.connect().await;
+    let count: i64 =
+        sqlx::query_scalar(sessions).bind("orch worker completions").fetch_one(&mut db).await.unwrap();
+    assert_eq!(count, 0);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_fails_fails_the_try_and_takes_the_others_back() {
+    let world = world().await;
+    world.runs_to("second_time", "success").await;
+    assert_eq!(world.published().await, ["second 2"]);
+    let failures = world.failures().await;
+    assert_eq!(failures, ["the step `count the rows` failed, so nothing was committed: one row is missing"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_that_cannot_be_trusted_say_why_and_leave_nothing() {
+    let world = world().await;
+    let cases = [
+        ("commits_itself", "the step `be clever` failed, so nothing was committed: it ended the transaction"),
+        ("goes_on", "the step `ignore an error` failed, so nothing was committed: one of its statements failed and it went on"),
+        ("reads_orch", "permission denied for table dag_run"),
+        ("panics_late", "it panicked: as it says"),
+    ];
+    for (at, (dag_id, why)) in cases.into_iter().enumerate() {
+        world.runs_to(dag_id, "failed").await;
+        let failures = world.failures().await;
+        assert!(failures[at].contains(why), "{dag_id}: {failures:?}");
+    }
+    assert!(world.published().await.is_empty());
+    // The worker is none the worse for it.
+    world.runs_to("publishing", "success").await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_takes_too_long_is_ended_and_holds_nobody_up() {
+    let world = world().await;
+    let began = Instant::now();
+    let slow = world.trigger("too_slow", None).await;
+    world.runs_to("plain", "success").await;
+    assert!(began.elapsed() < completion::LIMIT, "others waited for it");
+    assert_eq!(world.end_of("too_slow", &slow).await, "failed");
+    let took = began.elapsed();
+    assert!(took >= completion::LIMIT && took < 2 * completion::LIMIT, "{took:?}");
+    let failures = world.failures().await;
+    assert!(failures[0].starts_with("`take a nap` was still at work after 5s"), "{failures:?}");
+    assert!(world.published().await.is_empty());
+    world.end().await;
+}
+
+/// As when a worker was given up: the try is taken from it while its transaction is open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_try_that_is_lost_in_the_middle_publishes_nothing() {
+    let world = world().await;
+    let mut db = world.db.connect().await;
+    shut(&mut db).await;
+    let run = world.trigger("publishing", None).await;
+    world.until_a_step_waits(&mut db).await;
+    let id = get_run(&mut db, "publishing", &run).await.unwrap().unwrap().id;
+    let marked = mark_instance(&mut db, &mut Versions::default(), id, (0, -1), TaskState::Failed).await.unwrap();
+    assert_eq!(marked, Mark::Marked(TaskState::Running));
+    world.hints.give(Hint::Stop);
+    open(&mut db).await;
+    assert_eq!(world.end_of("publishing", &run).await, "failed");
+    // It may still be about to find out.
+    world.runs_to("plain", "success").await;
+    let open_transactions = "select count(*) from pg_stat_activity where datname = current_database()
+        and application_name = 'orch worker completions' and state <> 'idle'";
+    while sqlx::query_scalar::<_, i64>(open_transactions).fetch_one(&mut db).await.unwrap() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(world.published().await.is_empty());
+    world.end().await;
+}
+
+/// The run's row moves on while the steps are under way; nothing of orch is locked by them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_moves_on_meanwhile_loses_nothing() {
+    let world = world().await;
+    let mut db = world.db.connect().await;
+    shut(&mut db).await;
+    let run = world.trigger("parallel", None).await;
+    world.until_a_step_waits(&mut db).await;
+    let moved = "select exists (select from task_instance t join dag_run r on r.id = t.run
+        where r.run_id = $1 and t.task = 1 and t.state = 'success' and r.rev > 0)";
+    let began = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(moved).bind(&run).fetch_one(&mut db).await.unwrap() {
+        assert!(began.elapsed() < Duration::from_secs(4), "the steps hold up the run: {}", world.dump().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    open(&mut db).await;
+    assert_eq!(world.end_of("parallel", &run).await, "success");
+    assert_eq!(world.published().await, ["a 1", "b 1"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_run_again_when_their_connection_breaks() {
+    let world = world().await;
+    let mut db = world.db.connect().await;
+    shut(&mut db).await;
+    let run = world.trigger("publishing", None).await;
+    let cut = "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity
+        where application_name = 'orch worker completions' and datname = current_database()";
+    for _ in 0..3 {
+        world.until_a_step_waits(&mut db).await;
+        let ended: i64 = sqlx::query_scalar(cut).fetch_one(&mut db).await.unwrap();
+        assert!(ended > 0);
+    }
+    open(&mut db).await;
+    assert_eq!(world.end_of("publishing", &run).await, "success", "{}", world.dump().await);
+    assert_eq!(world.published().await, ["a 1", "b 1"]);
+    assert_eq!(world.states(&run).await[0], (0, -1, "success".into(), 1), "it is the same try");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_check_found_is_kept_though_the_task_failed() {
+    let world = world().await;
+    world.runs_to("fails_with_a_check", "failed").await;
+    assert!(world.published().await.is_empty());
+    let mut db = world.db.connect().await;
+    let checks = checks_of_asset(&mut db, "lake://checked", None, (0, 10)).await.unwrap();
+    assert_eq!(checks.len(), 1);
+    let check = &checks[0];
+    assert_eq!((check.dag_id.as_str(), check.task_id.as_str(), check.try_no), ("fails_with_a_check", "fails_with_a_check", 1));
+    assert_eq!((check.result.outcome, check.result.bad), (CheckOutcome::Fail, 2));
+    assert_eq!(world.failures().await, ["2 of 10 rows break the contract"]);
+    world.end().await;
+}

@@ -1,0 +1,40 @@
+//! Rows as text, so that tables are compared by what a reader prints, whoever wrote and reads them.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// In the order of the columns; null as `None`.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// The rows of these batches, sorted.
+pub fn printed(batches: &[RecordBatch]) -> Rows {
+    let mut rows = Rows::new();
+    for batch in batches {
+        let options = FormatOptions::default();
+        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+        let columns: Vec<_> = columns.collect::<Result<_, _>>().expect("every type of ours can be printed");
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let cell = |(column, text): (&ArrayRef, &ArrayFormatter<'_>)| {
+                (!column.is_null(row)).then(|| text.value(row).to_string())
+            };
+            batch.columns().iter().zip(&columns).map(cell).collect()
+        }));
+    }
+    rows.sort();
+    rows
+}
+
+/// A batch of text: tables take it as what their columns are.
+pub fn batch<S: AsRef<str>>(columns: &[S], rows: &Rows) -> RecordBatch {
+    let column =
+        |place: usize| Arc::new(StringArray::from_iter(rows.iter().map(|row| row[place].as_deref()))) as ArrayRef;
+    let columns = columns.iter().enumerate().map(|(place, name)| (name.as_ref(), column(place), true));
+    RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
+}
+
+/// `1 Oslo -` as a row, `-` for null.
+pub fn row(text: &str) -> Vec<Option<String>> {
+    text.split_whitespace().map(|cell| (cell != "-").then(|| cell.to_owned())).collect()
+}

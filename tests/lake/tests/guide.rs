@@ -1,0 +1,129 @@
+//! The examples of `docs/guides/lake-tables.md`: those in Rust stand here word by word and run, the one in Python is run as
+//! it stands there.
+
+use std::path::Path;
+use std::process::Command;
+
+use iceberg::spec::{PrimitiveType, Transform, Type};
+use orch_lake::bucket::Options;
+use orch_lake::table::At;
+use orch_lake::table::evolve::{Columns, Naming, Partition, Properties, Retention};
+use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
+use orch_lake::{Filter, Lake, LakeConfig, TableDef, TableName};
+use orch_test_lake::pyiceberg::python;
+use orch_test_lake::rows::{batch, row};
+use orch_test_support::TestDb;
+
+const THIS: &str = include_str!("guide.rs");
+
+fn guide() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/lake-tables.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// What stands between fences of a language.
+fn examples(guide: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let blocks = guide.split(&fence).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Without what a formatter may change.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
+#[test]
+fn the_examples_of_the_guide_are_the_ones_that_run() {
+    let examples = examples(&guide(), "rust");
+    assert!(examples.len() > 6);
+    let here = words(THIS);
+    for example in examples {
+        assert!(here.contains(&words(&example)), "this example does not run:\n{example}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_guide_do_what_they_say() {
+    let db = TestDb::new(&orch_store::MIGRATOR).await;
+    let folder = tempfile::Builder::new().prefix("orch-lake-").tempdir().unwrap();
+    let warehouse = format!("file://{}", folder.path().display());
+    let config = LakeConfig {
+        catalog: db.pool(),
+        name: "lake".into(),
+        warehouse: warehouse.clone(),
+        storage: Options::default(),
+    };
+    follow(&Lake::open(config).unwrap()).await.unwrap();
+
+    let script = examples(&guide(), "python").concat();
+    let uri = orch_test_lake::pyiceberg::uri(&db.url());
+    let mut command = Command::new(python());
+    command.args(["-c", &script]).env("LAKE_URI", uri).env("LAKE_WAREHOUSE", &warehouse);
+    let ended = command.output().unwrap();
+    let said = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(said.0.trim(), "3", "{}", said.1);
+}
+
+async fn follow(lake: &Lake) -> anyhow::Result<()> {
+    let columns = ["order_id", "status", "amount", "ordered_on"];
+    let texts = ["1 PENDING 10.00 2025-01-02", "2 CLOSED 20.00 2025-01-03", "3 PENDING - 2025-01-04"];
+    let batch = batch(&columns, &texts.iter().map(|text| row(text)).collect());
+    let now = chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+
+    let orders: TableName = "retail.orders".parse()?;
+    let definition = TableDef::new()
+        .required("order_id", PrimitiveType::Long)
+        .optional("status", PrimitiveType::String)
+        .optional("amount", PrimitiveType::Decimal { precision: 12, scale: 2 })
+        .optional("ordered_on", PrimitiveType::Date)
+        .key(["order_id"])
+        .partition("ordered_on", Transform::Month);
+    let table = lake.ensure(&orders, &definition).await?;
+
+    table.append(batch.clone()).await?.commit(&lake).await?;
+
+    let january = Filter::ge("ordered_on", "2025-01-01").and(Filter::lt("ordered_on", "2025-02-01"));
+    let table = table.refresh().await?;
+    table.overwrite(january, batch.clone()).await?.commit(&lake).await?;
+
+    let table = table.refresh().await?;
+    let open = table.scan().columns(["order_id"]).filter(Filter::eq("status", "PENDING")).collect().await?;
+    assert_eq!(open.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+
+    lake.evolve(&orders, Naming::Tag { name: "closed-2025-01".into(), at: At::Now, retention: Retention::default() })
+        .await?;
+    let table = table.refresh().await?;
+    let closed = table.scan().at(At::Ref("closed-2025-01".into())).collect().await?;
+    assert_eq!(closed.iter().map(|batch| batch.num_rows()).sum::<usize>(), 3);
+
+    let columns = Columns::new()
+        .add("note", Type::Primitive(PrimitiveType::String))
+        .rename("status", "order_status")
+        .widen("amount", PrimitiveType::Decimal { precision: 18, scale: 2 });
+    lake.evolve(&orders, columns).await?;
+    lake.evolve(&orders, Partition::none().by("ordered_on", Transform::Day)).await?;
+    lake.evolve(&orders, Properties::new().set("write.target-file-size-bytes", "134217728")).await?;
+
+    let texts = ["4 PENDING 4.00 2025-02-01 -", "5 - - - -", "6 - 6.00 2025-02-02 late"];
+    let names = ["order_id", "order_status", "amount", "ordered_on", "note"];
+    let more = orch_test_lake::rows::batch(&names, &texts.iter().map(|text| row(text)).collect());
+    let audit = Naming::Branch { name: "audit".into(), at: At::Now, retention: Retention::default() };
+    let table = lake.evolve(&orders, audit).await?;
+    let written = table.append(more.clone()).await?.onto("audit").commit(&lake).await?;
+    let audited = written.table.scan().at(At::Ref("audit".into())).count().await?;
+    if audited == 6 {
+        lake.evolve(&orders, Naming::FastForward { branch: "main".into(), to: "audit".into() }).await?;
+    }
+    lake.evolve(&orders, Naming::Drop { name: "audit".into() }).await?;
+
+    let compacted = lake.compact(&orders, &Compaction::new().min_files(2)).await?;
+    let merged = lake.merge_manifests(&orders).await?;
+    let expired = lake.expire(&orders, &Expiry::new().keep_last(3), now).await?;
+    let removed = lake.remove_orphans(&orders, &Orphans::new(), now).await?;
+    let statistics = lake.table(&orders).await?.statistics().await?;
+    assert!(compacted.files_before > 0 && merged.after > 0 && expired.snapshots.len() > 1, "{compacted:?} {merged:?}");
+    assert!(removed.files > 0 && statistics.partitions.len() > 4, "{removed:?} {statistics:?}");
+    assert_eq!(lake.table(&orders).await?.count().await?, 6);
+    Ok(())
+}

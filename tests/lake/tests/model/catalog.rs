@@ -1,0 +1,100 @@
+//! A catalog in memory that loses answers when it is told to: of a swap that was done, or of one that was not.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use orch_lake::catalog::{Catalog, Properties, Swap, Swapped};
+use orch_lake::{LakeError, LakeResult, TableName};
+
+/// What becomes of the next swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not done, and the caller hears of an error.
+    Refused,
+    /// It is done, and the caller hears of an error.
+    AnswerLost,
+}
+
+#[derive(Debug, Default)]
+pub struct MemoryCatalog {
+    tables: Mutex<BTreeMap<TableName, String>>,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl MemoryCatalog {
+    pub fn lose(&self, fault: Fault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Nothing is lost any more.
+    pub fn heal(&self) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn tables(&self) -> std::sync::MutexGuard<'_, BTreeMap<TableName, String>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Catalog for MemoryCatalog {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    async fn load(&self, table: &TableName) -> LakeResult<Option<String>> {
+        Ok(self.tables().get(table).cloned())
+    }
+
+    async fn create(&self, table: &TableName, location: &str) -> LakeResult<()> {
+        self.tables().insert(table.clone(), location.to_owned());
+        Ok(())
+    }
+
+    async fn drop_table(&self, table: &TableName) -> LakeResult<bool> {
+        Ok(self.tables().remove(table).is_some())
+    }
+
+    async fn rename(&self, from: &TableName, to: &TableName) -> LakeResult<()> {
+        let mut tables = self.tables();
+        if let Some(location) = tables.remove(from) {
+            tables.insert(to.clone(), location);
+        }
+        Ok(())
+    }
+
+    async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>> {
+        let wanted = |table: &&TableName| namespace.is_none_or(|namespace| table.namespace() == namespace);
+        Ok(self.tables().keys().filter(wanted).cloned().collect())
+    }
+
+    async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>> {
+        Ok(self.tables().keys().map(|table| (table.namespace().to_owned(), Properties::new())).collect())
+    }
+
+    async fn declare(&self, _: &str, _: &Properties) -> LakeResult<()> {
+        Ok(())
+    }
+
+    async fn drop_namespace(&self, _: &str) -> LakeResult<bool> {
+        Ok(false)
+    }
+
+    async fn swap(&self, swap: &Swap<'_>) -> LakeResult<Swapped> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lost = || LakeError::Catalog(sqlx::Error::PoolTimedOut);
+        if fault == Some(Fault::Refused) {
+            return Err(lost());
+        }
+        let mut tables = self.tables();
+        let swapped = match tables.get_mut(swap.table) {
+            Some(location) if location == swap.base => {
+                swap.next.clone_into(location);
+                Swapped::Done
+            }
+            _ => Swapped::Moved,
+        };
+        if fault == Some(Fault::AnswerLost) { Err(lost()) } else { Ok(swapped) }
+    }
+}

@@ -1,0 +1,310 @@
+//! What is done to a table, drawn at random from what it is now.
+
+use iceberg::spec::{PrimitiveType, Transform, Type};
+use orch_lake::Filter;
+use orch_lake::table::evolve::{Columns, Evolution, Partition};
+use orch_test_lake::rows::Rows;
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+use super::catalog::Fault;
+use super::content::{Column, Content, Kind, Row};
+
+/// Names with all that paths and filters could stumble over.
+const CITIES: [&str; 6] = ["Oslo", "New York", "Köln", "a/b=c%20d", "São Paulo & co", "東京"];
+
+#[derive(Debug, Clone)]
+pub enum Step {
+    Write(Write),
+    /// Files that are written and never committed.
+    Abandon(Write),
+    Evolve(Evolve),
+    Compact {
+        min_files: usize,
+    },
+    /// What becomes of files of which some rows go.
+    Mode(&'static str),
+    MergeManifests,
+    Expire {
+        keep: usize,
+    },
+    RemoveOrphans,
+    Tag,
+    DropTag,
+    RollBack,
+    /// Onto a branch; then `main` takes it over, or the branch is dropped.
+    Audit {
+        write: Write,
+        publish: bool,
+    },
+    /// Both are made of the same state of the table; one commits after the other.
+    Race(Box<Step>, Box<Step>),
+    /// Appends that commit at the same time.
+    Crowd(Vec<Write>),
+    /// The answer to the commit is lost.
+    Lost(Fault, Box<Step>),
+}
+
+#[derive(Debug, Clone)]
+pub enum Write {
+    Append { rows: Vec<(i64, Row)> },
+    Upsert { rows: Vec<(i64, Row)> },
+    Delete { which: Which },
+    Overwrite { which: Which, rows: Vec<(i64, Row)> },
+}
+
+/// Rows that are meant, by a column's id so that a rename changes nothing.
+#[derive(Debug, Clone)]
+pub enum Which {
+    Below(i64),
+    Is { column: u32, name: String, value: String },
+    Key(i64),
+}
+
+#[derive(Debug, Clone)]
+pub enum Evolve {
+    Add(Column),
+    Rename { id: u32, from: String, to: String },
+    Widen { id: u32, name: String },
+    Drop { id: u32, name: String },
+    Partition(Vec<(String, Transform)>),
+}
+
+impl Which {
+    pub fn filter(&self) -> Filter {
+        match self {
+            Which::Below(limit) => Filter::lt("id", *limit),
+            Which::Key(key) => Filter::eq("id", *key),
+            Which::Is { name, value, .. } => Filter::eq(name, value.as_str()),
+        }
+    }
+
+    pub fn holds(&self, id: i64, row: &Row) -> bool {
+        match self {
+            Which::Below(limit) => id < *limit,
+            Which::Key(key) => id == *key,
+            Which::Is { column, value, .. } => row.get(column) == Some(value),
+        }
+    }
+}
+
+impl Write {
+    /// What becomes of the content.
+    pub fn apply(&self, content: &mut Content) {
+        if let Write::Delete { which } | Write::Overwrite { which, .. } = self {
+            content.rows.retain(|id, row| !which.holds(*id, row));
+        }
+        if let Write::Append { rows } | Write::Upsert { rows } | Write::Overwrite { rows, .. } = self {
+            content.rows.extend(rows.iter().cloned());
+        }
+    }
+}
+
+impl Evolve {
+    pub fn evolution(&self) -> Evolution {
+        match self {
+            Evolve::Add(column) => Columns::new().add(&column.name, column.kind.iceberg()).into(),
+            Evolve::Rename { from, to, .. } => Columns::new().rename(from, to).into(),
+            Evolve::Widen { name, .. } => Columns::new().widen(name, PrimitiveType::Long).into(),
+            Evolve::Drop { name, .. } => Columns::new().drop(name).into(),
+            Evolve::Partition(fields) => {
+                fields.iter().fold(Partition::none(), |partition, (name, by)| partition.by(name, *by)).into()
+            }
+        }
+    }
+
+    pub fn apply(&self, content: &mut Content) {
+        match self {
+            Evolve::Add(column) => content.columns.push(column.clone()),
+            Evolve::Rename { id, to, .. } => content
+                .columns
+                .iter_mut()
+                .filter(|column| column.id == *id)
+                .for_each(|column| column.name.clone_from(to)),
+            Evolve::Widen { id, .. } => {
+                content.columns.iter_mut().filter(|column| column.id == *id).for_each(|column| column.kind = Kind::Long)
+            }
+            Evolve::Drop { id, .. } => {
+                content.columns.retain(|column| column.id != *id);
+                content.rows.values_mut().for_each(|row| drop(row.remove(id)));
+            }
+            Evolve::Partition(_) => {}
+        }
+    }
+}
+
+impl Kind {
+    pub fn iceberg(self) -> Type {
+        Type::Primitive(match self {
+            Kind::Int => PrimitiveType::Int,
+            Kind::Long => PrimitiveType::Long,
+            Kind::Text => PrimitiveType::String,
+            Kind::Decimal => PrimitiveType::Decimal { precision: 10, scale: 2 },
+        })
+    }
+}
+
+/// Draws steps. The same seed draws the same.
+pub struct Dice {
+    rng: TestRng,
+    next_key: i64,
+    next_column: u32,
+}
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes), next_key: 0, next_column: 100 }
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.rng.next_u64() % limit.max(1) as u64) as usize
+    }
+
+    fn of<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        if from.is_empty() { None } else { Some(from[self.below(from.len())].clone()) }
+    }
+
+    pub fn step(&mut self, content: &Content) -> Step {
+        match self.below(100) {
+            0..40 => Step::Write(self.write(content)),
+            40..44 => Step::Abandon(self.write(content)),
+            44..52 => self.evolve(content).map_or(Step::MergeManifests, Step::Evolve),
+            52..60 => self.compact(),
+            60 => Step::MergeManifests,
+            61 | 62 => Step::Mode(["copy-on-write", "merge-on-read"][self.below(2)]),
+            63..67 => Step::Expire { keep: 1 + self.below(3) },
+            67..70 => Step::RemoveOrphans,
+            70..73 => Step::Tag,
+            73..75 => Step::DropTag,
+            75..77 => Step::RollBack,
+            77..80 => Step::Audit { write: self.write(content), publish: self.below(2) == 0 },
+            80..92 => Step::Race(Box::new(self.racer(content)), Box::new(self.racer(content))),
+            92..94 => Step::Crowd((0..2 + self.below(3)).map(|_| self.append(content)).collect()),
+            _ => {
+                let fault = if self.below(2) == 0 { Fault::Refused } else { Fault::AnswerLost };
+                Step::Lost(fault, Box::new(self.racer(content)))
+            }
+        }
+    }
+
+    fn racer(&mut self, content: &Content) -> Step {
+        match self.below(10) {
+            0..6 => Step::Write(self.write(content)),
+            6..9 => self.compact(),
+            _ => self.evolve(content).map_or_else(|| self.compact(), Step::Evolve),
+        }
+    }
+
+    fn compact(&mut self) -> Step {
+        Step::Compact { min_files: 2 + self.below(3) }
+    }
+
+    fn write(&mut self, content: &Content) -> Write {
+        match self.below(10) {
+            0..3 => self.append(content),
+            3..6 => {
+                let mut rows = self.rows(content);
+                let keys: Vec<i64> = content.rows.keys().copied().collect();
+                for _ in 0..self.below(6) {
+                    if let Some(key) = self.of(&keys) {
+                        rows.retain(|(id, _)| *id != key);
+                        rows.push((key, self.row(content)));
+                    }
+                }
+                Write::Upsert { rows }
+            }
+            6..9 => Write::Delete { which: self.which(content) },
+            _ => {
+                let (which, mut rows) = (self.which(content), self.rows(content));
+                // Rows that come are of those that go, or others could not tell what is replaced.
+                if let Which::Is { column, value, .. } = &which {
+                    rows.iter_mut().for_each(|(_, row)| drop(row.insert(*column, value.clone())));
+                } else {
+                    rows.clear();
+                }
+                Write::Overwrite { which, rows }
+            }
+        }
+    }
+
+    fn append(&mut self, content: &Content) -> Write {
+        Write::Append { rows: self.rows(content) }
+    }
+
+    fn rows(&mut self, content: &Content) -> Vec<(i64, Row)> {
+        let count = 1 + self.below(8);
+        let rows = (0..count).map(|_| {
+            self.next_key += 1;
+            (self.next_key, self.row(content))
+        });
+        rows.collect()
+    }
+
+    fn row(&mut self, content: &Content) -> Row {
+        let mut row = Row::new();
+        for column in &content.columns {
+            if self.below(5) > 0 {
+                let number = self.below(50);
+                let value = match column.kind {
+                    Kind::Text => CITIES[number % CITIES.len()].to_owned(),
+                    Kind::Decimal => format!("{number}.{:02}", self.below(100)),
+                    Kind::Int => number.to_string(),
+                    Kind::Long => (number as i64 * 10_000_000_000).to_string(),
+                };
+                row.insert(column.id, value);
+            }
+        }
+        row
+    }
+
+    fn which(&mut self, content: &Content) -> Which {
+        let keys: Vec<i64> = content.rows.keys().copied().collect();
+        let texts: Vec<Column> = content.columns.iter().filter(|column| column.kind == Kind::Text).cloned().collect();
+        match (self.below(3), self.of(&texts)) {
+            (0, Some(column)) => {
+                let value = CITIES[self.below(CITIES.len())].to_owned();
+                Which::Is { column: column.id, name: column.name, value }
+            }
+            (1, _) => Which::Below(self.of(&keys[..keys.len() / 2]).unwrap_or(0)),
+            _ => Which::Key(self.of(&keys).unwrap_or(0)),
+        }
+    }
+
+    fn evolve(&mut self, content: &Content) -> Option<Evolve> {
+        self.next_column += 1;
+        let id = self.next_column;
+        // The first column is a partition now and then: it is neither dropped nor widened.
+        let column = self.of(content.columns.get(1..).unwrap_or_default());
+        match self.below(6) {
+            0 | 1 => {
+                let kind = [Kind::Int, Kind::Text, Kind::Decimal][self.below(3)];
+                Some(Evolve::Add(Column { name: format!("column_{id}"), kind, id }))
+            }
+            2 => column.map(|column| Evolve::Rename { id: column.id, from: column.name, to: format!("renamed_{id}") }),
+            3 => column
+                .filter(|column| column.kind == Kind::Int)
+                .map(|column| Evolve::Widen { id: column.id, name: column.name }),
+            4 => column.map(|column| Evolve::Drop { id: column.id, name: column.name }),
+            _ => {
+                let city = content.columns[0].name.clone();
+                Some(Evolve::Partition(match self.below(4) {
+                    0 => vec![],
+                    1 => vec![(city, Transform::Identity)],
+                    2 => vec![("id".into(), Transform::Bucket(3))],
+                    _ => vec![(city, Transform::Truncate(2)), ("id".into(), Transform::Bucket(2))],
+                }))
+            }
+        }
+    }
+}
+
+/// Rows as a batch has them.
+pub fn texts(content: &Content, rows: &[(i64, Row)]) -> Rows {
+    let text = |(id, row): &(i64, Row)| {
+        let columns = content.columns.iter().map(|column| row.get(&column.id).cloned());
+        std::iter::once(Some(id.to_string())).chain(columns).collect()
+    };
+    rows.iter().map(text).collect()
+}

@@ -1,0 +1,312 @@
+//! A table, what it should hold, and what is done to both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use orch_lake::bucket::Options;
+use orch_lake::table::At;
+use orch_lake::table::evolve::{Naming, Properties, Retention};
+use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
+use orch_lake::{Change, Committed, Lake, LakeError, LakeResult, Table, TableDef, TableName};
+use orch_test_lake::rows::{batch, printed};
+
+use super::catalog::{Fault, MemoryCatalog};
+use super::content::{Column, Content, Kind};
+use super::steps::{Dice, Evolve, Step, Write, texts};
+
+pub struct World {
+    lake: Lake,
+    catalog: Arc<MemoryCatalog>,
+    name: TableName,
+    content: Content,
+    /// What each snapshot held when it was made.
+    seen: BTreeMap<i64, Content>,
+    tags: BTreeMap<String, i64>,
+    folder: tempfile::TempDir,
+    pub dice: Dice,
+    /// What was done, for whoever reads a failure.
+    pub trace: Vec<String>,
+}
+
+/// What a commit does to the content.
+#[derive(Clone)]
+enum Effect {
+    None,
+    Write(Write),
+    Evolve(Evolve),
+}
+
+impl World {
+    pub async fn new(seed: u64) -> LakeResult<Self> {
+        let folder = tempfile::Builder::new().prefix("orch-model-").tempdir().unwrap();
+        let warehouse = format!("file://{}", folder.path().display());
+        let catalog = Arc::new(MemoryCatalog::default());
+        let lake = Lake::with_catalog(catalog.clone(), Options::default(), &warehouse)?;
+        let column = |id: u32, name: &str, kind| Column { name: name.into(), kind, id };
+        let columns =
+            vec![column(1, "city", Kind::Text), column(2, "amount", Kind::Int), column(3, "price", Kind::Decimal)];
+        let content = Content { columns, ..Content::default() };
+        let definition = TableDef::new().required("id", iceberg::spec::PrimitiveType::Long).key(["id"]);
+        let definition = content
+            .columns
+            .iter()
+            .fold(definition, |definition, column| definition.optional(&column.name, column.kind.iceberg()));
+        let name = TableName::new("model", "t")?;
+        lake.create(&name, &definition).await?;
+        let dice = Dice::new(seed);
+        let (seen, tags, trace) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Ok(Self { lake, catalog, name, content, seen, tags, folder, dice, trace })
+    }
+
+    pub async fn step(&mut self) -> LakeResult<()> {
+        let step = self.dice.step(&self.content);
+        self.trace.push(format!("{step:?}"));
+        self.act(&step).await?;
+        self.check_now().await?;
+        let snapshots: Vec<i64> = self.live().await?.into_iter().collect();
+        if !snapshots.is_empty() {
+            let one = snapshots[self.dice.below(snapshots.len())];
+            self.check_snapshot(one).await?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, step: &Step) -> LakeResult<()> {
+        let table = self.table().await?;
+        match step {
+            Step::Write(_) | Step::Evolve(_) | Step::Compact { .. } => {
+                let (change, effect) = self.prepare(step, &table).await?;
+                let committed = change.commit(&self.lake).await?;
+                self.done(&committed, &effect);
+            }
+            Step::Abandon(write) => drop(self.write(write, &table).await?),
+            Step::Mode(mode) => {
+                drop(self.lake.evolve(&self.name, Properties::new().set("write.merge.mode", *mode)).await?);
+            }
+            Step::MergeManifests => drop(self.lake.merge_manifests(&self.name).await?),
+            Step::Expire { keep } => {
+                let expiry = Expiry::new().keep_last(*keep).older_than(far());
+                self.lake.expire(&self.name, &expiry, far()).await?;
+                self.check_all().await?;
+            }
+            Step::RemoveOrphans => self.clean().await?,
+            Step::Tag => {
+                if table.current_snapshot().is_some() {
+                    let (name, at) = (format!("tag-{}", self.trace.len()), At::Now);
+                    let naming = Naming::Tag { name: name.clone(), at, retention: Retention::default() };
+                    self.lake.evolve(&self.name, naming).await?;
+                    self.tags.insert(name, table.current_snapshot().unwrap().snapshot_id());
+                }
+            }
+            Step::DropTag => {
+                if let Some((name, _)) = self.tags.pop_first() {
+                    self.lake.evolve(&self.name, Naming::Drop { name }).await?;
+                }
+            }
+            Step::RollBack => self.roll_back(&table).await?,
+            Step::Audit { write, publish } => self.audit(write, *publish, &table).await?,
+            Step::Race(first, second) => {
+                let (first, effect) = self.prepare(first, &table).await?;
+                let (second, later) = self.prepare(second, &table).await?;
+                let committed = first.commit(&self.lake).await?;
+                self.done(&committed, &effect);
+                match second.commit(&self.lake).await {
+                    Ok(committed) => self.done(&committed, &later),
+                    Err(LakeError::Conflict { why, .. }) => self.trace.push(format!("conflict: {why}")),
+                    Err(error) => return Err(error),
+                }
+            }
+            Step::Crowd(writes) => self.crowd(writes, &table).await?,
+            Step::Lost(fault, step) => self.lost(*fault, step, &table).await?,
+        }
+        Ok(())
+    }
+
+    /// The files of a step, and what it does once it is committed.
+    async fn prepare(&self, step: &Step, table: &Table) -> LakeResult<(Change, Effect)> {
+        Ok(match step {
+            Step::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
+            Step::Evolve(evolve) => (table.evolve(evolve.evolution())?, Effect::Evolve(evolve.clone())),
+            Step::Compact { min_files } => {
+                (table.compact(&Compaction::new().min_files(*min_files)).await?, Effect::None)
+            }
+            other => unreachable!("{other:?} does not race"),
+        })
+    }
+
+    async fn write(&self, write: &Write, table: &Table) -> LakeResult<Change> {
+        let rows = |rows: &[_]| batch(&self.content.names(), &texts(&self.content, rows));
+        match write {
+            Write::Append { rows: new } => table.append(rows(new)).await,
+            Write::Upsert { rows: new } => table.upsert(&["id"], rows(new)).await,
+            Write::Delete { which } => table.delete(which.filter()).await,
+            Write::Overwrite { which, rows: new } => table.overwrite(which.filter(), rows(new)).await,
+        }
+    }
+
+    fn done(&mut self, committed: &Committed, effect: &Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::Write(write) => write.apply(&mut self.content),
+            Effect::Evolve(evolve) => evolve.apply(&mut self.content),
+        }
+        if let Some(id) = committed.snapshot_id {
+            self.seen.insert(id, self.content.clone());
+        }
+    }
+
+    async fn roll_back(&mut self, table: &Table) -> LakeResult<()> {
+        let Some(head) = table.current_snapshot() else { return Ok(()) };
+        let Some(to) = head.parent_snapshot_id().filter(|id| table.metadata().snapshot_by_id(*id).is_some()) else {
+            return Ok(());
+        };
+        let Some(then) = self.seen.get(&to).cloned() else { return Ok(()) };
+        table.roll_back(At::Snapshot(to))?.commit(&self.lake).await?;
+        self.content.rows = then.rows;
+        let columns: BTreeSet<u32> = self.content.columns.iter().map(|column| column.id).collect();
+        self.content.rows.values_mut().for_each(|row| row.retain(|column, _| columns.contains(column)));
+        Ok(())
+    }
+
+    /// Write, audit, publish.
+    async fn audit(&mut self, write: &Write, publish: bool, table: &Table) -> LakeResult<()> {
+        if table.current_snapshot().is_none() {
+            return Ok(());
+        }
+        let name = || "audit".to_owned();
+        let branch = Naming::Branch { name: name(), at: At::Now, retention: Retention::default() };
+        let table = self.lake.evolve(&self.name, branch).await?;
+        let committed = self.write(write, &table).await?.onto(name()).commit(&self.lake).await?;
+        self.check_now().await?;
+        if publish {
+            let forward = Naming::FastForward { branch: "main".into(), to: name() };
+            self.lake.evolve(&self.name, forward).await?;
+            self.done(&committed, &Effect::Write(write.clone()));
+        } else if let Some(id) = committed.snapshot_id {
+            let mut content = self.content.clone();
+            write.apply(&mut content);
+            self.seen.insert(id, content);
+        }
+        self.lake.evolve(&self.name, Naming::Drop { name: name() }).await?;
+        Ok(())
+    }
+
+    async fn crowd(&mut self, writes: &[Write], table: &Table) -> LakeResult<()> {
+        let mut changes = Vec::new();
+        for write in writes {
+            changes.push(self.write(write, table).await?);
+        }
+        let commits = changes.into_iter().map(|change| change.commit(&self.lake));
+        let mut committed = Vec::new();
+        for (committing, write) in futures::future::join_all(commits).await.into_iter().zip(writes) {
+            committed.push(committing?);
+            write.apply(&mut self.content);
+        }
+        // In which order they came is their sequence; only what the last one saw is known to be all of it.
+        let sequence = |committed: &&Committed| {
+            let id = committed.snapshot_id.unwrap_or_default();
+            committed.table.metadata().snapshot_by_id(id).map(|snapshot| snapshot.sequence_number())
+        };
+        if let Some(last) = committed.iter().max_by_key(sequence).and_then(|last| last.snapshot_id) {
+            self.seen.insert(last, self.content.clone());
+        }
+        Ok(())
+    }
+
+    /// A lost answer is found out about; a commit that was not done is done.
+    async fn lost(&mut self, fault: Fault, step: &Step, table: &Table) -> LakeResult<()> {
+        let (change, effect) = self.prepare(step, table).await?;
+        self.catalog.lose(fault);
+        let committed = change.commit(&self.lake).await?;
+        self.catalog.heal();
+        self.done(&committed, &effect);
+        Ok(())
+    }
+
+    /// Removes what nobody reaches, and looks whether that is all that is left and nothing that is needed.
+    pub async fn clean(&mut self) -> LakeResult<()> {
+        self.lake.remove_orphans(&self.name, &Orphans::new().nobody_writes(), far()).await?;
+        let table = self.table().await?;
+        let reached = reached(&table).await?;
+        let mut there = BTreeSet::new();
+        list(self.folder.path(), &mut there);
+        let orphans: Vec<_> = there.difference(&reached).collect();
+        let missing: Vec<_> = reached.difference(&there).collect();
+        assert!(orphans.is_empty() && missing.is_empty(), "orphans {orphans:#?}, missing {missing:#?}");
+        self.check_all().await
+    }
+
+    async fn table(&self) -> LakeResult<Table> {
+        self.lake.table(&self.name).await
+    }
+
+    async fn live(&self) -> LakeResult<BTreeSet<i64>> {
+        let table = self.table().await?;
+        let live: BTreeSet<i64> = table.metadata().snapshots().map(|snapshot| snapshot.snapshot_id()).collect();
+        Ok(live.into_iter().filter(|id| self.seen.contains_key(id)).collect())
+    }
+
+    async fn check_now(&self) -> LakeResult<()> {
+        let table = self.table().await?;
+        let found = table.scan().collect().await?;
+        assert_eq!(printed(&found), self.content.printed(), "what readers see");
+        let names: Vec<String> = table.schema().as_struct().fields().iter().map(|field| field.name.clone()).collect();
+        assert_eq!(names, self.content.names());
+        Ok(())
+    }
+
+    async fn check_snapshot(&self, id: i64) -> LakeResult<()> {
+        let found = self.table().await?.scan().at(At::Snapshot(id)).collect().await?;
+        assert_eq!(printed(&found), self.seen[&id].printed(), "snapshot {id}");
+        Ok(())
+    }
+
+    /// Every snapshot that is still there reads as it did, and every tag.
+    pub async fn check_all(&self) -> LakeResult<()> {
+        for id in self.live().await? {
+            self.check_snapshot(id).await?;
+        }
+        let table = self.table().await?;
+        for (name, id) in &self.tags {
+            let found = table.scan().at(At::Ref(name.clone())).collect().await?;
+            if let Some(seen) = self.seen.get(id) {
+                assert_eq!(printed(&found), seen.printed(), "{name}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// After everything that a test does.
+fn far() -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap()
+}
+
+/// What the table needs, found by reading it as the specification says and not as orch does.
+async fn reached(table: &Table) -> LakeResult<BTreeSet<String>> {
+    let (iceberg, metadata) = (table.iceberg(), table.metadata());
+    let mut paths: BTreeSet<String> = metadata.metadata_log().iter().map(|log| log.metadata_file.clone()).collect();
+    paths.insert(table.metadata_location().to_owned());
+    for snapshot in metadata.snapshots() {
+        paths.insert(snapshot.manifest_list().to_owned());
+        for manifest in iceberg.manifest_list_reader(snapshot).load().await?.entries() {
+            paths.insert(manifest.manifest_path.clone());
+            let entries = manifest.load_manifest(iceberg.file_io()).await?;
+            let alive = entries.entries().iter().filter(|entry| entry.is_alive());
+            paths.extend(alive.map(|entry| entry.file_path().to_owned()));
+        }
+    }
+    Ok(paths.into_iter().map(|path| path.trim_start_matches("file://").to_owned()).collect())
+}
+
+fn list(folder: &Path, into: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            list(&path, into);
+        } else {
+            into.insert(path.to_str().unwrap().to_owned());
+        }
+    }
+}
