@@ -43,8 +43,8 @@ pub use binary::{Binary, main};
 pub use builtin::{
     Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
     Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
-    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit, short_circuit_directly, sql,
-    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit,
+    short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
