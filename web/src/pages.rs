@@ -25,6 +25,7 @@ pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod task;
 pub(crate) mod theme;
+mod turned;
 pub(crate) mod users;
 pub(crate) mod variables;
 pub(crate) mod workers;
