@@ -2,7 +2,12 @@
 //! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
 
 mod ask;
+mod assets;
+mod backfills;
 mod kept;
+mod marks;
+mod pools;
+mod presets;
 mod read;
 mod sql;
 
@@ -79,7 +84,16 @@ impl Api {
     }
 
     fn change(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/api/v2/{path}", self.base));
+        self.change_at(method, &format!("api/v2/{path}"), body)
+    }
+
+    /// What only orch has.
+    fn change_extra(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.change_at(method, &format!("api/orch/v1/{path}"), body)
+    }
+
+    fn change_at(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }

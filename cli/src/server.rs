@@ -1,6 +1,16 @@
 //! The server that a command asks: over its database, or over its API for those questions that the API knows. The answers
 //! are the same rows, so a command prints the same either way.
 
+mod assets;
+mod backfills;
+mod marks;
+mod pools;
+mod presets;
+
+pub(crate) use assets::{AssetDetails, MOST as MOST_ASSETS, Update, the_producer, way};
+pub(crate) use backfills::{PlannedDate, gone as backfill_is_gone, over as backfill_is_over};
+pub(crate) use marks::{Instance, MarkWish};
+
 use crate::api::Api;
 use crate::failure::Failure;
 use crate::names::{self, MapIndexFlag};

@@ -78,6 +78,17 @@ pub enum Action {
     Skip(Reason),
 }
 
+impl Action {
+    /// In a word, and why nothing is done.
+    pub fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Action::Create => ("create", None),
+            Action::Rerun => ("run again", None),
+            Action::Skip(reason) => ("skip", Some(reason.as_str())),
+        }
+    }
+}
+
 words! {
     /// Why nothing is done for a date: Airflow's words.
     Reason {

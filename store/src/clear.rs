@@ -1,7 +1,8 @@
-//! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew.
+//! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew, and what waits for a
+//! time or a condition begins anew instead. What is claimable already begins anyway.
 
 use crate::StoreResult;
-use crate::refold::{carry_out, fold_loading};
+use crate::refold::{carry_out, fold_loading, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};
 use crate::version::{Version, Versions};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default)]
 pub struct ClearWish {
     pub selection: Selection,
-    /// Only instances in these states; empty: all that are over or run.
+    /// Only instances in these states; empty: all that are over, run or wait.
     pub states: Vec<TaskState>,
 }
 
@@ -82,8 +83,10 @@ pub async fn count_clear(
         selected.iter().filter_map(|s| Some((s.task as i16, s.index?))).unzip();
     let states: Vec<String> = wish.states.iter().map(|state| state.as_str().to_string()).collect();
     let counts = sqlx::query!(
-        r#"select state::text as "state!", count(*) as "count!" from task_instance
-        where run = $1 and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+        r#"select state::text as "state!", count(*) as "count!" from task_instance t
+        where run = $1 and (state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+            or state is not null and exists (select from waiting w where w.run = $1 and w.task = t.task
+              and w.map_index = t.map_index))
           and (task = any($2) or (task, map_index) in (select * from unnest($3::smallint[], $4::integer[])))
           and ($5::text[] = '{}' or state = any($5::text[]::task_state[])) group by state"#,
         run,
@@ -95,8 +98,10 @@ pub async fn count_clear(
     .fetch_all(&mut *db)
     .await?;
     let rows = sqlx::query!(
-        r#"select task, map_index, state::text as "state!" from task_instance
-        where run = $1 and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+        r#"select task, map_index, state::text as "state!" from task_instance t
+        where run = $1 and (state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+            or state is not null and exists (select from waiting w where w.run = $1 and w.task = t.task
+              and w.map_index = t.map_index))
           and (task = any($2) or (task, map_index) in (select * from unnest($3::smallint[], $4::integer[])))
           and ($5::text[] = '{}' or state = any($5::text[]::task_state[])) order by task, map_index limit $6"#,
         run,
@@ -172,7 +177,11 @@ pub async fn clear_instances(
     carry_out(&mut step, &version, at, cleared, effects, 0);
     stepper.send(&mut tx, &step, 0).await?;
     tx.commit().await?;
-    let stopping = found.iter().any(|i| !i.2.is_finished());
+    let waited = |state: TaskState| !state.is_finished() && state != TaskState::Running;
+    if found.iter().any(|i| waited(i.2)) {
+        fold_run(db, stepper, versions, run, 0, 0).await?;
+    }
+    let stopping = found.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances: found, stopping, revived }))
 }
 
@@ -205,7 +214,7 @@ async fn version_of(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<(i32
     Ok(row.fetch_optional(db).await?.map(|row| (row.version, row.is_over)))
 }
 
-/// Instances of the selected tasks that are over or run.
+/// Instances of the selected tasks that are over, run or wait.
 async fn instances(
     db: &mut PgConnection,
     run: Uuid,
@@ -215,10 +224,17 @@ async fn instances(
 ) -> StoreResult<Vec<(TaskIdx, i32, TaskState)>> {
     let tasks: Vec<i16> = selected.iter().map(|s| s.task as i16).collect();
     if look == Look::AndLock {
+        // In the order of whoever wakes them: what waits, then its instance.
+        sqlx::query!(
+            "select from waiting where run = $1 and task = any($2) order by task, map_index for update",
+            run,
+            &tasks
+        )
+        .execute(&mut *db)
+        .await?;
         sqlx::query!(
             "select from task_instance where run = $1 and task = any($2)
-              and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running') order by task, map_index
-            for update",
+              and state not in ('restarting', 'removed') order by task, map_index for update",
             run,
             &tasks
         )
@@ -226,9 +242,10 @@ async fn instances(
         .await?;
     }
     let rows = sqlx::query!(
-        r#"select task, map_index, state::text as "state!" from task_instance
-        where run = $1 and task = any($2)
-          and state in ('success', 'failed', 'skipped', 'upstream_failed', 'running') order by task, map_index"#,
+        r#"select task, map_index, state::text as "state!" from task_instance t
+        where run = $1 and task = any($2) and (state in ('success', 'failed', 'skipped', 'upstream_failed', 'running')
+            or state is not null and exists (select from waiting w where w.run = $1 and w.task = t.task
+              and w.map_index = t.map_index)) order by task, map_index"#,
         run,
         &tasks
     )

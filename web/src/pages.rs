@@ -27,6 +27,7 @@ pub(crate) mod shell;
 pub(crate) mod sql;
 pub(crate) mod task;
 pub(crate) mod theme;
+mod turned;
 pub(crate) mod users;
 pub(crate) mod variables;
 pub(crate) mod workers;

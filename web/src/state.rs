@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::limit::Limits;
 use crate::live::Live;
 use crate::queries::Queries;
+use crate::refusal::Refusal;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,10 +14,10 @@ use orch_store::audit::{Deed, record};
 use orch_store::hint::Hints;
 use orch_store::overview::{Pulse, pulse};
 use orch_store::version::Versions;
-use orch_store::{StoreResult, connect};
+use orch_store::{StoreError, StoreResult, connect};
 use serde_json::json;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -114,6 +115,18 @@ impl Inner {
         let found = found.inspect_err(|error| tracing::warn!(%error, "the parts could not be counted")).ok()?;
         *last = Some((now, found));
         Some(found)
+    }
+
+    /// All of the work is done, or none.
+    pub(crate) async fn in_transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut db = self.pages().await?;
+        let mut tx = db.begin().await.map_err(StoreError::from)?;
+        let done = work(&mut tx).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(done)
     }
 
     /// Writes down what somebody did, with the address it was asked from.

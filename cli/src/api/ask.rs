@@ -59,15 +59,6 @@ impl Api {
         }
     }
 
-    /// The params that a preset of a DAG begins with.
-    pub(crate) fn preset(&self, dag_id: &str, name: &str) -> Result<Value, Failure> {
-        let path = format!("dags/{}/presets/{}", encoded(dag_id), encoded(name));
-        match self.get_extra(&path)? {
-            Answer::Found(mut preset) => Ok(preset["conf"].take()),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
-        }
-    }
-
     pub(crate) fn run_counts(&self, dag_id: &str) -> Result<Vec<RunCount>, Failure> {
         let path = format!("dags/{}/dagRuns", encoded(dag_id));
         let count = |&state: &RunState| {
@@ -200,8 +191,40 @@ impl Api {
         }
     }
 
+    /// One thing by its path; none: there is none.
+    pub(super) fn one<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Failure> {
+        match self.get(path, &Query::default())? {
+            Answer::Found(found) => read(&found).map(Some).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
     /// All entries of a list, page by page.
     pub(super) fn pages<T>(
+        &self,
+        path: &str,
+        name: &str,
+        query: impl Fn() -> Query,
+        most: usize,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, Failure> {
+        self.pages_from(&format!("api/v2/{path}"), name, query, most, read)
+    }
+
+    /// The same of a list that only orch has.
+    pub(super) fn pages_extra<T>(
+        &self,
+        path: &str,
+        name: &str,
+        query: impl Fn() -> Query,
+        most: usize,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, Failure> {
+        self.pages_from(&format!("api/orch/v1/{path}"), name, query, most, read)
+    }
+
+    fn pages_from<T>(
         &self,
         path: &str,
         name: &str,
@@ -212,7 +235,8 @@ impl Api {
         let mut found = Vec::new();
         loop {
             let wanted = (most - found.len()).min(PAGE);
-            let body = self.get(path, &query().with("limit", wanted).with("offset", found.len()))?;
+            let query = query().with("limit", wanted).with("offset", found.len());
+            let body = self.get_from(&format!("{path}{}", query.0))?;
             let body = self.found(body)?;
             let page = body[name].as_array().ok_or_else(|| self.strange())?;
             for entry in page {
@@ -234,7 +258,7 @@ impl Api {
     }
 }
 
-fn of_run(run: &RunDetails) -> String {
+pub(super) fn of_run(run: &RunDetails) -> String {
     format!("dags/{}/dagRuns/{}/taskInstances", encoded(&run.dag_id), encoded(&run.run_id))
 }
 

@@ -17,11 +17,7 @@ impl Api {
     }
 
     pub(crate) fn connection(&self, id: &str) -> Result<Option<Connection>, Failure> {
-        match self.get(&format!("connections/{}", encoded(id)), &Query::default())? {
-            Answer::Found(found) => connection(&found).map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
-        }
+        self.one(&format!("connections/{}", encoded(id)), connection)
     }
 
     /// Whether there was none of that name.

@@ -5,9 +5,6 @@ use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{FormatFlag, Listing, moment};
 use orch_core::asset::AssetEvent;
-use orch_store::asset::{EventFilter, EventOrder, NewEvent, add_event, find_asset, list_events, runs_of_events};
-use orch_store::audit::Deed;
-use orch_store::hint::Hint;
 use serde_json::{Value, json};
 
 /// List updates of assets, newest first
@@ -40,17 +37,15 @@ pub(crate) struct Emit {
 
 impl Events {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let mut filter = EventFilter::default();
-        if let Some(said) = &self.asset {
-            let found = find_asset(&mut session.db, said).await?;
-            let missing =
-                || Failure::new(format!("there is no asset `{said}`")).hint("list all with `orch assets list`");
-            filter.asset = Some(found.first().ok_or_else(missing)?.id);
-        }
-        let events = list_events(&mut session.db, &filter, &[(EventOrder::At, true)], (0, self.limit)).await?;
-        let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
-        let runs = runs_of_events(&mut session.db, &ids).await?;
+        let mut server = cx.server().await?;
+        let asset = match &self.asset {
+            None => None,
+            Some(said) => {
+                let missing =
+                    || Failure::new(format!("there is no asset `{said}`")).hint("list all with `orch assets list`");
+                Some(server.assets_called(said).await?.into_iter().next().ok_or_else(missing)?)
+            }
+        };
         let columns = [
             "timestamp",
             "asset",
@@ -63,19 +58,17 @@ impl Events {
             "runs",
         ];
         let mut listing = Listing::new(columns, "no updates so far");
-        for event in events {
-            let runs: Vec<String> =
-                runs.iter().filter(|r| r.event == event.id).map(|r| format!("{}.{}", r.dag_id, r.run_id)).collect();
+        for update in server.updates(asset.as_ref(), self.limit).await? {
             listing.add([
-                moment(Some(event.at)),
-                json!(event.name.unwrap_or(event.uri)),
-                json!(event.partition_key),
-                json!(event.rows),
-                event.extra.unwrap_or_else(|| json!({})),
-                json!(event.source_dag_id),
-                json!(event.source_run_id),
-                json!(event.source_task_id),
-                json!(runs),
+                moment(Some(update.at)),
+                json!(update.asset),
+                json!(update.partition_key),
+                json!(update.rows),
+                update.extra,
+                json!(update.source_dag_id),
+                json!(update.source_run_id),
+                json!(update.source_task_id),
+                json!(update.runs),
             ]);
         }
         listing.print(self.output.format)
@@ -86,18 +79,13 @@ impl Emit {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let extra: Value = serde_json::from_str(&self.extra)
             .map_err(|error| Failure::new(format!("`--extra` is not JSON: {error}")))?;
-        let mut session = cx.session().await?;
-        let asset = self.asset.find(&mut session.db).await?;
+        let mut server = cx.server().await?;
+        let asset = self.asset.find(&mut server).await?;
         let event = AssetEvent { partition_key: self.partition, ..AssetEvent::of(&asset.uri).extra(extra) };
         if let Some(problem) = event.problem() {
             return Err(Failure::new(problem));
         }
-        let new = NewEvent { asset: asset.id, partition_key: event.partition_key, extra: event.extra };
-        let said = add_event(&mut session.db, &new).await?;
-        let id = said.ok_or_else(|| Failure::new(format!("asset `{}` was deleted just now", asset.name)))?;
-        let extra = json!({ "asset": asset.uri, "partition_key": new.partition_key });
-        let deed = Deed { event: "create_asset_event", extra: Some(extra), ..Deed::default() };
-        session.did(&deed, &[Hint::Asset]).await?;
+        let id = server.say_updated(&asset, event).await?;
         eprintln!("update {id} of `{}` is said", asset.name);
         Ok(Exit::Done)
     }

@@ -3,13 +3,9 @@
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
 use crate::output::{FormatFlag, Listing, Record, moment};
-use orch_store::asset::{
-    AssetFilter, AssetOrder, AssetRow, aliases_of, edges_of_asset, find_asset, list_aliases, list_assets, uses_of,
-};
+use crate::server::Server;
+use orch_store::asset::AssetRow;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
-
-const MOST: i64 = 1_000;
 
 /// List assets, or aliases of assets
 #[derive(Debug, clap::Args)]
@@ -59,9 +55,9 @@ pub(super) struct AssetFlags {
 }
 
 impl AssetFlags {
-    pub(super) async fn find(&self, db: &mut PgConnection) -> Result<AssetRow, Failure> {
+    pub(super) async fn find(&self, server: &mut Server) -> Result<AssetRow, Failure> {
         let said = self.uri.as_deref().or(self.name.as_deref()).unwrap_or_default();
-        let mut found = find_asset(db, said).await?;
+        let mut found = server.assets_called(said).await?;
         found.retain(|asset| self.uri.as_ref().is_none_or(|uri| *uri == asset.uri));
         found.retain(|asset| self.name.as_ref().is_none_or(|name| *name == asset.name || *name == asset.uri));
         match found.len() {
@@ -78,12 +74,11 @@ impl AssetFlags {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let everything = AssetFilter::default();
+        let mut server = cx.server().await?;
         let mut listing = if self.alias {
             let empty = "no aliases: a task names one with `.outlet(alias(\"…\"))`";
             let mut listing = Listing::new(["name", "group"], empty);
-            for row in list_aliases(&mut session.db, &everything, (true, false), (0, MOST)).await? {
+            for row in server.aliases().await? {
                 listing.add([json!(row.name), json!(row.group_name)]);
             }
             listing
@@ -91,8 +86,7 @@ impl List {
             let empty = "no assets: a task names one with `.outlet(asset(\"…\"))`";
             let columns = ["name", "uri", "group", "extra", "last_event", "fresh"];
             let mut listing = Listing::new(columns, empty);
-            let filter = AssetFilter { stale: self.stale.then_some(true), ..everything };
-            for row in list_assets(&mut session.db, &filter, &[(AssetOrder::Name, false)], (0, MOST)).await? {
+            for row in server.assets(self.stale).await? {
                 let fresh = freshness(&row);
                 listing.add([
                     json!(row.name),
@@ -114,43 +108,30 @@ impl List {
 
 impl Details {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
+        let mut server = cx.server().await?;
         if self.alias {
             let name = self.asset.name.clone().unwrap_or_default();
-            let filter = AssetFilter { name_starts: Some(vec![name.clone()]), ..AssetFilter::default() };
-            let found = list_aliases(&mut session.db, &filter, (true, false), (0, MOST)).await?;
-            let alias = found.into_iter().find(|alias| alias.name == name).ok_or_else(|| {
+            let alias = server.aliases().await?.into_iter().find(|alias| alias.name == name).ok_or_else(|| {
                 Failure::new(format!("there is no alias `{name}`")).hint("list all with `orch assets list --alias`")
             })?;
             let words = vec![("name", json!(alias.name)), ("group", json!(alias.group_name))];
             return Record::new(words).print(self.output.format);
         }
-        let asset = self.asset.find(&mut session.db).await?;
-        let uses = uses_of(&mut session.db, &[asset.id]).await?;
-        let places = |role: &str| {
-            let place = |dag: &str, task: &str| if task.is_empty() { dag.into() } else { format!("{dag}.{task}") };
-            let mine = uses.iter().filter(|u| u.role == role).map(|u| place(&u.dag_id, &u.task_id));
-            json!(mine.collect::<Vec<String>>())
-        };
-        let aliases = aliases_of(&mut session.db, &[asset.id]).await?;
-        let lineage = edges_of_asset(&mut session.db, &asset.uri, MOST).await?;
-        let edge = |edge: &orch_store::asset::Edge| {
-            let rows = edge.rows.map_or_else(String::new, |rows| format!(" ({rows} rows)"));
-            format!("{} -> {}{rows}", edge.from_uri, edge.to_uri)
-        };
+        let asset = self.asset.find(&mut server).await?;
+        let details = server.asset_details(&asset).await?;
         let words: Vec<(&'static str, Value)> = vec![
             ("id", json!(asset.id)),
             ("name", json!(asset.name)),
             ("uri", json!(asset.uri)),
             ("group", json!(asset.group_name)),
             ("extra", asset.extra.clone()),
-            ("aliases", json!(aliases.iter().map(|(_, alias)| alias.name.as_str()).collect::<Vec<_>>())),
-            ("scheduled_dags", places("schedule")),
-            ("producing_tasks", places("outlet")),
-            ("consuming_tasks", places("inlet")),
+            ("aliases", json!(details.aliases)),
+            ("scheduled_dags", json!(details.scheduled)),
+            ("producing_tasks", json!(details.producing)),
+            ("consuming_tasks", json!(details.consuming)),
             ("last_event", moment(asset.last_event_at)),
             ("fresh", json!(freshness(&asset))),
-            ("lineage", json!(lineage.iter().map(edge).collect::<Vec<_>>())),
+            ("lineage", json!(details.lineage)),
             ("created_at", moment(Some(asset.created_at))),
         ];
         Record::new(words).print(self.output.format)

@@ -1,16 +1,10 @@
 //! `orch backfill pause`, `unpause`, `cancel` and `wait`.
 
-use super::backfill_list::{find, said, state};
+use super::backfill_list::{said, state};
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::is_watched;
-use crate::session::Session;
 use crate::wait::TimeoutFlag;
-use orch_store::audit::Deed;
-use orch_store::backfill::{CancelBackfill, cancel_backfill, pause_backfill};
-use orch_store::hint::Hint;
-use orch_store::version::Versions;
-use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Create no more runs of a backfill for now; those there are go on
@@ -67,47 +61,34 @@ impl Unpause {
 }
 
 async fn set_paused(cx: &Cx, id: i32, paused: bool) -> Outcome {
-    let mut session = cx.session().await?;
-    let row = find(&mut session.db, id).await?;
-    if !pause_backfill(&mut session.db, id, paused).await? {
-        return Err(over(id));
-    }
-    let event = if paused { "pause_backfill" } else { "unpause_backfill" };
-    did(&mut session, event, &row.dag_id, json!({ "backfill": id }), &[Hint::Due]).await?;
+    let mut server = cx.server().await?;
+    let row = server.backfill(id).await?;
+    server.pause_backfill(&row, paused).await?;
     eprintln!("backfill {id} {}", if paused { "is paused: what runs goes on" } else { "goes on" });
     Ok(Exit::Done)
 }
 
 impl Cancel {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let id = self.id;
-        let mut session = cx.session().await?;
-        let row = find(&mut session.db, id).await?;
-        let mut versions = Versions::default();
-        match cancel_backfill(&mut session.db, &mut versions, id, self.stop_running).await? {
-            CancelBackfill::Cancelled { dropped, ended } => {
-                let extra = json!({ "backfill": id, "dates": dropped, "runs": ended });
-                did(&mut session, "cancel_backfill", &row.dag_id, extra, &[Hint::Stop, Hint::Run]).await?;
-                eprintln!("backfill {id} is cancelled: {dropped} dates get no run, {ended} runs were ended");
-                Ok(Exit::Done)
-            }
-            CancelBackfill::Over => Err(over(id)),
-            CancelBackfill::NoSuchBackfill => Err(Failure::new(format!("backfill {id} was deleted just now"))),
-        }
+        let mut server = cx.server().await?;
+        let row = server.backfill(self.id).await?;
+        server.cancel_backfill(&row, self.stop_running).await?;
+        eprintln!("backfill {}: {}", row.id, said(&server.backfill(row.id).await?));
+        Ok(Exit::Done)
     }
 }
 
 impl Wait {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
+        let mut server = cx.server().await?;
         let began = Instant::now();
         loop {
-            let row = find(&mut session.db, self.id).await?;
+            let row = server.backfill(self.id).await?;
             if row.completed_at.is_some() {
                 eprintln!("backfill {}: {}", row.id, said(&row));
                 return Ok(if state(&row) == "success" { Exit::Done } else { Exit::Failed });
             }
-            if session.is_alone() {
+            if server.is_alone() {
                 return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
                     .hint("start it with `orch standalone`"));
             }
@@ -121,13 +102,4 @@ impl Wait {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
-}
-
-async fn did(session: &mut Session, event: &str, dag_id: &str, extra: Value, hints: &[Hint]) -> Result<(), Failure> {
-    let deed = Deed { event, dag_id: Some(dag_id), extra: Some(extra), ..Deed::default() };
-    session.did(&deed, hints).await
-}
-
-fn over(id: i32) -> Failure {
-    Failure::new(format!("backfill {id} is over already")).hint(format!("`orch backfill show {id}` shows how it ended"))
 }

@@ -2,16 +2,14 @@
 
 use super::backfill_list::listing;
 use crate::app::Cx;
-use crate::conf::{self, ConfFlag};
-use crate::failure::{Exit, Failure, Outcome};
+use crate::conf::ConfFlag;
+use crate::failure::Outcome;
 use crate::output::{FormatFlag, Listing, moment};
+use crate::server::PlannedDate;
 use crate::{names, person};
 use chrono::{DateTime, Utc};
-use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish};
-use orch_store::audit::Deed;
-use orch_store::backfill::{CreateBackfill, NewBackfill, Part, Planned, create_backfill, get_backfill, plan_backfill};
-use orch_store::hint::Hint;
-use orch_store::version::Versions;
+use orch_core::backfill::{Dates, Reprocess, Step, Wish};
+use orch_store::backfill::{NewBackfill, Part};
 use serde_json::json;
 
 /// Run a DAG for dates that are past: a range, or dates one by one
@@ -139,8 +137,8 @@ impl DagsBackfill {
 impl Create {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = ConfFlag { conf: self.dag_run_conf.clone() }.read()?;
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
+        let mut server = cx.server().await?;
+        let dag_id = server.dag_id(&self.dag_id).await?;
         let dates = match (self.from_date, self.to_date) {
             (Some(from), Some(to)) => Dates::Range { from, to, step: self.step },
             _ => Dates::Each(self.date.clone()),
@@ -155,66 +153,32 @@ impl Create {
             user: Some(person::name()),
             dag_id,
         };
-        let mut versions = Versions::default();
         if self.dry_run {
-            let planned = done(&new.dag_id, plan_backfill(&mut session.db, &mut versions, &new).await?)?;
-            return self.print_plan(&planned);
+            let (dates, tasks) = server.plan_backfill(&new).await?;
+            if let Some(tasks) = &tasks {
+                eprintln!("only these tasks would run: {}", tasks.join(", "));
+            }
+            return self.print_plan(&dates);
         }
-        let id = done(&new.dag_id, create_backfill(&mut session.db, &mut versions, &new).await?)?;
-        let deed = Deed {
-            event: "create_backfill",
-            dag_id: Some(&new.dag_id),
-            extra: Some(json!({ "backfill": id, "reprocess": self.reprocess_behavior })),
-            ..Deed::default()
-        };
-        session.did(&deed, &[Hint::Due]).await?;
-        let Some(row) = get_backfill(&mut session.db, id).await? else {
-            return Err(Failure::new(format!("backfill {id} was deleted just now")));
-        };
+        let row = server.create_backfill(&new).await?;
         if row.dag_is_paused {
             eprintln!("dag `{0}` is paused: the backfill waits for `orch dags unpause {0}`", row.dag_id);
         }
         listing(&[row]).print(self.output.format)
     }
 
-    fn print_plan(&self, planned: &Planned) -> Outcome {
-        let mut listing = Listing::new(
-            ["logical_date", "data_interval_start", "data_interval_end", "action", "reason"],
-            "no date is meant",
-        );
-        for (date, action) in &planned.dates {
-            let (word, reason) = match action {
-                Action::Create => ("create", None),
-                Action::Rerun => ("run again", None),
-                Action::Skip(reason) => ("skip", Some(reason.as_str())),
-            };
+    fn print_plan(&self, planned: &[PlannedDate]) -> Outcome {
+        let columns = ["logical_date", "data_interval_start", "data_interval_end", "action", "reason"];
+        let mut listing = Listing::new(columns, "no date is meant");
+        for date in planned {
             listing.add([
                 moment(Some(date.logical_date)),
-                moment(Some(date.interval.start)),
-                moment(Some(date.interval.end)),
-                json!(word),
-                json!(reason),
+                moment(Some(date.interval.0)),
+                moment(Some(date.interval.1)),
+                json!(date.action),
+                json!(date.reason),
             ]);
         }
-        if let Some(tasks) = &planned.tasks {
-            eprintln!("only these tasks would run: {}", tasks.join(", "));
-        }
-        listing.print(self.output.format)?;
-        Ok(Exit::Done)
-    }
-}
-
-/// What came of a wish, or why nothing did.
-fn done<T>(dag_id: &str, outcome: CreateBackfill<T>) -> Result<T, Failure> {
-    match outcome {
-        CreateBackfill::Done(done) => Ok(done),
-        CreateBackfill::NoSuchDag => Err(names::no_such_dag(dag_id, None)),
-        CreateBackfill::Cannot(why) => Err(Failure::told(&why)),
-        CreateBackfill::BadConf(bad) => Err(conf::refused(&bad, dag_id)),
-        CreateBackfill::BadRegex(why) => Err(Failure::new(format!("`--task-regex` cannot be read: {why}"))),
-        CreateBackfill::NoTask => Err(Failure::new(format!("no task of dag `{dag_id}` matches"))
-            .hint(format!("`orch tasks list {dag_id}` shows them"))),
-        CreateBackfill::NoDate => Err(Failure::new(format!("dag `{dag_id}` has no run for these dates"))
-            .hint(format!("`orch dags details {dag_id}` shows its schedule"))),
+        listing.print(self.output.format)
     }
 }

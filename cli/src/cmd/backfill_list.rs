@@ -1,12 +1,10 @@
 //! `orch backfill list` and `orch backfill show`.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::names;
+use crate::failure::Outcome;
 use crate::output::{FormatFlag, Listing, moment};
-use orch_store::backfill::{BackfillFilter, BackfillRow, get_backfill, list_backfills, list_dates};
+use orch_store::backfill::{BackfillFilter, BackfillRow};
 use serde_json::json;
-use sqlx::PgConnection;
 
 /// List backfills, the newest first, with how far they are
 #[derive(Debug, clap::Args)]
@@ -35,27 +33,23 @@ pub(crate) struct Show {
     output: FormatFlag,
 }
 
-/// Dates of a backfill that are read at once.
-const MOST_DATES: i64 = 10_000;
-
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
+        let mut server = cx.server().await?;
         let dag_id = match &self.dag_id {
-            Some(name) => Some(names::dag_id(&mut session.db, name).await?),
+            Some(name) => Some(server.dag_id(name).await?),
             None => None,
         };
         let filter = BackfillFilter { dag_id, active: self.active, ..BackfillFilter::default() };
-        let rows = list_backfills(&mut session.db, &filter, i64::from(self.limit), 0).await?;
-        listing(&rows).print(self.output.format)
+        listing(&server.backfills(&filter, self.limit).await?).print(self.output.format)
     }
 }
 
 impl Show {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let row = find(&mut session.db, self.id).await?;
-        let dates = list_dates(&mut session.db, row.id, 0, MOST_DATES).await?;
+        let mut server = cx.server().await?;
+        let row = server.backfill(self.id).await?;
+        let dates = server.backfill_dates(row.id).await?;
         let mut listing =
             Listing::new(["logical_date", "state", "run_id", "start_date", "end_date", "why"], "no dates");
         for date in dates {
@@ -71,11 +65,6 @@ impl Show {
         eprintln!("backfill {} of dag `{}`: {}", row.id, row.dag_id, said(&row));
         listing.print(self.output.format)
     }
-}
-
-pub(super) async fn find(db: &mut PgConnection, id: i32) -> Result<BackfillRow, Failure> {
-    let missing = || Failure::new(format!("there is no backfill {id}")).hint("list all with `orch backfill list`");
-    get_backfill(db, id).await?.ok_or_else(missing)
 }
 
 /// How it stands, in a word.

@@ -1,5 +1,6 @@
 //! `orch dags trigger`: from the command line to a queued task in a handful of round trips.
 
+use super::dags_presets::no_such_preset;
 use crate::api::Api;
 use crate::app::Cx;
 use crate::conf::{self, ConfFlag};
@@ -15,6 +16,7 @@ use orch_core::schedule::isoformat;
 use orch_core::state::TriggeredBy;
 use orch_store::audit::Deed;
 use orch_store::dag::DagRow;
+use orch_store::preset::get_preset;
 use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
@@ -89,7 +91,9 @@ impl Trigger {
             refuse_to_wait(&dag)?;
         }
         let base = match (&self.preset, &self.same_as) {
-            (Some(name), _) => Some(api.preset(&dag.dag_id, name)?),
+            (Some(name), _) => {
+                Some(api.preset(&dag.dag_id, name)?.ok_or_else(|| no_such_preset(&dag.dag_id, name))?.conf)
+            }
             (_, Some(run)) => api.run(&dag.dag_id, run)?.conf,
             _ => None,
         };
@@ -109,7 +113,10 @@ impl Trigger {
         conf: Option<Value>,
     ) -> Result<Option<Value>, Failure> {
         let base = match (&self.preset, &self.same_as) {
-            (Some(name), _) => Some(super::dags_presets::find(&mut session.db, dag_id, name).await?.conf),
+            (Some(name), _) => {
+                let preset = get_preset(&mut session.db, dag_id, name).await?;
+                Some(preset.ok_or_else(|| no_such_preset(dag_id, name))?.conf)
+            }
             (_, Some(run)) => names::run(&mut session.db, dag_id, run).await?.conf,
             _ => None,
         };

@@ -3,12 +3,8 @@
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{FormatFlag, Listing};
-use crate::session::{did_in, did_in_and_hint};
-use orch_store::audit::Deed;
-use orch_store::hint::Hint;
-use orch_store::pool::{DeletePool, NewPool, PoolRow, delete_pool, get_pool, list_pools, set_pool};
+use orch_store::pool::{DeletePool, NewPool, PoolRow};
 use serde_json::json;
-use sqlx::Connection as _;
 
 /// List pools with what is in them, in slots
 #[derive(Debug, clap::Args)]
@@ -58,15 +54,13 @@ pub(crate) struct Delete {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        listing(&list_pools(&mut session.db).await?).print(self.output.format)
+        listing(&cx.server().await?.pools().await?).print(self.output.format)
     }
 }
 
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let pool = get_pool(&mut session.db, &self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
+        let pool = cx.server().await?.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
         listing(&[pool]).print(self.output.format)
     }
 }
@@ -75,46 +69,29 @@ impl Set {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_name(&self.name)?;
         let new = NewPool {
-            name: self.name,
+            name: self.name.clone(),
             slots: self.slots,
             description: Some(self.description),
             include_deferred: self.include_deferred,
         };
-        let mut session = cx.session().await?;
-        let mut transaction = session.db.begin().await?;
-        put(&mut transaction, &new, "set_pool").await?;
-        transaction.commit().await?;
-        let pool = get_pool(&mut session.db, &new.name).await?.ok_or_else(|| no_such_pool(&new.name))?;
+        let mut server = cx.server().await?;
+        server.set_pools(&[new], "set_pool").await?;
+        let pool = server.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
         listing(&[pool]).print(self.output.format)
     }
 }
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let mut transaction = session.db.begin().await?;
-        let pool = get_pool(&mut transaction, &self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
-        match delete_pool(&mut transaction, &self.name).await? {
-            DeletePool::Deleted => {}
-            DeletePool::NoSuchPool => return Err(no_such_pool(&self.name)),
-            DeletePool::Default => {
-                return Err(Failure::new("the default pool is always there")
-                    .hint("give it a size instead: `orch pools set default_pool 128 'Default pool'`"));
-            }
+        let mut server = cx.server().await?;
+        let pool = server.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
+        match server.delete_pool(&self.name).await? {
+            DeletePool::Deleted => listing(&[pool]).print(self.output.format),
+            DeletePool::NoSuchPool => Err(no_such_pool(&self.name)),
+            DeletePool::Default => Err(Failure::new("the default pool is always there")
+                .hint("give it a size instead: `orch pools set default_pool 128 'Default pool'`")),
         }
-        let extra = Some(json!({ "name": self.name }));
-        did_in(&mut transaction, &Deed { event: "delete_pool", extra, ..Deed::default() }).await?;
-        transaction.commit().await?;
-        listing(&[pool]).print(self.output.format)
     }
-}
-
-/// In a transaction of the caller.
-pub(super) async fn put(db: &mut sqlx::PgConnection, new: &NewPool, event: &str) -> Result<(), Failure> {
-    set_pool(db, new).await?;
-    let extra = json!({ "name": new.name, "slots": new.slots, "include_deferred": new.include_deferred });
-    // There may be room: schedulers look once it is committed.
-    did_in_and_hint(db, &Deed { event, extra: Some(extra), ..Deed::default() }, &[Hint::Due]).await
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {

@@ -2,13 +2,12 @@
 
 use super::connections_export::{pretty, write_privately};
 use super::connections_import::read;
-use super::pools::{check_name, put, told};
+use super::pools::{check_name, told};
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
-use orch_store::pool::{NewPool, PoolRow, list_pools};
+use orch_store::pool::{NewPool, PoolRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -43,8 +42,7 @@ struct Written {
 
 impl Export {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let pools = list_pools(&mut session.db).await?;
+        let pools = cx.server().await?.pools().await?;
         let all: serde_json::Map<String, Value> = pools.iter().map(|pool| (pool.name.clone(), written(pool))).collect();
         write_privately(&self.file, &pretty(&Value::Object(all)))?;
         Ok(told(pools.len(), "exported"))
@@ -69,14 +67,14 @@ impl Import {
                 return Err(wrong(format!("pool `{name}` has {} slots", pool.slots)));
             }
         }
-        let mut session = cx.session().await?;
-        // All or nothing.
-        let mut transaction = session.db.begin().await?;
-        let many = all.len();
-        for (name, Written { slots, description, include_deferred }) in all {
-            put(&mut transaction, &NewPool { name, slots, description, include_deferred }, "import_pool").await?;
-        }
-        transaction.commit().await?;
-        Ok(told(many, "imported"))
+        let new = |(name, Written { slots, description, include_deferred })| NewPool {
+            name,
+            slots,
+            description,
+            include_deferred,
+        };
+        let all: Vec<NewPool> = all.into_iter().map(new).collect();
+        cx.server().await?.set_pools(&all, "import_pool").await?;
+        Ok(told(all.len(), "imported"))
     }
 }

@@ -4,9 +4,9 @@ use crate::fixture::{Hands, check_run, dag, database, number, one, register, sta
 use orch_core::select::Selection;
 use orch_core::state::TaskState;
 use orch_core::transition::Selected;
-use orch_store::clear::{ClearWish, Cleared, clear_instances};
+use orch_store::clear::{ClearWish, Cleared, clear_instances, count_clear, would_clear};
 use orch_store::run::cancel_run;
-use orch_store::step::{Ended, Stepper};
+use orch_store::step::{Ended, NextTry, Stepper};
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
@@ -108,4 +108,51 @@ async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with
     hands.fold(run).await;
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["a queued", "b running"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_only_what_runs_is() {
+    for state in [TaskState::UpForRetry, TaskState::UpForReschedule, TaskState::Deferred] {
+        let database = database().await;
+        let mut db = one(&database).await;
+        let spec = dag(json!({ "dag_id": "d", "tasks": [
+            { "task_id": "a", "kind": "rust", "retries": 2 }, { "task_id": "b", "kind": "rust", "after": ["a"] } ] }));
+        let version = register(&mut db, &[spec]).await[0].version_id;
+        let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+        let mut hands = Hands::new(&database, &[version], LEASE).await;
+        let lease = hands.claim(1).await[0].lease;
+        let attempt = if state == TaskState::UpForRetry { Uuid::now_v7() } else { lease.attempt };
+        let next = NextTry { attempt, wake_in_ms: 3_600_000, version, queue: 1, priority: 1, wait: None };
+        let ended = Ended {
+            lease,
+            state,
+            list_len: None,
+            skip: Vec::new(),
+            rev: 0,
+            next: Some(next),
+            outputs: Vec::new(),
+            failure: None,
+            touched: None,
+        };
+        assert!(hands.record(ended).await);
+        let all = vec![Selected { task: 0, index: None }, Selected { task: 1, index: None }];
+        let selection = Selection { tasks: all.clone(), ..Selection::default() };
+        let running = ClearWish { selection, states: vec![TaskState::Running] };
+        let none = would_clear(&mut db, &mut Versions::default(), run, &running).await.unwrap().unwrap();
+        assert_eq!(none.instances, []);
+        let wish = ClearWish { states: Vec::new(), ..running };
+        let would = would_clear(&mut db, &mut Versions::default(), run, &wish).await.unwrap().unwrap();
+        let counted = count_clear(&mut db, &mut Versions::default(), run, &wish, 10).await.unwrap().unwrap();
+        let cleared = clear(&mut db, run, &all).await;
+        assert_eq!((&cleared.instances, cleared.stopping), (&vec![(0, -1, state)], false));
+        assert_eq!((&would.instances, &counted.first), (&cleared.instances, &cleared.instances));
+        assert_eq!(number(&mut db, "select count(*) from waiting").await, 0);
+        let again = hands.claim(10).await;
+        assert_eq!(again.iter().map(|c| (c.lease.task, c.try_no, c.max_tries)).collect::<Vec<_>>(), [(0, 2, 3)]);
+        assert!(hands.end(again[0].lease, TaskState::Success).await);
+        hands.work_off().await;
+        check_run(&mut db, run).await;
+        assert_eq!(states(&mut db, run).await, ["a success", "b success"]);
+        assert_eq!(number(&mut db, "select count(*) from attempt where try_no = 1").await, 1, "{state}");
+    }
 }

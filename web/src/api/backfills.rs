@@ -3,9 +3,11 @@
 //! The body takes what Airflow's takes, and beyond it dates one by one, a step for DAGs without a schedule, and a part of
 //! the tasks.
 
+mod plan;
 mod progress;
 mod view;
 
+pub(crate) use plan::{PlanView, plan};
 pub(crate) use progress::{BackfillProgress, BackfillProgressPage, list_all, progress};
 pub(crate) use view::{BackfillPage, BackfillView, DryRunPage};
 

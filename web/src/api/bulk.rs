@@ -1,13 +1,15 @@
 //! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
-use crate::extract::{Actor, Fields, Names};
+use crate::extract::{Actor, Fields, JsonBody, Names};
 use crate::guard::MayDelete;
 use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use orch_store::StoreError;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -138,7 +140,24 @@ pub(super) async fn one_by_one<E: Part>(
 }
 
 /// Something with a name that is added, changed and deleted as a whole.
-pub(super) trait Entity: Sync {
+pub(crate) trait Entity: Send + Sync + Sized + 'static {
+    /// The field with its name.
+    const NAMED_BY: &'static str;
+
+    /// What of a body may be shown in a refusal: without this nothing.
+    fn fields(body: JsonBody) -> Fields {
+        body.secret_fields()
+    }
+
+    /// `masked`: only these parts count; empty: all.
+    fn read(fields: &mut Fields, masked: &[&str]) -> Self;
+
+    /// Of one that is deleted only its name has to be there.
+    fn read_named(fields: &mut Fields, masked: &[&str]) -> Self;
+
+    /// All of it was carried out.
+    fn done(_app: &App) {}
+
     fn name(&self) -> &str;
     fn exists(&self, tx: &mut PgConnection) -> impl Future<Output = Result<bool, Refusal>> + Send;
     fn add(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
@@ -152,8 +171,24 @@ pub(super) trait Entity: Sync {
     fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
+/// `PATCH` of a list of entities.
+pub(crate) async fn entities<E: Entity>(
+    State(app): State<App>,
+    actor: Actor,
+    Extension(may_delete): Extension<MayDelete>,
+    body: JsonBody,
+) -> Result<Json<BulkResponse>, Refusal> {
+    let actions = actions(E::fields(body), E::NAMED_BY, |fields, kind, masked| match kind {
+        Kind::Delete => E::read_named(fields, masked),
+        Kind::Create | Kind::Update => E::read(fields, masked),
+    })?;
+    let answer = carry_out(&app, &actor, may_delete, &actions).await?;
+    E::done(&app);
+    Ok(Json(answer))
+}
+
 /// Carries out each entity by itself, in a transaction of its own.
-pub(super) async fn carry_out<E: Entity>(
+async fn carry_out<E: Entity>(
     app: &App,
     actor: &Actor,
     may_delete: MayDelete,

@@ -6,7 +6,6 @@ mod change;
 mod read;
 mod trial;
 
-pub(crate) use bulk::bulk;
 pub(crate) use change::{add, create, delete, patch, remove, update};
 pub(crate) use read::Sent;
 pub(crate) use trial::{ConnectionTest, test};

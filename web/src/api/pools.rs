@@ -3,7 +3,6 @@
 mod bulk;
 mod change;
 
-pub(crate) use bulk::bulk;
 pub(crate) use change::{Sent, add, create, delete, in_transaction, patch, remove, update};
 
 use super::pages::{Page, orders, pattern, prefix_pattern};

@@ -31,6 +31,7 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ("GET", "/api/orch/v1/assets/{asset_id}/checks", "What contracts found of the data of an asset"),
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
+            ("POST", "/api/orch/v1/backfills/dry_run", "What a backfill would do for each date, and why not"),
             ("GET", "/api/orch/v1/backfills/{backfill_id}", "A backfill with what became of its dates"),
             ("GET", "/api/orch/v1/dags/{dag_id}/presets", "Lists the presets of a DAG: params under a name"),
             ("GET", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "A preset"),

@@ -4,6 +4,7 @@ pub(crate) mod asset;
 pub(crate) mod change;
 pub(crate) mod lines;
 
+use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts;
@@ -51,7 +52,7 @@ fn fresh(row: &AssetRow) -> Option<bool> {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let page = query.count("page", 1).clamp(1, 10_000);
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let stale = query.text("state") == Some("stale");
@@ -61,22 +62,19 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         ..AssetFilter::default()
     };
     let mut db = app.pages().await?;
-    // One more says whether there is another page.
-    let place = ((page - 1) * OF_A_PAGE, OF_A_PAGE + 1);
+    let place = (turned.skip(), turned.most());
     let mut rows = list_assets(&mut db, &filter, &[(AssetOrder::Name, false)], place).await?;
     if rows.is_empty() && !q.is_empty() {
         let by_name = AssetFilter { name_contains: filter.uri_contains.clone(), uri_contains: None, ..filter };
         rows = list_assets(&mut db, &by_name, &[(AssetOrder::Name, false)], place).await?;
     }
-    let more = rows.len() as i64 > OF_A_PAGE;
-    rows.truncate(OF_A_PAGE as usize);
-    let uses = uses_of(&mut db, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
     let of = if stale { "&state=stale" } else { "" };
-    let turned = |page: i64| format!("/assets?q={}{of}&page={page}", encoded(&q));
+    let (before, after) = turned.cut(&mut rows, |page| format!("/assets?q={}{of}&page={page}", encoded(&q)));
+    let uses = uses_of(&mut db, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
     let page = AssetsPage {
         lines: rows.into_iter().map(|row| line(row, &uses, &shell)).collect(),
-        before: (page > 1).then(|| turned(page - 1)),
-        after: more.then(|| turned(page + 1)),
+        before,
+        after,
         shell,
         q,
         stale,

@@ -1,5 +1,6 @@
 //! `/audit`: who did what, when, and for operators from where. The filter stands in the query.
 
+use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::auth::Role;
 use crate::extract::Query;
@@ -50,7 +51,7 @@ struct Line {
 const OF_A_PAGE: i64 = 50;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let page = query.count("page", 1).clamp(1, 100_000);
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
     let filter =
@@ -68,16 +69,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
         ..AuditSearch::default()
     };
     let mut db = app.pages().await?;
-    // One more says whether there is another page.
-    let mut rows = search_audit(&mut db, &search, ((page - 1) * OF_A_PAGE, OF_A_PAGE + 1)).await?;
-    let more = rows.len() as i64 > OF_A_PAGE;
-    rows.truncate(OF_A_PAGE as usize);
+    let mut rows = search_audit(&mut db, &search, (turned.skip(), turned.most())).await?;
+    let (newer, older) = turned.cut(&mut rows, |page| format!("/audit?{}page={page}", filter.query()));
     let shows_addresses = shell.can(Role::Op);
-    let turned = |page: i64| format!("/audit?{}page={page}", filter.query());
     let page = AuditPage {
         lines: rows.into_iter().map(|row| line(row, shell.now, shows_addresses)).collect(),
-        newer: (page > 1).then(|| turned(page - 1)),
-        older: more.then(|| turned(page + 1)),
+        newer,
+        older,
         shell,
         filter,
         shows_addresses,

@@ -2,6 +2,7 @@
 
 pub(crate) mod backfill;
 
+use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts;
@@ -61,25 +62,18 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 
 /// A page of them.
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<List, Refusal> {
-    let page = query.count("page", 1).clamp(1, 10_000);
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let active = query.text("show") == Some("active");
     let filter = BackfillFilter { dag_id: dag_id.map(String::from), active, ..BackfillFilter::default() };
-    let skip = (page - 1) * OF_A_PAGE;
-    let mut rows = list_backfills(&mut *app.pages().await?, &filter, OF_A_PAGE + 1, skip).await?;
-    let more = rows.len() as i64 > OF_A_PAGE;
-    rows.truncate(OF_A_PAGE as usize);
+    let mut rows = list_backfills(&mut *app.pages().await?, &filter, turned.most(), turned.skip()).await?;
     let place = match dag_id {
         Some(dag_id) => format!("{}/backfills", parts::dag_href(dag_id)),
         None => "/backfills".into(),
     };
-    let address = |page: i64| format!("{place}?page={page}{}", if active { "&show=active" } else { "" });
-    Ok(List {
-        lines: rows.into_iter().map(|row| line(row, shell)).collect(),
-        of_all: dag_id.is_none(),
-        back: (page > 1).then(|| address(page - 1)),
-        on: more.then(|| address(page + 1)),
-    })
+    let of = if active { "&show=active" } else { "" };
+    let (back, on) = turned.cut(&mut rows, |page| format!("{place}?page={page}{of}"));
+    Ok(List { lines: rows.into_iter().map(|row| line(row, shell)).collect(), of_all: dag_id.is_none(), back, on })
 }
 
 fn line(row: BackfillRow, shell: &Shell) -> Line {

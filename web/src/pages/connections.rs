@@ -6,6 +6,7 @@ pub(crate) mod edit;
 mod kinds;
 pub(crate) mod transfer;
 
+use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::api::connections::visible;
 use crate::auth::Role;
@@ -53,28 +54,25 @@ pub(super) fn href(id: &str) -> String {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let page = query.count("page", 1).clamp(1, 10_000);
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let search = ConnectionSearch {
         contains: (!q.is_empty()).then(|| vec![q.clone()]),
-        skip: (page - 1) * OF_A_PAGE,
-        // One more says whether there is another page.
-        most: OF_A_PAGE + 1,
+        skip: turned.skip(),
+        most: turned.most(),
         ..ConnectionSearch::default()
     };
     let mut rows = search_connections(&mut *app.pages().await?, &search).await?;
-    let more = rows.len() as i64 > OF_A_PAGE;
-    rows.truncate(OF_A_PAGE as usize);
+    let (before, after) = turned.cut(&mut rows, |page| format!("/connections?q={}&page={page}", encoded(&q)));
     let is_kept = |id: &str| rows.iter().any(|row| row.conn_id == id);
-    let defaults =
-        app.config.default_connections.iter().filter(|one| page == 1 && one.id.contains(&q) && !is_kept(&one.id));
+    let defaults = &app.config.default_connections;
+    let defaults = defaults.iter().filter(|one| before.is_none() && one.id.contains(&q) && !is_kept(&one.id));
     let brought = defaults.map(|one| (one.id.clone(), one.conn_type.clone())).collect();
-    let turned = |page: i64| format!("/connections?q={}&page={page}", encoded(&q));
     let page = ConnectionsPage {
         lines: rows.iter().map(|row| line(&app, &shell, row)).collect(),
-        before: (page > 1).then(|| turned(page - 1)),
-        after: more.then(|| turned(page + 1)),
+        before,
+        after,
         brought,
         has_key: !app.config.keys.is_empty(),
         shell,

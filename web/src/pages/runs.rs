@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 
+use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts::{self, Now, dag_href};
@@ -80,7 +81,7 @@ async fn of_dags_like(app: &App, q: &str) -> Result<RunCondition, Refusal> {
 
 /// What the query asks for, of one DAG or of all.
 pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Option<&str>) -> Result<RunList, Refusal> {
-    let page = query.count("page", 1).clamp(1, 10_000);
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let asked = query.text("state").unwrap_or("all");
@@ -102,21 +103,18 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let search = RunSearch {
         conditions,
         order: vec![(RunOrder::Id, Direction::Descending)],
-        // One more says whether there is another page.
-        most: OF_A_PAGE + 1,
-        skip: (page - 1) * OF_A_PAGE,
+        most: turned.most(),
+        skip: turned.skip(),
     };
     let mut db = app.pages().await?;
     let mut runs = search_runs(&mut db, &search).await?;
-    let more = runs.len() as i64 > OF_A_PAGE;
-    runs.truncate(OF_A_PAGE as usize);
     let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
     let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
-    let turned = |page: i64| format!("{href}?state={state}{rest}&page={page}");
+    let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));
     Ok(RunList {
         lines: runs.into_iter().map(|run| line(run, shell.now)).collect(),
-        back: (page > 1).then(|| turned(page - 1)),
-        on: more.then(|| turned(page + 1)),
+        back,
+        on,
         of_all: dag_id.is_none(),
         href,
         q,

@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub(crate) mod edit;
 pub(crate) mod transfer;
 
+use super::turned::Turned;
 use super::{Shell, encoded, html};
 use crate::api::variables::visible;
 use crate::auth::Role;
@@ -49,24 +50,21 @@ pub(super) fn href(key: &str) -> String {
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let page = query.count("page", 1).clamp(1, 10_000);
+    let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let search = VariableSearch {
         contains: (!q.is_empty()).then(|| vec![q.clone()]),
-        skip: (page - 1) * OF_A_PAGE,
-        // One more says whether there is another page.
-        most: OF_A_PAGE + 1,
+        skip: turned.skip(),
+        most: turned.most(),
         ..VariableSearch::default()
     };
     let mut rows = search_variables(&mut *app.pages().await?, &search).await?;
-    let more = rows.len() as i64 > OF_A_PAGE;
-    rows.truncate(OF_A_PAGE as usize);
-    let turned = |page: i64| format!("/variables?q={}&page={page}", encoded(&q));
+    let (before, after) = turned.cut(&mut rows, |page| format!("/variables?q={}&page={page}", encoded(&q)));
     let page = VariablesPage {
         lines: rows.into_iter().map(|row| line(&app, &shell, row)).collect(),
-        before: (page > 1).then(|| turned(page - 1)),
-        after: more.then(|| turned(page + 1)),
+        before,
+        after,
         has_key: !app.config.keys.is_empty(),
         shell,
         q,

@@ -36,6 +36,10 @@ async fn a_backfill_is_created_looked_at_paused_and_cancelled() {
     assert_eq!(dry.body["total_entries"], 3);
     let first = json!({ "logical_date": "2026-01-01T02:00:00Z", "partition_key": null, "partition_date": null });
     assert_eq!(dry.body["backfills"][0], first);
+    let plan = web.post("/api/orch/v1/backfills/dry_run", &three_days()).await.body;
+    let first = json!({ "logical_date": "2026-01-01T02:00:00Z", "data_interval_start": "2026-01-01T02:00:00Z",
+        "data_interval_end": "2026-01-01T02:00:00Z", "action": "create", "reason": null });
+    assert_eq!((&plan["dates"][0], &plan["tasks"]), (&first, &Value::Null), "{plan}");
     let made = web.post("/api/v2/backfills", &three_days()).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     assert_shape(&made.body, BACKFILL);

@@ -1,5 +1,7 @@
 //! The same commands over the API: the same output, the same exit codes, the same hints; and what can go wrong on the way.
 
+mod nouns;
+
 use crate::binary::{Ended, command, plain, run};
 use crate::standalone::Standalone;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod commits;
+mod queues;
 mod waits;
 mod world;
 
@@ -22,8 +23,10 @@ async fn every_example_ends_well() {
     let dags: Vec<Dag> = dags.collect();
     let ids: Vec<String> = dags.iter().map(|d| d.spec().dag_id.clone()).collect();
     let world = World::new(dags, 1).await;
+    let folder = tempfile::tempdir().unwrap();
     for id in ids {
-        let run = world.trigger(&id, None).await;
+        let conf = (id == "example_operators").then(|| json!({ "folder": folder.path().join("kept") }));
+        let run = world.trigger(&id, conf).await;
         let state = world.end_of(&id, &run).await;
         assert_eq!(state, "success", "{id}: {:?} {}", world.states(&run).await, world.dump().await);
     }

@@ -11,6 +11,7 @@ use orch_store::run::{CreateRun, NewRun, create_run, get_run, set_run_state};
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -312,6 +313,33 @@ async fn the_timeout_of_a_sensor_is_for_all_its_looks() {
     assert_eq!(world.end_of("blind", &run).await, "failed");
     let (kind, causes) = world.failure().await;
     assert_eq!((kind.as_str(), causes), ("timeout", vec!["the sensor saw nothing in 350ms".to_string()]));
+    world.end().await;
+}
+
+/// It looks itself once a condition has said that it is worth it.
+#[sensor(poll_every = millis(100))]
+async fn second_look(ctx: Ctx) -> TaskResult<Option<Value>> {
+    let Some(resumed) = ctx.resumed() else {
+        return Err(defer(wait::custom("gate", "worth it").poke_every(millis(100))));
+    };
+    let looked = LOOKED.fetch_add(1, Ordering::Relaxed);
+    Ok(resumed.value().filter(|_| looked > 0).cloned())
+}
+
+static LOOKED: AtomicUsize = AtomicUsize::new(0);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sensor_may_wait_for_a_condition_before_it_looks_itself() {
+    let second = dag("second").condition(Gate).build(|d| {
+        d.add(second_look());
+    });
+    let world = World::new(vec![second], 1).await.watched();
+    let run = world.trigger("second", None).await;
+    world.until("select count(*) from waiting where state = 'deferred' and looks > 0", |n| n == 1).await;
+    assert_eq!(LOOKED.load(Ordering::Relaxed), 0, "it has no slot while it waits");
+    put("worth it", Behind::Value(json!(7)));
+    assert_eq!(world.end_of("second", &run).await, "success");
+    assert_eq!((LOOKED.load(Ordering::Relaxed), world.output(0).await), (2, json!(7)));
     world.end().await;
 }
 

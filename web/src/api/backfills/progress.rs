@@ -37,8 +37,8 @@ pub(crate) struct BackfillProgress {
     completed_at: Option<Timestamp>,
     counts: Counts,
     /// What became of each date; of one backfill only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    dates: Vec<DateView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dates: Option<Vec<DateView>>,
 }
 
 /// How many dates are where.
@@ -85,7 +85,7 @@ pub(crate) async fn list_all(State(app): State<App>, mut query: Query) -> Result
         Some(total) => total,
         None => count_backfills(&mut db, &filter).await?,
     };
-    let backfills = rows.into_iter().map(|row| BackfillProgress::new(row, Vec::new())).collect();
+    let backfills = rows.into_iter().map(|row| BackfillProgress::new(row, None)).collect();
     Ok(Json(BackfillProgressPage { backfills, total_entries }))
 }
 
@@ -101,11 +101,11 @@ pub(crate) async fn progress(
     let row = find(&mut db, id).await?;
     let after = i32::try_from(page.offset).unwrap_or(i32::MAX);
     let dates = list_dates(&mut db, id, after, page.limit).await?;
-    Ok(Json(BackfillProgress::new(row, dates)))
+    Ok(Json(BackfillProgress::new(row, Some(dates))))
 }
 
 impl BackfillProgress {
-    fn new(row: BackfillRow, dates: Vec<BackfillDate>) -> BackfillProgress {
+    fn new(row: BackfillRow, dates: Option<Vec<BackfillDate>>) -> BackfillProgress {
         let counts = Counts {
             total: row.total(),
             planned: row.planned,
@@ -135,7 +135,7 @@ impl BackfillProgress {
             created_at: Timestamp(row.created_at),
             completed_at: stamp(row.completed_at),
             counts,
-            dates: dates.into_iter().map(DateView::from).collect(),
+            dates: dates.map(|dates| dates.into_iter().map(DateView::from).collect()),
         }
     }
 }

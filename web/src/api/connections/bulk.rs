@@ -1,30 +1,24 @@
 //! `PATCH /api/v2/connections`: many connections by one request.
 
 use super::{Sent, add, remove, update};
-use crate::api::bulk::{BulkResponse, Entity, Kind, actions, carry_out};
-use crate::extract::{Actor, JsonBody};
-use crate::guard::MayDelete;
+use crate::api::bulk::Entity;
+use crate::extract::{Actor, Fields};
 use crate::refusal::Refusal;
 use crate::state::App;
-use axum::extract::State;
-use axum::{Extension, Json};
 use orch_store::connection::get_connection;
 use sqlx::PgConnection;
 
-pub(crate) async fn bulk(
-    State(app): State<App>,
-    actor: Actor,
-    Extension(may_delete): Extension<MayDelete>,
-    body: JsonBody,
-) -> Result<Json<BulkResponse>, Refusal> {
-    let actions = actions(body.secret_fields(), "connection_id", |fields, kind, mask| match kind {
-        Kind::Delete => Sent::read_named(fields, mask),
-        Kind::Create | Kind::Update => Sent::read(fields, mask),
-    })?;
-    Ok(Json(carry_out(&app, &actor, may_delete, &actions).await?))
-}
-
 impl Entity for Sent {
+    const NAMED_BY: &'static str = "connection_id";
+
+    fn read(fields: &mut Fields, masked: &[&str]) -> Sent {
+        Sent::read(fields, masked)
+    }
+
+    fn read_named(fields: &mut Fields, masked: &[&str]) -> Sent {
+        Sent::read_named(fields, masked)
+    }
+
     fn name(&self) -> &str {
         &self.id
     }

@@ -9,13 +9,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_core::task::Connection as Reached;
-use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::connection::{
     ConnectionChange, ConnectionRow, add_connection, change_connection, delete_connection, get_connection,
 };
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 /// Airflow's `ConnectionBody`.
 pub(crate) async fn create(
@@ -27,10 +26,7 @@ pub(crate) async fn create(
     let mut fields = body.secret_fields();
     let sent = Sent::read(&mut fields, &[]);
     fields.finish()?;
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let row = add(&app, &mut tx, &actor, &sent.whole()).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let row = app.in_transaction(async |tx| add(&app, tx, &actor, &sent.whole()).await).await?;
     Ok((StatusCode::CREATED, Json(view(&app, &caller, &row))))
 }
 
@@ -50,18 +46,12 @@ pub(crate) async fn patch(
         let text = "The connection_id in the request body does not match the URL parameter";
         return Err(Refusal::bad_request(text));
     }
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let row = update(&app, &mut tx, &actor, id, sent.change).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let row = app.in_transaction(async |tx| update(&app, tx, &actor, id, sent.change).await).await?;
     Ok(Json(view(&app, &caller, &row)))
 }
 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    remove(&mut tx, &actor, names.get("connection_id")).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    app.in_transaction(async |tx| remove(tx, &actor, names.get("connection_id")).await).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

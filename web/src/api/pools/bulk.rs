@@ -1,33 +1,35 @@
 //! `PATCH /api/v2/pools`: many pools by one request.
 
 use super::{Sent, add, remove, update};
-use crate::api::bulk::{BulkResponse, Entity, Kind, actions, carry_out};
-use crate::extract::{Actor, JsonBody};
-use crate::guard::MayDelete;
+use crate::api::bulk::Entity;
+use crate::extract::{Actor, Fields, JsonBody};
 use crate::refusal::Refusal;
 use crate::state::App;
-use axum::extract::State;
-use axum::{Extension, Json};
 use orch_store::hint::Hint;
 use orch_store::pool::get_pool;
 use sqlx::PgConnection;
 
-pub(crate) async fn bulk(
-    State(app): State<App>,
-    actor: Actor,
-    Extension(may_delete): Extension<MayDelete>,
-    body: JsonBody,
-) -> Result<Json<BulkResponse>, Refusal> {
-    let actions = actions(body.fields(), "name", |fields, kind, mask| match kind {
-        Kind::Delete => Sent::read_named(fields),
-        Kind::Create | Kind::Update => Sent::read(fields, mask),
-    })?;
-    let answer = carry_out(&app, &actor, may_delete, &actions).await?;
-    app.hints.give(Hint::Due);
-    Ok(Json(answer))
-}
-
 impl Entity for Sent {
+    const NAMED_BY: &'static str = "name";
+
+    /// Nothing of it is secret.
+    fn fields(body: JsonBody) -> Fields {
+        body.fields()
+    }
+
+    fn read(fields: &mut Fields, masked: &[&str]) -> Sent {
+        Sent::read(fields, masked)
+    }
+
+    fn read_named(fields: &mut Fields, _masked: &[&str]) -> Sent {
+        Sent::read_named(fields)
+    }
+
+    /// There may be room: schedulers look.
+    fn done(app: &App) {
+        app.hints.give(Hint::Due);
+    }
+
     fn name(&self) -> &str {
         &self.name
     }

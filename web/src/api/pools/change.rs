@@ -9,13 +9,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::gates::{DEFAULT_POOL, MOST_POOL_NAME, check_pool_name};
-use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::part::Becomes;
 use orch_store::pool::{DeletePool, NewPool, PoolRow, create_pool, delete_pool, get_pool, set_pool};
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 /// Airflow's `PoolBody`: the name, and the parts that stood there.
 #[derive(Debug, Clone, Default)]
@@ -126,10 +125,7 @@ pub(crate) async fn in_transaction<T>(
     app: &App,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let done = work(&mut tx).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let done = app.in_transaction(work).await?;
     app.hints.give(Hint::Due);
     Ok(done)
 }

@@ -10,12 +10,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_core::ids::{MAX_ID_CHARS, check_variable_key};
-use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::part::Becomes;
 use orch_store::variable::{VariableChange, VariableRow, add_variable, change_variable, delete_variable, get_variable};
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 /// Airflow's `VariableBody`: the key, and the parts that stood there.
 #[derive(Clone)]
@@ -75,10 +74,7 @@ pub(crate) async fn create(
     let mut fields = body.secret_fields();
     let sent = Sent::read(&mut fields, &[]);
     fields.finish()?;
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let row = add(&app, &mut tx, &actor, sent).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let row = app.in_transaction(async |tx| add(&app, tx, &actor, sent).await).await?;
     Ok((StatusCode::CREATED, Json(view(&app, &caller, row))))
 }
 
@@ -102,18 +98,12 @@ pub(crate) async fn patch(
         let text = "Update not allowed: the following fields are immutable and cannot be modified: {'key'}";
         return Err(Refusal::bad_request(text));
     }
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let row = update(&app, &mut tx, &actor, key, sent.change).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let row = app.in_transaction(async |tx| update(&app, tx, &actor, key, sent.change).await).await?;
     Ok(Json(view(&app, &caller, row)))
 }
 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    remove(&mut tx, &actor, names.get("variable_key")).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    app.in_transaction(async |tx| remove(tx, &actor, names.get("variable_key")).await).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,11 +14,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::ids::ConnectionId;
 use orch_core::task::Connection as Reached;
-use orch_store::StoreError;
 use orch_store::connection::{ConnectionChange, get_connection};
 use orch_store::part::Becomes;
 use serde_json::{Map, Value};
-use sqlx::Connection;
 
 /// The form, and what is wrong with it.
 struct Sent {
@@ -130,17 +128,18 @@ pub(crate) async fn save(
         return page(&app, shell, row.as_ref(), sent.shown(), Some(Ended::Problem(problem)));
     }
     let id = sent.wish.id.clone();
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let done = if row.is_some() {
-        update(&app, &mut tx, &actor, &id, sent.change()).await
-    } else {
-        let nothing = Reached { id: id.clone(), ..Reached::default() };
-        add(&app, &mut tx, &actor, &sent.change().applied(&nothing)).await
-    };
-    match done {
-        Ok(_) => tx.commit().await.map_err(StoreError::from)?,
+    drop(db);
+    let done = app.in_transaction(async |tx| {
+        if row.is_some() {
+            update(&app, tx, &actor, &id, sent.change()).await
+        } else {
+            let nothing = Reached { id: id.clone(), ..Reached::default() };
+            add(&app, tx, &actor, &sent.change().applied(&nothing)).await
+        }
+    });
+    match done.await {
+        Ok(_) => {}
         Err(refusal @ (Refusal::Taken(_) | Refusal::Plain { status: StatusCode::CONFLICT, .. })) => {
-            drop(tx);
             let words = match refusal {
                 Refusal::Taken(_) => format!("There is a connection `{id}` already."),
                 other => other.words(),
@@ -149,7 +148,6 @@ pub(crate) async fn save(
         }
         Err(refusal) => return Err(refusal),
     }
-    drop(db);
     if form.text("do") == Some("try") && app.config.test_connection {
         let ended = tried(&app, &id).await?;
         return stored(&app, shell, &id, Some(ended)).await;
@@ -184,9 +182,6 @@ pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, query: Quer
 }
 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    remove(&mut tx, &actor, form.text("id").unwrap_or_default()).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    app.in_transaction(async |tx| remove(tx, &actor, form.text("id").unwrap_or_default()).await).await?;
     Ok(see_other("/connections"))
 }

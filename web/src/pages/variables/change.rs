@@ -13,11 +13,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::ids::check_variable_key;
 use orch_core::secret::{MASK, masked_variable};
-use orch_store::StoreError;
 use orch_store::part::Becomes;
 use orch_store::variable::{VariableChange, get_variable};
 use serde_json::Value;
-use sqlx::Connection;
 
 /// `POST /variables/edit`: `?key=` changes that one, without it a new one is added.
 pub(crate) async fn save(
@@ -53,22 +51,18 @@ pub(crate) async fn save(
         value: (!keeps).then(|| value.clone()),
         description: Some(Becomes((!description.is_empty()).then(|| description.clone()))),
     };
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    let done = if own_key.is_empty() {
-        add(&app, &mut tx, &actor, Sent { key: key.into(), change }).await
-    } else {
-        update(&app, &mut tx, &actor, key, change).await
-    };
-    match done {
-        Ok(_) => tx.commit().await.map_err(StoreError::from)?,
-        Err(refusal @ Refusal::Plain { status: StatusCode::CONFLICT, .. }) => {
-            drop(tx);
-            return refused(shell, refusal.words());
+    let done = app.in_transaction(async |tx| {
+        if own_key.is_empty() {
+            add(&app, tx, &actor, Sent { key: key.into(), change }).await
+        } else {
+            update(&app, tx, &actor, key, change).await
         }
-        Err(refusal) => return Err(refusal),
+    });
+    match done.await {
+        Ok(_) => Ok(see_other("/variables")),
+        Err(refusal @ Refusal::Plain { status: StatusCode::CONFLICT, .. }) => refused(shell, refusal.words()),
+        Err(refusal) => Err(refusal),
     }
-    Ok(see_other("/variables"))
 }
 
 /// `GET /variables/delete?key=…`: what will happen.
@@ -90,9 +84,6 @@ pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, query: Quer
 }
 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
-    let mut db = app.pages().await?;
-    let mut tx = db.begin().await.map_err(StoreError::from)?;
-    remove(&mut tx, &actor, form.text("key").unwrap_or_default()).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    app.in_transaction(async |tx| remove(tx, &actor, form.text("key").unwrap_or_default()).await).await?;
     Ok(see_other("/variables"))
 }

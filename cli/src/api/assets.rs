@@ -1,0 +1,224 @@
+//! Assets over the API. How fresh they are stands in a list of its own.
+
+use super::{Answer, Api, Query, read};
+use crate::failure::Failure;
+use crate::server::{AssetDetails, MOST_ASSETS, Update, the_producer, way};
+use chrono::{DateTime, Utc};
+use orch_core::asset::AssetEvent;
+use orch_store::asset::{AliasRow, AssetRow};
+use orch_store::run::RunDetails;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+type Moment = DateTime<Utc>;
+
+#[derive(Deserialize)]
+struct Asset {
+    id: i32,
+    name: String,
+    uri: String,
+    group: String,
+    extra: Option<Value>,
+    created_at: Moment,
+    updated_at: Moment,
+    scheduled_dags: Vec<Place>,
+    producing_tasks: Vec<Place>,
+    consuming_tasks: Vec<Place>,
+    aliases: Vec<Alias>,
+    last_asset_event: Last,
+}
+
+/// Where a DAG names it.
+#[derive(Deserialize)]
+struct Place {
+    dag_id: String,
+    #[serde(default)]
+    task_id: String,
+}
+
+#[derive(Deserialize)]
+struct Alias {
+    id: i32,
+    name: String,
+    group: String,
+}
+
+#[derive(Deserialize)]
+struct Last {
+    id: Option<i64>,
+    timestamp: Option<Moment>,
+}
+
+/// What only orch has of an asset.
+#[derive(Deserialize)]
+struct Extra {
+    id: i32,
+    fresh_within_seconds: Option<f64>,
+    fresh_until: Option<Moment>,
+    stale_since: Option<Moment>,
+    #[serde(default)]
+    lineage: Vec<Edge>,
+}
+
+#[derive(Deserialize)]
+struct Edge {
+    from: String,
+    to: String,
+    rows: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    uri: Option<String>,
+    name: Option<String>,
+    extra: Option<Map<String, Value>>,
+    source_task_id: Option<String>,
+    source_dag_id: Option<String>,
+    source_run_id: Option<String>,
+    created_dagruns: Vec<Began>,
+    timestamp: Moment,
+    partition_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Began {
+    dag_id: String,
+    run_id: String,
+}
+
+impl Api {
+    /// By name.
+    pub(crate) fn assets(&self, only_stale: bool) -> Result<Vec<AssetRow>, Failure> {
+        let query = || Query::default().with("only_active", false).with("order_by", "name");
+        let mut extras = BTreeMap::new();
+        for extra in self.pages_extra("assets", "assets", query, MOST_ASSETS as usize, parsed::<Extra>)? {
+            extras.insert(extra.id, extra);
+        }
+        let assets = self.pages("assets", "assets", query, MOST_ASSETS as usize, parsed::<Asset>)?;
+        let rows = assets.into_iter().map(|asset| {
+            let extra = extras.get(&asset.id);
+            row(asset, extra)
+        });
+        Ok(rows.filter(|row| !only_stale || row.stale_since.is_some()).collect())
+    }
+
+    /// By name.
+    pub(crate) fn aliases(&self) -> Result<Vec<AliasRow>, Failure> {
+        let query = || Query::default().with("order_by", "name");
+        self.pages("assets/aliases", "asset_aliases", query, MOST_ASSETS as usize, |entry| {
+            let Alias { id, name, group } = parsed(entry)?;
+            Some(AliasRow { id, name, group_name: group })
+        })
+    }
+
+    /// By its URI, else all that are called so.
+    pub(crate) fn assets_called(&self, said: &str) -> Result<Vec<AssetRow>, Failure> {
+        for (pattern, is_name) in [("uri_prefix_pattern", false), ("name_prefix_pattern", true)] {
+            let query = || Query::default().with("only_active", false).with("order_by", "id").with(pattern, said);
+            let mut found = self.pages("assets", "assets", query, MOST_ASSETS as usize, parsed::<Asset>)?;
+            found.retain(|asset| said == if is_name { &asset.name } else { &asset.uri });
+            if !found.is_empty() {
+                let rows = found.into_iter().map(|asset| -> Result<AssetRow, Failure> {
+                    let extra = self.found(self.get_extra(&format!("assets/{}", asset.id))?)?;
+                    Ok(row(asset, Some(&parsed(&extra).ok_or_else(|| self.strange())?)))
+                });
+                return rows.collect();
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    pub(crate) fn asset_details(&self, asset: &AssetRow) -> Result<AssetDetails, Failure> {
+        let path = format!("assets/{}", asset.id);
+        let found: Option<Asset> = parsed(&self.found(self.get(&path, &Query::default())?)?);
+        let extra: Option<Extra> = parsed(&self.found(self.get_extra(&path)?)?);
+        let (Some(found), Some(extra)) = (found, extra) else { return Err(self.strange()) };
+        let tasks = |places: Vec<Place>| places.iter().map(|p| format!("{}.{}", p.dag_id, p.task_id)).collect();
+        Ok(AssetDetails {
+            aliases: found.aliases.into_iter().map(|alias| alias.name).collect(),
+            scheduled: found.scheduled_dags.into_iter().map(|place| place.dag_id).collect(),
+            producing: tasks(found.producing_tasks),
+            consuming: tasks(found.consuming_tasks),
+            lineage: extra.lineage.iter().map(|edge| way(&edge.from, &edge.to, edge.rows)).collect(),
+        })
+    }
+
+    /// The newest first.
+    pub(crate) fn updates(&self, asset: Option<i32>, most: i64) -> Result<Vec<Update>, Failure> {
+        let query = || {
+            let query = Query::default().with("order_by", "-timestamp");
+            asset.into_iter().fold(query, |query, asset| query.with("asset_id", asset))
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.pages("assets/events", "asset_events", query, most, |entry| parsed(entry).map(update))
+    }
+
+    /// Says that an asset was updated, and gives the number of the update.
+    pub(crate) fn say_updated(&self, asset: &AssetRow, event: &AssetEvent) -> Result<i64, Failure> {
+        let body = json!({ "asset_id": asset.id, "partition_key": event.partition_key, "extra": event.extra });
+        match self.post("assets/events", &body)? {
+            Answer::Found(said) => said["id"].as_i64().ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Err(Failure::new(format!("asset `{}` was deleted just now", asset.name))),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Starts a run of the one DAG that produces it.
+    pub(crate) fn materialize(&self, asset: &AssetRow, partition_key: Option<&str>) -> Result<RunDetails, Failure> {
+        let path = format!("assets/{}/materialize", asset.id);
+        match self.post(&path, &json!({ "partition_key": partition_key }))? {
+            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            Answer::Refused(404 | 409, words) => {
+                let details = self.asset_details(asset)?;
+                let dag = |place: &String| place.split_once('.').map(|(dag, _)| dag.to_owned());
+                let mut producers: Vec<String> = details.producing.iter().filter_map(dag).collect();
+                producers.dedup();
+                the_producer(asset, producers)?;
+                Err(Failure::new(words))
+            }
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+}
+
+fn parsed<T: for<'a> Deserialize<'a>>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+fn row(asset: Asset, extra: Option<&Extra>) -> AssetRow {
+    AssetRow {
+        id: asset.id,
+        uri: asset.uri,
+        name: asset.name,
+        group_name: asset.group,
+        extra: asset.extra.unwrap_or_else(|| json!({})),
+        fresh_within_ms: extra.and_then(|extra| extra.fresh_within_seconds).map(|secs| (secs * 1_000.0) as i64),
+        fresh_until: extra.and_then(|extra| extra.fresh_until),
+        stale_since: extra.and_then(|extra| extra.stale_since),
+        last_event: asset.last_asset_event.id,
+        last_event_at: asset.last_asset_event.timestamp,
+        created_at: asset.created_at,
+        updated_at: asset.updated_at,
+    }
+}
+
+/// The API has no place for rows of their own: they stand in what was said besides.
+fn update(event: Event) -> Update {
+    let mut extra = event.extra.unwrap_or_default();
+    let rows = extra.get("rows").and_then(Value::as_i64);
+    if rows.is_some() {
+        extra.remove("rows");
+    }
+    Update {
+        at: event.timestamp,
+        asset: event.name.or(event.uri).unwrap_or_default(),
+        partition_key: event.partition_key,
+        rows,
+        extra: Value::Object(extra),
+        source_dag_id: event.source_dag_id,
+        source_run_id: event.source_run_id,
+        source_task_id: event.source_task_id,
+        runs: event.created_dagruns.iter().map(|run| format!("{}.{}", run.dag_id, run.run_id)).collect(),
+    }
+}

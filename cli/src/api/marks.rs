@@ -1,0 +1,81 @@
+//! Saying over the API how task instances ended.
+
+use super::{Answer, Api, encoded};
+use crate::failure::Failure;
+use crate::names;
+use crate::server::{Instance, MarkWish};
+use orch_core::state::TaskState;
+use orch_store::run::RunDetails;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Shown {
+    dag_id: String,
+    dag_run_id: String,
+    task_id: String,
+    map_index: i32,
+    state: Option<TaskState>,
+}
+
+fn instance(value: &Value) -> Option<Instance> {
+    let shown = Shown::deserialize(value).ok()?;
+    Some(Instance {
+        dag_id: shown.dag_id,
+        run_id: shown.dag_run_id,
+        task_id: shown.task_id,
+        map_index: shown.map_index,
+        state: shown.state.unwrap_or(TaskState::None),
+    })
+}
+
+impl Api {
+    /// What would change.
+    pub(crate) fn would_mark(
+        &self,
+        run: &RunDetails,
+        task_id: &str,
+        wish: &MarkWish,
+    ) -> Result<Vec<Instance>, Failure> {
+        self.patch_instances(run, task_id, wish, "/dry_run")
+    }
+
+    /// How many were marked.
+    pub(crate) fn mark(&self, run: &RunDetails, task_id: &str, wish: &MarkWish) -> Result<usize, Failure> {
+        let meant = self.patch_instances(run, task_id, wish, "")?;
+        Ok(meant.iter().filter(|instance| instance.state == wish.state).count())
+    }
+
+    fn patch_instances(
+        &self,
+        run: &RunDetails,
+        task_id: &str,
+        wish: &MarkWish,
+        behind: &str,
+    ) -> Result<Vec<Instance>, Failure> {
+        let element = wish.map_index.map(|index| format!("/{index}")).unwrap_or_default();
+        let path = format!("{}/{}{element}{behind}", super::ask::of_run(run), encoded(task_id));
+        let body = json!({
+            "new_state": wish.state.as_str(),
+            "include_upstream": wish.upstream,
+            "include_downstream": wish.downstream,
+            "include_past": wish.past,
+            "include_future": wish.future,
+        });
+        match self.change("PATCH", &path, Some(&body))? {
+            Answer::Found(found) => {
+                let listed = found["task_instances"].as_array().ok_or_else(|| self.strange())?;
+                listed.iter().map(|entry| instance(entry).ok_or_else(|| self.strange())).collect()
+            }
+            Answer::Refused(404, _) => {
+                let known = self.instances(run)?;
+                // An element that is not there cannot be marked, and that is all.
+                if known.iter().any(|instance| instance.task_id == task_id) {
+                    return Ok(Vec::new());
+                }
+                Err(names::no_such_task(&run.dag_id, task_id, known.iter().map(|i| i.task_id.as_str())))
+            }
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Presets over the API.
+
+use super::{Answer, Api, encoded};
+use crate::failure::Failure;
+use chrono::{DateTime, Utc};
+use orch_store::preset::Preset;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Kept {
+    name: String,
+    conf: Value,
+    created_by: Option<String>,
+    updated_at: DateTime<Utc>,
+}
+
+fn preset(value: &Value) -> Option<Preset> {
+    let Kept { name, conf, created_by, updated_at } = Kept::deserialize(value).ok()?;
+    Some(Preset { name, conf, created_by, updated_at })
+}
+
+impl Api {
+    /// By name.
+    pub(crate) fn presets(&self, dag_id: &str) -> Result<Vec<Preset>, Failure> {
+        let found = self.found(self.get_extra(&format!("dags/{}/presets", encoded(dag_id)))?)?;
+        let presets = found["presets"].as_array().ok_or_else(|| self.strange())?;
+        presets.iter().map(|entry| preset(entry).ok_or_else(|| self.strange())).collect()
+    }
+
+    pub(crate) fn preset(&self, dag_id: &str, name: &str) -> Result<Option<Preset>, Failure> {
+        match self.get_extra(&path(dag_id, name))? {
+            Answer::Found(found) => preset(&found).map(Some).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    pub(crate) fn keep_preset(&self, dag_id: &str, name: &str, conf: &Value) -> Result<(), Failure> {
+        match self.change_extra("PUT", &path(dag_id, name), Some(&json!({ "conf": conf })))? {
+            Answer::Found(_) => Ok(()),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Whether there was one.
+    pub(crate) fn delete_preset(&self, dag_id: &str, name: &str) -> Result<bool, Failure> {
+        match self.change_extra("DELETE", &path(dag_id, name), None)? {
+            Answer::Found(_) => Ok(true),
+            Answer::Refused(404, _) => Ok(false),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+}
+
+fn path(dag_id: &str, name: &str) -> String {
+    format!("dags/{}/presets/{}", encoded(dag_id), encoded(name))
+}
