@@ -10,7 +10,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Queries are checked against the committed .sqlx/, as on a machine without a database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help setup run run-engine engine build test bench bench-engine bench-peers lint fmt sqlx audit
+.PHONY: help setup run run-engine engine build test bench bench-engine bench-lake bench-peers lint fmt sqlx audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +33,13 @@ build: setup ## Build target/release/orch: everything, with every DAG of dags/
 test: setup ## Run what CI runs: format, lints, all tests (ORCH_TEST_LONG=1 for longer ones)
 	@scripts/test.sh
 
-bench: bench-engine ## Run all benchmarks and print bench/results.json as a table
+bench: bench-engine bench-lake ## Run all benchmarks and print bench/results.json as a table
 
 bench-engine: engine ## Measure the engine
 	@bench/engine.sh
+
+bench-lake: setup ## Measure the data plane (with ARGS=--peers: others doing the same work)
+	@bench/lake.sh $(ARGS)
 
 bench-peers: engine ## Measure the same workloads on other orchestrators beside orch
 	@bench/peers.sh

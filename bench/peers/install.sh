@@ -48,8 +48,13 @@ dbos) python_packages "dbos==${DBOS_VERSION:-3.4.0}" psycopg2-binary ;;
 restate) node_packages "@restatedev/restate-server${RESTATE_VERSION:+@$RESTATE_VERSION}" "@restatedev/restate-sdk${RESTATE_VERSION:+@$RESTATE_VERSION}" ;;
 # 0.18 needs Node 22.18.
 graphile) node_packages "graphile-worker@${GRAPHILE_VERSION:-0.17.3}" ;;
+# The work of the data plane: whoever reads MySQL, writes Iceberg, or makes sums of CSV files.
+lake)
+    python_packages connectorx polars pandas pymysql "sqlalchemy<2.1" pyarrow "dlt[filesystem]" psycopg2-binary \
+        "pyiceberg[sql-postgres,pyarrow]" duckdb pysail "pyspark[connect]==4.0.1"
+    ;;
 *)
-    echo "no peer \`$peer\`; there are airflow, prefect, dagster, dbos, restate, graphile" >&2
+    echo "no peer \`$peer\`; there are airflow, prefect, dagster, dbos, restate, graphile, lake" >&2
     exit 2
     ;;
 esac

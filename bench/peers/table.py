@@ -16,6 +16,11 @@ ROWS = [
     "noop_tasks_per_s",
     "idle_rss_mb",
     "idle_cpu_percent",
+    "mysql_parquet_rows_per_s",
+    "iceberg_commit_p50_ms",
+    "iceberg_upsert1000_p50_ms",
+    "scan_rows_per_s",
+    "silver_gold_ms",
 ]
 
 
@@ -36,10 +41,11 @@ def main(results, files):
             name = row["peer"] if mode == "default" else f"{row['peer']}, {mode}"
             columns.setdefault(name, {})[row["name"]] = row["value"]
     width = max(12, *(len(name) for name in columns)) + 1
-    print("row".ljust(24), *(name.rjust(width) for name in columns))
-    for row in ROWS:
+    print("row".ljust(26), *(name.rjust(width) for name in columns))
+    measured = [row for row in ROWS if any(row in figures for name, figures in columns.items() if name != "orch")]
+    for row in measured:
         cells = (short(figures[row]) if row in figures else "–" for figures in columns.values())
-        print(row.ljust(24), *(cell.rjust(width) for cell in cells))
+        print(row.ljust(26), *(cell.rjust(width) for cell in cells))
 
 
 main(sys.argv[1], sys.argv[2:])

@@ -10,15 +10,15 @@ mod idle;
 mod latency;
 mod log;
 mod pages;
-mod pause;
-mod process;
+pub mod pause;
+pub mod process;
 mod report;
 mod seed;
-mod server;
+pub mod server;
 mod settings;
 mod startup;
 mod stats;
-mod targets;
+pub mod targets;
 mod throughput;
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ use targets::Target;
 
 /// Measures orch on this machine and compares the figures with what was promised.
 #[derive(Debug, Parser)]
-#[command(name = "orch-bench measure", bin_name = "orch-bench measure")]
+#[command(name = "measure")]
 struct Options {
     /// Rows to measure, whole or by how they begin; all when none is named
     rows: Vec<String>,
@@ -50,34 +50,55 @@ struct Options {
 
 /// A figure as it was measured.
 #[derive(Debug, Clone)]
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
-    pub(crate) value: f64,
+pub struct Figure {
+    pub name: &'static str,
+    pub value: f64,
     /// Repetitions behind the value.
-    pub(crate) n: usize,
+    pub n: usize,
     /// What else a reader of the figure should know.
-    pub(crate) detail: BTreeMap<&'static str, serde_json::Value>,
+    pub detail: BTreeMap<&'static str, serde_json::Value>,
 }
 
 impl Figure {
-    fn new(name: &'static str, value: f64, n: usize) -> Self {
+    pub fn new(name: &'static str, value: f64, n: usize) -> Self {
         Figure { name, value, n, detail: BTreeMap::new() }
     }
 
-    fn with(mut self, key: &'static str, value: impl Into<serde_json::Value>) -> Self {
+    /// The middle one of the repetitions.
+    pub fn median(name: &'static str, sample: &[f64]) -> Self {
+        Figure::new(name, stats::median(sample), sample.len())
+    }
+
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<serde_json::Value>) -> Self {
         self.detail.insert(key, value.into());
         self
     }
 }
 
 /// Rows that are measured together, and how.
-struct Group {
-    rows: &'static [&'static str],
-    measure: fn(&mut Bench) -> Result<Vec<Figure>>,
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    pub rows: &'static [&'static str],
+    pub measure: fn(&mut Bench) -> Result<Vec<Figure>>,
+}
+
+/// Rows with one binary behind them.
+#[derive(Debug, Clone, Copy)]
+pub struct Suite {
+    /// Of the binary.
+    pub name: &'static str,
+    pub targets: &'static [Target],
+    /// In the order in which they are measured.
+    pub groups: &'static [Group],
+    /// Rows that others are held against: measured whichever are asked for.
+    pub floor: &'static [&'static str],
+    /// What the binary is to whoever does not measure.
+    pub orch: fn() -> ExitCode,
 }
 
 /// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
-const GROUPS: [Group; 14] = [
+pub const ENGINE: [Group; 14] = [
     Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
     Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
     Group { rows: &FLOOR, measure: floor::measure },
@@ -94,10 +115,11 @@ const GROUPS: [Group; 14] = [
     Group { rows: &["page_p95_ms", "page_kb"], measure: pages::measure },
 ];
 /// Every ratio needs these.
-const FLOOR: [&str; 2] = ["commit_p50_ms", "claim_batch_per_s"];
+pub const FLOOR: [&str; 2] = ["commit_p50_ms", "claim_batch_per_s"];
 
 /// What the rows share.
-pub(crate) struct Bench {
+#[derive(Debug)]
+pub struct Bench {
     quick: bool,
     data: DataDir,
     server: Option<Server>,
@@ -105,13 +127,17 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    pub fn data(&self) -> &DataDir {
+        &self.data
+    }
+
     /// One number when there is time, a smaller one when there is not.
-    fn times(&self, full: usize, quick: usize) -> usize {
+    pub fn times(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
 
     /// The installation, started if it does not run.
-    fn running(&mut self) -> Result<&mut Server> {
+    pub fn running(&mut self) -> Result<&mut Server> {
         if self.server.is_none() {
             self.server = Some(Server::start(&self.data, 0)?);
         }
@@ -119,19 +145,19 @@ impl Bench {
     }
 
     /// The installation in a process that has done nothing yet.
-    fn fresh(&mut self) -> Result<&mut Server> {
+    pub fn fresh(&mut self) -> Result<&mut Server> {
         self.stop()?;
         self.running()
     }
 
-    fn stop(&mut self) -> Result<()> {
+    pub fn stop(&mut self) -> Result<()> {
         self.server.take().map_or(Ok(()), Server::stop)
     }
 }
 
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main(suite: &Suite) -> ExitCode {
     let options = Options::parse_from(std::env::args_os().skip(1));
-    match run(&options) {
+    match run(suite, &options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -142,8 +168,8 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Whether everything that was asked for was measured and keeps its promise.
-fn run(options: &Options) -> Result<bool> {
-    let wanted = wanted(&options.rows)?;
+fn run(suite: &Suite, options: &Options) -> Result<bool> {
+    let wanted = wanted(suite, &options.rows)?;
     pause::listen()?;
     let data = DataDir::new(options.data_root.as_deref())?;
     let mut bench = Bench { quick: options.quick, data, server: None, dumps: 0 };
@@ -151,7 +177,7 @@ fn run(options: &Options) -> Result<bool> {
 
     let mut figures = Vec::new();
     let mut failures = Vec::new();
-    for group in GROUPS.iter().filter(|group| group.rows.iter().any(|row| wanted.contains(row))) {
+    for group in suite.groups.iter().filter(|group| group.rows.iter().any(|row| wanted.contains(row))) {
         eprintln!("measuring {}", group.rows.join(", "));
         match (group.measure)(&mut bench) {
             Ok(measured) => figures.extend(measured),
@@ -168,24 +194,24 @@ fn run(options: &Options) -> Result<bool> {
     bench.stop()?;
     figures.retain(|figure| wanted.contains(&figure.name));
     let settings = settings.into_iter().chain(postgres).collect();
-    let kept = report::print(&figures)?;
-    report::write(&options.out, &figures, &settings)?;
+    let kept = report::print(suite.targets, &figures)?;
+    report::write(suite.targets, &options.out, &figures, &settings)?;
     if !failures.is_empty() {
         eprintln!("not measured: {}", failures.join(", "));
     }
     Ok(kept && failures.is_empty())
 }
 
-fn wanted(asked: &[String]) -> Result<Vec<&'static str>> {
+fn wanted(suite: &Suite, asked: &[String]) -> Result<Vec<&'static str>> {
     if asked.is_empty() {
-        return Ok(targets::ALL.iter().map(|target| target.name).collect());
+        return Ok(suite.targets.iter().map(|target| target.name).collect());
     }
-    let mut wanted = FLOOR.to_vec();
+    let mut wanted = suite.floor.to_vec();
     for word in asked {
         let found: Vec<_> =
-            targets::ALL.iter().map(|t: &Target| t.name).filter(|name| name.starts_with(word)).collect();
+            suite.targets.iter().map(|t: &Target| t.name).filter(|name| name.starts_with(word)).collect();
         if found.is_empty() {
-            let all: Vec<_> = targets::ALL.iter().map(|target| target.name).collect();
+            let all: Vec<_> = suite.targets.iter().map(|target| target.name).collect();
             bail!("there is no row `{word}`; there are {}", all.join(", "));
         }
         wanted.extend(found);
@@ -199,8 +225,8 @@ mod tests {
 
     #[test]
     fn every_row_has_a_target_and_every_target_is_measured() {
-        let mut measured: Vec<&str> = GROUPS.iter().flat_map(|group| group.rows).copied().collect();
-        let mut promised: Vec<&str> = targets::ALL.iter().map(|target| target.name).collect();
+        let mut measured: Vec<&str> = ENGINE.iter().flat_map(|group| group.rows).copied().collect();
+        let mut promised: Vec<&str> = targets::ENGINE.iter().map(|target| target.name).collect();
         measured.sort_unstable();
         promised.sort_unstable();
         assert_eq!(measured, promised);
@@ -208,8 +234,10 @@ mod tests {
 
     #[test]
     fn a_row_is_found_by_how_it_begins() {
-        let rows = wanted(&["chain100".into()]).unwrap();
+        let rows = wanted(&crate::ENGINE, &["chain100".into()]).unwrap();
         assert_eq!(rows, ["commit_p50_ms", "claim_batch_per_s", "chain100_gap_p50_ms", "chain100_gap_p95_ms"]);
-        assert!(wanted(&["chian".into()]).unwrap_err().to_string().starts_with("there is no row `chian`"));
+        assert!(
+            wanted(&crate::ENGINE, &["chian".into()]).unwrap_err().to_string().starts_with("there is no row `chian`")
+        );
     }
 }

@@ -7,11 +7,16 @@ pub mod retail;
 pub mod transactions;
 mod warehouse;
 
-use orch::{Dag, LakeSource};
+use orch::{Binary, Dag, LakeSource};
 
 /// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
     [retail::pipelines::dags(), transactions::dags(), orch_examples::dags()].into_iter().flatten().collect()
+}
+
+/// The binary `orch`: these DAGs, connections that need no server, and the lake they write to.
+pub fn binary() -> Binary {
+    Binary::new(dags).connections(connections::defaults).lake(lake())
 }
 
 /// The lake for pages and for SQL, by the connections that tasks use.

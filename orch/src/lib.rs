@@ -48,9 +48,9 @@ pub use builtin::{
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
-pub use orch_cli::LakeSource;
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
+pub use orch_cli::LakeSource;
 pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use orch_core::check::Problem;
 pub use orch_core::overlap::Overlap;

@@ -11,7 +11,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 const PIECE: Duration = Duration::from_millis(100);
 
 /// From now on Ctrl-C and SIGTERM are noted instead of ending this process.
-pub(crate) fn listen() -> Result<()> {
+pub fn listen() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
@@ -25,12 +25,12 @@ pub(crate) fn listen() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn interrupted() -> bool {
+pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// Waits, unless interrupted.
-pub(crate) fn pause(time: Duration) -> Result<()> {
+pub fn pause(time: Duration) -> Result<()> {
     let until = Instant::now() + time;
     loop {
         if interrupted() {
@@ -46,7 +46,7 @@ pub(crate) fn pause(time: Duration) -> Result<()> {
 }
 
 /// Asks every `interval` until there is an answer.
-pub(crate) fn until<T>(
+pub fn until<T>(
     what: &str,
     interval: Duration,
     patience: Duration,

@@ -10,14 +10,14 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The processes of an installation.
 #[derive(Debug)]
-pub(crate) struct Processes {
+pub struct Processes {
     orch: Vec<u32>,
     postgres: Vec<u32>,
 }
 
 impl Processes {
     /// A process and everything it started.
-    pub(crate) fn of(pid: u32) -> Result<Self> {
+    pub fn of(pid: u32) -> Result<Self> {
         let mut children: BTreeMap<u32, Vec<(u32, String)>> = BTreeMap::new();
         let entries = Path::new("/proc").read_dir().context("this row needs /proc")?;
         for entry in entries.flatten() {
@@ -41,24 +41,29 @@ impl Processes {
     }
 
     /// Memory in use by orch itself.
-    pub(crate) fn rss_mb(&self) -> Result<f64> {
+    pub fn rss_mb(&self) -> Result<f64> {
         self.orch.iter().map(|pid| status_mb(*pid, "VmRSS:")).sum()
     }
 
     /// The most memory that was in use since the last [`forget_peak`].
-    pub(crate) fn peak_mb(&self) -> Result<f64> {
+    pub fn peak_mb(&self) -> Result<f64> {
         self.orch.iter().map(|pid| status_mb(*pid, "VmHWM:")).sum()
     }
 
     /// Time on a processor so far: of orch, of Postgres.
-    pub(crate) fn cpu_seconds(&self) -> (f64, f64) {
+    pub fn cpu_seconds(&self) -> (f64, f64) {
         let sum = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
         (sum(&self.orch), sum(&self.postgres))
     }
 }
 
 /// The peak is counted from now on.
-pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+/// The most memory that one process had, without its children.
+pub fn peak_of(pid: u32) -> Result<f64> {
+    status_mb(pid, "VmHWM:")
+}
+
+pub fn forget_peak(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/clear_refs");
     std::fs::write(&path, "5").with_context(|| format!("cannot write `{path}`"))
 }

@@ -29,12 +29,13 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(2);
 const DATA_ROOT: &str = "/var/tmp";
 
 /// A data folder that is removed in the end.
-pub(crate) struct DataDir {
+#[derive(Debug)]
+pub struct DataDir {
     folder: TempDir,
 }
 
 impl DataDir {
-    pub(crate) fn new(root: Option<&Path>) -> Result<Self> {
+    pub fn new(root: Option<&Path>) -> Result<Self> {
         let default = PathBuf::from(DATA_ROOT);
         let root = match root {
             Some(root) => root.to_owned(),
@@ -49,11 +50,11 @@ impl DataDir {
     }
 
     /// What `--data-dir` is given.
-    pub(crate) fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.folder.path()
     }
 
@@ -66,7 +67,7 @@ impl DataDir {
     }
 
     /// This binary as an orch over this folder.
-    pub(crate) fn command(&self, words: &[&str]) -> Result<Command> {
+    pub fn command(&self, words: &[&str]) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         #[expect(clippy::disallowed_methods, reason = "names are removed, so that nobody's settings are measured")]
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ORCH_")) {
@@ -79,23 +80,29 @@ impl DataDir {
 }
 
 /// A running `orch standalone`.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct Server {
     child: Child,
     dumps: PathBuf,
     pub(crate) api: Api,
-    pub(crate) url: String,
-    pub(crate) database_url: String,
+    pub url: String,
+    pub database_url: String,
     /// From the start of the process to the first good answer.
-    pub(crate) healthy_after_ms: f64,
+    pub healthy_after_ms: f64,
 }
 
 impl Server {
     pub(crate) fn start(data: &DataDir, idle_dags: u32) -> Result<Self> {
+        Server::start_with(data, &[(IDLE_DAGS_VARIABLE, &idle_dags.to_string())])
+    }
+
+    /// With these words in its environment.
+    pub fn start_with(data: &DataDir, environment: &[(&str, &str)]) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
         let output = File::create(data.log())?;
         let mut command = data.command(&["standalone", "--port", &port.to_string()])?;
-        command.env(IDLE_DAGS_VARIABLE, idle_dags.to_string());
+        command.envs(environment.iter().copied());
         command.stdout(output.try_clone()?).stderr(output);
 
         let agent = api::agent();
@@ -117,7 +124,7 @@ impl Server {
         Ok(Server { child: child.keep(), dumps: data.dumps(), api, url, database_url, healthy_after_ms })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -127,6 +134,11 @@ impl Server {
         let run = self.api.trigger(dag_id, conf)?;
         self.api.wait(&run, Duration::from_millis(quiet_ms), Duration::from_mins(2))?;
         Ok((asked, run))
+    }
+
+    /// Triggers a run and waits until it has succeeded.
+    pub fn succeed(&self, dag_id: &'static str) -> Result<()> {
+        self.run(dag_id, &json!({}), 1).map(drop)
     }
 
     /// What bodies noted since the last dump.
@@ -141,7 +153,7 @@ impl Server {
     }
 
     /// Stops it as a person would and waits for its end.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
         let status = pause::until("waiting for `standalone` to stop", Duration::from_millis(5), STOP_PATIENCE, || {
             Ok(self.child.try_wait()?)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("orch-core", &[]),
     ("orch-macros", &[]),
     ("orch-store", &["orch-core"]),
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         "orch-dags",
         &["orch", "orch-lake", "orch-lake-operators", "orch-lake-sql", "orch-serving", "orch-examples", "orch-core"],
     ),
+    ("orch-bench-lake", &["orch", "orch-bench", "orch-core", "orch-dags", "orch-lake", "orch-test-lake"]),
     ("orch-test-support", &["orch-cluster"]),
     ("orch-tidy", &[]),
     (

@@ -1,0 +1,51 @@
+//! `orch-bench-lake`: the data plane measured, on a MariaDB and a Postgres of its own beside it. `orch-bench-lake measure` is
+//! the driver; every other word is an ordinary `orch` with all DAGs of this repository.
+
+#![expect(clippy::cast_precision_loss, reason = "figures of some digits are made from counts and nanoseconds")]
+
+mod peers;
+mod place;
+mod retail;
+mod shop;
+mod sources;
+mod tables;
+
+use orch_bench::targets::{Target, memory, speed, time};
+use orch_bench::{Group, Suite};
+use std::process::ExitCode;
+
+/// What is promised, for two cores with the servers beside.
+const TARGETS: [Target; 10] = [
+    memory("stream10m_rss_mb", 512.0),
+    speed("mysql_parquet_rows_per_s", 1_500_000.0),
+    speed("mysql_iceberg_rows_per_s", 1_000_000.0),
+    time("iceberg_commit_p50_ms", "ms", 10.0),
+    time("iceberg_upsert1000_p50_ms", "ms", 30.0),
+    Target { must: None, ..speed("compaction_rows_per_s", 0.0) },
+    Target { must: None, ..speed("scan_rows_per_s", 0.0) },
+    time("silver_gold_ms", "ms", 300.0),
+    Target { must: None, ..time("silver_gold_x20_s", "s", 0.0) },
+    time("retail_full_run_s", "s", 3.0),
+];
+
+/// What streams goes first: the most memory that a process ever had is never forgotten whole.
+const GROUPS: [Group; 6] = [
+    Group { rows: &["stream10m_rss_mb"], measure: sources::stream },
+    Group { rows: &["mysql_parquet_rows_per_s", "mysql_iceberg_rows_per_s"], measure: sources::copy },
+    Group { rows: &["iceberg_commit_p50_ms", "iceberg_upsert1000_p50_ms"], measure: tables::commits },
+    Group { rows: &["compaction_rows_per_s", "scan_rows_per_s"], measure: tables::reads },
+    Group { rows: &["silver_gold_ms", "silver_gold_x20_s"], measure: retail::silver_gold },
+    Group { rows: &["retail_full_run_s"], measure: retail::full_run },
+];
+
+const LAKE: Suite = Suite {
+    name: "orch-bench-lake",
+    targets: &TARGETS,
+    groups: &GROUPS,
+    floor: &[],
+    orch: || orch_dags::binary().main(),
+};
+
+fn main() -> ExitCode {
+    orch_bench::main(&LAKE)
+}

@@ -1,0 +1,27 @@
+//! Others at the same work, on the same servers and files, right after orch did it. Asked for by a Python that has them
+//! (`bench/peers/install.sh lake`); what they print goes to the table of `bench/peers/table.py`.
+
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+/// The Python, and the file with what it printed.
+const PYTHON: &str = "ORCH_BENCH_LAKE_PYTHON";
+const RESULTS: &str = "ORCH_BENCH_LAKE_RESULTS";
+
+/// Runs one part of `bench/peers/run_lake.py`, if peers are asked for.
+pub(crate) fn run(part: &str, arguments: &[&str]) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "a bench is told by its script what else to run")]
+    let (python, results) = (std::env::var_os(PYTHON), std::env::var_os(RESULTS));
+    let (Some(python), Some(results)) = (python, results) else { return Ok(()) };
+    let results = File::options().create(true).append(true).open(&results).context("cannot keep what peers print")?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/run_lake.py");
+    eprintln!("  and its peers");
+    let status =
+        Command::new(python).arg(script).arg(part).args(arguments).stdin(Stdio::null()).stdout(results).status();
+    let status = status.context("cannot start the Python of the peers")?;
+    if !status.success() {
+        bail!("`{script} {part}` ended with {status}");
+    }
+    Ok(())
+}

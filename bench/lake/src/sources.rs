@@ -1,0 +1,79 @@
+//! From MySQL to files and tables: rows a second, and the memory that many rows take.
+
+use crate::peers;
+use crate::place::{catalog, folder, lake, on_runtime};
+use crate::shop::{self, LARGE, Shop};
+use anyhow::Result;
+use orch_bench::process::{forget_peak, peak_of};
+use orch_bench::{Bench, Figure};
+use orch_lake::bucket::{Bucket, Options};
+use orch_lake::format::parquet;
+use orch_lake::source::mysql::{Read, read};
+use orch_lake::{Filter, TableDef, TableName};
+use std::time::Instant;
+
+/// The narrow table: 172,198 rows of six numbers, twenty times.
+const TABLE: &str = "order_items";
+/// That many times over it is ten million rows.
+const THRICE: &str =
+    "select i.* from order_items i cross join (select 1 n union all select 2 union all select 3) times";
+
+/// MySQL → an Iceberg table, each way once before it counts.
+pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let times = bench.times(5, 1);
+    let (url, files, target) = (catalog(bench)?, folder(bench, "csv")?, folder(bench, "copy")?);
+    on_runtime(async {
+        shop::files(&files, LARGE).await?;
+        let shop = Shop::start(&files).await;
+        let bucket = Bucket::open(&format!("file://{}", target.display()), &Options::default())?;
+        let lake = lake(&url, &target).await?;
+        let schema = read(&shop.connection, items()).await?.schema();
+        let table = lake.ensure(&TableName::parse("bench.order_items")?, &TableDef::of(&schema)?).await?;
+        let (mut to_parquet, mut to_table, mut rows) = (vec![], vec![], 0);
+        for time in 0..=times {
+            let start = Instant::now();
+            let written = parquet::write(&bucket, "items.parquet", read(&shop.connection, items()).await?).await?;
+            let parquet = start.elapsed().as_secs_f64();
+            let start = Instant::now();
+            let change = table.overwrite(Filter::All, read(&shop.connection, items()).await?).await?;
+            let committed = change.commit(&lake).await?;
+            let iceberg = start.elapsed().as_secs_f64();
+            rows = committed.table.count().await?;
+            anyhow::ensure!(rows == written.rows, "{rows} rows in the table, {} in the file", written.rows);
+            if time > 0 {
+                to_parquet.push(rows as f64 / parquet);
+                to_table.push(rows as f64 / iceberg);
+            }
+        }
+        peers::run("mysql", &[&shop.connection.to_uri(), &target.display().to_string()])?;
+        Ok(vec![
+            Figure::median("mysql_parquet_rows_per_s", &to_parquet).with("rows", rows),
+            Figure::median("mysql_iceberg_rows_per_s", &to_table).with("rows", rows),
+        ])
+    })
+}
+
+fn items() -> Read {
+    Read::table(TABLE).money()
+}
+
+/// Ten million rows through this process, which has done nothing else.
+pub(crate) fn stream(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (url, files, target) = (catalog(bench)?, folder(bench, "csv")?, folder(bench, "stream")?);
+    on_runtime(async {
+        shop::files(&files, LARGE).await?;
+        let shop = Shop::start(&files).await;
+        let lake = lake(&url, &target).await?;
+        let all = || Read::query(THRICE).money();
+        let schema = read(&shop.connection, all()).await?.schema();
+        let table = lake.ensure(&TableName::parse("bench.streamed")?, &TableDef::of(&schema)?).await?;
+        let pid = std::process::id();
+        forget_peak(pid)?;
+        let start = Instant::now();
+        let change = table.append(read(&shop.connection, all()).await?).await?;
+        let rows = change.commit(&lake).await?.table.count().await?;
+        let seconds = start.elapsed().as_secs_f64();
+        let peak = peak_of(pid)?;
+        Ok(vec![Figure::new("stream10m_rss_mb", peak, 1).with("rows", rows).with("seconds", seconds)])
+    })
+}

@@ -1,0 +1,242 @@
+"""Others at the work of orch's data plane: run_lake.py PART …, one JSON line a figure on stdout.
+
+mysql URL FOLDER        a table of MySQL into Parquet: connectorx + polars, pandas, dlt
+tables POSTGRES FOLDER  Iceberg commits and upserts: PyIceberg, its catalog in Postgres
+retail FOLDER           CSV files → silver → gold in memory: polars, DuckDB, Sail, Spark
+
+Each runs once before it counts; the figure is the median. Spark and Sail keep their session: their start is told beside.
+"""
+
+import json
+import logging
+import os
+import shutil
+import statistics
+import sys
+import time
+
+
+def say(peer, name, value, **settings):
+    print(json.dumps({"peer": peer, "name": name, "value": value, "settings": settings}), flush=True)
+
+
+def seconds(work, times):
+    took = []
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - start)
+    return statistics.median(took[1:])
+
+
+def guarded(peer, work):
+    """One peer that cannot be measured does not hide the others."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001
+        print(f"{peer}: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+# --- MySQL → Parquet --------------------------------------------------------------------------------------------------
+
+
+def mysql(url, folder):
+    target = os.path.join(folder, "peer.parquet")
+    name = "mysql_parquet_rows_per_s"
+    query = "select * from order_items"
+
+    def connectorx():
+        import connectorx
+        import polars
+
+        def work():
+            frame = connectorx.read_sql(url, query, return_type="polars")
+            frame.write_parquet(target)
+
+        took = seconds(work, 3)
+        say("connectorx + polars", name, polars.read_parquet(target).height / took)
+
+    def pandas():
+        import pandas
+        import sqlalchemy
+
+        engine = sqlalchemy.create_engine(url.replace("mysql://", "mysql+pymysql://"))
+
+        def work():
+            with engine.connect() as db:
+                pandas.read_sql(sqlalchemy.text(query), db).to_parquet(target)
+
+        took = seconds(work, 1)
+        say("pandas", name, len(pandas.read_parquet(target)) / took)
+
+    def dlt():
+        import dlt
+        from dlt.sources.sql_database import sql_table
+
+        home = os.path.join(folder, "dlt")
+        rows = {}
+
+        def work():
+            shutil.rmtree(home, ignore_errors=True)
+            pipeline = dlt.pipeline(
+                "copy", destination=dlt.destinations.filesystem(f"file://{home}/out"), pipelines_dir=f"{home}/state", dataset_name="retail"
+            )
+            table = sql_table(url.replace("mysql://", "mysql+pymysql://"), table="order_items", backend="connectorx")
+            pipeline.run(table, loader_file_format="parquet", write_disposition="replace")
+            rows.update(pipeline.last_trace.last_normalize_info.row_counts)
+
+        took = seconds(work, 1)
+        say("dlt", name, rows["order_items"] / took)
+
+    guarded("connectorx + polars", connectorx)
+    guarded("pandas", pandas)
+    guarded("dlt", dlt)
+
+
+# --- Iceberg ----------------------------------------------------------------------------------------------------------
+
+
+def tables(postgres, folder):
+    import pyarrow as pa
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    uri = postgres.replace("postgres://", "postgresql+psycopg2://").replace("postgresql://", "postgresql+psycopg2://")
+    catalog = SqlCatalog("peer", uri=uri, warehouse=f"file://{folder}")
+    catalog.create_namespace_if_not_exists("peer")
+
+    def rows(keys, salt):
+        keys = list(keys)
+        return pa.table(
+            {
+                "id": pa.array(keys, pa.int64()),
+                "order_id": pa.array([k * 7 % 997 + salt for k in keys], pa.int64()),
+                "product_id": pa.array([k * 13 % 997 + salt for k in keys], pa.int64()),
+            }
+        )
+
+    small = catalog.create_table("peer.small", rows([], 0).schema)
+    number = iter(range(10**6))
+
+    def append():
+        first = next(number) * 100
+        small.append(rows(range(first, first + 100), 0))
+
+    say("PyIceberg", "iceberg_commit_p50_ms", seconds(append, 30) * 1e3)
+
+    all_rows, few = 172_198, 1_000
+    large = catalog.create_table("peer.large", rows([], 0).schema)
+    large.append(rows(range(all_rows), 0))
+
+    def upsert():
+        salt = next(number)
+        step = all_rows // few
+        large.upsert(rows((row * step + salt % step for row in range(few)), salt), join_cols=["id"])
+
+    say("PyIceberg", "iceberg_upsert1000_p50_ms", seconds(upsert, 5) * 1e3)
+
+    def scan():
+        return large.scan().to_arrow()
+
+    say("PyIceberg", "scan_rows_per_s", all_rows / seconds(scan, 5))
+
+
+# --- CSV → silver → gold ----------------------------------------------------------------------------------------------
+
+RAW = ["categories", "customers", "departments", "order_items", "orders", "products"]
+FACTS = """
+select i.order_item_id, o.order_id, o.order_date, c.customer_id, c.customer_fname, c.customer_lname, c.customer_state,
+  i.order_item_product_id product_id, p.product_name, g.category_id, g.category_name, d.department_id, d.department_name,
+  i.order_item_quantity, i.order_item_subtotal, i.order_item_product_price, o.order_status
+from order_items i join orders o on o.order_id = i.order_item_order_id
+join customers c on c.customer_id = o.order_customer_id
+left join products p on p.product_id = i.order_item_product_id
+left join categories g on g.category_id = p.product_category_id
+left join departments d on d.department_id = g.category_department_id
+"""
+SUMS = "sum(order_item_quantity) total_quantity, sum(order_item_subtotal) total_revenue"
+GOLD = {
+    "orders_time_series": "select cast(order_date as date) day, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1",
+    "sales_by_customer": "select customer_id, customer_fname, customer_lname, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1, 2, 3",
+    "sales_by_state": "select customer_state, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1",
+    "sales_by_product": f"select product_id, product_name, {SUMS} from orders_fact group by 1, 2",
+    "sales_by_category": f"select category_id, category_name, {SUMS} from orders_fact group by 1, 2",
+    "sales_by_department": f"select department_id, department_name, {SUMS} from orders_fact group by 1, 2",
+    "sales_by_department_daily": f"select cast(order_date as date) day, department_id, department_name, count(distinct order_id) n, {SUMS} from orders_fact group by 1, 2, 3",
+}
+
+
+def retail(folder):
+    path = lambda table: os.path.join(folder, f"{table}.csv")  # noqa: E731
+    name = "silver_gold_ms"
+
+    def with_polars():
+        import polars as pl
+
+        money = {"order_item_subtotal": pl.Decimal(12, 2), "order_item_product_price": pl.Decimal(12, 2), "product_price": pl.Decimal(12, 2)}
+
+        def work():
+            texts = {"customer_zipcode": pl.String}
+            frames = {t: pl.scan_csv(path(t), schema_overrides=texts | money, try_parse_dates=True) for t in RAW}
+            sql = pl.SQLContext(frames)
+            facts = sql.execute(FACTS).collect()
+            with pl.SQLContext({"orders_fact": facts}) as gold:
+                for query in GOLD.values():
+                    gold.execute(query).collect()
+
+        say("polars", name, seconds(work, 5) * 1e3)
+
+    def with_duckdb():
+        import duckdb
+
+        def work():
+            db = duckdb.connect()
+            for table in RAW:
+                db.execute(f"create view {table} as select * from read_csv('{path(table)}')")
+            db.execute(f"create table orders_fact as {FACTS}")
+            for query in GOLD.values():
+                db.execute(query).fetchall()
+
+        say("DuckDB", name, seconds(work, 5) * 1e3)
+
+    def by_session(peer, session, started):
+        def work():
+            for table in RAW:
+                session.read.csv(path(table), header=True, inferSchema=True).createOrReplaceTempView(table)
+            facts = session.sql(FACTS).cache()
+            facts.createOrReplaceTempView("orders_fact")
+            for query in GOLD.values():
+                session.sql(query).collect()
+            facts.unpersist()
+
+        say(peer, name, seconds(work, 2) * 1e3, start_ms=started * 1e3)
+
+    def with_spark():
+        from pyspark.sql import SparkSession
+
+        start = time.perf_counter()
+        session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+        session.sql("select 1").collect()
+        by_session("Spark", session, time.perf_counter() - start)
+        session.stop()
+
+    def with_sail():
+        from pysail.spark import SparkConnectServer
+        from pyspark.sql import SparkSession
+
+        start = time.perf_counter()
+        server = SparkConnectServer()
+        server.start()
+        session = SparkSession.builder.remote(f"sc://127.0.0.1:{server.listening_address[1]}").getOrCreate()
+        session.sql("select 1").collect()
+        by_session("Sail", session, time.perf_counter() - start)
+        session.stop()
+        server.stop()
+
+    for peer, work in [("polars", with_polars), ("DuckDB", with_duckdb), ("Sail", with_sail), ("Spark", with_spark)]:
+        guarded(peer, work)
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    {"mysql": mysql, "tables": tables, "retail": retail}[sys.argv[1]](*sys.argv[2:])
