@@ -3,6 +3,7 @@
 use iceberg::spec::{PrimitiveType, Transform, Type};
 use orch_lake::Filter;
 use orch_lake::table::evolve::{Columns, Evolution, Partition};
+use orch_lake::table::maintain::Compaction;
 use orch_test_lake::rows::Rows;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -19,9 +20,7 @@ pub(crate) enum Step {
     /// Files that are written and never committed.
     Abandon(Write),
     Evolve(Evolve),
-    Compact {
-        min_files: usize,
-    },
+    Compact(Compaction),
     /// What becomes of files of which some rows go.
     Mode(&'static str),
     MergeManifests,
@@ -198,7 +197,13 @@ impl Dice {
     }
 
     fn compact(&mut self) -> Step {
-        Step::Compact { min_files: 2 + self.below(3) }
+        let compaction = Compaction::new().min_files(2 + self.below(3));
+        Step::Compact(match self.below(3) {
+            0 => compaction,
+            // Deletes that stay beside their files, and files that wait for the next time.
+            1 => compaction.ignore_deletes(),
+            _ => compaction.min_deletes(2).max_bytes(3_000),
+        })
     }
 
     fn write(&mut self, content: &Content) -> Write {

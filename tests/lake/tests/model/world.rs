@@ -7,7 +7,7 @@ use std::sync::Arc;
 use orch_lake::bucket::Options;
 use orch_lake::table::At;
 use orch_lake::table::evolve::{Naming, Properties, Retention};
-use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
+use orch_lake::table::maintain::{Expiry, Orphans};
 use orch_lake::{Change, Committed, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_test_lake::rows::{batch, printed};
 
@@ -75,7 +75,7 @@ impl World {
     async fn act(&mut self, step: &Step) -> LakeResult<()> {
         let table = self.table().await?;
         match step {
-            Step::Write(_) | Step::Evolve(_) | Step::Compact { .. } => {
+            Step::Write(_) | Step::Evolve(_) | Step::Compact(_) => {
                 let (change, effect) = self.prepare(step, &table).await?;
                 let committed = change.commit(&self.lake).await?;
                 self.done(&committed, &effect);
@@ -128,9 +128,7 @@ impl World {
         let (change, effect) = match step {
             Step::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
             Step::Evolve(evolve) => (table.evolve(evolve.evolution())?, Effect::Evolve(evolve.clone())),
-            Step::Compact { min_files } => {
-                (table.compact(&Compaction::new().min_files(*min_files)).await?, Effect::None)
-            }
+            Step::Compact(compaction) => (table.compact(compaction).await?, Effect::None),
             other => unreachable!("{other:?} does not race"),
         };
         // One that found nothing to do was done when it looked.
