@@ -42,7 +42,7 @@ impl Table {
 
         let mut rewritten = HashSet::new();
         for bin in plan(&candidates, asked, target) {
-            let read: Vec<_> = bin.iter().map(|&index| files[index].clone()).collect();
+            let read: Vec<PlannedFile> = bin.iter().map(|&index| files[index].clone()).collect();
             let rows = self.read_files(&read, None)?;
             change.add.extend(Writer::new(self)?.write_all(rows).await?);
             change.remove.extend(bin.iter().map(|&index| files[index].file.file()));

@@ -9,7 +9,7 @@ use orch_lake::{LakeError, LakeResult, TableName};
 
 /// What becomes of the next swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It is not done, and the caller hears of an error.
     Refused,
     /// It is done, and the caller hears of an error.
@@ -17,18 +17,18 @@ pub enum Fault {
 }
 
 #[derive(Debug, Default)]
-pub struct MemoryCatalog {
+pub(crate) struct MemoryCatalog {
     tables: Mutex<BTreeMap<TableName, String>>,
     fault: Mutex<Option<Fault>>,
 }
 
 impl MemoryCatalog {
-    pub fn lose(&self, fault: Fault) {
+    pub(crate) fn lose(&self, fault: Fault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
     /// Nothing is lost any more.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

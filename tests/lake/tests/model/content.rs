@@ -6,7 +6,7 @@ use orch_test_lake::rows::Rows;
 
 /// What a column of the model holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Int,
     Long,
     Text,
@@ -14,26 +14,26 @@ pub enum Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    pub name: String,
-    pub kind: Kind,
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
     /// Outlives the name.
-    pub id: u32,
+    pub(crate) id: u32,
 }
 
 /// Values by the ids of their columns; what is not there is null.
-pub type Row = BTreeMap<u32, String>;
+pub(crate) type Row = BTreeMap<u32, String>;
 
 /// All rows by their key, which is the column `id`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Content {
-    pub columns: Vec<Column>,
-    pub rows: BTreeMap<i64, Row>,
+pub(crate) struct Content {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: BTreeMap<i64, Row>,
 }
 
 impl Content {
     /// As a reader of the columns of that time prints it, sorted.
-    pub fn printed(&self) -> Rows {
+    pub(crate) fn printed(&self) -> Rows {
         let rows = self.rows.iter().map(|(id, row)| {
             let id = std::iter::once(Some(id.to_string()));
             id.chain(self.columns.iter().map(|column| row.get(&column.id).cloned())).collect()
@@ -43,11 +43,7 @@ impl Content {
         rows
     }
 
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         std::iter::once("id".to_owned()).chain(self.columns.iter().map(|column| column.name.clone())).collect()
-    }
-
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
     }
 }

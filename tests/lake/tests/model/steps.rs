@@ -14,7 +14,7 @@ use super::content::{Column, Content, Kind, Row};
 const CITIES: [&str; 6] = ["Oslo", "New York", "Köln", "a/b=c%20d", "São Paulo & co", "東京"];
 
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     Write(Write),
     /// Files that are written and never committed.
     Abandon(Write),
@@ -46,7 +46,7 @@ pub enum Step {
 }
 
 #[derive(Debug, Clone)]
-pub enum Write {
+pub(crate) enum Write {
     Append { rows: Vec<(i64, Row)> },
     Upsert { rows: Vec<(i64, Row)> },
     Delete { which: Which },
@@ -55,14 +55,14 @@ pub enum Write {
 
 /// Rows that are meant, by a column's id so that a rename changes nothing.
 #[derive(Debug, Clone)]
-pub enum Which {
+pub(crate) enum Which {
     Below(i64),
     Is { column: u32, name: String, value: String },
     Key(i64),
 }
 
 #[derive(Debug, Clone)]
-pub enum Evolve {
+pub(crate) enum Evolve {
     Add(Column),
     Rename { id: u32, from: String, to: String },
     Widen { id: u32, name: String },
@@ -71,7 +71,7 @@ pub enum Evolve {
 }
 
 impl Which {
-    pub fn filter(&self) -> Filter {
+    pub(crate) fn filter(&self) -> Filter {
         match self {
             Which::Below(limit) => Filter::lt("id", *limit),
             Which::Key(key) => Filter::eq("id", *key),
@@ -79,7 +79,7 @@ impl Which {
         }
     }
 
-    pub fn holds(&self, id: i64, row: &Row) -> bool {
+    pub(crate) fn holds(&self, id: i64, row: &Row) -> bool {
         match self {
             Which::Below(limit) => id < *limit,
             Which::Key(key) => id == *key,
@@ -90,7 +90,7 @@ impl Which {
 
 impl Write {
     /// What becomes of the content.
-    pub fn apply(&self, content: &mut Content) {
+    pub(crate) fn apply(&self, content: &mut Content) {
         if let Write::Delete { which } | Write::Overwrite { which, .. } = self {
             content.rows.retain(|id, row| !which.holds(*id, row));
         }
@@ -101,7 +101,7 @@ impl Write {
 }
 
 impl Evolve {
-    pub fn evolution(&self) -> Evolution {
+    pub(crate) fn evolution(&self) -> Evolution {
         match self {
             Evolve::Add(column) => Columns::new().add(&column.name, column.kind.iceberg()).into(),
             Evolve::Rename { from, to, .. } => Columns::new().rename(from, to).into(),
@@ -113,7 +113,7 @@ impl Evolve {
         }
     }
 
-    pub fn apply(&self, content: &mut Content) {
+    pub(crate) fn apply(&self, content: &mut Content) {
         match self {
             Evolve::Add(column) => content.columns.push(column.clone()),
             Evolve::Rename { id, to, .. } => content
@@ -134,7 +134,7 @@ impl Evolve {
 }
 
 impl Kind {
-    pub fn iceberg(self) -> Type {
+    pub(crate) fn iceberg(self) -> Type {
         Type::Primitive(match self {
             Kind::Int => PrimitiveType::Int,
             Kind::Long => PrimitiveType::Long,
@@ -145,20 +145,20 @@ impl Kind {
 }
 
 /// Draws steps. The same seed draws the same.
-pub struct Dice {
+pub(crate) struct Dice {
     rng: TestRng,
     next_key: i64,
     next_column: u32,
 }
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         Self { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &bytes), next_key: 0, next_column: 100 }
     }
 
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.rng.next_u64() % limit.max(1) as u64) as usize
     }
 
@@ -166,7 +166,7 @@ impl Dice {
         if from.is_empty() { None } else { Some(from[self.below(from.len())].clone()) }
     }
 
-    pub fn step(&mut self, content: &Content) -> Step {
+    pub(crate) fn step(&mut self, content: &Content) -> Step {
         match self.below(100) {
             0..40 => Step::Write(self.write(content)),
             40..44 => Step::Abandon(self.write(content)),
@@ -301,7 +301,7 @@ impl Dice {
 }
 
 /// Rows as a batch has them.
-pub fn texts(content: &Content, rows: &[(i64, Row)]) -> Rows {
+pub(crate) fn texts(content: &Content, rows: &[(i64, Row)]) -> Rows {
     let text = |(id, row): &(i64, Row)| {
         let columns = content.columns.iter().map(|column| row.get(&column.id).cloned());
         std::iter::once(Some(id.to_string())).chain(columns).collect()

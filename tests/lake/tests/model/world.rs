@@ -15,7 +15,7 @@ use super::catalog::{Fault, MemoryCatalog};
 use super::content::{Column, Content, Kind};
 use super::steps::{Dice, Evolve, Step, Write, texts};
 
-pub struct World {
+pub(crate) struct World {
     lake: Lake,
     catalog: Arc<MemoryCatalog>,
     name: TableName,
@@ -24,9 +24,9 @@ pub struct World {
     seen: BTreeMap<i64, Content>,
     tags: BTreeMap<String, i64>,
     folder: tempfile::TempDir,
-    pub dice: Dice,
+    pub(crate) dice: Dice,
     /// What was done, for whoever reads a failure.
-    pub trace: Vec<String>,
+    pub(crate) trace: Vec<String>,
 }
 
 /// What a commit does to the content.
@@ -38,7 +38,7 @@ enum Effect {
 }
 
 impl World {
-    pub async fn new(seed: u64) -> LakeResult<Self> {
+    pub(crate) async fn new(seed: u64) -> LakeResult<Self> {
         let folder = tempfile::Builder::new().prefix("orch-model-").tempdir().unwrap();
         let warehouse = format!("file://{}", folder.path().display());
         let catalog = Arc::new(MemoryCatalog::default());
@@ -59,7 +59,7 @@ impl World {
         Ok(Self { lake, catalog, name, content, seen, tags, folder, dice, trace })
     }
 
-    pub async fn step(&mut self) -> LakeResult<()> {
+    pub(crate) async fn step(&mut self) -> LakeResult<()> {
         let step = self.dice.step(&self.content);
         self.trace.push(format!("{step:?}"));
         self.act(&step).await?;
@@ -125,14 +125,17 @@ impl World {
 
     /// The files of a step, and what it does once it is committed.
     async fn prepare(&self, step: &Step, table: &Table) -> LakeResult<(Change, Effect)> {
-        Ok(match step {
+        let (change, effect) = match step {
             Step::Write(write) => (self.write(write, table).await?, Effect::Write(write.clone())),
             Step::Evolve(evolve) => (table.evolve(evolve.evolution())?, Effect::Evolve(evolve.clone())),
             Step::Compact { min_files } => {
                 (table.compact(&Compaction::new().min_files(*min_files)).await?, Effect::None)
             }
             other => unreachable!("{other:?} does not race"),
-        })
+        };
+        // One that found nothing to do was done when it looked.
+        let effect = if change.is_empty() { Effect::None } else { effect };
+        Ok((change, effect))
     }
 
     async fn write(&self, write: &Write, table: &Table) -> LakeResult<Change> {
@@ -225,7 +228,7 @@ impl World {
     }
 
     /// Removes what nobody reaches, and looks whether that is all that is left and nothing that is needed.
-    pub async fn clean(&mut self) -> LakeResult<()> {
+    pub(crate) async fn clean(&mut self) -> LakeResult<()> {
         self.lake.remove_orphans(&self.name, &Orphans::new().nobody_writes(), far()).await?;
         let table = self.table().await?;
         let reached = reached(&table).await?;
@@ -263,7 +266,7 @@ impl World {
     }
 
     /// Every snapshot that is still there reads as it did, and every tag.
-    pub async fn check_all(&self) -> LakeResult<()> {
+    pub(crate) async fn check_all(&self) -> LakeResult<()> {
         for id in self.live().await? {
             self.check_snapshot(id).await?;
         }
