@@ -1,5 +1,5 @@
-//! Rows on their way: a schema, and record batches that follow it. What readers give and writers take; nobody holds all of
-//! them at once.
+//! Rows on their way: a schema, and record batches that follow it. What readers give and writers take; nobody holds
+//! all of them at once.
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Rows in a batch: large enough that what is done once a batch costs nothing, small enough that a few of them at once are
-/// some megabytes.
+/// Rows in a batch: large enough that what is done once a batch costs nothing, small enough that a few of them at
+/// once are some megabytes.
 pub const BATCH_ROWS: usize = 16_384;
 
 /// Batches that a reader is ahead: while one is written the next is read.
@@ -73,8 +73,8 @@ impl Batches {
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// Says to the task how many rows and bytes have come, and ends with an error when the task is to end, also while the
-    /// source is silent.
+    /// Says to the task how many rows and bytes have come, and ends with an error when the task is to end, also while
+    /// the source is silent.
     #[must_use]
     pub fn told(self, ctx: &Ctx) -> Batches {
         self.told_from(ctx, 0, 0)

@@ -1,7 +1,8 @@
 //! Buckets: a folder of this machine, or a place in a bucket of an S3 protocol server, by one interface.
 //!
 //! An object is there whole or not at all: folders get theirs by rename, servers by their protocol. Keys are relative,
-//! with `/` between their parts; what would lead out of the bucket is refused. All reads and uploads are bounded in memory.
+//! with `/` between their parts; what would lead out of the bucket is refused. All reads and uploads are bounded in
+//! memory.
 
 mod address;
 mod create;

@@ -1,6 +1,6 @@
-//! CSV, JSON lines and Parquet, between objects of a bucket and batches of a schema. Some pieces and batches are held at a time,
-//! however large the object. What is broken is told with the object's location, the line and the column, and never with what
-//! stands there: that may be anybody's.
+//! CSV, JSON lines and Parquet, between objects of a bucket and batches of a schema. Some pieces and batches are held
+//! at a time, however large the object. What is broken is told with the object's location, the line and the column,
+//! and never with what stands there: that may be anybody's.
 
 pub mod csv;
 pub mod json;

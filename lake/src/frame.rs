@@ -1,5 +1,5 @@
-//! polars beside arrow: one crossing without a copy (`frame/bridge.rs`), the types that tables want, and threads for what takes
-//! long to compute.
+//! polars beside arrow: one crossing without a copy (`frame/bridge.rs`), the types that tables want, and threads for
+//! what takes long to compute.
 
 mod bridge;
 mod threads;
@@ -14,8 +14,8 @@ use orch_core::task::{TaskResult, fatal};
 use polars::prelude::DataFrame;
 use std::sync::Arc;
 
-/// A frame as batches of a schema: columns by their names, each cast where its type is another one. Text is copied once (polars
-/// keeps it as views), everything else only where its type changes.
+/// A frame as batches of a schema: columns by their names, each cast where its type is another one. Text is copied
+/// once (polars keeps it as views), everything else only where its type changes.
 ///
 /// # Errors
 /// A column is missing or too much, a value does not fit its type, or a null stands where the schema has none.

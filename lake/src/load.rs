@@ -1,8 +1,9 @@
-//! Into Postgres: rows are copied into a staging table, and replace or join those of the target in the same transaction. Readers see
-//! the old rows until it commits and the new ones after, and are never kept waiting.
+//! Into Postgres: rows are copied into a staging table, and replace or join those of the target in the same
+//! transaction. Readers see the old rows until it commits and the new ones after, and are never kept waiting.
 //!
-//! The target keeps its identity: nothing is renamed, so views on it, grants, indexes and triggers stay (docs/DECISIONS.md). A ledger
-//! in its schema (`orch_load`) makes a load that was done be done once, whoever repeats it.
+//! The target keeps its identity: nothing is renamed, so views on it, grants, indexes and triggers stay
+//! (docs/DECISIONS.md). A ledger in its schema (`orch_load`) makes a load that was done be done once, whoever repeats
+//! it.
 
 mod encode;
 mod ledger;
@@ -64,7 +65,8 @@ impl Load {
         self
     }
 
-    /// For [`Load::upsert`]: of two rows with one key the one that has more in this column stays, in whatever order they come.
+    /// For [`Load::upsert`]: of two rows with one key the one that has more in this column stays, in whatever order
+    /// they come.
     #[must_use]
     pub fn version(mut self, column: &str) -> Load {
         self.version = Some(column.into());
@@ -78,8 +80,9 @@ impl Load {
         self
     }
 
-    /// The load of this try is done once: a worker that takes the try over, or did not hear that the load was committed, finds
-    /// it done; one that was taken for lost writes nothing any more. A retry and a cleared task load again.
+    /// The load of this try is done once: a worker that takes the try over, or did not hear that the load was
+    /// committed, finds it done; one that was taken for lost writes nothing any more. A retry and a cleared task load
+    /// again.
     #[must_use]
     pub fn once_in(self, ctx: &Ctx) -> Load {
         self.once(Once::of(ctx))

@@ -1,4 +1,5 @@
-//! Objects from one bucket to another, each whole or not at all. A try that follows a failed one copies what is missing.
+//! Objects from one bucket to another, each whole or not at all. A try that follows a failed one copies what is
+//! missing.
 
 use crate::rows::Place;
 use anyhow::bail;

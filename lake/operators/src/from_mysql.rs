@@ -26,7 +26,8 @@ pub struct MysqlToBucket {
     pub format: Option<Format>,
 }
 
-/// Reads a table or a query into an object. The bucket is made if it is missing; the object is there when all rows are in it.
+/// Reads a table or a query into an object. The bucket is made if it is missing; the object is there when all rows
+/// are in it.
 #[track_caller]
 pub fn mysql_to_bucket<'d>(transfer: MysqlToBucket) -> Call<'d, Written> {
     transfer.call()

@@ -1,5 +1,6 @@
-//! Operators and conditions over buckets, MySQL and Postgres: for authors, and for task kinds of the engine. They are used as those
-//! that come with orch: `d.add(mysql(…))`, `d.add(bucket_to_postgres(…))`, `wait_for("orders", bucket_object(…))`.
+//! Operators and conditions over buckets, MySQL and Postgres: for authors, and for task kinds of the engine. They are
+//! used as those that come with orch: `d.add(mysql(…))`, `d.add(bucket_to_postgres(…))`, `wait_for("orders",
+//! bucket_object(…))`.
 
 mod between_buckets;
 mod from_mysql;

@@ -100,7 +100,8 @@ pub(crate) fn schema(columns: &[BTreeMap<String, String>]) -> TaskResult<Option<
         let lower = written.trim().to_lowercase();
         let (of, required) = lower.strip_suffix("not null").map_or((lower.as_str(), false), |of| (of.trim(), true));
         let of = type_of(&of.replace("decimal(", "numeric(")).ok_or_else(|| {
-            fatal(format!("column `{name}` cannot be a `{written}`\nhint: `bigint`, `text`, `numeric(12,2)`, `date`, `timestamp`, …"))
+            let hint = "hint: `bigint`, `text`, `numeric(12,2)`, `date`, `timestamp`, …";
+            fatal(format!("column `{name}` cannot be a `{written}`\n{hint}"))
         })?;
         Ok(Field::new(name, of, !required))
     });

@@ -1,5 +1,5 @@
-//! Making what is not there: a folder, or a bucket on a server. The crate that we speak S3 with knows no such request, so it
-//! signs an address and we send it.
+//! Making what is not there: a folder, or a bucket on a server. The crate that we speak S3 with knows no such
+//! request, so it signs an address and we send it.
 
 use super::{Bucket, Error, Result};
 use object_store::aws::AmazonS3;

@@ -13,14 +13,15 @@ const PARTS_AT_ONCE: usize = 3;
 /// server's rule for uploads that were given up, after `abort` nothing is.
 #[derive(Debug)]
 pub struct Upload {
-    writer: WriteMultipart,
+    /// None after a piece could not be written.
+    writer: Option<WriteMultipart>,
     location: String,
     bytes: u64,
 }
 
 impl Upload {
     pub(super) fn new(upload: Box<dyn MultipartUpload>, location: String) -> Upload {
-        Upload { writer: WriteMultipart::new_with_chunk_size(upload, PART_BYTES), location, bytes: 0 }
+        Upload { writer: Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)), location, bytes: 0 }
     }
 
     /// How many bytes were given so far.
@@ -29,29 +30,48 @@ impl Upload {
     }
 
     /// # Errors
-    /// This piece or one before it could not be written.
+    /// This piece or one before it could not be written; then what was sent is removed.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Err(self.given_up()) };
         self.bytes += piece.len() as u64;
-        let room = self.writer.wait_for_capacity(PARTS_AT_ONCE).await;
-        room.map_err(|source| Error::of("write", self.location.clone(), source))?;
-        self.writer.put(piece);
-        Ok(())
+        match writer.wait_for_capacity(PARTS_AT_ONCE).await {
+            Ok(()) => {
+                writer.put(piece);
+                Ok(())
+            }
+            Err(source) => {
+                let error = Error::of("write", self.location.clone(), source);
+                self.remove().await;
+                Err(error)
+            }
+        }
     }
 
     /// The object is there when this returns; gives its size.
     ///
     /// # Errors
     /// It could not be written whole; then it is not there.
-    pub async fn finish(self) -> Result<u64> {
-        let done = self.writer.finish().await;
+    pub async fn finish(mut self) -> Result<u64> {
+        let Some(writer) = self.writer.take() else { return Err(self.given_up()) };
+        let done = writer.finish().await;
         done.map_err(|source| Error::of("write", self.location, source))?;
         Ok(self.bytes)
     }
 
     /// Gives up, and removes what was sent.
-    pub async fn abort(self) {
-        if let Err(error) = self.writer.abort().await {
+    pub async fn abort(mut self) {
+        self.remove().await;
+    }
+
+    async fn remove(&mut self) {
+        let Some(writer) = self.writer.take() else { return };
+        if let Err(error) = writer.abort().await {
             tracing::warn!(location = self.location, %error, "what was sent of an object that was given up stays");
         }
+    }
+
+    fn given_up(&self) -> Error {
+        let source = "an earlier piece of it could not be written".into();
+        Error::Failed { verb: "write", location: self.location.clone(), source }
     }
 }

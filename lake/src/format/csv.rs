@@ -1,5 +1,5 @@
-//! CSV, typed by the schema that it is read with. Columns are found by their names in the first line; what the schema does not
-//! name is left out. Texts stay as they are: zip codes keep their zeros.
+//! CSV, typed by the schema that it is read with. Columns are found by their names in the first line; what the schema
+//! does not name is left out. Texts stay as they are: zip codes keep their zeros.
 
 use super::{Decode, Encode, Written};
 use crate::batches::{BATCH_ROWS, Batches};
@@ -34,7 +34,8 @@ impl Default for Csv {
     }
 }
 
-/// Reads an object as rows of a schema. Nothing between two delimiters is null, or an empty text where the schema has no nulls.
+/// Reads an object as rows of a schema. Nothing between two delimiters is null, or an empty text where the schema has
+/// no nulls.
 ///
 /// # Errors
 /// There is no such object, or its first line lacks a column; later, in the stream: a line that does not fit.

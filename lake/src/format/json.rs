@@ -1,4 +1,5 @@
-//! JSON lines: an object each, typed by the schema they are read with. Fields that the schema does not name are left out.
+//! JSON lines: an object each, typed by the schema they are read with. Fields that the schema does not name are left
+//! out.
 
 use super::{Decode, Encode, Written};
 use crate::batches::{BATCH_ROWS, Batches};

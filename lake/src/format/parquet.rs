@@ -81,7 +81,8 @@ fn broken(error: ParquetError, location: &str) -> anyhow::Error {
     match error {
         ParquetError::External(cause) => anyhow::anyhow!(cause).context(format!("cannot read `{location}`")),
         other => fatal(format!(
-            "`{location}` is no whole Parquet file: {other}\nhint: it was cut off or is something else; have it written again"
+            "`{location}` is no whole Parquet file: {other}\n\
+             hint: it was cut off or is something else; have it written again"
         )),
     }
 }

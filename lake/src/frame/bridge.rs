@@ -1,8 +1,9 @@
 //! Between polars and arrow through arrow's C data interface: the buffers stay where they are, only their descriptions
 //! are passed. The one file of the lake with unsafe code.
 //!
-//! Both crates describe an array by a struct that the interface fixes to the byte, but each has a type of its own for it. What is
-//! unsafe is to call the one the other, and to trust what was described; both sides of it are the exporters of the two crates.
+//! Both crates describe an array by a struct that the interface fixes to the byte, but each has a type of its own for
+//! it. What is unsafe is to call the one the other, and to trust what was described; both sides of it are the
+//! exporters of the two crates.
 
 #![expect(unsafe_code, reason = "two crates have a type each for the same C struct")]
 

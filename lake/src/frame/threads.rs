@@ -1,5 +1,5 @@
-//! Threads for what takes long to compute: as many at once as the machine has cores, so that tasks that compute neither hold up the
-//! runtime nor each other's turns.
+//! Threads for what takes long to compute: as many at once as the machine has cores, so that tasks that compute
+//! neither hold up the runtime nor each other's turns.
 
 use orch_core::task::TaskResult;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +37,8 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Computes on a thread of its own, when one of a bounded number is free. Dropping the future stops the computation at its next
-/// `stop.check()?`; its thread is free when it has returned.
+/// Computes on a thread of its own, when one of a bounded number is free. Dropping the future stops the computation
+/// at its next `stop.check()?`; its thread is free when it has returned.
 ///
 /// # Errors
 /// That of the computation.

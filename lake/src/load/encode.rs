@@ -1,5 +1,5 @@
-//! Record batches in the binary form of `copy`: each row its number of fields, each field its length and its bytes as the
-//! server keeps them.
+//! Record batches in the binary form of `copy`: each row its number of fields, each field its length and its bytes as
+//! the server keeps them.
 
 use crate::source::postgres::{EPOCH_DAYS, EPOCH_MICROS};
 use arrow::array::{
@@ -135,8 +135,8 @@ fn field(into: &mut BytesMut, bytes: &[u8]) {
     into.put_slice(bytes);
 }
 
-/// `numeric` is four digits at a time around the point: how many such groups, which power of 10,000 the first one has, the sign,
-/// how many digits to show behind the point, and the groups.
+/// `numeric` is four digits at a time around the point: how many such groups, which power of 10,000 the first one
+/// has, the sign, how many digits to show behind the point, and the groups.
 fn numeric(value: i128, scale: u16, into: &mut BytesMut) {
     // Behind the point whole groups: 12.3 is 0012 . 3000.
     let padding = (4 - scale % 4) % 4;

@@ -1,5 +1,5 @@
-//! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what differs. The
-//! target is locked for the second part only, and only against other writers.
+//! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what
+//! differs. The target is locked for the second part only, and only against other writers.
 
 use super::target::{self, State, execute};
 use super::types::{names, quoted};

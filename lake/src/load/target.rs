@@ -84,8 +84,8 @@ pub(super) fn column(field: &Field) -> TaskResult<String> {
     Ok(format!("{} {}{required}", quoted(field.name()), type_of(field)?))
 }
 
-/// Views by other names. One that is there is left as it is, unless the table has more columns now: making it anew would keep
-/// its readers waiting.
+/// Views by other names. One that is there is left as it is, unless the table has more columns now: making it anew
+/// would keep its readers waiting.
 pub(super) async fn show(load: &Load, db: &mut PgConnection) -> TaskResult<()> {
     for view in &load.views {
         let name = format!("{}.{}", quoted(&load.schema), quoted(view));

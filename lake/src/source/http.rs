@@ -1,5 +1,5 @@
-//! HTTP: answers and downloads from servers that fail now and then. What may pass is asked again, with pauses that double, are not
-//! all of one length, and are never shorter than the server asks for; what cannot is told at once.
+//! HTTP: answers and downloads from servers that fail now and then. What may pass is asked again, with pauses that
+//! double, are not all of one length, and are never shorter than the server asks for; what cannot is told at once.
 
 mod patience;
 
@@ -60,8 +60,8 @@ impl Http {
         })
     }
 
-    /// Paths below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and password go as
-    /// basic authentication, the texts of `extra` as headers.
+    /// Paths below a connection, as Airflow reads one: the host may carry a protocol, else `schema` is it; login and
+    /// password go as basic authentication, the texts of `extra` as headers.
     ///
     /// # Errors
     /// A fatal error when the connection names no host, or a header that is none.
@@ -172,8 +172,8 @@ impl Http {
         }
     }
 
-    /// What a GET answers, piece by piece. An answer that breaks off goes on where it stopped, if the server can do that and the
-    /// thing is still the same; else it fails.
+    /// What a GET answers, piece by piece. An answer that breaks off goes on where it stopped, if the server can do
+    /// that and the thing is still the same; else it fails.
     ///
     /// # Errors
     /// The server refuses or stays silent, more often than we ask again.

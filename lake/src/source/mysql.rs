@@ -92,8 +92,8 @@ impl Read {
         self
     }
 
-    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`, rounded from what the column holds
-    /// (299.98 is kept as 299.9800109863281).
+    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`, rounded from what the column
+    /// holds (299.98 is kept as 299.9800109863281).
     #[must_use]
     pub fn money(mut self) -> Read {
         self.is_money = true;

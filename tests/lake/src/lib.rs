@@ -1,4 +1,5 @@
-//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg. Started on loopback, stopped when dropped.
+//! Servers for the tests of the data plane: MariaDB, an S3 protocol server, PyIceberg. Started on loopback, stopped
+//! when dropped.
 
 mod mariadb;
 pub mod pyiceberg;

@@ -1,6 +1,6 @@
-//! MariaDB for tests: one server for all tests of a binary, a database for each; or a server of one's own, to be killed. Data
-//! lives in a temporary folder and nothing waits for the disk. A shell between us and the server ends it when this process is gone,
-//! however it went.
+//! MariaDB for tests: one server for all tests of a binary, a database for each; or a server of one's own, to be
+//! killed. Data lives in a temporary folder and nothing waits for the disk. A shell between us and the server ends it
+//! when this process is gone, however it went.
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};

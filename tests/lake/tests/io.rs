@@ -1,4 +1,5 @@
-//! Sources, formats, buckets and sinks against real servers: MariaDB, Postgres, an S3 protocol server, an HTTP server that fails.
+//! Sources, formats, buckets and sinks against real servers: MariaDB, Postgres, an S3 protocol server, an HTTP server
+//! that fails.
 
 #[path = "io/bucket.rs"]
 mod bucket;
@@ -12,6 +13,8 @@ mod http;
 mod load;
 #[path = "io/mysql.rs"]
 mod mysql;
+#[path = "io/operators.rs"]
+mod operators;
 #[path = "io/postgres.rs"]
 mod postgres;
 #[path = "io/support.rs"]

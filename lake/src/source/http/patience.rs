@@ -56,7 +56,8 @@ impl Patience {
         Turn::Again(self.pause(asked, dice()), said)
     }
 
-    /// Doubles each time; between half of it and all of it, so that many who failed together do not come together again.
+    /// Doubles each time; between half of it and all of it, so that many who failed together do not come together
+    /// again.
     fn pause(&self, asked: u32, dice: f64) -> Duration {
         let whole = self.first.saturating_mul(2_u32.saturating_pow(asked)).min(MOST_PAUSE);
         whole.mul_f64(0.5 + dice / 2.0)

@@ -23,8 +23,8 @@ pub struct Answer {
 }
 
 impl Server {
-    /// Sends one statement, and takes at most so many rows. When `stopped` is ready, or the time is over, the server is told to
-    /// end it.
+    /// Sends one statement, and takes at most so many rows. When `stopped` is ready, or the time is over, the server
+    /// is told to end it.
     ///
     /// # Errors
     /// As [`super::read`]; it was stopped, or took too long.

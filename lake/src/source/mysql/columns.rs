@@ -1,4 +1,5 @@
-//! Columns of a result, from the server's types to arrow's: which type each becomes, and the builders that values go into.
+//! Columns of a result, from the server's types to arrow's: which type each becomes, and the builders that values go
+//! into.
 
 use super::{Read, as_text};
 use arrow::array::{

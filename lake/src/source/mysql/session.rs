@@ -92,8 +92,8 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// The client would read the rest of a result in the background before it closes, however long that is. A farewell that was
-    /// begun closes the socket instead; what the server has not sent by then it does not send.
+    /// The client would read the rest of a result in the background before it closes, however long that is. A
+    /// farewell that was begun closes the socket instead; what the server has not sent by then it does not send.
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             conn.disconnect().now_or_never();

@@ -1,5 +1,5 @@
-//! The binary form of `copy`, as the server sends it: a head, then rows of fields with their lengths, in pieces that end
-//! anywhere. Values go straight into arrow's builders.
+//! The binary form of `copy`, as the server sends it: a head, then rows of fields with their lengths, in pieces that
+//! end anywhere. Values go straight into arrow's builders.
 
 use super::{EPOCH_DAYS, EPOCH_MICROS};
 use arrow::array::{
@@ -249,8 +249,8 @@ impl Builder {
     }
 }
 
-/// Groups of four digits, the first of them worth 10,000 to the power of the weight. `None`: NaN, an infinity, or more digits than
-/// fit.
+/// Groups of four digits, the first of them worth 10,000 to the power of the weight. `None`: NaN, an infinity, or
+/// more digits than fit.
 fn numeric(mut bytes: &[u8], precision: u8, scale: i8) -> Option<i128> {
     if bytes.len() < 8 {
         return None;

@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Answers one request after the other with what it was given, each on a session of its own; then nobody listens any more.
+/// Answers one request after the other with what it was given, each on a session of its own; then nobody listens any
+/// more.
 struct Server {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,

@@ -66,7 +66,8 @@ async fn views_grants_and_indexes_stay_and_show_the_new_rows() {
     let role = format!("reader_{}", connection.schema.as_deref().unwrap_or_default());
     run(&mut db, &format!("create role {role}")).await;
     run(&mut db, &format!("grant usage on schema retail to {role}; grant select on retail.sales to {role}")).await;
-    run(&mut db, "create view public.mine as select id * 2 as twice from retail.sales; create index byname on retail.sales (name)").await;
+    run(&mut db, "create view public.mine as select id * 2 as twice from retail.sales").await;
+    run(&mut db, "create index byname on retail.sales (name)").await;
     replace(load().alias("sale"), &connection, &[(5, None, 100)]).await;
     assert_eq!(ask(&mut db, "select id::text from retail.sale").await, ["5"]);
     assert_eq!(ask(&mut db, "select twice::text from public.mine").await, ["10"]);
@@ -314,13 +315,15 @@ async fn every_plain_type_arrives_as_the_server_writes_it() {
 async fn what_reads_and_what_loads_agree_about_a_million_rows() {
     use orch_lake::source::postgres::{Read, read};
     let connection = database().await;
-    let query = "select n::bigint as id, 'name ' || n as name, (n % 100000 / 100.0)::numeric(12,2) as price from generate_series(1, 1000000) n";
+    let query = "select n::bigint as id, 'name ' || n as name, (n % 100000 / 100.0)::numeric(12,2) as price \
+                 from generate_series(1, 1000000) n";
     let query = Read::query(query).cast("price", DataType::Decimal128(12, 2));
     let rows = read(&connection, query).await.expect("rows");
     let loaded = Load::into("retail", "million").replace(&connection, rows).await.expect("it can be loaded");
     assert_eq!((loaded.rows, loaded.written), (1_000_000, 1_000_000));
     let mut db = connect(&connection).await.expect("the server answers");
     let sums = "select concat_ws(' ', count(*), sum(id), sum(length(name)), sum(price)) from retail.million";
-    let expected = "select concat_ws(' ', count(*), sum(n), sum(length('name ' || n)), sum((n % 100000 / 100.0)::numeric(12,2))) from generate_series(1, 1000000) n";
+    let expected = "select concat_ws(' ', count(*), sum(n), sum(length('name ' || n)), \
+                    sum((n % 100000 / 100.0)::numeric(12,2))) from generate_series(1, 1000000) n";
     assert_eq!(ask(&mut db, sums).await, ask(&mut db, expected).await);
 }

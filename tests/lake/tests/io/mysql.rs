@@ -16,12 +16,13 @@ create table order_items (
   order_item_id int not null primary key, order_item_order_id int not null, order_item_quantity tinyint not null,
   order_item_subtotal float not null);
 create table orders (
-  order_id int unsigned not null primary key, order_date datetime not null, order_status varchar(45), seen timestamp null,
-  day date null, amount decimal(12,2) null, big bigint unsigned null, raw varbinary(8) null, took time null,
+  order_id int unsigned not null primary key, order_date datetime not null, order_status varchar(45),
+  seen timestamp null,   day date null, amount decimal(12,2) null, big bigint unsigned null, raw varbinary(8) null, took time null,
   ratio double null, kind enum('a','b') null);
 insert into order_items values (1, 1, 1, 299.98), (2, 2, -5, 199.99), (3, 2, 127, 250);
 insert into orders values
-  (1, '2013-07-25 00:00:00', 'CLOSED', '2014-01-01 12:00:00.5', '2013-07-25', -12.30, 18446744073709551615, x'00ff', '-25:00:01', 0.5, 'a'),
+  (1, '2013-07-25 00:00:00', 'CLOSED', '2014-01-01 12:00:00.5', '2013-07-25', -12.30, 18446744073709551615, x'00ff',
+   '-25:00:01', 0.5, 'a'),
   (4294967295, '2013-07-25 23:59:59.25', null, null, null, null, null, null, null, null, null);
 ";
 
@@ -59,7 +60,8 @@ async fn a_table_has_the_types_of_the_server() {
         schema.fields().iter().map(|field| (field.name().as_str(), field.data_type().clone(), field.is_nullable()));
     assert_eq!(found.collect::<Vec<_>>(), expected);
     let expected = [
-        "1 | 2013-07-25T00:00:00 | CLOSED | 2014-01-01T12:00:00Z | 2013-07-25 | -12.30 | 18446744073709551615 | 00ff | -025:00:01 | 0.5 | a",
+        "1 | 2013-07-25T00:00:00 | CLOSED | 2014-01-01T12:00:00Z | 2013-07-25 | -12.30 | 18446744073709551615 | 00ff | \
+         -025:00:01 | 0.5 | a",
         "4294967295 | 2013-07-25T23:59:59 | - | - | - | - | - | - | - | - | -",
     ];
     assert_eq!(rows(orders).await, expected);
@@ -119,7 +121,9 @@ async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
 #[tokio::test]
 async fn values_that_do_not_fit_are_told_with_column_and_row() {
     let (server, connection) = retail().await;
-    server.run(&connection, "create table odd (d date, n bigint);\nset sql_mode = '';\ninsert into odd values ('2020-01-01', 1), ('0000-00-00', 5000000000);\n").await;
+    let odd = "create table odd (d date, n bigint);\nset sql_mode = '';
+        insert into odd values ('2020-01-01', 1), ('0000-00-00', 5000000000);\n";
+    server.run(&connection, odd).await;
     let dates = read(&connection, Read::table("odd").columns(["d"])).await.expect("it is there").collect().await;
     let said = words(&dates.expect_err("that is no day"));
     assert!(said.contains("column `d`, row 2") && said.contains("`0000-00-00` is no date"), "{said}");

@@ -17,16 +17,16 @@ async fn with(statements: &str) -> Connection {
 const TABLE: &str = "create table t (
     b boolean, i2 smallint, i4 integer not null, i8 bigint, f4 real, f8 double precision, n numeric(12,2), t text,
     c varchar(9), y bytea, u uuid, d date, h time, m timestamp, z timestamptz);
-    insert into t values (true, -2, 4, 8, 0.5, 0.25, -299.98, 'ä', 'c', '\\x00ff', '00000000-0000-0000-0000-0000000000ff',
-    '1969-12-31', '12:00', '2013-07-25 00:00:00.25', '2014-01-01 12:00+02'), (null, null, 5, null, null, null, null, null,
-    null, null, null, null, null, null, null)";
+    insert into t values (true, -2, 4, 8, 0.5, 0.25, -299.98, 'ä', 'c', '\\x00ff',
+    '00000000-0000-0000-0000-0000000000ff', '1969-12-31', '12:00', '2013-07-25 00:00:00.25', '2014-01-01 12:00+02');
+    insert into t (i4) values (5)";
 
 #[tokio::test]
 async fn every_plain_type_is_read() {
     let connection = with(TABLE).await;
     let rows = read(&connection, Read::table("public", "t")).await.expect("it is there").collect().await.expect("rows");
-    let first = "true | -2 | 4 | 8 | 0.5 | 0.25 | -299.98 | ä | c | 00ff | 000000000000000000000000000000ff | 1969-12-31 | \
-                 12:00:00 | 2013-07-25T00:00:00.250 | 2014-01-01T10:00:00Z";
+    let first = "true | -2 | 4 | 8 | 0.5 | 0.25 | -299.98 | ä | c | 00ff | 000000000000000000000000000000ff | \
+                 1969-12-31 | 12:00:00 | 2013-07-25T00:00:00.250 | 2014-01-01T10:00:00Z";
     assert_eq!(lines(&rows), [first, "- | - | 5 | - | - | - | - | - | - | - | - | - | - | - | -"]);
     assert!(!rows.schema().field(2).is_nullable() && rows.schema().field(1).is_nullable());
 }
