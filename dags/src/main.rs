@@ -3,8 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    orch::Binary::new(orch_dags::dags)
-        .connections(orch_dags::connections::defaults)
-        .lake(orch_dags::lake())
-        .main()
+    orch::Binary::new(orch_dags::dags).connections(orch_dags::connections::defaults).lake(orch_dags::lake()).main()
 }

@@ -43,14 +43,14 @@ pub use binary::{Binary, main};
 pub use builtin::{
     Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
     Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
-    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit, short_circuit_directly, sql,
-    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit,
+    short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
-pub use orch_cli::LakeSource;
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
+pub use orch_cli::LakeSource;
 pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use orch_core::check::Problem;
 pub use orch_core::overlap::Overlap;

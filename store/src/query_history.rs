@@ -42,13 +42,7 @@ impl QueryEnd {
 }
 
 /// Writes down a query that begins, and forgets old ones of that user. False: there is one of that id.
-pub async fn begin_query(
-    db: &mut PgConnection,
-    id: Uuid,
-    user: &str,
-    sql: &str,
-    most: Duration,
-) -> StoreResult<bool> {
+pub async fn begin_query(db: &mut PgConnection, id: Uuid, user: &str, sql: &str, most: Duration) -> StoreResult<bool> {
     let begun = sqlx::query!(
         "insert into query_history (id, user_name, sql, ends_by)
         values ($1, $2, $3, now() + $4::float8 * interval '1 second') on conflict do nothing",

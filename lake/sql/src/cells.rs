@@ -104,7 +104,8 @@ fn cells(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
             let inner = array.as_struct();
             let columns = inner.columns().iter().map(|column| cells(column.as_ref())).collect::<Result<Vec<_>, _>>()?;
             let object = |row: usize| {
-                let fields = fields.iter().zip(&columns).map(|(field, cells)| (field.name().clone(), cells[row].clone()));
+                let fields =
+                    fields.iter().zip(&columns).map(|(field, cells)| (field.name().clone(), cells[row].clone()));
                 Value::Object(fields.collect::<Map<_, _>>())
             };
             (0..array.len()).map(|row| if array.is_null(row) { Value::Null } else { object(row) }).collect()

@@ -101,7 +101,8 @@ fn current(table: &Table) -> Option<SnapshotRow> {
 pub(crate) fn snapshots(table: &Table) -> Vec<SnapshotRow> {
     let (metadata, refs) = (table.metadata(), refs(table));
     let mut rows: Vec<SnapshotRow> = metadata.snapshots().map(|one| snapshot_row(one, metadata, &refs)).collect();
-    let order = |row: &SnapshotRow| metadata.snapshot_by_id(row.id).map(|one| (one.sequence_number(), one.timestamp_ms()));
+    let order =
+        |row: &SnapshotRow| metadata.snapshot_by_id(row.id).map(|one| (one.sequence_number(), one.timestamp_ms()));
     rows.sort_by_key(|row| std::cmp::Reverse(order(row)));
     rows
 }

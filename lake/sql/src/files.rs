@@ -27,7 +27,8 @@ pub(crate) async fn files(table: &Table, snapshot_id: Option<i64>) -> LakeResult
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
             let file = entry.data_file();
             let partition = spec.filter(|spec| !spec.fields().is_empty());
-            let partition = partition.map(|spec| spec.partition_to_path(file.partition(), manifest.metadata().schema().clone()));
+            let partition =
+                partition.map(|spec| spec.partition_to_path(file.partition(), manifest.metadata().schema().clone()));
             files.push(described(file, partition.unwrap_or_default(), schema));
         }
     }

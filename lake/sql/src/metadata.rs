@@ -28,7 +28,9 @@ impl MetadataTable {
             "refs" => MetadataTable::Refs,
             other => {
                 let hint = "there are `$snapshots`, `$files`, `$partitions` and `$refs`";
-                return Err(LakeError::NotFound(format!("nothing is known as `{other}` about table `{table}`\nhint: {hint}")));
+                return Err(LakeError::NotFound(format!(
+                    "nothing is known as `{other}` about table `{table}`\nhint: {hint}"
+                )));
             }
         })
     }

@@ -117,7 +117,9 @@ fn with_versions(tokens: Vec<Token>) -> LakeResult<Vec<Token>> {
         };
         let name = out.iter_mut().rev().find(|token| !matches!(token, Token::Whitespace(_)));
         let Some(Token::Word(word)) = name else {
-            return Err(refused("`as of` stands behind no table\nhint: write `from namespace.table for version as of 123`"));
+            return Err(refused(
+                "`as of` stands behind no table\nhint: write `from namespace.table for version as of 123`",
+            ));
         };
         let plain = if word.quote_style.is_none() { word.value.to_lowercase() } else { word.value.clone() };
         *word = quoted(&format!("{plain}@{version}"));
@@ -180,7 +182,9 @@ impl Cursor<'_> {
             Some((place, Token::SingleQuotedString(name))) if by_version => (place, name.clone()),
             Some((place, Token::SingleQuotedString(time))) => (place, format!("time:{time}")),
             _ if by_version => {
-                return Err(refused("`version as of` needs a snapshot's number, or the name of a branch or tag as text"));
+                return Err(refused(
+                    "`version as of` needs a snapshot's number, or the name of a branch or tag as text",
+                ));
             }
             _ => return Err(refused("`timestamp as of` needs a time as text: '2026-11-20 06:00:00'")),
         };

@@ -14,9 +14,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
 use orch_lake::Lake;
-use orch_store::lake_view::{
-    Chunk, LakeError, LakeResult, Query, QueryRows, ResultColumn, Seen, cell_bytes,
-};
+use orch_store::lake_view::{Chunk, LakeError, LakeResult, Query, QueryRows, ResultColumn, Seen, cell_bytes};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -76,7 +76,8 @@ impl LakeProvider {
             None => metadata.current_schema().clone(),
         };
         // Who adds a column sees it at once, before anything is written with it.
-        let schema = if snapshot_id == metadata.current_snapshot_id() { metadata.current_schema().clone() } else { schema };
+        let schema =
+            if snapshot_id == metadata.current_snapshot_id() { metadata.current_schema().clone() } else { schema };
         let schema = Arc::new(schema_to_arrow_schema(&schema)?);
         Ok(LakeProvider { table: table.clone(), name: name.into(), snapshot_id, schema, looked })
     }

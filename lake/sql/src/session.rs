@@ -6,8 +6,8 @@ use crate::metadata::{MetadataTable, metadata_table};
 use crate::scan::{LakeProvider, Looked};
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::catalog::CatalogProviderList as _;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -46,7 +46,8 @@ pub(crate) async fn session(
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
         .with_default_catalog_and_schema(CATALOG, usual);
     let catalogs = MemoryCatalogProviderList::new();
-    catalogs.register_catalog(CATALOG.into(), Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
+    catalogs
+        .register_catalog(CATALOG.into(), Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
     Ok(SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
@@ -122,7 +123,8 @@ impl SchemaProvider for Namespace {
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
         // A table may be called like that itself.
-        let asked = if self.tables.contains(name) { Wanted { table: name, version: None, about: None } } else { wanted(name) };
+        let asked =
+            if self.tables.contains(name) { Wanted { table: name, version: None, about: None } } else { wanted(name) };
         if !self.tables.contains(asked.table) {
             if FUNCTIONS.contains(&name) {
                 return Ok(None);
@@ -184,7 +186,9 @@ fn snapshot_of(table: &iceberg::table::Table, name: &str, version: &str) -> Lake
     }
     if let Some(text) = version.strip_prefix("time:") {
         let at = moment(text).ok_or_else(|| {
-            LakeError::Refused(format!("`{text}` is no time\nhint: write '2026-11-20 06:00:00', in UTC, or with a zone"))
+            LakeError::Refused(format!(
+                "`{text}` is no time\nhint: write '2026-11-20 06:00:00', in UTC, or with a zone"
+            ))
         })?;
         let log = metadata.history().iter().filter(|entry| entry.timestamp_ms() <= at.timestamp_millis());
         let last = log.max_by_key(|entry| entry.timestamp_ms()).map(|entry| entry.snapshot_id);
@@ -242,7 +246,9 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_fingers_is_near() {
-        for (a, b, far) in [("orders", "orders", 0), ("oders", "orders", 1), ("order_fact", "orders_fact", 1), ("x", "", 1)] {
+        for (a, b, far) in
+            [("orders", "orders", 0), ("oders", "orders", 1), ("order_fact", "orders_fact", 1), ("x", "", 1)]
+        {
             assert_eq!(distance(a, b), far, "{a} {b}");
         }
     }

@@ -12,8 +12,8 @@ use futures::{StreamExt as _, stream};
 use orch_core::task::BoxFuture;
 use orch_lake::{Lake, Table, TableName};
 use orch_store::lake_view::{
-    DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, Query, QueryRows, SnapshotRow, TableId,
-    TableRow, TableTotals,
+    DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, Query, QueryRows, SnapshotRow,
+    TableId, TableRow, TableTotals,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ impl SqlLake {
         limits: SqlLimits,
         open: impl Future<Output = anyhow::Result<Opened>> + Send + 'static,
     ) -> LakeResult<Arc<SqlLake>> {
-        let broken = |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
+        let broken =
+            |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             // What computes may keep a thread for itself for a while; lists need one all the same.
             .worker_threads(limits.at_once.max(1) + 1)

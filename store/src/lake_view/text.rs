@@ -54,7 +54,10 @@ mod tests {
     fn a_line_of_csv_can_be_read_again_and_tells_null_from_empty() {
         for (cells, line) in [
             (vec![json!(1), json!("a"), Value::Null, json!("")], "1,a,,\"\"\r\n"),
-            (vec![json!("a,b"), json!("say \"x\""), json!("two\nlines"), json!(" x")], "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\" x\"\r\n"),
+            (
+                vec![json!("a,b"), json!("say \"x\""), json!("two\nlines"), json!(" x")],
+                "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\" x\"\r\n",
+            ),
             (vec![json!([1, 2]), json!({ "k": "v" }), json!(true)], "\"[1,2]\",\"{\"\"k\"\":\"\"v\"\"}\",true\r\n"),
         ] {
             assert_eq!(csv_line(&cells), line);

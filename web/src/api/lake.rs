@@ -7,9 +7,7 @@ use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
 use orch_core::secret::{MASK, is_sensitive};
-use orch_store::lake_view::{
-    DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow,
-};
+use orch_store::lake_view::{DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
@@ -113,5 +111,8 @@ pub(crate) async fn partitions(
 
 fn page(query: &mut Query) -> LakePage {
     let (most, skip) = (query.count("limit", USUAL), query.count("offset", 0));
-    LakePage { skip: usize::try_from(skip).unwrap_or(usize::MAX), most: usize::try_from(most).unwrap_or(MOST).min(MOST) }
+    LakePage {
+        skip: usize::try_from(skip).unwrap_or(usize::MAX),
+        most: usize::try_from(most).unwrap_or(MOST).min(MOST),
+    }
 }

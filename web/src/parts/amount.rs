@@ -98,7 +98,8 @@ mod tests {
         ] {
             assert_eq!((count(number).as_str(), bytes(number).as_str()), (exact, size));
         }
-        for (number, text) in [(0.0, "0"), (-1_200.0, "−1.2 K"), (0.25, "0.2"), (0.004, "0.004"), (3_400_000.0, "3.4 M")]
+        for (number, text) in
+            [(0.0, "0"), (-1_200.0, "−1.2 K"), (0.25, "0.2"), (0.004, "0.004"), (3_400_000.0, "3.4 M")]
         {
             assert_eq!(brief(number), text);
         }

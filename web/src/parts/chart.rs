@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(drawn.matches("<rect").count(), 3);
         // Zero is in the middle between the top (12) and the bottom (200).
         assert!(drawn.contains(r#"y="12.0""#) && drawn.contains(r#"height="94.0""#), "{drawn}");
-        assert!(!drawn.contains("<p0>") && drawn.contains("&#60;p0&#62;: 10") && drawn.contains("a &#38; b"), "{drawn}");
+        assert!(
+            !drawn.contains("<p0>") && drawn.contains("&#60;p0&#62;: 10") && drawn.contains("a &#38; b"),
+            "{drawn}"
+        );
     }
 
     #[test]

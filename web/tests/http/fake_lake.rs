@@ -26,12 +26,7 @@ impl FakeLake {
     }
 
     fn snapshot(&self) -> SnapshotRow {
-        let made_by = MadeBy {
-            dag_id: "chain".into(),
-            run_id: "r1".into(),
-            task_id: Some("t0".into()),
-            attempt: None,
-        };
+        let made_by = MadeBy { dag_id: "chain".into(), run_id: "r1".into(), task_id: Some("t0".into()), attempt: None };
         SnapshotRow {
             id: 7_716_229_044_100_123_456,
             parent_id: None,
@@ -159,8 +154,11 @@ impl LakeView for FakeLake {
                 is_number,
             };
             let columns = vec![column("state", "varchar", false), column("total", "decimal(9, 2)", true)];
-            let all: Vec<Vec<Cell>> =
-                vec![vec![json!("CA"), json!("12.50")], vec![json!(words), json!("7.25")], vec![Value::Null, json!("1")]];
+            let all: Vec<Vec<Cell>> = vec![
+                vec![json!("CA"), json!("12.50")],
+                vec![json!(words), json!("7.25")],
+                vec![Value::Null, json!("1")],
+            ];
             let is_cut = all.len() > query.limits.rows;
             let rows = all.into_iter().take(query.limits.rows).collect();
             let waits = query.sql.starts_with("wait");

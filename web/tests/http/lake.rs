@@ -89,7 +89,10 @@ async fn a_query_of_the_console_is_answered_kept_and_written_down() {
     let fields = [("sql", "select state, total from x"), ("limit", "100"), ("chart", "bar")];
     let page = browser.submit("/sql", "/sql", &fields).await;
     assert_eq!(page.status, 200, "{}", page.html);
-    wants(&page, &["3 rows in", "12.50", "null", "select state, total from x", "total by state", "<svg class=\"chart\""]);
+    wants(
+        &page,
+        &["3 rows in", "12.50", "null", "select state, total from x", "total by state", "<svg class=\"chart\""],
+    );
     let rows = history(&web).await;
     let newest = rows.first().expect("it is written down");
     assert_eq!((newest.state.as_str(), newest.rows), ("success", Some(3)));
@@ -152,7 +155,11 @@ async fn the_api_answers_within_its_limits() {
         (json!({ "sql": "x", "odd": 1 }), "odd"),
     ] {
         let refused = web.post(SQL, &body).await;
-        assert_eq!((refused.status.as_u16(), &refused.body["detail"][0]["loc"]), (422, &json!(["body", place])), "{body}");
+        assert_eq!(
+            (refused.status.as_u16(), &refused.body["detail"][0]["loc"]),
+            (422, &json!(["body", place])),
+            "{body}"
+        );
     }
 }
 

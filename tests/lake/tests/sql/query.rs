@@ -136,7 +136,10 @@ async fn tables_are_listed_and_described() {
     let tables = world.lines("show tables").await;
     assert!(tables.iter().any(|line| line.starts_with("lake retail orders")), "{tables:?}");
     let columns = world.lines("describe retail.orders").await;
-    assert_eq!(columns.iter().filter_map(|line| line.split(' ').next()).collect::<Vec<_>>(), ["id", "state", "day", "amount"]);
+    assert_eq!(
+        columns.iter().filter_map(|line| line.split(' ').next()).collect::<Vec<_>>(),
+        ["id", "state", "day", "amount"]
+    );
     let sql = "select column_name from information_schema.columns where table_name = 'orders' order by 1";
     assert_eq!(world.lines(sql).await, ["amount", "day", "id", "state"]);
 }

@@ -56,10 +56,7 @@ async fn what_is_known_about_a_table_can_be_asked() {
     commit(&world.lake, &table, orders(900..930)).await;
     let snapshots = "select operation, added_rows, total_rows, is_current, dag_id, run_id, task_id \
                      from retail.\"orders$snapshots\" order by total_rows";
-    assert_eq!(
-        world.lines(snapshots).await,
-        ["append 900 900 false shop r1 load", "append 30 930 true shop r1 load"]
-    );
+    assert_eq!(world.lines(snapshots).await, ["append 900 900 false shop r1 load", "append 30 930 true shop r1 load"]);
     let files = "select partition, kind, count(*), sum(rows) from retail.\"orders$files\" group by 1, 2 order by 1";
     assert_eq!(world.lines(files).await, ["state=CA data 2 310", "state=NY data 2 310", "state=TX data 2 310"]);
     assert_eq!(world.lines("select max(rows) from retail.\"orders$partitions\"").await, ["310"]);

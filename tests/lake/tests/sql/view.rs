@@ -31,7 +31,10 @@ async fn tables_snapshots_files_and_partitions_are_listed() {
         columns,
         [("id", "long", true), ("state", "string", false), ("day", "date", false), ("amount", "decimal(10, 2)", false)]
     );
-    assert_eq!((whole.partitioned_by[0].column.as_str(), whole.partitioned_by[0].transform.as_str()), ("state", "identity"));
+    assert_eq!(
+        (whole.partitioned_by[0].column.as_str(), whole.partitioned_by[0].transform.as_str()),
+        ("state", "identity")
+    );
 
     let snapshots = world.sql.snapshots(id(), ALL).await.expect("a list");
     let told: Vec<_> = snapshots.iter().map(|one| (one.added_rows, one.totals.rows, one.is_current)).collect();
@@ -49,7 +52,8 @@ async fn tables_snapshots_files_and_partitions_are_listed() {
     assert_eq!(of_first.len(), 3);
 
     let partitions = world.sql.partitions(id(), ALL).await.expect("a list");
-    let told: Vec<_> = partitions.iter().map(|one| (one.partition.as_str(), one.totals.rows, one.totals.files)).collect();
+    let told: Vec<_> =
+        partitions.iter().map(|one| (one.partition.as_str(), one.totals.rows, one.totals.files)).collect();
     assert_eq!(told, [("state=CA", 310, 2), ("state=NY", 310, 2), ("state=TX", 310, 2)]);
 }
 
@@ -73,7 +77,8 @@ async fn a_table_whose_metadata_is_lost_hides_no_other() {
     let path = lost.metadata_location().strip_prefix("file://").expect("a file");
     std::fs::remove_file(path).expect("it is there");
     let tables = world.sql.tables().await.expect("a list");
-    let told: Vec<_> = tables.iter().map(|row| (row.id.name.as_str(), row.problem.is_some(), row.totals.rows)).collect();
+    let told: Vec<_> =
+        tables.iter().map(|row| (row.id.name.as_str(), row.problem.is_some(), row.totals.rows)).collect();
     assert_eq!(told, [("lost", true, 0), ("orders", false, 900)]);
     assert_eq!(world.lines("select count(*) from retail.orders").await, ["900"]);
     assert!(matches!(world.refused("select * from retail.lost").await, LakeError::Unavailable(_)));
