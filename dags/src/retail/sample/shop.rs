@@ -116,11 +116,9 @@ impl Shop {
     pub(super) fn items(&self) -> impl Iterator<Item = Item> + Send + 'static {
         let mut dice = Dice::new(self.sample.seed, "items");
         let (best, others) = (self.best.clone(), self.others.clone());
-        let lines =
-            self.orders().flat_map(|(order, items)| std::iter::repeat_n((order.id, order.date), items as usize));
+        let lines = self.orders().flat_map(|(order, items)| std::iter::repeat_n((order.id, order.date), items as usize));
         (1..).zip(lines).map(move |(id, (order, date))| {
-            let offer =
-                if dice.below(1_000) < OTHERS { *dice.pick(&others) } else { *dice.weighted(&best, |o| o.weight) };
+            let offer = if dice.below(1_000) < OTHERS { *dice.pick(&others) } else { *dice.weighted(&best, |o| o.weight) };
             let quantity = if offer.price > DEAR { 1 } else { dice.between(1, 5) as i32 };
             Item { id, order, date, product: offer.product, quantity, price: offer.price }
         })

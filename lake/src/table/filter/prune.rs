@@ -58,8 +58,7 @@ struct Range<'a> {
 
 impl Pruner {
     pub(crate) fn new(filter: &Bound, spec: &PartitionSpec) -> LakeResult<Self> {
-        let all =
-            |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect::<LakeResult<Vec<_>>>();
+        let all = |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect::<LakeResult<Vec<_>>>();
         let leaf = |column: &Column, test: Test, of: &dyn Fn(&Transform) -> LakeResult<Option<PartTest>>| {
             let mut parts = vec![];
             for (index, field) in spec.fields().iter().enumerate().filter(|(_, field)| field.source_id == column.id) {
