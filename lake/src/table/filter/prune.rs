@@ -60,11 +60,7 @@ impl Pruner {
     pub(crate) fn new(filter: &Bound, spec: &PartitionSpec) -> LakeResult<Self> {
         let all =
             |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect::<LakeResult<Vec<_>>>();
-<<<<<<< HEAD
         let leaf = |column: &Column, test: Test, of: &dyn Fn(Transform) -> LakeResult<Option<PartTest>>| {
-=======
-        let leaf = |column: &Column, test: Test, of: &dyn Fn(&Transform) -> LakeResult<Option<PartTest>>| {
->>>>>>> d
             let mut parts = vec![];
             for (index, field) in spec.fields().iter().enumerate().filter(|(_, field)| field.source_id == column.id) {
                 parts.extend(of(field.transform)?.map(|test| (index, test)));
