@@ -310,7 +310,9 @@ async fn checks_are_listed_and_shown_with_what_was_found() {
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(web.get("/api/orch/v1/assets/9999/checks").await.status, StatusCode::NOT_FOUND);
     let page = browser.get(&format!("/assets/{orders}")).await;
-    for text in ["n is at least 1", "3 of 1,200 rows put aside", "id 7: n is <0>", "day is at most today", "quarantined"] {
+    for text in
+        ["n is at least 1", "3 of 1,200 rows put aside", "id 7: n is <0>", "day is at most today", "quarantined"]
+    {
         assert!(page.has(text), "{text}: {page:?}");
     }
 }
