@@ -71,6 +71,7 @@ macro_rules! numbers {
 
 fn cells(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
     Ok(match array.data_type() {
+        DataType::Null => vec![Value::Null; array.len()],
         DataType::Boolean => array.as_boolean().iter().map(|truth| truth.map_or(Value::Null, Value::from)).collect(),
         DataType::Int8 => numbers!(array, Int8Type),
         DataType::Int16 => numbers!(array, Int16Type),

@@ -5,27 +5,33 @@ use crate::error::of_query;
 use crate::parse::parse;
 use crate::scan::Looked;
 use crate::session::session;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
 use orch_lake::Lake;
 use orch_store::lake_view::{
-    Chunk, LakeError, LakeResult, Query, QueryLimits, QueryRows, ResultColumn, Seen, cell_bytes,
+    Chunk, LakeError, LakeResult, Query, QueryRows, ResultColumn, Seen, cell_bytes,
 };
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for their reader.
-pub(crate) const AHEAD: usize = 2;
+const AHEAD: usize = 2;
 
 /// What comes of a query, one after the other.
-pub(crate) enum Part {
+enum Part {
     Columns(Vec<ResultColumn>),
     Rows(Chunk),
     End { is_cut: bool },
@@ -42,19 +48,16 @@ pub(crate) struct Means {
 }
 
 /// Carries a query out and sends its parts. Whoever drops this future, or the other end, ends the query.
-pub(crate) async fn carry(means: Means, query: Query, parts: mpsc::Sender<LakeResult<Part>>) {
-    let QueryLimits { time, .. } = query.limits;
-    let until = Instant::now() + time;
-    let worked = timeout_at(until, work(&means, &query, &parts)).await;
-    let ended = worked.unwrap_or_else(|_| Err(too_long(time.as_secs_f64())));
-    if let Err(error) = ended {
+async fn carry(means: Means, query: Query, parts: mpsc::Sender<LakeResult<Part>>) {
+    if let Err(error) = work(&means, &query, &parts).await {
         // A reader that is gone has heard enough.
         drop(parts.send(Err(error)).await);
     }
     drop(means.place);
 }
 
-fn too_long(seconds: f64) -> LakeError {
+fn too_long(time: Duration) -> LakeError {
+    let seconds = time.as_secs_f64();
     LakeError::TooDear(format!(
         "the query took longer than {seconds} s and was ended\nhint: filter by the partition's columns, or give it more time"
     ))
@@ -111,17 +114,61 @@ async fn planned(means: &Means, sql: &str) -> LakeResult<SendableRecordBatchStre
     let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads.verify_plan(&plan).map_err(wrong)?;
     let plan = state.create_physical_plan(&plan).await.map_err(wrong)?;
-    execute_stream(plan, state.task_ctx()).map_err(wrong)
+    let plan = plan.transform_up(|node| Ok(pausing(node))).map_err(wrong)?;
+    execute_stream(plan.data, state.task_ctx()).map_err(wrong)
 }
 
-/// The reading end of a query.
+/// A join may make millions of rows of one batch, and would not look up before it is through with them: a pause now and
+/// then lets it be ended.
+fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> {
+    if node.name().ends_with("JoinExec") {
+        Transformed::yes(Arc::new(CooperativeExec::new(node)))
+    } else {
+        Transformed::no(node)
+    }
+}
+
+/// The reading end of a query. What computes may not look up for a while; whoever reads is answered in time all the same.
 pub(crate) struct Rows {
-    pub(crate) columns: Vec<ResultColumn>,
-    pub(crate) parts: mpsc::Receiver<LakeResult<Part>>,
-    pub(crate) is_cut: bool,
-    pub(crate) looked: Arc<Looked>,
+    columns: Vec<ResultColumn>,
+    parts: mpsc::Receiver<LakeResult<Part>>,
+    is_cut: bool,
+    looked: Arc<Looked>,
+    until: Instant,
+    time: Duration,
+    stop: CancellationToken,
     /// Dropped with the rows, it ends the query.
-    pub(crate) _work: tokio::task::JoinSet<()>,
+    _work: JoinSet<()>,
+}
+
+impl Rows {
+    /// Begins a query on other threads, and waits until it is known which columns there are.
+    pub(crate) async fn begin(means: Means, query: Query, stop: CancellationToken, there: &Handle) -> LakeResult<Rows> {
+        let (sender, parts) = mpsc::channel(AHEAD);
+        let (looked, time) = (means.looked.clone(), query.limits.time);
+        let mut work = JoinSet::new();
+        work.spawn_on(carry(means, query, sender), there);
+        let until = Instant::now() + time;
+        let mut rows = Rows { columns: vec![], parts, is_cut: false, looked, until, time, stop, _work: work };
+        match rows.part().await? {
+            Part::Columns(columns) => rows.columns = columns,
+            Part::Rows(_) | Part::End { .. } => return Err(LakeError::Cancelled),
+        }
+        Ok(rows)
+    }
+
+    async fn part(&mut self) -> LakeResult<Part> {
+        tokio::select! {
+            part = self.parts.recv() => part.unwrap_or_else(|| Err(broken_off())),
+            () = self.stop.cancelled() => Err(LakeError::Cancelled),
+            () = sleep_until(self.until) => Err(too_long(self.time)),
+        }
+    }
+}
+
+/// It panicked, or its threads are gone.
+fn broken_off() -> LakeError {
+    LakeError::Unavailable("the query broke off\nhint: the log of the server says why".into())
 }
 
 impl QueryRows for Rows {
@@ -131,14 +178,13 @@ impl QueryRows for Rows {
 
     fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
         Box::pin(async {
-            match self.parts.recv().await {
-                Some(Ok(Part::Rows(chunk))) => Ok(Some(chunk)),
-                Some(Ok(Part::End { is_cut })) => {
+            match self.part().await? {
+                Part::Rows(chunk) => Ok(Some(chunk)),
+                Part::End { is_cut } => {
                     self.is_cut = is_cut;
                     Ok(None)
                 }
-                Some(Err(error)) => Err(error),
-                Some(Ok(Part::Columns(_))) | None => Err(LakeError::Cancelled),
+                Part::Columns(_) => Err(broken_off()),
             }
         })
     }

@@ -2,8 +2,7 @@
 
 use crate::error::of_lake;
 use crate::files::{files, partitions};
-use crate::run::{AHEAD, Means, Part, Rows, carry};
-use crate::scan::Looked;
+use crate::run::{Means, Rows};
 use crate::source::Opened;
 use crate::{describe, error};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -20,7 +19,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +36,7 @@ pub struct SqlLimits {
     /// For sorting, grouping and joining. Reading takes a little besides.
     pub memory_bytes: usize,
     pub at_once: usize,
-    /// For computing; readers of pages and tasks keep theirs.
+    /// In how many parts one query is computed at a time.
     pub threads: usize,
 }
 
@@ -71,7 +70,8 @@ impl SqlLake {
     ) -> LakeResult<Arc<SqlLake>> {
         let broken = |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(limits.threads.max(1))
+            // What computes may keep a thread for itself for a while; lists need one all the same.
+            .worker_threads(limits.at_once.max(1) + 1)
             .thread_name("orch-sql")
             .thread_stack_size(STACK_BYTES)
             .enable_all()
@@ -219,25 +219,9 @@ impl LakeView for SqlLake {
                     "as many queries run as may\nhint: run it again in a moment, or cancel one".into(),
                 ));
             };
-            let looked = Arc::new(Looked::default());
-            let means = Means { lake, memory, threads, looked: looked.clone(), place };
-            let (sender, mut parts) = mpsc::channel(AHEAD);
-            let mut work = JoinSet::new();
-            let carried = async move {
-                tokio::select! {
-                    () = carry(means, query, sender.clone()) => {}
-                    () = stop.cancelled() => drop(sender.try_send(Err(LakeError::Cancelled))),
-                }
-            };
-            work.spawn_on(carried, &handle);
-            match parts.recv().await {
-                Some(Ok(Part::Columns(columns))) => {
-                    let rows: Box<dyn QueryRows> = Box::new(Rows { columns, parts, is_cut: false, looked, _work: work });
-                    Ok(rows)
-                }
-                Some(Err(error)) => Err(error),
-                _ => Err(LakeError::Cancelled),
-            }
+            let means = Means { lake, memory, threads, looked: Arc::default(), place };
+            let rows: Box<dyn QueryRows> = Box::new(Rows::begin(means, query, stop, &handle).await?);
+            Ok(rows)
         })
     }
 }

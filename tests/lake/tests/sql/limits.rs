@@ -58,9 +58,20 @@ async fn a_query_ends_when_somebody_says_so_and_leaves_its_place() {
     assert!(matches!(&busy, LakeError::Busy(text) if text.contains("\nhint: ")), "{busy}");
     stop.cancel();
     assert_eq!(rows.next().await.expect_err("it was cancelled"), LakeError::Cancelled);
-    assert_eq!(world.lines("select 1").await, ["1"]);
+    place_is_free(&world).await;
     // The same when whoever asked goes away.
     let rows = world.sql.query(query, CancellationToken::new()).await.expect("it begins");
     drop(rows);
-    assert_eq!(world.lines("select 2").await, ["2"]);
+    place_is_free(&world).await;
+}
+
+/// Soon: a join looks up after some of its batches, which take their time in a build without optimisation.
+async fn place_is_free(world: &World) {
+    for _ in 0..30 {
+        match world.ask("select 1").await {
+            Ok(answer) => return assert_eq!(answer.rows, [[1]]),
+            Err(error) => assert!(matches!(error, LakeError::Busy(_)), "{error}"),
+        }
+    }
+    panic!("the place of a query that was ended is never free again");
 }

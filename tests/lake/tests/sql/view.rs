@@ -29,7 +29,7 @@ async fn tables_snapshots_files_and_partitions_are_listed() {
     let columns: Vec<_> = whole.columns.iter().map(|c| (c.name.as_str(), c.data_type.as_str(), c.required)).collect();
     assert_eq!(
         columns,
-        [("id", "long", true), ("state", "string", false), ("day", "date", false), ("amount", "decimal(10,2)", false)]
+        [("id", "long", true), ("state", "string", false), ("day", "date", false), ("amount", "decimal(10, 2)", false)]
     );
     assert_eq!((whole.partitioned_by[0].column.as_str(), whole.partitioned_by[0].transform.as_str()), ("state", "identity"));
 
