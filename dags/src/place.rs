@@ -13,9 +13,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 const KEPT: usize = 4;
 
 #[derive(Debug, Clone)]
-pub struct Place {
-    pub lake: Lake,
-    pub buckets: Buckets,
+pub(crate) struct Place {
+    pub(crate) lake: Lake,
+    pub(crate) buckets: Buckets,
 }
 
 type Kept = Vec<((Connection, Connection), Place)>;
@@ -24,7 +24,7 @@ static OPEN: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 impl Place {
     /// # Errors
     /// A fatal error when a connection is missing, or is for something else.
-    pub async fn of(ctx: &Ctx) -> TaskResult<Place> {
+    pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Place> {
         let from = (ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?);
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, place)) = open.iter().find(|(known, _)| *known == from) {
@@ -44,7 +44,7 @@ impl Place {
     }
 
     /// A bucket, made if it is not there.
-    pub async fn bucket(&self, name: &str) -> TaskResult<Bucket> {
+    pub(crate) async fn bucket(&self, name: &str) -> TaskResult<Bucket> {
         let bucket = self.buckets.bucket(name)?;
         bucket.ensure().await?;
         Ok(bucket)

@@ -3,7 +3,7 @@
 use crate::connections::RETAIL_POSTGRES;
 use crate::place::Place;
 use crate::warehouse;
-use arrow::array::{Array as _, AsArray as _, Float64Array, RecordBatch};
+use arrow::array::{AsArray as _, Float64Array, RecordBatch};
 use arrow::compute::kernels::arity::unary;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use futures::TryStreamExt as _;
@@ -71,7 +71,9 @@ fn etl_minio_postgres() -> Dag {
         .tags(["retail", "scenario 1"])
         .build(|d| {
             let file = d.add(ingest_to_minio());
-            d.add(minio_to_postgres().after(file).outlet(asset("postgres://public/transactions").named("transactions")));
+            d.add(
+                minio_to_postgres().after(file).outlet(asset("postgres://public/transactions").named("transactions")),
+            );
         })
 }
 
@@ -82,7 +84,8 @@ async fn read_csv_from_minio(ctx: Ctx) -> TaskResult<u64> {
     let mut rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
     let mut count = 0;
     while let Some(batch) = rows.try_next().await? {
-        let (ids, names) = (batch.column(0).as_primitive::<arrow::datatypes::Int32Type>(), batch.column(1).as_string::<i32>());
+        let (ids, names) =
+            (batch.column(0).as_primitive::<arrow::datatypes::Int32Type>(), batch.column(1).as_string::<i32>());
         let amounts = batch.column(2).as_primitive::<Float64Type>();
         for row in 0..batch.num_rows().min(MOST_SAID) {
             ctx.info(format!("{}, {}, {}", ids.value(row), names.value(row), amounts.value(row)));
@@ -117,7 +120,8 @@ mod tests {
             Arc::new(StringArray::from(vec!["Alice", "Bob", "Charlie"])),
             Arc::new(Float64Array::from(vec![100.0, 200.0, 300.0])),
         ];
-        let batch = transformed(&RecordBatch::try_new(SCHEMA.clone(), columns).expect("rows")).expect("they are numbers");
+        let batch =
+            transformed(&RecordBatch::try_new(SCHEMA.clone(), columns).expect("rows")).expect("they are numbers");
         let amounts: Vec<String> =
             batch.column(2).as_primitive::<Float64Type>().iter().flatten().map(|amount| amount.to_string()).collect();
         assert_eq!(amounts, ["110.00000000000001", "220.00000000000003", "330"]);

@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 ///
 /// # Errors
 /// The server cannot be reached, or does not let us.
-pub async fn ensure(target: &Connection) -> TaskResult<()> {
+pub(crate) async fn ensure(target: &Connection) -> TaskResult<()> {
     if target.extra_field(CREATE) != Some(&true.into()) {
         return Ok(());
     }
@@ -24,7 +24,9 @@ pub async fn ensure(target: &Connection) -> TaskResult<()> {
     match sqlx::query(AssertSqlSafe(create)).execute(&mut db).await {
         Ok(_) => Ok(()),
         // 42P04, or 23505 in the same instant: somebody was faster.
-        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "42P04" || code == "23505") => Ok(()),
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "42P04" || code == "23505") => {
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -34,6 +34,11 @@ pub trait Catalog: Debug + Send + Sync {
     /// In the order of their names; of one namespace, or of all.
     async fn tables(&self, namespace: Option<&str>) -> LakeResult<Vec<TableName>>;
 
+    /// The table whose files are in this folder. Catalogs that give out the folders need not know.
+    async fn table_in(&self, _folder: &str) -> LakeResult<Option<TableName>> {
+        Ok(None)
+    }
+
     /// Declared ones and those that tables are in, with their properties.
     async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>>;
 

@@ -47,13 +47,10 @@ impl LakeError {
         LakeError::Conflict { table: table.clone(), why: why.into() }
     }
 
-    /// The same work may go well when it is done again: somebody was faster, or something cannot be reached for a while.
-    pub fn passes(&self) -> bool {
-        match self {
-            LakeError::Conflict { .. } | LakeError::Catalog(_) => true,
-            LakeError::Iceberg(error) => error.retryable(),
-            _ => false,
-        }
+    /// No further try could end otherwise: what was given is wrong. All else may pass: somebody was faster, something
+    /// cannot be reached, a disk is full.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, LakeError::Input { .. } | LakeError::TableExists { .. })
     }
 }
 

@@ -1,5 +1,7 @@
 //! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
 
+mod connection;
+
 use crate::bucket;
 use crate::catalog::{Catalog, PgCatalog, no_table};
 use crate::error::{LakeError, LakeResult};
@@ -11,6 +13,7 @@ use iceberg::spec::{TableMetadata, TableMetadataBuilder};
 use iceberg::{MetadataLocation, Runtime};
 use sqlx::postgres::PgPool;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// How to reach a lake.
 #[derive(Debug, Clone)]
@@ -18,7 +21,7 @@ pub struct LakeConfig {
     /// The database whose schema `lake` holds the catalog: the metadata Postgres, so that commits can be part of a task's
     /// completion.
     pub catalog: PgPool,
-    /// Under which the tables are known there: PyIceberg and Spark must use the same.
+    /// Under which the tables are known there: `PyIceberg` and Spark must use the same.
     pub name: String,
     /// Where new tables go: `file:///data/warehouse`, `s3://bucket/warehouse`.
     pub warehouse: String,
@@ -45,6 +48,15 @@ impl Lake {
     /// # Errors
     /// The warehouse is no URL that can be served.
     pub fn open(config: LakeConfig) -> LakeResult<Self> {
+        let wrong = match url::Url::parse(&config.warehouse).as_ref().map(url::Url::scheme) {
+            Err(_) => Some("is no URL"),
+            Ok("file" | "s3" | "s3a" | "s3n") => None,
+            Ok(_) => Some("is at a place that is not known here"),
+        };
+        if let Some(wrong) = wrong {
+            let what = format!("the warehouse `{}` {wrong}", config.warehouse);
+            return Err(LakeError::input(what, "write `file:///folder` or `s3://bucket/folder`"));
+        }
         let io = FileIOBuilder::new(Arc::new(Storages::new(config.storage))).build();
         Self::with_catalog(Arc::new(PgCatalog::new(config.catalog, config.name)), io, &config.warehouse)
     }
@@ -52,10 +64,6 @@ impl Lake {
     /// Any catalog over any storage.
     pub fn with_catalog(catalog: Arc<dyn Catalog>, io: FileIO, warehouse: &str) -> LakeResult<Self> {
         let warehouse = warehouse.trim_end_matches('/').to_owned();
-        if url::Url::parse(&warehouse).is_err() {
-            let what = format!("the warehouse `{warehouse}` is no URL");
-            return Err(LakeError::input(what, "write `file:///folder` or `s3://bucket/folder`"));
-        }
         let runtime = Runtime::try_current()?;
         Ok(Self(Arc::new(Inner { catalog, io, warehouse, cache: Cache::default(), runtime })))
     }
@@ -110,15 +118,33 @@ impl Lake {
     /// # Errors
     /// `LakeError::TableExists`; or the definition contradicts itself.
     pub async fn create(&self, name: &TableName, definition: &TableDef) -> LakeResult<Table> {
-        let folder = format!("{}/{}/{}", self.0.warehouse, name.namespace().replace('.', "/"), name.name());
-        let creation = definition.creation(name.name(), folder)?;
+        let creation = definition.creation(name.name(), self.folder_for(name, definition).await?)?;
         let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
         let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
         self.write_metadata(&metadata, &location).await?;
         let location = location.to_string();
-        self.0.catalog.create(name, &location).await?;
+        if let Err(error) = self.0.catalog.create(name, &location).await {
+            if let LakeError::TableExists { .. } = error {
+                self.0.io.delete(&location).await?;
+            }
+            return Err(error);
+        }
         let metadata = self.0.cache.keep_metadata(&location, metadata);
         Table::new(self, name, &location, metadata)
+    }
+
+    /// A folder that no other table has. A table that was renamed keeps its own, which its old name would give again.
+    async fn folder_for(&self, name: &TableName, definition: &TableDef) -> LakeResult<String> {
+        let usual = format!("{}/{}/{}", self.0.warehouse, name.namespace().replace('.', "/"), name.name());
+        let folder = definition.wanted_location().map_or(usual, |wanted| wanted.trim_end_matches('/').to_owned());
+        match self.0.catalog.table_in(&folder).await? {
+            Some(other) if other != *name && definition.wanted_location().is_some() => {
+                let what = format!("the files of table `{other}` are in `{folder}`");
+                Err(LakeError::input(what, format!("give `{name}` another location")))
+            }
+            Some(other) if other != *name => Ok(format!("{folder}-{}", Uuid::new_v4().simple())),
+            _ => Ok(folder),
+        }
     }
 
     /// The table, made if it is not there.

@@ -62,12 +62,9 @@ impl LakeStorage {
             return Ok(Place::Folder(&self.folders));
         }
         // Others call the same thing s3a or s3n.
-        let (name, key) = match (scheme, rest.split_once('/')) {
-            ("s3" | "s3a" | "s3n", Some(parts)) => parts,
-            _ => {
-                let what = format!("`{path}` is no file that can be reached: it must be `file://…` or `s3://bucket/…`");
-                return Err(Error::new(ErrorKind::FeatureUnsupported, what));
-            }
+        let ("s3" | "s3a" | "s3n", Some((name, key))) = (scheme, rest.split_once('/')) else {
+            let what = format!("`{path}` is no file that can be reached: it must be `file://…` or `s3://bucket/…`");
+            return Err(Error::new(ErrorKind::FeatureUnsupported, what));
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = match buckets.get(name) {

@@ -123,7 +123,11 @@ mod tests {
 
     #[test]
     fn the_object_of_a_whole_table_has_its_name() {
-        for (window, csv) in [("..", "orders.csv"), ("2014-01-05", "orders/2014-01-05.csv"), ("2014-01-05..", "orders/since-2014-01-05.csv")] {
+        for (window, csv) in [
+            ("..", "orders.csv"),
+            ("2014-01-05", "orders/2014-01-05.csv"),
+            ("2014-01-05..", "orders/since-2014-01-05.csv"),
+        ] {
             assert_eq!(Extract::at("orders", days(window)).csv, csv);
         }
     }
@@ -140,7 +144,11 @@ mod tests {
             ("", "2014-01-15", "2014-01-15", ""),
         ] {
             let part = |text: &str| (!text.is_empty()).then(|| day(text));
-            assert_eq!(known_until(part(before), days(replaced), part(newest)), part(after), "{before} {replaced} {newest}");
+            assert_eq!(
+                known_until(part(before), days(replaced), part(newest)),
+                part(after),
+                "{before} {replaced} {newest}"
+            );
         }
     }
 
@@ -168,6 +176,9 @@ mod tests {
         assert_eq!(runs.len(), 2);
         assert_eq!(runs[0], Extracts::whole());
         assert_eq!(runs[1].days(), days("2014-01-02"), "what both were read of");
-        assert_eq!(Extracts::of(vec![Extract::at("orders", Days::all())]).expect_err("five are missing").matches(", ").count(), 4);
+        assert_eq!(
+            Extracts::of(vec![Extract::at("orders", Days::all())]).expect_err("five are missing").matches(", ").count(),
+            4
+        );
     }
 }

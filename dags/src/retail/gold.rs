@@ -17,16 +17,18 @@ fn sums(table: &str, facts: LazyFrame) -> LazyFrame {
     let date = || col("order_date").cast(DataType::Date).alias("date");
     match table {
         "orders_time_series" => facts.group_by([date()]).agg([orders(), revenue()]),
-        "sales_by_customer" => facts
-            .group_by(["customer_id", "customer_fname", "customer_lname"].map(col))
-            .agg([orders(), revenue()]),
+        "sales_by_customer" => {
+            facts.group_by(["customer_id", "customer_fname", "customer_lname"].map(col)).agg([orders(), revenue()])
+        }
         "sales_by_state" => facts.group_by([col("customer_state")]).agg([orders(), revenue()]),
         "sales_by_department" => sold(facts, ["department_id", "department_name"]),
         "sales_by_product" => sold(facts, ["product_id", "product_name"]),
         "sales_by_category" => sold(facts, ["category_id", "category_name"]),
-        "sales_by_department_daily" => facts
-            .group_by([date(), col("department_id"), col("department_name")])
-            .agg([quantity(), revenue(), orders()]),
+        "sales_by_department_daily" => facts.group_by([date(), col("department_id"), col("department_name")]).agg([
+            quantity(),
+            revenue(),
+            orders(),
+        ]),
         other => unreachable!("`{other}` is no table of the gold layer"),
     }
 }

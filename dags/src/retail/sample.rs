@@ -9,7 +9,7 @@ mod shop;
 mod words;
 
 use super::days::Days;
-use super::schema::{MONEY, Table, raw};
+use super::schema::{MONEY, Table};
 use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
 use shop::{Item, Order, Shop};
@@ -34,7 +34,11 @@ impl Default for Sample {
 
 impl Sample {
     /// The rows of a table in batches, made while they are asked for; of orders and their items, those of these days.
-    pub fn rows(&self, table: &'static Table, days: Days) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
+    pub fn rows(
+        &self,
+        table: &'static Table,
+        days: Days,
+    ) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
         let shop = Shop::new(*self);
         match table.name {
             "departments" => once(table, departments()),
@@ -53,17 +57,20 @@ impl Sample {
                     texts(rows, |c| c.town.2),
                 ]
             }),
-            "orders" => {
-                chunks(table, shop.orders().map(|(order, _)| order).filter(move |o| days.hold(o.date)), |rows: &[Order]| {
-                    let times = rows.iter().map(|o| o.date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros());
+            "orders" => chunks(
+                table,
+                shop.orders().map(|(order, _)| order).filter(move |o| days.hold(o.date)),
+                |rows: &[Order]| {
+                    let times =
+                        rows.iter().map(|o| o.date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros());
                     vec![
                         ints(rows, |o| o.id),
                         Arc::new(TimestampMicrosecondArray::from_iter_values(times)),
                         ints(rows, |o| o.customer),
                         texts(rows, |o| o.status),
                     ]
-                })
-            }
+                },
+            ),
             _ => chunks(table, shop.items().filter(move |item| days.hold(item.date)), |rows: &[Item]| {
                 vec![
                     ints(rows, |i| i.id),
@@ -106,7 +113,10 @@ fn products(shop: &Shop) -> Vec<ArrayRef> {
     ]
 }
 
-fn once(table: &'static Table, columns: Vec<ArrayRef>) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
+fn once(
+    table: &'static Table,
+    columns: Vec<ArrayRef>,
+) -> Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> {
     Box::new(std::iter::once(RecordBatch::try_new(Arc::new(table.arrow()), columns)))
 }
 
@@ -141,6 +151,7 @@ fn cents<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::raw;
     use super::*;
     use arrow::array::AsArray as _;
     use arrow::datatypes::{Decimal128Type, Int32Type};
@@ -176,8 +187,7 @@ mod tests {
         assert_eq!(column(&products, "product_category_id").iter().filter(|id| **id > 58).count(), 24);
         let zips = customers.column_by_name("customer_zipcode").expect("zip codes").as_string::<i32>();
         assert!(zips.iter().flatten().filter(|zip| zip.starts_with('0')).count() > 4_000);
-        let revenue: i128 =
-            items.column(4).as_primitive::<Decimal128Type>().values().iter().sum::<i128>() / 100;
+        let revenue: i128 = items.column(4).as_primitive::<Decimal128Type>().values().iter().sum::<i128>() / 100;
         assert!((30_000_000..40_000_000).contains(&revenue), "{revenue}");
     }
 

@@ -70,22 +70,20 @@ pub fn product_dim(products: LazyFrame, category_dim: LazyFrame) -> LazyFrame {
 }
 
 /// An item belongs to an order, and that to a customer, or it is not here; its product may be unknown.
-pub fn orders_fact(items: LazyFrame, orders: LazyFrame, [customers, products, categories]: [LazyFrame; 3]) -> LazyFrame {
+pub fn orders_fact(
+    items: LazyFrame,
+    orders: LazyFrame,
+    [customers, products, categories]: [LazyFrame; 3],
+) -> LazyFrame {
     let customers = customers.select(["customer_id", "customer_fname", "customer_lname", "customer_state"].map(col));
     let products = products.select(["product_id", "product_name", "category_id", "category_name"].map(col));
-    let departments = categories.select([
-        col("category_id").alias("department_of"),
-        col("department_id"),
-        col("department_name"),
-    ]);
+    let departments =
+        categories.select([col("category_id").alias("department_of"), col("department_id"), col("department_name")]);
     let orders = inner(orders, customers, "order_customer_id", "customer_id");
     let facts = inner(items, orders, "order_item_order_id", "order_id");
     let facts = left(facts, products, "order_item_product_id", "product_id").drop(by_name(["product_id"], true, false));
     let facts = left(facts, departments, "category_id", "department_of");
-    shaped(
-        "orders_fact",
-        facts.rename(["order_item_product_id"], ["product_id"], true),
-    )
+    shaped("orders_fact", facts.rename(["order_item_product_id"], ["product_id"], true))
 }
 
 /// The columns of the table with their types, in order, and its rows by key: the same input is the same frame.

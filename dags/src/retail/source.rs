@@ -87,7 +87,9 @@ fn statement(table: &Table, days: Days) -> Read {
     let bounds: Vec<_> = bounds.into_iter().filter_map(|(day, condition)| Some((day?, condition))).collect();
     let condition = bounds.iter().map(|bound| bound.1).collect::<Vec<_>>().join(" and ");
     let read = match table.name {
-        _ if bounds.is_empty() || !BY_DAY.contains(&table.name) => return Read::table(table.name).columns(columns()).money(),
+        _ if bounds.is_empty() || !BY_DAY.contains(&table.name) => {
+            return Read::table(table.name).columns(columns()).money();
+        }
         "orders" => Read::table(table.name).columns(columns()).filter(&condition),
         // An item has the date of its order.
         name => {

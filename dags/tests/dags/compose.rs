@@ -55,7 +55,10 @@ fn it_brings_the_servers_and_only_this_machine_reaches_them() {
     assert_eq!(published, ["8080:8080", "5432:5432", "3306:3306", "9000:9000", "9001:9001", "3000:3000"]);
     for name in names(services) {
         let service = &services[name];
-        assert!(service["image"].as_str().is_some_and(|image| name == "orch" || image.contains(':')), "{name}: a version");
+        assert!(
+            service["image"].as_str().is_some_and(|image| name == "orch" || image.contains(':')),
+            "{name}: a version"
+        );
         let named = texts(&service["volumes"]).into_iter().map(|volume| volume.split_once(':').unwrap().0);
         for volume in named {
             let exists = if volume.starts_with('.') {

@@ -15,7 +15,7 @@ fn made<'m>(layer: &'m [Made], name: &str) -> &'m DataFrame {
 }
 
 /// As text, which is as exact as it gets.
-fn csv(mut frame: DataFrame) -> String {
+pub(crate) fn csv(mut frame: DataFrame) -> String {
     let mut text = Vec::new();
     CsvWriter::new(&mut text).finish(&mut frame).unwrap();
     String::from_utf8(text).unwrap()

@@ -3,3 +3,6 @@
 mod compose;
 mod data;
 mod golden;
+mod retail;
+mod shop;
+mod world;

@@ -3,7 +3,7 @@
 use orch_test_support::TestDb;
 use serde_json::Value;
 use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
@@ -55,8 +55,32 @@ impl World {
         self
     }
 
+    /// The same with a worker on whose disk no file grows beyond so many kB.
+    pub(crate) fn at_work_with_files_of(mut self, kilobytes: u32) -> World {
+        // The signal that would end the process is ignored, so that the write fails as on a full disk.
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2);
+        let worker = self.command(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(limited).arg(worker.get_program()).args(worker.get_args()).stdin(Stdio::null());
+        for (name, value) in worker.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        self.processes.push(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        self.start(&["scheduler"]);
+        self.wait_for("the DAGs", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("retail_medallion"));
+        self
+    }
+
     pub(crate) fn start_worker(&mut self) -> u32 {
         self.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"])
+    }
+
+    /// The pid of the worker that `at_work` started.
+    pub(crate) fn first_worker(&self) -> u32 {
+        self.processes[0].id()
     }
 
     fn start(&mut self, arguments: &[&str]) -> u32 {
@@ -113,7 +137,8 @@ impl World {
     pub(crate) async fn loaded(&self, table: &str) -> String {
         let table = orch_dags::retail::schema::lake(table).unwrap();
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        let select = format!("select {} from retail.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
+        let select =
+            format!("select {} from retail.{} order by {}", columns.join(", "), table.name, table.key.join(", "));
         self.csv(&select).await
     }
 
@@ -121,7 +146,7 @@ impl World {
     pub(crate) async fn csv(&self, select: &str) -> String {
         let mut db = self.db.connect().await;
         let copy = format!("copy ({select}) to stdout (format csv, header)");
-        let mut pieces = db.copy_out_raw(AssertSqlSafe(copy).as_ref()).await.unwrap();
+        let mut pieces = db.copy_out_raw(&copy).await.unwrap();
         let mut text = Vec::new();
         while let Some(piece) = futures::StreamExt::next(&mut pieces).await {
             text.extend_from_slice(&piece.unwrap());

@@ -1,4 +1,4 @@
-//! The catalog in Postgres, in the table layout of JDBC catalogs: PyIceberg's `SqlCatalog` and Spark's `jdbc` catalog read
+//! The catalog in Postgres, in the table layout of JDBC catalogs: `PyIceberg`'s `SqlCatalog` and Spark's `jdbc` catalog read
 //! and write the same rows. All statements take a connection, so that a commit can be part of a larger transaction.
 
 use super::{Catalog, Properties, Swap, Swapped};
@@ -117,6 +117,17 @@ impl Catalog for PgCatalog {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(|(namespace, name)| TableName::new(namespace, name)).collect()
+    }
+
+    async fn table_in(&self, folder: &str) -> LakeResult<Option<TableName>> {
+        let row: Option<(String, String)> = sqlx::query_as(
+            "select table_namespace, table_name from lake.iceberg_tables
+             where starts_with(metadata_location, $1) limit 1",
+        )
+        .bind(format!("{folder}/"))
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|(namespace, name)| TableName::new(namespace, name)).transpose()
     }
 
     async fn namespaces(&self) -> LakeResult<BTreeMap<String, Properties>> {

@@ -62,7 +62,11 @@ impl Cache {
     }
 
     /// Manifests that are part of a snapshot, a few at a time. Boxed: the compiler loses its way in such a stream.
-    pub(crate) fn manifests<'a>(&'a self, io: &'a FileIO, files: Vec<ManifestFile>) -> BoxFuture<'a, LakeResult<Loaded>> {
+    pub(crate) fn manifests<'a>(
+        &'a self,
+        io: &'a FileIO,
+        files: Vec<ManifestFile>,
+    ) -> BoxFuture<'a, LakeResult<Loaded>> {
         let loaded = stream::iter(files).map(async |file| {
             let manifest = self.manifest(io, &file).await?;
             Ok((file, manifest))

@@ -48,6 +48,10 @@ impl Staged {
         }
     }
 
+    pub(crate) fn location(&self) -> &str {
+        &self.location
+    }
+
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
@@ -82,9 +86,9 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
                 Err(error) => return Err(error),
             };
         }
-        if let Some(snapshot) = committed(&change, &staged_at, &head) {
+        if let Found::Committed(snapshot_id) = look(&change, &staged_at, &head) {
             let already = !staged_at.iter().any(|location| seen(&head, location));
-            return Ok(Committed { snapshot_id: snapshot, already, table: head, retries: attempt });
+            return Ok(Committed { snapshot_id, already, table: head, retries: attempt });
         }
         if change.is_empty() {
             return Ok(Committed { snapshot_id: None, already: false, table: head, retries: attempt });
@@ -159,18 +163,30 @@ pub(crate) fn branch_head<'a>(metadata: &'a TableMetadata, branch: &str) -> Opti
     metadata.snapshot_for_ref(branch).or_else(|| metadata.current_snapshot())
 }
 
-/// The snapshot under which the change is in the table already.
-pub(crate) fn committed(change: &Change, staged_at: &[String], head: &Table) -> Option<Option<i64>> {
+/// Is a change in the table already?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// Under this snapshot, if it made one.
+    Committed(Option<i64>),
+}
+
+/// Looks for the change by the id of its snapshot, by its key, or by where it was staged.
+pub(crate) fn look(change: &Change, staged_at: &[String], head: &Table) -> Found {
     if head.metadata().snapshot_by_id(change.snapshot_id).is_some() {
-        return Some(Some(change.snapshot_id));
+        return Found::Committed(Some(change.snapshot_id));
     }
-    if let Some(key) = change.properties.get(KEY_PROPERTY) {
-        let newest = branch_head(head.metadata(), &change.branch)?;
+    if let (Some(key), Some(newest)) =
+        (change.properties.get(KEY_PROPERTY), branch_head(head.metadata(), &change.branch))
+    {
         let with_key = ancestors_of(&head.metadata_ref(), newest.snapshot_id())
             .find(|snapshot| snapshot.summary().additional_properties.get(KEY_PROPERTY) == Some(key));
-        return with_key.map(|snapshot| Some(snapshot.snapshot_id()));
+        return with_key.map_or(Found::Nothing, |snapshot| Found::Committed(Some(snapshot.snapshot_id())));
     }
-    (!change.makes_snapshot() && staged_at.iter().any(|location| seen(head, location))).then_some(None)
+    if !change.makes_snapshot() && staged_at.iter().any(|location| seen(head, location)) {
+        return Found::Committed(None);
+    }
+    Found::Nothing
 }
 
 /// Was the table at this location, now or before?

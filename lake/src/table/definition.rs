@@ -99,16 +99,20 @@ impl TableDef {
         self
     }
 
+    pub(crate) fn wanted_location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
     /// The fields in their order; ids are not settled.
     pub fn fields(&self) -> &[NestedField] {
         &self.fields
     }
 
-    pub(crate) fn creation(&self, name: &str, default_location: String) -> LakeResult<TableCreation> {
+    pub(crate) fn creation(&self, name: &str, location: String) -> LakeResult<TableCreation> {
         let schema = self.schema()?;
         let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
         for (column, transform) in &self.partition {
-            spec = spec.add_partition_field(id_of(&schema, column)?, partition_name(column, transform), *transform)?;
+            spec = spec.add_partition_field(id_of(&schema, column)?, partition_name(column, *transform), *transform)?;
         }
         let mut order = SortOrder::builder();
         for column in &self.sort {
@@ -123,7 +127,7 @@ impl TableDef {
         properties.extend(self.properties.clone());
         Ok(TableCreation::builder()
             .name(name.to_owned())
-            .location(self.location.clone().unwrap_or(default_location))
+            .location(location)
             .sort_order(order.build(&schema)?)
             .schema(schema)
             .partition_spec(spec.build())
@@ -154,8 +158,8 @@ impl TableDef {
 /// Beyond the ids that arrow's nested fields were given. All are assigned anew when the table is made.
 const FIRST_ID: i32 = 1_000_000;
 
-/// As Spark and PyIceberg name the fields of a partition.
-pub fn partition_name(column: &str, transform: &Transform) -> String {
+/// As Spark and `PyIceberg` name the fields of a partition.
+pub fn partition_name(column: &str, transform: Transform) -> String {
     match transform {
         Transform::Identity => column.to_owned(),
         Transform::Bucket(_) => format!("{column}_bucket"),

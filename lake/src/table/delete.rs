@@ -1,7 +1,7 @@
 //! Delete: rows of a filter go.
 
 use super::rewrite::Rewrite;
-use super::{Change, Filter, Region, Table};
+use super::{Change, File, Filter, Region, Table};
 use crate::error::LakeResult;
 use iceberg::spec::Operation;
 
@@ -11,7 +11,7 @@ impl Table {
         let mut rewrite = Rewrite::new(self, Operation::Delete)?;
         self.drop_rows(&mut rewrite, &filter).await?;
         let mut change = rewrite.finish().await?;
-        if change.add.iter().any(|file| file.is_data()) {
+        if change.add.iter().any(File::is_data) {
             change.operation = Operation::Overwrite;
         }
         change.region = Region::Rows(filter);

@@ -117,7 +117,9 @@ impl Filter {
     }
 
     fn bind_as(&self, schema: &Schema, negated: bool) -> LakeResult<Bound> {
-        let all = |filters: &[Filter]| filters.iter().map(|filter| filter.bind_as(schema, negated)).collect::<LakeResult<Vec<_>>>();
+        let all = |filters: &[Filter]| {
+            filters.iter().map(|filter| filter.bind_as(schema, negated)).collect::<LakeResult<Vec<_>>>()
+        };
         Ok(match self {
             Filter::All if negated => Bound::Or(vec![]),
             Filter::All => Bound::And(vec![]),

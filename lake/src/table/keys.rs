@@ -180,7 +180,7 @@ fn datum(value: &PrimitiveLiteral, data: &PrimitiveType) -> LakeResult<Datum> {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
-        f.debug_struct("Keys").field("columns", &columns).field("rows", &self.rows.len()).finish()
+        f.debug_struct("Keys").field("columns", &columns).field("rows", &self.rows.len()).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Overwrite: rows of a filter, or of the partitions that the new rows are in, go; the new rows come; in one snapshot.
 
 use super::filter::Bound;
+use super::plan::LiveFile;
 use super::rewrite::Rewrite;
 use super::write::Writer;
 use super::{Change, Filter, Region, Table};
@@ -27,7 +28,7 @@ impl Table {
         }
         if filter == Filter::All {
             let live = self.live(self.current_snapshot()).await?;
-            let files = live.data.iter().map(|file| file.file());
+            let files = live.data.iter().map(LiveFile::file);
             rewrite.change.remove = files.chain(live.deletes.iter().map(|file| file.file())).collect();
         } else {
             self.drop_rows(&mut rewrite, &filter).await?;
@@ -61,7 +62,7 @@ impl Table {
         let spec_id = self.metadata().default_partition_spec_id();
         let values: HashSet<_> = change.add.iter().map(|file| file.data.partition().clone()).collect();
         let live = self.live(self.current_snapshot()).await?;
-        let all = live.data.iter().map(|file| file.file()).chain(live.deletes.iter().map(|file| file.file()));
+        let all = live.data.iter().map(LiveFile::file).chain(live.deletes.iter().map(|file| file.file()));
         for file in all {
             if file.spec_id != spec_id {
                 let what = format!("table `{}` has files of an earlier partition spec: `{}`", self.name, file.path());

@@ -88,14 +88,14 @@ impl Table {
     }
 
     /// The live rows of some files in the table's present columns, where the filter may hold.
-    pub(crate) fn read_files(&self, files: Vec<PlannedFile>, filter: Option<&Bound>) -> LakeResult<Batches> {
+    pub(crate) fn read_files(&self, files: &[PlannedFile], filter: Option<&Bound>) -> LakeResult<Batches> {
         let ids: Vec<_> = self.schema().as_struct().fields().iter().map(|field| field.id).collect();
         self.read(files, self.schema(), &ids, filter, None)
     }
 
     fn read(
         &self,
-        files: Vec<PlannedFile>,
+        files: &[PlannedFile],
         schema: &SchemaRef,
         field_ids: &[i32],
         filter: Option<&Bound>,
@@ -152,7 +152,7 @@ impl Scan<'_> {
         };
         let filter = self.filter.bind(&schema)?;
         let plan = self.plan().await?;
-        self.table.read(plan.files, &schema, &ids, Some(&filter), self.batch_size)
+        self.table.read(&plan.files, &schema, &ids, Some(&filter), self.batch_size)
     }
 
     /// All of it in memory.
@@ -171,7 +171,7 @@ impl Scan<'_> {
             [] => schema.as_struct().fields().iter().map(|field| field.id).take(1).collect(),
             columns => columns.iter().map(|column| column.id).collect(),
         };
-        let batches = self.table.read(read, &schema, &ids, Some(&filter), self.batch_size)?;
+        let batches = self.table.read(&read, &schema, &ids, Some(&filter), self.batch_size)?;
         let read = batches.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows() as u64) }).await;
         Ok(told + read.map_err(LakeError::source)?)
     }

@@ -109,7 +109,7 @@ impl Rewrite {
 
     /// The rows that stay, into new files.
     async fn keep_others(&mut self, planned: &PlannedFile, test: Test<'_>) -> LakeResult<()> {
-        let mut batches = self.table.read_files(vec![planned.clone()], None)?;
+        let mut batches = self.table.read_files(std::slice::from_ref(planned), None)?;
         while let Some(batch) = batches.try_next().await.map_err(LakeError::source)? {
             let staying = filter_record_batch(&batch, &not(&test(&batch)?)?)?;
             let staying = self.writer.conform(&staying)?;

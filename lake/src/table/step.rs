@@ -2,10 +2,11 @@
 //! Postgres transaction.
 
 use super::Change;
-use super::commit::{Staged, check_conflicts, committed, stage};
+use super::commit::{Found, Staged, check_conflicts, look, stage};
 use crate::catalog::{PgCatalog, Swapped, no_table};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
+use orch_core::task::fatal;
 use orch_store::completion::{CompletionStep, StepFuture};
 use sqlx::postgres::PgConnection;
 
@@ -55,15 +56,17 @@ impl Part {
             return Err(no_table(name, crate::catalog::Catalog::name(catalog)));
         };
         // Nobody else moves the table from here on.
-        if let Some(stale) = self.staged.take_if(|staged| staged.base() != location) {
-            stale.discard(lake).await;
-        }
-        let staged = match self.staged.take() {
+        let staged = match self.staged.take_if(|staged| staged.base() == location) {
             Some(staged) => staged,
             None => {
                 let head = lake.table_at(name, &location).await?;
-                if committed(&self.change, &[], &head).is_some() || self.change.is_empty() {
+                // Its answer was lost: what is staged is the table by now.
+                let staged_at: Vec<_> = self.staged.iter().map(|staged| staged.location().to_owned()).collect();
+                if look(&self.change, &staged_at, &head) != Found::Nothing || self.change.is_empty() {
                     return Ok(());
+                }
+                if let Some(stale) = self.staged.take() {
+                    stale.discard(lake).await;
                 }
                 check_conflicts(&self.change, &head).await?;
                 let staged = stage(&self.change, &head).await?;
@@ -92,8 +95,8 @@ impl CompletionStep for CommitStep {
         Box::pin(async move {
             match self.run_on(db).await {
                 Ok(()) => Ok(()),
-                Err(error) if error.passes() => Err(anyhow::Error::from(error).into()),
-                Err(error) => Err(orch_core::task::fatal(anyhow::Error::from(error).to_string()).into()),
+                Err(error) if error.is_fatal() => Err(fatal(error.to_string())),
+                Err(error) => Err(error.into()),
             }
         })
     }

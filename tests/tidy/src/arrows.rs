@@ -42,7 +42,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
 ];
 
 /// Tests may use these from everywhere.
-const FOR_TESTS: [&str; 2] = ["orch-test-support", "orch-examples"];
+const FOR_TESTS: [&str; 3] = ["orch-test-support", "orch-test-lake", "orch-examples"];
 
 /// The packages that must build and test in seconds, and what would end that.
 const ENGINE: [&str; 11] = [

@@ -6,9 +6,9 @@ pub(super) struct Dice(u64);
 impl Dice {
     /// Independent dice for each purpose: one more call of one changes no other.
     pub(super) fn new(seed: u64, purpose: &str) -> Dice {
-        let mixed = purpose.bytes().fold(seed ^ 0x9E37_79B9_7F4A_7C15, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
+        let mixed = purpose
+            .bytes()
+            .fold(seed ^ 0x9E37_79B9_7F4A_7C15, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
         Dice(mixed)
     }
 

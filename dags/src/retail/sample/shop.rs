@@ -92,8 +92,8 @@ impl Shop {
         let mut dice = Dice::new(self.sample.seed, "customers");
         (1..=CUSTOMERS * self.sample.scale).map(move |id| Customer {
             id: id as i32,
-            first: dice.pick(&words::FIRST_NAMES),
-            last: dice.pick(&words::LAST_NAMES),
+            first: *dice.pick(&words::FIRST_NAMES),
+            last: *dice.pick(&words::LAST_NAMES),
             street: street(&mut dice, id),
             town: dice.weighted(&words::TOWNS, |town| town.1).0,
         })
@@ -116,9 +116,11 @@ impl Shop {
     pub(super) fn items(&self) -> impl Iterator<Item = Item> + Send + 'static {
         let mut dice = Dice::new(self.sample.seed, "items");
         let (best, others) = (self.best.clone(), self.others.clone());
-        let lines = self.orders().flat_map(|(order, items)| std::iter::repeat_n((order.id, order.date), items as usize));
+        let lines =
+            self.orders().flat_map(|(order, items)| std::iter::repeat_n((order.id, order.date), items as usize));
         (1..).zip(lines).map(move |(id, (order, date))| {
-            let offer = if dice.below(1_000) < OTHERS { *dice.pick(&others) } else { *dice.weighted(&best, |o| o.weight) };
+            let offer =
+                if dice.below(1_000) < OTHERS { *dice.pick(&others) } else { *dice.weighted(&best, |o| o.weight) };
             let quantity = if offer.price > DEAR { 1 } else { dice.between(1, 5) as i32 };
             Item { id, order, date, product: offer.product, quantity, price: offer.price }
         })

@@ -15,11 +15,22 @@ pub async fn generate_gold_tables(ctx: Ctx) -> TaskResult<Published> {
     let place = Place::of(&ctx).await?;
     let facts = place.lake.table(&table_name("orders_fact")?).await?;
     let columns = [
-        "order_id", "order_date", "customer_id", "customer_fname", "customer_lname", "customer_state", "product_id",
-        "product_name", "category_id", "category_name", "department_id", "department_name", "order_item_quantity",
+        "order_id",
+        "order_date",
+        "customer_id",
+        "customer_fname",
+        "customer_lname",
+        "customer_state",
+        "product_id",
+        "product_name",
+        "category_id",
+        "category_name",
+        "department_id",
+        "department_name",
+        "order_item_quantity",
         "order_item_subtotal",
     ];
-    let batches = facts.scan().columns(columns).stream().await?.collect().await?;
+    let batches = facts.scan().columns(columns).collect().await?;
     let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
     ctx.info(format!("{rows} rows of `{}`", facts.name()));
     let made = blocking(move |_| Ok(gold(&from_batches(&batches)?)?)).await?;

@@ -6,11 +6,8 @@ use crate::connections::RETAIL_POSTGRES;
 use crate::place::Place;
 use crate::retail::schema;
 use crate::warehouse;
-use futures::StreamExt as _;
 use orch::prelude::*;
-use orch_lake::batches::Batches;
 use orch_lake::load::{Load, Loaded};
-use std::sync::Arc;
 
 /// Loads one table of the lake, as it is now, into the schema `retail` of Postgres. Whoever reads sees the rows before or
 /// those after, never some of both.
@@ -22,8 +19,6 @@ pub async fn load(ctx: Ctx, table: String) -> TaskResult<Loaded> {
     warehouse::ensure(&target).await?;
     let now = place.lake.table(&table_name(table.name)?).await?;
     let rows = now.scan().columns(table.columns.iter().map(|column| column.name)).stream().await?;
-    let rows = Batches::new(Arc::new(table.arrow()), rows.map(|batch| Ok(batch?)));
-
     let key = table.required_key().unwrap_or_default();
     let mut load = Load::into(NAMESPACE, table.name).key(key.iter().copied()).once_in(&ctx);
     if table.name == "orders_fact" {

@@ -98,7 +98,8 @@ impl<'a> Layer<'a> {
     async fn replace(&mut self, table: &Table, rows: Vec<RecordBatch>, more: &[(&str, String)]) -> TaskResult<()> {
         let definition = TableDef::of(&table.arrow())?;
         let now = self.place.lake.ensure(&table_name(table.name)?, &self.definition(table, definition)).await?;
-        let change = now.overwrite(&self.replaced(table), rows).await?.by(self.ctx);
+        let rows = Batches::of(Arc::new(table.arrow()), rows);
+        let change = now.overwrite(self.replaced(table), rows).await?.by(self.ctx);
         self.changes.push(more.iter().fold(change, |change, (key, value)| change.property(*key, value)));
         Ok(())
     }
@@ -113,10 +114,10 @@ impl<'a> Layer<'a> {
         let reason = arrow::datatypes::Field::new(orch_lake::contract::REASON, arrow::datatypes::DataType::Utf8, false);
         let mut fields: Vec<_> = table.arrow().fields().iter().cloned().collect();
         fields.push(Arc::new(reason));
-        let definition = TableDef::of(&arrow::datatypes::Schema::new(fields))?;
-        let definition = definition.location(self.location(&name));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let definition = TableDef::of(&schema)?.location(self.location(&name));
         let now = self.place.lake.ensure(&table_name(&name)?, &definition).await?;
-        self.changes.push(now.overwrite(&self.replaced(table), rows).await?.by(self.ctx));
+        self.changes.push(now.overwrite(self.replaced(table), Batches::of(schema, rows)).await?.by(self.ctx));
         Ok(())
     }
 

@@ -33,9 +33,9 @@ pub async fn transform_retail_data(ctx: Ctx, extracts: Vec<Extract>) -> TaskResu
 #[task(retries = 3, retry_delay = secs(5), retry_backoff = 2.0, timeout = hours(1))]
 pub async fn transform_newest(ctx: Ctx) -> TaskResult<Published> {
     let events = ctx.triggering_events().await?;
-    let said = events.into_iter().filter_map(|event| {
-        Some((event.source_run_id?, serde_json::from_value::<Extract>(event.extra).ok()?))
-    });
+    let said = events
+        .into_iter()
+        .filter_map(|event| Some((event.source_run_id?, serde_json::from_value::<Extract>(event.extra).ok()?)));
     let mut extracts = Extracts::of_runs(said);
     if extracts.is_empty() {
         ctx.info("no ingest began this run: it takes the whole tables that lie in the bucket");

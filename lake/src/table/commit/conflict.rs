@@ -4,7 +4,7 @@ use super::branch_head;
 use crate::error::{LakeError, LakeResult};
 use crate::table::filter::prune::Rows;
 use crate::table::plan::{DeleteIndex, Live, LiveFile, Pruners};
-use crate::table::{Change, Region, Table};
+use crate::table::{Change, File, Region, Table};
 use iceberg::util::snapshot::ancestors_of;
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     if change.base_only && change.base.metadata_location() != head.metadata_location() {
         return conflict("it is no longer what this change was made of".to_owned());
     }
-    if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(|file| file.is_data()) {
+    if before.current_schema_id() != now.current_schema_id() && change.add.iter().any(File::is_data) {
         let fields = now.current_schema().as_struct().fields();
         let lacks =
             fields.iter().find(|field| field.required && before.current_schema().field_by_id(field.id).is_none());
@@ -45,7 +45,7 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
     };
     let is_new = |file: &LiveFile| file.entry.snapshot_id().is_none_or(|id| !known.contains(&id));
     let new_deletes: Vec<_> = live.deletes.iter().filter(|file| is_new(file)).cloned().collect();
-    let removed: HashSet<&str> = change.remove.iter().filter(|file| file.is_data()).map(|file| file.path()).collect();
+    let removed: HashSet<&str> = change.remove.iter().filter(|file| file.is_data()).map(File::path).collect();
     if !new_deletes.is_empty() && !removed.is_empty() {
         let index = DeleteIndex::new(&new_deletes);
         let hit = live.data.iter().find(|file| removed.contains(file.path()) && !index.of(file).is_empty());
@@ -66,7 +66,7 @@ pub(crate) async fn check(change: &Change, head: &Table) -> LakeResult<()> {
 fn first_gone<'a>(change: &'a Change, live: &Live) -> Option<&'a str> {
     let paths = live.data.iter().map(LiveFile::path).chain(live.deletes.iter().map(|file| file.path()));
     let paths: HashSet<&str> = paths.collect();
-    let needed = change.remove.iter().map(|file| file.path()).chain(change.points_into.iter().map(String::as_str));
+    let needed = change.remove.iter().map(File::path).chain(change.points_into.iter().map(String::as_str));
     needed.into_iter().find(|path| !paths.contains(path))
 }
 

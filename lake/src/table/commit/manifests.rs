@@ -21,10 +21,10 @@ pub(super) struct Manifests<'a> {
 }
 
 impl<'a> Manifests<'a> {
-    pub(super) fn new(table: &'a Table, snapshot_id: i64) -> LakeResult<Self> {
+    pub(super) fn new(table: &'a Table, snapshot_id: i64) -> Self {
         let default = || format!("{}/metadata", table.metadata().location());
         let folder = table.property("write.metadata.path").map_or_else(default, str::to_owned);
-        Ok(Self { table, snapshot_id, folder, commit: Uuid::now_v7(), written: vec![] })
+        Self { table, snapshot_id, folder, commit: Uuid::now_v7(), written: vec![] }
     }
 
     pub(super) fn list_path(&self) -> String {
@@ -107,7 +107,8 @@ impl<'a> Manifests<'a> {
         }
         let from = if always { 2 } else { number("commit.manifest.min-count-to-merge", MERGE_FROM).max(2) as usize };
         let target = number("commit.manifest.target-size-bytes", TARGET_BYTES).max(1);
-        let (mut kept, mut small): (Vec<ManifestFile>, BTreeMap<(i32, i32), Vec<ManifestFile>>) = Default::default();
+        let mut kept = vec![];
+        let mut small: BTreeMap<(i32, i32), Vec<ManifestFile>> = BTreeMap::new();
         for file in all {
             // Those of this commit have no sequence number before the list is written; big ones stay as they are.
             if file.added_snapshot_id == self.snapshot_id || file.manifest_length >= target / 2 {

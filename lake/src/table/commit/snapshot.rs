@@ -23,7 +23,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
         return Err(LakeError::input(what, "set its property `format-version` to 2 with the engine that wrote it"));
     }
     let parent = branch_head(metadata, &change.branch);
-    let mut manifests = Manifests::new(base, change.snapshot_id)?;
+    let mut manifests = Manifests::new(base, change.snapshot_id);
     let mut all = without_removed(change, base, parent, &mut manifests).await?;
     all = manifests.merge(all, change.merge_manifests).await?;
     let mut added = vec![];

@@ -58,11 +58,12 @@ struct Range<'a> {
 
 impl Pruner {
     pub(crate) fn new(filter: &Bound, spec: &PartitionSpec) -> LakeResult<Self> {
-        let all = |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect::<LakeResult<Vec<_>>>();
-        let leaf = |column: &Column, test: Test, of: &dyn Fn(&Transform) -> LakeResult<Option<PartTest>>| {
+        let all =
+            |filters: &[Bound]| filters.iter().map(|filter| Pruner::new(filter, spec)).collect::<LakeResult<Vec<_>>>();
+        let leaf = |column: &Column, test: Test, of: &dyn Fn(Transform) -> LakeResult<Option<PartTest>>| {
             let mut parts = vec![];
             for (index, field) in spec.fields().iter().enumerate().filter(|(_, field)| field.source_id == column.id) {
-                parts.extend(of(&field.transform)?.map(|test| (index, test)));
+                parts.extend(of(field.transform)?.map(|test| (index, test)));
             }
             Ok(Pruner::Leaf { column: column.clone(), test, parts })
         };
@@ -241,12 +242,12 @@ impl PartTest {
     }
 }
 
-fn nulls(transform: &Transform) -> Option<PartTest> {
+fn nulls(transform: Transform) -> Option<PartTest> {
     (!matches!(transform, Transform::Void | Transform::Unknown)).then_some(PartTest::Nulls)
 }
 
 /// Is the partition's value the value of the column?
-fn same(transform: &Transform, data: &PrimitiveType) -> bool {
+fn same(transform: Transform, data: &PrimitiveType) -> bool {
     match transform {
         Transform::Identity => true,
         Transform::Day => *data == PrimitiveType::Date,
@@ -254,7 +255,7 @@ fn same(transform: &Transform, data: &PrimitiveType) -> bool {
     }
 }
 
-fn compare_part(transform: &Transform, op: Op, value: &Datum) -> LakeResult<Option<PartTest>> {
+fn compare_part(transform: Transform, op: Op, value: &Datum) -> LakeResult<Option<PartTest>> {
     if same(transform, value.data_type()) {
         return Ok(Some(PartTest::Same));
     }
@@ -270,7 +271,7 @@ fn compare_part(transform: &Transform, op: Op, value: &Datum) -> LakeResult<Opti
         (Op::LtEq, Some(next)) => (Op::Lt, next),
         (op, _) => (op, value.clone()),
     };
-    let function = create_transform_function(transform)?;
+    let function = create_transform_function(&transform)?;
     let Some(part) = function.transform_literal(&value)? else { return Ok(None) };
     let before = neighbour(&value, -1).map(|value| function.transform_literal(&value)).transpose()?.flatten();
     let is_first = before.is_some_and(|before| before != part);
@@ -284,7 +285,7 @@ fn compare_part(transform: &Transform, op: Op, value: &Datum) -> LakeResult<Opti
 }
 
 fn in_part(
-    transform: &Transform,
+    transform: Transform,
     data: &PrimitiveType,
     values: &[Datum],
     negated: bool,
@@ -295,7 +296,7 @@ fn in_part(
     if matches!(transform, Transform::Void | Transform::Unknown) {
         return Ok(None);
     }
-    let function = create_transform_function(transform)?;
+    let function = create_transform_function(&transform)?;
     let mut parts = vec![];
     for value in values {
         match function.transform_literal(value)? {

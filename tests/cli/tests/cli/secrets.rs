@@ -402,8 +402,8 @@ async fn what_the_binary_brings_is_found_last_and_shown_with_where_it_is_from() 
     let shown = world.run(&["connections", "list", "--show-values", "--hide-sensitive", "-o", "json"]);
     assert!(shown.out.contains("catalog") && !shown.out.contains("hunter2"), "{shown:?}");
     let found = world.run(&["connections", "get", "test_lake", "-o", "json"]);
-    assert_eq!(found.json()["from"], "the defaults of this binary");
     assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    assert_eq!(found.json()["from"], "the defaults of this binary");
     let schema = get(&world, "test_lake")["schema"].as_str().unwrap().to_owned();
     assert!(schema.ends_with("/lake") && schema.contains(&*world.path().to_string_lossy()), "{schema}");
 

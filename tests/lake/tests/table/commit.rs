@@ -171,7 +171,9 @@ async fn a_step_is_laid_onto_what_others_committed_meanwhile() {
     let mut transaction = pool.begin().await.unwrap();
     step.run(&mut transaction).await.unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(world.rows("retail.orders").await.len(), 2);
+    // Whoever comes anew reads the files, not what this process remembers.
+    let table = open(&world.db, &world.folder).table(&named("retail.orders")).await.unwrap();
+    assert_eq!(rows_of(&table).await.len(), 2);
 }
 
 #[tokio::test]
@@ -239,7 +241,11 @@ async fn the_catalog_is_the_layout_that_others_read() {
     assert_eq!(world.lake.catalog().namespaces().await.unwrap().keys().collect::<Vec<_>>(), ["retail"]);
     let error = world.lake.rename(&from, &to).await.unwrap_err();
     assert!(matches!(error, LakeError::NoTable { .. }), "{error}");
-    world.orders().await;
+    let anew = world.orders().await;
+    assert_ne!(anew.metadata().location(), table.metadata().location(), "a renamed table keeps its folder for itself");
+    let taken = crate::world::definition().location(table.metadata().location());
+    let error = world.lake.create(&named("retail.other"), &taken).await.unwrap_err().to_string();
+    assert!(error.starts_with("the files of table `retail.sales` are in `file://"), "{error}");
     let error = world.lake.rename(&from, &to).await.unwrap_err();
     assert!(matches!(error, LakeError::TableExists { .. }), "{error}");
     assert!(world.lake.purge(&to).await.unwrap());

@@ -1,6 +1,7 @@
 //! Tables of the lake, on a real Postgres and a folder: every write, what other writers do meanwhile, and what is left when
 //! an answer is lost.
 
+mod bucket;
 mod commit;
 mod conflict;
 mod partition;

@@ -1,0 +1,63 @@
+//! The retail pipelines with real processes and real servers: golden to the cent, whatever happens on the way.
+
+mod faults;
+mod months;
+mod runs;
+
+use crate::golden::{RAW, assert_golden, csv};
+use crate::shop;
+use crate::world::World;
+use orch_dags::retail::gold::gold;
+use orch_dags::retail::schema::GOLD;
+use orch_dags::retail::silver::{Raw, silver};
+use serde_json::{Value, json};
+
+/// MySQL for the source, folders for the rest.
+async fn world_of(shop: &orch::Connection) -> World {
+    let mut world = World::new().await;
+    world.set("ORCH_CONN_RETAIL_MYSQL", shop.to_uri());
+    world.at_work()
+}
+
+/// The four DAGs that follow each other, from the first on.
+fn run_the_chain(world: &World, run: &str) {
+    world.run(&["dags", "unpause", "mysql_to_minio_ingestion"]).done();
+    world.trigger("ingest-retail-data-mysql", run, &full()).done();
+    world.wait_for(
+        "the load",
+        &["dags", "list-runs", "minio_to_postgres", "--state", "success", "-o", "json"],
+        |ended| ended.out.contains("asset_triggered__"),
+    );
+}
+
+fn full() -> Value {
+    json!({})
+}
+
+async fn assert_gold_is_golden(world: &World) {
+    for table in &GOLD {
+        assert_golden(table.name, &world.loaded(table.name).await);
+    }
+}
+
+/// What the pure functions make of the same data.
+fn expected(raw: &Raw) -> Vec<(&'static str, String)> {
+    let layer = silver(raw).unwrap();
+    let gold = gold(&layer.last().unwrap().frame).unwrap();
+    layer.into_iter().chain(gold).map(|made| (made.table.name, csv(made.frame))).collect()
+}
+
+/// Gold as it is loaded, against what the pure functions make of the same data.
+async fn assert_gold_is(world: &World, raw: &Raw) {
+    for (name, expected) in expected(raw) {
+        if GOLD.iter().any(|table| table.name == name) {
+            let loaded = world.loaded(name).await;
+            let differ = loaded.lines().zip(expected.lines()).find(|(loaded, expected)| loaded != expected);
+            assert_eq!((differ, loaded.len()), (None, expected.len()), "`{name}`");
+        }
+    }
+}
+
+fn month_of(end: &str) -> Raw {
+    shop::between(&RAW, shop::MONTH.0, end)
+}

@@ -1,0 +1,157 @@
+//! What goes wrong outside: each is a clear error that names the thing, nothing is published, and when it is mended the same
+//! run is good.
+
+use super::{assert_gold_is, full, month_of, run_the_chain, world_of};
+use crate::shop;
+use crate::world::World;
+use orch::Connection;
+
+/// What somebody does to the source, the task that fails, what its log says, and how it is mended.
+const FAULTS: [(&str, &str, &str, &[&str], &str); 6] = [
+    (
+        "a table is gone",
+        "rename table orders to gone",
+        "ingest_orders",
+        &["orders", "hint:"],
+        "rename table gone to orders",
+    ),
+    (
+        "a column is gone",
+        "alter table customers change customer_state region varchar(45) not null",
+        "ingest_customers",
+        &["customers", "customer_state"],
+        "alter table customers change region customer_state varchar(45) not null",
+    ),
+    (
+        "a column has another type",
+        "alter table order_items modify order_item_quantity varchar(9);\nupdate order_items set order_item_quantity = 'some' where order_item_id = (select * from (select min(order_item_id) from order_items) x)",
+        "ingest_order_items",
+        &["order_items", "order_item_quantity", "Int32"],
+        "update order_items set order_item_quantity = round(order_item_subtotal / order_item_product_price) where order_item_quantity = 'some';\nalter table order_items modify order_item_quantity tinyint not null",
+    ),
+    (
+        "a key is missing",
+        "alter table products drop primary key, modify product_id int null;\nupdate products set product_id = null where product_id = 7",
+        "ingest_products",
+        &["products", "product_id", "null"],
+        "update products set product_id = 7 where product_id is null;\nalter table products modify product_id int not null primary key",
+    ),
+    (
+        "a key is there twice",
+        "alter table departments drop primary key;\ninsert into departments values (7, 'Fan Shop')",
+        "transform_retail_data",
+        &["lake://retail/department_dim", "department_id", "7"],
+        "delete from departments where department_id = 7;\ninsert into departments values (7, 'Fan Shop');\nalter table departments add primary key (department_id)",
+    ),
+    (
+        "an amount is no number of cents",
+        "alter table products modify product_price varchar(20);\nupdate products set product_price = 'cheap' where product_id = 7",
+        "ingest_products",
+        &["products", "product_price"],
+        "update products set product_price = '0' where product_id = 7;\nalter table products modify product_price float not null",
+    ),
+];
+
+fn task(name: &str) -> String {
+    if name.starts_with("ingest_") { format!("raw.{name}") } else { name.into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_source_is_named_and_publishes_nothing() {
+    let shop = shop::month().await;
+    let world = world_of(&shop).await;
+    world.trigger("retail_medallion", "good", &full()).done();
+    let before = snapshots(&world).await;
+    let mut last = String::new();
+    for (number, (what, harm, failing, words, mend)) in FAULTS.into_iter().enumerate() {
+        let run = format!("bad_{number}");
+        shop::run(&shop, &format!("{harm};\n")).await;
+        world.trigger("retail_medallion", &run, &full()).failed();
+        let log = world.log("retail_medallion", &task(failing), &run);
+        for word in words {
+            assert!(log.contains(word), "{what}: `{word}` is not in\n{log}");
+        }
+        assert_eq!(snapshots(&world).await, before, "{what}: something was published");
+        shop::run(&shop, &format!("{mend};\n")).await;
+        last = run;
+    }
+    // The same run, mended.
+    world.run(&["tasks", "clear", "retail_medallion", "--run-id", &last, "--only-failed", "--yes"]).done();
+    world.run(&["runs", "wait", "retail_medallion", &last, "--timeout", "2m"]).done();
+    assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}
+
+/// What the tables of the lake are now: where their metadata is.
+async fn snapshots(world: &World) -> String {
+    world.csv("select table_name, metadata_location from lake.iceberg_tables order by 1").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_cannot_be_reached_or_lets_nobody_in_is_named() {
+    let shop = shop::month().await;
+    let wrong = Connection { password: Some("guessed".into()), ..shop.clone() };
+    let nobody = Connection { port: Some(1), ..shop };
+    for (connection, words) in [(wrong, "retail_mysql"), (nobody, "127.0.0.1:1")] {
+        let world = world_of(&connection).await;
+        world.run(&["dags", "trigger", "retail_medallion", "--run-id", "away"]).done();
+        let log = world.wait_for(
+            "the failure",
+            &["tasks", "logs", "retail_medallion", "raw.ingest_orders", "away"],
+            |ended| ended.err.contains("failed"),
+        );
+        assert!(log.err.contains(words) && !log.err.contains("guessed"), "{log:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_or_missing_object_of_raw_is_named_and_the_ingest_mends_it() {
+    let shop = shop::month().await;
+    let world = world_of(&shop).await;
+    world.trigger("silver_retail_etl", "early", &full()).failed();
+    let log = world.log("silver_retail_etl", "transform_retail_data", "early");
+    assert!(log.contains("categories.parquet` is not there") && log.contains("mysql_to_minio_ingestion"), "{log}");
+
+    run_the_chain(&world, "daily");
+    let before = snapshots(&world).await;
+    let path = world.path().join("data/buckets/raw-retail-data/orders.parquet");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    world.trigger("silver_retail_etl", "cut", &full()).failed();
+    let log = world.log("silver_retail_etl", "transform_retail_data", "cut");
+    assert!(log.contains("orders.parquet` is no whole Parquet file"), "{log}");
+    assert_eq!(snapshots(&world).await, before);
+
+    world.run(&["tasks", "clear", "mysql_to_minio_ingestion", "--run-id", "daily", "--yes"]).done();
+    world.run(&["runs", "wait", "mysql_to_minio_ingestion", "daily", "--timeout", "2m"]).done();
+    world.run(&["tasks", "clear", "silver_retail_etl", "--run-id", "cut", "--yes"]).done();
+    world.run(&["runs", "wait", "silver_retail_etl", "cut", "--timeout", "2m"]).done();
+    world.wait_for("the loads", &["dags", "list-runs", "minio_to_postgres", "-o", "json"], |ended| {
+        !ended.out.contains("running") && !ended.out.contains("queued")
+    });
+    assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_leaves_no_part_of_an_object() {
+    let shop = shop::month().await;
+    let mut world = World::new().await;
+    world.set("ORCH_CONN_RETAIL_MYSQL", shop.to_uri());
+    // No file may grow beyond 150 kB: what writes more is told that there is no room.
+    let mut world = world.at_work_with_files_of(150);
+    world.run(&["dags", "trigger", "retail_medallion", "--run-id", "full"]).done();
+    let log = world.wait_for(
+        "the failure",
+        &["tasks", "logs", "retail_medallion", "raw.ingest_order_items", "full"],
+        |ended| ended.err.contains("failed"),
+    );
+    assert!(log.err.contains("order_items"), "{log:?}");
+    let bucket = world.path().join("data/buckets/raw-retail-data");
+    assert!(!bucket.join("order_items.csv").exists() && !bucket.join("order_items.parquet").exists());
+
+    let small = world.first_worker();
+    world.kill(small);
+    world.start_worker();
+    world.run(&["tasks", "clear", "retail_medallion", "--run-id", "full", "--only-failed", "--only-running", "--yes"]);
+    world.run(&["runs", "wait", "retail_medallion", "full", "--timeout", "2m"]).done();
+    assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}

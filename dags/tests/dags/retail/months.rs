@@ -1,0 +1,87 @@
+//! Some days of the orders, in the place of what was known of them: backfills, increments, repeats.
+
+use super::{assert_gold_is, full, month_of, world_of};
+use crate::shop;
+use crate::world::World;
+use serde_json::json;
+
+/// Gold and the load of what silver is now.
+fn load(world: &World, run: &str) {
+    world.trigger("gold_retail_etl", run, &json!({})).done();
+    world.wait_for("the load", &["dags", "list-runs", "minio_to_postgres", "-o", "json"], |ended| {
+        let runs: Vec<serde_json::Value> = serde_json::from_str(&ended.out).unwrap_or_default();
+        !runs.is_empty() && runs.iter().all(|run| run["state"] == "success")
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_day_by_day_is_the_month_at_once() {
+    let shop = shop::month().await;
+    let world = world_of(&shop).await;
+    let days =
+        ["backfill", "create", "--dag-id", "retail_medallion", "--from-date", "2014-01-01", "--to-date", "2014-01-31"];
+    let how = ["--step", "daily", "--max-active-runs", "1", "--dag-run-conf", "{\"mode\": \"day\"}"];
+    let part = ["--task-regex", "^(raw|transform)"];
+    world.run(&[&days[..], &how, &part].concat()).done();
+    world.run(&["backfill", "wait", "1"]).done();
+    load(&world, "month");
+    assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+
+    // A day again, and a day on which somebody took an order back.
+    shop::run(
+        &shop,
+        "delete from order_items where order_item_order_id = 25880;\ndelete from orders where order_id = 25880;\n",
+    )
+    .await;
+    for (run, day) in [("again", "2014-01-05"), ("less", "2014-01-01"), ("beyond", "2014-03-01")] {
+        world.trigger("retail_medallion", run, &json!({ "mode": "day", "day": day })).done();
+    }
+    let raw = month_of(shop::MONTH.1);
+    let less = orch_dags::retail::silver::Raw {
+        orders: polars::prelude::IntoLazy::lazy(raw.orders.clone())
+            .filter(polars::prelude::col("order_id").neq(polars::prelude::lit(25_880)))
+            .collect()
+            .unwrap(),
+        ..raw
+    };
+    assert_gold_is(&world, &less).await;
+    let refused = world.trigger("retail_medallion", "none", &json!({ "mode": "day" }));
+    refused.failed();
+    let log = world.log("retail_medallion", "raw.ingest_orders", "none");
+    assert!(log.contains("mode `day` without a day"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn increments_come_to_the_same_as_everything_at_once() {
+    let shop = shop::month().await;
+    let whole = shop::whole().await.schema.clone().unwrap();
+    shop::run(
+        &shop,
+        "delete i from order_items i join orders on order_id = order_item_order_id where order_date >= '2014-01-15';\n\
+         delete from orders where order_date >= '2014-01-15';\n",
+    )
+    .await;
+    let world = world_of(&shop).await;
+    // Nothing is known: everything is read.
+    world.trigger("retail_medallion", "first", &json!({ "mode": "incremental" })).done();
+    assert_gold_is(&world, &month_of("2014-01-15")).await;
+
+    let rest = "order_date >= '2014-01-15' and order_date < '2014-02-01'";
+    shop::run(
+        &shop,
+        &format!(
+            "insert into orders select * from {whole}.orders where {rest};\n\
+             insert into order_items select i.* from {whole}.order_items i join {whole}.orders on order_id = order_item_order_id
+             where {rest};\n"
+        ),
+    )
+    .await;
+    for (run, since) in [("second", "since-2014-01-14"), ("third", "since-2014-01-31")] {
+        world.trigger("retail_medallion", run, &json!({ "mode": "incremental" })).done();
+        let log = world.log("retail_medallion", "raw.ingest_orders", run);
+        assert!(log.contains(since), "{log}");
+        assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+    }
+    world.trigger("retail_medallion", "full", &full()).done();
+    assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}

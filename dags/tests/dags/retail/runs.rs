@@ -1,0 +1,161 @@
+//! Whole runs: on real servers, on what the binary brings itself, again, with a worker that is killed, two at once.
+
+use super::{assert_gold_is, assert_gold_is_golden, full, month_of, run_the_chain, world_of};
+use crate::golden::assert_golden;
+use crate::shop;
+use crate::world::{Ended, World, command};
+use orch_dags::retail::sample::Sample;
+use orch_dags::retail::schema::{GOLD, RAW, SILVER};
+use orch_test_lake::S3Server;
+use serde_json::json;
+use std::io::BufRead as _;
+use std::process::Stdio;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
+    let server = S3Server::start().await;
+    let mut world = World::new().await;
+    world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
+    world.set("ORCH_CONN_BUCKETS", server.connection().to_uri());
+    let world = world.at_work();
+    for run in ["first", "second"] {
+        world.trigger("retail_medallion", run, &full()).done();
+        assert_gold_is_golden(&world).await;
+    }
+    let daily = "select date(order_date) as date, sum(order_item_subtotal) as revenue from retail.order_fact
+        where order_status in ('COMPLETE', 'CLOSED') group by 1 order by 1";
+    assert_golden("daily_revenue_complete_closed", &world.csv(daily).await);
+    let best = "select customer_id, customer_fname, customer_lname, total_revenue from retail.sales_by_customer
+        order by total_revenue desc, customer_id limit 10";
+    assert_golden("top10_customers", &world.csv(best).await);
+
+    // The document's objects, and no password in any but raw.
+    let object = |bucket: &str, name: &str| std::fs::read_to_string(server.folder().join(bucket).join(name)).unwrap();
+    for (bucket, tables) in
+        [("raw-retail-data", RAW.as_slice()), ("silver-retail-data", &SILVER), ("gold-retail-data", &GOLD)]
+    {
+        for table in tables {
+            let text = object(bucket, &format!("{}.csv", table.name));
+            let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+            assert_eq!(text.lines().next().unwrap(), columns.join(","), "{}", table.name);
+        }
+    }
+    assert!(object("raw-retail-data", "customers.csv").lines().any(|line| line.ends_with(",Caguas,PR,00725")));
+    for table in &GOLD {
+        assert_golden(table.name, &object("gold-retail-data", &format!("{}.csv", table.name)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
+    let mut world = World::new().await;
+    world.set("ORCH_CONN_RETAIL_MYSQL", shop::whole().await.to_uri());
+    let mut world = world.at_work();
+    let mut worker = world.first_worker();
+    world.run(&["dags", "trigger", "retail_medallion", "--run-id", "shaken"]).done();
+    for stage in
+        ["raw.ingest_order_items", "transform_retail_data", "generate_gold_tables", "postgres.load_gold_sales_by_state"]
+    {
+        let states = ["tasks", "state", "retail_medallion", stage, "shaken"];
+        let seen = world.wait_for(stage, &states, |ended| ["running\n", "success\n"].contains(&ended.out.as_str()));
+        world.kill(worker);
+        worker = world.start_worker();
+        assert_ne!(seen.out, "", "{stage}");
+    }
+    world.run(&["runs", "wait", "retail_medallion", "shaken", "--timeout", "2m"]).done();
+    assert_gold_is_golden(&world).await;
+    let facts: i64 =
+        sqlx::query_scalar("select count(*) from retail.orders_fact").fetch_one(&mut world.db().await).await.unwrap();
+    assert_eq!(facts, 172_198);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_dags_that_follow_each_other_are_golden_too() {
+    let world = world_of(shop::whole().await).await;
+    run_the_chain(&world, "daily");
+    assert_gold_is_golden(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_once_on_the_same_tables_are_one_after_the_other() {
+    let shop = shop::month().await;
+    let world = world_of(&shop).await;
+    for run in ["one", "other", "third"] {
+        world.run(&["dags", "trigger", "retail_medallion", "--run-id", run]).done();
+    }
+    for run in ["one", "other", "third"] {
+        world.run(&["runs", "wait", "retail_medallion", run, "--timeout", "2m"]).done();
+    }
+    assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_brings_all_that_it_takes() {
+    let home = tempfile::tempdir().unwrap();
+    let mut standalone = command(home.path())
+        .args(["standalone", "--port", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(standalone.stdout.take().unwrap()).lines();
+    let address = lines.next().expect("it says its address").unwrap();
+    let run = |arguments: &[&str]| Ended::of(&command(home.path()).args(arguments).output().unwrap());
+    let ended = run(&["dags", "trigger", "retail_medallion", "--run-id", "click", "--wait"]);
+    let transactions = run(&["dags", "trigger", "etl_minio_postgres", "--run-id", "click", "--wait"]);
+    // Before anything else: it must not outlive a test that fails.
+    let found: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(home.path().join("data/standalone.json")).unwrap()).unwrap();
+    let loaded = match (&ended.code, &transactions.code) {
+        (0, 0) => Some(warehouse(found["url"].as_str().unwrap()).await),
+        _ => None,
+    };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(standalone.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
+    standalone.wait().unwrap();
+    let (quantity, amounts) = loaded.unwrap_or_else(|| panic!("{address}: {ended:?} {transactions:?}"));
+    let items = orch_dags::retail::schema::raw("order_items").unwrap();
+    let rows: usize = Sample::default()
+        .rows(items, orch_dags::retail::days::Days::all())
+        .map(|batch| {
+            let batch = batch.unwrap();
+            let column = batch.column_by_name("order_item_quantity").unwrap();
+            let column = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int32Type>(column);
+            column.values().iter().map(|quantity| *quantity as usize).sum::<usize>()
+        })
+        .sum();
+    assert_eq!(quantity, rows as i64);
+    assert_eq!(amounts, ["110.00000000000001", "220.00000000000003", "330"]);
+    assert!(home.path().join("data/buckets/gold-retail-data/sales_by_state.csv").exists());
+}
+
+/// What was loaded beside the database of orch.
+async fn warehouse(metadata: &str) -> (i64, Vec<String>) {
+    let url = metadata.replace("/orch?", "/warehouse?");
+    let mut db = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let quantity = sqlx::query_scalar("select sum(total_quantity)::bigint from retail.sales_by_product");
+    let quantity = quantity.fetch_one(&mut db).await.unwrap();
+    let amounts = sqlx::query_scalar("select amount::text from transactions order by id");
+    (quantity, amounts.fetch_all(&mut db).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_pipeline_reads_the_file_that_lies_there() {
+    let world = World::new().await.at_work();
+    world.trigger("etl_minio_postgres", "sample", &json!({})).done();
+    assert_eq!(
+        world.csv("select * from transactions order by id").await,
+        "id,name,amount\n1,Alice,110.00000000000001\n2,Bob,220.00000000000003\n3,Charlie,330\n"
+    );
+    let file = world.path().join("data/buckets/raw-data/sample_data.csv");
+    std::fs::write(&file, "id,name,amount\n7,\"Dora, the first\",10\n").unwrap();
+    world.trigger("etl_minio_postgres", "own", &json!({})).done();
+    assert_eq!(world.csv("select * from transactions").await, "id,name,amount\n7,\"Dora, the first\",11\n");
+
+    // A broken line leaves the table as it was, and says which line it is.
+    std::fs::write(&file, "id,name,amount\n1,Alice,100\n2,Bob,many\n").unwrap();
+    world.trigger("etl_minio_postgres", "broken", &json!({})).failed();
+    let log = world.log("etl_minio_postgres", "minio_to_postgres", "broken");
+    assert!(log.contains("sample_data.csv`, line 3: column `amount`"), "{log}");
+    assert_eq!(world.csv("select count(*) from transactions").await, "count\n1\n");
+}
