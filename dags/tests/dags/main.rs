@@ -5,4 +5,5 @@ mod data;
 mod golden;
 mod retail;
 mod shop;
+mod sql;
 mod world;

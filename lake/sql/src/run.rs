@@ -136,7 +136,7 @@ pub(crate) struct Rows {
     time: Duration,
     stop: CancellationToken,
     /// Dropped with the rows, it ends the query.
-    _work: JoinSet<()>,
+    work: JoinSet<()>,
 }
 
 impl Rows {
@@ -147,7 +147,7 @@ impl Rows {
         let mut work = JoinSet::new();
         work.spawn_on(carry(means, query, sender), there);
         let until = Instant::now() + time;
-        let mut rows = Rows { columns: vec![], parts, is_cut: false, looked, until, time, stop, _work: work };
+        let mut rows = Rows { columns: vec![], parts, is_cut: false, looked, until, time, stop, work };
         match rows.part().await? {
             Part::Columns(columns) => rows.columns = columns,
             Part::Rows(_) | Part::End { .. } => return Err(LakeError::Cancelled),
@@ -156,11 +156,13 @@ impl Rows {
     }
 
     async fn part(&mut self) -> LakeResult<Part> {
-        tokio::select! {
-            part = self.parts.recv() => part.unwrap_or_else(|| Err(broken_off())),
-            () = self.stop.cancelled() => Err(LakeError::Cancelled),
-            () = sleep_until(self.until) => Err(too_long(self.time)),
-        }
+        let ended = tokio::select! {
+            part = self.parts.recv() => return part.unwrap_or_else(|| Err(broken_off())),
+            () = self.stop.cancelled() => LakeError::Cancelled,
+            () = sleep_until(self.until) => too_long(self.time),
+        };
+        self.work.abort_all();
+        Err(ended)
     }
 }
 

@@ -50,7 +50,7 @@ async fn files_that_cannot_hold_a_row_of_the_answer_are_not_opened() {
         ("state = 'CA' and amount > 17.00", 1, 33),
         ("state like 'T%'", 2, 600),
         ("state = 'WA'", 0, 0),
-        ("id is null", 0, 0),
+        ("state is null", 0, 0),
     ] {
         let answer = world.ask(&format!("select id from retail.orders where {condition}")).await;
         let answer = answer.unwrap_or_else(|error| panic!("{condition}: {error}"));
