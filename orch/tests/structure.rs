@@ -72,6 +72,9 @@ fn everything_about_a_dag_can_be_said() {
         .max_active_runs(2)
         .max_active_tasks(8)
         .max_consecutive_failed_runs(5)
+        .overlap(Overlap::CancelRunning)
+        .concurrency("customer", 1)
+        .concurrency("order.region", 3)
         .unpaused()
         .on_failure(json!({ "notify": "sales" }))
         .on_success(json!({ "notify": "nobody" }))
@@ -81,6 +84,8 @@ fn everything_about_a_dag_can_be_said() {
     assert_eq!(spec.end.map(|date| date.to_rfc3339()).as_deref(), Some("2025-12-31T12:00:00+00:00"));
     assert_eq!((spec.timetable, spec.catchup, spec.run_timeout_ms), (Timetable::DataInterval, true, Some(10_800_000)));
     assert_eq!((spec.max_active_runs, spec.max_active_tasks, spec.max_consecutive_failed_runs), (Some(2), Some(8), 5));
+    let keys: Vec<(&str, u32)> = spec.concurrency.iter().map(|limit| (limit.key.as_str(), limit.most)).collect();
+    assert_eq!((spec.overlap, keys), (Overlap::CancelRunning, vec![("customer", 1), ("order.region", 3)]));
     assert_eq!(
         (spec.aliases.as_slice(), spec.owners.as_slice()),
         (["old_week".to_string()].as_slice(), ["sales".to_string()].as_slice())

@@ -110,7 +110,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
     let log = AttemptLog::new(job.claimed.lease, shared.shipper.clone());
     let left = Arc::new(Left::default());
     let working = async {
-        let resumed = match deferral::resumed(job, spec, shared, &log).await {
+        let resumed = match deferral::resumed(job, shared, &log).await {
             Ok(resumed) => resumed,
             Err(finish) => return finish,
         };

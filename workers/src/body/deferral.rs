@@ -20,14 +20,9 @@ const MOST_BYTES: usize = 64 * 1024;
 const FASTEST_MS: u64 = 100;
 
 /// How the wait ended that this try began. `Err`: with it the try ends too.
-pub(super) async fn resumed(
-    job: &Job,
-    spec: &TaskSpec,
-    shared: &Shared,
-    log: &Arc<AttemptLog>,
-) -> Result<Option<Resumed>, Finish> {
-    // The first call of a try waited for nothing, and a sensor is never deferred.
-    if job.claimed.lease.lease_no <= 1 || spec.kind == "sensor" {
+pub(super) async fn resumed(job: &Job, shared: &Shared, log: &Arc<AttemptLog>) -> Result<Option<Resumed>, Finish> {
+    // The first call of a try waited for nothing.
+    if job.claimed.lease.lease_no <= 1 {
         return Ok(None);
     }
     let found = shared.past.resumed(job.claimed.lease).await.map_err(|error| Finish::Error {
