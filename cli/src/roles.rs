@@ -81,10 +81,9 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         rate_limit: config.rate_limit,
         connections_per_address: config.connections_per_address,
         keys: secrets::keyring(config)?,
-        default_connections: config.connections.of(&Installation {
-            data_dir: config.data_dir.clone(),
-            database_url: url.into(),
-        }),
+        default_connections: config
+            .connections
+            .of(&Installation { data_dir: config.data_dir.clone(), database_url: url.into() }),
         test_connection: config.test_connection,
         ..WebConfig::new(url)
     })

@@ -42,18 +42,28 @@ use std::time::Duration;
 /// What cannot be checked at all: not the data is wrong but what was declared or known.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
-    #[error("the check `{check}` of `{uri}` is about the whole, so no single row can be put aside\n\
-        hint: `.or(Policy::Fail)` or `.or(Policy::Warn)`")]
+    #[error(
+        "the check `{check}` of `{uri}` is about the whole, so no single row can be put aside\n\
+        hint: `.or(Policy::Fail)` or `.or(Policy::Warn)`"
+    )]
     NoQuarantine { uri: String, check: String },
-    #[error("the check `{check}` of `{uri}` needs the keys of `{table}`\nhint: give them with `facts.keys(\"{table}\", …)`")]
+    #[error(
+        "the check `{check}` of `{uri}` needs the keys of `{table}`\nhint: give them with `facts.keys(\"{table}\", …)`"
+    )]
     NoKeys { uri: String, check: String, table: String },
     #[error("the check `{check}` of `{uri}` cannot be asked: {problem}")]
     Broken { uri: String, check: String, problem: String },
-    #[error("`{uri}` has more than {} distinct keys in one lot, more than a check of its keys holds in memory\n\
-        hint: check it by partition", keys::MOST_KEYS)]
+    #[error(
+        "`{uri}` has more than {} distinct keys in one lot, more than a check of its keys holds in memory\n\
+        hint: check it by partition",
+        keys::MOST_KEYS
+    )]
     TooManyKeys { uri: String },
-    #[error("`{uri}` has more than {} points in one lot, more than a check for holes holds in memory\n\
-        hint: check it by partition", lot::MOST_POINTS)]
+    #[error(
+        "`{uri}` has more than {} points in one lot, more than a check for holes holds in memory\n\
+        hint: check it by partition",
+        lot::MOST_POINTS
+    )]
     TooManyPoints { uri: String },
     #[error("the rows of `{uri}` cannot be sorted out")]
     Arrow {
@@ -147,11 +157,7 @@ impl Contract {
 
     /// Each value stands among the keys of another table (`Facts::keys`). A row with a null refers to nothing and fits.
     #[must_use]
-    pub fn references<C: Into<String>>(
-        self,
-        columns: impl IntoIterator<Item = C>,
-        table: impl Into<String>,
-    ) -> Self {
+    pub fn references<C: Into<String>>(self, columns: impl IntoIterator<Item = C>, table: impl Into<String>) -> Self {
         self.add([Rule::References { columns: columns.into_iter().map(Into::into).collect(), table: table.into() }])
     }
 

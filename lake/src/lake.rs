@@ -19,7 +19,7 @@ pub struct LakeConfig {
     /// The database whose schema `lake` holds the catalog: the metadata Postgres, so that commits can be part of a task's
     /// completion.
     pub catalog: PgPool,
-    /// Under which the tables are known there: `PyIceberg` and Spark must use the same.
+    /// Under which the tables are known there: PyIceberg and Spark must use the same.
     pub name: String,
     /// Where new tables go: `file:///data/warehouse`, `s3://bucket/warehouse`.
     pub warehouse: String,

@@ -43,8 +43,8 @@ pub use binary::{Binary, main};
 pub use builtin::{
     Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
     Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
-    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit, short_circuit_directly, sql,
-    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit,
+    short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
@@ -58,9 +58,9 @@ pub use orch_core::spec::{
 };
 pub use orch_core::state::{RunState, RunType, TaskState};
 pub use orch_core::task::{
-    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel, Look,
-    MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd, defer,
-    fatal, skip,
+    Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel,
+    Look, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd,
+    defer, fatal, skip,
 };
 pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};

@@ -126,7 +126,13 @@ impl AttemptLog {
             held_back_bytes: 0,
             bounds: Bounds::default(),
         };
-        Arc::new(AttemptLog { lease, state: Mutex::new(state), queued: AtomicBool::new(false), shipper, progress: Progress::default() })
+        Arc::new(AttemptLog {
+            lease,
+            state: Mutex::new(state),
+            queued: AtomicBool::new(false),
+            shipper,
+            progress: Progress::default(),
+        })
     }
 
     pub(crate) fn say(self: &Arc<Self>, line: &Line) {

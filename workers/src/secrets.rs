@@ -159,7 +159,8 @@ impl Secrets {
         if let Some(found) = self.found.variable(key) {
             return Ok(Some(found));
         }
-        let found = self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?.map(|(found, _)| found);
+        let found =
+            self.first(&format!("variable `{key}`"), |place| place.variable(key)).await?.map(|(found, _)| found);
         if let Some(found) = &found {
             mask::learn(secrets_in(is_sensitive(key), found));
             self.found.keep_variable(key, found);

@@ -34,11 +34,15 @@ impl Checks {
         let uri = known.first().map_or(&self.asset, |asset| &asset.uri);
         let rows = checks_of_asset(&mut session.db, uri, self.outcome, (0, self.limit)).await?;
         if rows.is_empty() && known.is_empty() {
-            return Err(Failure::new(format!("there is no asset `{uri}`, and no contract has looked at one of that URI"))
-                .hint("list all with `orch assets list`"));
+            return Err(Failure::new(format!(
+                "there is no asset `{uri}`, and no contract has looked at one of that URI"
+            ))
+            .hint("list all with `orch assets list`"));
         }
-        let columns =
-            ["at", "check", "kind", "policy", "outcome", "rows", "rows_bad", "sample", "dag_id", "run_id", "task_id", "try"];
+        let columns = [
+            "at", "check", "kind", "policy", "outcome", "rows", "rows_bad", "sample", "dag_id", "run_id", "task_id",
+            "try",
+        ];
         let mut listing = Listing::new(columns, "no contract has looked at it so far");
         for row in rows {
             let found = row.result;

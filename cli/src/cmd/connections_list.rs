@@ -59,7 +59,8 @@ impl List {
         let mut kept = cx.kept().await?;
         let all = kept.connections(look).await?;
         let defaults = kept.default_connections(&cx.config()?, &all)?;
-        let defaults = defaults.into_iter().map(|one| (if look == Look::Closed { one.masked() } else { one }, DEFAULTS));
+        let defaults =
+            defaults.into_iter().map(|one| (if look == Look::Closed { one.masked() } else { one }, DEFAULTS));
         let all: Vec<_> = all.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect();
         if !self.show.show_values {
             let mut listing = Listing::new(["conn_id", "conn_type", "from"], empty);

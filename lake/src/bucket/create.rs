@@ -2,11 +2,10 @@
 //! signs an address and we send it.
 
 use super::{Bucket, Error, Result};
-use futures::StreamExt;
-use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::signer::Signer;
+use reqwest::{Method, StatusCode};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,38 +29,43 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
     match &bucket.maker {
         Maker::Folder(path) => tokio::fs::create_dir_all(path).await.map_err(|error| failed(error.into())),
         Maker::Server { store, bucket: name, region } => {
+            let hint = || format!("hint: make the bucket `{name}` on its server, or allow these keys to");
+            let there = ask(store, Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
             // Most of the time it is there, and whoever may read may not make buckets.
-            match store.list(None).next().await {
-                None | Some(Ok(_)) => return Ok(()),
-                Some(Err(object_store::Error::NotFound { .. })) => {}
-                Some(Err(source)) => return Err(Error::of("look at", bucket.url().into(), source)),
+            if there != StatusCode::NOT_FOUND {
+                return refused(bucket, there).map_or(Ok(()), Err);
             }
-            make(store, region.as_deref()).await.map_err(|problem| {
-                failed(
-                    format!("{problem}\nhint: make the bucket `{name}` on its server, or allow these keys to").into(),
-                )
-            })
+            let made = ask(store, Method::PUT, body(region.as_deref())).await.map_err(|error| failed(error.into()))?;
+            // 409: somebody else has just made it; if it is not ours, reading and writing will say so.
+            match made.is_success() || made == StatusCode::CONFLICT {
+                true => Ok(()),
+                false => Err(failed(format!("the server answers {made}\n{}", hint()).into())),
+            }
         }
     }
 }
 
-async fn make(store: &AmazonS3, region: Option<&str>) -> std::result::Result<(), String> {
-    let address = store.signed_url(reqwest::Method::PUT, &Path::ROOT, TIMEOUT).await;
-    let address = address.map_err(|error| error.to_string())?;
-    let body = match region {
+fn refused(bucket: &Bucket, status: StatusCode) -> Option<Error> {
+    let is_refused = matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
+    is_refused.then(|| Error::Denied { verb: "look at", location: bucket.url().into() })
+}
+
+/// Outside of `us-east-1` a bucket is made where its region says.
+fn body(region: Option<&str>) -> String {
+    match region {
         None | Some("us-east-1") => String::new(),
         Some(region) => format!(
             "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
              <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
         ),
-    };
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| error.to_string())?;
-    // The address carries the signature, so no error may carry the address.
-    let answer = client.put(address).body(body).send().await.map_err(|error| error.without_url().to_string())?;
-    let status = answer.status();
-    // 409: somebody else has just made it; if it is not ours, reading and writing will say so.
-    if status.is_success() || status == reqwest::StatusCode::CONFLICT {
-        return Ok(());
     }
-    Err(format!("the server answers {status}"))
+}
+
+/// A request about the bucket itself.
+async fn ask(store: &AmazonS3, method: Method, body: String) -> std::result::Result<StatusCode, String> {
+    let address = store.signed_url(method.clone(), &Path::ROOT, TIMEOUT).await.map_err(|error| error.to_string())?;
+    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(|error| error.to_string())?;
+    // The address carries the signature, so no error may carry the address.
+    let answer = client.request(method, address).body(body).send().await.map_err(|e| e.without_url().to_string())?;
+    Ok(answer.status())
 }

@@ -12,12 +12,7 @@ pub enum Error {
         "cannot {verb} `{location}`: the store refuses these keys\n\
          hint: look at login and password of its connection, and at what they may do"
     )]
-    Denied {
-        verb: &'static str,
-        location: String,
-        #[source]
-        source: Box<object_store::Error>,
-    },
+    Denied { verb: &'static str, location: String },
     #[error("cannot {verb} `{location}`")]
     Failed {
         verb: &'static str,
@@ -39,7 +34,14 @@ impl Error {
                 Error::Exists { location }
             }
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Error::Denied { verb, location, source: Box::new(source) }
+                Error::Denied { verb, location }
+            }
+            // Of lists the crate tells the status as text only.
+            object_store::Error::Generic { source, .. } if source.to_string().contains("NoSuchBucket") => {
+                Error::NotFound { location }
+            }
+            object_store::Error::Generic { source, .. } if source.to_string().contains("403 Forbidden") => {
+                Error::Denied { verb, location }
             }
             other => Error::Failed { verb, location, source: Box::new(other) },
         }

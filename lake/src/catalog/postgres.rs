@@ -1,4 +1,4 @@
-//! The catalog in Postgres, in the table layout of JDBC catalogs: `PyIceberg`'s `SqlCatalog` and Spark's `jdbc` catalog read
+//! The catalog in Postgres, in the table layout of JDBC catalogs: PyIceberg's `SqlCatalog` and Spark's `jdbc` catalog read
 //! and write the same rows. All statements take a connection, so that a commit can be part of a larger transaction.
 
 use super::{Catalog, Properties, Swap, Swapped};

@@ -1,7 +1,7 @@
 //! What a contract is told besides the data itself: the time, and what was there before.
 
 use super::keys::KeySet;
-use arrow::array::{Array, RecordBatch, cast::AsArray};
+use arrow::array::{RecordBatch, cast::AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::error::ArrowError;

@@ -53,7 +53,8 @@ impl Memory {
             return Ok(Ok(()));
         };
         for row in (0..times.len()).filter(|&row| times.is_valid(row)) {
-            let series: Vec<String> = by.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
+            let series: Vec<String> =
+                by.iter().map(|column| format!("{column} {}", value(batch, column, row))).collect();
             let points = self.points.entry(series.join(", ")).or_default();
             points.push(times.value(row));
         }
@@ -77,7 +78,8 @@ impl Memory {
         };
         let age = (facts.now.timestamp_micros() - newest).max(0).unsigned_abs();
         if u128::from(age) > within.as_micros() {
-            samples.add(|| format!("the newest value is {}, {} old", moment(newest), about(Duration::from_micros(age))));
+            samples
+                .add(|| format!("the newest value is {}, {} old", moment(newest), about(Duration::from_micros(age))));
         }
     }
 
@@ -133,6 +135,12 @@ fn moment(micros: i64) -> String {
 /// For people: to the minute, from an hour on to the hour.
 fn about(age: Duration) -> String {
     let seconds = age.as_secs();
-    let round = if seconds >= 2 * 86_400 { 86_400 } else if seconds >= 3_600 { 3_600 } else { 60 };
+    let round = if seconds >= 2 * 86_400 {
+        86_400
+    } else if seconds >= 3_600 {
+        3_600
+    } else {
+        60
+    };
     words(Duration::from_secs((seconds / round * round).max(60)))
 }

@@ -31,7 +31,9 @@ impl Outliers {
     /// The values that are none.
     pub(super) fn bounds(self, history: &Stats) -> (f64, f64) {
         match self {
-            Outliers::ZScore(most) => (history.mean - most * history.deviation, history.mean + most * history.deviation),
+            Outliers::ZScore(most) => {
+                (history.mean - most * history.deviation, history.mean + most * history.deviation)
+            }
             Outliers::Iqr(most) => {
                 let wide = most * (history.upper_quartile - history.lower_quartile);
                 (history.lower_quartile - wide, history.upper_quartile + wide)

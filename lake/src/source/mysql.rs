@@ -156,15 +156,17 @@ impl Server {
             Ok(statement) => statement,
             Err(error) => return Err(told(error, self, &mut session, &read.asked()).await),
         };
-        let given = statement.columns();
-        let columns = Columns::of(&given, &read)?;
+        let columns = Columns::of(&statement.columns(), &read)?;
         let schema = columns.schema();
-        if let Err(error) = session.conn().exec_iter(&statement, Params::from(read.params.clone())).await.map(drop) {
-            return Err(told(error, self, &mut session, &read.asked()).await);
-        }
-        let what = read.asked().to_string();
-        let mut reading = Reading { session, columns, rows: 0, batch_rows: read.batch_rows, what };
+        let mut reading =
+            Reading { session, columns, rows: 0, batch_rows: read.batch_rows, what: read.asked().to_string() };
+        let server = self.clone();
+        // The server may think for long before its first row: whoever takes the rows waits for it, and may stop to.
         Ok(Batches::read_ahead(schema, |taker| async move {
+            let params = Params::from(read.params.clone());
+            if let Err(error) = reading.session.conn().exec_iter(&statement, params).await.map(drop) {
+                return Err(told(error, &server, &mut reading.session, &read.asked()).await);
+            }
             loop {
                 let (batch, more) = reading.batch().await?;
                 if batch.num_rows() > 0 && !taker.take(batch).await || !more {

@@ -2,6 +2,8 @@
 
 mod decode;
 
+pub use decode::type_of;
+
 use crate::batches::{BATCH_ROWS, Batches};
 use anyhow::Context;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};

@@ -158,7 +158,7 @@ impl TableDef {
 /// Beyond the ids that arrow's nested fields were given. All are assigned anew when the table is made.
 const FIRST_ID: i32 = 1_000_000;
 
-/// As Spark and `PyIceberg` name the fields of a partition.
+/// As Spark and PyIceberg name the fields of a partition.
 pub fn partition_name(column: &str, transform: Transform) -> String {
     match transform {
         Transform::Identity => column.to_owned(),

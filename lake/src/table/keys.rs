@@ -4,7 +4,7 @@ use super::Table;
 use super::filter::prune::{Rows, order};
 use super::filter::{Bound, Column, Op};
 use super::plan::{LiveFile, PlannedFile, Pruners};
-use super::position;
+use super::position::{self, Deleted};
 use crate::error::{LakeError, LakeResult};
 use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::cast;
@@ -117,7 +117,9 @@ impl Keys {
             return Ok(false);
         }
         let planned = PlannedFile { file: file.clone(), deletes: vec![], whole: false };
-        Ok(!position::of_rows(table, &planned, &self.columns, &|batch| self.rows(batch)).await?.is_empty())
+        let mut deleted = Deleted::default();
+        let rows = position::of_rows(table, &planned, &self.columns, &|batch| self.rows(batch), &mut deleted).await?;
+        Ok(!rows.is_empty())
     }
 
     fn arrays(&self, batch: &RecordBatch) -> LakeResult<Vec<ArrayRef>> {

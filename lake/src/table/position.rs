@@ -33,6 +33,7 @@ pub(crate) async fn of_rows(
     planned: &PlannedFile,
     columns: &[Column],
     test: Test<'_>,
+    deleted: &mut Deleted,
 ) -> LakeResult<Vec<i64>> {
     let mut batches = open(table, planned.file.data(), columns).await?;
     let mut positions = vec![];
@@ -44,33 +45,53 @@ pub(crate) async fn of_rows(
         first += rows as i64;
     }
     if !positions.is_empty() && !planned.deletes.is_empty() {
-        let deleted = deleted(table, planned).await?;
-        positions.retain(|position| !deleted.contains(position));
+        deleted.read(table, planned).await?;
+        positions.retain(|position| !deleted.holds(planned, *position));
     }
     Ok(positions)
 }
 
-/// The rows of a file that position deletes have taken away already.
-async fn deleted(table: &Table, planned: &PlannedFile) -> LakeResult<HashSet<i64>> {
-    let column = |id, data| Column { id, name: format!("{id}"), data };
-    let path = column(RESERVED_FIELD_ID_DELETE_FILE_PATH, PrimitiveType::String);
-    let pos = column(RESERVED_FIELD_ID_DELETE_FILE_POS, PrimitiveType::Long);
-    let columns = [path, pos];
-    let mut deleted = HashSet::new();
-    let by_position = |file: &&Arc<LiveFile>| file.data().content_type() == DataContentType::PositionDeletes;
-    for file in planned.deletes.iter().filter(by_position) {
-        let mut batches = open(table, file.data(), &columns).await?;
-        while let Some(batch) = batches.try_next().await? {
-            let batch = by_name(&batch, &columns)?;
-            let (paths, positions) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
-            for (path, position) in paths.iter().zip(positions.values()) {
-                if path == Some(planned.file.path()) {
-                    deleted.insert(*position);
+/// What position deletes have taken away already. Each delete file is read once, however many files it is for.
+#[derive(Default)]
+pub(crate) struct Deleted {
+    /// The rows of each data file, by the path of the delete file.
+    by_file: HashMap<String, HashMap<String, HashSet<i64>>>,
+}
+
+impl Deleted {
+    async fn read(&mut self, table: &Table, planned: &PlannedFile) -> LakeResult<()> {
+        let column = |id, data| Column { id, name: format!("{id}"), data };
+        let path = column(RESERVED_FIELD_ID_DELETE_FILE_PATH, PrimitiveType::String);
+        let pos = column(RESERVED_FIELD_ID_DELETE_FILE_POS, PrimitiveType::Long);
+        let columns = [path, pos];
+        for file in &planned.deletes {
+            let by_position = file.data().content_type() == DataContentType::PositionDeletes;
+            if !by_position || self.by_file.contains_key(file.path()) {
+                continue;
+            }
+            let mut rows: HashMap<String, HashSet<i64>> = HashMap::new();
+            let mut batches = open(table, file.data(), &columns).await?;
+            while let Some(batch) = batches.try_next().await? {
+                let batch = by_name(&batch, &columns)?;
+                let (paths, positions) =
+                    (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
+                for (path, position) in paths.iter().zip(positions.values()) {
+                    let path = path.unwrap_or_default();
+                    match rows.get_mut(path) {
+                        Some(known) => known.insert(*position),
+                        None => rows.entry(path.to_owned()).or_default().insert(*position),
+                    };
                 }
             }
+            self.by_file.insert(file.path().to_owned(), rows);
         }
+        Ok(())
     }
-    Ok(deleted)
+
+    fn holds(&self, planned: &PlannedFile, position: i64) -> bool {
+        let named = planned.deletes.iter().filter_map(|file| self.by_file.get(file.path())?.get(planned.file.path()));
+        named.into_iter().any(|rows| rows.contains(&position))
+    }
 }
 
 /// Some columns of a Parquet file as they lie there, every row.

@@ -41,7 +41,8 @@ impl At {
                 snapshot.map(Some).ok_or_else(|| format!("has no branch or tag `{name}`"))
             }
             At::Time(time) => {
-                let then = metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
+                let then =
+                    metadata.history().iter().rev().find(|entry| entry.timestamp_ms() <= time.timestamp_millis());
                 let entry = then.ok_or_else(|| format!("has no snapshot from before {time}"))?;
                 let snapshot = metadata.snapshot_by_id(entry.snapshot_id);
                 snapshot.map(Some).ok_or_else(|| format!("no longer has its snapshot of {time}"))

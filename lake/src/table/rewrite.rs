@@ -2,7 +2,7 @@
 
 use super::filter::Column;
 use super::plan::PlannedFile;
-use super::position::{self, Positions, Test};
+use super::position::{self, Deleted, Positions, Test};
 use super::write::Writer;
 use super::{Change, Table};
 use crate::error::{LakeError, LakeResult};
@@ -58,6 +58,7 @@ pub(crate) struct Rewrite {
     pub(crate) writer: Writer,
     mode: RowMode,
     positions: Vec<Positions>,
+    deleted: Deleted,
 }
 
 impl Rewrite {
@@ -68,6 +69,7 @@ impl Rewrite {
             writer: Writer::new(table)?,
             mode: RowMode::of(table)?,
             positions: vec![],
+            deleted: Deleted::default(),
         })
     }
 
@@ -82,7 +84,7 @@ impl Rewrite {
             self.drop_file(planned);
             return Ok(());
         }
-        let rows = position::of_rows(&self.table, planned, columns, test).await?;
+        let rows = position::of_rows(&self.table, planned, columns, test, &mut self.deleted).await?;
         let (going, all) = (rows.len() as u64, planned.file.data().record_count());
         if going == 0 {
             return Ok(());

@@ -81,7 +81,12 @@ fn columns_and_types() {
         "id:text/1/2",
         &[&format!("{there}: fail 2/2 id is Utf8, not Int64, name is missing"), "2 passed, 0 aside"],
     );
-    check(&exact("id:int,name:text"), &none, "name:text,id:int/a,1", &[&format!("{those}: pass 0/1"), "1 passed, 0 aside"]);
+    check(
+        &exact("id:int,name:text"),
+        &none,
+        "name:text,id:int/a,1",
+        &[&format!("{those}: pass 0/1"), "1 passed, 0 aside"],
+    );
     check(
         &exact("id:int"),
         &none,
@@ -96,10 +101,34 @@ fn nulls() {
     let strict = orders().not_null(["id", "name"]);
     let aside = orders().not_null(["name"]).or(Policy::Quarantine);
     let none = facts();
-    check(&strict, &none, "id:int,name:text/1,a", &["id is not null: pass 0/1", "name is not null: pass 0/1", "1 passed, 0 aside"]);
-    check(&strict, &none, "id:int,name:text/1,/,b", &["id is not null: fail 1/2 id null: id is null", "name is not null: fail 1/2 id 1: name is null", "2 passed, 0 aside"]);
-    check(&aside, &none, "id:int,name:text/1,/2,b/3,", &["name is not null: quarantined 2/3 id 1: name is null; id 3: name is null", "1 passed, 2 aside"]);
-    check(&aside, &none, "id:int/1/2", &["name is not null: quarantined 2/2 there is no column name", "0 passed, 2 aside"]);
+    check(
+        &strict,
+        &none,
+        "id:int,name:text/1,a",
+        &["id is not null: pass 0/1", "name is not null: pass 0/1", "1 passed, 0 aside"],
+    );
+    check(
+        &strict,
+        &none,
+        "id:int,name:text/1,/,b",
+        &[
+            "id is not null: fail 1/2 id null: id is null",
+            "name is not null: fail 1/2 id 1: name is null",
+            "2 passed, 0 aside",
+        ],
+    );
+    check(
+        &aside,
+        &none,
+        "id:int,name:text/1,/2,b/3,",
+        &["name is not null: quarantined 2/3 id 1: name is null; id 3: name is null", "1 passed, 2 aside"],
+    );
+    check(
+        &aside,
+        &none,
+        "id:int/1/2",
+        &["name is not null: quarantined 2/2 there is no column name", "0 passed, 2 aside"],
+    );
 }
 
 #[test]
@@ -107,13 +136,53 @@ fn ranges() {
     let quantity = |policy| orders().between("quantity", 1, 100).or(policy);
     let none = facts();
     let name = "quantity is between 1 and 100";
-    check(&quantity(Policy::Warn), &none, "id:int,quantity:int/1,1/2,100/3,", &[&format!("{name}: pass 0/3"), "3 passed, 0 aside"]);
-    check(&quantity(Policy::Warn), &none, "id:int,quantity:int/1,0/2,101", &[&format!("{name}: warn 2/2 id 1: quantity is 0, not between 1 and 100; id 2: quantity is 101, not between 1 and 100"), "2 passed, 0 aside"]);
-    check(&quantity(Policy::Quarantine), &none, "id:int,quantity:float/1,NaN/2,2.5", &[&format!("{name}: quarantined 1/2 id 1: quantity is NaN, not between 1 and 100"), "1 passed, 1 aside"]);
-    check(&quantity(Policy::Fail), &none, "id:int,quantity:text/1,5", &[&format!("{name}: fail 1/1 quantity is Utf8, neither a number nor a time"), "1 passed, 0 aside"]);
-    check(&orders().at_least("price", "0.01"), &none, "id:int,price:money/1,0.01/2,0.00", &["price is at least 0.01: fail 1/2 id 2: price is 0.00, not at least 0.01", "2 passed, 0 aside"]);
-    check(&orders().at_most("day", "2026-11-20"), &none, "id:int,day:date/1,2026-11-20/2,2026-11-21", &["day is at most 2026-11-20: fail 1/2 id 2: day is 2026-11-21, not at most 2026-11-20", "2 passed, 0 aside"]);
-    check(&orders().at_least("day", "soon"), &none, "id:int,day:date/1,2026-11-20", &["day is at least soon: fail 1/1 the bound soon cannot be read as Date32", "1 passed, 0 aside"]);
+    check(
+        &quantity(Policy::Warn),
+        &none,
+        "id:int,quantity:int/1,1/2,100/3,",
+        &[&format!("{name}: pass 0/3"), "3 passed, 0 aside"],
+    );
+    check(
+        &quantity(Policy::Warn),
+        &none,
+        "id:int,quantity:int/1,0/2,101",
+        &[
+            &format!(
+                "{name}: warn 2/2 id 1: quantity is 0, not between 1 and 100; id 2: quantity is 101, not between 1 and 100"
+            ),
+            "2 passed, 0 aside",
+        ],
+    );
+    check(
+        &quantity(Policy::Quarantine),
+        &none,
+        "id:int,quantity:float/1,NaN/2,2.5",
+        &[&format!("{name}: quarantined 1/2 id 1: quantity is NaN, not between 1 and 100"), "1 passed, 1 aside"],
+    );
+    check(
+        &quantity(Policy::Fail),
+        &none,
+        "id:int,quantity:text/1,5",
+        &[&format!("{name}: fail 1/1 quantity is Utf8, neither a number nor a time"), "1 passed, 0 aside"],
+    );
+    check(
+        &orders().at_least("price", "0.01"),
+        &none,
+        "id:int,price:money/1,0.01/2,0.00",
+        &["price is at least 0.01: fail 1/2 id 2: price is 0.00, not at least 0.01", "2 passed, 0 aside"],
+    );
+    check(
+        &orders().at_most("day", "2026-11-20"),
+        &none,
+        "id:int,day:date/1,2026-11-20/2,2026-11-21",
+        &["day is at most 2026-11-20: fail 1/2 id 2: day is 2026-11-21, not at most 2026-11-20", "2 passed, 0 aside"],
+    );
+    check(
+        &orders().at_least("day", "soon"),
+        &none,
+        "id:int,day:date/1,2026-11-20",
+        &["day is at least soon: fail 1/1 the bound soon cannot be read as Date32", "1 passed, 0 aside"],
+    );
 }
 
 #[test]
@@ -121,8 +190,21 @@ fn at_most_five_rows_are_named_and_secrets_are_not() {
     let numbered = Contract::of("lake://x").at_least("n", 10);
     let secret = Contract::of("lake://x").key(["customer_password"]).at_least("n", 10);
     let none = facts();
-    check(&numbered, &none, "n:int/1/2/3/4/5/6/7", &["n is at least 10: fail 7/7 row 1: n is 1, not at least 10; row 2: n is 2, not at least 10; row 3: n is 3, not at least 10; row 4: n is 4, not at least 10; row 5: n is 5, not at least 10; …", "7 passed, 0 aside"]);
-    check(&secret, &none, "customer_password:text,n:int/hunter2,1", &["n is at least 10: fail 1/1 customer_password ***: n is 1, not at least 10", "1 passed, 0 aside"]);
+    check(
+        &numbered,
+        &none,
+        "n:int/1/2/3/4/5/6/7",
+        &[
+            "n is at least 10: fail 7/7 row 1: n is 1, not at least 10; row 2: n is 2, not at least 10; row 3: n is 3, not at least 10; row 4: n is 4, not at least 10; row 5: n is 5, not at least 10; …",
+            "7 passed, 0 aside",
+        ],
+    );
+    check(
+        &secret,
+        &none,
+        "customer_password:text,n:int/hunter2,1",
+        &["n is at least 10: fail 1/1 customer_password ***: n is 1, not at least 10", "1 passed, 0 aside"],
+    );
 }
 
 #[test]
@@ -130,11 +212,30 @@ fn uniqueness() {
     let by = |columns: &[&str], policy| orders().unique(columns.iter().copied()).or(policy);
     let none = facts();
     check(&by(&["id"], Policy::Fail), &none, "id:int/1/2/", &["id is unique: pass 0/2", "2 passed, 0 aside"]);
-    check(&by(&["id"], Policy::Quarantine), &none, "id:int,n:int/1,1/2,2/1,3/1,4/,5/,6", &["id is unique: quarantined 2/6 id 1: id 1 came before; id 1: id 1 came before", "4 passed, 2 aside"]);
-    check(&by(&["id", "day"], Policy::Fail), &none, "id:int,day:date/1,2026-01-01/1,2026-01-02/1,2026-01-01", &["id, day is unique: fail 1/3 id 1: id 1, day 2026-01-01 came before", "3 passed, 0 aside"]);
+    check(
+        &by(&["id"], Policy::Quarantine),
+        &none,
+        "id:int,n:int/1,1/2,2/1,3/1,4/,5/,6",
+        &["id is unique: quarantined 2/6 id 1: id 1 came before; id 1: id 1 came before", "4 passed, 2 aside"],
+    );
+    check(
+        &by(&["id", "day"], Policy::Fail),
+        &none,
+        "id:int,day:date/1,2026-01-01/1,2026-01-02/1,2026-01-01",
+        &["id, day is unique: fail 1/3 id 1: id 1, day 2026-01-01 came before", "3 passed, 0 aside"],
+    );
     // A row that is put aside for another reason is no first: the good one passes.
     let both = by(&["id"], Policy::Quarantine).at_least("n", 1).or(Policy::Quarantine);
-    check(&both, &none, "id:int,n:int/7,0/7,1/7,2", &["id is unique: quarantined 1/3 id 7: id 7 came before", "n is at least 1: quarantined 1/3 id 7: n is 0, not at least 1", "1 passed, 2 aside"]);
+    check(
+        &both,
+        &none,
+        "id:int,n:int/7,0/7,1/7,2",
+        &[
+            "id is unique: quarantined 1/3 id 7: id 7 came before",
+            "n is at least 1: quarantined 1/3 id 7: n is 0, not at least 1",
+            "1 passed, 2 aside",
+        ],
+    );
 }
 
 #[test]
@@ -142,22 +243,63 @@ fn references() {
     let customers = KeySet::of(&[rows("customer:small/1/2/3")], &["customer"]).unwrap();
     let known = facts().keys("customers", customers);
     let refers = |policy| orders().references(["customer"], "customers").or(policy);
-    check(&refers(Policy::Warn), &known, "id:int,customer:int/1,1/2,3/3,", &["customer is in customers: pass 0/3", "3 passed, 0 aside"]);
-    check(&refers(Policy::Quarantine), &known, "id:int,customer:int/1,1/2,9", &["customer is in customers: quarantined 1/2 id 2: customer 9 is not in customers", "1 passed, 1 aside"]);
+    check(
+        &refers(Policy::Warn),
+        &known,
+        "id:int,customer:int/1,1/2,3/3,",
+        &["customer is in customers: pass 0/3", "3 passed, 0 aside"],
+    );
+    check(
+        &refers(Policy::Quarantine),
+        &known,
+        "id:int,customer:int/1,1/2,9",
+        &["customer is in customers: quarantined 1/2 id 2: customer 9 is not in customers", "1 passed, 1 aside"],
+    );
     let missing = refers(Policy::Fail);
     let error = missing.begin(&facts()).unwrap_err().to_string();
-    assert_eq!(error, "the check `customer is in customers` of `lake://retail/orders` needs the keys of `customers`\nhint: give them with `facts.keys(\"customers\", …)`");
+    assert_eq!(
+        error,
+        "the check `customer is in customers` of `lake://retail/orders` needs the keys of `customers`\nhint: give them with `facts.keys(\"customers\", …)`"
+    );
 }
 
 #[test]
 fn freshness() {
     let fresh = |within| orders().fresh("day", within).or(Policy::Warn);
     let none = facts();
-    check(&fresh(2 * DAY), &none, "id:int,day:date/1,2020-01-01/2,2026-11-19", &["day is no older than 2 days: pass 0/2", "2 passed, 0 aside"]);
-    check(&fresh(DAY), &none, "id:int,day:date/1,2026-11-18/2,2026-11-17", &["day is no older than 1 day: warn 1/2 the newest value is 2026-11-18 00:00:00, 2 days old", "2 passed, 0 aside"]);
-    check(&fresh(HOUR), &none, "id:int,day:time/1,2026-11-20T03:30:00Z", &["day is no older than 1 h: warn 1/1 the newest value is 2026-11-20 03:30:00, 2 h old", "1 passed, 0 aside"]);
-    check(&fresh(DAY), &none, "id:int,day:date", &["day is no older than 1 day: warn 1/0 there is no value", "0 passed, 0 aside"]);
-    check(&fresh(DAY), &none, "id:int,day:text/1,today", &["day is no older than 1 day: warn 1/1 day is Utf8, not a time", "1 passed, 0 aside"]);
+    check(
+        &fresh(2 * DAY),
+        &none,
+        "id:int,day:date/1,2020-01-01/2,2026-11-19",
+        &["day is no older than 2 days: pass 0/2", "2 passed, 0 aside"],
+    );
+    check(
+        &fresh(DAY),
+        &none,
+        "id:int,day:date/1,2026-11-18/2,2026-11-17",
+        &[
+            "day is no older than 1 day: warn 1/2 the newest value is 2026-11-18 00:00:00, 2 days old",
+            "2 passed, 0 aside",
+        ],
+    );
+    check(
+        &fresh(HOUR),
+        &none,
+        "id:int,day:time/1,2026-11-20T03:30:00Z",
+        &["day is no older than 1 h: warn 1/1 the newest value is 2026-11-20 03:30:00, 2 h old", "1 passed, 0 aside"],
+    );
+    check(
+        &fresh(DAY),
+        &none,
+        "id:int,day:date",
+        &["day is no older than 1 day: warn 1/0 there is no value", "0 passed, 0 aside"],
+    );
+    check(
+        &fresh(DAY),
+        &none,
+        "id:int,day:text/1,today",
+        &["day is no older than 1 day: warn 1/1 day is Utf8, not a time", "1 passed, 0 aside"],
+    );
 }
 
 #[test]
@@ -165,11 +307,42 @@ fn continuity() {
     let hourly = Contract::of("lake://weather").continuous("at", HOUR);
     let each = Contract::of("lake://weather").continuous_by("at", HOUR, ["city"]);
     let (name, none) = ("at has no hole of more than 1 h", facts());
-    check(&hourly, &none, "at:time/2026-11-20T02:00:00Z/2026-11-20T00:00:00Z/2026-11-20T01:00:00Z", &[&format!("{name}: pass 0/3"), "3 passed, 0 aside"]);
-    check(&hourly, &none, "at:time/2026-11-20T00:00:00Z/2026-11-20T03:00:00Z", &[&format!("{name}: fail 1/2 nothing between 2026-11-20 00:00:00 and 2026-11-20 03:00:00"), "2 passed, 0 aside"]);
-    check(&each, &none, "city:text,at:time/a,2026-11-20T00:00:00Z/b,2026-11-20T01:00:00Z/b,2026-11-20T02:00:00Z/a,2026-11-20T02:00:00Z", &[&format!("{name} for each city: fail 1/4 city a: nothing between 2026-11-20 00:00:00 and 2026-11-20 02:00:00"), "4 passed, 0 aside"]);
+    check(
+        &hourly,
+        &none,
+        "at:time/2026-11-20T02:00:00Z/2026-11-20T00:00:00Z/2026-11-20T01:00:00Z",
+        &[&format!("{name}: pass 0/3"), "3 passed, 0 aside"],
+    );
+    check(
+        &hourly,
+        &none,
+        "at:time/2026-11-20T00:00:00Z/2026-11-20T03:00:00Z",
+        &[
+            &format!("{name}: fail 1/2 nothing between 2026-11-20 00:00:00 and 2026-11-20 03:00:00"),
+            "2 passed, 0 aside",
+        ],
+    );
+    check(
+        &each,
+        &none,
+        "city:text,at:time/a,2026-11-20T00:00:00Z/b,2026-11-20T01:00:00Z/b,2026-11-20T02:00:00Z/a,2026-11-20T02:00:00Z",
+        &[
+            &format!(
+                "{name} for each city: fail 1/4 city a: nothing between 2026-11-20 00:00:00 and 2026-11-20 02:00:00"
+            ),
+            "4 passed, 0 aside",
+        ],
+    );
     let before = facts().newest("at", "2026-11-19T22:00:00Z".parse().unwrap());
-    check(&hourly, &before, "at:time/2026-11-20T00:00:00Z", &[&format!("{name}: fail 1/1 nothing between 2026-11-19 22:00:00 and 2026-11-20 00:00:00"), "1 passed, 0 aside"]);
+    check(
+        &hourly,
+        &before,
+        "at:time/2026-11-20T00:00:00Z",
+        &[
+            &format!("{name}: fail 1/1 nothing between 2026-11-19 22:00:00 and 2026-11-20 00:00:00"),
+            "1 passed, 0 aside",
+        ],
+    );
 }
 
 #[test]
@@ -178,12 +351,28 @@ fn outliers() {
     let known = facts().history("amount", history);
     let z = orders().no_outliers("amount", Outliers::ZScore(4.0)).or(Policy::Quarantine);
     let iqr = orders().no_outliers("amount", Outliers::Iqr(1.5)).or(Policy::Warn);
-    let (by_z, by_iqr) = ("amount is within 4 deviations of its history", "amount is within 1.5 quartile distances of its history");
+    let (by_z, by_iqr) =
+        ("amount is within 4 deviations of its history", "amount is within 1.5 quartile distances of its history");
     let text = "id:int,amount:money/1,104.00/2,900.00/3,";
-    check(&z, &known, text, &[&format!("{by_z}: quarantined 1/3 id 2: amount is 900.00, usual is 104.50"), "2 passed, 1 aside"]);
-    check(&iqr, &known, text, &[&format!("{by_iqr}: warn 1/3 id 2: amount is 900.00, usual is 104.50"), "3 passed, 0 aside"]);
+    check(
+        &z,
+        &known,
+        text,
+        &[&format!("{by_z}: quarantined 1/3 id 2: amount is 900.00, usual is 104.50"), "2 passed, 1 aside"],
+    );
+    check(
+        &iqr,
+        &known,
+        text,
+        &[&format!("{by_iqr}: warn 1/3 id 2: amount is 900.00, usual is 104.50"), "3 passed, 0 aside"],
+    );
     check(&z, &facts(), text, &[&format!("{by_z}: pass 0/3"), "3 passed, 0 aside"]);
-    check(&iqr, &known, "id:int,amount:text/1,many", &[&format!("{by_iqr}: warn 1/1 amount is Utf8, not a number"), "1 passed, 0 aside"]);
+    check(
+        &iqr,
+        &known,
+        "id:int,amount:text/1,many",
+        &[&format!("{by_iqr}: warn 1/1 amount is Utf8, not a number"), "1 passed, 0 aside"],
+    );
 }
 
 #[test]

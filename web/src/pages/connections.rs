@@ -67,7 +67,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let more = rows.len() as i64 > OF_A_PAGE;
     rows.truncate(OF_A_PAGE as usize);
     let is_kept = |id: &str| rows.iter().any(|row| row.conn_id == id);
-    let defaults = app.config.default_connections.iter().filter(|one| page == 1 && one.id.contains(&q) && !is_kept(&one.id));
+    let defaults =
+        app.config.default_connections.iter().filter(|one| page == 1 && one.id.contains(&q) && !is_kept(&one.id));
     let brought = defaults.map(|one| (one.id.clone(), one.conn_type.clone())).collect();
     let turned = |page: i64| format!("/connections?q={}&page={page}", encoded(&q));
     let page = ConnectionsPage {

@@ -4,9 +4,10 @@ use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use crate::shapes::{RUN, assert_shape};
 use axum::http::{Method, StatusCode};
-use orch_core::asset::{AssetEvent, LineageEdge};
+use orch_core::asset::{AssetEvent, CheckOutcome, CheckPolicy, CheckResult, LineageEdge};
 use orch_core::state::TaskState;
-use orch_store::asset::{begin_triggered_runs, dags_to_ask, distribute};
+use orch_core::task::Ctx;
+use orch_store::asset::{CheckTrail, begin_triggered_runs, dags_to_ask, distribute, keep_checks};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::step::{Ended, Mode, Step, Stepper, Touched};
 use orch_store::version::Versions;
@@ -250,6 +251,70 @@ async fn freshness_and_lineage_are_extras() {
     sqlx::query("update asset set stale_since = now() where name = 'orders'").execute(&mut db).await.unwrap();
     let stale = web.get("/api/orch/v1/assets?stale=true").await.body;
     assert_eq!((&stale["total_entries"], &stale["assets"][0]["name"]), (&json!(1), &json!("orders")));
+}
+
+const CHECK: &[(&str, &str)] = &[
+    ("id", "integer"),
+    ("name", "text"),
+    ("kind", "text"),
+    ("policy", "text"),
+    ("outcome", "text"),
+    ("rows", "integer"),
+    ("rows_bad", "integer"),
+    ("sample", "text"),
+    ("dag_id", "text"),
+    ("dag_run_id", "text"),
+    ("task_id", "text"),
+    ("map_index", "integer"),
+    ("try_number", "integer"),
+    ("at", "time"),
+];
+
+/// Three lots: two pass, the third has a row that does not fit.
+async fn checked(web: &Web) {
+    let result = |name: &str, policy, bad| CheckResult {
+        name: name.into(),
+        kind: "range".into(),
+        policy,
+        outcome: if bad == 0 { CheckOutcome::Pass } else { CheckOutcome::of_bad(policy) },
+        rows: 1_200,
+        bad,
+        sample: if bad == 0 { String::new() } else { "id 7: n is <0>".into() },
+    };
+    for bad in [0, 0, 3] {
+        let results = vec![
+            result("n is at least 1", CheckPolicy::Quarantine, bad),
+            result("day is at most today", CheckPolicy::Fail, 0),
+        ];
+        let trail = CheckTrail::new(&Ctx::test(), "lake://orders", results);
+        keep_checks(&mut web.db().await, &trail).await.expect("they are kept");
+    }
+}
+
+#[tokio::test]
+async fn checks_are_listed_and_shown_with_what_was_found() {
+    let web = web().await;
+    let orders = id(&web, "orders").await;
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("/assets/{orders}")).await;
+    assert!(page.has("No contract has looked at it yet"), "{page:?}");
+    checked(&web).await;
+    let all = web.get(&format!("/api/orch/v1/assets/{orders}/checks")).await.body;
+    assert_eq!(all["total_entries"], 6);
+    assert_shape(&all["checks"][0], CHECK);
+    let aside = web.get(&format!("/api/orch/v1/assets/{orders}/checks?outcome=quarantined")).await.body;
+    assert_eq!((&aside["total_entries"], &aside["checks"][0]["rows_bad"]), (&json!(1), &json!(3)));
+    let page_of_one = web.get(&format!("/api/orch/v1/assets/{orders}/checks?limit=1&offset=5")).await.body;
+    assert_eq!((page_of_one["checks"].as_array().map(Vec::len), &page_of_one["total_entries"]), (Some(1), &json!(6)));
+    let wrong = web.get(&format!("/api/orch/v1/assets/{orders}/checks?outcome=passed")).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(web.get("/api/orch/v1/assets/9999/checks").await.status, StatusCode::NOT_FOUND);
+    let page = browser.get(&format!("/assets/{orders}")).await;
+    for text in
+        ["n is at least 1", "3 of 1,200 rows put aside", "id 7: n is <0>", "day is at most today", "quarantined"]
+    {
+        assert!(page.has(text), "{text}: {page:?}");
+    }
 }
 
 #[tokio::test]

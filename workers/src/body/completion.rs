@@ -52,17 +52,10 @@ impl Left {
 }
 
 /// Records the end of a try that left steps for it. One that left none is given back as it is: the driver records it.
-pub(super) async fn complete(
-    job: &Job,
-    shared: &Shared,
-    left: &Left,
-    log: &Arc<AttemptLog>,
-    finish: Finish,
-) -> Finish {
+pub(super) async fn complete(job: &Job, shared: &Shared, left: &Left, log: &Arc<AttemptLog>, finish: Finish) -> Finish {
     let mut steps = left.take();
     let fails = matches!(&finish, Finish::Error { error: TaskError::Retryable { .. } | TaskError::Fatal { .. }, .. });
-    let recorded_here = |step: &Box<dyn CompletionStep>| !fails || step.on_failure();
-    if !(fails || matches!(finish, Finish::Gave { .. })) || !steps.iter().any(recorded_here) {
+    if !(fails || matches!(finish, Finish::Gave { .. })) || !steps.iter().any(|step| !fails || step.on_failure()) {
         return finish;
     }
     let lease = job.claimed.lease;
@@ -84,7 +77,8 @@ pub(super) async fn complete(
         ended = failed;
     }
     steps.retain(|step| step.on_failure());
-    let recorded = if steps.is_empty() { Ok(false) } else { record(job, shared, &mut steps, &mut ended).await.map(|()| true) };
+    let recorded =
+        if steps.is_empty() { Ok(false) } else { record(job, shared, &mut steps, &mut ended).await.map(|()| true) };
     match recorded {
         Ok(recorded) => Finish::Decided { ended: Box::new(ended), recorded },
         Err(Unrecorded::NotOurs) => Finish::Stopped,
@@ -168,7 +162,7 @@ async fn once(
     release: bool,
 ) -> Result<(), Unrecorded> {
     let mut loan = Loan(Some(pool.acquire().await?));
-    let session = ServerSession::of(&mut *loan).await?;
+    let session = ServerSession::of(&mut loan).await?;
     let lease = ended.lease;
     let done = AssertUnwindSafe(completion::record(&mut loan, steps, ended, release)).catch_unwind().await;
     match done {

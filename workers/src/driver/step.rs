@@ -2,7 +2,6 @@
 
 use super::{CLAIM_EVERY, CONTINUE, Driver};
 use crate::body::Job;
-use crate::offer::Offer;
 use crate::outcome::{self, Finish};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};

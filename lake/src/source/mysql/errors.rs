@@ -51,7 +51,7 @@ pub(super) async fn told(error: Error, server: &Server, session: &mut Session, a
     let message = &refused.message;
     match (refused.code, asked) {
         (1146 | 1051, Asked::Table(table)) => {
-            let sql = "select table_name from information_schema.tables where table_schema = ?";
+            let sql = "select table_name from information_schema.tables where table_schema = ? order by table_name";
             let hint = names(session, sql, &[database(server, table)]).await;
             fatal(format!("connection `{id}` has no table `{table}`: {message}\nhint: its tables are {hint}"))
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 const HEAD_BYTES: usize = 19;
 
 /// What a type of Postgres becomes, by its name as `format_type` or a description says it.
-pub(super) fn type_of(has: &str) -> Option<DataType> {
+pub fn type_of(has: &str) -> Option<DataType> {
     Some(match has {
         "boolean" | "bool" => DataType::Boolean,
         "smallint" | "int2" => DataType::Int16,

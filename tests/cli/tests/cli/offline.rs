@@ -105,8 +105,8 @@ fn the_dags_of_the_binary_are_listed_without_a_server() {
         orch(&["dags", "list", "--local", "--tags", "test", "--columns", "dag_id,aliases", "-o", "plain"]).done();
     assert_eq!(
         listed,
-        "dag_id              aliases\ntest_children       -\ntest_failing        broken\ntest_lingering      -\n\
-        test_patient        -\ntest_patient_child  -\ntest_planted        -\ntest_relaying       -\n\
+        "dag_id              aliases\ntest_children       -\ntest_committing     -\ntest_counting       -\ntest_failing        broken\n\
+        test_lingering      -\ntest_patient        -\ntest_patient_child  -\ntest_planted        -\ntest_relaying       -\n\
         test_scheduled      -\ntest_second_try     -\ntest_shouting       -\ntest_talking        -\n"
     );
     let shown = orch(&["dags", "show", "broken", "--local"]).done();

@@ -402,8 +402,8 @@ async fn what_the_binary_brings_is_found_last_and_shown_with_where_it_is_from() 
     let shown = world.run(&["connections", "list", "--show-values", "--hide-sensitive", "-o", "json"]);
     assert!(shown.out.contains("catalog") && !shown.out.contains("hunter2"), "{shown:?}");
     let found = world.run(&["connections", "get", "test_lake", "-o", "json"]);
-    assert_eq!(found.json()["from"], "the defaults of this binary");
     assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    assert_eq!(found.json()["from"], "the defaults of this binary");
     let schema = get(&world, "test_lake")["schema"].as_str().unwrap().to_owned();
     assert!(schema.ends_with("/lake") && schema.contains(&*world.path().to_string_lossy()), "{schema}");
 
@@ -416,7 +416,10 @@ async fn what_the_binary_brings_is_found_last_and_shown_with_where_it_is_from() 
 
     // Anybody else goes before it.
     world.run(&["connections", "add", "test_lake", "--conn-uri", "x://database"]).done();
-    assert_eq!((get(&world, "test_lake")["host"].as_str(), get(&world, "test_lake")["from"].as_str()), (Some("database"), Some("the database")));
+    assert_eq!(
+        (get(&world, "test_lake")["host"].as_str(), get(&world, "test_lake")["from"].as_str()),
+        (Some("database"), Some("the database"))
+    );
     assert_eq!(list(&world)[0]["from"], "the database");
     assert_eq!(list(&world).as_array().unwrap().len(), 1);
     world.set("ORCH_CONN_TEST_LAKE", "x://environment");

@@ -1,9 +1,9 @@
 //! What a task commits with its outcome is there exactly if its success is, whatever goes wrong on the way.
 
 use crate::world::World;
+use orch::CompletionStep;
 use orch::completion::{self, StepFuture};
 use orch::prelude::*;
-use orch::CompletionStep;
 use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult};
 use orch_core::state::TaskState;
 use orch_store::asset::{CheckTrail, checks_of_asset};
@@ -123,22 +123,22 @@ async fn fails_with_a_check(ctx: Ctx) -> TaskResult<()> {
 fn sql(name: &'static str, text: &'static str) -> impl CompletionStep {
     completion::step(name, move |db| {
         Box::pin(async move {
-            sqlx::raw_sql(text).execute(db).await?;
+            sqlx::query(text).execute(db).await?;
             Ok(())
         })
     })
 }
 
-async fn world() -> World {
-    world_with(|_| ()).await
-}
-
-async fn world_with(change: impl Fn(&mut orch_workers::WorkerConfig)) -> World {
-    let one = |dag_id: &str, call: orch::Call<()>| {
-        dag(dag_id).build(|d| {
-            d.add(call);
+/// A DAG of one task, called like it.
+macro_rules! one {
+    ($task:ident) => {
+        dag(stringify!($task)).build(|d| {
+            d.add($task());
         })
     };
+}
+
+async fn world() -> World {
     let dags = vec![
         dag("publishing").build(|d| {
             let given = d.add(publishes());
@@ -149,18 +149,16 @@ async fn world_with(change: impl Fn(&mut orch_workers::WorkerConfig)) -> World {
             let beside = d.add(plain());
             d.add(follows(given).after(beside));
         }),
-        dag("plain").build(|d| {
-            d.add(plain());
-        }),
-        one("second_time", second_time()),
-        one("too_slow", too_slow()),
-        one("commits_itself", commits_itself()),
-        one("goes_on", goes_on()),
-        one("reads_orch", reads_orch()),
-        one("panics_late", panics_late()),
-        one("fails_with_a_check", fails_with_a_check()),
+        one!(plain),
+        one!(second_time),
+        one!(too_slow),
+        one!(commits_itself),
+        one!(goes_on),
+        one!(reads_orch),
+        one!(panics_late),
+        one!(fails_with_a_check),
     ];
-    let world = World::with(dags, 1, change).await;
+    let world = World::new(dags, 1).await;
     let table = "create table published (what text not null, try_no integer not null);
         grant insert, select on published to orch_lake";
     sqlx::raw_sql(table).execute(&mut world.db.connect().await).await.unwrap();
@@ -211,8 +209,14 @@ async fn steps_are_committed_with_the_success_and_what_follows_runs() {
     assert_eq!(world.published().await, ["a 1", "b 1"]);
     let mut db = world.db.connect().await;
     // The outcome is that of any success: its output and its update are there.
-    let output: i32 = sqlx::query_scalar("select (value #>> '{}')::integer from output where task = 1").fetch_one(&mut db).await.unwrap();
-    let events: i64 = sqlx::query_scalar("select count(*) from asset_event where uri = 'lake://published'").fetch_one(&mut db).await.unwrap();
+    let output: i32 = sqlx::query_scalar("select (value #>> '{}')::integer from output where task = 1")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    let events: i64 = sqlx::query_scalar("select count(*) from asset_event where uri = 'lake://published'")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
     assert_eq!((output, events), (8, 1));
     world.end().await;
 }
@@ -223,8 +227,7 @@ async fn a_task_without_steps_needs_no_connection_for_them() {
     world.runs_to("plain", "success").await;
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
     let mut db = world.db.connect().await;
-    let count: i64 =
-        sqlx::query_scalar(sessions).bind("orch worker completions").fetch_one(&mut db).await.unwrap();
+    let count: i64 = sqlx::query_scalar(sessions).bind("orch worker completions").fetch_one(&mut db).await.unwrap();
     assert_eq!(count, 0);
     world.end().await;
 }
@@ -244,7 +247,10 @@ async fn steps_that_cannot_be_trusted_say_why_and_leave_nothing() {
     let world = world().await;
     let cases = [
         ("commits_itself", "the step `be clever` failed, so nothing was committed: it ended the transaction"),
-        ("goes_on", "the step `ignore an error` failed, so nothing was committed: one of its statements failed and it went on"),
+        (
+            "goes_on",
+            "the step `ignore an error` failed, so nothing was committed: one of its statements failed and it went on",
+        ),
         ("reads_orch", "permission denied for table dag_run"),
         ("panics_late", "it panicked: as it says"),
     ];
@@ -350,7 +356,10 @@ async fn what_a_check_found_is_kept_though_the_task_failed() {
     let checks = checks_of_asset(&mut db, "lake://checked", None, (0, 10)).await.unwrap();
     assert_eq!(checks.len(), 1);
     let check = &checks[0];
-    assert_eq!((check.dag_id.as_str(), check.task_id.as_str(), check.try_no), ("fails_with_a_check", "fails_with_a_check", 1));
+    assert_eq!(
+        (check.dag_id.as_str(), check.task_id.as_str(), check.try_no),
+        ("fails_with_a_check", "fails_with_a_check", 1)
+    );
     assert_eq!((check.result.outcome, check.result.bad), (CheckOutcome::Fail, 2));
     assert_eq!(world.failures().await, ["2 of 10 rows break the contract"]);
     world.end().await;

@@ -1,7 +1,7 @@
 //! Between polars and arrow, both ways.
 
 use crate::support::{field, lines, sales, sales_schema, schema, words};
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use orch_lake::frame::{batches_of, blocking, from_batches, to_batches};
 use polars::prelude::{IntoLazy, col, df, lit};

@@ -129,9 +129,8 @@ async fn a_load_that_fails_changes_nothing() {
     let cut = tokio::time::timeout(std::time::Duration::from_millis(200), load().replace(&connection, rows)).await;
     assert!(cut.is_err(), "it has no end");
     assert_eq!(ask(&mut db, ALL).await, ["1 - 1.00"]);
-    let fresh = Load::into("fresh", "table")
-        .replace(&connection, Batches::new(sales_schema(), futures::stream::iter([Err(anyhow::anyhow!("broke"))])));
-    fresh.await.expect_err("it broke");
+    let broken = Batches::new(sales_schema(), futures::stream::iter([Err(anyhow::anyhow!("broke"))]));
+    Load::into("fresh", "table").replace(&connection, broken).await.expect_err("it broke");
     assert_eq!(ask(&mut db, "select coalesce(to_regnamespace('fresh')::text, 'none')").await, ["none"]);
 }
 
@@ -238,7 +237,7 @@ async fn loads_at_once_are_done_one_after_the_other() {
     };
     let all = futures::future::join_all((1..=8).map(one)).await;
     assert!(all.iter().all(|loaded| loaded.as_ref().is_ok_and(|loaded| loaded.rows == 2)), "{all:?}");
-    let left = ask(&mut db, "select id::text from retail.sales order by id").await;
+    let left = ask(&mut db, "select id::text from retail.sales order by sales.id").await;
     let numbers: Vec<i64> = left.iter().map(|id| id.parse().expect("a number")).collect();
     assert!(numbers.len() == 2 && numbers[1] == numbers[0] + 10, "{numbers:?}: one load as a whole");
 }

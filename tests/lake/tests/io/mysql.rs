@@ -98,7 +98,7 @@ async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
     let table = || Read::table("orders");
     for (connection, what, told) in [
         (connection.clone(), Read::table("order"), "has no table `order`: "),
-        (connection.clone(), Read::table("order"), "hint: its tables are `order_items`, `orders`"),
+        (connection.clone(), Read::table("order"), "hint: its tables are `orders`, `order_items`"),
         (connection.clone(), table().columns(["order_id", "cost"]), "table `orders`"),
         (connection.clone(), table().columns(["cost"]), "hint: its columns are `order_id`, `order_date`"),
         (connection.clone(), table().cast("cost", DataType::Int32), "there is no column `cost`"),

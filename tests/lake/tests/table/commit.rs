@@ -237,7 +237,7 @@ async fn the_catalog_is_the_layout_that_others_read() {
     let (from, to) = (named("retail.orders"), named("retail.sales"));
     world.lake.rename(&from, &to).await.unwrap();
     assert!(world.lake.find(&from).await.unwrap().is_none());
-    assert_eq!(world.lake.tables(Some("retail")).await.unwrap(), [to.clone()]);
+    assert_eq!(world.lake.tables(Some("retail")).await.unwrap(), std::slice::from_ref(&to));
     assert_eq!(world.lake.catalog().namespaces().await.unwrap().keys().collect::<Vec<_>>(), ["retail"]);
     let error = world.lake.rename(&from, &to).await.unwrap_err();
     assert!(matches!(error, LakeError::NoTable { .. }), "{error}");

@@ -6,7 +6,8 @@ use orch_lake::{Change, Filter, LakeError, Table};
 async fn filled(world: &World, definition: orch_lake::TableDef) -> Table {
     let table = world.table("retail.orders", definition).await;
     let rows = orders(&[(1, "CA", 10, 100), (2, "NY", 11, 250), (3, "TX", 12, 399)]);
-    table.append(rows).await.unwrap().commit(&world.lake).await.unwrap().table
+    let change = table.append(rows).await.expect("the rows are written");
+    change.commit(&world.lake).await.expect("nobody else is there").table
 }
 
 /// Commits both, made on the same state; says what became of the second.

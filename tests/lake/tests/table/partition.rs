@@ -12,15 +12,16 @@ const HOUR: i64 = 3_600_000_000;
 fn events(hours: i64) -> RecordBatch {
     let numbers: Vec<_> = (0..hours).map(Some).chain([None]).collect();
     let times = numbers.iter().map(|hour| hour.map(|hour| (hour - 24) * HOUR));
+    let times: TimestampMicrosecondArray = times.collect();
     let names: StringArray = numbers.iter().map(|hour| hour.map(|hour| format!("city-{}", hour % 7))).collect();
     let ids: Vec<_> = (0..=hours).collect();
     RecordBatch::try_from_iter([
         ("id", Arc::new(Int64Array::from(ids)) as Arc<dyn Array>),
         ("number", Arc::new(Int64Array::from(numbers.clone()))),
         ("name", Arc::new(names)),
-        ("at", Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("+00:00"))),
+        ("at", Arc::new(times.with_timezone("+00:00"))),
     ])
-    .unwrap()
+    .expect("columns of one length")
 }
 
 fn definition_of_events() -> TableDef {

@@ -9,7 +9,8 @@ use orch_lake::{Filter, LakeError, Table, TableDef};
 async fn three_states(world: &World) -> Table {
     let mut table = world.orders().await;
     for id in 1..=3 {
-        table = table.append(orders(&[(id, "CA", 1, 100)])).await.unwrap().commit(&world.lake).await.unwrap().table;
+        let change = table.append(orders(&[(id, "CA", 1, 100)])).await.expect("the rows are written");
+        table = change.commit(&world.lake).await.expect("nobody else is there").table;
     }
     table
 }
@@ -19,7 +20,7 @@ async fn columns_come_in_the_order_in_which_they_are_asked() {
     let world = world().await;
     let table = world.table("retail.orders", by_state()).await;
     let table = table.append(orders(&[(1, "CA", 10, 100)])).await.unwrap().commit(&world.lake).await.unwrap().table;
-    assert_eq!(text(table.scan().columns(["state", "id"]).collect().await.unwrap()), ["CA 1"]);
+    assert_eq!(text(&table.scan().columns(["state", "id"]).collect().await.unwrap()), ["CA 1"]);
     let error = table.scan().columns(["city"]).collect().await.unwrap_err().to_string();
     assert!(
         error.starts_with("there is no column `city`\nhint: the columns are `id`, `state`, `day`, `amount`"),

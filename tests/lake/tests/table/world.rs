@@ -3,6 +3,7 @@
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use iceberg::spec::{PrimitiveType, Transform};
+use orch_lake::bucket::Options;
 use orch_lake::{Lake, LakeConfig, Table, TableDef, TableName};
 use orch_store::MIGRATOR;
 use orch_test_support::TestDb;
@@ -28,7 +29,7 @@ pub(crate) async fn world() -> World {
 /// Another lake over the same: what a second process sees.
 pub(crate) fn open(db: &TestDb, folder: &TempDir) -> Lake {
     let warehouse = format!("file://{}", folder.path().display());
-    let config = LakeConfig { catalog: db.pool(), name: "orch".into(), warehouse, storage: Default::default() };
+    let config = LakeConfig { catalog: db.pool(), name: "orch".into(), warehouse, storage: Options::default() };
     Lake::open(config).expect("a folder is a warehouse")
 }
 
@@ -98,13 +99,13 @@ pub(crate) fn many(first: i64, count: i64) -> RecordBatch {
 }
 
 pub(crate) async fn rows_of(table: &Table) -> Vec<String> {
-    text(table.scan().collect().await.expect("the table is read"))
+    text(&table.scan().collect().await.expect("the table is read"))
 }
 
 /// `id state day amount`, a line for each row.
-pub(crate) fn text(batches: Vec<RecordBatch>) -> Vec<String> {
+pub(crate) fn text(batches: &[RecordBatch]) -> Vec<String> {
     let Some(first) = batches.first() else { return vec![] };
-    let all = concat_batches(&first.schema(), &batches).expect("batches of one schema");
+    let all = concat_batches(&first.schema(), batches).expect("batches of one schema");
     let order = sort_to_indices(all.column(0), None, None).expect("the first column can be sorted");
     let all = take_record_batch(&all, &order).expect("rows in order");
     let options = arrow::util::display::FormatOptions::default().with_null("-");

@@ -247,7 +247,7 @@ async fn files_are_rolled_at_the_target_size() {
     let table = table.append(batches).await.unwrap().commit(&world.lake).await.unwrap().table;
     assert!(table.files(&At::Now).await.unwrap().files.len() > 3);
     assert_eq!(table.count().await.unwrap(), 20_000);
-    assert_eq!(text(table.scan().filter(Filter::eq("id", 12_345)).collect().await.unwrap()).len(), 1);
+    assert_eq!(text(&table.scan().filter(Filter::eq("id", 12_345)).collect().await.unwrap()).len(), 1);
 }
 
 #[tokio::test]

@@ -94,6 +94,59 @@ async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
     }
 }
 
+/// Sessions that are in the middle of committing something together with an outcome.
+const COMMITTING: &str = "select count(*) from pg_stat_activity where datname = current_database()
+    and application_name = 'orch worker completions' and wait_event = 'PgSleep'";
+
+/// What a task commits with its success is there once, or not at all (`check/run.rs`): also when the kill finds it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_killed_in_the_middle_of_a_commit_publishes_nothing_twice() {
+    for seed in seeds() {
+        let mut world = World::new(PROGRAM, seed).await;
+        // Room for all that its predecessors left.
+        let options = WorkerOptions { slots: Some(128), ..WorkerOptions::default() };
+        world.worker(&options);
+        world.scheduler(&SchedulerOptions::default());
+        world.workers_are_up().await;
+        let mut rng = world.rng.part("commits");
+        for _ in 0..3 * length() {
+            for _ in 0..2 {
+                world.trigger("publishing").await;
+            }
+            world.until("something is committed", || async { world.number(COMMITTING).await >= 4 }).await;
+            tokio::time::sleep(rng.millis(0, 150)).await;
+            world.replace_worker(0, Duration::ZERO, &options).await;
+        }
+        let verdict = world.finish().await;
+        assert!(verdict.starts > verdict.ended, "no kill found anybody at work: {verdict}");
+    }
+}
+
+/// Its successor has published by the time it wakes up in the middle of its own transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stood_still_in_the_middle_of_a_commit_publishes_nothing() {
+    for seed in seeds() {
+        let mut world = World::new(PROGRAM, seed).await;
+        world.zombies = Zombies::Some;
+        let options = WorkerOptions::default();
+        world.worker(&options);
+        world.scheduler(&SchedulerOptions::default());
+        world.workers_are_up().await;
+        for _ in 0..4 {
+            world.trigger("publishing").await;
+        }
+        world.until("something is committed", || async { world.number(COMMITTING).await >= 4 }).await;
+        world.workers[0].send(Signal::SIGSTOP);
+        world.fault("worker stopped");
+        world.worker(&options);
+        let taken_over = "select count(*) from lake.published where lease_no > 1";
+        world.until("others have published", || async { world.number(taken_over).await >= 4 }).await;
+        world.workers[0].send(Signal::SIGCONT);
+        let verdict = world.finish().await;
+        assert!(verdict.lost + verdict.stale_ends > 0, "nothing ran when it was stopped: {verdict}");
+    }
+}
+
 /// What that process runs, by the database.
 async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
     let rows: Vec<(Uuid, i16, i32, Uuid, i16)> = sqlx::query_as(

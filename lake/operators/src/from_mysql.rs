@@ -1,0 +1,84 @@
+//! Tables and queries of MySQL as objects of a bucket.
+
+use crate::rows::{Format, Place};
+use orch::{BoxFuture, Call, Ctx, Operator, TaskResult, fatal};
+use orch_lake::format::Written;
+use orch_lake::source::mysql::{self, Read};
+use serde::{Deserialize, Serialize};
+
+/// What is read, and where it goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MysqlToBucket {
+    /// The id of a connection of type `mysql`.
+    pub connection: String,
+    /// All of it; or a `query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`.
+    #[serde(default)]
+    pub money: bool,
+    pub to: Place,
+    /// What the ending of the key says, without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+}
+
+/// Reads a table or a query into an object. The bucket is made if it is missing; the object is there when all rows are in it.
+#[track_caller]
+pub fn mysql_to_bucket<'d>(transfer: MysqlToBucket) -> Call<'d, Written> {
+    transfer.call()
+}
+
+impl MysqlToBucket {
+    pub fn table(connection: &str, table: &str, to: Place) -> MysqlToBucket {
+        let (connection, table) = (connection.into(), Some(table.into()));
+        MysqlToBucket { connection, table, query: None, money: false, to, format: None }
+    }
+
+    pub fn query(connection: &str, query: &str, to: Place) -> MysqlToBucket {
+        let (connection, query) = (connection.into(), Some(query.into()));
+        MysqlToBucket { connection, table: None, query, money: false, to, format: None }
+    }
+
+    /// Amounts are kept in `float` and `double` columns: they become `decimal(12, 2)`.
+    #[must_use]
+    pub fn money(mut self) -> MysqlToBucket {
+        self.money = true;
+        self
+    }
+
+    /// Whatever the ending of the key says.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> MysqlToBucket {
+        self.format = Some(format);
+        self
+    }
+}
+
+async fn go(transfer: MysqlToBucket, ctx: &Ctx) -> TaskResult<Written> {
+    let read = match (&transfer.table, &transfer.query) {
+        (Some(table), None) => Read::table(table),
+        (None, Some(query)) => Read::query(query),
+        _ => return Err(fatal("a `mysql_to_bucket` task needs a `table` or a `query`, not both")),
+    };
+    let format = Format::of(transfer.format, &transfer.to.key)?;
+    let bucket = transfer.to.bucket(ctx).await?;
+    bucket.ensure().await?;
+    let read = if transfer.money { read.money() } else { read };
+    let rows = mysql::read(&ctx.connection(&transfer.connection).await?, read).await?;
+    let written = format.write(&bucket, &transfer.to.key, rows.told(ctx)).await?;
+    ctx.info(format!("{} rows, {} bytes in `{}`", written.rows, written.bytes, written.location));
+    Ok(written)
+}
+
+impl Operator for MysqlToBucket {
+    const KIND: &'static str = "mysql_to_bucket";
+    type Output = Written;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<Written>> {
+        Box::pin(async move { go(self, &ctx).await })
+    }
+}

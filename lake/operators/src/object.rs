@@ -1,0 +1,95 @@
+//! Waits for objects of a bucket.
+
+use crate::rows::Place;
+use orch::wait::read;
+use orch::{Awaited, BoxFuture, Condition, Deferral, Eyes, Look, Wait, fatal};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Objects that are waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectWait {
+    /// Its key may be a pattern.
+    pub place: Place,
+    /// So many of them.
+    #[serde(default = "one")]
+    pub least: usize,
+    /// Smaller ones do not count.
+    #[serde(default)]
+    pub min_bytes: u64,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Until an object is there, or one that fits a pattern: gives the locations, in order.
+pub fn bucket_object(place: Place) -> ObjectWait {
+    ObjectWait { place, least: one(), min_bytes: 0 }
+}
+
+impl ObjectWait {
+    const KIND: &'static str = "bucket_object";
+
+    /// So many that fit.
+    #[must_use]
+    pub fn least(mut self, objects: usize) -> ObjectWait {
+        self.least = objects;
+        self
+    }
+
+    /// Smaller ones do not count.
+    #[must_use]
+    pub fn min_bytes(mut self, bytes: u64) -> ObjectWait {
+        self.min_bytes = bytes;
+        self
+    }
+}
+
+impl Wait for ObjectWait {
+    fn awaited(self) -> Awaited {
+        Awaited::new(Self::KIND, self)
+    }
+}
+
+impl From<ObjectWait> for Deferral {
+    fn from(wait: ObjectWait) -> Deferral {
+        Deferral::from(wait.awaited())
+    }
+}
+
+/// Looks for objects: a DAG that waits for some has it by `dag("…").condition(BucketObjects)`.
+#[derive(Debug, Clone, Copy)]
+pub struct BucketObjects;
+
+impl Condition for BucketObjects {
+    fn kind(&self) -> &'static str {
+        ObjectWait::KIND
+    }
+
+    fn check(&self, config: &Value) -> Result<(), String> {
+        read::<ObjectWait>(config).map(drop)
+    }
+
+    fn look(&self, config: Value, eyes: Arc<dyn Eyes>) -> BoxFuture<Look> {
+        Box::pin(async move {
+            let wait: ObjectWait = read(&config).map_err(fatal)?;
+            let bucket = wait.place.bucket_of(&eyes.connection(&wait.place.connection).await?)?;
+            let found = match bucket.fitting(&wait.place.key).await {
+                Ok(found) => found,
+                // A bucket that nobody has made has no objects.
+                Err(orch_lake::bucket::Error::NotFound { .. }) => Vec::new(),
+                Err(error) if error.is_fatal() => return Err(fatal(error.to_string())),
+                Err(error) => return Err(error.into()),
+            };
+            let fit: Vec<String> = found
+                .iter()
+                .filter(|entry| entry.bytes >= wait.min_bytes)
+                .map(|entry| bucket.location(&entry.key))
+                .collect();
+            Ok((fit.len() >= wait.least.max(1)).then(|| json!(fit)))
+        })
+    }
+}

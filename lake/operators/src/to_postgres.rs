@@ -1,0 +1,133 @@
+//! Objects of a bucket as tables of Postgres.
+
+use crate::rows::{Format, Place, schema};
+use orch::{BoxFuture, Call, Ctx, Operator, TaskResult};
+use orch_lake::load::{Load, Loaded};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is loaded, and where to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BucketToPostgres {
+    pub from: Place,
+    /// What the ending of the key says, without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// One map for each column, in order: `{ "id": "bigint not null" }`. Parquet knows its own types and needs none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<BTreeMap<String, String>>,
+    /// The id of a connection of type `postgres`.
+    pub connection: String,
+    #[serde(default = "public")]
+    pub schema: String,
+    pub table: String,
+    /// The primary key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// A view by this name shows the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Rows join the table by their key; without this they replace all of it.
+    #[serde(default)]
+    pub upsert: bool,
+    /// Of two rows with one key the one that has more here stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+fn public() -> String {
+    "public".into()
+}
+
+/// Loads an object into a table, in one transaction: readers see the old rows or the new ones, and never wait.
+#[track_caller]
+pub fn bucket_to_postgres<'d>(transfer: BucketToPostgres) -> Call<'d, Loaded> {
+    transfer.call()
+}
+
+/// The same, for what is one table to everybody: `load_to_postgres("retail_postgres", "retail", "sales", from)`.
+pub fn load_to_postgres(connection: &str, schema: &str, table: &str, from: Place) -> BucketToPostgres {
+    BucketToPostgres {
+        from,
+        format: None,
+        columns: Vec::new(),
+        connection: connection.into(),
+        schema: schema.into(),
+        table: table.into(),
+        key: Vec::new(),
+        alias: None,
+        upsert: false,
+        version: None,
+    }
+}
+
+impl BucketToPostgres {
+    /// The next column, with its type as Postgres writes it: `.column("price", "numeric(12,2)")`.
+    #[must_use]
+    pub fn column(mut self, name: &str, of: &str) -> BucketToPostgres {
+        self.columns.push(BTreeMap::from([(name.into(), of.into())]));
+        self
+    }
+
+    /// The primary key.
+    #[must_use]
+    pub fn key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> BucketToPostgres {
+        self.key = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A view by this name shows the table.
+    #[must_use]
+    pub fn alias(mut self, view: &str) -> BucketToPostgres {
+        self.alias = Some(view.into());
+        self
+    }
+
+    /// Rows join the table by their key.
+    #[must_use]
+    pub fn upsert(mut self) -> BucketToPostgres {
+        self.upsert = true;
+        self
+    }
+
+    /// Of two rows with one key the one that has more here stays.
+    #[must_use]
+    pub fn version(mut self, column: &str) -> BucketToPostgres {
+        self.version = Some(column.into());
+        self
+    }
+}
+
+async fn go(transfer: BucketToPostgres, ctx: &Ctx) -> TaskResult<Loaded> {
+    let bucket = transfer.from.bucket(ctx).await?;
+    let format = Format::of(transfer.format, &transfer.from.key)?;
+    let rows = format.read(&bucket, &transfer.from.key, schema(&transfer.columns)?).await?.told(ctx);
+    let mut load = Load::into(&transfer.schema, &transfer.table).key(transfer.key).once_in(ctx);
+    if let Some(view) = &transfer.alias {
+        load = load.alias(view);
+    }
+    if let Some(column) = &transfer.version {
+        load = load.version(column);
+    }
+    let connection = ctx.connection(&transfer.connection).await?;
+    let loaded = match transfer.upsert {
+        true => load.upsert(&connection, rows).await?,
+        false => load.replace(&connection, rows).await?,
+    };
+    let Loaded { table, rows, written, .. } = &loaded;
+    ctx.info(match loaded.was_loaded {
+        true => format!("`{table}` was loaded by this try before"),
+        false => format!("{rows} rows for `{table}`, {written} of them new or changed"),
+    });
+    Ok(loaded)
+}
+
+impl Operator for BucketToPostgres {
+    const KIND: &'static str = "bucket_to_postgres";
+    type Output = Loaded;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<Loaded>> {
+        Box::pin(async move { go(self, &ctx).await })
+    }
+}
