@@ -17,8 +17,12 @@ fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
     let creation = TableCreation::builder().name("t".into()).location("memory:/t".into()).schema(schema);
     let creation = creation.properties(properties).build();
     let metadata = TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap().metadata;
+    let mut written = serde_json::to_value(metadata).unwrap();
+    written["last-updated-ms"] = serde_json::json!(1_700_000_000_000_i64);
+    let metadata: TableMetadata = serde_json::from_value(written).unwrap();
     let begin = metadata.last_updated_ms();
     let mut builder = metadata.into_builder(None);
+    let mut names = Vec::new();
     for (place, word) in history.split_whitespace().enumerate() {
         if let Some((name, to)) = word.split_once('=') {
             let (to, life) = to.split_once('~').map_or((to, None), |(to, days)| (to, Some(days)));
@@ -29,7 +33,7 @@ fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
                 SnapshotRetention::Tag { max_ref_age_ms }
             };
             let reference = SnapshotReference { snapshot_id: to.parse().unwrap(), retention };
-            builder = builder.set_ref(name, reference).unwrap();
+            names.push((name, reference));
             continue;
         }
         let (word, offsets) = word.strip_suffix('!').map_or((word, false), |word| (word, true));
@@ -47,7 +51,9 @@ fn table(history: &str, properties: &[(&str, &str)]) -> TableMetadata {
             .build();
         builder = builder.add_snapshot(snapshot).unwrap();
     }
-    builder.build().unwrap().metadata
+    let builder = builder.build().unwrap().metadata.into_builder(None);
+    let named = names.into_iter().fold(builder, |builder, (name, to)| builder.set_ref(name, to).unwrap());
+    named.build().unwrap().metadata
 }
 
 /// What goes on day 10.
