@@ -29,7 +29,7 @@ pub fn to_batches(frame: DataFrame, schema: &SchemaRef) -> TaskResult<Vec<Record
 /// A type that arrow does not have.
 pub fn batches_of(frame: DataFrame) -> TaskResult<(SchemaRef, Vec<RecordBatch>)> {
     let batches = bridge::to_arrow(frame)?;
-    let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(|| Arc::new(Schema::empty()));
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
     let plain = |field: &Arc<Field>| field.as_ref().clone().with_data_type(plain_type(field.data_type()));
     let schema = Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()));
     let batches = batches.into_iter().map(|batch| conform(&batch, &schema)).collect::<TaskResult<_>>()?;

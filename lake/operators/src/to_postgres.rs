@@ -111,14 +111,13 @@ async fn go(transfer: BucketToPostgres, ctx: &Ctx) -> TaskResult<Loaded> {
         load = load.version(column);
     }
     let connection = ctx.connection(&transfer.connection).await?;
-    let loaded = match transfer.upsert {
-        true => load.upsert(&connection, rows).await?,
-        false => load.replace(&connection, rows).await?,
-    };
+    let loaded =
+        if transfer.upsert { load.upsert(&connection, rows).await? } else { load.replace(&connection, rows).await? };
     let Loaded { table, rows, written, .. } = &loaded;
-    ctx.info(match loaded.was_loaded {
-        true => format!("`{table}` was loaded by this try before"),
-        false => format!("{rows} rows for `{table}`, {written} of them new or changed"),
+    ctx.info(if loaded.was_loaded {
+        format!("`{table}` was loaded by this try before")
+    } else {
+        format!("{rows} rows for `{table}`, {written} of them new or changed")
     });
     Ok(loaded)
 }

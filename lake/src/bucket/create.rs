@@ -29,7 +29,6 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
     match &bucket.maker {
         Maker::Folder(path) => tokio::fs::create_dir_all(path).await.map_err(|error| failed(error.into())),
         Maker::Server { store, bucket: name, region } => {
-            let hint = || format!("hint: make the bucket `{name}` on its server, or allow these keys to");
             let there = ask(store, Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
             // Most of the time it is there, and whoever may read may not make buckets.
             if there != StatusCode::NOT_FOUND {
@@ -37,10 +36,11 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
             }
             let made = ask(store, Method::PUT, body(region.as_deref())).await.map_err(|error| failed(error.into()))?;
             // 409: somebody else has just made it; if it is not ours, reading and writing will say so.
-            match made.is_success() || made == StatusCode::CONFLICT {
-                true => Ok(()),
-                false => Err(failed(format!("the server answers {made}\n{}", hint()).into())),
+            if made.is_success() || made == StatusCode::CONFLICT {
+                return Ok(());
             }
+            let hint = format!("hint: make the bucket `{name}` on its server, or allow these keys to");
+            Err(failed(format!("the server answers {made}\n{hint}").into()))
         }
     }
 }

@@ -52,9 +52,10 @@ pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> Ta
             None => break,
         }
     }
-    let names: Vec<String> = match csv.has_header {
-        true => header(&head, csv, &location)?,
-        false => schema.fields().iter().map(|field| field.name().clone()).collect(),
+    let names: Vec<String> = if csv.has_header {
+        header(&head, csv, &location)?
+    } else {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
     };
     let columns = schema.fields().iter().map(|field| {
         let at = names.iter().position(|name| name == field.name());

@@ -124,9 +124,10 @@ fn statements(load: &Load, schema: &SchemaRef, how: How, state: State) -> Vec<St
         (How::Replace, State::Known) if load.key.is_empty() => vec![format!("delete from {name}"), insert],
         // Only what differs is written: the same rows again cost two joins, and leave no dead rows behind.
         (How::Replace, State::Known) => {
-            let same = match rest.is_empty() {
-                true => same_key.clone(),
-                false => format!("{same_key} and ({}) is not distinct from ({})", of("s"), of("t")),
+            let same = if rest.is_empty() {
+                same_key.clone()
+            } else {
+                format!("{same_key} and ({}) is not distinct from ({})", of("s"), of("t"))
             };
             vec![
                 format!("delete from {name} t where not exists (select from {STAGING} s where {same})"),

@@ -6,6 +6,7 @@
 mod ask;
 mod columns;
 mod errors;
+mod numbers;
 mod session;
 
 pub use ask::Answer;

@@ -11,6 +11,8 @@ mod frame;
 mod http;
 #[path = "io/load.rs"]
 mod load;
+#[path = "io/load_types.rs"]
+mod load_types;
 #[path = "io/mysql.rs"]
 mod mysql;
 #[path = "io/operators.rs"]

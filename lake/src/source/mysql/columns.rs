@@ -1,13 +1,13 @@
 //! Columns of a result, from the server's types to arrow's: which type each becomes, and the builders that values go
 //! into.
 
+use super::numbers::{day_of, parsed, power, rounded};
 use super::{Read, as_text};
 use arrow::array::{
     ArrayRef, BinaryBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int32Builder,
     Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use chrono::NaiveDate;
 use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::{Column, Row, Value};
 use orch_core::task::{TaskResult, fatal};
@@ -19,8 +19,6 @@ const MONEY: DataType = DataType::Decimal128(12, 2);
 const BINARY_CHARSET: u16 = 63;
 /// More digits than this a decimal of arrow does not hold.
 const MOST_DIGITS: u32 = 38;
-/// 1970-01-01, counted from the first day of year 1.
-const EPOCH_DAY: i32 = 719_163;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// A first guess at the bytes of a text, to allocate once.
 const TEXT_BYTES: usize = 16;
@@ -257,97 +255,11 @@ impl Builder {
     }
 }
 
-/// Dates that are no day, such as MySQL's `0000-00-00`, are none.
-fn day_of(year: u16, month: u8, day: u8) -> Option<i32> {
-    use chrono::Datelike;
-    let date = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day))?;
-    Some(date.num_days_from_ce() - EPOCH_DAY)
-}
-
-fn power(scale: i8) -> i128 {
-    10_i128.pow(u32::from(scale.unsigned_abs()))
-}
-
-/// A float as so many hundredths (or whatever the scale says), rounded to the nearest.
-fn rounded(value: f64, scale: i8) -> Option<i128> {
-    let whole = (value * power(scale) as f64).round();
-    // Beyond 2^53 a float does not know its last digits.
-    (whole.abs() <= 9_007_199_254_740_992.0).then_some(whole as i128)
-}
-
-/// `-12.30` at scale 2 is -1230. More digits behind the point than the scale has must be zeros.
-fn parsed(text: &[u8], scale: i8) -> Option<i128> {
-    let (negative, text) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
-    let scale = usize::from(scale.unsigned_abs());
-    let (mut value, mut behind) = (0_i128, None);
-    for letter in text {
-        match (letter, &mut behind) {
-            (b'.', behind @ None) => *behind = Some(0),
-            (b'0', Some(places)) if *places >= scale => {}
-            (digit @ b'0'..=b'9', places) => {
-                if let Some(places) = places {
-                    *places += 1;
-                    if *places > scale {
-                        return None;
-                    }
-                }
-                value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
-            }
-            _ => return None,
-        }
-    }
-    let missing = u32::try_from(scale - behind.unwrap_or(0)).ok()?;
-    let value = value.checked_mul(10_i128.pow(missing))?;
-    (!text.is_empty()).then_some(if negative { -value } else { value })
-}
-
 /// A value in an error: numbers and dates as they are, never a text, which could be anybody's.
 fn shown(value: &Value) -> String {
     match value {
         Value::Bytes(_) => "what it holds".into(),
         Value::Date(year, month, day, ..) => format!("`{year:04}-{month:02}-{day:02}`"),
         other => format!("`{}`", other.as_sql(true)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn floats_become_money_by_rounding() {
-        for (value, expected) in [(299.98_f32, 29_998), (0.1, 10), (-59.99, -5_999), (129.99, 12_999), (0.0, 0)] {
-            assert_eq!(rounded(f64::from(value), 2), Some(expected), "{value}");
-        }
-        assert_eq!(rounded(f64::NAN, 2), None);
-        assert_eq!(rounded(1e300, 2), None);
-    }
-
-    #[test]
-    fn decimals_are_read_from_their_text() {
-        for (text, expected) in [
-            ("12.30", Some(1_230)),
-            ("-0.05", Some(-5)),
-            ("7", Some(700)),
-            ("7.5", Some(750)),
-            ("7.500", Some(750)),
-            ("7.501", None),
-            ("", None),
-            ("1e3", None),
-            ("1.2.3", None),
-        ] {
-            assert_eq!(parsed(text.as_bytes(), 2), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn days_are_counted_from_1970() {
-        assert_eq!(day_of(1970, 1, 1), Some(0));
-        assert_eq!(day_of(2014, 7, 24), Some(16_275));
-        assert_eq!(day_of(0, 0, 0), None);
     }
 }

@@ -75,7 +75,7 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("id", &self.id).field("address", &self.address()).finish()
+        f.debug_struct("Server").field("id", &self.id).field("address", &self.address()).finish_non_exhaustive()
     }
 }
 

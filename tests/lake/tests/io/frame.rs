@@ -4,7 +4,7 @@ use crate::support::{field, lines, sales, sales_schema, schema, words};
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use orch_lake::frame::{batches_of, blocking, from_batches, to_batches};
-use polars::prelude::{IntoLazy, col, df, lit};
+use polars::prelude::{IntoLazy, SortMultipleOptions, col, df, lit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,7 +34,8 @@ fn numbers_cross_without_a_copy() {
 #[test]
 fn what_polars_computes_has_the_types_that_tables_want() {
     let frame = df!("city" => ["Oslo", "Rome", "Oslo"], "n" => [1_i32, 2, 3]).expect("a frame");
-    let sums = frame.lazy().group_by([col("city")]).agg([col("n").sum()]).sort(["city"], Default::default());
+    let sums =
+        frame.lazy().group_by([col("city")]).agg([col("n").sum()]).sort(["city"], SortMultipleOptions::default());
     let sums = sums.with_column(lit(7_u32).alias("u")).collect().expect("it computes");
     let (plain, _) = batches_of(sums.clone()).expect("batches");
     assert_eq!(plain.field(0).data_type(), &DataType::Utf8);

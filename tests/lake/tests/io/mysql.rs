@@ -91,7 +91,7 @@ async fn a_query_is_read_with_its_params() {
 
 #[tokio::test]
 async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
-    let (server, connection) = retail().await;
+    let (_, connection) = retail().await;
     let on = |change: fn(&mut Connection)| {
         let mut connection = connection.clone();
         change(&mut connection);
@@ -115,7 +115,6 @@ async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
         assert!(said.contains(told) && !said.contains("hush"), "{said}");
         assert!(is_fatal(error), "{said}");
     }
-    let _ = server;
 }
 
 #[tokio::test]

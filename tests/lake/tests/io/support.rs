@@ -69,3 +69,12 @@ pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
     let row = |row| batch.columns().iter().map(|column| shown(column, row)).collect::<Vec<_>>().join(" | ");
     (0..batch.num_rows()).map(row).collect()
 }
+
+/// The first column of what a statement gives.
+pub(crate) async fn ask(db: &mut PgConnection, sql: &str) -> Vec<String> {
+    sqlx::query_scalar(AssertSqlSafe(sql.to_string())).fetch_all(db).await.unwrap_or_else(|e| panic!("`{sql}`: {e}"))
+}
+
+pub(crate) async fn run(db: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_string())).execute(db).await.unwrap_or_else(|e| panic!("`{sql}`: {e}"));
+}
