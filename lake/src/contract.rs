@@ -37,6 +37,7 @@ pub use rule::Outliers;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use rule::Rule;
+use std::fmt::Display;
 use std::time::Duration;
 
 /// What cannot be checked at all: not the data is wrong but what was declared or known.
@@ -135,17 +136,17 @@ impl Contract {
 
     /// Numbers, dates and times, written as SQL writes them: `.between("day", "2026-01-01", "2026-12-31")`. A null fits.
     #[must_use]
-    pub fn between(self, column: impl Into<String>, least: impl ToString, most: impl ToString) -> Self {
+    pub fn between(self, column: impl Into<String>, least: impl Display, most: impl Display) -> Self {
         self.range(column.into(), Some(least.to_string()), Some(most.to_string()))
     }
 
     #[must_use]
-    pub fn at_least(self, column: impl Into<String>, least: impl ToString) -> Self {
+    pub fn at_least(self, column: impl Into<String>, least: impl Display) -> Self {
         self.range(column.into(), Some(least.to_string()), None)
     }
 
     #[must_use]
-    pub fn at_most(self, column: impl Into<String>, most: impl ToString) -> Self {
+    pub fn at_most(self, column: impl Into<String>, most: impl Display) -> Self {
         self.range(column.into(), None, Some(most.to_string()))
     }
 

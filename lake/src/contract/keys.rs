@@ -128,7 +128,7 @@ fn fingerprint(key: &[u8]) -> u128 {
         hasher.write(key);
         hasher.finish()
     };
-    u128::from(half(1)) << 64 | u128::from(half(2))
+    (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
 /// A fingerprint is scattered already.

@@ -3,6 +3,7 @@
 mod admission;
 mod assets;
 mod backfill;
+mod checks;
 mod clear;
 mod create;
 mod end;
