@@ -22,7 +22,7 @@ async fn world_of(shop: &orch::Connection) -> World {
 /// The four DAGs that follow each other, from the first on.
 fn run_the_chain(world: &World, run: &str) {
     world.run(&["dags", "unpause", "mysql_to_minio_ingestion"]).done();
-    world.trigger("ingest-retail-data-mysql", run, &full()).done();
+    world.good("ingest-retail-data-mysql", run, &full());
     world.wait_for(
         "the load",
         &["dags", "list-runs", "minio_to_postgres", "--state", "success", "-o", "json"],

@@ -110,6 +110,32 @@ impl World {
         Ended::of(&self.command(arguments).output().unwrap())
     }
 
+    /// Starts a run that is to end well; what failed is told.
+    #[track_caller]
+    pub(crate) fn good(&self, dag: &str, run: &str, conf: &Value) {
+        let ended = self.trigger(dag, run, conf);
+        self.assert_good(dag, run, &ended);
+    }
+
+    /// Waits for the end of a run that is to end well.
+    #[track_caller]
+    pub(crate) fn wait_good(&self, dag: &str, run: &str) {
+        let ended = self.run(&["runs", "wait", dag, run, "--timeout", "2m"]);
+        self.assert_good(dag, run, &ended);
+    }
+
+    #[track_caller]
+    fn assert_good(&self, dag: &str, run: &str, ended: &Ended) {
+        if ended.code == 0 {
+            return;
+        }
+        let states = self.run(&["tasks", "states-for-dag-run", dag, run, "-o", "json"]);
+        let tasks: Vec<Value> = serde_json::from_str(&states.out).unwrap_or_default();
+        let failed = tasks.iter().filter(|task| task["state"] == "failed").filter_map(|task| task["task_id"].as_str());
+        let logs: Vec<String> = failed.map(|task| format!("{task}:\n{}", self.log(dag, task, run))).collect();
+        panic!("run `{run}` of `{dag}` is not good: {ended:?}\n{}", logs.join("\n"));
+    }
+
     /// Starts a run and waits for its end.
     pub(crate) fn trigger(&self, dag: &str, run: &str, conf: &Value) -> Ended {
         self.run(&["dags", "trigger", dag, "--run-id", run, "--conf", &conf.to_string(), "--wait"])

@@ -60,7 +60,7 @@ fn task(name: &str) -> String {
 async fn a_broken_source_is_named_and_publishes_nothing() {
     let shop = shop::month().await;
     let world = world_of(&shop).await;
-    world.trigger("retail_medallion", "good", &full()).done();
+    world.good("retail_medallion", "good", &full());
     let before = snapshots(&world).await;
     let mut last = String::new();
     for (number, (what, harm, failing, words, mend)) in FAULTS.into_iter().enumerate() {
@@ -77,7 +77,7 @@ async fn a_broken_source_is_named_and_publishes_nothing() {
     }
     // The same run, mended.
     world.run(&["tasks", "clear", "retail_medallion", "--run-id", &last, "--only-failed", "--yes"]).done();
-    world.run(&["runs", "wait", "retail_medallion", &last, "--timeout", "2m"]).done();
+    world.wait_good("retail_medallion", &last);
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 }
 
@@ -122,9 +122,9 @@ async fn a_damaged_or_missing_object_of_raw_is_named_and_the_ingest_mends_it() {
     assert_eq!(snapshots(&world).await, before);
 
     world.run(&["tasks", "clear", "mysql_to_minio_ingestion", "--run-id", "daily", "--yes"]).done();
-    world.run(&["runs", "wait", "mysql_to_minio_ingestion", "daily", "--timeout", "2m"]).done();
+    world.wait_good("mysql_to_minio_ingestion", "daily");
     world.run(&["tasks", "clear", "silver_retail_etl", "--run-id", "cut", "--yes"]).done();
-    world.run(&["runs", "wait", "silver_retail_etl", "cut", "--timeout", "2m"]).done();
+    world.wait_good("silver_retail_etl", "cut");
     world.wait_for("the loads", &["dags", "list-runs", "minio_to_postgres", "-o", "json"], |ended| {
         !ended.out.contains("running") && !ended.out.contains("queued")
     });
@@ -152,6 +152,6 @@ async fn a_full_disk_leaves_no_part_of_an_object() {
     world.kill(small);
     world.start_worker();
     world.run(&["tasks", "clear", "retail_medallion", "--run-id", "full", "--only-failed", "--only-running", "--yes"]);
-    world.run(&["runs", "wait", "retail_medallion", "full", "--timeout", "2m"]).done();
+    world.wait_good("retail_medallion", "full");
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// Gold and the load of what silver is now.
 fn load(world: &World, run: &str) {
-    world.trigger("gold_retail_etl", run, &json!({})).done();
+    world.good("gold_retail_etl", run, &json!({}));
     world.wait_for("the load", &["dags", "list-runs", "minio_to_postgres", "-o", "json"], |ended| {
         let runs: Vec<serde_json::Value> = serde_json::from_str(&ended.out).unwrap_or_default();
         !runs.is_empty() && runs.iter().all(|run| run["state"] == "success")
@@ -34,7 +34,7 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     )
     .await;
     for (run, day) in [("again", "2014-01-05"), ("less", "2014-01-01"), ("beyond", "2014-03-01")] {
-        world.trigger("retail_medallion", run, &json!({ "mode": "day", "day": day })).done();
+        world.good("retail_medallion", run, &json!({ "mode": "day", "day": day }));
     }
     let raw = month_of(shop::MONTH.1);
     let less = orch_dags::retail::silver::Raw {
@@ -63,7 +63,7 @@ async fn increments_come_to_the_same_as_everything_at_once() {
     .await;
     let world = world_of(&shop).await;
     // Nothing is known: everything is read.
-    world.trigger("retail_medallion", "first", &json!({ "mode": "incremental" })).done();
+    world.good("retail_medallion", "first", &json!({ "mode": "incremental" }));
     assert_gold_is(&world, &month_of("2014-01-15")).await;
 
     let rest = "order_date >= '2014-01-15' and order_date < '2014-02-01'";
@@ -77,11 +77,11 @@ async fn increments_come_to_the_same_as_everything_at_once() {
     )
     .await;
     for (run, since) in [("second", "since-2014-01-14"), ("third", "since-2014-01-31")] {
-        world.trigger("retail_medallion", run, &json!({ "mode": "incremental" })).done();
+        world.good("retail_medallion", run, &json!({ "mode": "incremental" }));
         let log = world.log("retail_medallion", "raw.ingest_orders", run);
         assert!(log.contains(since), "{log}");
         assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
     }
-    world.trigger("retail_medallion", "full", &full()).done();
+    world.good("retail_medallion", "full", &full());
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 }

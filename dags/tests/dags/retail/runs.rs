@@ -19,7 +19,7 @@ async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
     world.set("ORCH_CONN_BUCKETS", server.connection().to_uri());
     let world = world.at_work();
     for run in ["first", "second"] {
-        world.trigger("retail_medallion", run, &full()).done();
+        world.good("retail_medallion", run, &full());
         assert_gold_is_golden(&world).await;
     }
     let daily = "select date(order_date) as date, sum(order_item_subtotal) as revenue from retail.order_fact
@@ -62,7 +62,7 @@ async fn a_worker_that_is_killed_at_every_stage_leaves_golden_tables() {
         worker = world.start_worker();
         assert_ne!(seen.out, "", "{stage}");
     }
-    world.run(&["runs", "wait", "retail_medallion", "shaken", "--timeout", "2m"]).done();
+    world.wait_good("retail_medallion", "shaken");
     assert_gold_is_golden(&world).await;
     let facts: i64 =
         sqlx::query_scalar("select count(*) from retail.orders_fact").fetch_one(&mut world.db().await).await.unwrap();
@@ -84,7 +84,7 @@ async fn two_runs_at_once_on_the_same_tables_are_one_after_the_other() {
         world.run(&["dags", "trigger", "retail_medallion", "--run-id", run]).done();
     }
     for run in ["one", "other", "third"] {
-        world.run(&["runs", "wait", "retail_medallion", run, "--timeout", "2m"]).done();
+        world.wait_good("retail_medallion", run);
     }
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
 }
@@ -142,14 +142,14 @@ async fn warehouse(metadata: &str) -> (i64, Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_smallest_pipeline_reads_the_file_that_lies_there() {
     let world = World::new().await.at_work();
-    world.trigger("etl_minio_postgres", "sample", &json!({})).done();
+    world.good("etl_minio_postgres", "sample", &json!({}));
     assert_eq!(
         world.csv("select * from transactions order by id").await,
         "id,name,amount\n1,Alice,110.00000000000001\n2,Bob,220.00000000000003\n3,Charlie,330\n"
     );
     let file = world.path().join("data/buckets/raw-data/sample_data.csv");
     std::fs::write(&file, "id,name,amount\n7,\"Dora, the first\",10\n").unwrap();
-    world.trigger("etl_minio_postgres", "own", &json!({})).done();
+    world.good("etl_minio_postgres", "own", &json!({}));
     assert_eq!(world.csv("select * from transactions").await, "id,name,amount\n7,\"Dora, the first\",11\n");
 
     // A broken line leaves the table as it was, and says which line it is.
