@@ -64,9 +64,8 @@ pub async fn record(
 ) -> Result<(), Unrecorded> {
     let mut tx = db.begin_with(BEGIN).await?;
     let mut at_work = String::new();
-    let done = match timeout(LIMIT, run(&mut tx, steps, &mut at_work)).await {
-        Ok(done) => done,
-        Err(_) => return Err(Unrecorded::TooSlow { step: at_work }),
+    let Ok(done) = timeout(LIMIT, run(&mut tx, steps, &mut at_work)).await else {
+        return Err(Unrecorded::TooSlow { step: at_work });
     };
     if let Err(error) = done {
         let again = takes_back(&error);

@@ -55,8 +55,7 @@ impl Left {
 pub(super) async fn complete(job: &Job, shared: &Shared, left: &Left, log: &Arc<AttemptLog>, finish: Finish) -> Finish {
     let mut steps = left.take();
     let fails = matches!(&finish, Finish::Error { error: TaskError::Retryable { .. } | TaskError::Fatal { .. }, .. });
-    let recorded_here = |step: &Box<dyn CompletionStep>| !fails || step.on_failure();
-    if !(fails || matches!(finish, Finish::Gave { .. })) || !steps.iter().any(recorded_here) {
+    if !(fails || matches!(finish, Finish::Gave { .. })) || !steps.iter().any(|step| !fails || step.on_failure()) {
         return finish;
     }
     let lease = job.claimed.lease;
@@ -163,7 +162,7 @@ async fn once(
     release: bool,
 ) -> Result<(), Unrecorded> {
     let mut loan = Loan(Some(pool.acquire().await?));
-    let session = ServerSession::of(&mut *loan).await?;
+    let session = ServerSession::of(&mut loan).await?;
     let lease = ended.lease;
     let done = AssertUnwindSafe(completion::record(&mut loan, steps, ended, release)).catch_unwind().await;
     match done {
