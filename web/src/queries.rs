@@ -1,5 +1,6 @@
-//! Queries over the lake while they run. Each is carried out by a task of its own: whoever asked reads its rows, and when
-//! that reader goes away, or somebody cancels the query at any server, it ends. How it ended is written down here alone.
+//! Queries over the lake while they run. Each is carried out by a task of its own: whoever asked reads its rows, and
+//! when that reader goes away, or somebody cancels the query at any server, it ends. How it ended is written down here
+//! alone.
 
 use crate::extract::Actor;
 use crate::refusal::Refusal;

@@ -135,7 +135,7 @@ impl Sql {
             eprintln!("there are more than {} rows: raise `--limit`", answer.rows.len());
         }
         let Some(format) = self.format.format() else {
-            let lines = answer.rows.iter().map(|row| csv_line(row));
+            let lines = answer.rows.iter().map(csv_line);
             return print(&std::iter::once(csv_head(&answer.columns)).chain(lines).collect::<String>());
         };
         let names = answer.columns.into_iter().map(|column| column.name).collect();
@@ -147,7 +147,7 @@ impl Sql {
 async fn csv(rows: &mut dyn QueryRows) -> Outcome {
     print(&csv_head(rows.columns()))?;
     while let Some(chunk) = rows.next().await? {
-        print(&chunk.iter().map(|row| csv_line(row)).collect::<String>())?;
+        print(&chunk.iter().map(csv_line).collect::<String>())?;
     }
     if rows.is_cut() {
         eprintln!("there are more rows: raise `--limit`");

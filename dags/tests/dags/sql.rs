@@ -115,7 +115,10 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
     };
     assert_eq!(remote(&[COUNT, "-o", "csv"]).done(), csv);
     let refused = remote(&["drop table retail.orders_fact"]);
-    assert!(refused.code == 2 && refused.err.contains("may only read") && refused.err.contains("hint: "), "{refused:?}");
+    assert!(
+        refused.code == 2 && refused.err.contains("may only read") && refused.err.contains("hint: "),
+        "{refused:?}"
+    );
     let (status, tables) = shop.ask("GET", "/api/orch/v1/lake/tables", &token, &Value::Null);
     assert!(status.contains("200") && tables["total_entries"].as_u64().is_some_and(|n| n >= 10), "{tables}");
     let fact = tables["tables"].as_array().unwrap().iter().find(|table| table["name"] == "orders_fact").unwrap();

@@ -1,8 +1,8 @@
 //! SQL over the lake, and the lake as people look at it: the trait of `store::lake_view` by DataFusion and Iceberg.
 //!
-//! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`); files that cannot hold a
-//! row of the answer are not opened (`scan.rs`); it ends by its limits, or when somebody says so (`run.rs`). All of it runs
-//! on threads of its own, so that a heavy query holds up neither pages nor tasks.
+//! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`); files that cannot hold
+//! a row of the answer are not opened (`scan.rs`); it ends by its limits, or when somebody says so (`run.rs`). All of it
+//! runs on threads of its own, so that a heavy query holds up neither pages nor tasks.
 
 mod cells;
 mod describe;

@@ -1,4 +1,5 @@
-//! What is known about a table, as tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"`, `"orders$refs"`.
+//! What is known about a table, as tables: `"orders$snapshots"`, `"orders$files"`, `"orders$partitions"` and
+//! `"orders$refs"`.
 
 use crate::describe::{refs, snapshots};
 use crate::files::{files, partitions};

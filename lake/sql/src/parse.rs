@@ -57,7 +57,8 @@ fn check_first_word(tokens: &[Token]) -> LakeResult<()> {
 
 fn only_reads(what: &str) -> LakeError {
     LakeError::Refused(format!(
-        "`{}` is refused: SQL may only read here\nhint: write `select`, `explain`, `show` or `describe`; tasks write tables",
+        "`{}` is refused: SQL may only read here\nhint: write `select`, `explain`, `show` or `describe`; tasks \
+         write tables",
         what.to_lowercase()
     ))
 }

@@ -57,7 +57,8 @@ async fn carry(means: Means, query: Query, parts: mpsc::Sender<LakeResult<Part>>
 fn too_long(time: Duration) -> LakeError {
     let seconds = time.as_secs_f64();
     LakeError::TooDear(format!(
-        "the query took longer than {seconds} s and was ended\nhint: filter by the partition's columns, or give it more time"
+        "the query took longer than {seconds} s and was ended\nhint: filter by the partition's columns, or \
+         give it more time"
     ))
 }
 
@@ -126,7 +127,8 @@ fn pausing(node: Arc<dyn ExecutionPlan>) -> Transformed<Arc<dyn ExecutionPlan>> 
     }
 }
 
-/// The reading end of a query. What computes may not look up for a while; whoever reads is answered in time all the same.
+/// The reading end of a query. What computes may not look up for a while; whoever reads is answered in time all the
+/// same.
 pub(crate) struct Rows {
     columns: Vec<ResultColumn>,
     parts: mpsc::Receiver<LakeResult<Part>>,

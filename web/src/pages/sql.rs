@@ -1,4 +1,4 @@
-//! `/sql`: a console for questions to the lake. The form works by itself: its answer is the page with the results below.
+//! `/sql`: a console for questions to the lake. The form works by itself: its answer is the page with the results.
 
 pub(crate) mod results;
 pub(crate) mod run;
