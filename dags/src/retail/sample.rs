@@ -86,7 +86,7 @@ impl Sample {
 }
 
 /// What stands where an address or a password would.
-const MASKED: &str = "XXXXXXXXX";
+const MASKED: &str = "*********";
 
 fn departments() -> Vec<ArrayRef> {
     let rows = &words::DEPARTMENTS;

@@ -153,7 +153,7 @@ impl World {
         }
     }
 
-    /// What a task's log says, all tries.
+    /// What the log of a task that failed says, and how the try ended.
     pub(crate) fn log(&self, dag: &str, task: &str, run: &str) -> String {
         let said = self.wait_for("the log", &["tasks", "logs", dag, task, run], |ended| !ended.err.is_empty());
         said.out + &said.err

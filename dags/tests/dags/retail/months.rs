@@ -78,8 +78,8 @@ async fn increments_come_to_the_same_as_everything_at_once() {
     .await;
     for (run, since) in [("second", "since-2014-01-14"), ("third", "since-2014-01-31")] {
         world.good("retail_medallion", run, &json!({ "mode": "incremental" }));
-        let log = world.log("retail_medallion", "raw.ingest_orders", run);
-        assert!(log.contains(since), "{log}");
+        let log = ["tasks", "logs", "retail_medallion", "raw.ingest_orders", run];
+        world.wait_for(since, &log, |ended| ended.out.contains(since));
         assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
     }
     world.good("retail_medallion", "full", &full());
