@@ -17,7 +17,7 @@ use super::api::{self, Api, RunHandle};
 use super::{log, pause};
 use crate::bodies::{Dump, FOLDER_VARIABLE};
 use crate::clock;
-use crate::dags::IDLE_DAGS_VARIABLE;
+use crate::dags::{BESIDE_VARIABLE, Beside};
 
 /// Of an installation that nobody else reaches and that lives for minutes.
 pub(crate) const PASSWORD: &str = "orch-bench-0123456789";
@@ -90,12 +90,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(data: &DataDir, idle_dags: u32) -> Result<Self> {
+    pub(crate) fn start(data: &DataDir, beside: Beside) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
         let output = File::create(data.log())?;
         let mut command = data.command(&["standalone", "--port", &port.to_string()])?;
-        command.env(IDLE_DAGS_VARIABLE, idle_dags.to_string());
+        command.env(BESIDE_VARIABLE, serde_json::to_string(&beside)?);
         command.stdout(output.try_clone()?).stderr(output);
 
         let agent = api::agent();
