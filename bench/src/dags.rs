@@ -5,12 +5,24 @@ use orch::{Call, DagBuilder};
 
 use crate::bodies;
 
-/// How many DAGs stand by besides, for the idle rows.
-pub(crate) const IDLE_DAGS_VARIABLE: &str = "ORCH_BENCH_IDLE_DAGS";
+/// A [`Beside`] as JSON, from the driver.
+pub(crate) const BESIDE_VARIABLE: &str = "ORCH_BENCH_BESIDE";
+/// Finite, and more slots than a chain takes: what is measured is the way through the gate, not a queue before it.
+pub(crate) const POOL: &str = "bench";
 /// The rows measure orch, not its limits: all runs of a row may be under way at the same time.
 const NO_LIMIT: u32 = 1_000_000;
 const FAN_WIDTH: u32 = 1_000;
 const IDLE_CHAIN: u32 = 5;
+const ASSET: &str = "bench://asset";
+
+/// DAGs that are there besides those of the rows.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    /// They wait for their day.
+    pub(crate) idle: u32,
+    /// They have a run each minute, all at the same instant.
+    pub(crate) ticking: u32,
+}
 
 #[derive(Clone, Copy)]
 enum Body {
@@ -21,9 +33,11 @@ enum Body {
 
 pub(crate) fn dags() -> Vec<Dag> {
     #[expect(clippy::disallowed_methods, reason = "a word between the driver and its child, not a setting of orch")]
-    let idle = std::env::var(IDLE_DAGS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let beside = std::env::var(BESIDE_VARIABLE).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let Beside { idle, ticking } = beside.unwrap_or_default();
     let mut dags = measured();
     dags.extend((0..idle).map(idle_dag));
+    dags.extend((0..ticking).map(ticking_dag));
     dags
 }
 
@@ -35,6 +49,15 @@ fn measured() -> Vec<Dag> {
         chain("run5", "A short chain, many runs of which are submitted", 5, Body::Noop),
         chain("one", "A single task", 1, Body::Noop),
         chain("chain10", "A chain whose tasks are only counted", 10, Body::Counted),
+        described("gated100", "The same chain, and all its tasks take a slot of a pool").build(|d| {
+            steps(d, 100, || bodies::noop().pool(POOL));
+        }),
+        described("update", "Updates the asset that `follow` waits for").build(|d| {
+            d.add(bodies::noop().id("update").outlet(asset(ASSET)));
+        }),
+        described("follow", "Runs when the asset was updated").schedule(asset(ASSET)).build(|d| {
+            d.add(bodies::noop().id("follow"));
+        }),
         map("map"),
         dump("bench_dump"),
         described("talk", "One task that says something 20 times a second").build(|d| {
@@ -49,13 +72,13 @@ fn measured() -> Vec<Dag> {
 }
 
 fn chain(dag_id: &str, about: &str, length: u32, body: Body) -> Dag {
-    described(dag_id, about).build(|d| steps(d, length, body))
+    described(dag_id, about).build(|d| steps(d, length, || step(body)))
 }
 
-fn steps(d: &Scope<'_>, length: u32, body: Body) {
+fn steps<'d>(d: &Scope<'d>, length: u32, step: impl Fn() -> Call<'d, ()>) {
     let mut last = None;
     for number in 1..=length {
-        let step = step(body).id(format!("step_{number:03}"));
+        let step = step().id(format!("step_{number:03}"));
         last = Some(d.add(match last {
             Some(last) => step.after(last),
             None => step,
@@ -99,7 +122,12 @@ fn dump(dag_id: &str) -> Dag {
 fn idle_dag(number: u32) -> Dag {
     let dag = described(&format!("idle_{number:03}"), "Waits for its day");
     let dag = if number.is_multiple_of(2) { dag.schedule(cron("0 3 * * *")).start("2025-01-01") } else { dag };
-    dag.build(|d| steps(d, IDLE_CHAIN, Body::Noop))
+    dag.build(|d| steps(d, IDLE_CHAIN, bodies::noop))
+}
+
+fn ticking_dag(number: u32) -> Dag {
+    let dag = described(&format!("tick_{number:03}"), "Has a run each minute").schedule(cron("* * * * *"));
+    dag.build(|d| steps(d, 1, bodies::noop))
 }
 
 fn described(dag_id: &str, about: &str) -> DagBuilder {
@@ -112,9 +140,10 @@ mod tests {
 
     #[test]
     fn the_dags_are_a_bundle() {
-        let dags: Vec<Dag> = measured().into_iter().chain((0..200).map(idle_dag)).collect();
+        let dags: Vec<Dag> =
+            measured().into_iter().chain((0..200).map(idle_dag)).chain((0..200).map(ticking_dag)).collect();
         let sizes: Vec<(String, usize)> =
-            dags.iter().take(10).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
+            dags.iter().take(13).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
         let sizes: Vec<(&str, usize)> = sizes.iter().map(|(id, size)| (id.as_str(), *size)).collect();
         assert_eq!(
             sizes,
@@ -125,6 +154,9 @@ mod tests {
                 ("run5", 5),
                 ("one", 1),
                 ("chain10", 10),
+                ("gated100", 100),
+                ("update", 1),
+                ("follow", 1),
                 ("map", 3),
                 ("bench_dump", 1),
                 ("talk", 1),
@@ -134,6 +166,6 @@ mod tests {
         let bundle = orch::bundle("bench", dags).unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         });
-        assert_eq!(bundle.dags().len(), 210);
+        assert_eq!(bundle.dags().len(), 413);
     }
 }

@@ -20,6 +20,7 @@ mod startup;
 mod stats;
 pub mod targets;
 mod throughput;
+mod ticks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser;
 
+use crate::dags::Beside;
 use server::{DataDir, Server};
 use targets::Target;
 
@@ -98,7 +100,7 @@ pub struct Suite {
 }
 
 /// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
-pub const ENGINE: [Group; 14] = [
+pub const ENGINE: [Group; 17] = [
     Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
     Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
     Group { rows: &FLOOR, measure: floor::measure },
@@ -108,11 +110,14 @@ pub const ENGINE: [Group; 14] = [
     Group { rows: &["fan1000_total_ms"], measure: latency::fan1000 },
     Group { rows: &["runs200x5_total_ms"], measure: latency::runs200x5 },
     Group { rows: &["trigger_to_start_p50_ms", "trigger_to_start_p95_ms"], measure: latency::trigger_to_start },
+    Group { rows: &["gated_chain_gap_p50_ms"], measure: latency::gated_chain },
+    Group { rows: &["asset_to_start_p50_ms"], measure: latency::asset_to_start },
     Group { rows: &["cli_trigger_ms"], measure: latency::cli_trigger },
     Group { rows: &["noop_tasks_per_s", "noop_chain_tasks_per_s"], measure: throughput::noop },
     Group { rows: &["followers500_gap_p50_ms", "followers500_rss_mb"], measure: followers::measure },
     Group { rows: &["big_log_tail_p95_ms", "big_log_rss_mb"], measure: big_log::measure },
     Group { rows: &["page_p95_ms", "page_kb"], measure: pages::measure },
+    Group { rows: &["schedules200_tick_p99_ms"], measure: ticks::measure },
 ];
 /// Every ratio needs these.
 pub const FLOOR: [&str; 2] = ["commit_p50_ms", "claim_batch_per_s"];
@@ -139,7 +144,7 @@ impl Bench {
     /// The installation, started if it does not run.
     pub fn running(&mut self) -> Result<&mut Server> {
         if self.server.is_none() {
-            self.server = Some(Server::start(&self.data, 0)?);
+            self.server = Some(Server::start(&self.data, Beside::default())?);
         }
         self.server.as_mut().ok_or_else(|| anyhow::anyhow!("the installation was just started"))
     }
@@ -190,7 +195,7 @@ fn run(suite: &Suite, options: &Options) -> Result<bool> {
             }
         }
     }
-    let postgres = bench.server.as_ref().and_then(|server| settings::of_server(server).ok()).unwrap_or_default();
+    let postgres = bench.running().ok().and_then(|server| settings::of_server(server).ok()).unwrap_or_default();
     bench.stop()?;
     figures.retain(|figure| wanted.contains(&figure.name));
     let settings = settings.into_iter().chain(postgres).collect();

@@ -44,6 +44,18 @@ impl Api {
         Ok(RunHandle { dag_id, run_id: run_id.to_owned() })
     }
 
+    /// A pool of so many slots.
+    pub(crate) fn make_pool(&self, name: &str, slots: u32) -> Result<()> {
+        self.post("/api/v2/pools", &json!({ "name": name, "slots": slots }))?;
+        Ok(())
+    }
+
+    /// How many runs of a DAG ended well.
+    pub(crate) fn ended_well(&self, dag_id: &str) -> Result<u64> {
+        let answer = self.get(&format!("/api/v2/dags/{dag_id}/dagRuns?state=success&limit=1"))?;
+        answer["total_entries"].as_u64().context("the answer has no `total_entries`")
+    }
+
     /// Whether a run ended well; an error when it ended badly.
     pub(crate) fn is_over(&self, run: &RunHandle) -> Result<bool> {
         let path = format!("/api/v2/dags/{}/dagRuns/{}", run.dag_id, encode(&run.run_id));

@@ -35,7 +35,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(8_192).max(soft), hard)?;
     bench.fresh()?;
-    let alone = stats::median(&latency::chain_gaps(bench, repetitions)?);
+    let alone = stats::median(&latency::chain_gaps(bench, "chain100", repetitions)?);
 
     let server = bench.running()?;
     let pid = server.pid();
@@ -64,7 +64,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
         Ok((heard.opened.load(Ordering::Relaxed) == FOLLOWERS).then_some(()))
     })?;
     let before = heard.lines.load(Ordering::Relaxed);
-    let beside = stats::median(&latency::chain_gaps(bench, repetitions)?);
+    let beside = stats::median(&latency::chain_gaps(bench, "chain100", repetitions)?);
     let mut took = Vec::new();
     browser.reconnect()?;
     for _ in 0..PAGES {

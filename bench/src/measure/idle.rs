@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnection;
 
 use super::process::Processes;
 use super::{Bench, Figure, log, pause};
+use crate::dags::Beside;
 use crate::measure::server::Server;
 
 const IDLE_DAGS: u32 = 200;
@@ -21,7 +22,7 @@ const TOLD: usize = 5;
 pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     bench.stop()?;
     let (settle, seconds) = (bench.times(10, 3), bench.times(60, 15));
-    let server = Server::start(&bench.data, IDLE_DAGS)?;
+    let server = Server::start(&bench.data, Beside { idle: IDLE_DAGS, ..Beside::default() })?;
     let log_file = bench.data.data().join("postgres.log");
     let figures = stand_still(&server, &log_file, settle as u64, seconds as u64)?;
     server.stop()?;

@@ -13,9 +13,11 @@ use serde_json::json;
 use super::{Bench, Figure, pause, stats};
 use crate::bodies::{Dump, Note};
 use crate::clock;
+use crate::dags::POOL;
 
 const RUNS: usize = 200;
 const TASKS_OF_A_RUN: usize = 5;
+const POOL_SLOTS: u32 = 16;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn light40(bench: &mut Bench) -> Result<Vec<Figure>> {
@@ -45,16 +47,46 @@ pub(crate) fn chain100(bench: &mut Bench) -> Result<Vec<Figure>> {
     Ok(vec![figure("chain100_gap_p50_ms", &p50), figure("chain100_gap_p95_ms", &p95)])
 }
 
-/// The median gap of each of some chains.
-pub(crate) fn chain_gaps(bench: &mut Bench, repetitions: usize) -> Result<Vec<f64>> {
+/// The median gap of each of some runs of a DAG that is a chain of a hundred.
+pub(crate) fn chain_gaps(bench: &mut Bench, dag_id: &'static str, repetitions: usize) -> Result<Vec<f64>> {
     let mut p50 = Vec::new();
     for number in 0..=repetitions {
-        let (_, notes) = run(bench, "chain100", 100, 100)?;
+        let (_, notes) = run(bench, dag_id, 100, 100)?;
         if number > 0 {
             p50.push(stats::median(&gaps(&notes)));
         }
     }
     Ok(p50)
+}
+
+/// The chain again, beside the one whose tasks take a slot of a pool: each of them parks and is let in.
+pub(crate) fn gated_chain(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let repetitions = bench.times(15, 5);
+    bench.running()?.api.make_pool(POOL, POOL_SLOTS)?;
+    let plain = stats::median(&chain_gaps(bench, "chain100", repetitions)?);
+    let gated = stats::median(&chain_gaps(bench, "gated100", repetitions)?);
+    Ok(vec![Figure::new("gated_chain_gap_p50_ms", gated, repetitions).with("without_pool_ms", plain)])
+}
+
+/// From the end of a body that updates an asset to the first instruction of the run that waited for it.
+pub(crate) fn asset_to_start(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let repetitions = bench.times(50, 15);
+    let server = bench.running()?;
+    for number in 1..=repetitions as u64 + 1 {
+        server.run("update", &json!({}), 10)?;
+        pause::until("waiting for the run that follows", Duration::from_millis(20), PATIENCE, || {
+            Ok((server.api.ended_well("follow")? >= number).then_some(()))
+        })?;
+    }
+    let notes = dump(bench)?.notes;
+    let of = |task: &str| notes.iter().filter(|note| note.task_id == task).collect::<Vec<_>>();
+    let (updated, followed) = (of("update"), of("follow"));
+    ensure!(updated.len() == followed.len(), "{} updates, {} runs followed", updated.len(), followed.len());
+    // The first one meets a scheduler that has seen no version of the DAG.
+    let pairs = updated.iter().zip(&followed).skip(1);
+    let took: Vec<f64> = pairs.map(|(update, follow)| clock::millis_between(update.end, follow.start)).collect();
+    let figure = Figure::new("asset_to_start_p50_ms", stats::median(&took), repetitions);
+    Ok(vec![figure.with("p95", stats::percentile(&took, 0.95))])
 }
 
 pub(crate) fn runs200x5(bench: &mut Bench) -> Result<Vec<Figure>> {

@@ -8,6 +8,7 @@ use super::http::Browser;
 use super::seed::{self, Seeded};
 use super::server::{PASSWORD, Server};
 use super::{Bench, Figure, api, stats};
+use crate::dags::Beside;
 
 /// Name and address; what stands in braces is filled in. A page that does not exist yet in this version is left out.
 const PAGES: &[(&str, &str)] = &[
@@ -58,7 +59,7 @@ const MOST_BYTES: usize = 100_000;
 pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     bench.stop()?;
     let (times, quick) = (bench.times(60, 20), bench.quick);
-    let server = Server::start(&bench.data, seed::DAGS)?;
+    let server = Server::start(&bench.data, Beside { idle: seed::DAGS, ..Beside::default() })?;
     let (wide, seeded) = prepare(&server, quick)?;
     let mut browser = Browser::log_in(&server.url, PASSWORD)?;
     let (mut worst, mut largest, mut all) = (("", 0.0_f64), ("", 0), Vec::new());

@@ -17,7 +17,7 @@ use super::api::{self, Api, RunHandle};
 use super::{log, pause};
 use crate::bodies::{Dump, FOLDER_VARIABLE};
 use crate::clock;
-use crate::dags::IDLE_DAGS_VARIABLE;
+use crate::dags::{BESIDE_VARIABLE, Beside};
 
 /// Of an installation that nobody else reaches and that lives for minutes.
 pub(crate) const PASSWORD: &str = "orch-bench-0123456789";
@@ -92,8 +92,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(data: &DataDir, idle_dags: u32) -> Result<Self> {
-        Server::start_with(data, &[(IDLE_DAGS_VARIABLE, &idle_dags.to_string())])
+    pub(crate) fn start(data: &DataDir, beside: Beside) -> Result<Self> {
+        Server::start_with(data, &[(BESIDE_VARIABLE, &serde_json::to_string(&beside)?)])
     }
 
     /// With these words in its environment.

@@ -70,7 +70,7 @@ pub const fn memory(name: &'static str, must: f64) -> Target {
     size(name, "MB", must, None)
 }
 
-pub const ENGINE: [Target; 24] = [
+pub const ENGINE: [Target; 27] = [
     Target { must: None, aim: None, ceiling: Ceiling::None, ..latency("commit_p50_ms", "ms", 0.0, 0.0) },
     Target { ceiling: Ceiling::None, ..rate("claim_batch_per_s", None, None) },
     latency("light40_total_ms", "ms", 30.0, 12.0),
@@ -81,6 +81,9 @@ pub const ENGINE: [Target; 24] = [
     Target { commits: Commits::OnSlowDisk(20.0), ..latency("trigger_to_start_p50_ms", "ms", 5.0, 2.0) },
     Target { must: None, aim: None, ..latency("trigger_to_start_p95_ms", "ms", 0.0, 0.0) },
     latency("cli_trigger_ms", "ms", 40.0, 15.0),
+    Target { commits: Commits::OnSlowDisk(10.0), ..latency("gated_chain_gap_p50_ms", "ms", 5.0, 2.0) },
+    Target { commits: Commits::OnSlowDisk(20.0), ..latency("asset_to_start_p50_ms", "ms", 50.0, 20.0) },
+    Target { ceiling: Ceiling::None, ..latency("schedules200_tick_p99_ms", "ms", 1_000.0, 500.0) },
     latency("start_to_healthy_ms", "ms", 500.0, 250.0),
     rate("noop_tasks_per_s", Some(30_000.0), Some(60_000.0)),
     rate("noop_chain_tasks_per_s", None, None),

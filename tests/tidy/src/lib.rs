@@ -7,5 +7,6 @@ mod arrows;
 mod dependencies;
 mod files;
 mod literals;
+mod parity;
 mod words;
 mod workspace;

@@ -1,7 +1,8 @@
 //! DAGs whose tasks share pools, limits and keys, and who was in at the same moment by the outside ledger.
 //!
-//! The name of a task says under what it stands: `pool_…` takes a slot of the pool, as does `flaky_1` again and again, and `two_…` two; `crm_…`, `customer_…`,
-//! `lonely` and `rate_…` stand under the limit of that name; `in_order` waits for the run before.
+//! The name of a task says under what it stands: `pool_…` takes a slot of the pool, as does `flaky_1` again and again, and
+//! `two_…` two; `crm_…`, `customer_…`, `lonely` and `rate_…` stand under the limit of that name, and with `start` in the
+//! default pool, which has a size here; `in_order` waits for the run before.
 
 use crate::dags::{torture, works};
 use crate::ledger::{Entry, Mark, Word};
@@ -13,6 +14,10 @@ use uuid::Uuid;
 
 pub const POOL: &str = "tight";
 pub const SLOTS: i32 = 4;
+/// Of the default pool: fewer than its tasks would take.
+pub const DEFAULT_SLOTS: i32 = 6;
+/// How the names of those begin that name no pool.
+pub const IN_DEFAULT: [&str; 5] = ["start", "crm_", "customer_", "lonely", "rate_"];
 pub const CRM: u32 = 2;
 pub const RATE: u32 = 6;
 pub const RATE_PER: Duration = Duration::from_millis(500);

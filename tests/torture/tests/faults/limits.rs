@@ -2,8 +2,9 @@
 //! ends. Who was in when is what the bodies wrote down, not what the database says.
 
 use super::{PROGRAM, length, seeds};
+use orch_core::gates::DEFAULT_POOL;
 use orch_store::pool::{NewPool, set_pool};
-use orch_torture::limited::{CRM, POOL, RATE, RATE_PER, SLOTS, Stay, most_at_once, stays};
+use orch_torture::limited::{CRM, DEFAULT_SLOTS, IN_DEFAULT, POOL, RATE, RATE_PER, SLOTS, Stay, most_at_once, stays};
 use orch_torture::world::{SchedulerOptions, WorkerOptions, World};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ const CUSTOMERS: usize = 3;
 async fn limits_are_never_exceeded_under_kills() {
     for seed in seeds() {
         let mut world = World::new(PROGRAM, seed).await;
-        let new = NewPool { name: POOL.into(), slots: SLOTS, description: None, include_deferred: false };
-        set_pool(&mut world.pool().acquire().await.expect("the server answers"), &new).await.expect("a pool");
+        for (name, slots) in [(POOL, SLOTS), (DEFAULT_POOL, DEFAULT_SLOTS)] {
+            let new = NewPool { name: name.into(), slots, description: None, include_deferred: false };
+            set_pool(&mut world.pool().acquire().await.expect("the server answers"), &new).await.expect("a pool");
+        }
         let (workers, schedulers) = (WorkerOptions::default(), SchedulerOptions::default());
         world.start_workers(WORKERS, &workers);
         world.start_schedulers(SCHEDULERS, &schedulers);
@@ -56,13 +59,15 @@ async fn limits_are_never_exceeded_under_kills() {
             .chain(named("two_").map(|stay| (stay, 2)));
         let pool = most_at_once(pool);
         let crm = most_at_once(named("crm_").map(|stay| (stay, 1)));
+        let usual = most_at_once(IN_DEFAULT.into_iter().flat_map(named).map(|stay| (stay, 1)));
         assert!(pool <= SLOTS && crm <= CRM.cast_signed(), "seed {seed}: {pool} in the pool, {crm} under the limit");
+        assert!(usual <= DEFAULT_SLOTS, "seed {seed}: {usual} in the default pool");
         for customer in 0..CUSTOMERS {
             let theirs = named("customer_").filter(|stay| customer_of[&stay.of.run] == customer);
             let many = most_at_once(theirs.map(|stay| (stay, 1)));
             assert!(many <= 1, "seed {seed}: {many} at once for customer {customer}");
         }
-        let mut used = vec![pool, crm];
+        let mut used = vec![pool, usual, crm];
         for dag_id in ["limited", "limited_too"] {
             let runs: Vec<Uuid> = world.triggered.iter().filter(|t| t.dag_id == dag_id).map(|t| t.id).collect();
             let lonely = most_at_once(named("lonely").filter(|stay| runs.contains(&stay.of.run)).map(|stay| (stay, 1)));
@@ -73,10 +78,11 @@ async fn limits_are_never_exceeded_under_kills() {
         rate(seed, named("rate_"));
         let lost = stays.iter().filter(|stay| stay.of.lease_no > 1).count();
         eprintln!(
-            "seed {seed}: {used:?} of {SLOTS}, {CRM}, 1, 1 at once; {} bodies, {lost} of them again",
+            "seed {seed}: {used:?} of {SLOTS}, {DEFAULT_SLOTS}, {CRM}, 1, 1 at once; {} bodies, {lost} of them again",
             stays.len()
         );
         assert!(pool >= SLOTS - 1, "seed {seed}: the pool was never full, only {pool}");
+        assert!(usual >= DEFAULT_SLOTS - 1, "seed {seed}: the default pool was never full, only {usual}");
         world.finish().await;
     }
 }
