@@ -69,9 +69,8 @@ fn columns_keep_their_ids_whatever_they_are_called() {
     };
     let primitive = |kind| Type::Primitive(kind);
     use PrimitiveType::{Decimal, Double, Int, Long, String};
-    let found = described(&table());
-    let rest = found.split(' ').skip(3).collect::<Vec<_>>().join(" ");
-    assert!(found.starts_with("1:id=int 2:city=string 3:amount=decimal(10,2) 4:address=") && rest.contains("5:tags="));
+    let rest = "4:address=struct<string> 5:tags=list";
+    assert_eq!(described(&table()), format!("1:id=int 2:city=string 3:amount=decimal(10, 2) {rest}"));
 
     let begins = |columns: Columns, expected: &str| {
         let found = described(&apply(table(), columns).unwrap());
@@ -79,15 +78,16 @@ fn columns_keep_their_ids_whatever_they_are_called() {
     };
     begins(
         Columns::new().rename("amount", "total").widen("total", Decimal { precision: 12, scale: 2 }),
-        "1:id=int 2:city=string 3:total=decimal(12,2)",
+        "1:id=int 2:city=string 3:total=decimal(12, 2)",
     );
     begins(Columns::new().widen("id", Long).rename("city", "town"), "1:id=long 2:town=string");
     begins(Columns::new().drop("amount").add("amount", primitive(Long)), &format!("1:id=int 2:city=string {rest}"));
     let found = described(&apply(table(), Columns::new().drop("amount").add("amount", primitive(Long))).unwrap());
     assert!(found.ends_with("9:amount=long"), "{found}");
     let inner = Columns::new().add("address.zip", primitive(String)).widen("tags.element.label", Long);
-    let found = described(&apply(table(), inner).unwrap());
-    assert!(found.contains("9: zip: optional string") && found.contains("label: optional long"), "{found}");
+    let inner = apply(table(), inner).unwrap();
+    let field = |id| inner.current_schema().field_by_id(id).unwrap();
+    assert_eq!((field(9).name.as_str(), field(8).field_type.as_ref()), ("zip", &primitive(Long)));
 
     check(Columns::new().add("City", primitive(Int)), "there is a column `city` already");
     check(Columns::new().add("a.b", primitive(Int)), "there is no column `a`");
@@ -96,15 +96,12 @@ fn columns_keep_their_ids_whatever_they_are_called() {
     check(Columns::new().add("tags.x", primitive(Int)), "`tags` is no struct");
     check(Columns::new().rename("amount", "city"), "there is a column `city` already");
     check(Columns::new().rename("nothing", "x"), "there is no column `nothing`");
-    check(Columns::new().widen("amount", Double), "`amount` is decimal(10,2) and cannot become double");
+    check(Columns::new().widen("amount", Double), "`amount` is decimal(10, 2) and cannot become double");
     check(
         Columns::new().widen("amount", Decimal { precision: 9, scale: 2 }),
-        "`amount` is decimal(10,2) and cannot become decimal(9,2)",
+        "`amount` is decimal(10, 2) and cannot become decimal(9, 2)",
     );
-    check(
-        Columns::new().widen("address", Long),
-        "`address` is a struct<6: street: optional string> and cannot become long",
-    );
+    check(Columns::new().widen("address", Long), "`address` is a struct<string> and cannot become long");
     check(Columns::new().drop("id"), "`id` is part of the key and cannot be dropped");
     check(Columns::new().make_optional("id"), "`id` is part of the key and cannot be null");
     check(Columns::new().drop("city"), "files are or were partitioned by identity(`city`)");
