@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A server that does not take a connection in this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One request, however large its part.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 /// Short faults of a server are waited out; a task that fails after that is tried again anyway.
 const RETRIES: usize = 5;
 const RETRY_FOR: Duration = Duration::from_secs(30);

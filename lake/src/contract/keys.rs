@@ -83,7 +83,7 @@ impl KeySet {
         if self.types.len() != columns.len() {
             // Of an empty table nobody knows the columns: it has no key.
             let nulls = with_null(columns);
-            let rows = columns.first().map_or(0, |column| column.len());
+            let rows = columns.first().map_or(0, Array::len);
             let none = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then_some(0);
             return Ok((0..rows).map(none).collect());
         }
@@ -103,7 +103,7 @@ impl KeySet {
 
 /// Valid where no column is null.
 fn with_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
-    let nulls = columns.iter().map(|column| column.logical_nulls());
+    let nulls = columns.iter().map(Array::logical_nulls);
     nulls.fold(None, |all, one| NullBuffer::union(all.as_ref(), one.as_ref()))
 }
 

@@ -117,7 +117,7 @@ pub(super) fn words(time: Duration) -> String {
     if time.subsec_nanos() > 0 || seconds == 0 {
         return format!("{time:?}");
     }
-    let (size, many, one) = units.into_iter().find(|(size, ..)| seconds % size == 0).unwrap_or((1, "s", "s"));
+    let (size, many, one) = units.into_iter().find(|(size, ..)| seconds.is_multiple_of(*size)).unwrap_or((1, "s", "s"));
     let count = seconds / size;
     format!("{count} {}", if count == 1 { one } else { many })
 }

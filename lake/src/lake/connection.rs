@@ -15,7 +15,7 @@ const SESSIONS: u32 = 8;
 /// Whoever looks at a page may wait this long for one.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nobody needs one: it is closed, and an idle process holds none.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl LakeConfig {
     /// `postgres://orch:secret@db/orch?warehouse=s3%3A%2F%2Flakehouse`; files are reached as `storage` says. Nothing is asked

@@ -176,7 +176,7 @@ async fn move_over(
 
 fn refused(load: &Load, error: sqlx::Error) -> anyhow::Error {
     let name = load.name();
-    let code = error.as_database_error().and_then(|e| e.code()).map(|code| code.to_string());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(|code| code.to_string());
     let key = load.key.join(", ");
     match code.as_deref() {
         Some("23505" | "21000") => fatal(format!(

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// A server that asks for more is not waited for: the task's own retries are.
-const MOST_PAUSE: Duration = Duration::from_secs(120);
+const MOST_PAUSE: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {

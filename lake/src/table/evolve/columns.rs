@@ -152,12 +152,13 @@ impl Step {
                 not_in_partitions(metadata, path, field.id, |_| true)?;
                 not_sorted_by(metadata, path, field.id)?;
                 siblings.remove(place);
-                return match siblings.is_empty() {
-                    true => Err(LakeError::input(
+                return if siblings.is_empty() {
+                    Err(LakeError::input(
                         format!("`{path}` is the only column, it cannot be dropped"),
                         "a table has one at least; drop the table",
-                    )),
-                    false => Ok(()),
+                    ))
+                } else {
+                    Ok(())
                 };
             }
         }

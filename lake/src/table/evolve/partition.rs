@@ -36,7 +36,7 @@ impl Partition {
             let field = UnboundPartitionField {
                 source_id,
                 field_id: same.map(|field| field.field_id),
-                name: same.map_or_else(|| free_name(&known, column, transform), |field| field.name.clone()),
+                name: same.map_or_else(|| free_name(&known, column, *transform), |field| field.name.clone()),
                 transform: *transform,
             };
             builder = builder.add_partition_fields([field])?;
@@ -53,11 +53,13 @@ impl Partition {
 }
 
 /// A name that no other field has in any spec: readers see the fields of all specs in one table.
-fn free_name(known: &[&PartitionField], column: &str, transform: &Transform) -> String {
-    let name = partition_name(column, *transform);
+fn free_name(known: &[&PartitionField], column: &str, transform: Transform) -> String {
+    let name = partition_name(column, transform);
     let taken = |name: &str| known.iter().any(|field| field.name == name);
     if !taken(&name) {
         return name;
     }
-    (2..).map(|count| format!("{name}_{count}")).find(|name| !taken(name)).expect("the names of specs are finite")
+    let numbered = (2..=known.len() + 2).map(|count| format!("{name}_{count}"));
+    let mut free = numbered.filter(|name| !taken(name));
+    free.next().expect("one of so many is free")
 }

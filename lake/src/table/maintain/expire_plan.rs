@@ -64,7 +64,7 @@ pub(super) fn plan(metadata: &TableMetadata, asked: &Expiry, now: DateTime<Utc>)
         for (place, snapshot) in ancestors(metadata, reference.snapshot_id).enumerate() {
             referenced.insert(snapshot.snapshot_id());
             let keys = snapshot.summary().additional_properties.keys().filter(|key| is_offset(key));
-            let newest_of_source = keys.fold(false, |any, key| sources.insert(key) || any);
+            let newest_of_source = keys.filter(|key| sources.insert(*key)).count() > 0;
             if place < fewest || snapshot.timestamp_ms() >= young || newest_of_source {
                 retained.insert(snapshot.snapshot_id());
             }
