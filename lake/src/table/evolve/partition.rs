@@ -59,7 +59,6 @@ fn free_name(known: &[&PartitionField], column: &str, transform: Transform) -> S
     if !taken(&name) {
         return name;
     }
-    let numbered = (2..=known.len() + 2).map(|count| format!("{name}_{count}"));
-    let mut free = numbered.filter(|name| !taken(name));
-    free.next().expect("one of so many is free")
+    let mut numbered = (2..=known.len() + 2).map(|count| format!("{name}_{count}"));
+    numbered.find(|name| !taken(name)).expect("one of so many is free")
 }
