@@ -136,19 +136,16 @@ impl Contract {
 
     /// Numbers, dates and times, written as SQL writes them: `.between("day", "2026-01-01", "2026-12-31")`. A null fits.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "numbers and dates are given as they are")]
     pub fn between(self, column: impl Into<String>, least: impl Display, most: impl Display) -> Self {
         self.range(column.into(), Some(least.to_string()), Some(most.to_string()))
     }
 
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "numbers and dates are given as they are")]
     pub fn at_least(self, column: impl Into<String>, least: impl Display) -> Self {
         self.range(column.into(), Some(least.to_string()), None)
     }
 
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "numbers and dates are given as they are")]
     pub fn at_most(self, column: impl Into<String>, most: impl Display) -> Self {
         self.range(column.into(), None, Some(most.to_string()))
     }

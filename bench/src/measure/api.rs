@@ -10,6 +10,7 @@ use super::pause;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// One client; it keeps one connection.
+#[derive(Debug)]
 pub(crate) struct Api {
     agent: ureq::Agent,
     url: String,

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 type Moment = DateTime<Utc>;
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "as the API answers")]
 struct Progress {
     id: i32,
     dag_id: String,

@@ -72,7 +72,10 @@ async fn copy(ctx: &Ctx, from: &Bucket, entry: &Entry, to: &Bucket, key: &str) -
     let told = ctx.clone();
     let pieces = pieces.map_err(anyhow::Error::from).and_then(move |piece| {
         let cancelled = told.is_cancelled();
-        async move { if cancelled { bail!("cancelled") } else { Ok(piece) } }
+        async move {
+            anyhow::ensure!(!cancelled, "cancelled");
+            Ok(piece)
+        }
     });
     to.put_stream(key, pieces.boxed()).await
 }

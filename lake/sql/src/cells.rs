@@ -157,8 +157,8 @@ fn written(array: &dyn Array) -> Result<Vec<Cell>, ArrowError> {
 mod tests {
     use super::*;
     use arrow::array::{
-        ArrayRef, BinaryArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-        ListArray, StringArray, TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array, ListArray,
+        StringArray, TimestampMicrosecondArray,
     };
     use serde_json::json;
     use std::sync::Arc;

@@ -14,6 +14,7 @@ pub(crate) fn of_lake(error: Inner) -> LakeError {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
 pub(crate) fn of_iceberg(error: iceberg::Error) -> LakeError {
     LakeError::Unavailable(chain(&error))
 }

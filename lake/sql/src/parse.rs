@@ -17,7 +17,7 @@ const DIALECT: GenericDialect = GenericDialect {};
 /// One statement, and nothing that changes anything.
 pub(crate) fn parse(sql: &str) -> LakeResult<Statement> {
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize().map_err(|error| refused(&error.to_string()))?;
-    let tokens = with_versions(tokens)?;
+    let tokens = with_versions(&tokens)?;
     check_first_word(&tokens)?;
     let statements = Parser::new(&DIALECT).with_tokens(tokens).parse_statements();
     let mut statements = statements.map_err(|error| refused(&error.to_string()))?;
@@ -107,9 +107,9 @@ impl VisitorMut for OnlyReads {
 }
 
 /// Takes the words of time travel out of the tokens and puts what they say into the name before them.
-fn with_versions(tokens: Vec<Token>) -> LakeResult<Vec<Token>> {
+fn with_versions(tokens: &[Token]) -> LakeResult<Vec<Token>> {
     let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
-    let mut rest = Cursor { tokens: &tokens, at: 0 };
+    let mut rest = Cursor { tokens, at: 0 };
     while rest.at < tokens.len() {
         let Some(version) = rest.version()? else {
             out.push(tokens[rest.at].clone());

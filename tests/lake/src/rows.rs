@@ -29,7 +29,7 @@ pub fn printed(batches: &[RecordBatch]) -> Rows {
 /// A batch of text: tables take it as what their columns are.
 pub fn batch<S: AsRef<str>>(columns: &[S], rows: &Rows) -> RecordBatch {
     let column =
-        |place: usize| Arc::new(StringArray::from_iter(rows.iter().map(|row| row[place].as_deref()))) as ArrayRef;
+        |place: usize| Arc::new(rows.iter().map(|row| row[place].as_deref()).collect::<StringArray>()) as ArrayRef;
     let columns = columns.iter().enumerate().map(|(place, name)| (name.as_ref(), column(place), true));
     RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
 }

@@ -165,7 +165,7 @@ fn transform(parts: &[Raw], days: &[Days]) -> TaskResult<Vec<Made>> {
         layer = silver(raw)?;
         let made = layer.pop().ok_or_else(|| fatal("the silver layer has no facts"))?;
         let frame = made.frame;
-        facts.push(if parts.len() == 1 && days[0].is_all() { frame } else { its_days(frame, days, number)? });
+        facts.push(if parts.len() == 1 && days[0].is_all() { frame } else { its_days(&frame, days, number)? });
         layer.push(Made { table: made.table, frame: DataFrame::empty() });
     }
     let mut all = facts.remove(0);
@@ -179,7 +179,7 @@ fn transform(parts: &[Raw], days: &[Days]) -> TaskResult<Vec<Made>> {
 }
 
 /// The facts of the days about which this extract has the last word.
-fn its_days(facts: DataFrame, days: &[Days], number: usize) -> TaskResult<DataFrame> {
+fn its_days(facts: &DataFrame, days: &[Days], number: usize) -> TaskResult<DataFrame> {
     let dates = facts.column("order_date")?.cast(&DataType::Date)?;
     let kept: BooleanChunked =
         dates.date()?.as_date_iter().map(|day| day.is_some_and(|day| last_words(days, number, day))).collect();

@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn pauses_double_and_are_not_all_of_one_length() {
-        let seconds = |asked, dice| PATIENCE.pause(asked, dice).as_secs_f64();
-        assert_eq!([seconds(0, 0.0), seconds(0, 1.0), seconds(2, 0.0), seconds(2, 1.0)], [0.5, 1.0, 2.0, 4.0]);
+        let millis = |asked, dice| PATIENCE.pause(asked, dice).as_millis();
+        assert_eq!([millis(0, 0.0), millis(0, 1.0), millis(2, 0.0), millis(2, 1.0)], [500, 1_000, 2_000, 4_000]);
         assert_eq!(PATIENCE.pause(60, 1.0), MOST_PAUSE);
         assert!((0.0..1.0).contains(&dice()));
     }
