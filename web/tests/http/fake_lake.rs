@@ -44,7 +44,7 @@ impl FakeLake {
         }
     }
 
-    fn known(&self, id: &TableId) -> LakeResult<()> {
+    fn known(id: &TableId) -> LakeResult<()> {
         if id.name == "orders" { Ok(()) } else { Err(LakeError::NotFound(format!("there is no table `{id}`"))) }
     }
 
@@ -107,12 +107,12 @@ impl LakeView for FakeLake {
     }
 
     fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>> {
-        let found = self.known(&id).map(|()| self.whole(id));
+        let found = FakeLake::known(&id).map(|()| self.whole(id));
         Box::pin(ready(found))
     }
 
     fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>> {
-        let found = self.known(&id).map(|()| paged(vec![self.snapshot()], page));
+        let found = FakeLake::known(&id).map(|()| paged(vec![self.snapshot()], page));
         Box::pin(ready(found))
     }
 
@@ -131,13 +131,13 @@ impl LakeView for FakeLake {
             bytes: 22_000,
             columns: vec![range.clone()],
         };
-        let found = self.known(&id).map(|()| paged((0..250).map(file).collect(), page));
+        let found = FakeLake::known(&id).map(|()| paged((0..250).map(file).collect(), page));
         Box::pin(ready(found))
     }
 
     fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>> {
         let row = |value: &str| PartitionRow { partition: format!("state={value}"), totals: TOTALS };
-        let found = self.known(&id).map(|()| paged(vec![row("CA"), row(self.words)], page));
+        let found = FakeLake::known(&id).map(|()| paged(vec![row("CA"), row(self.words)], page));
         Box::pin(ready(found))
     }
 

@@ -92,8 +92,8 @@ impl Shop {
         let mut dice = Dice::new(self.sample.seed, "customers");
         (1..=CUSTOMERS * self.sample.scale).map(move |id| Customer {
             id: id as i32,
-            first: dice.pick(&words::FIRST_NAMES),
-            last: dice.pick(&words::LAST_NAMES),
+            first: dice.pick::<&str>(&words::FIRST_NAMES),
+            last: dice.pick::<&str>(&words::LAST_NAMES),
             street: street(&mut dice, id),
             town: dice.weighted(&words::TOWNS, |town| town.1).0,
         })
