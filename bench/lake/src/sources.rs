@@ -9,7 +9,7 @@ use orch_bench::{Bench, Figure};
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
 use orch_lake::source::mysql::{Read, read};
-use orch_lake::{Filter, TableDef, TableName};
+use orch_lake::{Filter, TableDef};
 use std::time::Instant;
 
 /// The narrow table: 172,198 rows of six numbers, twenty times.
@@ -28,7 +28,7 @@ pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
         let bucket = Bucket::open(&format!("file://{}", target.display()), &Options::default())?;
         let lake = lake(&url, &target).await?;
         let schema = read(&shop.connection, items()).await?.schema();
-        let table = lake.ensure(&TableName::parse("bench.order_items")?, &TableDef::of(&schema)?).await?;
+        let table = lake.ensure(&"bench.order_items".parse()?, &TableDef::of(&schema)?).await?;
         let (mut to_parquet, mut to_table, mut rows) = (vec![], vec![], 0);
         for time in 0..=times {
             let start = Instant::now();
@@ -66,7 +66,7 @@ pub(crate) fn stream(bench: &mut Bench) -> Result<Vec<Figure>> {
         let lake = lake(&url, &target).await?;
         let all = || Read::query(THRICE).money();
         let schema = read(&shop.connection, all()).await?.schema();
-        let table = lake.ensure(&TableName::parse("bench.streamed")?, &TableDef::of(&schema)?).await?;
+        let table = lake.ensure(&"bench.streamed".parse()?, &TableDef::of(&schema)?).await?;
         let pid = std::process::id();
         forget_peak(pid)?;
         let start = Instant::now();

@@ -8,8 +8,9 @@ use futures::TryStreamExt as _;
 use iceberg::spec::PrimitiveType;
 use orch_bench::{Bench, Figure};
 use orch_lake::batches::Batches;
+use orch_lake::table::At;
 use orch_lake::table::maintain::Compaction;
-use orch_lake::{Lake, Table, TableDef, TableName};
+use orch_lake::{Lake, Table, TableDef};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,7 +43,7 @@ async fn table(lake: &Lake, name: &str) -> Result<Table> {
         .optional("product_id", number)
         .optional("subtotal", amount)
         .key(["id"]);
-    Ok(lake.ensure(&TableName::parse(name)?, &definition).await?)
+    Ok(lake.ensure(&name.parse()?, &definition).await?)
 }
 
 fn batches(batch: RecordBatch) -> Batches {
@@ -108,7 +109,7 @@ pub(crate) fn reads(bench: &mut Bench) -> Result<Vec<Figure>> {
             lake.compact(parts.name(), &Compaction::new()).await?;
             let took = start.elapsed().as_secs_f64();
             let whole = parts.refresh().await?;
-            let files = whole.files(&orch_lake::At::Loaded).await?.files.len();
+            let files = whole.files(&At::Now).await?.files.len();
             anyhow::ensure!(files < SMALL_FILES as usize, "{files} files after compaction");
             let start = Instant::now();
             let rows = whole.scan().stream().await?.try_fold(0, async |rows, batch| Ok(rows + batch.num_rows() as u64));

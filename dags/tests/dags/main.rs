@@ -1,4 +1,6 @@
 //! The pipelines as people run them: golden answers on the real data, real processes, real servers, faults.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+#![expect(clippy::format_push_string, reason = "scripts for a server read better so")]
 
 mod compose;
 mod data;
