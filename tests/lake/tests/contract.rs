@@ -9,8 +9,8 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 fn facts() -> Facts {
     Facts::at("2026-11-20T06:00:00Z".parse().unwrap())

@@ -1,5 +1,7 @@
 //! The examples of `docs/guides/lake-tables.md`: those in Rust stand here word by word and run, the one in Python is run as
 //! it stands there.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
+#![expect(clippy::needless_borrow, clippy::redundant_closure_for_method_calls, reason = "as the guide reads best")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! PyIceberg and orch on the same tables: after every operation of either both read the same, current or as it was.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 use arrow::array::RecordBatch;
 use iceberg::spec::{PrimitiveType, Transform, Type};

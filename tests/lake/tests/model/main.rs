@@ -3,6 +3,7 @@
 //! that somebody reaches are there. Commits race, answers are lost, writes are left half done.
 //!
 //! A failure prints its seed: `ORCH_MODEL_SEED=7 cargo test --workspace --test model` does the same again.
+#![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
 mod catalog;
 mod content;

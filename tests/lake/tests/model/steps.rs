@@ -121,7 +121,11 @@ impl Evolve {
                 .filter(|column| column.id == *id)
                 .for_each(|column| column.name.clone_from(to)),
             Evolve::Widen { id, .. } => {
-                content.columns.iter_mut().filter(|column| column.id == *id).for_each(|column| column.kind = Kind::Long)
+                content
+                    .columns
+                    .iter_mut()
+                    .filter(|column| column.id == *id)
+                    .for_each(|column| column.kind = Kind::Long);
             }
             Evolve::Drop { id, .. } => {
                 content.columns.retain(|column| column.id != *id);

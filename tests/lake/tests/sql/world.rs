@@ -33,7 +33,7 @@ pub(crate) async fn world_with(limits: SqlLimits) -> World {
     let (url, place) = (db.url(), warehouse.clone());
     let open = move || {
         let catalog = PgPoolOptions::new().max_connections(4).connect_lazy(&url)?;
-        let storage = Default::default();
+        let storage = orch_lake::bucket::Options::default();
         let config = LakeConfig { catalog, name: "orch".into(), warehouse: warehouse.clone(), storage };
         anyhow::Ok(Lake::open(config)?)
     };
