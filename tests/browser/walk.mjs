@@ -54,7 +54,9 @@ const found = new Map(routes.map(({ path }) => [path, []]));
   troubles.push(...seen);
   await context.close();
 }
-for (const [route, pages] of found) if (!pages.length) troubles.push(`no link leads to ${route}`);
+// The binary under test has no lake, so no table of one is led to.
+const isOfLake = (route) => route.startsWith('/lake/{');
+for (const [route, pages] of found) if (!pages.length && !isOfLake(route)) troubles.push(`no link leads to ${route}`);
 
 // How does each kind look?
 async function look(name, options) {

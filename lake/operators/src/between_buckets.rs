@@ -31,7 +31,8 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// Copies objects. One that is there with the same size and is newer than its source is left.
+/// Copies objects. One that is there with the same size and is no older than its source, to the second as servers tell it, is
+/// left.
 #[track_caller]
 pub fn bucket_to_bucket<'d>(from: Place, to: Place) -> Call<'d, Copied> {
     BucketToBucket { from, to, required: false }.call()
@@ -48,7 +49,9 @@ async fn go(transfer: BucketToBucket, ctx: &Ctx) -> TaskResult<Copied> {
     for entry in found {
         let key = target(&transfer.to.key, &entry.key);
         let there = to.find(&key).await?;
-        if there.is_none_or(|there| there.bytes != entry.bytes || there.modified < entry.modified) {
+        if there
+            .is_none_or(|there| there.bytes != entry.bytes || there.modified.timestamp() < entry.modified.timestamp())
+        {
             output.bytes += copy(ctx, &from, &entry, &to, &key).await?;
             output.copied += 1;
             ctx.info(format!("copied `{}` to `{}`", from.location(&entry.key), to.location(&key)));

@@ -266,7 +266,7 @@ mod tests {
             ("", "no SQL"),
             ("  -- nothing", "no SQL"),
             ("select 1; select 2", "several statements"),
-            ("select from where", "Expected"),
+            ("select 1 from", "Expected"),
             ("select 'open", "Unterminated"),
             ("select 1 for version as of x", "needs a snapshot"),
             ("select 1 from t for timestamp as of 5", "needs a time"),

@@ -23,6 +23,20 @@ impl TableId {
     pub fn asset_uri(&self) -> String {
         format!("lake://{}/{}", self.namespace, self.name)
     }
+
+    /// SQL for its first rows, as they are or as they were in a snapshot.
+    pub fn select(&self, snapshot: Option<i64>, rows: impl fmt::Display) -> String {
+        let [namespace, name] = [&self.namespace, &self.name].map(|name| quoted(name));
+        let version = snapshot.map_or_else(String::new, |id| format!(" for version as of {id}"));
+        format!("select * from {namespace}.{name}{version} limit {rows}")
+    }
+}
+
+/// A name that SQL reads as one: with quotes where it holds more than small letters, figures and `_`.
+fn quoted(name: &str) -> String {
+    let is_plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit());
+    if is_plain { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 impl fmt::Display for TableId {
@@ -227,6 +241,18 @@ pub struct PartitionRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_sql_is_quoted_where_it_must_be() {
+        for (id, sql) in [
+            (TableId::new("retail", "orders_fact"), "retail.orders_fact"),
+            (TableId::new("Retail", "2orders"), "\"Retail\".\"2orders\""),
+            (TableId::new("a.b", "x\"y"), "\"a.b\".\"x\"\"y\""),
+        ] {
+            assert_eq!(id.select(None, 5), format!("select * from {sql} limit 5"));
+            assert_eq!(id.select(Some(7), 5), format!("select * from {sql} for version as of 7 limit 5"));
+        }
+    }
 
     #[test]
     fn a_name_has_a_namespace_of_any_depth() {

@@ -145,7 +145,7 @@ impl Head {
         });
         let files = table.totals.files + table.totals.delete_files;
         let noun = if files == 1 { "file" } else { "files" };
-        let sql = format!("select * from {} limit 100", in_sql(&table.id));
+        let sql = table.id.select(None, 100);
         Head {
             name: table.id.to_string(),
             namespace: table.id.namespace.clone(),
@@ -161,16 +161,6 @@ impl Head {
             files: parts::count(files),
         }
     }
-}
-
-/// A name that SQL reads as one: with quotes where it holds more than small letters, figures and `_`.
-fn in_sql(id: &TableId) -> String {
-    let quoted = |name: &str| {
-        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-            && !name.starts_with(|first: char| first.is_ascii_digit());
-        if plain { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-    };
-    format!("{}.{}", quoted(&id.namespace), quoted(&id.name))
 }
 
 /// A table with its head, for one of its pages.
@@ -209,21 +199,5 @@ impl Turned {
         rows.truncate(self.of_a_page);
         let link = |number: usize| format!("{href}?page={number}");
         ((self.number > 1).then(|| link(self.number - 1)), more.then(|| link(self.number + 1)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_in_sql_is_quoted_where_it_must_be() {
-        for (id, sql) in [
-            (TableId::new("retail", "orders_fact"), "retail.orders_fact"),
-            (TableId::new("Retail", "2orders"), "\"Retail\".\"2orders\""),
-            (TableId::new("a.b", "x\"y"), "\"a.b\".\"x\"\"y\""),
-        ] {
-            assert_eq!(in_sql(&id), sql);
-        }
     }
 }

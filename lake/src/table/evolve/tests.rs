@@ -1,3 +1,5 @@
+//! What evolutions make of the metadata of a table, and which they refuse.
+
 use std::collections::HashMap;
 
 use chrono::TimeDelta;

@@ -25,7 +25,6 @@ use orch_store::asset::{
 struct AssetPage {
     shell: Shell,
     name: String,
-    uri: String,
     href: String,
     fresh: Option<bool>,
     updated: Option<parts::Ago>,
@@ -92,7 +91,6 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> 
         checks: CheckLine::all(&checks, shell.now),
         facts: facts(&row, &aliases.iter().map(|(_, alias)| alias.name.clone()).collect::<Vec<_>>()),
         href: href(row.id),
-        uri: row.uri,
         name: row.name,
         total,
         waiting,

@@ -1,6 +1,6 @@
 //! `/lake/{namespace}/{table}/sample`: some rows of a table, for those who may read data.
 
-use super::{Found, Head, find, in_sql};
+use super::{Found, Head, find};
 use crate::extract::{Actor, Names};
 use crate::pages::sql::results::Results;
 use crate::pages::{Shell, html};
@@ -34,7 +34,7 @@ pub(crate) async fn show(
     names: Names,
 ) -> Result<Response, Refusal> {
     let Found { table, head, .. } = find(&app, &names, "sample", shell.now).await?;
-    let sql = format!("select * from {} limit {ROWS}", in_sql(&table.id));
+    let sql = table.id.select(None, ROWS);
     let limits = QueryLimits { rows: ROWS, time: TIME, ..QueryLimits::default() };
     let began = Instant::now();
     let running = begin(&app, &actor, Asked { id: Uuid::new_v4(), sql, limits }).await?;

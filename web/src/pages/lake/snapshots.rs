@@ -48,9 +48,8 @@ pub(crate) async fn show(
     let Found { lake, table, head } = find(&app, &names, "snapshots", shell.now).await?;
     let mut rows = lake.snapshots(table.id.clone(), turned.place()).await?;
     let (before, after) = turned.links(&mut rows, &format!("{}/snapshots", head.href));
-    let name = super::in_sql(&table.id);
     let snapshots = rows.into_iter().map(|row| {
-        let sql = format!("select * from {name} for version as of {} limit 100", row.id);
+        let sql = table.id.select(Some(row.id), 100);
         SnapshotLine { sql: format!("/sql?sql={}", encoded(&sql)), ..line(row, shell.now) }
     });
     let page = SnapshotsPage { snapshots: snapshots.collect(), shell, head, before, after };

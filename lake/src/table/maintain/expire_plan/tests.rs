@@ -1,3 +1,5 @@
+//! Which snapshots go and which stay, by age, number and name.
+
 use std::collections::HashMap;
 
 use chrono::TimeDelta;
