@@ -16,6 +16,7 @@ mod found;
 mod graph;
 mod kept;
 mod logging;
+mod memory;
 mod names;
 mod output;
 mod parts;

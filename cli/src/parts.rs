@@ -2,6 +2,7 @@
 //! says so, or because one of them cannot go on.
 
 use crate::failure::{Exit, Failure, Outcome};
+use crate::memory;
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_store::hint::Hints;
 use orch_web::{WebConfig, WebError};
@@ -161,6 +162,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 /// Runs the whole life of a server process.
 pub(crate) fn block_on(life: impl Future<Output = Outcome>) -> Outcome {
     let runtime = runtime()?;
+    runtime.spawn(memory::give_back());
     let outcome = runtime.block_on(life);
     runtime.shutdown_timeout(RUNTIME_PATIENCE);
     outcome

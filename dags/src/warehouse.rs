@@ -3,7 +3,7 @@
 use crate::connections::CREATE;
 use orch::{Connection, TaskResult};
 use orch_lake::load;
-use sqlx::AssertSqlSafe;
+use tokio_postgres::error::SqlState;
 
 /// Makes the database of a connection that says so (`create_database` in its extra), if it is not there.
 ///
@@ -15,18 +15,16 @@ pub(crate) async fn ensure(target: &Connection) -> TaskResult<()> {
     }
     let Some(name) = target.schema.as_deref() else { return Ok(()) };
     // Every server has this one.
-    let mut db = load::connect(&Connection { schema: Some("postgres".into()), ..target.clone() }).await?;
+    let db = load::connect(&Connection { schema: Some("postgres".into()), ..target.clone() }).await?;
     let is_there = "select exists (select from pg_database where datname = $1)";
-    if sqlx::query_scalar(is_there).bind(name).fetch_one(&mut db).await? {
+    if db.query_one(is_there, &[&name]).await?.get(0) {
         return Ok(());
     }
-    let create = format!("create database \"{}\"", name.replace('"', "\"\""));
-    match sqlx::query(AssertSqlSafe(create)).execute(&mut db).await {
-        Ok(_) => Ok(()),
-        // 42P04, or 23505 in the same instant: somebody was faster.
-        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "42P04" || code == "23505") => {
-            Ok(())
+    match db.batch_execute(&format!("create database \"{}\"", name.replace('"', "\"\""))).await {
+        // In the same instant somebody was faster.
+        Err(error) if !matches!(error.code(), Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION)) => {
+            Err(error.into())
         }
-        Err(error) => Err(error.into()),
+        _ => Ok(()),
     }
 }

@@ -14,8 +14,8 @@ mod types;
 use crate::batches::Batches;
 use orch_core::task::{Connection, Ctx, TaskResult};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 
+pub use crate::source::postgres::{Session, connect};
 pub use ledger::Once;
 pub(crate) use types::quoted;
 
@@ -115,12 +115,4 @@ impl Load {
     fn name(&self) -> String {
         format!("{}.{}", types::quoted(&self.schema), types::quoted(&self.table))
     }
-}
-
-/// A session at the database of a connection, for loads and for tests of them.
-///
-/// # Errors
-/// A fatal error when the connection is for something else; the server cannot be reached, or refuses the account.
-pub async fn connect(connection: &Connection) -> TaskResult<PgConnection> {
-    crate::source::postgres::connect(connection).await
 }

@@ -5,11 +5,6 @@ use orch_cli::{BundleSource, LakeSource};
 use orch_core::task::{Connection, Installation};
 use std::process::ExitCode;
 
-/// glibc keeps what many threads freed: an idle orch held twice the memory. docs/DECISIONS.md has the figures.
-#[cfg(feature = "allocator")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What `fn main` of a binary with DAGs returns: the `orch` command line with these DAGs. They are described only by
 /// commands that need them.
 ///

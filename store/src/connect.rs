@@ -101,37 +101,66 @@ pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
         .connect_lazy_with(options(url, name)?))
 }
 
-/// Options of a session at a database of users, as their connection says. Nothing of this process's environment is used.
+/// Where a connection to a database of users leads, before it is told to any client. Nothing of this process's
+/// environment is used.
+#[derive(Clone)]
+pub struct Database {
+    /// A folder is that of a socket.
+    pub host: String,
+    pub port: u16,
+    pub login: String,
+    pub password: String,
+    pub name: String,
+    pub ssl_mode: PgSslMode,
+    pub ssl_root_cert: Option<String>,
+}
+
+impl Database {
+    /// # Errors
+    /// A fatal error when the connection is for something else, or says what no session can be told.
+    pub fn of(connection: &Outside) -> TaskResult<Database> {
+        let id = &connection.id;
+        if !matches!(connection.conn_type.as_str(), "postgres" | "postgresql") {
+            let kind = &connection.conn_type;
+            return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
+        }
+        let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str).map(String::from);
+        let ssl_mode = match extra("sslmode") {
+            None => PgSslMode::Prefer,
+            Some(mode) => {
+                mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?
+            }
+        };
+        let login = text(&connection.login).or_else(|| extra("user")).unwrap_or_else(|| "postgres".into());
+        Ok(Database {
+            host: text(&connection.host).or_else(|| extra("host")).unwrap_or_else(|| "localhost".into()),
+            port: connection.port.unwrap_or(5432),
+            password: connection.password.clone().unwrap_or_default(),
+            name: text(&connection.schema).unwrap_or_else(|| login.clone()),
+            login,
+            ssl_mode,
+            ssl_root_cert: extra("sslrootcert"),
+        })
+    }
+}
+
+/// Options of a session at a database of users, as their connection says.
 ///
 /// # Errors
-/// A fatal error when the connection is for something else, or says what no session can be told.
+/// As [`Database::of`].
 pub fn outside(connection: &Outside, statement_timeout: Option<Duration>) -> TaskResult<PgConnectOptions> {
-    let id = &connection.id;
-    if !matches!(connection.conn_type.as_str(), "postgres" | "postgresql") {
-        let kind = &connection.conn_type;
-        return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `postgres`")));
-    }
-    let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    let extra = |name: &str| connection.extra_field(name).and_then(Value::as_str);
-    let host = text(&connection.host).or_else(|| extra("host").map(String::from));
-    let host = host.unwrap_or_else(|| "localhost".into());
-    let login = text(&connection.login).or_else(|| extra("user").map(String::from));
-    let login = login.unwrap_or_else(|| "postgres".into());
+    let to = Database::of(connection)?;
     let options = PgConnectOptions::new_without_pgpass();
-    // As everywhere in Postgres: a folder is that of a socket.
-    let options = if host.starts_with('/') { options.socket(&host) } else { options.host(&host) };
+    let options = if to.host.starts_with('/') { options.socket(&to.host) } else { options.host(&to.host) };
     let mut options = options
-        .port(connection.port.unwrap_or(5432))
-        .username(&login)
-        .password(connection.password.as_deref().unwrap_or_default())
+        .port(to.port)
+        .username(&to.login)
+        .password(&to.password)
+        .database(&to.name)
+        .ssl_mode(to.ssl_mode)
         .application_name("orch task");
-    options = options.database(text(&connection.schema).as_deref().unwrap_or(&login));
-    if let Some(mode) = extra("sslmode") {
-        let mode: PgSslMode =
-            mode.parse().map_err(|_| fatal(format!("connection `{id}` has an sslmode that is not known")))?;
-        options = options.ssl_mode(mode);
-    }
-    if let Some(path) = extra("sslrootcert") {
+    if let Some(path) = &to.ssl_root_cert {
         options = options.ssl_root_cert(path);
     }
     if let Some(limit) = statement_timeout {

@@ -4,7 +4,7 @@ use super::Load;
 use super::types::quoted;
 use anyhow::bail;
 use orch_core::task::{Ctx, TaskResult};
-use sqlx::{AssertSqlSafe, PgConnection};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// What a load is done once for.
@@ -32,18 +32,19 @@ fn name(load: &Load) -> String {
     format!("{}.orch_load", quoted(&load.schema))
 }
 
+async fn is_there(load: &Load, db: &Client) -> TaskResult<bool> {
+    Ok(db.query_one("select to_regclass($1) is not null", &[&name(load)]).await?.get(0))
+}
+
 /// Rows of an earlier load for the same; `None`: it is to be done. Takes no lock, so it is asked again by [`record`].
-pub(super) async fn find(load: &Load, db: &mut PgConnection) -> TaskResult<Option<u64>> {
+pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     let Some(once) = &load.once else { return Ok(None) };
-    let there: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(name(load)).fetch_one(&mut *db).await?;
-    if !there {
+    if !is_there(load, db).await? {
         return Ok(None);
     }
     let sql = format!("select attempt, lease_no, rows from {} where target = $1 and load_key = $2", name(load));
-    let found: Option<(Option<Uuid>, Option<i16>, i64)> =
-        sqlx::query_as(AssertSqlSafe(sql)).bind(&load.table).bind(&once.key).fetch_optional(db).await?;
-    let Some((attempt, lease_no, rows)) = found else { return Ok(None) };
+    let Some(found) = db.query_opt(&sql, &[&load.table, &once.key]).await? else { return Ok(None) };
+    let (attempt, lease_no, rows): (Option<Uuid>, Option<i16>, i64) = (found.get(0), found.get(1), found.get(2));
     match once.fence {
         None => Ok(Some(rows as u64)),
         Some((own, _)) if attempt != Some(own) => Ok(None),
@@ -55,27 +56,25 @@ pub(super) async fn find(load: &Load, db: &mut PgConnection) -> TaskResult<Optio
 }
 
 /// Notes the load. The caller holds the lock of the target.
-pub(super) async fn record(load: &Load, rows: u64, db: &mut PgConnection) -> TaskResult<()> {
+pub(super) async fn record(load: &Load, rows: u64, db: &Client) -> TaskResult<()> {
     let Some(once) = &load.once else { return Ok(()) };
-    let create = format!(
-        "create table if not exists {} (target text not null, load_key text not null, attempt uuid, lease_no smallint, \
-         rows bigint not null, loaded_at timestamptz not null default now(), primary key (target, load_key))",
-        name(load)
-    );
-    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *db).await?;
+    // Asked first: "already exists" would be a notice in the task's log at each load.
+    if !is_there(load, db).await? {
+        let create = format!(
+            "create table if not exists {} (target text not null, load_key text not null, attempt uuid, \
+             lease_no smallint, rows bigint not null, loaded_at timestamptz not null default now(), \
+             primary key (target, load_key))",
+            name(load)
+        );
+        db.batch_execute(&create).await?;
+    }
     let insert = format!(
         "insert into {} (target, load_key, attempt, lease_no, rows) values ($1, $2, $3, $4, $5) \
          on conflict (target, load_key) do update set attempt = excluded.attempt, lease_no = excluded.lease_no, \
          rows = excluded.rows, loaded_at = excluded.loaded_at",
         name(load)
     );
-    sqlx::query(AssertSqlSafe(insert))
-        .bind(&load.table)
-        .bind(&once.key)
-        .bind(once.fence.map(|(attempt, _)| attempt))
-        .bind(once.fence.map(|(_, lease_no)| lease_no))
-        .bind(rows as i64)
-        .execute(db)
-        .await?;
+    let (attempt, lease_no) = (once.fence.map(|(attempt, _)| attempt), once.fence.map(|(_, lease_no)| lease_no));
+    db.execute(&insert, &[&load.table, &once.key, &attempt, &lease_no, &(rows as i64)]).await?;
     Ok(())
 }

@@ -1,16 +1,19 @@
 //! One load, from the first row to the commit: copy into a table that only this transaction sees, then move over what
 //! differs. The target is locked for the second part only, and only against other writers.
 
-use super::target::{self, State, execute};
+use super::target::{self, State};
 use super::types::{names, quoted};
 use super::{Load, Loaded, encode, ledger};
 use crate::batches::Batches;
+use crate::source::postgres::without_rows;
 use anyhow::Context;
 use arrow::datatypes::SchemaRef;
 use bytes::BytesMut;
-use futures::StreamExt;
+use futures::{SinkExt, StreamExt};
 use orch_core::task::{Connection, TaskResult, fatal};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::pin::pin;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// Sent at once.
 const CHUNK: usize = 1 << 18;
@@ -31,27 +34,26 @@ pub(super) enum How {
 pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches, how: How) -> TaskResult<Loaded> {
     let schema = batches.schema();
     check(load, &schema, how)?;
-    let mut db = super::connect(connection).await?;
-    if let Some(rows) = ledger::find(load, &mut db).await? {
+    let db = super::connect(connection).await?;
+    if let Some(rows) = ledger::find(load, &db).await? {
         return Ok(loaded_before(load, rows));
     }
-    let mut tx = db.begin().await?;
-    for setting in [LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS] {
-        execute(&mut tx, setting.into()).await?;
-    }
-    let (rows, bytes) = copy(&schema, batches, &mut tx).await.with_context(|| format!("loading {}", load.name()))?;
-    target::lock(load, &mut tx).await.with_context(|| format!("another load has {}", load.name()))?;
-    if let Some(rows) = ledger::find(load, &mut tx).await? {
+    // Whoever leaves before the commit drops the session, and with it the transaction.
+    db.batch_execute(&["begin", LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS].join("; ")).await?;
+    let (rows, bytes) =
+        copy(&schema, batches, &db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))?;
+    target::lock(load, &db).await.with_context(|| format!("another load has {}", load.name()))?;
+    if let Some(rows) = ledger::find(load, &db).await? {
         return Ok(loaded_before(load, rows));
     }
-    let state = target::prepare(load, &schema, &mut tx).await?;
-    execute(&mut tx, format!("lock table {} in share row exclusive mode", load.name()))
+    let state = target::prepare(load, &schema, &db).await?;
+    db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
         .await
         .with_context(|| format!("somebody else writes into {}", load.name()))?;
-    let written = move_over(load, &schema, how, state, &mut tx).await.map_err(|error| refused(load, error))?;
-    target::show(load, &mut tx).await?;
-    ledger::record(load, rows, &mut tx).await?;
-    tx.commit().await.with_context(|| format!("it is not known whether {} was loaded", load.name()))?;
+    let written = move_over(load, &schema, how, state, &db).await.map_err(|error| refused(load, error))?;
+    target::show(load, &db).await?;
+    ledger::record(load, rows, &db).await?;
+    db.batch_execute("commit").await.with_context(|| format!("it is not known whether {} was loaded", load.name()))?;
     Ok(Loaded { table: format!("{}.{}", load.schema, load.table), rows, written, bytes, was_loaded: false })
 }
 
@@ -76,34 +78,25 @@ fn check(load: &Load, schema: &SchemaRef, how: How) -> TaskResult<()> {
 }
 
 /// All rows into the staging table: how many, and how many bytes were sent.
-async fn copy(schema: &SchemaRef, mut batches: Batches, db: &mut PgConnection) -> TaskResult<(u64, u64)> {
+async fn copy(schema: &SchemaRef, mut batches: Batches, db: &Client) -> TaskResult<(u64, u64)> {
     let columns = schema.fields().iter().map(|field| target::column(field)).collect::<TaskResult<Vec<_>>>()?;
-    execute(db, format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?;
-    let mut sink = db.copy_in_raw(&format!("copy {STAGING} from stdin (format binary)")).await?;
+    db.batch_execute(&format!("create temp table orch_staging ({}) on commit drop", columns.join(", "))).await?;
+    let mut sink = pin!(db.copy_in(&format!("copy {STAGING} from stdin (format binary)")).await?);
     let (mut rows, mut bytes) = (0, 0);
     let mut chunk = BytesMut::with_capacity(CHUNK * 2);
     chunk.extend_from_slice(encode::HEAD);
     while let Some(batch) = batches.next().await {
-        let encoded = batch.and_then(|batch| {
-            encode::rows(&batch, &mut chunk)?;
-            Ok(batch.num_rows() as u64)
-        });
-        match encoded {
-            Ok(more) => rows += more,
-            Err(error) => {
-                sink.abort("the source broke").await.ok(); // the transaction ends here anyway
-                return Err(error);
-            }
-        }
+        let batch = batch?;
+        encode::rows(&batch, &mut chunk)?;
+        rows += batch.num_rows() as u64;
         if chunk.len() >= CHUNK {
             bytes += chunk.len() as u64;
-            sink.send(&chunk[..]).await?;
-            chunk.clear();
+            sink.send(chunk.split().freeze()).await?;
         }
     }
     chunk.extend_from_slice(encode::TAIL);
     bytes += chunk.len() as u64;
-    sink.send(&chunk[..]).await?;
+    sink.send(chunk.freeze()).await?;
     sink.finish().await?;
     Ok((rows, bytes))
 }
@@ -162,33 +155,37 @@ async fn move_over(
     schema: &SchemaRef,
     how: How,
     state: State,
-    db: &mut PgConnection,
-) -> Result<u64, sqlx::Error> {
+    db: &Client,
+) -> Result<u64, tokio_postgres::Error> {
     let mut written = 0;
     for sql in statements(load, schema, how, state) {
         // Rows that were deleted come back changed, or were nobody's: what is inserted or updated counts.
         let is_delete = sql.starts_with("delete");
-        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *db).await?;
-        written += if is_delete { 0 } else { done.rows_affected() };
+        let rows = db.execute(&sql, &[]).await?;
+        written += if is_delete { 0 } else { rows };
     }
     Ok(written)
 }
 
-fn refused(load: &Load, error: sqlx::Error) -> anyhow::Error {
-    let name = load.name();
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(|code| code.to_string());
-    let key = load.key.join(", ");
-    match code.as_deref() {
-        Some("23505" | "21000") => fatal(format!(
-            "two rows for {name} have the same key ({key}): {error}\nhint: make them one before they are loaded"
+fn refused(load: &Load, error: tokio_postgres::Error) -> anyhow::Error {
+    let (name, key) = (load.name(), load.key.join(", "));
+    let Some(refusal) = error.as_db_error() else {
+        return anyhow::Error::new(error).context(format!("loading {name}"));
+    };
+    let says = refusal.message();
+    match *refusal.code() {
+        SqlState::UNIQUE_VIOLATION | SqlState::CARDINALITY_VIOLATION => fatal(format!(
+            "two rows for {name} have the same key ({key}): {says}\nhint: make them one before they are loaded"
         )),
-        Some("42P10") => fatal(format!(
+        SqlState::INVALID_COLUMN_REFERENCE => fatal(format!(
             "{name} has no primary key or unique constraint over ({key})\n\
              hint: `alter table {name} add primary key ({})`",
             names(&load.key)
         )),
-        Some("55P03" | "40001" | "40P01") | None => anyhow::Error::new(error).context(format!("loading {name}")),
-        Some(_) => fatal(format!("the database refuses rows for {name}: {error}")),
+        SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            anyhow::Error::new(error).context(format!("loading {name}"))
+        }
+        _ => fatal(format!("the database refuses rows for {name}: {says}")),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The table that rows go to: made where it is missing, widened by new columns, refused where its types are others.
+//! Names of tables and columns cannot be bound; all of them are quoted.
 
 use super::Load;
 use super::types::{names, quoted, type_of};
+use crate::source::postgres::declared_columns;
 use arrow::datatypes::{Field, SchemaRef};
 use orch_core::task::{TaskResult, fatal};
-use sqlx::{AssertSqlSafe, PgConnection};
+use tokio_postgres::Client;
 
 /// How the table is after [`prepare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,20 +17,14 @@ pub(super) enum State {
 }
 
 /// Holds the table's name until the end of the transaction: loads into it go one after the other, also the first.
-pub(super) async fn lock(load: &Load, db: &mut PgConnection) -> TaskResult<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(load.name()).execute(db).await?;
+pub(super) async fn lock(load: &Load, db: &Client) -> TaskResult<()> {
+    db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&load.name()]).await?;
     Ok(())
 }
 
 /// Makes the table fit the rows.
-pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &mut PgConnection) -> TaskResult<State> {
-    let there: Vec<(String, String, bool)> = sqlx::query_as(
-        "select attname::text, format_type(atttypid, atttypmod), attnotnull from pg_attribute \
-         where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
-    )
-    .bind(load.name())
-    .fetch_all(&mut *db)
-    .await?;
+pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<State> {
+    let there = declared_columns(db, &load.name()).await?;
     if there.is_empty() {
         create(load, schema, db).await?;
         return Ok(State::New);
@@ -45,7 +41,9 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &mut PgConnecti
                     quoted(column)
                 )));
             }
-            None => execute(db, format!("alter table {name} add column {} {wanted}", quoted(field.name()))).await?,
+            None => {
+                db.batch_execute(&format!("alter table {name} add column {} {wanted}", quoted(field.name()))).await?;
+            }
         }
     }
     let known = |column: &str| schema.column_with_name(column).is_some();
@@ -59,7 +57,7 @@ pub(super) async fn prepare(load: &Load, schema: &SchemaRef, db: &mut PgConnecti
     Ok(State::Known)
 }
 
-async fn create(load: &Load, schema: &SchemaRef, db: &mut PgConnection) -> TaskResult<()> {
+async fn create(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<()> {
     let mut parts: Vec<String> = Vec::with_capacity(schema.fields().len() + 1);
     for field in schema.fields() {
         parts.push(column(field)?);
@@ -68,14 +66,11 @@ async fn create(load: &Load, schema: &SchemaRef, db: &mut PgConnection) -> TaskR
         parts.push(format!("primary key ({})", names(&load.key)));
     }
     // Asked first: whoever may write into a schema need not be allowed to make one.
-    let there: bool = sqlx::query_scalar("select to_regnamespace($1) is not null")
-        .bind(quoted(&load.schema))
-        .fetch_one(&mut *db)
-        .await?;
-    if !there {
-        execute(db, format!("create schema if not exists {}", quoted(&load.schema))).await?;
+    let there = db.query_one("select to_regnamespace($1) is not null", &[&quoted(&load.schema)]).await?;
+    if !there.get::<_, bool>(0) {
+        db.batch_execute(&format!("create schema if not exists {}", quoted(&load.schema))).await?;
     }
-    execute(db, format!("create table {} ({})", load.name(), parts.join(", "))).await
+    Ok(db.batch_execute(&format!("create table {} ({})", load.name(), parts.join(", "))).await?)
 }
 
 /// As it is declared in a table.
@@ -86,19 +81,14 @@ pub(super) fn column(field: &Field) -> TaskResult<String> {
 
 /// Views by other names. One that is there is left as it is, unless the table has more columns now: making it anew
 /// would keep its readers waiting.
-pub(super) async fn show(load: &Load, db: &mut PgConnection) -> TaskResult<()> {
+pub(super) async fn show(load: &Load, db: &Client) -> TaskResult<()> {
     for view in &load.views {
         let name = format!("{}.{}", quoted(&load.schema), quoted(view));
-        let found: Option<(String, bool)> = sqlx::query_as(
-            "select relkind::text, (select count(*) from pg_attribute where attrelid = v.oid and attnum > 0) = \
+        let found = "select relkind::text, (select count(*) from pg_attribute where attrelid = v.oid and attnum > 0) = \
              (select count(*) from pg_attribute where attrelid = to_regclass($2) and attnum > 0 and not attisdropped) \
-             from pg_class v where v.oid = to_regclass($1)",
-        )
-        .bind(&name)
-        .bind(load.name())
-        .fetch_optional(&mut *db)
-        .await?;
-        match found {
+             from pg_class v where v.oid = to_regclass($1)";
+        let found = db.query_opt(found, &[&name, &load.name()]).await?;
+        match found.map(|view| (view.get::<_, String>(0), view.get::<_, bool>(1))) {
             Some((kind, _)) if kind != "v" => {
                 return Err(fatal(format!(
                     "{name} is to be a view of {}, but there is a table by that name\nhint: drop or rename it",
@@ -106,14 +96,8 @@ pub(super) async fn show(load: &Load, db: &mut PgConnection) -> TaskResult<()> {
                 )));
             }
             Some((_, true)) => {}
-            _ => execute(db, format!("create or replace view {name} as select * from {}", load.name())).await?,
+            _ => db.batch_execute(&format!("create or replace view {name} as select * from {}", load.name())).await?,
         }
     }
-    Ok(())
-}
-
-/// Names of tables and columns cannot be bound; all of them are quoted.
-pub(super) async fn execute(db: &mut PgConnection, sql: String) -> TaskResult<()> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await?;
     Ok(())
 }

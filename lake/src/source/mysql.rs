@@ -8,6 +8,7 @@ mod columns;
 mod errors;
 mod numbers;
 mod session;
+mod tls;
 
 pub use ask::Answer;
 pub use session::Server;

@@ -1,25 +1,25 @@
 //! Postgres: a table or a query as a stream of batches, by `copy` in its binary form.
 
 mod decode;
+mod session;
 
 pub use decode::type_of;
+pub(crate) use session::without_rows;
+pub use session::{Session, connect};
 
 use crate::batches::{BATCH_ROWS, Batches};
-use anyhow::Context;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use decode::Rows;
 use futures::StreamExt;
 use orch_core::task::{Connection, TaskResult, fatal};
-use orch_store::connect;
-use sqlx::{AssertSqlSafe, Column, Connection as _, Executor, PgConnection, SqlSafeStr, Statement, TypeInfo};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio_postgres::Client;
 
 /// The binary form counts from 2000-01-01.
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 pub(crate) const EPOCH_MICROS: i64 = 946_684_800_000_000;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is read, and as which types.
 #[derive(Debug, Clone)]
@@ -76,49 +76,19 @@ fn name_of(schema: &str, table: &str) -> String {
     format!("{}.{}", crate::load::quoted(schema), crate::load::quoted(table))
 }
 
-/// A session at the database of a connection.
-///
-/// # Errors
-/// A fatal error when the connection is for something else or its account is refused; an error when nobody answers.
-pub async fn connect(connection: &Connection) -> TaskResult<PgConnection> {
-    let (id, options) = (&connection.id, connect::outside(connection, None)?);
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
-    let place = format!("{}:{}", options.get_host(), options.get_port());
-    match connecting.await {
-        Ok(Ok(db)) => Ok(db),
-        // 28: the account; 3D: no such database.
-        Ok(Err(sqlx::Error::Database(refused)))
-            if refused.code().is_some_and(|code| code.starts_with("28") || code == "3D000") =>
-        {
-            Err(fatal(format!(
-                "the Postgres server at {place} refuses connection `{id}`: {}\n\
-                 hint: look at login, password and schema of the connection: `orch connections get {id}`",
-                refused.message()
-            )))
-        }
-        Ok(Err(error)) => Err(error).with_context(|| {
-            format!(
-                "cannot reach the Postgres server of connection `{id}` at {place}\n\
-                 hint: is it running, and is the address right? `orch connections get {id}`"
-            )
-        }),
-        Err(_) => anyhow::bail!("the Postgres server of connection `{id}` does not answer at {place}"),
-    }
-}
-
 /// Opens a session and begins to read.
 ///
 /// # Errors
 /// As [`connect`]; there is no such table, the statement is wrong, or a type cannot be read.
 pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
-    let mut db = connect(connection).await?;
-    let schema = schema(&mut db, connection, &read).await?;
+    let db = connect(connection).await?;
+    let schema = schema(&db, connection, &read).await?;
     let mut rows = Rows::of(schema.clone(), read.batch_rows)?;
     let copy = format!("copy ({}) to stdout (format binary)", read.statement());
     Ok(Batches::read_ahead(schema, |taker| async move {
-        let mut pieces = db.copy_out_raw(&copy).await?;
+        let mut pieces = pin!(db.copy_out(&copy).await?);
         while let Some(piece) = pieces.next().await {
-            rows.push(&piece?);
+            rows.push(&piece.map_err(|error| without_rows(error.into()))?);
             while let Some(batch) = rows.full()? {
                 if !taker.take(batch).await {
                     return Ok(());
@@ -132,7 +102,7 @@ pub async fn read(connection: &Connection, read: Read) -> TaskResult<Batches> {
     }))
 }
 
-async fn schema(db: &mut PgConnection, connection: &Connection, read: &Read) -> TaskResult<SchemaRef> {
+async fn schema(db: &Client, connection: &Connection, read: &Read) -> TaskResult<SchemaRef> {
     let columns = match &read.what {
         What::Table { schema, table } => declared(db, connection, schema, table).await?,
         What::Query(statement) => described(db, statement).await?,
@@ -156,37 +126,41 @@ fn unreadable(name: &str, has: &str) -> anyhow::Error {
 }
 
 /// Name, type and "not null" of each column.
-type Declared = Vec<(String, String, bool)>;
+pub(crate) type Declared = Vec<(String, String, bool)>;
 
-async fn declared(db: &mut PgConnection, connection: &Connection, schema: &str, table: &str) -> TaskResult<Declared> {
-    let columns: Declared = sqlx::query_as(
-        "select attname::text, format_type(atttypid, atttypmod), attnotnull from pg_attribute \
-         where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
-    )
-    .bind(name_of(schema, table))
-    .fetch_all(&mut *db)
-    .await?;
+async fn declared(db: &Client, connection: &Connection, schema: &str, table: &str) -> TaskResult<Declared> {
+    let columns = declared_columns(db, &name_of(schema, table)).await?;
     if !columns.is_empty() {
         return Ok(columns);
     }
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select relname::text from pg_class where relnamespace = to_regnamespace($1) \
-                            and relkind in ('r', 'v', 'm', 'p', 'f') order by relname limit 20",
-    )
-    .bind(crate::load::quoted(schema))
-    .fetch_all(db)
-    .await?;
+    let tables = "select relname::text from pg_class where relnamespace = to_regnamespace($1) \
+                  and relkind in ('r', 'v', 'm', 'p', 'f') order by relname limit 20";
+    let tables = db.query(tables, &[&crate::load::quoted(schema)]).await?;
+    let tables: Vec<&str> = tables.iter().map(|row| row.get(0)).collect();
     let hint =
         if tables.is_empty() { "that schema has none".into() } else { format!("its tables are {}", tables.join(", ")) };
     Err(fatal(format!("connection `{}` has no table `{schema}.{table}`\nhint: {hint}", connection.id)))
 }
 
-async fn described(db: &mut PgConnection, statement: &str) -> TaskResult<Declared> {
-    let prepared = db.prepare(AssertSqlSafe(statement).into_sql_str()).await;
-    let prepared = prepared.map_err(|error| match error.as_database_error() {
+/// Of a table by its quoted name; none if it is not there.
+pub(crate) async fn declared_columns(db: &Client, name: &str) -> TaskResult<Declared> {
+    let columns = "select attname::text, format_type(atttypid, atttypmod), attnotnull from pg_attribute \
+                   where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
+    let columns = db.query(columns, &[&name]).await?;
+    Ok(columns.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+}
+
+/// The types as tables would declare them: a `numeric` of a column keeps its precision.
+async fn described(db: &Client, statement: &str) -> TaskResult<Declared> {
+    let prepared = db.prepare(statement).await.map_err(|error| match error.as_db_error() {
         Some(refused) => fatal(format!("the database refuses the query: {}", refused.message())),
         None => error.into(),
     })?;
-    let columns = prepared.columns().iter();
-    Ok(columns.map(|column| (column.name().into(), column.type_info().name().to_lowercase(), false)).collect())
+    let columns = prepared.columns();
+    let types: Vec<u32> = columns.iter().map(|column| column.type_().oid()).collect();
+    let modifiers: Vec<i32> = columns.iter().map(tokio_postgres::Column::type_modifier).collect();
+    let names = "select format_type(kind, modifier) from unnest($1::oid[], $2::int4[]) \
+                 with ordinality as one (kind, modifier, place) order by place";
+    let names = db.query(names, &[&types, &modifiers]).await?;
+    Ok(columns.iter().zip(&names).map(|(column, name)| (column.name().into(), name.get(0), false)).collect())
 }

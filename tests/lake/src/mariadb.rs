@@ -7,7 +7,7 @@ use mysql_async::{Conn, OptsBuilder};
 use nix::unistd::{Uid, User, chown};
 use orch_core::task::Connection;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -71,6 +71,11 @@ impl MariaDb {
         }
     }
 
+    /// The certificate of the server, which is its own root. It is for the name `db.example`.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -132,6 +137,11 @@ fn prepare() -> MariaDb {
         .output()
         .unwrap_or_else(|error| panic!("`{install}` cannot be run: {error}"));
     assert!(made.status.success(), "no database can be made: {}", String::from_utf8_lossy(&made.stderr));
+    let certificate = rcgen::generate_simple_self_signed(["db.example".to_string()]).expect("a certificate");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    for (path, pem) in [(&cert, certificate.cert.pem()), (&key, certificate.signing_key.serialize_pem())] {
+        std::fs::write(path, pem).expect("it can be written");
+    }
     // Free now; the server takes it in a moment.
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free").port();
@@ -145,6 +155,8 @@ fn prepare() -> MariaDb {
         .arg(format!("--socket={}", folder.path().join("socket").display()))
         .arg(format!("--pid-file={}", folder.path().join("pid").display()))
         .arg(format!("--port={port}"))
+        .arg(format!("--ssl-cert={}", cert.display()))
+        .arg(format!("--ssl-key={}", key.display()))
         .args(&account)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

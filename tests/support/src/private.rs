@@ -41,7 +41,16 @@ pub async fn private_server(durability: Durability) -> PrivateServer {
 impl PrivateServer {
     /// The same with settings of one's own.
     pub async fn with(settings: Settings) -> Self {
-        let folder = tempfile::Builder::new().prefix("orch-").tempdir().expect("a temporary folder can be made");
+        Self::in_folder("orch-", settings).await
+    }
+
+    /// One that is reached by TCP, as servers elsewhere are: the name of its folder is too long for a socket.
+    pub async fn over_tcp() -> Self {
+        Self::in_folder(&format!("orch-{}-", "over-tcp".repeat(12)), Settings::without_durability()).await
+    }
+
+    async fn in_folder(prefix: &str, settings: Settings) -> Self {
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir().expect("a temporary folder can be made");
         let path = folder.path().to_owned();
         let home = blocking(move || Home::prepare(&path, &settings)).await.unwrap_or_else(|error| fail(&error));
         let watchdog = Watchdog::start(&home).unwrap_or_else(|error| fail(&error));

@@ -1,10 +1,9 @@
 //! Sessions at a server. One that is dropped in the middle of a result closes its socket and reads nothing more.
 
-use super::errors;
+use super::{errors, tls};
 use futures::FutureExt;
 use mysql_async::{Conn, Opts, OptsBuilder};
 use orch_core::task::{Connection, TaskResult, fatal};
-use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,18 +19,12 @@ pub struct Server {
 
 impl Server {
     /// # Errors
-    /// A fatal error when the connection is for something else, or asks for TLS.
+    /// A fatal error when the connection is for something else, or says something of TLS that is not known.
     pub fn of(connection: &Connection) -> TaskResult<Server> {
         let id = &connection.id;
         if !matches!(connection.conn_type.as_str(), "mysql" | "mariadb") {
             let kind = &connection.conn_type;
             return Err(fatal(format!("connection `{id}` is of type `{kind}`, not `mysql`")));
-        }
-        if connection.extra_field("ssl").is_some_and(|ssl| !matches!(ssl, Value::Null | Value::Bool(false))) {
-            return Err(fatal(format!(
-                "connection `{id}` asks for TLS, which this MySQL client does not speak\n\
-                 hint: remove `ssl` from its extra, and reach the server through a tunnel"
-            )));
         }
         let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
         let opts = OptsBuilder::default()
@@ -41,6 +34,7 @@ impl Server {
             .pass(text(&connection.password))
             .db_name(text(&connection.schema))
             .tcp_keepalive(Some(KEEPALIVE))
+            .ssl_opts(tls::options(connection)?)
             // `timestamp` columns are moments: the server sends them in the session's zone.
             .init(vec!["set time_zone = '+00:00'"]);
         Ok(Server { opts: opts.into(), id: id.clone() })

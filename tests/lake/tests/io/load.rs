@@ -6,7 +6,6 @@ use futures::StreamExt;
 use orch_core::task::{Connection, MemoryHost, RunFacts, TryFacts};
 use orch_lake::batches::Batches;
 use orch_lake::load::{Load, Loaded, Once, connect};
-use sqlx::Connection as _;
 use uuid::Uuid;
 
 type Sale<'a> = (i64, Option<&'a str>, i128);
@@ -28,50 +27,50 @@ const ALL: &str = "select concat_ws(' ', id, coalesce(name, '-'), price) from re
 #[tokio::test]
 async fn a_table_is_made_typed_and_becomes_what_is_loaded() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     let first = replace(load(), &connection, &[(1, Some("a"), 29_998), (2, None, -5)]).await;
     assert_eq!((first.rows, first.written, first.was_loaded), (2, 2, false));
-    assert_eq!(ask(&mut db, ALL).await, ["1 a 299.98", "2 - -0.05"]);
+    assert_eq!(ask(&db, ALL).await, ["1 a 299.98", "2 - -0.05"]);
     let types = "select attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull from pg_attribute \
                  where attrelid = 'retail.sales'::regclass and attnum > 0 order by attnum";
-    assert_eq!(ask(&mut db, types).await, ["id bigint true", "name text false", "price numeric(12,2) true"]);
+    assert_eq!(ask(&db, types).await, ["id bigint true", "name text false", "price numeric(12,2) true"]);
     let second = replace(load(), &connection, &[(2, Some("b"), -5), (3, None, 0)]).await;
     assert_eq!((second.rows, second.written), (2, 2));
-    assert_eq!(ask(&mut db, ALL).await, ["2 b -0.05", "3 - 0.00"]);
+    assert_eq!(ask(&db, ALL).await, ["2 b -0.05", "3 - 0.00"]);
     assert_eq!(replace(load(), &connection, &[(2, Some("b"), -5), (3, None, 0)]).await.written, 0, "nothing differs");
     let without_key = Load::into("retail", "sales");
     assert_eq!(replace(without_key, &connection, &[(9, None, 900)]).await.written, 1);
-    assert_eq!(ask(&mut db, ALL).await, ["9 - 9.00"]);
+    assert_eq!(ask(&db, ALL).await, ["9 - 9.00"]);
 }
 
 #[tokio::test]
 async fn views_grants_and_indexes_stay_and_show_the_new_rows() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     replace(load().alias("sale"), &connection, &[(1, None, 100)]).await;
     let role = format!("reader_{}", connection.schema.as_deref().unwrap_or_default());
-    run(&mut db, &format!("create role {role}")).await;
-    run(&mut db, &format!("grant usage on schema retail to {role}; grant select on retail.sales to {role}")).await;
-    run(&mut db, "create view public.mine as select id * 2 as twice from retail.sales").await;
-    run(&mut db, "create index byname on retail.sales (name)").await;
+    run(&db, &format!("create role {role}")).await;
+    run(&db, &format!("grant usage on schema retail to {role}; grant select on retail.sales to {role}")).await;
+    run(&db, "create view public.mine as select id * 2 as twice from retail.sales").await;
+    run(&db, "create index byname on retail.sales (name)").await;
     replace(load().alias("sale"), &connection, &[(5, None, 100)]).await;
-    assert_eq!(ask(&mut db, "select id::text from retail.sale").await, ["5"]);
-    assert_eq!(ask(&mut db, "select twice::text from public.mine").await, ["10"]);
+    assert_eq!(ask(&db, "select id::text from retail.sale").await, ["5"]);
+    assert_eq!(ask(&db, "select twice::text from public.mine").await, ["10"]);
     assert_eq!(
-        ask(&mut db, "select indexname::text from pg_indexes where tablename = 'sales' order by 1").await,
+        ask(&db, "select indexname::text from pg_indexes where tablename = 'sales' order by 1").await,
         ["byname", "sales_pkey"]
     );
-    run(&mut db, &format!("set role {role}")).await;
-    assert_eq!(ask(&mut db, "select id::text from retail.sales").await, ["5"]);
-    run(&mut db, &format!("reset role; drop owned by {role}; drop role {role}")).await;
+    run(&db, &format!("set role {role}")).await;
+    assert_eq!(ask(&db, "select id::text from retail.sales").await, ["5"]);
+    run(&db, &format!("reset role; drop owned by {role}; drop role {role}")).await;
 }
 
 #[tokio::test]
 async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there() {
     let connection = database().await;
     replace(load(), &connection, &[(1, None, 100), (2, None, 200)]).await;
-    let mut reader = connect(&connection).await.expect("the server answers");
-    run(&mut reader, "set lock_timeout = '1s'").await;
+    let reader = connect(&connection).await.expect("the server answers");
+    run(&reader, "set lock_timeout = '1s'").await;
     // The load is in the middle of its rows while the reader looks.
     let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
     let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
@@ -84,25 +83,23 @@ async fn readers_see_the_old_rows_without_waiting_until_the_new_ones_are_there()
     let loaded = loading.replace(&connection, Batches::new(sales_schema(), rows));
     let looking = async {
         is_begun.await.expect("the load begins");
-        assert_eq!(ask(&mut reader, ALL).await.len(), 2);
+        assert_eq!(ask(&reader, ALL).await.len(), 2);
         // One that looks twice sees the same twice, whatever happens between.
-        let mut whole = reader.begin().await.expect("a transaction");
-        run(&mut whole, "set transaction isolation level repeatable read").await;
-        assert_eq!(ask(&mut whole, ALL).await.len(), 2);
+        run(&reader, "begin isolation level repeatable read").await;
+        assert_eq!(ask(&reader, ALL).await.len(), 2);
         go_on.send(()).expect("the load waits");
-        whole
     };
-    let (loaded, mut whole) = tokio::join!(loaded, looking);
+    let (loaded, ()) = tokio::join!(loaded, looking);
     assert_eq!(loaded.expect("it can be loaded").written, 1);
-    assert_eq!(ask(&mut whole, ALL).await.len(), 2);
-    whole.commit().await.expect("it ends");
-    assert_eq!(ask(&mut reader, ALL).await, ["7 - 7.00"]);
+    assert_eq!(ask(&reader, ALL).await.len(), 2);
+    run(&reader, "commit").await;
+    assert_eq!(ask(&reader, ALL).await, ["7 - 7.00"]);
 }
 
 #[tokio::test]
 async fn a_load_that_fails_changes_nothing() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     replace(load(), &connection, &[(1, None, 100)]).await;
     let broken = futures::stream::iter([Ok(sales(&[(2, None, 1)])), Err(anyhow::anyhow!("the source broke"))]);
     let error = load().replace(&connection, Batches::new(sales_schema(), broken)).await.expect_err("it broke");
@@ -115,18 +112,18 @@ async fn a_load_that_fails_changes_nothing() {
     let rows = Batches::new(sales_schema(), endless);
     let cut = tokio::time::timeout(std::time::Duration::from_millis(200), load().replace(&connection, rows)).await;
     assert!(cut.is_err(), "it has no end");
-    assert_eq!(ask(&mut db, ALL).await, ["1 - 1.00"]);
+    assert_eq!(ask(&db, ALL).await, ["1 - 1.00"]);
     let broken = Batches::new(sales_schema(), futures::stream::iter([Err(anyhow::anyhow!("broke"))]));
     Load::into("fresh", "table").replace(&connection, broken).await.expect_err("it broke");
-    assert_eq!(ask(&mut db, "select coalesce(to_regnamespace('fresh')::text, 'none')").await, ["none"]);
+    assert_eq!(ask(&db, "select coalesce(to_regnamespace('fresh')::text, 'none')").await, ["none"]);
 }
 
 #[tokio::test]
 async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     replace(load(), &connection, &[(1, None, 100)]).await;
-    run(&mut db, "alter table retail.sales alter price type text").await;
+    run(&db, "alter table retail.sales alter price type text").await;
     let changed = load().replace(&connection, some(&[(1, None, 1)])).await.expect_err("its type is another");
     let said = words(&changed);
     assert!(
@@ -134,8 +131,7 @@ async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
         "{said}"
     );
     assert!(is_fatal(changed));
-    run(&mut db, "drop table retail.sales; create table retail.sales (id bigint primary key, must integer not null)")
-        .await;
+    run(&db, "drop table retail.sales; create table retail.sales (id bigint primary key, must integer not null)").await;
     let said = words(&load().replace(&connection, some(&[(1, None, 1)])).await.expect_err("a column is missing"));
     assert!(said.contains("column `must` of \"retail\".\"sales\" must not be null"), "{said}");
     for (load, told) in [
@@ -146,7 +142,7 @@ async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
         let said = words(&load.upsert(&connection, some(&[(1, None, 1)])).await.expect_err("it cannot work"));
         assert!(said.contains(told), "{said}");
     }
-    run(&mut db, "create table retail.taken (n integer); drop table retail.sales").await;
+    run(&db, "create table retail.taken (n integer); drop table retail.sales").await;
     let said =
         words(&load().alias("taken").replace(&connection, some(&[(1, None, 1)])).await.expect_err("it is taken"));
     assert!(said.contains("but there is a table by that name"), "{said}");
@@ -163,7 +159,7 @@ async fn what_the_table_or_the_rows_lack_is_told_by_its_column() {
 #[tokio::test]
 async fn one_try_loads_once_and_one_that_was_taken_over_loads_nothing() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     let host = MemoryHost::new();
     let attempt = |attempt: u128, lease_no: i16| {
         let this_try = TryFacts { attempt: Uuid::from_u128(attempt), lease_no, ..TryFacts::test() };
@@ -175,24 +171,24 @@ async fn one_try_loads_once_and_one_that_was_taken_over_loads_nothing() {
     assert!(!replace(attempt(2, 3), &connection, &[(3, None, 300)]).await.was_loaded, "a retry loads");
     let late = attempt(2, 2).replace(&connection, some(&[(4, None, 400)])).await.expect_err("it was taken over");
     assert!(words(&late).contains("by the worker that took this task over"), "{}", words(&late));
-    assert_eq!(ask(&mut db, ALL).await, ["3 - 3.00"]);
+    assert_eq!(ask(&db, ALL).await, ["3 - 3.00"]);
     let key = || load().once(Once::key("snapshot 7"));
     assert!(!replace(key(), &connection, &[(5, None, 500)]).await.was_loaded);
     assert!(replace(key(), &connection, &[(6, None, 600)]).await.was_loaded);
-    assert_eq!(ask(&mut db, ALL).await, ["5 - 5.00"]);
+    assert_eq!(ask(&db, ALL).await, ["5 - 5.00"]);
 }
 
 #[tokio::test]
 async fn loads_at_once_are_done_one_after_the_other() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     let one = |id: i64| {
         let connection = connection.clone();
         async move { load().replace(&connection, some(&[(id, None, 100), (id + 10, None, 100)])).await }
     };
     let all = futures::future::join_all((1..=8).map(one)).await;
     assert!(all.iter().all(|loaded| loaded.as_ref().is_ok_and(|loaded| loaded.rows == 2)), "{all:?}");
-    let left = ask(&mut db, "select id::text from retail.sales order by sales.id").await;
+    let left = ask(&db, "select id::text from retail.sales order by sales.id").await;
     let numbers: Vec<i64> = left.iter().map(|id| id.parse().expect("a number")).collect();
     assert!(numbers.len() == 2 && numbers[1] == numbers[0] + 10, "{numbers:?}: one load as a whole");
 }
@@ -200,21 +196,21 @@ async fn loads_at_once_are_done_one_after_the_other() {
 #[tokio::test]
 async fn an_upsert_keeps_what_is_newer_in_whatever_order_it_comes() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     // The price is the version here.
     let upsert = |rows: &'static [Sale<'static>]| {
         let connection = connection.clone();
         async move { load().version("price").upsert(&connection, some(rows)).await.expect("it can be loaded").written }
     };
     assert_eq!(upsert(&[(1, Some("old"), 1), (2, Some("two"), 5), (1, Some("new"), 3)]).await, 2);
-    assert_eq!(ask(&mut db, ALL).await, ["1 new 0.03", "2 two 0.05"]);
+    assert_eq!(ask(&db, ALL).await, ["1 new 0.03", "2 two 0.05"]);
     assert_eq!(upsert(&[(1, Some("older"), 2), (1, Some("same"), 3), (3, None, 1)]).await, 1);
     assert_eq!(upsert(&[(2, Some("later"), 9)]).await, 1);
-    assert_eq!(ask(&mut db, ALL).await, ["1 new 0.03", "2 later 0.09", "3 - 0.01"]);
+    assert_eq!(ask(&db, ALL).await, ["1 new 0.03", "2 later 0.09", "3 - 0.01"]);
     let plain = load()
         .upsert(&connection, some(&[(1, Some("new"), 3), (2, Some("last"), 1)]))
         .await
         .expect("without a version");
     assert_eq!(plain.written, 1, "what is the same is not written");
-    assert_eq!(ask(&mut db, ALL).await, ["1 new 0.03", "2 last 0.01", "3 - 0.01"]);
+    assert_eq!(ask(&db, ALL).await, ["1 new 0.03", "2 last 0.01", "3 - 0.01"]);
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[tokio::test]
 async fn every_plain_type_arrives_as_the_server_writes_it() {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     let uuid = FixedSizeBinaryArray::try_from_iter([[0xab; 16]].iter()).expect("sixteen bytes");
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("b", Arc::new(BooleanArray::from(vec![true]))),
@@ -45,9 +45,9 @@ async fn every_plain_type_arrives_as_the_server_writes_it() {
         .replace(&connection, Batches::of(batch.schema(), vec![batch]))
         .await
         .expect("it can be loaded");
-    run(&mut db, "set timezone = 'UTC'").await;
+    run(&db, "set timezone = 'UTC'").await;
     let row = ask(
-        &mut db,
+        &db,
         "select concat_ws(' | ', b, i1, i2, i4, u4, i8, f4, f8, n, t, y, u, d, h, m, z) from \"odd \"\"name\"\"\"",
     )
     .await;
@@ -67,11 +67,11 @@ async fn what_reads_and_what_loads_agree_about_a_million_rows() {
     let rows = read(&connection, query).await.expect("rows");
     let loaded = Load::into("retail", "million").replace(&connection, rows).await.expect("it can be loaded");
     assert_eq!((loaded.rows, loaded.written), (1_000_000, 1_000_000));
-    let mut db = connect(&connection).await.expect("the server answers");
+    let db = connect(&connection).await.expect("the server answers");
     let sums = "select concat_ws(' ', count(*), sum(id), sum(length(name)), sum(price)) from retail.million";
     let expected = "select concat_ws(' ', count(*), sum(n), sum(length('name ' || n)), \
                     sum((n % 100000 / 100.0)::numeric(12,2))) from generate_series(1, 1000000) n";
-    assert_eq!(ask(&mut db, sums).await, ask(&mut db, expected).await);
+    assert_eq!(ask(&db, sums).await, ask(&db, expected).await);
 }
 
 #[tokio::test]
@@ -88,6 +88,6 @@ async fn a_new_column_joins_the_table_and_its_alias() {
     let batch = RecordBatch::try_new(wider.clone(), columns).expect("it fits");
     let loaded = load.replace(&connection, Batches::of(wider, vec![batch])).await.expect("it widens");
     assert_eq!(loaded.written, 1);
-    let mut db = connect(&connection).await.expect("the server answers");
-    assert_eq!(ask(&mut db, "select state from retail.sale").await, ["CA"]);
+    let db = connect(&connection).await.expect("the server answers");
+    assert_eq!(ask(&db, "select state from retail.sale").await, ["CA"]);
 }

@@ -3,12 +3,13 @@
 use crate::support::{is_fatal, lines, words};
 use arrow::datatypes::{DataType, TimeUnit};
 use futures::TryStreamExt;
-use orch_core::task::{Connection, MemoryHost};
+use orch_core::task::{Connection, MemoryHost, TaskResult};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
 use orch_lake::source::mysql::{Read, Server, read};
 use orch_test_lake::{MariaDb, mariadb};
+use serde_json::json;
 use tempfile::TempDir;
 
 const RETAIL: &str = "
@@ -108,7 +109,7 @@ async fn what_is_wrong_is_told_with_its_names_and_not_tried_again() {
         (on(|c| c.password = Some("hush".into())), table(), "refuses connection `retail_mysql`"),
         (on(|c| c.schema = Some("none".into())), table(), "none"),
         (on(|c| c.conn_type = "postgres".into()), table(), "not `mysql`"),
-        (on(|c| drop(c.extra.insert("ssl".into(), true.into()))), table(), "asks for TLS"),
+        (on(|c| drop(c.extra.insert("ssl_mode".into(), "maybe".into()))), table(), "hint: it is one of DISABLED"),
     ] {
         let error = read(&connection, what).await.expect_err(told);
         let said = words(&error);
@@ -161,6 +162,32 @@ async fn a_million_rows_go_into_parquet_in_flat_memory() {
     assert!(grown < 150, "{grown} MB more than before");
     let read = parquet::read(&bucket, "million.parquet").await.expect("it is there");
     assert_eq!(read.try_fold(0, |n, b| async move { Ok(n + b.num_rows()) }).await.expect("rows"), 1_000_000);
+}
+
+#[tokio::test]
+async fn a_session_is_encrypted_when_its_connection_says_so() {
+    let server = mariadb().await;
+    let plain = server.database().await;
+    let with = |ssl: serde_json::Value| {
+        let mut connection = plain.clone();
+        connection.extra.insert("ssl".into(), ssl);
+        connection
+    };
+    let cipher = async |connection: &Connection| {
+        let status = Read::query(
+            "select length(variable_value) > 0 as is_encrypted from information_schema.session_status where variable_name = 'Ssl_cipher'",
+        );
+        let rows = read(connection, status).await?.collect().await?;
+        TaskResult::Ok(lines(&rows).join(""))
+    };
+    let ca = server.certificate().display().to_string();
+    assert_eq!(cipher(&plain).await.expect("rows"), "0");
+    assert_eq!(cipher(&with(json!({"ca": ca, "name": "db.example"}))).await.expect("its root is known"), "1");
+    // The certificate is for another name, and nobody known has signed it.
+    for connection in [with(json!({"ca": ca})), with(json!(true))] {
+        let error = cipher(&connection).await.expect_err("it cannot be trusted");
+        assert!(words(&error).to_lowercase().contains("certificate"), "{}", words(&error));
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Operators and conditions as DAGs use them, from MySQL by a bucket into Postgres.
 
-use crate::support::{database, is_fatal, words};
+use crate::support::{ask, database, is_fatal, words};
 use chrono::{DateTime, Utc};
 use orch::{BoxFuture, Connection, Eyes, Look, MemoryHost, Operator, TaskResult, Wait, fatal};
 use orch_core::task::{Awaited, RunSeen};
@@ -81,10 +81,9 @@ async fn a_table_goes_by_a_bucket_into_postgres() {
     let loaded = load.clone().run(ctx.clone()).await.expect("it can be loaded");
     assert_eq!((loaded.rows, loaded.written, loaded.was_loaded), (2, 2, false));
     assert!(load.run(ctx).await.expect("the same try").was_loaded);
-    let mut db = connect(&target).await.expect("the server answers");
+    let db = connect(&target).await.expect("the server answers");
     let rows = "select concat_ws(' ', order_id, coalesce(total::text, '-'), coalesce(zip, '-')) from retail.order order by order_id";
-    let rows: Vec<String> = sqlx::query_scalar(rows).fetch_all(&mut db).await.expect("they are there");
-    assert_eq!(rows, ["1 299.98 00725", "2 - -"]);
+    assert_eq!(ask(&db, rows).await, ["1 299.98 00725", "2 - -"]);
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! Postgres as a source.
 
-use crate::support::{database, is_fatal, lines, words};
+use crate::support::{ask, database, is_fatal, lines, run, words};
 use arrow::datatypes::DataType;
 use futures::TryStreamExt;
 use orch_core::task::Connection;
 use orch_lake::source::postgres::{Read, connect, read};
-use sqlx::AssertSqlSafe;
+use orch_test_support::PrivateServer;
+use std::time::Duration;
 
 async fn with(statements: &str) -> Connection {
     let connection = database().await;
-    let mut db = connect(&connection).await.expect("the server answers");
-    sqlx::raw_sql(AssertSqlSafe(statements.to_string())).execute(&mut db).await.expect("it can be done");
+    run(&connect(&connection).await.expect("the server answers"), statements).await;
     connection
 }
 
@@ -29,6 +29,15 @@ async fn every_plain_type_is_read() {
                  1969-12-31 | 12:00:00 | 2013-07-25T00:00:00.250 | 2014-01-01T10:00:00Z";
     assert_eq!(lines(&rows), [first, "- | - | 5 | - | - | - | - | - | - | - | - | - | - | - | -"]);
     assert!(!rows.schema().field(2).is_nullable() && rows.schema().field(1).is_nullable());
+}
+
+#[tokio::test]
+async fn a_column_of_a_query_has_the_type_its_table_declares() {
+    let connection = with(TABLE).await;
+    let query = Read::query("select n, c, n * 2 > 0 as b from t where n is not null");
+    let rows = read(&connection, query).await.expect("it is there").collect().await.expect("rows");
+    assert_eq!(lines(&rows), ["-299.98 | c | false"]);
+    assert_eq!(*rows.schema().field(0).data_type(), DataType::Decimal128(12, 2));
 }
 
 #[tokio::test]
@@ -73,4 +82,64 @@ async fn an_error_in_the_middle_ends_the_stream() {
     let rows = read(&connection, Read::query("select 1 / (50000 - n) as x from generate_series(1, 100000) n")).await;
     let error = rows.expect("it begins").collect().await.expect_err("it divides by zero");
     assert!(words(&error).contains("division by zero"), "{}", words(&error));
+}
+
+#[tokio::test]
+async fn a_session_is_as_safe_as_its_sslmode_says() {
+    let server = PrivateServer::over_tcp().await;
+    let plain = Connection::from_uri("pg", &server.url()).expect("a URI");
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let certified = || rcgen::generate_simple_self_signed(["db.example".to_string()]).expect("a certificate");
+    let (own, other) = (certified(), certified());
+    let path = |name: &str, pem: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).expect("it can be written");
+        path.display().to_string()
+    };
+    let (own_pem, other_pem) = (path("own.pem", own.cert.pem()), path("other.pem", other.cert.pem()));
+    // Written by the server, which wants its key to be its own and nobody else's to read.
+    let write = |name: &str, pem: &str| {
+        let lines = format!("select unnest(string_to_array('{}', e'\\n'))", pem.trim());
+        format!("copy ({lines}) to program 'umask 077; cat > {name}';")
+    };
+    let db = connect(&plain).await.expect("the server answers");
+    run(&db, &write("server.crt", &own.cert.pem())).await;
+    run(&db, &write("server.key", &own.signing_key.serialize_pem())).await;
+    run(&db, "alter system set ssl = on").await;
+    run(&db, "select pg_reload_conf()").await;
+
+    let with = |mode: &str, root: Option<&String>| {
+        let root = root.map_or(String::new(), |root| format!("&sslrootcert={root}"));
+        let uri = server.url().replace("sslmode=disable", &format!("sslmode={mode}{root}"));
+        Connection::from_uri("pg", &uri).expect("a URI")
+    };
+    // The server takes a moment to read its settings.
+    let encrypted = async {
+        loop {
+            if let Ok(db) = connect(&with("require", None)).await {
+                break db;
+            }
+        }
+    };
+    let encrypted = tokio::time::timeout(Duration::from_secs(20), encrypted).await.expect("it speaks TLS soon");
+    let is_encrypted = "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()";
+    assert_eq!(ask(&encrypted, is_encrypted).await, ["true"]);
+    for (mode, root, expected) in [
+        ("disable", None, Some("false")),
+        ("prefer", None, Some("true")),
+        ("require", Some(&own_pem), Some("true")),
+        ("require", Some(&other_pem), None),
+        ("verify-ca", Some(&own_pem), Some("true")),
+        ("verify-ca", Some(&other_pem), None),
+        ("verify-ca", None, None),
+        ("verify-full", Some(&own_pem), None), // it is for another name
+    ] {
+        match (connect(&with(mode, root)).await, expected) {
+            (Ok(db), Some(expected)) => assert_eq!(ask(&db, is_encrypted).await, [expected], "{mode} {root:?}"),
+            (Err(error), None) => assert!(words(&error).contains("certificate"), "{mode}: {}", words(&error)),
+            (outcome, _) => panic!("{mode} {root:?}: {outcome:?}"),
+        }
+    }
+    let said = words(&connect(&with("verify-ca", Some(&"/none.pem".into()))).await.expect_err("there is no such file"));
+    assert!(said.contains("cannot read `sslrootcert` /none.pem"), "{said}");
 }

@@ -3,8 +3,8 @@
 use arrow::array::{Array, ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use orch_core::task::Connection;
+use orch_lake::load::{Session, connect};
 use orch_test_support::postgres;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -50,9 +50,8 @@ pub(crate) async fn database() -> Connection {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = postgres().await;
     let name = format!("test_{}_io{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let mut admin = PgConnection::connect(&server.url()).await.expect("the server answers");
-    sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.expect("it can be made");
-    admin.close().await.expect("the session ends");
+    let admin = Connection::from_uri("admin", &server.url()).expect("a URI");
+    run(&connect(&admin).await.expect("the server answers"), &format!("create database {name}")).await;
     Connection::from_uri("retail_postgres", &server.url_of(&name)).expect("a URI")
 }
 
@@ -71,10 +70,11 @@ pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
 }
 
 /// The first column of what a statement gives.
-pub(crate) async fn ask(db: &mut PgConnection, sql: &str) -> Vec<String> {
-    sqlx::query_scalar(AssertSqlSafe(sql.to_string())).fetch_all(db).await.unwrap_or_else(|e| panic!("`{sql}`: {e}"))
+pub(crate) async fn ask(db: &Session, sql: &str) -> Vec<String> {
+    let rows = db.query(sql, &[]).await.unwrap_or_else(|e| panic!("`{sql}`: {e:?}"));
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
-pub(crate) async fn run(db: &mut PgConnection, sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql.to_string())).execute(db).await.unwrap_or_else(|e| panic!("`{sql}`: {e}"));
+pub(crate) async fn run(db: &Session, sql: &str) {
+    db.batch_execute(sql).await.unwrap_or_else(|e| panic!("`{sql}`: {e:?}"));
 }

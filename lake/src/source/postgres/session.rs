@@ -1,0 +1,188 @@
+//! A session at a database of users. Rows go in and out by tokio-postgres, whose `copy` hands the server's own pieces
+//! over; what orch keeps for itself is sqlx's (`orch_store`).
+
+use anyhow::Context;
+use orch_core::task::{Connection, TaskResult, fatal};
+use orch_store::connect::Database;
+use sqlx::postgres::PgSslMode;
+use std::fs;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A session. It ends when it is dropped: its socket is closed at once, the rest of a result is not waited for, and
+/// what it had not committed is undone.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    _driver: JoinSet<()>,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// A session at the database of a connection.
+///
+/// # Errors
+/// A fatal error when the connection is for something else or its account is refused; an error when nobody answers.
+pub async fn connect(connection: &Connection) -> TaskResult<Session> {
+    let (id, to) = (&connection.id, Database::of(connection)?);
+    let place = format!("{}:{}", to.host, to.port);
+    let tls = MakeRustlsConnect::new(tls(&to).with_context(|| format!("TLS of connection `{id}`"))?);
+    match tokio::time::timeout(CONNECT_TIMEOUT, config(&to).connect(tls)).await {
+        Ok(Ok((client, driver))) => {
+            // Its error is told to whoever waits for an answer.
+            let mut task = JoinSet::new();
+            task.spawn(async { driver.await.unwrap_or_default() });
+            Ok(Session { client, _driver: task })
+        }
+        Ok(Err(error)) => Err(refused(error, id, &place)),
+        Err(_) => anyhow::bail!("the Postgres server of connection `{id}` does not answer at {place}"),
+    }
+}
+
+/// The error as the server words it, without its detail: that repeats rows, and logs are not the place for them.
+pub(crate) fn without_rows(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error) {
+        Some(refused) => anyhow::anyhow!("the database says: {}", refused.message()),
+        None => error,
+    }
+}
+
+fn refused(error: tokio_postgres::Error, id: &str, place: &str) -> anyhow::Error {
+    match error.as_db_error() {
+        // 28: the account.
+        Some(refused)
+            if refused.code().code().starts_with("28") || *refused.code() == SqlState::INVALID_CATALOG_NAME =>
+        {
+            fatal(format!(
+                "the Postgres server at {place} refuses connection `{id}`: {}\n\
+                 hint: look at login, password and schema of the connection: `orch connections get {id}`",
+                refused.message()
+            ))
+        }
+        _ => anyhow::Error::new(error).context(format!(
+            "cannot reach the Postgres server of connection `{id}` at {place}\n\
+             hint: is it running, and is the address right? `orch connections get {id}`"
+        )),
+    }
+}
+
+fn config(to: &Database) -> Config {
+    let mut config = Config::new();
+    config
+        .host(&to.host)
+        .port(to.port)
+        .user(&to.login)
+        .password(&to.password)
+        .dbname(&to.name)
+        .application_name("orch task")
+        .ssl_mode(match to.ssl_mode {
+            PgSslMode::Disable => SslMode::Disable,
+            PgSslMode::Allow | PgSslMode::Prefer => SslMode::Prefer,
+            PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => SslMode::Require,
+        });
+    config
+}
+
+/// What is asked of a server's certificate, as libpq does: nothing, unless the mode or a root certificate says so.
+fn tls(to: &Database) -> TaskResult<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let issuer = match (to.ssl_mode, &to.ssl_root_cert) {
+        (PgSslMode::VerifyFull, _) => {
+            return Ok(builder.with_root_certificates(roots(to)?).with_no_client_auth());
+        }
+        (PgSslMode::VerifyCa, _) | (PgSslMode::Require, Some(_)) => {
+            let builder = WebPkiServerVerifier::builder_with_provider(roots(to)?.into(), provider.clone());
+            Some(builder.build()?)
+        }
+        _ => None,
+    };
+    let verifier = Arc::new(NotTheName { issuer, provider });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+fn roots(to: &Database) -> TaskResult<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &to.ssl_root_cert {
+        Some(path) => {
+            let pem = fs::read(path).with_context(|| format!("cannot read `sslrootcert` {path}"))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                roots.add(certificate.with_context(|| format!("`sslrootcert` {path} is no certificate"))?)?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
+/// Who signed the certificate may matter; for which host never does.
+#[derive(Debug)]
+struct NotTheName {
+    issuer: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for NotTheName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(issuer) = &self.issuer else { return Ok(ServerCertVerified::assertion()) };
+        match issuer.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
