@@ -67,8 +67,9 @@ pub async fn load(ctx: &Ctx, lake: &Lake, bucket: &Bucket, file: &RawFile) -> Ta
     let summary = table(lake, "daily_summary", &daily_summary(), &[]).await?;
     let trips = table(lake, "trips", &trips(&[]), &later).await?;
     let zones = zones(ctx, lake).await?;
-    let (rows, swept) = swept(ctx, bucket, file, seen, zones).await?;
+    let (rows, swept) = swept(ctx, bucket, file, &seen, zones).await?;
     let loaded = changes(ctx, lake, file, (trips, summary), rows, &swept).await?;
+    seen.is_still(bucket).await?;
     if loaded.rows == 0 {
         return Err(fatal(format!(
             "`{}` has {} rows, and none of them is a trip",
@@ -174,12 +175,13 @@ async fn swept(
     ctx: &Ctx,
     bucket: &Bucket,
     file: &RawFile,
-    seen: Seen,
+    seen: &Seen,
     zones: Option<KeySet>,
 ) -> TaskResult<(Batches, Arc<Mutex<Option<Swept>>>)> {
-    let rows = raw::rows(bucket, file, &seen).await?.told(ctx);
+    let rows = raw::rows(bucket, file, seen).await?.told(ctx);
     let (location, loaded_at) = (bucket.location(&file.key), ctx.run_after());
-    let cleaner = Cleaner::new(&location, &file.source_file, seen.mapping, file.month, loaded_at.timestamp_micros());
+    let cleaner =
+        Cleaner::new(&location, &file.source_file, seen.mapping.clone(), file.month, loaded_at.timestamp_micros());
     let facts = Facts::at(loaded_at);
     let (facts, known) = match zones {
         Some(zones) => (facts.keys(ZONES, zones), Zones::Known),

@@ -2,10 +2,11 @@
 
 use super::month::Month;
 use super::schema::{Mapping, mapping};
+use anyhow::ensure;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use orch::{TaskResult, fatal};
 use orch_lake::batches::Batches;
-use orch_lake::bucket::Bucket;
+use orch_lake::bucket::{Bucket, Entry};
 use orch_lake::format::csv::{self, Csv};
 use orch_lake::format::parquet;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ pub struct Seen {
     pub rows: Option<u64>,
     /// Of each column that is known, in the order of the mapping, where the file says so.
     pub nulls: Vec<Option<u64>>,
+    object: Entry,
 }
 
 /// As its name says, else as it begins: not every server gives names that say it.
@@ -57,12 +59,12 @@ async fn is_parquet(bucket: &Bucket, file: &RawFile) -> TaskResult<bool> {
 /// A fatal error when the file is not whole, lacks a column, or has one of a type that cannot be.
 pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<Seen> {
     let location = bucket.location(&file.key);
-    let entry = bucket.find(&file.key).await?;
-    if entry.is_none_or(|entry| entry.bytes != file.bytes) {
+    let object = bucket.find(&file.key).await?.filter(|object| object.bytes == file.bytes);
+    let Some(object) = object else {
         return Err(fatal(format!(
             "`{location}` is not what was extracted\nhint: clear `extract_taxi_data` of this run"
         )));
-    }
+    };
     if !is_parquet(bucket, file).await? {
         let names = csv::names(bucket, &file.key, Csv::default()).await?;
         let mut mapping = mapping(&location, &names)?;
@@ -72,7 +74,7 @@ pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<Seen> {
         // Only these are read.
         mapping.found.iter_mut().enumerate().for_each(|(at, found)| found.at = at);
         let nulls = vec![None; mapping.found.len()];
-        return Ok(Seen { mapping, schema, rows: None, nulls });
+        return Ok(Seen { mapping, schema, rows: None, nulls, object });
     }
     let look = parquet::look(bucket, &file.key).await?;
     let names: Vec<String> = look.schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -86,7 +88,7 @@ pub async fn see(bucket: &Bucket, file: &RawFile) -> TaskResult<Seen> {
         return Err(fatal(format!("`{location}` {}", unfit.join(", "))));
     }
     let nulls = mapping.found.iter().map(|found| look.nulls[found.at]).collect();
-    Ok(Seen { mapping, schema: look.schema, rows: Some(look.rows), nulls })
+    Ok(Seen { mapping, schema: look.schema, rows: Some(look.rows), nulls, object })
 }
 
 /// The rows of a file, as `seen` says.
@@ -98,5 +100,21 @@ pub async fn rows(bucket: &Bucket, file: &RawFile, seen: &Seen) -> TaskResult<Ba
         parquet::read(bucket, &file.key).await
     } else {
         csv::read(bucket, &file.key, seen.schema.clone(), Csv::default()).await
+    }
+}
+
+impl Seen {
+    /// After its rows were read: are they all of one file?
+    ///
+    /// # Errors
+    /// Another run has brought the file anew meanwhile.
+    pub async fn is_still(&self, bucket: &Bucket) -> TaskResult<()> {
+        let now = bucket.find(&self.object.key).await?;
+        ensure!(
+            now.as_ref() == Some(&self.object),
+            "`{}` was replaced while it was read",
+            bucket.location(&self.object.key)
+        );
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The taxi pipeline with real processes, against a server of files: golden answers of 37 months, whatever happens on the way.
 
 mod faults;
+mod guide;
 mod runs;
 mod server;
 

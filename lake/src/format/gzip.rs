@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn pieces_may_end_anywhere_and_files_may_be_joined() {
-        let text: String = (0..5_000).map(|line| format!("{line},{}\n", line * 7)).collect();
+        let text: Vec<String> = (0..5_000).map(|line| format!("{line},{}\n", line * 7)).collect();
+        let text = text.concat();
         let both = [packed(&text), packed("end\n")].concat();
         for at_once in [7, 1_000, both.len()] {
             assert_eq!(unpacked(&both, at_once).expect("it is whole"), format!("{text}end\n"), "{at_once}");

@@ -13,7 +13,10 @@ async fn all_months_are_golden_and_a_second_run_changes_nothing() {
     months.push("2025-02".into());
     let files = Files::of(&months).await;
     let world = world_of(&files).await;
-    for (run, months) in [("first", &months[..]), ("second", &months[12..])] {
+    // Each file of the two schemas again: it finds its own rows, and the days of 2019.
+    let again: Vec<String> =
+        months.iter().filter(|month| month.starts_with("2019") || **month == "2025-02").cloned().collect();
+    for (run, months) in [("first", &months), ("second", &again)] {
         world.good(DAG, run, &conf(months));
         let cleaning = "select to_char(month, 'YYYY-MM') as file_month, found->>'rows' as raw_rows, rows as clean_rows,
                 found->>'null_passenger' as null_passenger, found->>'zero_passenger' as zero_passenger,
@@ -106,6 +109,7 @@ async fn what_is_due_is_loaded_once() {
     world.good(DAG, "first", &json!({}));
     let first = world.csv(months).await;
     assert!((2..=3).contains(&first.lines().count()) && first.contains(",done,t"), "{first}");
+    super::guide::assert_questions_have_answers(&world);
     let before = snapshots(&world).await;
     world.good(DAG, "second", &json!({}));
     assert_eq!((world.csv(months).await, snapshots(&world).await), (first, before), "nothing is due any more");
