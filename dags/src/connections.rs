@@ -16,12 +16,13 @@ pub const RETAIL_POSTGRES: &str = "retail_postgres";
 
 /// The files of the city, or the sample.
 pub const NYC_TAXI: &str = "nyc_taxi";
+/// Who is asked for the weather: an API, or the sample.
+pub const WEATHER_API: &str = "weather_api";
 
-/// Those that lead to a server of one's own, by name.
+/// Those whose default needs no server, wherever orch runs.
+pub const SAMPLES: [&str; 2] = [NYC_TAXI, WEATHER_API];
+/// The others, by name.
 pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
-
-/// Those that lead out into the world, or to a sample in its place.
-pub const WORLD: [&str; 1] = [NYC_TAXI];
 
 /// The database that is loaded into by default; beside the metadata, not in it.
 pub const WAREHOUSE: &str = "warehouse";
@@ -43,8 +44,14 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         host: Some("taxi".into()),
         ..of_type(NYC_TAXI, "sample", "Trips that never were, in the place of the city's files")
     };
+    let weather = Connection {
+        host: Some("weather".into()),
+        ..of_type(WEATHER_API, "sample", "Weather that never was, in the place of an API")
+    };
     // A URL that is none has been told by whoever connected before any task runs.
-    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return vec![buckets, sample, trips] };
+    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else {
+        return vec![buckets, sample, trips, weather];
+    };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
         ..database.clone()
@@ -57,7 +64,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         ..database
     };
     target.extra.insert(CREATE.into(), Value::Bool(true));
-    vec![buckets, lake, sample, target, trips]
+    vec![buckets, lake, sample, target, trips, weather]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {
@@ -86,7 +93,7 @@ mod tests {
         let all = defaults(&here);
         let mut ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
         ids.sort_unstable();
-        let mut expected = [&IDS[..], &WORLD].concat();
+        let mut expected = [&IDS[..], &SAMPLES[..]].concat();
         expected.sort_unstable();
         assert_eq!(ids, expected);
         let extra = |id: &str, name: &str| {

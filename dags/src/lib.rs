@@ -7,12 +7,14 @@ pub mod retail;
 pub mod taxi;
 pub mod transactions;
 mod warehouse;
+pub mod weather;
 
 use orch::{Binary, Dag, LakeSource};
 
 /// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
-    let pipelines = [retail::pipelines::dags(), transactions::dags(), taxi::pipelines::dags()];
+    let pipelines =
+        [retail::pipelines::dags(), transactions::dags(), taxi::pipelines::dags(), weather::pipelines::dags()];
     pipelines.into_iter().chain([orch_examples::dags()]).flatten().collect()
 }
 

@@ -8,5 +8,7 @@ mod golden;
 mod retail;
 mod shop;
 mod sql;
+mod standalone;
 mod taxi;
+mod weather;
 mod world;
