@@ -11,8 +11,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
+use orch_core::file::FileProblem;
 use orch_core::state::RunState;
 use orch_store::asset::stale_assets;
+use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
     runs_since,
@@ -32,6 +34,7 @@ struct HomePage {
     more_needs: bool,
     stale: Vec<Stale>,
     broken: Vec<Broken>,
+    files: Vec<BrokenFile>,
     range: &'static str,
     timeline: Timeline,
     running: Vec<Running>,
@@ -64,6 +67,13 @@ struct Stale {
     last: Option<parts::Ago>,
 }
 
+/// A DAG file that cannot be taken.
+struct BrokenFile {
+    file: String,
+    problems: Vec<(String, String)>,
+    ago: parts::Ago,
+}
+
 struct Running {
     dag_id: String,
     run_id: String,
@@ -84,6 +94,8 @@ struct Next {
 
 const MOST_NEEDS: usize = 8;
 const MOST_RUNNING: usize = 8;
+/// Of one file.
+const MOST_PROBLEMS: usize = 3;
 const MOST_NEXT: i64 = 100;
 const SHOWN_NEXT: usize = 6;
 /// Of each DAG whose bars are shown.
@@ -115,6 +127,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     });
     let stale: Vec<Stale> = stale.collect();
     let broken = broken(&mut db, MOST_NEEDS, now).await?;
+    let files = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
+    let files: Vec<BrokenFile> = files.into_iter().map(|error| view_file(error, now)).collect();
     let more_needs = failed.len() > MOST_NEEDS;
     failed.truncate(MOST_NEEDS);
     let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
@@ -133,6 +147,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         needs,
         stale,
         broken,
+        files,
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),
@@ -142,6 +157,16 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+fn view_file(error: ImportErrorRow, now: Now) -> BrokenFile {
+    let place = |problem: &FileProblem| match problem.line {
+        0 => String::new(),
+        line => format!("line {line}:{} ", problem.column),
+    };
+    let problems = error.problems.iter().take(MOST_PROBLEMS);
+    let problems = problems.map(|problem| (format!("{}{}", place(problem), problem.message), problem.hint.clone()));
+    BrokenFile { problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
 }
 
 fn sentence(failing: usize, more: bool, running: usize, pulse: Option<&Pulse>) -> (String, &'static str) {

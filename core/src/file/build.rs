@@ -1,0 +1,305 @@
+//! From a document whose shapes are right to the structure of a DAG.
+
+mod edges;
+mod options;
+
+use super::check::{text_of, time_ms};
+use super::keys::KINDS;
+use super::node::{Kind, Mark, Node};
+use super::{FILE_TASK, Problems, schedule, task};
+use crate::check;
+use crate::overlap::{Concurrency, Overlap};
+use crate::spec::{Callbacks, DagSpec, GroupSpec, Location, Options, Role, Schedule, TaskSpec, Timetable, TriggerRule};
+use options::options;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A task of the file.
+pub(super) struct Entry<'a> {
+    pub(super) id: String,
+    pub(super) group: Option<String>,
+    node: &'a Node,
+    mark: Mark,
+    options: Options,
+    /// The mapped group around it.
+    pub(super) mapped: Option<String>,
+    /// It has a map of its own.
+    pub(super) is_mapped: bool,
+    /// Its rule lets it run although an upstream gave nothing.
+    pub(super) is_lenient: bool,
+}
+
+pub(super) struct GroupEntry<'a> {
+    pub(super) spec: GroupSpec,
+    node: &'a Node,
+}
+
+/// All tasks and groups, before their names are looked up.
+#[derive(Default)]
+pub(super) struct Outline<'a> {
+    pub(super) tasks: Vec<Entry<'a>>,
+    pub(super) groups: Vec<GroupEntry<'a>>,
+    pub(super) index: HashMap<String, usize>,
+    pub(super) group_ids: HashSet<String>,
+    pub(super) params: Option<Value>,
+}
+
+pub(super) fn dag(document: &Node, folder: &str, problems: &mut Problems<'_>) -> Option<DagSpec> {
+    let before = problems.found.len();
+    let location = |mark: Mark| Location { file: problems.file.into(), line: mark.line };
+    let mut spec = words(document, location(document.mark));
+    if let Some(node) = document.get("schedule").filter(|node| !node.is_null()) {
+        spec.schedule = schedule::schedule(node, problems);
+    }
+    let zone = schedule::zone(&spec.schedule);
+    spec.start = schedule::date(document.get("start"), zone, problems);
+    spec.end = schedule::date(document.get("end"), zone, problems);
+    spec.params_schema = document.get("params").map(params);
+    let mut outline = Outline { params: spec.params_schema.clone(), ..Outline::default() };
+    let defaults = document.get("defaults").map(options).unwrap_or_default();
+    if let Some(tasks) = document.get("tasks") {
+        outline.collect(tasks, None, None, &defaults, problems);
+    }
+    for group in &outline.groups {
+        let mut group_spec = group.spec.clone();
+        if let Some(node) = group.node.get("map") {
+            let around = Entry {
+                id: group_spec.group_id.clone(),
+                group: group_spec.group_id.rsplit_once('.').map(|(outer, _)| outer.to_string()),
+                node,
+                mark: node.mark,
+                options: Options::default(),
+                mapped: None,
+                is_mapped: false,
+                is_lenient: false,
+            };
+            group_spec.map = outline.map(node, &around, problems);
+        }
+        spec.groups.push(group_spec);
+    }
+    spec.groups.sort_by(|one, other| one.group_id.cmp(&other.group_id));
+    let tasks: Vec<TaskSpec> =
+        outline.tasks.iter().filter_map(|entry| outline.task_spec(entry, folder, problems)).collect();
+    spec.tasks = in_order(tasks, &spec.groups);
+    if problems.found.len() == before {
+        check::problems(&spec).iter().for_each(|problem| problems.of_dag(problem));
+    }
+    (problems.found.len() == before).then_some(spec)
+}
+
+/// What needs no look at anything else.
+fn words(document: &Node, location: Location) -> DagSpec {
+    let text = |key: &str| document.get(key).and_then(Node::scalar).map(text_of);
+    let flag = |key: &str| document.get(key).and_then(Node::scalar).and_then(Value::as_bool);
+    let concurrency = document.get("concurrency").map(Node::items).unwrap_or_default().iter().map(|one| Concurrency {
+        key: one.get("param").and_then(Node::scalar).map(text_of).unwrap_or_default(),
+        most: count(one, "most").unwrap_or(0),
+    });
+    let overlap =
+        document.get("overlap").map(|node| serde_json::from_value::<Overlap>(node.json()).unwrap_or_default());
+    DagSpec {
+        dag_id: text("dag_id").unwrap_or_default(),
+        description: text("description").unwrap_or_default(),
+        aliases: texts(document.get("aliases")),
+        owners: texts(document.get("owners")),
+        tags: texts(document.get("tags")),
+        schedule: Schedule::Manual,
+        timetable: if flag("data_interval") == Some(true) { Timetable::DataInterval } else { Timetable::Trigger },
+        start: None,
+        end: None,
+        catchup: flag("catchup").unwrap_or(false),
+        run_timeout_ms: ms(document, "run_timeout"),
+        max_active_runs: count(document, "max_active_runs"),
+        overlap: overlap.unwrap_or_default(),
+        concurrency: concurrency.collect(),
+        max_active_tasks: count(document, "max_active_tasks"),
+        max_consecutive_failed_runs: count(document, "max_consecutive_failed_runs").unwrap_or(0),
+        paused_at_creation: flag("paused"),
+        params_schema: None,
+        groups: Vec::new(),
+        tasks: Vec::new(),
+        callbacks: callbacks(document),
+        location,
+        extra: Map::from_iter([(FILE_TASK.to_string(), json!(true))]),
+    }
+}
+
+pub(super) fn texts(node: Option<&Node>) -> Vec<String> {
+    node.map(Node::items).unwrap_or_default().iter().filter_map(Node::scalar).map(text_of).collect()
+}
+
+fn count(node: &Node, key: &str) -> Option<u32> {
+    u32::try_from(node.get(key)?.scalar()?.as_u64()?).ok()
+}
+
+fn ms(node: &Node, key: &str) -> Option<u64> {
+    time_ms(node.get(key)?.scalar()?)
+}
+
+fn callbacks(node: &Node) -> Callbacks {
+    let list = |key: &str| node.get(key).map(|list| list.items().iter().map(Node::json).collect()).unwrap_or_default();
+    Callbacks {
+        on_success: list("on_success"),
+        on_failure: list("on_failure"),
+        on_retry: list("on_retry"),
+        on_skipped: list("on_skipped"),
+    }
+}
+
+/// A schema of the params: what is no schema is a default.
+fn params(node: &Node) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for (key, value) in node.entries() {
+        let schema = match (&value.kind, value.json()) {
+            (Kind::Map(_), schema) => schema,
+            (_, Value::Null) => json!({ "default": null }),
+            (_, default @ Value::Bool(_)) => json!({ "type": "boolean", "default": default }),
+            (_, default @ Value::String(_)) => json!({ "type": "string", "default": default }),
+            (_, default @ Value::Array(_)) => json!({ "type": "array", "default": default }),
+            (_, default) => {
+                let kind = if default.is_i64() { "integer" } else { "number" };
+                json!({ "type": kind, "default": default })
+            }
+        };
+        if schema.get("default").is_none() {
+            required.push(key.text.clone());
+        }
+        properties.insert(key.text.clone(), schema);
+    }
+    let mut schema = json!({ "type": "object", "properties": properties });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+impl<'a> Outline<'a> {
+    fn collect(
+        &mut self,
+        tasks: &'a Node,
+        group: Option<&str>,
+        mapped: Option<&str>,
+        defaults: &Options,
+        problems: &mut Problems<'_>,
+    ) {
+        for (key, node) in tasks.entries() {
+            let id = group.map_or_else(|| key.text.clone(), |group| format!("{group}.{}", key.text));
+            let location = Location { file: problems.file.into(), line: key.mark.line };
+            let own = options(node).or(defaults);
+            let Some(inside) = node.get("tasks") else {
+                let teardown = node.get("teardown").is_some();
+                let rule = own.trigger_rule.filter(|_| !teardown).unwrap_or_default();
+                let is_mapped = node.get("map").is_some();
+                self.index.insert(id.clone(), self.tasks.len());
+                self.tasks.push(Entry {
+                    id,
+                    group: group.map(String::from),
+                    node,
+                    mark: key.mark,
+                    options: own,
+                    mapped: mapped.map(String::from),
+                    is_mapped,
+                    is_lenient: rule != TriggerRule::AllSuccess || teardown,
+                });
+                continue;
+            };
+            let doc = node.get("doc").and_then(Node::scalar).map(text_of).unwrap_or_default();
+            let spec = GroupSpec { group_id: id.clone(), map: None, doc, location, extra: Map::new() };
+            self.groups.push(GroupEntry { spec, node });
+            self.group_ids.insert(id.clone());
+            let around = if node.get("map").is_some() { Some(id.as_str()) } else { mapped };
+            if node.get("map").is_some() && mapped.is_some() {
+                let message =
+                    format!("group `{id}` is mapped inside the mapped group `{}`", mapped.unwrap_or_default());
+                problems.add(key.mark, message, "map one of the two, over `cross: [a, b]` if need be");
+            }
+            self.collect(inside, Some(&id), around, &own, problems);
+        }
+    }
+
+    fn task_spec(&self, entry: &Entry<'_>, folder: &str, problems: &mut Problems<'_>) -> Option<TaskSpec> {
+        let node = entry.node;
+        let (kind, work) = KINDS.iter().find_map(|kind| Some((kind, node.get(kind.name)?)))?;
+        let (kind_name, mut config) = task::work(work, kind, folder);
+        self.targets(entry, work, kind, &mut config, problems);
+        let setups = texts(node.get("teardown"));
+        let role = match (node.get("setup").and_then(Node::scalar), setups.is_empty()) {
+            (Some(Value::Bool(true)), true) => Role::Setup,
+            (_, true) => Role::Work,
+            (_, false) => Role::Teardown,
+        };
+        if role == Role::Teardown && node.get("setup").and_then(Node::scalar) == Some(&Value::Bool(true)) {
+            problems.add(entry.mark, format!("task `{}` is both setup and teardown", entry.id), "make two tasks of it");
+        }
+        let mut own = entry.options.clone();
+        if role == Role::Teardown {
+            // A rule of the defaults is for the work between.
+            own.trigger_rule = options(node).trigger_rule.or(Some(TriggerRule::AllDoneSetupSuccess));
+        }
+        let mut after = self.after(entry, node.get("after"), problems);
+        after.extend(self.after(entry, node.get("teardown"), problems));
+        let mut seen = HashSet::new();
+        after.retain(|id| seen.insert(id.clone()));
+        Some(TaskSpec {
+            task_id: entry.id.clone(),
+            group_id: entry.group.clone(),
+            kind: kind_name,
+            config,
+            role,
+            doc: node.get("doc").and_then(Node::scalar).map(text_of).unwrap_or_default(),
+            inputs: self.inputs(entry, work, &kind.shape, problems),
+            after,
+            when: self.when(entry, problems),
+            map: node.get("map").and_then(|map| self.map(map, entry, problems)),
+            inlets: schedule::assets(node.get("inlets"), problems),
+            outlets: schedule::assets(node.get("outlets"), problems),
+            output_type: String::new(),
+            options: own,
+            callbacks: callbacks(node),
+            defined: Location { file: problems.file.into(), line: entry.mark.line },
+            added: Location { file: problems.file.into(), line: entry.mark.line },
+            extra: Map::from_iter([(FILE_TASK.to_string(), json!(true))]),
+        })
+    }
+}
+
+fn inside(id: &str, group: &str) -> bool {
+    id.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Upstreams first, else by id, so that a task may be moved within its file and the structure stays the same. What waits
+/// for itself stays at the end, for the check to name.
+fn in_order(mut tasks: Vec<TaskSpec>, groups: &[GroupSpec]) -> Vec<TaskSpec> {
+    tasks.sort_by(|one, other| one.task_id.cmp(&other.task_id));
+    let index: HashMap<&str, usize> =
+        tasks.iter().enumerate().map(|(place, task)| (task.task_id.as_str(), place)).collect();
+    let mut missing = vec![0_usize; tasks.len()];
+    let mut downstreams: Vec<Vec<usize>> = vec![Vec::new(); tasks.len()];
+    for (place, task) in tasks.iter().enumerate() {
+        let mut ids: BTreeSet<&str> = task.upstreams().into_iter().collect();
+        if let Some(map) = crate::spec::mapped_group(groups, task.group_id.as_deref()).and_then(|g| g.map.as_ref()) {
+            let mut found = Vec::new();
+            map.sources().iter().for_each(|source| source.collect(&mut found));
+            ids.extend(found);
+        }
+        for upstream in ids.into_iter().filter_map(|id| index.get(id)) {
+            missing[place] += 1;
+            downstreams[*upstream].push(place);
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..tasks.len()).filter(|place| missing[*place] == 0).collect();
+    let mut order = Vec::with_capacity(tasks.len());
+    while let Some(place) = ready.pop_first() {
+        order.push(place);
+        for &down in &downstreams[place] {
+            missing[down] -= 1;
+            if missing[down] == 0 {
+                ready.insert(down);
+            }
+        }
+    }
+    let placed: HashSet<usize> = order.iter().copied().collect();
+    order.extend((0..tasks.len()).filter(|place| !placed.contains(place)));
+    let mut tasks: Vec<Option<TaskSpec>> = tasks.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|place| tasks[place].take()).collect()
+}
