@@ -1,6 +1,7 @@
 //! A server that is asked over its REST API. One question is one request; a refusal becomes the words that the same mistake
 //! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
 
+mod alerts;
 mod ask;
 mod assets;
 mod backfills;

@@ -1,5 +1,6 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
+mod alerts;
 mod assets_checks;
 mod assets_events;
 mod assets_list;
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     /// Assets: what tasks update and DAGs wait for
     #[command(subcommand, visible_alias = "asset")]
     Assets(Assets),
+    /// Alerts: who was told what, and who could not be told
+    #[command(subcommand, visible_alias = "alert")]
+    Alerts(Alerts),
     Sql(sql::Sql),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
@@ -200,6 +204,13 @@ pub(crate) enum Assets {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Alerts {
+    List(alerts::List),
+    Retry(alerts::Retry),
+    Test(alerts::Test),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
@@ -254,6 +265,7 @@ impl Command {
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
             Command::Pools(pools) => block_on(pools.run(cx)),
+            Command::Alerts(alerts) => block_on(alerts.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Sql(sql) => sql.run(cx),
@@ -312,6 +324,16 @@ impl Assets {
             Assets::Events(events) => events.run(cx).await,
             Assets::Emit(emit) => emit.run(cx).await,
             Assets::Checks(checks) => checks.run(cx).await,
+        }
+    }
+}
+
+impl Alerts {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Alerts::List(list) => list.run(cx).await,
+            Alerts::Retry(retry) => retry.run(cx).await,
+            Alerts::Test(test) => test.run(cx).await,
         }
     }
 }

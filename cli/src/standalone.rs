@@ -78,6 +78,7 @@ async fn serve(
     phases.tell("the dags are registered");
     parts.add_worker(roles::worker(config, url)?, offers);
     parts.add_scheduler(roles::scheduler(config, url));
+    parts.add_messenger(roles::messenger(config, url)?);
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,
         None => None,
