@@ -1,6 +1,7 @@
 //! A worker on a real database: runs end as the model says, whatever ends, waits or fails on the way.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod alerts;
 mod commits;
 mod queues;
 mod waits;
