@@ -15,6 +15,7 @@ mod connections_delete;
 mod connections_export;
 mod connections_import;
 mod connections_list;
+mod connections_test;
 mod cron_next;
 mod dags_delete;
 mod dags_details;
@@ -215,6 +216,7 @@ pub(crate) enum Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
     Get(connections_list::Get),
+    Test(connections_test::Test),
     Delete(connections_delete::Delete),
     Export(connections_export::Export),
     Import(connections_import::Import),
@@ -344,6 +346,7 @@ impl Connections {
             Connections::Add(add) => add.run(cx).await,
             Connections::List(list) => list.run(cx).await,
             Connections::Get(get) => get.run(cx).await,
+            Connections::Test(test) => test.run(cx).await,
             Connections::Delete(delete) => delete.run(cx).await,
             Connections::Export(export) => export.run(cx).await,
             Connections::Import(import) => import.run(cx).await,

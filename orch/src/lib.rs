@@ -103,6 +103,11 @@ pub mod prelude {
     pub use serde_json::json;
 }
 
+/// The guide's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/alerts.md")]
+struct AlertsGuide;
+
 /// The README's example compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
