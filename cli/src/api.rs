@@ -1,6 +1,7 @@
 //! A server that is asked over its REST API. One question is one request; a refusal becomes the words that the same mistake
 //! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
 
+mod alerts;
 mod ask;
 mod assets;
 mod backfills;
@@ -26,6 +27,8 @@ const WHOLE_ANSWER: Duration = Duration::from_mins(1);
 const MOST_BYTES: u64 = 256 << 20;
 /// Of what the server says about a mistake.
 const MOST_DETAIL_CHARS: usize = 2_000;
+/// How a server says so that tries no connections.
+const SWITCHED_OFF: &str = "Testing connections is disabled";
 
 pub(crate) struct Api {
     agent: ureq::Agent,
@@ -113,6 +116,11 @@ impl Api {
             (200..=299, Some(Value::Object(_)), _) => Ok(Answer::Found(body.unwrap_or_default())),
             (204, ..) => Ok(Answer::Found(Value::Null)),
             (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
+            // It is no question of roles: nobody may.
+            (403, _, Some(detail)) if words(detail).starts_with(SWITCHED_OFF) => {
+                Err(Failure::new(format!("`{}`: {}", self.base, words(detail)))
+                    .hint("the server takes `ORCH_TEST_CONNECTION=true`"))
+            }
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
                 .hint("log in as a user with a higher role: viewers read, users start runs, ops change connections and variables")),
             (400 | 404 | 409 | 413 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),

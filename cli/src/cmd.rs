@@ -1,5 +1,6 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
+mod alerts;
 mod assets_checks;
 mod assets_events;
 mod assets_list;
@@ -14,6 +15,7 @@ mod connections_delete;
 mod connections_export;
 mod connections_import;
 mod connections_list;
+mod connections_test;
 mod cron_next;
 mod dags_delete;
 mod dags_details;
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     /// Assets: what tasks update and DAGs wait for
     #[command(subcommand, visible_alias = "asset")]
     Assets(Assets),
+    /// Alerts: who was told what, and who could not be told
+    #[command(subcommand, visible_alias = "alert")]
+    Alerts(Alerts),
     Sql(sql::Sql),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
@@ -209,10 +214,18 @@ pub(crate) enum Assets {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Alerts {
+    List(alerts::List),
+    Retry(alerts::Retry),
+    Test(alerts::Test),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
     Get(connections_list::Get),
+    Test(connections_test::Test),
     Delete(connections_delete::Delete),
     Export(connections_export::Export),
     Import(connections_import::Import),
@@ -263,6 +276,7 @@ impl Command {
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
             Command::Pools(pools) => block_on(pools.run(cx)),
+            Command::Alerts(alerts) => block_on(alerts.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Sql(sql) => sql.run(cx),
@@ -325,12 +339,23 @@ impl Assets {
     }
 }
 
+impl Alerts {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Alerts::List(list) => list.run(cx).await,
+            Alerts::Retry(retry) => retry.run(cx).await,
+            Alerts::Test(test) => test.run(cx).await,
+        }
+    }
+}
+
 impl Connections {
     async fn run(self, cx: &Cx) -> Outcome {
         match self {
             Connections::Add(add) => add.run(cx).await,
             Connections::List(list) => list.run(cx).await,
             Connections::Get(get) => get.run(cx).await,
+            Connections::Test(test) => test.run(cx).await,
             Connections::Delete(delete) => delete.run(cx).await,
             Connections::Export(export) => export.run(cx).await,
             Connections::Import(import) => import.run(cx).await,

@@ -6,7 +6,7 @@ use crate::memory;
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_store::hint::Hints;
 use orch_web::{WebConfig, WebError};
-use orch_workers::{FolderConfig, Offers, WorkerConfig, watch_folder};
+use orch_workers::{FolderConfig, MessengerConfig, Offers, WorkerConfig, watch_folder};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -61,6 +61,12 @@ impl Parts {
     pub(crate) fn add_scheduler(&mut self, config: SchedulerConfig) {
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
         self.running.spawn(async move { Scheduler::run(config, hints, stop).await.map_err(Failure::from) });
+    }
+
+    /// Sends alerts, beside a scheduler.
+    pub(crate) fn add_messenger(&mut self, config: MessengerConfig) {
+        let (hints, stop) = (self.hints.clone(), self.stop.clone());
+        self.running.spawn(async move { Ok(orch_workers::send_alerts(config, hints, stop).await?) });
     }
 
     pub(crate) fn add_web(&mut self, config: WebConfig, listener: TcpListener) {

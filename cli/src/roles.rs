@@ -9,7 +9,7 @@ use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::{connect, guard};
 use orch_web::{Admin, Password, Tls, WebConfig, ensure_admin};
-use orch_workers::{BodyOf, FolderConfig, Offers, WorkerConfig};
+use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig};
 use sqlx::PgConnection;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -67,6 +67,10 @@ pub(crate) fn worker(config: &Config, url: &str) -> Result<WorkerConfig, Failure
 pub(crate) fn scheduler(config: &Config, url: &str) -> SchedulerConfig {
     let retention = Retention { runs: config.run_retention, logs: config.log_retention, ..Retention::default() };
     SchedulerConfig { lease: config.lease, retention, ..SchedulerConfig::new(url) }
+}
+
+pub(crate) fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure> {
+    Ok(MessengerConfig { database_url: url.into(), secrets: secrets::sources(config)? })
 }
 
 pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {

@@ -1,6 +1,7 @@
 //! The server that a command asks: over its database, or over its API for those questions that the API knows. The answers
 //! are the same rows, so a command prints the same either way.
 
+mod alerts;
 mod assets;
 mod backfills;
 mod marks;

@@ -94,6 +94,7 @@ async fn serve(
     parts.add_worker(roles::worker(config, url)?, offers.clone());
     parts.add_folder(roles::folder(config, url, folder.clone(), body_of), offers);
     parts.add_scheduler(roles::scheduler(config, url));
+    parts.add_messenger(roles::messenger(config, url)?);
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,
         None => None,

@@ -2,6 +2,7 @@
 //!
 //! A pure function over the data, so that DAGs from Rust and from declarative files meet the same rules.
 
+mod alerts;
 mod assets;
 mod graph;
 mod limits;
@@ -54,6 +55,7 @@ pub fn problems(spec: &DagSpec) -> Vec<Problem> {
     graph::check(&mut dag);
     maps::check(&mut dag);
     rules::check(&mut dag);
+    alerts::check(&mut dag);
     dag.problems
 }
 

@@ -4,6 +4,7 @@
 //! the same answer in a worker, a scheduler, a test and a replay of history.
 
 pub mod admission;
+pub mod alert;
 pub mod asset;
 pub mod backfill;
 pub mod branch;

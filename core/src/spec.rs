@@ -3,9 +3,11 @@
 //! The same shape is written by the Rust builder and read from declarative files. Fields that this binary does not
 //! know are kept (`extra`), so that data written by a newer one survives an older one.
 
+mod alert;
 mod asset;
 mod options;
 
+pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier};
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
 pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
 
@@ -67,6 +69,9 @@ pub struct DagSpec {
     pub tasks: Vec<TaskSpec>,
     #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
     pub callbacks: Callbacks,
+    /// Somebody is told when a run is not over in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadlines: Vec<Deadline>,
     #[serde(default)]
     pub location: Location,
     #[serde(flatten)]
@@ -275,25 +280,6 @@ pub enum Role {
     Work,
     Setup,
     Teardown,
-}
-
-/// Notifiers as data; the notifying itself is not the core's.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Callbacks {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on_success: Vec<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on_failure: Vec<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on_retry: Vec<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on_skipped: Vec<Value>,
-}
-
-impl Callbacks {
-    pub fn is_empty(&self) -> bool {
-        *self == Callbacks::default()
-    }
 }
 
 /// A line of source.

@@ -1,6 +1,7 @@
 //! A call of a task that is not part of a DAG yet: the function, its inputs and its options.
 
 use crate::arg::{Brand, Data, Input, Node, Output, Upstream, Wire};
+use crate::notify::Notify;
 use orch_core::spec::{AssetRef, Callbacks, Location, Options, Role};
 use orch_core::task::{BoxFuture, Ctx, TaskError, TaskFn, TaskResult, fatal, skip};
 use serde_json::Value;
@@ -192,27 +193,27 @@ impl<'d, R> Call<'d, R> {
         self
     }
 
-    /// A notifier, as data, for when the task succeeded.
-    pub fn on_success(mut self, notifier: Value) -> Self {
-        self.draft.callbacks.on_success.push(notifier);
+    /// Tells somebody when the task succeeded.
+    pub fn on_success(mut self, whom: Notify) -> Self {
+        self.draft.callbacks.on_success.push(whom.spec);
         self
     }
 
-    /// A notifier, as data, for when the task failed for good.
-    pub fn on_failure(mut self, notifier: Value) -> Self {
-        self.draft.callbacks.on_failure.push(notifier);
+    /// Tells somebody when the task failed for good.
+    pub fn on_failure(mut self, whom: Notify) -> Self {
+        self.draft.callbacks.on_failure.push(whom.spec);
         self
     }
 
-    /// A notifier, as data, for when a try failed and another follows.
-    pub fn on_retry(mut self, notifier: Value) -> Self {
-        self.draft.callbacks.on_retry.push(notifier);
+    /// Tells somebody when a try failed and another follows.
+    pub fn on_retry(mut self, whom: Notify) -> Self {
+        self.draft.callbacks.on_retry.push(whom.spec);
         self
     }
 
-    /// A notifier, as data, for when the task skipped itself.
-    pub fn on_skipped(mut self, notifier: Value) -> Self {
-        self.draft.callbacks.on_skipped.push(notifier);
+    /// Tells somebody when the task skipped itself.
+    pub fn on_skipped(mut self, whom: Notify) -> Self {
+        self.draft.callbacks.on_skipped.push(whom.spec);
         self
     }
 

@@ -1,6 +1,7 @@
 //! A finished DAG: its structure as data beside the table of its functions.
 
 use crate::graph::Graph;
+use crate::notify::{Late, Notify};
 use crate::options::{Defaults, whole_ms};
 use crate::schedule::IntoSchedule;
 use crate::scope::Scope;
@@ -12,7 +13,7 @@ use orch_core::overlap::{Concurrency, Overlap};
 use orch_core::schedule::parse_date;
 use orch_core::spec::{Callbacks, DagSpec, Location, Options, Schedule, TaskSpec, Timetable};
 use orch_core::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 /// Starts a DAG.
@@ -40,6 +41,7 @@ pub fn dag(dag_id: &str) -> DagBuilder {
         groups: Vec::new(),
         tasks: Vec::new(),
         callbacks: Callbacks::default(),
+        deadlines: Vec::new(),
         location: Location::caller(),
         extra: Map::new(),
     };
@@ -160,15 +162,33 @@ impl DagBuilder {
         self
     }
 
-    /// A notifier, as data, for when a run succeeded.
-    pub fn on_success(mut self, notifier: Value) -> Self {
-        self.spec.callbacks.on_success.push(notifier);
+    /// Tells somebody when a run succeeded.
+    pub fn on_success(mut self, whom: Notify) -> Self {
+        self.spec.callbacks.on_success.push(whom.spec);
         self
     }
 
-    /// A notifier, as data, for when a run failed.
-    pub fn on_failure(mut self, notifier: Value) -> Self {
-        self.spec.callbacks.on_failure.push(notifier);
+    /// Tells somebody when a run failed.
+    pub fn on_failure(mut self, whom: Notify) -> Self {
+        self.spec.callbacks.on_failure.push(whom.spec);
+        self
+    }
+
+    /// Tells somebody when an asset that its tasks update is stale.
+    pub fn on_stale(mut self, whom: Notify) -> Self {
+        self.spec.callbacks.on_stale.push(whom.spec);
+        self
+    }
+
+    /// Tells somebody when a check of one of its tasks failed or put rows aside.
+    pub fn on_failed_check(mut self, whom: Notify) -> Self {
+        self.spec.callbacks.on_failed_check.push(whom.spec);
+        self
+    }
+
+    /// A run that is not over by then is late: it is marked so, and somebody is told. May be said several times.
+    pub fn deadline(mut self, late: Late) -> Self {
+        self.spec.deadlines.push(late.spec);
         self
     }
 

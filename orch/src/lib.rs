@@ -33,6 +33,7 @@ mod dag;
 mod dag_file;
 mod each;
 mod graph;
+mod notify;
 mod options;
 mod schedule;
 mod scope;
@@ -50,6 +51,7 @@ pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
 pub use dag_file::{FileProblem, dags_of_file};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
+pub use notify::{Late, Notify, after_logical_date, after_queued, after_start, notify};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_cli::LakeSource;
 pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
@@ -87,9 +89,10 @@ pub mod internal {
 pub mod prelude {
     pub use crate::{
         AssetEvent, ByPartition, Commit as _, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
-        TriggerRule::*, Wait as _, WeightRule, alias, asset, asset_or_time, branch, continuous, cron, cross, dag,
-        defaults, defer, every, fatal, group, hours, limit, millis, mins, on_assets, once, secs, sensor, shell,
-        short_circuit, short_circuit_directly, skip, task, wait, zip,
+        TriggerRule::*, Wait as _, WeightRule, after_logical_date, after_queued, after_start, alias, asset,
+        asset_or_time, branch, continuous, cron, cross, dag, defaults, defer, every, fatal, group, hours, limit,
+        millis, mins, notify, on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip, task,
+        wait, zip,
     };
     pub use crate::{
         Container, CopyFiles, HttpRequest, OtherDag, Python, Sql, TriggerDag, container, copy_files, http, python, sql,
@@ -100,6 +103,11 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::json;
 }
+
+/// The guide's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/alerts.md")]
+struct AlertsGuide;
 
 /// The README's example compiles.
 #[cfg(doctest)]

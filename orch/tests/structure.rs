@@ -76,8 +76,13 @@ fn everything_about_a_dag_can_be_said() {
         .concurrency("customer", 1)
         .concurrency("order.region", 3)
         .unpaused()
-        .on_failure(json!({ "notify": "sales" }))
-        .on_success(json!({ "notify": "nobody" }))
+        .on_failure(notify("sales").message("{dag_id}: {reason}").to("sales@example.org"))
+        .on_stale(notify("sales"))
+        .on_failed_check(notify("sales"))
+        .deadline(after_queued(hours(1)).tell(notify("sales")))
+        .deadline(after_start(mins(10)))
+        .deadline(after_logical_date(hours(6)))
+        .on_success(notify("nobody"))
         .build(|_| {});
     let spec = built(&dag);
     assert_eq!(spec.start.map(|date| date.to_rfc3339()).as_deref(), Some("2024-12-31T23:00:00+00:00"));
@@ -94,6 +99,9 @@ fn everything_about_a_dag_can_be_said() {
         (spec.paused_at_creation, spec.callbacks.on_failure.len(), spec.callbacks.on_success.len()),
         (Some(false), 1, 1)
     );
+    assert_eq!((spec.callbacks.on_stale.len(), spec.callbacks.on_failed_check.len()), (1, 1));
+    let deadlines: Vec<String> = spec.deadlines.iter().map(|one| format!("{} {}", one.from, one.after_ms)).collect();
+    assert_eq!(deadlines, ["queued 3600000", "started 600000", "logical_date 21600000"]);
     assert!(spec.location.file.ends_with("structure.rs"));
 }
 
@@ -133,7 +141,7 @@ fn schedules_have_words() {
 fn options_come_from_the_task_then_its_groups_then_the_dag() {
     let dag = dag("week").defaults(defaults().retries(1).pool("small").queue("all")).build(|d| {
         d.group(group("outer").doc("Everything big").pool("big").timeout(mins(5)), |g| {
-            g.group(group("inner").timeout(mins(1)), |g| g.add(load("mon").retries(7).on_retry(json!("tell"))));
+            g.group(group("inner").timeout(mins(1)), |g| g.add(load("mon").retries(7).on_retry(notify("tell"))));
         });
         d.add(load("tue"));
     });
@@ -147,7 +155,7 @@ fn options_come_from_the_task_then_its_groups_then_the_dag() {
         spec.groups.iter().map(|g| (g.group_id.as_str(), g.doc.as_str())).collect::<Vec<_>>(),
         [("outer", "Everything big"), ("outer.inner", "")]
     );
-    assert_eq!(spec.task("outer.inner.load").expect("the task").callbacks.on_retry, [json!("tell")]);
+    assert_eq!(spec.task("outer.inner.load").expect("the task").callbacks.on_retry[0].connection, "tell");
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! Gives updates of assets to the DAGs that wait for them, creates the runs that follow, and says what has become stale.
+//! Gives updates of assets to the DAGs that wait for them, creates the runs that follow, and tells what has become stale and
+//! which checks failed.
 //!
 //! Called by a hint within milliseconds of an update, and by the lookout in any case.
 
 use crate::board::Board;
 use crate::rounds::{Left, Shared, Work, item};
 use orch_store::StoreResult;
-use orch_store::asset::{begin_triggered_runs, dags_to_ask, distribute, mark_stale};
+use orch_store::alert::{tell_of_checks, tell_of_stale};
+use orch_store::asset::{begin_triggered_runs, dags_to_ask, distribute};
 use orch_store::audit::{Deed, record};
 use orch_store::hint::Hint;
 use orch_store::version::Versions;
@@ -33,7 +35,10 @@ impl Work for Assets {
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
         let distributed = distribute(db, EVENTS).await?;
         let begun = self.begin(db, shared).await?;
-        stale(db).await?;
+        let failed = tell_of_checks(db, &self.versions, BATCH).await?;
+        if self.stale(db).await? + failed > 0 {
+            shared.hints.give(Hint::Alert);
+        }
         if begun > 0 {
             shared.board.look.notify_one();
         }
@@ -57,17 +62,18 @@ impl Assets {
         }
         Ok(many)
     }
-}
 
-async fn stale(db: &mut PgConnection) -> StoreResult<()> {
-    for asset in mark_stale(db, BATCH).await? {
-        let last = asset.last_event_at.map_or_else(|| "never".into(), |at| at.to_rfc3339());
-        tracing::warn!(asset.uri = asset.uri, since = %asset.since, last, "asset `{}` is stale", asset.name);
-        let extra = json!({ "uri": asset.uri, "since": asset.since, "last_event": asset.last_event_at });
-        let deed = Deed { actor: "scheduler", event: "asset_stale", extra: Some(extra), ..Deed::default() };
-        record(db, &deed).await?;
+    async fn stale(&self, db: &mut PgConnection) -> StoreResult<usize> {
+        let marked = tell_of_stale(db, &self.versions, BATCH).await?;
+        for asset in &marked {
+            let last = asset.last_event_at.map_or_else(|| "never".into(), |at| at.to_rfc3339());
+            tracing::warn!(asset.uri = asset.uri, since = %asset.since, last, "asset `{}` is stale", asset.name);
+            let extra = json!({ "uri": asset.uri, "since": asset.since, "last_event": asset.last_event_at });
+            record(db, &Deed { actor: "scheduler", event: "asset_stale", extra: Some(extra), ..Deed::default() })
+                .await?;
+        }
+        Ok(marked.len())
     }
-    Ok(())
 }
 
 /// Calls the loop with each hint, so that nothing waits for the lookout.

@@ -17,6 +17,7 @@ pub(crate) struct Board {
     pub(crate) wake: Notify,
     pub(crate) mend: Notify,
     pub(crate) admit: Notify,
+    pub(crate) deadlines: Notify,
     pub(crate) upkeep: Notify,
     /// Silent workers may be taken for lost.
     may_reap: AtomicBool,

@@ -9,6 +9,7 @@ mod admit;
 mod assets;
 mod board;
 mod config;
+mod deadlines;
 mod lookout;
 mod mend;
 mod pause;
@@ -57,6 +58,7 @@ impl Scheduler {
         loops.spawn(drive(assets::Assets::default(), shared.clone()));
         loops.spawn(drive(wake::Wake, shared.clone()));
         loops.spawn(drive(admit::Admit::default(), shared.clone()));
+        loops.spawn(drive(deadlines::Deadlines::default(), shared.clone()));
         loops.spawn(drive(mend::Mend::default(), shared.clone()));
         loops.spawn(drive(upkeep::Upkeep::default(), shared));
         let result = tokio::select! {

@@ -79,6 +79,9 @@ impl Lookout {
         if due.assets {
             board.assets.notify_one();
         }
+        if due.deadlines {
+            board.deadlines.notify_one();
+        }
         if due.waiting {
             board.wake.notify_one();
         }
@@ -149,6 +152,7 @@ mod tests {
             queued: false,
             backfills: false,
             timed_out: false,
+            deadlines: false,
             waiting: false,
             unfolded: false,
             workers: false,

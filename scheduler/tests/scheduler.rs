@@ -142,6 +142,7 @@ impl Hands {
             outputs: Vec::new(),
             failure: None,
             touched: None,
+            alerts: Vec::new(),
         };
         let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
         let reply = self.stepper.send(&mut self.db, &step, self.id).await.expect("a record");

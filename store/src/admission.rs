@@ -283,7 +283,9 @@ async fn let_in(
         &slots.iter().map(|(c, _)| c.map_index).collect::<Vec<_>>(),
         &rated.iter().map(|r| r.0).collect::<Vec<_>>(),
         &rated.iter().map(|r| r.1.clone()).collect::<Vec<_>>(),
-        &rated.iter().map(|r| r.2).collect::<Vec<_>>()
+        &rated.iter().map(|r| r.2).collect::<Vec<_>>(),
+        &goes.iter().map(|(c, _)| c.attempt).collect::<Vec<_>>(),
+        now
     );
     Ok(many.fetch_one(db).await? as usize)
 }

@@ -24,13 +24,15 @@ pub struct Due {
     pub known: bool,
     /// A schedule asks for a run, and its DAG has room for one.
     pub dags: bool,
-    /// Events of assets are new, a condition over assets is to be asked, or an asset has become stale.
+    /// Events of assets are new, a condition over assets is to be asked, an asset has become stale, or a check failed.
     pub assets: bool,
     /// A queued run could begin.
     pub queued: bool,
     /// A backfill could go on.
     pub backfills: bool,
     pub timed_out: bool,
+    /// A run should be over by now, or one that has a time for it has begun.
+    pub deadlines: bool,
     pub waiting: bool,
     /// An outcome was recorded a while ago and nobody folded it.
     pub unfolded: bool,

@@ -37,9 +37,11 @@ pub enum Hint {
     Asset = 16,
     /// A task waits for a condition: workers look at it.
     Watch = 32,
+    /// Somebody is to be told: whoever sends alerts looks.
+    Alert = 64,
 }
 
-const ALL: [Hint; 6] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch];
+const ALL: [Hint; 7] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert];
 
 /// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
 pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
@@ -61,6 +63,7 @@ struct Inner {
     stop: Notify,
     asset: Notify,
     watch: Notify,
+    alert: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU8,
     tell: Notify,
@@ -80,6 +83,7 @@ impl Hints {
             Hint::Stop => &self.inner.stop,
             Hint::Asset => &self.inner.asset,
             Hint::Watch => &self.inner.watch,
+            Hint::Alert => &self.inner.alert,
         }
     }
 

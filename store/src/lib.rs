@@ -4,6 +4,7 @@
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
 
 pub mod admission;
+pub mod alert;
 pub mod asset;
 pub mod audit;
 pub mod backfill;
@@ -12,6 +13,7 @@ pub mod completion;
 pub mod connect;
 pub mod connection;
 pub mod dag;
+pub mod deadline;
 pub mod doctor;
 pub mod due;
 pub mod duty;

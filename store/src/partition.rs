@@ -84,40 +84,25 @@ pub async fn drop_old(db: &mut PgConnection, keep: &Retention) -> StoreResult<Dr
     Ok(dropped)
 }
 
-/// Events and checks of assets, ways of data and how far tries were go with the runs of their time; what a paused DAG never took goes too.
+/// What goes with the runs of its time, and what else must hold of a row: what a paused DAG never took goes too, but no
+/// event goes before it was given to those that wait for it, and no alert before it was sent or given up.
+const OF_THEIR_TIME: [(&str, &str); 5] = [
+    ("asset_event", "distributed"),
+    ("lineage", "true"),
+    ("asset_check", "true"),
+    ("progress", "true"),
+    ("alert", "state <> 'waiting'"),
+];
+
+/// Events and checks of assets, ways of data, how far tries were, and alerts.
 async fn forget_updates(db: &mut PgConnection, keep: Duration) -> StoreResult<()> {
-    sqlx::query!(
-        "delete from asset_event where id = any(array(select id from asset_event
-            where at < now() - $1::float8 * interval '1 second' and distributed order by at, id limit $2))",
-        keep.as_secs_f64(),
-        DELETE_UPDATES
-    )
-    .execute(&mut *db)
-    .await?;
-    sqlx::query!(
-        "delete from lineage where ctid = any(array(select ctid from lineage
-            where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
-        keep.as_secs_f64(),
-        DELETE_UPDATES
-    )
-    .execute(&mut *db)
-    .await?;
-    sqlx::query!(
-        "delete from asset_check where ctid = any(array(select ctid from asset_check
-            where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
-        keep.as_secs_f64(),
-        DELETE_UPDATES
-    )
-    .execute(&mut *db)
-    .await?;
-    sqlx::query!(
-        "delete from progress where ctid = any(array(select ctid from progress
-            where at < now() - $1::float8 * interval '1 second' order by at limit $2))",
-        keep.as_secs_f64(),
-        DELETE_UPDATES
-    )
-    .execute(db)
-    .await?;
+    for (table, and) in OF_THEIR_TIME {
+        let text = format!(
+            "delete from {table} where ctid = any(array(select ctid from {table}
+                where at < now() - $1::float8 * interval '1 second' and {and} order by at limit $2))"
+        );
+        sqlx::query(AssertSqlSafe(text)).bind(keep.as_secs_f64()).bind(DELETE_UPDATES).execute(&mut *db).await?;
+    }
     Ok(())
 }
 

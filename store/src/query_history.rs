@@ -109,8 +109,8 @@ pub async fn is_query_cancelled(db: &mut PgConnection, id: Uuid) -> StoreResult<
 pub async fn list_queries(db: &mut PgConnection, user: &str, most: i64) -> StoreResult<Vec<QueryRow>> {
     let rows = sqlx::query_as!(
         QueryRow,
-        r#"select id, user_name, sql, case when state = 'running' and ends_by < now() then 'lost' else state end as "state!",
-            started_at, ended_at, rows, problem
+        r#"select id, user_name, sql, started_at, ended_at, rows, problem,
+            case when state = 'running' and ends_by < now() then 'lost' else state end as "state!"
         from query_history where user_name = $1 order by started_at desc limit $2"#,
         user,
         most.clamp(0, MOST_KEPT)
@@ -122,8 +122,8 @@ pub async fn list_queries(db: &mut PgConnection, user: &str, most: i64) -> Store
 pub async fn get_query(db: &mut PgConnection, id: Uuid, user: &str) -> StoreResult<Option<QueryRow>> {
     let row = sqlx::query_as!(
         QueryRow,
-        r#"select id, user_name, sql, case when state = 'running' and ends_by < now() then 'lost' else state end as "state!",
-            started_at, ended_at, rows, problem
+        r#"select id, user_name, sql, started_at, ended_at, rows, problem,
+            case when state = 'running' and ends_by < now() then 'lost' else state end as "state!"
         from query_history where id = $1 and user_name = $2"#,
         id,
         user

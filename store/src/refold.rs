@@ -5,6 +5,7 @@ use crate::run_lock::{self, LockedRun};
 use crate::step::{Mode, Move, RunAt, Step, Stepper};
 use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
+use orch_core::alert::of_run;
 use orch_core::run::{Elements, Run};
 use orch_core::spec::Isolation;
 use orch_core::transition::{Effects, Event, fold};
@@ -79,8 +80,8 @@ pub async fn fold_loading(
     run_lock::deciding(db, &version.plan, run, ledger, decide).await
 }
 
-/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, and a place for each try that
-/// comes to be. A worker may keep up to `room` tries, but those of child processes, which have slots of their own, are
+/// Adds to a step what a transition from the run `at` a revision asks for: the ledger, who is told, and a place for each try
+/// that comes to be. A worker may keep up to `room` tries, but those of child processes, which have slots of their own, are
 /// queued, and so are those that have to be let in first.
 pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, room: usize) {
     let RunAt { run, rev, .. } = at;
@@ -93,5 +94,8 @@ pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects
     step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(moved, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));
     step.decided.extend(effects.decided.into_iter().map(|(task, index, state)| (run, task, index, state)));
+    if to.state.is_finished() {
+        step.alerts.extend(of_run(&version.plan.spec, run, moved.rev, to.state).into_iter().map(|alert| (run, alert)));
+    }
     step.moves.push(Move { run, rev, to });
 }

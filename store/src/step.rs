@@ -3,17 +3,20 @@
 //! The ledger moves by compare-and-swap on the run's revision. When a run has moved on meanwhile, its outcomes are
 //! recorded all the same, as unfolded, and folded under the run's lock (`run_lock`): losing a race loses nothing.
 
+mod alerts;
 mod assets;
 mod bind;
 mod reply;
 mod sql;
 
+pub(crate) use alerts::json;
 pub use reply::{Claimed, KnownRun, Reply, RunFacts};
 pub use sql::text_variants;
 
 use crate::StoreResult;
 use crate::leaf::Leaf;
 use chrono::{DateTime, Utc};
+use orch_core::alert::NewAlert;
 use orch_core::asset::{AssetEvent, LineageEdge};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
@@ -52,6 +55,8 @@ pub struct Ended {
     pub failure: Option<Failure>,
     /// What it did to assets, written with a success only.
     pub touched: Option<Box<Touched>>,
+    /// Who is told of it.
+    pub alerts: Vec<NewAlert>,
 }
 
 /// What a try did to assets.
@@ -155,6 +160,8 @@ pub struct Step {
     /// How many held elements of a task may go.
     pub admit: Vec<(Uuid, TaskIdx, i32)>,
     pub decided: Vec<(Uuid, TaskIdx, i32, TaskState)>,
+    /// Who is told of runs that end with their moves.
+    pub alerts: Vec<(Uuid, NewAlert)>,
     pub claim: Option<Claim>,
     pub mode: Mode,
     /// Some of what ended was let in at a gate: its slots are free again.

@@ -2,6 +2,7 @@
 //!
 //! One file per noun: handlers first, then what they answer with.
 
+pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod backfills;
 pub(crate) mod bodies;

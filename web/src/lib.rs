@@ -47,3 +47,4 @@ pub use routes::{Access, Door, Rule, router, rules};
 pub use server::serve;
 pub use state::App;
 pub use tls::Tls;
+pub use trial::try_connection;

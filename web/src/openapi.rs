@@ -239,6 +239,7 @@ fn about(name: &str) -> &'static str {
         "try_number" | "task_try_number" => "A try, from 1",
         "version_number" => "A version of the DAG, from 1",
         "xcom_key" => "The name of an output",
+        "alert_id" => "An alert's number",
         "backfill_id" => "A backfill's number",
         "asset_id" => "An asset's number",
         "asset_alias_id" => "An alias's number",
@@ -252,7 +253,7 @@ fn in_path(name: &str) -> Value {
         "map_index" | "version_number" => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
         "try_number" | "task_try_number" => json!({ "type": "integer", "minimum": i16::MIN, "maximum": i16::MAX }),
         "backfill_id" => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
-        "event_log_id" | "import_error_id" | "asset_id" | "asset_alias_id" => {
+        "alert_id" | "event_log_id" | "import_error_id" | "asset_id" | "asset_alias_id" => {
             json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })
         }
         _ => json!({ "type": "string", "minLength": 1 }),

@@ -4,6 +4,7 @@
 //! One page is one module: its path and query, a view struct with finished values, a template of the same name.
 
 pub(crate) mod account;
+pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod backfills;

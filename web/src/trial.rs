@@ -19,7 +19,7 @@ const MOST_CHARS: usize = 300;
 const DONE: &str = "Connection successfully tested";
 
 /// How it went, in words: well, or why not.
-pub(crate) async fn try_connection(connection: &Connection) -> Result<String, String> {
+pub async fn try_connection(connection: &Connection) -> Result<String, String> {
     let tried = async {
         match connection.conn_type.as_str() {
             "postgres" => postgres(connection).await,

@@ -4,6 +4,7 @@
 //! runs; bodies run as tasks of their own and report to it; the heartbeat has a thread and a connection to itself, so
 //! that no busy body can make a live worker look dead; the log shipper writes what bodies say.
 
+mod alerts;
 mod body;
 mod child;
 mod clock;
@@ -25,6 +26,7 @@ pub mod sim;
 mod touched;
 mod watch;
 
+pub use alerts::{MessengerConfig, send_alerts, signature};
 pub use child::{inherited_secrets, run_attempt};
 pub use config::WorkerConfig;
 pub use driver::run;

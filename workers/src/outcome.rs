@@ -4,6 +4,7 @@ use crate::logs::Line;
 use crate::mask;
 use crate::offer::Offer;
 use chrono::{DateTime, Utc};
+use orch_core::alert::{TryEnd, of_try};
 use orch_core::branch;
 use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::spec::TaskSpec;
@@ -136,6 +137,7 @@ pub(crate) fn ended(
         outputs: Vec::new(),
         failure: None,
         touched: None,
+        alerts: Vec::new(),
     };
     let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
         attempt,
@@ -201,6 +203,17 @@ pub(crate) fn ended(
             end.failure = Some(Failure { kind: kind.unwrap_or("fatal"), causes });
         }
     }
+    end.alerts = of_try(
+        &plan.spec.dag_id,
+        spec,
+        TryEnd {
+            attempt: claimed.lease.attempt,
+            try_number: claimed.try_no,
+            map_index: index,
+            state: end.state,
+            causes: end.failure.as_ref().map_or(&[], |failure| &failure.causes),
+        },
+    );
     Some(end)
 }
 

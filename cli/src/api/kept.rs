@@ -20,6 +20,17 @@ impl Api {
         self.one(&format!("connections/{}", encoded(id)), connection)
     }
 
+    /// Whether it leads anywhere, in the server's words; what is secret of it stays there.
+    pub(crate) fn test_connection(&self, connection: &Connection) -> Result<Result<String, String>, Failure> {
+        match self.post("connections/test", &body_of(connection))? {
+            Answer::Found(said) => {
+                let words = said["message"].as_str().ok_or_else(|| self.strange())?.to_string();
+                Ok(if said["status"] == true { Ok(words) } else { Err(words) })
+            }
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
     /// Whether there was none of that name.
     pub(crate) fn add_connection(&self, new: &Connection) -> Result<bool, Failure> {
         match self.post("connections", &body_of(new))? {

@@ -84,23 +84,22 @@ impl Get {
                 let found = api.connection(&self.conn_id)?;
                 (found.ok_or_else(|| no_such_connection(&self.conn_id))?, DATABASE.to_owned())
             }
-            None => {
-                let (secrets, _session) = cx.sources().await?;
-                secrets.connection_and_place(&self.conn_id).await.map_err(|error| {
-                    let text = error.to_string();
-                    if text.starts_with("there is no ") {
-                        no_such_connection(&self.conn_id)
-                    } else {
-                        Failure::new(text)
-                    }
-                })?
-            }
+            None => as_tasks_find_it(cx, &self.conn_id).await?,
         };
         let (shown, uri) =
             if self.show_values { (found.clone(), found.to_uri()) } else { (found.masked(), masked_uri(&found)) };
         let values = COLUMNS.into_iter().zip(cells(&shown, &uri, &from)).collect::<Vec<_>>();
         Record::new(values).print(self.output.format)
     }
+}
+
+/// With the place that has it.
+pub(super) async fn as_tasks_find_it(cx: &Cx, id: &str) -> Result<(Connection, String), Failure> {
+    let (secrets, _session) = cx.sources().await?;
+    secrets.connection_and_place(id).await.map_err(|error| {
+        let text = error.to_string();
+        if text.starts_with("there is no ") { no_such_connection(id) } else { Failure::new(text) }
+    })
 }
 
 /// As the places call themselves.

@@ -23,6 +23,7 @@ impl Scheduler {
             let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
             let mut parts = Parts::new(&url);
             parts.add_scheduler(roles::scheduler(&config, &url));
+            parts.add_messenger(roles::messenger(&config, &url)?);
             parts.run(&mut signals).await
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! A light library, so that the binary with the examples builds without the lake.
 
+mod alerts;
 mod assets;
 mod branch;
 mod chain;
@@ -35,6 +36,7 @@ pub fn dags() -> Vec<Dag> {
         setup_teardown::example_setup_teardown(),
         waiting::example_waiting(),
         operators::example_operators(),
+        alerts::example_alerts(),
         assets::example_asset_producer(),
         assets::example_asset_consumer(),
         assets::example_asset_alias(),

@@ -5,24 +5,24 @@ use orch::Operator as _;
 use orch::prelude::*;
 
 /// Which files are kept, and where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Keep {
-    /// An absolute path; `*` stands for letters of a name.
+    /// An absolute path; `*` stands for letters of a name. Empty: a note that the task writes.
     files: String,
-    /// A folder, made if it is missing.
+    /// A folder, made if it is missing. Empty: one of the task's own, which goes with it.
     folder: String,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Keep { files: "/etc/hosts*".into(), folder: "/tmp/orch-example-operators".into() }
-    }
 }
 
 #[task]
 async fn keep(ctx: Ctx, what: Keep) -> TaskResult<Vec<String>> {
-    let kept = CopyFiles::new(&what.files, &what.folder).run(ctx).await?;
+    // Nobody else can read it, and no two runs or users share it.
+    let own = tempfile::Builder::new().prefix("orch-example-operators-").tempdir()?;
+    let within = |name: &str| own.path().join(name).display().to_string();
+    let or = |given: &str, usual: String| if given.is_empty() { usual } else { given.to_string() };
+    tokio::fs::write(own.path().join("note.txt"), "kept by example_operators\n").await?;
+    let (files, folder) = (or(&what.files, within("*.txt")), or(&what.folder, within("kept")));
+    let kept = CopyFiles::new(&files, &folder).run(ctx).await?;
     Ok(kept.files)
 }
 

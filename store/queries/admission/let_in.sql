@@ -1,9 +1,9 @@
--- $1 places of rows in `ready`; $2–$7 what their tries take; $8–$10 whom rates let in. What somebody just takes away is left
--- to him, and takes nothing.
+-- $1 places of rows in `ready`; $2–$7 what their tries take; $8–$10 whom rates let in; $11 whose rows they were: a place may
+-- be another row's by now; $12 when it was decided. What somebody just takes away is left to him, and takes nothing.
 with moved as (
-    update ready r set queue = (select l.queue from line l where l.id = -r.queue), queued_at = clock_timestamp()
+    update ready r set queue = (select l.queue from line l where l.id = -r.queue), queued_at = $12
     where r.ctid = any(array(select ready.ctid from ready where ready.ctid = any($1::text[]::tid[]) and ready.queue < 0
-        for update skip locked))
+        and ready.attempt = any($11::uuid[]) for update skip locked))
     returning r.attempt
 ),
 took as (

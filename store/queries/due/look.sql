@@ -12,7 +12,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         or exists (select from asset_due a join dag d on d.dag_id = a.dag_id where not d.is_paused and not d.is_stale
             and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
                 and r.run_type <> 'backfill') < d.max_active_runs)
-        or exists (select from asset a where a.fresh_until < now() and a.stale_since is null) as "assets!",
+        or exists (select from asset a where a.fresh_until < now() and a.stale_since is null)
+        or exists (select from asset_check c where not c.told and c.outcome in ('fail', 'quarantined')) as "assets!",
     exists (select from dag d where not d.is_paused and d.dag_id in (
             select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
         and (d.overlap <> 'queue'
@@ -29,6 +30,9 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         or not exists (select from backfill_run x where x.backfill = b.id and x.state in ('planned', 'active'))
     )) as "backfills!",
     exists (select from dag_run r where r.state = 'running' and r.timeout_at <= now()) as "timed_out!",
+    exists (select from deadline e where e.state = 'open' and e.due_at <= now())
+        or exists (select from deadline e join dag_run r on r.id = e.run where e.state = 'open' and e.due_at is null
+            and r.started_at is not null) as "deadlines!",
     exists (select from waiting w where w.kind is null and w.wake_at <= now())
         or exists (select from waiting w where w.kind is not null and w.give_up_at <= now()) as "waiting!",
     exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
@@ -52,6 +56,7 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),
         (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),
         (select min(r.timeout_at) from dag_run r where r.state = 'running' and r.timeout_at > now()),
+        (select min(e.due_at) from deadline e where e.state = 'open' and e.due_at > now()),
         (select min(a.fresh_until) from asset a where a.fresh_until >= now() and a.stale_since is null),
         (select min(w.wake_at) from waiting w where w.kind is null and w.wake_at > now()),
         (select min(w.give_up_at) from waiting w where w.kind is not null and w.give_up_at > now()),

@@ -4,7 +4,7 @@ use super::{policy, word};
 use crate::hint::Hint;
 use crate::step::RunAt;
 use crate::version::{Version, Versions};
-use crate::{StoreError, StoreResult};
+use crate::{StoreError, StoreResult, deadline};
 use chrono::{DateTime, Utc};
 use orch_core::ids::RunId;
 use orch_core::overlap::has_policy;
@@ -15,7 +15,9 @@ use orch_core::schedule::{Calendar, DataInterval, run_id};
 use orch_core::state::{RunState, RunType, TaskState, TriggeredBy};
 use orch_core::transition::{Effects, start, start_some};
 use serde_json::Value;
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A wish for a run. What is left out follows from the DAG and the time.
@@ -103,15 +105,15 @@ pub struct RunRow {
     pub stopping: bool,
     /// It began: tasks may be claimable. Else it waits for its time, for other runs, or for its DAG to be unpaused.
     pub started: bool,
-    /// Some of its first tries have to be let in.
-    pub parked: bool,
+    /// Schedulers are to look: some of its first tries have to be let in, or it has deadlines.
+    pub to_look_at: bool,
 }
 
 impl RunRow {
     /// What the caller gives.
     pub fn hints(&self) -> Vec<Hint> {
         let mut hints = vec![if self.started { Hint::Ready } else { Hint::Run }];
-        hints.extend((self.started && self.parked).then_some(Hint::Due));
+        hints.extend(self.to_look_at.then_some(Hint::Due));
         hints.extend(self.stopping.then_some(Hint::Stop));
         hints
     }
@@ -148,10 +150,10 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
             }
             continue;
         }
-        let inserted = if has_policy(&version.plan.spec) {
-            policy::create(db, versions, &version, id, new).await
+        let inserted = if version.plan.spec.deadlines.is_empty() {
+            put(db, versions, &version, id, new).await
         } else {
-            insert(db, &version, id, new, Reached::MayBegin).await
+            with_deadlines(db, versions, &version, id, new).await
         };
         match inserted {
             Ok(Inserted::Run(run)) => return Ok(CreateRun::Created(run)),
@@ -166,6 +168,38 @@ pub async fn create_run(db: &mut PgConnection, versions: &mut Versions, new: &Ne
         }
     }
     Err(StoreError::TryAgain(sqlx::Error::RowNotFound))
+}
+
+async fn put(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    version: &Arc<Version>,
+    id: Uuid,
+    new: &NewRun,
+) -> StoreResult<Inserted> {
+    if has_policy(&version.plan.spec) {
+        policy::create(db, versions, version, id, new).await
+    } else {
+        insert(db, version, id, new, Reached::MayBegin).await
+    }
+}
+
+/// A run whose DAG says by when it is to be over.
+async fn with_deadlines(
+    db: &mut PgConnection,
+    versions: &mut Versions,
+    version: &Arc<Version>,
+    id: Uuid,
+    new: &NewRun,
+) -> StoreResult<Inserted> {
+    let mut tx = db.begin().await?;
+    let mut inserted = put(&mut tx, versions, version, id, new).await?;
+    if let Inserted::Run(run) = &mut inserted {
+        deadline::set(&mut tx, version, id).await?;
+        run.to_look_at = true;
+    }
+    tx.commit().await?;
+    Ok(inserted)
 }
 
 /// Whether a run begins at once when nothing stands against it.
@@ -292,7 +326,7 @@ pub(super) async fn insert(
         bundle: row.bundle,
         started: state != RunState::Queued,
         stopping: false,
-        parked: ready.queue.iter().any(|&place| place < 0),
+        to_look_at: state != RunState::Queued && ready.queue.iter().any(|&place| place < 0),
     }))
 }
 
@@ -436,7 +470,7 @@ async fn of_key(db: &mut PgConnection, key: &str, new: &NewRun) -> StoreResult<O
         bundle: row.bundle,
         started: state != RunState::Queued,
         stopping: false,
-        parked: false,
+        to_look_at: false,
     })))
 }
 

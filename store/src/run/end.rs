@@ -3,10 +3,12 @@
 
 use super::create::Decided;
 use super::quiet::{Open, quiet};
+use crate::alert::add_alerts;
 use crate::refold::fold_loading;
 use crate::run_lock;
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
+use orch_core::alert::of_run;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
 use orch_core::state::RunState;
@@ -117,6 +119,10 @@ async fn try_end(
         put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
     }
     write(&mut tx, run, &ended, locked.fold_xmin).await?;
+    // Whoever ends a run knows of it; that its time or its tasks did, nobody does.
+    if over || end == RunEnd::TimedOut {
+        add_alerts(&mut tx, Some(run), &of_run(&version.plan.spec, run, locked.rev + 1, ended.state)).await?;
+    }
     tx.commit().await?;
     Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })
 }

@@ -2,7 +2,7 @@
 
 use super::reply::{self, Reply};
 use super::sql::{self, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
-use super::{Ended, Mode, NewTry, NewWait, Step, assets};
+use super::{Ended, Mode, NewTry, NewWait, Step, alerts, assets};
 use crate::StoreResult;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
@@ -74,6 +74,12 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
         if has(sql::EDGES) {
             assets::bind_edges(&mut values, step)?;
         }
+        if has(sql::TRY_ALERTS) {
+            alerts::bind_of_tries(&mut values, step)?;
+        }
+    }
+    if has(sql::RUN_ALERTS) {
+        alerts::bind_of_runs(&mut values, step)?;
     }
     if has(KEEP) {
         values.new_tries(&step.keep)?;

@@ -1,7 +1,7 @@
 //! The text of a step. Parts that have nothing to write are left out, so there are as many texts as shapes of steps;
 //! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
 
-use super::{Mode, Step, assets};
+use super::{Mode, Step, alerts, assets};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
 
@@ -25,6 +25,8 @@ pub(super) const RELEASE: u32 = 1 << 16;
 pub(super) const EVENTS: u32 = 1 << 17;
 pub(super) const EDGES: u32 = 1 << 18;
 pub(super) const DEFER: u32 = 1 << 19;
+pub(super) const TRY_ALERTS: u32 = 1 << 20;
+pub(super) const RUN_ALERTS: u32 = 1 << 21;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -53,6 +55,8 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(LOCKED, matches!(step.mode, Mode::Locked { .. }));
     part(CLEARED, step.cleared);
     part(RELEASE, step.release && !step.ended.is_empty());
+    part(TRY_ALERTS, alerts::of_tries(step).next().is_some());
+    part(RUN_ALERTS, !step.moves.is_empty() && !step.alerts.is_empty());
     part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
     shape
 }
@@ -71,9 +75,12 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         ENDED | NEXT | FAILURES | OUTPUTS,
         MOVES | strict | KEEP | EVENTS | EDGES,
         ENDED | EVENTS | EDGES,
+        MOVES | strict | FAILURES | TRY_ALERTS | RUN_ALERTS | CLAIM | ONE_QUEUE,
+        ENDED | FAILURES | TRY_ALERTS,
         MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
         MOVES | LOCKED | CLEARED | QUEUE | HOLD | DECIDED,
+        MOVES | LOCKED | RUN_ALERTS,
     ];
     shapes.into_iter().map(|shape| text(shape, leaf)).collect()
 }
@@ -179,12 +186,18 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         if has(EDGES) {
             assets::put_edges(&p.unnest(&assets::EDGE_TYPES), &mut parts);
         }
+        if has(TRY_ALERTS) {
+            alerts::put_of_tries(&p.unnest(&alerts::OF_TRIES), &mut parts);
+        }
         replies.push(if has(STRICT) {
             // Raises: the whole statement is taken back.
             reply(9, "null, null", &["fence_lost()"], "where (select count(*) from fin) <> (select count(*) from f)")
         } else {
             reply(3, "run, attempt", &["map_index", "task"], "from fin")
         });
+    }
+    if has(RUN_ALERTS) {
+        alerts::put_of_runs(&p.unnest(&alerts::OF_RUNS), &mut parts);
     }
     if has(KEEP) {
         parts.push(format!(

@@ -3,11 +3,13 @@
 //! A run's row is locked before its instances, so a cancel or a move of the run sees all of it or nothing.
 
 use crate::StoreResult;
+use crate::alert::add_alerts;
 use crate::run::word;
 use crate::version::{Version, Versions};
+use orch_core::alert::{TryEnd, of_try};
 use orch_core::plan::TaskIdx;
 use orch_core::spec::OnLost;
-use orch_core::state::RunType;
+use orch_core::state::{RunType, TaskState};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap};
@@ -131,6 +133,8 @@ struct Taken {
     map_index: i32,
     restarting: bool,
     lost_no: i16,
+    attempt: Uuid,
+    try_no: i16,
 }
 
 async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
@@ -154,7 +158,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     let ids: Vec<Uuid> = runs.iter().map(|r| r.id).collect();
     let taken = sqlx::query_as!(
         Taken,
-        r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no from task_instance
+        r#"select run, task, map_index, state = 'restarting' as "restarting!", lost_no, attempt, try_no from task_instance
         where run = any($1) and worker = any($2) and state in ('running', 'restarting') and attempt <> all($4)
         order by run, task, map_index limit $3 for update"#,
         &ids,
@@ -180,6 +184,19 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     }
     requeue(db, &version_of, &again, why).await?;
     fail(db, &failed).await?;
+    for instance in &failed {
+        let plan = &version_of[&instance.run].0.plan;
+        let causes = ["the worker was lost".to_string()];
+        let end = TryEnd {
+            attempt: instance.attempt,
+            try_number: instance.try_no,
+            map_index: instance.map_index,
+            state: TaskState::Failed,
+            causes: &causes,
+        };
+        let task = &plan.spec.tasks[usize::from(instance.task as u16)];
+        add_alerts(db, Some(instance.run), &of_try(&plan.spec.dag_id, task, end)).await?;
+    }
     restart(db, &anew).await?;
     let runs: BTreeSet<Uuid> = failed.iter().chain(&anew).map(|i| i.run).collect();
     Ok(Reaped { workers: Vec::new(), requeued: again.len(), unfolded: runs.into_iter().collect() })

@@ -93,6 +93,7 @@ impl House {
             outputs: Vec::new(),
             failure: None,
             touched: None,
+            alerts: Vec::new(),
         };
         let step = Step { ended: vec![ended], mode: Mode::Record, release: true, ..Step::default() };
         let worker = self.hands.worker;

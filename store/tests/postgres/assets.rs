@@ -53,6 +53,7 @@ fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> Ended {
         outputs: Vec::new(),
         failure: None,
         touched: Some(Box::new(touched)),
+        alerts: Vec::new(),
     }
 }
 

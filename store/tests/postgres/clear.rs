@@ -93,7 +93,18 @@ async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with
     let (skip, outputs) = (Vec::new(), Vec::new());
     assert!(
         hands
-            .record(Ended { lease, state, list_len: None, skip, rev, next, outputs, failure: None, touched: None })
+            .record(Ended {
+                lease,
+                state,
+                list_len: None,
+                skip,
+                rev,
+                next,
+                outputs,
+                failure: None,
+                touched: None,
+                alerts: Vec::new()
+            })
             .await
     );
     let mut other = one(&database).await;
@@ -133,6 +144,7 @@ async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_
             outputs: Vec::new(),
             failure: None,
             touched: None,
+            alerts: Vec::new(),
         };
         assert!(hands.record(ended).await);
         let all = vec![Selected { task: 0, index: None }, Selected { task: 1, index: None }];

@@ -109,6 +109,7 @@ async fn an_outcome_that_nobody_folded_yet_counts_in_a_cancelled_run() {
         outputs: Vec::new(),
         failure: None,
         touched: None,
+        alerts: Vec::new(),
     };
     assert!(hands.record(ended).await);
     cancel_run(&mut db, &mut Versions::default(), run).await.unwrap();

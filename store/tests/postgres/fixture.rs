@@ -118,6 +118,7 @@ impl Hands {
             outputs: Vec::new(),
             failure: None,
             touched: None,
+            alerts: Vec::new(),
         };
         let counted = self.record(ended).await;
         self.fold(lease.run).await;

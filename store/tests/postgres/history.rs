@@ -57,7 +57,18 @@ async fn half_done(database: &TestDb) -> (PgConnection, Hands, Uuid) {
 
 fn ended(lease: Lease, state: TaskState) -> Ended {
     let (skip, outputs) = (Vec::new(), Vec::new());
-    Ended { lease, state, list_len: None, skip, rev: 0, next: None, outputs, failure: None, touched: None }
+    Ended {
+        lease,
+        state,
+        list_len: None,
+        skip,
+        rev: 0,
+        next: None,
+        outputs,
+        failure: None,
+        touched: None,
+        alerts: Vec::new(),
+    }
 }
 
 #[tokio::test]

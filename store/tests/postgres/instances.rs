@@ -110,6 +110,7 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
         outputs: Vec::new(),
         failure: Some(Failure { kind: "retryable", causes: causes.clone() }),
         touched: None,
+        alerts: Vec::new(),
     };
     assert!(hands.record(ended).await);
     let shown = get_instance(&mut db, &mut versions, run, "a", -1).await.unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! The store against a real Postgres.
 
 mod admission;
+mod alerts;
 mod assets;
 mod backfill;
 mod checks;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Tables that grow with what is run.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 12] = [
+    "alert",
     "task_instance",
     "dag_run",
     "ready",

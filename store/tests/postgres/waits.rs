@@ -40,6 +40,7 @@ async fn defer(hands: &mut Hands, lease: Lease, version: i32, wait: NewWait) {
         outputs: Vec::new(),
         failure: None,
         touched: None,
+        alerts: Vec::new(),
     };
     assert!(hands.record(ended).await);
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`TestDb::new`]: a database of one's own, cloned from a migrated template in some 20 ms. For nearly every test.
 //! - [`PrivateServer`]: a server of one's own, to be killed and started again.
+//! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
 //! - [`browser`]: pages in a real one.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
 //!
@@ -11,10 +12,12 @@
 pub mod browser;
 mod database;
 mod private;
+mod receiver;
 mod shared;
 mod venv;
 
 pub use database::TestDb;
 pub use private::{Durability, PrivateServer, private_server};
+pub use receiver::{Letter, Manner, Receiver};
 pub use shared::{Server, postgres};
 pub use venv::venv;

@@ -91,7 +91,7 @@ async fn step(ctx: Ctx, count: u64, ms: u64) -> TaskResult<u64> {
 }
 
 #[task]
-async fn work(ctx: Ctx, ms: u64) -> TaskResult<u64> {
+pub(crate) async fn work(ctx: Ctx, ms: u64) -> TaskResult<u64> {
     works(&ctx, ms).await;
     Ok(ms)
 }
@@ -110,7 +110,7 @@ async fn skip_it(ctx: Ctx) -> TaskResult<u64> {
 
 /// Fails so often, then not.
 #[task(retries = 5, retry_delay = millis(150))]
-async fn flaky(ctx: Ctx, failures: u32) -> TaskResult<u32> {
+pub(crate) async fn flaky(ctx: Ctx, failures: u32) -> TaskResult<u32> {
     let mark = Mark::start(&ctx);
     tokio::time::sleep(Duration::from_millis(10)).await;
     if ctx.try_number() <= failures {

@@ -13,5 +13,6 @@ pub mod proxy;
 pub mod rng;
 pub mod role;
 pub mod script;
+pub mod told;
 pub mod watch;
 pub mod world;

@@ -10,7 +10,6 @@ use crate::world::Kill;
 use orch::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use uuid::Uuid;
 
 pub const POOL: &str = "tight";
 pub const SLOTS: i32 = 4;
@@ -68,18 +67,23 @@ pub struct Stay<'a> {
     pub until: Duration,
 }
 
-/// All bodies that began. One without an end whose worker was not killed stays for ever.
+/// All bodies that began. A worker that nobody killed may have ended one itself, when a busy machine kept it from beating in
+/// time: that try stays, for it holds what it was given, until its next lease begins it again. One without an end, a death
+/// or a successor stays for ever.
 pub fn stays<'a>(entries: &'a [Entry], kills: &[Kill]) -> Vec<Stay<'a>> {
-    let mut ends: BTreeMap<(Uuid, i16), Duration> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.word != Word::Start) {
-        ends.insert((entry.attempt, entry.lease_no), entry.at);
+    let (mut ends, mut begins) = (BTreeMap::new(), BTreeMap::new());
+    for entry in entries {
+        let of = if entry.word == Word::Start { &mut begins } else { &mut ends };
+        of.insert((entry.attempt, entry.lease_no), entry.at);
     }
     let begun = entries.iter().filter(|entry| entry.word == Word::Start);
     begun
         .map(|of| {
-            let killed = kills.iter().find(|kill| (kill.pid == of.pid || kill.pid == of.parent) && kill.at > of.at);
             let end = ends.get(&(of.attempt, of.lease_no)).copied();
-            Stay { of, until: end.or(killed.map(|kill| kill.at)).unwrap_or(Duration::MAX) }
+            let killed = kills.iter().find(|kill| (kill.pid == of.pid || kill.pid == of.parent) && kill.at > of.at);
+            let again = begins.range((of.attempt, of.lease_no + 1)..=(of.attempt, i16::MAX)).next().map(|(_, at)| *at);
+            let until = end.or(killed.map(|kill| kill.at)).or(again).unwrap_or(Duration::MAX);
+            Stay { of, until }
         })
         .collect()
 }
@@ -98,4 +102,42 @@ pub fn most_at_once<'a>(stays: impl Iterator<Item = (&'a Stay<'a>, i32)>) -> i32
         most = most.max(now);
     }
     most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn line(lease_no: i16, word: Word, at: u64) -> Entry {
+        let at = Duration::from_millis(at);
+        let (run, attempt) = (Uuid::nil(), Uuid::nil());
+        Entry {
+            run,
+            task_id: "lonely".into(),
+            map_index: -1,
+            attempt,
+            lease_no,
+            try_no: 1,
+            word,
+            pid: 7,
+            parent: 1,
+            at,
+        }
+    }
+
+    fn check(entries: &[Entry], kills: &[Kill], expected: &[Option<u64>]) {
+        let until: Vec<_> = stays(entries, kills).iter().map(|stay| stay.until).collect();
+        let expected: Vec<_> = expected.iter().map(|ms| ms.map_or(Duration::MAX, Duration::from_millis)).collect();
+        assert_eq!(until, expected);
+    }
+
+    #[test]
+    fn a_body_stays_until_its_end_its_death_or_its_next_lease() {
+        let (begun, ended) = (line(1, Word::Start, 10), line(1, Word::End, 30));
+        check(&[begun.clone(), ended.clone()], &[], &[Some(30)]);
+        check(&[begun.clone()], &[Kill { pid: 7, at: Duration::from_millis(20) }], &[Some(20)]);
+        check(&[begun.clone(), line(3, Word::Start, 50), line(3, Word::End, 60)], &[], &[Some(50), Some(60)]);
+        check(&[begun], &[], &[None]);
+    }
 }

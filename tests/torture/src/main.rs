@@ -8,8 +8,8 @@ use orch_scheduler::{Scheduler, SchedulerConfig};
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::{StoreError, StoreResult, connect, guard};
-use orch_torture::{dags, ledger, limited};
-use orch_workers::{Offers, WorkerConfig};
+use orch_torture::{dags, ledger, limited, told};
+use orch_workers::{MessengerConfig, Offers, SecretsConfig, WorkerConfig, send_alerts};
 use std::io::Read as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -70,6 +70,9 @@ struct SchedulerArgs {
     /// Waits until the clock of the ledger shows this, so that several begin at the same moment.
     #[arg(long)]
     at_nanos: Option<u64>,
+    /// Also sends alerts, to this address.
+    #[arg(long)]
+    tell: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -123,6 +126,7 @@ fn bundle(version: u32, ticking_since: Option<&str>) -> Bundle {
         .into_iter()
         .chain(dags::slow())
         .chain(limited::dags())
+        .chain([told::dag()])
         .chain(ticking_since.map(dags::ticking));
     orch::bundle("torture", dags).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
@@ -168,6 +172,15 @@ async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut J
         guard::migrate(&mut db).await?;
     }
     let hints = carried_hints(&args.url, &stop, running);
+    if let Some(tell) = args.tell {
+        let connection = serde_json::json!({ "conn_type": "webhook", "host": tell }).to_string();
+        let environment = [(format!("ORCH_CONN_{}", told::TEAM.to_uppercase()), connection)].into();
+        let secrets = SecretsConfig { environment, ..SecretsConfig::default() };
+        let config = MessengerConfig { database_url: args.url.clone(), secrets };
+        let (hints, stop) = (hints.clone(), stop.clone());
+        running
+            .spawn(async move { send_alerts(config, hints, stop).await.expect("it sends until it is told to stop") });
+    }
     let mut config = SchedulerConfig::new(args.url);
     config.lease = Duration::from_millis(args.lease_ms);
     config.stale_after = Duration::from_millis(args.stale_after_ms);

@@ -52,6 +52,8 @@ pub struct SchedulerOptions {
     pub migrate: bool,
     pub at: Option<Duration>,
     pub url: Option<String>,
+    /// Also sends alerts, to this address.
+    pub tell: Option<String>,
 }
 
 /// A run that was asked for.
@@ -194,6 +196,9 @@ impl World {
         }
         if options.migrate {
             args.push("--migrate".into());
+        }
+        if let Some(tell) = &options.tell {
+            args.extend(["--tell".into(), tell.clone()]);
         }
         if let Some(at) = options.at {
             args.extend(["--at-nanos".into(), at.as_nanos().to_string()]);

@@ -383,6 +383,18 @@ pub(crate) struct BackfillPostBody {
 }
 
 #[derive(JsonSchema)]
+pub(crate) struct AlertTestBody {
+    #[schemars(length(min = 1, max = 250))]
+    connection_id: String,
+    /// One line, with fields in braces.
+    subject: Option<String>,
+    /// With fields in braces.
+    message: Option<String>,
+    /// Of an e-mail: to these instead of those that the connection names.
+    to: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
 pub(crate) struct PresetBody {
     conf: Option<Map<String, Value>>,
 }

@@ -5,6 +5,7 @@ use super::kinds::Kind::{
     Wholes, Word, Words,
 };
 use super::kinds::{Param, param};
+use crate::api::alerts::{self, KINDS};
 use crate::api::assets::OUTCOMES;
 
 pub(crate) use super::kinds::both_ways;
@@ -85,6 +86,16 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             if path == "/api/orch/v1/assets" {
                 all.push(param("stale", Flag, "Only stale ones, or only others"));
             }
+            all
+        }
+        ("GET", "/api/orch/v1/alerts") => {
+            let mut all = page().to_vec();
+            all.extend([
+                param("state", Word(alerts::STATES), "Only alerts in that state"),
+                param("kind", Word(KINDS), "Only alerts of that kind"),
+                param("dag_id", Text, "Of that DAG"),
+                param("dag_run_id", Text, "Of runs of that id"),
+            ]);
             all
         }
         ("GET", "/api/orch/v1/assets/{asset_id}/checks") => {

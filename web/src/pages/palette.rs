@@ -52,6 +52,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("db", "Connections", "/connections"),
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),
+    ("hand", "Alerts", "/alerts"),
     ("file", "Audit log", "/audit"),
     ("user", "Account", "/account"),
 ];

@@ -235,6 +235,7 @@ async fn freshness_and_lineage_are_extras() {
         outputs: Vec::new(),
         failure: None,
         touched: Some(Box::new(touched)),
+        alerts: Vec::new(),
     };
     let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
     Stepper::default().send(&mut db, &step, 1).await.expect("it is recorded");

@@ -4,6 +4,7 @@
 
 mod access;
 mod account;
+mod alerts;
 mod assets;
 mod audit;
 mod backfills;

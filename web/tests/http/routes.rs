@@ -17,6 +17,8 @@ fn usual(rule: &Rule) -> Role {
         "/api/v2/variables",
         "/api/v2/pools",
         "/api/orch/v1/sql",
+        "/api/orch/v1/alerts",
+        "/alerts",
         "/connections",
         "/variables",
         "/pools",

@@ -289,6 +289,9 @@ impl<S: Hot> Driver<S> {
         if ended.iter().any(|end| end.touched.is_some()) {
             self.hints.give(Hint::Asset);
         }
+        if ended.iter().any(|end| !end.alerts.is_empty()) {
+            self.hints.give(Hint::Alert);
+        }
     }
 
     async fn after(
@@ -361,6 +364,13 @@ impl<S: Hot> Driver<S> {
             self.hints.give(Hint::Ready);
         }
         self.tell_others(&step.ended);
+        let tells = |(dag_id, _): &(String, After)| {
+            let mut ours = self.offers.all().filter(|offer| offer.version.dag_id == *dag_id);
+            ours.any(|offer| !offer.version.plan.spec.callbacks.is_empty())
+        };
+        if over.iter().any(tells) {
+            self.hints.give(Hint::Alert);
+        }
         over.sort_unstable();
         over.dedup();
         for (dag_id, after) in over {

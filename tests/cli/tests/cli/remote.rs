@@ -1,5 +1,6 @@
 //! The same commands over the API: the same output, the same exit codes, the same hints; and what can go wrong on the way.
 
+mod alerts;
 mod nouns;
 
 use crate::binary::{Ended, command, plain, run};

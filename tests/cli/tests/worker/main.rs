@@ -1,6 +1,7 @@
 //! A worker on a real database: runs end as the model says, whatever ends, waits or fails on the way.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod alerts;
 mod commits;
 mod queues;
 mod waits;
@@ -18,15 +19,13 @@ use world::World;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_ends_well() {
     // Retries after a while need a scheduler to wake them, and a test's binary cannot be a child (`cli/children.rs`).
-    let others = ["example_retry", "example_process"];
+    let others = ["example_retry", "example_process", "example_alerts"];
     let dags = orch_examples::dags().into_iter().filter(|d| !others.contains(&d.spec().dag_id.as_str()));
     let dags: Vec<Dag> = dags.collect();
     let ids: Vec<String> = dags.iter().map(|d| d.spec().dag_id.clone()).collect();
     let world = World::new(dags, 1).await;
-    let folder = tempfile::tempdir().unwrap();
     for id in ids {
-        let conf = (id == "example_operators").then(|| json!({ "folder": folder.path().join("kept") }));
-        let run = world.trigger(&id, conf).await;
+        let run = world.trigger(&id, None).await;
         let state = world.end_of(&id, &run).await;
         assert_eq!(state, "success", "{id}: {:?} {}", world.states(&run).await, world.dump().await);
     }

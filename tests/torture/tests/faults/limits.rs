@@ -1,10 +1,15 @@
 //! Pools, limits, keys and the past, while workers and schedulers are killed: never more than there may be, and all of it
-//! ends. Who was in when is what the bodies wrote down, not what the database says.
+//! ends. Who was in when is what the bodies wrote down, not what the database says; but when a rate let somebody in, and
+//! that all there was was given away, only the database knows.
 
 use super::{PROGRAM, length, seeds};
+use chrono::{DateTime, Utc};
 use orch_core::gates::DEFAULT_POOL;
+use orch_core::plan::Plan;
 use orch_store::pool::{NewPool, set_pool};
-use orch_torture::limited::{CRM, DEFAULT_SLOTS, IN_DEFAULT, POOL, RATE, RATE_PER, SLOTS, Stay, most_at_once, stays};
+use orch_torture::limited::{
+    self, CRM, DEFAULT_SLOTS, IN_DEFAULT, POOL, RATE, RATE_PER, SLOTS, Stay, most_at_once, stays,
+};
 use orch_torture::world::{SchedulerOptions, WorkerOptions, World};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -75,14 +80,16 @@ async fn limits_are_never_exceeded_under_kills() {
             in_order(seed, &runs, &stays);
             used.push(lonely);
         }
-        rate(seed, named("rate_"));
+        rate(seed, &held(&world, &["rate_wide"]).await);
+        let full = most_held(&held(&world, &["pool_wide", "in_order", "two_slots", "two_slots"]).await);
+        let full_usual = most_held(&held(&world, &["crm_wide", "customer_wide", "lonely", "rate_wide"]).await);
         let lost = stays.iter().filter(|stay| stay.of.lease_no > 1).count();
         eprintln!(
             "seed {seed}: {used:?} of {SLOTS}, {DEFAULT_SLOTS}, {CRM}, 1, 1 at once; {} bodies, {lost} of them again",
             stays.len()
         );
-        assert!(pool >= SLOTS - 1, "seed {seed}: the pool was never full, only {pool}");
-        assert!(usual >= DEFAULT_SLOTS - 1, "seed {seed}: the default pool was never full, only {usual}");
+        assert!(full >= SLOTS - 1, "seed {seed}: the pool was never full, only {full}");
+        assert!(full_usual >= DEFAULT_SLOTS - 1, "seed {seed}: the default pool was never full, only {full_usual}");
         world.finish().await;
     }
 }
@@ -97,14 +104,42 @@ fn in_order(seed: u64, runs: &[Uuid], stays: &[Stay<'_>]) {
     }
 }
 
-/// Who is let in need not begin at once, so in any window there may be those of two, but never more.
-fn rate<'a>(seed: u64, stays: impl Iterator<Item = &'a Stay<'a>>) {
-    // What a lost worker had begun begins again without being let in again.
-    let mut begins: Vec<_> = stays.filter(|stay| stay.of.lease_no == 1).map(|stay| stay.of.at).collect();
-    begins.sort_unstable();
-    let most = 2 * RATE as usize;
-    for window in begins.windows(most + 1) {
-        let took = window[most].saturating_sub(window[0]);
-        assert!(took >= RATE_PER, "seed {seed}: {} began within {took:?}", most + 1);
+/// When a try was let in, when it ended, and whether anybody lost it meanwhile.
+type Held = (DateTime<Utc>, DateTime<Utc>, bool);
+
+/// The last tries of some tasks, recomputed from what the database remembers: when it let them in, by the clock that it
+/// decided by. A busy machine may begin them much later, and all at once.
+async fn held(world: &World, tasks: &[&str]) -> Vec<Held> {
+    let dag = limited::dags().remove(0).into_bundle_dag().expect("the dag is right");
+    let plan = Plan::new(dag.spec).expect("it can be planned");
+    let mut held = Vec::new();
+    for task in tasks {
+        let sql = "select queued_at, ended_at, lost_no > 0 or lease_no > 1 from task_instance where task = $1";
+        let index = plan.index_of(task).expect("both dags have it") as i16;
+        let rows: Vec<Held> = sqlx::query_as(sql).bind(index).fetch_all(world.pool()).await.expect("rows");
+        held.extend(rows);
+    }
+    held
+}
+
+/// The most slots that were taken at one moment.
+fn most_held(held: &[Held]) -> i32 {
+    let mut moments: Vec<_> = held.iter().flat_map(|(from, until, _)| [(*from, 1), (*until, -1)]).collect();
+    moments.sort_unstable();
+    let counts = moments.iter().scan(0, |now, (_, weight)| {
+        *now += weight;
+        Some(*now)
+    });
+    counts.max().unwrap_or(0)
+}
+
+/// What a lost worker had begun begins again without being let in by the rate again, so it is left out.
+fn rate(seed: u64, held: &[Held]) {
+    let mut let_in: Vec<_> = held.iter().filter(|(.., lost)| !lost).map(|(at, ..)| *at).collect();
+    let_in.sort_unstable();
+    let most = RATE as usize;
+    for window in let_in.windows(most + 1) {
+        let took = (window[most] - window[0]).to_std().unwrap_or_default();
+        assert!(took >= RATE_PER, "seed {seed}: {} were let in within {took:?}", most + 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What must hold whatever is killed, stopped or cut off: one file for each kind of fault. Each test prints its seed;
 //! `TORTURE_SEED=n cargo test -p orch-torture NAME` does the same again.
 
+mod alerts;
 mod database;
 mod deploy;
 mod limits;

@@ -181,6 +181,7 @@ async fn refuses(world: &World, stale: &[Lease], seed: u64) {
         outputs: vec![("return_value".into(), "\"stale\"".into())],
         failure: None,
         touched: None,
+        alerts: Vec::new(),
     });
     let mut step = Step { ended: ended.collect(), ..Step::default() };
     let strict = store.step(&step, 0).await;

@@ -1,0 +1,103 @@
+//! Alerts over the API.
+
+use super::{Answer, Api, Query};
+use crate::failure::Failure;
+use chrono::{DateTime, Utc};
+use orch_core::alert::{AlertKind, AlertState, Facts};
+use orch_core::spec::Notifier;
+use orch_store::alert::{AlertFilter, AlertRow, Retry};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Alert {
+    alert_id: i64,
+    key: String,
+    kind: AlertKind,
+    connection: String,
+    dag_id: Option<String>,
+    dag_run_id: Option<String>,
+    logical_date: Option<DateTime<Utc>>,
+    task_id: Option<String>,
+    map_index: Option<i32>,
+    try_number: Option<i16>,
+    asset: Option<String>,
+    outcome: String,
+    reason: String,
+    state: AlertState,
+    tries: i32,
+    next_try_at: Option<DateTime<Utc>>,
+    problem: Option<String>,
+    created_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+fn row(value: &Value) -> Option<AlertRow> {
+    let found = Alert::deserialize(value).ok()?;
+    Some(AlertRow {
+        id: found.alert_id,
+        key: found.key,
+        kind: found.kind,
+        notifier: Notifier { connection: found.connection, ..Notifier::default() },
+        facts: Facts {
+            dag_id: found.dag_id.clone().unwrap_or_default(),
+            task_id: found.task_id,
+            map_index: found.map_index,
+            try_number: found.try_number,
+            state: found.outcome,
+            reason: found.reason,
+            asset: found.asset,
+        },
+        dag_id: found.dag_id,
+        run_id: found.dag_run_id,
+        logical_date: found.logical_date,
+        state: found.state,
+        tries: found.tries,
+        due_at: found.next_try_at.unwrap_or(found.created_at),
+        problem: found.problem,
+        at: found.created_at,
+        ended_at: found.ended_at,
+    })
+}
+
+impl Api {
+    /// Newest first.
+    pub(crate) fn alerts(&self, filter: &AlertFilter, most: i64) -> Result<Vec<AlertRow>, Failure> {
+        let query = || {
+            let words = [
+                ("state", filter.state.map(AlertState::as_str)),
+                ("kind", filter.kind.map(AlertKind::as_str)),
+                ("dag_id", filter.dag_id.as_deref()),
+            ];
+            let words = words.into_iter().filter_map(|(name, word)| Some((name, word?)));
+            words.fold(Query::default(), |query, (name, word)| query.with(name, word))
+        };
+        self.pages_extra("alerts", "alerts", query, usize::try_from(most).unwrap_or_default(), row)
+    }
+
+    pub(crate) fn alert(&self, id: i64) -> Result<Option<AlertRow>, Failure> {
+        match self.get_extra(&format!("alerts/{id}"))? {
+            Answer::Found(found) => row(&found).map(Some).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    pub(crate) fn retry_alert(&self, id: i64) -> Result<Retry, Failure> {
+        match self.change_extra("POST", &format!("alerts/{id}/retry"), None)? {
+            Answer::Found(_) => Ok(Retry::Due),
+            Answer::Refused(404, _) => Ok(Retry::NoSuchAlert),
+            Answer::Refused(409, _) => Ok(Retry::AlreadySent),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+
+    /// Gives its id.
+    pub(crate) fn test_alert(&self, notifier: &Notifier) -> Result<i64, Failure> {
+        let body = json!({ "connection_id": notifier.connection, "message": notifier.message, "to": notifier.to });
+        match self.change_extra("POST", "alerts/test", Some(&body))? {
+            Answer::Found(found) => found["alert_id"].as_i64().ok_or_else(|| self.strange()),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+}

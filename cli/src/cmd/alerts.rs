@@ -1,0 +1,149 @@
+//! `orch alerts list`, `retry` and `test`.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{FormatFlag, Listing, moment};
+use crate::person;
+use crate::server::Server;
+use orch_core::alert::{AlertKind, AlertState, check_template};
+use orch_core::ids::ConnectionId;
+use orch_core::spec::Notifier;
+use orch_store::alert::{AlertFilter, AlertRow, Retry as Retried};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// A receiver has ten seconds, and whoever sends looks each few.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// List who was told what, newest first
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch alerts list\n  orch alerts list --state waiting\n  orch alerts list --dag-id sales -o json"
+)]
+pub(crate) struct List {
+    /// Only alerts in that state: waiting, sent, failed
+    #[arg(long)]
+    state: Option<AlertState>,
+    /// Only alerts of that kind: `run_failed`, `deadline_missed`, …
+    #[arg(long)]
+    kind: Option<AlertKind>,
+    /// Only of that DAG
+    #[arg(long)]
+    dag_id: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
+    limit: i64,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Send an alert at once that waits or was given up
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch alerts retry 42")]
+pub(crate) struct Retry {
+    #[arg(value_name = "ID")]
+    id: i64,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Tell somebody over a connection that nothing happened, and wait until it was taken
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch alerts test team_chat\n  orch alerts test mail --to ops@example.org --message 'hello from {kind}'\n\n\
+    A scheduler sends it: one has to run."
+)]
+pub(crate) struct Test {
+    #[arg(value_name = "CONNECTION")]
+    connection: String,
+    /// The text, with fields in braces
+    #[arg(long)]
+    message: Option<String>,
+    /// Of an e-mail: to this address; may be given several times
+    #[arg(long)]
+    to: Vec<String>,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let filter = AlertFilter { state: self.state, kind: self.kind, dag_id: self.dag_id, run_id: None };
+        let rows = cx.server().await?.alerts(&filter, self.limit).await?;
+        listing(&rows).print(self.output.format)
+    }
+}
+
+impl Retry {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut server = cx.server().await?;
+        match server.retry_alert(self.id).await? {
+            Retried::Due => listing(&[found(&mut server, self.id).await?]).print(self.output.format),
+            Retried::AlreadySent => Err(Failure::new(format!("alert {} was sent already", self.id))),
+            Retried::NoSuchAlert => Err(no_such_alert(self.id)),
+        }
+    }
+}
+
+impl Test {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        ConnectionId::new(&self.connection)?;
+        if let Some(Err(problem)) = self.message.as_deref().map(check_template) {
+            return Err(Failure::new(format!("the message cannot be filled in: {problem}")));
+        }
+        let notifier =
+            Notifier { connection: self.connection, message: self.message, to: self.to, ..Notifier::default() };
+        let mut server = cx.server().await?;
+        let id = server.test_alert(notifier, &person::name()).await?;
+        let began = Instant::now();
+        loop {
+            let row = found(&mut server, id).await?;
+            if row.state == AlertState::Sent {
+                eprintln!("it was taken");
+                return listing(&[row]).print(self.output.format);
+            }
+            if let Some(problem) = &row.problem {
+                let problem = format!("nobody took it over connection `{}`: {problem}", row.notifier.connection);
+                eprintln!("error: {problem}");
+                eprintln!("hint: it is sent again for a day: see `orch alerts list`");
+                return Ok(Exit::Failed);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Failure::new(format!("nobody has sent alert {id} within {} s", PATIENCE.as_secs()))
+                    .hint("schedulers send alerts: start `orch scheduler` or `orch standalone`"));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+async fn found(server: &mut Server, id: i64) -> Result<AlertRow, Failure> {
+    server.alert(id).await?.ok_or_else(|| no_such_alert(id))
+}
+
+fn no_such_alert(id: i64) -> Failure {
+    Failure::new(format!("there is no alert {id}")).hint("list all with `orch alerts list`")
+}
+
+fn listing(rows: &[AlertRow]) -> Listing {
+    let columns =
+        ["id", "at", "kind", "dag_id", "run_id", "task_id", "connection", "state", "tries", "reason", "problem"];
+    let mut listing = Listing::new(columns, "nobody was told anything so far");
+    for row in rows {
+        listing.add([
+            json!(row.id),
+            moment(Some(row.at)),
+            json!(row.kind),
+            json!(row.dag_id),
+            json!(row.run_id),
+            json!(row.facts.task_id),
+            json!(row.notifier.connection),
+            json!(row.state),
+            json!(row.tries),
+            json!(row.facts.reason),
+            json!(row.problem),
+        ]);
+    }
+    listing
+}

@@ -1,0 +1,45 @@
+//! `orch connections test`.
+
+use super::connections_delete::no_such_connection;
+use super::connections_list::as_tasks_find_it;
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use orch_core::ids::ConnectionId;
+use orch_web::try_connection;
+
+/// Try whether a connection leads anywhere
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  ORCH_TEST_CONNECTION=true orch connections test sales\n\n\
+    Off unless the setting `test_connection` says otherwise, as in Airflow. Postgres is logged in to, HTTP is asked, of others \
+    the port is reached; from here, or from the server of `--api-url`. Whether an alert arrives: `orch alerts test`.")]
+pub(crate) struct Test {
+    conn_id: String,
+}
+
+impl Test {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        ConnectionId::new(&self.conn_id)?;
+        let tried = match cx.api()? {
+            Some(api) => {
+                let found = api.connection(&self.conn_id)?.ok_or_else(|| no_such_connection(&self.conn_id))?;
+                api.test_connection(&found)?
+            }
+            None if !cx.config()?.test_connection => {
+                return Err(Failure::new("testing connections is switched off").hint(
+                    "switch it on with `ORCH_TEST_CONNECTION=true`, or `test_connection = true` in the settings",
+                ));
+            }
+            None => try_connection(&as_tasks_find_it(cx, &self.conn_id).await?.0).await,
+        };
+        match tried {
+            Ok(words) => {
+                eprintln!("{words}");
+                Ok(Exit::Done)
+            }
+            Err(words) => {
+                eprintln!("error: connection `{}` leads nowhere: {words}", self.conn_id);
+                Ok(Exit::Failed)
+            }
+        }
+    }
+}

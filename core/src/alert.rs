@@ -1,0 +1,224 @@
+//! Which alerts a transition leaves, in which words, and when the next try to send one follows: pure functions of a DAG's
+//! structure and of what happened.
+//!
+//! An alert is known by its key. The same transition, told twice, leaves the same key, so it is shown once; whoever receives
+//! one twice knows it by that.
+
+mod words;
+
+pub use words::{FIELDS, Message, check_template, message};
+
+use crate::spec::{DagSpec, Deadline, Notifier, TaskSpec};
+use crate::state::{RunState, TaskState, UnknownWord, words};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use std::{fmt, str::FromStr};
+use uuid::Uuid;
+
+/// A longer reason is cut.
+const MOST_REASON_CHARS: usize = 1_000;
+/// The first pause after a try that failed; doubled each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// Nobody wants to hear of it later than that.
+pub const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
+
+words! {
+    /// What an alert is about.
+    AlertKind {
+        RunSuccess = 1 "run_success",
+        RunFailed = 2 "run_failed",
+        TaskSuccess = 3 "task_success",
+        TaskFailed = 4 "task_failed",
+        TaskRetry = 5 "task_retry",
+        TaskSkipped = 6 "task_skipped",
+        DeadlineMissed = 7 "deadline_missed",
+        AssetStale = 8 "asset_stale",
+        CheckFailed = 9 "check_failed",
+        /// Somebody wants to see whether a notifier works.
+        Test = 10 "test",
+    }
+}
+
+words! {
+    /// Where an alert is on its way.
+    AlertState {
+        /// It is to be sent, perhaps again.
+        Waiting = 1 "waiting",
+        Sent = 2 "sent",
+        /// Nobody took it for a day.
+        Failed = 3 "failed",
+    }
+}
+
+/// What happened, as far as it is told. Secrets are masked by whoever says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dag_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_index: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub try_number: Option<i16>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
+    /// Why, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Its URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asset: Option<String>,
+}
+
+/// One notifier is to be told one thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewAlert {
+    pub key: String,
+    pub kind: AlertKind,
+    pub notifier: Notifier,
+    pub facts: Facts,
+}
+
+/// The try of a task that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct TryEnd<'a> {
+    pub attempt: Uuid,
+    pub try_number: i16,
+    pub map_index: i32,
+    pub state: TaskState,
+    /// Outermost first.
+    pub causes: &'a [String],
+}
+
+/// What the end of a try leaves. Airflow's rule: only what ran calls back, so neither what was decided without running nor
+/// what a person says.
+pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
+    let of = &task.callbacks;
+    let (kind, notifiers) = match end.state {
+        TaskState::Success => (AlertKind::TaskSuccess, &of.on_success),
+        TaskState::Failed => (AlertKind::TaskFailed, &of.on_failure),
+        TaskState::UpForRetry => (AlertKind::TaskRetry, &of.on_retry),
+        TaskState::Skipped => (AlertKind::TaskSkipped, &of.on_skipped),
+        _ => return Vec::new(),
+    };
+    let facts = || Facts {
+        dag_id: dag_id.into(),
+        task_id: Some(task.task_id.clone()),
+        map_index: (end.map_index >= 0).then_some(end.map_index),
+        try_number: Some(end.try_number),
+        state: end.state.to_string(),
+        reason: shortened(&end.causes.join(": ")),
+        asset: None,
+    };
+    each(notifiers, kind, &end.attempt.to_string(), facts)
+}
+
+/// What a run that ended at this revision leaves: one that is cleared may end again, at another.
+pub fn of_run(spec: &DagSpec, run: Uuid, rev: i32, state: RunState) -> Vec<NewAlert> {
+    let (kind, notifiers) = match state {
+        RunState::Success => (AlertKind::RunSuccess, &spec.callbacks.on_success),
+        RunState::Failed => (AlertKind::RunFailed, &spec.callbacks.on_failure),
+        RunState::Queued | RunState::Running => return Vec::new(),
+    };
+    let facts = || Facts { dag_id: spec.dag_id.clone(), state: state.to_string(), ..Facts::default() };
+    each(notifiers, kind, &format!("{run}/{rev}"), facts)
+}
+
+/// A run was not over in time.
+pub fn of_deadline(dag_id: &str, (nth, deadline): (usize, &Deadline), run: Uuid, state: RunState) -> Vec<NewAlert> {
+    let reason = format!(
+        "not over {} after {}",
+        in_words(deadline.after_ms),
+        match deadline.from {
+            crate::spec::DeadlineFrom::Queued => "it was queued",
+            crate::spec::DeadlineFrom::Started => "it started",
+            crate::spec::DeadlineFrom::LogicalDate => "its logical date",
+        }
+    );
+    let facts =
+        || Facts { dag_id: dag_id.into(), state: state.to_string(), reason: reason.clone(), ..Facts::default() };
+    each(&deadline.notify, AlertKind::DeadlineMissed, &format!("{run}/{nth}"), facts)
+}
+
+/// An asset that tasks of this DAG update is stale; `since` tells this time from the next one.
+pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: chrono::DateTime<chrono::Utc>) -> Vec<NewAlert> {
+    let facts = || Facts {
+        dag_id: spec.dag_id.clone(),
+        state: "stale".into(),
+        reason: format!("no update since {}", crate::schedule::isoformat(since)),
+        asset: Some(uri.into()),
+        ..Facts::default()
+    };
+    let of = format!("{}/{}/{uri}", spec.dag_id, since.timestamp_micros());
+    each(&spec.callbacks.on_stale, AlertKind::AssetStale, &of, facts)
+}
+
+/// A check that did not pass, as it was kept.
+#[derive(Debug, Clone)]
+pub struct FailedCheck {
+    pub id: i64,
+    pub uri: String,
+    pub name: String,
+    pub outcome: String,
+    pub bad: i64,
+    pub rows: i64,
+    pub task_id: String,
+    pub map_index: i32,
+    pub try_number: i16,
+}
+
+pub fn of_failed_check(spec: &DagSpec, check: &FailedCheck) -> Vec<NewAlert> {
+    let facts = || Facts {
+        dag_id: spec.dag_id.clone(),
+        task_id: Some(check.task_id.clone()),
+        map_index: (check.map_index >= 0).then_some(check.map_index),
+        try_number: Some(check.try_number),
+        state: check.outcome.clone(),
+        reason: shortened(&format!("{}: {} of {} rows", check.name, check.bad, check.rows)),
+        asset: Some(check.uri.clone()),
+    };
+    each(&spec.callbacks.on_failed_check, AlertKind::CheckFailed, &check.id.to_string(), facts)
+}
+
+/// Somebody tries a notifier.
+pub fn test(notifier: Notifier, id: Uuid, by: &str) -> NewAlert {
+    let facts = Facts { reason: format!("{by} wanted to see whether it arrives"), ..Facts::default() };
+    NewAlert { key: format!("test/{id}"), kind: AlertKind::Test, notifier, facts }
+}
+
+/// How long after its `tries`-th try, which failed, an alert is sent again; it came to be `age` ago. `None`: never.
+pub fn again_in(tries: i32, age: Duration) -> Option<Duration> {
+    let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(0).min(16);
+    let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+    (age + pause <= GIVE_UP_AFTER).then_some(pause)
+}
+
+fn each(notifiers: &[Notifier], kind: AlertKind, of: &str, facts: impl Fn() -> Facts) -> Vec<NewAlert> {
+    let alert = |(nth, notifier): (usize, &Notifier)| NewAlert {
+        key: format!("{kind}/{of}/{nth}"),
+        kind,
+        notifier: notifier.clone(),
+        facts: facts(),
+    };
+    notifiers.iter().enumerate().map(alert).collect()
+}
+
+/// Postgres stores no NUL.
+fn shortened(text: &str) -> String {
+    text.chars().filter(|letter| *letter != '\0').take(MOST_REASON_CHARS).collect()
+}
+
+fn in_words(ms: u64) -> String {
+    match ms {
+        ms if ms % 3_600_000 == 0 && ms > 0 => format!("{} h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 && ms > 0 => format!("{} min", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

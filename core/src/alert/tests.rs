@@ -1,0 +1,127 @@
+use super::*;
+use crate::spec::DeadlineFrom;
+use chrono::DateTime;
+use serde_json::{Value, json};
+
+fn dag(callbacks: &Value) -> DagSpec {
+    let task = json!({ "task_id": "load", "kind": "rust", "callbacks": callbacks });
+    let spec = json!({ "dag_id": "sales", "tasks": [task], "callbacks": callbacks });
+    serde_json::from_value(spec).expect("a dag")
+}
+
+fn everybody() -> DagSpec {
+    let to = |who: &str| json!([{ "connection": who }, { "connection": "all" }]);
+    dag(&json!({ "on_success": to("glad"), "on_failure": to("sad"), "on_retry": to("busy"), "on_skipped": to("idle"),
+        "on_stale": to("stale"), "on_failed_check": to("bad") }))
+}
+
+/// Kind and connection of each, in order.
+fn check(alerts: &[NewAlert], expected: &str) {
+    let found: Vec<String> = alerts.iter().map(|one| format!("{} {}", one.kind, one.notifier.connection)).collect();
+    assert_eq!(found.join(", "), expected);
+    let mut keys: Vec<&str> = alerts.iter().map(|one| one.key.as_str()).collect();
+    keys.dedup();
+    assert_eq!(keys.len(), alerts.len(), "each has a key of its own");
+}
+
+fn of_state(state: TaskState) -> Vec<NewAlert> {
+    let causes = ["no answer".to_string(), "timeout".to_string()];
+    let end = TryEnd { attempt: Uuid::nil(), try_number: 2, map_index: 3, state, causes: &causes };
+    of_try("sales", &everybody().tasks[0], end)
+}
+
+#[test]
+fn the_end_of_a_try_tells_whoever_waits_for_it() {
+    check(&of_state(TaskState::Success), "task_success glad, task_success all");
+    check(&of_state(TaskState::Failed), "task_failed sad, task_failed all");
+    check(&of_state(TaskState::UpForRetry), "task_retry busy, task_retry all");
+    check(&of_state(TaskState::Skipped), "task_skipped idle, task_skipped all");
+}
+
+#[test]
+fn what_is_no_end_and_what_never_ran_tells_nobody() {
+    let silent = [TaskState::Running, TaskState::Deferred, TaskState::UpForReschedule, TaskState::UpstreamFailed];
+    silent.into_iter().for_each(|state| check(&of_state(state), ""));
+}
+
+#[test]
+fn a_run_tells_when_it_is_over_and_again_when_it_was_cleared() {
+    let of = |rev, state| of_run(&everybody(), Uuid::nil(), rev, state);
+    check(&of(7, RunState::Success), "run_success glad, run_success all");
+    check(&of(7, RunState::Failed), "run_failed sad, run_failed all");
+    check(&of(7, RunState::Running), "");
+    assert_eq!(of(7, RunState::Failed), of(7, RunState::Failed), "told twice it is the same");
+    assert_ne!(of(7, RunState::Failed)[0].key, of(9, RunState::Failed)[0].key);
+}
+
+#[test]
+fn assets_and_checks_tell_the_dag() {
+    let at = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    check(&of_stale_asset(&everybody(), "s3://b/orders", at), "asset_stale stale, asset_stale all");
+    let failed = FailedCheck {
+        id: 4,
+        uri: "s3://b/orders".into(),
+        name: "id is unique".into(),
+        outcome: "fail".into(),
+        bad: 2,
+        rows: 10,
+        task_id: "load".into(),
+        map_index: -1,
+        try_number: 1,
+    };
+    let told = of_failed_check(&everybody(), &failed);
+    check(&told, "check_failed bad, check_failed all");
+    assert_eq!(told[0].facts.reason, "id is unique: 2 of 10 rows");
+}
+
+#[test]
+fn a_deadline_says_what_it_counted_from() {
+    let notify = everybody().callbacks.on_failure;
+    let deadline = Deadline { from: DeadlineFrom::Started, after_ms: 90_000, notify, extra: serde_json::Map::new() };
+    let told = of_deadline("sales", (1, &deadline), Uuid::nil(), RunState::Running);
+    check(&told, "deadline_missed sad, deadline_missed all");
+    assert_eq!(told[0].facts.reason, "not over 90 s after it started");
+    assert_eq!(told[0].key, format!("deadline_missed/{}/1/0", Uuid::nil()));
+}
+
+fn words(subject: Option<&str>, text: Option<&str>) -> (String, String) {
+    let told = &of_state(TaskState::Failed)[0];
+    let notifier =
+        Notifier { subject: subject.map(Into::into), message: text.map(Into::into), ..told.notifier.clone() };
+    let at = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    let said = message((&told.key, told.kind), &notifier, &told.facts, (Some("r1"), Some(at)), at);
+    assert_eq!((&said.fields["dag_id"], &said.fields["map_index"]), (&json!("sales"), &json!(3)));
+    (said.subject, said.text)
+}
+
+#[test]
+fn words_are_the_usual_ones_or_a_template() {
+    let usual = "task `load` [3] of `sales`, run `r1` (try 2) failed";
+    assert_eq!(words(None, None), (usual.into(), format!("{usual}\nno answer: timeout")));
+    let own = words(Some("{dag_id}:\n{state}"), Some("{{{task_id}}} {reason}"));
+    assert_eq!(own, ("sales: failed".into(), "{load} no answer: timeout".into()));
+}
+
+#[test]
+fn a_template_names_fields_and_nothing_else() {
+    let wrong = |text: &str| check_template(text).expect_err("it is wrong");
+    assert_eq!(check_template("{dag_id} {{ok}} {reason}"), Ok(()));
+    assert_eq!(wrong("{password}"), "`{password}` is no field of an alert");
+    assert_eq!(wrong("100 } "), "a `}` stands alone: write it twice");
+    assert_eq!(wrong("{dag_id"), "a `{` stands alone: write it twice");
+    FIELDS.into_iter().for_each(|field| assert_eq!(check_template(&format!("{{{field}}}")), Ok(())));
+}
+
+#[test]
+fn an_alert_is_sent_again_and_again_for_a_day() {
+    let (secs, hours) = (Duration::from_secs, Duration::from_hours);
+    assert_eq!(again_in(1, secs(0)), Some(secs(1)));
+    assert_eq!(again_in(4, secs(20)), Some(secs(8)));
+    assert_eq!(again_in(30, hours(20)), Some(LONGEST_PAUSE));
+    assert_eq!(again_in(300, hours(24)), None);
+    let tries_in_an_hour = (1..).scan(secs(0), |age, tries| {
+        *age += again_in(tries, *age)?;
+        (*age < hours(1)).then_some(*age)
+    });
+    assert_eq!(tries_in_an_hour.count(), 19, "a receiver that was down for an hour is not flooded");
+}

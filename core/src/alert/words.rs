@@ -1,0 +1,142 @@
+//! The words of an alert: its own, or a template's with a small set of fields in braces. Nothing of it is carried out: a field
+//! is a name and nothing else.
+
+use super::{AlertKind, Facts};
+use crate::spec::Notifier;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+/// What may stand in braces.
+pub const FIELDS: [&str; 12] = [
+    "kind",
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "try_number",
+    "state",
+    "reason",
+    "asset",
+    "logical_date",
+    "at",
+    "key",
+];
+/// A longer message is cut: chats and mails have bounds of their own.
+const MOST_CHARS: usize = 10_000;
+const MOST_SUBJECT_CHARS: usize = 200;
+
+/// An alert as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Whoever receives it twice knows it by this.
+    pub key: String,
+    pub kind: AlertKind,
+    /// One line.
+    pub subject: String,
+    pub text: String,
+    /// All fields, for programs.
+    pub fields: Value,
+}
+
+/// What cannot be a template, in words.
+pub fn check_template(template: &str) -> Result<(), String> {
+    filled(template, |field| FIELDS.contains(&field).then(String::new)).map(drop)
+}
+
+/// In the words of its notifier.
+pub fn message(
+    (key, kind): (&str, AlertKind),
+    notifier: &Notifier,
+    facts: &Facts,
+    (run_id, logical_date): (Option<&str>, Option<DateTime<Utc>>),
+    at: DateTime<Utc>,
+) -> Message {
+    let date = logical_date.map(crate::schedule::isoformat);
+    let field = |name: &str| -> Option<String> {
+        let text = |of: Option<&str>| Some(of.unwrap_or_default().to_string());
+        match name {
+            "kind" => Some(kind.to_string()),
+            "dag_id" => Some(facts.dag_id.clone()),
+            "run_id" => text(run_id),
+            "task_id" => text(facts.task_id.as_deref()),
+            "map_index" => Some(facts.map_index.map(|index| index.to_string()).unwrap_or_default()),
+            "try_number" => Some(facts.try_number.map(|number| number.to_string()).unwrap_or_default()),
+            "state" => Some(facts.state.clone()),
+            "reason" => Some(facts.reason.clone()),
+            "asset" => text(facts.asset.as_deref()),
+            "logical_date" => text(date.as_deref()),
+            "at" => Some(crate::schedule::isoformat(at)),
+            "key" => Some(key.to_string()),
+            _ => None,
+        }
+    };
+    let usual = usual(kind, facts, run_id);
+    // One that a newer binary has written may name fields that this one does not know: it is told as it stands.
+    let of = |template: Option<&String>| template.map(|text| filled(text, field).unwrap_or_else(|_| text.clone()));
+    let subject = of(notifier.subject.as_ref()).unwrap_or_else(|| usual.clone());
+    let text = of(notifier.message.as_ref()).unwrap_or_else(|| match facts.reason.as_str() {
+        "" => usual.clone(),
+        reason => format!("{usual}\n{reason}"),
+    });
+    let line: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let fields = json!({
+        "key": key, "kind": kind.as_str(), "at": crate::schedule::isoformat(at),
+        "dag_id": facts.dag_id, "run_id": run_id, "logical_date": date, "task_id": facts.task_id,
+        "map_index": facts.map_index, "try_number": facts.try_number, "state": facts.state, "reason": facts.reason,
+        "asset": facts.asset,
+    });
+    Message {
+        key: key.into(),
+        kind,
+        subject: line.chars().take(MOST_SUBJECT_CHARS).collect(),
+        text: text.chars().take(MOST_CHARS).collect(),
+        fields,
+    }
+}
+
+fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
+    let dag = &facts.dag_id;
+    let of_run = run_id.map_or_else(|| format!("`{dag}`"), |run| format!("`{dag}`, run `{run}`"));
+    let task = || {
+        let element = facts.map_index.map(|index| format!(" [{index}]")).unwrap_or_default();
+        let try_number = facts.try_number.unwrap_or(1);
+        format!("task `{}`{element} of {of_run}", facts.task_id.as_deref().unwrap_or_default())
+            + &match try_number {
+                1 => String::new(),
+                number => format!(" (try {number})"),
+            }
+    };
+    let asset = facts.asset.as_deref().unwrap_or_default();
+    match kind {
+        AlertKind::RunSuccess => format!("{of_run} succeeded"),
+        AlertKind::RunFailed => format!("{of_run} failed"),
+        AlertKind::TaskSuccess => format!("{} succeeded", task()),
+        AlertKind::TaskFailed => format!("{} failed", task()),
+        AlertKind::TaskRetry => format!("{} failed and is tried again", task()),
+        AlertKind::TaskSkipped => format!("{} was skipped", task()),
+        AlertKind::DeadlineMissed => format!("{of_run} missed its deadline"),
+        AlertKind::AssetStale => format!("asset `{asset}` is stale"),
+        AlertKind::CheckFailed => format!("a check of asset `{asset}` did not pass: {}", task()),
+        AlertKind::Test => "orch can reach you".into(),
+    }
+}
+
+/// Fields in braces become their values; `{{` and `}}` stand for braces.
+fn filled(template: &str, field: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        text.push_str(before);
+        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
+            text.push_str(&from[..1]);
+            rest = after;
+        } else if let Some((name, after)) = from.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+            text.push_str(&field(name).ok_or_else(|| format!("`{{{name}}}` is no field of an alert"))?);
+            rest = after;
+        } else {
+            return Err(format!("a `{}` stands alone: write it twice", &from[..1]));
+        }
+    }
+    Ok(text + rest)
+}

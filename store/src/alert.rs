@@ -1,0 +1,164 @@
+//! The outbox: alerts that are to be sent, are on their way, or were. A row is written in the transaction of what it tells
+//! of; whoever sends takes a lease, which ends with `due_at`, and says how it went. Whoever dies leaves a lease that ends.
+
+mod list;
+mod tell;
+
+pub use list::{AlertFilter, AlertRow, alert, count_alerts, list_alerts};
+pub use tell::{tell_of_checks, tell_of_stale};
+
+use crate::step::json;
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::alert::{AlertKind, Facts, NewAlert, again_in};
+use orch_core::spec::Notifier;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Whoever sends has so long; then another one may.
+pub const LEASE: Duration = Duration::from_mins(1);
+/// What a receiver says of itself is cut.
+const MOST_PROBLEM_CHARS: usize = 500;
+
+/// An alert in somebody's hands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    pub id: i64,
+    pub key: String,
+    pub kind: AlertKind,
+    pub notifier: Notifier,
+    pub facts: Facts,
+    pub run_id: Option<String>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub at: DateTime<Utc>,
+    /// How often somebody has begun to send it: the fence.
+    pub tries: i32,
+    pub age: Duration,
+}
+
+/// Writes alerts, of a run or of none; those that are known already stay as they are. The caller commits, and gives
+/// `Hint::Alert`.
+pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewAlert]) -> StoreResult<()> {
+    if alerts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into alert (key, kind, notifier, facts, dag_id, run, run_id, logical_date)
+        select a.key, a.kind, a.notifier::json, a.facts::json, coalesce(r.dag_id, nullif(a.dag_id, '')), r.id, r.run_id,
+          r.logical_date
+        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) as a (key, kind, notifier, facts, dag_id)
+        left join dag_run r on r.id = $1 on conflict (key) do nothing",
+        run,
+        &alerts.iter().map(|a| a.key.clone()).collect::<Vec<_>>(),
+        &alerts.iter().map(|a| a.kind.to_string()).collect::<Vec<_>>(),
+        &alerts.iter().map(|a| json(&a.notifier)).collect::<Vec<_>>(),
+        &alerts.iter().map(|a| json(&a.facts)).collect::<Vec<_>>(),
+        &alerts.iter().map(|a| a.facts.dag_id.clone()).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Takes what is due, at most so many: what was never tried first, so that one receiver that is down holds up no other.
+pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Claimed>> {
+    let rows = sqlx::query!(
+        r#"update alert set tries = tries + 1, due_at = now() + $2::float8 * interval '1 second'
+        where id = any(array(select id from alert where state = 'waiting' and due_at <= now() order by tries, due_at
+            limit $1 for update skip locked)) and state = 'waiting'
+        returning id, key, kind, notifier::text as "notifier!", facts::text as "facts!", run_id, logical_date, at, tries,
+          extract(epoch from now() - at)::float8 as "age!""#,
+        most,
+        LEASE.as_secs_f64()
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    rows.map(|row| {
+        Ok(Claimed {
+            notifier: read(row.id, &row.notifier)?,
+            facts: read(row.id, &row.facts)?,
+            kind: crate::run::word(&row.kind)?,
+            id: row.id,
+            key: row.key,
+            run_id: row.run_id,
+            logical_date: row.logical_date,
+            at: row.at,
+            tries: row.tries,
+            age: Duration::try_from_secs_f64(row.age).unwrap_or_default(),
+        })
+    })
+    .collect()
+}
+
+fn read<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> StoreResult<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("alert {id}: {error}")))
+}
+
+/// Somebody took it. One whose lease had ended meanwhile is sent all the same, and said once.
+pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult<()> {
+    sqlx::query!(
+        "update alert set state = 'sent', ended_at = now(), problem = null where id = $1 and state <> 'sent'",
+        claimed.id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Nobody took it: it is sent again after a while, or given up after a day.
+pub async fn alert_not_sent(db: &mut PgConnection, claimed: &Claimed, problem: &str) -> StoreResult<()> {
+    let again_in = again_in(claimed.tries, claimed.age);
+    let problem: String = problem.chars().filter(|letter| *letter != '\0').take(MOST_PROBLEM_CHARS).collect();
+    sqlx::query!(
+        "update alert set problem = $3, due_at = now() + coalesce($4::float8, 0) * interval '1 second',
+          state = case when $4::float8 is null then 'failed' else 'waiting' end,
+          ended_at = case when $4::float8 is null then now() end
+        where id = $1 and tries = $2 and state = 'waiting'",
+        claimed.id,
+        claimed.tries,
+        problem,
+        again_in.map(|pause| pause.as_secs_f64())
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// In how long the next one is due that waits.
+pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<Option<Duration>> {
+    let secs = sqlx::query_scalar!(
+        "select extract(epoch from min(due_at) - now())::float8 from alert where state = 'waiting'"
+    );
+    let secs = secs.fetch_one(db).await?;
+    Ok(secs.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or_default()))
+}
+
+/// What became of a wish to send an alert again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It is due now. The caller gives `Hint::Alert`.
+    Due,
+    AlreadySent,
+    NoSuchAlert,
+}
+
+/// Sends one at once that waits or was given up; its day begins anew.
+pub async fn retry_alert(db: &mut PgConnection, id: i64) -> StoreResult<Retry> {
+    let due = sqlx::query!(
+        "update alert set state = 'waiting', ended_at = null, due_at = now(), tries = 0, at = now()
+        where id = $1 and state <> 'sent'",
+        id
+    );
+    if due.execute(&mut *db).await?.rows_affected() == 1 {
+        return Ok(Retry::Due);
+    }
+    let there = sqlx::query_scalar!(r#"select exists (select from alert where id = $1) as "there!""#, id);
+    Ok(if there.fetch_one(db).await? { Retry::AlreadySent } else { Retry::NoSuchAlert })
+}
+
+/// An alert that tells of nothing: whether its notifier works is seen in its row.
+pub async fn add_test_alert(db: &mut PgConnection, notifier: Notifier, by: &str) -> StoreResult<i64> {
+    let new = orch_core::alert::test(notifier, Uuid::now_v7(), by);
+    add_alerts(db, None, std::slice::from_ref(&new)).await?;
+    Ok(sqlx::query_scalar!("select id from alert where key = $1", new.key).fetch_one(db).await?)
+}

@@ -1,0 +1,123 @@
+//! Alerts as people see them.
+
+use super::read;
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use orch_core::alert::{AlertKind, AlertState, Facts};
+use orch_core::spec::Notifier;
+use sqlx::postgres::PgConnection;
+
+/// The most rows in one answer.
+const MOST_LISTED: i64 = 1_000;
+
+/// Which alerts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AlertFilter {
+    pub state: Option<AlertState>,
+    pub kind: Option<AlertKind>,
+    pub dag_id: Option<String>,
+    pub run_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertRow {
+    pub id: i64,
+    pub key: String,
+    pub kind: AlertKind,
+    pub notifier: Notifier,
+    pub facts: Facts,
+    pub dag_id: Option<String>,
+    pub run_id: Option<String>,
+    pub logical_date: Option<DateTime<Utc>>,
+    pub state: AlertState,
+    pub tries: i32,
+    /// Of the next try.
+    pub due_at: DateTime<Utc>,
+    pub problem: Option<String>,
+    pub at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// A row as it is read.
+struct Columns {
+    id: i64,
+    key: String,
+    kind: String,
+    notifier: String,
+    facts: String,
+    dag_id: Option<String>,
+    run_id: Option<String>,
+    logical_date: Option<DateTime<Utc>>,
+    state: String,
+    tries: i32,
+    due_at: DateTime<Utc>,
+    problem: Option<String>,
+    at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl Columns {
+    fn row(self) -> StoreResult<AlertRow> {
+        Ok(AlertRow {
+            kind: crate::run::word(&self.kind)?,
+            state: crate::run::word(&self.state)?,
+            notifier: read(self.id, &self.notifier)?,
+            facts: read(self.id, &self.facts)?,
+            id: self.id,
+            key: self.key,
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            logical_date: self.logical_date,
+            tries: self.tries,
+            due_at: self.due_at,
+            problem: self.problem,
+            at: self.at,
+            ended_at: self.ended_at,
+        })
+    }
+}
+
+/// Newest first.
+pub async fn list_alerts(
+    db: &mut PgConnection,
+    filter: &AlertFilter,
+    (skip, most): (i64, i64),
+) -> StoreResult<Vec<AlertRow>> {
+    let rows = sqlx::query_as!(
+        Columns,
+        r#"select id, key, kind, notifier::text as "notifier!", facts::text as "facts!", dag_id, run_id, logical_date, state,
+          tries, due_at, problem, at, ended_at from alert
+        where ($1::text is null or state = $1) and ($2::text is null or kind = $2) and ($3::text is null or dag_id = $3)
+          and ($4::text is null or run_id = $4) order by id desc limit $5 offset $6"#,
+        filter.state.map(AlertState::as_str),
+        filter.kind.map(AlertKind::as_str),
+        filter.dag_id,
+        filter.run_id,
+        most.clamp(0, MOST_LISTED),
+        skip.max(0)
+    );
+    rows.fetch_all(db).await?.into_iter().map(Columns::row).collect()
+}
+
+pub async fn count_alerts(db: &mut PgConnection, filter: &AlertFilter) -> StoreResult<i64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from alert where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
+          and ($3::text is null or dag_id = $3) and ($4::text is null or run_id = $4)"#,
+        filter.state.map(AlertState::as_str),
+        filter.kind.map(AlertKind::as_str),
+        filter.dag_id,
+        filter.run_id
+    );
+    Ok(count.fetch_one(db).await?)
+}
+
+/// One by its id.
+pub async fn alert(db: &mut PgConnection, id: i64) -> StoreResult<Option<AlertRow>> {
+    let row = sqlx::query_as!(
+        Columns,
+        r#"select id, key, kind, notifier::text as "notifier!", facts::text as "facts!", dag_id, run_id, logical_date, state,
+          tries, due_at, problem, at, ended_at from alert where id = $1"#,
+        id
+    );
+    row.fetch_optional(db).await?.map(Columns::row).transpose()
+}

@@ -1,0 +1,57 @@
+//! The parts of a step that tell somebody: alerts of tries that ended and of runs that are over, written by the statement
+//! that says so. An alert is there exactly if its end is; the same end, told twice, leaves one.
+
+use super::Step;
+use super::bind::{Values, placed};
+use crate::StoreResult;
+use orch_core::alert::NewAlert;
+
+pub(super) const OF_TRIES: [&str; 5] = ["bigint[]", "text[]", "text[]", "text[]", "text[]"];
+pub(super) const OF_RUNS: [&str; 5] = ["uuid[]", "text[]", "text[]", "text[]", "text[]"];
+
+const COLUMNS: &str = "key, kind, notifier, facts, dag_id, run, run_id, logical_date";
+
+pub(super) fn of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+    placed(step).flat_map(|(place, end)| end.alerts.iter().map(move |alert| (place, alert)))
+}
+
+pub(super) fn put_of_tries(rows: &str, parts: &mut Vec<String>) {
+    parts.push(format!(
+        "ta as materialized (select * from {rows} as ta (place, key, kind, notifier, facts)),
+        tal as (insert into alert ({COLUMNS})
+          select ta.key, ta.kind, ta.notifier::json, ta.facts::json, r.dag_id, r.id, r.run_id, r.logical_date
+          from ta join fin on fin.place = ta.place join dag_run r on r.id = fin.run on conflict (key) do nothing)"
+    ));
+}
+
+/// Of runs that moved.
+pub(super) fn put_of_runs(rows: &str, parts: &mut Vec<String>) {
+    parts.push(format!(
+        "ra as materialized (select * from {rows} as ra (run, key, kind, notifier, facts)),
+        ral as (insert into alert ({COLUMNS})
+          select ra.key, ra.kind, ra.notifier::json, ra.facts::json, r.dag_id, r.id, r.run_id, r.logical_date
+          from ra join cas on cas.id = ra.run join dag_run r on r.id = ra.run on conflict (key) do nothing)"
+    ));
+}
+
+pub(super) fn bind_of_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let rows: Vec<_> = of_tries(step).collect();
+    values.column(&rows, |row| row.0)?;
+    bind(values, &rows.iter().map(|row| row.1).collect::<Vec<_>>())
+}
+
+pub(super) fn bind_of_runs(values: &mut Values, step: &Step) -> StoreResult<()> {
+    values.column(&step.alerts, |row| row.0)?;
+    bind(values, &step.alerts.iter().map(|row| &row.1).collect::<Vec<_>>())
+}
+
+fn bind(values: &mut Values, alerts: &[&NewAlert]) -> StoreResult<()> {
+    values.column(alerts, |alert| alert.key.clone())?;
+    values.column(alerts, |alert| alert.kind.as_str())?;
+    values.column(alerts, |alert| json(&alert.notifier))?;
+    values.column(alerts, |alert| json(&alert.facts))
+}
+
+pub(crate) fn json(of: &impl serde::Serialize) -> String {
+    serde_json::to_string(of).expect("it has string keys only")
+}

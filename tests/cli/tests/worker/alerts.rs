@@ -1,0 +1,188 @@
+//! Alerts from a DAG to those who are told: every kind of notifier, and what each receives.
+
+use crate::world::World;
+use orch::prelude::*;
+use orch_core::alert::AlertState;
+use orch_store::alert::{AlertFilter, AlertRow, list_alerts};
+use orch_test_support::{Manner, Receiver};
+use orch_workers::{MessengerConfig, SecretsConfig, signature};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+#[task(retries = 1, retry_delay = millis(1))]
+async fn load() -> TaskResult<u64> {
+    bail!("no answer from the shop")
+}
+
+#[task]
+async fn sleepy(ms: u64) -> TaskResult<u64> {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(ms)
+}
+
+/// As installations say it: the connections of the environment.
+fn connections(all: &[(&str, serde_json::Value)]) -> SecretsConfig {
+    let named = |(id, connection): &(&str, serde_json::Value)| {
+        (format!("ORCH_CONN_{}", id.to_uppercase()), connection.to_string())
+    };
+    SecretsConfig { environment: all.iter().map(named).collect::<HashMap<_, _>>(), ..SecretsConfig::default() }
+}
+
+fn sends(mut world: World, secrets: SecretsConfig) -> World {
+    let config = MessengerConfig { database_url: world.db.url(), secrets };
+    let (hints, stop) = (world.hints.clone(), world.stop.clone());
+    world.running.spawn(async move { orch_workers::send_alerts(config, hints, stop).await.unwrap() });
+    world
+}
+
+async fn alerts(world: &World) -> Vec<AlertRow> {
+    list_alerts(&mut world.db.connect().await, &AlertFilter::default(), (0, 100)).await.unwrap()
+}
+
+async fn all_in(world: &World, many: usize, state: AlertState) -> Vec<AlertRow> {
+    for _ in 0..1_500 {
+        let rows = alerts(world).await;
+        if rows.len() == many && rows.iter().all(|row| row.state == state) {
+            return rows;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {many} alerts are {state}: {:#?}", alerts(world).await);
+}
+
+fn script(path: &Path) -> serde_json::Value {
+    let to = path.display();
+    json!({ "conn_type": "command", "extra": { "argv": ["/bin/sh", "-c", format!("cat > {to} && echo $ALERT_KIND >> {to}")] } })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_hears_of_a_run_that_failed() {
+    let (web, mail, folder) = (Receiver::http().await, Receiver::smtp().await, tempfile::tempdir().unwrap());
+    let told = folder.path().join("told");
+    let host = |port: u16| {
+        json!({ "conn_type": "webhook", "host": format!("http://127.0.0.1:{port}/hook"),
+        "login": "me", "password": "hush-1", "extra": { "signing_secret": "hush-2" } })
+    };
+    let secrets = connections(&[
+        ("hook", host(web.port())),
+        (
+            "chat",
+            json!({ "conn_type": "slackwebhook", "host": format!("http://127.0.0.1:{}/chat", web.port()),
+            "password": "T1/B2/hush-3" }),
+        ),
+        (
+            "mail",
+            json!({ "conn_type": "smtp", "host": "127.0.0.1", "port": mail.port(), "login": "orch@example.org",
+            "password": "hush-4", "extra": { "disable_tls": true, "to": "ops@example.org" } }),
+        ),
+        ("program", script(&told)),
+    ]);
+    let dag = dag("sales")
+        .unpaused()
+        .on_failure(notify("hook"))
+        .on_failure(notify("mail").subject("{dag_id} failed").message("{run_id} is {state}"))
+        .on_failure(notify("program"))
+        .build(|d| {
+            d.add(load().on_failure(notify("chat").message("{task_id}: {reason}")).on_retry(notify("hook")));
+        });
+    let world = sends(World::new(vec![dag], 1).await.watched(), secrets);
+    let run = world.trigger("sales", None).await;
+    assert_eq!(world.end_of("sales", &run).await, "failed");
+    all_in(&world, 5, AlertState::Sent).await;
+    let letters = web.until("three letters", |all| all.len() == 3).await;
+    let of = |kind: &str| letters.iter().find(|one| one.head["x-orch-alert"] == kind).expect("it was told");
+    let failed = of("run_failed");
+    assert_eq!(failed.head["request"], "POST /hook HTTP/1.1");
+    assert_eq!(failed.head["x-orch-signature"], signature("hush-2", failed.body.as_bytes()));
+    assert_eq!(failed.head["authorization"], "Basic bWU6aHVzaC0x");
+    assert!(!failed.head.contains_key("signing_secret"), "what signs is not sent");
+    let body: serde_json::Value = serde_json::from_str(&failed.body).unwrap();
+    assert_eq!((&body["dag_id"], &body["run_id"], &body["state"]), (&json!("sales"), &json!(run), &json!("failed")));
+    assert_eq!(body["key"], json!(failed.head["idempotency-key"]));
+    assert!(of("task_retry").body.contains("no answer from the shop"));
+    let chat = of("task_failed");
+    assert_eq!(chat.head["request"], "POST /chat/T1/B2/hush-3 HTTP/1.1");
+    assert_eq!(chat.body, json!({ "text": "load: no answer from the shop" }).to_string());
+    let letter = mail.letters().remove(0);
+    assert_eq!((letter.head["from"].as_str(), letter.head["to"].as_str()), ("orch@example.org", "ops@example.org"));
+    assert_eq!(
+        (letter.head["subject"].as_str(), letter.body.trim()),
+        ("sales failed", format!("{run} is failed").as_str())
+    );
+    assert!(letter.head["auth"].starts_with("PLAIN ") && letter.head.contains_key("x-orch-alert-key"));
+    let told = std::fs::read_to_string(told).unwrap();
+    assert!(told.contains("\"dag_id\":\"sales\"") && told.ends_with("run_failed\n"), "{told}");
+    let rows = format!("{:?}", alerts(&world).await);
+    assert!(!rows.contains("hush"), "no secret is kept with an alert: {rows}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_not_taken_says_why_without_secrets_and_is_sent_again() {
+    let mut web = Receiver::http().await;
+    let secrets = connections(&[
+        (
+            "hook",
+            json!({ "conn_type": "webhook", "host": format!("http://127.0.0.1:{}", web.port()), "password": "hush-1" }),
+        ),
+        ("shop", json!({ "conn_type": "mysql", "host": "localhost" })),
+    ]);
+    let tells = |id: &str, to: &str| {
+        dag(id).unpaused().on_success(notify(to)).build(|d| {
+            d.add(sleepy(1_u64));
+        })
+    };
+    web.is(Manner::Refuses);
+    let world = sends(World::new(vec![tells("a", "hook"), tells("b", "shop"), tells("c", "nobody")], 1).await, secrets);
+    for id in ["a", "b", "c"] {
+        let run = world.trigger(id, None).await;
+        world.end_of(id, &run).await;
+    }
+    let why = |rows: &[AlertRow], id: &str| {
+        let row = rows.iter().find(|row| row.dag_id.as_deref() == Some(id))?;
+        row.problem.clone()
+    };
+    let mut rows = Vec::new();
+    for _ in 0..500 {
+        rows = alerts(&world).await;
+        if rows.iter().filter(|row| row.problem.is_some()).count() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(why(&rows, "a").as_deref(), Some("it answers HTTP 503: not today"));
+    assert!(why(&rows, "b").unwrap().contains("connection `shop` is of type `mysql`, over which nobody is told"));
+    assert!(why(&rows, "c").unwrap().contains("there is no connection `nobody`"));
+    web.go_down().await;
+    web.is(Manner::Takes);
+    web.come_up().await;
+    web.until("it is sent again", |all| !all.is_empty()).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_rings_within_two_seconds_of_its_time() {
+    let web = Receiver::http().await;
+    let secrets =
+        connections(&[("hook", json!({ "conn_type": "webhook", "host": format!("http://127.0.0.1:{}", web.port()) }))]);
+    let dag = dag("slow")
+        .unpaused()
+        .deadline(after_start(millis(1_500)).tell(notify("hook")))
+        .deadline(after_queued(mins(5)).tell(notify("hook")))
+        .build(|d| {
+            d.add(sleepy(4_500_u64));
+        });
+    let world = sends(World::new(vec![dag], 1).await.watched(), secrets);
+    let began = Instant::now();
+    let run = world.trigger("slow", None).await;
+    // As whoever creates a run does.
+    world.hints.give(orch_store::hint::Hint::Due);
+    let letters = web.until("it rings", |all| !all.is_empty()).await;
+    let rang = began.elapsed();
+    assert!(rang > Duration::from_millis(1_400) && rang < Duration::from_millis(3_500), "{rang:?}");
+    assert!(letters[0].body.contains("not over 1500 ms after it started"), "{}", letters[0].body);
+    assert_eq!(world.end_of("slow", &run).await, "success");
+    assert_eq!(web.letters().len(), 1, "once, and not for the one that is not over");
+    world.end().await;
+}

@@ -1,0 +1,29 @@
+//! A DAG that tells somebody of everything, and what must have been told in the end.
+
+use crate::dags::{flaky, torture, work};
+use orch::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const TOLD: &str = "told";
+/// The connection over which it tells.
+pub const TEAM: &str = "team";
+
+pub fn dag() -> Dag {
+    torture(TOLD).on_success(notify(TEAM)).deadline(after_queued(millis(1)).tell(notify(TEAM))).build(|d| {
+        let work = d.add(work(30).id("work").on_success(notify(TEAM)));
+        d.add(flaky(1).id("flaky_1").retry_delay(millis(30)).on_retry(notify(TEAM)).after(work));
+    })
+}
+
+/// What each run tells, by kind.
+pub const OF_EACH_RUN: [&str; 4] = ["deadline_missed", "run_success", "task_retry", "task_success"];
+
+/// Keys of alerts by kind, each once.
+pub fn by_kind(keys: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for key in keys {
+        let kind = key.split('/').next().unwrap_or_default();
+        found.entry(kind.into()).or_default().insert(key.clone());
+    }
+    found
+}

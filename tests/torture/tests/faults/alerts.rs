@@ -1,0 +1,76 @@
+//! Alerts while their receiver is down, their senders are killed and the server crashes: each arrives, and is one row.
+
+use super::{PROGRAM, seeds};
+use orch_test_support::{Manner, Receiver};
+use orch_torture::told::{OF_EACH_RUN, TOLD, by_kind};
+use orch_torture::world::{SchedulerOptions, WorkerOptions, World};
+use std::time::Duration;
+
+const RUNS: usize = 6;
+const AN_HOUR_PASSES: &str = "update alert set at = at - interval '1 hour', due_at = least(due_at, now())
+    where state = 'waiting'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_alert_arrives_and_is_shown_once() {
+    for seed in seeds() {
+        let mut receiver = Receiver::http().await;
+        receiver.go_down().await;
+        let mut world = World::with_server(PROGRAM, seed).await;
+        let tell = Some(format!("http://127.0.0.1:{}/hook", receiver.port()));
+        let options = SchedulerOptions { tell, ..SchedulerOptions::default() };
+        world.start_workers(2, &WorkerOptions::default());
+        world.start_schedulers(2, &options);
+        world.workers_are_up().await;
+        let mut kills = world.rng.part("kills");
+        for _ in 0..RUNS {
+            world.trigger(TOLD).await;
+        }
+        world.replace_worker(kills.below(2), kills.millis(0, 300), &WorkerOptions::default()).await;
+        world.crash_server(kills.millis(100, 800)).await;
+        let all = (RUNS * OF_EACH_RUN.len()) as i64;
+        let told = "select count(*) from alert where tries > 0";
+        let count = "select count(*) from alert";
+        world.until("each is there and was tried", || async { number(&world, told).await == all }).await;
+        assert_eq!(number(&world, count).await, all, "seed {seed}: each is one row");
+        pass_an_hour(&world).await;
+        // A receiver that takes and says nothing, and whoever waits for its word is killed.
+        receiver.is(Manner::IsSilent);
+        receiver.come_up().await;
+        pass_an_hour(&world).await;
+        receiver.until("somebody tells", |letters| !letters.is_empty()).await;
+        for victim in [0, 1] {
+            world.replace_scheduler(victim, kills.millis(0, 300), &options).await;
+        }
+        receiver.is(Manner::Takes);
+        // What the dead had taken is free when its lease is over.
+        let open = "select count(*) from alert where state <> 'sent'";
+        world
+            .until("all are sent", || async {
+                pass_an_hour(&world).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                number(&world, open).await == 0
+            })
+            .await;
+        assert_eq!(number(&world, count).await, all, "seed {seed}: each is one row");
+        let letters = receiver.letters();
+        let keys: Vec<String> = letters.iter().map(|letter| letter.head["idempotency-key"].clone()).collect();
+        let found = by_kind(&keys);
+        for kind in OF_EACH_RUN {
+            let many = found.get(kind).map_or(0, std::collections::BTreeSet::len);
+            assert_eq!(many, RUNS, "seed {seed}: {kind} of each run has arrived: {found:#?}");
+        }
+        assert!(keys.len() > all as usize, "seed {seed}: some came twice, under the same key");
+        eprintln!("seed {seed}: {} letters of {all} alerts", keys.len());
+        world.finish().await;
+    }
+}
+
+/// The clock of alerts is the database's: the hour is taken from their rows.
+async fn pass_an_hour(world: &World) {
+    sqlx::query(AN_HOUR_PASSES).execute(world.pool()).await.expect("the server answers");
+}
+
+/// A server that has just crashed may not answer yet.
+async fn number(world: &World, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(world.pool()).await.unwrap_or(-1)
+}

@@ -1,0 +1,187 @@
+//! `/api/orch/v1/alerts`: who was told what, who is to be told, and why somebody was not.
+
+use super::pages::{Page, words};
+use crate::extract::{Actor, JsonBody, Names, Query};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::{Timestamp, stamp};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use orch_core::alert::check_template;
+use orch_core::ids::ConnectionId;
+use orch_core::spec::Notifier;
+use orch_store::alert::{AlertFilter, AlertRow, Retry, add_test_alert, alert, count_alerts, list_alerts, retry_alert};
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+pub(crate) const STATES: &[&str] = &["waiting", "sent", "failed"];
+pub(crate) const KINDS: &[&str] = &[
+    "run_success",
+    "run_failed",
+    "task_success",
+    "task_failed",
+    "task_retry",
+    "task_skipped",
+    "deadline_missed",
+    "asset_stale",
+    "check_failed",
+    "test",
+];
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AlertPage {
+    alerts: Vec<AlertView>,
+    total_entries: i64,
+}
+
+/// Somebody is to be told of something, or was.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AlertView {
+    alert_id: i64,
+    /// Sent with it: a receiver knows by it an alert that comes twice.
+    key: String,
+    /// What it is about.
+    kind: String,
+    /// Id of the connection over which it is told.
+    connection: String,
+    dag_id: Option<String>,
+    dag_run_id: Option<String>,
+    logical_date: Option<Timestamp>,
+    task_id: Option<String>,
+    map_index: Option<i32>,
+    try_number: Option<i16>,
+    asset: Option<String>,
+    /// What the run or the task is, or the check found.
+    outcome: String,
+    reason: String,
+    /// `waiting`, `sent` or `failed`: nobody took it for a day.
+    state: String,
+    /// How often somebody has tried to send it.
+    tries: i32,
+    /// Of one that waits: when it is sent again.
+    next_try_at: Option<Timestamp>,
+    /// Why the last try did not succeed.
+    problem: Option<String>,
+    created_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+impl From<AlertRow> for AlertView {
+    fn from(row: AlertRow) -> Self {
+        AlertView {
+            alert_id: row.id,
+            key: row.key,
+            kind: row.kind.to_string(),
+            connection: row.notifier.connection,
+            dag_id: row.dag_id,
+            dag_run_id: row.run_id,
+            logical_date: stamp(row.logical_date),
+            task_id: row.facts.task_id,
+            map_index: row.facts.map_index,
+            try_number: row.facts.try_number,
+            asset: row.facts.asset,
+            outcome: row.facts.state,
+            reason: row.facts.reason,
+            next_try_at: row.ended_at.is_none().then_some(Timestamp(row.due_at)),
+            state: row.state.to_string(),
+            tries: row.tries,
+            problem: row.problem,
+            created_at: Timestamp(row.at),
+            ended_at: stamp(row.ended_at),
+        }
+    }
+}
+
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<AlertPage>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let filter = AlertFilter {
+        state: words(&query, "state", ("state", STATES))?.pop(),
+        kind: words(&query, "kind", ("kind", KINDS))?.pop(),
+        dag_id: query.text("dag_id").map(String::from),
+        run_id: query.text("dag_run_id").map(String::from),
+    };
+    let mut db = app.pages().await?;
+    let rows = list_alerts(&mut db, &filter, (page.offset, page.limit)).await?;
+    let total_entries = match page.total(rows.len()) {
+        Some(total) => total,
+        None => count_alerts(&mut db, &filter).await?,
+    };
+    Ok(Json(AlertPage { alerts: rows.into_iter().map(AlertView::from).collect(), total_entries }))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<AlertView>, Refusal> {
+    let id = names.number("alert_id")?;
+    let row = alert(&mut *app.pages().await?, id).await?.ok_or_else(|| no_such_alert(id))?;
+    Ok(Json(row.into()))
+}
+
+/// Sends one at once that waits or was given up.
+pub(crate) async fn retry(State(app): State<App>, actor: Actor, names: Names) -> Result<Json<AlertView>, Refusal> {
+    let id = names.number("alert_id")?;
+    Ok(Json(send_again(&app, &actor, id).await?.into()))
+}
+
+pub(crate) async fn send_again(app: &App, actor: &Actor, id: i64) -> Result<AlertRow, Refusal> {
+    let row = app.in_transaction(async |tx| {
+        match retry_alert(tx, id).await? {
+            Retry::Due => {}
+            Retry::AlreadySent => {
+                return Err(Refusal::plain(StatusCode::CONFLICT, format!("alert {id} was sent already")));
+            }
+            Retry::NoSuchAlert => return Err(no_such_alert(id)),
+        }
+        let extra = Some(json!({ "alert": id }));
+        actor.did(tx, Deed { event: "retry_alert", extra, ..Deed::default() }).await?;
+        alert(tx, id).await?.ok_or_else(|| no_such_alert(id))
+    });
+    let row = row.await?;
+    app.hints.give(Hint::Alert);
+    Ok(row)
+}
+
+/// Sends one that tells of nothing: its state says whether the connection leads to somebody.
+pub(crate) async fn test(
+    State(app): State<App>,
+    actor: Actor,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<AlertView>), Refusal> {
+    let mut fields = body.fields();
+    let connection = fields.required_checked("connection_id", |value| {
+        let id = crate::extract::text(value)?;
+        ConnectionId::new(&id).map_err(|error| Problem::value(error.to_string()))?;
+        Ok(id)
+    });
+    let template = |value: &Value| {
+        let text = crate::extract::text(value)?;
+        check_template(&text).map_err(Problem::value)?;
+        Ok(text)
+    };
+    let subject = fields.checked("subject", template);
+    let message = fields.checked("message", template);
+    let to = fields.texts("to").unwrap_or_default();
+    fields.finish()?;
+    let notifier = Notifier { connection, subject, message, to, ..Notifier::default() };
+    Ok((StatusCode::CREATED, Json(send_test(&app, &actor, notifier).await?.into())))
+}
+
+pub(crate) async fn send_test(app: &App, actor: &Actor, notifier: Notifier) -> Result<AlertRow, Refusal> {
+    let extra = Some(json!({ "connection": notifier.connection }));
+    let row = app.in_transaction(async |tx| {
+        let id = add_test_alert(tx, notifier, &actor.name).await?;
+        actor.did(tx, Deed { event: "test_alert", extra, ..Deed::default() }).await?;
+        alert(tx, id).await?.ok_or_else(|| no_such_alert(id))
+    });
+    let row = row.await?;
+    app.hints.give(Hint::Alert);
+    Ok(row)
+}
+
+fn no_such_alert(id: i64) -> Refusal {
+    Refusal::not_found(format!("The Alert with id: `{id}` was not found"))
+}

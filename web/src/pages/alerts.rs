@@ -1,0 +1,121 @@
+//! `/alerts`: who was told what, and who could not be told. The filter stands in the query.
+
+use super::turned::Turned;
+use super::{Shell, encoded, html, see_other};
+use crate::api::alerts::{KINDS, STATES, send_again};
+use crate::extract::{Actor, Form, Query};
+use crate::parts::{self, dag_href};
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::alert::{AlertKind, AlertState, message};
+use orch_store::alert::{AlertFilter, AlertRow, list_alerts};
+
+#[derive(Template)]
+#[template(path = "pages/alerts.html")]
+struct AlertsPage {
+    shell: Shell,
+    lines: Vec<Line>,
+    filter: Filter,
+    states: &'static [&'static str],
+    kinds: &'static [&'static str],
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+/// As it stands in the query.
+struct Filter {
+    state: String,
+    kind: String,
+    dag: String,
+}
+
+struct Line {
+    id: i64,
+    at: String,
+    ago: parts::Ago,
+    words: String,
+    reason: String,
+    href: Option<String>,
+    over: String,
+    sign: parts::State,
+    state: String,
+    problem: String,
+    may_be_sent: bool,
+}
+
+const OF_A_PAGE: i64 = 50;
+const MOST_WORDS: usize = 300;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let turned = Turned::to(&mut query, OF_A_PAGE);
+    query.finish()?;
+    let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
+    let filter = Filter { state: text("state"), kind: text("kind"), dag: text("dag") };
+    let search = AlertFilter {
+        // A word of a stranger finds as much as none.
+        state: filter.state.parse::<AlertState>().ok(),
+        kind: filter.kind.parse::<AlertKind>().ok(),
+        dag_id: Some(filter.dag.clone()).filter(|dag| !dag.is_empty()),
+        run_id: None,
+    };
+    let mut rows = list_alerts(&mut *app.pages().await?, &search, (turned.skip(), turned.most())).await?;
+    let (newer, older) = turned.cut(&mut rows, |page| format!("/alerts?{}page={page}", filter.query()));
+    let lines = rows.into_iter().map(|row| line(row, &shell)).collect();
+    html(StatusCode::OK, &AlertsPage { shell, lines, filter, states: STATES, kinds: KINDS, newer, older })
+}
+
+/// `POST /alerts/retry`: sends one at once.
+pub(crate) async fn retry(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
+    let id = form.text("id").unwrap_or_default().parse().map_err(|_| Refusal::bad_request("which alert?"))?;
+    send_again(&app, &actor, id).await?;
+    Ok(see_other("/alerts"))
+}
+
+impl Filter {
+    fn is_empty(&self) -> bool {
+        self.pairs().iter().all(|(_, value)| value.is_empty())
+    }
+
+    fn pairs(&self) -> [(&'static str, &str); 3] {
+        [("state", &self.state), ("kind", &self.kind), ("dag", &self.dag)]
+    }
+
+    /// To be followed by another pair.
+    fn query(&self) -> String {
+        let said = self.pairs().into_iter().filter(|(_, value)| !value.is_empty());
+        said.map(|(name, value)| format!("{name}={}&", encoded(value))).collect::<Vec<_>>().concat()
+    }
+}
+
+fn line(row: AlertRow, shell: &Shell) -> Line {
+    let plain = orch_core::spec::Notifier::default();
+    let said = message((&row.key, row.kind), &plain, &row.facts, (row.run_id.as_deref(), row.logical_date), row.at);
+    let href = match (&row.dag_id, &row.run_id) {
+        (Some(dag), Some(run)) => Some(format!("{}/runs/{}", dag_href(dag), encoded(run))),
+        (Some(dag), None) => Some(dag_href(dag)),
+        _ => None,
+    };
+    let (sign, state) = match row.state {
+        AlertState::Sent => ("success", "sent".to_string()),
+        AlertState::Failed => ("failed", "given up".into()),
+        AlertState::Waiting if row.tries == 0 => ("queued", "waiting".into()),
+        AlertState::Waiting => ("up_for_retry", format!("tried {} times", row.tries)),
+    };
+    Line {
+        id: row.id,
+        at: shell.now.exactly(row.at),
+        ago: parts::ago(row.at, shell.now),
+        words: parts::cut(said.subject, MOST_WORDS),
+        reason: parts::cut(row.facts.reason, MOST_WORDS),
+        href,
+        over: row.notifier.connection,
+        sign: parts::bare(sign),
+        state,
+        problem: parts::cut(row.problem.unwrap_or_default(), MOST_WORDS),
+        may_be_sent: row.state != AlertState::Sent,
+    }
+}

@@ -1,0 +1,174 @@
+//! Sends alerts: takes what is due from the outbox, tells whoever is to be told, and says how it went. Any number of processes
+//! do so side by side; whoever dies while it sends leaves a lease that ends, and another one sends it again, under the same
+//! key.
+//!
+//! Schedulers run it: somebody is to be told also when no worker is left.
+
+mod command;
+mod email;
+mod webhook;
+
+pub use webhook::signature;
+
+use crate::mask;
+use crate::outside::http::Http;
+use crate::secrets::{Secrets, SecretsConfig};
+use orch_core::alert::{Message, message};
+use orch_core::secret::Masker;
+use orch_core::task::Connection;
+use orch_store::alert::{Claimed, alert_not_sent, alert_sent, claim_alerts, next_alert_in};
+use orch_store::hint::{Hint, Hints};
+use orch_store::{StoreError, StoreResult, connect};
+use sqlx::postgres::PgConnection;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Alerts that are sent at the same time.
+const MOST_AT_ONCE: i64 = 16;
+/// Without a hint it looks so often.
+const POLL: Duration = Duration::from_secs(5);
+/// Hints of this long are one.
+const GATHER: Duration = Duration::from_millis(10);
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// All that a receiver has; the lease is longer by far.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is under way when this process is told to stop; what takes longer is sent again by somebody else.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What whoever sends is told.
+#[derive(Debug, Clone)]
+pub struct MessengerConfig {
+    pub database_url: String,
+    /// Where the connections of notifiers are.
+    pub secrets: SecretsConfig,
+}
+
+/// Sends alerts until `stop`. The database may come and go meanwhile.
+pub async fn send_alerts(config: MessengerConfig, hints: Hints, stop: CancellationToken) -> StoreResult<()> {
+    let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
+    mask::learn_for_good(own);
+    let secrets = Secrets::new(&config.secrets, Some(&config.database_url))
+        .map_err(|error| StoreError::corrupt(error.to_string()))?;
+    let sender = Arc::new(Sender { secrets, http: Http::default() });
+    let mut messenger = Messenger { url: config.database_url, sender, db: None };
+    while !stop.is_cancelled() {
+        // Armed before we look.
+        let hint = hints.on(Hint::Alert).notified();
+        let over = async {
+            stop.cancelled().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        let wait = tokio::select! {
+            next = messenger.round(&stop) => match next {
+                Ok(next) => next.unwrap_or(POLL).clamp(GATHER, POLL),
+                Err(error) => {
+                    tracing::debug!(%error, cause = error.source_text(), "alerts are not sent for a moment");
+                    messenger.db = None;
+                    AFTER_ERROR
+                }
+            },
+            () = over => return Ok(()),
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = hint => tokio::time::sleep(GATHER).await,
+        }
+    }
+    Ok(())
+}
+
+struct Messenger {
+    url: String,
+    sender: Arc<Sender>,
+    /// None after an error: a broken connection is not used again.
+    db: Option<PgConnection>,
+}
+
+impl Messenger {
+    /// Sends all that is due; gives in how long the next one is.
+    async fn round(&mut self, stop: &CancellationToken) -> StoreResult<Option<Duration>> {
+        loop {
+            let claimed = claim_alerts(self.db().await?, MOST_AT_ONCE).await?;
+            if claimed.is_empty() || stop.is_cancelled() {
+                return next_alert_in(self.db().await?).await;
+            }
+            let mut sending = JoinSet::new();
+            for alert in claimed {
+                let sender = self.sender.clone();
+                sending.spawn(async move { (sender.send(&alert).await, alert) });
+            }
+            while let Some(sent) = sending.join_next().await {
+                match sent {
+                    Ok((sent, alert)) => self.record(&alert, sent).await?,
+                    // Its lease ends, and somebody tries again.
+                    Err(error) => tracing::error!(%error, "an alert could not be sent"),
+                }
+            }
+        }
+    }
+
+    async fn record(&mut self, alert: &Claimed, sent: Result<(), String>) -> StoreResult<()> {
+        for last in [false, true] {
+            let recorded = match (&sent, self.db().await) {
+                (_, Err(error)) => Err(error),
+                (Ok(()), Ok(db)) => alert_sent(db, alert).await,
+                (Err(problem), Ok(db)) => {
+                    tracing::warn!(alert.key, problem, tries = alert.tries, "an alert was not taken");
+                    alert_not_sent(db, alert, problem).await
+                }
+            };
+            match recorded {
+                Ok(()) => break,
+                Err(error) if last => return Err(error),
+                // What was sent should be known as sent: the connection may only have been cut.
+                Err(_) => {
+                    self.db = None;
+                    tokio::time::sleep(AFTER_ERROR).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn db(&mut self) -> StoreResult<&mut PgConnection> {
+        if self.db.is_none() {
+            self.db = Some(connect::one(&self.url, "orch alerts").await?);
+        }
+        Ok(self.db.as_mut().expect("it was made just now"))
+    }
+}
+
+struct Sender {
+    secrets: Secrets,
+    http: Http,
+}
+
+impl Sender {
+    /// Tells it over its connection. An error says why not, without any secret.
+    async fn send(&self, alert: &Claimed) -> Result<(), String> {
+        let notifier = &alert.notifier;
+        let connection = self.secrets.connection(&notifier.connection).await.map_err(|error| format!("{error:#}"))?;
+        let words = (alert.run_id.as_deref(), alert.logical_date);
+        let message = message((&alert.key, alert.kind), notifier, &alert.facts, words, alert.at);
+        let sent = tokio::time::timeout(PATIENCE, self.tell(&connection, &message, &notifier.to)).await;
+        let sent = sent.unwrap_or_else(|_| Err(format!("it took more than {} s", PATIENCE.as_secs())));
+        sent.map_err(|problem| Masker::of(connection.secrets()).mask(&mask::mask(&problem)).into_owned())
+    }
+
+    async fn tell(&self, connection: &Connection, message: &Message, to: &[String]) -> Result<(), String> {
+        match connection.conn_type.as_str() {
+            "slackwebhook" | "slack" => webhook::slack(&self.http, connection, message).await,
+            "http" | "https" | "webhook" => webhook::generic(&self.http, connection, message).await,
+            "smtp" | "email" => email::send(connection, message, to).await,
+            "command" => command::run(connection, message).await,
+            other => Err(format!(
+                "connection `{}` is of type `{other}`, over which nobody is told\nhint: notifiers take `slackwebhook`, \
+                 `webhook`, `http`, `smtp` and `command`",
+                connection.id
+            )),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! E-mail over SMTP, as Airflow's `smtp` connections say it: `from_email`, `disable_tls`, `disable_ssl` in `extra`; `to` there is
+//! who is told if the notifier names nobody.
+
+use super::PATIENCE;
+use lettre::message::Mailbox;
+use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{SmtpTransport, Transport as _};
+use orch_core::alert::Message;
+use orch_core::task::Connection;
+use serde_json::Value;
+use std::error::Error;
+
+/// TLS from the first byte on.
+const SMTPS: u16 = 465;
+/// STARTTLS, or nothing if the connection says so.
+const SUBMISSION: u16 = 587;
+
+pub(super) async fn send(connection: &Connection, message: &Message, to: &[String]) -> Result<(), String> {
+    let (transport, mail) = (transport(connection)?, mail(connection, message, to)?);
+    let sent = tokio::task::spawn_blocking(move || transport.send(&mail).map(drop).map_err(|error| chain(&error)));
+    sent.await.map_err(|error| error.to_string())?
+}
+
+fn transport(connection: &Connection) -> Result<SmtpTransport, String> {
+    let host = connection.host.as_deref().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| format!("connection `{}` has no host", connection.id))?;
+    let says = |name: &str| connection.extra_field(name).is_some_and(|yes| yes == true || yes == "true");
+    let port = connection.port.unwrap_or(if says("disable_ssl") { SUBMISSION } else { SMTPS });
+    let tls = if port == SMTPS && !says("disable_ssl") {
+        Tls::Wrapper(tls(connection, host)?)
+    } else if says("disable_tls") {
+        Tls::None
+    } else {
+        Tls::Required(tls(connection, host)?)
+    };
+    let mut builder = SmtpTransport::builder_dangerous(host).port(port).tls(tls).timeout(Some(PATIENCE));
+    if let Some(login) = connection.login.clone().filter(|login| !login.is_empty()) {
+        builder = builder.credentials(Credentials::new(login, connection.password.clone().unwrap_or_default()));
+    }
+    Ok(builder.build())
+}
+
+/// Trusts whom everybody trusts, and the certificate of `ca_file` if there is one.
+fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(host.to_string());
+    if let Some(file) = connection.extra_field("ca_file").and_then(Value::as_str) {
+        let wrong = |error: &dyn Error| format!("`ca_file` of connection `{}`: {error}", connection.id);
+        let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
+        builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(&error))?);
+    }
+    builder.build().map_err(|error| chain(&error))
+}
+
+fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<lettre::Message, String> {
+    let address = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("`{text}` is no address: {error}"));
+    let from = connection.extra_field("from_email").and_then(Value::as_str).or(connection.login.as_deref());
+    let from = from.ok_or_else(|| format!("connection `{}` says not whom it is from: `from_email`", connection.id))?;
+    let usual = match connection.extra_field("to") {
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(String::from).collect(),
+        Some(Value::String(all)) => all.split(',').map(|one| one.trim().to_string()).collect(),
+        _ => Vec::new(),
+    };
+    let to = if to.is_empty() { &usual } else { to };
+    if to.is_empty() {
+        return Err(format!("neither the notifier nor connection `{}` says whom to tell: `to`", connection.id));
+    }
+    let mut mail =
+        lettre::Message::builder().from(address(from)?).subject(&message.subject).header(Key(message.key.clone()));
+    for one in to {
+        mail = mail.to(address(one)?);
+    }
+    mail.body(message.text.clone()).map_err(|error| chain(&error))
+}
+
+/// Whoever gets it twice knows it by this.
+#[derive(Debug, Clone)]
+struct Key(String);
+
+impl Header for Key {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("X-Orch-Alert-Key")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(Key(text.into()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
