@@ -8,6 +8,12 @@ const routes = JSON.parse(process.env.ORCH_ROUTES).map((path) => ({ path, matche
 /** The most specific one: `/dags/{dag_id}/graph` before `/dags/{dag_id}/{anything}`. */
 const routeOf = (path) => routes.filter((route) => route.matches.test(path)).sort((a, b) => a.path.split('{').length - b.path.split('{').length)[0]?.path;
 
+/** Where a walk through a part of the pages stays; all of them, where nothing is said. */
+const within = JSON.parse(process.env.ORCH_WITHIN ?? '[""]');
+const isWithin = (path) => within.some((begin) => path.startsWith(begin));
+/** A query for the console, if there is a lake that answers. */
+const query = process.env.ORCH_QUERY;
+
 /** So many pages of a kind are opened to find links, and so many are looked at closely. */
 const OPENED = 6;
 const LOOKED_AT = 2;
@@ -46,7 +52,7 @@ const found = new Map(routes.map(({ path }) => [path, []]));
     for (const link of [...links, ...asked]) {
       const url = new URL(link);
       const next = url.pathname + url.search;
-      if (url.origin !== base || known.has(next) || url.pathname.startsWith('/static/') || url.pathname.startsWith('/api/') || url.pathname.endsWith('.json')) continue;
+      if (url.origin !== base || known.has(next) || !isWithin(url.pathname) || url.pathname.startsWith('/static/') || url.pathname.startsWith('/api/') || url.pathname.endsWith('.json')) continue;
       known.add(next);
       waiting.push(next);
     }
@@ -54,9 +60,9 @@ const found = new Map(routes.map(({ path }) => [path, []]));
   troubles.push(...seen);
   await context.close();
 }
-// The binary under test has no lake, so no table of one is led to.
-const isOfLake = (route) => route.startsWith('/lake/{');
-for (const [route, pages] of found) if (!pages.length && !isOfLake(route)) troubles.push(`no link leads to ${route}`);
+// In a binary without a lake no table of one is led to.
+const isMissed = (route) => query || !route.startsWith('/lake/{');
+for (const [route, pages] of found) if (!pages.length && isMissed(route)) troubles.push(`no link leads to ${route}`);
 
 // How does each kind look?
 async function look(name, options) {
@@ -81,6 +87,15 @@ async function look(name, options) {
       await page.goto(base + path, { waitUntil: 'load' });
       await check(path, `${route.replace(/[{}]/g, '').replace(/\W+/g, '-').replace(/^-|-$/g, '') || 'home'}${index ? `-${index + 1}` : ''}`);
     }
+  }
+  if (query) {
+    await page.goto(`${base}/sql`);
+    await page.fill('#sql', query);
+    await page.selectOption('[name=chart]', 'line');
+    await page.click('form[data-sql] button.main');
+    await page.waitForSelector('#results');
+    if (!(await page.$('svg.chart'))) seen.push('/sql draws no picture of its answer');
+    await check('/sql with an answer', 'sql-answer');
   }
   for (const lost of ['/dags/no_such_dag', '/nothing/here']) {
     await page.goto(base + lost);

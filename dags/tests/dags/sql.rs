@@ -1,40 +1,25 @@
 //! `orch sql` and the lake's API, as people use them, over tables that the pipelines made.
 
+use crate::standalone::{PASSWORD, Standalone, run_in};
 use crate::world::{Ended, command};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Stdio};
-use tempfile::TempDir;
 
-const PASSWORD: &str = "correct horse battery staple";
 const COUNT: &str = "select count(*) as n, sum(order_item_subtotal) as cents from retail.orders_fact";
 
 /// A standalone whose retail pipelines ran once, on the sample.
-struct Shop {
-    home: TempDir,
-    url: String,
-    standalone: Child,
-}
+struct Shop(Standalone);
 
 impl Shop {
     fn open() -> Shop {
-        let home = tempfile::tempdir().unwrap();
-        let mut standalone = command(home.path())
-            .args(["standalone", "--port", "0", "--admin-password", PASSWORD])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let url = std::io::BufReader::new(standalone.stdout.take().unwrap()).lines().next();
-        let shop = Shop { home, url: url.expect("it says its address").unwrap(), standalone };
+        let shop = Shop(Standalone::start());
         assert_eq!(shop.run(&["dags", "trigger", "retail_medallion", "--run-id", "first", "--wait"]).code, 0);
         shop
     }
 
     fn run(&self, arguments: &[&str]) -> Ended {
-        run_in(self.home.path(), arguments)
+        self.0.run(arguments)
     }
 
     fn sql(&self, arguments: &[&str]) -> String {
@@ -43,7 +28,7 @@ impl Shop {
 
     /// The answer of the server, and its body.
     fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (String, Value) {
-        let host = self.url.strip_prefix("http://").unwrap();
+        let host = self.0.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
         let body = body.to_string();
         write!(
@@ -58,18 +43,6 @@ impl Shop {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.lines().next().unwrap().into(), serde_json::from_str(body).unwrap_or(Value::Null))
     }
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.standalone.id().cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-        self.standalone.wait().unwrap();
-    }
-}
-
-fn run_in(home: &Path, arguments: &[&str]) -> Ended {
-    Ended::of(&command(home).args(arguments).output().unwrap())
 }
 
 #[test]
@@ -87,7 +60,7 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
 
     let objects: Value = serde_json::from_str(&shop.sql(&[COUNT, "-o", "json"])).unwrap();
     assert_eq!(objects, json!([{ "n": rows.parse::<u64>().unwrap(), "cents": cents }]));
-    let file = shop.home.path().join("count.sql");
+    let file = shop.0.home.path().join("count.sql");
     std::fs::write(&file, format!("-- how many\n{COUNT};\n")).unwrap();
     assert_eq!(shop.sql(&["-f", file.to_str().unwrap(), "-o", "csv"]), csv);
     let runs = shop.sql(&["select distinct dag_id, run_id from retail.\"orders_fact$snapshots\"", "-o", "csv"]);
@@ -110,7 +83,7 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
     let elsewhere = tempfile::tempdir().unwrap();
     let remote = |arguments: &[&str]| {
         let mut command = command(elsewhere.path());
-        command.env("ORCH_API_URL", &shop.url).env("ORCH_API_TOKEN", &token).arg("sql").args(arguments);
+        command.env("ORCH_API_URL", &shop.0.url).env("ORCH_API_TOKEN", &token).arg("sql").args(arguments);
         Ended::of(&command.output().unwrap())
     };
     assert_eq!(remote(&[COUNT, "-o", "csv"]).done(), csv);

@@ -2,11 +2,13 @@
 //!
 //! - [`TestDb::new`]: a database of one's own, cloned from a migrated template in some 20 ms. For nearly every test.
 //! - [`PrivateServer`]: a server of one's own, to be killed and started again.
+//! - [`browser`]: pages in a real one.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
 //!
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
 //! it a few seconds after the last one ended, however it ended. What cannot be set up fails the test with the remedy.
 
+pub mod browser;
 mod database;
 mod private;
 mod shared;

@@ -1,58 +1,14 @@
 //! The pages as people meet them, in Chromium driven by Playwright: every page in light, in dark and on a phone, and the
-//! five daily flows by mouse, by keyboard and without JavaScript. Pictures stay in `target/tmp/screens`. Playwright and
-//! axe-core are installed once, below the target folder; what is missing fails the test with the command that installs it.
+//! five daily flows by mouse, by keyboard and without JavaScript. Pictures stay in `target/tmp/screens`.
 
 use crate::binary::run;
 use crate::remote::PASSWORD;
 use crate::standalone::Standalone;
 use axum::http::Method;
 use orch_store::hint::Hints;
+use orch_test_support::browser::drive;
 use orch_web::{App, Door, WebConfig, rules};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use tempfile::TempDir;
-
-const SCRIPTS: [(&str, &str); 5] = [
-    ("package.json", include_str!("../../../browser/package.json")),
-    ("package-lock.json", include_str!("../../../browser/package-lock.json")),
-    ("browser.mjs", include_str!("../../../browser/browser.mjs")),
-    ("walk.mjs", include_str!("../../../browser/walk.mjs")),
-    ("flows.mjs", include_str!("../../../browser/flows.mjs")),
-];
-
-/// Where the scripts lie beside what they import.
-fn scripts() -> &'static Path {
-    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
-        let whole = folder.join("node_modules/installed");
-        let lock = SCRIPTS[1].1;
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, text) in SCRIPTS {
-            std::fs::write(folder.join(name), text).unwrap();
-        }
-        if std::fs::read_to_string(&whole).ok().as_deref() != Some(lock) {
-            let install = "npm ci --ignore-scripts --no-audit --no-fund";
-            let done = Command::new("sh").args(["-c", install]).current_dir(&folder).output().unwrap();
-            let said = String::from_utf8_lossy(&done.stderr).into_owned();
-            assert!(
-                done.status.success(),
-                "no Playwright: try `make setup`, then `{install}` in tests/browser\n{said}"
-            );
-            std::fs::write(&whole, lock).unwrap();
-        }
-        folder
-    })
-}
-
-fn chromium() -> PathBuf {
-    let places = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
-    #[expect(clippy::disallowed_methods, reason = "to find a program, as a shell does")]
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = places.iter().flat_map(|name| std::env::split_paths(&path).map(move |folder| folder.join(name)));
-    found.into_iter().find(|file| file.is_file()).expect("Chromium is missing: try `apt-get install chromium`")
-}
 
 /// A standalone that has seen runs of every kind.
 struct World {
@@ -98,18 +54,7 @@ impl World {
     }
 
     fn drive(&self, script: &str, arguments: &[&str], settings: &[(&str, String)]) {
-        let screens = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screens");
-        let mut command = Command::new("node");
-        command
-            .arg(script)
-            .args(arguments)
-            .current_dir(scripts())
-            .envs(settings.iter().map(|(name, value)| (name, value)));
-        command.env("ORCH_URL", &self.standalone.url).env("ORCH_PASSWORD", PASSWORD);
-        command.env("ORCH_CHROMIUM", chromium()).env("ORCH_SCREENS", &screens);
-        let ended = command.output().expect("Node.js is missing: try `apt-get install nodejs npm`");
-        let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-        assert!(ended.status.success(), "{out}\n{err}pictures: {}", screens.display());
+        drive(script, arguments, (&self.standalone.url, PASSWORD), "screens", settings);
     }
 }
 

@@ -1,0 +1,45 @@
+//! `orch standalone` with a folder of its own, as `make run` starts it.
+
+use crate::world::{Ended, command};
+use std::io::BufRead as _;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use tempfile::TempDir;
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+pub(crate) struct Standalone {
+    pub(crate) home: TempDir,
+    pub(crate) url: String,
+    child: Child,
+}
+
+impl Standalone {
+    pub(crate) fn start() -> Standalone {
+        let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+        let mut child = command(home.path())
+            .args(["standalone", "--port", "0", "--admin-password", PASSWORD])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let url = std::io::BufReader::new(child.stdout.take().unwrap()).lines().next();
+        Standalone { home, url: url.expect("it says its address").unwrap(), child }
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        run_in(self.home.path(), arguments)
+    }
+}
+
+impl Drop for Standalone {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+pub(crate) fn run_in(home: &Path, arguments: &[&str]) -> Ended {
+    Ended::of(&command(home).args(arguments).output().unwrap())
+}
