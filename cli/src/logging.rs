@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 /// Libraries below the bodies: their debug lines are nobody's log.
-const TOO_CHATTY: [&str; 6] = ["sqlx", "hyper", "tokio", "tower", "rustls", "mio"];
+const TOO_CHATTY: [&str; 7] = ["sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro"];
 
 /// Begins to log. Once in a process.
 pub(crate) fn start(config: &Config) -> Result<(), Failure> {

@@ -32,6 +32,8 @@ pub use checker::{Checked, Checker, REASON, Report, verdict};
 pub use facts::{Facts, Stats};
 pub use keys::KeySet;
 pub use orch_core::asset::{CheckOutcome, CheckPolicy as Policy, CheckResult};
+pub use orch_store::asset::CheckTrail;
+pub use orch_store::lake_view::quarantine_of;
 pub use rule::Outliers;
 
 use arrow::array::RecordBatch;
@@ -236,9 +238,4 @@ impl Contract {
         self.added = self.checks.len() - before;
         self
     }
-}
-
-/// The name of the table beside `table` that takes the rows put aside.
-pub fn quarantine_of(table: &str) -> String {
-    format!("{table}_quarantine")
 }

@@ -10,11 +10,12 @@ mod event;
 mod freshness;
 mod lineage;
 mod list;
+mod quality;
 mod queue;
 mod register;
 
 pub use begin::{begin_triggered_runs, dags_to_ask};
-pub use check::{CheckRow, CheckTrail, checks_of_asset, count_checks, keep_checks};
+pub use check::{CheckRow, CheckTrail, Finding, checks_of_asset, count_checks, keep_checks};
 pub use distribute::distribute;
 pub use event::{
     EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, add_event, count_events, list_events, runs_of_events,
@@ -26,5 +27,6 @@ pub use list::{
     AliasRow, AssetFilter, AssetOrder, AssetRow, Dependency, UseRow, aliases_of, count_aliases, count_assets,
     dependencies, find_asset, get_alias, get_asset, list_aliases, list_assets, producers_of, uses_of,
 };
+pub use quality::{Look, WatchedAsset, findings_since, looks_at, newest_findings, watched_assets};
 pub use queue::{QueueFilter, QueuedRow, delete_queued, list_queued, what_dag_waits_for};
 pub(crate) use register::put_uses;

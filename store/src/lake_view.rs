@@ -11,8 +11,8 @@ pub use query::{
     Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, cell_bytes, collect_answer,
 };
 pub use table::{
-    ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind, SnapshotRef,
-    SnapshotRow, TableColumn, TableId, TableRow, TableTotals,
+    CHART, ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind,
+    SnapshotRef, SnapshotRow, TableColumn, TableId, TableRow, TableTotals, quarantine_of,
 };
 pub use text::{cell_text, csv_head, csv_line, row_object};
 

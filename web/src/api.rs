@@ -19,6 +19,7 @@ pub(crate) mod links;
 pub(crate) mod login;
 pub(crate) mod monitor;
 pub(crate) mod presets;
+pub(crate) mod quality;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod task_instances;

@@ -20,6 +20,7 @@ pub(crate) mod lake;
 pub(crate) mod login;
 pub(crate) mod palette;
 pub(crate) mod pools;
+pub(crate) mod quality;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;

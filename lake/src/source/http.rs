@@ -34,6 +34,8 @@ pub struct Http {
     account: Option<(String, Option<String>)>,
     patience: Patience,
     pace: Option<Arc<Pace>>,
+    /// Of a whole answer.
+    within: Option<Duration>,
 }
 
 /// At most so many requests within a time: each waits for its turn.
@@ -57,6 +59,7 @@ impl Http {
             account: None,
             patience: Patience::default(),
             pace: None,
+            within: None,
         })
     }
 
@@ -115,6 +118,13 @@ impl Http {
     pub fn pace(mut self, requests: u32, within: Duration) -> Http {
         let pace = Pace { between: within / requests.max(1), next: Mutex::new(Instant::now()) };
         self.pace = Some(Arc::new(pace));
+        self
+    }
+
+    /// An answer has to be there within this time, whole. Without it nothing but silence is too long: half a minute of it.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Http {
+        self.within = Some(time);
         self
     }
 
@@ -206,8 +216,8 @@ impl Http {
         if self.base.is_empty() { path.into() } else { format!("{}/{}", self.base, path.trim_start_matches('/')) }
     }
 
-    /// For errors: queries may carry keys.
-    fn shown(&self, path: &str) -> String {
+    /// An address as people may read it: without its query, which may carry keys.
+    pub fn shown(&self, path: &str) -> String {
         let address = self.address(path);
         address.split(['?', '#']).next().unwrap_or_default().to_string()
     }
@@ -220,6 +230,9 @@ impl Http {
             let mut request = self.client.get(self.address(path)).headers(self.headers.clone());
             if let Some((login, password)) = &self.account {
                 request = request.basic_auth(login, password.as_ref());
+            }
+            if let Some(time) = self.within {
+                request = request.timeout(time);
             }
             if let Some((mark, at)) = from {
                 request = request.header(RANGE, format!("bytes={at}-")).header(IF_RANGE, mark);

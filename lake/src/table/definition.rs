@@ -8,6 +8,7 @@ use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::{
     NestedField, NullOrder, Schema, SortDirection, SortField, SortOrder, Transform, Type, UnboundPartitionSpec,
 };
+use orch_store::lake_view::CHART;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -97,6 +98,12 @@ impl TableDef {
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.insert(key.into(), value.into());
         self
+    }
+
+    /// What the page of the table draws: a query whose rows have a word or a time, and a number.
+    #[must_use]
+    pub fn chart(self, sql: &str) -> Self {
+        self.property(CHART, sql)
     }
 
     pub(crate) fn wanted_location(&self) -> Option<&str> {

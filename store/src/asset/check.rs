@@ -104,6 +104,13 @@ pub struct CheckRow {
     pub at: DateTime<Utc>,
 }
 
+/// A check and the asset it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    pub uri: String,
+    pub check: CheckRow,
+}
+
 /// The checks of an asset by its URI, newest first; those of `outcome` only if one is given.
 pub async fn checks_of_asset(
     db: &mut PgConnection,
@@ -111,37 +118,16 @@ pub async fn checks_of_asset(
     outcome: Option<CheckOutcome>,
     (skip, most): (i64, i64),
 ) -> StoreResult<Vec<CheckRow>> {
-    let rows = sqlx::query!(
-        "select id, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, uri, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at
         from asset_check where uri = $1 and ($2::text is null or outcome = $2) order by id desc limit $3 offset $4",
         uri,
         outcome.map(CheckOutcome::as_str),
         most.clamp(0, MOST_LISTED),
         skip.max(0)
     );
-    let rows = rows.fetch_all(db).await?.into_iter();
-    rows.map(|row| {
-        let corrupt = |error| StoreError::corrupt(format!("check {}: {error}", row.id));
-        Ok(CheckRow {
-            result: CheckResult {
-                policy: row.policy.parse().map_err(corrupt)?,
-                outcome: row.outcome.parse().map_err(corrupt)?,
-                name: row.name,
-                kind: row.kind,
-                rows: row.rows.unsigned_abs(),
-                bad: row.bad.unsigned_abs(),
-                sample: row.sample,
-            },
-            id: row.id,
-            dag_id: row.dag_id,
-            run_id: row.run_id,
-            task_id: row.task_id,
-            map_index: row.map_index,
-            try_no: row.try_no,
-            at: row.at,
-        })
-    })
-    .collect()
+    rows.fetch_all(db).await?.into_iter().map(|row| Ok(row.finding()?.check)).collect()
 }
 
 /// How many there are in all.
@@ -152,4 +138,49 @@ pub async fn count_checks(db: &mut PgConnection, uri: &str, outcome: Option<Chec
         outcome.map(CheckOutcome::as_str)
     );
     Ok(count.fetch_one(db).await?)
+}
+
+/// As it stands in the table.
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) uri: String,
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) policy: String,
+    pub(super) outcome: String,
+    pub(super) rows: i64,
+    pub(super) bad: i64,
+    pub(super) sample: String,
+    pub(super) dag_id: String,
+    pub(super) run_id: String,
+    pub(super) task_id: String,
+    pub(super) map_index: i32,
+    pub(super) try_no: i16,
+    pub(super) at: DateTime<Utc>,
+}
+
+impl Row {
+    pub(super) fn finding(self) -> StoreResult<Finding> {
+        let corrupt = |error| StoreError::corrupt(format!("check {}: {error}", self.id));
+        let result = CheckResult {
+            policy: self.policy.parse().map_err(corrupt)?,
+            outcome: self.outcome.parse().map_err(corrupt)?,
+            name: self.name,
+            kind: self.kind,
+            rows: self.rows.unsigned_abs(),
+            bad: self.bad.unsigned_abs(),
+            sample: self.sample,
+        };
+        let check = CheckRow {
+            id: self.id,
+            result,
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            task_id: self.task_id,
+            map_index: self.map_index,
+            try_no: self.try_no,
+            at: self.at,
+        };
+        Ok(Finding { uri: self.uri, check })
+    }
 }

@@ -7,6 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+/// The property of a table that says in SQL what its page draws.
+pub const CHART: &str = "orch.chart";
+
+/// The name of the table beside `table` that takes the rows a contract put aside.
+pub fn quarantine_of(table: &str) -> String {
+    format!("{table}{QUARANTINE}")
+}
+
+const QUARANTINE: &str = "_quarantine";
+
 /// `namespace.table`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct TableId {
@@ -17,6 +27,18 @@ pub struct TableId {
 impl TableId {
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         TableId { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The table that rows of this asset would be in.
+    pub fn of_asset(uri: &str) -> Option<TableId> {
+        let (namespace, name) = uri.strip_prefix("lake://")?.rsplit_once('/')?;
+        (!namespace.is_empty() && !name.is_empty()).then(|| TableId::new(namespace, name))
+    }
+
+    /// Where rows of it are that a contract put aside.
+    #[must_use]
+    pub fn quarantine(&self) -> TableId {
+        TableId::new(&self.namespace, quarantine_of(&self.name))
     }
 
     /// The asset that tasks update when they write this table.

@@ -1,5 +1,6 @@
 //! `GET /api/orch/v1/events?dag_id=…&run_id=…`: runs and task instances that come into another state, as server-sent events
-//! for programs. `event: run` and `event: task`, with the names of the REST API in their data. A state that lasts less than a
+//! for programs. `event: run` and `event: task`, with the names of the REST API in their data; `event: check` for what a
+//! contract found wrong, `event: stale` for an asset that is older than promised. A state that lasts less than a
 //! look of half a second may be left out; whoever reads too slowly hears `event: missed` and asks the lists.
 
 use crate::extract::Query;

@@ -4,15 +4,18 @@ use crate::state::App;
 use axum::body::Bytes;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use orch_store::StoreResult;
+use orch_store::asset::{Finding, StaleAsset, findings_since, stale_assets};
 use orch_store::live::{InstanceChange, RunChange, database_clock, instances_to_tell, runs_to_tell};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a transaction writes down may be seen later than it says: looks overlap, and nothing is told twice.
 const OVERLAP: TimeDelta = TimeDelta::seconds(5);
+/// Stale assets that are looked at, those that are so the longest.
+const MOST_STALE: i64 = 1_000;
 /// Runs whose instances are looked at, the newest.
 const MOST_RUNS: usize = 1_000;
 
@@ -29,6 +32,9 @@ pub(super) struct Feed {
     runs: HashMap<Uuid, String>,
     /// Of the last look.
     instances: HashMap<(Uuid, i16, i32), (i16, String)>,
+    /// Checks that did not pass, of the last look.
+    checks: HashSet<i64>,
+    stale: HashSet<i32>,
     since: Option<DateTime<Utc>>,
 }
 
@@ -70,11 +76,28 @@ impl Feed {
             }
             seen.insert(key, how);
         }
+        let troubles = self.troubles(&mut db, since - OVERLAP, first).await?;
         (self.instances, self.since) = (seen, Some(now));
         self.runs = runs.into_iter().map(|run| (run.run, run.state)).collect();
         // The end of a run comes behind the end of its tasks.
         of_tasks.append(&mut told);
+        of_tasks.extend(troubles);
         Ok(of_tasks)
+    }
+
+    /// Checks that did not pass, and assets that became stale.
+    async fn troubles(&mut self, db: &mut PgConnection, since: DateTime<Utc>, first: bool) -> StoreResult<Vec<Told>> {
+        let findings = findings_since(db, since).await?;
+        let stale = stale_assets(db, MOST_STALE).await?;
+        let mut told = Vec::new();
+        if !first {
+            let new = findings.iter().filter(|one| !self.checks.contains(&one.check.id));
+            told.extend(new.map(tell_check));
+            told.extend(stale.iter().filter(|asset| !self.stale.contains(&asset.id)).map(tell_stale));
+        }
+        self.checks = findings.iter().map(|one| one.check.id).collect();
+        self.stale = stale.iter().map(|asset| asset.id).collect();
+        Ok(told)
     }
 }
 
@@ -92,6 +115,24 @@ async fn tell_instance(app: &App, db: &mut PgConnection, run: &RunChange, of: &I
         "try_number": of.try_no, "state": of.state, "start_date": moment(of.started_at),
         "end_date": moment(of.ended_at) });
     Ok(told(run, "task", &data))
+}
+
+fn tell_check(of: &Finding) -> Told {
+    let (check, result) = (&of.check, &of.check.result);
+    let data = json!({ "uri": of.uri, "name": result.name, "kind": result.kind, "outcome": result.outcome.to_string(),
+        "rows": result.rows, "rows_bad": result.bad, "sample": result.sample, "dag_id": check.dag_id,
+        "dag_run_id": check.run_id, "task_id": check.task_id, "map_index": check.map_index,
+        "try_number": check.try_no, "at": moment(Some(check.at)) });
+    let event = format!("event: check\ndata: {data}\n\n").into();
+    Told { dag_id: check.dag_id.as_str().into(), run_id: check.run_id.as_str().into(), event }
+}
+
+/// No DAG's: whoever follows some DAGs only does not hear it.
+fn tell_stale(asset: &StaleAsset) -> Told {
+    let data = json!({ "uri": asset.uri, "name": asset.name, "asset_id": asset.id, "since": moment(Some(asset.since)),
+        "last_update": moment(asset.last_event_at) });
+    let event = format!("event: stale\ndata: {data}\n\n").into();
+    Told { dag_id: "".into(), run_id: "".into(), event }
 }
 
 fn told(run: &RunChange, kind: &str, data: &Value) -> Told {

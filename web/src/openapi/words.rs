@@ -24,11 +24,16 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             (
                 "GET",
                 "/api/orch/v1/events",
-                "Runs and task instances that come into another state, as server-sent events",
+                "Runs and task instances that come into another state, and troubles with data, as server-sent events",
             ),
             ("GET", "/api/orch/v1/assets", "Lists assets with how fresh they are"),
             ("GET", "/api/orch/v1/assets/{asset_id}", "How fresh an asset is, who waits for it, and its lineage"),
             ("GET", "/api/orch/v1/assets/{asset_id}/checks", "What contracts found of the data of an asset"),
+            (
+                "GET",
+                "/api/orch/v1/quality",
+                "How good the data is: freshness and checks of all assets, the worst first",
+            ),
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
             ("POST", "/api/orch/v1/backfills/dry_run", "What a backfill would do for each date, and why not"),

@@ -1,5 +1,6 @@
 //! `/`: how everything is, in one sentence; then what needs somebody, what runs, what comes.
 
+use super::quality::{Broken, broken};
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts::{self, Bars, Now, Timeline, dag_href};
@@ -30,6 +31,7 @@ struct HomePage {
     needs: Vec<Need>,
     more_needs: bool,
     stale: Vec<Stale>,
+    broken: Vec<Broken>,
     range: &'static str,
     timeline: Timeline,
     running: Vec<Running>,
@@ -112,6 +114,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         last: asset.last_event_at.map(|at| parts::ago(at, now)),
     });
     let stale: Vec<Stale> = stale.collect();
+    let broken = broken(&mut db, MOST_NEEDS, now).await?;
     let more_needs = failed.len() > MOST_NEEDS;
     failed.truncate(MOST_NEEDS);
     let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
@@ -129,6 +132,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         runs: counts(&since),
         needs,
         stale,
+        broken,
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),

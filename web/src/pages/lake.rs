@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod lineage;
 pub(crate) mod partitions;
+pub(crate) mod picture;
 pub(crate) mod sample;
 pub(crate) mod snapshots;
 pub(crate) mod table;

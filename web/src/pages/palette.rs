@@ -46,6 +46,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("group", "Pools", "/pools"),
     ("asset", "Assets", "/assets"),
     ("asset", "Stale assets", "/assets?state=stale"),
+    ("check", "Quality", "/quality"),
     ("lake", "Lake", "/lake"),
     ("code", "SQL", "/sql"),
     ("db", "Connections", "/connections"),

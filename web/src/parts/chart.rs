@@ -3,12 +3,13 @@
 use super::amount::brief;
 use super::{Escaped, short};
 use askama::filters::HtmlSafe;
+use std::borrow::Cow;
 use std::fmt;
 
 /// More would be less than a pixel wide.
 pub(crate) const MOST_POINTS: usize = 400;
-/// Words below the picture; more would lie over each other.
-const MOST_LABELS: usize = 8;
+/// Words below the picture; more would lie over each other. On a phone there is room for every other one.
+const MOST_LABELS: usize = 6;
 const LABEL_CHARS: usize = 14;
 const TALL: f64 = 200.0;
 const TOP: f64 = 12.0;
@@ -60,9 +61,10 @@ impl Chart {
         }
         let every = self.points.len().div_ceil(MOST_LABELS);
         let slot = WIDE / self.points.len() as f64;
-        for (place, (word, _)) in self.points.iter().enumerate().step_by(every) {
-            let (x, word) = (LEFT + slot * place as f64, short(word, LABEL_CHARS));
-            write!(f, r#"<text class="axt" x="{x:.2}%" y="{}">{}</text>"#, TALL + 18.0, Escaped(&word))?;
+        for (number, (place, (word, _))) in self.points.iter().enumerate().step_by(every).enumerate() {
+            let (x, word) = (LEFT + slot * place as f64, label(word));
+            let wide = if number % 2 == 1 { " only-wide" } else { "" };
+            write!(f, r#"<text class="axt{wide}" x="{x:.2}%" y="{}">{}</text>"#, TALL + 18.0, Escaped(&word))?;
         }
         Ok(())
     }
@@ -94,6 +96,16 @@ impl Chart {
             write!(f, "{:.1},{:.1} ", slot * (place as f64 + 0.5), self.height_of(*number))?;
         }
         f.write_str(r#""/></svg>"#)
+    }
+}
+
+/// What tells a word from its neighbours: of a time the day and the minute, of a path its end.
+fn label(word: &str) -> Cow<'_, str> {
+    let bytes = word.as_bytes();
+    let is_time = bytes.len() >= 16 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[13] == b':';
+    match word.get(5..16).filter(|_| is_time) {
+        Some(time) => time.replace('T', " ").into(),
+        None => short(word.rsplit('/').next().unwrap_or(word), LABEL_CHARS),
     }
 }
 
@@ -135,6 +147,20 @@ mod tests {
             !drawn.contains("<p0>") && drawn.contains("&#60;p0&#62;: 10") && drawn.contains("a &#38; b"),
             "{drawn}"
         );
+    }
+
+    #[test]
+    fn a_label_says_what_tells_it_from_its_neighbours() {
+        for (word, said) in [
+            ("2026-11-20 03:00:00+00:00", "11-20 03:00"),
+            ("2026-11-20T03:00:00", "11-20 03:00"),
+            ("2026-11-20", "2026-11-20"),
+            ("year=2026/month=11/day=19", "day=19"),
+            ("a very long word indeed", "a very long wo…"),
+            ("", ""),
+        ] {
+            assert_eq!(label(word), said);
+        }
     }
 
     #[test]

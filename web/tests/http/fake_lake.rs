@@ -3,9 +3,9 @@
 use chrono::DateTime;
 use orch_core::task::BoxFuture;
 use orch_store::lake_view::{
-    Cell, Chunk, ColumnRange, DataFile, FileKind, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView,
-    MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef, SnapshotRow,
-    TableColumn, TableId, TableRow, TableTotals,
+    CHART, Cell, Chunk, ColumnRange, DataFile, FileKind, LakeDoor, LakeError, LakePage, LakeResult, LakeTable,
+    LakeView, MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef,
+    SnapshotRow, TableColumn, TableId, TableRow, TableTotals,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -74,6 +74,7 @@ impl FakeLake {
             properties: BTreeMap::from([
                 ("s3.secret-access-key".into(), "hush".into()),
                 ("note".into(), self.words.into()),
+                (CHART.into(), "select state, total from retail.orders".into()),
             ]),
             refs: vec![SnapshotRef { name: self.words.into(), kind: RefKind::Tag, snapshot_id: 1 }],
             totals: TOTALS,

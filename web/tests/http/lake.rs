@@ -48,7 +48,19 @@ async fn the_pages_of_a_table_show_what_the_lake_says() {
     let index = browser.get("/lake").await;
     wants(&index, &["2 tables, 2,394 rows in 91.4 kB", "retail", TABLE, "45.7 kB", "/dags/chain/runs/r1", "chain.t0"]);
     for (path, parts) in [
-        ("", &["order_id", "partitioned by state", "Iceberg v2", "1,197 rows", "lake://retail/orders", "***"][..]),
+        (
+            "",
+            &[
+                "order_id",
+                "partitioned by state",
+                "Iceberg v2",
+                "1,197 rows",
+                "lake://retail/orders",
+                "***",
+                "<svg class=\"chart\"",
+                "total by state",
+            ][..],
+        ),
         ("/partitions", &["state=CA", "<svg class=\"chart\"", "1,197"]),
         ("/snapshots", &["+1,200 −3", "7716229044100123456", "append", "/dags/chain/runs/r1", "version%20as%20of"]),
         ("/files", &["0-CO.parquet", "state=CO", "ALABAMA", "22 kB", "?page=2"]),

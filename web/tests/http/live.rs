@@ -221,6 +221,18 @@ async fn programs_hear_of_runs_and_tasks_that_come_into_another_state() {
         events += &next(&mut all).await.expect("it goes on");
     }
     assert_eq!(events.matches(r#""state":"success""#).count(), 1, "{events}");
+    // Troubles with data are told to whoever follows all.
+    crate::quality::look(&web, [2, 0, 0]).await;
+    sqlx::query("insert into asset (uri, name, stale_since) values ('lake://late', 'late', now())")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let mut events = String::new();
+    while !events.contains("event: check") || !events.contains("event: stale") {
+        events += &next(&mut all).await.expect("it goes on");
+    }
+    assert!(events.contains(r#""outcome":"fail""#) && events.contains(r#""rows_bad":2"#), "{events}");
+    assert!(events.contains(r#""uri":"lake://late""#) && !events.contains(r#""outcome":"pass""#), "{events}");
     drop(all);
     let answer =
         web.post("/api/v2/dags/params/dagRuns", &json!({ "logical_date": null, "conf": { "table": "a" } })).await;

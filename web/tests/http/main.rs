@@ -30,6 +30,7 @@ mod pages;
 mod pools;
 mod presets;
 mod proxied;
+mod quality;
 mod routes;
 mod run_changes;
 mod secret_pages;

@@ -3,8 +3,8 @@
 use crate::pages::encoded;
 use crate::pages::home::task_href;
 use crate::parts::{self, Now, dag_href};
-use orch_core::asset::CheckOutcome;
-use orch_store::asset::{CheckRow, Edge, EventRow, TriggeredRun};
+use orch_core::asset::{CheckOutcome, CheckResult};
+use orch_store::asset::{CheckRow, Edge, EventRow, Finding, TriggeredRun};
 use orch_store::progress::thousands;
 
 /// An update of an asset.
@@ -43,8 +43,18 @@ pub(crate) struct CheckLine {
     pub(crate) ago: parts::Ago,
 }
 
+/// What a check found wrong, in a line under its asset.
+pub(crate) struct FindingLine {
+    /// The state whose sign stands for the outcome.
+    pub(crate) state: &'static str,
+    pub(crate) words: String,
+    pub(crate) sample: String,
+}
+
 /// Characters of an extra, in a line.
 const MOST_EXTRA: usize = 200;
+/// Of what was found, where many lines stand.
+const MOST_SAMPLE: usize = 160;
 
 impl EventLine {
     pub(crate) fn new(row: EventRow, runs: &[TriggeredRun], now: Now) -> EventLine {
@@ -73,6 +83,28 @@ impl EventLine {
     }
 }
 
+impl FindingLine {
+    pub(crate) fn new(finding: &Finding) -> FindingLine {
+        let found = &finding.check.result;
+        FindingLine {
+            state: parts::as_state(found.outcome),
+            words: format!("not so: {}, {}", found.name, counted(found)),
+            sample: parts::short(&found.sample, MOST_SAMPLE).into_owned(),
+        }
+    }
+}
+
+/// How many rows, and what becomes of them.
+fn counted(found: &CheckResult) -> String {
+    let (rows, bad) = (thousands(found.rows), thousands(found.bad));
+    match found.outcome {
+        CheckOutcome::Pass => format!("{rows} rows"),
+        CheckOutcome::Warn => format!("{bad} of {rows} rows, published all the same"),
+        CheckOutcome::Fail => format!("{bad} of {rows} rows, nothing was published"),
+        CheckOutcome::Quarantined => format!("{bad} of {rows} rows put aside"),
+    }
+}
+
 impl CheckLine {
     /// One for each check, by its results newest first; what broke last comes first.
     pub(crate) fn all(rows: &[CheckRow], now: Now) -> Vec<CheckLine> {
@@ -93,13 +125,6 @@ impl CheckLine {
         let last = rows.next()?;
         let found = &last.result;
         let run_href = format!("{}/runs/{}", dag_href(&last.dag_id), encoded(&last.run_id));
-        let rows = thousands(found.rows);
-        let words = match found.outcome {
-            CheckOutcome::Pass => format!("{rows} rows"),
-            CheckOutcome::Warn => format!("{} of {rows} rows, published all the same", thousands(found.bad)),
-            CheckOutcome::Fail => format!("{} of {rows} rows, nothing was published", thousands(found.bad)),
-            CheckOutcome::Quarantined => format!("{} of {rows} rows put aside", thousands(found.bad)),
-        };
         Some(CheckLine {
             strip: parts::Strip::new(&found.name, outcomes),
             state: parts::as_state(found.outcome),
@@ -108,7 +133,7 @@ impl CheckLine {
             sample: found.sample.clone(),
             task: (format!("{}.{}", last.dag_id, last.task_id), task_href(&run_href, &last.task_id, last.map_index)),
             ago: parts::ago(last.at, now),
-            words,
+            words: counted(found),
         })
     }
 }

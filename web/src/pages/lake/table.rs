@@ -1,9 +1,10 @@
 //! `/lake/{namespace}/{table}`: the columns of a table, what it is divided by, and its newest snapshots.
 
-use super::{Found, Head, find};
+use super::picture::{Picture, picture};
+use super::{Found, Head, READS_DATA, find};
 use crate::extract::Names;
 use crate::pages::lake::snapshots::{SnapshotLine, line};
-use crate::pages::{Shell, html};
+use crate::pages::{Shell, encoded, html};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -25,6 +26,9 @@ struct TablePage {
     refs: Vec<(String, &'static str, i64)>,
     facts: Vec<(&'static str, String)>,
     properties: Vec<(String, String)>,
+    picture: Option<Picture>,
+    /// The query of the picture in the console.
+    picture_href: String,
 }
 
 struct Column {
@@ -40,9 +44,12 @@ const NEWEST: usize = 5;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, names: Names) -> Result<Response, Refusal> {
     let Found { lake, table, head } = find(&app, &names, "schema", shell.now).await?;
+    let picture = if shell.can(READS_DATA) { picture(&*lake, &table).await } else { None };
     let newest = lake.snapshots(table.id.clone(), LakePage { skip: 0, most: NEWEST }).await?;
     let schema = format!("{} columns, schema {}", table.columns.len(), table.schema_id);
     let page = TablePage {
+        picture_href: picture.as_ref().map_or_else(String::new, |one| format!("/sql?sql={}", encoded(&one.sql))),
+        picture,
         columns: columns(&table),
         schema,
         partitions: table.partitioned_by.iter().map(|by| (by.name.clone(), by.transform.clone())).collect(),

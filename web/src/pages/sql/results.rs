@@ -57,7 +57,8 @@ impl Results {
     }
 }
 
-fn draw(answer: &Answer, wish: &Wish) -> Result<Option<Chart>, String> {
+/// The picture that is wished for; `Err`: why there is none.
+pub(crate) fn draw(answer: &Answer, wish: &Wish) -> Result<Option<Chart>, String> {
     let look = match wish.chart.as_str() {
         "bar" => Look::Bars,
         "line" => Look::Line,

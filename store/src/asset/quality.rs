@@ -1,0 +1,90 @@
+//! How good the data is, over all assets: what contracts found lately, and what is stale. The pages, the API and whoever
+//! tells people of troubles ask here.
+
+use super::check::{Finding, Row};
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use orch_core::asset::CheckOutcome;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// Assets in one answer.
+const MOST_WATCHED: i64 = 500;
+/// Results of one asset that are read: a contract with more checks is seen in part.
+const MOST_RESULTS: i64 = 1_000;
+/// Of a time, for whoever follows.
+const MOST_NEWS: i64 = 500;
+
+/// An asset that somebody made promises about: a contract, or how fresh it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedAsset {
+    pub uri: String,
+    /// `None`: no DAG names it.
+    pub asset: Option<i32>,
+    pub name: String,
+    pub fresh_within_ms: Option<i64>,
+    pub stale_since: Option<DateTime<Utc>>,
+    pub last_event_at: Option<DateTime<Utc>>,
+}
+
+/// What one try found of an asset, summed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub uri: String,
+    pub attempt: Uuid,
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: String,
+    pub map_index: i32,
+    pub try_no: i16,
+    pub at: DateTime<Utc>,
+    pub checks: i64,
+    pub failed: i64,
+    pub warned: i64,
+    pub quarantined: i64,
+    /// At least so many rows were put aside.
+    pub rows_aside: i64,
+}
+
+impl Look {
+    /// The worst of what it found.
+    pub fn outcome(&self) -> CheckOutcome {
+        match (self.failed, self.quarantined, self.warned) {
+            (1.., _, _) => CheckOutcome::Fail,
+            (_, 1.., _) => CheckOutcome::Quarantined,
+            (_, _, 1..) => CheckOutcome::Warn,
+            _ => CheckOutcome::Pass,
+        }
+    }
+}
+
+/// All that are watched, by URI, at most so many.
+pub async fn watched_assets(db: &mut PgConnection, most: i64) -> StoreResult<Vec<WatchedAsset>> {
+    let most = most.clamp(0, MOST_WATCHED);
+    Ok(sqlx::query_file_as!(WatchedAsset, "queries/asset/watched.sql", most).fetch_all(db).await?)
+}
+
+/// The last looks at each of these assets, newest first within each, as far as `results` results go back.
+pub async fn looks_at(db: &mut PgConnection, uris: &[String], results: i64) -> StoreResult<Vec<Look>> {
+    let results = results.clamp(0, MOST_RESULTS);
+    Ok(sqlx::query_file_as!(Look, "queries/asset/looks.sql", uris, results).fetch_all(db).await?)
+}
+
+/// What the newest look at each of these assets found wrong.
+pub async fn newest_findings(db: &mut PgConnection, uris: &[String]) -> StoreResult<Vec<Finding>> {
+    let rows = sqlx::query_file_as!(Row, "queries/asset/findings.sql", uris, MOST_RESULTS).fetch_all(db).await?;
+    rows.into_iter().map(Row::finding).collect()
+}
+
+/// Checks that did not pass since then, the oldest first. Who asks again should ask from a little earlier: what a
+/// transaction writes down may be seen later than it says.
+pub async fn findings_since(db: &mut PgConnection, since: DateTime<Utc>) -> StoreResult<Vec<Finding>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, uri, name, kind, policy, outcome, rows, bad, sample, dag_id, run_id, task_id, map_index, try_no, at
+        from asset_check where at >= $1 and outcome <> 'pass' order by at, id limit $2",
+        since,
+        MOST_NEWS
+    );
+    rows.fetch_all(db).await?.into_iter().map(Row::finding).collect()
+}

@@ -1,0 +1,125 @@
+//! `/api/orch/v1/quality`: how good the data is, over all assets that somebody made promises about; the worst first.
+
+use crate::pages::quality::{Quality, quality};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use orch_store::asset::{Finding, Look};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Assets in the answer.
+const MOST: i64 = 500;
+/// Results of each that its history is made of.
+const RESULTS: i64 = 600;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct QualityReport {
+    assets: Vec<QualityView>,
+    total_entries: usize,
+}
+
+/// An asset: how fresh it is, and what contracts found of it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct QualityView {
+    uri: String,
+    name: String,
+    /// None: no DAG names it.
+    asset_id: Option<i32>,
+    /// It is stale, or the newest look found something that may not be.
+    in_trouble: bool,
+    fresh_within_seconds: Option<i64>,
+    stale_since: Option<Timestamp>,
+    last_update: Option<Timestamp>,
+    /// The worst of the newest look: `pass`, `warn`, `quarantined` or `fail`; none: no contract has looked.
+    outcome: Option<String>,
+    /// Newest first.
+    looks: Vec<LookView>,
+    /// What the newest look found wrong.
+    findings: Vec<FindingView>,
+}
+
+/// What one try of a task found.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LookView {
+    at: Timestamp,
+    dag_id: String,
+    dag_run_id: String,
+    task_id: String,
+    map_index: i32,
+    try_number: i16,
+    outcome: String,
+    checks: i64,
+    failed: i64,
+    warned: i64,
+    quarantined: i64,
+    /// At least so many rows were put aside.
+    rows_aside: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct FindingView {
+    name: String,
+    kind: String,
+    outcome: String,
+    rows: u64,
+    rows_bad: u64,
+    sample: String,
+}
+
+impl From<Quality> for QualityView {
+    fn from(one: Quality) -> Self {
+        QualityView {
+            in_trouble: one.is_in_trouble(),
+            outcome: one.outcome().map(|outcome| outcome.to_string()),
+            fresh_within_seconds: one.asset.fresh_within_ms.map(|ms| ms / 1_000),
+            stale_since: one.asset.stale_since.map(Timestamp),
+            last_update: one.asset.last_event_at.map(Timestamp),
+            uri: one.asset.uri,
+            name: one.asset.name,
+            asset_id: one.asset.asset,
+            looks: one.looks.into_iter().map(LookView::from).collect(),
+            findings: one.findings.into_iter().map(FindingView::from).collect(),
+        }
+    }
+}
+
+impl From<Look> for LookView {
+    fn from(look: Look) -> Self {
+        LookView {
+            outcome: look.outcome().to_string(),
+            at: Timestamp(look.at),
+            dag_id: look.dag_id,
+            dag_run_id: look.run_id,
+            task_id: look.task_id,
+            map_index: look.map_index,
+            try_number: look.try_no,
+            checks: look.checks,
+            failed: look.failed,
+            warned: look.warned,
+            quarantined: look.quarantined,
+            rows_aside: look.rows_aside,
+        }
+    }
+}
+
+impl From<Finding> for FindingView {
+    fn from(Finding { check, .. }: Finding) -> Self {
+        FindingView {
+            outcome: check.result.outcome.to_string(),
+            name: check.result.name,
+            kind: check.result.kind,
+            rows: check.result.rows,
+            rows_bad: check.result.bad,
+            sample: check.result.sample,
+        }
+    }
+}
+
+pub(crate) async fn report(State(app): State<App>) -> Result<Json<QualityReport>, Refusal> {
+    let all = quality(&mut *app.pages().await?, MOST, RESULTS).await?;
+    let assets: Vec<QualityView> = all.into_iter().map(QualityView::from).collect();
+    Ok(Json(QualityReport { total_entries: assets.len(), assets }))
+}
