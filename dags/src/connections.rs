@@ -14,7 +14,12 @@ pub const RETAIL_MYSQL: &str = "retail_mysql";
 /// Into which gold is loaded.
 pub const RETAIL_POSTGRES: &str = "retail_postgres";
 
-/// All of them, by name.
+/// Who is asked for the weather: an API, or the sample.
+pub const WEATHER_API: &str = "weather_api";
+
+/// Those whose default needs no server, wherever orch runs.
+pub const SAMPLES: [&str; 1] = [WEATHER_API];
+/// The others, by name.
 pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
 
 /// The database that is loaded into by default; beside the metadata, not in it.
@@ -33,8 +38,12 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         host: Some("retail".into()),
         ..of_type(RETAIL_MYSQL, "sample", "A shop that never was, in the place of MySQL")
     };
+    let weather = Connection {
+        host: Some("weather".into()),
+        ..of_type(WEATHER_API, "sample", "Weather that never was, in the place of an API")
+    };
     // A URL that is none has been told by whoever connected before any task runs.
-    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return vec![buckets, sample] };
+    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return vec![buckets, sample, weather] };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
         ..database.clone()
@@ -47,7 +56,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         ..database
     };
     target.extra.insert(CREATE.into(), Value::Bool(true));
-    vec![buckets, lake, sample, target]
+    vec![buckets, lake, sample, target, weather]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {
@@ -76,7 +85,9 @@ mod tests {
         let all = defaults(&here);
         let mut ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
         ids.sort_unstable();
-        assert_eq!(ids, IDS);
+        let mut expected = [&IDS[..], &SAMPLES[..]].concat();
+        expected.sort_unstable();
+        assert_eq!(ids, expected);
         let extra = |id: &str, name: &str| {
             let one = all.iter().find(|one| one.id == id).expect("it is there");
             one.extra_field(name).and_then(Value::as_str).map(String::from)

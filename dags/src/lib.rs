@@ -6,12 +6,16 @@ mod place;
 pub mod retail;
 pub mod transactions;
 mod warehouse;
+pub mod weather;
 
 use orch::{Binary, Dag, LakeSource};
 
 /// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
-    [retail::pipelines::dags(), transactions::dags(), orch_examples::dags()].into_iter().flatten().collect()
+    [retail::pipelines::dags(), transactions::dags(), weather::pipelines::dags(), orch_examples::dags()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The binary `orch`: these DAGs, connections that need no server, and the lake they write to.

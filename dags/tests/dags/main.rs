@@ -9,4 +9,5 @@ mod retail;
 mod shop;
 mod sql;
 mod standalone;
+mod weather;
 mod world;

@@ -13,6 +13,10 @@ use tempfile::TempDir;
 
 /// A dead worker is noticed after this.
 const LEASE: &str = "2s";
+/// The name of the lake where nobody gives it another.
+const CATALOG: &str = "orch";
+/// DAGs that would run by themselves, in the middle of whatever a test looks at.
+const BY_THEMSELVES: [&str; 1] = ["nyc_weather_etl"];
 /// Nothing a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -47,11 +51,19 @@ impl World {
         self.environment.push((name, value.into()));
     }
 
-    /// A worker and a scheduler. All DAGs are registered and unpaused.
+    /// A worker and a scheduler. All DAGs are registered; those are unpaused that wait for somebody.
     pub(crate) fn at_work(mut self) -> World {
         self.start_worker();
-        self.start(&["scheduler"]);
+        self.with_scheduler()
+    }
+
+    /// Schedules begin to count when those that are not looked at rest.
+    fn with_scheduler(mut self) -> World {
         self.wait_for("the DAGs", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("retail_medallion"));
+        for dag in BY_THEMSELVES {
+            self.run(&["dags", "pause", dag]).done();
+        }
+        self.start(&["scheduler"]);
         self
     }
 
@@ -69,9 +81,7 @@ impl World {
             };
         }
         self.processes.push(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        self.start(&["scheduler"]);
-        self.wait_for("the DAGs", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("retail_medallion"));
-        self
+        self.with_scheduler()
     }
 
     pub(crate) fn start_worker(&mut self) -> u32 {
@@ -180,6 +190,26 @@ impl World {
         drop(pieces);
         db.close().await.unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    /// The lake of this world, read without any process of it.
+    pub(crate) fn lake(&self) -> orch_lake::Lake {
+        let config = orch_lake::LakeConfig {
+            catalog: self.db.pool(),
+            name: CATALOG.into(),
+            warehouse: self.warehouse(),
+            storage: orch_lake::bucket::Options::default(),
+        };
+        orch_lake::Lake::open(config).unwrap()
+    }
+
+    /// The same for PyIceberg.
+    pub(crate) fn python(&self) -> orch_test_lake::pyiceberg::PyIceberg {
+        orch_test_lake::pyiceberg::PyIceberg::open(&self.db.url(), CATALOG, &self.warehouse())
+    }
+
+    fn warehouse(&self) -> String {
+        format!("file://{}", self.path().join("data/lake").display())
     }
 
     pub(crate) async fn db(&self) -> PgConnection {

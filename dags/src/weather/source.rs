@@ -1,0 +1,227 @@
+//! Whom a connection names: an API of one of the shapes, or the sample. The key of an API goes out in the query of a
+//! request and nowhere else.
+
+use super::hours::hours_until;
+use super::options::{Location, Weather};
+use super::readings::Series;
+use super::sample::Sample;
+use super::shapes::{Place, SHAPES, Shape, Tells, Units};
+use chrono::{DateTime, Utc};
+use form_urlencoded::Serializer;
+use orch::prelude::*;
+use orch::{Connection, TaskResult};
+use orch_lake::source::http::Http;
+use serde_json::Value;
+
+/// An answer of a few kB takes no longer, unless the connection says so.
+const USUAL_SECONDS: u64 = 20;
+const MOST_SECONDS: u64 = 600;
+
+#[derive(Debug, Clone)]
+pub enum Source {
+    Sample(Sample),
+    Api(Box<Api>),
+}
+
+#[derive(Debug, Clone)]
+pub struct Api {
+    shape: &'static Shape,
+    http: Http,
+    key: Option<String>,
+    units: Units,
+}
+
+impl Source {
+    /// `sample://weather?seed=7`, or a shape: `openweather://:KEY@`, with a host where it is not the usual one.
+    ///
+    /// # Errors
+    /// A fatal error when the connection is for something else.
+    pub fn of(connection: &Connection) -> TaskResult<Source> {
+        if connection.conn_type == "sample" {
+            let seed = number(connection, "seed", Sample::default().seed)?;
+            return Ok(Source::Sample(Sample { seed }));
+        }
+        let shape = Shape::of(&connection.conn_type).ok_or_else(|| {
+            let known: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
+            fatal(format!(
+                "connection `{}` has the type `{}`, which tells no weather\nhint: it is one of {}, or `sample`",
+                connection.id,
+                connection.conn_type,
+                known.join(", ")
+            ))
+        })?;
+        let text = |name: &str| connection.extra_field(name).and_then(Value::as_str);
+        let seconds = number(connection, "timeout_seconds", USUAL_SECONDS)?.clamp(1, MOST_SECONDS);
+        let host = connection.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| shape.host.into());
+        // Nothing of it becomes a header: the key belongs into the query, the rest is for us.
+        let reached = Connection {
+            id: connection.id.clone(),
+            host: Some(host),
+            port: connection.port,
+            schema: Some(text("scheme").unwrap_or("https").into()),
+            ..Connection::default()
+        };
+        Ok(Source::Api(Box::new(Api {
+            shape,
+            http: Http::of(&reached)?.within(secs(seconds)),
+            key: connection.password.clone().filter(|key| !key.is_empty()),
+            units: if text("units") == Some("metric") { Units::Metric } else { Units::Standard },
+        })))
+    }
+
+    /// For lineage.
+    pub fn uri(&self) -> String {
+        match self {
+            Source::Sample(_) => "sample://weather".into(),
+            Source::Api(api) => api.http.shown(api.shape.path),
+        }
+    }
+
+    /// The hours that are to be there after a run at `last`; none are promised by whoever tells only of now.
+    pub fn promised(&self, last: DateTime<Utc>, wish: &Weather) -> Vec<DateTime<Utc>> {
+        match self {
+            Source::Api(api) if api.shape.tells == Tells::Now => Vec::new(),
+            Source::Api(_) | Source::Sample(_) => hours_until(last, wish.hours),
+        }
+    }
+
+    /// What it says of a place, of the hours up to `last`.
+    ///
+    /// # Errors
+    /// The server refuses, stays silent, says something else, or leaves out what must be told: with its address and the
+    /// field.
+    pub async fn series(
+        &self,
+        ctx: &Ctx,
+        location: &Location,
+        last: DateTime<Utc>,
+        wish: &Weather,
+    ) -> TaskResult<Series> {
+        match self {
+            Source::Sample(sample) => {
+                let zone = location.clock()?;
+                let hours = hours_until(last, wish.hours).into_iter();
+                Series::of(location.clone(), hours.map(|hour| sample.reading(location, zone, hour)))
+            }
+            Source::Api(api) => {
+                let mut readings = api.ask(ctx, location, wish.hours).await?;
+                if api.shape.tells == Tells::Hours {
+                    // A forecast is no weather, and nobody asked for what was before.
+                    let asked = hours_until(last, wish.hours);
+                    readings.retain(|reading| asked.contains(&reading.hour));
+                }
+                Series::of(location.clone(), readings)
+            }
+        }
+    }
+}
+
+impl Api {
+    async fn ask(&self, ctx: &Ctx, location: &Location, hours: u32) -> TaskResult<Vec<super::readings::Reading>> {
+        let path = self.path(location, hours);
+        let shown = self.http.shown(&path);
+        let answer = self.http.bytes(ctx, &path).await?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
+            // The next answer may be better: somebody in between speaks, or it was cut.
+            anyhow::anyhow!("`{shown}` answers {} bytes that are no JSON (line {})", answer.len(), error.line())
+        })?;
+        self.shape.read(&answer, self.units).map_err(|unfit| {
+            fatal(format!(
+                "`{shown}` answers for `{}` without `{}`: {}\nhint: it tells {}; is that API of the type `{}`?",
+                location.name,
+                unfit.field,
+                unfit.problem,
+                fields(&answer),
+                self.shape.name
+            ))
+        })
+    }
+
+    fn path(&self, location: &Location, hours: u32) -> String {
+        let mut query = Serializer::new(String::new());
+        let (latitude, longitude) = (location.latitude.to_string(), location.longitude.to_string());
+        match self.shape.place {
+            Place::Two(first, second) => {
+                query.append_pair(first, &latitude).append_pair(second, &longitude);
+            }
+            Place::One(name) => {
+                query.append_pair(name, &format!("{latitude},{longitude}"));
+            }
+        }
+        query.extend_pairs(self.shape.asked);
+        if self.shape.tells == Tells::Hours {
+            query.append_pair("past_hours", &hours.to_string());
+        }
+        if self.units == Units::Metric {
+            query.append_pair("units", "metric");
+        }
+        if let Some(key) = &self.key {
+            query.append_pair(self.shape.key, key);
+        }
+        format!("{}?{}", self.shape.path, query.finish())
+    }
+}
+
+fn number(connection: &Connection, name: &str, usual: u64) -> TaskResult<u64> {
+    match connection.extra_field(name) {
+        None => Ok(usual),
+        Some(value) => value.as_u64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
+            fatal(format!("connection `{}`: `{name}` is no number\nhint: write `?{name}={usual}`", connection.id))
+        }),
+    }
+}
+
+/// What an answer has at its top: names only, for values may be anything.
+fn fields(answer: &Value) -> String {
+    const MOST: usize = 8;
+    match answer.as_object() {
+        Some(object) if !object.is_empty() => {
+            object.keys().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        }
+        _ => "no fields".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(uri: &str) -> (String, String) {
+        let connection = Connection::from_uri("weather_api", uri).expect("a connection");
+        let Ok(Source::Api(api)) = Source::of(&connection) else { panic!("{uri} is no API") };
+        let place = Weather::default().locations.remove(0);
+        let path = api.path(&place, 24);
+        (api.http.shown(&path), path)
+    }
+
+    #[test]
+    fn every_shape_is_asked_in_its_way_and_shown_without_its_key() {
+        for (uri, address, query) in [
+            ("openweather://:hu%26sh@", "https://api.openweathermap.org/data/2.5/weather", "lon=-74.006&appid=hu%26sh"),
+            (
+                "openweather://:k@?units=metric",
+                "https://api.openweathermap.org/data/2.5/weather",
+                "units=metric&appid=k",
+            ),
+            ("weatherapi://:k@", "https://api.weatherapi.com/v1/current.json", "q=40.7128%2C-74.006&aqi=no&key=k"),
+            ("open-meteo://@", "https://api.open-meteo.com/v1/forecast", "forecast_hours=1&past_hours=24"),
+            ("open_meteo://localhost:8080?scheme=http", "http://localhost:8080/v1/forecast", "timeformat=unixtime"),
+        ] {
+            let (shown, path) = path(uri);
+            assert_eq!(shown, address, "{uri}");
+            assert!(path.contains(query), "{uri}: {path}");
+        }
+    }
+
+    #[test]
+    fn a_connection_for_something_else_is_refused_with_what_there_is() {
+        for (uri, words) in [
+            ("mysql://h/db", "one of openweather, weatherapi, open_meteo, or `sample`"),
+            ("sample://weather?seed=many", "`seed` is no number"),
+        ] {
+            let connection = Connection::from_uri("weather_api", uri).expect("a connection");
+            let said = Source::of(&connection).expect_err(uri).to_string();
+            assert!(said.contains(words) && said.contains("weather_api"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Across sources: what one pipeline wrote against what another one did.
+
+use crate::place::Place;
+use crate::weather::contracts::trips_against_zones as contract;
+use crate::weather::schema::ZONES;
+use futures::TryStreamExt as _;
+use orch::prelude::*;
+use orch_lake::contract::{CheckOutcome, CheckTrail, Facts, KeySet};
+
+/// Looks whether every trip begins and ends in a zone that the city knows. It only tells: the trips stay where they are.
+#[task(retries = 2, retry_delay = secs(5), timeout = hours(1))]
+pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
+    let place = Place::of(&ctx).await?;
+    let trips = place.lake.find(&"nyc_taxi.trips".parse()?).await?;
+    let (Some(trips), Some(zones)) = (trips, place.lake.find(&ZONES.id()?).await?) else {
+        return Err(skip("the trips and the zones are not both in the lake yet"));
+    };
+    let known = zones.scan().columns(["location_id"]).collect().await?;
+    let facts = Facts::at(ctx.run_after()).keys(ZONES.uri(), KeySet::of(&known, &["location_id"])?);
+    let contract = contract();
+    let mut checker = contract.begin(&facts)?;
+    let columns = ["pickup_location_id", "dropoff_location_id"];
+    let mut batches = trips.scan().columns(columns).stream().await?.told(&ctx);
+    let mut rows = 0;
+    while let Some(batch) = batches.try_next().await? {
+        checker.look(&batch)?;
+        rows += batch.num_rows() as u64;
+    }
+    let found = checker.end();
+    for check in found.iter().filter(|check| check.outcome != CheckOutcome::Pass) {
+        ctx.warning(format!("not so of {} of {rows} trips: {}: {}", check.bad, check.name, check.sample));
+    }
+    ctx.commit(CheckTrail::new(&ctx, contract.uri(), found))?;
+    Ok(rows)
+}

@@ -1,0 +1,80 @@
+//! The pages of the lake, of the console and of quality in Chromium, on what the hourly weather leaves of itself: with what
+//! `make run` brings, no key and no network.
+
+use super::DAG;
+use super::api::{Api, Mood};
+use crate::standalone::{PASSWORD, Standalone};
+use crate::world::Ended;
+use orch_test_support::browser::drive;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const ROUTES: [&str; 13] = [
+    "/",
+    "/login",
+    "/assets",
+    "/assets/{asset_id}",
+    "/lake",
+    "/lake/{namespace}/{table}",
+    "/lake/{namespace}/{table}/files",
+    "/lake/{namespace}/{table}/lineage",
+    "/lake/{namespace}/{table}/partitions",
+    "/lake/{namespace}/{table}/sample",
+    "/lake/{namespace}/{table}/snapshots",
+    "/quality",
+    "/sql",
+];
+/// Where the walk stays.
+const WITHIN: [&str; 4] = ["/lake", "/quality", "/sql", "/assets"];
+const QUERY: &str = "select \"timestamp\", temperature_celsius from weather.hourly_weather order by 1";
+
+/// Nothing waits so long.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+fn wait_for(standalone: &Standalone, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
+    let began = Instant::now();
+    loop {
+        let ended = standalone.run(arguments);
+        if is_it(&ended) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not come: {ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
+    let standalone = Standalone::start();
+    // The schedule alone, without a key and without a network.
+    let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
+    wait_for(&standalone, &done, |ended| ended.out.contains("scheduled__"));
+    for query in
+        super::guide::examples("sql").iter().flat_map(|all| all.split(";\n")).filter(|one| !one.trim().is_empty())
+    {
+        standalone.run(&["sql", query]).done();
+    }
+    // Then an API that is not always right.
+    let api = Api::start(Mood::Changed(|answer| {
+        answer["hourly"]["temperature_2m"][7] = json!(999.0);
+        answer["hourly"]["temperature_2m"][11] = json!(null);
+    }))
+    .await;
+    standalone.run(&["connections", "add", "weather_api", "--conn-uri", &api.uri("open-meteo", "")]).done();
+    // A worker remembers for a few seconds whom it asked before.
+    let aside = ["assets", "checks", "lake://weather/hourly_weather", "--outcome", "quarantined", "-o", "json"];
+    wait_for(&standalone, &aside, |ended| {
+        let is_there = ended.out.contains("quarantined");
+        if !is_there {
+            standalone.run(&["dags", "trigger", DAG, "--wait"]).done();
+        }
+        is_there
+    });
+    let list = |all: &[&str]| serde_json::to_string(all).unwrap();
+    let settings = [
+        ("ORCH_ROUTES", list(&ROUTES)),
+        ("ORCH_STARTS", list(&["/lake", "/quality", "/sql"])),
+        ("ORCH_WITHIN", list(&WITHIN)),
+        ("ORCH_QUERY", QUERY.into()),
+    ];
+    drive("walk.mjs", &[], (&standalone.url, PASSWORD), "screens-lake", &settings);
+}

@@ -1,0 +1,90 @@
+//! Answers that the real APIs gave, served over HTTP and read by the client that tasks use.
+
+use super::api::{Api, KEY, Mood, now};
+use crate::data;
+use orch::{Connection, Ctx};
+use orch_dags::weather::hours::hour_of;
+use orch_dags::weather::options::Weather;
+use orch_dags::weather::readings::{Condition, Reading, Series, rows};
+use orch_dags::weather::source::Source;
+use serde_json::json;
+
+/// Hour, condition, degrees, per cent, hectopascal, km/h, km, UV.
+type Told = (&'static str, Condition, [Option<f64>; 6]);
+
+const WEATHER_API: [Told; 6] = [
+    ("2021-12-15T01:00", Condition::Cloudy, [Some(11.0), Some(87.0), Some(1028.0), Some(15.1), Some(10.0), Some(1.0)]),
+    ("2024-01-01T15:00", Condition::Rain, [Some(7.4), Some(86.0), Some(1001.0), Some(14.0), Some(9.0), Some(2.0)]),
+    ("2024-12-01T17:00", Condition::Clear, [Some(0.2), Some(43.0), Some(1019.0), Some(24.1), Some(16.0), Some(1.2)]),
+    ("2022-07-22T20:00", Condition::Cloudy, [Some(34.4), None, Some(1011.0), Some(25.9), None, None]),
+    ("2021-02-21T08:00", Condition::Cloudy, [Some(11.0), Some(82.0), Some(1009.0), Some(6.1), Some(10.0), Some(1.0)]),
+    ("2022-12-22T17:00", Condition::Clear, [Some(-1.0), Some(80.0), Some(1028.0), Some(29.9), Some(10.0), Some(1.0)]),
+];
+
+const OPEN_WEATHER: [Told; 4] = [
+    ("2017-01-30T15:00", Condition::Rain, [Some(7.17), Some(81.0), Some(1012.0), Some(14.76), Some(10.0), None]),
+    ("2019-06-12T14:00", Condition::Clear, [Some(9.4), Some(100.0), Some(1023.0), Some(5.4), Some(16.09), None]),
+    ("2019-07-13T16:00", Condition::Clear, [Some(19.0), Some(63.0), Some(1013.0), Some(7.2), Some(10.0), None]),
+    ("2018-09-02T06:00", Condition::Rain, [Some(23.03), Some(83.0), Some(1012.0), Some(5.4), Some(10.0), None]),
+];
+
+async fn asked(api: &Api, shape: &str, more: &str) -> Series {
+    let connection = Connection::from_uri("weather_api", &api.uri(shape, more)).unwrap();
+    let (source, wish) = (Source::of(&connection).unwrap(), Weather::default());
+    source.series(&Ctx::test(), &wish.locations[0], hour_of(now()), &wish).await.unwrap()
+}
+
+fn told(reading: &Reading) -> (String, Condition, [Option<f64>; 6]) {
+    let numbers = [
+        Some(reading.temperature_celsius),
+        reading.humidity_percent,
+        reading.pressure_hpa,
+        reading.wind_speed_kmh,
+        reading.visibility_km,
+        reading.uv_index,
+    ];
+    (reading.hour.format("%Y-%m-%dT%H:%M").to_string(), reading.condition, numbers)
+}
+
+#[tokio::test]
+async fn what_the_real_apis_answered_is_read_through_the_real_client() {
+    let api = Api::start(Mood::Silent).await;
+    for (shape, file, all) in [
+        ("weatherapi", "weather/weatherapi_current.jsonl", &WEATHER_API[..]),
+        ("openweather", "weather/openweather_current.jsonl", &OPEN_WEATHER[..]),
+    ] {
+        let answers = data::text(file);
+        let answers: Vec<&str> = answers.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(answers.len(), all.len(), "{file}");
+        for (answer, expected) in answers.iter().zip(all) {
+            api.is(Mood::Says("200 OK", "", (*answer).into()));
+            // One of them was asked for in metric units.
+            let metric = shape == "openweather" && answer.contains("Novosibirsk");
+            let series = asked(&api, shape, if metric { "&units=metric" } else { "" }).await;
+            let (hour, condition, numbers) = told(series.readings().next().unwrap());
+            assert_eq!((hour.as_str(), condition), (expected.0, expected.1), "{answer}");
+            for (found, expected) in numbers.iter().zip(expected.2) {
+                // What the table of this test leaves out is not looked at.
+                assert!(expected.is_none() || *found == expected, "{numbers:?} of {answer}");
+            }
+            assert_eq!(rows(&[series], now()).unwrap().num_rows(), 1);
+        }
+    }
+    let lines = api.asked();
+    assert!(lines[0].starts_with(&format!("GET /v1/current.json?q=40.7128%2C-74.006&aqi=no&key={KEY} ")), "{lines:?}");
+    assert!(lines.last().unwrap().starts_with("GET /data/2.5/weather?lat=40.7128&lon=-74.006"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn lists_of_hours_are_read_up_to_the_hour_of_the_run() {
+    let api = Api::start(Mood::Changed(|answer| {
+        let hours = answer["hourly"]["time"].as_array().unwrap().len();
+        // A gap in the middle, and a forecast behind.
+        answer["hourly"]["temperature_2m"][hours / 2] = json!(null);
+        answer["hourly"]["time"][0] = json!(answer["hourly"]["time"][hours - 1].as_i64().unwrap() + 3_600);
+    }))
+    .await;
+    let series = asked(&api, "open-meteo", "").await;
+    assert_eq!(series.hours().len(), 23);
+    assert!(series.hours().iter().all(|hour| *hour <= now()));
+}
