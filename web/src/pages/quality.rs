@@ -36,7 +36,7 @@ struct Line {
     /// Fresh or not; nothing where nobody promised.
     fresh: Option<bool>,
     updated: Option<parts::Ago>,
-    /// Which sign, and which words: `1 of 25 checks failed`.
+    /// Which sign, and which words: `25 checks: 1 failed`.
     state: parts::State,
     words: String,
     strip: Strip,
@@ -145,8 +145,8 @@ fn line(one: Quality, tables: &[TableRow], now: Now) -> Line {
     let quarantine = put_aside.as_ref().and_then(of_lake);
     let last = one.looks.first();
     let aside = match (quarantine, last) {
-        (Some(table), _) => Some((parts::count(table.totals.rows), Some(super::lake::href(&table.id)))),
-        (None, Some(look)) if look.rows_aside > 0 => Some((parts::count(look.rows_aside.unsigned_abs()), None)),
+        (Some(table), _) => Some((rows_aside(table.totals.rows), Some(super::lake::href(&table.id)))),
+        (None, Some(look)) if look.rows_aside > 0 => Some((rows_aside(look.rows_aside.unsigned_abs()), None)),
         _ => None,
     };
     let outcome = one.outcome();
@@ -170,7 +170,11 @@ fn line(one: Quality, tables: &[TableRow], now: Now) -> Line {
     }
 }
 
-/// `1 of 25 checks failed, 2 warn`.
+fn rows_aside(rows: u64) -> String {
+    format!("{} {} aside", parts::count(rows), if rows == 1 { "row" } else { "rows" })
+}
+
+/// `25 checks: 1 failed, 2 warn`.
 fn words(look: &Look) -> String {
     let noun = if look.checks == 1 { "check" } else { "checks" };
     let all = [(look.failed, "failed"), (look.quarantined, "put rows aside"), (look.warned, "warn")];
