@@ -2,11 +2,14 @@
 
 use crate::fixture::{database, number, one};
 use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
-use orch_core::task::Ctx;
-use orch_store::asset::{CheckTrail, checks_of_asset, count_checks, keep_checks};
+use orch_core::task::{Ctx, MemoryHost, RunFacts, TryFacts};
+use orch_store::asset::{
+    CheckTrail, checks_of_asset, count_checks, findings_since, keep_checks, looks_at, newest_findings, watched_assets,
+};
 use orch_store::partition::{Retention, drop_old};
 use orch_store::progress::{self, NewProgress, Progress};
-use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
 fn result(name: &str, bad: u64) -> CheckResult {
@@ -78,4 +81,56 @@ async fn they_go_with_the_runs_of_their_time() {
     drop_old(&mut db, &Retention::default()).await.unwrap();
     assert_eq!(number(&mut db, "select count(*) from asset_check").await, 1);
     assert_eq!(number(&mut db, "select count(*) from progress").await, 1);
+}
+
+/// Forty assets, a hundred looks at each, 25 checks a look; every look but the newest has a finding.
+async fn much_was_checked(db: &mut PgConnection) {
+    let fill = "insert into asset_check (uri, name, kind, policy, outcome, rows, bad, run, dag_id, run_id, task_id,
+            map_index, try_no, attempt)
+        select uri, 'check ' || number, 'range', 'warn', case when number = 7 and look < 100 then 'warn' else 'pass' end,
+            10, 0, gen_random_uuid(), 'd', 'r' || look, 't', -1, 1, md5(uri || look)::uuid
+        from generate_series(1, 100) look, generate_series(1, 40) asset, generate_series(1, 25) number,
+            lateral (select format('lake://ns/t%s', asset)) named (uri)
+        order by look, asset, number";
+    sqlx::query(fill).execute(&mut *db).await.unwrap();
+    sqlx::query("analyze asset_check").execute(&mut *db).await.unwrap();
+}
+
+#[tokio::test]
+async fn how_good_data_is_is_read_along_indexes_and_the_newest_look_counts() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    much_was_checked(&mut db).await;
+    for (text, parameters) in [
+        (include_str!("../../queries/asset/watched.sql"), "500"),
+        (include_str!("../../queries/asset/looks.sql"), "array['lake://ns/t1', 'lake://ns/t2'], 600"),
+        (include_str!("../../queries/asset/findings.sql"), "array['lake://ns/t1', 'lake://ns/t2'], 1000"),
+    ] {
+        let types = if parameters == "500" { "bigint" } else { "text[], bigint" };
+        sqlx::raw_sql(AssertSqlSafe(format!("prepare q ({types}) as {text}"))).execute(&mut db).await.unwrap();
+        let explain = AssertSqlSafe(format!("explain execute q({parameters})"));
+        let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut db).await.unwrap();
+        assert!(!plan.iter().any(|line| line.contains("Seq Scan on asset_check")), "{plan:#?}");
+        sqlx::raw_sql("deallocate q").execute(&mut db).await.unwrap();
+    }
+    let watched = watched_assets(&mut db, 500).await.unwrap();
+    assert_eq!(watched.len(), 40);
+    assert_eq!(watched_assets(&mut db, 7).await.unwrap().len(), 7);
+    let uris: Vec<String> = watched.into_iter().map(|asset| asset.uri).collect();
+    let looks = looks_at(&mut db, &uris, 250).await.unwrap();
+    assert_eq!(looks.len(), 400);
+    assert_eq!((looks[0].run_id.as_str(), looks[0].outcome()), ("r100", CheckOutcome::Pass));
+    assert_eq!((looks[1].run_id.as_str(), looks[1].outcome(), looks[1].checks), ("r99", CheckOutcome::Warn, 25));
+    assert_eq!(newest_findings(&mut db, &uris).await.unwrap(), []);
+    let attempt = Uuid::now_v7();
+    let ctx = MemoryHost::new().ctx_for(RunFacts::test(), TryFacts { attempt, ..TryFacts::test() });
+    let trail = CheckTrail::new(&ctx, "lake://ns/t3", vec![result("one", 3), result("two", 0)]);
+    keep_checks(&mut db, &trail).await.unwrap();
+    let found = newest_findings(&mut db, &uris).await.unwrap();
+    assert_eq!(
+        found.iter().map(|one| (one.uri.as_str(), one.check.result.bad)).collect::<Vec<_>>(),
+        [("lake://ns/t3", 3)]
+    );
+    let since = found[0].check.at;
+    assert_eq!(findings_since(&mut db, since).await.unwrap(), found);
 }
