@@ -1,8 +1,8 @@
 //! The taxi pipeline: a file of trips each month → `nyc_taxi.trips` by year and month, and `nyc_taxi.daily_summary`.
 //!
 //! What a file may call its columns stands in `schema`; `typed` and `clean` make rows of the table of what it holds,
-//! `daily` sums them up, `load` makes the changes of the tables that one file means; `tasks` does it, `control` remembers
-//! what was done. `source` is a server, a folder, or the `sample` in their place.
+//! `daily` sums them up, `load` makes the changes of the tables that one file means; `tasks` does it, `control`
+//! remembers what was done. `source` is a server, a folder, or the `sample` in their place.
 
 pub mod clean;
 pub mod contracts;

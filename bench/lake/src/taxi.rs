@@ -1,5 +1,5 @@
-//! The taxi pipeline: a month of three million trips from a file into the table, and what a day more costs where the table is
-//! ten times as large.
+//! The taxi pipeline: a month of three million trips from a file into the table, and what a day more costs where the
+//! table is ten times as large.
 
 use crate::peers;
 use crate::place::{catalog, folder, lake_called, on_runtime};
@@ -44,7 +44,8 @@ async fn file(bucket: &Bucket, month: Month, trips: u64) -> Result<RawFile> {
 async fn loaded(lake: &Lake, bucket: &Bucket, file: &RawFile) -> Result<(f64, u64)> {
     let host = MemoryHost::new();
     let start = Instant::now();
-    let loaded = load(&host.ctx(), lake, bucket, file).await?;
+    let ctx = host.ctx();
+    let loaded = load(&ctx, lake, bucket, file, ctx.run_after()).await?;
     for change in loaded.changes {
         change.commit(lake).await?;
     }

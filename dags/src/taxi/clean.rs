@@ -1,7 +1,7 @@
 //! The rules by which a row of a file is a trip, and what the table knows of a trip besides.
 //!
-//! A row without its times, or of no distance, fare, total or number of passengers that can be, is left out and counted. A
-//! trip that ended before it began, or lies in another month than its file, stays: it is only told.
+//! A row without its times, or of no distance, fare, total or number of passengers that can be, is left out and
+//! counted. A trip that ended before it began, or lies in another month than its file, stays: it is only told.
 
 use super::month::Month;
 use super::schema::{COLUMNS, Column, Mapping, trips};
@@ -193,5 +193,81 @@ impl Calendar {
         let date = i32::try_from(days).ok().and_then(|days| days.checked_add(DAYS_BEFORE_1970));
         let date = date.and_then(chrono::NaiveDate::from_num_days_from_ce_opt).unwrap_or_default();
         (self.year, self.month, self.day) = (date.year(), date.month().cast_signed(), date.day().cast_signed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::mapping;
+    use super::*;
+    use arrow::array::Float64Array;
+
+    const JANUARY: i64 = 1_546_300_800_000_000;
+
+    /// One trip of a dollar and a mile at noon, and others that differ from it in one column.
+    fn rows() -> (Vec<String>, RecordBatch) {
+        let noon = JANUARY + MICROS_OF_A_DAY / 2;
+        let differ: [(&str, Option<f64>); 8] = [
+            ("passenger_count", None),
+            ("passenger_count", Some(0.0)),
+            ("passenger_count", Some(7.0)),
+            ("trip_distance", Some(0.0)),
+            ("fare_amount", Some(-1.0)),
+            ("total_amount", Some(0.0)),
+            ("tip_amount", None),
+            ("extra", Some(-2.5)),
+        ];
+        let columns = COLUMNS.iter().map(|column| {
+            let name = column.name;
+            if name.ends_with("datetime") {
+                // The fourth row ends before it begins, the seventh is of the month before, the eighth has no time.
+                let times = (0..9).map(|row| match (row, name) {
+                    (7, _) => Some(JANUARY - 1),
+                    (8, "pickup_datetime") => None,
+                    (3, "dropoff_datetime") => Some(noon - 1),
+                    _ => Some(noon),
+                });
+                return (name, Arc::new(times.collect::<TimestampMicrosecondArray>()) as ArrayRef);
+            }
+            if name == "store_and_fwd_flag" {
+                return (name, Arc::new(StringArray::from(vec!["N"; 9])) as ArrayRef);
+            }
+            let other =
+                |row: usize| differ.get(row.wrapping_sub(1)).filter(|(of, _)| *of == name).map(|(_, value)| *value);
+            let values: Float64Array = (0..9).map(|row| other(row).unwrap_or(Some(1.0))).collect();
+            (name, Arc::new(values) as ArrayRef)
+        });
+        let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, of)| (name, of, true))).expect("rows");
+        (COLUMNS.iter().map(|column| column.name.to_string()).collect(), rows)
+    }
+
+    #[test]
+    fn what_is_no_trip_is_counted_by_rule_and_left_out() {
+        let (names, rows) = rows();
+        let mapping = mapping("file:///x.parquet", &names).expect("all columns");
+        let month = Month::parse("2019-01").expect("a month");
+        let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
+        let trips = cleaner.batch(&rows).expect("they can be read");
+        let one =
+            |rows| Found { rows, dropped: 7, no_time: 1, null_passenger: 1, zero_passenger: 1, ..Found::default() };
+        let found = Found { many_passengers: 1, bad_distance: 1, bad_fare: 1, bad_total: 1, ..one(9) };
+        assert_eq!(cleaner.found, Found { negative_duration: 1, out_of_month: 1, ..found });
+        let ints = |name: &str| trips[name].as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
+        assert_eq!((ints("year"), ints("month"), ints("day")), (vec![2019, 2018], vec![1, 12], vec![1, 31]));
+        assert!(trips["tip_amount"].is_null(1) && trips.schema() == cleaner.schema());
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_told_with_its_row() {
+        let (names, rows) = rows();
+        let mapping = mapping("file:///x.parquet", &names).expect("all columns");
+        let month = Month::parse("2019-01").expect("a month");
+        let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
+        cleaner.batch(&rows).expect("they can be read");
+        let mut columns = rows.columns().to_vec();
+        columns[3] = Arc::new(Float64Array::from(vec![1.0, 1.0, 1.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]));
+        let half = RecordBatch::try_new(rows.schema(), columns).expect("rows");
+        let error = cleaner.batch(&half).expect_err("half a passenger").to_string();
+        assert_eq!(error, "`file:///x.parquet`, row 12: column `passenger_count` is no whole number that fits");
     }
 }

@@ -1,23 +1,23 @@
-//! `lake.etl_control`: which file was loaded when, with which content and how many rows. It lies beside the catalog of the
-//! lake, so that a row of it is written in the transaction that publishes the tables.
+//! `lake.etl_control`: which file was loaded when, with which content and how many rows. It lies beside the catalog of
+//! the lake, so that a row of it is written in the transaction that publishes the tables.
 
 use super::clean::Found;
 use super::month::Month;
 use super::raw::RawFile;
 use anyhow::anyhow;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use orch::completion::{CompletionStep, step};
-use orch::{Connection, Ctx, TaskResult, fatal};
-use orch_lake::load;
-use sqlx::Connection as _;
+use orch::{Ctx, TaskResult, fatal};
+use orch_lake::Lake;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
+use sqlx::{Acquire as _, Postgres};
 
 /// The table that rows of it are about.
 pub const TRIPS: &str = "nyc_taxi.trips";
 
 /// Two who make it at once: one waits.
 const MAKE: &str = "
-    begin;
     select pg_advisory_xact_lock(7276135509);
     create table if not exists lake.etl_control (
         table_name text not null,
@@ -41,8 +41,7 @@ const MAKE: &str = "
         if exists (select from pg_roles where rolname = 'orch_lake') then
             grant select, insert, update on lake.etl_control to orch_lake;
         end if;
-    end $$;
-    commit";
+    end $$";
 const CONTENT: &str = "etl_control_content";
 
 /// What became of a file.
@@ -61,13 +60,26 @@ pub struct Entry {
 ///
 /// # Errors
 /// The server cannot be reached, or this user may not make the table.
-pub async fn open(lake: &Connection) -> TaskResult<PgConnection> {
-    let mut db = load::connect(lake).await?;
+pub async fn open(lake: &Lake) -> TaskResult<PoolConnection<Postgres>> {
+    let Some(catalog) = lake.catalog().postgres() else {
+        return Err(fatal("the catalog of the lake is not in Postgres, so `lake.etl_control` has no place"));
+    };
+    let mut db = catalog.pool().acquire().await?;
     let is_there = sqlx::query_scalar("select to_regclass('lake.etl_control') is not null");
-    if !is_there.fetch_one(&mut db).await? {
-        sqlx::raw_sql(MAKE).execute(&mut db).await?;
+    if !is_there.fetch_one(&mut *db).await? {
+        let mut tx = db.begin().await?;
+        sqlx::raw_sql(MAKE).execute(&mut *tx).await?;
+        tx.commit().await?;
     }
     Ok(db)
+}
+
+/// The time of the database: a run of a backfill has an old one of its own.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn now(db: &mut PgConnection) -> TaskResult<DateTime<Utc>> {
+    Ok(sqlx::query_scalar("select now()").fetch_one(db).await?)
 }
 
 /// The last month that was loaded and looked at again.
@@ -130,8 +142,8 @@ async fn note(db: &mut PgConnection, entry: &Entry, run_id: &str) -> TaskResult<
     }
 }
 
-/// Says that the rows of these files were looked at again: the last month moves on. Files that another run has published
-/// anew since are left to that run.
+/// Says that the rows of these files were looked at again: the last month moves on. Files that another run has
+/// published anew since are left to that run.
 pub fn done(files: Vec<(String, String)>) -> impl CompletionStep {
     step(format!("mark {} files as done in `lake.etl_control`", files.len()), move |db| {
         let files = files.clone();
@@ -156,12 +168,4 @@ pub async fn rows_of(db: &mut PgConnection, source_file: &str, sha256: &str) -> 
         sqlx::query_as(found).bind(TRIPS).bind(source_file).fetch_optional(&mut *db).await?;
     let (rows, content) = found.ok_or_else(|| fatal(format!("`lake.etl_control` knows nothing of `{source_file}`")))?;
     Ok((content == sha256).then_some(rows.unsigned_abs()))
-}
-
-/// Ends a session in order.
-///
-/// # Errors
-/// The connection broke.
-pub async fn close(db: PgConnection) -> TaskResult<()> {
-    Ok(db.close().await?)
 }

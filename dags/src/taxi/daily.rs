@@ -114,3 +114,47 @@ pub fn on_days(column: &str, days: &BTreeSet<chrono::NaiveDate>) -> Option<Filte
         _ => Some(Filter::Or(spans)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Decimal128Array, Int32Array, TimestampMicrosecondArray};
+
+    fn trips(of: &[(i64, Option<i128>)]) -> RecordBatch {
+        let amounts = |values: Vec<Option<i128>>| -> ArrayRef {
+            let values = Decimal128Array::from(values).with_precision_and_scale(HUNDREDTHS.0, HUNDREDTHS.1);
+            Arc::new(values.expect("hundredths"))
+        };
+        let times: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from_iter_values(of.iter().map(|(day, _)| day * 86_400_000_000 + 1)));
+        let ones = || amounts(vec![Some(110); of.len()]);
+        let passengers: ArrayRef = Arc::new(Int32Array::from(vec![2; of.len()]));
+        let tips = amounts(of.iter().map(|(_, tip)| *tip).collect());
+        let columns = SUMMED.into_iter().zip([times, passengers, ones(), ones(), tips, ones()]);
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, of)| (name, of, true))).expect("rows")
+    }
+
+    #[test]
+    fn parts_come_to_the_same_as_the_whole() {
+        let all = [(1, Some(100)), (0, None), (1, Some(250)), (1, None), (3, Some(0))];
+        let whole = together(vec![sums(&[trips(&all)]).expect("sums")]).expect("sums");
+        let parts = all.iter().map(|one| sums(&[trips(&[*one])]).expect("sums")).collect();
+        let (one, other) =
+            (summary(whole.clone(), 7).expect("rows"), summary(together(parts).expect("sums"), 7).expect("rows"));
+        assert_eq!(one, other);
+        let shown = arrow::util::display::array_value_to_string;
+        let tips: Vec<String> = (0..3).map(|row| shown(&one[0]["avg_tip_amount"], row).expect("a value")).collect();
+        assert_eq!(tips, ["", "1.75", "0.0"]);
+        assert!(
+            sums(&[]).expect("nothing").height() == 0
+                && summary(together(vec![]).expect("nothing"), 7).expect("").is_empty()
+        );
+
+        let filter = on_days("trip_date", &days(&whole).expect("days")).expect("there are days").to_string();
+        assert_eq!(
+            filter,
+            "((trip_date >= '1970-01-01') and (trip_date < '1970-01-03')) or \
+             ((trip_date >= '1970-01-04') and (trip_date < '1970-01-05'))"
+        );
+    }
+}

@@ -1,5 +1,6 @@
-//! One file → what changes in the lake: its trips in the place of those it had before, the days that they touch summed up
-//! anew, and rows that do not fit put aside. Files are written; nobody sees them before the changes are committed, together.
+//! One file → what changes in the lake: its trips in the place of those it had before, the days that they touch summed
+//! up anew, and rows that do not fit put aside. Files are written; nobody sees them before the changes are committed,
+//! together.
 
 use super::clean::{Cleaner, Found};
 use super::contracts::{self, ZONES, Zones};
@@ -9,7 +10,7 @@ use super::{NAMESPACE, daily};
 use anyhow::{Context, anyhow};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, Schema};
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use futures::TryStreamExt as _;
 use iceberg::spec::Transform;
 use orch::{Ctx, TaskResult, fatal};
@@ -56,19 +57,19 @@ pub fn table_name(name: &str) -> TaskResult<TableName> {
     Ok(TableName::new(NAMESPACE, name)?)
 }
 
-/// The changes of a file with these rows.
+/// The changes of a file that is loaded now.
 ///
 /// # Errors
 /// A row cannot be read, or no row is a trip.
-pub async fn load(ctx: &Ctx, lake: &Lake, bucket: &Bucket, file: &RawFile) -> TaskResult<Loaded> {
+pub async fn load(ctx: &Ctx, lake: &Lake, bucket: &Bucket, file: &RawFile, now: DateTime<Utc>) -> TaskResult<Loaded> {
     let seen = raw::see(bucket, file).await?;
     let later = seen.mapping.later();
     // Before the trips: whoever changes days commits both, so an older state of this one is noticed.
     let summary = table(lake, "daily_summary", &daily_summary(), &[]).await?;
     let trips = table(lake, "trips", &trips(&[]), &later).await?;
     let zones = zones(ctx, lake).await?;
-    let (rows, swept) = swept(ctx, bucket, file, &seen, zones).await?;
-    let loaded = changes(ctx, lake, file, (trips, summary), rows, &swept).await?;
+    let (rows, swept) = swept(ctx, bucket, (file, now), &seen, zones).await?;
+    let loaded = changes(ctx, lake, (file, now), (trips, summary), rows, &swept).await?;
     seen.is_still(bucket).await?;
     if loaded.rows == 0 {
         return Err(fatal(format!(
@@ -84,17 +85,17 @@ pub async fn load(ctx: &Ctx, lake: &Lake, bucket: &Bucket, file: &RawFile) -> Ta
 ///
 /// # Errors
 /// The lake cannot be read.
-pub async fn leave_out(ctx: &Ctx, lake: &Lake, file: &RawFile) -> TaskResult<Loaded> {
+pub async fn leave_out(ctx: &Ctx, lake: &Lake, file: &RawFile, now: DateTime<Utc>) -> TaskResult<Loaded> {
     let summary = table(lake, "daily_summary", &daily_summary(), &[]).await?;
     let trips = table(lake, "trips", &trips(&[]), &[]).await?;
     let nothing = Batches::of(trips.arrow_schema()?, Vec::new());
-    changes(ctx, lake, file, (trips, summary), nothing, &Mutex::new(Some(Swept::default()))).await
+    changes(ctx, lake, (file, now), (trips, summary), nothing, &Mutex::new(Some(Swept::default()))).await
 }
 
 async fn changes(
     ctx: &Ctx,
     lake: &Lake,
-    file: &RawFile,
+    (file, now): (&RawFile, DateTime<Utc>),
     (trips, summary): (Table, Table),
     rows: Batches,
     swept: &Mutex<Option<Swept>>,
@@ -122,8 +123,8 @@ async fn changes(
     {
         let mut parts = sums;
         parts.extend(sums_of_others(&trips, of_trips.and(Filter::ne(SOURCE_FILE, file.source_file.as_str()))).await?);
-        let summed = daily::summary(daily::together(parts)?, ctx.run_after().timestamp_micros())?;
-        let report = contracts::summary().check(&summed, &Facts::at(ctx.run_after()))?;
+        let summed = daily::summary(daily::together(parts)?, now.timestamp_micros())?;
+        let report = contracts::summary().check(&summed, &Facts::at(now))?;
         report.ok().map_err(|broken| fatal(broken.to_string()))?;
         loaded.findings.push((super::table_uri("daily_summary"), report.findings));
         let summed = Batches::of(Arc::new(daily_summary()), summed);
@@ -174,15 +175,14 @@ async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<Option<KeySet>> {
 async fn swept(
     ctx: &Ctx,
     bucket: &Bucket,
-    file: &RawFile,
+    (file, now): (&RawFile, DateTime<Utc>),
     seen: &Seen,
     zones: Option<KeySet>,
 ) -> TaskResult<(Batches, Arc<Mutex<Option<Swept>>>)> {
     let rows = raw::rows(bucket, file, seen).await?.told(ctx);
-    let (location, loaded_at) = (bucket.location(&file.key), ctx.run_after());
-    let cleaner =
-        Cleaner::new(&location, &file.source_file, seen.mapping.clone(), file.month, loaded_at.timestamp_micros());
-    let facts = Facts::at(loaded_at);
+    let location = bucket.location(&file.key);
+    let cleaner = Cleaner::new(&location, &file.source_file, seen.mapping.clone(), file.month, now.timestamp_micros());
+    let facts = Facts::at(now);
     let (facts, known) = match zones {
         Some(zones) => (facts.keys(ZONES, zones), Zones::Known),
         None => (facts, Zones::Missing),

@@ -18,8 +18,8 @@ const PARQUET: &[u8] = b"PAR1";
 /// A file in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawFile {
-    /// By this its rows are known in the table: the name without its ending, so that a month is the same one as CSV and as
-    /// Parquet.
+    /// By this its rows are known in the table: the name without its ending, so that a month is the same one as CSV and
+    /// as Parquet.
     pub source_file: String,
     pub month: Month,
     pub key: String,

@@ -1,8 +1,8 @@
 //! Trips that never were: a look-alike of the city's files, for those who have no network (`sample://taxi`).
 //!
-//! It has their names and types, and their habits: numbers of passengers that are missing or are doubles, no distance, fares
-//! that were given back, a trip of the month before, a column that comes in 2025. The same seed gives the same file. As with
-//! the city a month is there two months later.
+//! It has their names and types, and their habits: numbers of passengers that are missing or are doubles, no distance,
+//! fares that were given back, a trip of the month before, a column that comes in 2025. The same seed gives the same
+//! file. As with the city a month is there two months later.
 
 use super::month::Month;
 use crate::retail::sample::dice::Dice;

@@ -1,7 +1,7 @@
 //! The columns of a trip: what they are called in the table, and what files have called them over the years.
 //!
-//! Names are compared without case, spaces and underscores. A column that the city adds is added here, as `Later`: the table
-//! gets it with the first file that has it, and rows from before have null in it.
+//! Names are compared without case, spaces and underscores. A column that the city adds is added here, as `Later`: the
+//! table gets it with the first file that has it, and rows from before have null in it.
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use iceberg::spec::{PrimitiveType, Type};

@@ -1,4 +1,5 @@
-//! Where the files come from: a server, a folder, or the sample in their place; by one template of a path, with YYYY and MM.
+//! Where the files come from: a server, a folder, or the sample in their place; by one template of a path, with YYYY
+//! and MM.
 
 use super::month::Month;
 use super::raw::RawFile;

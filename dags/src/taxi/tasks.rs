@@ -8,7 +8,7 @@ use super::schema::Column;
 use super::source::Source;
 use super::typed::{Unfit, typed};
 use super::{RAW_BUCKET, table_uri};
-use crate::connections::{LAKE, NYC_TAXI};
+use crate::connections::NYC_TAXI;
 use crate::place::Place;
 use arrow::array::Array as _;
 use futures::TryStreamExt as _;
@@ -46,8 +46,8 @@ fn object_uri(file: &RawFile) -> String {
     format!("bucket://{RAW_BUCKET}/{}", file.key)
 }
 
-/// Brings the files of the wanted months into the bucket `raw-taxi-data`, as they are. A download that breaks off goes on
-/// where it stopped; a file is there whole or not at all.
+/// Brings the files of the wanted months into the bucket `raw-taxi-data`, as they are. A download that breaks off goes
+/// on where it stopped; a file is there whole or not at all.
 ///
 /// Without months in the run's params it is those after the last one that was loaded. A month that the city has not
 /// published yet ends them, without an error; one that is named, or four months old, has to be there.
@@ -55,9 +55,9 @@ fn object_uri(file: &RawFile) -> String {
 pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFile>> {
     let place = Place::of(&ctx).await?;
     let source = Source::of(&ctx.connection(NYC_TAXI).await?)?;
-    let mut db = control::open(&ctx.connection(LAKE).await?).await?;
-    let (known, now) = (control::last_month(&mut db).await?, ctx.run_after());
-    control::close(db).await?;
+    let mut db = control::open(&place.lake).await?;
+    let (known, now) = (control::last_month(&mut db).await?, control::now(&mut db).await?);
+    drop(db);
     let wanted = options.wanted(ctx.logical_date().map(|date| date.date_naive()), known, now)?;
     let (months, are_named) = match wanted {
         Wanted::Named(months) => (months, true),
@@ -93,8 +93,8 @@ pub async fn extract_taxi_data(ctx: Ctx, options: Taxi) -> TaskResult<Vec<RawFil
     Ok(files)
 }
 
-/// Looks at one file: is it whole, has it the columns of a trip, of types that can be, and rows? Of a CSV every line is read,
-/// of a Parquet file what it says of itself.
+/// Looks at one file: is it whole, has it the columns of a trip, of types that can be, and rows? Of a CSV every line is
+/// read, of a Parquet file what it says of itself.
 #[task(retries = 1, retry_delay = secs(5), timeout = hours(1))]
 pub async fn validate_data(ctx: Ctx, file: RawFile) -> TaskResult<Validated> {
     let bucket = Place::of(&ctx).await?.bucket(RAW_BUCKET).await?;
@@ -160,9 +160,9 @@ fn checks(file: &RawFile, unknown: &[String], rows: u64) -> Vec<CheckResult> {
     ]
 }
 
-/// Cleans the trips of one file, and puts them into `nyc_taxi.trips` in the place of those that the file had before; sums the
-/// days anew that it touches. Both tables, what was put aside, and the word of it in `lake.etl_control` are published in
-/// the transaction that records the success of this task.
+/// Cleans the trips of one file, and puts them into `nyc_taxi.trips` in the place of those that the file had before;
+/// sums the days anew that it touches. Both tables, what was put aside, and the word of it in `lake.etl_control` are
+/// published in the transaction that records the success of this task.
 ///
 /// Whoever is faster on the same days makes this one begin again.
 #[task(retries = 8, retry_delay = secs(2), retry_backoff = 1.5, timeout = hours(1), max_active = 2)]
@@ -170,14 +170,15 @@ pub async fn process_to_iceberg(ctx: Ctx, valid: Validated) -> TaskResult<Publis
     let Validated { file, .. } = valid;
     let place = Place::of(&ctx).await?;
     let bucket = place.bucket(RAW_BUCKET).await?;
-    let mut db = control::open(&ctx.connection(LAKE).await?).await?;
+    let mut db = control::open(&place.lake).await?;
     let duplicate_of = control::same_content(&mut db, &file).await?;
-    control::close(db).await?;
+    let now = control::now(&mut db).await?;
+    drop(db);
     let loaded = match &duplicate_of {
-        None => load(&ctx, &place.lake, &bucket, &file).await?,
+        None => load(&ctx, &place.lake, &bucket, &file, now).await?,
         Some(other) => {
             ctx.warning(format!("`{}` has the content of `{other}`, so nothing of it is loaded", file.source_file));
-            leave_out(&ctx, &place.lake, &file).await?
+            leave_out(&ctx, &place.lake, &file, now).await?
         }
     };
     let Loaded { changes, findings, rows, quarantined, found, days } = loaded;
@@ -206,12 +207,12 @@ pub async fn process_to_iceberg(ctx: Ctx, valid: Validated) -> TaskResult<Publis
     Ok(Published { file, rows, dropped: found.dropped, quarantined, days: days.len() as u64, duplicate_of })
 }
 
-/// Looks at the table as readers see it: are the trips there that were published? Then the files are done, and the next run
-/// begins after their months.
+/// Looks at the table as readers see it: are the trips there that were published? Then the files are done, and the next
+/// run begins after their months.
 #[task(retries = 3, retry_delay = secs(5), timeout = mins(30))]
 pub async fn update_control_table(ctx: Ctx, published: Vec<Published>) -> TaskResult<u64> {
     let place = Place::of(&ctx).await?;
-    let mut db = control::open(&ctx.connection(LAKE).await?).await?;
+    let mut db = control::open(&place.lake).await?;
     let trips = place.lake.table(&table_name("trips")?).await?;
     let (mut done, mut all) = (Vec::new(), 0);
     for Published { file, duplicate_of, .. } in published {
@@ -231,7 +232,7 @@ pub async fn update_control_table(ctx: Ctx, published: Vec<Published>) -> TaskRe
             }
         }
     }
-    control::close(db).await?;
+    drop(db);
     ctx.info(format!("{all} trips of {} files are where they belong", done.len()));
     ctx.commit(control::done(done))?;
     Ok(all)

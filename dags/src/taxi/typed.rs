@@ -1,5 +1,5 @@
-//! Columns of a file as the types of the table. Nothing is lost on the way: a value that does not fit is told with its row,
-//! and never with what it says.
+//! Columns of a file as the types of the table. Nothing is lost on the way: a value that does not fit is told with its
+//! row, and never with what it says.
 
 use super::schema::{Column, HUNDREDTHS, Kind};
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array, PrimitiveArray, new_null_array};
@@ -97,8 +97,8 @@ mod tests {
         COLUMNS.iter().find(|column| column.name == name).expect("a column")
     }
 
-    fn text(values: ArrayRef, name: &str) -> String {
-        match typed(&values, column(name)) {
+    fn text(values: &ArrayRef, name: &str) -> String {
+        match typed(values, column(name)) {
             Ok(values) => (0..values.len())
                 .map(|row| arrow::util::display::array_value_to_string(&values, row).expect("it can be shown"))
                 .collect::<Vec<_>>()
@@ -129,7 +129,7 @@ mod tests {
                 "1.23",
             ),
         ] {
-            assert_eq!(text(values, name), expected, "{name}");
+            assert_eq!(text(&values, name), expected, "{name}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The taxi pipeline with real processes, against a server of files: golden answers of 37 months, whatever happens on the way.
+//! The taxi pipeline with real processes, against a server of files: golden answers of 37 months, whatever happens on
+//! the way.
 
 mod faults;
 mod guide;

@@ -1,6 +1,6 @@
 //! CSV, typed by the schema that it is read with. Columns are found by their names in the first line; what the schema
-//! does not name is left out. Texts stay as they are: zip codes keep their zeros. What gzip has packed is unpacked on the
-//! way.
+//! does not name is left out. Texts stay as they are: zip codes keep their zeros. What gzip has packed is unpacked on
+//! the way.
 
 use super::gzip::Unpack;
 use super::{Decode, Encode, Written};

@@ -1,5 +1,5 @@
-//! What goes wrong outside: each is a clear error that names file, row or column, nothing is published, and when it is mended
-//! the same run is good.
+//! What goes wrong outside: each is a clear error that names file, row or column, nothing is published, and when it is
+//! mended the same run is good.
 
 use super::server::Files;
 use super::{DAG, conf, file, log, snapshots, world_of};

@@ -1,4 +1,5 @@
-//! Whole runs: all months at once and again, with a worker that is killed, in a backfill, and on what the binary brings itself.
+//! Whole runs: all months at once and again, with a worker that is killed, in a backfill, and on what the binary brings
+//! itself.
 
 use super::server::Files;
 use super::{
