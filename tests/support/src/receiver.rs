@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// What a receiver was told.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,16 @@ pub enum Manner {
 struct Shared {
     manner: Mutex<Manner>,
     letters: Mutex<Vec<Letter>>,
+    /// A mail server with it says nothing to whoever does not begin TLS.
+    tls: Option<Tls>,
+}
+
+struct Tls(TlsAcceptor);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
 }
 
 #[derive(Debug)]
@@ -51,17 +65,31 @@ pub struct Receiver {
 
 impl Receiver {
     pub async fn http() -> Receiver {
-        Receiver::new(Speaks::Http).await
+        Receiver::new(Speaks::Http, None).await
     }
 
     pub async fn smtp() -> Receiver {
-        Receiver::new(Speaks::Smtp).await
+        Receiver::new(Speaks::Smtp, None).await
     }
 
-    async fn new(speaks: Speaks) -> Receiver {
+    /// A mail server with STARTTLS for `localhost`, and its certificate as PEM.
+    pub async fn smtp_with_tls() -> (Receiver, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config
+            .with_safe_default_protocol_versions()
+            .expect("ring has them")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key);
+        let tls = Tls(TlsAcceptor::from(Arc::new(config.expect("they belong together"))));
+        (Receiver::new(Speaks::Smtp, Some(tls)).await, made.cert.pem())
+    }
+
+    async fn new(speaks: Speaks, tls: Option<Tls>) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::new(Shared { manner: Mutex::new(Manner::Takes), letters: Mutex::default() });
+        let shared = Arc::new(Shared { manner: Mutex::new(Manner::Takes), letters: Mutex::default(), tls });
         let mut receiver = Receiver { address, speaks, shared, running: JoinSet::new() };
         receiver.listen(listener);
         receiver
@@ -165,8 +193,27 @@ async fn http(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
 
 async fn smtp(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let mut letter = Letter::default();
     stream.write_all(b"220 receiver.test\r\n").await?;
+    let Some(Tls(tls)) = &shared.tls else { return talk(&mut stream, shared).await };
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let answer: &[u8] = match line.trim().to_uppercase().as_str() {
+            "STARTTLS" => {
+                stream.write_all(b"220 go on\r\n").await?;
+                return talk(&mut BufReader::new(tls.accept(stream.into_inner()).await?), shared).await;
+            }
+            word if word.starts_with("EHLO") => b"250-receiver.test\r\n250 STARTTLS\r\n",
+            _ => b"530 begin TLS first\r\n",
+        };
+        stream.write_all(answer).await?;
+    }
+}
+
+async fn talk(stream: &mut (impl AsyncBufRead + AsyncWrite + Unpin), shared: &Shared) -> std::io::Result<()> {
+    let mut letter = Letter::default();
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {

@@ -162,6 +162,40 @@ async fn one_that_is_not_taken_says_why_without_secrets_and_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_goes_to_nobody_who_cannot_prove_who_he_is() {
+    let ((mail, certificate), folder) = (Receiver::smtp_with_tls().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let of = |extra: serde_json::Value| {
+        json!({ "conn_type": "smtp", "host": "localhost", "port": mail.port(), "login": "me@example.org",
+            "password": "hush-1", "extra": extra })
+    };
+    let to = "ops@example.org";
+    let secrets =
+        connections(&[("known", of(json!({ "to": to, "ca_file": file }))), ("stranger", of(json!({ "to": to })))]);
+    let dag = dag("post").unpaused().on_success(notify("stranger")).on_success(notify("known")).build(|d| {
+        d.add(sleepy(1_u64));
+    });
+    let world = sends(World::new(vec![dag], 1).await, secrets);
+    let run = world.trigger("post", None).await;
+    world.end_of("post", &run).await;
+    let letters = mail.until("one letter", |all| !all.is_empty()).await;
+    assert!(letters[0].head["auth"].starts_with("PLAIN "), "{letters:?}");
+    let mut problem = None;
+    for _ in 0..500 {
+        problem = alerts(&world).await.into_iter().find_map(|row| row.problem);
+        if problem.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let problem = problem.expect("one of the two is not taken");
+    assert!(problem.contains("certificate") && !problem.contains("hush"), "{problem}");
+    assert_eq!(mail.letters().len(), 1, "and nothing is told to a stranger");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_rings_within_two_seconds_of_its_time() {
     let web = Receiver::http().await;
     let secrets =
