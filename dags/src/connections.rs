@@ -14,8 +14,14 @@ pub const RETAIL_MYSQL: &str = "retail_mysql";
 /// Into which gold is loaded.
 pub const RETAIL_POSTGRES: &str = "retail_postgres";
 
-/// All of them, by name.
+/// The files of the city, or the sample.
+pub const NYC_TAXI: &str = "nyc_taxi";
+
+/// Those that lead to a server of one's own, by name.
 pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
+
+/// Those that lead out into the world, or to a sample in its place.
+pub const WORLD: [&str; 1] = [NYC_TAXI];
 
 /// The database that is loaded into by default; beside the metadata, not in it.
 pub const WAREHOUSE: &str = "warehouse";
@@ -33,8 +39,12 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         host: Some("retail".into()),
         ..of_type(RETAIL_MYSQL, "sample", "A shop that never was, in the place of MySQL")
     };
+    let trips = Connection {
+        host: Some("taxi".into()),
+        ..of_type(NYC_TAXI, "sample", "Trips that never were, in the place of the city's files")
+    };
     // A URL that is none has been told by whoever connected before any task runs.
-    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return vec![buckets, sample] };
+    let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else { return vec![buckets, sample, trips] };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
         ..database.clone()
@@ -47,7 +57,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         ..database
     };
     target.extra.insert(CREATE.into(), Value::Bool(true));
-    vec![buckets, lake, sample, target]
+    vec![buckets, lake, sample, target, trips]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {
@@ -76,7 +86,9 @@ mod tests {
         let all = defaults(&here);
         let mut ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
         ids.sort_unstable();
-        assert_eq!(ids, IDS);
+        let mut expected = [&IDS[..], &WORLD].concat();
+        expected.sort_unstable();
+        assert_eq!(ids, expected);
         let extra = |id: &str, name: &str| {
             let one = all.iter().find(|one| one.id == id).expect("it is there");
             one.extra_field(name).and_then(Value::as_str).map(String::from)

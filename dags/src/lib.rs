@@ -4,6 +4,7 @@
 pub mod connections;
 mod place;
 pub mod retail;
+pub mod taxi;
 pub mod transactions;
 mod warehouse;
 
@@ -11,7 +12,8 @@ use orch::{Binary, Dag, LakeSource};
 
 /// All of them: pipelines, then examples.
 pub fn dags() -> Vec<Dag> {
-    [retail::pipelines::dags(), transactions::dags(), orch_examples::dags()].into_iter().flatten().collect()
+    let pipelines = [retail::pipelines::dags(), transactions::dags(), taxi::pipelines::dags()];
+    pipelines.into_iter().chain([orch_examples::dags()]).flatten().collect()
 }
 
 /// The binary `orch`: these DAGs, connections that need no server, and the lake they write to.

@@ -32,6 +32,7 @@ pub use checker::{Checked, Checker, REASON, Report, verdict};
 pub use facts::{Facts, Stats};
 pub use keys::KeySet;
 pub use orch_core::asset::{CheckOutcome, CheckPolicy as Policy, CheckResult};
+pub use orch_store::asset::CheckTrail;
 pub use rule::Outliers;
 
 use arrow::array::RecordBatch;

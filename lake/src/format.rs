@@ -3,6 +3,7 @@
 //! and never with what stands there: that may be anybody's.
 
 pub mod csv;
+mod gzip;
 pub mod json;
 pub mod parquet;
 

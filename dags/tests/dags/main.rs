@@ -8,4 +8,5 @@ mod golden;
 mod retail;
 mod shop;
 mod sql;
+mod taxi;
 mod world;

@@ -1,5 +1,7 @@
 //! A database, a folder and processes of `orch` at work in them, as people run it.
 
+use orch_lake::bucket::Options;
+use orch_lake::{Lake, LakeConfig};
 use orch_test_support::TestDb;
 use serde_json::Value;
 use sqlx::migrate::Migrator;
@@ -36,7 +38,10 @@ impl World {
         let nothing = Migrator { migrations: Cow::Borrowed(&[]), ..Migrator::DEFAULT };
         let db = TestDb::new(&nothing).await;
         let target = ("ORCH_CONN_RETAIL_POSTGRES", db.url());
-        let world = World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment: vec![target] };
+        // What runs by the clock finds nothing to do.
+        let trips = ("ORCH_CONN_NYC_TAXI", "sample://taxi?trips=0".into());
+        let environment = vec![target, trips];
+        let world = World { db, home: tempfile::tempdir().unwrap(), processes: Vec::new(), environment };
         world.run(&["db", "migrate"]).done();
         world
     }
@@ -180,6 +185,14 @@ impl World {
         drop(pieces);
         db.close().await.unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    /// The tables that the processes work on.
+    pub(crate) fn lake(&self) -> Lake {
+        let warehouse = format!("file://{}", self.path().join("data/lake").display());
+        let config =
+            LakeConfig { catalog: self.db.pool(), name: "orch".into(), warehouse, storage: Options::default() };
+        Lake::open(config).unwrap()
     }
 
     pub(crate) async fn db(&self) -> PgConnection {

@@ -1,22 +1,27 @@
 //! CSV, typed by the schema that it is read with. Columns are found by their names in the first line; what the schema
-//! does not name is left out. Texts stay as they are: zip codes keep their zeros.
+//! does not name is left out. Texts stay as they are: zip codes keep their zeros. What gzip has packed is unpacked on
+//! the way.
 
+use super::gzip::Unpack;
 use super::{Decode, Encode, Written};
 use crate::batches::{BATCH_ROWS, Batches};
-use crate::bucket::Bucket;
+use crate::bucket::{self, Bucket};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::csv::reader::{Decoder, Format};
 use arrow::csv::{ReaderBuilder, WriterBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::FormatOptions;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use orch_core::task::{TaskResult, fatal};
 use std::sync::Arc;
 
 /// A first line that is longer is none.
 const MOST_HEADER_BYTES: usize = 1 << 20;
+/// What is read at a time while there is no first line.
+const HEAD_BYTES: usize = 1 << 16;
 /// As MySQL and pandas write moments.
 const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
 
@@ -40,18 +45,7 @@ impl Default for Csv {
 /// # Errors
 /// There is no such object, or its first line lacks a column; later, in the stream: a line that does not fit.
 pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> TaskResult<Batches> {
-    let location = bucket.location(key);
-    let mut pieces = bucket.read(key).await?;
-    let mut head = BytesMut::new();
-    while !head.contains(&b'\n') {
-        if head.len() > MOST_HEADER_BYTES {
-            return Err(fatal(format!("`{location}` has no line in its first megabyte: it is no CSV")));
-        }
-        match pieces.try_next().await? {
-            Some(piece) => head.extend_from_slice(&piece),
-            None => break,
-        }
-    }
+    let Begun { head, unpack, pieces, location } = begin(bucket, key).await?;
     let names: Vec<String> = if csv.has_header {
         header(&head, csv, &location)?
     } else {
@@ -74,9 +68,46 @@ pub async fn read(bucket: &Bucket, key: &str, schema: SchemaRef, csv: Csv) -> Ta
         .with_delimiter(csv.delimiter)
         .with_batch_size(BATCH_ROWS)
         .build_decoder();
-    let lines = Lines { decoder, schema: schema.clone(), columns, location, line: 1 + u64::from(csv.has_header) };
-    let pieces = futures::stream::once(async { Ok(head.freeze()) }).chain(pieces).boxed();
+    let line = 1 + u64::from(csv.has_header);
+    let lines = Lines { decoder, schema: schema.clone(), columns, location, line, head, unpack };
     Ok(super::read(schema, pieces, lines))
+}
+
+/// The names in the first line of an object.
+///
+/// # Errors
+/// There is no such object, or it has no first line.
+pub async fn names(bucket: &Bucket, key: &str, csv: Csv) -> TaskResult<Vec<String>> {
+    let begun = begin(bucket, key).await?;
+    header(&begun.head, csv, &begun.location)
+}
+
+/// An object of which the first line was read.
+struct Begun {
+    /// All that was unpacked so far.
+    head: Vec<u8>,
+    unpack: Unpack,
+    pieces: BoxStream<'static, bucket::Result<Bytes>>,
+    location: String,
+}
+
+async fn begin(bucket: &Bucket, key: &str) -> TaskResult<Begun> {
+    let location = bucket.location(key);
+    let mut pieces = bucket.read(key).await?;
+    let (mut head, mut unpack) = (Vec::new(), Unpack::new(&location));
+    while !head.contains(&b'\n') {
+        if head.len() > MOST_HEADER_BYTES {
+            return Err(fatal(format!("`{location}` has no line in its first megabyte: it is no CSV")));
+        }
+        let Some(mut piece) = pieces.try_next().await? else { break };
+        // Of a packed piece no more than what may hold a line.
+        let later = piece.split_off(piece.len().min(HEAD_BYTES));
+        head.extend_from_slice(&unpack.piece(&piece)?);
+        if !later.is_empty() {
+            pieces = futures::stream::once(async { Ok(later) }).chain(pieces).boxed();
+        }
+    }
+    Ok(Begun { head, unpack, pieces, location })
 }
 
 fn header(head: &[u8], csv: Csv, location: &str) -> TaskResult<Vec<String>> {
@@ -95,16 +126,35 @@ struct Lines {
     location: String,
     /// Of the next row.
     line: u64,
+    /// What was unpacked before the first piece.
+    head: Vec<u8>,
+    unpack: Unpack,
 }
 
 impl Decode for Lines {
     fn piece(&mut self, piece: Bytes) -> TaskResult<Vec<RecordBatch>> {
-        let (mut rest, mut batches) = (&piece[..], Vec::new());
+        let head = std::mem::take(&mut self.head);
+        let mut batches = if head.is_empty() { Vec::new() } else { self.lines(&head)? };
+        let bytes = if piece.is_empty() { self.unpack.end()? } else { self.unpack.piece(&piece)? };
+        if !bytes.is_empty() {
+            batches.extend(self.lines(&bytes)?);
+        }
+        if piece.is_empty() {
+            batches.extend(self.lines(&[])?);
+        }
+        Ok(batches)
+    }
+}
+
+impl Lines {
+    /// Nothing is the end.
+    fn lines(&mut self, bytes: &[u8]) -> TaskResult<Vec<RecordBatch>> {
+        let (mut rest, mut batches) = (bytes, Vec::new());
         loop {
             // The decoder counts lines itself, and shows nothing of what stands in them.
             let read = self.decoder.decode(rest).map_err(|e| fatal(format!("`{}`: {e}", self.location)))?;
             rest = &rest[read..];
-            if (piece.is_empty() || self.decoder.capacity() == 0)
+            if (bytes.is_empty() || self.decoder.capacity() == 0)
                 && let Some(texts) = self.decoder.flush().map_err(|e| fatal(format!("`{}`: {e}", self.location)))?
             {
                 batches.push(self.typed(&texts)?);
@@ -113,9 +163,7 @@ impl Decode for Lines {
             }
         }
     }
-}
 
-impl Lines {
     fn typed(&mut self, texts: &RecordBatch) -> TaskResult<RecordBatch> {
         let mut columns = Vec::with_capacity(self.columns.len());
         for (field, at) in self.schema.fields().iter().zip(&self.columns) {

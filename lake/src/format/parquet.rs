@@ -56,6 +56,33 @@ pub async fn read_as(bucket: &Bucket, key: &str, schema: SchemaRef) -> TaskResul
     Ok(Batches::new(schema, cast))
 }
 
+/// What an object says of itself, without its rows.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub schema: SchemaRef,
+    pub rows: u64,
+    /// Of each column, where its writer counted them.
+    pub nulls: Vec<Option<u64>>,
+}
+
+/// Reads the end of an object, which says what is in it.
+///
+/// # Errors
+/// As [`read`].
+pub async fn look(bucket: &Bucket, key: &str) -> TaskResult<Look> {
+    let builder = open(bucket, key).await?;
+    let (schema, leaves) = (builder.schema().clone(), builder.parquet_schema());
+    let mut nulls = vec![Some(0); schema.fields().len()];
+    let groups = builder.metadata().row_groups();
+    for (at, column) in groups.iter().flat_map(|group| group.columns().iter().enumerate()) {
+        let counted = column.statistics().and_then(parquet::file::statistics::Statistics::null_count_opt);
+        let of: &mut Option<u64> = &mut nulls[leaves.get_column_root_idx(at)];
+        *of = of.zip(counted).map(|(one, more)| one + more);
+    }
+    let rows = groups.iter().map(|group| group.num_rows().unsigned_abs()).sum();
+    Ok(Look { schema, rows, nulls })
+}
+
 async fn open(bucket: &Bucket, key: &str) -> TaskResult<ParquetRecordBatchStreamBuilder<ParquetObjectReader>> {
     let location = bucket.location(key);
     let entry = bucket.find(key).await?;

@@ -178,7 +178,26 @@ impl Http {
     /// # Errors
     /// The server refuses or stays silent, more often than we ask again.
     pub async fn get(&self, ctx: &Ctx, path: &str) -> TaskResult<BoxStream<'static, TaskResult<Bytes>>> {
-        let first = self.ask(ctx, path, None).await?;
+        Ok(self.pieces(ctx, path, self.ask(ctx, path, None).await?))
+    }
+
+    /// The same of what may not be there yet: `None` when the server answers 404 or 410.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub async fn get_if_there(
+        &self,
+        ctx: &Ctx,
+        path: &str,
+    ) -> TaskResult<Option<BoxStream<'static, TaskResult<Bytes>>>> {
+        match self.ask(ctx, path, None).await {
+            Ok(first) => Ok(Some(self.pieces(ctx, path, first))),
+            Err(NoAnswer::NotThere(_)) => Ok(None),
+            Err(NoAnswer::Failed(error)) => Err(error),
+        }
+    }
+
+    fn pieces(&self, ctx: &Ctx, path: &str, first: Response) -> BoxStream<'static, TaskResult<Bytes>> {
         let state =
             Download { http: self.clone(), ctx: ctx.clone(), path: path.into(), mark: mark(&first), at: 0, again: 0 };
         let pieces = futures::stream::try_unfold((state, Some(first)), |(mut state, response)| async move {
@@ -199,7 +218,7 @@ impl Http {
                 }
             }
         });
-        Ok(pieces.boxed())
+        pieces.boxed()
     }
 
     fn address(&self, path: &str) -> String {
@@ -213,7 +232,7 @@ impl Http {
     }
 
     /// Asks until there is an answer.
-    async fn ask(&self, ctx: &Ctx, path: &str, from: Option<(&HeaderValue, u64)>) -> TaskResult<Response> {
+    async fn ask(&self, ctx: &Ctx, path: &str, from: Option<(&HeaderValue, u64)>) -> Result<Response, NoAnswer> {
         let mut asked = 0;
         loop {
             self.turn(ctx).await?;
@@ -225,7 +244,7 @@ impl Http {
                 request = request.header(RANGE, format!("bytes={at}-")).header(IF_RANGE, mark);
             }
             let answer = tokio::select! {
-                () = ctx.cancelled() => anyhow::bail!("cancelled"),
+                () = ctx.cancelled() => return Err(anyhow::anyhow!("cancelled").into()),
                 answer = request.send() => answer,
             };
             let turn = match answer {
@@ -236,12 +255,14 @@ impl Http {
                 }
                 // The error would show the address with its query.
                 Err(error) if error.is_builder() => {
-                    return Err(fatal(format!("`{}` is no address: {}", self.shown(path), error.without_url())));
+                    let problem = error.without_url();
+                    return Err(fatal(format!("`{}` is no address: {problem}", self.shown(path))).into());
                 }
                 Err(error) => self.patience.after_silence(error.without_url(), asked, &self.shown(path)),
             };
             match turn {
-                Turn::GiveUp(error) => return Err(error),
+                Turn::GiveUp(error) => return Err(error.into()),
+                Turn::NotThere(error) => return Err(NoAnswer::NotThere(error)),
                 Turn::Again(pause, why) => {
                     ctx.warning(format!("{why}: asking again in {:.1} s", pause.as_secs_f64()));
                     wait(ctx, pause).await?;
@@ -277,6 +298,26 @@ fn mark(response: &Response) -> Option<HeaderValue> {
 
 fn kind(error: &serde_json::Error) -> &'static str {
     if error.is_data() { "a field is missing or has another type" } else { "it is no JSON" }
+}
+
+/// Why there is none.
+enum NoAnswer {
+    NotThere(anyhow::Error),
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for NoAnswer {
+    fn from(error: anyhow::Error) -> Self {
+        NoAnswer::Failed(error)
+    }
+}
+
+impl From<NoAnswer> for anyhow::Error {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::NotThere(error) | NoAnswer::Failed(error) => error,
+        }
+    }
 }
 
 /// An answer on its way.

@@ -1,11 +1,11 @@
 //! Numbers that look random and are the same everywhere: `SplitMix64`.
 
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Independent dice for each purpose: one more call of one changes no other.
-    pub(super) fn new(seed: u64, purpose: &str) -> Dice {
+    pub(crate) fn new(seed: u64, purpose: &str) -> Dice {
         let mixed = purpose
             .bytes()
             .fold(seed ^ 0x9E37_79B9_7F4A_7C15, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
@@ -20,21 +20,21 @@ impl Dice {
     }
 
     /// One of 0 to `bound` − 1.
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(bound) * (self.next() >> 32)) >> 32) as u32
     }
 
     /// One of `low` to `high`, both included.
-    pub(super) fn between(&mut self, low: u32, high: u32) -> u32 {
+    pub(crate) fn between(&mut self, low: u32, high: u32) -> u32 {
         low + self.below(high - low + 1)
     }
 
-    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len() as u32) as usize]
     }
 
     /// One of them, each as often as its weight says.
-    pub(super) fn weighted<'a, T>(&mut self, of: &'a [T], weight: impl Fn(&T) -> u32) -> &'a T {
+    pub(crate) fn weighted<'a, T>(&mut self, of: &'a [T], weight: impl Fn(&T) -> u32) -> &'a T {
         let mut left = self.below(of.iter().map(&weight).sum());
         of.iter()
             .find(|one| {

@@ -25,6 +25,8 @@ impl Default for Patience {
 pub(super) enum Turn {
     Again(Duration, String),
     GiveUp(anyhow::Error),
+    /// The server says that there is no such thing.
+    NotThere(anyhow::Error),
 }
 
 impl Patience {
@@ -38,7 +40,8 @@ impl Patience {
                 300..=399 => "\nhint: it is elsewhere now; with somebody's secrets no redirect is followed",
                 _ => "",
             };
-            return Turn::GiveUp(fatal(format!("{said}{hint}")));
+            let error = fatal(format!("{said}{hint}"));
+            return if matches!(status, 404 | 410) { Turn::NotThere(error) } else { Turn::GiveUp(error) };
         }
         let wanted = retry_after.and_then(|after| after.trim().parse().ok()).map(Duration::from_secs);
         if asked >= self.times || wanted.is_some_and(|wanted| wanted > MOST_PAUSE) {
@@ -78,7 +81,7 @@ mod tests {
     fn turn(status: u16, retry_after: Option<&str>, asked: u32) -> Option<Duration> {
         match PATIENCE.after_status(status, retry_after, asked, "http://h/x") {
             Turn::Again(pause, _) => Some(pause),
-            Turn::GiveUp(_) => None,
+            Turn::GiveUp(_) | Turn::NotThere(_) => None,
         }
     }
 

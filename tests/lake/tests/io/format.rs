@@ -64,6 +64,36 @@ async fn what_is_written_is_read() {
 }
 
 #[tokio::test]
+async fn a_packed_csv_is_read_as_it_was_before() {
+    let bucket = folder();
+    let plain: Vec<String> = (0..40_000).map(|id| format!("{id},{},1.00\r\n", "text".repeat(id % 7))).collect();
+    let plain = plain.concat();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, format!("id,name,price\r\n{plain}").as_bytes()).expect("memory");
+    let packed = encoder.finish().expect("memory");
+    bucket.put("a.csv.gz", packed.clone()).await.expect("it is written");
+    assert_eq!(csv::names(&bucket, "a.csv.gz", Csv::default()).await.expect("names"), ["id", "name", "price"]);
+    let rows = csv::read(&bucket, "a.csv.gz", sales_schema(), Csv::default()).await.expect("CSV");
+    let rows = lines(&rows.collect().await.expect("rows"));
+    assert_eq!(
+        (rows.len(), rows[1].as_str(), rows[39_999].as_str()),
+        (40_000, "1 | text | 1.00", "39999 | text | 1.00")
+    );
+    bucket.put("cut.csv.gz", packed[..packed.len() / 2].to_vec()).await.expect("it is written");
+    let rows = csv::read(&bucket, "cut.csv.gz", sales_schema(), Csv::default()).await.expect("it begins well");
+    let error = rows.collect().await.expect_err("it is cut");
+    assert!(words(&error).contains("cut.csv.gz` is no whole gzip file") && is_fatal(error));
+}
+
+#[tokio::test]
+async fn what_is_in_a_parquet_file_is_known_without_its_rows() {
+    let bucket = folder();
+    parquet::write(&bucket, "a", some_sales()).await.expect("Parquet");
+    let look = parquet::look(&bucket, "a").await.expect("Parquet");
+    assert_eq!((look.schema, look.rows, look.nulls), (sales_schema(), 3, vec![Some(0), Some(1), Some(0)]));
+}
+
+#[tokio::test]
 async fn columns_of_parquet_are_chosen_and_cast_by_a_schema() {
     let bucket = folder();
     parquet::write(&bucket, "a", some_sales()).await.expect("Parquet");

@@ -88,6 +88,23 @@ async fn what_cannot_pass_is_told_at_once_without_its_keys() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_there_is_told_from_what_fails() {
+    let server = server(vec![
+        answer("404 None", "", ""),
+        answer("503 Unavailable", "", ""),
+        answer("200 OK", "", "all"),
+        answer("403 No", "", ""),
+    ])
+    .await;
+    let (http, ctx) = (http(), Ctx::test());
+    assert!(http.get_if_there(&ctx, &server.address).await.expect("an answer").is_none());
+    let pieces = http.get_if_there(&ctx, &server.address).await.expect("an answer").expect("it is there");
+    let pieces: Vec<bytes::Bytes> = pieces.try_collect().await.expect("all of it");
+    assert_eq!(pieces.concat(), b"all");
+    assert!(http.get_if_there(&ctx, &server.address).await.is_err());
+}
+
+#[tokio::test]
 async fn a_server_that_stays_silent_is_given_up() {
     let server = server(vec![]).await;
     let address = server.address.clone();

@@ -1,0 +1,53 @@
+//! The DAG of the trips.
+
+use super::options::Taxi;
+use super::table_uri;
+use super::tasks::{extract_taxi_data, process_to_iceberg, update_control_table, validate_data};
+use orch::prelude::*;
+use orch::{Asset, DagBuilder};
+
+pub fn dags() -> Vec<Dag> {
+    vec![nyc_taxi_iceberg_etl()]
+}
+
+fn table(name: &str) -> Asset {
+    asset(&table_uri(name)).named(&format!("nyc_taxi.{name}")).group("nyc_taxi")
+}
+
+fn taxi_dag() -> DagBuilder {
+    dag("nyc_taxi_iceberg_etl")
+        .describe("Each month's file of trips → nyc_taxi.trips and nyc_taxi.daily_summary")
+        .start("2024-01-01")
+        .tags(["taxi"])
+        .owners(["airflow"])
+}
+
+/// What is due, every six hours; or the months that a run or a backfill names.
+fn nyc_taxi_iceberg_etl() -> Dag {
+    taxi_dag().schedule(cron("0 */6 * * *")).max_active_runs(1).build(|d| {
+        let files = d.add(extract_taxi_data(d.params::<Taxi>()));
+        let valid = d.map(files, validate_data);
+        let published =
+            d.map(valid, |file| process_to_iceberg(file).outlet(table("trips")).outlet(table("daily_summary")));
+        d.add(update_control_table(published));
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_has_the_tasks_of_the_document_in_their_order() {
+        let dag = nyc_taxi_iceberg_etl();
+        dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
+        let mut tasks: Vec<(usize, &str)> =
+            dag.tasks().iter().map(|task| (task.upstreams().len(), task.task_id.as_str())).collect();
+        tasks.sort_unstable();
+        assert_eq!(tasks[0].1, "extract_taxi_data");
+        let ids: Vec<&str> = dag.tasks().iter().map(|task| task.task_id.as_str()).collect();
+        assert_eq!(ids, ["extract_taxi_data", "validate_data", "process_to_iceberg", "update_control_table"]);
+        assert!(dag.tasks().iter().all(|task| !task.doc.is_empty()));
+        assert_eq!(dag.spec().max_active_runs, Some(1));
+    }
+}
