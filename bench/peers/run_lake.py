@@ -3,6 +3,7 @@
 mysql URL FOLDER        a table of MySQL into Parquet: connectorx + polars, pandas, dlt
 tables POSTGRES FOLDER  Iceberg commits and upserts: PyIceberg, its catalog in Postgres
 retail FOLDER           CSV files → silver → gold in memory: polars, DuckDB, Sail, Spark
+taxi POSTGRES FOLDER FILE  a month of trips, cleaned, into Iceberg by year and month: pandas + PyIceberg, Spark
 
 Each runs once before it counts; the figure is the median. Spark and Sail keep their session: their start is told beside.
 """
@@ -237,6 +238,128 @@ def retail(folder):
         guarded(peer, work)
 
 
+# --- a file of trips → Iceberg ----------------------------------------------------------------------------------------
+
+RENAMED = {
+    "VendorID": "vendor_id",
+    "tpep_pickup_datetime": "pickup_datetime",
+    "tpep_dropoff_datetime": "dropoff_datetime",
+    "RatecodeID": "rate_code_id",
+    "PULocationID": "pickup_location_id",
+    "DOLocationID": "dropoff_location_id",
+    "Airport_fee": "airport_fee",
+}
+
+
+def taxi(postgres, folder, path):
+    """As the documents of the pipeline do it; each in a process of its own, so that its memory is its own."""
+    import multiprocessing
+
+    for peer, work in [("pandas + PyIceberg", taxi_pandas), ("Spark", taxi_spark)]:
+        child = multiprocessing.get_context("spawn").Process(target=guarded, args=(peer, Part(work, postgres, folder, path)))
+        child.start()
+        child.join()
+
+
+class Part:
+    """What a process of its own is given to do."""
+
+    def __init__(self, work, *arguments):
+        self.work, self.arguments = work, arguments
+
+    def __call__(self):
+        self.work(*self.arguments)
+
+
+def taxi_pandas(postgres, folder, path):
+    import resource
+
+    import pandas as pd
+    import pyarrow as pa
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    uri = postgres.replace("postgres://", "postgresql+psycopg2://").replace("postgresql://", "postgresql+psycopg2://")
+    catalog = SqlCatalog("peer_taxi", uri=uri, warehouse=f"file://{folder}/pandas")
+    catalog.create_namespace_if_not_exists("nyc_taxi")
+    number = iter(range(10**6))
+
+    def clean():
+        trips = pd.read_parquet(path).rename(columns=RENAMED)
+        trips = trips.dropna(subset=["pickup_datetime", "dropoff_datetime"])
+        good = (trips.trip_distance > 0) & (trips.fare_amount > 0) & (trips.total_amount > 0)
+        trips = trips[good & trips.passenger_count.between(1, 6)].copy()
+        trips["load_date"] = pd.Timestamp.now().floor("us")
+        for part in ["year", "month", "day"]:
+            trips[part] = getattr(trips.pickup_datetime.dt, part).astype("int32")
+        trips["source_file"] = os.path.basename(path)
+        return trips
+
+    def work():
+        trips = clean()
+        table = pa.Table.from_pandas(trips, preserve_index=False)
+        name = f"nyc_taxi.trips_{next(number)}"
+        made = catalog.create_table(name, table.schema)
+        with made.update_spec() as spec:
+            spec.add_identity("year")
+            spec.add_identity("month")
+        made.append(table)
+        days = trips.groupby(trips.pickup_datetime.dt.date).agg(
+            total_trips=("fare_amount", "size"),
+            total_passengers=("passenger_count", "sum"),
+            avg_trip_distance=("trip_distance", "mean"),
+            avg_fare_amount=("fare_amount", "mean"),
+            avg_tip_amount=("tip_amount", "mean"),
+            avg_total_amount=("total_amount", "mean"),
+        )
+        days = pa.Table.from_pandas(days.reset_index(names="trip_date"), preserve_index=False)
+        catalog.create_table(f"{name}_daily", days.schema).append(days)
+
+    say("pandas + PyIceberg", "taxi3m_s", seconds(work, 1))
+    say("pandas + PyIceberg", "taxi3m_rss_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def taxi_spark(_postgres, folder, path):
+    from pyspark.sql import SparkSession
+
+    start = time.perf_counter()
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.jars.packages", "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.0")
+        .config("spark.sql.catalog.lake", "org.apache.iceberg.spark.SparkCatalog")
+        .config("spark.sql.catalog.lake.type", "hadoop")
+        .config("spark.sql.catalog.lake.warehouse", f"file://{folder}/spark")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    session.sql("select 1").collect()
+    started = time.perf_counter() - start
+    number = iter(range(10**6))
+
+    def work():
+        trips = session.read.parquet(path)
+        for name, renamed in RENAMED.items():
+            trips = trips.withColumnRenamed(name, renamed)
+        trips.createOrReplaceTempView("raw")
+        table = f"lake.nyc_taxi.trips_{next(number)}"
+        session.sql(
+            f"""create table {table} using iceberg partitioned by (year, month) as
+            select *, current_timestamp() load_date, year(pickup_datetime) year, month(pickup_datetime) month,
+              day(pickup_datetime) day, '{os.path.basename(path)}' source_file
+            from raw where pickup_datetime is not null and dropoff_datetime is not null and trip_distance > 0
+              and fare_amount > 0 and total_amount > 0 and passenger_count between 1 and 6 order by year, month"""
+        )
+        session.sql(
+            f"""create table {table}_daily using iceberg as
+            select to_date(pickup_datetime) trip_date, count(*) total_trips, sum(passenger_count) total_passengers,
+              avg(trip_distance) avg_trip_distance, avg(fare_amount) avg_fare_amount, avg(tip_amount) avg_tip_amount,
+              avg(total_amount) avg_total_amount from {table} group by 1"""
+        )
+
+    say("Spark", "taxi3m_s", seconds(work, 1), start_ms=started * 1e3)
+    session.stop()
+
+
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
-    {"mysql": mysql, "tables": tables, "retail": retail}[sys.argv[1]](*sys.argv[2:])
+    {"mysql": mysql, "tables": tables, "retail": retail, "taxi": taxi}[sys.argv[1]](*sys.argv[2:])

@@ -21,6 +21,8 @@ ROWS = [
     "iceberg_upsert1000_p50_ms",
     "scan_rows_per_s",
     "silver_gold_ms",
+    "taxi3m_s",
+    "taxi3m_rss_mb",
 ]
 
 

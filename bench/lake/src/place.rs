@@ -26,7 +26,12 @@ pub(crate) fn catalog(bench: &mut Bench) -> Result<String> {
 }
 
 pub(crate) async fn lake(database_url: &str, folder: &std::path::Path) -> Result<Lake> {
+    lake_called("bench", database_url, folder).await
+}
+
+/// Tables of the same names may be in several, if their catalogs have other names.
+pub(crate) async fn lake_called(name: &str, database_url: &str, folder: &std::path::Path) -> Result<Lake> {
     let catalog = PgPoolOptions::new().max_connections(4).connect(database_url).await?;
     let warehouse = format!("file://{}", folder.display());
-    Ok(Lake::open(LakeConfig { catalog, name: "bench".into(), warehouse, storage: Options::default() })?)
+    Ok(Lake::open(LakeConfig { catalog, name: name.into(), warehouse, storage: Options::default() })?)
 }

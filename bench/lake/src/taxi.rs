@@ -1,0 +1,118 @@
+//! The taxi pipeline: a month of three million trips from a file into the table, and what a day more costs where the
+//! table is ten times as large.
+
+use crate::peers;
+use crate::place::{catalog, folder, lake_called, on_runtime};
+use anyhow::{Context, Result};
+use orch_bench::process::{forget_peak, peak_of};
+use orch_bench::{Bench, Figure};
+use orch_core::task::MemoryHost;
+use orch_dags::taxi::load::{load, table_name};
+use orch_dags::taxi::month::Month;
+use orch_dags::taxi::raw::RawFile;
+use orch_dags::taxi::sample::Sample;
+use orch_lake::Lake;
+use orch_lake::bucket::{Bucket, Options};
+use orch_lake::format::parquet;
+use std::path::Path;
+use std::time::Instant;
+
+const TABLES: [&str; 3] = ["trips", "daily_summary", "trips_quarantine"];
+/// Of a busy month in the city.
+const MONTH: &str = "2025-02";
+const FIRST: &str = "2015-01";
+/// Months of the small table and of the large one.
+const SIZES: [u32; 2] = [3, 30];
+
+fn bucket(folder: &Path) -> Result<Bucket> {
+    let files = folder.join("raw");
+    std::fs::create_dir_all(&files)?;
+    Ok(Bucket::open(&format!("file://{}", files.display()), &Options::default())?)
+}
+
+/// A file of the city in the bucket.
+async fn file(bucket: &Bucket, month: Month, trips: u64) -> Result<RawFile> {
+    let source_file = format!("yellow_tripdata_{month}");
+    let key = format!("{source_file}.parquet");
+    let rows = Sample { trips, ..Sample::default() }.file(month);
+    let written = parquet::write(bucket, &key, rows).await?;
+    // Nobody asks whether this content came before.
+    Ok(RawFile { source_file, month, key, bytes: written.bytes, sha256: String::new(), from: written.location })
+}
+
+/// File → cleaned, checked, partitioned, summed up by day, committed. Gives seconds and trips.
+async fn loaded(lake: &Lake, bucket: &Bucket, file: &RawFile) -> Result<(f64, u64)> {
+    let host = MemoryHost::new();
+    let start = Instant::now();
+    let ctx = host.ctx();
+    let loaded = load(&ctx, lake, bucket, file, ctx.run_after()).await?;
+    for change in loaded.changes {
+        change.commit(lake).await?;
+    }
+    Ok((start.elapsed().as_secs_f64(), loaded.rows))
+}
+
+pub(crate) fn month(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (times, trips) = (bench.times(3, 1), bench.times(3_000_000, 100_000) as u64);
+    let (url, folder) = (catalog(bench)?, folder(bench, "taxi")?);
+    on_runtime(async {
+        let (lake, bucket) = (lake_called("taxi", &url, &folder).await?, bucket(&folder)?);
+        let file = file(&bucket, Month::parse(MONTH)?, trips).await?;
+        let (mut took, mut peak, mut rows) = (vec![], 0.0, 0);
+        for time in 0..=times {
+            for table in TABLES {
+                lake.purge(&table_name(table)?).await?;
+            }
+            let pid = std::process::id();
+            forget_peak(pid)?;
+            let (seconds, all) = loaded(&lake, &bucket, &file).await?;
+            rows = all;
+            peak = f64::max(peak, peak_of(pid)?);
+            if time > 0 {
+                took.push(seconds);
+            }
+        }
+        let there = lake.table(&table_name("trips")?).await?.count().await?;
+        anyhow::ensure!(there == rows, "{there} trips in the table, {rows} were loaded");
+        let path = folder.join("raw").join(&file.key);
+        peers::run("taxi", &[&url, &folder.display().to_string(), path.to_str().context("a path of text")?])?;
+        let megabytes = file.bytes as f64 / 1e6;
+        Ok(vec![
+            Figure::median("taxi3m_s", &took).with("rows", trips).with("trips", rows).with("file_mb", megabytes),
+            Figure::new("taxi3m_rss_mb", peak, times + 1).with("rows", trips),
+        ])
+    })
+}
+
+/// A day's file into each table by turns: what one costs more than the other is told as their ratio.
+pub(crate) fn increment(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (times, trips) = (bench.times(11, 3), bench.times(300_000, 20_000) as u64);
+    let (url, folder) = (catalog(bench)?, folder(bench, "taxi-days")?);
+    on_runtime(async {
+        let bucket = bucket(&folder)?;
+        let first = Month::parse(FIRST)?;
+        let month = |number: u32| std::iter::successors(Some(first), |month| Some(month.next())).nth(number as usize);
+        let mut tables = vec![];
+        for (name, months) in ["taxi_small", "taxi_large"].into_iter().zip(SIZES) {
+            let lake = lake_called(name, &url, &folder.join(name)).await?;
+            for number in 0..months {
+                let file = file(&bucket, month(number).context("a month")?, trips).await?;
+                loaded(&lake, &bucket, &file).await?;
+            }
+            tables.push((lake, vec![]));
+        }
+        for time in 0..=times as u32 {
+            let file = file(&bucket, month(SIZES[1] + time).context("a month")?, trips / 30).await?;
+            for (lake, took) in &mut tables {
+                let (seconds, _) = loaded(lake, &bucket, &file).await?;
+                if time > 0 {
+                    took.push(seconds * 1e3);
+                }
+            }
+        }
+        let median = |at: usize| Figure::median("taxi_increment_ratio", &tables[at].1).value;
+        let (small, large) = (median(0), median(1));
+        let ratio = Figure::new("taxi_increment_ratio", large / small, times);
+        Ok(vec![ratio.with("small_ms", small).with("large_ms", large).with("rows", trips / 30)])
+    })
+}
