@@ -98,7 +98,7 @@ impl Sample {
         let mut dice = Dice::new(self.seed, &format!("taxi {month}"));
         let (given, mut made) = (schema.clone(), 0);
         let batches = std::iter::from_fn(move || {
-            let rows = (total - made).min(BATCH_ROWS as u64);
+            let rows = total.saturating_sub(made).min(BATCH_ROWS as u64);
             if rows == 0 && made > 0 {
                 return None;
             }
