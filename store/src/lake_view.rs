@@ -3,10 +3,12 @@
 //!
 //! All of it is data for people. Values come as JSON: decimals and 64-bit counts beyond 2⁵³ stay exact as text or number.
 
+mod chart;
 mod query;
 mod table;
 mod text;
 
+pub use chart::is_time;
 pub use query::{
     Answer, Cell, Chunk, MOST_SQL_BYTES, Query, QueryLimits, QueryRows, ResultColumn, Seen, cell_bytes, collect_answer,
 };

@@ -58,7 +58,12 @@ impl TableId {
 fn quoted(name: &str) -> String {
     let is_plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !name.starts_with(|first: char| first.is_ascii_digit());
-    if is_plain { name.into() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if is_plain { name.into() } else { in_quotes(name) }
+}
+
+/// A name that is no word of SQL's own, whatever it is.
+pub(super) fn in_quotes(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl fmt::Display for TableId {

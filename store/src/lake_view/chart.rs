@@ -1,0 +1,89 @@
+//! What a table looks like that says nothing of it, as SQL over its columns.
+
+use super::table::{LakeTable, TableColumn, in_quotes};
+
+/// As Iceberg and as SQL call them.
+pub fn is_time(data_type: &str) -> bool {
+    data_type == "date" || data_type.starts_with("timestamp")
+}
+
+fn is_number(data_type: &str) -> bool {
+    ["int", "long", "float", "double"].contains(&data_type) || data_type.starts_with("decimal")
+}
+
+impl LakeTable {
+    /// A query for the last so many points over the table's first time: of one row for each time its first measure, of
+    /// others how many there were each day. `None`: it has no time.
+    pub fn usual_chart(&self, points: usize) -> Option<String> {
+        // What lies inside of others has dots in its name.
+        let columns = || self.columns.iter().filter(|column| !column.name.contains('.'));
+        let time = columns().find(|column| is_time(&column.data_type))?;
+        let (at, from) =
+            (in_quotes(&time.name), format!("{}.{}", in_quotes(&self.id.namespace), in_quotes(&self.id.name)));
+        let is_key = |column: &TableColumn| self.key.contains(&column.name);
+        let parts = |column: &TableColumn| self.partitioned_by.iter().any(|by| by.column == column.name);
+        let measure = columns().find(|column| is_number(&column.data_type) && !is_key(column) && !parts(column));
+        let inner = match measure {
+            Some(measure) if self.key == [time.name.clone()] => {
+                format!("select {at}, {} from {from} order by 1 desc limit {points}", in_quotes(&measure.name))
+            }
+            _ => format!(
+                "select cast({at} as date) as day, count(*) as \"rows per day\" from {from} where {at} is not null \
+                 group by 1 order by 1 desc limit {points}"
+            ),
+        };
+        Some(format!("select * from ({inner}) order by 1"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{PartitionColumn, TableId, TableTotals};
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn table(columns: &[(&str, &str)], key: &[&str], by: &[&str]) -> LakeTable {
+        let id = TableId::new("nyc", "trips");
+        let column = |(place, (name, data_type)): (usize, &(&str, &str))| TableColumn {
+            id: place as i32,
+            name: (*name).into(),
+            data_type: (*data_type).into(),
+            required: false,
+            doc: None,
+        };
+        let part = |name: &&str| PartitionColumn {
+            name: (*name).into(),
+            column: (*name).into(),
+            transform: "identity".into(),
+        };
+        LakeTable {
+            asset_uri: id.asset_uri(),
+            id,
+            uuid: String::new(),
+            format_version: 2,
+            location: String::new(),
+            schema_id: 0,
+            schemas: 1,
+            columns: columns.iter().enumerate().map(column).collect(),
+            partitioned_by: by.iter().map(part).collect(),
+            key: key.iter().map(|name| (*name).into()).collect(),
+            properties: BTreeMap::new(),
+            refs: Vec::new(),
+            totals: TableTotals::default(),
+            snapshots: 0,
+            last: None,
+            updated_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_table_that_says_nothing_is_drawn_over_its_first_time() {
+        let trips = table(&[("id", "int"), ("at", "timestamptz"), ("fare", "double")], &["id"], &[]);
+        let sql = trips.usual_chart(9).expect("it has a time");
+        assert!(sql.contains("cast(\"at\" as date) as day, count(*)") && sql.contains("\"nyc\".\"trips\""), "{sql}");
+        let days = table(&[("day", "date"), ("year", "int"), ("total", "long")], &["day"], &["year"]);
+        let sql = days.usual_chart(9).expect("it has a time");
+        assert!(sql.contains("select \"day\", \"total\" from"), "{sql}");
+        assert_eq!(table(&[("id", "int"), ("name", "string")], &["id"], &[]).usual_chart(9), None);
+    }
+}
