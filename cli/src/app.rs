@@ -5,10 +5,13 @@ use crate::bundle::BundleSource;
 use crate::cmd::Command;
 use crate::config::{Config, Given, LoadedFrom, ServerFlags};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::files;
 use crate::output::Style;
 use crate::server::Server;
 use crate::session::Session;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use orch_core::task::Bundle;
+use orch_workers::BodyOf;
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -52,6 +55,7 @@ const RUN_ATTEMPT: &str = "run-attempt";
 pub(crate) struct Cx {
     given: Given,
     bundle: Cell<Option<BundleSource>>,
+    body_of: BodyOf,
     /// The words of the command: `dags trigger`.
     words: String,
     /// When the process began, for reports of how long things took.
@@ -101,6 +105,16 @@ impl Cx {
         config.api_url()?.map(|url| Api::new(url, config.api_token.as_ref())).transpose()
     }
 
+    /// Makes the bodies of tasks of DAG files.
+    pub(crate) fn body_of(&self) -> BodyOf {
+        self.body_of
+    }
+
+    /// The DAGs of this binary and of the folder of DAG files, as both are here and now.
+    pub(crate) fn local_bundle(&self) -> Result<Bundle, Failure> {
+        files::with_files(self.bundle().build()?, &self.config()?, self.body_of)
+    }
+
     /// The DAGs of this binary. There is one use for them in a process.
     pub(crate) fn bundle(&self) -> BundleSource {
         self.bundle.take().expect("a command asks for the bundle once")
@@ -112,7 +126,8 @@ pub fn main(bundle: BundleSource) -> ExitCode {
     let began = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
-        return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned());
+        let body_of = bundle.body_of();
+        return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);
     }
     let mut tree = App::command();
     let parsed = tree.try_get_matches_from_mut(&arguments).and_then(|matches| {
@@ -129,7 +144,8 @@ pub fn main(bundle: BundleSource) -> ExitCode {
     if app.verbose {
         given.flags.push(("log", "debug".into()));
     }
-    let cx = Cx { given, bundle: Cell::new(Some(bundle)), words, began };
+    let body_of = bundle.body_of();
+    let cx = Cx { given, bundle: Cell::new(Some(bundle)), body_of, words, began };
     let outcome = app.command.run(&cx);
     if let Err(failure) = &outcome {
         failure.tell(Style::of_stderr());

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use orch_core::check::Problem;
 use orch_core::task::{Bundle, Connection, DefaultConnections, Installation};
 use orch_store::lake_view::LakeSource;
+use orch_workers::BodyOf;
 
 /// Builds the DAGs of a binary.
 type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
@@ -13,12 +14,18 @@ pub struct BundleSource {
     build: Build,
     connections: DefaultConnections,
     lake: LakeSource,
+    body_of: BodyOf,
 }
 
 impl BundleSource {
     /// `build` gets the name that the bundle is registered under.
     pub fn new(build: impl FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send + 'static) -> BundleSource {
-        BundleSource { build: Box::new(build), connections: DefaultConnections::default(), lake: LakeSource::default() }
+        BundleSource {
+            build: Box::new(build),
+            connections: DefaultConnections::default(),
+            lake: LakeSource::default(),
+            body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
+        }
     }
 
     /// Connections that the binary brings, for whoever asks for one that nobody has set up.
@@ -34,6 +41,16 @@ impl BundleSource {
     #[must_use]
     pub fn with_lake(self, lake: LakeSource) -> BundleSource {
         BundleSource { lake, ..self }
+    }
+
+    /// Makes the bodies of tasks of DAG files, from their structure.
+    #[must_use]
+    pub fn with_file_bodies(self, body_of: BodyOf) -> BundleSource {
+        BundleSource { body_of, ..self }
+    }
+
+    pub(crate) fn body_of(&self) -> BodyOf {
+        self.body_of
     }
 
     pub(crate) fn lake(&self) -> LakeSource {

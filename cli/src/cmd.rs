@@ -17,11 +17,15 @@ mod connections_list;
 mod cron_next;
 mod dags_delete;
 mod dags_details;
+mod dags_export;
 mod dags_list;
+mod dags_list_import_errors;
 mod dags_list_runs;
 mod dags_next_execution;
 mod dags_pause;
 mod dags_presets;
+mod dags_report;
+mod dags_reserialize;
 mod dags_show;
 mod dags_show_dependencies;
 mod dags_state;
@@ -120,6 +124,11 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Dags {
     List(dags_list::List),
+    ListImportErrors(dags_list_import_errors::ListImportErrors),
+    Report(dags_report::Report),
+    Reserialize(dags_reserialize::Reserialize),
+    Export(dags_export::Export),
+    Schema(dags_export::Schema),
     Show(dags_show::Show),
     ShowDependencies(dags_show_dependencies::ShowDependencies),
     Details(dags_details::Details),
@@ -346,6 +355,11 @@ impl Dags {
     fn run(self, cx: &Cx) -> Outcome {
         match self {
             Dags::List(list) => block_on(list.run(cx)),
+            Dags::ListImportErrors(list) => block_on(list.run(cx)),
+            Dags::Report(report) => report.run(cx),
+            Dags::Reserialize(again) => block_on(again.run(cx)),
+            Dags::Export(export) => block_on(export.run(cx)),
+            Dags::Schema(_) => dags_export::Schema::run(),
             Dags::Show(show) => block_on(show.run(cx)),
             Dags::ShowDependencies(show) => block_on(show.run(cx)),
             Dags::Details(details) => block_on(details.run(cx)),

@@ -119,6 +119,13 @@ config! {
         grace: Duration = "30s", "ORCH_GRACE";
     }
 
+    /// Where DAG files are.
+    FolderFlags {
+        /// Folder of DAG files to watch; of `orch standalone` the folder `dags` in its data folder without it
+        #[clap(value_name = "FOLDER")]
+        dags_folder: Option<PathBuf> = "", "ORCH_DAGS_FOLDER";
+    }
+
     /// What becomes of DAGs that are new here.
     DagFlags {
         /// DAGs that are seen for the first time wait for somebody to unpause them
@@ -189,6 +196,8 @@ pub(crate) struct RoleFlags {
     #[command(flatten)]
     worker: WorkerFlags,
     #[command(flatten)]
+    folder: FolderFlags,
+    #[command(flatten)]
     dags: DagFlags,
     #[command(flatten)]
     scheduler: SchedulerFlags,
@@ -202,6 +211,7 @@ impl RoleFlags {
     pub(crate) fn add_to(&self, given: &mut Given) {
         self.web.add_to(given);
         self.worker.add_to(given);
+        self.folder.add_to(given);
         self.dags.add_to(given);
         self.scheduler.add_to(given);
         self.secrets.add_to(given);

@@ -12,6 +12,7 @@ mod conf;
 mod config;
 mod console;
 mod failure;
+mod files;
 mod found;
 mod graph;
 mod kept;

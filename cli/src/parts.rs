@@ -6,7 +6,7 @@ use crate::memory;
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_store::hint::Hints;
 use orch_web::{WebConfig, WebError};
-use orch_workers::{Offers, WorkerConfig};
+use orch_workers::{FolderConfig, Offers, WorkerConfig, watch_folder};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -47,9 +47,15 @@ impl Parts {
         self.hints.clone()
     }
 
-    pub(crate) fn add_worker(&mut self, config: WorkerConfig, offers: Offers) {
+    pub(crate) fn add_worker(&mut self, config: WorkerConfig, offers: Arc<Offers>) {
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
-        self.running.spawn(async move { Ok(orch_workers::run(config, Arc::new(offers), hints, stop).await?) });
+        self.running.spawn(async move { Ok(orch_workers::run(config, offers, hints, stop).await?) });
+    }
+
+    /// The folder of DAG files, for the worker with these offers.
+    pub(crate) fn add_folder(&mut self, config: FolderConfig, offers: Arc<Offers>) {
+        let (hints, stop) = (self.hints.clone(), self.stop.clone());
+        self.running.spawn(async move { Ok(watch_folder(config, offers, hints, stop).await?) });
     }
 
     pub(crate) fn add_scheduler(&mut self, config: SchedulerConfig) {

@@ -9,9 +9,10 @@ use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::{connect, guard};
 use orch_web::{Admin, Password, Tls, WebConfig, ensure_admin};
-use orch_workers::{Offers, WorkerConfig};
+use orch_workers::{BodyOf, FolderConfig, Offers, WorkerConfig};
 use sqlx::PgConnection;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The database that was named, and a first connection to it. Every process asks once whether it may work there.
@@ -41,6 +42,11 @@ pub(crate) async fn register(
         offers.add(Arc::new(version), bodies.expect("only DAGs of the bundle were registered"));
     }
     Ok(offers)
+}
+
+/// The folder of DAG files that a worker watches.
+pub(crate) fn folder(config: &Config, url: &str, path: PathBuf, body_of: BodyOf) -> FolderConfig {
+    FolderConfig { database_url: url.into(), path, body_of, paused_at_creation: config.paused_at_creation }
 }
 
 pub(crate) fn worker(config: &Config, url: &str) -> Result<WorkerConfig, Failure> {

@@ -8,15 +8,17 @@ use crate::config::{Config, Secret};
 use crate::failure::{Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
-use crate::{logging, roles, secrets};
+use crate::{files, logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
 use orch_store::{connect, guard};
 use orch_web::Password;
+use orch_workers::BodyOf;
 use sqlx::Connection as _;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
@@ -45,17 +47,28 @@ pub(crate) fn run(cx: &Cx, config: &Config, web: Web) -> Outcome {
         std::thread::Builder::new().name("orch-database".into()).spawn(open).map_err(Failure::io("cannot start"))?
     };
     let bundle = cx.bundle().build();
+    let folder = dags_folder(config)?;
     phases.tell("the dags are described");
     let database = database.join().map_err(|_| Failure::new("starting the database panicked"))??;
     phases.tell("the database answers");
     let bundle = bundle?;
     // The database outlives all who speak to it.
-    parts::block_on(serve(config, &bundle, &database, listener, phases))
+    parts::block_on(serve(config, (&bundle, cx.body_of(), &folder), &database, listener, phases))
+}
+
+/// The folder of DAG files: the usual one is made when it is missing.
+fn dags_folder(config: &Config) -> Result<PathBuf, Failure> {
+    if let Some(found) = files::folder(config)? {
+        return Ok(found);
+    }
+    let usual = files::usual(config);
+    std::fs::create_dir_all(&usual).map_err(Failure::io(format!("cannot make `{}`", usual.display())))?;
+    Ok(usual)
 }
 
 async fn serve(
     config: &Config,
-    bundle: &Bundle,
+    (bundle, body_of, folder): (&Bundle, BodyOf, &PathBuf),
     database: &Database,
     listener: Option<std::net::TcpListener>,
     phases: Phases,
@@ -74,9 +87,12 @@ async fn serve(
         parts.add_web(roles::web(config, url)?, listener);
         web = Some(roles::address_for_people(config, address));
     }
-    let offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
+    let mut offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
     phases.tell("the dags are registered");
-    parts.add_worker(roles::worker(config, url)?, offers);
+    offers.let_grow();
+    let offers = Arc::new(offers);
+    parts.add_worker(roles::worker(config, url)?, offers.clone());
+    parts.add_folder(roles::folder(config, url, folder.clone(), body_of), offers);
     parts.add_scheduler(roles::scheduler(config, url));
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,
@@ -93,14 +109,14 @@ async fn serve(
     // It has done its work; what it held is free for others.
     db.close().await?;
     phases.tell("it is up");
-    announce(config, bundle, web.as_deref(), password.as_ref());
+    announce(config, (bundle, folder), web.as_deref(), password.as_ref());
     let outcome = parts.run(&mut signals).await;
     phases.tell("it is down");
     outcome
 }
 
 /// People read standard error; a script reads the address on standard output.
-fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Option<&Password>) {
+fn announce(config: &Config, (bundle, folder): (&Bundle, &Path), web: Option<&str>, password: Option<&Password>) {
     eprintln!("orch {} is up with {} dags", env!("CARGO_PKG_VERSION"), bundle.dags().len());
     if let Some(web) = web {
         match password {
@@ -111,6 +127,7 @@ fn announce(config: &Config, bundle: &Bundle, web: Option<&str>, password: Optio
         }
     }
     eprintln!("  data      {}", config.data_dir.display());
+    eprintln!("  dag files {}", folder.display());
     if let Some(dag) = bundle.dags().next() {
         // As it was called: `orch` may not be in the PATH.
         let program = std::env::args().next().unwrap_or_else(|| "orch".into());

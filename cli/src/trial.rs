@@ -13,6 +13,7 @@ use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
 use orch_store::version::Versions;
 use orch_store::{connect, guard};
 use orch_workers::{SecretsConfig, WorkerConfig};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -60,7 +61,7 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
                 .await?;
         }
         let mut parts = Parts::new(&url);
-        parts.add_worker(WorkerConfig { grace: GRACE, secrets, ..WorkerConfig::new(&url) }, offers);
+        parts.add_worker(WorkerConfig { grace: GRACE, secrets, ..WorkerConfig::new(&url) }, Arc::new(offers));
         parts.add_scheduler(SchedulerConfig::new(&url));
         let (stop, hints) = (parts.stop_token(), parts.hints());
         let mut trial = Trial { session: Session::of(db), hints };

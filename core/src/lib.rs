@@ -8,6 +8,7 @@ pub mod asset;
 pub mod backfill;
 pub mod branch;
 pub mod check;
+pub mod file;
 pub mod gates;
 pub mod history;
 pub mod ids;

@@ -5,12 +5,14 @@
 
 mod calendar;
 mod cron;
+mod date;
 mod run_id;
 mod wall;
 mod zone;
 
 pub use calendar::{Bounds, Calendar, DataInterval, NextRun};
 pub use cron::{CronError, CronExpr};
+pub use date::parse_date;
 pub use run_id::{isoformat, run_id, run_type_of};
 pub use wall::{next_after, next_from, previous_before, previous_until};
 pub use zone::{UnknownTimezone, parse_timezone};

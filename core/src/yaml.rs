@@ -53,7 +53,7 @@ fn leaf(value: &Value) -> String {
 }
 
 /// Plain where no reader of YAML 1.1 or 1.2 can take it for anything but this text; JSON's quotes are YAML's too.
-fn scalar(text: &str) -> String {
+pub(crate) fn scalar(text: &str) -> String {
     const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf"];
     let starts_plain = text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_' || letter == '/');
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./+ ".contains(letter);

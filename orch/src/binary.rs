@@ -1,6 +1,6 @@
 //! The whole of a binary with DAGs in it.
 
-use crate::{Dag, bundle};
+use crate::{Dag, body_of_task, bundle};
 use orch_cli::{BundleSource, LakeSource};
 use orch_core::task::{Connection, Installation};
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ pub struct Binary {
 
 impl Binary {
     pub fn new(dags: impl FnOnce() -> Vec<Dag> + Send + 'static) -> Binary {
-        Binary { source: BundleSource::new(|name| bundle(name, dags())) }
+        Binary { source: BundleSource::new(|name| bundle(name, dags())).with_file_bodies(body_of_task) }
     }
 
     /// Connections that tasks find when nobody has set up one of that name: not in a file or a vault, the environment or

@@ -1,6 +1,7 @@
 //! Task kinds that come with orch. Each is a function that gives a `Call`, like a user's own.
 
 mod container;
+mod file_task;
 mod files;
 mod http;
 mod operator;
@@ -12,6 +13,7 @@ mod trigger;
 mod waiting;
 
 pub use container::{Container, Mount, container};
+pub use file_task::body_of_task;
 pub use files::{CopyFiles, CopyOutput, FileEntry, FilePlace, LocalFiles, copy_files, transfer};
 pub use http::{HttpOutput, HttpRequest, http};
 pub use operator::{Operator, body_from, body_of};

@@ -1,6 +1,5 @@
 //! A finished DAG: its structure as data beside the table of its functions.
 
-use crate::date;
 use crate::graph::Graph;
 use crate::options::{Defaults, whole_ms};
 use crate::schedule::IntoSchedule;
@@ -10,6 +9,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use orch_core::check::{self, Problem};
 use orch_core::overlap::{Concurrency, Overlap};
+use orch_core::schedule::parse_date;
 use orch_core::spec::{Callbacks, DagSpec, Location, Options, Schedule, TaskSpec, Timetable};
 use orch_core::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
 use serde_json::{Map, Value};
@@ -206,7 +206,7 @@ impl DagBuilder {
         };
         let mut resolve = |name: &str, text: Option<&String>| -> Option<DateTime<Utc>> {
             let text = text?;
-            let date = date::parse(text, zone);
+            let date = parse_date(text, zone);
             if date.is_none() {
                 problems.push(Problem {
                     dag_id: self.spec.dag_id.clone(),
@@ -226,10 +226,10 @@ impl DagBuilder {
 
 /// A DAG and its functions, right or wrong.
 pub struct Dag {
-    spec: Arc<DagSpec>,
+    pub(crate) spec: Arc<DagSpec>,
     pub(crate) bodies: HashMap<String, TaskFn>,
-    conditions: Conditions,
-    problems: Vec<Problem>,
+    pub(crate) conditions: Conditions,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Dag {

@@ -30,7 +30,7 @@ mod binary;
 mod builtin;
 mod call;
 mod dag;
-mod date;
+mod dag_file;
 mod each;
 mod graph;
 mod options;
@@ -43,11 +43,12 @@ pub use binary::{Binary, main};
 pub use builtin::{
     Container, CopyFiles, CopyOutput, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
     Operator, OtherDag, OtherRun, Python, PythonOutput, Shell, ShellOutput, Sql, SqlOutput, TriggerDag, TriggerOutput,
-    WaitFor, body_from, body_of, branch, container, copy_files, http, python, shell, short_circuit,
+    WaitFor, body_from, body_of, body_of_task, branch, container, copy_files, http, python, shell, short_circuit,
     short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
+pub use dag_file::{FileProblem, dags_of_file};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_cli::LakeSource;

@@ -19,6 +19,7 @@ pub mod error;
 pub mod guard;
 pub mod hint;
 pub mod hot;
+pub mod import_error;
 pub mod instance;
 pub mod lake_view;
 pub mod leaf;

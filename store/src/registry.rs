@@ -48,6 +48,32 @@ pub async fn register_bundle(
     bundle: &NewBundle,
     paused_at_creation: bool,
 ) -> StoreResult<Vec<Registered>> {
+    register(db, bundle, paused_at_creation, Newer::Stays).await
+}
+
+/// The same for DAGs of files, some of a folder: what is in the folder counts, also when it was there before. All workers
+/// see the same folder, so none of them is older than another.
+pub async fn register_files(
+    db: &mut PgConnection,
+    bundle: &NewBundle,
+    paused_at_creation: bool,
+) -> StoreResult<Vec<Registered>> {
+    register(db, bundle, paused_at_creation, Newer::GivesWay).await
+}
+
+/// What becomes of a newer version that a living worker offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newer {
+    Stays,
+    GivesWay,
+}
+
+async fn register(
+    db: &mut PgConnection,
+    bundle: &NewBundle,
+    paused_at_creation: bool,
+    newer: Newer,
+) -> StoreResult<Vec<Registered>> {
     if bundle.dags.is_empty() {
         return Ok(Vec::new());
     }
@@ -64,7 +90,7 @@ pub async fn register_bundle(
         words(dag, version, paused_at_creation, rescheduled, next)
     });
     let words = Value::Array(words.collect()).to_string();
-    upsert_dags(&mut tx, &bundle.name, &words).await?;
+    upsert_dags(&mut tx, &bundle.name, &words, newer).await?;
     asset::put_uses(&mut tx, &bundle.dags, &registered).await?;
     tx.commit().await?;
     Ok(registered)
@@ -194,8 +220,9 @@ fn words(dag: &DagSpec, version: &Registered, paused: bool, rescheduled: bool, n
 
 /// An older binary that comes back does not take a DAG away from newer ones that still live; after a roll-back nobody
 /// offers the newer version any more.
-async fn upsert_dags(db: &mut PgConnection, bundle: &str, words: &str) -> StoreResult<()> {
-    sqlx::query_file!("queries/registry/upsert_dags.sql", words, bundle).execute(&mut *db).await?;
+async fn upsert_dags(db: &mut PgConnection, bundle: &str, words: &str, newer: Newer) -> StoreResult<()> {
+    let stays = newer == Newer::Stays;
+    sqlx::query_file!("queries/registry/upsert_dags.sql", words, bundle, stays).execute(&mut *db).await?;
     sqlx::query!(
         "update dag d set next_run_after = w.next_run_after, next_logical_date = w.next_logical_date,
           next_interval_start = w.next_interval_start, next_interval_end = w.next_interval_end

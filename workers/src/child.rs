@@ -18,6 +18,7 @@ use crate::outcome::Finish;
 use frame::{Answer, End, Frame, Request, ToChild};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use orch_core::file::is_of_file;
 use orch_core::task::{Ctx, LogLevel, TaskError};
 use serde_json::{Map, Value};
 use std::process::Stdio;
@@ -67,12 +68,14 @@ pub(crate) async fn run(
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let mut group = start().map_err(|e| failed("exit", format!("the process could not be started: {e}")))?;
     let mut stdin = group.child.stdin.take().expect("stdin is piped");
+    let task = &job.offer.version.plan.spec.tasks[usize::from(job.claimed.lease.task)];
     let request = Request {
         nonce: nonce.clone(),
         run: ctx.run().clone(),
         this_try: ctx.this_try().clone(),
         params: ctx.params().clone(),
         inputs,
+        of_file: Some(task).filter(|task| is_of_file(task)).cloned(),
     };
     write_line(&mut stdin, &request).await.map_err(|e| failed("exit", format!("the process took no input: {e}")))?;
     let (frames, mut arriving) = mpsc::channel(64);

@@ -51,6 +51,8 @@ const BODY_CONNECTIONS: u32 = 3;
 const COMPLETION_CONNECTIONS: u32 = 4;
 /// A worker goes on with what it made ready itself for so long, then everything queues up with the rest.
 const CONTINUE: Duration = Duration::from_millis(100);
+/// After an error, until the worker's row is written again.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Ended tries that one step records.
 const MOST_ENDED: usize = 1024;
 
@@ -66,6 +68,8 @@ struct Held {
 pub(crate) struct Driver<S> {
     config: WorkerConfig,
     offers: Arc<Offers>,
+    /// Told when versions join.
+    joined: tokio::sync::watch::Receiver<u64>,
     lanes: Lanes,
     version_ids: Arc<[i32]>,
     worker: i32,
@@ -133,6 +137,25 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     result
 }
 
+/// Everybody who asks which worker could run something reads it in the worker's row.
+async fn tell_joined(config: WorkerConfig, offers: Arc<Offers>, worker: i32, hints: Hints) {
+    let mut joined = offers.joined();
+    // What joined while this incarnation was registered may be in its row or not.
+    joined.mark_changed();
+    while joined.changed().await.is_ok() {
+        let told = async {
+            let mut db = connect::one(&config.database_url, "orch worker versions").await?;
+            orch_store::worker::set_versions(&mut db, worker, &offers.ids()).await
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "what this worker offers could not be told");
+            tokio::time::sleep(TELL_AGAIN).await;
+            joined.mark_changed();
+        }
+        hints.give(Hint::Ready);
+    }
+}
+
 /// Those of every worker, and the bundle's own.
 fn known_conditions(offers: &Offers) -> Conditions {
     let mut all = conditions::builtin();
@@ -161,6 +184,7 @@ async fn life(
     let mut watching = JoinSet::new();
     let watch = Watch::new(&config.database_url, heartbeat.worker(), &queues, &shared.outlook, hints)?;
     watching.spawn(watch.run(stop.clone()));
+    watching.spawn(tell_joined(config.clone(), offers.clone(), heartbeat.worker(), hints.clone()));
     let driver = Driver::new(config, offers, shared, hints, &queues, heartbeat.worker(), store);
     let result = driver.live(pulse, stop).await;
     watching.shutdown().await;
@@ -180,12 +204,14 @@ impl<S: Hot> Driver<S> {
         worker: i32,
         mut store: S,
     ) -> Self {
-        offers.all().for_each(|offer| store.know(offer.version.clone()));
+        let joined = offers.joined();
+        offers.all().iter().for_each(|offer| store.know(offer.version.clone()));
         // Each held try ends once, so nobody ever waits for room.
         let (done, ended) = mpsc::channel((config.slots + config.process_slots).max(1));
         Driver {
             config: config.clone(),
             offers: offers.clone(),
+            joined,
             lanes: Lanes::new(config, queues, offers.have(Isolation::Process)),
             version_ids: offers.ids().into(),
             worker,
@@ -237,6 +263,7 @@ impl<S: Hot> Driver<S> {
             while let Ok(end) = self.ended.try_recv() {
                 finished.push_back(end);
             }
+            self.take_joined();
             let stopping = self.stopping(stop, pulse);
             if stopping && self.held.is_empty() && finished.is_empty() {
                 return Ok(());
@@ -283,6 +310,17 @@ impl<S: Hot> Driver<S> {
                 self.lanes.look();
             }
         }
+    }
+
+    /// Versions that joined are claimed from now on; a hint has said so.
+    fn take_joined(&mut self) {
+        if !self.joined.has_changed().unwrap_or(false) {
+            return;
+        }
+        self.joined.mark_unchanged();
+        self.offers.all().iter().for_each(|offer| self.store.know(offer.version.clone()));
+        self.version_ids = self.offers.ids().into();
+        self.lanes.look();
     }
 
     fn stopping(&mut self, stop: &CancellationToken, pulse: &Pulse) -> bool {

@@ -24,10 +24,34 @@ pub(crate) struct List {
 
 /// Print the value of one setting
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch config get-value data_dir")]
+#[command(after_help = "Examples:\n  orch config get-value data_dir\n  orch config get-value core dags_folder\n\n\
+    Exit code: 0 it was printed, 2 there is no such setting.")]
 pub(crate) struct GetValue {
-    key: String,
+    /// A setting; or a section and an option, as in Airflow
+    #[arg(value_name = "SECTION OPTION", num_args = 1..=2, required = true)]
+    key: Vec<String>,
 }
+
+/// Options of Airflow, with their sections, and what is here what they are there.
+const OF_AIRFLOW: [(&str, &str, &str); 14] = [
+    ("core", "dags_folder", "dags_folder"),
+    ("core", "parallelism", "slots"),
+    ("core", "dags_are_paused_at_creation", "paused_at_creation"),
+    ("core", "fernet_key", "secret_key"),
+    ("database", "sql_alchemy_conn", "database_url"),
+    ("api", "host", "host"),
+    ("api", "port", "port"),
+    ("api", "base_url", "base_path"),
+    ("api", "ssl_cert", "ssl_cert"),
+    ("api", "ssl_key", "ssl_key"),
+    ("api", "test_connection", "test_connection"),
+    ("core", "test_connection", "test_connection"),
+    ("logging", "logging_level", "log"),
+    ("celery", "worker_concurrency", "slots"),
+];
+
+/// orch's settings have one section.
+const OWN_SECTION: &str = "orch";
 
 impl List {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
@@ -47,7 +71,18 @@ impl List {
 impl GetValue {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config()?;
-        let key = self.key.replace('-', "_");
+        let asked = self.key.join("/");
+        let key = match self.key.as_slice() {
+            [section, option] => {
+                let same = OF_AIRFLOW.iter().find(|(of, name, _)| of == section && name == option);
+                match same {
+                    Some((.., own)) => (*own).to_string(),
+                    None if section == OWN_SECTION => option.replace('-', "_"),
+                    None => asked.clone(),
+                }
+            }
+            words => words.concat().replace('-', "_"),
+        };
         match config.shown().into_iter().find(|(field, _)| field.key == key) {
             Some((_, value)) => print_line(&value),
             None => {
@@ -55,7 +90,7 @@ impl GetValue {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "list all with `orch config list`".into(),
                 };
-                Err(Failure::new(format!("there is no setting `{}`", self.key)).hint(hint))
+                Err(Failure::new(format!("there is no setting `{asked}`")).hint(hint))
             }
         }
     }

@@ -69,7 +69,7 @@ impl List {
     }
 
     fn of_binary(&self, cx: &Cx) -> Result<Listing, Failure> {
-        let bundle = cx.bundle().build()?;
+        let bundle = cx.local_bundle()?;
         let mut listing = Listing::new(COLUMNS, "this binary has no dags");
         let has_tag = |tags: &[String]| self.tags.is_empty() || self.tags.iter().any(|tag| tags.contains(tag));
         for dag in bundle.dags().map(|dag| &dag.spec).filter(|dag| has_tag(&dag.tags)) {

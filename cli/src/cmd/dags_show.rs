@@ -55,7 +55,7 @@ impl Show {
 
     async fn spec(&self, cx: &Cx) -> Result<Arc<DagSpec>, Failure> {
         if self.local {
-            let bundle = cx.bundle().build()?;
+            let bundle = cx.local_bundle()?;
             return names::local_dag(&bundle, &self.dag_id).map(|dag| dag.spec.clone());
         }
         let mut session = cx.session().await?;

@@ -3,6 +3,7 @@
 use crate::app::Cx;
 use crate::conf::ConfFlag;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::files;
 use crate::names;
 use crate::output::{FormatFlag, Listing};
 use crate::secrets;
@@ -10,23 +11,25 @@ use crate::session::Session;
 use crate::trial::{self, Trial};
 use crate::wait::{self, TimeoutFlag};
 use chrono::{DateTime, Utc};
+use orch_core::file::is_dag_file;
 use orch_core::state::TriggeredBy;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances, tries};
 use orch_store::log::{self, Place};
 use orch_store::run::{CreateRun, NewRun, RunDetails};
 use orch_store::version::Versions;
 use serde_json::json;
+use std::path::Path;
 
 /// Printed of each task; the rest is said to be left out.
 const LOG_BYTES: i64 = 64 << 10;
 
 /// Run a DAG of this binary here and now, on a database that is thrown away
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orch dags test example_diamond\n  \
+#[command(after_help = "Examples:\n  orch dags test example_diamond\n  orch dags test ./dags/sales.yaml\n  \
     orch dags test example_params --conf '{\"dry_run\": false}'\n\n\
     Exit code: 0 the run ended well, 1 it failed, 2 it could not be run.")]
 pub(crate) struct Test {
-    /// The DAG, by id or alias
+    /// The DAG, by id or alias, or a DAG file by its path
     dag_id: String,
     /// The date that the run is about
     #[arg(value_name = "LOGICAL_DATE", value_parser = names::moment)]
@@ -42,8 +45,18 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
-        let bundle = cx.bundle().build()?;
-        let dag = names::local_dag(&bundle, &self.dag_id)?;
+        let path = Path::new(&self.dag_id);
+        let is_file = is_dag_file(&self.dag_id) && path.is_file();
+        let bundle = if is_file { files::of_path(path, cx.body_of())? } else { cx.local_bundle()? };
+        let dag = match bundle.dags().next().filter(|_| is_file) {
+            Some(only) if bundle.dags().len() == 1 => only,
+            Some(_) => {
+                return Err(
+                    Failure::new(format!("`{}` has several dags", self.dag_id)).hint("make a file of the one to test")
+                );
+            }
+            None => names::local_dag(&bundle, &self.dag_id)?,
+        };
         let new =
             NewRun { logical_date: self.logical_date, conf, ..NewRun::manual(&dag.spec.dag_id, TriggeredBy::Test) };
         let timeout = self.timeout;

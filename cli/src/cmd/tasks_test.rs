@@ -49,7 +49,7 @@ fn input(text: &str) -> Result<(String, Value), String> {
 
 impl Test {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let bundle = cx.bundle().build()?;
+        let bundle = cx.local_bundle()?;
         let dag = names::local_dag(&bundle, &self.dag_id)?;
         let task = &dag.spec.tasks[names::task(&dag.spec, &self.task_id)?];
         let Some(body) = dag.bodies.get(&task.task_id) else {

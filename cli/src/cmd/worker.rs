@@ -1,18 +1,21 @@
 //! `orch worker`.
 
 use crate::app::Cx;
-use crate::config::{DagFlags, SecretFlags, WorkerFlags};
+use crate::config::{DagFlags, FolderFlags, SecretFlags, WorkerFlags};
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
-use crate::{logging, roles};
+use crate::{files, logging, roles};
+use std::sync::Arc;
 
 /// Run a worker with the DAGs of this binary
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch worker --database-url postgres://orch@db/orch\n  \
-    orch worker --queues mysql,default --slots 64 --name loader-1")]
+    orch worker --dags-folder /srv/dags\n  orch worker --queues mysql,default --slots 64 --name loader-1")]
 pub(crate) struct Worker {
     #[command(flatten)]
     worker: WorkerFlags,
+    #[command(flatten)]
+    folder: FolderFlags,
     #[command(flatten)]
     dags: DagFlags,
     #[command(flatten)]
@@ -23,18 +26,28 @@ impl Worker {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let config = cx.config_with(|given| {
             self.worker.add_to(given);
+            self.folder.add_to(given);
             self.dags.add_to(given);
             self.secrets.add_to(given);
         })?;
         logging::start(&config)?;
-        let bundle = cx.bundle().build()?;
+        // Only what was named: a data folder may be that of somebody's standalone.
+        let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
+        let (body_of, bundle) = (cx.body_of(), cx.bundle().build()?);
         parts::block_on(async {
             let mut signals = Signals::hear()?;
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
-            let offers = roles::register(&mut db, &bundle, config.paused_at_creation).await?;
+            let mut offers = roles::register(&mut db, &bundle, config.paused_at_creation).await?;
             drop(db);
             let mut parts = Parts::new(&url);
-            parts.add_worker(roles::worker(&config, &url)?, offers);
+            if folder.is_some() {
+                offers.let_grow();
+            }
+            let offers = Arc::new(offers);
+            parts.add_worker(roles::worker(&config, &url)?, offers.clone());
+            if let Some(folder) = folder {
+                parts.add_folder(roles::folder(&config, &url, folder, body_of), offers);
+            }
             parts.run(&mut signals).await
         })
     }

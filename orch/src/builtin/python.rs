@@ -26,6 +26,9 @@ pub struct Python {
     /// The folder of a virtual environment; without it `python3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub venv: Option<String>,
+    /// A Python by its path instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<String>,
 }
 
 /// What a script gave.
@@ -71,7 +74,8 @@ impl Python {
     }
 
     async fn go(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
-        let interpreter = self.venv.as_ref().map_or_else(|| "python3".into(), |venv| format!("{venv}/bin/python"));
+        let of_venv = self.venv.as_ref().map(|venv| format!("{venv}/bin/python"));
+        let interpreter = of_venv.or(self.interpreter).unwrap_or_else(|| "python3".into());
         let mut command = process::command(ctx, &interpreter);
         let file = match (&self.script, &self.file) {
             (Some(_), None) => "-",

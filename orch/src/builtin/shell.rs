@@ -5,6 +5,7 @@ use super::process::{self, SKIP_CODE};
 use crate::{BoxFuture, Call, Ctx, TaskResult, skip};
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShellOutput {
@@ -17,6 +18,23 @@ pub struct ShellOutput {
 #[serde(deny_unknown_fields)]
 pub struct Shell {
     pub command: String,
+    /// What the command knows as `$1`, `$2`, …: no shell reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Instead of `sh`: something that takes `-c`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// The folder to run in; the worker's without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+}
+
+impl Shell {
+    pub fn command(line: &str) -> Shell {
+        Shell { command: line.into(), args: Vec::new(), env: BTreeMap::new(), shell: None, workdir: None }
+    }
 }
 
 /// Runs `sh -c command`. The id is the program's name; set another with `.id(…)`. Exit code 99 skips the task, every
@@ -25,7 +43,7 @@ pub struct Shell {
 /// Airflow's `AIRFLOW_CONN_…` and `AIRFLOW_VAR_…`, are not: there are secrets among them.
 #[track_caller]
 pub fn shell<'d>(command: &str) -> Call<'d, ShellOutput> {
-    Shell { command: command.into() }.call()
+    Shell::command(command).call()
 }
 
 impl Operator for Shell {
@@ -37,7 +55,7 @@ impl Operator for Shell {
     }
 
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<ShellOutput>> {
-        Box::pin(async move { run(&ctx, &self.command).await })
+        Box::pin(async move { run(&ctx, &self).await })
     }
 }
 
@@ -49,10 +67,18 @@ fn id_of(command: &str) -> String {
     if id.is_empty() { "shell".into() } else { id }
 }
 
-async fn run(ctx: &Ctx, line: &str) -> TaskResult<ShellOutput> {
-    let mut command = process::command(ctx, "sh");
-    command.args(["-c", line]);
-    let ended = process::run(ctx, command, "sh", None).await?;
+async fn run(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
+    let (line, shell) = (task.command.as_str(), task.shell.as_deref().unwrap_or("sh"));
+    let mut command = process::command(ctx, shell);
+    command.args(["-c", line]).envs(&task.env);
+    if !task.args.is_empty() {
+        // The first one behind the command is its name.
+        command.arg(shell).args(&task.args);
+    }
+    if let Some(folder) = &task.workdir {
+        command.current_dir(folder);
+    }
+    let ended = process::run(ctx, command, shell, None).await?;
     match ended.status.code() {
         Some(0) => Ok(ShellOutput { last_line: ended.last_line }),
         Some(SKIP_CODE) => Err(skip(format!("`{line}` ended with exit code {SKIP_CODE}"))),

@@ -44,6 +44,8 @@ pub enum DagCondition {
     NamesAsset(Vec<String>),
     /// This person likes it best, or not.
     Favorite(String, bool),
+    /// Its file is broken, or not.
+    ImportErrors(bool),
     /// What no DAG has.
     Never,
 }
@@ -117,6 +119,10 @@ impl DagCondition {
             DagCondition::Owners(owners) => query.push("d.owners && ").push_bind(owners.clone()),
             DagCondition::Paused(paused) => query.push("d.is_paused = ").push_bind(*paused),
             DagCondition::Stale(stale) => query.push("d.is_stale = ").push_bind(*stale),
+            DagCondition::ImportErrors(has) => {
+                query.push("exists (select from import_error e where e.bundle = d.bundle and e.file = d.file) = ");
+                query.push_bind(*has)
+            }
             DagCondition::Bundle(bundle) => query.push("d.bundle = ").push_bind(bundle.clone()),
             DagCondition::LastState(state) => query.push("l.state::text = ").push_bind(state.as_str()),
             DagCondition::SomeState(states) => {

@@ -76,7 +76,10 @@ fn main() -> ExitCode {
     let role = Cli::parse().role;
     if matches!(role, Role::RunAttempt) {
         // A child's stdin belongs to its worker.
-        return orch_workers::run_attempt(|dag_id| bundle(2, None).dag(dag_id).cloned());
+        return orch_workers::run_attempt(
+            |dag_id| bundle(2, None).dag(dag_id).cloned(),
+            |_| Err("no files here".into()),
+        );
     }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     die_with_the_supervisor();

@@ -10,6 +10,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use orch_core::file::{export, is_dag_of_file};
+use orch_core::spec::DagSpec;
 use orch_core::state::RunState;
 use orch_store::dag::{run_counts_of, tags};
 use orch_store::version::structure;
@@ -87,7 +89,8 @@ pub(crate) async fn stats(State(app): State<App>, query: Query) -> Result<Json<S
     Ok(Json(StatsPage { total_entries: dags.len(), dags }))
 }
 
-/// The code of a DAG stands in the binary of its worker: what is shown is its structure, as JSON text.
+/// The code of a DAG stands in the binary of its worker: what is shown is its structure, as JSON text. That of a DAG file
+/// is all there is of it, and is shown as a file.
 pub(crate) async fn source(
     State(app): State<App>,
     DagPath(dag_id): DagPath,
@@ -112,7 +115,12 @@ pub(crate) async fn source(
         let text = format!("The source code of the DAG {}, version_number {number} was not found", dag.dag_id);
         return Err(Refusal::not_found(text));
     };
-    let content = serde_json::to_string_pretty(&json!(spec)).map_err(|error| Refusal::Broken(error.to_string()))?;
+    // What came from a file is shown as one.
+    let of_file = serde_json::from_value::<DagSpec>(spec.clone()).ok().filter(is_dag_of_file);
+    let content = match of_file.and_then(|spec| export(&spec).ok()) {
+        Some(text) => text,
+        None => serde_json::to_string_pretty(&json!(spec)).map_err(|error| Refusal::Broken(error.to_string()))?,
+    };
     if as_text {
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], content).into_response());
     }

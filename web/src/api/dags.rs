@@ -23,12 +23,14 @@ use orch_core::ids::DagId;
 use orch_core::state::RunState;
 use orch_store::StoreResult;
 use orch_store::dag::{DagCondition, DagOrder, DagRow, DagSearch, count_found_dags, get_dag, resolve, search_dags};
+use orch_store::import_error::broken_files;
 use orch_store::run::RunTime;
 use orch_store::version::Versions;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
+use std::collections::HashSet;
 pub(crate) use view::DagView;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -46,9 +48,10 @@ pub(crate) async fn list(
     let search = selected(&mut query, page, &caller)?;
     let mut db = app.pages().await?;
     let (rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
+    let broken = broken_files(&mut db).await?;
     let mut dags = Vec::with_capacity(rows.len());
     for row in rows {
-        dags.push(view(&app, &mut db, row).await?);
+        dags.push(view(&app, &mut db, row, &broken).await?);
     }
     Ok(Json(DagPage { dags, total_entries }))
 }
@@ -98,9 +101,10 @@ fn selected(query: &mut Query, page: Page, caller: &Caller) -> Result<DagSearch,
     conditions.extend(favorite.map(|is| DagCondition::Favorite(caller.name.to_string(), is)));
     conditions.extend(by_assets.map(DagCondition::AssetSchedule));
     conditions.extend(pattern(query, "asset_dependency").map(DagCondition::NamesAsset));
+    conditions.extend(broken.map(DagCondition::ImportErrors));
     // DAGs here have none of these.
     let asked = |name: &&str| query.text(name).is_some_and(|text| !text.is_empty());
-    if broken == Some(true) || ["bundle_version"].iter().any(asked) {
+    if ["bundle_version"].iter().any(asked) {
         conditions.push(DagCondition::Never);
     }
     let order = orders(query, |name| match name {
@@ -132,7 +136,8 @@ async fn all(
 pub(crate) async fn get(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<DagView>, Refusal> {
     let mut db = app.hot().await?;
     let row = find(&mut db, &dag_id).await?;
-    Ok(Json(view(&app, &mut db, row).await?))
+    let broken = broken_files(&mut db).await?;
+    Ok(Json(view(&app, &mut db, row, &broken).await?))
 }
 
 /// A DAG by its id or one of its aliases.
@@ -146,7 +151,13 @@ pub(super) async fn find(db: &mut PgConnection, dag_id: &DagId) -> Result<DagRow
     row.ok_or_else(|| no_such_dag(dag_id))
 }
 
-async fn view(app: &Inner, db: &mut PgConnection, row: DagRow) -> Result<DagView, Refusal> {
+async fn view(
+    app: &Inner,
+    db: &mut PgConnection,
+    row: DagRow,
+    broken: &HashSet<(String, String)>,
+) -> Result<DagView, Refusal> {
     let version = app.versions.get(db, row.version).await?;
-    Ok(DagView::new(row, &version.plan.spec))
+    let is_broken = broken.contains(&(row.bundle.clone(), row.file.clone()));
+    Ok(DagView::new(row, &version.plan.spec).with_import_errors(is_broken))
 }

@@ -1,5 +1,5 @@
 //! `GET /api/v2/config`: what this server was told, secrets masked; and lists that are empty here but that Airflow's
-//! clients ask for: a DAG that cannot be read stops its worker at the start, so there are no import errors to keep.
+//! clients ask for.
 
 use super::pages::{Page, orders};
 use crate::extract::{Names, Query};
@@ -73,22 +73,6 @@ fn answer(headers: &HeaderMap, settings: Vec<(String, String)>) -> Result<Respon
     Ok(Json(Config { sections: vec![Section { name: SECTION.into(), options }] }).into_response())
 }
 
-/// A DAG that its worker could not read.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct ImportErrorView {
-    import_error_id: i64,
-    timestamp: Timestamp,
-    filename: String,
-    bundle_name: Option<String>,
-    stack_trace: String,
-}
-
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub(crate) struct ImportErrorPage {
-    import_errors: Vec<ImportErrorView>,
-    total_entries: i64,
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 struct DagWarningView {
     dag_id: String,
@@ -146,15 +130,6 @@ fn empty<T: Default>(mut query: Query, orders_known: &[&str]) -> Result<Json<T>,
     query.finish()?;
     orders(&query, |name| orders_known.contains(&name).then_some(()))?;
     Ok(Json(T::default()))
-}
-
-pub(crate) async fn import_errors(query: Query) -> Result<Json<ImportErrorPage>, Refusal> {
-    empty(query, &["id", "import_error_id", "timestamp", "filename", "bundle_name", "stacktrace"])
-}
-
-pub(crate) async fn import_error(names: Names) -> Result<Json<ImportErrorView>, Refusal> {
-    let id: i64 = names.number("import_error_id")?;
-    Err(Refusal::not_found(format!("The ImportError with import_error_id: `{id}` was not found")))
 }
 
 pub(crate) async fn dag_warnings(query: Query) -> Result<Json<DagWarningPage>, Refusal> {

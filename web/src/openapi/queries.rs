@@ -330,7 +330,7 @@ fn dags(method: &str) -> Vec<Param> {
         param("owners", Texts, "Of one of these owners"),
         param("paused", Flag, "Only paused ones, or only others"),
         param("exclude_stale", Flag, "Without those that no worker has; true without it"),
-        param("has_import_errors", Flag, "DAGs here have none"),
+        param("has_import_errors", Flag, "Their files are broken, or not"),
         param("is_favorite", Flag, "The caller's favorites, or all others"),
         param("has_asset_schedule", Flag, "Assets start their runs, or not"),
         param("bundle_name", Text, "Of that bundle"),

@@ -333,7 +333,7 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ("GET", "/api/v2/jobs", "Schedulers and workers"),
             ("GET", "/api/v2/config", "What this server was told, secrets masked"),
             ("GET", "/api/v2/config/section/{section}/option/{option}", "One setting"),
-            ("GET", "/api/v2/importErrors", "DAGs that could not be read: a worker with such a DAG does not start"),
+            ("GET", "/api/v2/importErrors", "DAG files that cannot be taken, with line and column"),
             ("GET", "/api/v2/importErrors/{import_error_id}", "One of them"),
             ("GET", "/api/v2/dagWarnings", "Warnings about DAGs: there are none"),
             ("GET", "/api/v2/plugins", "Plugins: there are none"),

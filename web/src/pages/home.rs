@@ -10,8 +10,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
+use orch_core::file::FileProblem;
 use orch_core::state::RunState;
 use orch_store::asset::stale_assets;
+use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
     runs_since,
@@ -30,6 +32,7 @@ struct HomePage {
     needs: Vec<Need>,
     more_needs: bool,
     stale: Vec<Stale>,
+    broken: Vec<Broken>,
     range: &'static str,
     timeline: Timeline,
     running: Vec<Running>,
@@ -62,6 +65,13 @@ struct Stale {
     last: Option<parts::Ago>,
 }
 
+/// A DAG file that cannot be taken.
+struct Broken {
+    file: String,
+    problems: Vec<(String, String)>,
+    ago: parts::Ago,
+}
+
 struct Running {
     dag_id: String,
     run_id: String,
@@ -82,6 +92,8 @@ struct Next {
 
 const MOST_NEEDS: usize = 8;
 const MOST_RUNNING: usize = 8;
+/// Of one file.
+const MOST_PROBLEMS: usize = 3;
 const MOST_NEXT: i64 = 100;
 const SHOWN_NEXT: usize = 6;
 /// Of each DAG whose bars are shown.
@@ -112,6 +124,8 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         last: asset.last_event_at.map(|at| parts::ago(at, now)),
     });
     let stale: Vec<Stale> = stale.collect();
+    let broken = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
+    let broken: Vec<Broken> = broken.into_iter().map(|error| view_broken(error, now)).collect();
     let more_needs = failed.len() > MOST_NEEDS;
     failed.truncate(MOST_NEEDS);
     let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
@@ -129,6 +143,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         runs: counts(&since),
         needs,
         stale,
+        broken,
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),
@@ -138,6 +153,16 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+fn view_broken(error: ImportErrorRow, now: Now) -> Broken {
+    let place = |problem: &FileProblem| match problem.line {
+        0 => String::new(),
+        line => format!("line {line}:{} ", problem.column),
+    };
+    let problems = error.problems.iter().take(MOST_PROBLEMS);
+    let problems = problems.map(|problem| (format!("{}{}", place(problem), problem.message), problem.hint.clone()));
+    Broken { problems: problems.collect(), ago: parts::ago(error.at, now), file: error.file }
 }
 
 fn sentence(failing: usize, more: bool, running: usize, pulse: Option<&Pulse>) -> (String, &'static str) {

@@ -2,8 +2,11 @@
 
 use crate::fixture::Web;
 use axum::http::StatusCode;
+use orch_core::file::FileProblem;
+use orch_store::import_error::set_import_errors;
 use orch_store::run::get_run;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 #[tokio::test]
 async fn the_audit_log_is_listed_by_filter_and_one_by_one() {
@@ -78,7 +81,6 @@ async fn settings_are_for_admins_and_what_is_not_here_is_an_empty_list() {
     assert_eq!(web.get("/api/v2/config?section=core").await.status, StatusCode::NOT_FOUND);
     assert_eq!(web.get("/api/v2/config/section/orch/option/nothing").await.status, StatusCode::NOT_FOUND);
     for (path, name) in [
-        ("importErrors", "import_errors"),
         ("dagWarnings", "dag_warnings"),
         ("plugins", "plugins"),
         ("plugins/importErrors", "import_errors"),
@@ -89,4 +91,35 @@ async fn settings_are_for_admins_and_what_is_not_here_is_an_empty_list() {
     }
     assert_eq!(web.get("/api/v2/importErrors/1").await.status, StatusCode::NOT_FOUND);
     assert_eq!(web.get("/api/v2/plugins?limit=x").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn broken_files_are_listed_with_their_lines() {
+    let web = Web::new().await;
+    let problem = |line| FileProblem {
+        file: "sales.yaml".into(),
+        line,
+        column: 5,
+        message: "a task has no key `bsh`".into(),
+        hint: "did you mean `bash`?".into(),
+    };
+    let broken = |line| BTreeMap::from([("sales.yaml".to_string(), vec![problem(line)])]);
+    let mut db = web.db().await;
+    set_import_errors(&mut db, "dags-folder", &broken(3)).await.unwrap();
+    let first = web.get("/api/v2/importErrors").await.body;
+    set_import_errors(&mut db, "dags-folder", &broken(3)).await.unwrap();
+    assert_eq!(web.get("/api/v2/importErrors?order_by=-timestamp").await.body, first, "nothing has changed");
+    let one = &first["import_errors"][0];
+    let text = "error: a task has no key `bsh`\n  at sales.yaml:3:5\nhint: did you mean `bash`?\n";
+    assert_eq!(
+        (&one["filename"], &one["stack_trace"], &first["total_entries"]),
+        (&json!("sales.yaml"), &json!(text), &json!(1))
+    );
+    let path = format!("/api/v2/importErrors/{}", one["import_error_id"]);
+    assert_eq!(web.get(&path).await.body, *one);
+    set_import_errors(&mut db, "other", &BTreeMap::new()).await.unwrap();
+    set_import_errors(&mut db, "dags-folder", &broken(4)).await.unwrap();
+    assert!(web.get(&path).await.body["stack_trace"].as_str().unwrap().contains("sales.yaml:4:5"));
+    set_import_errors(&mut db, "dags-folder", &BTreeMap::new()).await.unwrap();
+    assert_eq!(web.get(&path).await.status, StatusCode::NOT_FOUND);
 }

@@ -1,6 +1,7 @@
 //! What a worker and its child say to each other: JSON, a line each.
 
 use orch_core::asset::{AssetEvent, LineageEdge};
+use orch_core::spec::TaskSpec;
 use orch_core::task::{LogLevel, RunFacts, TaskError, TriggerWish, TryFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +17,9 @@ pub(crate) struct Request {
     pub(crate) this_try: TryFacts,
     pub(crate) params: Value,
     pub(crate) inputs: Vec<Value>,
+    /// The task, if it is of a DAG file: the binary has no function for it.
+    #[serde(default)]
+    pub(crate) of_file: Option<TaskSpec>,
 }
 
 /// What a child reads after that.

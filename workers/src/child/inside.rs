@@ -1,6 +1,7 @@
 //! A body in a process of its own: the child's side.
 
 use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
+use crate::folder::BodyOf;
 use crate::touched::room;
 use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
@@ -20,8 +21,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// The whole life of a child: reads its request, runs the body, says how it ended. `dag` finds a DAG of the binary.
-pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>) -> ExitCode {
+/// The whole life of a child: reads its request, runs the body, says how it ended. `dag` finds a DAG of the binary,
+/// `body_of` makes the body of a task of a DAG file.
+pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>, body_of: BodyOf) -> ExitCode {
     let mut first = String::new();
     let request: Request = match std::io::stdin().lock().read_line(&mut first).map(|_| serde_json::from_str(&first)) {
         Ok(Ok(request)) => request,
@@ -32,14 +34,23 @@ pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>) -> ExitCode {
     };
     let host = Arc::new(ChildHost::new(&request.nonce));
     listen(host.clone());
-    let end = runtime.block_on(attempt(request, host.clone(), dag));
+    let end = runtime.block_on(attempt(request, host.clone(), dag, body_of));
     host.send(&Frame::End(end));
     ExitCode::SUCCESS
 }
 
-async fn attempt(request: Request, host: Arc<ChildHost>, dag: impl FnOnce(&str) -> Option<BundleDag>) -> End {
+async fn attempt(
+    request: Request,
+    host: Arc<ChildHost>,
+    dag: impl FnOnce(&str) -> Option<BundleDag>,
+    body_of: BodyOf,
+) -> End {
     let (dag_id, task_id) = (request.run.dag_id.to_string(), request.this_try.task_id.to_string());
-    let Some(body) = dag(&dag_id).and_then(|dag| dag.bodies.get(&task_id).cloned()) else {
+    let body = match &request.of_file {
+        Some(task) => body_of(task).ok(),
+        None => dag(&dag_id).and_then(|dag| dag.bodies.get(&task_id).cloned()),
+    };
+    let Some(body) = body else {
         let cause = format!("this binary has no function for task `{task_id}` of dag `{dag_id}`");
         return End::Error(TaskError::Fatal { causes: vec![cause] });
     };

@@ -144,8 +144,8 @@ impl<S: Hot> Driver<S> {
             let rev = known.map_or(0, |known| known.rev + 1);
             let run_type = known.map_or(RunType::Manual, |known| known.view.facts.run_type);
             let date = known.and_then(|known| known.view.facts.logical_date);
-            let delay = || outcome::retry_delay_ms(offer, &claimed, date);
-            ended.extend(outcome::ended(offer, &claimed, (rev, run_type), finish, delay));
+            let delay = || outcome::retry_delay_ms(&offer, &claimed, date);
+            ended.extend(outcome::ended(&offer, &claimed, (rev, run_type), finish, delay));
         }
         ended.sort_unstable_by_key(|e| (e.lease.run, e.lease.task, e.lease.map_index));
         ended
@@ -320,7 +320,7 @@ impl<S: Hot> Driver<S> {
         let of_gates = |run: &Uuid| self.memory.get(run).is_some_and(|known| known.offer.version.has_gates());
         self.admit |= step.release || put().any(|place| place < 0) || step.admit.iter().any(|(run, ..)| of_gates(run));
         for known in reply.runs {
-            if let Some(offer) = self.offers.get(known.version).cloned() {
+            if let Some(offer) = self.offers.get(known.version) {
                 self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
             }
         }
@@ -377,7 +377,8 @@ impl<S: Hot> Driver<S> {
         match self.store.start_queued_runs(dag_id).await {
             Ok(0) => {}
             Ok(_) => {
-                let mut ours = self.offers.all().filter(|offer| offer.version.dag_id == dag_id);
+                let ours = self.offers.all();
+                let mut ours = ours.iter().filter(|offer| offer.version.dag_id == dag_id);
                 self.admit |= ours.any(|offer| offer.version.has_gates());
                 self.lanes.look();
                 self.hints.give(Hint::Ready);

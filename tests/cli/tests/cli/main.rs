@@ -9,6 +9,7 @@ mod browser;
 mod canary;
 mod children;
 mod config;
+mod dag_files;
 mod guide;
 mod guide_commands;
 mod live;

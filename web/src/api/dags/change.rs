@@ -12,6 +12,7 @@ use axum::{Extension, Json};
 use orch_store::audit::Deed;
 use orch_store::dag::{DeleteDag, delete_dag, pause, unpause};
 use orch_store::hint::Hint;
+use orch_store::import_error::broken_files;
 use orch_store::run::start_queued_runs;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -28,7 +29,8 @@ pub(crate) async fn patch(
     let dag = find(&mut db, &dag_id).await?;
     set_paused(&app, &mut db, &actor, &[dag.dag_id], paused).await?;
     let dag = find(&mut db, &dag_id).await?;
-    Ok(Json(view(&app, &mut db, dag).await?))
+    let broken = broken_files(&mut db).await?;
+    Ok(Json(view(&app, &mut db, dag, &broken).await?))
 }
 
 /// All that a list with the same filters shows.
@@ -46,10 +48,11 @@ pub(crate) async fn patch_all(
     let (mut rows, total_entries) = all(&mut db, &app.versions, &search, page).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.dag_id.clone()).collect();
     set_paused(&app, &mut db, &actor, &ids, paused).await?;
+    let broken = broken_files(&mut db).await?;
     let mut dags = Vec::with_capacity(rows.len());
     for mut row in rows.drain(..) {
         row.is_paused = paused;
-        dags.push(view(&app, &mut db, row).await?);
+        dags.push(view(&app, &mut db, row, &broken).await?);
     }
     Ok(Json(DagPage { dags, total_entries }))
 }

@@ -95,6 +95,11 @@ impl DagView {
             dag_id: dag.dag_id,
         }
     }
+
+    /// Its file is broken: this is its last good version.
+    pub(super) fn with_import_errors(self, has_import_errors: bool) -> DagView {
+        DagView { has_import_errors, ..self }
+    }
 }
 
 /// The schedule as it is written.

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 /// A date without a zone is on the wall clock of `zone`. An hour that the clock skips is the one after it, an hour that
 /// it shows twice is the first. `None` for what is no date.
-pub(crate) fn parse(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
+pub fn parse_date(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     if let Ok(date) = DateTime::parse_from_rfc3339(text) {
         return Some(date.to_utc());
     }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, zone: Tz, expected: Option<&str>) {
-        assert_eq!(parse(text, zone).map(|date| date.to_rfc3339()).as_deref(), expected, "{text} in {zone}");
+        assert_eq!(parse_date(text, zone).map(|date| date.to_rfc3339()).as_deref(), expected, "{text} in {zone}");
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! `orch dags list-import-errors`: DAG files that cannot be taken.
+
+use crate::app::Cx;
+use crate::config::FolderFlags;
+use crate::failure::{Exit, Outcome};
+use crate::files;
+use crate::output::{FormatFlag, Listing};
+use orch_core::file::FileProblem;
+use orch_store::import_error::{ImportErrorFilter, list_import_errors};
+use orch_workers::FILES_BUNDLE;
+use serde_json::json;
+
+/// List what is wrong with DAG files: as the server knows it, or as the folder is now
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch dags list-import-errors\n  \
+    orch dags list-import-errors --local --dags-folder ./dags\n\n\
+    Exit code: 0 nothing is wrong, 1 something is, 2 it could not be asked.")]
+pub(crate) struct ListImportErrors {
+    /// Only of these bundles
+    #[arg(short = 'B', long, value_name = "NAME")]
+    bundle_name: Vec<String>,
+    /// Read the folder here and now, without a server
+    #[arg(short, long)]
+    local: bool,
+    #[command(flatten)]
+    folder: FolderFlags,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl ListImportErrors {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut found: Vec<(String, FileProblem)> = Vec::new();
+        if self.local {
+            let config = cx.config_with(|given| self.folder.add_to(given))?;
+            let folder = files::look(&config, cx.body_of())?;
+            let problems = folder.report().into_iter().flat_map(|file| file.problems);
+            found.extend(problems.map(|problem| (FILES_BUNDLE.to_string(), problem)));
+        } else {
+            let mut session = cx.session().await?;
+            for error in list_import_errors(&mut session.db, &ImportErrorFilter::default()).await? {
+                found.extend(error.problems.into_iter().map(|problem| (error.bundle.clone(), problem)));
+            }
+        }
+        found.retain(|(bundle, _)| self.bundle_name.is_empty() || self.bundle_name.contains(bundle));
+        let mut listing = Listing::new(["bundle_name", "filepath", "error"], "no import errors");
+        for (bundle, problem) in &found {
+            let place = match problem.line {
+                0 => problem.file.clone(),
+                line => format!("{}:{line}:{}", problem.file, problem.column),
+            };
+            let hint = if problem.hint.is_empty() { String::new() } else { format!("; hint: {}", problem.hint) };
+            listing.add([json!(bundle), json!(place), json!(problem.message.clone() + &hint)]);
+        }
+        listing.print(self.output.format)?;
+        Ok(if found.is_empty() { Exit::Done } else { Exit::Failed })
+    }
+}

@@ -1,0 +1,164 @@
+//! Declarative DAG files: text in, structure out, or everything that is wrong with it, each with its line and column.
+//!
+//! One document of YAML or JSON is one DAG. What may stand there is said once, in the tables of `keys`: what the reader
+//! refuses, the published JSON Schema and the export all follow from them. Pure: no file is opened here, and no text,
+//! however broken, makes anything here panic.
+
+mod build;
+mod check;
+mod export;
+mod keys;
+mod node;
+mod schedule;
+mod schema;
+mod task;
+pub mod template;
+mod upstream;
+
+pub use export::{NotExpressible, export};
+pub use schema::json_schema;
+pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
+
+use crate::check::Problem;
+use crate::spec::{DagSpec, TaskSpec};
+use node::Mark;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Files are written by people.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// One thing that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FileProblem {
+    pub file: String,
+    /// From 1; 0 where the file as a whole is meant.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    pub message: String,
+    pub hint: String,
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}\n  at {}", self.message, self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "\nhint: {}", self.hint) }
+    }
+}
+
+impl std::error::Error for FileProblem {}
+
+/// Something that whoever runs a task says about it.
+pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProblem {
+    FileProblem {
+        file: task.added.file.clone(),
+        line: task.added.line,
+        column: 1,
+        message: format!("task `{}`: {}", task.task_id, message.into()),
+        hint: "look at the line of the task".into(),
+    }
+}
+
+/// Is this the name of a DAG file?
+pub fn is_dag_file(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    !name.starts_with('.') && matches!(ending.as_deref(), Some("yaml" | "yml" | "json"))
+}
+
+/// The DAGs of a file, which is taken as a whole or not at all. `folder`: where it is; scripts that it names are seen from
+/// there.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(file: &str, folder: &str, bytes: &[u8]) -> Result<Vec<DagSpec>, Vec<FileProblem>> {
+    let mut problems = Problems { file, found: Vec::new() };
+    let mut dags: Vec<DagSpec> = Vec::new();
+    let documents = match node::read(file, bytes) {
+        Ok(documents) => documents,
+        Err((mark, message, hint)) => {
+            problems.add(mark, message, hint);
+            return Err(problems.found);
+        }
+    };
+    if documents.is_empty() {
+        problems.add(Mark::NONE, "the file is empty", "begin with `dag_id: …`, or delete the file");
+    }
+    let mut first: HashMap<String, Mark> = HashMap::new();
+    for document in &documents {
+        check::document(document, &mut problems);
+        if !problems.found.is_empty() {
+            continue;
+        }
+        let Some(spec) = build::dag(document, folder, &mut problems) else { continue };
+        if let Some(at) = first.insert(spec.dag_id.clone(), document.mark) {
+            let message = format!("dag id `{}` is used already in the document at line {}", spec.dag_id, at.line);
+            problems.add(document.mark, message, "give one of the two another id");
+        }
+        dags.push(spec);
+    }
+    if problems.found.is_empty() {
+        Ok(dags)
+    } else {
+        problems.found.sort_by_key(|problem| (problem.line, problem.column));
+        problems.found.dedup();
+        Err(problems.found)
+    }
+}
+
+/// What is wrong with a file, as far as it is read.
+struct Problems<'a> {
+    file: &'a str,
+    found: Vec<FileProblem>,
+}
+
+/// What else is wrong would be a wall of text.
+const MOST_PROBLEMS: usize = 50;
+
+impl Problems<'_> {
+    fn add(&mut self, at: Mark, message: impl Into<String>, hint: impl Into<String>) {
+        if self.found.len() < MOST_PROBLEMS {
+            self.found.push(FileProblem {
+                file: self.file.into(),
+                line: at.line,
+                column: at.column,
+                message: message.into(),
+                hint: hint.into(),
+            });
+        }
+    }
+
+    /// What the rules for every DAG say; their hints speak of Rust where a file has words of its own.
+    fn of_dag(&mut self, problem: &Problem) {
+        let whose = match &problem.task_id {
+            Some(task) => format!("dag `{}`, task `{task}`: ", problem.dag_id),
+            None => format!("dag `{}`: ", problem.dag_id),
+        };
+        let at = problem.at.as_ref().map_or(Mark::NONE, |at| Mark { line: at.line, column: 1 });
+        self.add(at, whose + &problem.message, in_words_of_files(&problem.hint));
+    }
+}
+
+fn in_words_of_files(hint: &str) -> String {
+    [
+        ("name this one with `.id(\"…\")`", "give it another name"),
+        ("remove `.trigger_rule(…)`", "remove `trigger_rule`"),
+        ("remove `.max_active_runs(…)`", "remove `max_active_runs`"),
+        ("`asset_or_time(assets, cron(\"…\"))`", "`schedule: {assets: […], or: \"0 2 * * *\"}`"),
+        ("`on_assets([asset(\"…\")])`", "`schedule: {assets: […]}`"),
+        ("use `continuous()`", "use `@continuous`"),
+        ("use `once()`", "use `@once`"),
+        ("map one task over a list (`d.map`)", "map one task over a list (`map: […]`)"),
+        ("over `cross(a, b)` if need be", "over `cross: [a, b]` if need be"),
+        ("map over `cross(a, b)`", "map over `cross: [a, b]`"),
+        ("use `cross(a, b)`", "use `cross: [a, b]`"),
+    ]
+    .iter()
+    .fold(hint.to_string(), |hint, (rust, file)| hint.replace(rust, file))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! Holds a document against the table of keys: unknown and missing keys, values of a wrong shape, templates that cannot
+//! be read. What follows may then trust the shapes.
+
+use super::Problems;
+use super::keys::{self, ELSEWHERE, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
+use super::node::{Kind, Mark, Node};
+use super::template::Template;
+use crate::check::closest;
+use serde_json::Value;
+
+pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
+    Checker { problems }.object(document, &[keys::DAG], "a DAG");
+}
+
+struct Checker<'a, 'p> {
+    problems: &'a mut Problems<'p>,
+}
+
+impl Checker<'_, '_> {
+    /// An object with these keys and no others. `whose`: for the sentence.
+    fn object(&mut self, node: &Node, tables: &[&'static [Key]], whose: &str) {
+        let Kind::Map(entries) = &node.kind else {
+            return self.wrong(node, whose, "write `key: value` lines");
+        };
+        let known = || tables.iter().flat_map(|table| table.iter());
+        for (key, value) in entries {
+            match known().find(|known| known.name == key.text) {
+                Some(known) => self.value(value, known.shape, &format!("`{}`", key.text)),
+                None => self.unknown(key.mark, &key.text, whose, known().map(|known| known.name)),
+            }
+        }
+        for missing in known().filter(|key| key.required && node.get(key.name).is_none()) {
+            self.problems.add(node.mark, format!("{whose} has no `{}`", missing.name), missing.about);
+        }
+    }
+
+    fn unknown<'k>(&mut self, mark: Mark, key: &str, whose: &str, known: impl Iterator<Item = &'k str>) {
+        let known: Vec<&str> = known.collect();
+        let elsewhere = ELSEWHERE.iter().find(|(other, here)| *other == key && known.contains(here));
+        let hint = match (elsewhere.map(|(_, here)| *here), closest(key, known.iter().copied())) {
+            (Some(here), _) => format!("here it is called `{here}`"),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            (None, None) if key == "<<" => "merge keys are not read: repeat the keys, or use `defaults`".into(),
+            (None, None) if key == "approval" => "people answer in DAGs that are written in Rust, so far".into(),
+            (None, None) => format!("{whose} knows {}", list(&known)),
+        };
+        self.problems.add(mark, format!("{whose} has no key `{key}`"), hint);
+    }
+
+    fn wrong(&mut self, node: &Node, what: &str, hint: impl Into<String>) {
+        self.problems.add(node.mark, format!("{what} is {}", node.what()), hint);
+    }
+
+    fn value(&mut self, node: &Node, shape: &'static Shape, what: &str) {
+        match (shape, &node.kind) {
+            (Shape::Any, _) => {}
+            (Shape::Either(shapes), _) => match shapes.iter().find(|shape| shape.could_be(node)) {
+                Some(shape) => self.value(node, shape, what),
+                None => self.wrong(node, what, expected(shape)),
+            },
+            (Shape::Object(table), _) => self.object(node, &[table], what),
+            (Shape::Table(inner), Kind::Map(entries)) => {
+                entries.iter().for_each(|(key, value)| self.value(value, inner, &format!("{what} `{}`", key.text)));
+            }
+            (Shape::List(inner), Kind::List(items)) => {
+                items.iter().for_each(|item| self.value(item, inner, &format!("an entry of {what}")));
+            }
+            (Shape::Tasks, _) => self.tasks(node, what),
+            (Shape::Sensor, _) => self.sensor(node, true),
+            (Shape::Condition, _) => self.condition(node, what),
+            (Shape::Param, Kind::Map(_)) => self.param(node, what),
+            (Shape::Param, _) => {}
+            (Shape::Templates, _) => self.templates(node, what),
+            (shape, Kind::Scalar(value)) => self.scalar(node, value, shape, what),
+            (shape, _) => self.wrong(node, what, expected(shape)),
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, value: &Value, shape: &'static Shape, what: &str) {
+        let fits = match shape {
+            Shape::Flag => value.is_boolean(),
+            Shape::Count => value.as_u64().is_some_and(|count| u32::try_from(count).is_ok()),
+            Shape::Whole => value.as_i64().is_some_and(|whole| i32::try_from(whole).is_ok()),
+            Shape::Number => value.is_number(),
+            Shape::Time => time_ms(value).is_some(),
+            Shape::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
+            Shape::Text | Shape::Date => !value.is_null() && !value.is_boolean(),
+            Shape::Template | Shape::Argument => !value.is_null(),
+            _ => false,
+        };
+        if !fits {
+            let said = match value {
+                Value::Null => "nothing".to_string(),
+                other => format!("`{}`", text_of(other)),
+            };
+            let hint = match (shape, value) {
+                (Shape::Word(words), Value::String(word)) => {
+                    closest(word, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+                }
+                _ => None,
+            };
+            let hint = hint.unwrap_or_else(|| expected(shape));
+            return self.problems.add(node.mark, format!("{what} is {said}"), hint);
+        }
+        match (shape, value) {
+            (Shape::Template | Shape::Argument, Value::String(text)) => self.template(node, text, what),
+            (Shape::Text, Value::String(text)) if has_template(text, what) => {
+                let hint = "give the value by `env`, `args` or `params`, where templates are rendered";
+                self.problems.add(node.mark, format!("in {what} templates are not rendered"), hint);
+            }
+            _ => {}
+        }
+    }
+
+    fn template(&mut self, node: &Node, text: &str, what: &str) {
+        if let Err(problem) = Template::parse(text) {
+            self.problems.add(node.mark, format!("{what}: {}", problem.message), problem.hint);
+        }
+    }
+
+    /// Any value with templates in its texts.
+    fn templates(&mut self, node: &Node, what: &str) {
+        match &node.kind {
+            Kind::Scalar(Value::String(text)) => self.template(node, text, what),
+            Kind::Scalar(_) => {}
+            Kind::List(items) => items.iter().for_each(|item| self.templates(item, what)),
+            Kind::Map(entries) => entries.iter().for_each(|(_, value)| self.templates(value, what)),
+        }
+    }
+
+    fn tasks(&mut self, node: &Node, what: &str) {
+        if matches!(node.kind, Kind::List(_)) {
+            return self.wrong(node, what, "name each task by its key: `tasks: {extract: {bash: …}}`, without `-`");
+        }
+        let Kind::Map(entries) = &node.kind else {
+            return self.wrong(node, what, "name each task by its key: `extract: {bash: …}`");
+        };
+        for (name, task) in entries {
+            if task.get("tasks").is_some() {
+                self.object(task, &[GROUP, OPTIONS], &format!("group `{}`", name.text));
+            } else {
+                self.task(task, &name.text);
+            }
+        }
+    }
+
+    fn task(&mut self, node: &Node, name: &str) {
+        let whose = format!("task `{name}`");
+        let Kind::Map(entries) = &node.kind else {
+            return self.wrong(node, &whose, "say what it does, for example `bash: echo hello`");
+        };
+        let kinds: Vec<_> = entries
+            .iter()
+            .filter_map(|(key, value)| KINDS.iter().find(|kind| kind.name == key.text).map(|kind| (key, value, kind)))
+            .collect();
+        for (_, value, kind) in &kinds {
+            self.value(value, &kind.shape, &format!("`{}`", kind.name));
+            self.one_way(value, kind.name);
+        }
+        let known = || TASK.iter().chain(OPTIONS);
+        for (key, value) in entries {
+            if kinds.iter().any(|(kind, ..)| kind.text == key.text) {
+                continue;
+            }
+            match known().find(|known| known.name == key.text) {
+                Some(known) => self.value(value, known.shape, &format!("`{}`", key.text)),
+                None => {
+                    let names = known().map(|known| known.name).chain(KINDS.iter().map(|kind| kind.name));
+                    self.unknown(key.mark, &key.text, &whose, names.collect::<Vec<_>>().into_iter());
+                }
+            }
+        }
+        match kinds.as_slice() {
+            [_] => {}
+            [] => {
+                let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+                self.problems.add(
+                    node.mark,
+                    format!("{whose} does nothing"),
+                    format!("give it one of {}", list(&names)),
+                );
+            }
+            [(_, _, first), (second, _, other), ..] => {
+                let message = format!("{whose} is both `{}` and `{}`", first.name, other.name);
+                self.problems.add(second.mark, message, "make two tasks of it");
+            }
+        }
+    }
+
+    /// Kinds whose keys exclude each other.
+    fn one_way(&mut self, node: &Node, kind: &str) {
+        let ways: &[&str] = match kind {
+            "python" => &["script", "file"],
+            "branch" | "short_circuit" => &["on", "bash", "python"],
+            _ => return,
+        };
+        if !matches!(node.kind, Kind::Map(_)) {
+            return;
+        }
+        let said = ways.iter().filter(|way| node.get(way).is_some()).count();
+        if said != 1 {
+            let message = format!("`{kind}` has {} of {}", if said == 0 { "none" } else { "several" }, list(ways));
+            self.problems.add(node.mark, message, "say exactly one of them");
+        }
+        if kind == "branch" && node.get("on").is_none() && (node.get("cases").or(node.get("otherwise"))).is_some() {
+            self.problems.add(node.mark, "`cases` have no value to choose by", "say `on` as well");
+        }
+        if kind == "python" && node.get("venv").is_some() && node.get("interpreter").is_some() {
+            self.problems.add(node.mark, "`python` has both `venv` and `interpreter`", "say one of them");
+        }
+    }
+
+    fn sensor(&mut self, node: &Node, outermost: bool) {
+        let around: &'static [Key] = if outermost { SENSOR } else { &[] };
+        self.object(node, &[SENSORS, around], "a sensor");
+        let said = SENSORS.iter().filter(|key| node.get(key.name).is_some()).count();
+        if said != 1 && matches!(node.kind, Kind::Map(_)) {
+            let names: Vec<&str> = SENSORS.iter().map(|key| key.name).collect();
+            let message =
+                format!("a sensor waits for {} things", if said == 0 { "no".into() } else { said.to_string() });
+            self.problems.add(node.mark, message, format!("say one of {}; `any` and `all` take several", list(&names)));
+        }
+        if let Some(time) = node.get("time") {
+            let said = ["at", "after", "time_of_day"].iter().filter(|key| time.get(key).is_some()).count();
+            if said != 1 {
+                self.problems.add(time.mark, "`time` is no time", "say one of `at`, `after` and `time_of_day`");
+            }
+        }
+        if let Some(dag) = node.get("dag") {
+            if !outermost {
+                let hint = "make it a sensor of its own, and let this task run `after` both";
+                self.problems.add(dag.mark, "`dag` stands inside `any` or `all`", hint);
+            }
+            if ["earlier", "run_id", "within"].iter().filter(|key| dag.get(key).is_some()).count() > 1 {
+                let hint = "say at most one of `earlier`, `run_id` and `within`";
+                self.problems.add(dag.mark, "`dag` names its run in several ways", hint);
+            }
+        }
+        // Inside of others a sensor has no time of its own.
+        for inner in ["any", "all"].iter().filter_map(|key| node.get(key)).flat_map(Node::items) {
+            if inner.get("timeout").is_some() {
+                self.problems.add(inner.mark, "`timeout` stands inside `any` or `all`", "say it for the whole sensor");
+            }
+        }
+    }
+
+    /// Assets that a schedule waits for.
+    fn condition(&mut self, node: &Node, what: &str) {
+        match &node.kind {
+            Kind::Scalar(Value::String(_)) => {}
+            Kind::List(items) => items.iter().for_each(|item| self.condition(item, what)),
+            Kind::Map(entries) if entries.len() == 1 && matches!(entries[0].0.text.as_str(), "all" | "any") => {
+                self.condition(&entries[0].1, what);
+            }
+            Kind::Map(_) => self.value(node, &keys::ASSET, what),
+            Kind::Scalar(_) => self.wrong(node, what, "name an asset by its URI: `lake://gold/sales`"),
+        }
+    }
+
+    fn param(&mut self, node: &Node, what: &str) {
+        const WORDS: [&str; 9] = ["type", "default", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "properties"];
+        if !WORDS.iter().any(|word| node.get(word).is_some()) {
+            let hint = "a JSON Schema has a `type`; an object as default is `{type: object, default: {…}}`";
+            self.problems.add(node.mark, format!("{what} is an object but no JSON Schema"), hint);
+        }
+        if let (Some(default), schema) = (node.get("default"), node.json())
+            && let Some(problem) = crate::params::violations(&schema, &default.json()).first()
+        {
+            self.problems.add(
+                default.mark,
+                format!("the default of {what} is not what its schema says: {problem}"),
+                "",
+            );
+        }
+    }
+}
+
+/// Commands of a shell and scripts may have `{{` of their own only where it looks like no template of ours.
+fn has_template(text: &str, what: &str) -> bool {
+    let scripted = ["`command`", "`bash`", "`script`", "`python`"].contains(&what);
+    text.contains("{{") && (!scripted || Template::parse(text).is_ok_and(|template| template.names_something()))
+}
+
+/// A scalar as people wrote it.
+pub(super) fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// `5m`, or seconds as a number.
+pub(super) fn time_ms(value: &Value) -> Option<u64> {
+    if let Some(seconds) = value.as_f64() {
+        let ms = seconds * 1e3;
+        return (ms.is_finite() && (0.0..1e18).contains(&ms)).then_some(ms.round() as u64);
+    }
+    let text = value.as_str()?.trim();
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0)?;
+        let (number, behind) = rest.split_at(digits);
+        let unit = behind.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit);
+        let ms = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            _ => return None,
+        };
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(ms)?)?;
+        rest = behind.trim_start();
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn expected(shape: &Shape) -> String {
+    match shape {
+        Shape::Text => "write a text; quote what looks like something else".into(),
+        Shape::Template | Shape::Argument => "write a text; templates stand in quotes: `\"{{ params.x }}\"`".into(),
+        Shape::Templates | Shape::Any | Shape::Param => "write any value".into(),
+        Shape::Flag => "write true or false".into(),
+        Shape::Count => "write a whole number from 0".into(),
+        Shape::Whole => "write a whole number".into(),
+        Shape::Number => "write a number".into(),
+        Shape::Time => "write a time such as `30s`, `5m`, `2h` or `1d`".into(),
+        Shape::Date => "write `2025-01-01`, `2025-01-01T06:30` or `2025-01-01T06:30:00+01:00`".into(),
+        Shape::Word(words) => format!("write one of {}", list(words)),
+        Shape::Object(table) => {
+            let names: Vec<&str> = table.iter().map(|key| key.name).collect();
+            format!("write an object with keys of {}", list(&names))
+        }
+        Shape::Table(_) => "write an object: names with values".into(),
+        Shape::List(_) => "write a list: `[a, b]`, or lines that begin with `-`".into(),
+        Shape::Either(shapes) => shapes.iter().map(expected).collect::<Vec<_>>().join("; or "),
+        Shape::Tasks => "name each task by its key: `extract: {bash: …}`".into(),
+        Shape::Condition => "name assets by their URIs".into(),
+        Shape::Sensor => "write what it waits for: `file: /in/orders.csv`".into(),
+    }
+}

@@ -1,0 +1,293 @@
+//! A structure as a DAG file: what `file::parse` reads as the same structure again.
+
+mod task;
+mod write;
+
+use crate::spec::{
+    Asset, AssetCondition, AssetRef, DagSpec, GroupSpec, MapSpec, OnLost, Options, Schedule, Source, Timetable,
+};
+use serde_json::{Value, json};
+use std::fmt;
+use write::{Out, time};
+
+/// Why a DAG is no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotExpressible {
+    /// What of it cannot be said there.
+    pub reasons: Vec<String>,
+}
+
+impl fmt::Display for NotExpressible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reasons.join("; "))
+    }
+}
+
+/// The text of a file with this DAG.
+///
+/// # Errors
+/// Everything of it that only Rust can say.
+pub fn export(spec: &DagSpec) -> Result<String, NotExpressible> {
+    let mut writer = Writer { spec, reasons: Vec::new() };
+    let dag = writer.dag();
+    let reasons = writer.reasons;
+    if reasons.is_empty() { Ok(dag.document()) } else { Err(NotExpressible { reasons }) }
+}
+
+struct Writer<'a> {
+    spec: &'a DagSpec,
+    reasons: Vec<String>,
+}
+
+/// Keys with values, in order; what has none is left out.
+struct Fields(Vec<(String, Out)>);
+
+impl Fields {
+    fn say(&mut self, key: &str, value: Option<Out>) {
+        self.0.extend(value.map(|value| (key.to_string(), value)));
+    }
+
+    fn value(&mut self, key: &str, value: Option<impl Into<Value>>) {
+        self.say(key, value.map(|value| Out::Value(value.into())));
+    }
+
+    fn time(&mut self, key: &str, ms: Option<u64>) {
+        self.value(key, ms.map(time));
+    }
+
+    fn list(&mut self, key: &str, values: &[impl Clone + Into<Value>]) {
+        let list = values.iter().cloned().map(|value| Out::Value(value.into())).collect::<Vec<_>>();
+        self.say(key, (!list.is_empty()).then_some(Out::List(list)));
+    }
+
+    fn flag(&mut self, key: &str, is_set: bool) {
+        self.value(key, is_set.then_some(true));
+    }
+}
+
+impl Writer<'_> {
+    fn cannot(&mut self, reason: String) {
+        self.reasons.push(reason);
+    }
+
+    fn dag(&mut self) -> Out {
+        let spec = self.spec;
+        let mut dag = Fields(Vec::new());
+        dag.value("dag_id", Some(spec.dag_id.clone()));
+        dag.value("description", Some(spec.description.clone()).filter(|text| !text.is_empty()));
+        let schedule = schedule(&spec.schedule);
+        dag.say("schedule", schedule);
+        dag.flag("data_interval", spec.timetable == Timetable::DataInterval);
+        dag.value("start", spec.start.map(|date| date.to_rfc3339()));
+        dag.value("end", spec.end.map(|date| date.to_rfc3339()));
+        dag.flag("catchup", spec.catchup);
+        dag.list("tags", &spec.tags);
+        dag.list("owners", &spec.owners);
+        dag.list("aliases", &spec.aliases);
+        dag.time("run_timeout", spec.run_timeout_ms);
+        dag.value("max_active_runs", spec.max_active_runs);
+        dag.value("max_active_tasks", spec.max_active_tasks);
+        dag.value("max_consecutive_failed_runs", Some(spec.max_consecutive_failed_runs).filter(|count| *count > 0));
+        dag.value("overlap", Some(spec.overlap.as_str()).filter(|_| !spec.overlap.is_usual()));
+        let concurrency: Vec<Value> =
+            spec.concurrency.iter().map(|one| json!({ "param": one.key, "most": one.most })).collect();
+        dag.list("concurrency", &concurrency);
+        dag.value("paused", spec.paused_at_creation);
+        let params = self.params();
+        dag.say("params", params);
+        dag.list("on_success", &spec.callbacks.on_success);
+        dag.list("on_failure", &spec.callbacks.on_failure);
+        let tasks = self.tasks(None);
+        dag.say("tasks", Some(tasks));
+        Out::Map(dag.0)
+    }
+
+    fn params(&mut self) -> Option<Out> {
+        let schema = self.spec.params_schema.as_ref()?;
+        if schema.get("$defs").is_some() {
+            self.cannot("its params have types of their own (`$defs`)".into());
+        }
+        let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+        let properties = schema.get("properties").and_then(Value::as_object)?;
+        let param = |(name, property): (&String, &Value)| {
+            let fields = property.as_object();
+            let plain = fields.filter(|fields| {
+                let kind = fields.get("default").map(kind_of);
+                fields.len() == 2 && kind.is_some() && fields.get("type").and_then(Value::as_str) == kind.flatten()
+            });
+            let value = match plain {
+                Some(fields) if !required(name) => fields["default"].clone(),
+                _ => property.clone(),
+            };
+            (name.clone(), Out::Value(value))
+        };
+        Some(Out::Map(properties.iter().map(param).collect()))
+    }
+
+    /// What stands in a group, or outside of all groups.
+    fn tasks(&mut self, group: Option<&str>) -> Out {
+        let spec = self.spec;
+        let mut entries: Vec<(String, Out)> = Vec::new();
+        let own = |id: &str| match group {
+            Some(group) => id.strip_prefix(group)?.strip_prefix('.').map(String::from),
+            None => Some(id.to_string()),
+        };
+        for task in spec.tasks.iter().filter(|task| task.group_id.as_deref() == group) {
+            let Some(name) = own(&task.task_id) else {
+                self.cannot(format!("task `{}` does not have the name of its group", task.task_id));
+                continue;
+            };
+            entries.push((name, self.task(task)));
+        }
+        let parent = |id: &str| spec.groups.iter().filter(|g| inside(id, &g.group_id)).map(|g| g.group_id.len()).max();
+        for inner in &spec.groups {
+            if parent(&inner.group_id) == group.map(str::len)
+                && group.is_none_or(|group| inside(&inner.group_id, group))
+            {
+                let name = own(&inner.group_id).unwrap_or_default();
+                let written = self.group(inner);
+                entries.push((name, written));
+            }
+        }
+        Out::Map(entries)
+    }
+
+    fn group(&mut self, group: &GroupSpec) -> Out {
+        let mut fields = Fields(Vec::new());
+        fields.value("doc", Some(group.doc.clone()).filter(|doc| !doc.is_empty()));
+        let map = group.map.as_ref().map(|map| self.map(map, &group.group_id));
+        fields.say("map", map);
+        let tasks = self.tasks(Some(&group.group_id));
+        fields.say("tasks", Some(tasks));
+        Out::Map(fields.0)
+    }
+
+    fn map(&mut self, map: &MapSpec, whose: &str) -> Out {
+        let mut list = |source: &Source| match source {
+            Source::Value(list) => Out::Value(list.clone()),
+            Source::Output(id) | Source::Collected(id) => Out::Value(json!(format!("{{{{ upstream.{id}.output }}}}"))),
+            _ => {
+                self.reasons.push(format!("`{whose}` is mapped in a way that only Rust knows"));
+                Out::Value(Value::Null)
+            }
+        };
+        match map {
+            MapSpec::Each(source) => list(source),
+            MapSpec::Zip(sources) => Out::Map(vec![("zip".into(), Out::List(sources.iter().map(list).collect()))]),
+            MapSpec::Cross(sources) => Out::Map(vec![("cross".into(), Out::List(sources.iter().map(list).collect()))]),
+        }
+    }
+}
+
+fn inside(id: &str, group: &str) -> bool {
+    id.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// As a file without a type says it.
+fn kind_of(default: &Value) -> Option<&'static str> {
+    match default {
+        Value::Bool(_) => Some("boolean"),
+        Value::String(_) => Some("string"),
+        Value::Array(_) => Some("array"),
+        Value::Number(number) if number.is_i64() => Some("integer"),
+        Value::Number(_) => Some("number"),
+        Value::Null | Value::Object(_) => None,
+    }
+}
+
+fn schedule(schedule: &Schedule) -> Option<Out> {
+    Some(match schedule {
+        Schedule::Manual => return None,
+        Schedule::Assets(assets) => Out::Map(vec![("assets".into(), condition(assets))]),
+        Schedule::AssetPartitions(assets) => {
+            Out::Map(vec![("assets".into(), condition(assets)), ("by_partition".into(), Out::Value(json!(true)))])
+        }
+        Schedule::AssetsOrTime { assets, time } => {
+            let time = Out::Value(by_time(time));
+            Out::Map(vec![("assets".into(), condition(assets)), ("or".into(), time)])
+        }
+        time => Out::Value(by_time(time)),
+    })
+}
+
+fn by_time(schedule: &Schedule) -> Value {
+    match schedule {
+        Schedule::Cron { expression, timezone } if timezone == "UTC" => json!(expression),
+        Schedule::Cron { expression, timezone } => json!({ "cron": expression, "timezone": timezone }),
+        Schedule::EveryMs(ms) => json!({ "every": time(*ms) }),
+        Schedule::Continuous => json!("@continuous"),
+        _ => json!("@once"),
+    }
+}
+
+fn condition(of: &AssetCondition) -> Out {
+    let list = |parts: &[AssetCondition]| Out::List(parts.iter().map(condition).collect());
+    match of {
+        AssetCondition::Asset(one) => Out::Value(asset(one)),
+        AssetCondition::Alias(name) => Out::Value(json!({ "alias": name })),
+        AssetCondition::All(parts) => list(parts),
+        AssetCondition::Any(parts) => Out::Map(vec![("any".into(), list(parts))]),
+    }
+}
+
+fn asset_ref(of: &AssetRef) -> Value {
+    match of {
+        AssetRef::Asset(one) => asset(one),
+        AssetRef::Alias(name) => json!({ "alias": name }),
+    }
+}
+
+fn asset(of: &Asset) -> Value {
+    let mut written = json!({ "uri": of.uri });
+    let fields = [("name", of.name.clone().map(Value::from)), ("group", of.group.clone().map(Value::from))];
+    let more = [
+        ("extra", of.extra.clone().map(Value::Object)),
+        ("fresh_within", of.fresh_within_ms.map(|ms| json!(time(ms)))),
+    ];
+    for (key, value) in fields.into_iter().chain(more) {
+        if let Some(value) = value {
+            written[key] = value;
+        }
+    }
+    if written.as_object().is_some_and(|fields| fields.len() == 1) { json!(of.uri) } else { written }
+}
+
+fn options(fields: &mut Fields, options: &Options) {
+    fn word<T: serde::Serialize>(value: Option<T>) -> Option<Value> {
+        value.and_then(|value| serde_json::to_value(value).ok())
+    }
+    fields.value("retries", options.retries);
+    fields.time("retry_delay", options.retry_delay_ms);
+    fields.value("retry_backoff", options.retry_backoff);
+    fields.time("max_retry_delay", options.max_retry_delay_ms);
+    fields.time("timeout", options.timeout_ms);
+    fields.value("pool", options.pool.clone());
+    fields.value("pool_slots", options.pool_slots);
+    fields.value("queue", options.queue.clone());
+    fields.value("priority", options.priority);
+    fields.value("weight_rule", word(options.weight_rule));
+    fields.value("trigger_rule", word(options.trigger_rule));
+    fields.value("max_active", options.max_active);
+    fields.value("max_active_over_runs", options.max_active_over_runs);
+    let limit = |one: &crate::spec::Limit| {
+        let mut written = json!({ "name": one.name, "most": one.most });
+        one.key.iter().for_each(|key| written["key"] = json!(key));
+        one.per_ms.iter().for_each(|ms| written["per"] = json!(time(*ms)));
+        written
+    };
+    let limits: Vec<Value> = options.limits.iter().flatten().map(limit).collect();
+    fields.list("limits", &limits);
+    fields.time("poll_every", options.poll_every_ms);
+    fields.value("depends_on_past", options.depends_on_past);
+    fields.value("wait_for_downstream", options.wait_for_downstream);
+    fields.value("isolation", word(options.isolation));
+    fields.value("memory_mb", options.memory_mb);
+    fields.value(
+        "on_lost",
+        options.on_lost.map(|on_lost| match on_lost {
+            OnLost::Retry(times) => json!(times),
+            OnLost::Fail => json!("fail"),
+        }),
+    );
+    fields.value("on_failure_fail_run", options.on_failure_fail_run);
+}

@@ -1,0 +1,94 @@
+//! Block style YAML with keys in the order they are said, and scripts as blocks of lines.
+
+use crate::yaml::scalar;
+use serde_json::Value;
+
+/// A value of which the keys keep their order.
+pub(super) enum Out {
+    Value(Value),
+    List(Vec<Out>),
+    Map(Vec<(String, Out)>),
+}
+
+impl Out {
+    pub(super) fn document(self) -> String {
+        let mut text = String::new();
+        if let Out::Map(fields) = &self {
+            map(fields, 0, &mut text);
+        }
+        text
+    }
+}
+
+fn map(fields: &[(String, Out)], depth: usize, text: &mut String) {
+    for (key, value) in fields {
+        text.push_str(&"  ".repeat(depth));
+        text.push_str(&scalar(key));
+        text.push(':');
+        after_key(value, depth, text);
+    }
+}
+
+/// What stands behind a key, or behind the `-` of a list.
+fn after_key(value: &Out, depth: usize, text: &mut String) {
+    match value {
+        Out::Map(fields) if !fields.is_empty() => {
+            text.push('\n');
+            map(fields, depth + 1, text);
+        }
+        Out::List(items) if !items.is_empty() => {
+            text.push('\n');
+            for item in items {
+                text.push_str(&"  ".repeat(depth + 1));
+                text.push('-');
+                after_key(item, depth + 1, text);
+            }
+        }
+        Out::Map(_) => text.push_str(" {}\n"),
+        Out::List(_) => text.push_str(" []\n"),
+        Out::Value(Value::Object(fields)) if !fields.is_empty() => {
+            let fields = fields.iter().map(|(key, value)| (key.clone(), Out::Value(value.clone()))).collect();
+            after_key(&Out::Map(fields), depth, text);
+        }
+        Out::Value(Value::Array(items)) if !items.is_empty() => {
+            after_key(&Out::List(items.iter().cloned().map(Out::Value).collect()), depth, text);
+        }
+        Out::Value(Value::String(words)) if is_block(words) => {
+            text.push_str(if words.ends_with('\n') { " |\n" } else { " |-\n" });
+            for line in words.trim_end_matches('\n').split('\n') {
+                if !line.is_empty() {
+                    text.push_str(&"  ".repeat(depth + 1));
+                    text.push_str(line);
+                }
+                text.push('\n');
+            }
+        }
+        Out::Value(Value::String(words)) => {
+            text.push(' ');
+            text.push_str(&scalar(words));
+            text.push('\n');
+        }
+        Out::Value(other) => {
+            text.push(' ');
+            text.push_str(&other.to_string());
+            text.push('\n');
+        }
+    }
+}
+
+/// Lines that a block gives back as they are.
+fn is_block(words: &str) -> bool {
+    let is_plain = |letter: char| letter == '\n' || !letter.is_control();
+    words.contains('\n')
+        && !words.ends_with("\n\n")
+        && !words.starts_with(['\n', ' '])
+        && words.chars().all(is_plain)
+        && words.trim() != ""
+}
+
+/// The largest unit without a rest.
+pub(super) fn time(ms: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let (size, unit) = units.into_iter().find(|(size, _)| ms >= *size && ms.is_multiple_of(*size)).unwrap_or((1, "ms"));
+    format!("{}{unit}", ms / size)
+}

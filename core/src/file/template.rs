@@ -1,0 +1,176 @@
+//! Templates in the fields of a task: `{{ params.table }}`, `{{ run.logical_date | ds }}`, and nothing that could be
+//! called code. A template is a path or a literal behind which filters stand; there are no calls, loops or conditions.
+//!
+//! A field that is one template gets the value with its type; within other text a value is written as text. What is not
+//! there is an error, never an empty text: `| default(…)` says what to write instead.
+
+mod filter;
+mod names;
+mod parse;
+
+pub use filter::{FILTERS, FilterInfo};
+pub use names::{Names, RUN_FIELDS, TASK_FIELDS, upstream};
+
+use filter::Filter;
+use serde_json::Value;
+use std::fmt;
+
+/// A text with templates in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    Text(String),
+    Expression(Expression),
+}
+
+/// What stands between the braces.
+#[derive(Debug, Clone, PartialEq)]
+struct Expression {
+    from: From,
+    filters: Vec<Filter>,
+    /// As it was written, for errors.
+    text: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum From {
+    Literal(Value),
+    Path(Vec<String>),
+}
+
+/// What no template is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateProblem {
+    pub message: String,
+    pub hint: String,
+}
+
+impl fmt::Display for TemplateProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\nhint: {}", self.message, self.hint)
+    }
+}
+
+/// The first names of paths.
+pub const ROOTS: [&str; 8] = ["run", "task", "params", "conf", "upstream", "element", "map_index", "var"];
+
+impl Template {
+    /// # Errors
+    /// Braces that do not close, unknown filters, whatever is no path.
+    pub fn parse(text: &str) -> Result<Template, TemplateProblem> {
+        parse::template(text)
+    }
+
+    /// Every path that it asks for.
+    pub fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Expression(Expression { from: From::Path(path), .. }) => Some(path.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// One that is asked for is a name that templates know.
+    pub fn names_something(&self) -> bool {
+        self.paths().any(|path| path.first().is_some_and(|first| ROOTS.contains(&first.as_str())))
+    }
+
+    /// It is a path and nothing else.
+    pub fn only_path(&self) -> Option<&[String]> {
+        match self.parts.as_slice() {
+            [Part::Expression(Expression { from: From::Path(path), filters, .. })] if filters.is_empty() => Some(path),
+            _ => None,
+        }
+    }
+
+    /// # Errors
+    /// A name that is not there, a value that a filter cannot take.
+    pub fn render(&self, names: &Names) -> Result<Value, String> {
+        if let [Part::Expression(only)] = self.parts.as_slice() {
+            return only.value(names);
+        }
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(words) => text.push_str(words),
+                Part::Expression(expression) => match expression.value(names)? {
+                    Value::Null => {
+                        return Err(format!(
+                            "`{{{{ {} }}}}` is null within a text: say `| default(\"…\")`",
+                            expression.text
+                        ));
+                    }
+                    Value::String(words) => text.push_str(&words),
+                    other => text.push_str(&other.to_string()),
+                },
+            }
+        }
+        Ok(Value::String(text))
+    }
+}
+
+impl Expression {
+    fn value(&self, names: &Names) -> Result<Value, String> {
+        let mut value = match &self.from {
+            From::Literal(value) => Some(value.clone()),
+            From::Path(path) => names.find(path),
+        };
+        for filter in &self.filters {
+            value = match filter.apply(value) {
+                Ok(value) => value,
+                Err(problem) => return Err(format!("`{{{{ {} }}}}`: {problem}", self.text)),
+            };
+        }
+        value.ok_or_else(|| format!("`{{{{ {} }}}}` is not there: say `| default(…)`, or mend the name", self.text))
+    }
+}
+
+/// All texts of a value, rendered.
+///
+/// # Errors
+/// The first that cannot be.
+pub fn render(value: &Value, names: &Names) -> Result<Value, String> {
+    Ok(match value {
+        Value::String(text) if text.contains("{{") => {
+            Template::parse(text).map_err(|problem| problem.message)?.render(names)?
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|item| render(item, names)).collect::<Result<_, _>>()?),
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), render(value, names)?)))
+                .collect::<Result<_, String>>()?,
+        ),
+        other => other.clone(),
+    })
+}
+
+/// Every path that the texts of a value ask for.
+pub fn paths(value: &Value, found: &mut Vec<Vec<String>>) {
+    match value {
+        Value::String(text) if text.contains("{{") => {
+            if let Ok(template) = Template::parse(text) {
+                found.extend(template.paths().map(<[String]>::to_vec));
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| paths(item, found)),
+        Value::Object(fields) => fields.values().for_each(|value| paths(value, found)),
+        _ => {}
+    }
+}
+
+/// The variable of a path that begins with `var`, and what of it is asked for as JSON.
+pub fn variable(path: &[String]) -> Option<(&str, &[String], bool)> {
+    match path {
+        [var, how, name, rest @ ..] if var == "var" && how == "json" => Some((name, rest, true)),
+        [var, how, name] if var == "var" && how == "value" => Some((name, &[], false)),
+        [var, name] if var == "var" => Some((name, &[], false)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

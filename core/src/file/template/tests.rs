@@ -1,0 +1,79 @@
+use super::*;
+use serde_json::json;
+
+fn names() -> Names {
+    Names {
+        run: json!({ "run_id": "r1", "logical_date": "2025-01-31T23:30:00+00:00" }),
+        params: json!({ "table": "Orders", "limit": 3, "tags": ["a", "b"], "deep": { "x-y": [1, 2] } }),
+        upstream: json!({ "silver.read": { "rows": 7 } }).as_object().expect("an object").clone(),
+        element: Some(json!(["u", 2])),
+        map_index: Some(4),
+        variables: json!({ "region": "eu", "cfg": "{\"a\": {\"b\": 5}}" }).as_object().expect("an object").clone(),
+        ..Names::default()
+    }
+}
+
+fn check(text: &str, expected: Value) {
+    assert_eq!(render(&json!(text), &names()), Ok(expected), "{text}");
+}
+
+#[test]
+fn a_lone_template_keeps_its_type_and_others_are_text() {
+    check("{{ params.limit }}", json!(3));
+    check("{{params.tags}}", json!(["a", "b"]));
+    check("n={{ params.limit }}, {{ params.tags }}", json!("n=3, [\"a\",\"b\"]"));
+    check("plain", json!("plain"));
+    check("{{ \"{{\" }}", json!("{{"));
+}
+
+#[test]
+fn paths_lead_into_objects_and_lists() {
+    check("{{ params.deep.x-y[1] }}", json!(2));
+    check("{{ params['deep'][\"x-y\"].0 }}", json!(1));
+    check("{{ upstream.silver.read.output.rows }}", json!(7));
+    check("{{ element.0 }}{{ element[1] }}{{ map_index }}", json!("u24"));
+    check("{{ var.region }}/{{ var.value.region }}/{{ var.json.cfg.a.b }}", json!("eu/eu/5"));
+}
+
+#[test]
+fn filters_do_what_their_words_say() {
+    check("{{ run.logical_date | ds }}", json!("2025-01-31"));
+    check("{{ run.logical_date | ds_nodash }}", json!("20250131"));
+    check("{{ run.logical_date | tz('Europe/Berlin') | ds }}", json!("2025-02-01"));
+    check("{{ run.logical_date | add_days(1) | format('%Y/%m') }}", json!("2025/02"));
+    check("{{ run.logical_date | add_hours(-1) | ts }}", json!("2025-01-31T22:30:00+00:00"));
+    check("{{ params.none | default('x') }}", json!("x"));
+    check("{{ params.none.deeper | default(null) }}", json!(null));
+    check("{{ params.table | lower }}{{ params.table | upper }}", json!("ordersORDERS"));
+    check("{{ params.tags | join('+') | split('+') | last }}", json!("b"));
+    check("{{ params.tags | length }}{{ params.tags | first }}", json!("2a"));
+    check("{{ '12' | int }}", json!(12));
+    check("{{ params | json | from_json | length }}", json!(4));
+    check("{{ ' a ' | trim | replace('a', 'b') }}", json!("b"));
+}
+
+#[test]
+fn what_is_not_there_is_an_error() {
+    for text in ["{{ params.nothing }}", "a{{ null }}", "{{ run.run_id | ds }}", "{{ params.table | first }}"] {
+        assert!(render(&json!(text), &names()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_template_is_told() {
+    for (text, words) in [
+        ("{{ params.x", "stands the end"),
+        ("{{ }}", "`}}`"),
+        ("{{ params.x | uper }}", "no filter `uper`"),
+        ("{{ params.x | default }}", "0 values"),
+        ("{{ __import__('os') }}", "`('os') }}`"),
+        ("{{ 1 + 1 }}", "`+ 1 }}`"),
+        ("{% if x %}", "no statements"),
+        ("{{ 'a }}", "does not end"),
+        ("{{ run.logical_date | format('%Q!') }}", "no form of a date"),
+        ("{{ run.logical_date | tz('Berlin') }}", "Berlin"),
+    ] {
+        let problem = Template::parse(text).expect_err(text);
+        assert!(problem.message.contains(words), "{text}: {problem}");
+    }
+}

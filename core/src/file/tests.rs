@@ -1,0 +1,256 @@
+use super::*;
+use crate::spec::{Location, Role, Source, TaskSpec};
+use serde_json::{Value, json};
+
+fn dag(text: &str) -> DagSpec {
+    parsed(text).unwrap_or_else(|problems| panic!("{}", words(&problems))).remove(0)
+}
+
+fn parsed(text: &str) -> Result<Vec<DagSpec>, Vec<FileProblem>> {
+    parse("a.yaml", "/dags", text.as_bytes())
+}
+
+fn words(problems: &[FileProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// `expected`: each `line:column: message / hint` that must be told.
+fn wrong(text: &str, expected: &[&str]) {
+    let problems = parsed(text).expect_err(text);
+    let said: Vec<String> =
+        problems.iter().map(|p| format!("{}:{}: {} / {}", p.line, p.column, p.message, p.hint)).collect();
+    for one in expected {
+        assert!(said.iter().any(|said| said.contains(one)), "{one}\nis not said of\n{text}\nbut\n{}", said.join("\n"));
+    }
+}
+
+fn task<'a>(dag: &'a DagSpec, id: &str) -> &'a TaskSpec {
+    dag.task(id).unwrap_or_else(|| panic!("no task {id}"))
+}
+
+/// Each key of every table, each kind of task, in one document.
+const EVERYTHING: &str = include_str!("tests/everything.yaml");
+
+#[test]
+fn every_key_is_read_and_comes_back() {
+    let first = dag(EVERYTHING);
+    let text = export(&first).expect("it is a file");
+    let again = parse("a.yaml", "/dags", text.as_bytes());
+    let again = again.unwrap_or_else(|problems| panic!("{}\n{text}", words(&problems))).remove(0);
+    let (one, other) = (without_lines(&first), without_lines(&again));
+    assert_eq!(one, other, "{text}");
+    assert_eq!(first.version(), again.version());
+    assert_eq!(export(&again), Ok(text));
+}
+
+fn without_lines(spec: &DagSpec) -> Value {
+    let mut spec = spec.clone();
+    spec.location = Location::default();
+    spec.groups.iter_mut().for_each(|group| group.location = Location::default());
+    spec.tasks.iter_mut().for_each(|task| (task.defined, task.added) = Default::default());
+    serde_json::to_value(spec).expect("a spec is JSON")
+}
+
+/// So that a new key cannot be forgotten in the sample, and with it in the export.
+#[test]
+fn the_sample_of_everything_has_every_key() {
+    fn keys(shape: &keys::Shape, found: &mut Vec<&'static str>) {
+        match shape {
+            keys::Shape::Object(table) => table.iter().for_each(|key| {
+                found.push(key.name);
+                keys(key.shape, found);
+            }),
+            keys::Shape::Either(shapes) => shapes.iter().for_each(|shape| keys(shape, found)),
+            keys::Shape::List(inner) | keys::Shape::Table(inner) => keys(inner, found),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    for table in [keys::DAG, keys::TASK, keys::GROUP, keys::OPTIONS, keys::SENSOR, keys::SENSORS] {
+        table.iter().for_each(|key| {
+            all.push(key.name);
+            keys(key.shape, &mut all);
+        });
+    }
+    keys::KINDS.iter().for_each(|kind| {
+        all.push(kind.name);
+        keys(&kind.shape, &mut all);
+    });
+    let missing: Vec<_> = all.iter().filter(|key| !EVERYTHING.contains(&format!("{key}:"))).collect();
+    assert!(missing.is_empty(), "{missing:?} are in no line of everything.yaml");
+}
+
+#[test]
+fn the_schema_takes_what_the_reader_takes() {
+    let schema = json_schema();
+    let document = node::read("a.yaml", EVERYTHING.as_bytes()).expect("it is YAML")[0].json();
+    let violations = crate::params::violations(&schema, &document);
+    assert!(violations.is_empty(), "{violations:?}");
+    let unknown = json!({ "dag_id": "a", "tasks": { "t": { "bash": "true" } }, "shedule": "@daily" });
+    assert!(!crate::params::violations(&schema, &unknown).is_empty());
+}
+
+#[test]
+fn templates_make_edges() {
+    let dag = dag(
+        "dag_id: a\nparams: {x: 1}\ntasks:\n  b: {bash: {command: 'cat', env: {N: '{{ upstream.z.output.n }}'}}}\n  \
+        z: {python: 'print(1)'}\n  c: {http: 'https://x/{{ upstream.b.output }}'}\n",
+    );
+    let order: Vec<&str> = dag.tasks.iter().map(|task| task.task_id.as_str()).collect();
+    assert_eq!(order, ["z", "b", "c"]);
+    let input = &task(&dag, "b").inputs[0];
+    assert_eq!((input.name.as_str(), &input.source), ("upstream.z", &Source::Output("z".into())));
+    assert_eq!(task(&dag, "z").added.line, 5);
+    assert!(is_of_file(task(&dag, "z")));
+}
+
+#[test]
+fn names_are_looked_up_from_inside_groups() {
+    let dag = dag(
+        "dag_id: a\ntasks:\n  end: {bash: 'true', after: g}\n  x: {bash: 'true'}\n  g:\n    retries: 2\n    \
+        tasks:\n      one: {bash: 'true', after: x}\n      x: {bash: 'true'}\n      two: {bash: 'true', after: [one]}\n",
+    );
+    assert_eq!(task(&dag, "g.one").after, ["g.x"]);
+    assert_eq!(task(&dag, "end").after, ["g.two"]);
+    assert_eq!((task(&dag, "g.two").options.retries, task(&dag, "x").options.retries), (Some(2), None));
+}
+
+#[test]
+fn a_task_may_move_within_its_file() {
+    let one = dag("dag_id: a\ntasks:\n  x: {bash: 'true'}\n  y: {bash: 'true'}\n");
+    let other = dag("# moved\ndag_id: a\ntasks:\n  y: {bash: 'true'}\n  x: {bash: 'true'}\n");
+    assert_eq!(one.version(), other.version());
+}
+
+#[test]
+fn setups_and_teardowns() {
+    let dag = dag(
+        "dag_id: a\ndefaults: {trigger_rule: none_failed}\ntasks:\n  up: {bash: 'true', setup: true, trigger_rule: all_success}\n  \
+        work: {bash: 'true', after: up, trigger_rule: all_success}\n  down: {bash: 'true', teardown: up, after: work}\n",
+    );
+    assert_eq!((task(&dag, "up").role, task(&dag, "down").role), (Role::Setup, Role::Teardown));
+    assert_eq!(task(&dag, "down").after, ["work", "up"]);
+}
+
+#[test]
+fn maps_are_over_lists_or_outputs() {
+    let dag = dag(
+        "dag_id: a\ntasks:\n  l: {value: [1, 2]}\n  m: {map: '{{ upstream.l.output }}', value: '{{ element }}'}\n  \
+        n: {map: '{{ upstream.m.output }}', value: '{{ element }}{{ map_index }}'}\n  s: {value: '{{ upstream.n.output }}'}\n  \
+        g:\n    map: {cross: [[1, 2], '{{ upstream.l.output }}']}\n    tasks:\n      a: {value: '{{ element[0] }}'}\n      \
+        b: {value: '{{ upstream.a.output }}'}\n  t: {value: '{{ upstream.g.b.output }}'}\n",
+    );
+    let map = |id: &str| serde_json::to_value(&task(&dag, id).map).expect("JSON");
+    assert_eq!(map("m"), json!({ "each": { "output": "l" } }));
+    assert_eq!(map("n"), json!({ "each": { "collected": "m" } }));
+    let source = |id: &str| task(&dag, id).inputs[0].source.clone();
+    assert_eq!(source("s"), Source::Outputs("n".into()));
+    assert_eq!(source("g.a"), Source::Element { group: Some("g".into()), part: None });
+    assert_eq!(source("g.b"), Source::Output("g.a".into()));
+    assert_eq!(source("t"), Source::Outputs("g.b".into()));
+}
+
+#[test]
+fn errors_have_a_line_and_a_hint() {
+    let a = "dag_id: a\ntasks:\n  t: {bash: 'true'}\n";
+    wrong("", &["0:0: the file is empty"]);
+    wrong("dag_id: a\ndag_id: b\n", &["2:1: `dag_id` stands twice, first at line 1"]);
+    wrong("dag_id: [\n", &["it is not YAML"]);
+    wrong("- a\n", &["1:1: a DAG is a list"]);
+    wrong(&format!("{a}shedule: '@daily'\n"), &["4:1: a DAG has no key `shedule` / did you mean `schedule`?"]);
+    wrong(&format!("{a}start_date: 2025-01-01\n"), &["4:1: a DAG has no key `start_date` / here it is called `start`"]);
+    wrong("dag_id: a\n", &["1:1: a DAG has no `tasks`"]);
+    wrong("dag_id: a\ntasks: {}\nschedule: '61 * * * *'\n", &["1:1: dag `a`: "]);
+    wrong(&format!("{a}retries: 1\n"), &["a DAG has no key `retries`"]);
+    wrong(
+        "dag_id: a\ntasks:\n  t: {bash: 'true', retries: many}\n",
+        &["3:30: `retries` is `many` / write a whole number"],
+    );
+    wrong("dag_id: a\ntasks:\n  t: {bash: 'true', retry_delay: 5 parsecs}\n", &["`5 parsecs` / write a time such as"]);
+    wrong("dag_id: a\ntasks:\n  t: {bash: 'true', trigger_rule: all_don}\n", &["did you mean `all_done`?"]);
+    wrong("dag_id: a\ntasks:\n  t: {retries: 1}\n", &["3:6: task `t` does nothing"]);
+    wrong("dag_id: a\ntasks:\n  t: {bash: x, python: y}\n", &["task `t` is both `bash` and `python`"]);
+    wrong("dag_id: a\ntasks:\n  t: {bsh: x}\n", &["3:7: task `t` has no key `bsh` / did you mean `bash`?"]);
+    wrong("dag_id: a\ntasks:\n  - id: t\n", &["3:3: `tasks` is a list / name each task by its key"]);
+    wrong(
+        "dag_id: a\ntasks:\n  t: {bash: x, after: tt}\n  t2: {bash: y}\n",
+        &["there is no task `tt` / did you mean `t"],
+    );
+    wrong(
+        "dag_id: a\ntasks:\n  x: {bash: a, after: y}\n  y: {bash: b, after: x}\n",
+        &["3:1: dag `a`, task `x`: it waits for itself: `x` → `y` → `x`"],
+    );
+    wrong("dag_id: a\ntasks:\n  t: {approval: x}\n", &["task `t` has no key `approval` / people answer"]);
+    wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is no date"]);
+    wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but no JSON Schema"]);
+    wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params` `x`"]);
+    wrong("a: {{ b }}\n", &["a key is a list or an object, not a text / a template stands in quotes"]);
+    wrong(
+        "---\ndag_id: a\ntasks: {}\n---\ndag_id: a\ntasks: {}\n",
+        &["dag id `a` is used already in the document at line 2"],
+    );
+    wrong("dag_id: a\ntasks:\n  t: {bash: x, map: 7}\n", &["`map` is over neither a list nor the output of a task"]);
+}
+
+#[test]
+fn templates_are_held_against_what_there_is() {
+    let with = |field: &str| format!("dag_id: a\nparams: {{table: x}}\ntasks:\n  l: {{value: 1}}\n  t:\n    {field}\n");
+    for (field, words) in [
+        ("value: '{{ params.tabl }}'", "6:12: there is no param `tabl` / did you mean `table`?"),
+        ("value: '{{ run.logical_dat }}'", "there is no `run.logical_dat` / did you mean `logical_date`?"),
+        ("value: '{{ task.x }}'", "there is no `task.x`"),
+        ("value: '{{ upstream.k.output }}'", "there is no task `k`"),
+        ("value: '{{ upstream.l }}'", "`upstream.l` names no output"),
+        ("value: '{{ element }}'", "task `t` has no element"),
+        ("value: '{{ parms.x }}'", "templates know no `parms` / did you mean `params`?"),
+        ("value: '{{ params.table | uper }}'", "there is no filter `uper` / did you mean `upper`?"),
+        ("value: '{{ var }}'", "`var` names no variable"),
+        ("bash: 'echo {{ params.table }}'", "in `bash` templates are not rendered"),
+        ("sql: {connection: c, statement: 'select {{ params.table }}'}", "in `statement` templates are not rendered"),
+        (
+            "bash: {command: x, args: ['{{ var.db_password }}']}",
+            "6:31: the secret variable `db_password` stands in an argument",
+        ),
+        ("value: '{{ upstream.t.output }}'", "it waits for itself"),
+    ] {
+        wrong(&with(field), &[words]);
+    }
+    // Braces of others are theirs.
+    dag(&with("bash: \"docker ps --format '{{.Names}}'\""));
+}
+
+#[test]
+fn bombs_are_refused() {
+    let mut bomb = vec!["a: &a [x, x, x, x, x, x, x, x, x]".to_string()];
+    for step in 0..12 {
+        let (from, to) = (char::from(b'a' + step), char::from(b'b' + step));
+        let names = vec![format!("*{from}"); 9].join(", ");
+        bomb.push(format!("{to}: &{to} [{names}]"));
+    }
+    wrong(&bomb.join("\n"), &["more than 100000 values"]);
+    wrong(&"[".repeat(100), &["deep in each other"]);
+    assert!(parsed(&"[".repeat(10_000)).is_err());
+    wrong("a: &a [*a]\n", &["an alias"]);
+    let deep: Vec<String> = (0..500).map(|depth| " ".repeat(depth) + "a:").collect();
+    let deep = deep.join("\n");
+    assert!(parsed(&deep).is_err());
+    let problems = parse("a.yaml", "", b"dag_id: a\n\xff\n").expect_err("not UTF-8");
+    assert_eq!((problems[0].line, problems[0].column), (2, 1));
+    assert!(parse("a.yaml", "", &vec![b' '; MAX_FILE_BYTES + 1]).is_err());
+}
+
+#[test]
+fn json_is_read_too() {
+    let text = "{\n\t\"dag_id\": \"a\",\n\t\"tasks\": {\"t\": {\"bash\": \"true\", \"retrys\": 1}}\n}\n";
+    let problems = parse("a.json", "", text.as_bytes()).expect_err("a key is wrong");
+    assert_eq!(problems[0].line, 3);
+    assert!(parse("a.json", "", text.replace("retrys", "retries").as_bytes()).is_ok());
+}
+
+#[test]
+fn aliases_and_several_documents_are_read() {
+    let dags = parsed("dag_id: a\ntasks:\n  x: &t {bash: 'true', retries: 2}\n  y: *t\n---\ndag_id: b\ntasks: {}\n")
+        .expect("two");
+    assert_eq!(dags.len(), 2);
+    assert_eq!(task(&dags[0], "y").options.retries, Some(2));
+}

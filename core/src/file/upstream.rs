@@ -1,0 +1,215 @@
+//! Names of tasks, groups and values in a document: what they mean where they stand.
+
+use super::Problems;
+use super::build::{Entry, Outline};
+use super::keys::Shape;
+use super::node::{Kind, Mark, Node};
+use super::template::{self, ROOTS, RUN_FIELDS, TASK_FIELDS, Template};
+use crate::check::closest;
+use crate::secret::is_sensitive;
+use crate::spec::{InputSpec, Source};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What a name of a task or group stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Meant {
+    Task(usize),
+    Group(String),
+}
+
+impl Outline<'_> {
+    /// A name seen from inside a group: that group's own first, then outwards.
+    pub(super) fn meant(&self, name: &str, group: Option<&str>) -> Option<Meant> {
+        let outwards = std::iter::successors(group, |group| group.rsplit_once('.').map(|(outer, _)| outer));
+        let ids = outwards.map(|group| format!("{group}.{name}")).chain([name.to_string()]);
+        ids.into_iter().find_map(|id| match self.index.get(&id) {
+            Some(&task) => Some(Meant::Task(task)),
+            None => self.group_ids.contains(&id).then_some(Meant::Group(id)),
+        })
+    }
+
+    /// A task by its name, told if there is none.
+    pub(super) fn task(&self, name: &str, group: Option<&str>, at: Mark, problems: &mut Problems<'_>) -> Option<usize> {
+        match self.meant(name, group) {
+            Some(Meant::Task(task)) => Some(task),
+            Some(Meant::Group(id)) => {
+                problems.add(at, format!("`{id}` is a group, not a task"), "name one of its tasks");
+                None
+            }
+            None => {
+                self.unknown(name, at, problems);
+                None
+            }
+        }
+    }
+
+    pub(super) fn unknown(&self, name: &str, at: Mark, problems: &mut Problems<'_>) {
+        let ids = self.index.keys().map(String::as_str);
+        let short = self.index.keys().filter_map(|id| Some(id.rsplit_once('.')?.1));
+        let hint = match closest(name, ids.chain(short)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "name a task of this DAG".into(),
+        };
+        problems.add(at, format!("there is no task `{name}`"), hint);
+    }
+
+    /// The output of a task as another sees it.
+    pub(super) fn output(&self, task: usize, seen_from: &Entry<'_>) -> Source {
+        let entry = &self.tasks[task];
+        let id = entry.id.clone();
+        let group = entry.mapped.as_deref();
+        if entry.is_mapped || (group.is_some() && group != seen_from.mapped.as_deref()) {
+            Source::Outputs(id)
+        } else {
+            Source::Output(id)
+        }
+    }
+
+    /// The inputs that the templates of a task ask for.
+    pub(super) fn inputs(
+        &self,
+        entry: &Entry<'_>,
+        work: &Node,
+        shape: &Shape,
+        problems: &mut Problems<'_>,
+    ) -> Vec<InputSpec> {
+        let mut asked = Vec::new();
+        templates(work, shape, false, &mut asked);
+        let mut inputs = BTreeMap::new();
+        for Asked { path, at, in_argument } in asked {
+            let Some((first, rest)) = path.split_first() else { continue };
+            match first.as_str() {
+                "upstream" => {
+                    let Some((name, _)) = template::upstream(rest) else {
+                        let hint = "write `upstream.TASK.output`, and behind it fields of the output";
+                        problems.add(at, format!("`{}` names no output", path.join(".")), hint);
+                        continue;
+                    };
+                    let Some(task) = self.task(&name, entry.group.as_deref(), at, problems) else { continue };
+                    inputs.insert(format!("upstream.{name}"), self.output(task, entry));
+                }
+                "element" => match (&entry.mapped, entry.is_mapped) {
+                    (_, true) => drop(inputs.insert("element".into(), Source::Element { group: None, part: None })),
+                    (Some(group), false) => {
+                        let source = Source::Element { group: Some(group.clone()), part: None };
+                        inputs.insert("element".into(), source);
+                    }
+                    (None, false) => {
+                        let hint = "say what it runs over with `map`";
+                        problems.add(at, format!("task `{}` has no element: it is not mapped", entry.id), hint);
+                    }
+                },
+                "map_index" if entry.mapped.is_none() && !entry.is_mapped => {
+                    let hint = "say what it runs over with `map`";
+                    problems.add(at, format!("task `{}` has no map_index: it is not mapped", entry.id), hint);
+                }
+                "params" => self.param(rest, at, problems),
+                "run" => one_of("run", rest, &RUN_FIELDS, at, problems),
+                "task" => one_of("task", rest, &TASK_FIELDS, at, problems),
+                "var" => variable(&path, in_argument, at, problems),
+                "conf" | "map_index" => {}
+                other => {
+                    let hint = match closest(other, ROOTS) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("templates know {}", ROOTS.map(|root| format!("`{root}`")).join(", ")),
+                    };
+                    problems.add(at, format!("templates know no `{other}`"), hint);
+                }
+            }
+        }
+        let input = |(name, source)| InputSpec { name, type_name: String::new(), optional: entry.is_lenient, source };
+        inputs.into_iter().map(input).collect()
+    }
+
+    fn param(&self, rest: &[String], at: Mark, problems: &mut Problems<'_>) {
+        let Some(name) = rest.first() else { return };
+        let known = self.params.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        let names = || known.into_iter().flat_map(|known| known.keys()).map(String::as_str);
+        if names().any(|known| known == name) {
+            return;
+        }
+        let hint = match closest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => {
+                format!("declare it: `params: {{{name}: …}}`; what a run was started with beside them is in `conf`")
+            }
+        };
+        problems.add(at, format!("there is no param `{name}`"), hint);
+    }
+}
+
+fn one_of(root: &str, rest: &[String], known: &[&str], at: Mark, problems: &mut Problems<'_>) {
+    match rest {
+        [name] if known.contains(&name.as_str()) => {}
+        [] => problems.add(at, format!("`{root}` is no value"), format!("name a field: {}", known.join(", "))),
+        [name, ..] => {
+            let hint = match closest(name, known.iter().copied()) {
+                Some(near) if near != name => format!("did you mean `{near}`?"),
+                _ => format!("there are {}", known.join(", ")),
+            };
+            problems.add(at, format!("there is no `{root}.{}`", rest.join(".")), hint);
+        }
+    }
+}
+
+fn variable(path: &[String], in_argument: bool, at: Mark, problems: &mut Problems<'_>) {
+    let Some((name, ..)) = template::variable(path) else {
+        let hint = "write `var.NAME`, or `var.json.NAME.field`";
+        return problems.add(at, format!("`{}` names no variable", path.join(".")), hint);
+    };
+    if in_argument && is_sensitive(name) {
+        let hint = "everybody on the machine can read arguments: give it by `env`";
+        problems.add(at, format!("the secret variable `{name}` stands in an argument"), hint);
+    }
+}
+
+struct Asked {
+    path: Vec<String>,
+    at: Mark,
+    in_argument: bool,
+}
+
+/// The paths of all templates below a node.
+fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<Asked>) {
+    match (&node.kind, shape) {
+        (_, Shape::Text | Shape::Word(_) | Shape::Any) => {}
+        (_, Shape::Either(shapes)) => {
+            if let Some(shape) = shapes.iter().find(|shape| shape.could_be(node)) {
+                templates(node, shape, in_argument, found);
+            }
+        }
+        (Kind::Scalar(Value::String(text)), shape) if text.contains("{{") => {
+            let in_argument = in_argument || matches!(shape, Shape::Argument);
+            if let Ok(template) = Template::parse(text) {
+                let of = |path: &[String]| Asked { path: path.to_vec(), at: node.mark, in_argument };
+                found.extend(template.paths().map(of));
+            }
+        }
+        (Kind::Scalar(_), _) => {}
+        (Kind::List(items), Shape::List(inner)) => {
+            items.iter().for_each(|item| templates(item, inner, in_argument, found));
+        }
+        (Kind::List(items), _) => items.iter().for_each(|item| templates(item, shape, in_argument, found)),
+        (Kind::Map(entries), Shape::Table(inner)) => {
+            entries.iter().for_each(|(_, value)| templates(value, inner, in_argument, found));
+        }
+        (Kind::Map(entries), Shape::Object(table)) => {
+            for (key, value) in entries {
+                if let Some(known) = table.iter().find(|known| known.name == key.text) {
+                    templates(value, known.shape, in_argument, found);
+                }
+            }
+        }
+        (Kind::Map(entries), Shape::Sensor) => {
+            for (key, value) in entries {
+                if let Some(known) = super::keys::SENSORS.iter().find(|known| known.name == key.text) {
+                    templates(value, known.shape, in_argument, found);
+                }
+            }
+        }
+        (Kind::Map(entries), _) => {
+            entries.iter().for_each(|(_, value)| templates(value, shape, in_argument, found));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Bodies of tasks of DAG files: the templates of a config are rendered, then the operator that comes with orch does the
+//! work. A try renders with what it knows: the run, its params, the outputs it takes, and variables.
+
+use super::operator::body_of;
+use crate::{Ctx, TaskError, TaskResult, fatal};
+use orch_core::file::is_of_file;
+use orch_core::file::template::{self, Names};
+use orch_core::spec::TaskSpec;
+use orch_core::task::TaskFn;
+use orch_core::wait::is_truthy;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// A moment that stands for every template when a config is tried: it is a text and a date.
+const ANY_TEXT: &str = "2025-01-01T00:00:00+00:00";
+
+/// The body of a task from its structure alone, for any worker: of a kind that comes with orch, with or without templates.
+///
+/// # Errors
+/// What is wrong with its kind or its config.
+pub fn body_of_task(task: &TaskSpec) -> Result<TaskFn, String> {
+    if !is_of_file(task) {
+        let body = body_of(&task.kind, &task.config);
+        return body.unwrap_or_else(|| Err(format!("the kind `{}` is a function of a binary", task.kind)));
+    }
+    let kind = Kind::of(task)?;
+    let inputs: Arc<[String]> = task.inputs.iter().map(|input| input.name.clone()).collect();
+    let mut variables = Vec::new();
+    template::paths(&task.config, &mut variables);
+    variables.retain(|path| path.first().is_some_and(|first| first == "var"));
+    let (config, variables): (Arc<Value>, Arc<[Vec<String>]>) = (task.config.clone().into(), variables.into());
+    Ok(TaskFn::untyped(move |ctx, values| {
+        let (kind, inputs, config, variables) = (kind.clone(), inputs.clone(), config.clone(), variables.clone());
+        Box::pin(async move {
+            let names = names(&ctx, &inputs, values, &variables).await?;
+            let config = template::render(&config, &names).map_err(fatal)?;
+            Ok(Some(kind.run(config, ctx).await?))
+        })
+    }))
+}
+
+/// What becomes of a rendered config.
+#[derive(Debug, Clone)]
+enum Kind {
+    /// An operator; of a program the last line is the output.
+    Operator(String),
+    Value,
+    Branch,
+    ShortCircuit,
+}
+
+impl Kind {
+    fn of(task: &TaskSpec) -> Result<Kind, String> {
+        match task.kind.as_str() {
+            "value" => Ok(Kind::Value),
+            "branch" | "short_circuit" => {
+                if let Some(by) = task.config.get("by") {
+                    tried(by["kind"].as_str().unwrap_or_default(), &by["config"])?;
+                }
+                Ok(if task.kind == "branch" { Kind::Branch } else { Kind::ShortCircuit })
+            }
+            kind => {
+                tried(kind, &task.config)?;
+                Ok(Kind::Operator(kind.into()))
+            }
+        }
+    }
+
+    async fn run(self, config: Value, ctx: Ctx) -> Result<Value, TaskError> {
+        match self {
+            Kind::Operator(kind) => operate(&kind, config, ctx).await,
+            Kind::Value => Ok(config.get("value").cloned().unwrap_or_default()),
+            Kind::Branch => {
+                let value = decided(&config, ctx).await?;
+                if config.get("cases").is_none() && config.get("otherwise").is_none() {
+                    return Ok(value);
+                }
+                let case = value.as_str().map_or_else(|| value.to_string(), String::from);
+                let followed = config.get("cases").and_then(|cases| cases.get(&case)).or(config.get("otherwise"));
+                Ok(followed.cloned().unwrap_or_else(|| json!([])))
+            }
+            Kind::ShortCircuit => Ok(Value::Bool(is_truthy(&decided(&config, ctx).await?))),
+        }
+    }
+}
+
+/// The value of a branch or a short circuit, by template or by script.
+async fn decided(config: &Value, ctx: Ctx) -> Result<Value, TaskError> {
+    match config.get("by") {
+        Some(by) => operate(by["kind"].as_str().unwrap_or_default(), by["config"].clone(), ctx).await,
+        None => Ok(config.get("on").cloned().unwrap_or_default()),
+    }
+}
+
+/// Refuses a config that the operator could not read, whatever the templates give.
+fn tried(kind: &str, config: &Value) -> Result<(), String> {
+    let body = body_of(kind, &with_any_text(config));
+    body.unwrap_or_else(|| Err(format!("this binary has no kind of task `{kind}`"))).map(drop)
+}
+
+fn with_any_text(config: &Value) -> Value {
+    match config {
+        Value::String(text) if text.contains("{{") => json!(ANY_TEXT),
+        Value::Array(items) => items.iter().map(with_any_text).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), with_any_text(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+async fn operate(kind: &str, config: Value, ctx: Ctx) -> Result<Value, TaskError> {
+    let config = as_text(config, false).map_err(fatal)?;
+    let body = body_of(kind, &config).unwrap_or_else(|| Err(format!("this binary has no kind of task `{kind}`")));
+    let body = body.map_err(fatal)?;
+    let output = body.call(ctx, Vec::new()).await?.unwrap_or_default();
+    Ok(match kind {
+        "shell" | "python" | "container" => last_line(&output),
+        _ => output,
+    })
+}
+
+/// What a program printed last: JSON where it is JSON, else text; null where it printed nothing.
+fn last_line(output: &Value) -> Value {
+    match output["last_line"].as_str() {
+        None | Some("") => Value::Null,
+        Some(line) => serde_json::from_str(line).unwrap_or_else(|_| json!(line)),
+    }
+}
+
+/// Fields that are texts, whatever type a template gave them; below them all values are.
+const TEXTS: [&str; 10] = ["args", "command", "env", "from", "headers", "note", "path", "run_id", "to", "url"];
+/// Fields whose values keep their types.
+const VALUES: [&str; 5] = ["body", "conf", "equals", "mounts", "params"];
+
+fn as_text(value: Value, is_text: bool) -> Result<Value, String> {
+    Ok(match value {
+        Value::Object(fields) => {
+            let mut read = Map::new();
+            for (key, value) in fields {
+                let inner = is_text || TEXTS.contains(&key.as_str());
+                let value = if VALUES.contains(&key.as_str()) && !is_text { value } else { as_text(value, inner)? };
+                if inner && value.is_null() {
+                    return Err(format!("`{key}` is null: say `| default(\"…\")`"));
+                }
+                read.insert(key, value);
+            }
+            Value::Object(read)
+        }
+        // Of a list of words one is a text of its own.
+        Value::Array(items) if is_text => {
+            let word = |item: Value| match item {
+                Value::Array(_) | Value::Object(_) => Ok(Value::String(item.to_string())),
+                other => as_text(other, true),
+            };
+            let words = items.into_iter().map(word).collect::<Result<Vec<_>, String>>()?;
+            if words.iter().any(Value::is_null) {
+                return Err("one of `args` or `command` is null: say `| default(\"…\")`".into());
+            }
+            Value::Array(words)
+        }
+        Value::Array(items) => items.into_iter().map(|item| as_text(item, false)).collect::<Result<_, _>>()?,
+        Value::Bool(_) | Value::Number(_) if is_text => Value::String(value.to_string()),
+        other => other,
+    })
+}
+
+async fn names(ctx: &Ctx, inputs: &[String], values: Vec<Value>, variables: &[Vec<String>]) -> TaskResult<Names> {
+    let (run, this_try) = (ctx.run(), ctx.this_try());
+    let date = |date: Option<chrono::DateTime<chrono::Utc>>| date.map(|date| date.to_rfc3339());
+    let mut names = Names {
+        run: json!({
+            "dag_id": run.dag_id, "run_id": run.run_id, "run_type": run.run_type, "version": run.version,
+            "logical_date": date(run.logical_date), "data_interval_start": date(run.data_interval_start),
+            "data_interval_end": date(run.data_interval_end), "run_after": date(Some(run.run_after)),
+            "partition_key": run.partition_key, "clear_number": run.clear_number,
+        }),
+        task: json!({
+            "id": this_try.task_id, "try_number": this_try.try_number, "max_tries": this_try.max_tries,
+            "attempt": this_try.attempt,
+        }),
+        params: ctx.params().clone(),
+        conf: ctx.conf().clone(),
+        map_index: ctx.map_index(),
+        ..Names::default()
+    };
+    for (name, value) in inputs.iter().zip(values) {
+        match name.strip_prefix("upstream.") {
+            Some(task) => drop(names.upstream.insert(task.into(), value)),
+            None => names.element = Some(value),
+        }
+    }
+    for path in variables {
+        let Some((name, ..)) = template::variable(path) else { continue };
+        if let Some(value) = ctx.host().variable(name).await? {
+            names.variables.insert(name.into(), Value::String(value));
+        }
+    }
+    Ok(names)
+}

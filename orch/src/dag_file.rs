@@ -1,0 +1,35 @@
+//! DAG files in memory: for tests of files, and for programs that make DAGs of texts.
+
+use crate::{Dag, body_of_task};
+use orch_core::file;
+pub use orch_core::file::FileProblem;
+use orch_core::task::Conditions;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The DAGs of a file. `folder`: where it is, for the scripts that it names.
+///
+/// ```
+/// let text = "dag_id: hello\ntasks:\n  greet: {bash: echo hello}\n";
+/// let dags = orch::dags_of_file("hello.yaml", "", text.as_bytes()).unwrap();
+/// # let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// let run = rt.block_on(dags[0].test().run());
+/// assert_eq!(run.output::<String>("greet").as_deref(), Some("hello"));
+/// ```
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn dags_of_file(name: &str, folder: &str, bytes: &[u8]) -> Result<Vec<Dag>, Vec<FileProblem>> {
+    let (mut dags, mut problems) = (Vec::new(), Vec::new());
+    for spec in file::parse(name, folder, bytes)? {
+        let mut bodies = HashMap::new();
+        for task in &spec.tasks {
+            match body_of_task(task) {
+                Ok(body) => drop(bodies.insert(task.task_id.clone(), body)),
+                Err(message) => problems.push(file::problem_of_task(task, message)),
+            }
+        }
+        dags.push(Dag { spec: Arc::new(spec), bodies, conditions: Conditions::default(), problems: Vec::new() });
+    }
+    if problems.is_empty() { Ok(dags) } else { Err(problems) }
+}

@@ -1,0 +1,52 @@
+//! DAGs of a folder of files: which are known of a bundle, which went with their files, which versions are still needed.
+
+use crate::StoreResult;
+use sqlx::postgres::PgConnection;
+
+/// A DAG that is not stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleDagRow {
+    pub dag_id: String,
+    pub file: String,
+    pub version: i32,
+}
+
+/// The DAGs of a bundle that are not stale.
+pub async fn dags_of_bundle(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<BundleDagRow>> {
+    let rows = sqlx::query_as!(
+        BundleDagRow,
+        "select dag_id, file, version from dag where bundle = $1 and not is_stale order by dag_id",
+        bundle
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// Of these ids those that a DAG of another bundle has, and which bundle.
+pub async fn taken_by_others(
+    db: &mut PgConnection,
+    bundle: &str,
+    dag_ids: &[String],
+) -> StoreResult<Vec<(String, String)>> {
+    let rows = sqlx::query!(
+        "select dag_id, bundle from dag where dag_id = any($1) and bundle <> $2 and not is_stale",
+        dag_ids,
+        bundle
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.dag_id, row.bundle)).collect())
+}
+
+/// Their files are gone: their schedules rest, and lists leave them out. Runs that have begun go on.
+pub async fn set_stale(db: &mut PgConnection, bundle: &str, dag_ids: &[String]) -> StoreResult<u64> {
+    let done = sqlx::query!("update dag set is_stale = true where bundle = $1 and dag_id = any($2)", bundle, dag_ids);
+    Ok(done.execute(db).await?.rows_affected())
+}
+
+/// Versions of a bundle that runs need which are not over.
+pub async fn versions_in_use(db: &mut PgConnection, bundle: &str) -> StoreResult<Vec<i32>> {
+    let versions = sqlx::query_scalar!(
+        "select distinct r.version from dag_run r join dag_version v on v.id = r.version
+        where r.state in ('queued', 'running') and v.bundle = $1",
+        bundle
+    );
+    Ok(versions.fetch_all(db).await?)
+}

@@ -1,0 +1,166 @@
+//! DAG files from the folder to the ends of their runs, by the binary as people use it: dropped, edited, broken, deleted,
+//! and with the worker killed in the middle.
+
+use crate::world::World;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the promise is on a machine that does nothing else is two seconds; tests share theirs.
+const LIVE_WITHIN: Duration = Duration::from_secs(6);
+
+/// A worker that watches a folder, and a scheduler.
+async fn watching() -> (World, PathBuf, u32) {
+    let mut world = World::new().await;
+    let folder = world.path().join("dag-files");
+    fs::create_dir(&folder).unwrap();
+    world.set("ORCH_DAGS_FOLDER", folder.to_str().unwrap());
+    world.set("ORCH_VAR_DB_PASSWORD", "hunter2-very-secret");
+    let worker = start_worker(&mut world);
+    world.start(&["scheduler"]);
+    (world, folder, worker)
+}
+
+fn start_worker(world: &mut World) -> u32 {
+    world.start(&["worker", "--lease", "2s", "--paused-at-creation=false"])
+}
+
+fn put(folder: &Path, name: &str, text: &str) -> Instant {
+    fs::write(folder.join(name), text).unwrap();
+    Instant::now()
+}
+
+fn saying(word: &str) -> String {
+    format!("dag_id: said\ntasks:\n  say: {{bash: echo {word}}}\n")
+}
+
+#[tokio::test]
+async fn a_file_is_live_soon_and_its_last_good_version_stays() {
+    let (world, folder, _) = watching().await;
+    put(&folder, "said.yaml", &saying("first"));
+    world.wait_for(&["dags", "export", "said"], |ended| ended.code == 0);
+    assert_eq!(world.run(&["dags", "trigger", "said", "--wait"]).code, 0);
+
+    let changed = put(&folder, "said.yaml", &saying("second"));
+    world.wait_for(&["dags", "export", "said"], |ended| ended.out.contains("echo second"));
+    println!("a change was live after {:?}", changed.elapsed());
+    assert!(changed.elapsed() < LIVE_WITHIN, "{:?}", changed.elapsed());
+    // Back to what it was: the folder counts, not the number of the version.
+    put(&folder, "said.yaml", &saying("first"));
+    world.wait_for(&["dags", "export", "said"], |ended| ended.out.contains("echo first"));
+    put(&folder, "said.yaml", &saying("second"));
+    world.wait_for(&["dags", "export", "said"], |ended| ended.out.contains("echo second"));
+
+    assert_eq!(world.run(&["dags", "list-import-errors"]).code, 0);
+    put(&folder, "said.yaml", "dag_id: said\ntasks:\n  say: {bsh: echo third}\n");
+    put(&folder, "other.yaml", "dag_id: other\ntasks:\n  say: {bash: echo other}\n");
+    let told = world.wait_for(&["dags", "list-import-errors", "-o", "json"], |ended| ended.code == 1);
+    assert!(told.out.contains("said.yaml:3:") && told.out.contains("did you mean `bash`?"), "{told:?}");
+    world.wait_for(&["dags", "export", "other"], |ended| ended.code == 0);
+    assert_eq!(world.run(&["dags", "trigger", "other", "--wait"]).code, 0);
+    let last = world.run(&["dags", "trigger", "said", "--run-id", "still", "--wait"]);
+    assert_eq!(last.code, 0, "{last:?}");
+    let said = world.run(&["tasks", "logs", "said", "still", "say"]);
+    assert!(said.out.contains("second"), "{said:?}");
+    let local = world.run(&["dags", "list-import-errors", "--local"]);
+    assert!(local.code == 1 && local.out.contains("said.yaml:3:"), "{local:?}");
+    let report = world.run(&["dags", "report", "-o", "json"]);
+    assert!(report.out.contains("other.yaml") && report.out.contains("\"dag_num\":"), "{report:?}");
+
+    put(&folder, "said.yaml", &saying("third"));
+    world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 0);
+    fs::remove_file(folder.join("said.yaml")).unwrap();
+    let is_stale = |ended: &crate::binary::Ended| {
+        ended.out.lines().any(|l| l.starts_with("said ") && l.contains("True") || l.contains("true"))
+    };
+    world.wait_for(&["dags", "list", "-o", "plain", "--columns", "dag_id,is_stale"], is_stale);
+    put(&folder, "said.yaml", &saying("third"));
+    world.wait_for(&["dags", "trigger", "said", "--wait"], |ended| ended.code == 0);
+}
+
+#[tokio::test]
+async fn a_run_keeps_its_version_through_changes_and_deaths() {
+    let (mut world, folder, worker) = watching().await;
+    let gate = world.path().join("gate");
+    let text = |word: &str| {
+        let waits = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+        format!(
+            "dag_id: slow\ntasks:\n  wait: {{bash: 'echo begun; {waits}', timeout: 1m}}\n  say: {{bash: echo {word}, after: wait}}\n"
+        )
+    };
+    put(&folder, "slow.yaml", &text("old"));
+    world.wait_for(&["dags", "trigger", "slow", "--run-id", "one"], |ended| ended.code == 0);
+    world.wait_for(&["tasks", "logs", "slow", "one", "wait"], |ended| ended.out.contains("begun"));
+    put(&folder, "slow.yaml", &text("new"));
+    world.wait_for(&["dags", "export", "slow"], |ended| ended.out.contains("echo new"));
+    world.kill(worker);
+    // Whoever comes next has never seen the old file.
+    start_worker(&mut world);
+    fs::write(&gate, "").unwrap();
+    let ended = world.run(&["runs", "wait", "slow", "one"]);
+    assert_eq!(ended.code, 0, "{ended:?}\n{}", world.said());
+    let said = world.run(&["tasks", "logs", "slow", "one", "say"]);
+    assert!(said.out.contains("old") && !said.out.contains("new"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_secret_reaches_the_program_and_nobody_else() {
+    let (world, folder, _) = watching().await;
+    put(
+        &folder,
+        "secret.yaml",
+        r#"
+dag_id: secret
+params: {word: none}
+tasks:
+  use:
+    isolation: process
+    bash:
+      command: |
+        echo "arguments: $(tr '\0' ' ' < /proc/$$/cmdline)"
+        echo "the secret has ${#PASSWORD} letters and is $PASSWORD; $1"
+      args: ["{{ params.word }}"]
+      env: {PASSWORD: "{{ var.db_password }}"}
+"#,
+    );
+    let conf = r#"{"word": "$(touch pwned); `id`"}"#;
+    world.wait_for(&["dags", "trigger", "secret", "--run-id", "r", "--conf", conf, "--wait"], |ended| ended.code == 0);
+    let said = world.run(&["tasks", "logs", "secret", "r", "use"]);
+    assert!(said.out.contains("has 19 letters and is ***; $(touch pwned); `id`"), "{said:?}");
+    assert!(!said.out.contains("hunter2") && said.out.contains("arguments: bash -c"), "{said:?}");
+    let refused = folder.join("leak.yaml");
+    fs::write(refused, "dag_id: leak\ntasks:\n  t: {bash: {command: x, args: ['{{ var.db_password }}']}}\n").unwrap();
+    let told = world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 1);
+    assert!(told.out.contains("the secret variable `db_password` stands in an argument"), "{told:?}");
+}
+
+#[tokio::test]
+async fn two_thousand_files_are_there_within_seconds() {
+    const FILES: usize = 2_000;
+    let mut world = World::new().await;
+    let folder = world.path().join("dag-files");
+    fs::create_dir(&folder).unwrap();
+    world.set("ORCH_DAGS_FOLDER", folder.to_str().unwrap());
+    for number in 0..FILES {
+        let text = format!(
+            "dag_id: many_{number}\nschedule: '@daily'\nstart: 2099-01-01\ntasks:\n  a: {{bash: echo a}}\n  b: {{bash: echo b, after: a}}\n  \
+             c: {{value: '{{{{ upstream.b.output }}}}'}}\n"
+        );
+        put(&folder, &format!("many_{number}.yaml"), &text);
+    }
+    let began = Instant::now();
+    let read = world.run(&["dags", "list-import-errors", "--local"]);
+    assert_eq!(read.code, 0, "{read:?}");
+    println!("{FILES} files were read in {:?}", began.elapsed());
+    let began = Instant::now();
+    start_worker(&mut world);
+    let last = format!("many_{}", FILES - 1);
+    world.wait_for(&["dags", "export", &last], |ended| ended.code == 0);
+    println!("{FILES} files were registered in {:?}", began.elapsed());
+    // Unoptimised, beside other tests; the promise is five seconds.
+    assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
+    let changed = put(&folder, "many_7.yaml", "dag_id: many_7\ntasks:\n  a: {bash: echo changed}\n");
+    world.wait_for(&["dags", "export", "many_7"], |ended| ended.out.contains("changed"));
+    println!("among them a change was live after {:?}", changed.elapsed());
+    assert!(changed.elapsed() < LIVE_WITHIN, "{:?}", changed.elapsed());
+}

@@ -1,0 +1,96 @@
+//! `GET /api/v2/importErrors`: DAG files that cannot be taken, as the workers found them.
+
+use super::pages::{Page, orders};
+use crate::extract::{Names, Query};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A file with DAGs that cannot be taken.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImportErrorView {
+    import_error_id: i64,
+    timestamp: Timestamp,
+    filename: String,
+    bundle_name: Option<String>,
+    /// All that is wrong with it, each with line, column and hint.
+    stack_trace: String,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct ImportErrorPage {
+    import_errors: Vec<ImportErrorView>,
+    total_entries: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Id,
+    Time,
+    File,
+    Bundle,
+    Text,
+}
+
+impl ImportErrorView {
+    fn new(row: ImportErrorRow) -> ImportErrorView {
+        ImportErrorView {
+            import_error_id: row.id.into(),
+            timestamp: Timestamp(row.at),
+            stack_trace: row.text(),
+            filename: row.file,
+            bundle_name: Some(row.bundle),
+        }
+    }
+}
+
+pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<ImportErrorPage>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let orders = orders(&query, |name| match name {
+        "id" | "import_error_id" => Some(Order::Id),
+        "timestamp" => Some(Order::Time),
+        "filename" => Some(Order::File),
+        "bundle_name" => Some(Order::Bundle),
+        "stacktrace" => Some(Order::Text),
+        _ => None,
+    })?;
+    let mut db = app.pages().await?;
+    // There are few: what is broken is mended.
+    let mut found = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
+    let usual = [(Order::Id, false)];
+    let orders = if orders.is_empty() { &usual[..] } else { &orders };
+    for (order, descends) in orders.iter().rev() {
+        found.sort_by(|one, other| {
+            let way = match order {
+                Order::Id => one.id.cmp(&other.id),
+                Order::Time => one.at.cmp(&other.at),
+                Order::File => one.file.cmp(&other.file),
+                Order::Bundle => one.bundle.cmp(&other.bundle),
+                Order::Text => one.text().cmp(&other.text()),
+            };
+            if *descends { way.reverse() } else { way }
+        });
+    }
+    let total_entries = found.len() as i64;
+    let shown = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    Ok(Json(ImportErrorPage { import_errors: shown.map(ImportErrorView::new).collect(), total_entries }))
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<ImportErrorView>, Refusal> {
+    let id: i64 = names.number("import_error_id")?;
+    let mut db = app.pages().await?;
+    let found = match i32::try_from(id) {
+        Ok(id) => list_import_errors(&mut db, &ImportErrorFilter { id: Some(id), ..ImportErrorFilter::default() })
+            .await?
+            .pop(),
+        Err(_) => None,
+    };
+    let missing = || Refusal::not_found(format!("The ImportError with import_error_id: `{id}` was not found"));
+    found.map(|row| Json(ImportErrorView::new(row))).ok_or_else(missing)
+}

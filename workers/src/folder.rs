@@ -1,0 +1,195 @@
+//! The folder of DAG files: a worker watches it, registers what is new and offers it, and tells what is broken.
+//!
+//! One look a second at names, sizes and times; only files that changed are read. What the folder says is worked out from
+//! all files at once (`state`), then brought into the database, and into what this worker offers. A file that is broken
+//! takes nothing away: the last good version of its DAGs stays. Versions that runs still need are offered from their
+//! structure alone, whatever became of their files.
+
+mod scan;
+mod state;
+
+use crate::offer::Offers;
+use orch_core::spec::{DagSpec, TaskSpec};
+use orch_core::task::TaskFn;
+use orch_store::dag::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
+use orch_store::hint::{Hint, Hints};
+use orch_store::import_error::set_import_errors;
+use orch_store::registry::{NewBundle, prepare, register_files, versions_of};
+use orch_store::version::Version;
+use orch_store::{StoreResult, connect};
+use sqlx::PgConnection;
+pub use state::{FileReport, Folder};
+use state::{Found, Standing};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// DAGs of files are a bundle of their own, beside that of the binary.
+pub const FILES_BUNDLE: &str = "dags-folder";
+/// Between two looks: what is changed is live within two seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After an error of the database.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Makes the body of a task from its structure.
+pub type BodyOf = fn(&TaskSpec) -> Result<TaskFn, String>;
+
+/// What a worker is told about its folder.
+#[derive(Debug, Clone)]
+pub struct FolderConfig {
+    pub database_url: String,
+    pub path: PathBuf,
+    pub body_of: BodyOf,
+    /// For DAGs that are new and say nothing themselves.
+    pub paused_at_creation: bool,
+}
+
+/// Watches the folder until `stop`. `offers` is what the worker of this process claims by.
+pub async fn watch_folder(
+    config: FolderConfig,
+    offers: Arc<Offers>,
+    hints: Hints,
+    stop: CancellationToken,
+) -> StoreResult<()> {
+    let mut folder = Folder::new(config.path.clone(), config.body_of);
+    let mut brought = Brought::default();
+    while !stop.is_cancelled() {
+        let look = tokio::task::spawn_blocking(move || {
+            let changed = folder.look();
+            (folder, changed)
+        });
+        let changed;
+        match look.await {
+            Ok(looked) => (folder, changed) = looked,
+            Err(error) => {
+                // The reader promises never to; the worker goes on without news of files.
+                tracing::error!(%error, "looking at the DAG files panicked");
+                stop.cancelled().await;
+                return Ok(());
+            }
+        }
+        let mut pause = LOOK_EVERY;
+        if changed || brought.is_behind {
+            match brought.bring(&config, folder.standing(), &offers).await {
+                Ok(()) => hints.give(Hint::Due), // a schedule may be new
+                Err(error) => {
+                    tracing::warn!(%error, "what the DAG files say could not be registered");
+                    brought.is_behind = true;
+                    pause = AGAIN_AFTER;
+                }
+            }
+        }
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => {} }
+    }
+    Ok(())
+}
+
+/// Brings what a folder says into the database once, without a worker.
+pub async fn register_folder(db: &mut PgConnection, folder: &mut Folder, paused_at_creation: bool) -> StoreResult<()> {
+    folder.look();
+    let mut standing = folder.standing().clone();
+    refuse_taken(db, &mut standing).await?;
+    register(db, standing.dags.values().map(|found| found.spec.clone()).collect(), paused_at_creation).await?;
+    close(db, &standing).await.map(drop)
+}
+
+/// What the database and the worker know by now.
+#[derive(Default)]
+struct Brought {
+    /// By DAG id, as JSON: also words that make no version.
+    registered: HashMap<String, Arc<DagSpec>>,
+    /// The last time did not come to its end.
+    is_behind: bool,
+}
+
+impl Brought {
+    async fn bring(&mut self, config: &FolderConfig, standing: &Standing, offers: &Offers) -> StoreResult<()> {
+        let mut db = connect::one(&config.database_url, "orch worker files").await?;
+        let mut standing = standing.clone();
+        refuse_taken(&mut db, &mut standing).await?;
+        let new = standing.dags.iter().filter(|(id, found)| {
+            // The same file gives the same structure: looked at again, not compared.
+            self.registered.get(*id).is_none_or(|known| !Arc::ptr_eq(known, &found.spec))
+        });
+        let new: Vec<&Found> = new.map(|(_, found)| found).collect();
+        let specs: Vec<Arc<DagSpec>> = new.iter().map(|found| found.spec.clone()).collect();
+        let known = offers.ids();
+        let versions = register(&mut db, specs, config.paused_at_creation).await?;
+        let joining = versions.into_iter().zip(&new).filter(|(version, _)| !known.contains(&version.id));
+        offers.join(joining.map(|(version, found)| (Arc::new(version), found.bodies.clone())).collect());
+        for found in new {
+            tracing::info!(dag.id = found.spec.dag_id, dag.file = found.spec.location.file, "a DAG file was taken");
+            self.registered.insert(found.spec.dag_id.clone(), found.spec.clone());
+        }
+        let kept = close(&mut db, &standing).await?;
+        self.registered.retain(|id, _| standing.dags.contains_key(id));
+        let mut needed: BTreeSet<i32> = kept.into_iter().map(|dag| dag.version).collect();
+        needed.extend(versions_in_use(&mut db, FILES_BUNDLE).await?);
+        offer_stored(&mut db, config, offers, needed).await?;
+        self.is_behind = false;
+        Ok(())
+    }
+}
+
+/// DAGs that another bundle has are not taken from it.
+async fn refuse_taken(db: &mut PgConnection, standing: &mut Standing) -> StoreResult<()> {
+    let ids: Vec<String> = standing.dags.keys().cloned().collect();
+    for (id, bundle) in taken_by_others(db, FILES_BUNDLE, &ids).await? {
+        standing.refuse(&id, &format!("dag id `{id}` is used already, by bundle `{bundle}`"));
+    }
+    Ok(())
+}
+
+async fn register(db: &mut PgConnection, dags: Vec<Arc<DagSpec>>, paused: bool) -> StoreResult<Vec<Version>> {
+    if dags.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bundle = NewBundle { name: FILES_BUNDLE.into(), dags };
+    let registered = register_files(db, &bundle, paused).await?;
+    prepare(db, &bundle, &registered).await
+}
+
+/// What became of DAGs that are not in the folder: those of broken files stay, the others are stale. And what is broken is
+/// told. Answers with those that stay.
+async fn close(db: &mut PgConnection, standing: &Standing) -> StoreResult<Vec<BundleDagRow>> {
+    let known = dags_of_bundle(db, FILES_BUNDLE).await?;
+    let missing = known.into_iter().filter(|dag| !standing.dags.contains_key(&dag.dag_id));
+    let (kept, gone): (Vec<_>, Vec<_>) = missing.partition(|dag| standing.keeps(&dag.file));
+    let gone: Vec<String> = gone.into_iter().map(|dag| dag.dag_id).collect();
+    if !gone.is_empty() {
+        set_stale(db, FILES_BUNDLE, &gone).await?;
+        tracing::info!(dags = gone.join(", "), "the files of DAGs are gone");
+    }
+    set_import_errors(db, FILES_BUNDLE, &standing.broken).await?;
+    Ok(kept)
+}
+
+/// Structure is data: what runs need is offered from what the database has of it.
+async fn offer_stored(
+    db: &mut PgConnection,
+    config: &FolderConfig,
+    offers: &Offers,
+    needed: BTreeSet<i32>,
+) -> StoreResult<()> {
+    let known = offers.ids();
+    let missing: Vec<i32> = needed.into_iter().filter(|id| !known.contains(id)).collect();
+    let mut joining = Vec::new();
+    for version in versions_of(db, &missing).await? {
+        let bodies = version.plan.spec.tasks.iter().filter_map(|task| match (config.body_of)(task) {
+            Ok(body) => Some((task.task_id.clone(), body)),
+            Err(problem) => {
+                tracing::warn!(dag.id = version.dag_id, task.id = task.task_id, problem, "a task has no body here");
+                None
+            }
+        });
+        let bodies = bodies.collect();
+        joining.push((Arc::new(version), bodies));
+    }
+    offers.join(joining);
+    Ok(())
+}
+
+/// A map of files to what is wrong with them.
+type Broken = BTreeMap<String, Vec<orch_core::file::FileProblem>>;
