@@ -28,6 +28,7 @@ use orch_core::asset::{AssetEvent, events_of};
 use orch_core::branch;
 use orch_core::ids::{DagId, TaskId};
 use orch_core::model::Model;
+use orch_core::params::with_defaults;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::spec::{Source, TaskSpec};
@@ -158,11 +159,14 @@ impl<'a> TestDag<'a> {
     ///
     /// # Panics
     /// When the DAG has problems, or a fake is for no task or of the wrong type: the test itself is wrong.
-    pub async fn run(self) -> TestRun {
+    pub async fn run(mut self) -> TestRun {
         if let Err(problems) = self.dag.check() {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         }
         self.check_fakes();
+        if let Some(schema) = &self.dag.spec().params_schema {
+            self.params = with_defaults(schema, &self.params);
+        }
         let plan = Plan::new(Arc::new(self.dag.spec().clone())).expect("a DAG without problems can be planned");
         let mut run = TestRun {
             model: Model::start(Arc::new(plan)),

@@ -43,7 +43,7 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
 
     let changed = put(&folder, "said.yaml", &saying("second"));
     world.wait_for(&["dags", "export", "said"], |ended| ended.out.contains("echo second"));
-    println!("a change was live after {:?}", changed.elapsed());
+    eprintln!("a change was live after {:?}", changed.elapsed());
     assert!(changed.elapsed() < LIVE_WITHIN, "{:?}", changed.elapsed());
     // Back to what it was: the folder counts, not the number of the version.
     put(&folder, "said.yaml", &saying("first"));
@@ -60,7 +60,7 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
     assert_eq!(world.run(&["dags", "trigger", "other", "--wait"]).code, 0);
     let last = world.run(&["dags", "trigger", "said", "--run-id", "still", "--wait"]);
     assert_eq!(last.code, 0, "{last:?}");
-    let said = world.run(&["tasks", "logs", "said", "still", "say"]);
+    let said = world.run(&["tasks", "logs", "said", "say", "still"]);
     assert!(said.out.contains("second"), "{said:?}");
     let local = world.run(&["dags", "list-import-errors", "--local"]);
     assert!(local.code == 1 && local.out.contains("said.yaml:3:"), "{local:?}");
@@ -90,7 +90,7 @@ async fn a_run_keeps_its_version_through_changes_and_deaths() {
     };
     put(&folder, "slow.yaml", &text("old"));
     world.wait_for(&["dags", "trigger", "slow", "--run-id", "one"], |ended| ended.code == 0);
-    world.wait_for(&["tasks", "logs", "slow", "one", "wait"], |ended| ended.out.contains("begun"));
+    world.wait_for(&["tasks", "logs", "slow", "wait", "one"], |ended| ended.out.contains("begun"));
     put(&folder, "slow.yaml", &text("new"));
     world.wait_for(&["dags", "export", "slow"], |ended| ended.out.contains("echo new"));
     world.kill(worker);
@@ -99,7 +99,7 @@ async fn a_run_keeps_its_version_through_changes_and_deaths() {
     fs::write(&gate, "").unwrap();
     let ended = world.run(&["runs", "wait", "slow", "one"]);
     assert_eq!(ended.code, 0, "{ended:?}\n{}", world.said());
-    let said = world.run(&["tasks", "logs", "slow", "one", "say"]);
+    let said = world.run(&["tasks", "logs", "slow", "say", "one"]);
     assert!(said.out.contains("old") && !said.out.contains("new"), "{said:?}");
 }
 
@@ -125,7 +125,7 @@ tasks:
     );
     let conf = r#"{"word": "$(touch pwned); `id`"}"#;
     world.wait_for(&["dags", "trigger", "secret", "--run-id", "r", "--conf", conf, "--wait"], |ended| ended.code == 0);
-    let said = world.run(&["tasks", "logs", "secret", "r", "use"]);
+    let said = world.run(&["tasks", "logs", "secret", "use", "r"]);
     assert!(said.out.contains("has 19 letters and is ***; $(touch pwned); `id`"), "{said:?}");
     assert!(!said.out.contains("hunter2") && said.out.contains("arguments: bash -c"), "{said:?}");
     let refused = folder.join("leak.yaml");
@@ -151,16 +151,16 @@ async fn two_thousand_files_are_there_within_seconds() {
     let began = Instant::now();
     let read = world.run(&["dags", "list-import-errors", "--local"]);
     assert_eq!(read.code, 0, "{read:?}");
-    println!("{FILES} files were read in {:?}", began.elapsed());
+    eprintln!("{FILES} files were read in {:?}", began.elapsed());
     let began = Instant::now();
     start_worker(&mut world);
     let last = format!("many_{}", FILES - 1);
     world.wait_for(&["dags", "export", &last], |ended| ended.code == 0);
-    println!("{FILES} files were registered in {:?}", began.elapsed());
+    eprintln!("{FILES} files were registered in {:?}", began.elapsed());
     // Unoptimised, beside other tests; the promise is five seconds.
     assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
     let changed = put(&folder, "many_7.yaml", "dag_id: many_7\ntasks:\n  a: {bash: echo changed}\n");
     world.wait_for(&["dags", "export", "many_7"], |ended| ended.out.contains("changed"));
-    println!("among them a change was live after {:?}", changed.elapsed());
+    eprintln!("among them a change was live after {:?}", changed.elapsed());
     assert!(changed.elapsed() < LIVE_WITHIN, "{:?}", changed.elapsed());
 }

@@ -1,0 +1,189 @@
+//! What a task waits for, follows and is mapped over: names of the document as ids and sources.
+
+use super::{Entry, Outline, inside, texts};
+use crate::file::Problems;
+use crate::file::check::text_of;
+use crate::file::keys::TaskKind;
+use crate::file::node::{Kind, Node};
+use crate::file::template::{self, Template};
+use crate::file::upstream::Meant;
+use crate::spec::{Condition, MapSpec, Source};
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+#[derive(Clone, Copy)]
+enum Edge {
+    Beginning,
+    End,
+}
+
+impl Outline<'_> {
+    /// The tasks that a branch may follow.
+    pub(super) fn targets(
+        &self,
+        entry: &Entry<'_>,
+        work: &Node,
+        kind: &TaskKind,
+        config: &mut Value,
+        problems: &mut Problems<'_>,
+    ) {
+        if kind.name != "branch" {
+            return;
+        }
+        let ids = |node: &Node, problems: &mut Problems<'_>| -> Value {
+            let mut found = Vec::new();
+            for name in node.items() {
+                let text = name.scalar().map(text_of).unwrap_or_default();
+                match self.meant(&text, entry.group.as_deref()) {
+                    Some(Meant::Task(task)) => found.push(self.tasks[task].id.clone()),
+                    Some(Meant::Group(group)) => found.extend(self.edge_of(&group, Edge::Beginning)),
+                    None => self.unknown(&text, name.mark, problems),
+                }
+            }
+            json!(found)
+        };
+        if let Some(cases) = work.get("cases") {
+            let cases: Map<String, Value> =
+                cases.entries().iter().map(|(value, node)| (value.text.clone(), ids(node, problems))).collect();
+            config["cases"] = Value::Object(cases);
+        }
+        if let Some(otherwise) = work.get("otherwise") {
+            config["otherwise"] = ids(otherwise, problems);
+        }
+    }
+
+    pub(super) fn after(&self, entry: &Entry<'_>, names: Option<&Node>, problems: &mut Problems<'_>) -> Vec<String> {
+        let mut after = Vec::new();
+        for name in names.map(Node::items).unwrap_or_default() {
+            let text = name.scalar().map(text_of).unwrap_or_default();
+            match self.meant(&text, entry.group.as_deref()) {
+                Some(Meant::Task(task)) => after.push(self.tasks[task].id.clone()),
+                Some(Meant::Group(group)) if inside(&entry.id, &group) => {
+                    let message = format!("task `{}` waits for group `{group}`, in which it is", entry.id);
+                    problems.add(name.mark, message, "name a task of the group");
+                }
+                Some(Meant::Group(group)) => after.extend(self.edge_of(&group, Edge::End)),
+                None => self.unknown(&text, name.mark, problems),
+            }
+        }
+        after
+    }
+
+    /// The tasks with which a group begins or ends; teardowns end nothing, unless there is nothing else.
+    fn edge_of(&self, group: &str, edge: Edge) -> Vec<String> {
+        let members: Vec<&Entry<'_>> = self.tasks.iter().filter(|entry| inside(&entry.id, group)).collect();
+        let mut waited_for: HashSet<usize> = HashSet::new();
+        let mut waits: HashSet<&str> = HashSet::new();
+        for entry in &members {
+            for name in Self::named_by(entry) {
+                let upstreams: Vec<usize> = match self.meant(&name, entry.group.as_deref()) {
+                    Some(Meant::Task(task)) => vec![task],
+                    Some(Meant::Group(inner)) => {
+                        (0..self.tasks.len()).filter(|task| inside(&self.tasks[*task].id, &inner)).collect()
+                    }
+                    None => Vec::new(),
+                };
+                let own: Vec<usize> = upstreams.into_iter().filter(|t| inside(&self.tasks[*t].id, group)).collect();
+                if !own.is_empty() {
+                    waits.insert(&entry.id);
+                }
+                if entry.node.get("teardown").is_none() {
+                    waited_for.extend(own);
+                }
+            }
+        }
+        let is_edge = |entry: &&&Entry<'_>| match edge {
+            Edge::Beginning => !waits.contains(entry.id.as_str()),
+            Edge::End => !waited_for.contains(&self.index[&entry.id]) && entry.node.get("teardown").is_none(),
+        };
+        let found: Vec<String> = members.iter().filter(is_edge).map(|entry| entry.id.clone()).collect();
+        if found.is_empty() { members.iter().map(|entry| entry.id.clone()).collect() } else { found }
+    }
+
+    /// Every name by which a task waits for another.
+    fn named_by(entry: &Entry<'_>) -> Vec<String> {
+        let node = entry.node;
+        let mut names = texts(node.get("after"));
+        names.extend(texts(node.get("teardown")));
+        names.extend(node.get("when").map(Node::entries).unwrap_or_default().iter().map(|(key, _)| key.text.clone()));
+        let mut paths = Vec::new();
+        template::paths(&node.json(), &mut paths);
+        let upstream = |path: &Vec<String>| match path.split_first() {
+            Some((first, rest)) if first == "upstream" => template::upstream(rest).map(|(name, _)| name),
+            _ => None,
+        };
+        names.extend(paths.iter().filter_map(upstream));
+        names
+    }
+
+    pub(super) fn when(&self, entry: &Entry<'_>, problems: &mut Problems<'_>) -> Vec<Condition> {
+        let mut found = Vec::new();
+        for (key, value) in entry.node.get("when").map(Node::entries).unwrap_or_default() {
+            let source = if key.text == "element" && (entry.is_mapped || entry.mapped.is_some()) {
+                let group = if entry.is_mapped { None } else { entry.mapped.clone() };
+                Source::Element { group, part: None }
+            } else {
+                match self.task(&key.text, entry.group.as_deref(), key.mark, problems) {
+                    Some(task) => self.output(task, entry),
+                    None => continue,
+                }
+            };
+            found.push(Condition { source, equals: value.items().iter().map(Node::json).collect() });
+        }
+        found
+    }
+
+    pub(super) fn map(&self, node: &Node, entry: &Entry<'_>, problems: &mut Problems<'_>) -> Option<MapSpec> {
+        let mut each = |key: &str| -> Option<Vec<Source>> {
+            let lists = node.get(key)?;
+            Some(lists.items().iter().filter_map(|list| self.list(list, entry, problems)).collect())
+        };
+        match (each("zip"), each("cross")) {
+            (Some(lists), None) => Some(MapSpec::Zip(lists)),
+            (None, Some(lists)) => Some(MapSpec::Cross(lists)),
+            (Some(_), Some(_)) => {
+                problems.add(node.mark, "`map` is both `zip` and `cross`", "say one of them");
+                None
+            }
+            (None, None) if matches!(node.kind, Kind::Map(_)) => {
+                problems.add(node.mark, "`map` has neither `zip` nor `cross`", "say one of them, or give a list");
+                None
+            }
+            (None, None) => self.list(node, entry, problems).map(MapSpec::Each),
+        }
+    }
+
+    /// A list that is mapped over: one of the file, or what a task gives.
+    fn list(&self, node: &Node, entry: &Entry<'_>, problems: &mut Problems<'_>) -> Option<Source> {
+        if let Kind::List(_) = node.kind {
+            let list = node.json();
+            let mut paths = Vec::new();
+            template::paths(&list, &mut paths);
+            if !paths.is_empty() {
+                let hint = "let a task give the list: `value: [\"{{ … }}\"]`, and map over its output";
+                problems.add(node.mark, "templates are not rendered in the list of a map", hint);
+                return None;
+            }
+            return Some(Source::Value(list));
+        }
+        let hint = "write a list, or `\"{{ upstream.TASK.output }}\"`; a `value` task makes a list of anything else";
+        let template = node.text().and_then(|text| Template::parse(text).ok());
+        let path = template.as_ref().and_then(Template::only_path);
+        let named = match path {
+            Some([first, rest @ ..]) if first == "upstream" => {
+                template::upstream(rest).filter(|(_, rest)| rest.is_empty())
+            }
+            _ => None,
+        };
+        let Some((name, _)) = named else {
+            problems.add(node.mark, "`map` is over neither a list nor the output of a task", hint);
+            return None;
+        };
+        let task = self.task(&name, entry.group.as_deref(), node.mark, problems)?;
+        Some(match self.output(task, entry) {
+            // As Airflow: mapping over a mapped task waits for all of it.
+            Source::Outputs(id) => Source::Collected(id),
+            one => one,
+        })
+    }
+}
