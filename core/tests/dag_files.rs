@@ -2,7 +2,7 @@
 
 use orch_core::file::{
     export, json_schema, parse,
-    template::{Names, Template},
+    template::{FILTERS, Names, Template},
 };
 use proptest::prelude::*;
 
@@ -102,4 +102,17 @@ fn the_published_schema_is_the_table() {
     let published: serde_json::Value =
         serde_json::from_str(include_str!("../../docs/dag-file.schema.json")).expect("it is JSON");
     assert_eq!(published, json_schema(), "write it anew: `orch dags schema > docs/dag-file.schema.json`");
+}
+
+#[test]
+fn every_filter_and_every_kind_is_in_the_guide() {
+    let guide = include_str!("../../docs/guides/dag-files.md").replace("\\|", "|");
+    for filter in FILTERS {
+        assert!(guide.contains(&format!("`{}`", filter.example)), "`{}` is not in the guide", filter.example);
+    }
+    let schema = json_schema();
+    for kind in schema["$defs"]["task"]["oneOf"].as_array().expect("a list of kinds") {
+        let kind = kind["required"][0].as_str().expect("a name");
+        assert!(guide.contains(&format!("`{kind}`")), "`{kind}` is not in the guide");
+    }
 }

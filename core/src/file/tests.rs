@@ -1,3 +1,5 @@
+//! Files as people write them: what they become, and what is said of wrong ones.
+
 use super::*;
 use crate::spec::{Location, Role, Source, TaskSpec};
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! Outputs, the audit log, jobs, settings, and the lists that are empty here.
 
+use crate::browser::Browser;
 use crate::fixture::Web;
 use axum::http::StatusCode;
 use orch_core::file::FileProblem;
@@ -120,6 +121,10 @@ async fn broken_files_are_listed_with_their_lines() {
     set_import_errors(&mut db, "other", &BTreeMap::new()).await.unwrap();
     set_import_errors(&mut db, "dags-folder", &broken(4)).await.unwrap();
     assert!(web.get(&path).await.body["stack_trace"].as_str().unwrap().contains("sales.yaml:4:5"));
+    let home = Browser::logged_in(&web).await.get("/").await;
+    for words in ["Broken DAG files", "sales.yaml", "line 4:5 a task has no key", "did you mean"] {
+        assert!(home.html.contains(words), "{words} is not in {}", home.html);
+    }
     set_import_errors(&mut db, "dags-folder", &BTreeMap::new()).await.unwrap();
     assert_eq!(web.get(&path).await.status, StatusCode::NOT_FOUND);
 }

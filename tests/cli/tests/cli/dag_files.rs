@@ -67,6 +67,13 @@ async fn a_file_is_live_soon_and_its_last_good_version_stays() {
     let report = world.run(&["dags", "report", "-o", "json"]);
     assert!(report.out.contains("other.yaml") && report.out.contains("\"dag_num\":"), "{report:?}");
 
+    let of_rust = world.run(&["dags", "export", "example_chain"]).refused();
+    assert!(of_rust.contains("is a function of Rust"), "{of_rust}");
+    let named = world.run(&["config", "get-value", "core", "dags_folder"]).done();
+    assert_eq!(named.trim(), folder.to_str().unwrap());
+    let again = world.run(&["dags", "reserialize", "-B", "dags-folder"]);
+    assert!(again.code == 1 && again.err.contains("`dags-folder`: 1 dags"), "{again:?}");
+
     put(&folder, "said.yaml", &saying("third"));
     world.wait_for(&["dags", "list-import-errors"], |ended| ended.code == 0);
     fs::remove_file(folder.join("said.yaml")).unwrap();
