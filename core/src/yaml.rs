@@ -61,9 +61,14 @@ pub(crate) fn scalar(text: &str) -> String {
     if starts_plain && text.chars().all(is_plain) && !text.ends_with(' ') && !is_word {
         text.to_owned()
     } else {
-        Value::from(text).to_string()
+        let quoted = Value::from(text).to_string();
+        // Within quotes readers of YAML take these for ends of lines, or for nothing.
+        BREAKS.iter().fold(quoted, |quoted, letter| quoted.replace(*letter, &format!("\\u{:04x}", u32::from(*letter))))
     }
 }
+
+/// Letters that are no text for every reader of YAML.
+pub(crate) const BREAKS: [char; 5] = ['\u{feff}', '\u{85}', '\u{2028}', '\u{2029}', '\u{7f}'];
 
 #[cfg(test)]
 mod tests {

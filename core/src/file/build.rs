@@ -166,6 +166,8 @@ fn params(node: &Node) -> Value {
         }
         properties.insert(key.text.clone(), schema);
     }
+    // Their order in the file says nothing.
+    required.sort_unstable();
     let mut schema = json!({ "type": "object", "properties": properties });
     if !required.is_empty() {
         schema["required"] = json!(required);

@@ -1,6 +1,6 @@
 //! Block style YAML with keys in the order they are said, and scripts as blocks of lines.
 
-use crate::yaml::scalar;
+use crate::yaml::{BREAKS, scalar};
 use serde_json::Value;
 
 /// A value of which the keys keep their order.
@@ -41,7 +41,16 @@ fn after_key(value: &Out, depth: usize, text: &mut String) {
             for item in items {
                 text.push_str(&"  ".repeat(depth + 1));
                 text.push('-');
-                after_key(item, depth + 1, text);
+                let mut inside = String::new();
+                after_key(item, depth + 1, &mut inside);
+                match inside.strip_prefix('\n') {
+                    // The first key stands beside the mark.
+                    Some(lines) => {
+                        text.push(' ');
+                        text.push_str(lines.trim_start_matches(' '));
+                    }
+                    None => text.push_str(&inside),
+                }
             }
         }
         Out::Map(_) => text.push_str(" {}\n"),
@@ -78,12 +87,13 @@ fn after_key(value: &Out, depth: usize, text: &mut String) {
 
 /// Lines that a block gives back as they are.
 fn is_block(words: &str) -> bool {
-    let is_plain = |letter: char| letter == '\n' || !letter.is_control();
+    let is_plain = |letter: char| letter == '\n' || !(letter.is_control() || BREAKS.contains(&letter));
     words.contains('\n')
         && !words.ends_with("\n\n")
         && !words.starts_with(['\n', ' '])
         && words.chars().all(is_plain)
         && words.trim() != ""
+        && !words.lines().any(|line| line.ends_with(' '))
 }
 
 /// The largest unit without a rest.
