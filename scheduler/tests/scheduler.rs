@@ -395,6 +395,9 @@ async fn an_update_of_an_asset_begins_a_run_at_once() {
     house.until("select count(*) from dag_run where run_type = 'asset_triggered'", 10).await;
     // Then nothing comes for a while.
     house.until("select count(*) from asset where stale_since is not null", 1).await;
-    house.until("select count(*) from audit where event = 'asset_stale'", 1).await;
+    // On a busy machine it may have been stale before, between two updates; each time is told once.
+    let told_of_the_last = "select count(*) from audit where event = 'asset_stale'
+        and extra->>'since' = (select max(extra->>'since') from audit where event = 'asset_stale')";
+    house.until(told_of_the_last, 1).await;
     house.end().await;
 }

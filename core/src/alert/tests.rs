@@ -1,3 +1,5 @@
+//! Which alerts follow from what happened, in which words, and what start-up refuses; two lines a case.
+
 use super::*;
 use crate::spec::DeadlineFrom;
 use chrono::DateTime;
@@ -124,4 +126,24 @@ fn an_alert_is_sent_again_and_again_for_a_day() {
         (*age < hours(1)).then_some(*age)
     });
     assert_eq!(tries_in_an_hour.count(), 19, "a receiver that was down for an hour is not flooded");
+}
+
+fn refused(callbacks: &Value, deadlines: &Value) -> Vec<String> {
+    let mut spec = dag(callbacks);
+    spec.deadlines = serde_json::from_value(deadlines.clone()).expect("deadlines");
+    crate::check::problems(&spec).into_iter().map(|problem| problem.message).collect()
+}
+
+#[test]
+fn start_up_refuses_what_could_tell_nobody() {
+    let of_task = |list: &str| refused(&json!({ list: [{ "connection": "chat" }] }), &json!([]));
+    assert_eq!(of_task("on_success"), [""; 0]);
+    assert_eq!(of_task("on_retry"), ["a run is neither tried again nor skipped"]);
+    assert_eq!(of_task("on_stale"), ["a task is not told of its assets"]);
+    let told = refused(&json!({ "on_failure": [{ "connection": "" }] }), &json!([]));
+    assert!(told.len() == 2 && told[0].starts_with("a notifier names no connection"), "{told:?}");
+    let told = refused(&json!({ "on_failure": [{ "connection": "chat", "message": "{secret}" }] }), &json!([]));
+    assert_eq!(told[0], "the words of a notifier: `{secret}` is no field of an alert");
+    let told = refused(&json!({}), &json!([{ "from": "started", "after_ms": 0 }]));
+    assert_eq!(told, ["a deadline is 0 ms after `started`"]);
 }
