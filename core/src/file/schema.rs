@@ -4,7 +4,7 @@ use super::keys::{ASSET, DAG, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape
 use serde_json::{Map, Value, json};
 
 /// Where the schema is published, and what a file may name in its first line.
-const ID: &str = "https://orch.dev/schemas/dag-file.json";
+const ID: &str = "urn:orch:dag-file";
 
 /// The schema of one document of a DAG file.
 pub fn json_schema() -> Value {

@@ -3,6 +3,7 @@
 
 use orch::testing::TestRun;
 use orch::{Dag, TaskState, dags_of_file};
+use orch_test_support::guide::{examples, guide};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -76,31 +77,9 @@ async fn sensors_wait_for_what_their_templates_say() {
     assert!(folder.path().join("out/a.csv").is_file());
 }
 
-/// What stands between fences of `yaml`, with the line where each begins.
-fn examples(text: &str) -> Vec<(usize, String)> {
-    let (mut found, mut open): (Vec<(usize, String)>, _) = (Vec::new(), false);
-    for (place, line) in text.lines().enumerate() {
-        match line {
-            "```yaml" => {
-                found.push((place + 2, String::new()));
-                open = true;
-            }
-            "```" => open = false,
-            line if open => {
-                let (_, example) = found.last_mut().unwrap();
-                example.push_str(line);
-                example.push('\n');
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
 #[tokio::test]
 async fn the_files_of_the_guide_are_dags_and_end_well() {
-    let guide = std::fs::read_to_string(here("../../docs/guides/dag-files.md")).unwrap();
-    let examples = examples(&guide);
+    let examples = examples(&guide("dag-files"), "yaml");
     assert!(examples.len() >= 6, "{}", examples.len());
     for (line, text) in &examples {
         for dag in dags(&format!("dag-files.md from line {line}.yaml"), text) {

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 #![expect(clippy::needless_borrow, clippy::redundant_closure_for_method_calls, reason = "as the guide reads best")]
 
-use std::path::Path;
 use std::process::Command;
 
 use iceberg::spec::{PrimitiveType, Transform, Type};
@@ -15,32 +14,16 @@ use orch_lake::{Filter, Lake, LakeConfig, TableDef, TableName};
 use orch_test_lake::pyiceberg::python;
 use orch_test_lake::rows::{batch, row};
 use orch_test_support::TestDb;
+use orch_test_support::guide::{examples, guide, words};
 
 const THIS: &str = include_str!("guide.rs");
 
-fn guide() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/lake-tables.md");
-    std::fs::read_to_string(path).unwrap()
-}
-
-/// What stands between fences of a language.
-fn examples(guide: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let blocks = guide.split(&fence).skip(1);
-    blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
-
-/// Without what a formatter may change.
-fn words(text: &str) -> String {
-    text.split_whitespace().collect()
-}
-
 #[test]
 fn the_examples_of_the_guide_are_the_ones_that_run() {
-    let examples = examples(&guide(), "rust");
+    let examples = examples(&guide("lake-tables"), "rust");
     assert!(examples.len() > 6);
     let here = words(THIS);
-    for example in examples {
+    for (_, example) in examples {
         assert!(here.contains(&words(&example)), "this example does not run:\n{example}");
     }
 }
@@ -58,7 +41,7 @@ async fn the_examples_of_the_guide_do_what_they_say() {
     };
     follow(&Lake::open(config).unwrap()).await.unwrap();
 
-    let script = examples(&guide(), "python").concat();
+    let script = examples(&guide("lake-tables"), "python").into_iter().map(|(_, example)| example).collect::<String>();
     let uri = orch_test_lake::pyiceberg::uri(&db.url());
     let mut command = Command::new(python());
     command.args(["-c", &script]).env("LAKE_URI", uri).env("LAKE_WAREHOUSE", &warehouse);

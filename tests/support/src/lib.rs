@@ -4,6 +4,7 @@
 //! - [`PrivateServer`]: a server of one's own, to be killed and started again.
 //! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
 //! - [`browser`]: pages in a real one.
+//! - [`guide`]: what guides show.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
 //!
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
@@ -11,6 +12,7 @@
 
 pub mod browser;
 mod database;
+pub mod guide;
 mod private;
 mod receiver;
 mod shared;

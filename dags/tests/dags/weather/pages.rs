@@ -6,6 +6,7 @@ use super::api::{Api, Mood};
 use crate::standalone::{PASSWORD, Standalone};
 use crate::world::Ended;
 use orch_test_support::browser::drive;
+use orch_test_support::guide::{examples, guide};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -48,9 +49,8 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     // The schedule alone, without a key and without a network.
     let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
     wait_for(&standalone, &done, |ended| ended.out.contains("scheduled__"));
-    for query in
-        super::guide::examples("sql").iter().flat_map(|all| all.split(";\n")).filter(|one| !one.trim().is_empty())
-    {
+    let examples = examples(&guide("weather"), "sql");
+    for query in examples.iter().flat_map(|(_, all)| all.split(";\n")).filter(|one| !one.trim().is_empty()) {
         standalone.run(&["sql", query]).done();
     }
     // Then an API that is not always right.
