@@ -87,6 +87,13 @@ impl Offers {
             || self.all().iter().any(|offer| offer.version.plan.tasks.iter().any(|task| task.isolation == isolation))
     }
 
+    /// Does any version of a DAG say who is told of its runs?
+    pub(crate) fn tells(&self, dag_id: &str) -> bool {
+        let tells =
+            |offer: &Arc<Offer>| offer.version.dag_id == *dag_id && !offer.version.plan.spec.callbacks.is_empty();
+        self.read().values().any(tells)
+    }
+
     pub(crate) fn get(&self, version: i32) -> Option<Arc<Offer>> {
         self.read().get(&version).cloned()
     }

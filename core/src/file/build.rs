@@ -9,7 +9,10 @@ use super::node::{Kind, Mark, Node};
 use super::{FILE_TASK, Problems, schedule, task};
 use crate::check;
 use crate::overlap::{Concurrency, Overlap};
-use crate::spec::{Callbacks, DagSpec, GroupSpec, Location, Options, Role, Schedule, TaskSpec, Timetable, TriggerRule};
+use crate::spec::{
+    Callbacks, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Role, Schedule, TaskSpec,
+    Timetable, TriggerRule,
+};
 use options::options;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -119,6 +122,7 @@ fn words(document: &Node, location: Location) -> DagSpec {
         groups: Vec::new(),
         tasks: Vec::new(),
         callbacks: callbacks(document),
+        deadlines: document.get("deadlines").map(Node::items).unwrap_or_default().iter().map(deadline).collect(),
         location,
         extra: Map::from_iter([(FILE_TASK.to_string(), json!(true))]),
     }
@@ -137,12 +141,37 @@ fn ms(node: &Node, key: &str) -> Option<u64> {
 }
 
 fn callbacks(node: &Node) -> Callbacks {
-    let list = |key: &str| node.get(key).map(|list| list.items().iter().map(Node::json).collect()).unwrap_or_default();
     Callbacks {
-        on_success: list("on_success"),
-        on_failure: list("on_failure"),
-        on_retry: list("on_retry"),
-        on_skipped: list("on_skipped"),
+        on_success: notifiers(node, "on_success"),
+        on_failure: notifiers(node, "on_failure"),
+        on_retry: notifiers(node, "on_retry"),
+        on_skipped: notifiers(node, "on_skipped"),
+        on_stale: notifiers(node, "on_stale"),
+        on_failed_check: notifiers(node, "on_failed_check"),
+    }
+}
+
+fn notifiers(node: &Node, key: &str) -> Vec<Notifier> {
+    let notifier = |node: &Node| {
+        let text = |key: &str| node.get(key).and_then(Node::scalar).map(text_of);
+        Notifier {
+            connection: node.scalar().map(text_of).or_else(|| text("connection")).unwrap_or_default(),
+            subject: text("subject"),
+            message: text("message"),
+            to: texts(node.get("to")),
+            extra: Map::new(),
+        }
+    };
+    node.get(key).map(Node::items).unwrap_or_default().iter().map(notifier).collect()
+}
+
+fn deadline(node: &Node) -> Deadline {
+    let from = node.get("from").and_then(Node::scalar).and_then(|word| text_of(word).parse().ok());
+    Deadline {
+        from: from.unwrap_or(DeadlineFrom::Queued),
+        after_ms: ms(node, "after").unwrap_or(0),
+        notify: notifiers(node, "notify"),
+        extra: Map::new(),
     }
 }
 

@@ -4,7 +4,8 @@ mod task;
 mod write;
 
 use crate::spec::{
-    Asset, AssetCondition, AssetRef, DagSpec, GroupSpec, MapSpec, OnLost, Options, Schedule, Source, Timetable,
+    Asset, AssetCondition, AssetRef, Callbacks, DagSpec, GroupSpec, MapSpec, Notifier, OnLost, Options, Schedule,
+    Source, Timetable,
 };
 use serde_json::{Value, json};
 use std::fmt;
@@ -95,8 +96,16 @@ impl Writer<'_> {
         dag.value("paused", spec.paused_at_creation);
         let params = self.params();
         dag.say("params", params);
-        dag.list("on_success", &spec.callbacks.on_success);
-        dag.list("on_failure", &spec.callbacks.on_failure);
+        callbacks(&mut dag, &spec.callbacks);
+        let deadlines = spec.deadlines.iter().map(|deadline| {
+            let mut fields = Fields(Vec::new());
+            fields.time("after", Some(deadline.after_ms));
+            fields.value("from", Some(deadline.from.as_str()));
+            fields.say("notify", notifiers(&deadline.notify));
+            Out::Map(fields.0)
+        });
+        let deadlines: Vec<Out> = deadlines.collect();
+        dag.say("deadlines", (!deadlines.is_empty()).then_some(Out::List(deadlines)));
         let tasks = self.tasks(None);
         dag.say("tasks", Some(tasks));
         Out::Map(dag.0)
@@ -250,6 +259,32 @@ fn asset(of: &Asset) -> Value {
         }
     }
     if written.as_object().is_some_and(|fields| fields.len() == 1) { json!(of.uri) } else { written }
+}
+
+fn callbacks(fields: &mut Fields, callbacks: &Callbacks) {
+    for (key, whom) in [
+        ("on_success", &callbacks.on_success),
+        ("on_failure", &callbacks.on_failure),
+        ("on_retry", &callbacks.on_retry),
+        ("on_skipped", &callbacks.on_skipped),
+        ("on_stale", &callbacks.on_stale),
+        ("on_failed_check", &callbacks.on_failed_check),
+    ] {
+        fields.say(key, notifiers(whom));
+    }
+}
+
+fn notifiers(of: &[Notifier]) -> Option<Out> {
+    let one = |notifier: &Notifier| {
+        let Notifier { connection, subject, message, to, extra: _ } = notifier;
+        let mut fields = Fields(Vec::new());
+        fields.value("connection", Some(connection.as_str()));
+        fields.value("subject", subject.as_deref());
+        fields.value("message", message.as_deref());
+        fields.list("to", to);
+        if fields.0.len() == 1 { Out::Value(connection.as_str().into()) } else { Out::Map(fields.0) }
+    };
+    (!of.is_empty()).then(|| Out::List(of.iter().map(one).collect()))
 }
 
 fn options(fields: &mut Fields, options: &Options) {

@@ -92,7 +92,20 @@ const fn required(name: &'static str, shape: &'static Shape, about: &'static str
 const TEXTS: Shape = Shape::Either(&[Shape::List(&Shape::Text), Shape::Text]);
 const ARGUMENTS: Shape = Shape::List(&Shape::Argument);
 const VARIABLES: Shape = Shape::Table(&Shape::Template);
-const NOTIFIERS: Shape = Shape::List(&Shape::Any);
+const NOTIFIERS: Shape = Shape::List(&Shape::Either(&[
+    Shape::Object(&[
+        required("connection", &Shape::Text, "Its type says how: e-mail, a webhook, a command"),
+        key("subject", &Shape::Text, "Words with fields in braces, such as {dag_id}"),
+        key("message", &Shape::Text, "Words with fields in braces, such as {error}"),
+        key("to", &TEXTS, "Of an e-mail: to these instead of those that the connection names"),
+    ]),
+    Shape::Text,
+]));
+const DEADLINES: Shape = Shape::List(&Shape::Object(&[
+    required("after", &Shape::Time, "A run that is not over by then is late"),
+    key("from", &Shape::Word(&["queued", "started", "logical_date"]), "What it is counted from; queued without this"),
+    key("notify", &NOTIFIERS, "Who is told"),
+]));
 pub(super) const ASSET: Shape = Shape::Either(&[
     Shape::Object(&[
         key("uri", &Shape::Text, "What the asset is known by"),
@@ -210,6 +223,9 @@ pub(super) const DAG: &[Key] = &[
     key("defaults", &Shape::Object(OPTIONS), "Options for every task that does not say otherwise"),
     key("on_success", &NOTIFIERS, "Notifiers for when a run succeeded"),
     key("on_failure", &NOTIFIERS, "Notifiers for when a run failed"),
+    key("on_stale", &NOTIFIERS, "Notifiers for when an asset that a task updates is stale"),
+    key("on_failed_check", &NOTIFIERS, "Notifiers for when a check of a task failed or put rows aside"),
+    key("deadlines", &DEADLINES, "By when a run is to be over"),
     required("tasks", &Shape::Tasks, "Tasks and groups, by name, in any order"),
 ];
 

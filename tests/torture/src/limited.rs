@@ -136,7 +136,7 @@ mod tests {
     fn a_body_stays_until_its_end_its_death_or_its_next_lease() {
         let (begun, ended) = (line(1, Word::Start, 10), line(1, Word::End, 30));
         check(&[begun.clone(), ended.clone()], &[], &[Some(30)]);
-        check(&[begun.clone()], &[Kill { pid: 7, at: Duration::from_millis(20) }], &[Some(20)]);
+        check(std::slice::from_ref(&begun), &[Kill { pid: 7, at: Duration::from_millis(20) }], &[Some(20)]);
         check(&[begun.clone(), line(3, Word::Start, 50), line(3, Word::End, 60)], &[], &[Some(50), Some(60)]);
         check(&[begun], &[], &[None]);
     }

@@ -364,11 +364,7 @@ impl<S: Hot> Driver<S> {
             self.hints.give(Hint::Ready);
         }
         self.tell_others(&step.ended);
-        let tells = |(dag_id, _): &(String, After)| {
-            let mut ours = self.offers.all().filter(|offer| offer.version.dag_id == *dag_id);
-            ours.any(|offer| !offer.version.plan.spec.callbacks.is_empty())
-        };
-        if over.iter().any(tells) {
+        if over.iter().any(|(dag_id, _)| self.offers.tells(dag_id)) {
             self.hints.give(Hint::Alert);
         }
         over.sort_unstable();

@@ -1,7 +1,7 @@
 //! A task as the entry of a file.
 
 use super::write::{Out, time};
-use super::{Fields, Writer, asset_ref, options};
+use super::{Fields, Writer, asset_ref, callbacks, options};
 use crate::file::is_of_file;
 use crate::file::keys::{KINDS, SENSORS, Shape};
 use crate::file::task::field;
@@ -42,10 +42,7 @@ impl Writer<'_> {
             own.trigger_rule = None;
         }
         options(&mut fields, &own);
-        fields.list("on_success", &task.callbacks.on_success);
-        fields.list("on_failure", &task.callbacks.on_failure);
-        fields.list("on_retry", &task.callbacks.on_retry);
-        fields.list("on_skipped", &task.callbacks.on_skipped);
+        callbacks(&mut fields, &task.callbacks);
         Out::Map(fields.0)
     }
 
