@@ -96,7 +96,7 @@ const NOTIFIERS: Shape = Shape::List(&Shape::Either(&[
     Shape::Object(&[
         required("connection", &Shape::Text, "Its type says how: e-mail, a webhook, a command"),
         key("subject", &Shape::Text, "Words with fields in braces, such as {dag_id}"),
-        key("message", &Shape::Text, "Words with fields in braces, such as {error}"),
+        key("message", &Shape::Text, "Words with fields in braces, such as {reason}"),
         key("to", &TEXTS, "Of an e-mail: to these instead of those that the connection names"),
     ]),
     Shape::Text,
