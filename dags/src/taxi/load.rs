@@ -28,6 +28,9 @@ use tokio::runtime::Handle;
 const MOST_ASIDE: usize = 100_000;
 /// Batches that are summed up at once.
 const SUMMED_AT_ONCE: usize = 8;
+/// What the page of `daily_summary` draws.
+const TRIPS_PER_DAY: &str = "select * from (select trip_date, total_trips as \"trips per day\" from nyc_taxi.daily_summary \
+                             order by 1 desc limit 366) order by 1";
 /// By this the rows of a file are known.
 const SOURCE_FILE: &str = "source_file";
 
@@ -141,6 +144,9 @@ async fn table(lake: &Lake, name: &str, schema: &Schema, later: &[&'static Colum
     let mut definition = TableDef::of(schema)?;
     if schema.column_with_name("year").is_some() {
         definition = definition.partition("year", Transform::Identity).partition("month", Transform::Identity);
+    }
+    if name.name() == "daily_summary" {
+        definition = definition.chart(TRIPS_PER_DAY);
     }
     let mut table = lake.ensure(&name, &definition).await?;
     for column in later {
