@@ -61,7 +61,11 @@ impl Lookout {
     async fn look(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Due> {
         let process = match self.process {
             Some(process) => process,
-            None => register_process(db, Role::Scheduler, &hostname(), std::process::id()).await?,
+            // Kept before anything else can fail: who does not know his row cannot take it away.
+            None => {
+                let process = register_process(db, Role::Scheduler, &hostname(), std::process::id()).await?;
+                *self.process.insert(process)
+            }
         };
         let config = &shared.config;
         let after = After { fold: config.fold_after, stale: config.stale_after, queued: config.queued_too_long };
