@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Alerts that are sent at the same time.
 const MOST_AT_ONCE: i64 = 16;
-/// Without a hint it looks so often.
-const POLL: Duration = Duration::from_secs(5);
+/// Without a hint it looks so often, by one statement: idle installations count them.
+const POLL: Duration = Duration::from_secs(30);
 /// Hints of this long are one.
 const GATHER: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -91,9 +91,13 @@ impl Messenger {
     /// Sends all that is due; gives in how long the next one is.
     async fn round(&mut self, stop: &CancellationToken) -> StoreResult<Option<Duration>> {
         loop {
+            let next = next_alert_in(self.db().await?).await?;
+            if next.is_none_or(|next| !next.is_zero()) || stop.is_cancelled() {
+                return Ok(next);
+            }
             let claimed = claim_alerts(self.db().await?, MOST_AT_ONCE).await?;
-            if claimed.is_empty() || stop.is_cancelled() {
-                return next_alert_in(self.db().await?).await;
+            if claimed.is_empty() {
+                return Ok(next); // somebody else was faster
             }
             let mut sending = JoinSet::new();
             for alert in claimed {
