@@ -9,6 +9,7 @@ mod process;
 mod python;
 mod shell;
 mod sql;
+mod statement;
 mod trigger;
 mod waiting;
 
@@ -19,7 +20,8 @@ pub use http::{HttpOutput, HttpRequest, http};
 pub use operator::{Operator, body_from, body_of};
 pub use python::{Python, PythonOutput, python};
 pub use shell::{Shell, ShellOutput, shell};
-pub use sql::{Sql, SqlOutput, sql};
+pub use sql::{PostgresServer, Sql, sql};
+pub use statement::{Database, Rows, Statement};
 pub use trigger::{TriggerDag, TriggerOutput, trigger_dag};
 pub use waiting::{OtherDag, OtherRun, WaitFor, wait_for, wait_for_dag, wait_for_task};
 

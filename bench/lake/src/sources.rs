@@ -28,7 +28,7 @@ pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
         let bucket = Bucket::open(&format!("file://{}", target.display()), &Options::default())?;
         let lake = lake(&url, &target).await?;
         let schema = read(&shop.connection, items()).await?.schema();
-        let table = lake.ensure(&"bench.order_items".parse()?, &TableDef::of(&schema)?).await?;
+        let mut table = lake.ensure(&"bench.order_items".parse()?, &TableDef::of(&schema)?).await?;
         let (mut to_parquet, mut to_table, mut rows) = (vec![], vec![], 0);
         for time in 0..=times {
             let start = Instant::now();
@@ -36,9 +36,9 @@ pub(crate) fn copy(bench: &mut Bench) -> Result<Vec<Figure>> {
             let parquet = start.elapsed().as_secs_f64();
             let start = Instant::now();
             let change = table.overwrite(Filter::All, read(&shop.connection, items()).await?).await?;
-            let committed = change.commit(&lake).await?;
+            table = change.commit(&lake).await?.table;
             let iceberg = start.elapsed().as_secs_f64();
-            rows = committed.table.count().await?;
+            rows = table.count().await?;
             anyhow::ensure!(rows == written.rows, "{rows} rows in the table, {} in the file", written.rows);
             if time > 0 {
                 to_parquet.push(rows as f64 / parquet);

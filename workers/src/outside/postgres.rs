@@ -4,6 +4,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use orch_core::task::{TaskResult, fatal};
 pub use orch_store::connect::outside as options;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, Postgres};
 use sqlx::{
@@ -12,7 +13,7 @@ use sqlx::{
 use uuid::Uuid;
 
 /// What a statement gave.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
     /// In the order of the statement.
     pub columns: Vec<String>,
@@ -20,7 +21,7 @@ pub struct Rows {
     pub rows: Vec<Value>,
     /// There are more than were asked for.
     pub more: bool,
-    /// Of a statement without rows: how many it changed.
+    /// How many rows it gave or changed.
     pub affected: u64,
 }
 

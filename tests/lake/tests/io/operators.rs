@@ -136,7 +136,7 @@ async fn a_statement_that_is_stopped_ends_at_the_server() {
     let slow = Mysql::new("retail_mysql", "select sleep(100) as slept").statement_timeout(Duration::from_millis(200));
     let late = slow.clone().run(host.ctx()).await.expect_err("it takes too long");
     assert!(words(&late).contains("takes longer than 0.2 s"), "{}", words(&late));
-    let running = Mysql { timeout_ms: 60_000, ..slow }.run(host.ctx());
+    let running = slow.statement_timeout(Duration::from_mins(1)).run(host.ctx());
     let (ended, ()) = tokio::join!(running, async { host.cancel() });
     assert!(words(&ended.expect_err("it was cancelled")).contains("cancelled"));
     let ctx = MemoryHost::new().with_connection(source).ctx();

@@ -1,0 +1,101 @@
+//! A statement for a database and what it gave, whatever database it is.
+
+use super::operator::Operator;
+use crate::{BoxFuture, Ctx, TaskResult};
+pub use orch_workers::outside::postgres::Rows;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// A database that takes statements: what tells one kind of task from another.
+pub trait Database: Clone + Send + Sync + 'static {
+    /// The kind of the task.
+    const KIND: &'static str;
+
+    /// Sends it. When the task is stopped the server stops it too.
+    fn ask(statement: &Statement<Self>, ctx: &Ctx) -> impl Future<Output = TaskResult<Rows>> + Send;
+}
+
+/// A statement, and for whom.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "", deny_unknown_fields)]
+pub struct Statement<D> {
+    /// The id of a connection of the database's type.
+    pub connection: String,
+    pub statement: String,
+    /// One for each place in the statement, never part of its text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<Value>,
+    /// Of more rows the first so many are kept, and `more` says so.
+    #[serde(default = "thousand")]
+    pub most_rows: usize,
+    #[serde(default = "hour")]
+    pub timeout_ms: u64,
+    #[serde(skip)]
+    database: PhantomData<fn() -> D>,
+}
+
+fn thousand() -> usize {
+    1_000
+}
+
+fn hour() -> u64 {
+    60 * 60 * 1_000
+}
+
+impl<D> Statement<D> {
+    pub fn new(connection: &str, statement: &str) -> Self {
+        Statement {
+            connection: connection.into(),
+            statement: statement.into(),
+            params: Vec::new(),
+            most_rows: thousand(),
+            timeout_ms: hour(),
+            database: PhantomData,
+        }
+    }
+
+    /// What stands at the statement's next place.
+    ///
+    /// # Panics
+    /// When it is no JSON.
+    #[must_use]
+    pub fn param(mut self, value: impl Serialize) -> Self {
+        self.params.push(serde_json::to_value(value).expect("a param is JSON"));
+        self
+    }
+
+    #[must_use]
+    pub fn most_rows(mut self, rows: usize) -> Self {
+        self.most_rows = rows;
+        self
+    }
+
+    /// The server ends the statement after so long.
+    #[must_use]
+    pub fn statement_timeout(mut self, limit: Duration) -> Self {
+        self.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
+impl<D: Database> Operator for Statement<D> {
+    const KIND: &'static str = D::KIND;
+    type Output = Rows;
+
+    fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<Rows>> {
+        Box::pin(async move {
+            let rows = D::ask(&self, &ctx).await?;
+            if rows.more {
+                ctx.warning(format!("there are more than {} rows: the rest is left out", self.most_rows));
+            }
+            ctx.progress(rows.affected, 0);
+            Ok(rows)
+        })
+    }
+}
