@@ -156,13 +156,13 @@ left join departments d on d.department_id = g.category_department_id
 """
 SUMS = "sum(order_item_quantity) total_quantity, sum(order_item_subtotal) total_revenue"
 GOLD = {
-    "orders_time_series": "select cast(order_date as date) day, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1",
+    "orders_time_series": "select cast(order_date as date) as order_day, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1",
     "sales_by_customer": "select customer_id, customer_fname, customer_lname, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1, 2, 3",
     "sales_by_state": "select customer_state, count(distinct order_id) n, sum(order_item_subtotal) r from orders_fact group by 1",
     "sales_by_product": f"select product_id, product_name, {SUMS} from orders_fact group by 1, 2",
     "sales_by_category": f"select category_id, category_name, {SUMS} from orders_fact group by 1, 2",
     "sales_by_department": f"select department_id, department_name, {SUMS} from orders_fact group by 1, 2",
-    "sales_by_department_daily": f"select cast(order_date as date) day, department_id, department_name, count(distinct order_id) n, {SUMS} from orders_fact group by 1, 2, 3",
+    "sales_by_department_daily": f"select cast(order_date as date) as order_day, department_id, department_name, count(distinct order_id) n, {SUMS} from orders_fact group by 1, 2, 3",
 }
 
 
@@ -234,7 +234,7 @@ def retail(folder):
         session.stop()
         server.stop()
 
-    for peer, work in [("polars", with_polars), ("DuckDB", with_duckdb), ("Sail", with_sail), ("Spark", with_spark)]:
+    for peer, work in [("polars", with_polars), ("DuckDB", with_duckdb), ("Spark", with_spark), ("Sail", with_sail)]:
         guarded(peer, work)
 
 
