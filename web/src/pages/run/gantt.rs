@@ -278,8 +278,9 @@ fn axis(scale: &Scale, now: Now) -> Axis {
 /// A step of the axis, which is a round number.
 fn short(millis: i64) -> String {
     match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..60_000 => format!("{} s", millis / 1_000),
+        0..100 => format!("{millis} ms"),
+        100..60_000 if millis % 1_000 > 0 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        100..60_000 => format!("{} s", millis / 1_000),
         60_000..3_600_000 if millis % 60_000 > 0 => format!("{} m {} s", millis / 60_000, millis % 60_000 / 1_000),
         60_000..3_600_000 => format!("{} m", millis / 60_000),
         3_600_000..86_400_000 if millis % 3_600_000 > 0 => parts::duration(TimeDelta::milliseconds(millis)),
@@ -304,7 +305,8 @@ impl fmt::Display for Axis {
             let class = if place % 2 == 1 { "axt alt" } else { "axt" };
             let at = Percent(*at);
             write!(f, r#"<line class="ax" x1="{at}" x2="{at}" y1="20" y2="28"/>"#)?;
-            if at.0 < WHOLE * 9 / 10 {
+            // The first says a whole time: what would stand in it is left out, and what would stand beyond the end.
+            if place == 0 || (WHOLE / 5..WHOLE * 9 / 10).contains(&at.0) {
                 write!(f, r#"<text class="{class}" x="{at}" y="18" dx="4">{words}</text>"#)?;
             }
         }
@@ -353,3 +355,22 @@ impl fmt::Display for Drawing {
 }
 
 impl HtmlSafe for Drawing {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_the_axis_says_no_less_than_it_is() {
+        let words = [20, 500, 1_000, 1_500, 60_000, 90_000, 7_200_000].map(short);
+        assert_eq!(words, ["20 ms", "0.5 s", "1 s", "1.5 s", "1 m", "1 m 30 s", "2 h"]);
+    }
+
+    #[test]
+    fn words_of_an_axis_do_not_stand_in_each_other() {
+        let axis = Axis(vec![(0, "06:08:42".into()), (1_700, "+0.5 s".into()), (3_400, "+1 s".into())]);
+        let drawn = axis.to_string();
+        assert!(drawn.contains("06:08:42") && drawn.contains("+1 s") && !drawn.contains("+0.5 s"), "{drawn}");
+        assert_eq!(drawn.matches("<line").count(), 3);
+    }
+}
