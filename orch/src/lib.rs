@@ -42,10 +42,11 @@ pub mod testing;
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
 pub use binary::{Binary, main};
 pub use builtin::{
-    Container, CopyFiles, CopyOutput, Database, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles, Mount,
-    Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Rows, Shell, ShellOutput, Sql, Statement, TriggerDag,
-    TriggerOutput, WaitFor, body_from, body_of, body_of_task, branch, container, copy_files, http, python, shell, short_circuit,
-    short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
+    Container, CopyFiles, CopyOutput, Database, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles,
+    Mount, Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Rows, Shell, ShellOutput, Sql,
+    Statement, TriggerDag, TriggerOutput, WaitFor, body_from, body_of, body_of_task, branch, container, copy_files,
+    http, python, shell, short_circuit, short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag,
+    wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};

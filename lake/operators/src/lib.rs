@@ -11,7 +11,7 @@ mod to_postgres;
 
 pub use between_buckets::{BucketToBucket, Copied, bucket_to_bucket};
 pub use from_mysql::{MysqlToBucket, mysql_to_bucket};
-pub use mysql::{Mysql, MysqlServer, MysqlQueries, MysqlWait, mysql, mysql_query};
+pub use mysql::{Mysql, MysqlQueries, MysqlServer, MysqlWait, mysql, mysql_query};
 pub use object::{BucketObjects, ObjectWait, bucket_object};
 pub use rows::{Format, Place};
 pub use to_postgres::{BucketToPostgres, bucket_to_postgres, load_to_postgres};

@@ -2,8 +2,8 @@
 
 use orch::wait::{is_truthy, read};
 use orch::{
-    Awaited, BoxFuture, Call, Condition, Ctx, Database, Deferral, Eyes, Look, Operator, Rows, Statement, TaskResult, Wait,
-    fatal,
+    Awaited, BoxFuture, Call, Condition, Ctx, Database, Deferral, Eyes, Look, Operator, Rows, Statement, TaskResult,
+    Wait, fatal,
 };
 use orch_lake::source::mysql::Server;
 use serde::{Deserialize, Serialize};

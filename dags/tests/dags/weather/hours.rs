@@ -69,6 +69,28 @@ async fn two_days_of_runs_that_overlap_leave_one_row_for_each_hour() {
     assert_eq!(sql(&world, "select count(*) from reference.\"taxi_zones$snapshots\""), ["1"]);
 }
 
+/// Whatever a worker was at when it died, the next one makes the tables what they would have been.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_at_every_step_leaves_whole_tables() {
+    let mut world = World::new().await.at_work();
+    let mut worker = world.first_worker();
+    world.run(&["dags", "unpause", DAG]).done();
+    let conf = json!({ "hours": 48 }).to_string();
+    let date = ["--logical-date", "2025-06-10T12:00:00Z", "--run-id", "shaken", "--conf", &conf];
+    world.run(&[&["dags", "trigger", DAG], &date[..]].concat()).done();
+    for task in ["fetch_weather", "create_locations", "validate", "weather_to_iceberg", "location_to_iceberg"] {
+        let state = ["tasks", "state", DAG, task, "shaken"];
+        world.wait_for(task, &state, |ended| ["running\n", "success\n"].contains(&ended.out.as_str()));
+        world.kill(worker);
+        worker = world.start_worker();
+    }
+    world.wait_good(DAG, "shaken");
+    let hours = "select count(*), count(distinct timestamp), min(timestamp) < '2025-06-08T13:00:01Z'
+        from weather.hourly_weather where year = 2025";
+    assert_eq!(sql(&world, hours), ["48,48,true"]);
+    assert_eq!(sql(&world, "select count(*), count(distinct location_id) from reference.taxi_zones"), ["265,265"]);
+}
+
 /// In spring an hour is skipped, and nobody misses it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_of_23_hours_is_whole() {

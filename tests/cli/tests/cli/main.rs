@@ -16,6 +16,9 @@ mod live;
 mod official_client;
 mod offline;
 mod pools;
+mod random_files;
+#[path = "../../../../core/tests/support/recorded.rs"]
+mod recorded;
 mod remote;
 mod schemathesis;
 mod secrets;

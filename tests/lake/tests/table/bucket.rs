@@ -2,10 +2,12 @@
 
 use crate::world::{by_state, named, orders, rows_of};
 use orch_lake::bucket::Options;
+use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
 use orch_lake::{Filter, Lake, LakeConfig};
 use orch_store::MIGRATOR;
 use orch_test_lake::S3Server;
 use orch_test_support::TestDb;
+use std::path::Path;
 
 #[tokio::test]
 async fn tables_live_in_buckets_too() {
@@ -23,6 +25,42 @@ async fn tables_live_in_buckets_too() {
     let table = table.delete(Filter::eq("state", "CA")).await.unwrap().commit(&lake).await.unwrap().table;
     assert_eq!(rows_of(&table).await, ["2 TX 1970-01-12 2.51", "3 TX 1970-01-13 3.99"]);
     assert!(lake.purge(table.name()).await.unwrap());
+}
+
+#[tokio::test]
+async fn tables_in_buckets_are_maintained_too() {
+    let (db, server) = (TestDb::new(&MIGRATOR).await, S3Server::start().await);
+    let storage = Options::of(&server.connection());
+    std::fs::create_dir(server.folder().join("lake")).expect("the server keeps its buckets as folders");
+    let warehouse = "s3://lake/warehouse".to_owned();
+    let lake = Lake::open(LakeConfig { catalog: db.pool(), name: "orch".into(), warehouse, storage }).unwrap();
+    let definition = by_state().property("write.merge.mode", "merge-on-read");
+    let mut table = lake.create(&named("retail.orders"), &definition).await.unwrap();
+    for id in 1..=4 {
+        let rows = orders(&[(id, "TX", 11, 100), (id + 10, "TX", 12, 200)]);
+        table = table.append(rows).await.unwrap().commit(&lake).await.unwrap().table;
+    }
+    table = table.delete(Filter::eq("id", 2)).await.unwrap().commit(&lake).await.unwrap().table;
+    // What is written and never committed.
+    drop(table.append(orders(&[(99, "TX", 1, 1)])).await.unwrap());
+    let before = rows_of(&table).await;
+    let data = || files_below(&server.folder().join("lake/warehouse/retail/orders/data"));
+    let late = chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap();
+
+    let compacted = lake.compact(table.name(), &Compaction::new().min_files(2)).await.unwrap();
+    assert_eq!((compacted.files_before, compacted.files_after), (4, 1), "{compacted:?}");
+    let expired = lake.expire(table.name(), &Expiry::new().keep_last(1).older_than(late), late).await.unwrap();
+    assert_eq!(expired.snapshots.len(), 5, "{expired:?}");
+    assert_eq!(data(), 2, "what is current, and what nobody committed");
+    let removed = lake.remove_orphans(table.name(), &Orphans::new().nobody_writes(), late).await.unwrap();
+    assert_eq!((removed.files, data()), (1, 1));
+    let table = lake.table(table.name()).await.unwrap();
+    assert_eq!(rows_of(&table).await, before);
+}
+
+fn files_below(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
 
 #[tokio::test]
