@@ -207,7 +207,16 @@ fn work(case: &Case, task: &Task, number: usize) -> Map<String, Value> {
         script += "if [ \"$1\" = 1 ]; then exit 1; fi\n";
     }
     script += "case \"$2\" in\n";
-    let mut said = task.list_len.map_or_else(|| "0".to_string(), |len| json!(vec![0; len.max(0) as usize]).to_string());
+    let mut said = match task.kind.as_deref() {
+        // A choice of which nothing is said follows everything.
+        Some("branch") => {
+            let after = case.tasks.iter().filter(|t| t.upstream.contains(&task.id));
+            json!(after.map(|t| &t.id).collect::<Vec<_>>())
+        }
+        Some(_) => json!(true),
+        None => task.list_len.map_or(json!(0), |len| json!(vec![0; len.max(0) as usize])),
+    }
+    .to_string();
     for (name, outcome) in &case.outcomes {
         let Some(index) = name.strip_prefix(task.id.as_str()).and_then(|rest| rest.strip_prefix('[')) else { continue };
         let index = index.trim_end_matches(']');

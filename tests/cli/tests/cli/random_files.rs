@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-/// Each so many of the recorded cases; with `ORCH_TEST_LONG` one in ten times as few.
+/// One of so many of the recorded cases is run; with `ORCH_TEST_LONG` ten times as many.
 const ONE_OF: usize = 40;
 /// Orders of completions that are tried in the model.
 const ORDERS: u64 = 60;
