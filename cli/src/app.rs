@@ -172,6 +172,11 @@ fn refused(error: &clap::Error) -> ExitCode {
 
 /// Runs a question to a server: one thread is enough.
 pub(crate) fn block_on(question: impl Future<Output = Outcome>) -> Outcome {
+    block_on_value(question)
+}
+
+/// The same for a question of which the command needs the answer.
+pub(crate) fn block_on_value<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::io("cannot start"))?.block_on(question)
 }

@@ -33,11 +33,16 @@ mod dags_show_dependencies;
 mod dags_state;
 mod dags_test;
 mod dags_trigger;
+mod dags_versions;
+mod db_backup;
 mod db_check;
 mod db_migrate;
 mod db_reset;
+mod db_restore;
+mod dev;
 mod doctor;
 mod info;
+mod new;
 mod pools;
 mod pools_transfer;
 mod runs_cancel;
@@ -74,6 +79,8 @@ use crate::failure::Outcome;
 pub(crate) enum Command {
     // Its options are those of every role.
     Standalone(Box<standalone::Standalone>),
+    New(Box<new::New>),
+    Dev(Box<dev::Dev>),
     Scheduler(scheduler::Scheduler),
     Worker(worker::Worker),
     Web(web::Web),
@@ -111,7 +118,7 @@ pub(crate) enum Command {
     /// Users: who may log in, and what they may do
     #[command(subcommand, visible_alias = "user")]
     Users(Users),
-    /// The database: create and upgrade its schema
+    /// The database: create and upgrade its schema, back it up
     #[command(subcommand)]
     Db(Db),
     /// Cron expressions
@@ -147,6 +154,8 @@ pub(crate) enum Dags {
     Delete(dags_delete::Delete),
     Backfill(backfill_create::DagsBackfill),
     Presets(dags_presets::Presets),
+    Versions(dags_versions::Versions),
+    Diff(dags_versions::Diff),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -252,6 +261,8 @@ pub(crate) enum Db {
     Migrate(db_migrate::Migrate),
     Check(db_check::Check),
     Reset(db_reset::Reset),
+    Backup(db_backup::Backup),
+    Restore(db_restore::Restore),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -269,6 +280,8 @@ impl Command {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         match self {
             Command::Standalone(standalone) => standalone.run(cx),
+            Command::New(new) => new.run(),
+            Command::Dev(dev) => dev.run(cx),
             Command::Scheduler(scheduler) => scheduler.run(cx),
             Command::Worker(worker) => worker.run(cx),
             Command::Web(web) => web.run(cx),
@@ -288,6 +301,8 @@ impl Command {
             Command::Db(Db::Migrate(migrate)) => block_on(migrate.run(cx)),
             Command::Db(Db::Check(check)) => block_on(check.run(cx)),
             Command::Db(Db::Reset(reset)) => block_on(reset.run(cx)),
+            Command::Db(Db::Backup(backup)) => block_on(backup.run(cx)),
+            Command::Db(Db::Restore(restore)) => block_on(restore.run(cx)),
             Command::Cron(Cron::Next(next)) => next.run(),
             Command::Config(ConfigCommand::List(list)) => list.run(cx),
             Command::Config(ConfigCommand::GetValue(get)) => get.run(cx),
@@ -398,6 +413,8 @@ impl Dags {
             Dags::Delete(delete) => block_on(delete.run(cx)),
             Dags::Backfill(backfill) => block_on(backfill.run(cx)),
             Dags::Presets(presets) => block_on(presets.run(cx)),
+            Dags::Versions(versions) => block_on(versions.run(cx)),
+            Dags::Diff(diff) => block_on(diff.run(cx)),
         }
     }
 }

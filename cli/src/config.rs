@@ -226,6 +226,16 @@ const MOST_SLOTS: usize = 100_000;
 const MOST_PROCESSES: usize = 4_096;
 const LEAST_MEMORY_MB: u32 = 32;
 
+impl Given {
+    /// What the command line says, as the environment of a process that is to hear the same.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let variable = |key: &str| Config::FIELDS.iter().find(|field| field.key == key).map(|field| field.env);
+        let flags = self.flags.iter().filter_map(|(key, text)| Some((variable(key)?, text.clone())));
+        let file = self.file.as_ref().map(|file| (source::CONFIG_ENV, file.to_string_lossy().into_owned()));
+        flags.chain(file).collect()
+    }
+}
+
 impl Config {
     /// The server to ask over its API, if it was named more plainly than a database.
     pub(crate) fn api_url(&self) -> Result<Option<&str>, Failure> {

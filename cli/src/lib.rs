@@ -5,12 +5,14 @@
 
 mod api;
 mod app;
+mod backup;
 mod bundle;
 mod clock;
 mod cmd;
 mod conf;
 mod config;
 mod console;
+mod dev;
 mod failure;
 mod files;
 mod found;
@@ -22,6 +24,7 @@ mod names;
 mod output;
 mod parts;
 mod person;
+mod project;
 mod roles;
 mod secrets;
 mod server;

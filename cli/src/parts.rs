@@ -7,9 +7,12 @@ use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_store::hint::Hints;
 use orch_web::{WebConfig, WebError};
 use orch_workers::{FolderConfig, MessengerConfig, Offers, WorkerConfig, watch_folder};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::net::unix::pipe::Receiver;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
@@ -50,6 +53,43 @@ impl Parts {
     pub(crate) fn add_worker(&mut self, config: WorkerConfig, offers: Arc<Offers>) {
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
         self.running.spawn(async move { Ok(orch_workers::run(config, offers, hints, stop).await?) });
+    }
+
+    /// The worker with these offers retires when the process is sent SIGUSR1.
+    pub(crate) fn retire_when_told(&mut self, offers: Arc<Offers>) -> Result<(), Failure> {
+        let mut told = signal(SignalKind::user_defined1()).map_err(Failure::io("cannot hear signals"))?;
+        let stop = self.stop.clone();
+        self.running.spawn(async move {
+            tokio::select! { _ = told.recv() => offers.retire(), () = stop.cancelled() => {} }
+            // Its worker stops the process when it is done.
+            stop.cancelled().await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Ends with whoever holds the other end of standard input.
+    pub(crate) fn end_with_stdin(&mut self) -> Result<(), Failure> {
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(Failure::io("cannot hear standard input"))?;
+        let mut stdin = Receiver::from_owned_fd(stdin).map_err(Failure::io("cannot hear standard input"))?;
+        let stop = self.stop.clone();
+        self.running.spawn(async move {
+            let mut said = [0; 64];
+            loop {
+                tokio::select! {
+                    read = stdin.read(&mut said) => if matches!(read, Ok(0) | Err(_)) { break },
+                    () = stop.cancelled() => break,
+                }
+            }
+            stop.cancel();
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Something of this process's own beside the others.
+    pub(crate) fn add(&mut self, part: impl Future<Output = Result<(), Failure>> + Send + 'static) {
+        self.running.spawn(part);
     }
 
     /// The folder of DAG files, for the worker with these offers.

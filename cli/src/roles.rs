@@ -6,7 +6,7 @@ use crate::secrets;
 use orch_core::task::{Bundle, Installation};
 use orch_scheduler::SchedulerConfig;
 use orch_store::partition::Retention;
-use orch_store::registry::{NewBundle, prepare, register_bundle};
+use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
 use orch_store::{connect, guard};
 use orch_web::{Admin, Password, Tls, WebConfig, ensure_admin};
 use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig};
@@ -32,12 +32,35 @@ pub(crate) async fn register(
     bundle: &Bundle,
     paused_at_creation: bool,
 ) -> Result<Offers, Failure> {
-    let dags = bundle.dags().map(|dag| dag.spec.clone()).collect();
-    let new = NewBundle { name: bundle.name.clone(), dags };
+    let new = new_bundle(bundle);
     let registered = register_bundle(db, &new, paused_at_creation).await?;
+    offers(db, bundle, &new, &registered).await
+}
+
+/// The same for a binary whose DAGs count whatever others offer.
+pub(crate) async fn register_over(
+    db: &mut PgConnection,
+    bundle: &Bundle,
+    paused_at_creation: bool,
+) -> Result<Offers, Failure> {
+    let new = new_bundle(bundle);
+    let registered = take_over(db, &new, paused_at_creation).await?;
+    offers(db, bundle, &new, &registered).await
+}
+
+fn new_bundle(bundle: &Bundle) -> NewBundle {
+    NewBundle { name: bundle.name.clone(), dags: bundle.dags().map(|dag| dag.spec.clone()).collect() }
+}
+
+async fn offers(
+    db: &mut PgConnection,
+    bundle: &Bundle,
+    new: &NewBundle,
+    registered: &[Registered],
+) -> Result<Offers, Failure> {
     let mut offers = Offers::new(&bundle.name);
     offers.know(&bundle.conditions());
-    for version in prepare(db, &new, &registered).await? {
+    for version in prepare(db, new, registered).await? {
         let bodies = bundle.dag(&version.dag_id).map(|dag| &dag.bodies);
         offers.add(Arc::new(version), bodies.expect("only DAGs of the bundle were registered"));
     }

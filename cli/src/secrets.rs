@@ -41,6 +41,19 @@ pub(crate) fn keyring(config: &Config) -> Result<Keyring, Failure> {
     })
 }
 
+/// Where the keys are that open what is sealed in the database, for people who put them away.
+pub(crate) fn where_keys_are(config: &Config) -> String {
+    let folder = key_file(config);
+    match (&config.secret_key, &config.secret_key_file) {
+        (Some(_), _) => "the key in `ORCH_SECRET_KEY`, which opens its secrets".into(),
+        (None, Some(file)) => format!("the key in `{}`, which opens its secrets", file.display()),
+        (None, None) if config.database_url.is_none() && folder.exists() => {
+            format!("the key in `{}`, which opens its secrets", folder.display())
+        }
+        (None, None) => "the key that opens its secrets, from where your orch processes have it".into(),
+    }
+}
+
 fn key_of_folder(config: &Config) -> Result<Option<(String, String)>, Failure> {
     let path = key_file(config);
     if !path.exists() {

@@ -47,6 +47,16 @@ impl Session {
         Ok(session)
     }
 
+    /// Whatever the schema is; a data folder without a database gets an empty one.
+    pub(crate) async fn open_or_create(config: &Config) -> Result<Session, Failure> {
+        if config.database_url.is_some() || config.data_dir.join("postgres/data").exists() {
+            return Session::open_unchecked(config).await;
+        }
+        let cluster = open_cluster(&config.data_dir).await??;
+        let db = connect::one(&cluster.url(), NAME).await?;
+        Ok(Session { db, private: Some(cluster) })
+    }
+
     /// Writes down who did what at a command line, and wakes those it concerns.
     pub(crate) async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
         did_in_and_hint(&mut self.db, deed, hints).await

@@ -1,10 +1,12 @@
-//! `orch standalone`: a whole orch in one process, with a private Postgres unless another one is named.
+//! `orch standalone`: a whole orch in one process, with a private Postgres unless another one is named. `orch dev` is the
+//! same with the workers of a project in the place of its own.
 //!
 //! What can overlap does: Postgres starts on a thread while the DAGs are described here; the web server answers as soon
 //! as the schema is there. `ORCH_LOG=debug` tells what took how long.
 
 use crate::app::Cx;
 use crate::config::{Config, Secret};
+use crate::dev::{self, Place, Project};
 use crate::failure::{Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
@@ -33,8 +35,22 @@ pub(crate) enum Web {
     Absent,
 }
 
+/// Whose DAGs are run.
+pub(crate) enum Work {
+    /// In this process.
+    OfThisBinary,
+    /// In processes of its own; with what the command line said, for them.
+    OfProject(Project, Vec<(&'static str, String)>),
+}
+
+/// What works here.
+enum Workforce {
+    Worker(Bundle, BodyOf),
+    Project(Project, Vec<(&'static str, String)>),
+}
+
 /// The whole life of a standalone.
-pub(crate) fn run(cx: &Cx, config: &Config, web: Web) -> Outcome {
+pub(crate) fn run(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
     logging::start(config)?;
     let phases = Phases { began: cx.began };
     let listener = match web {
@@ -46,14 +62,17 @@ pub(crate) fn run(cx: &Cx, config: &Config, web: Web) -> Outcome {
         let open = move || Database::open(&data_dir, named.as_ref().map(Secret::reveal));
         std::thread::Builder::new().name("orch-database".into()).spawn(open).map_err(Failure::io("cannot start"))?
     };
-    let bundle = cx.bundle().build();
+    let workforce = match work {
+        Work::OfThisBinary => cx.bundle().build().map(|bundle| Workforce::Worker(bundle, cx.body_of())),
+        Work::OfProject(project, variables) => Ok(Workforce::Project(project, variables)),
+    };
     let folder = dags_folder(config)?;
     phases.tell("the dags are described");
     let database = database.join().map_err(|_| Failure::new("starting the database panicked"))??;
     phases.tell("the database answers");
-    let bundle = bundle?;
+    let workforce = workforce?;
     // The database outlives all who speak to it.
-    parts::block_on(serve(config, (&bundle, cx.body_of(), &folder), &database, listener, phases))
+    parts::block_on(serve(config, (&workforce, &folder), &database, listener, phases))
 }
 
 /// The folder of DAG files: the usual one is made when it is missing.
@@ -68,7 +87,7 @@ fn dags_folder(config: &Config) -> Result<PathBuf, Failure> {
 
 async fn serve(
     config: &Config,
-    (bundle, body_of, folder): (&Bundle, BodyOf, &PathBuf),
+    (workforce, folder): (&Workforce, &PathBuf),
     database: &Database,
     listener: Option<std::net::TcpListener>,
     phases: Phases,
@@ -87,12 +106,17 @@ async fn serve(
         parts.add_web(roles::web(config, url)?, listener);
         web = Some(roles::address_for_people(config, address));
     }
-    let mut offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
-    phases.tell("the dags are registered");
-    offers.let_grow();
-    let offers = Arc::new(offers);
-    parts.add_worker(roles::worker(config, url)?, offers.clone());
-    parts.add_folder(roles::folder(config, url, folder.clone(), body_of), offers);
+    match workforce {
+        Workforce::Worker(bundle, body_of) => {
+            let mut offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
+            phases.tell("the dags are registered");
+            offers.let_grow();
+            let offers = Arc::new(offers);
+            parts.add_worker(roles::worker(config, url)?, offers.clone());
+            parts.add_folder(roles::folder(config, url, folder.clone(), *body_of), offers);
+        }
+        Workforce::Project(..) => {}
+    }
     parts.add_scheduler(roles::scheduler(config, url));
     parts.add_messenger(roles::messenger(config, url)?);
     let password = match &web {
@@ -110,15 +134,26 @@ async fn serve(
     // It has done its work; what it held is free for others.
     db.close().await?;
     phases.tell("it is up");
-    announce(config, (bundle, folder), web.as_deref(), password.as_ref());
+    announce(config, (workforce, folder), web.as_deref(), password.as_ref());
+    // It says what it does, so after the rest.
+    if let Workforce::Project(project, variables) = workforce {
+        let place = Place::new(config, variables, url, folder);
+        parts.add(dev::run(project.clone(), place, parts.stop_token()));
+    }
     let outcome = parts.run(&mut signals).await;
     phases.tell("it is down");
     outcome
 }
 
 /// People read standard error; a script reads the address on standard output.
-fn announce(config: &Config, (bundle, folder): (&Bundle, &Path), web: Option<&str>, password: Option<&Password>) {
-    eprintln!("orch {} is up with {} dags", env!("CARGO_PKG_VERSION"), bundle.dags().len());
+fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Option<&str>, password: Option<&Password>) {
+    let version = env!("CARGO_PKG_VERSION");
+    match workforce {
+        Workforce::Worker(bundle, _) => eprintln!("orch {version} is up with {} dags", bundle.dags().len()),
+        Workforce::Project(project, _) => {
+            eprintln!("orch {version} is up for the project `{}` in {}", project.name, project.root.display());
+        }
+    }
     if let Some(web) = web {
         match password {
             Some(password) => {
@@ -129,7 +164,9 @@ fn announce(config: &Config, (bundle, folder): (&Bundle, &Path), web: Option<&st
     }
     eprintln!("  data      {}", config.data_dir.display());
     eprintln!("  dag files {}", folder.display());
-    if let Some(dag) = bundle.dags().next() {
+    if let Workforce::Worker(bundle, _) = workforce
+        && let Some(dag) = bundle.dags().next()
+    {
         // As it was called: `orch` may not be in the PATH.
         let program = std::env::args().next().unwrap_or_else(|| "orch".into());
         eprintln!("  try       {program} dags trigger {} --wait", dag.spec.dag_id);

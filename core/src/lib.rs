@@ -9,6 +9,7 @@ pub mod asset;
 pub mod backfill;
 pub mod branch;
 pub mod check;
+pub mod diff;
 pub mod file;
 pub mod gates;
 pub mod history;

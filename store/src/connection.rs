@@ -5,7 +5,7 @@ mod rotate;
 mod search;
 
 pub use change::{ConnectionChange, change_connection};
-pub use rotate::{Rotated, rotate};
+pub use rotate::{Rotated, count_locked, rotate};
 pub use search::{ConnectionOrder, ConnectionSearch, count_connections, search_connections};
 
 use crate::StoreResult;

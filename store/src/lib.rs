@@ -8,6 +8,7 @@ pub mod alert;
 pub mod asset;
 pub mod audit;
 pub mod backfill;
+pub mod backup;
 pub mod clear;
 pub mod completion;
 pub mod connect;

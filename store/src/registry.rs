@@ -61,6 +61,16 @@ pub async fn register_files(
     register(db, bundle, paused_at_creation, Newer::GivesWay).await
 }
 
+/// The same for a binary that takes over, whatever living workers offer: the structures it has count from now on, also
+/// where it goes back to an older one.
+pub async fn take_over(
+    db: &mut PgConnection,
+    bundle: &NewBundle,
+    paused_at_creation: bool,
+) -> StoreResult<Vec<Registered>> {
+    register(db, bundle, paused_at_creation, Newer::GivesWay).await
+}
+
 /// What becomes of a newer version that a living worker offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Newer {

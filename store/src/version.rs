@@ -2,7 +2,10 @@
 
 mod list;
 
-pub use list::{VersionFilter, VersionRow, count_versions, list_versions, structure};
+pub use list::{
+    MOST_COUNTED, VersionFilter, VersionRow, count_versions, list_versions, runs_by_version, spec_of, structure,
+    workers_by_version,
+};
 
 use crate::leaf::Leaf;
 use crate::line::{self, Line, line_ids};

@@ -3,9 +3,11 @@
 
 mod busy;
 mod reap;
+mod retire;
 
 pub use busy::{RunningInstance, running_instances};
 pub use reap::{Reaped, give_back, reap, release, sweep_orphans};
+pub use retire::needed_versions;
 
 use crate::StoreResult;
 use crate::process::memory_mb;
@@ -59,7 +61,7 @@ pub struct WorkerRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerState {
     Running,
-    /// Finishes what it has and takes nothing new.
+    /// Takes nothing new, but for runs that only it can go on with, and then goes.
     Draining,
     Stopped,
 }

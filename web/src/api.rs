@@ -27,6 +27,7 @@ pub(crate) mod sql;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;
 pub(crate) mod variables;
+pub(crate) mod version_history;
 pub(crate) mod versions;
 pub(crate) mod why;
 pub(crate) mod xcom;

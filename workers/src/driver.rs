@@ -18,6 +18,7 @@ use crate::logs;
 use crate::mask;
 use crate::offer::Offers;
 use crate::outcome::Finish;
+use crate::retire;
 use crate::secrets::Secrets;
 use crate::watch::{Outlook, Watch};
 use futures::FutureExt;
@@ -145,7 +146,7 @@ async fn tell_joined(config: WorkerConfig, offers: Arc<Offers>, worker: i32, hin
     while joined.changed().await.is_ok() {
         let told = async {
             let mut db = connect::one(&config.database_url, "orch worker versions").await?;
-            orch_store::worker::set_versions(&mut db, worker, &offers.ids()).await
+            orch_store::worker::set_versions(&mut db, worker, &offers.claimed()).await
         };
         if let Err(error) = told.await {
             tracing::warn!(%error, "what this worker offers could not be told");
@@ -185,6 +186,12 @@ async fn life(
     let watch = Watch::new(&config.database_url, heartbeat.worker(), &queues, &shared.outlook, hints)?;
     watching.spawn(watch.run(stop.clone()));
     watching.spawn(tell_joined(config.clone(), offers.clone(), heartbeat.worker(), hints.clone()));
+    watching.spawn(retire::when_asked(
+        config.clone(),
+        offers.clone(),
+        heartbeat.worker(),
+        (hints.clone(), stop.clone()),
+    ));
     let driver = Driver::new(config, offers, shared, hints, &queues, heartbeat.worker(), store);
     let result = driver.live(pulse, stop).await;
     watching.shutdown().await;
@@ -213,7 +220,7 @@ impl<S: Hot> Driver<S> {
             offers: offers.clone(),
             joined,
             lanes: Lanes::new(config, queues, offers.have(Isolation::Process)),
-            version_ids: offers.ids().into(),
+            version_ids: offers.claimed().into(),
             worker,
             store,
             memory: Memory::default(),
@@ -305,6 +312,7 @@ impl<S: Hot> Driver<S> {
             }
             self.obeyed.drain(..).for_each(|attempt| pulse.obeyed(attempt));
             pulse.running(self.held.len());
+            self.offers.set_held(self.held.len());
             // A hint that came while we were looking may be of something that we did not see.
             if woken.now_or_never().is_some() {
                 self.lanes.look();
@@ -312,14 +320,14 @@ impl<S: Hot> Driver<S> {
         }
     }
 
-    /// Versions that joined are claimed from now on; a hint has said so.
+    /// What joined is claimed from now on, what a retiring worker leaves to others is not; a hint has said so.
     fn take_joined(&mut self) {
         if !self.joined.has_changed().unwrap_or(false) {
             return;
         }
         self.joined.mark_unchanged();
         self.offers.all().iter().for_each(|offer| self.store.know(offer.version.clone()));
-        self.version_ids = self.offers.ids().into();
+        self.version_ids = self.offers.claimed().into();
         self.lanes.look();
     }
 

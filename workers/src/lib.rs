@@ -21,6 +21,7 @@ mod offer;
 mod outcome;
 pub mod outside;
 mod patience;
+mod retire;
 pub mod secrets;
 pub mod sim;
 mod touched;

@@ -4,9 +4,11 @@ use orch_core::plan::TaskIdx;
 use orch_core::spec::Isolation;
 use orch_core::task::{Conditions, TaskFn};
 use orch_store::version::Version;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// A version with the function of each task, in the order of the tasks.
 pub(crate) struct Offer {
@@ -27,10 +29,16 @@ impl Offer {
 pub struct Offers {
     bundle: String,
     by_version: RwLock<HashMap<i32, Arc<Offer>>>,
-    /// Grows with every version that joins later.
+    /// Grows with every change of what it offers.
     joined: watch::Sender<u64>,
     may_grow: bool,
     conditions: Conditions,
+    /// The worker is to leave what others offer to them.
+    retiring: CancellationToken,
+    /// What a retiring worker still claims; none: all.
+    kept: RwLock<Option<HashSet<i32>>>,
+    /// Tries that the worker holds.
+    held: AtomicUsize,
 }
 
 impl Offers {
@@ -59,7 +67,7 @@ impl Offers {
         self.joined.send_modify(|joined| *joined += 1);
     }
 
-    /// Told each time versions have joined.
+    /// Told each time what it offers has changed.
     pub(crate) fn joined(&self) -> watch::Receiver<u64> {
         self.joined.subscribe()
     }
@@ -98,15 +106,78 @@ impl Offers {
         self.read().get(&version).cloned()
     }
 
-    /// Ids of the versions, for claims and for registration.
+    /// Ids of the versions that it can run.
     pub fn ids(&self) -> Vec<i32> {
         let mut ids: Vec<i32> = self.read().keys().copied().collect();
         ids.sort_unstable();
         ids
     }
 
+    /// Those of them that it claims, and that it is registered with.
+    pub(crate) fn claimed(&self) -> Vec<i32> {
+        let mut ids = self.ids();
+        if let Some(kept) = &*self.kept.read().unwrap_or_else(PoisonError::into_inner) {
+            ids.retain(|id| kept.contains(id));
+        }
+        ids
+    }
+
+    /// Asks the worker to leave what others offer to them, to go on with what only it can, and then to stop.
+    pub fn retire(&self) {
+        self.retiring.cancel();
+    }
+
+    pub(crate) fn retiring(&self) -> CancellationToken {
+        self.retiring.clone()
+    }
+
+    /// From now on it claims these and no others. Says whether that is news.
+    pub(crate) fn keep(&self, versions: HashSet<i32>) -> bool {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref() == Some(&versions) {
+            return false;
+        }
+        *kept = Some(versions);
+        drop(kept);
+        self.joined.send_modify(|joined| *joined += 1);
+        true
+    }
+
+    pub(crate) fn set_held(&self, tries: usize) {
+        self.held.store(tries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Held for a look-up only, never while waiting.
     fn read(&self) -> RwLockReadGuard<'_, HashMap<i32, Arc<Offer>>> {
         self.by_version.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orch_core::plan::Plan;
+    use serde_json::{from_value, json};
+
+    #[test]
+    fn a_retiring_worker_claims_what_it_keeps_and_can_run_all() {
+        let mut offers = Offers::new("b");
+        for id in [3, 1, 2] {
+            let spec = from_value(json!({ "dag_id": "d", "tasks": [] })).unwrap();
+            let plan = Plan::new(Arc::new(spec)).unwrap();
+            offers.add(Arc::new(Version::new(id, id, plan, Vec::new(), Vec::new())), &HashMap::new());
+        }
+        let mut told = offers.joined();
+        assert_eq!(offers.claimed(), [1, 2, 3]);
+        assert!(offers.keep(HashSet::from([2, 9])) && told.has_changed().unwrap());
+        told.mark_unchanged();
+        assert!(!offers.keep(HashSet::from([9, 2])) && !told.has_changed().unwrap(), "nothing new is not told");
+        assert_eq!((offers.claimed(), offers.ids()), (vec![2], vec![1, 2, 3]));
+        assert!(offers.keep(HashSet::new()));
+        assert!(offers.claimed().is_empty() && offers.get(3).is_some(), "what runs goes on");
     }
 }

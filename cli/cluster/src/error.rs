@@ -15,6 +15,10 @@ pub enum ClusterError {
     #[error("the database in `{}` was made by Postgres {major}, which is not installed", data_dir.display())]
     OtherVersion { data_dir: PathBuf, major: u32 },
 
+    /// A program to work with a server is missing, or older than the server.
+    #[error("no `{program}` of Postgres {major} or newer is installed")]
+    NoClient { program: &'static str, major: u32 },
+
     /// Another process owns the data folder.
     #[error("the data folder `{}` is in use by {}", data_dir.display(), holder(*pid))]
     InUse { data_dir: PathBuf, pid: Option<u32> },
@@ -69,6 +73,10 @@ impl ClusterError {
             Self::OtherVersion { major, .. } => {
                 format!("install it with `apt-get install postgresql-{major}`, or choose another `--data-dir`")
             }
+            Self::NoClient { major, .. } if cfg!(target_os = "macos") => {
+                format!("install it with `brew install postgresql@{major}`")
+            }
+            Self::NoClient { major, .. } => format!("install it with `apt-get install postgresql-client-{major}`"),
             Self::InUse { pid: Some(pid), .. } => {
                 format!("use the running instance, stop it with `kill {pid}`, or choose another `--data-dir`")
             }

@@ -48,8 +48,26 @@ impl Installation {
     }
 }
 
-/// The version is part of the folder's name, so no binary has to be asked.
+/// A program that speaks to a server of this version, such as `pg_dump`: of the oldest installation that is not older than
+/// the server. The server itself may be on another machine.
+pub fn client_program(name: &'static str, major: u32) -> Result<PathBuf, ClusterError> {
+    let holds = |bin: &Path| bin.join(name).is_file();
+    let newer = folders(holds).into_iter().filter(|found| found.major >= major).min_by_key(|found| found.major);
+    if let Some(found) = newer {
+        return Ok(found.program(name));
+    }
+    let in_path = search_path().map(|path| std::env::split_paths(&path).map(|folder| folder.join(name)).collect());
+    let in_path: Vec<PathBuf> = in_path.unwrap_or_default();
+    let suits = |program: &PathBuf| program.is_file() && ask_version(program).is_some_and(|found| found >= major);
+    in_path.into_iter().find(suits).ok_or(ClusterError::NoClient { program: name, major })
+}
+
 fn versioned() -> Vec<Installation> {
+    folders(holds_server)
+}
+
+/// The version is part of the folder's name, so no binary has to be asked.
+fn folders(holds: impl Fn(&Path) -> bool) -> Vec<Installation> {
     let mut found = Vec::new();
     for (parent, prefix, bin) in VERSIONED {
         let Ok(entries) = std::fs::read_dir(parent) else { continue };
@@ -58,7 +76,7 @@ fn versioned() -> Vec<Installation> {
             let major = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|major| major.parse().ok());
             let bin = entry.path().join(bin);
             if let Some(major) = major
-                && holds_server(&bin)
+                && holds(&bin)
             {
                 found.push(Installation { bin, major });
             }
@@ -115,6 +133,15 @@ mod tests {
     fn a_path_without_servers_yields_none() {
         assert_eq!(in_path(Some(OsStr::new("/nowhere:/etc"))).count(), 0);
         assert_eq!(in_path(None).count(), 0);
+    }
+
+    #[test]
+    fn a_client_is_not_older_than_the_server() {
+        let program = client_program("pg_dump", OLDEST).unwrap();
+        assert!(program.is_file(), "{}", program.display());
+        let error = client_program("pg_dump", 4_000).unwrap_err();
+        assert_eq!(error.to_string(), "no `pg_dump` of Postgres 4000 or newer is installed");
+        assert!(error.hint().unwrap().contains("postgresql-client-4000"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod watchdog;
 pub use cluster::{Cluster, own};
 pub use error::ClusterError;
 pub use home::Home;
+pub use installation::client_program;
 pub use paths::default_data_dir;
 pub use postmaster::Postmaster;
 pub use settings::Settings;

@@ -3,7 +3,7 @@
 use crate::app::Cx;
 use crate::config::RoleFlags;
 use crate::failure::Outcome;
-use crate::standalone::{self, Web};
+use crate::standalone::{self, Web, Work};
 
 /// Run a whole orch in one process: database, scheduler, worker and web
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,7 @@ impl Standalone {
             // Whoever tries it out wants to see something happen.
             given.defaults.push(("paused_at_creation", "false"));
         })?;
-        standalone::run(cx, &config, if self.no_web { Web::Absent } else { Web::Served })
+        let web = if self.no_web { Web::Absent } else { Web::Served };
+        standalone::run(cx, &config, web, Work::OfThisBinary)
     }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 /// Run a worker with the DAGs of this binary
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch worker --database-url postgres://orch@db/orch\n  \
-    orch worker --dags-folder /srv/dags\n  orch worker --queues mysql,default --slots 64 --name loader-1")]
+    orch worker --dags-folder /srv/dags\n  orch worker --queues mysql,default --slots 64 --name loader-1\n\n\
+    SIGTERM stops it: what runs is given the grace period. SIGUSR1 retires it: it leaves to other workers what they offer,\n\
+    goes on with the runs whose version only it has, and then stops. To bring out a new binary start its worker first.")]
 pub(crate) struct Worker {
     #[command(flatten)]
     worker: WorkerFlags,
@@ -20,6 +22,12 @@ pub(crate) struct Worker {
     dags: DagFlags,
     #[command(flatten)]
     secrets: SecretFlags,
+    /// The structures of these DAGs count also where a living worker offers newer ones: to go back to an older binary
+    #[arg(long)]
+    take_over: bool,
+    /// End with standard input: whoever started it has died
+    #[arg(long, hide = true)]
+    with_stdin: bool,
 }
 
 impl Worker {
@@ -37,14 +45,22 @@ impl Worker {
         parts::block_on(async {
             let mut signals = Signals::hear()?;
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
-            let mut offers = roles::register(&mut db, &bundle, config.paused_at_creation).await?;
+            let mut offers = if self.take_over {
+                roles::register_over(&mut db, &bundle, config.paused_at_creation).await?
+            } else {
+                roles::register(&mut db, &bundle, config.paused_at_creation).await?
+            };
             drop(db);
             let mut parts = Parts::new(&url);
+            if self.with_stdin {
+                parts.end_with_stdin()?;
+            }
             if folder.is_some() {
                 offers.let_grow();
             }
             let offers = Arc::new(offers);
             parts.add_worker(roles::worker(&config, &url)?, offers.clone());
+            parts.retire_when_told(offers.clone())?;
             if let Some(folder) = folder {
                 parts.add_folder(roles::folder(&config, &url, folder, body_of), offers);
             }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Names the file; the only setting that is none.
-const CONFIG_ENV: &str = "ORCH_CONFIG";
+pub(super) const CONFIG_ENV: &str = "ORCH_CONFIG";
 /// Settings that are no flags.
 const NO_FLAGS: [&str; 2] = ["secret_key", "vault_token"];
 /// In the data folder.

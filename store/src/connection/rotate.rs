@@ -54,3 +54,23 @@ pub async fn rotate(db: &mut PgConnection, keys: &Keyring) -> Result<Rotated, Se
     transaction.commit().await?;
     Ok(done)
 }
+
+/// How many connections and variables these keys do not open.
+pub async fn count_locked(db: &mut PgConnection, keys: &Keyring) -> Result<usize, SecretError> {
+    let mut locked = 0;
+    let mut after: Option<String> = None;
+    loop {
+        let page = list_connections(db, after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.conn_id.clone());
+        locked += page.iter().filter(|row| row.open(keys).is_err()).count();
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let page = variable::list_variables(db, after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.key.clone());
+        locked += page.iter().filter(|row| row.open(keys).is_err()).count();
+    }
+    Ok(locked)
+}

@@ -349,7 +349,7 @@ fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies
     parts.push(format!(
         "clm as (delete from ready where ctid = any(array(
             select ctid from ready where {takes}
-              and (select w.state = 'running' from worker w where w.id = {worker})
+              and (select w.state in ('running', 'draining') from worker w where w.id = {worker})
             order by priority desc, seq limit {most} for update skip locked))
           returning run, task, map_index, attempt, version, try_no, max_tries, lease_no, lost_no, queued_at, rev_ready)"
     ));

@@ -20,6 +20,7 @@ mod overlap;
 mod pages;
 mod plans;
 mod relocate;
+mod rollout;
 mod secrets;
 #[path = "../../../core/tests/support/shapes.rs"]
 mod shapes;

@@ -327,6 +327,43 @@ fn counting() -> Dag {
     })
 }
 
+/// Waits until somebody makes the file `open` in the folder of the conf.
+#[task]
+async fn wait_for_opening(ctx: Ctx) -> TaskResult<()> {
+    let gate = format!("{}/open", ctx.conf()["folder"].as_str().unwrap_or_default());
+    while !std::path::Path::new(&gate).exists() && !ctx.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Leaves a file that says in which binary the run ended.
+#[task]
+async fn sign(ctx: Ctx) -> TaskResult<()> {
+    let folder = ctx.conf()["folder"].as_str().unwrap_or_default().to_owned();
+    std::fs::write(format!("{folder}/{}", ctx.run().run_id), shape().unwrap_or_default())?;
+    Ok(())
+}
+
+/// Two binaries, as it were: a test says which one this process is.
+#[expect(clippy::disallowed_methods, reason = "this binary has no other settings")]
+fn shape() -> Option<String> {
+    std::env::var("TEST_SHAPE").ok()
+}
+
+/// The second shape has a task more than the first, before the end.
+fn shaped() -> Dag {
+    dag("test_shaped").describe("Is of the shape that its process was given").tags(["test"]).build(|d| {
+        let opened = d.add(wait_for_opening());
+        if shape().as_deref() == Some("second") {
+            let more = d.add(say("more").after(opened));
+            d.add(sign().after(more));
+        } else {
+            d.add(sign().after(opened));
+        }
+    })
+}
+
 /// Only tests that ask for it find a connection that this binary brings.
 #[expect(clippy::disallowed_methods, reason = "this binary has no other settings")]
 fn brings_connections() -> bool {
@@ -357,6 +394,7 @@ fn main() -> ExitCode {
                 committing(),
                 counting(),
             ],
+            if shape().is_some() { vec![shaped()] } else { Vec::new() },
         ]
         .into_iter()
         .flatten()

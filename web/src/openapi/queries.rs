@@ -145,6 +145,10 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             ];
             vec![param("order_by", Order(names), "By what; a minus turns it round")]
         }
+        ("GET", "/api/orch/v1/dags/{dag_id}/diff") => vec![
+            param("from", Small, "A version's number; that before `to` without it"),
+            param("to", Small, "A version's number; the newest without it"),
+        ],
         ("GET", "/api/v2/dagSources/{dag_id}") => vec![param("version_number", Small, "The newest without it")],
         ("GET", "/api/v2/dagStats") => vec![param("dag_ids", Texts, "All without it")],
         ("GET", "/api/v2/dagTags") => {

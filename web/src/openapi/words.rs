@@ -42,6 +42,12 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
             ("POST", "/api/orch/v1/backfills/dry_run", "What a backfill would do for each date, and why not"),
             ("GET", "/api/orch/v1/backfills/{backfill_id}", "A backfill with what became of its dates"),
+            ("GET", "/api/orch/v1/dags/{dag_id}/diff", "What is different between two versions of a DAG"),
+            (
+                "GET",
+                "/api/orch/v1/dags/{dag_id}/versions",
+                "The versions of a DAG with their runs and workers, the newest first",
+            ),
             ("GET", "/api/orch/v1/dags/{dag_id}/presets", "Lists the presets of a DAG: params under a name"),
             ("GET", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "A preset"),
             ("PUT", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "Keeps a preset, in place of one of that name"),

@@ -9,6 +9,7 @@ pub(crate) mod overview;
 pub(crate) mod runs;
 pub(crate) mod tasks;
 pub(crate) mod trigger;
+pub(crate) mod versions;
 
 use crate::extract::no_such_dag;
 use crate::pages::assets::asset::in_words;

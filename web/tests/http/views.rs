@@ -62,6 +62,49 @@ async fn the_tasks_of_a_dag_have_their_last_state_and_are_filtered() {
 }
 
 #[tokio::test]
+async fn the_history_of_a_dag_compares_any_two_versions() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    web.trigger("chain").await;
+    change_chain(&mut db).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get("/dags/chain/versions").await;
+    for words in [
+        "From version 1 to 2",
+        "1 task added, 2 removed, 3 changed; 1 edge added, 2 removed",
+        "<dt>New tasks</dt><dd><code>report</code></dd>",
+        "<dt>Tasks that are gone</dt><dd><code>t3</code>, <code>t4</code></dd>",
+        "<code>t2 → report</code>",
+        "<code>t3 → t4</code>",
+        r#"<td class="num">1 <span"#,
+        "/dags/chain/graph?version=1",
+    ] {
+        assert!(page.has(words), "{words} {}", page.html);
+    }
+    let page = browser.get("/dags/chain/versions?from=2&to=1").await;
+    assert!(page.has("From version 2 to 1") && page.has("2 tasks added, 1 removed"), "{}", page.html);
+    let page = browser.get("/dags/chain/versions?from=2&to=2").await;
+    assert!(!page.has("From version") && page.has("Version 1"), "{}", page.html);
+    let page = browser.get("/dags/mapped/versions").await;
+    assert!(!page.has("From version") && page.has("Version 1"), "one version is compared with nothing: {}", page.html);
+    for (query, status) in [("to=3", StatusCode::NOT_FOUND), ("from=x", StatusCode::BAD_REQUEST)] {
+        assert_eq!(browser.get(&format!("/dags/chain/versions?{query}")).await.status, status);
+    }
+
+    let listed = web.get("/api/orch/v1/dags/chain/versions").await;
+    let lines = listed.body["versions"].as_array().unwrap();
+    let line = |place: usize| json!([lines[place]["number"], lines[place]["runs"], lines[place]["is_newest"]]);
+    assert_eq!([line(0), line(1)], [json!([2, 0, true]), json!([1, 1, false])], "{}", listed.body);
+    assert_eq!(lines[0]["hash"].as_str().unwrap().len(), 32);
+    let diff = web.get("/api/orch/v1/dags/chain/diff").await;
+    assert_eq!((&diff.body["from"], &diff.body["to"]), (&json!(1), &json!(2)));
+    assert_eq!(diff.body["tasks_removed"], json!(["t3", "t4"]));
+    assert_eq!(diff.body["edges_added"], json!([{ "from": "t2", "to": "report" }]));
+    assert_eq!(web.get("/api/orch/v1/dags/chain/diff?from=7").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(web.get("/api/orch/v1/dags/chain/diff?from=x").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
 async fn a_version_says_what_it_changed_and_a_run_shows_the_graph_with_which_it_ran() {
     let web = Web::new().await;
     let mut db = web.db().await;

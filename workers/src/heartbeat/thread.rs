@@ -33,7 +33,7 @@ impl Heartbeat {
             bundle: offers.bundle().to_string(),
             binary_version: env!("CARGO_PKG_VERSION").to_string(),
             queues: queues.to_vec(),
-            versions: offers.ids(),
+            versions: offers.claimed(),
             slots: i32::try_from(config.slots).unwrap_or(i32::MAX),
             lease: config.lease,
         };

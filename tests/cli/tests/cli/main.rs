@@ -3,6 +3,7 @@
 
 mod assets;
 mod backfills;
+mod backup;
 mod bad_input;
 mod binary;
 mod browser;
@@ -13,6 +14,7 @@ mod dag_files;
 mod guide;
 mod guide_commands;
 mod live;
+mod new_project;
 mod official_client;
 mod offline;
 mod pools;
@@ -25,5 +27,6 @@ mod secrets;
 mod server;
 mod standalone;
 mod users;
+mod versions;
 mod waits;
 mod world;

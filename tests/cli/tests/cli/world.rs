@@ -55,6 +55,12 @@ impl World {
         child.wait().unwrap();
     }
 
+    /// It ends by itself; with which code, none if it was killed.
+    pub(crate) fn wait_for_end(&mut self, pid: u32) -> Option<i32> {
+        let place = self.processes.iter().position(|child| child.id() == pid).unwrap();
+        self.processes.remove(place).wait().unwrap().code()
+    }
+
     /// As a machine that fails stops it: in the middle of whatever it is at.
     pub(crate) fn kill(&mut self, pid: u32) {
         let place = self.processes.iter().position(|child| child.id() == pid).unwrap();

@@ -11,7 +11,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::version::{VersionFilter, list_versions, structure};
+use orch_core::diff::Diff;
+use orch_store::version::{VersionFilter, list_versions, spec_of, structure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -51,11 +52,7 @@ struct VersionLine {
 /// Against the version before.
 struct Changes {
     before: i32,
-    added: Vec<String>,
-    removed: Vec<String>,
-    changed: Vec<String>,
-    /// Names of what else is different.
-    other: Vec<String>,
+    diff: Diff,
 }
 
 const MOST_VERSIONS: i64 = 50;
@@ -80,7 +77,8 @@ pub(crate) async fn show(
     let missing =
         || Refusal::not_found(format!("`{}` has no version {number}: the newest is {newest}", found.row.dag_id));
     let spec = structure(&mut db, &found.row.dag_id, number).await?.ok_or_else(missing)?;
-    let before = if number > 1 { structure(&mut db, &found.row.dag_id, number - 1).await? } else { None };
+    let before = if number > 1 { spec_of(&mut db, &found.row.dag_id, number - 1).await? } else { None };
+    let diff = before.and_then(|before| Some(Diff::between(&before, &serde_json::from_value(spec.clone()).ok()?)));
     let filter =
         VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
     let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
@@ -108,7 +106,7 @@ pub(crate) async fn show(
                 bundle: version.bundle,
             })
             .collect(),
-        changes: before.map(|before| Changes::between(&before, &spec, number - 1)),
+        changes: diff.map(|diff| Changes { before: number - 1, diff }),
         is_newest: number == newest,
         more_versions,
         number,
@@ -136,69 +134,45 @@ fn code(task: &Value) -> TaskCode {
 }
 
 impl Changes {
-    fn between(before: &Value, now: &Value, number: i32) -> Changes {
-        let named = |spec| -> BTreeMap<String, Value> {
-            let tasks = tasks_of(spec).into_values();
-            tasks.map(|task| (task["task_id"].as_str().unwrap_or_default().to_string(), without_places(task))).collect()
-        };
-        let (old, new) = (named(before), named(now));
-        let fields = |spec: &Value| spec.as_object().cloned().unwrap_or_default();
-        let (old_fields, new_fields) = (fields(before), fields(now));
-        let mut other: Vec<String> = old_fields.keys().chain(new_fields.keys()).cloned().collect();
-        other.sort();
-        other.dedup();
-        other.retain(|name| name != "tasks" && name != "location" && old_fields.get(name) != new_fields.get(name));
-        Changes {
-            before: number,
-            added: new.keys().filter(|id| !old.contains_key(*id)).cloned().collect(),
-            removed: old.keys().filter(|id| !new.contains_key(*id)).cloned().collect(),
-            changed: new
-                .iter()
-                .filter(|(id, task)| old.get(*id).is_some_and(|o| o != *task))
-                .map(|(id, _)| id.clone())
-                .collect(),
-            other,
-        }
-    }
-
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let named = |names: &[String]| {
+        let named = |names: Vec<&str>| {
             let more = names.len().saturating_sub(MOST_NAMES);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{}{more}", names[..names.len().min(MOST_NAMES)].join(", "))
         };
-        let lines =
-            [("New", &self.added), ("Gone", &self.removed), ("Changed", &self.changed), ("Of the DAG", &self.other)];
+        let Diff { added, removed, changed, .. } = &self.diff;
+        let lines = [
+            ("New", added.iter().map(String::as_str).collect()),
+            ("Gone", removed.iter().map(String::as_str).collect()),
+            ("Changed", changed.iter().map(|task| task.task_id.as_str()).collect::<Vec<_>>()),
+            ("Of the DAG", self.diff.settings()),
+        ];
         lines.into_iter().filter(|(_, names)| !names.is_empty()).map(|(words, names)| (words, named(names))).collect()
     }
-}
-
-/// A task that only moved to another line has not changed.
-fn without_places(task: &Value) -> Value {
-    let mut task = task.clone();
-    if let Some(fields) = task.as_object_mut() {
-        fields.remove("defined");
-        fields.remove("added");
-    }
-    task
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use orch_core::spec::DagSpec;
+    use serde_json::{from_value, json};
 
     #[test]
     fn a_version_says_what_it_changed() {
-        let task =
-            |id: &str, retries: u32, line: u32| json!({ "task_id": id, "retries": retries, "added": { "line": line } });
-        let before = json!({ "dag_id": "d", "tags": ["a"], "tasks": [task("same", 0, 1), task("more", 0, 2), task("gone", 0, 3)] });
-        let now = json!({ "dag_id": "d", "tags": ["b"], "tasks": [task("same", 0, 9), task("more", 2, 2), task("new", 0, 3)] });
-        let lines = Changes::between(&before, &now, 1).lines();
+        let task = |id: &str, retries: u32, line: u32| {
+            let place = json!({ "file": "a.rs", "line": line });
+            json!({ "task_id": id, "kind": "rust", "retries": retries, "added": place })
+        };
+        let spec = |tasks: Value, catchup: bool| {
+            from_value::<DagSpec>(json!({ "dag_id": "d", "catchup": catchup, "tasks": tasks })).unwrap()
+        };
+        let before = spec(json!([task("same", 0, 1), task("more", 0, 2), task("gone", 0, 3)]), false);
+        let now = spec(json!([task("same", 0, 9), task("more", 2, 2), task("new", 0, 3)]), true);
+        let changes = Changes { before: 1, diff: Diff::between(&before, &now) };
         let said = |words: &'static str, names: &str| (words, names.to_string());
         assert_eq!(
-            lines,
-            [said("New", "new"), said("Gone", "gone"), said("Changed", "more"), said("Of the DAG", "tags")]
+            changes.lines(),
+            [said("New", "new"), said("Gone", "gone"), said("Changed", "more"), said("Of the DAG", "catchup")]
         );
     }
 }

@@ -1,0 +1,226 @@
+//! The way to Postgres' own programs for copies of the metadata, and back. They hear where the database is by their
+//! environment: a command line can be read by everybody on the machine.
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::found::Standalone;
+use crate::session::Session;
+use orch_core::task::Connection;
+use orch_store::backup::{SCHEMAS, server_major};
+use orch_store::connect;
+use sqlx::postgres::PgSslMode;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// Settings of the person's own that would lead the programs elsewhere.
+const FOREIGN: [&str; 4] = ["PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGHOSTADDR"];
+
+/// The programs, for the database of a session.
+pub(crate) struct Copier {
+    major: u32,
+    /// Where the database is.
+    variables: Vec<(&'static str, String)>,
+}
+
+/// What the file says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) version: i32,
+    pub(crate) min_binary: i32,
+}
+
+impl Copier {
+    pub(crate) async fn new(config: &Config, session: &mut Session) -> Result<Copier, Failure> {
+        let url = url(config, session)?;
+        Ok(Copier { major: server_major(&mut session.db).await?, variables: variables(&url)? })
+    }
+
+    fn command(&self, program: &'static str) -> Result<Command, Failure> {
+        let mut command = Command::new(orch_cluster::client_program(program, self.major)?);
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command.envs(self.variables.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Writes a file that only its owner may read, whole or not at all. One moment of the database, however long it takes.
+    pub(crate) async fn dump(&self, path: &Path) -> Result<u64, Failure> {
+        let unfinished = beside(path, "unfinished");
+        let failed = || Failure::io(format!("cannot write `{}`", unfinished.display()));
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
+        let file = file.map_err(failed())?;
+        let out = file.try_clone().map_err(failed())?;
+        let mut command = self.command("pg_dump")?;
+        command.args(["--format=custom", "--no-owner", "--no-privileges"]);
+        command.args(SCHEMAS.map(|schema| format!("--schema={schema}"))).stdout(out);
+        let done = match run(&mut command).await {
+            Ok(_) => file.sync_all().and_then(|()| std::fs::rename(&unfinished, path)).map_err(failed()),
+            Err(failure) => Err(failure),
+        };
+        if done.is_err()
+            && let Err(error) = std::fs::remove_file(&unfinished)
+        {
+            tracing::debug!(%error, "an unfinished backup could not be removed");
+        }
+        done?;
+        path.metadata().map(|facts| facts.len()).map_err(Failure::io(format!("cannot read `{}`", path.display())))
+    }
+
+    /// What a backup is of.
+    pub(crate) async fn label(&self, path: &Path) -> Result<Label, Failure> {
+        let mut command = self.command("pg_restore")?;
+        command.args(["--data-only", "--table=schema_guard", "--file=-"]).arg(path).stdout(Stdio::piped());
+        let said = run(&mut command).await?;
+        label(&said).ok_or_else(|| {
+            Failure::new(format!("`{}` is no backup of orch", path.display())).hint("`orch db backup FILE` writes one")
+        })
+    }
+
+    /// All of it or nothing. The schema `public` has to be there and empty.
+    pub(crate) async fn restore(&self, path: &Path) -> Result<(), Failure> {
+        let mut list = self.command("pg_restore")?;
+        list.arg("--list").arg(path).stdout(Stdio::piped());
+        let chosen = chosen(&run(&mut list).await?);
+        let mut file =
+            tempfile::NamedTempFile::new().map_err(Failure::io("cannot write a list of what is restored"))?;
+        file.write_all(chosen.as_bytes()).map_err(Failure::io("cannot write a list of what is restored"))?;
+        let mut command = self.command("pg_restore")?;
+        command.args(["--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error", "--use-list"]);
+        command.arg(file.path()).arg(format!("--dbname={}", self.database())).arg(path).stdout(Stdio::null());
+        run(&mut command).await.map(drop)
+    }
+
+    fn database(&self) -> &str {
+        self.variables.iter().find(|(name, _)| *name == "PGDATABASE").map_or("", |(_, name)| name)
+    }
+}
+
+/// A name in the same folder: a rename within one file system is whole or nothing.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{ending}"));
+    path.with_file_name(name)
+}
+
+/// Entries to restore: the schema `public` is there in every database, and programs differ in whether they make it.
+fn chosen(list: &str) -> String {
+    let is_public = |line: &&str| line.contains(" SCHEMA - public ") || line.contains(" COMMENT - SCHEMA public ");
+    list.lines().filter(|line| !is_public(line)).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Reads the one row of `schema_guard` out of a `COPY … (columns) FROM stdin;`.
+fn label(said: &str) -> Option<Label> {
+    let mut lines = said.lines().skip_while(|line| !line.starts_with("COPY "));
+    let columns = lines.next()?.split_once('(')?.1.split_once(')')?.0;
+    let row: Vec<&str> = lines.next()?.split('\t').collect();
+    let of = |name: &str| {
+        let place = columns.split(',').position(|column| column.trim() == name)?;
+        row.get(place)?.parse().ok()
+    };
+    Some(Label { version: of("version")?, min_binary: of("min_binary")? })
+}
+
+/// What it wrote to standard output; what it said is the failure.
+async fn run(command: &mut Command) -> Result<String, Failure> {
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    let child = command.stderr(Stdio::piped()).spawn().map_err(Failure::io(format!("cannot run `{program}`")))?;
+    let ended = child.wait_with_output().await.map_err(Failure::io(format!("cannot wait for `{program}`")))?;
+    if !ended.status.success() {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        return Err(Failure::new(format!("`{program}` failed: {}", said.trim())));
+    }
+    Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
+}
+
+/// The database that a session has: the one that was named, the one started for it, or that of a standalone.
+fn url(config: &Config, session: &Session) -> Result<String, Failure> {
+    let named = config.database_url.as_ref().map(|url| url.reveal().to_owned());
+    let left = || Standalone::read(&config.data_dir).map(|left| left.url);
+    named.or_else(|| session.url()).or_else(left).ok_or_else(|| Failure::new("it is not known where the database is"))
+}
+
+/// The same place in the words of the programs.
+fn variables(url: &str) -> Result<Vec<(&'static str, String)>, Failure> {
+    let options = connect::options(url, "orch backup")?;
+    let parts = Connection::from_uri("database", url).map_err(|error| Failure::told(&error))?;
+    let socket = options.get_socket().map(|folder| folder.to_string_lossy().into_owned());
+    let mut variables = vec![
+        ("PGHOST", socket.unwrap_or_else(|| options.get_host().to_owned())),
+        ("PGPORT", options.get_port().to_string()),
+        ("PGUSER", options.get_username().to_owned()),
+        ("PGDATABASE", options.get_database().unwrap_or(options.get_username()).to_owned()),
+        ("PGSSLMODE", ssl_mode(options.get_ssl_mode()).to_owned()),
+        ("PGAPPNAME", "orch backup".to_owned()),
+    ];
+    let extra = |name: &str| parts.extra.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    let password = parts.password.clone().or_else(|| extra("password"));
+    let more = [
+        ("PGPASSWORD", password),
+        ("PGSSLROOTCERT", extra("sslrootcert").or_else(|| extra("ssl-root-cert"))),
+        ("PGSSLCERT", extra("sslcert").or_else(|| extra("ssl-cert"))),
+        ("PGSSLKEY", extra("sslkey").or_else(|| extra("ssl-key"))),
+    ];
+    variables.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    Ok(variables)
+}
+
+fn ssl_mode(mode: PgSslMode) -> &'static str {
+    match mode {
+        PgSslMode::Disable => "disable",
+        PgSslMode::Allow => "allow",
+        PgSslMode::Prefer => "prefer",
+        PgSslMode::Require => "require",
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::VerifyFull => "verify-full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_database_is_told_by_the_environment_alone() {
+        let told = |url: &str| {
+            let variables = variables(url).unwrap();
+            variables.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            told("postgres://ann:se%20cret@db:6000/orch?sslmode=verify-full&sslrootcert=/ca.pem"),
+            "PGHOST=db PGPORT=6000 PGUSER=ann PGDATABASE=orch PGSSLMODE=verify-full PGAPPNAME=orch backup \
+            PGPASSWORD=se cret PGSSLROOTCERT=/ca.pem"
+        );
+        assert!(
+            told("postgres:///orch?host=/data/a%20b/socket&port=5432&user=orch")
+                .starts_with("PGHOST=/data/a b/socket PGPORT=5432 PGUSER=orch PGDATABASE=orch ")
+        );
+    }
+
+    #[test]
+    fn no_password_stands_on_a_command_line() {
+        let copier = Copier { major: 13, variables: variables("postgres://ann:se-cret@db/orch").unwrap() };
+        let mut command = copier.command("pg_restore").unwrap();
+        command.arg(format!("--dbname={}", copier.database()));
+        let line = format!("{:?}", command.as_std().get_args().collect::<Vec<_>>());
+        assert_eq!(line, r#"["--dbname=orch"]"#);
+    }
+
+    #[test]
+    fn a_backup_says_which_schema_it_is_of() {
+        let said = "--\n\nCOPY public.schema_guard (one, version, min_binary) FROM stdin;\nt\t16\t9\n\\.\n";
+        assert_eq!(label(said), Some(Label { version: 16, min_binary: 9 }));
+        assert_eq!(label("-- nothing\n"), None);
+    }
+
+    #[test]
+    fn the_schema_that_is_there_anyway_is_left_out() {
+        let list = "; a comment\n5; 2615 2200 SCHEMA - public orch\n3; 0 0 COMMENT - SCHEMA public orch\n\
+            6; 2615 9 SCHEMA - lake orch\n215; 1259 7 TABLE public dag orch\n";
+        assert_eq!(chosen(list), "; a comment\n6; 2615 9 SCHEMA - lake orch\n215; 1259 7 TABLE public dag orch\n");
+    }
+}

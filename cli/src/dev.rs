@@ -1,0 +1,92 @@
+//! `orch dev`: a standalone whose worker is the binary of a project. The project's files are watched; when one changes it is
+//! built, and if it builds, its worker takes over: the one before retires, which cuts no run short (`orch_workers`). Database,
+//! scheduler and web stay as they are: they load no code of users.
+//!
+//! What does not build, or does not come to work, changes nothing: whoever is at work goes on.
+
+mod cargo;
+mod staff;
+mod watched;
+
+pub(crate) use cargo::Project;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use staff::Staff;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use watched::{Files, Watch};
+
+/// Files have no event that works everywhere.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Where the workers of a project work.
+pub(crate) struct Place {
+    pub(crate) database_url: String,
+    /// As the command was given it.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Place {
+    /// `given`: what the command line said.
+    pub(crate) fn new(
+        config: &Config,
+        given: &[(&'static str, String)],
+        database_url: &str,
+        dags_folder: &Path,
+    ) -> Place {
+        let path =
+            |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into()).to_string_lossy().into_owned();
+        let mut variables = given.to_vec();
+        variables.extend([
+            ("ORCH_DATABASE_URL", database_url.to_owned()),
+            ("ORCH_DATA_DIR", path(&config.data_dir)),
+            ("ORCH_DAGS_FOLDER", path(dags_folder)),
+            ("ORCH_PAUSED_AT_CREATION", config.paused_at_creation.to_string()),
+        ]);
+        // The key of the folder: the workers are told of a database, so they would not look there.
+        let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());
+        variables.extend(key_file.map(|file| ("ORCH_SECRET_KEY_FILE", path(file))));
+        Place { database_url: database_url.into(), variables, data_dir: config.data_dir.clone() }
+    }
+}
+
+/// Builds and runs the project until `stop`; then its workers end, too.
+pub(crate) async fn run(project: Project, place: Place, stop: CancellationToken) -> Result<(), Failure> {
+    let mut staff = Staff::new(&project, place)?;
+    let mut watch = Watch::default();
+    while !stop.is_cancelled() {
+        let folders = project.watched.clone();
+        let looked = tokio::task::spawn_blocking(move || Files::of(&folders)).await;
+        let files = looked.map_err(|error| Failure::new(format!("looking at the files panicked: {error}")))?;
+        if let Some(changed) = watch.look(files) {
+            tokio::select! {
+                done = build(&project, &mut staff, &changed) => done?,
+                () = stop.cancelled() => break,
+            }
+        }
+        staff.look_after().await?;
+        tokio::select! { () = tokio::time::sleep(LOOK_AGAIN) => {}, () = stop.cancelled() => {} }
+    }
+    staff.stop().await;
+    Ok(())
+}
+
+async fn build(project: &Project, staff: &mut Staff, changed: &[PathBuf]) -> Result<(), Failure> {
+    let began = Instant::now();
+    match changed {
+        [] => eprintln!("building `{}`", project.name),
+        [one] => eprintln!("{} changed: building", project.shown(one)),
+        [one, rest @ ..] => eprintln!("{} and {} more changed: building", project.shown(one), rest.len()),
+    }
+    match project.build().await? {
+        Some(binary) => staff.take_over(&binary, began).await,
+        None => {
+            let who = staff.at_work().map_or_else(|| "nobody is at work".into(), |name| format!("{name} goes on"));
+            eprintln!("it does not build: {who}; save again to build again");
+            Ok(())
+        }
+    }
+}

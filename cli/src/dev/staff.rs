@@ -1,0 +1,226 @@
+//! The workers of a project: the newest takes what is new, those before it go on with what only they can run and then end.
+//!
+//! Each works from a copy of its binary, since the next build replaces the original and a worker starts itself again for tasks
+//! that run in processes of their own. A worker hears on its standard input whether we live.
+
+use super::Place;
+use super::cargo::Project;
+use crate::failure::Failure;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use orch_store::connect;
+use orch_store::worker::list_workers;
+use sqlx::{Connection as _, PgConnection};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::process::{Child, Command};
+
+/// In the data folder.
+const FOLDER: &str = "dev";
+/// From the start of a worker until it can be seen in the database: DAGs are described and registered in a fraction of it.
+const START_LIMIT: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Old workers that wait for runs of theirs to end; beyond it the oldest stops, and its runs go on in the newest version.
+const MOST_RETIRING: usize = 8;
+
+pub(super) struct Staff {
+    name: String,
+    place: Place,
+    number: u32,
+    /// Oldest first.
+    workers: Vec<Worker>,
+    /// Time and size of the binary that was started last.
+    started: Option<(SystemTime, u64)>,
+}
+
+struct Worker {
+    name: String,
+    child: Child,
+    pid: Pid,
+    binary: PathBuf,
+    duty: Duty,
+}
+
+/// What a worker is there for. It only goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// It takes what is new.
+    Newest,
+    Retiring,
+    Stopping,
+}
+
+/// How the start of a worker ended.
+enum Started {
+    AtWork,
+    Ended(ExitStatus),
+    Slow,
+}
+
+impl Staff {
+    pub(super) fn new(project: &Project, place: Place) -> Result<Staff, Failure> {
+        let folder = place.data_dir.join(FOLDER);
+        // Of one that was killed. Nobody else works in this data folder.
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::io(format!("cannot remove `{}`", folder.display()))(error));
+            }
+            _ => {}
+        }
+        Ok(Staff { name: project.name.clone(), place, number: 0, workers: Vec::new(), started: None })
+    }
+
+    /// Who takes new runs.
+    pub(super) fn at_work(&self) -> Option<&str> {
+        self.workers.last().filter(|worker| worker.duty == Duty::Newest).map(|worker| worker.name.as_str())
+    }
+
+    /// A binary was built: its worker comes to work, then those before it retire. `began`: the build.
+    pub(super) async fn take_over(&mut self, built: &Path, began: Instant) -> Result<(), Failure> {
+        let facts = built.metadata().and_then(|facts| Ok((facts.modified()?, facts.len())));
+        let facts = facts.map_err(Failure::io(format!("cannot read `{}`", built.display())))?;
+        if self.started == Some(facts) && self.at_work().is_some() {
+            eprintln!("the binary is the same as before");
+            return Ok(());
+        }
+        self.started = Some(facts);
+        self.number += 1;
+        let folder = self.place.data_dir.join(FOLDER).join(self.number.to_string());
+        let copy = folder.join(&self.name);
+        let copied = std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(built, &copy));
+        copied.map_err(Failure::io(format!("cannot write `{}`", copy.display())))?;
+        self.start(copy, began).await
+    }
+
+    async fn start(&mut self, binary: PathBuf, began: Instant) -> Result<(), Failure> {
+        let mut worker = self.spawn(binary)?;
+        match self.comes_to_work(&mut worker).await? {
+            Started::AtWork => {
+                let old: Vec<&str> = self.workers.iter().map(|old| old.name.as_str()).collect();
+                let old = if old.is_empty() { String::new() } else { format!("; {} ends what it has", old.join(", ")) };
+                eprintln!("worker {} is at work after {:.1} s{old}", worker.name, began.elapsed().as_secs_f64());
+                self.workers.iter_mut().for_each(Worker::retire);
+                self.workers.push(worker);
+                let too_many = self.workers.len().saturating_sub(MOST_RETIRING + 1);
+                for oldest in self.workers[..too_many].iter_mut().filter(|old| old.duty != Duty::Stopping) {
+                    eprintln!(
+                        "too many wait for their runs: {} stops, its runs go on in the newest version",
+                        oldest.name
+                    );
+                    oldest.duty = Duty::Stopping;
+                    oldest.signal(Signal::SIGTERM);
+                }
+            }
+            Started::Ended(status) => self.did_not_come(&worker, &format!("ended at once ({status})")),
+            Started::Slow => {
+                worker.child.kill().await.map_err(Failure::io("cannot end a worker"))?;
+                self.did_not_come(&worker, &format!("was not at work after {} s", START_LIMIT.as_secs()));
+            }
+        }
+        Ok(())
+    }
+
+    fn did_not_come(&self, worker: &Worker, why: &str) {
+        let who = self.at_work().map_or_else(|| "nobody is at work".into(), |name| format!("{name} goes on"));
+        eprintln!("worker {} {why}: {who}", worker.name);
+        worker.forget();
+    }
+
+    fn spawn(&self, binary: PathBuf) -> Result<Worker, Failure> {
+        let name = format!("{}-{}", self.name, self.number);
+        let mut command = Command::new(&binary);
+        command.args(["worker", "--take-over", "--with-stdin", "--worker-name", &name]);
+        command.envs(self.place.variables.iter().cloned());
+        // A Ctrl-C is for us: we tell them, once the rest of us is told.
+        command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().map_err(Failure::io(format!("cannot run `{}`", binary.display())))?;
+        let pid = child.id().expect("it was not waited for");
+        Ok(Worker { name, child, pid: Pid::from_raw(pid.cast_signed()), binary, duty: Duty::Newest })
+    }
+
+    async fn comes_to_work(&self, worker: &mut Worker) -> Result<Started, Failure> {
+        let began = Instant::now();
+        let mut db = connect::one(&self.place.database_url, "orch dev").await?;
+        loop {
+            if let Some(status) = worker.ended()? {
+                return Ok(Started::Ended(status));
+            }
+            if is_registered(&mut db, worker).await? {
+                db.close().await?;
+                return Ok(Started::AtWork);
+            }
+            if began.elapsed() > START_LIMIT {
+                return Ok(Started::Slow);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Takes note of who has ended; the newest is not meant to.
+    pub(super) async fn look_after(&mut self) -> Result<(), Failure> {
+        let mut again = None;
+        let mut left = Vec::new();
+        for mut worker in std::mem::take(&mut self.workers) {
+            match worker.ended()? {
+                None => left.push(worker),
+                Some(_) if worker.duty != Duty::Newest => {
+                    eprintln!("worker {} has ended: nothing is left that only it could run", worker.name);
+                    worker.forget();
+                }
+                Some(status) => {
+                    eprintln!("worker {} ended by itself ({status}): it is started again", worker.name);
+                    again = Some(worker.binary);
+                }
+            }
+        }
+        self.workers = left;
+        match again {
+            Some(binary) => self.start(binary, Instant::now()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// All of them end: what they run is given the grace period.
+    pub(super) async fn stop(&mut self) {
+        self.workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
+        for worker in &mut self.workers {
+            if let Err(error) = worker.child.wait().await {
+                tracing::warn!(%error, worker = worker.name, "the end of a worker could not be waited for");
+            }
+            worker.forget();
+        }
+    }
+}
+
+impl Worker {
+    fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        self.child.try_wait().map_err(Failure::io("cannot see whether a worker has ended"))
+    }
+
+    fn retire(&mut self) {
+        if self.duty == Duty::Newest {
+            self.duty = Duty::Retiring;
+            self.signal(Signal::SIGUSR1);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Err(error) = kill(self.pid, signal) {
+            tracing::debug!(%error, worker = self.name, "it was gone before the signal");
+        }
+    }
+
+    /// Its copy of the binary goes.
+    fn forget(&self) {
+        let gone = self.binary.parent().map_or(Ok(()), std::fs::remove_dir_all);
+        if let Err(error) = gone {
+            tracing::warn!(%error, binary = %self.binary.display(), "the binary of a worker that ended could not be removed");
+        }
+    }
+}
+
+async fn is_registered(db: &mut PgConnection, worker: &Worker) -> Result<bool, Failure> {
+    let workers = list_workers(db).await?;
+    Ok(workers.iter().any(|row| row.pid == worker.pid.as_raw() && row.name == worker.name && row.state == "running"))
+}

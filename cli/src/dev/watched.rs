@@ -1,0 +1,137 @@
+//! The files a project is built from, and whether they have changed and come to rest.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A project with more is not one that anybody edits by hand.
+const MOST_FILES: usize = 20_000;
+/// Folders in folders.
+const DEEPEST: usize = 32;
+/// Of a package, besides what is below `src`.
+const BESIDE: [&str; 4] = ["Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml"];
+
+/// Each file with its time and its size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Files(BTreeMap<PathBuf, (SystemTime, u64)>);
+
+impl Files {
+    /// Those of packages in these folders. What cannot be read is not there.
+    pub(crate) fn of(packages: &[PathBuf]) -> Files {
+        let mut found = BTreeMap::new();
+        for package in packages {
+            for name in BESIDE {
+                add(&package.join(name), &mut found);
+            }
+            walk(&package.join("src"), DEEPEST, &mut found);
+        }
+        Files(found)
+    }
+
+    fn changed(&self, since: &Files) -> Vec<PathBuf> {
+        let all = self.0.keys().chain(since.0.keys().filter(|path| !self.0.contains_key(*path)));
+        all.filter(|path| self.0.get(*path) != since.0.get(*path)).cloned().collect()
+    }
+}
+
+fn add(path: &Path, found: &mut BTreeMap<PathBuf, (SystemTime, u64)>) {
+    if let Ok(facts) = path.metadata()
+        && facts.is_file()
+        && let Ok(modified) = facts.modified()
+        && found.len() < MOST_FILES
+    {
+        found.insert(path.to_owned(), (modified, facts.len()));
+    }
+}
+
+/// Hidden files and those that editors put beside a file while they write it are nobody's sources.
+fn walk(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, (SystemTime, u64)>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(['.', '#']) || name.ends_with('~') {
+            continue;
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 0 => walk(&entry.path(), depth - 1, found),
+            Ok(_) => add(&entry.path(), found),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Who saves several files at once is built for once.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    built: Option<Files>,
+    last: Option<Files>,
+}
+
+impl Watch {
+    /// What changed since the last build, once two looks have seen the same. The first look finds that nothing was built.
+    pub(crate) fn look(&mut self, now: Files) -> Option<Vec<PathBuf>> {
+        let Some(built) = &self.built else {
+            self.built = Some(now);
+            return Some(Vec::new());
+        };
+        let is_at_rest = self.last.as_ref() == Some(&now);
+        if *built == now || !is_at_rest {
+            self.last = Some(now);
+            return None;
+        }
+        let changed = now.changed(built);
+        self.built = Some(now);
+        Some(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn files(text: &str) -> Files {
+        let file = |word: &str| {
+            let (name, time) = word.split_once(':').unwrap();
+            (PathBuf::from(name), (SystemTime::UNIX_EPOCH + Duration::from_secs(time.parse().unwrap()), 1))
+        };
+        Files(text.split_whitespace().map(file).collect())
+    }
+
+    #[test]
+    fn what_changed_is_built_once_it_rests() {
+        let mut watch = Watch::default();
+        let mut look = |text: &str| {
+            let changed = watch.look(files(text))?;
+            Some(changed.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(look("a:1 b:1").as_deref(), Some(""), "nothing was built yet");
+        assert_eq!(look("a:1 b:1"), None);
+        assert_eq!(look("a:2 b:1"), None, "it may go on");
+        assert_eq!(look("a:2 b:2"), None, "it does");
+        assert_eq!(look("a:2 b:2").as_deref(), Some("a b"));
+        assert_eq!(look("a:2 b:2"), None, "built is built");
+        assert_eq!(look("a:2 c:3"), None);
+        assert_eq!(look("a:2 c:3").as_deref(), Some("c b"), "one is new, one is gone");
+        assert_eq!(look("a:3 c:3"), None);
+        assert_eq!(look("a:2 c:3"), None, "it was put back");
+        assert_eq!(look("a:2 c:3"), None);
+    }
+
+    #[test]
+    fn sources_are_watched_and_what_tasks_write_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        };
+        ["Cargo.toml", "src/main.rs", "src/sql/a.sql", "src/.main.rs.swp", "src/main.rs~", "target/debug/x", "out.csv"]
+            .into_iter()
+            .for_each(write);
+        let found = Files::of(&[folder.path().to_owned()]);
+        let names: Vec<_> = found.0.keys().map(|path| path.strip_prefix(folder.path()).unwrap().to_owned()).collect();
+        assert_eq!(names, ["Cargo.toml", "src/main.rs", "src/sql/a.sql"].map(PathBuf::from));
+    }
+}

@@ -1,0 +1,19 @@
+//! What a worker that steps back for others has to go on with.
+
+use crate::StoreResult;
+use sqlx::postgres::PgConnection;
+
+/// Those of the versions that unfinished runs need and that no other worker takes runs of. One that retires itself does not
+/// count, so of two that do both go on.
+pub async fn needed_versions(db: &mut PgConnection, worker: i32, versions: &[i32]) -> StoreResult<Vec<i32>> {
+    let needed = sqlx::query_scalar!(
+        r#"select v as "version!" from unnest($2::integer[]) as v
+        where exists (select from dag_run r where r.version = v and r.state in ('queued', 'running'))
+          and not exists (select from worker w where w.id <> $1 and w.state = 'running' and w.expires_at > now()
+            and v = any(w.versions))
+        order by v"#,
+        worker,
+        versions
+    );
+    Ok(needed.fetch_all(db).await?)
+}

@@ -1,0 +1,104 @@
+//! Backups: what was there is there again, on another server, with its secrets; and what goes wrong changes nothing.
+
+use crate::binary::run;
+use crate::secrets;
+use crate::standalone::Standalone;
+use crate::world::World;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+const SECRET: &str = "postgres://me:s3cret-of-mine@db.example.com:5432/sales";
+
+#[test]
+fn a_standalone_is_backed_up_while_it_works_and_restored_in_an_empty_folder() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let standalone = Standalone::start(home.path(), &["--no-web"]);
+    run(home.path(), ["dags", "trigger", "example_chain", "--run-id", "kept", "--wait"]).done();
+    run(home.path(), ["connections", "add", "planted", "--conn-uri", SECRET]).done();
+    run(home.path(), ["variables", "set", "colour", "blue"]).done();
+    let file = home.path().join("monday.backup");
+    let said = run(home.path(), ["db", "backup", path(&file)]);
+    assert_eq!((said.code, said.out.trim()), (0, path(&file)), "{said:?}");
+    for words in ["1 connections and 1 variables are in", "not in it, so keep it yourself: the key in", "secret.key"] {
+        assert!(said.err.contains(words), "{words}: {said:?}");
+    }
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "logs and hashes of passwords are in it");
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(!bytes.windows(14).any(|part| part == b"s3cret-of-mine"), "secrets are sealed in it");
+    let again = run(home.path(), ["db", "backup", path(&file)]).refused();
+    assert!(again.ends_with(" is there\nhint: choose another name\n"), "{again}");
+    let busy = run(home.path(), ["db", "restore", path(&file), "--yes"]).refused();
+    assert!(busy.contains("somebody works with this database: orch ") && busy.contains("hint: stop all"), "{busy}");
+    drop(standalone);
+
+    // Another machine, with the key of the first.
+    let other = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let restored = run(other.path(), ["db", "restore", path(&file)]);
+    assert_eq!(restored.code, 0, "an empty database is not asked about: {restored:?}");
+    assert!(restored.err.contains("1 connections and 1 variables are restored from"), "{restored:?}");
+    assert!(restored.err.contains("2 of its secrets cannot be opened with the keys that are here"), "{restored:?}");
+    std::fs::copy(home.path().join("data/secret.key"), other.path().join("data/secret.key")).unwrap();
+    let runs = run(other.path(), ["runs", "list", "-o", "json"]).json();
+    assert_eq!((&runs[0]["run_id"], &runs[0]["state"]), (&"kept".into(), &"success".into()), "{runs}");
+    assert_eq!(run(other.path(), ["variables", "get", "colour"]).done().trim(), "blue");
+    let exported = run(other.path(), ["connections", "get", "planted", "-o", "json"]);
+    let log = run(other.path(), ["tasks", "logs", "example_chain", "step_1", "kept"]);
+    assert!(log.code == 0 && exported.code == 0, "{log:?} {exported:?}");
+    // And it goes on from there.
+    let second = Standalone::start(other.path(), &["--no-web"]);
+    assert_eq!(run(other.path(), ["dags", "trigger", "example_chain", "--wait"]).code, 0);
+    let doctor = run(other.path(), ["doctor", "-o", "plain"]);
+    assert!(!doctor.out.contains("no role"), "{doctor:?}");
+    drop(second);
+}
+
+#[tokio::test]
+async fn what_is_restored_takes_the_place_of_all_or_of_nothing() {
+    let world = secrets::world().await;
+    let colour = || world.run(&["variables", "get", "colour"]).done().trim().to_owned();
+    let file = world.path().join("a.backup");
+    let restore = |file: &Path| world.run(&["db", "restore", path(file), "--yes"]);
+    world.run(&["variables", "set", "colour", "blue"]).done();
+    world.run(&["db", "backup", path(&file)]).done();
+    world.run(&["variables", "set", "colour", "red"]).done();
+
+    let unasked = world.run(&["db", "restore", path(&file)]).refused();
+    assert!(unasked.contains("This deletes 0 dags, 0 runs and all else of this database. Nobody is here"), "{unasked}");
+    assert!(restore(&world.path().join("missing")).refused().contains("there is no file"));
+    let other = world.path().join("other.backup");
+    std::fs::write(&other, "no backup").unwrap();
+    assert!(restore(&other).refused().contains("pg_restore` failed"));
+    // The end is missing, which is noticed when half of it is there.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&other, &whole[..whole.len() - 2_000]).unwrap();
+    restore(&other).refused();
+    assert_eq!(colour(), "red", "what was there is there");
+
+    let restored = restore(&file);
+    assert!(restored.code == 0 && !restored.err.contains("cannot be opened"), "{restored:?}");
+    assert_eq!(colour(), "blue");
+    assert_eq!(world.run(&["db", "check"]).code, 0);
+    let aside = "select count(*) from pg_namespace where nspname like 'orch_aside%'";
+    let left: i64 = sqlx::query_scalar(aside).fetch_one(&mut world.db().await).await.unwrap();
+    assert_eq!(left, 0, "what was replaced is gone");
+}
+
+#[tokio::test]
+async fn a_backup_of_a_newer_orch_is_refused_before_anything_is_touched() {
+    let world = World::new().await;
+    let file = world.path().join("newer.backup");
+    world.sql("update schema_guard set version = 9000, min_binary = 9000").await;
+    let url = world.url();
+    let dumped = Command::new("pg_dump").args(["--format=custom", "--file", path(&file), "--dbname", &url]).output();
+    assert!(dumped.as_ref().unwrap().status.success(), "{dumped:?}");
+    let refused = world.run(&["db", "restore", path(&file), "--yes"]).refused();
+    assert!(refused.starts_with("error: the backup is of schema version 9000, this binary knows "), "{refused}");
+    let version: i32 =
+        sqlx::query_scalar("select version from schema_guard").fetch_one(&mut world.db().await).await.unwrap();
+    assert_eq!(version, 9000);
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

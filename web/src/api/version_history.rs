@@ -1,0 +1,149 @@
+//! `/api/orch/v1/dags/{dag_id}/versions` and `…/diff`: what Airflow does not say of versions.
+
+use super::dags::find;
+use crate::extract::{DagPath, Query};
+use crate::problem::Problem;
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use orch_core::diff::{Diff, FieldChange};
+use orch_store::version::{VersionFilter, VersionRow, list_versions, runs_by_version, spec_of, workers_by_version};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct VersionPage {
+    versions: Vec<VersionView>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct VersionView {
+    number: i32,
+    /// Of the structure.
+    hash: String,
+    bundle_name: String,
+    created_at: Timestamp,
+    /// Of the newest 10,000 runs of the DAG.
+    runs: i64,
+    /// Names of living workers that offer it.
+    workers: Vec<String>,
+    /// New runs have it.
+    is_newest: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DiffView {
+    from: i32,
+    to: i32,
+    summary: String,
+    tasks_added: Vec<String>,
+    tasks_removed: Vec<String>,
+    tasks_changed: Vec<TaskChangeView>,
+    edges_added: Vec<EdgeView>,
+    edges_removed: Vec<EdgeView>,
+    /// Schedule, params, limits and all else that is the DAG's own.
+    dag: Vec<FieldView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct TaskChangeView {
+    task_id: String,
+    fields: Vec<FieldView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct FieldView {
+    field: String,
+    before: Value,
+    after: Value,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct EdgeView {
+    from: String,
+    to: String,
+}
+
+/// The most in one answer; there are as many as the structure ever changed.
+const MOST_VERSIONS: i64 = 1_000;
+
+pub(crate) async fn list(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<VersionPage>, Refusal> {
+    let mut db = app.pages().await?;
+    let dag = find(&mut db, &dag_id).await?;
+    let filter = VersionFilter { dag_id: Some(dag.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
+    let found = list_versions(&mut db, &filter, (0, MOST_VERSIONS)).await?;
+    let runs = runs_by_version(&mut db, &dag.dag_id).await?;
+    let ids: Vec<i32> = found.iter().map(|version| version.id).collect();
+    let mut workers = workers_by_version(&mut db, &ids).await?;
+    let view = |VersionRow { id, number, hash, bundle, created_at, .. }| VersionView {
+        number,
+        hash,
+        bundle_name: bundle,
+        created_at: Timestamp(created_at),
+        runs: runs.get(&id).copied().unwrap_or(0),
+        workers: workers.remove(&id).unwrap_or_default(),
+        is_newest: number == dag.version_number,
+    };
+    let versions: Vec<VersionView> = found.into_iter().map(view).collect();
+    Ok(Json(VersionPage { total_entries: versions.len(), versions }))
+}
+
+pub(crate) async fn diff(
+    State(app): State<App>,
+    DagPath(dag_id): DagPath,
+    mut query: Query,
+) -> Result<Json<DiffView>, Refusal> {
+    let (from, to) = (number(&mut query, "from")?, number(&mut query, "to")?);
+    query.finish()?;
+    let mut db = app.pages().await?;
+    let dag = find(&mut db, &dag_id).await?;
+    let to = to.unwrap_or(dag.version_number);
+    let from = from.unwrap_or(to.saturating_sub(1).max(1));
+    let diff = between(&mut db, &dag.dag_id, (from, to)).await?;
+    Ok(Json(DiffView::new(from, to, diff)))
+}
+
+fn number(query: &mut Query, name: &'static str) -> Result<Option<i32>, Refusal> {
+    let number = query.whole_numbers(name).last().copied().map(i32::try_from).transpose();
+    number.map_err(|_| Problem::value("no version has that number").at(["query", name]).into())
+}
+
+/// What is different between two versions of a DAG.
+pub(crate) async fn between(db: &mut PgConnection, dag_id: &str, (from, to): (i32, i32)) -> Result<Diff, Refusal> {
+    let missing = |number| Refusal::not_found(format!("`{dag_id}` has no version {number}"));
+    let before = spec_of(db, dag_id, from).await?.ok_or_else(|| missing(from))?;
+    let after = spec_of(db, dag_id, to).await?.ok_or_else(|| missing(to))?;
+    Ok(Diff::between(&before, &after))
+}
+
+impl DiffView {
+    fn new(from: i32, to: i32, diff: Diff) -> DiffView {
+        let summary = diff.summary();
+        let edges = |edges: Vec<orch_core::diff::Edge>| {
+            edges.into_iter().map(|edge| EdgeView { from: edge.from, to: edge.to }).collect()
+        };
+        let fields = |fields: Vec<FieldChange>| {
+            let view = |FieldChange { field, before, after }| FieldView { field, before, after };
+            fields.into_iter().map(view).collect::<Vec<_>>()
+        };
+        let changed = diff.changed.into_iter();
+        DiffView {
+            from,
+            to,
+            summary,
+            tasks_added: diff.added,
+            tasks_removed: diff.removed,
+            tasks_changed: changed
+                .map(|task| TaskChangeView { task_id: task.task_id, fields: fields(task.fields) })
+                .collect(),
+            edges_added: edges(diff.edges_added),
+            edges_removed: edges(diff.edges_removed),
+            dag: fields(diff.dag),
+        }
+    }
+}

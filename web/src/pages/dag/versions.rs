@@ -1,0 +1,135 @@
+//! `/dags/{dag_id}/versions`: how the structure of a DAG came to be what it is: each version with its runs and the workers that
+//! have it, and what is different between any two.
+
+use super::{Head, find};
+use crate::api::version_history::between;
+use crate::extract::{DagPath, Query};
+use crate::pages::{Shell, html};
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_core::diff::{Diff, FieldChange};
+use orch_store::version::{MOST_COUNTED, VersionFilter, list_versions, runs_by_version, workers_by_version};
+
+#[derive(Template)]
+#[template(path = "pages/dag/versions.html")]
+struct VersionsPage {
+    shell: Shell,
+    head: Head,
+    lines: Vec<VersionLine>,
+    more: bool,
+    from: i32,
+    to: i32,
+    compared: Option<Compared>,
+    most_counted: i64,
+}
+
+struct VersionLine {
+    number: i32,
+    hash: String,
+    bundle: String,
+    ago: parts::Ago,
+    runs: i64,
+    workers: String,
+    is_newest: bool,
+}
+
+/// Two of them, side by side.
+struct Compared {
+    summary: String,
+    /// Of the DAG itself, then of its tasks: whose, field, before, after.
+    fields: Vec<[String; 4]>,
+    added: Vec<String>,
+    removed: Vec<String>,
+    edges_added: Vec<(String, String)>,
+    edges_removed: Vec<(String, String)>,
+    /// Lines that are not shown.
+    more: usize,
+}
+
+const MOST_VERSIONS: i64 = 100;
+/// Of each kind of line.
+const MOST_LINES: usize = 200;
+/// Enough to tell hashes apart.
+const SHORT_HASH: usize = 12;
+
+pub(crate) async fn show(
+    State(app): State<App>,
+    shell: Shell,
+    DagPath(dag_id): DagPath,
+    query: Query,
+) -> Result<Response, Refusal> {
+    let mut db = app.pages().await?;
+    let found = find(&app, &mut db, &dag_id).await?;
+    let newest = found.row.version_number;
+    let number = |name: &str, otherwise: i32| match query.text(name).filter(|text| !text.is_empty()) {
+        None => Ok(otherwise),
+        Some(text) => text.parse::<i32>().map_err(|_| Refusal::bad_request(format!("`{name}` is a number"))),
+    };
+    let to = number("to", newest)?;
+    let from = number("from", (to - 1).max(1))?;
+    let filter =
+        VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
+    let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
+    let more = versions.len() as i64 > MOST_VERSIONS;
+    versions.truncate(MOST_VERSIONS as usize);
+    let runs = runs_by_version(&mut db, &found.row.dag_id).await?;
+    let ids: Vec<i32> = versions.iter().map(|version| version.id).collect();
+    let workers = workers_by_version(&mut db, &ids).await?;
+    let compared =
+        if from == to { None } else { Some(Compared::of(&between(&mut db, &found.row.dag_id, (from, to)).await?)) };
+    let lines = versions.into_iter().map(|version| VersionLine {
+        number: version.number,
+        hash: version.hash.chars().take(SHORT_HASH).collect(),
+        ago: parts::ago(version.created_at, shell.now),
+        runs: runs.get(&version.id).copied().unwrap_or(0),
+        workers: workers.get(&version.id).map_or_else(String::new, |names| names.join(", ")),
+        is_newest: version.number == newest,
+        bundle: version.bundle,
+    });
+    let page = VersionsPage {
+        lines: lines.collect(),
+        head: Head::new(&found, "code", shell.now),
+        most_counted: MOST_COUNTED,
+        shell,
+        more,
+        from,
+        to,
+        compared,
+    };
+    html(StatusCode::OK, &page)
+}
+
+impl Compared {
+    fn of(diff: &Diff) -> Compared {
+        let line = |whose: &str, change: &FieldChange| {
+            let (before, after) = change.texts();
+            [whose.to_owned(), change.field.clone(), before, after]
+        };
+        let of_dag = diff.dag.iter().map(|change| line("", change));
+        let of_tasks = diff.changed.iter().flat_map(|task| task.fields.iter().map(|one| line(&task.task_id, one)));
+        let mut compared = Compared {
+            summary: diff.summary(),
+            fields: of_dag.chain(of_tasks).collect(),
+            added: diff.added.clone(),
+            removed: diff.removed.clone(),
+            edges_added: diff.edges_added.iter().map(|edge| (edge.from.clone(), edge.to.clone())).collect(),
+            edges_removed: diff.edges_removed.iter().map(|edge| (edge.from.clone(), edge.to.clone())).collect(),
+            more: 0,
+        };
+        let Compared { fields, added, removed, edges_added, edges_removed, more, .. } = &mut compared;
+        *more = cut(fields) + cut(added) + cut(removed) + cut(edges_added) + cut(edges_removed);
+        compared
+    }
+}
+
+/// How many went.
+fn cut<T>(lines: &mut Vec<T>) -> usize {
+    let more = lines.len().saturating_sub(MOST_LINES);
+    lines.truncate(MOST_LINES);
+    more
+}
