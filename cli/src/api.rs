@@ -2,6 +2,7 @@
 //! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
 
 mod alerts;
+mod approvals;
 mod ask;
 mod assets;
 mod backfills;

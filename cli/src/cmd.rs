@@ -1,6 +1,7 @@
 //! The tree of commands. Each is a file: what it takes, one call into the engine, what it prints.
 
 mod alerts;
+mod approvals;
 mod assets_checks;
 mod assets_events;
 mod assets_list;
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     /// Alerts: who was told what, and who could not be told
     #[command(subcommand, visible_alias = "alert")]
     Alerts(Alerts),
+    /// Approvals: what tasks ask people
+    #[command(subcommand, visible_alias = "approval")]
+    Approvals(Approvals),
     Sql(sql::Sql),
     /// Connections to what lies outside: add, list, export, import
     #[command(subcommand, visible_alias = "connection")]
@@ -230,6 +234,12 @@ pub(crate) enum Alerts {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Approvals {
+    List(approvals::List),
+    Answer(approvals::Answer),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
@@ -290,6 +300,7 @@ impl Command {
             Command::Runs(runs) => runs.run(cx),
             Command::Pools(pools) => block_on(pools.run(cx)),
             Command::Alerts(alerts) => block_on(alerts.run(cx)),
+            Command::Approvals(approvals) => block_on(approvals.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
             Command::Assets(assets) => block_on(assets.run(cx)),
             Command::Sql(sql) => sql.run(cx),
@@ -350,6 +361,15 @@ impl Assets {
             Assets::Events(events) => events.run(cx).await,
             Assets::Emit(emit) => emit.run(cx).await,
             Assets::Checks(checks) => checks.run(cx).await,
+        }
+    }
+}
+
+impl Approvals {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Approvals::List(list) => list.run(cx).await,
+            Approvals::Answer(answer) => answer.run(cx).await,
         }
     }
 }

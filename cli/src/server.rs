@@ -2,12 +2,14 @@
 //! are the same rows, so a command prints the same either way.
 
 mod alerts;
+mod approvals;
 mod assets;
 mod backfills;
 mod marks;
 mod pools;
 mod presets;
 
+pub(crate) use approvals::{AnswerWish, Asked};
 pub(crate) use assets::{AssetDetails, MOST as MOST_ASSETS, Update, the_producer, way};
 pub(crate) use backfills::{PlannedDate, gone as backfill_is_gone, over as backfill_is_over};
 pub(crate) use marks::{Instance, MarkWish};

@@ -1,7 +1,8 @@
 //! Which tasks a branch, a short circuit or a condition tells not to run. Airflow's `skip_all_except` and friends.
 
+use crate::approval;
 use crate::plan::{Plan, TaskIdx};
-use crate::spec::{Condition, Source};
+use crate::spec::{Condition, Source, TaskSpec};
 use crate::transition::Skip;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -50,16 +51,16 @@ pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<V
                 Value::Array(ids) => ids.iter().filter_map(Value::as_str).collect(),
                 _ => Vec::new(),
             };
-            // A branch may name a task of its own group without the group's prefix.
-            let find =
-                |id: &str| plan.index_of(id).or_else(|| plan.index_of(&format!("{}.{id}", spec.group_id.as_ref()?)));
-            let followed: Result<Vec<TaskIdx>, String> = ids
-                .into_iter()
-                .map(|id| {
-                    find(id).ok_or_else(|| format!("`{}` follows `{id}`, which is no task of this dag", spec.task_id))
-                })
-                .collect();
-            skips.extend(not_followed(plan, task, index, &followed?));
+            skips.extend(not_followed(plan, task, index, &named(plan, spec, ids)?));
+        }
+        ("input", output) => {
+            if let Some(ids) = approval::followed(&spec.config, output) {
+                skips.extend(not_followed(plan, task, index, &named(plan, spec, ids.iter().map(String::as_str))?));
+            }
+        }
+        ("approval", output) if approval::is_rejected(output) => {
+            let all = spec.config["ignore_downstream_trigger_rules"] == true;
+            skips.extend(if all { everything_below(plan, task, index) } else { directly_below(plan, task, index) });
         }
         ("short_circuit", Value::Bool(false)) if spec.config["respect_trigger_rules"] == true => {
             skips.extend(directly_below(plan, task, index));
@@ -68,6 +69,14 @@ pub fn skips(plan: &Plan, task: TaskIdx, index: i32, output: &Value) -> Result<V
         _ => {}
     }
     Ok(skips)
+}
+
+/// The tasks of these ids. A branch may name a task of its own group without the group's prefix.
+fn named<'a>(plan: &Plan, spec: &TaskSpec, ids: impl IntoIterator<Item = &'a str>) -> Result<Vec<TaskIdx>, String> {
+    let find = |id: &str| plan.index_of(id).or_else(|| plan.index_of(&format!("{}.{id}", spec.group_id.as_ref()?)));
+    let one =
+        |id: &str| find(id).ok_or_else(|| format!("`{}` follows `{id}`, which is no task of this dag", spec.task_id));
+    ids.into_iter().map(one).collect()
 }
 
 fn direct(plan: &Plan, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {

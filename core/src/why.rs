@@ -103,7 +103,12 @@ pub enum Reason {
         at: Option<DateTime<Utc>>,
         condition: Option<Condition>,
     },
-    Input,
+    /// For an answer of people: what is asked, of whom (nobody named: of all who may start runs), and until when.
+    Input {
+        subject: String,
+        asked: Vec<String>,
+        give_up_at: Option<DateTime<Utc>>,
+    },
 
     // What workers say.
     NoWorker {
@@ -159,7 +164,7 @@ impl Reason {
             Reason::Window { .. } => "Map Window",
             Reason::Retry { .. } => "Not In Retry Period",
             Reason::Reschedule { .. } | Reason::Deferred { .. } => "Ready To Reschedule",
-            Reason::Input => "Input",
+            Reason::Input { .. } => "Input",
             Reason::NoWorker { .. } | Reason::NoVersion { .. } | Reason::WorkersBusy { .. } => "Worker",
         }
     }
@@ -227,7 +232,11 @@ impl Reason {
             Reason::Deferred { at, condition: Some(condition) } => condition.text(*at),
             Reason::Deferred { at: Some(at), condition: None } => format!("It is deferred until {}.", moment(*at)),
             Reason::Deferred { at: None, condition: None } => "It is deferred.".into(),
-            Reason::Input => "It waits for somebody's answer.".into(),
+            Reason::Input { subject, asked, give_up_at } => {
+                let of = if asked.is_empty() { String::new() } else { format!(" of {}", asked.join(" or ")) };
+                let until = give_up_at.map_or_else(String::new, |at| format!(", until {}", moment(at)));
+                format!("It waits for an answer{of} to '{subject}'{until}.")
+            }
             Reason::NoWorker { queue } => format!("No living worker serves the queue '{queue}'."),
             Reason::NoVersion { dag_id, version } => {
                 format!("No living worker has version {version} of dag '{dag_id}'.")

@@ -1,5 +1,6 @@
 //! Task kinds that come with orch. Each is a function that gives a `Call`, like a user's own.
 
+mod approval;
 mod container;
 mod file_task;
 mod files;
@@ -13,6 +14,7 @@ mod statement;
 mod trigger;
 mod waiting;
 
+pub use approval::{Approval, Form, Response, approval, ask, choice, input};
 pub use container::{Container, Mount, container};
 pub use file_task::body_of_task;
 pub use files::{CopyFiles, CopyOutput, FileEntry, FilePlace, LocalFiles, copy_files, transfer};

@@ -42,11 +42,11 @@ pub mod testing;
 pub use arg::{Arg, Data, Input, Mapped, Output, Params, Upstream};
 pub use binary::{Binary, main};
 pub use builtin::{
-    Container, CopyFiles, CopyOutput, Database, FileEntry, FilePlace, Follow, HttpOutput, HttpRequest, LocalFiles,
-    Mount, Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Rows, Shell, ShellOutput, Sql,
-    Statement, TriggerDag, TriggerOutput, WaitFor, body_from, body_of, body_of_task, branch, container, copy_files,
-    http, python, shell, short_circuit, short_circuit_directly, sql, transfer, trigger_dag, wait_for, wait_for_dag,
-    wait_for_task,
+    Approval, Container, CopyFiles, CopyOutput, Database, FileEntry, FilePlace, Follow, Form, HttpOutput, HttpRequest,
+    LocalFiles, Mount, Operator, OtherDag, OtherRun, PostgresServer, Python, PythonOutput, Response, Rows, Shell,
+    ShellOutput, Sql, Statement, TriggerDag, TriggerOutput, WaitFor, approval, ask, body_from, body_of, body_of_task,
+    branch, choice, container, copy_files, http, input, python, shell, short_circuit, short_circuit_directly, sql,
+    transfer, trigger_dag, wait_for, wait_for_dag, wait_for_task,
 };
 pub use call::{Call, Definition, StoredInputs};
 pub use dag::{Dag, DagBuilder, bundle, dag};
@@ -55,6 +55,7 @@ pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use notify::{Late, Notify, after_logical_date, after_queued, after_start, notify};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_cli::LakeSource;
+pub use orch_core::approval::{APPROVE, Answer, Question, REJECT};
 pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use orch_core::check::Problem;
 pub use orch_core::overlap::Overlap;
@@ -88,9 +89,10 @@ pub mod internal {
 
 /// What a DAG file imports.
 pub mod prelude {
+    pub use crate::{APPROVE, Answer, REJECT, Response, choice, input};
     pub use crate::{
         AssetEvent, ByPartition, Commit as _, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
-        TriggerRule::*, Wait as _, WeightRule, after_logical_date, after_queued, after_start, alias, asset,
+        TriggerRule::*, Wait as _, WeightRule, after_logical_date, after_queued, after_start, alias, approval, asset,
         asset_or_time, branch, continuous, cron, cross, dag, defaults, defer, every, fatal, group, hours, limit,
         millis, mins, notify, on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip, task,
         wait, zip,
@@ -114,3 +116,7 @@ struct AlertsGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/approvals.md")]
+struct ApprovalsGuide;

@@ -16,12 +16,14 @@
 //! # });
 //! ```
 
+mod answers;
 mod inputs;
 
 use crate::{
     Ctx, Dag, Data, Deferral, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskState, TryFacts, WaitEnd, fatal,
     skip,
 };
+use answers::scripted;
 use chrono::{DateTime, TimeDelta};
 use inputs::{Inputs, Outputs, all};
 use orch_core::asset::{AssetEvent, events_of};
@@ -134,7 +136,8 @@ impl<'a> TestDag<'a> {
         self.script(task_id, 0, Some(Err(skip("scripted").into())))
     }
 
-    /// What the task waits for is there, and gives this. Without it every wait is over at once, with null.
+    /// What the task waits for is there, and gives this. Without it every wait is over at once, with null. Of a task that asks
+    /// people it is their answer, `{"chosen_options": […]}`; without it nobody answers in time.
     ///
     /// # Panics
     /// When it is no JSON.
@@ -256,7 +259,7 @@ impl<'a> TestDag<'a> {
         if wait.looks >= MAX_LOOKS {
             return Err(TaskError::fatal(format!("it was deferred {MAX_LOOKS} times")));
         }
-        let scripted = self.waits.get(&spec.task_id).cloned().unwrap_or(WaitEnd::Met(Value::Null));
+        let scripted = scripted(deferral, self.waits.get(&spec.task_id), run.clock)?;
         let limit = deferral.timeout_ms.map(Duration::from_millis);
         let wall = DateTime::UNIX_EPOCH + TimeDelta::from_std(run.clock).unwrap_or_default();
         let pause = match orch_core::wait::wake(&deferral.until, wall).map_err(TaskError::fatal)? {

@@ -170,7 +170,7 @@ pub async fn state_counts(db: &mut PgConnection, run: Uuid) -> StoreResult<Vec<(
     let rows = sqlx::query!(
         r#"select task as "task!", state::text as "state!", count(*) as "count!" from (
           select task, state from task_instance where run = $1 and state in ('running', 'restarting', 'success', 'failed',
-            'skipped', 'upstream_failed', 'removed', 'awaiting_input')
+            'skipped', 'upstream_failed', 'removed')
           union all select task, (case when queue > 0 then 'queued' else 'scheduled' end)::task_state from ready where run = $1
           union all select task, state from waiting where run = $1
           union all select task, 'scheduled' from held where run = $1) i
@@ -188,7 +188,7 @@ pub async fn loudest_states(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult
     let rows = sqlx::query!(
         r#"select distinct on (run, task) run as "run!", task as "task!", state::text as "state!" from (
           select run, task, state from task_instance where run = any($1) and state in ('running', 'restarting', 'failed',
-            'upstream_failed', 'awaiting_input')
+            'upstream_failed')
           union all select run, task, (case when queue > 0 then 'queued' else 'scheduled' end)::task_state from ready where run = any($1)
           union all select run, task, state from waiting where run = any($1)
           union all select run, task, 'scheduled' from held where run = any($1)) i

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod alert;
+pub mod approval;
 pub mod asset;
 pub mod audit;
 pub mod backfill;

@@ -18,6 +18,8 @@ pub struct Pulse {
     pub busy_slots: i64,
     /// Claimable instances; counted up to `MOST_READY`.
     pub ready: i64,
+    /// Questions that wait for people.
+    pub asked: i64,
 }
 
 pub const MOST_READY: i64 = 10_000;
@@ -33,7 +35,8 @@ pub async fn pulse(db: &mut PgConnection) -> StoreResult<Pulse> {
           (select count(*) from process where role = 'scheduler' and heartbeat_at > now() - make_interval(secs => $1))
             as "schedulers!",
           w.workers as "workers!", w.slots as "slots!", w.busy as "busy_slots!",
-          (select count(*) from (select from ready where queue > 0 limit $2) r) as "ready!"
+          (select count(*) from (select from ready where queue > 0 limit $2) r) as "ready!",
+          (select count(*) from (select from waiting where kind = 'answer' limit $2) q) as "asked!"
         from (select count(*) as workers, coalesce(sum(slots), 0) as slots, coalesce(sum(running), 0) as busy
           from worker where state = 'running' and expires_at > now()) w"#,
         SILENT_SECS,

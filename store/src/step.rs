@@ -4,6 +4,7 @@
 //! recorded all the same, as unfolded, and folded under the run's lock (`run_lock`): losing a race loses nothing.
 
 mod alerts;
+mod asks;
 mod assets;
 mod bind;
 mod reply;
@@ -42,7 +43,7 @@ pub struct Lease {
 #[derive(Debug, Clone)]
 pub struct Ended {
     pub lease: Lease,
-    /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`, `deferred`: see `next`.
+    /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`, `deferred`, `awaiting_input`: see `next`.
     pub state: TaskState,
     pub list_len: Option<i32>,
     pub skip: Vec<Skip>,
@@ -105,6 +106,16 @@ pub struct NewWait {
     pub on_timeout: OnTimeout,
     /// JSON text.
     pub carried: Option<String>,
+    /// People are asked: the state is `awaiting_input`, and the condition says what.
+    pub asks: Option<Request>,
+}
+
+/// Of a try that asks people, what is kept beside its question.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub task_id: String,
+    /// What is taken when nobody answers in time, as JSON text.
+    pub fallback: Option<String>,
 }
 
 /// A try that comes to be.

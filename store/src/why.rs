@@ -1,6 +1,7 @@
 //! Why a task instance does not run: everything that stands in its way, asked at one moment.
 
 use crate::admission::{one_waiting, runs_active};
+use crate::approval::open_question;
 use crate::dag::get_dag;
 use crate::instance::{InstanceRow, ledger};
 use crate::run::RunDetails;
@@ -76,7 +77,14 @@ pub async fn why(
             });
             reasons.push(Reason::Deferred { at, condition });
         }
-        TaskState::AwaitingInput => reasons.push(Reason::Input),
+        TaskState::AwaitingInput => {
+            let asked = open_question(db, run.id, version.plan.task_id(instance.task), instance.map_index).await?;
+            reasons.extend(asked.map(|asked| Reason::Input {
+                subject: asked.question.subject,
+                asked: asked.question.assigned_users,
+                give_up_at: asked.give_up_at,
+            }));
+        }
         TaskState::Queued => reasons.extend(workers(db, run, version, instance.task).await?),
         _ => {}
     }

@@ -14,6 +14,7 @@ pub(crate) mod described;
 pub(crate) mod entrance;
 pub(crate) mod event_logs;
 pub(crate) mod events;
+pub(crate) mod hitl;
 pub(crate) mod import_errors;
 pub(crate) mod jobs;
 pub(crate) mod lake;

@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod alerts;
+pub(crate) mod approvals;
 pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod backfills;

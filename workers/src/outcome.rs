@@ -174,7 +174,7 @@ pub(crate) fn ended(
             end.next = Some(next(claimed.lease.attempt, spec.options.poll_every_ms.unwrap_or(DEFAULT_POLL_MS)));
         }
         Finish::Deferred { wait, .. } => {
-            end.state = TaskState::Deferred;
+            end.state = if wait.asks.is_some() { TaskState::AwaitingInput } else { TaskState::Deferred };
             // At once, but from `waiting`: it is not claimable.
             end.next = Some(NextTry {
                 wake_in_ms: wait.wake_in_ms.max(1),

@@ -41,7 +41,6 @@ impl Checker<'_, '_> {
             (Some(here), _) => format!("here it is called `{here}`"),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) if key == "<<" => "merge keys are not read: repeat the keys, or use `defaults`".into(),
-            (None, None) if key == "approval" => "people answer in DAGs that are written in Rust, so far".into(),
             (None, None) => format!("{whose} knows {}", list(&known)),
         };
         self.problems.add(mark, format!("{whose} has no key `{key}`"), hint);

@@ -278,6 +278,35 @@ const PYTHON: &[Key] = &[
     key("interpreter", &Shape::Text, "A Python by its path; python3 without this and `venv`"),
 ];
 
+const NAMES: Shape = Shape::List(&Shape::Text);
+
+const APPROVAL: &[Key] = &[
+    required("subject", &Shape::Template, "What is to be decided"),
+    key("body", &Shape::Template, "More about it"),
+    key("defaults", &NAMES, "`[Approve]` or `[Reject]`: taken when nobody answers in time"),
+    key("params", &Shape::Any, "JSON Schema of what is to be typed in"),
+    key("assigned_users", &NAMES, "Only these users may answer; whoever may start runs without this"),
+    key("timeout", &Shape::Time, "It waits so long; then the defaults are taken, or it fails"),
+    key("fail_on_reject", &Shape::Flag, "A rejection fails the task"),
+    key("ignore_downstream_trigger_rules", &Shape::Flag, "A rejection skips all that comes after it"),
+];
+
+const INPUT: &[Key] = &[
+    required("subject", &Shape::Template, "What is asked"),
+    key("body", &Shape::Template, "More about it"),
+    key("options", &NAMES, "What can be chosen; one button, `OK`, without this"),
+    key("multiple", &Shape::Flag, "Several options may be chosen"),
+    key("defaults", &NAMES, "Options that are taken when nobody answers in time"),
+    key("params", &Shape::Any, "JSON Schema of what is to be typed in"),
+    key("assigned_users", &NAMES, "Only these users may answer; whoever may start runs without this"),
+    key("timeout", &Shape::Time, "It waits so long; then the defaults are taken, or it fails"),
+    key(
+        "follow",
+        &Shape::Table(&Shape::Text),
+        "By option: the task to go on with; the others right after it are skipped",
+    ),
+];
+
 const BASH_TASK: Shape = Shape::Either(&[Shape::Object(BASH), Shape::Text]);
 const PYTHON_TASK: Shape = Shape::Either(&[Shape::Object(PYTHON), Shape::Text]);
 
@@ -369,6 +398,20 @@ pub(super) const KINDS: &[TaskKind] = &[
         ]),
         short: "dag_id",
         about: "Starts a run of a DAG",
+    },
+    TaskKind {
+        name: "approval",
+        kind: "approval",
+        shape: Shape::Either(&[Shape::Object(APPROVAL), Shape::Template]),
+        short: "subject",
+        about: "Asks people whether to go on; a rejection skips what comes right after it",
+    },
+    TaskKind {
+        name: "input",
+        kind: "input",
+        shape: Shape::Object(INPUT),
+        short: "",
+        about: "Asks people to fill in a form, or to choose",
     },
     TaskKind { name: "sensor", kind: "wait", shape: Shape::Sensor, short: "", about: "Waits without a slot" },
     TaskKind {

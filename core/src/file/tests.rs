@@ -182,7 +182,7 @@ fn errors_have_a_line_and_a_hint() {
         "dag_id: a\ntasks:\n  x: {bash: a, after: y}\n  y: {bash: b, after: x}\n",
         &["3:1: dag `a`, task `x`: it waits for itself: `x` → `y` → `x`"],
     );
-    wrong("dag_id: a\ntasks:\n  t: {approval: x}\n", &["task `t` has no key `approval` / people answer"]);
+    wrong("dag_id: a\ntasks:\n  t: {approval: {body: x}}\n", &["has no `subject` / What is to be decided"]);
     wrong("dag_id: a\nstart: tomorrow\ntasks: {}\n", &["2:8: `tomorrow` is no date"]);
     wrong("dag_id: a\nparams: {x: {typ: 1}}\ntasks: {}\n", &["is an object but no JSON Schema"]);
     wrong("dag_id: a\nparams: {x: {type: integer, default: no}}\ntasks: {}\n", &["2:38: the default of `params` `x`"]);

@@ -3,6 +3,7 @@
 //! A light library, so that the binary with the examples builds without the lake.
 
 mod alerts;
+mod approval;
 mod assets;
 mod branch;
 mod chain;
@@ -34,6 +35,7 @@ pub fn dags() -> Vec<Dag> {
         params::example_params(),
         process::example_process(),
         setup_teardown::example_setup_teardown(),
+        approval::example_approval(),
         waiting::example_waiting(),
         operators::example_operators(),
         alerts::example_alerts(),

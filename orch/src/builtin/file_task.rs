@@ -129,7 +129,8 @@ fn last_line(output: &Value) -> Value {
 }
 
 /// Fields that are texts, whatever type a template gave them; below them all values are.
-const TEXTS: [&str; 10] = ["args", "command", "env", "from", "headers", "note", "path", "run_id", "to", "url"];
+const TEXTS: [&str; 11] =
+    ["args", "command", "env", "from", "headers", "note", "path", "run_id", "subject", "to", "url"];
 /// Fields whose values keep their types.
 const VALUES: [&str; 5] = ["body", "conf", "equals", "mounts", "params"];
 

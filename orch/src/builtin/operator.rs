@@ -1,7 +1,7 @@
 //! What an operator is: a kind, a config that is data, and what is done with it. Yours join those that come with orch by the
 //! same trait.
 
-use super::{Container, CopyFiles, HttpRequest, OtherDag, Python, Shell, Sql, TriggerDag, WaitFor};
+use super::{Approval, Container, CopyFiles, Form, HttpRequest, OtherDag, Python, Shell, Sql, TriggerDag, WaitFor};
 use crate::{BoxFuture, Call, Ctx, Data, StoredInputs, TaskResult, fatal};
 use orch_core::task::TaskFn;
 use serde::{Serialize, de::DeserializeOwned};
@@ -40,6 +40,8 @@ pub fn body_of(kind: &str, config: &Value) -> Option<Result<TaskFn, String>> {
         TriggerDag::KIND => body_from::<TriggerDag>(config),
         WaitFor::KIND => body_from::<WaitFor>(config),
         OtherDag::KIND => body_from::<OtherDag>(config),
+        Approval::KIND => body_from::<Approval>(config),
+        Form::<Value>::KIND => body_from::<Form<Value>>(config),
         CopyFiles::KIND => body_from::<CopyFiles>(config),
         _ => return None,
     };
@@ -80,6 +82,8 @@ mod tests {
             ("trigger_dag", json!({ "dag_id": "other" })),
             ("wait", until),
             ("wait_for_dag", json!({ "dag_id": "other" })),
+            ("approval", json!({ "subject": "Go on?" })),
+            ("input", json!({ "subject": "How many?", "params": { "type": "object" } })),
             ("copy_files", json!({ "from": "/in/*.csv", "to": "/out" })),
         ] {
             assert!(body_of(kind, &config).is_some_and(|body| body.is_ok()), "{kind}");

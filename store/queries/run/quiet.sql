@@ -7,7 +7,7 @@ with rdy as (
 wai as (
     delete from waiting where run = $1
     returning 'waiting', task, map_index, attempt, rev_ready, try_no, max_tries, lease_no, lost_no, state::text, wake_at,
-        null::timestamptz, case when state = 'deferred' then json_build_object('kind', kind, 'config', config,
+        null::timestamptz, case when state in ('deferred', 'awaiting_input') then json_build_object('kind', kind, 'config', config,
             'poke_ms', poke_ms, 'give_up_at', give_up_at, 'on_timeout', on_timeout, 'carried', carried, 'answer', answer,
             'looks', looks, 'errors', errors, 'last_error', last_error)::text end
 ),

@@ -174,9 +174,7 @@ async fn read_instances(db: &mut PgConnection, runs: &mut [Reading], places: &Ha
                         let over = Over { state, ran: row.ran, rev_end: row.rev_end, ended_at_us };
                         history.over.insert(place, over).is_none()
                     }
-                    TaskState::Running | TaskState::Restarting | TaskState::AwaitingInput => {
-                        history.in_flight.insert(place)
-                    }
+                    TaskState::Running | TaskState::Restarting => history.in_flight.insert(place),
                     // The row of the try before; where it goes on says another table.
                     _ => true,
                 }

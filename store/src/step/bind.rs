@@ -1,8 +1,8 @@
 //! Gives a step's values to its text, in the order in which the text counts its parameters.
 
 use super::reply::{self, Reply};
-use super::sql::{self, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
-use super::{Ended, Mode, NewTry, NewWait, Step, alerts, assets};
+use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
+use super::{Ended, Mode, NewTry, NewWait, Step, alerts, asks, assets};
 use crate::StoreResult;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
@@ -53,6 +53,9 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
             next_tries(&mut values, step)?;
             if has(DEFER) {
                 waits(&mut values, step)?;
+            }
+            if has(ASK) {
+                asks::bind(&mut values, step)?;
             }
         }
         if has(sql::OUTPUTS) {

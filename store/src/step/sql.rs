@@ -1,7 +1,7 @@
 //! The text of a step. Parts that have nothing to write are left out, so there are as many texts as shapes of steps;
 //! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
 
-use super::{Mode, Step, alerts, assets};
+use super::{Mode, Step, alerts, asks, assets};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
 
@@ -27,6 +27,7 @@ pub(super) const EDGES: u32 = 1 << 18;
 pub(super) const DEFER: u32 = 1 << 19;
 pub(super) const TRY_ALERTS: u32 = 1 << 20;
 pub(super) const RUN_ALERTS: u32 = 1 << 21;
+pub(super) const ASK: u32 = 1 << 22;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -58,6 +59,7 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(TRY_ALERTS, alerts::of_tries(step).next().is_some());
     part(RUN_ALERTS, !step.moves.is_empty() && !step.alerts.is_empty());
     part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
+    part(ASK, asks::of(step).next().is_some());
     shape
 }
 
@@ -78,6 +80,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         MOVES | strict | FAILURES | TRY_ALERTS | RUN_ALERTS | CLAIM | ONE_QUEUE,
         ENDED | FAILURES | TRY_ALERTS,
         MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
+        MOVES | strict | NEXT | DEFER | ASK | CLAIM | ONE_QUEUE,
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
         MOVES | LOCKED | CLEARED | QUEUE | HOLD | DECIDED,
         MOVES | LOCKED | RUN_ALERTS,
@@ -158,6 +161,9 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         ));
         if has(NEXT) {
             next_tries(&mut p, &mut parts, has(DEFER));
+            if has(ASK) {
+                asks::put(&p.unnest(&asks::TYPES), &mut parts);
+            }
         }
         if has(RELEASE) {
             parts.push(RELEASES.into());

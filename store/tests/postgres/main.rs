@@ -2,6 +2,7 @@
 
 mod admission;
 mod alerts;
+mod approvals;
 mod assets;
 mod backfill;
 mod checks;

@@ -24,6 +24,7 @@ fn wait(timeout_ms: Option<i64>) -> NewWait {
         timeout_ms,
         on_timeout: OnTimeout::Skip,
         carried: Some("[1]".into()),
+        asks: None,
     }
 }
 

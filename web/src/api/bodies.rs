@@ -383,6 +383,13 @@ pub(crate) struct BackfillPostBody {
 }
 
 #[derive(JsonSchema)]
+pub(crate) struct HitlBody {
+    #[schemars(length(min = 1))]
+    chosen_options: Vec<String>,
+    params_input: Option<Map<String, Value>>,
+}
+
+#[derive(JsonSchema)]
 pub(crate) struct AlertTestBody {
     #[schemars(length(min = 1, max = 250))]
     connection_id: String,

@@ -260,6 +260,22 @@ fn of_run(method: &str, below: &str) -> Vec<Param> {
             Param { required: true, ..param("interval", Seconds, "Between two lines") },
             param("result", Texts, "Tasks whose outputs come with the end"),
         ],
+        ("GET", "/hitlDetails", _) => {
+            let mut all = page().to_vec();
+            times(&mut all, &["created_at"]);
+            all.extend([
+                param("dag_id", Text, "Of that DAG, when all are asked for"),
+                param("task_id", Text, "Of that task"),
+                map_index(),
+                param("state", Texts, "`awaiting_input`: only what can be answered now"),
+                param("response_received", Flag, "Only what was answered, or only what was not"),
+                param("responded_by_user_id", Text, "Answered by that user"),
+                param("responded_by_user_name", Text, "The same"),
+                param("subject_search", Text, "Part of the subject"),
+                param("body_search", Text, "Part of the body"),
+            ]);
+            all
+        }
         ("GET", "/taskInstances", _) => instances(true),
         ("PATCH", "/taskInstances/list", _) | ("PATCH", _, Some("" | "/dry_run")) => {
             vec![map_index(), mask(&["new_state", "note"])]

@@ -254,6 +254,26 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ("POST", "/api/v2/dags/{dag_id}/clearTaskInstances", "Lets task instances begin anew, or says which would"),
             (
                 "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails",
+                "Lists what tasks ask people, of one run or of all (`~`)",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
+                "What a task asks people, and what was answered",
+            ),
+            (
+                "PATCH",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
+                "Answers what a task asks; the first answer counts",
+            ),
+            (
+                "GET",
+                "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",
+                "What one try asked, and what was answered",
+            ),
+            (
+                "GET",
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links",
                 "Links of a task instance: there are none",
             ),

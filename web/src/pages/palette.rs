@@ -53,6 +53,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),
     ("hand", "Alerts", "/alerts"),
+    ("user", "Approvals", "/approvals"),
     ("file", "Audit log", "/audit"),
     ("user", "Account", "/account"),
 ];

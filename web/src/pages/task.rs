@@ -6,7 +6,9 @@ pub(crate) mod log;
 pub(crate) mod mark;
 mod why;
 
+use super::approvals::answer::AnswerForm;
 use super::assets::lines::{EdgeLine, EventLine};
+use super::dag::trigger::fields::Input as FieldInput;
 use super::home::task_href;
 use super::run::{RunHead, find, the_ledger};
 use super::{Shell, encoded, html, see_other};
@@ -24,6 +26,7 @@ use log::{Item, Log, View};
 use orch_core::plan::PlanTask;
 use orch_core::spec::Isolation;
 use orch_core::state::TaskState;
+use orch_store::approval::open_question;
 use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
 use orch_store::live::{TryKey, look_at_tries};
@@ -51,6 +54,8 @@ struct TaskPage {
     live: String,
     log: Option<Log>,
     why: Why,
+    /// What it asks people, while it does.
+    asks: Option<(String, AnswerForm)>,
     output: Option<String>,
     inputs: Vec<Input>,
     /// Updates it said, and the ways data took in it.
@@ -187,6 +192,10 @@ async fn page(
         Some(one) => orch_store::progress::of_try(&mut db, run.id, one.attempt).await?,
         None => None,
     };
+    let asks = match instance.state {
+        TaskState::AwaitingInput => open_question(&mut db, run.id, &task_id, map_index).await?,
+        _ => None,
+    };
     let (updates, ways) = touched(&mut db, &run, &task_id, map_index, shell.now).await?;
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
@@ -228,6 +237,7 @@ async fn page(
             task_id.replace('.', r"\."),
             head.run_id
         ),
+        asks: asks.map(|row| (row.question.subject.clone(), AnswerForm::new(&row, &shell))),
         inputs,
         updates,
         ways,

@@ -222,6 +222,8 @@ pub(super) fn routes(app: &App) -> Routes {
         .delete("/api/v2/dags/{dag_id}/assets/{asset_id}/queuedEvents", user, api::assets::delete_one)
         .gives_nothing()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/wait", viewer, api::dag_runs::wait)
+        .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails", viewer, api::hitl::list)
+        .gives::<api::hitl::HitlPage>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", viewer, api::task_instances::list)
         .gives::<TaskInstancePage>()
         .bulk("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", user, Role::Op, api::task_instances::bulk)
@@ -337,6 +339,25 @@ pub(super) fn routes(app: &App) -> Routes {
             api::task_instances::get_try,
         )
         .gives::<api::task_instances::TaskTryView>()
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
+            viewer,
+            api::hitl::get,
+        )
+        .gives::<api::hitl::HitlView>()
+        .patch(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
+            user,
+            api::hitl::patch,
+        )
+        .takes::<bodies::HitlBody>()
+        .gives::<api::hitl::HitlAnswer>()
+        .get(
+            "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails/tries/{try_number}",
+            viewer,
+            api::hitl::get_try,
+        )
+        .gives::<api::hitl::HitlTryView>()
         .get("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", viewer, api::xcom::list)
         .gives::<api::xcom::XComPage>()
         .get(
@@ -431,6 +452,9 @@ fn for_people(routes: Routes) -> Routes {
         .page("/assets/{asset_id}", viewer, pages::assets::asset::show)
         .form("/assets/{asset_id}/make", user, pages::assets::change::make)
         .form("/assets/{asset_id}/update", user, pages::assets::change::update)
+        .page("/approvals", viewer, pages::approvals::show)
+        .page("/approvals/{approval_id}", viewer, pages::approvals::answer::show)
+        .form("/approvals/{approval_id}", user, pages::approvals::answer::post)
         .page("/alerts", viewer, pages::alerts::show)
         .form("/alerts/retry", op, pages::alerts::retry)
         .page("/audit", viewer, pages::audit::show)

@@ -5,6 +5,7 @@
 mod access;
 mod account;
 mod alerts;
+mod approvals;
 mod assets;
 mod audit;
 mod backfills;

@@ -4,12 +4,14 @@
 use super::{Job, Shared};
 use crate::clock;
 use crate::logs::{AttemptLog, Line};
+use crate::mask;
 use crate::outcome::{DEFAULT_POLL_MS, Finish};
 use crate::watch;
+use orch_core::approval::{ANSWER, Question};
 use orch_core::spec::TaskSpec;
 use orch_core::task::{Conditions, Deferral, LogLevel, OnTimeout, Resumed, TaskError, WaitEnd};
 use orch_core::wait::{self, Wake};
-use orch_store::step::NewWait;
+use orch_store::step::{NewWait, Request};
 use serde_json::Map;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +67,9 @@ pub(super) fn begin(deferral: &Deferral, spec: &TaskSpec, conditions: &Condition
 fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Result<(NewWait, String), String> {
     let now = clock::now();
     let (kind, config) = (&deferral.until.kind, &deferral.until.config);
+    if kind == ANSWER {
+        return asked(deferral, spec);
+    }
     watch::check(conditions, &deferral.until)?;
     let wake = wait::wake(&deferral.until, now)?;
     let condition = match wake {
@@ -75,7 +80,6 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
     };
     let carried = (!deferral.carried.is_null()).then(|| kept("what it carries over", &deferral.carried.to_string()));
     let poke_ms = deferral.poke_ms.or(spec.options.poll_every_ms).unwrap_or(DEFAULT_POLL_MS).max(FASTEST_MS);
-    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).min(orch_core::check::MAX_DURATION_MS as i64);
     let wait = NewWait {
         condition,
         wake_in_ms: match wake {
@@ -90,6 +94,7 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
         timeout_ms: deferral.timeout_ms.map(ms),
         on_timeout: deferral.on_timeout,
         carried: carried.transpose()?,
+        asks: None,
     };
     let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));
     let limit = limit.unwrap_or_default();
@@ -102,6 +107,34 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
         }
     };
     Ok((wait, words))
+}
+
+fn ms(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).min(orch_core::check::MAX_DURATION_MS as i64)
+}
+
+/// It waits for people: nobody looks, and what is secret is not asked.
+fn asked(deferral: &Deferral, spec: &TaskSpec) -> Result<(NewWait, String), String> {
+    let text = deferral.until.config.to_string();
+    let text = kept("what it asks", &mask::mask(&text))?;
+    let question: Question = serde_json::from_str(&text).map_err(|error| format!("it cannot ask this: {error}"))?;
+    question.check().map_err(|problem| format!("it cannot ask this: {problem}"))?;
+    let fallback = question.fallback().filter(|_| deferral.timeout_ms.is_some());
+    let fallback = fallback.map(|given| serde_json::to_string(&given).map_err(|e| e.to_string())).transpose()?;
+    let carried = (!deferral.carried.is_null()).then(|| kept("what it carries over", &deferral.carried.to_string()));
+    let wait = NewWait {
+        condition: Some((ANSWER.into(), text)),
+        wake_in_ms: 0,
+        wake_at: None,
+        poke_ms: 0,
+        timeout_ms: deferral.timeout_ms.map(ms),
+        on_timeout: deferral.on_timeout,
+        carried: carried.transpose()?,
+        asks: Some(Request { task_id: spec.task_id.clone(), fallback }),
+    };
+    let of = if question.assigned_users.is_empty() { "people".into() } else { question.assigned_users.join(", ") };
+    let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));
+    Ok((wait, format!("it asks {of}: {}{}", question.subject, limit.unwrap_or_default())))
 }
 
 /// The beginning of a config, for the log.

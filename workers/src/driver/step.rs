@@ -283,7 +283,7 @@ impl<S: Hot> Driver<S> {
         if next().any(|next| next.wake_in_ms > 0) {
             self.hints.give(Hint::Due);
         }
-        if next().any(|next| next.wait.as_ref().is_some_and(|wait| wait.condition.is_some())) {
+        if next().any(|next| next.wait.as_ref().is_some_and(|wait| wait.condition.is_some() && wait.asks.is_none())) {
             self.hints.give(Hint::Watch);
         }
         if ended.iter().any(|end| end.touched.is_some()) {

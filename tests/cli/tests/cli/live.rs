@@ -96,11 +96,11 @@ impl Events {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn web(world: &mut World, port: u16) -> u32 {
+pub(crate) fn web(world: &mut World, port: u16) -> u32 {
     world.start(&["web", "--port", &port.to_string(), "--admin-password", PASSWORD])
 }
 

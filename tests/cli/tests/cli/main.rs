@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: exit code, standard output, standard error.
 #![expect(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+mod approvals;
 mod assets;
 mod backfills;
 mod backup;

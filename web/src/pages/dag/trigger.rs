@@ -1,7 +1,7 @@
 //! `/dags/{dag_id}/trigger`: a form for the params of a run. What is wrong is said beside its field, and nothing that was
 //! typed is lost, also when one changes between the form and JSON.
 
-mod fields;
+pub(crate) mod fields;
 
 use super::{Found, Head, find};
 use crate::api::presets::{forget, keep, named};
@@ -18,7 +18,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-use fields::{Field, Input, complain, typed};
+use fields::{Field, Input as FieldInput, complain, typed};
 use orch_core::ids::RunId;
 use orch_core::params::{BadConf, parse_conf};
 use orch_core::schedule::run_type_of;

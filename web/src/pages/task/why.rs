@@ -99,7 +99,7 @@ fn tells(reason: &Reason) -> bool {
             | Reason::Retry { .. }
             | Reason::Reschedule { .. }
             | Reason::Deferred { .. }
-            | Reason::Input
+            | Reason::Input { .. }
     )
 }
 

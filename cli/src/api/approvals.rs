@@ -1,0 +1,80 @@
+//! What tasks ask people, over the API.
+
+use super::{Answer, Api, Query, encoded};
+use crate::failure::Failure;
+use crate::server::{AnswerWish, Asked};
+use chrono::{DateTime, Utc};
+use orch_store::approval::ApprovalFilter;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Shown {
+    subject: String,
+    options: Vec<String>,
+    assigned_users: Vec<User>,
+    created_at: DateTime<Utc>,
+    responded_by_user: Option<User>,
+    chosen_options: Option<Vec<String>>,
+    task_instance: Instance,
+}
+
+#[derive(Deserialize)]
+struct User {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    dag_id: String,
+    dag_run_id: String,
+    task_id: String,
+    map_index: i32,
+    try_number: i16,
+}
+
+fn asked(value: &Value) -> Option<Asked> {
+    let shown = Shown::deserialize(value).ok()?;
+    Some(Asked {
+        asked_at: shown.created_at,
+        dag_id: shown.task_instance.dag_id,
+        run_id: shown.task_instance.dag_run_id,
+        task_id: shown.task_instance.task_id,
+        map_index: shown.task_instance.map_index,
+        try_no: shown.task_instance.try_number,
+        subject: shown.subject,
+        options: shown.options,
+        asked: shown.assigned_users.into_iter().map(|user| user.name).collect(),
+        by: shown.responded_by_user.map(|user| user.name),
+        chosen: shown.chosen_options,
+    })
+}
+
+impl Api {
+    /// Newest first.
+    pub(crate) fn approvals(&self, filter: &ApprovalFilter, most: i64) -> Result<Vec<Asked>, Failure> {
+        let query = || {
+            let open = filter.is_open.map(|_| ("state", "awaiting_input"));
+            let of_dag = filter.dag_id.as_deref().map(|dag_id| ("dag_id", dag_id));
+            [open, of_dag].into_iter().flatten().fold(Query::default(), |query, (name, word)| query.with(name, word))
+        };
+        let most = usize::try_from(most).unwrap_or_default();
+        self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked)
+    }
+
+    /// What counts of it.
+    pub(crate) fn answer_approval(&self, wish: &AnswerWish) -> Result<Vec<String>, Failure> {
+        let path = format!(
+            "dags/{}/dagRuns/{}/taskInstances/{}/{}/hitlDetails",
+            encoded(&wish.dag_id),
+            encoded(&wish.run_id),
+            encoded(&wish.task_id),
+            wish.map_index
+        );
+        let body = json!({ "chosen_options": wish.given.chosen_options, "params_input": wish.given.params_input });
+        match self.change("PATCH", &path, Some(&body))? {
+            Answer::Found(found) => Vec::<String>::deserialize(&found["chosen_options"]).map_err(|_| self.strange()),
+            Answer::Refused(_, words) => Err(Failure::new(words)),
+        }
+    }
+}

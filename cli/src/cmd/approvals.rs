@@ -1,0 +1,98 @@
+//! `orch approvals list` and `answer`.
+
+use crate::app::Cx;
+use crate::conf::ConfFlag;
+use crate::failure::{Exit, Outcome};
+use crate::names::MapIndexFlag;
+use crate::output::{FormatFlag, Listing, moment};
+use crate::server::{AnswerWish, Asked};
+use orch_core::approval::Given;
+use orch_store::approval::ApprovalFilter;
+use serde_json::{Map, Value, json};
+
+/// List what tasks ask people, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch approvals list\n  orch approvals list --all --dag-id report -o json")]
+pub(crate) struct List {
+    /// Also what was answered or is over
+    #[arg(long)]
+    all: bool,
+    /// Only of that DAG
+    #[arg(long)]
+    dag_id: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
+    limit: i64,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Answer what a task asks; the first answer counts
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch approvals answer report publish my_run Approve\n  \
+    orch approvals answer report limits my_run OK --conf '{\"rows\": 10}'")]
+pub(crate) struct Answer {
+    /// The DAG, by id or alias
+    dag_id: String,
+    task_id: String,
+    /// The run, by its id
+    run_id: String,
+    /// What is chosen of the options; several where that is asked for
+    #[arg(value_name = "OPTION", required = true)]
+    options: Vec<String>,
+    #[command(flatten)]
+    map_index: MapIndexFlag,
+    /// What is typed in
+    #[command(flatten)]
+    input: ConfFlag,
+}
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let is_open = (!self.all).then_some(true);
+        let filter = ApprovalFilter { is_open, dag_id: self.dag_id, ..ApprovalFilter::default() };
+        let rows = cx.server().await?.approvals(&filter, self.limit).await?;
+        listing(&rows).print(self.output.format)
+    }
+}
+
+impl Answer {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let params_input = match self.input.read()? {
+            Some(Value::Object(typed)) => typed,
+            _ => Map::new(),
+        };
+        let wish = AnswerWish {
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            task_id: self.task_id,
+            map_index: self.map_index.map_index.unwrap_or(-1),
+            given: Given { chosen_options: self.options, params_input },
+        };
+        let chosen = cx.server().await?.answer(&wish).await?;
+        eprintln!("task `{}` of run `{}` goes on with: {}", wish.task_id, wish.run_id, chosen.join(", "));
+        Ok(Exit::Done)
+    }
+}
+
+fn listing(rows: &[Asked]) -> Listing {
+    let columns =
+        ["asked_at", "dag_id", "run_id", "task_id", "map_index", "try", "subject", "options", "asks", "chosen", "by"];
+    let mut listing = Listing::new(columns, "nothing is asked");
+    for row in rows {
+        listing.add([
+            moment(Some(row.asked_at)),
+            json!(row.dag_id),
+            json!(row.run_id),
+            json!(row.task_id),
+            json!(row.map_index),
+            json!(row.try_no),
+            json!(row.subject),
+            json!(row.options.join(", ")),
+            json!(row.asked.join(", ")),
+            json!(row.chosen.as_ref().map(|chosen| chosen.join(", "))),
+            json!(row.by),
+        ]);
+    }
+    listing
+}

@@ -1,0 +1,234 @@
+//! What tasks ask people: the question as data, what counts as an answer to it, and who may give one. Pure; the store
+//! keeps questions and answers, pages and the API ask these functions before they write anything.
+
+use crate::params::{violations, with_defaults};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The kind of wait that no worker looks at: only a person, or the time, ends it.
+pub const ANSWER: &str = "answer";
+pub const APPROVE: &str = "Approve";
+pub const REJECT: &str = "Reject";
+/// The one option of a form on which nothing else is to be chosen, as in Airflow.
+pub const OK: &str = "OK";
+
+const MOST_OPTIONS: usize = 100;
+const MOST_SUBJECT_CHARS: usize = 500;
+
+/// What is asked, and of whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub subject: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Taken when nobody answers in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Vec<String>>,
+    /// Several options may be chosen.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub multiple: bool,
+    /// JSON Schema of what is typed in.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub params: Value,
+    /// Names of users; empty: whoever may start runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assigned_users: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Of an approval: a rejection fails the task.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fail_on_reject: bool,
+    /// Of an approval: a rejection skips all that comes after it, not only what comes right after it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_downstream_trigger_rules: bool,
+    /// Of an input: the task to go on with for an option; without an entry the option is the task's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<BTreeMap<String, String>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// What somebody chose and typed in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    pub chosen_options: Vec<String>,
+    #[serde(default)]
+    pub params_input: Map<String, Value>,
+}
+
+/// What was given, by whom and when: the output of the task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub chosen_options: Vec<String>,
+    #[serde(default)]
+    pub params_input: Map<String, Value>,
+    pub responded_at: DateTime<Utc>,
+    /// Nobody: the defaults were taken when the time was over.
+    #[serde(default)]
+    pub responded_by_user: Option<String>,
+    #[serde(default)]
+    pub timed_out: bool,
+}
+
+impl Answer {
+    pub fn chose(&self, option: &str) -> bool {
+        self.chosen_options.iter().any(|chosen| chosen == option)
+    }
+}
+
+/// Why an answer does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("`{user}` is not asked: one of {} is", assigned.join(", "))]
+    NotAsked { user: String, assigned: Vec<String> },
+    #[error("nothing is chosen: choose {} of {}", if *.multiple { "some" } else { "one" }, options.join(", "))]
+    NothingChosen { multiple: bool, options: Vec<String> },
+    #[error("`{option}` is no option: choose of {}", options.join(", "))]
+    NoSuchOption { option: String, options: Vec<String> },
+    #[error("only one option can be chosen")]
+    TooMany,
+    #[error("{0}")]
+    Params(String),
+}
+
+impl Question {
+    /// A question that is approved or rejected.
+    pub fn approval(subject: impl Into<String>) -> Question {
+        Question {
+            subject: subject.into(),
+            body: None,
+            options: vec![APPROVE.into(), REJECT.into()],
+            defaults: None,
+            multiple: false,
+            params: Value::Null,
+            assigned_users: Vec::new(),
+            timeout_ms: None,
+            fail_on_reject: false,
+            ignore_downstream_trigger_rules: false,
+            follow: None,
+        }
+    }
+
+    /// The question of an approval, whatever options its config has.
+    #[must_use]
+    pub fn approved_or_rejected(mut self) -> Question {
+        self.options = vec![APPROVE.into(), REJECT.into()];
+        self
+    }
+
+    /// The question of an input: without options it is sent with `OK`, which is also taken when nobody does.
+    #[must_use]
+    pub fn sent(mut self) -> Question {
+        if self.options.is_empty() {
+            self.options = vec![OK.into()];
+            self.defaults.get_or_insert_with(|| vec![OK.into()]);
+        }
+        self
+    }
+
+    /// # Errors
+    /// What is wrong with the question itself.
+    pub fn check(&self) -> Result<(), String> {
+        if self.subject.trim().is_empty() {
+            return Err("the subject is empty: say what is to be decided".into());
+        }
+        if self.subject.chars().count() > MOST_SUBJECT_CHARS {
+            return Err(format!("the subject has more than {MOST_SUBJECT_CHARS} letters: put the rest into the body"));
+        }
+        if self.options.is_empty() || self.options.len() > MOST_OPTIONS {
+            return Err(format!("there are {} options: name 1 to {MOST_OPTIONS}", self.options.len()));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.options.iter().find(|option| option.trim().is_empty() || !seen.insert(*option)) {
+            return Err(format!("the option `{twice}` is empty or named twice"));
+        }
+        if let Some(defaults) = &self.defaults {
+            self.chosen(defaults).map_err(|refused| format!("its defaults: {refused}"))?;
+        }
+        let follow = self.follow.iter().flatten();
+        if let Some((option, _)) = follow.into_iter().find(|(option, _)| !self.options.contains(option)) {
+            return Err(format!("`follow` names `{option}`, which is no option"));
+        }
+        if !self.params.is_null() && !self.params.is_object() {
+            return Err("`params` is no JSON Schema".into());
+        }
+        Ok(())
+    }
+
+    /// What is taken when nobody answers in time. `None`: the task fails then.
+    pub fn fallback(&self) -> Option<Given> {
+        let chosen_options = self.defaults.clone()?;
+        Some(Given { chosen_options, params_input: self.filled(Map::new()) })
+    }
+
+    /// What counts of an answer: with the defaults of what was not typed in.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn answered(&self, given: Given) -> Result<Given, Refused> {
+        self.chosen(&given.chosen_options)?;
+        let params_input = self.filled(given.params_input);
+        if self.params.is_null() {
+            if let Some(name) = params_input.keys().next() {
+                return Err(Refused::Params(format!("`{name}` is not asked for")));
+            }
+        } else if let Some(wrong) = violations(&self.params, &Value::Object(params_input.clone())).first() {
+            return Err(Refused::Params(wrong.to_string()));
+        }
+        Ok(Given { params_input, ..given })
+    }
+
+    /// # Errors
+    /// Others are asked.
+    pub fn asks(&self, user: &str) -> Result<(), Refused> {
+        if self.assigned_users.is_empty() || self.assigned_users.iter().any(|name| name == user) {
+            return Ok(());
+        }
+        Err(Refused::NotAsked { user: user.into(), assigned: self.assigned_users.clone() })
+    }
+
+    fn chosen(&self, chosen: &[String]) -> Result<(), Refused> {
+        let options = || self.options.clone();
+        if chosen.is_empty() {
+            return Err(Refused::NothingChosen { multiple: self.multiple, options: options() });
+        }
+        if let Some(option) = chosen.iter().find(|option| !self.options.contains(option)) {
+            return Err(Refused::NoSuchOption { option: option.clone(), options: options() });
+        }
+        if chosen.len() > 1 && (!self.multiple || chosen.iter().collect::<BTreeSet<_>>().len() < chosen.len()) {
+            return Err(Refused::TooMany);
+        }
+        Ok(())
+    }
+
+    fn filled(&self, given: Map<String, Value>) -> Map<String, Value> {
+        match with_defaults(&self.params, &Value::Object(given)) {
+            Value::Object(filled) => filled,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// The tasks that an answer leads to, by the config of the task that asked. `None`: it is no branch.
+pub fn followed(config: &Value, output: &Value) -> Option<Vec<String>> {
+    let follow = config.get("follow")?.as_object()?;
+    let chosen = output["chosen_options"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let task = |option: &str| follow.get(option).and_then(Value::as_str).unwrap_or(option).to_string();
+    Some(chosen.map(task).collect())
+}
+
+/// An approval was rejected.
+pub fn is_rejected(output: &Value) -> bool {
+    output["chosen_options"].as_array().is_some_and(|chosen| chosen.iter().any(|option| option == REJECT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+drop index waiting_for_people;
+drop table approval;
+update schema_guard set version = 16;

@@ -1,0 +1,207 @@
+//! What tries ask people, and what was answered. A question is open exactly as long as its wait is there: a clear, a mark
+//! or the end of its run take both back. Of several answers the first one counts: it takes the wait away.
+
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::approval::{Given, Question};
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// The most rows in one answer.
+const MOST_LISTED: i64 = 1_000;
+
+/// Where a question stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    Open,
+    Answered,
+    /// Nobody answered in time; its defaults were taken, if it has any.
+    TimedOut,
+    /// It was cleared or marked, or its run ended.
+    TakenBack,
+}
+
+impl Stand {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stand::Open => "open",
+            Stand::Answered => "answered",
+            Stand::TimedOut => "timed_out",
+            Stand::TakenBack => "taken_back",
+        }
+    }
+}
+
+/// A question of a try.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApprovalRow {
+    pub attempt: Uuid,
+    pub run: Uuid,
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: String,
+    pub map_index: i32,
+    pub try_no: i16,
+    pub question: Question,
+    pub asked_at: DateTime<Utc>,
+    pub give_up_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub given: Option<Given>,
+    pub given_by: Option<String>,
+    pub stand: Stand,
+}
+
+/// Which questions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApprovalFilter {
+    pub attempt: Option<Uuid>,
+    pub dag_id: Option<String>,
+    pub run_id: Option<String>,
+    pub task_id: Option<String>,
+    pub map_index: Option<i32>,
+    pub try_no: Option<i16>,
+    pub is_open: Option<bool>,
+    pub is_answered: Option<bool>,
+    pub given_by: Option<String>,
+    pub subject: Option<String>,
+    pub body: Option<String>,
+    pub asked_from: Option<DateTime<Utc>>,
+    pub asked_before: Option<DateTime<Utc>>,
+}
+
+/// A row as it is read.
+struct Columns {
+    attempt: Uuid,
+    run: Uuid,
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+    map_index: i32,
+    try_no: i16,
+    question: String,
+    asked_at: DateTime<Utc>,
+    give_up_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    given: Option<String>,
+    given_by: Option<String>,
+    timed_out: bool,
+    is_open: bool,
+}
+
+impl Columns {
+    fn row(self) -> StoreResult<ApprovalRow> {
+        let stand = match (self.is_open, self.timed_out, self.ended_at.is_some()) {
+            (_, true, _) => Stand::TimedOut,
+            (_, _, true) => Stand::Answered,
+            (true, ..) => Stand::Open,
+            (false, ..) => Stand::TakenBack,
+        };
+        Ok(ApprovalRow {
+            question: read(self.attempt, &self.question)?,
+            given: self.given.map(|given| read(self.attempt, &given)).transpose()?,
+            attempt: self.attempt,
+            run: self.run,
+            dag_id: self.dag_id,
+            run_id: self.run_id,
+            task_id: self.task_id,
+            map_index: self.map_index,
+            try_no: self.try_no,
+            asked_at: self.asked_at,
+            give_up_at: self.give_up_at,
+            ended_at: self.ended_at,
+            given_by: self.given_by,
+            stand,
+        })
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(attempt: Uuid, text: &str) -> StoreResult<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("question of try `{attempt}`: {error}")))
+}
+
+/// The newest first.
+pub async fn list_approvals(
+    db: &mut PgConnection,
+    filter: &ApprovalFilter,
+    (skip, most): (i64, i64),
+) -> StoreResult<Vec<ApprovalRow>> {
+    let rows = sqlx::query_file_as!(
+        Columns,
+        "queries/approval/list.sql",
+        filter.attempt,
+        filter.dag_id,
+        filter.run_id,
+        filter.task_id,
+        filter.map_index,
+        filter.try_no,
+        filter.is_open,
+        filter.is_answered,
+        filter.given_by,
+        filter.subject,
+        filter.body,
+        filter.asked_from,
+        filter.asked_before,
+        most.clamp(0, MOST_LISTED),
+        skip.max(0)
+    );
+    rows.fetch_all(db).await?.into_iter().map(Columns::row).collect()
+}
+
+pub async fn count_approvals(db: &mut PgConnection, filter: &ApprovalFilter) -> StoreResult<i64> {
+    let count = sqlx::query_file_scalar!(
+        "queries/approval/count.sql",
+        filter.attempt,
+        filter.dag_id,
+        filter.run_id,
+        filter.task_id,
+        filter.map_index,
+        filter.try_no,
+        filter.is_open,
+        filter.is_answered,
+        filter.given_by,
+        filter.subject,
+        filter.body,
+        filter.asked_from,
+        filter.asked_before
+    );
+    Ok(count.fetch_one(db).await?)
+}
+
+/// The question of a try.
+pub async fn approval(db: &mut PgConnection, attempt: Uuid) -> StoreResult<Option<ApprovalRow>> {
+    let filter = ApprovalFilter { attempt: Some(attempt), ..ApprovalFilter::default() };
+    Ok(list_approvals(db, &filter, (0, 1)).await?.pop())
+}
+
+/// What an instance waits for now.
+pub async fn open_question(
+    db: &mut PgConnection,
+    run: Uuid,
+    task_id: &str,
+    map_index: i32,
+) -> StoreResult<Option<ApprovalRow>> {
+    let attempt = sqlx::query_scalar!(
+        "select a.attempt from approval a where a.run = $1 and a.task_id = $2 and a.map_index = $3
+          and exists (select from waiting w where w.attempt = a.attempt and w.kind = 'answer')",
+        run,
+        task_id,
+        map_index
+    );
+    match attempt.fetch_optional(&mut *db).await? {
+        Some(attempt) => approval(db, attempt).await,
+        None => Ok(None),
+    }
+}
+
+/// Somebody's answer, which must count (`Question::answered`): when it was given. `None`: it is too late, because somebody
+/// was faster, or its time is over, or it was taken back. The caller commits, and gives `Hint::Due`.
+pub async fn answer_approval(
+    db: &mut PgConnection,
+    attempt: Uuid,
+    given: &Given,
+    by: &str,
+) -> StoreResult<Option<DateTime<Utc>>> {
+    let text = serde_json::to_string(given).map_err(|error| StoreError::corrupt(error.to_string()))?;
+    let at = sqlx::query_file_scalar!("queries/approval/answer.sql", attempt, text, by);
+    Ok(at.fetch_optional(db).await?)
+}

@@ -1,0 +1,32 @@
+//! The part of a step that asks people: the question of each try that waits for an answer, written by the statement that
+//! records that it waits. A question is there exactly if its wait is.
+
+use super::bind::{Values, placed};
+use super::{Request, Step};
+use crate::StoreResult;
+
+pub(super) const TYPES: [&str; 3] = ["bigint[]", "text[]", "text[]"];
+
+pub(super) fn of(step: &Step) -> impl Iterator<Item = (i64, &Request)> {
+    placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_ref()?.asks.as_ref()?)))
+}
+
+/// A try that asks twice has one row: of its last question.
+pub(super) fn put(rows: &str, parts: &mut Vec<String>) {
+    parts.push(format!(
+        "ask as materialized (select * from {rows} as ask (ask_place, task_id, fallback)),
+        asked as (insert into approval (attempt, run, task_id, map_index, try_no, question, fallback, give_up_at)
+          select nxt.attempt, nxt.run, ask.task_id, nxt.map_index, nxt.try_no, d.config::json, ask.fallback::json,
+            now() + d.timeout_ms * interval '1 millisecond'
+          from ask join nxt on nxt.place = ask.ask_place join d on d.d_place = ask.ask_place
+          on conflict (attempt) do update set question = excluded.question, fallback = excluded.fallback, asked_at = now(),
+            give_up_at = excluded.give_up_at, ended_at = null, given = null, given_by = null, timed_out = false)"
+    ));
+}
+
+pub(super) fn bind(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let rows: Vec<_> = of(step).collect();
+    values.column(&rows, |row| row.0)?;
+    values.column(&rows, |row| row.1.task_id.clone())?;
+    values.column(&rows, |row| row.1.fallback.clone())
+}

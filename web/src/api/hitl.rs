@@ -1,0 +1,310 @@
+//! What tasks ask people, as Airflow's clients read and answer it: `…/hitlDetails`.
+
+use super::pages::Page;
+use super::task_instances::{OfRun, TaskInstanceView, TaskTryView, one_instance, rows_of};
+use crate::extract::{Actor, Dags, JsonBody, Names, Query, Runs, no_such_run};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::{Timestamp, stamp};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::approval::{Given, Refused};
+use orch_store::approval::{
+    ApprovalFilter, ApprovalRow, Stand, answer_approval, approval, count_approvals, list_approvals,
+};
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use orch_store::instance::tries;
+use orch_store::note::{Notes, notes_of};
+use orch_store::run::get_run;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// As Airflow names whoever answers when nobody does.
+const FALLBACK: &str = "Fallback to defaults";
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitlPage {
+    hitl_details: Vec<HitlView>,
+    total_entries: i64,
+}
+
+/// A question with the instance that asks it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitlView {
+    #[serde(flatten)]
+    question: QuestionView,
+    task_instance: TaskInstanceView,
+}
+
+/// A question with the try that asked it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitlTryView {
+    #[serde(flatten)]
+    question: QuestionView,
+    task_instance: TaskTryView,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct QuestionView {
+    options: Vec<String>,
+    subject: String,
+    body: Option<String>,
+    defaults: Option<Vec<String>>,
+    multiple: bool,
+    /// What is to be typed in, by name: its default, what it is for and its schema.
+    params: Map<String, Value>,
+    /// Nobody named: all who may start runs.
+    assigned_users: Vec<HitlUser>,
+    created_at: Timestamp,
+    responded_by_user: Option<HitlUser>,
+    responded_at: Option<Timestamp>,
+    chosen_options: Option<Vec<String>>,
+    params_input: Map<String, Value>,
+    response_received: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitlUser {
+    id: String,
+    name: String,
+}
+
+/// What counts of an answer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitlAnswer {
+    responded_by: HitlUser,
+    responded_at: Timestamp,
+    chosen_options: Vec<String>,
+    params_input: Map<String, Value>,
+}
+
+impl HitlUser {
+    fn named(name: &str) -> HitlUser {
+        HitlUser { id: name.into(), name: name.into() }
+    }
+}
+
+impl From<ApprovalRow> for QuestionView {
+    fn from(row: ApprovalRow) -> Self {
+        let question = row.question;
+        let by = match (&row.given, &row.given_by) {
+            (Some(_), Some(name)) => Some(HitlUser::named(name)),
+            (Some(_), None) => Some(HitlUser::named(FALLBACK)),
+            (None, _) => None,
+        };
+        let answered_at = row.ended_at.filter(|_| row.given.is_some());
+        let (chosen_options, params_input) = match row.given {
+            Some(given) => (Some(given.chosen_options), given.params_input),
+            None => (None, Map::new()),
+        };
+        QuestionView {
+            params: params(&question.params),
+            options: question.options,
+            subject: question.subject,
+            body: question.body,
+            defaults: question.defaults,
+            multiple: question.multiple,
+            assigned_users: question.assigned_users.iter().map(|name| HitlUser::named(name)).collect(),
+            created_at: Timestamp(row.asked_at),
+            responded_by_user: by,
+            responded_at: stamp(answered_at),
+            response_received: chosen_options.is_some(),
+            chosen_options,
+            params_input,
+        }
+    }
+}
+
+/// Airflow's form of params: each by itself.
+fn params(schema: &Value) -> Map<String, Value> {
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let one = |(name, schema): (&String, &Value)| {
+        let of = |word: &str| schema.get(word).cloned().unwrap_or_default();
+        (name.clone(), json!({ "value": of("default"), "description": of("description"), "schema": schema }))
+    };
+    properties.map(one).collect()
+}
+
+pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -> Result<Json<HitlPage>, Refusal> {
+    let page = Page::of(&mut query);
+    let answered = query.flag("response_received");
+    let map_index = query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX));
+    let moments = ["created_at_gte", "created_at_gt", "created_at_lt", "created_at_lte"].map(|name| query.moment(name));
+    query.finish()?;
+    let text = |name: &str| query.text(name).map(String::from);
+    let [from, after, before, until] = moments;
+    let next = |at: DateTime<Utc>| at + TimeDelta::microseconds(1);
+    let filter = ApprovalFilter {
+        dag_id: match runs.dags {
+            Dags::One(dag_id) => Some(dag_id.to_string()),
+            Dags::All => text("dag_id"),
+        },
+        run_id: runs.run_id.map(|run_id| run_id.to_string()),
+        task_id: text("task_id"),
+        map_index,
+        is_answered: answered,
+        is_open: query.all("state").any(|state| state == "awaiting_input").then_some(true),
+        given_by: text("responded_by_user_id").or_else(|| text("responded_by_user_name")),
+        subject: text("subject_search"),
+        body: text("body_search"),
+        asked_from: from.max(after.map(next)),
+        asked_before: [before, until.map(next)].into_iter().flatten().min(),
+        ..ApprovalFilter::default()
+    };
+    let mut db = app.pages().await?;
+    let rows = list_approvals(&mut db, &filter, (page.offset, page.limit)).await?;
+    let total_entries = match page.total(rows.len()) {
+        Some(total) => total,
+        None => count_approvals(&mut db, &filter).await?,
+    };
+    Ok(Json(HitlPage { hitl_details: with_instances(&app, &mut db, rows).await?, total_entries }))
+}
+
+/// The instances that ask, read once for each run that is on the page.
+async fn with_instances(app: &App, db: &mut PgConnection, rows: Vec<ApprovalRow>) -> Result<Vec<HitlView>, Refusal> {
+    let mut of_runs: BTreeMap<Uuid, Vec<(usize, ApprovalRow)>> = BTreeMap::new();
+    for (place, row) in rows.into_iter().enumerate() {
+        of_runs.entry(row.run).or_default().push((place, row));
+    }
+    let mut views: BTreeMap<usize, HitlView> = BTreeMap::new();
+    for (id, rows) in of_runs {
+        let Some((_, first)) = rows.first() else { continue };
+        let run = get_run(db, &first.dag_id, &first.run_id).await?;
+        let run = run.ok_or_else(|| no_such_run(&first.dag_id, &first.run_id))?;
+        let version = app.versions.clone().get(db, run.version).await?;
+        let notes = notes_of(db, &[id]).await?;
+        let wanted: Vec<_> =
+            rows.iter().filter_map(|(_, row)| Some((version.plan.index_of(&row.task_id)?, row.map_index))).collect();
+        let found = rows_of(app, db, &run, &version.plan, &wanted).await?;
+        for (place, row) in rows {
+            let mut of_try = found.iter().filter(|one| one.task_id == row.task_id && one.map_index == row.map_index);
+            let Some(instance) = of_try.next().cloned() else { continue };
+            let task_instance = OfRun { run: &run, plan: &version.plan, notes: &notes }.instance(instance);
+            views.insert(place, HitlView { question: row.into(), task_instance });
+        }
+    }
+    Ok(views.into_values().collect())
+}
+
+/// The question of the last try of an instance that asked one.
+async fn last_question(app: &App, names: &Names, try_no: Option<i16>) -> Result<ApprovalRow, Refusal> {
+    let path = names.task()?;
+    let map_index = names.number("map_index")?;
+    let instance = one_instance(app, path, map_index).await?;
+    let filter = ApprovalFilter {
+        dag_id: Some(instance.run.dag_id.clone()),
+        run_id: Some(instance.run.run_id.clone()),
+        task_id: Some(instance.row.task_id.clone()),
+        map_index: Some(map_index),
+        try_no,
+        ..ApprovalFilter::default()
+    };
+    let found = list_approvals(&mut *app.pages().await?, &filter, (0, 1)).await?.pop();
+    found.ok_or_else(|| {
+        let of = &instance.path;
+        Refusal::not_found(format!(
+            "Human-in-the-loop detail does not exist for Task Instance with dag_id: `{}`, run_id: `{}`, task_id: `{}` and \
+            map_index: `{map_index}`",
+            of.run.dag_id, of.run.run_id, of.task_id
+        ))
+    })
+}
+
+pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<HitlView>, Refusal> {
+    let row = last_question(&app, &names, None).await?;
+    let missing = || Refusal::not_found("its task instance is gone");
+    let mut db = app.pages().await?;
+    with_instances(&app, &mut db, vec![row]).await?.pop().map(Json).ok_or_else(missing)
+}
+
+pub(crate) async fn get_try(State(app): State<App>, names: Names) -> Result<Json<HitlTryView>, Refusal> {
+    let number = names.number("try_number")?;
+    let row = last_question(&app, &names, Some(number)).await?;
+    let instance = one_instance(&app, names.task()?, row.map_index).await?;
+    let all = tries(&mut *app.pages().await?, instance.run.id, instance.row.task, row.map_index).await?;
+    let missing = || Refusal::not_found("its try is gone");
+    let one = all.into_iter().rfind(|one| one.try_no == number).ok_or_else(missing)?;
+    let notes = Notes::default();
+    let of_run = OfRun { run: &instance.run, plan: &instance.version.plan, notes: &notes };
+    let task_instance = of_run.try_of(instance.row.task, row.map_index, one);
+    Ok(Json(HitlTryView { question: row.into(), task_instance }))
+}
+
+/// Answers. Of several people the first one counts, and the others are told so.
+pub(crate) async fn patch(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<Json<HitlAnswer>, Refusal> {
+    let mut fields = body.fields();
+    let chosen_options = fields.texts("chosen_options").unwrap_or_default();
+    let params_input = fields.object("params_input").unwrap_or_default();
+    fields.finish()?;
+    let row = last_question(&app, &names, None).await?;
+    let (responded_at, given) = give(&app, &actor, &row, Given { chosen_options, params_input }).await?;
+    Ok(Json(HitlAnswer {
+        responded_by: HitlUser::named(&actor.name),
+        responded_at: Timestamp(responded_at),
+        chosen_options: given.chosen_options,
+        params_input: given.params_input,
+    }))
+}
+
+/// Writes an answer down, if it counts, and wakes the task that waits for it.
+pub(crate) async fn give(
+    app: &App,
+    actor: &Actor,
+    row: &ApprovalRow,
+    given: Given,
+) -> Result<(DateTime<Utc>, Given), Refusal> {
+    row.question.asks(&actor.name).map_err(|no| refused(&no))?;
+    if row.stand != Stand::Open {
+        return Err(too_late(row));
+    }
+    let given = row.question.answered(given).map_err(|no| refused(&no))?;
+    let at = app.in_transaction(async |tx| {
+        let Some(at) = answer_approval(tx, row.attempt, &given, &actor.name).await? else {
+            let now = approval(tx, row.attempt).await?;
+            return Err(too_late(now.as_ref().unwrap_or(row)));
+        };
+        let deed = Deed {
+            event: "answer_approval",
+            dag_id: Some(&row.dag_id),
+            run_id: Some(&row.run_id),
+            task_id: Some(&row.task_id),
+            map_index: Some(row.map_index),
+            extra: Some(json!({ "chosen_options": given.chosen_options, "try_number": row.try_no })),
+            ..Deed::default()
+        };
+        actor.did(tx, deed).await?;
+        Ok(at)
+    });
+    let at = at.await?;
+    app.hints.give(Hint::Due);
+    Ok((at, given))
+}
+
+fn refused(refused: &Refused) -> Refusal {
+    let status = match refused {
+        Refused::NotAsked { .. } => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Refusal::plain(status, refused.to_string())
+}
+
+fn too_late(row: &ApprovalRow) -> Refusal {
+    let why = match (row.stand, &row.given_by) {
+        (Stand::Answered, Some(name)) => format!("`{name}` has answered it already"),
+        (Stand::TakenBack, _) => "it was taken back: its task was cleared or marked, or its run is over".into(),
+        _ => "its time to be answered is over".into(),
+    };
+    Refusal::plain(StatusCode::CONFLICT, format!("Human-in-the-loop detail of task `{}`: {why}", row.task_id))
+}

@@ -1,0 +1,105 @@
+//! `/approvals`: what waits for whoever looks, what waits for others, and what was answered.
+
+pub(crate) mod answer;
+
+use super::home::task_href;
+use super::turned::Turned;
+use super::{Shell, encoded, html};
+use crate::extract::Query;
+use crate::parts;
+use crate::refusal::Refusal;
+use crate::state::App;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, list_approvals};
+
+#[derive(Template)]
+#[template(path = "pages/approvals.html")]
+struct ApprovalsPage {
+    shell: Shell,
+    mine: Vec<Line>,
+    others: Vec<Line>,
+    ended: Vec<Line>,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+struct Line {
+    href: String,
+    subject: String,
+    task: String,
+    task_href: String,
+    at: String,
+    ago: parts::Ago,
+    sign: parts::State,
+    state: String,
+    note: String,
+}
+
+/// Open questions that are read for one page.
+const MOST_OPEN: i64 = 500;
+const OF_A_PAGE: i64 = 50;
+const MOST_WORDS: usize = 200;
+
+pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
+    let turned = Turned::to(&mut query, OF_A_PAGE);
+    query.finish()?;
+    let mut db = app.pages().await?;
+    let open = ApprovalFilter { is_open: Some(true), ..ApprovalFilter::default() };
+    let open = list_approvals(&mut db, &open, (0, MOST_OPEN)).await?;
+    let ended = ApprovalFilter { is_open: Some(false), ..ApprovalFilter::default() };
+    let mut ended = list_approvals(&mut db, &ended, (turned.skip(), turned.most())).await?;
+    drop(db);
+    let (newer, older) = turned.cut(&mut ended, |page| format!("/approvals?page={page}"));
+    let (mine, others): (Vec<ApprovalRow>, Vec<ApprovalRow>) =
+        open.into_iter().partition(|row| may_answer(row, &shell));
+    let lines = |rows: &[ApprovalRow]| rows.iter().map(|row| line(row, &shell)).collect::<Vec<_>>();
+    let (mine, others, ended) = (lines(&mine), lines(&others), lines(&ended));
+    html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, newer, older })
+}
+
+/// Whoever may start runs, if nobody else is named.
+fn may_answer(row: &ApprovalRow, shell: &Shell) -> bool {
+    let user = shell.user.as_ref().filter(|_| shell.can_run());
+    user.is_some_and(|user| row.question.asks(&user.name).is_ok())
+}
+
+fn line(row: &ApprovalRow, shell: &Shell) -> Line {
+    let (sign, state) = stand(row);
+    let note = match (row.stand, row.give_up_at) {
+        (Stand::Open, Some(at)) => format!("until {}", shell.now.exactly(at)),
+        (Stand::Open, None) => String::new(),
+        _ => row.ended_at.map(|at| shell.now.exactly(at)).unwrap_or_default(),
+    };
+    Line {
+        href: format!("/approvals/{}", row.attempt),
+        subject: parts::cut(row.question.subject.clone(), MOST_WORDS),
+        task: format!("{} of {}", row.task_id, row.dag_id),
+        task_href: task_href(&run_href(row), &row.task_id, row.map_index),
+        at: shell.now.exactly(row.asked_at),
+        ago: parts::ago(row.asked_at, shell.now),
+        sign: parts::bare(sign),
+        state,
+        note,
+    }
+}
+
+fn run_href(row: &ApprovalRow) -> String {
+    format!("{}/runs/{}", parts::dag_href(&row.dag_id), encoded(&row.run_id))
+}
+
+/// How it stands, as a sign and in words.
+fn stand(row: &ApprovalRow) -> (&'static str, String) {
+    let chosen = row.given.as_ref().map(|given| given.chosen_options.join(", ")).unwrap_or_default();
+    match (row.stand, &row.given_by) {
+        (Stand::Open, _) if row.question.assigned_users.is_empty() => ("awaiting_input", "open".into()),
+        (Stand::Open, _) => ("awaiting_input", format!("asks {}", row.question.assigned_users.join(", "))),
+        (Stand::TimedOut, _) if row.given.is_some() => ("success", format!("nobody in time: {chosen}")),
+        (Stand::TimedOut, _) => ("failed", "nobody in time".into()),
+        (Stand::TakenBack, _) => ("skipped", "taken back".into()),
+        (Stand::Answered, Some(name)) => ("success", format!("{name}: {chosen}")),
+        (Stand::Answered, None) => ("success", chosen),
+    }
+}
