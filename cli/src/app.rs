@@ -138,8 +138,13 @@ pub fn main(bundle: BundleSource) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error),
     };
-    let mut given =
-        Given { file: app.config, connections: bundle.connections(), lake: bundle.lake(), ..Given::default() };
+    let mut given = Given {
+        file: app.config,
+        connections: bundle.connections(),
+        lake: bundle.lake(),
+        archives: bundle.archives(),
+        ..Given::default()
+    };
     app.server.add_to(&mut given);
     if app.verbose {
         given.flags.push(("log", "debug".into()));

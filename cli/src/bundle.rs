@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use orch_core::check::Problem;
 use orch_core::task::{Bundle, Connection, DefaultConnections, Installation};
+use orch_store::archive::ArchiveSource;
 use orch_store::lake_view::LakeSource;
 use orch_workers::BodyOf;
 
@@ -14,6 +15,7 @@ pub struct BundleSource {
     build: Build,
     connections: DefaultConnections,
     lake: LakeSource,
+    archives: ArchiveSource,
     body_of: BodyOf,
 }
 
@@ -24,6 +26,7 @@ impl BundleSource {
             build: Box::new(build),
             connections: DefaultConnections::default(),
             lake: LakeSource::default(),
+            archives: ArchiveSource::default(),
             body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
         }
     }
@@ -43,6 +46,12 @@ impl BundleSource {
         BundleSource { lake, ..self }
     }
 
+    /// What opens archives that are no folders.
+    #[must_use]
+    pub fn with_archives(self, archives: ArchiveSource) -> BundleSource {
+        BundleSource { archives, ..self }
+    }
+
     /// Makes the bodies of tasks of DAG files, from their structure.
     #[must_use]
     pub fn with_file_bodies(self, body_of: BodyOf) -> BundleSource {
@@ -55,6 +64,10 @@ impl BundleSource {
 
     pub(crate) fn lake(&self) -> LakeSource {
         self.lake.clone()
+    }
+
+    pub(crate) fn archives(&self) -> ArchiveSource {
+        self.archives.clone()
     }
 
     pub(crate) fn connections(&self) -> DefaultConnections {

@@ -37,12 +37,15 @@ mod dags_trigger;
 mod dags_versions;
 mod db_backup;
 mod db_check;
+mod db_clean;
 mod db_migrate;
 mod db_reset;
 mod db_restore;
+mod db_shell;
 mod dev;
 mod doctor;
 mod info;
+mod jobs_check;
 mod new;
 mod pools;
 mod pools_transfer;
@@ -62,6 +65,7 @@ mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_test;
 mod tasks_why;
+mod teams;
 mod users_change;
 mod users_create;
 mod users_list;
@@ -122,7 +126,7 @@ pub(crate) enum Command {
     /// Users: who may log in, and what they may do
     #[command(subcommand, visible_alias = "user")]
     Users(Users),
-    /// The database: create and upgrade its schema, back it up
+    /// The database: create, upgrade and clean it, back it up
     #[command(subcommand)]
     Db(Db),
     /// Cron expressions
@@ -131,6 +135,10 @@ pub(crate) enum Command {
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Processes of orch: whether they live
+    #[command(subcommand, visible_alias = "job")]
+    Jobs(Jobs),
+    Teams(teams::Teams),
     Doctor(doctor::Doctor),
     Info(info::Info),
     Version(version::Version),
@@ -273,6 +281,15 @@ pub(crate) enum Db {
     Reset(db_reset::Reset),
     Backup(db_backup::Backup),
     Restore(db_restore::Restore),
+    Clean(db_clean::Clean),
+    ExportArchived(db_clean::ExportArchived),
+    DropArchived(db_clean::DropArchived),
+    Shell(db_shell::Shell),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Jobs {
+    Check(jobs_check::Check),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -309,11 +326,9 @@ impl Command {
             Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
             Command::Secrets(Secrets::Rotate(rotate)) => block_on(rotate.run(cx)),
             Command::Users(users) => users.run(cx),
-            Command::Db(Db::Migrate(migrate)) => block_on(migrate.run(cx)),
-            Command::Db(Db::Check(check)) => block_on(check.run(cx)),
-            Command::Db(Db::Reset(reset)) => block_on(reset.run(cx)),
-            Command::Db(Db::Backup(backup)) => block_on(backup.run(cx)),
-            Command::Db(Db::Restore(restore)) => block_on(restore.run(cx)),
+            Command::Db(db) => block_on(db.run(cx)),
+            Command::Jobs(Jobs::Check(check)) => block_on(check.run(cx)),
+            Command::Teams(teams) => teams.run(),
             Command::Cron(Cron::Next(next)) => next.run(),
             Command::Config(ConfigCommand::List(list)) => list.run(cx),
             Command::Config(ConfigCommand::GetValue(get)) => get.run(cx),
@@ -321,6 +336,22 @@ impl Command {
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+impl Db {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Db::Migrate(migrate) => migrate.run(cx).await,
+            Db::Check(check) => check.run(cx).await,
+            Db::Reset(reset) => reset.run(cx).await,
+            Db::Backup(backup) => backup.run(cx).await,
+            Db::Restore(restore) => restore.run(cx).await,
+            Db::Clean(clean) => clean.run(cx).await,
+            Db::ExportArchived(export) => export.run(cx).await,
+            Db::DropArchived(drop) => drop.run(cx).await,
+            Db::Shell(shell) => shell.run(cx).await,
         }
     }
 }

@@ -140,6 +140,16 @@ config! {
 
         /// Logs are kept for so long
         log_retention: Duration = "30d", "ORCH_LOG_RETENTION";
+
+        /// The audit log is kept for so long
+        audit_retention: Duration = "365d", "ORCH_AUDIT_RETENTION";
+    }
+
+    /// Where goes what was kept so long.
+    ArchiveFlags {
+        /// Folder that all processes see, or `s3://bucket/prefix`, for old rows and logs; without it they are dropped
+        #[clap(value_name = "FOLDER|URL")]
+        archive: Option<String> = "", "ORCH_ARCHIVE";
     }
 
     /// Where connections and variables come from besides the environment and the database.
@@ -202,6 +212,8 @@ pub(crate) struct RoleFlags {
     #[command(flatten)]
     scheduler: SchedulerFlags,
     #[command(flatten)]
+    archive: ArchiveFlags,
+    #[command(flatten)]
     secrets: SecretFlags,
     #[clap(skip)]
     no_flags: NoFlags,
@@ -214,6 +226,7 @@ impl RoleFlags {
         self.folder.add_to(given);
         self.dags.add_to(given);
         self.scheduler.add_to(given);
+        self.archive.add_to(given);
         self.secrets.add_to(given);
         self.no_flags.add_to(given);
     }

@@ -35,4 +35,5 @@ mod wait;
 
 pub use app::main;
 pub use bundle::BundleSource;
+pub use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource};
 pub use orch_store::lake_view::LakeSource;

@@ -87,9 +87,11 @@ pub(crate) fn worker(config: &Config, url: &str) -> Result<WorkerConfig, Failure
     })
 }
 
-pub(crate) fn scheduler(config: &Config, url: &str) -> SchedulerConfig {
-    let retention = Retention { runs: config.run_retention, logs: config.log_retention, ..Retention::default() };
-    SchedulerConfig { lease: config.lease, retention, ..SchedulerConfig::new(url) }
+pub(crate) fn scheduler(config: &Config, url: &str) -> Result<SchedulerConfig, Failure> {
+    let (runs, logs, audit) = (config.run_retention, config.log_retention, config.audit_retention);
+    let retention = Retention { runs, logs, audit };
+    let archive = secrets::archive(config, Some(url))?;
+    Ok(SchedulerConfig { lease: config.lease, retention, archive, ..SchedulerConfig::new(url) })
 }
 
 pub(crate) fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure> {
@@ -119,6 +121,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
             .of(&Installation { data_dir: config.data_dir.clone(), database_url: url.into() }),
         test_connection: config.test_connection,
         lake: secrets::lake(config, url)?,
+        archive: secrets::archive(config, Some(url))?,
         ..WebConfig::new(url)
     })
 }
@@ -174,6 +177,6 @@ pub(crate) fn address_for_people(config: &Config, address: SocketAddr) -> String
     format!("{scheme}://{place}{}", config.base_path)
 }
 
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }

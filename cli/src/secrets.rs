@@ -4,7 +4,8 @@ use crate::config::{Config, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
 use orch_core::task::Connection;
-use orch_store::lake_view::LakeDoor;
+use orch_store::archive::ArchiveDoor;
+use orch_store::lake_view::{FindConnection, LakeDoor};
 use orch_store::seal::{Keyring, SecretError};
 use orch_workers::{Secrets, SecretsConfig, VaultConfig, mask};
 use std::io::{ErrorKind, Write as _};
@@ -130,10 +131,21 @@ pub(crate) fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Fail
 }
 
 pub(crate) fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
-    config.lake.door(Arc::new(move |id| {
+    config.lake.door(finding(secrets))
+}
+
+/// The way to the archive that was named, by the same connections.
+pub(crate) fn archive(config: &Config, database_url: Option<&str>) -> Result<ArchiveDoor, Failure> {
+    let Some(named) = &config.archive else { return Ok(ArchiveDoor::default()) };
+    let secrets = Secrets::new(&sources(config)?, database_url).map_err(|error| Failure::told(&error))?;
+    ArchiveDoor::to(named, &config.archives, finding(secrets)).map_err(|error| Failure::told(&error))
+}
+
+fn finding(secrets: Secrets) -> Arc<FindConnection> {
+    Arc::new(move |id| {
         let (secrets, id) = (secrets.clone(), id.to_owned());
         Box::pin(async move { secrets.connection(&id).await })
-    }))
+    })
 }
 
 /// What this process was given itself is masked in whatever it says.

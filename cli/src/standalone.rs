@@ -117,7 +117,7 @@ async fn serve(
         }
         Workforce::Project(..) => {}
     }
-    parts.add_scheduler(roles::scheduler(config, url));
+    parts.add_scheduler(roles::scheduler(config, url)?);
     parts.add_messenger(roles::messenger(config, url)?);
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,

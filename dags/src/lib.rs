@@ -1,6 +1,7 @@
 //! Every DAG of this repository, and the connections that they find where nobody has set up others: what the binary `orch`
 //! is made of.
 
+pub mod archive;
 pub mod connections;
 mod place;
 pub mod retail;
@@ -18,9 +19,9 @@ pub fn dags() -> Vec<Dag> {
     pipelines.into_iter().chain([orch_examples::dags()]).flatten().collect()
 }
 
-/// The binary `orch`: these DAGs, connections that need no server, and the lake they write to.
+/// The binary `orch`: these DAGs, connections that need no server, the lake they write to, and archives in buckets.
 pub fn binary() -> Binary {
-    Binary::new(dags).connections(connections::defaults).lake(lake())
+    Binary::new(dags).connections(connections::defaults).lake(lake()).archive(archive::source())
 }
 
 /// The lake for pages and for SQL, by the connections that tasks use.

@@ -1,7 +1,7 @@
 //! The whole of a binary with DAGs in it.
 
 use crate::{Dag, body_of_task, bundle};
-use orch_cli::{BundleSource, LakeSource};
+use orch_cli::{ArchiveSource, BundleSource, LakeSource};
 use orch_core::task::{Connection, Installation};
 use std::process::ExitCode;
 
@@ -51,6 +51,11 @@ impl Binary {
     /// A lake for the pages under `/lake` and for SQL, opened when somebody first looks. Binaries without one say so.
     pub fn lake(self, lake: LakeSource) -> Binary {
         Binary { source: self.source.with_lake(lake) }
+    }
+
+    /// What opens the archive that `ORCH_ARCHIVE` names when it is no folder. Binaries without one refuse such names.
+    pub fn archive(self, archives: ArchiveSource) -> Binary {
+        Binary { source: self.source.with_archives(archives) }
     }
 
     /// Does what the command line says.

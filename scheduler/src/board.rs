@@ -19,6 +19,7 @@ pub(crate) struct Board {
     pub(crate) admit: Notify,
     pub(crate) deadlines: Notify,
     pub(crate) upkeep: Notify,
+    pub(crate) retire: Notify,
     /// Silent workers may be taken for lost.
     may_reap: AtomicBool,
     /// When a rate lets in the next one.

@@ -1,5 +1,6 @@
 //! What a scheduler is told.
 
+use orch_store::archive::ArchiveDoor;
 use orch_store::partition::Retention;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct SchedulerConfig {
     /// A claimable try that waits longer is worth a warning.
     pub queued_too_long: Duration,
     pub retention: Retention,
+    /// Where goes what was kept so long; without one it is dropped.
+    pub archive: ArchiveDoor,
     /// Upkeep of what nobody waits for.
     pub upkeep_every: Duration,
     /// A loop that is busy so long without coming round is stuck.
@@ -35,6 +38,7 @@ impl SchedulerConfig {
             stale_after: Duration::from_mins(1),
             queued_too_long: Duration::from_mins(10),
             retention: Retention::default(),
+            archive: ArchiveDoor::default(),
             upkeep_every: Duration::from_mins(1),
             stuck_after: Duration::from_secs(30),
             farewell: Duration::from_secs(5),

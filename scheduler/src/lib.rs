@@ -13,6 +13,7 @@ mod deadlines;
 mod lookout;
 mod mend;
 mod pause;
+mod retire;
 mod rounds;
 mod runs;
 mod upkeep;
@@ -60,6 +61,7 @@ impl Scheduler {
         loops.spawn(drive(admit::Admit::default(), shared.clone()));
         loops.spawn(drive(deadlines::Deadlines::default(), shared.clone()));
         loops.spawn(drive(mend::Mend::default(), shared.clone()));
+        loops.spawn(retire::run(shared.clone()));
         loops.spawn(drive(upkeep::Upkeep::default(), shared));
         let result = tokio::select! {
             stuck = board.watch(config.stuck_after) => Err(stuck),

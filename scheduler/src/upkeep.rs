@@ -1,4 +1,4 @@
-//! What nobody waits for: orphans, stale DAGs and stranded runs, partitions, retention, warnings. Each at most once in its
+//! What nobody waits for: orphans, stale DAGs and stranded runs, partitions, whose turn it is to clean, warnings. Each at most once in its
 //! time, whichever scheduler comes first.
 
 use crate::board::Board;
@@ -53,12 +53,7 @@ impl Work for Upkeep {
             partition::make_ahead(db).await?;
             forget_gone(db).await?;
             process::forget_silent(db).await?;
-            let work = partition::drop_old(db, &shared.config.retention);
-            if let Some(dropped) = item("retention", &"old weeks", work).await?
-                && (dropped.runs > 0 || !dropped.partitions.is_empty())
-            {
-                tracing::info!(runs = dropped.runs, partitions = ?dropped.partitions, "old weeks are gone");
-            }
+            shared.board.retire.notify_one();
         }
         Ok(Left::Nothing)
     }

@@ -1,5 +1,7 @@
 //! What can go wrong between us and Postgres, told apart only where a caller acts differently.
 
+use crate::archive::ArchiveError;
+
 /// Raised by `fence_lost()`: an outcome is not ours to record any more.
 const FENCE_LOST: &str = "OR001";
 const DEADLOCK: &str = "40P01";
@@ -27,6 +29,14 @@ pub enum StoreError {
     WorkerLost,
     #[error("stored data cannot be read: {what}")]
     Corrupt { what: String },
+    /// Where old rows and logs go, or are, cannot be used. Nothing was dropped.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Another process cleans.
+    #[error(
+        "another process cleans this database at the moment\nhint: wait until it is done: `select * from cleanup` says how far it is"
+    )]
+    CleaningElsewhere,
 }
 
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -62,6 +72,10 @@ impl From<sqlx::Error> for StoreError {
 impl StoreError {
     pub fn corrupt(what: impl Into<String>) -> Self {
         StoreError::Corrupt { what: what.into() }
+    }
+
+    pub(crate) fn packing(error: &std::io::Error) -> Self {
+        StoreError::Archive(ArchiveError(format!("what is archived cannot be packed: {error}")))
     }
 
     /// It may go well the next time, after a pause and perhaps on another connection.

@@ -113,7 +113,7 @@ pub async fn read(
         Chunk,
         r#"select lease_no as "lease_no!", seq as "seq!", lines as "lines!", created_at as "created_at!", body as "body!"
         from (select c.*, sum(octet_length(body)) over (order by lease_no, seq) - octet_length(body) as bytes_before
-          from (select * from log_chunk where run = $1 and attempt = $2 and (lease_no, seq) > ($3, $4)
+          from (select * from kept_log where run = $1 and attempt = $2 and (lease_no, seq) > ($3, $4)
             order by lease_no, seq limit 1000) c) counted
         where bytes_before < greatest($5::bigint, 1) order by lease_no, seq"#,
         run,
@@ -129,8 +129,8 @@ pub async fn read(
 pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) -> StoreResult<Vec<Chunk>> {
     let chunks = sqlx::query_as!(
         Chunk,
-        "select lease_no, seq, lines, created_at, body from log_chunk where run = $1 and attempt = $2
-        order by lease_no desc, seq desc limit $3",
+        r#"select lease_no as "lease_no!", seq as "seq!", lines as "lines!", created_at as "created_at!", body as "body!"
+        from kept_log where run = $1 and attempt = $2 order by lease_no desc, seq desc limit $3"#,
         run,
         attempt,
         most.clamp(0, 1_000)
@@ -144,7 +144,8 @@ pub async fn tail(db: &mut PgConnection, run: Uuid, attempt: Uuid, most: i64) ->
 pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult<Option<Place>> {
     let place = sqlx::query_as!(
         Place,
-        "select lease_no, seq from log_chunk where run = $1 and attempt = $2 order by lease_no desc, seq desc limit 1",
+        r#"select lease_no as "lease_no!", seq as "seq!" from kept_log where run = $1 and attempt = $2
+        order by lease_no desc, seq desc limit 1"#,
         run,
         attempt
     );
@@ -154,7 +155,7 @@ pub async fn end(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreResult
 /// How many lines a log has up to a place, without reading its text.
 pub async fn lines_upto(db: &mut PgConnection, run: Uuid, attempt: Uuid, place: Place) -> StoreResult<i64> {
     let lines = sqlx::query_scalar!(
-        r#"select coalesce(sum(lines), 0) as "lines!" from log_chunk
+        r#"select coalesce(sum(lines), 0) as "lines!" from kept_log
         where run = $1 and attempt = $2 and (lease_no, seq) <= ($3, $4)"#,
         run,
         attempt,
@@ -178,11 +179,13 @@ macro_rules! window {
             r#"with counted as (
               select lease_no, seq, sum(lines) over w as upto, sum(lines) over w - lines as before,
                 sum(octet_length(body)) over w as bytes, octet_length(body) as own, sum(lines) over () as total
-              from log_chunk where run = $1 and attempt = $2 window w as (order by lease_no, seq)
-            ), "# + $wanted + r#"
+              from kept_log where run = $1 and attempt = $2 window w as (order by lease_no, seq)
+            ), "#
+                + $wanted
+                + r#"
             select w.lease_no as "lease_no!", w.seq as "seq!", l.lines as "lines!", l.created_at as "created_at!",
               l.body as "body!", w.before::bigint as "before!", w.total::bigint as "total!"
-            from wanted w join log_chunk l on l.run = $1 and l.attempt = $2 and l.lease_no = w.lease_no and l.seq = w.seq
+            from wanted w join kept_log l on l.run = $1 and l.attempt = $2 and l.lease_no = w.lease_no and l.seq = w.seq
             where w.distance < $4 or w.away < $5::bigint order by 1, 2 limit 1000"#,
             $run,
             $attempt,

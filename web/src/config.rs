@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::network::Network;
 use crate::tls::Tls;
 use orch_core::task::Connection;
+use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::LakeDoor;
 use orch_store::seal::Keyring;
 use std::fmt;
@@ -47,6 +48,8 @@ pub struct WebConfig {
     pub test_connection: bool,
     /// The way to the lake, if this binary has one.
     pub lake: LakeDoor,
+    /// Where old logs are.
+    pub archive: ArchiveDoor,
     /// What this installation was told, by name; secrets are masked. Admins may read it.
     pub settings: Vec<(String, String)>,
 }
@@ -72,6 +75,7 @@ impl WebConfig {
             default_connections: Vec::new(),
             test_connection: false,
             lake: LakeDoor::none(),
+            archive: ArchiveDoor::default(),
             settings: Vec::new(),
         }
     }
@@ -108,6 +112,7 @@ impl fmt::Debug for WebConfig {
             .field("keys", &self.keys)
             .field("test_connection", &self.test_connection)
             .field("lake", &self.lake)
+            .field("archive", &self.archive)
             .finish_non_exhaustive()
     }
 }

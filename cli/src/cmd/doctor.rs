@@ -25,7 +25,7 @@ const UNFOLDED_SECS: f64 = 10.0;
 const OVERDUE_SECS: f64 = 15.0;
 /// An open transaction keeps dead rows: the hot tables grow by thousands of them each second.
 const TRANSACTION_SECS: f64 = 30.0;
-const SCHEDULER_SILENT_SECS: f64 = 60.0;
+pub(super) const SCHEDULER_SILENT_SECS: f64 = 60.0;
 
 /// Check the database, the processes and whether anything is left lying
 #[derive(Debug, clap::Args)]

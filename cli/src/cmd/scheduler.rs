@@ -1,7 +1,7 @@
 //! `orch scheduler`.
 
 use crate::app::Cx;
-use crate::config::SchedulerFlags;
+use crate::config::{ArchiveFlags, SchedulerFlags};
 use crate::failure::Outcome;
 use crate::parts::{self, Parts, Signals};
 use crate::{logging, roles};
@@ -12,17 +12,22 @@ use crate::{logging, roles};
 pub(crate) struct Scheduler {
     #[command(flatten)]
     scheduler: SchedulerFlags,
+    #[command(flatten)]
+    archive: ArchiveFlags,
 }
 
 impl Scheduler {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
-        let config = cx.config_with(|given| self.scheduler.add_to(given))?;
+        let config = cx.config_with(|given| {
+            self.scheduler.add_to(given);
+            self.archive.add_to(given);
+        })?;
         logging::start(&config)?;
         parts::block_on(async {
             let mut signals = Signals::hear()?;
             let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
             let mut parts = Parts::new(&url);
-            parts.add_scheduler(roles::scheduler(&config, &url));
+            parts.add_scheduler(roles::scheduler(&config, &url)?);
             parts.add_messenger(roles::messenger(&config, &url)?);
             parts.run(&mut signals).await
         })

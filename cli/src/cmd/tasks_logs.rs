@@ -1,13 +1,16 @@
 //! `orch tasks logs`: what a try of a task said, now or as it says it.
 
 use crate::app::Cx;
+use crate::config::Secret;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::names::{self, MapIndexFlag};
 use crate::output::print;
 use crate::session::Session;
+use crate::{clock, secrets};
 use orch_core::state::TaskState;
 use orch_store::instance::{TryRow, tries};
 use orch_store::log::{self, Place};
+use orch_store::rollover::{Kept, recall};
 use orch_store::run::{RunDetails, run_by_uuid};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -60,6 +63,7 @@ impl Logs {
             if let Some(found) = &found {
                 if reading != Some(found.attempt) {
                     (reading, place) = (Some(found.attempt), Place::START);
+                    say_where(cx, &mut session, run.id, found.attempt).await?;
                 }
                 place = self.print_from(&mut session, &run, found.attempt, place).await?;
             }
@@ -111,6 +115,22 @@ impl Logs {
             }
         }
     }
+}
+
+/// Gets an old log out of the archive, and says so.
+async fn say_where(cx: &Cx, session: &mut Session, run: Uuid, attempt: Uuid) -> Result<(), Failure> {
+    let config = cx.config()?;
+    let url = config.database_url.as_ref().map(Secret::reveal);
+    let archive = secrets::archive(&config, url)?;
+    match recall(&mut session.db, &archive, run, attempt, clock::now()).await? {
+        Kept::Here => {}
+        Kept::Recalled { place } => eprintln!("this log is old: it was read from the archive, {place}"),
+        Kept::Away { place } => {
+            return Err(Failure::new(format!("this log is old and went to {place}"))
+                .hint("name the archive with `ORCH_ARCHIVE`, or `archive` in orch.toml"));
+        }
+    }
+    Ok(())
 }
 
 /// What a failed try ended with is no line of its log.

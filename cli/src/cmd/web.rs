@@ -1,7 +1,7 @@
 //! `orch web`.
 
 use crate::app::Cx;
-use crate::config::{SecretFlags, WebFlags};
+use crate::config::{ArchiveFlags, SecretFlags, WebFlags};
 use crate::failure::{Failure, Outcome};
 use crate::parts::{self, Parts, Signals};
 use crate::{logging, roles};
@@ -20,6 +20,8 @@ pub(crate) struct Web {
     web: WebFlags,
     #[command(flatten)]
     secrets: SecretFlags,
+    #[command(flatten)]
+    archive: ArchiveFlags,
 }
 
 impl Web {
@@ -27,6 +29,7 @@ impl Web {
         let config = cx.config_with(|given| {
             self.web.add_to(given);
             self.secrets.add_to(given);
+            self.archive.add_to(given);
         })?;
         logging::start(&config)?;
         let listener = roles::listen(&config)?;

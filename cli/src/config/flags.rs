@@ -34,6 +34,7 @@ pub(crate) struct Given {
     /// Not said on the command line but brought by the binary.
     pub(crate) connections: orch_core::task::DefaultConnections,
     pub(crate) lake: orch_store::lake_view::LakeSource,
+    pub(crate) archives: orch_store::archive::ArchiveSource,
 }
 
 pub(super) const fn form<T: Text>() -> &'static str {
@@ -56,6 +57,8 @@ macro_rules! config {
             pub(crate) connections: orch_core::task::DefaultConnections,
             /// The one that the binary brings.
             pub(crate) lake: orch_store::lake_view::LakeSource,
+            /// What opens archives that are no folders.
+            pub(crate) archives: orch_store::archive::ArchiveSource,
         }
 
         $(
@@ -88,7 +91,8 @@ macro_rules! config {
                 match ($($($name,)+)+) {
                     ($($(Some($name),)+)+) => {
                         let (connections, lake) = (given.connections.clone(), given.lake.clone());
-                        let config = Config { $($($name,)+)+ sources: reader.sources, connections, lake };
+                        let archives = given.archives.clone();
+                        let config = Config { $($($name,)+)+ sources: reader.sources, connections, lake, archives };
                         problems.extend(config.problems());
                         if problems.is_empty() { Ok(config) } else { Err(Failure::all(problems)) }
                     }

@@ -13,8 +13,9 @@ use orch_store::alert::{
     tell_of_checks, tell_of_stale,
 };
 use orch_store::asset::{CheckTrail, keep_checks};
+use orch_store::clean::retire;
 use orch_store::deadline::ring;
-use orch_store::partition::{Retention, drop_old};
+use orch_store::partition::Retention;
 use orch_store::run::{NewRun, cancel_run, create_run, time_out_run};
 use orch_store::step::{Claimed, Ended};
 use orch_store::version::Versions;
@@ -267,6 +268,6 @@ async fn old_alerts_go_but_not_one_that_waits() {
     let claimed = claim_alerts(&mut db, 1).await.unwrap().remove(0);
     alert_sent(&mut db, &claimed).await.unwrap();
     sqlx::query("update alert set at = now() - interval '100 days'").execute(&mut db).await.unwrap();
-    drop_old(&mut db, &Retention::default()).await.unwrap();
+    retire(&mut db, &Retention::default()).await.unwrap();
     assert_eq!(all(&mut db).await.into_iter().map(|row| row.state).collect::<Vec<_>>(), [AlertState::Waiting]);
 }

@@ -6,7 +6,8 @@ use orch_core::task::{Ctx, MemoryHost, RunFacts, TryFacts};
 use orch_store::asset::{
     CheckTrail, checks_of_asset, count_checks, findings_since, keep_checks, looks_at, newest_findings, watched_assets,
 };
-use orch_store::partition::{Retention, drop_old};
+use orch_store::clean::retire;
+use orch_store::partition::Retention;
 use orch_store::progress::{self, NewProgress, Progress};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
@@ -78,7 +79,7 @@ async fn they_go_with_the_runs_of_their_time() {
             sqlx::query(sqlx::AssertSqlSafe(older)).bind(age.to_owned()).execute(&mut db).await.unwrap();
         }
     }
-    drop_old(&mut db, &Retention::default()).await.unwrap();
+    retire(&mut db, &Retention::default()).await.unwrap();
     assert_eq!(number(&mut db, "select count(*) from asset_check").await, 1);
     assert_eq!(number(&mut db, "select count(*) from progress").await, 1);
 }

@@ -2,10 +2,11 @@
 
 use crate::fixture::{chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
+use orch_store::clean::{Cleaned, retire};
 use orch_store::duty::duty_due;
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
 use orch_store::log::{self, NewChunk, Place};
-use orch_store::partition::{Retention, drop_old, make_ahead};
+use orch_store::partition::{Retention, make_ahead};
 use orch_store::run::set_run_state;
 use orch_store::setting::setting_or_insert;
 use orch_store::version::Versions;
@@ -90,11 +91,12 @@ async fn old_weeks_go_with_their_runs_unless_one_of_them_is_not_over() {
         sqlx::query(sql).execute(&mut db).await.unwrap();
     }
     assert_ne!(run, old);
-    let dropped = drop_old(&mut db, &Retention::default()).await.unwrap();
-    assert_eq!((dropped.runs, dropped.partitions.len()), (0, 6), "the empty week goes: {dropped:?}");
+    let weeks = |done: &[Cleaned]| done.iter().filter(|one| one.week.is_some()).count();
+    let done = retire(&mut db, &Retention::default()).await.unwrap();
+    assert_eq!((done.len(), weeks(&done)), (6, 6), "the empty week goes: {done:?}");
     set_run_state(&mut db, &mut versions, old, RunEnd::Failed).await.unwrap();
-    let dropped = drop_old(&mut db, &Retention::default()).await.unwrap();
-    assert_eq!((dropped.runs, dropped.partitions.len()), (1, 6), "{dropped:?}");
+    let done = retire(&mut db, &Retention::default()).await.unwrap();
+    assert_eq!((done.len(), weeks(&done)), (7, 6), "six partitions, and the run: {done:?}");
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
     assert_eq!(number(&mut db, leaves).await, 5);
 }

@@ -53,6 +53,8 @@ struct TaskPage {
     /// Where changes and new lines are told.
     live: String,
     log: Option<Log>,
+    /// Where an old log was found, or why it was not.
+    log_note: Option<String>,
     why: Why,
     /// What it asks people, while it does.
     asks: Option<(String, AnswerForm)>,
@@ -167,6 +169,10 @@ async fn page(
     let live =
         live_href(&mut db, (&head.href, &task_id), (run.id, task, map_index), chosen.map(|one| one.attempt)).await?;
     drop(db);
+    let log_note = match chosen {
+        Some(one) => app.recalled(run.id, one.attempt).await?,
+        None => None,
+    };
     let log = match chosen {
         Some(one) => {
             if let Some(place) = log::first_error(&app, run.id, one, &view).await? {
@@ -216,6 +222,7 @@ async fn page(
         (0..elements.unwrap_or(0).min(100)).map(|index| (index.to_string(), task_href(&head.href, &task_id, index)));
     let element_links = links.collect();
     let page = TaskPage {
+        log_note,
         why: Why::of(&plan, &ledger, &instance, &tries, &run, shell.now, &blocked),
         state: instance.state.as_str(),
         worker: instance.hostname.clone().map(|host| format!("{host}, worker {}", instance.worker.unwrap_or(0))),

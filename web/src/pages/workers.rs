@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
+use orch_store::clean::{CleanupRow, list_cleanups};
 use orch_store::duty::list_duties;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{RunningInstance, WorkerRow, list_workers, running_instances};
@@ -24,6 +25,17 @@ struct WorkersPage {
     servers: Vec<Process>,
     /// What schedulers do once in a while, and when it was done last.
     duties: Vec<(String, parts::Ago)>,
+    /// What is kept how long, and where it goes then.
+    kept: Vec<(&'static str, String)>,
+    cleanups: Vec<Cleanup>,
+}
+
+struct Cleanup {
+    what: String,
+    rows: String,
+    place: String,
+    by: String,
+    at: parts::Ago,
 }
 
 struct Worker {
@@ -63,6 +75,7 @@ struct Process {
 
 const MOST_INSTANCES: i64 = 500;
 const JOBS_SHOWN: usize = 5;
+const CLEANUPS_SHOWN: i64 = 20;
 /// A web server says that it lives once a minute.
 const WEB_SILENT_SECS: f64 = 150.0;
 
@@ -79,10 +92,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
     let (schedulers, servers): (Vec<_>, Vec<_>) =
         list_processes(&mut db).await?.into_iter().partition(|row| row.role == "scheduler");
     let duties = list_duties(&mut db).await?;
+    let cleanups = list_cleanups(&mut db, CLEANUPS_SHOWN).await?;
     let page = WorkersPage {
         workers,
         schedulers: schedulers.into_iter().map(|row| process(row, SCHEDULER_SILENT_SECS, now)).collect(),
         servers: servers.into_iter().map(|row| process(row, WEB_SILENT_SECS, now)).collect(),
+        kept: kept(&app),
+        cleanups: cleanups.into_iter().map(|row| cleanup(row, now)).collect(),
         duties: duties.into_iter().map(|(name, at)| (name, parts::ago(at, now))).collect(),
         shell,
     };
@@ -148,6 +164,33 @@ fn process(row: ProcessRow, silent_secs: f64, now: Now) -> Process {
         memory: memory(row.memory_mb),
         heard: parts::ago(row.heartbeat_at, now),
         since: parts::ago(row.started_at, now),
+    }
+}
+
+/// As this server was told; schedulers, who clean, are told the same where all share one file of settings.
+fn kept(app: &App) -> Vec<(&'static str, String)> {
+    let told = |key: &str| app.config.settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+    let archive = told("archive").filter(|text| !text.is_empty());
+    let ends = if archive.is_some() { "then archived" } else { "then dropped" };
+    let mut kept = Vec::new();
+    for (word, key) in [("Runs", "run_retention"), ("Logs", "log_retention"), ("The audit log", "audit_retention")] {
+        if let Some(long) = told(key) {
+            kept.push((word, format!("{long}, {ends}")));
+        }
+    }
+    kept.push(("Archive", archive.unwrap_or_else(|| "none: name one with ORCH_ARCHIVE".into())));
+    kept
+}
+
+fn cleanup(row: CleanupRow, now: Now) -> Cleanup {
+    let week = row.week.map_or_else(String::new, |week| format!(", week of {week}"));
+    let about = if row.week.is_some() && row.how != "rolled over" { "about " } else { "" };
+    Cleanup {
+        what: format!("{}{week}: {}", row.table_name, row.how),
+        rows: row.rows.map_or_else(|| "–".into(), |rows| format!("{about}{rows}")),
+        place: row.place.unwrap_or_else(|| "–".into()),
+        by: row.actor,
+        at: parts::ago(row.at, now),
     }
 }
 

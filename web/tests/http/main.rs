@@ -27,6 +27,7 @@ mod log;
 mod login;
 mod logs;
 mod markup;
+mod old_logs;
 mod openapi;
 mod pages;
 mod pools;

@@ -10,6 +10,7 @@ mod binary;
 mod browser;
 mod canary;
 mod children;
+mod clean;
 mod config;
 mod dag_files;
 mod guide;

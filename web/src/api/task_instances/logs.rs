@@ -68,18 +68,22 @@ pub(crate) async fn logs(
     if is_over && let Some(rest) = one.ended_at.and_then(|ended| still_shipping(app.config.clock.now(), ended)) {
         drop(db);
         tokio::time::sleep(rest).await;
-        db = app.pages().await?;
-    }
-    if in_lines {
+    } else {
         drop(db);
+    }
+    let note = app.recalled(instance.run.id, one.attempt).await?;
+    if in_lines {
         return lines(app, instance.run.id, one, after, is_over).await;
     }
+    let mut db = app.pages().await?;
     let most = if full { FULL_BYTES } else { PART_BYTES };
     let chunks = read(&mut db, instance.run.id, one.attempt, after, most).await?;
     let last = chunks.last().map_or(after, place);
     let more =
         !is_over || (!chunks.is_empty() && !read(&mut db, instance.run.id, one.attempt, last, 1).await?.is_empty());
-    let content = chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message).collect();
+    // Airflow says where it found a log in the same way.
+    let note = note.filter(|_| after == Place::START).map(|note| json!({ "event": note }));
+    let content = note.into_iter().chain(chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message)).collect();
     let continuation_token = more.then(|| token_of(one.attempt, last));
     Ok(Json(LogPage { content, continuation_token }).into_response())
 }

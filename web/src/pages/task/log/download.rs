@@ -28,6 +28,7 @@ pub(crate) async fn download(State(app): State<App>, path: MappedPath, query: Qu
         let one = chosen(&tries, &query).ok_or_else(|| Refusal::not_found("it has no such try"))?;
         (run.id, one.attempt, format!("{}-{}-try{}", run.dag_id, task.task_id, one.try_no))
     };
+    app.recalled(run, attempt).await?;
     let pieces = try_unfold((app, Place::START), move |(app, place)| async move {
         let chunks = {
             let mut db = app.pages().await.map_err(std::io::Error::other)?;

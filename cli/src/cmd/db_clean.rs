@@ -1,0 +1,206 @@
+//! `orch db clean`, `export-archived` and `drop-archived`: old rows go, into tables beside the others first.
+
+use crate::app::Cx;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::names;
+use crate::output::{Format, FormatFlag, Listing};
+use crate::person::{self, YesFlag};
+use crate::session::Session;
+use chrono::{DateTime, Utc};
+use orch_store::archive::{Folder, export};
+use orch_store::audit::Deed;
+use orch_store::clean::{
+    Archived, Cleaned, Goes, Table, Wish, clean, count_old, drop_archived, list_archived, take_time,
+};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Delete old runs, logs and other rows; whole weeks go as partitions, nothing that is not over is touched
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch db clean --clean-before-timestamp 2026-08-01 --dry-run\n  \
+    orch db clean --clean-before-timestamp 2026-08-01 --yes\n  \
+    orch db clean --clean-before-timestamp 2026-08-01 --dag-ids noisy,noisier --skip-archive --yes\n\n\
+    What goes is kept in tables `archived__…` unless it is skipped: see `orch db export-archived`. A cleaning that is\n\
+    stopped has lost nothing; the same command goes on.")]
+pub(crate) struct Clean {
+    /// Rows from before this moment go; runs count from when they were made
+    #[arg(long, value_name = "MOMENT", value_parser = names::moment)]
+    clean_before_timestamp: DateTime<Utc>,
+    /// Only these tables, with commas: `dag_run` (with all of its tasks), `log_chunk`, `audit` (or `log`), `asset_event`,
+    /// `asset_check`, lineage, progress, alert
+    #[arg(short, long, value_delimiter = ',', value_name = "A,B")]
+    tables: Vec<Table>,
+    /// Only rows of these DAGs, with commas
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    dag_ids: Vec<String>,
+    /// No rows of these DAGs, with commas
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    exclude_dag_ids: Vec<String>,
+    /// Count what would go, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Delete for good, without a copy
+    #[arg(long)]
+    skip_archive: bool,
+    /// Runs, or rows of other tables, in one transaction
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    batch_size: i64,
+    /// Fail when a table cannot be cleaned (always so; taken for Airflow's sake)
+    #[arg(long, hide = true)]
+    error_on_cleanup_failure: bool,
+    #[command(flatten)]
+    yes: YesFlag,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Write what `db clean` left behind into files: CSV under gzip, with a manifest of rows and checksums
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch db export-archived --output-path /backup/orch\n  \
+    orch db export-archived --output-path /backup/orch --tables dag_run,task_instance --drop-archives --yes")]
+pub(crate) struct ExportArchived {
+    /// Folder to write to; each table gets one of its own in it
+    #[arg(long, value_name = "FOLDER")]
+    output_path: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    export_format: ExportFormat,
+    /// Only archives of these tables, with commas
+    #[arg(short, long, value_delimiter = ',', value_name = "A,B")]
+    tables: Vec<String>,
+    /// Drop each that was written
+    #[arg(long)]
+    drop_archives: bool,
+    #[command(flatten)]
+    yes: YesFlag,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// How files are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum ExportFormat {
+    #[default]
+    Csv,
+}
+
+/// Drop what `db clean` left behind
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch db drop-archived --yes\n  orch db drop-archived --tables audit --yes")]
+pub(crate) struct DropArchived {
+    /// Only archives of these tables, with commas
+    #[arg(short, long, value_delimiter = ',', value_name = "A,B")]
+    tables: Vec<String>,
+    #[command(flatten)]
+    yes: YesFlag,
+}
+
+impl Clean {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let actor = person::name();
+        let wish = self.wish(&actor);
+        if self.dry_run {
+            let mut listing = Listing::new(["table", "rows"], "nothing");
+            for count in count_old(&mut session.db, &wish).await? {
+                listing.add([json!(count.table), json!(count.rows)]);
+            }
+            return listing.print(self.output.format);
+        }
+        let kept = if self.skip_archive { "for good" } else { "into tables `archived__…`" };
+        let before = self.clean_before_timestamp.to_rfc3339();
+        self.yes.agree(&format!("This takes everything that is over and from before {before}, {kept}."))?;
+        let extra = json!({ "before": before, "tables": wish.tables.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
+            "dag_ids": wish.only, "exclude_dag_ids": wish.except, "archive": !self.skip_archive });
+        session.did(&Deed { event: "clean_db", extra: Some(extra), ..Deed::default() }, &[]).await?;
+        let mut done: Vec<Cleaned> = Vec::new();
+        let is_for_people = self.output.format == Format::Table;
+        let mut tell = |cleaned: &Cleaned| {
+            if is_for_people {
+                eprintln!("{}", words(cleaned));
+            }
+            done.push(cleaned.clone());
+        };
+        clean(&mut session.db, &wish, &mut tell).await?;
+        listing(&done).print(self.output.format)
+    }
+
+    fn wish(&self, actor: &str) -> Wish {
+        let tables = if self.tables.is_empty() { &Table::ALL[..] } else { &self.tables };
+        let goes = if self.skip_archive { Goes::Dropped } else { Goes::Archived };
+        Wish {
+            only: self.dag_ids.clone(),
+            except: self.exclude_dag_ids.clone(),
+            batch: self.batch_size,
+            ..Wish::of(tables, self.clean_before_timestamp, goes, actor)
+        }
+    }
+}
+
+/// `task_instance, week of 2026-08-17: archived`
+fn words(cleaned: &Cleaned) -> String {
+    let week = cleaned.week.map_or_else(String::new, |week| format!(", week of {week}"));
+    let rows = cleaned.rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
+    format!("{}{week}: {}{rows}", cleaned.table, cleaned.how)
+}
+
+fn listing(done: &[Cleaned]) -> Listing {
+    let mut listing = Listing::new(["table", "week", "how", "rows", "place"], "nothing was old enough");
+    for one in done {
+        let week = one.week.map_or(Value::Null, |week| json!(week.to_string()));
+        listing.add([json!(one.table), week, json!(one.how), json!(one.rows), json!(one.place)]);
+    }
+    listing
+}
+
+impl ExportArchived {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let ExportFormat::Csv = self.export_format;
+        if self.drop_archives {
+            self.yes.agree("This drops each archived table that was written.")?;
+        }
+        take_time(&mut session.db).await?;
+        let folder = Folder::at(&self.output_path);
+        let mut listing = Listing::new(["table", "rows", "parts", "bytes", "folder"], "nothing is archived");
+        for archived in list_archived(&mut session.db, &self.tables).await? {
+            let exported = export(&mut session.db, &archived.name, &folder, "").await?;
+            let place = self.output_path.join(&exported.folder).display().to_string();
+            listing.add([
+                json!(exported.table),
+                json!(exported.rows),
+                json!(exported.parts),
+                json!(exported.bytes),
+                json!(place),
+            ]);
+            if self.drop_archives {
+                drop_archived(&mut session.db, &person::name(), &archived).await?;
+            }
+        }
+        listing.print(self.output.format)
+    }
+}
+
+impl DropArchived {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut session = cx.session().await?;
+        let found = list_archived(&mut session.db, &self.tables).await?;
+        if found.is_empty() {
+            eprintln!("nothing is archived");
+            return Ok(Exit::Done);
+        }
+        self.yes.agree(&format!("This drops for good: {}.", named(&found)))?;
+        for archived in &found {
+            drop_one(&mut session, archived).await?;
+        }
+        eprintln!("{} archived tables are dropped", found.len());
+        Ok(Exit::Done)
+    }
+}
+
+async fn drop_one(session: &mut Session, archived: &Archived) -> Result<(), Failure> {
+    Ok(drop_archived(&mut session.db, &person::name(), archived).await?)
+}
+
+fn named(found: &[Archived]) -> String {
+    found.iter().map(|archived| archived.name.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,113 @@
+//! Tables that a cleaning left behind, as files: CSV under gzip in parts, and at last a manifest that says what there is,
+//! how many rows and with which checksums. A table without its manifest was not exported.
+
+use super::{Archive, ArchiveError};
+use crate::{StoreError, StoreResult};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::postgres::PgConnection;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Of a part, before it is packed: what is in memory at a time.
+const PART_BYTES: usize = 32 << 20;
+
+/// What was written of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    pub table: String,
+    pub rows: u64,
+    pub parts: usize,
+    pub bytes: u64,
+    /// The folder with parts and manifest, in the archive.
+    pub folder: String,
+}
+
+/// Writes an archived table into a folder of its own, below `folder`. Done twice it writes the same objects again.
+///
+/// # Errors
+/// The archive cannot be written, or the table was changed meanwhile: nothing may be dropped then.
+pub async fn export(db: &mut PgConnection, table: &str, archive: &dyn Archive, folder: &str) -> StoreResult<Exported> {
+    let folder = if folder.is_empty() { table.to_owned() } else { format!("{folder}/{table}") };
+    let mut writer = Writer { folder, parts: Vec::new(), bytes: 0 };
+    let (mut part, mut rows) = (Part::default(), 0_u64);
+    {
+        let copy = format!("copy {table} to stdout with (format csv, header true)");
+        let mut lines = db.copy_out_raw(&copy).await?;
+        let mut is_header = true;
+        // Postgres sends a row at a time: parts end with whole rows.
+        while let Some(line) = lines.try_next().await? {
+            part.add(&line, u64::from(!is_header))?;
+            rows += u64::from(!is_header);
+            is_header = false;
+            if part.raw >= PART_BYTES {
+                writer.put(archive, std::mem::take(&mut part)).await?;
+            }
+        }
+    }
+    writer.put(archive, part).await?;
+    let there = crate::clean::count_rows(db, table).await?;
+    if there != rows {
+        return Err(StoreError::Archive(ArchiveError(format!("`{table}` changed while it was exported"))));
+    }
+    let columns = crate::clean::columns(db, table).await?;
+    let manifest = json!({
+        "format": "orch archive 1",
+        "table": table,
+        "columns": columns.iter().map(|(name, kind)| json!({ "name": name, "type": kind })).collect::<Vec<_>>(),
+        "rows": rows,
+        "parts": writer.parts,
+        "exported_at": crate::clean::now(db).await?,
+    });
+    let text = format!("{manifest:#}\n").into_bytes();
+    archive.put(format!("{}/manifest.json", writer.folder), text).await?;
+    Ok(Exported { table: table.into(), rows, parts: writer.parts.len(), bytes: writer.bytes, folder: writer.folder })
+}
+
+struct Writer {
+    folder: String,
+    /// As the manifest lists them.
+    parts: Vec<Value>,
+    bytes: u64,
+}
+
+impl Writer {
+    async fn put(&mut self, archive: &dyn Archive, part: Part) -> StoreResult<()> {
+        let Part { rows, packed, .. } = part;
+        let packed = packed.finish().map_err(|error| StoreError::packing(&error))?;
+        let name = format!("part-{:05}.csv.gz", self.parts.len());
+        self.parts.push(json!({ "name": name, "rows": rows, "bytes": packed.len(), "sha256": hex(&packed) }));
+        self.bytes += packed.len() as u64;
+        archive.put(format!("{}/{name}", self.folder), packed).await?;
+        Ok(())
+    }
+}
+
+struct Part {
+    rows: u64,
+    raw: usize,
+    packed: GzEncoder<Vec<u8>>,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Part { rows: 0, raw: 0, packed: GzEncoder::new(Vec::new(), Compression::fast()) }
+    }
+}
+
+impl Part {
+    fn add(&mut self, line: &[u8], rows: u64) -> StoreResult<()> {
+        (self.rows, self.raw) = (self.rows + rows, self.raw + line.len());
+        self.packed.write_all(line).map_err(|error| StoreError::packing(&error))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all");
+        text
+    })
+}

@@ -1,0 +1,66 @@
+//! Tables that cleanings left behind: `archived__<table>__<when>`, of a week that was cut off
+//! `archived__<table>_<week>__<when>`. Nobody writes to them.
+
+use super::record::{How, Mark};
+use super::weeks::{Change, patiently};
+use crate::StoreResult;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+/// An archived table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    pub name: String,
+    /// Whose rows they were.
+    pub of: String,
+    pub bytes: i64,
+}
+
+/// By name. `tables`: only those of these; empty: all.
+pub async fn list_archived(db: &mut PgConnection, tables: &[String]) -> StoreResult<Vec<Archived>> {
+    let found = sqlx::query_as!(
+        Archived,
+        r#"select relname as "name!", substring(relname from '^archived__([a-z_]+?)(?:_\d{4}w\d{2})?__\d+$') as "of!",
+          pg_total_relation_size(oid) as "bytes!"
+        from pg_class
+        where relkind = 'r' and relnamespace = current_schema()::regnamespace
+          and relname ~ '^archived__[a-z_]+(_\d{4}w\d{2})?__\d+$'
+          and (cardinality($1::text[]) = 0
+            or substring(relname from '^archived__([a-z_]+?)(?:_\d{4}w\d{2})?__\d+$') = any($1))
+        order by relname limit 10000"#,
+        tables
+    );
+    Ok(found.fetch_all(db).await?)
+}
+
+/// Those that an actor's cleanings left.
+pub(super) async fn archived_by(db: &mut PgConnection, actor: &str) -> StoreResult<Vec<Archived>> {
+    let own = sqlx::query_scalar!(
+        r#"select distinct place as "place!" from cleanup where actor = $1 and how = 'archived' and place is not null"#,
+        actor
+    );
+    let own = own.fetch_all(&mut *db).await?;
+    let mut found = list_archived(db, &[]).await?;
+    found.retain(|archived| own.contains(&archived.name));
+    Ok(found)
+}
+
+/// Drops one for good.
+pub async fn drop_archived(db: &mut PgConnection, actor: &str, archived: &Archived) -> StoreResult<()> {
+    let note = Mark { actor, table: &archived.of, week: None, how: How::Dropped, rows: None, place: None };
+    patiently(db, &Change::drop(&archived.name), &note).await.map(drop)
+}
+
+pub(crate) async fn count_rows(db: &mut PgConnection, table: &str) -> StoreResult<u64> {
+    let rows: i64 = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(db).await?;
+    Ok(rows as u64)
+}
+
+/// Names and types.
+pub(crate) async fn columns(db: &mut PgConnection, table: &str) -> StoreResult<Vec<(String, String)>> {
+    let columns = sqlx::query_as(
+        "select attname::text, format_type(atttypid, atttypmod) from pg_attribute
+        where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
+    );
+    Ok(columns.bind(table).fetch_all(db).await?)
+}

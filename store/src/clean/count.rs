@@ -1,0 +1,64 @@
+//! What a cleaning would take, without taking it.
+
+use super::rows::filter;
+use super::table::Table;
+use super::{Wish, take_time};
+use crate::StoreResult;
+use crate::partition::PARENTS;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+
+/// Rows that would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    pub table: String,
+    pub rows: i64,
+}
+
+/// Counts them, so it takes as long as reading them does.
+pub async fn count_old(db: &mut PgConnection, wish: &Wish) -> StoreResult<Vec<Count>> {
+    take_time(db).await?;
+    let mut counts = Vec::new();
+    for &table in &wish.tables {
+        match table {
+            Table::DagRun => {
+                counts.push(count(db, wish, "dag_run", &format!("dag_run r where {RUNS}")).await?);
+                for parent in PARENTS {
+                    counts.push(of_runs(db, wish, parent).await?);
+                }
+            }
+            Table::LogChunk if wish.tables.contains(&Table::DagRun) => {}
+            Table::LogChunk => counts.push(of_runs(db, wish, "log_chunk").await?),
+            other => {
+                let name = other.as_str();
+                let Some(filter) = filter(wish, other) else { continue };
+                let may_go = other.may_go();
+                let from = format!("{name} where at < $1 and $2::bigint > 0 and {may_go} and {filter}");
+                counts.push(count(db, wish, name, &from).await?);
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Runs that may go.
+const RUNS: &str = "$2::bigint > 0 and r.id < uuid_of_moment($1) and r.state in ('success', 'failed')
+    and (cardinality($3::text[]) = 0 or r.dag_id = any($3)) and r.dag_id <> all($4::text[])";
+
+async fn of_runs(db: &mut PgConnection, wish: &Wish, parent: &str) -> StoreResult<Count> {
+    let from = format!(
+        "{parent} t where t.run < uuid_of_moment($1) and exists (select from dag_run r where r.id = t.run and {RUNS})"
+    );
+    count(db, wish, parent, &from).await
+}
+
+async fn count(db: &mut PgConnection, wish: &Wish, table: &str, from: &str) -> StoreResult<Count> {
+    let rows = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {from}")))
+        .bind(wish.before)
+        .bind(wish.batch.max(1))
+        .bind(&wish.only)
+        .bind(&wish.except)
+        .fetch_one(db)
+        .await?;
+    Ok(Count { table: table.into(), rows })
+}

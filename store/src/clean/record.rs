@@ -1,0 +1,103 @@
+//! What cleanings did, for people, and for whoever goes on with one.
+
+use super::{Cleaned, Goes};
+use crate::StoreResult;
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::postgres::PgConnection;
+
+/// What became of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Dropped,
+    Deleted,
+    Archived,
+    Exported,
+    RolledOver,
+}
+
+impl How {
+    /// Of rows that go a few at a time.
+    pub(super) const fn of(goes: Goes) -> How {
+        match goes {
+            Goes::Archived => How::Archived,
+            Goes::Dropped => How::Deleted,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            How::Dropped => "dropped",
+            How::Deleted => "deleted",
+            How::Archived => "archived",
+            How::Exported => "exported",
+            How::RolledOver => "rolled over",
+        }
+    }
+}
+
+/// To be written down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark<'a> {
+    pub(crate) actor: &'a str,
+    pub(crate) table: &'a str,
+    pub(crate) week: Option<NaiveDate>,
+    pub(crate) how: How,
+    pub(crate) rows: Option<i64>,
+    pub(crate) place: Option<&'a str>,
+}
+
+impl Mark<'_> {
+    pub(crate) fn told(&self) -> Cleaned {
+        Cleaned {
+            table: self.table.into(),
+            week: self.week,
+            how: self.how.as_str(),
+            rows: self.rows,
+            place: self.place.map(String::from),
+        }
+    }
+}
+
+/// In the transaction of what it tells of.
+pub(crate) async fn mark(db: &mut PgConnection, mark: &Mark<'_>) -> StoreResult<i64> {
+    let id = sqlx::query_scalar!(
+        "insert into cleanup (actor, table_name, week, how, rows, place) values ($1, $2, $3, $4, $5, $6) returning id",
+        mark.actor,
+        mark.table,
+        mark.week,
+        mark.how.as_str(),
+        mark.rows,
+        mark.place
+    );
+    Ok(id.fetch_one(db).await?)
+}
+
+/// More rows of a cleaning that was written down already.
+pub(super) async fn mark_more(db: &mut PgConnection, id: i64, rows: i64) -> StoreResult<()> {
+    sqlx::query!("update cleanup set rows = rows + $2 where id = $1", id, rows).execute(db).await?;
+    Ok(())
+}
+
+/// Something that a cleaning did.
+#[derive(Debug, Clone)]
+pub struct CleanupRow {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub table_name: String,
+    pub week: Option<NaiveDate>,
+    /// `dropped`, `deleted`, `archived`, `exported`, `rolled over`.
+    pub how: String,
+    pub rows: Option<i64>,
+    pub place: Option<String>,
+}
+
+/// Newest first.
+pub async fn list_cleanups(db: &mut PgConnection, most: i64) -> StoreResult<Vec<CleanupRow>> {
+    let rows = sqlx::query_as!(
+        CleanupRow,
+        "select id, at, actor, table_name, week, how, rows, place from cleanup order by at desc, id desc limit $1",
+        most.clamp(0, 1_000)
+    );
+    Ok(rows.fetch_all(db).await?)
+}

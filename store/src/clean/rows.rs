@@ -1,0 +1,191 @@
+//! Rows go a few at a time: deleted, or moved into an archived table by the statement that deletes them.
+
+use super::record::{How, Mark, mark, mark_more};
+use super::table::Table;
+use super::{Goes, LOCK_TIMEOUT, Tell, Wish};
+use crate::StoreResult;
+use sqlx::AssertSqlSafe;
+use sqlx::Connection;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::Query;
+use sqlx::{Arguments as _, Postgres};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Where rows of each table went, as far as any did.
+pub(super) struct Mover<'a> {
+    wish: &'a Wish,
+    stamp: &'a str,
+    /// By table: the row of `cleanup`, and how many went.
+    notes: BTreeMap<&'static str, (i64, i64)>,
+}
+
+impl<'a> Mover<'a> {
+    pub(super) fn new(wish: &'a Wish, stamp: &'a str) -> Mover<'a> {
+        Mover { wish, stamp, notes: BTreeMap::new() }
+    }
+
+    fn archived(&self, table: &str) -> String {
+        format!("archived__{table}__{}", self.stamp)
+    }
+
+    /// Makes what rows are moved into and written down in, before any goes: a kill in between leaves an empty table.
+    pub(super) async fn prepare(&mut self, db: &mut PgConnection, tables: &[&'static str]) -> StoreResult<()> {
+        for &table in tables {
+            if self.notes.contains_key(table) {
+                continue;
+            }
+            let archived = self.archived(table);
+            let is_kept = self.wish.goes == Goes::Archived;
+            let note = Mark {
+                actor: &self.wish.actor,
+                table,
+                week: None,
+                how: How::of(self.wish.goes),
+                rows: Some(0),
+                place: is_kept.then_some(&*archived),
+            };
+            let mut tx = db.begin().await?;
+            if is_kept {
+                let text = format!("create table {archived} (like {table})");
+                sqlx::query(AssertSqlSafe(text)).execute(&mut *tx).await?;
+            }
+            let id = mark(&mut tx, &note).await?;
+            tx.commit().await?;
+            self.notes.insert(table, (id, 0));
+        }
+        Ok(())
+    }
+
+    /// Rows of runs in partitions.
+    pub(super) async fn of_runs(
+        &mut self,
+        db: &mut PgConnection,
+        leaves: &[(&'static str, String)],
+        runs: &[Uuid],
+    ) -> StoreResult<()> {
+        for (parent, leaf) in leaves {
+            self.rows_of(db, parent, leaf, "run", runs).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of runs in one table, which is `of` or a partition of it.
+    pub(super) async fn rows_of(
+        &mut self,
+        db: &mut PgConnection,
+        of: &'static str,
+        table: &str,
+        column: &str,
+        runs: &[Uuid],
+    ) -> StoreResult<()> {
+        let text = self.text(of, &format!("delete from {table} where {column} = any($1)"));
+        self.send(db, of, sqlx::query(AssertSqlSafe(text)).bind(runs)).await.map(drop)
+    }
+
+    /// The statement that deletes, or moves what it deletes.
+    fn text(&self, of: &str, delete: &str) -> String {
+        match self.wish.goes {
+            Goes::Dropped => delete.into(),
+            Goes::Archived => {
+                format!("with gone as ({delete} returning *) insert into {} select * from gone", self.archived(of))
+            }
+        }
+    }
+
+    async fn send(
+        &mut self,
+        db: &mut PgConnection,
+        of: &'static str,
+        statement: Query<'_, Postgres, PgArguments>,
+    ) -> StoreResult<i64> {
+        let rows = statement.execute(&mut *db).await?.rows_affected() as i64;
+        if rows > 0
+            && let Some((id, all)) = self.notes.get_mut(of)
+        {
+            mark_more(db, *id, rows).await?;
+            *all += rows;
+        }
+        Ok(rows)
+    }
+
+    /// Tells of every table of which rows went.
+    pub(super) fn told(&self, tell: &mut Tell<'_>) {
+        for (table, (_, rows)) in self.notes.iter().filter(|(_, (_, rows))| *rows > 0) {
+            let archived = self.archived(table);
+            let (how, is_kept) = (How::of(self.wish.goes), self.wish.goes == Goes::Archived);
+            let place = is_kept.then_some(&*archived);
+            let note = Mark { actor: &self.wish.actor, table, week: None, how, rows: Some(*rows), place };
+            tell(&note.told());
+        }
+    }
+
+    /// Takes back what was made for nothing.
+    pub(super) async fn tidy(&self, db: &mut PgConnection) -> StoreResult<()> {
+        for (table, (id, rows)) in &self.notes {
+            if *rows > 0 {
+                continue;
+            }
+            let mut tx = db.begin().await?;
+            sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
+            if self.wish.goes == Goes::Archived {
+                let text = format!("drop table if exists {}", self.archived(table));
+                sqlx::query(AssertSqlSafe(text)).execute(&mut *tx).await?;
+            }
+            sqlx::query!("delete from cleanup where id = $1", *id).execute(&mut *tx).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a table that has a time of its own.
+pub(super) async fn clean_rows(
+    db: &mut PgConnection,
+    wish: &Wish,
+    table: Table,
+    stamp: &str,
+    tell: &mut Tell<'_>,
+) -> StoreResult<()> {
+    let Some(filter) = filter(wish, table) else { return Ok(()) };
+    let (name, may_go) = (table.as_str(), table.may_go());
+    let mut mover = Mover::new(wish, stamp);
+    mover.prepare(db, &[name]).await?;
+    let text = mover.text(
+        name,
+        &format!(
+            "delete from {name} where ctid = any(array(select ctid from {name}
+              where at < $1 and {may_go} and {filter} order by at limit $2 for update skip locked))"
+        ),
+    );
+    loop {
+        let mut tx = db.begin().await?;
+        sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
+        let mut values = PgArguments::default();
+        bind(&mut values, wish);
+        let rows = mover.send(&mut tx, name, sqlx::query_with(AssertSqlSafe(text.clone()), values)).await?;
+        tx.commit().await?;
+        if rows == 0 {
+            break;
+        }
+    }
+    mover.told(tell);
+    mover.tidy(db).await
+}
+
+fn bind(values: &mut PgArguments, wish: &Wish) {
+    let added = values.add(wish.before).and_then(|()| values.add(wish.batch.max(1)));
+    let added = added.and_then(|()| values.add(wish.only.clone())).and_then(|()| values.add(wish.except.clone()));
+    added.expect("times, numbers and texts can be sent");
+}
+
+/// Which DAGs' rows; `$3` and `$4` are names. `None`: the table cannot say, and only some DAGs are meant.
+pub(super) fn filter(wish: &Wish, table: Table) -> Option<String> {
+    match table.dag_column() {
+        Some(column) => Some(format!(
+            "(cardinality($3::text[]) = 0 or {column} = any($3)) and coalesce({column} <> all($4::text[]), true)"
+        )),
+        None if wish.is_of_all() => Some("cardinality($3::text[]) = 0 and cardinality($4::text[]) = 0".into()),
+        None => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! Runs and their logs: a week after the other, and of each week a few runs at a time.
+
+use super::rows::Mover;
+use super::weeks::{leaf_is_there, let_go};
+use super::{LOCK_TIMEOUT, Tell, Wish};
+use crate::StoreResult;
+use crate::partition::{PARENTS, Runs, Week, has_runs, weeks_before};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// What people wrote and said about runs, which the database takes away with them.
+const CHILDREN: [&str; 3] = ["dag_run_detail", "instance_note", "deadline"];
+
+pub(super) async fn clean_runs(
+    db: &mut PgConnection,
+    wish: &Wish,
+    stamp: &str,
+    tell: &mut Tell<'_>,
+) -> StoreResult<()> {
+    let mut mover = Mover::new(wish, stamp);
+    for week in weeks_before(db, wish.before).await? {
+        let as_a_whole = goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::Unfinished).await?;
+        let leaves = leaves(db, &week, &PARENTS).await?;
+        while delete_runs(db, wish, &week, if as_a_whole { &[] } else { &leaves }, &mut mover).await? {}
+        if as_a_whole && !has_runs(db, &week, Runs::Any).await? {
+            for parent in PARENTS {
+                let_go(db, parent, &week, wish, stamp, tell).await?;
+            }
+        }
+    }
+    mover.told(tell);
+    mover.tidy(db).await
+}
+
+/// Logs go and runs stay.
+pub(super) async fn clean_logs(
+    db: &mut PgConnection,
+    wish: &Wish,
+    stamp: &str,
+    tell: &mut Tell<'_>,
+) -> StoreResult<()> {
+    let mut mover = Mover::new(wish, stamp);
+    for week in weeks_before(db, wish.before).await? {
+        let leaves = leaves(db, &week, &["log_chunk"]).await?;
+        if leaves.is_empty() {
+            continue;
+        }
+        if goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::Running).await? {
+            let_go(db, "log_chunk", &week, wish, stamp, tell).await?;
+            continue;
+        }
+        mover.prepare(db, &["log_chunk"]).await?;
+        let mut after = Uuid::nil();
+        loop {
+            let runs = finished(db, wish, &week, after).await?;
+            let Some(&last) = runs.last() else { break };
+            after = last;
+            let mut tx = db.begin().await?;
+            sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
+            mover.of_runs(&mut tx, &leaves, &runs).await?;
+            tx.commit().await?;
+        }
+    }
+    mover.told(tell);
+    mover.tidy(db).await
+}
+
+fn goes_as_a_whole(wish: &Wish, week: &Week) -> bool {
+    wish.is_of_all() && week.sunday <= wish.before
+}
+
+/// Tables and their partitions of a week, where they are.
+async fn leaves(
+    db: &mut PgConnection,
+    week: &Week,
+    parents: &[&'static str],
+) -> StoreResult<Vec<(&'static str, String)>> {
+    let mut leaves = Vec::new();
+    for &parent in parents {
+        let leaf = week.leaf(parent);
+        if leaf_is_there(db, &leaf).await? {
+            leaves.push((parent, leaf));
+        }
+    }
+    Ok(leaves)
+}
+
+/// Some runs of a week with what is in these partitions. `false`: there are none left that may go.
+async fn delete_runs(
+    db: &mut PgConnection,
+    wish: &Wish,
+    week: &Week,
+    leaves: &[(&'static str, String)],
+    mover: &mut Mover<'_>,
+) -> StoreResult<bool> {
+    let mut tables: Vec<&'static str> = CHILDREN.to_vec();
+    tables.extend(leaves.iter().map(|(parent, _)| *parent));
+    tables.extend(["dag_run", "progress"]);
+    mover.prepare(db, &tables).await?;
+    let mut tx = db.begin().await?;
+    sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
+    let runs = finished(&mut tx, wish, week, Uuid::nil()).await?;
+    if runs.is_empty() {
+        return Ok(false);
+    }
+    for child in CHILDREN {
+        mover.rows_of(&mut tx, child, child, "run", &runs).await?;
+    }
+    mover.of_runs(&mut tx, leaves, &runs).await?;
+    if !leaves.is_empty() {
+        mover.rows_of(&mut tx, "progress", "progress", "run", &runs).await?;
+    }
+    mover.rows_of(&mut tx, "dag_run", "dag_run", "id", &runs).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Runs of a week that are over and may go, locked: whoever clears one meanwhile has it.
+async fn finished(db: &mut PgConnection, wish: &Wish, week: &Week, after: Uuid) -> StoreResult<Vec<Uuid>> {
+    let runs = sqlx::query_scalar!(
+        "select id from dag_run where id > $6 and id >= uuid_of_moment($1) and id < uuid_of_moment(least($2::timestamptz, $3::timestamptz))
+          and state in ('success', 'failed')
+          and (cardinality($4::text[]) = 0 or dag_id = any($4)) and dag_id <> all($5::text[])
+        order by id limit $7 for update skip locked",
+        week.monday,
+        week.sunday,
+        wish.before,
+        &wish.only,
+        &wish.except,
+        after,
+        wish.batch.max(1)
+    );
+    Ok(runs.fetch_all(db).await?)
+}

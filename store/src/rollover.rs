@@ -1,0 +1,236 @@
+//! Logs that are old roll over to the archive: a folder for each week, in it one for each run, in it an object or a few. Then
+//! their partition is dropped, or emptied while the week has runs. Whoever wants to read one has it recalled: it comes back for a day, and is read like others.
+
+use crate::archive::{Archive, ArchiveDoor, ArchiveError, Pack, PackLine, holds, unpack};
+use crate::clean::{Change, Cleaned, How, Mark, leaf_is_there, patiently};
+use crate::leaf::Leaf;
+use crate::log::Chunk;
+use crate::partition::{Runs, Week, has_runs, weeks_before};
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::AssertSqlSafe;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// Read at once: chunks are up to 64 kB.
+const CHUNKS: i64 = 200;
+/// Where logs are in an archive.
+const FOLDER: &str = "logs";
+
+/// Writes the logs of old weeks into the archive, then drops their partitions. A week with a run that is under way waits.
+/// Begun again it writes the same objects again; a partition goes only when all that is in it was written.
+pub(crate) async fn roll_over_logs(
+    db: &mut PgConnection,
+    archive: &dyn Archive,
+    before: DateTime<Utc>,
+    actor: &str,
+) -> StoreResult<Vec<Cleaned>> {
+    let mut done = Vec::new();
+    for week in weeks_before(db, before).await? {
+        let leaf = week.leaf("log_chunk");
+        if week.sunday > before || !leaf_is_there(db, &leaf).await? || has_runs(db, &week, Runs::Running).await? {
+            continue;
+        }
+        done.extend(roll_over(db, archive, &week, &leaf, actor).await?);
+    }
+    Ok(done)
+}
+
+/// `None`: there was nothing, or somebody wrote to it meanwhile and it stays until the next turn.
+async fn roll_over(
+    db: &mut PgConnection,
+    archive: &dyn Archive,
+    week: &Week,
+    leaf: &str,
+    actor: &str,
+) -> StoreResult<Option<Cleaned>> {
+    let mut writer = Writer { archive, week: Leaf::at(week.monday), pack: None, seen: Seen::default() };
+    let mut after = (Uuid::nil(), Uuid::nil(), i16::MIN, i32::MIN);
+    loop {
+        let rows = chunks_after(db, leaf, after).await?;
+        let Some(last) = rows.last() else { break };
+        after = (last.run, last.attempt, last.lease_no, last.seq);
+        for row in rows {
+            writer.add(row).await?;
+        }
+    }
+    let seen = writer.finish().await?;
+    let stays = has_runs(db, week, Runs::Any).await?;
+    if seen.rows == 0 && stays {
+        return Ok(None);
+    }
+    let place = format!("{}/{FOLDER}/{}", archive.place(), Leaf::at(week.monday));
+    let note = Mark {
+        actor,
+        table: "log_chunk",
+        week: Some(week.monday.date_naive()),
+        how: if seen.rows > 0 { How::RolledOver } else { How::Dropped },
+        rows: Some(seen.rows),
+        place: (seen.rows > 0).then_some(&*place),
+    };
+    // Whoever writes there waits from the look to the end, and nobody else.
+    let change = Change {
+        lock: Some(format!("lock table {leaf} in share mode")),
+        only_if: Some(format!(
+            "select count(*) = {} and coalesce(bit_xor({MARK}), 0) = ({}) from {leaf}",
+            seen.rows, seen.marks
+        )),
+        ..if stays { Change::empty(leaf) } else { Change::drop(leaf) }
+    };
+    if patiently(db, &change, &note).await? {
+        return Ok(Some(note.told()));
+    }
+    tracing::info!(leaf, "old logs were written while they were rolled over: they wait for the next turn");
+    Ok(None)
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    run: Uuid,
+    attempt: Uuid,
+    lease_no: i16,
+    seq: i32,
+    lines: i32,
+    created_at: DateTime<Utc>,
+    body: String,
+    mark: i64,
+}
+
+/// What tells rows of a partition from others: chunks are added and taken away, but never changed once their run is over.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    rows: i64,
+    marks: i64,
+}
+
+const MARK: &str = "hashtextextended(concat_ws(' ', attempt, lease_no, seq), 0)";
+
+async fn chunks_after(db: &mut PgConnection, leaf: &str, after: (Uuid, Uuid, i16, i32)) -> StoreResult<Vec<Row>> {
+    let text = format!(
+        "select run, attempt, lease_no, seq, lines, created_at, body, {MARK} as mark from {leaf}
+        where (run, attempt, lease_no, seq) > ($1, $2, $3, $4) order by run, attempt, lease_no, seq limit $5"
+    );
+    let rows = sqlx::query_as(AssertSqlSafe(text)).bind(after.0).bind(after.1).bind(after.2).bind(after.3).bind(CHUNKS);
+    Ok(rows.fetch_all(db).await?)
+}
+
+struct Writer<'a> {
+    archive: &'a dyn Archive,
+    week: Leaf,
+    pack: Option<Pack>,
+    seen: Seen,
+}
+
+impl Writer<'_> {
+    async fn add(&mut self, row: Row) -> StoreResult<()> {
+        self.seen = Seen { rows: self.seen.rows + 1, marks: self.seen.marks ^ row.mark };
+        if self.pack.as_ref().is_some_and(|pack| !pack.takes(row.run, row.attempt)) {
+            self.put().await?;
+        }
+        let Row { run, attempt, lease_no, seq, lines, created_at, body, .. } = row;
+        let pack = self.pack.get_or_insert_with(|| Pack::new(run, attempt));
+        pack.add(&PackLine { attempt, lease_no, seq, lines, created_at, body }).map_err(|e| StoreError::packing(&e))
+    }
+
+    async fn put(&mut self) -> StoreResult<()> {
+        if let Some(pack) = self.pack.take() {
+            let (run, name, packed) = pack.finish().map_err(|e| StoreError::packing(&e))?;
+            self.archive.put(format!("{}/{name}", folder(self.week, run)), packed).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> StoreResult<Seen> {
+        self.put().await?;
+        Ok(self.seen)
+    }
+}
+
+fn folder(week: Leaf, run: Uuid) -> String {
+    format!("{FOLDER}/{week}/{run}")
+}
+
+/// Where the log of a try is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// In the database, or it said nothing.
+    Here,
+    /// It came from the archive, and stays for a day.
+    Recalled { place: String },
+    /// It was rolled over to a place, and this process was told of none.
+    Away { place: String },
+}
+
+/// Makes the log of a try readable, if it rolled over. Of runs of this and the last week nothing is asked.
+///
+/// # Errors
+/// The archive cannot be read, or what is in it is damaged.
+pub async fn recall(
+    db: &mut PgConnection,
+    archive: &ArchiveDoor,
+    run: Uuid,
+    attempt: Uuid,
+    now: DateTime<Utc>,
+) -> StoreResult<Kept> {
+    let made = Leaf::moment(run);
+    if now - made < TimeDelta::weeks(1) {
+        return Ok(Kept::Here);
+    }
+    let rolled = sqlx::query!(
+        r#"select (select c.place from cleanup c where c.how = 'rolled over' and c.week = date_trunc('week', $3::timestamptz at time zone 'UTC')::date
+            order by c.id desc limit 1) as "place?",
+          exists (select from log_chunk where run = $1 and attempt = $2) as "is_here!",
+          exists (select from recalled_log where run = $1 and attempt = $2) as "is_recalled!""#,
+        run,
+        attempt,
+        made
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    let Some(place) = rolled.place.filter(|_| !rolled.is_here) else { return Ok(Kept::Here) };
+    if rolled.is_recalled {
+        return Ok(Kept::Recalled { place });
+    }
+    let Some(archive) = archive.open().await? else { return Ok(Kept::Away { place }) };
+    let folder = folder(Leaf::at(made), run);
+    let keys: Vec<String> = archive.list(folder).await?.into_iter().filter(|key| holds(key, attempt)).collect();
+    let mut is_found = false;
+    for key in keys {
+        let packed = archive.get(key.clone()).await?;
+        // Unpacking a large one takes a while.
+        let chunks = tokio::task::spawn_blocking(move || unpack(&key, &packed, attempt)).await;
+        let chunks = chunks.map_err(|error| ArchiveError(format!("an old log was not unpacked: {error}")))??;
+        is_found |= !chunks.is_empty();
+        put_back(db, run, attempt, &chunks).await?;
+    }
+    Ok(if is_found { Kept::Recalled { place } } else { Kept::Here })
+}
+
+async fn put_back(db: &mut PgConnection, run: Uuid, attempt: Uuid, chunks: &[Chunk]) -> StoreResult<()> {
+    let mut tx = db.begin().await?;
+    for chunks in chunks.chunks(CHUNKS as usize) {
+        sqlx::query!(
+            "insert into recalled_log (run, attempt, lease_no, seq, lines, created_at, body)
+            select $1, $2, c.* from unnest($3::smallint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::text[]) c
+            on conflict do nothing",
+            run,
+            attempt,
+            &chunks.iter().map(|c| c.lease_no).collect::<Vec<_>>(),
+            &chunks.iter().map(|c| c.seq).collect::<Vec<_>>(),
+            &chunks.iter().map(|c| c.lines).collect::<Vec<_>>(),
+            &chunks.iter().map(|c| c.created_at).collect::<Vec<_>>(),
+            &chunks.iter().map(|c| c.body.clone()).collect::<Vec<_>>()
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What was recalled a day ago can be recalled again.
+pub(crate) async fn forget_recalled(db: &mut PgConnection) -> StoreResult<()> {
+    sqlx::query!("delete from recalled_log where recalled_at < now() - interval '1 day'").execute(db).await?;
+    Ok(())
+}

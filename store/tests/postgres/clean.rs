@@ -1,0 +1,176 @@
+//! Old rows go: as whole weeks and a few at a time, archived or not, killed or not.
+
+use crate::fixture::{chain, database, number, one, register, trigger};
+use crate::old::{MONDAY, NEXT_MONDAY, at, old_runs, there_and_archived};
+use orch_store::StoreError;
+use orch_store::archive::{Folder, export};
+use orch_store::clean::{
+    Cleaned, Count, Goes, Table, Wish, clean, count_old, drop_archived, list_archived, list_cleanups,
+};
+use orch_store::version::Versions;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+
+const WEDNESDAY: &str = "2024-08-14T00:00:00Z";
+
+async fn cleaned(db: &mut PgConnection, wish: &Wish) -> Vec<String> {
+    let mut done = Vec::new();
+    let mut tell = |cleaned: &Cleaned| {
+        let week = cleaned.week.map_or_else(String::new, |week| format!(" {week}"));
+        done.push(format!("{}{week} {}", cleaned.table, cleaned.how));
+    };
+    clean(db, wish, &mut tell).await.expect("it cleans");
+    done
+}
+
+fn runs_before(before: &str, goes: Goes) -> Wish {
+    Wish { batch: 7, ..Wish::of(&[Table::DagRun], at(before), goes, "ada") }
+}
+
+#[tokio::test]
+async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", MONDAY, 20).await;
+    old_runs(&mut db, "a", NEXT_MONDAY, 30).await;
+    old_runs(&mut db, "a", "2024-08-15T00:00:00Z", 3).await;
+    let wish = runs_before(WEDNESDAY, Goes::Archived);
+    let counted = count_old(&mut db, &wish).await.unwrap();
+    let rows = |table: &str, rows| Count { table: table.into(), rows };
+    assert_eq!(counted[..2], [rows("dag_run", 50), rows("task_instance", 100)]);
+    assert_eq!(there_and_archived(&mut db, "dag_run").await, (53, 0), "counting takes nothing");
+    let done = cleaned(&mut db, &wish).await;
+    assert!(done.contains(&"task_instance 2024-08-05 archived".into()), "{done:?}");
+    assert!(done.contains(&"task_instance archived".into()), "{done:?}");
+    // An empty partition is worth no archive.
+    assert!(done.contains(&"attempt 2024-08-05 dropped".into()), "{done:?}");
+    for (table, there, archived) in [
+        ("dag_run", 3, 50),
+        ("task_instance", 6, 100),
+        ("log_chunk", 9, 150),
+        ("output", 3, 50),
+        ("dag_run_detail", 3, 50),
+    ] {
+        assert_eq!(there_and_archived(&mut db, table).await, (there, archived), "{table}");
+    }
+    assert_eq!(number(&mut db, "select count(*) from pg_class where relname = 'task_instance_2024w32'").await, 0);
+    assert_eq!(number(&mut db, "select count(*) from pg_class where relname ~ '^archived__instance_note'").await, 0);
+    assert_eq!(cleaned(&mut db, &wish).await, [""; 0], "there is nothing left to do");
+    let noted = list_cleanups(&mut db, 100).await.unwrap();
+    let moved = noted.iter().find(|row| row.table_name == "dag_run").unwrap();
+    assert_eq!((moved.actor.as_str(), moved.how.as_str(), moved.rows), ("ada", "archived", Some(50)));
+}
+
+#[tokio::test]
+async fn only_some_dags_are_cleaned_and_no_run_that_is_not_over() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", MONDAY, 10).await;
+    old_runs(&mut db, "b", MONDAY, 10).await;
+    let only = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect::<Vec<_>>();
+    let of_a = Wish { only: only(&["a"]), ..runs_before(NEXT_MONDAY, Goes::Dropped) };
+    assert!(cleaned(&mut db, &of_a).await.contains(&"dag_run deleted".into()));
+    assert_eq!(there_and_archived(&mut db, "task_instance").await, (20, 0), "those of b are there");
+    let not_b = Wish { except: only(&["b"]), ..runs_before(NEXT_MONDAY, Goes::Dropped) };
+    assert_eq!(cleaned(&mut db, &not_b).await, [""; 0]);
+    sqlx::query("update dag_run set state = 'running' where run_id like 'b 3 %'").execute(&mut db).await.unwrap();
+    cleaned(&mut db, &runs_before(NEXT_MONDAY, Goes::Dropped)).await;
+    assert_eq!(there_and_archived(&mut db, "dag_run").await, (1, 0), "one is not over");
+    assert_eq!(there_and_archived(&mut db, "task_instance").await, (2, 0));
+    sqlx::query("update dag_run set state = 'failed'").execute(&mut db).await.unwrap();
+    let done = cleaned(&mut db, &runs_before(NEXT_MONDAY, Goes::Dropped)).await;
+    assert!(done.contains(&"task_instance 2024-08-05 dropped".into()), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_cleaning_that_is_killed_anywhere_goes_on_and_loses_nothing() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", MONDAY, 60).await;
+    old_runs(&mut db, "a", NEXT_MONDAY, 60).await;
+    let wish = Wish { batch: 5, ..runs_before(WEDNESDAY, Goes::Archived) };
+    let (mut kills, mut millis) = (0, 1);
+    loop {
+        let mut own = one(&database).await;
+        let mut tell = |_: &Cleaned| {};
+        // What is dropped in the middle of a statement leaves a connection that ends.
+        let ended = tokio::time::timeout(Duration::from_millis(millis), clean(&mut own, &wish, &mut tell)).await;
+        drop(own);
+        for (table, all) in [("dag_run", 120), ("task_instance", 240), ("log_chunk", 360), ("output", 120)] {
+            let (there, archived) = there_and_archived(&mut db, table).await;
+            assert_eq!(there + archived, all, "{table}: {there} there, {archived} archived");
+        }
+        match ended {
+            Ok(Ok(())) => break,
+            // The server has not noticed yet that the other one is gone.
+            Ok(Err(StoreError::CleaningElsewhere)) => {}
+            Ok(Err(error)) => panic!("{error}: {}", error.source_text()),
+            Err(_) => (kills, millis) = (kills + 1, millis + 3),
+        }
+    }
+    assert!(kills > 3, "only {kills} were killed");
+    assert_eq!(there_and_archived(&mut db, "dag_run").await, (0, 120));
+}
+
+#[tokio::test]
+async fn two_do_not_clean_at_once() {
+    let database = database().await;
+    let (mut db, mut other) = (one(&database).await, one(&database).await);
+    sqlx::query("select pg_advisory_lock($1)").bind(0x6f72_6368_636c_i64).execute(&mut other).await.unwrap();
+    let mut tell = |_: &Cleaned| {};
+    let refused = clean(&mut db, &runs_before(WEDNESDAY, Goes::Dropped), &mut tell).await;
+    assert!(matches!(refused, Err(StoreError::CleaningElsewhere)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn rows_with_a_time_of_their_own_go_when_they_may() {
+    let database = database().await;
+    let (mut db, mut versions) = (one(&database).await, Versions::default());
+    register(&mut db, &[chain("d", 1)]).await;
+    trigger(&mut db, &mut versions, "d").await;
+    sqlx::raw_sql(
+        "insert into audit (at, actor, event, dag_id) select '2024-08-05', 'ada', 'x', d from unnest(array['d', 'e', null]) d;
+        insert into asset_event (uri, at, distributed, source_dag_id) values ('a', '2024-08-05', true, 'd'), ('a', '2024-08-05', false, 'd');
+        insert into alert (key, kind, notifier, facts, at) values ('k', 'test', '{}', '{}', '2024-08-05')",
+    )
+    .execute(&mut db)
+    .await
+    .unwrap();
+    let tables = [Table::Audit, Table::AssetEvent, Table::Alert];
+    let except = vec!["e".to_owned()];
+    let wish = Wish { batch: 1, except, ..Wish::of(&tables, at(WEDNESDAY), Goes::Archived, "ada") };
+    assert_eq!(cleaned(&mut db, &wish).await, ["audit archived", "asset_event archived"]);
+    assert_eq!(there_and_archived(&mut db, "audit").await, (1, 2), "that of `e` stays");
+    assert_eq!(there_and_archived(&mut db, "asset_event").await, (1, 1), "what nobody was told of yet stays");
+    assert_eq!(there_and_archived(&mut db, "alert").await, (1, 0), "what is to be sent stays");
+}
+
+#[tokio::test]
+async fn what_is_archived_is_exported_with_a_manifest_and_then_dropped() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", MONDAY, 20).await;
+    cleaned(&mut db, &runs_before(NEXT_MONDAY, Goes::Archived)).await;
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::at(home.path());
+    let archived = list_archived(&mut db, &["task_instance".into()]).await.unwrap();
+    let [of_tasks] = &archived[..] else { panic!("{archived:?}") };
+    assert_eq!(of_tasks.of, "task_instance");
+    let exported = export(&mut db, &of_tasks.name, &folder, "tables").await.unwrap();
+    assert_eq!((exported.rows, exported.parts), (40, 1));
+    let read = |name: &str| std::fs::read(home.path().join(&exported.folder).join(name)).unwrap();
+    let manifest: Value = serde_json::from_slice(&read("manifest.json")).unwrap();
+    let part = &manifest["parts"][0];
+    let packed = read(part["name"].as_str().unwrap());
+    assert_eq!((&manifest["rows"], &part["rows"]), (&40.into(), &40.into()));
+    let sum = Sha256::digest(&packed).iter().fold(String::new(), |sum, byte| format!("{sum}{byte:02x}"));
+    assert_eq!(part["sha256"], sum.as_str());
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&packed[..]), &mut text).unwrap();
+    assert_eq!(text.lines().count(), 41, "a line of names, and one for each row");
+    assert!(text.starts_with("run,attempt,map_index,"), "{text}");
+    drop_archived(&mut db, "ada", of_tasks).await.unwrap();
+    assert_eq!(list_archived(&mut db, &["task_instance".into()]).await.unwrap(), []);
+}

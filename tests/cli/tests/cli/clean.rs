@@ -1,0 +1,159 @@
+//! Old rows by command, psql, and whether processes live.
+
+use crate::binary::{Ended, command};
+use crate::world::World;
+use orch_core::spec::DagSpec;
+use orch_store::registry::{NewBundle, register_bundle};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Runs of one DAG from an August long ago.
+const OLD_RUNS: &str = "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after, triggered_by)
+    select (substr(uuid_of_moment('2024-08-05 00:00+00'::timestamptz + n * interval '1 hour')::text, 1, 14) || '7000-8000-000000000000')::uuid,
+      d.version, 1, 'success', 'manual', '{5}', '{}', 'old', 'run_' || n, '2024-08-05', 'test'
+    from dag d, generate_series(1, 10) n where d.dag_id = 'old'";
+const OLD_TASKS: &str = "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
+    select id, id, -1, 0, 1, 1, 1, 'success' from dag_run where dag_id = 'old'";
+
+async fn with_old_runs() -> World {
+    let world = World::new().await;
+    let mut db = world.db().await;
+    let spec: DagSpec =
+        serde_json::from_value(json!({ "dag_id": "old", "tasks": [{ "task_id": "t", "kind": "rust" }] })).unwrap();
+    let bundle = NewBundle { name: "test".into(), dags: vec![Arc::new(spec)] };
+    register_bundle(&mut db, &bundle, false).await.unwrap();
+    sqlx::query("select make_partitions('2024-08-05')").execute(&mut db).await.unwrap();
+    for text in [OLD_RUNS, OLD_TASKS] {
+        assert_eq!(sqlx::query(text).execute(&mut db).await.unwrap().rows_affected(), 10);
+    }
+    world
+}
+
+fn rows_of(listed: &Value, table: &str) -> i64 {
+    listed.as_array().unwrap().iter().filter(|row| row["table"] == table).filter_map(|row| row["rows"].as_i64()).sum()
+}
+
+#[tokio::test]
+async fn old_rows_are_counted_cleaned_exported_and_dropped() {
+    let world = with_old_runs().await;
+    let clean = ["db", "clean", "--clean-before-timestamp", "2024-08-05T05:00", "-o", "json"];
+    let with = |more: &[&'static str]| [&clean[..], more].concat();
+    let counted = world.run(&with(&["--dry-run"])).json();
+    assert_eq!([rows_of(&counted, "dag_run"), rows_of(&counted, "task_instance")], [4, 4], "{counted}");
+    assert!(world.run(&clean).refused().contains("agree with `--yes`"));
+    assert!(world.run(&with(&["-t", "xcom", "-y"])).err.contains("go with their run: name `dag_run`"));
+    let none = world.run(&with(&["--exclude-dag-ids", "old,other", "-y"])).json();
+    assert_eq!(none, json!([]));
+    let cleaned = world.run(&with(&["--batch-size", "3", "-y"])).json();
+    assert_eq!([rows_of(&cleaned, "dag_run"), rows_of(&cleaned, "task_instance")], [4, 4], "{cleaned}");
+    let whole = ["db", "clean", "--clean-before-timestamp", "2024-09-01", "--tables", "dag_run", "-y", "-o", "json"];
+    let cleaned = world.run(&whole).json();
+    let of_week = cleaned.as_array().unwrap().iter().find(|row| row["table"] == "task_instance").unwrap();
+    assert_eq!((&of_week["week"], &of_week["how"]), (&json!("2024-08-05"), &json!("archived")));
+
+    let folder = world.path().join("export");
+    let path = folder.to_string_lossy().into_owned();
+    let exported =
+        world.run(&["db", "export-archived", "--output-path", &path, "--drop-archives", "-y", "-o", "json"]).json();
+    let of_tasks = |table: &Value| table.as_str().unwrap().starts_with("archived__task_instance");
+    let rows: i64 = exported
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| of_tasks(&row["table"]))
+        .filter_map(|row| row["rows"].as_i64())
+        .sum();
+    assert_eq!(rows, 10, "{exported}");
+    for row in exported.as_array().unwrap() {
+        let manifest = std::path::Path::new(row["folder"].as_str().unwrap()).join("manifest.json");
+        let manifest: Value = serde_json::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
+        assert_eq!(manifest["rows"], row["rows"]);
+    }
+    assert!(world.run(&["db", "drop-archived", "-y"]).err.contains("nothing is archived"));
+    let mut db = world.db().await;
+    let deeds: i64 =
+        sqlx::query_scalar("select count(*) from audit where event = 'clean_db'").fetch_one(&mut db).await.unwrap();
+    assert_eq!(deeds, 3, "who cleaned is in the audit log");
+}
+
+#[tokio::test]
+async fn without_an_archive_rows_go_for_good() {
+    let world = with_old_runs().await;
+    world.run(&["db", "clean", "--clean-before-timestamp", "2024-08-06", "--skip-archive", "--yes"]).done();
+    assert!(world.run(&["db", "drop-archived", "-y"]).err.contains("nothing is archived"));
+    let mut db = world.db().await;
+    let left: i64 = sqlx::query_scalar("select count(*) from dag_run").fetch_one(&mut db).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_scheduler_rolls_old_logs_over_and_a_command_reads_them() {
+    let mut world = with_old_runs().await;
+    let said = r#"insert into log_chunk (run, attempt, lease_no, seq, lines, body)
+        select id, id, 1, 0, 1, '{"event":"from long ago","level":"info","timestamp":"2024-08-05T00:00:00Z"}' from dag_run"#;
+    world.sql(said).await;
+    let logs = ["tasks", "logs", "old", "t", "run_3"];
+    let before = world.run(&logs).done();
+    assert_eq!(before, "2024-08-05T00:00:00Z INFO    from long ago\n");
+    let archive = world.path().join("archive").to_string_lossy().into_owned();
+    for (name, value) in
+        [("ORCH_ARCHIVE", archive.as_str()), ("ORCH_LOG_RETENTION", "1d"), ("ORCH_RUN_RETENTION", "36500d")]
+    {
+        world.set(name, value);
+    }
+    world.start(&["scheduler"]);
+    let recalled = world.wait_for(&logs, |ended| ended.err.contains("it was read from the archive"));
+    assert_eq!(recalled.done(), before);
+    assert!(world.path().join("archive/logs/2024w32").is_dir());
+    // Whoever was told of no archive is told where the log is.
+    world.sql("delete from recalled_log").await;
+    world.set("ORCH_ARCHIVE", "");
+    assert!(world.run(&logs).refused().contains("hint: name the archive with `ORCH_ARCHIVE`"));
+}
+
+#[tokio::test]
+async fn a_shell_opens_at_the_database_without_showing_the_password() {
+    let world = World::new().await;
+    let ask = |sql: &str| {
+        let mut shell = command(world.path());
+        shell.env("ORCH_DATABASE_URL", world.url()).args(["db", "shell", "--", "-X", "-A", "-t", "-c", sql]);
+        Ended::of(&shell.output().unwrap())
+    };
+    assert_eq!(ask("select count(*) from dag_run").done(), "0\n");
+    assert_eq!(ask("select nonsense").code, 1);
+}
+
+#[tokio::test]
+async fn parts_that_live_are_found_by_their_kind() {
+    let mut world = World::new().await;
+    let check = |world: &World, more: &[&str]| world.run(&[&["jobs", "check"], more].concat());
+    assert_eq!(check(&world, &[]).failed().err, "No alive jobs found.\n");
+    world.start(&["scheduler"]);
+    let scheduler = ["jobs", "check", "--job-type", "SchedulerJob", "--local"];
+    world.wait_for(&scheduler, |ended| ended.code == 0 && ended.err == "Found one alive job.\n");
+    assert_eq!(check(&world, &["--job-type", "WorkerJob"]).code, 1);
+    assert_eq!(check(&world, &["--hostname", "elsewhere"]).code, 1);
+    world.start(&["scheduler"]);
+    let all = ["jobs", "check", "--limit", "0"];
+    world.wait_for(&all, |ended| ended.code == 1 && ended.err.contains("Found 2 alive jobs. Expected only one."));
+    assert_eq!(check(&world, &["--limit", "0", "--allow-multiple"]).err, "Found 2 alive jobs.\n");
+    assert!(check(&world, &["--allow-multiple"]).refused().contains("name a larger `--limit`"));
+}
+
+#[tokio::test]
+async fn teams_are_refused_with_what_does_their_work() {
+    let world = World::new().await;
+    let refused = world.run(&["teams", "create", "sales"]).refused();
+    assert!(refused.contains("there are no teams") && refused.contains("hint: an orch for each team"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_archive_that_this_binary_cannot_open_is_refused_at_the_start() {
+    let mut world = World::new().await;
+    world.set("ORCH_ARCHIVE", "s3://old/things");
+    let refused = world.run(&["scheduler"]).refused();
+    assert!(
+        refused.contains("knows no archive like `s3://old/things`") && refused.contains("hint: name a folder"),
+        "{refused}"
+    );
+}
