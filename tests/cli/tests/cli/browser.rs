@@ -33,6 +33,8 @@ impl World {
 
     /// Enough runs for lists, bars and grids.
     fn with_history(self) -> World {
+        // It asks, and nobody answers.
+        assert_eq!(self.run(&["dags", "trigger", "example_approval"]), 0);
         for dag in ["example_chain", "example_diamond", "example_map", "example_branch", "example_setup_teardown"] {
             for _ in 0..6 {
                 assert_eq!(self.run(&["dags", "trigger", dag]), 0);

@@ -108,7 +108,8 @@ async fn a_scheduler_rolls_old_logs_over_and_a_command_reads_them() {
     // Whoever was told of no archive is told where the log is.
     world.sql("delete from recalled_log").await;
     world.set("ORCH_ARCHIVE", "");
-    assert!(world.run(&logs).refused().contains("hint: name the archive with `ORCH_ARCHIVE`"));
+    let refused = world.run(&logs).refused();
+    assert!(refused.contains("name the archive with `ORCH_ARCHIVE`"), "{refused}");
 }
 
 #[tokio::test]

@@ -181,6 +181,7 @@ fn write_cargo(folder: &Path) {
     let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let orch = libraries(&deps, "liborch-").pop().unwrap();
     let serde = libraries(&deps, "libserde-").into_iter().find(|serde| fit(folder, &deps, &orch, serde)).unwrap();
+    let schemars = libraries(&deps, "libschemars-").pop().unwrap();
     let script = format!(
         r#"#!/bin/sh
 set -eu
@@ -191,13 +192,14 @@ if [ "$1" = metadata ]; then
 fi
 mkdir -p target
 '{rustc}' --edition 2024 --crate-name my_pipelines --color never src/main.rs -o target/my-pipelines -L all='{deps}' \
-    --extern orch='{orch}' --extern serde='{serde}' --extern schemars
+    --extern orch='{orch}' --extern serde='{serde}' --extern schemars='{schemars}'
 printf '{{"reason":"compiler-artifact","target":{{"name":"my-pipelines"}},"executable":"%s/target/my-pipelines"}}\n' "$PWD"
 "#,
         rustc = rustc().display(),
         deps = deps.display(),
         orch = orch.display(),
         serde = serde.display(),
+        schemars = schemars.display(),
     );
     std::fs::create_dir_all(folder).unwrap();
     let path = folder.join("cargo");
