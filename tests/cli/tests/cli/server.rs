@@ -186,7 +186,8 @@ async fn the_doctor_names_what_does_not_follow_from_the_history() {
     for id in examples.iter().map(String::as_str).chain(["broken"]) {
         world.run(&["dags", "trigger", id, "--run-id", "one"]).done();
     }
-    for id in &examples {
+    // This one asks people, and its questions stay open.
+    for id in examples.iter().filter(|id| *id != "example_approval") {
         assert!(world.run(&["runs", "wait", id, "one"]).code < 2);
     }
     assert_eq!(world.run(&["runs", "wait", "broken", "one"]).code, 1);
