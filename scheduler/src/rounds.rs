@@ -114,7 +114,7 @@ impl Link {
         while self.db.is_none() {
             shared.board.begin(self.name);
             let name = format!("orch scheduler {}", self.name);
-            match connect::one(&shared.config.database_url, &name).await {
+            match connect::of_rounds(&shared.config.database_url, &name).await {
                 Ok(db) => self.db = Some(db),
                 Err(error) => self.failed(shared, &error).await?,
             }

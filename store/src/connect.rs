@@ -20,7 +20,7 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who says nothing for so long in the middle of a transaction is ended, and its locks are free.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 /// A worker that is frozen while it folds holds the lock of a run, and everybody who takes its work over needs that
-/// lock: it must be free by the time its lease is over, or soon after.
+/// lock: it must be free by the time its lease is over, or soon after. So with a scheduler that is frozen in a round.
 pub const HOT_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -51,18 +51,21 @@ fn idle_in_transaction(limit: Duration) -> (&'static str, u128) {
 /// One connection with the settings of the hot path. Its statements live as long as it does.
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
     let options = options(url, name)?.options(HOT_SETTINGS).options([idle_in_transaction(HOT_IDLE_IN_TRANSACTION)]);
-    let options = options.statement_cache_capacity(400);
-    let connecting = PgConnection::connect_with(&options);
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(connection) => Ok(connection?),
-        Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
-    }
+    connected(&options.statement_cache_capacity(400)).await
 }
 
 /// One ordinary connection.
 pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
-    let options = options(url, name)?;
-    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+    connected(&options(url, name)?).await
+}
+
+/// One connection of a loop whose locks others wait for.
+pub async fn of_rounds(url: &str, name: &str) -> StoreResult<PgConnection> {
+    connected(&options(url, name)?.options([idle_in_transaction(HOT_IDLE_IN_TRANSACTION)])).await
+}
+
+async fn connected(options: &PgConnectOptions) -> StoreResult<PgConnection> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
         Ok(connection) => Ok(connection?),
         Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
     }

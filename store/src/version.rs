@@ -36,7 +36,6 @@ pub struct Version {
 }
 
 impl Version {
-    /// `lines` are empty where nobody has gates (the simulation).
     pub fn new(id: i32, number: i32, plan: Plan, queues: Vec<i32>, lines: Vec<i32>) -> Version {
         let (dag_id, default_pool_has_size) = (plan.spec.dag_id.clone(), AtomicBool::new(false));
         Version { id, number, dag_id, plan: Arc::new(plan), queues, lines, default_pool_has_size }

@@ -1,20 +1,34 @@
 //! A process that stands still in the middle of a transaction keeps nobody waiting for long.
 
 use crate::fixture::{chain, database, hot, one, register, trigger};
-use orch_store::connect::HOT_IDLE_IN_TRANSACTION;
+use orch_store::connect::{HOT_IDLE_IN_TRANSACTION, of_rounds};
 use orch_store::version::Versions;
 use orch_store::{StoreError, run_lock};
+use orch_test_support::TestDb;
 use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn the_lock_of_a_frozen_fold_is_free_before_a_lease_and_two_seconds_are_over() {
+async fn the_lock_of_a_worker_that_is_frozen_in_a_fold_is_free_soon() {
     let db = database().await;
-    let mut other = one(&db).await;
+    let worker = hot(&db).await;
+    free_soon(&db, worker).await;
+}
+
+#[tokio::test]
+async fn the_lock_of_a_scheduler_that_is_frozen_in_a_fold_is_free_soon() {
+    let db = database().await;
+    let scheduler = of_rounds(&db.url(), "a scheduler").await.expect("it connects");
+    free_soon(&db, scheduler).await;
+}
+
+/// Before a lease and two seconds are over.
+async fn free_soon(db: &TestDb, mut frozen: PgConnection) {
+    let mut other = one(db).await;
     register(&mut other, &[chain("frozen", 1)]).await;
     let run = trigger(&mut other, &mut Versions::default(), "frozen").await.id;
 
-    let mut frozen = hot(&db).await;
     let mut fold = frozen.begin().await.expect("it begins");
     run_lock::lock(&mut fold, run).await.expect("it is locked").expect("it is there");
     // And here it stands still.

@@ -3,9 +3,11 @@
 
 mod bodies;
 mod books;
+mod limits;
 mod users;
 
 pub(crate) use bodies::Bodies;
+pub(crate) use limits::takes_of;
 pub(crate) use users::renumber;
 
 use crate::database::tables::{Key, Tables};

@@ -4,6 +4,7 @@
 //! when it began, waits for locks, then looks again. What a statement writes becomes visible at its commit. A statement
 //! that has reached the server is carried out, whatever becomes of its client meanwhile.
 
+pub(crate) mod admission;
 mod claim;
 pub(crate) mod locks;
 mod runs;

@@ -127,6 +127,14 @@ pub enum Mutant {
     ClearUncounted,
     /// A run is moved although something of it runs.
     MoveWhileRunning,
+    /// Tries are let in without the lock of admission.
+    AdmitsWithoutLock,
+    /// Who counts slots anew does not look at what may be claimed.
+    RecountForgetsReady,
+    /// Nor at what is being stopped.
+    RecountForgetsStopped,
+    /// Nobody frees slots.
+    SlotsStay,
 }
 
 impl Mutant {
@@ -141,11 +149,18 @@ impl Mutant {
                 | M::ClearWithoutOrder
                 | M::ClearUncounted
                 | M::MoveWhileRunning
+                | M::RecountForgetsStopped
         )
     }
 
+    /// It shows only where tasks have gates.
+    pub(crate) fn is_of_gates(self) -> bool {
+        use Mutant as M;
+        matches!(self, M::AdmitsWithoutLock | M::RecountForgetsReady | M::RecountForgetsStopped | M::SlotsStay)
+    }
+
     /// Each of them is noticed by one of two thousand seeds.
-    pub const ALL: [Mutant; 17] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,
         Mutant::FoldWithoutLock,
@@ -163,5 +178,9 @@ impl Mutant {
         Mutant::ClearWithoutOrder,
         Mutant::ClearUncounted,
         Mutant::MoveWhileRunning,
+        Mutant::AdmitsWithoutLock,
+        Mutant::RecountForgetsReady,
+        Mutant::RecountForgetsStopped,
+        Mutant::SlotsStay,
     ];
 }

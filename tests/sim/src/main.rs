@@ -1,7 +1,7 @@
 //! Simulates seeds: `cargo run -p orch-sim -- --seed 42 --trace`, or many at once with `--count`.
 
 use clap::Parser;
-use orch_sim::{Report, Wish, simulate, simulate_many};
+use orch_sim::{Mutant, Report, Wish, simulate, simulate_many};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -17,16 +17,25 @@ struct Options {
     /// Print everything that happens
     #[arg(long)]
     trace: bool,
+    /// Plant a mistake, by its name in `faults.rs`
+    #[arg(long, value_parser = planted)]
+    mutant: Option<Mutant>,
+}
+
+fn planted(name: &str) -> Result<Mutant, String> {
+    let known = || Mutant::ALL.map(|mutant| format!("{mutant:?}"));
+    let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+    found.ok_or_else(|| format!("there are {}", known().join(", ")))
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let wrong = if options.count == 1 {
-        let report = simulate(&Wish { seed: options.seed, whole_trace: options.trace, mutant: None });
+        let report = simulate(&Wish { seed: options.seed, whole_trace: options.trace, mutant: options.mutant });
         print(&report);
         usize::from(report.violation.is_some())
     } else {
-        let wrong = simulate_many(options.seed..options.seed + options.count, None);
+        let wrong = simulate_many(options.seed..options.seed + options.count, options.mutant);
         wrong.iter().for_each(print);
         wrong.len()
     };

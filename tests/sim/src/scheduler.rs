@@ -1,9 +1,9 @@
-//! What schedulers do for the runs of workers: reap the lost, sweep orphans, fold for the dead, wake what waits, begin
-//! queued runs. A loop as simple as can be; each of its statements may fail, and it may die at any of them.
+//! What schedulers do for the runs of workers: reap the lost, sweep orphans, fold for the dead, wake what waits, let in who
+//! waits at gates, begin queued runs. A loop as simple as can be; each of its statements may fail, and it may die at any of them.
 
 use crate::database::{Session, pause};
 use crate::rng::Rng;
-use crate::store::MemStore;
+use crate::store::{MemStore, Turn};
 use orch_store::StoreResult;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::Hot;
@@ -42,6 +42,9 @@ async fn round(session: &Session, dags: &[String], hints: &Hints) -> StoreResult
         if store.fold_run(run, NOBODY, 0).await?.is_some_and(|folded| folded.queued) {
             hints.give(Hint::Ready);
         }
+    }
+    if session.admit(Turn::Try).await? > 0 {
+        hints.give(Hint::Ready);
     }
     for dag in dags {
         if store.start_queued_runs(dag).await? > 0 {

@@ -1,9 +1,9 @@
 //! Random DAGs: every trigger rule, maps over lists and outputs, mapped groups, setups and teardowns, short circuits,
-//! sensors, retries, limits.
+//! sensors, retries, limits; in some worlds pools and limits over all runs.
 
 use crate::rng::Rng;
-use orch_core::spec::{DagSpec, GroupSpec, MapSpec, OnLost, Options, Role, Source, TaskSpec, TriggerRule};
-use serde_json::json;
+use orch_core::spec::{DagSpec, GroupSpec, Limit, MapSpec, OnLost, Options, Role, Source, TaskSpec, TriggerRule};
+use serde_json::{Map, json};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
@@ -15,7 +15,7 @@ enum Kind {
 }
 
 /// A DAG that can be planned.
-pub(crate) fn random_dag(dag_id: &str, rng: &mut Rng) -> DagSpec {
+pub(crate) fn random_dag(dag_id: &str, gated: bool, rng: &mut Rng) -> DagSpec {
     let mut dag: DagSpec = serde_json::from_value(json!({ "dag_id": dag_id, "tasks": [] })).expect("a spec");
     // Now and then a wide one: it fills slots, and several workers work on the same run.
     let wide = rng.chance(150);
@@ -46,7 +46,7 @@ pub(crate) fn random_dag(dag_id: &str, rng: &mut Rng) -> DagSpec {
             1 => Role::Teardown,
             _ => Role::Work,
         };
-        task.options = options(task.role, rng);
+        task.options = options(task.role, gated, rng);
         if task.role == Role::Work {
             task.kind =
                 ["rust", "rust", "rust", "rust", "rust", "rust", "sensor", "short_circuit"][rng.below(8)].into();
@@ -68,14 +68,14 @@ pub(crate) fn random_dag(dag_id: &str, rng: &mut Rng) -> DagSpec {
 }
 
 /// Another version of a DAG: one task more, somewhere.
-pub(crate) fn with_one_more(dag: &DagSpec, rng: &mut Rng) -> DagSpec {
+pub(crate) fn with_one_more(dag: &DagSpec, gated: bool, rng: &mut Rng) -> DagSpec {
     let mut dag = dag.clone();
     let mut task: TaskSpec = serde_json::from_value(json!({ "task_id": "more", "kind": "rust" })).expect("a task");
     let place = rng.below(dag.tasks.len() + 1);
     if place > 0 && rng.chance(500) {
         task.after = vec![dag.tasks[rng.below(place)].task_id.clone()];
     }
-    task.options = options(Role::Work, rng);
+    task.options = options(Role::Work, gated, rng);
     dag.tasks.insert(place, task);
     for later in dag.tasks.iter_mut().skip(place + 1) {
         if rng.chance(300) {
@@ -114,7 +114,15 @@ fn kind(i: usize, named: &[usize], kinds: &[Kind], rng: &mut Rng) -> Kind {
     }
 }
 
-fn options(role: Role, rng: &mut Rng) -> Options {
+/// A limit that tasks of all DAGs share.
+const LIMIT: u32 = 2;
+
+/// Pools that there may be, with most slots that a task takes of them.
+pub(crate) const POOLS: [(&str, u32); 2] = [("wide", 2), ("narrow", 1)];
+
+fn options(role: Role, gated: bool, rng: &mut Rng) -> Options {
+    let pool = (gated && rng.chance(600)).then(|| rng.pick(&POOLS));
+    let limit = || Limit { name: "shared".into(), most: LIMIT, key: None, per_ms: None, extra: Map::new() };
     let rule = if rng.chance(400) { TriggerRule::AllSuccess } else { rng.pick(&TriggerRule::ALL) };
     Options {
         trigger_rule: (role != Role::Teardown).then_some(rule),
@@ -129,6 +137,10 @@ fn options(role: Role, rng: &mut Rng) -> Options {
         } else {
             Some(OnLost::Retry(500))
         },
+        pool: pool.map(|(name, _)| name.into()),
+        pool_slots: pool.map(|(_, most)| rng.between(1, u64::from(most)) as u32),
+        limits: (gated && rng.chance(200)).then(|| vec![limit()]),
+        max_active_over_runs: (gated && rng.chance(200)).then(|| rng.between(1, 2) as u32),
         ..Options::default()
     }
 }

@@ -1,5 +1,6 @@
 //! Bodies, played as their script says, on a stage that sees who runs beside whom.
 
+use crate::check::takes_of;
 use crate::database::tables::Key;
 use crate::database::{Session, pause};
 use crate::gate::gated;
@@ -38,10 +39,11 @@ impl OnStage {
         let (session, node) = (program.session.clone(), program.node);
         let unaware = program.gates.is_unaware();
         let ticket = session.db.with(|s| {
-            let (ticket, other) = s.books.bodies.enter(key, node, unaware);
+            let takes = takes_of(&s.tables, key);
+            let (ticket, wrong) = s.books.bodies.enter(key, node, unaware, takes);
             s.say(&session.who, format_args!("     {} [{}, {}] begins", key.0.as_u128() & 0xffff, key.1, key.2));
-            if let Some(other) = other {
-                s.books.fail(format!("{key:?} runs on node {node} while it still runs on node {other}"));
+            if let Some(wrong) = wrong {
+                s.books.fail(wrong);
             }
             ticket
         });

@@ -1,7 +1,10 @@
 //! The store over the played database: the same calls as `store::hot::PgHot` and the worker's heart, statement by
 //! statement, and what schedulers say besides.
 
+mod admission;
 mod users;
+
+pub(crate) use admission::Turn;
 
 use crate::database::locks::Lock;
 use crate::database::workers::Why;
@@ -158,11 +161,11 @@ impl Hot for MemStore {
         Ok(())
     }
 
-    /// Nobody has gates here: what is decided about them is in core's tables, what holds under kills in `tests/torture`.
     async fn admit(&mut self) -> StoreResult<usize> {
-        Ok(0)
+        self.session.admit(Turn::Wait).await
     }
 
+    /// The default pool has no size here.
     fn set_default_pool(&mut self, _has_size: bool) {}
 
     async fn resume(&mut self, worker: i32, has: &[Uuid]) -> StoreResult<Vec<Uuid>> {

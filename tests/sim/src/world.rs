@@ -13,9 +13,10 @@ use crate::node::{Program, process};
 use crate::rng::Rng;
 use crate::scheduler::scheduler;
 use crate::script::Script;
-use crate::shape::{lines, random_dag, with_one_more};
+use crate::shape::{POOLS, lines, random_dag, with_one_more};
 use crate::trace::Trace;
 use orch_core::plan::Plan;
+use orch_core::spec::DagSpec;
 use orch_store::hint::{Hint, Hints};
 use orch_store::version::Version;
 use std::collections::BTreeSet;
@@ -109,7 +110,14 @@ impl World {
         let faults = Faults::random(&mut rng, wish.mutant);
         let script = Script(rng.number());
         let db = Database::new(rng.fork(), faults, wish.mutant, Trace::new(wish.whole_trace), script);
-        let mut versions: Vec<Arc<Version>> = (1..=rng.between(1, 2) as i32).map(|id| version(id, &mut rng)).collect();
+        let gated = wish.mutant.map_or_else(|| rng.chance(400), Mutant::is_of_gates);
+        if gated {
+            let pools = POOLS.map(|(name, most)| (name.to_string(), rng.between(u64::from(most), 4) as i32));
+            db.with(|s| s.tables.pools.extend(pools));
+        }
+        let many = rng.between(1, 2) as i32;
+        let mut versions: Vec<Arc<Version>> =
+            (1..=many).map(|id| version(&db, id, 1, random_dag(&format!("dag{id}"), gated, &mut rng))).collect();
         let dag_ids = versions.iter().map(|v| v.dag_id.clone()).collect();
         db.with(|s| {
             for version in &versions {
@@ -119,8 +127,10 @@ impl World {
             }
         });
         // Each DAG has another version that nobody begins runs of.
-        let others: Vec<_> =
-            (versions.len() as i32 + 1..).zip(&versions).map(|(id, v)| variant(id, v, &mut rng)).collect();
+        let one_more = |(id, of): (i32, &Arc<Version>)| {
+            version(&db, id, 2, with_one_more(&of.plan.spec, gated, &mut rng))
+        };
+        let others: Vec<_> = (many + 1..).zip(&versions).map(one_more).collect();
         versions.extend(others);
         let mut world = World {
             db,
@@ -306,16 +316,9 @@ impl World {
     }
 }
 
-fn version(id: i32, rng: &mut Rng) -> Arc<Version> {
-    let spec = random_dag(&format!("dag{id}"), rng);
+fn version(db: &Database, id: i32, number: i32, spec: DagSpec) -> Arc<Version> {
     let plan = Plan::new(Arc::new(spec)).expect("a random spec is plannable");
     let queues = vec![crate::node::QUEUE; plan.tasks.len()];
-    Arc::new(Version::new(id, 1, plan, queues, Vec::new()))
-}
-
-/// The same DAG with a task more.
-fn variant(id: i32, of: &Version, rng: &mut Rng) -> Arc<Version> {
-    let plan = Plan::new(Arc::new(with_one_more(&of.plan.spec, rng))).expect("a DAG with a task more is plannable");
-    let queues = vec![crate::node::QUEUE; plan.tasks.len()];
-    Arc::new(Version::new(id, 2, plan, queues, Vec::new()))
+    let lines = db.with(|s| s.tables.lines_of(&plan));
+    Arc::new(Version::new(id, number, plan, queues, lines))
 }

@@ -1,6 +1,7 @@
 //! Which bodies run, and where. No two of one instance at the same time: a worker that lost its lease must have stopped
-//! what it ran before anybody else begins it. Only a process that stands still cannot know, so what it runs is not counted.
+//! what it ran before anybody else begins it. And no more than limits allow, with those that are being stopped. Only a process that stands still cannot know, so what it runs is not counted.
 
+use super::limits::{Takes, exceeded};
 use crate::database::tables::Key;
 use orch_core::plan::TaskIdx;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(crate) struct Bodies {
 struct Body {
     key: Key,
     node: usize,
+    takes: Vec<Takes>,
     /// Its process has stood still, and may not know that it was given up.
     excused: bool,
     /// Somebody has said how it ended, and its process has yet to hear of it.
@@ -27,14 +29,18 @@ struct Body {
 }
 
 impl Bodies {
-    /// A body begins; gives its ticket, and the node where another one of the same instance still runs. However long a
-    /// process stood still, it knows what it runs itself.
-    pub(crate) fn enter(&mut self, key: Key, node: usize, excused: bool) -> (u64, Option<usize>) {
+    /// A body begins; gives its ticket, and what is wrong with that: another one of the same instance still runs, or a limit
+    /// is exceeded. However long a process stood still, it knows what it runs itself.
+    pub(crate) fn enter(&mut self, key: Key, node: usize, excused: bool, takes: Vec<Takes>) -> (u64, Option<String>) {
         let counts = |b: &&Body| b.key == key && !b.over && (b.node == node || !(b.excused || excused));
         let other = self.running.values().find(counts).map(|b| b.node);
         self.next += 1;
-        self.running.insert(self.next, Body { key, node, excused, over: false });
-        (self.next, other)
+        self.running.insert(self.next, Body { key, node, takes, excused, over: false });
+        let in_view = self.running.values().filter(|b| !b.excused);
+        let wrong = other
+            .map(|other| format!("{key:?} runs on node {node} while it still runs on node {other}"))
+            .or_else(|| exceeded(in_view.flat_map(|b| &b.takes)).map(|what| format!("{what} by bodies, as {key:?} begins")));
+        (self.next, wrong)
     }
 
     pub(crate) fn leave(&mut self, ticket: u64) {

@@ -14,6 +14,8 @@ pub(crate) enum Lock {
     Instance(Key),
     /// A row of `ready`, `waiting` or `held`.
     Place(Place),
+    /// The one row of `admission`.
+    Admission,
 }
 
 /// A transaction under way.
@@ -24,6 +26,13 @@ struct Txn {
     xid: Option<u64>,
     /// Since when its client has said nothing.
     idle_since: Option<Instant>,
+}
+
+impl Txn {
+    /// When the server ends it, if its client says nothing until then.
+    fn evict_at(&self) -> Option<Instant> {
+        self.idle_since.map(|since| since + HOT_IDLE_IN_TRANSACTION)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +87,7 @@ impl Locks {
             return Taken::Gone;
         }
         if let Some(&holder) = self.holders.get(lock).filter(|&&holder| holder != txn) {
-            let evict_at = self.txns[&holder].idle_since.map(|since| since + HOT_IDLE_IN_TRANSACTION);
+            let evict_at = self.txns[&holder].evict_at();
             if evict_at.is_none_or(|at| at > now) {
                 self.txns.get_mut(&txn).expect("looked for above").waits_for = Some(lock.clone());
                 let expected = matches!(lock, Lock::Place(_)) || self.holds_places(txn);
@@ -99,10 +108,12 @@ impl Locks {
 
     /// Takes it if nobody has it, as `skip locked` does.
     pub(crate) fn take_if_free(&mut self, txn: u64, lock: &Lock) -> bool {
-        if self.holders.get(lock).is_some_and(|&holder| holder != txn) {
+        let now = Instant::now();
+        let holder = self.holders.get(lock).filter(|&&holder| holder != txn);
+        if holder.is_some_and(|holder| self.txns[holder].evict_at().is_none_or(|at| at > now)) {
             return false;
         }
-        self.take(txn, lock, Instant::now()) == Taken::Yes
+        self.take(txn, lock, now) == Taken::Yes
     }
 
     fn waits_for_itself(&self, start: u64) -> bool {

@@ -39,7 +39,7 @@ impl State {
             self.move_run(m, step, &fenced_in, folded);
         }
         for end in &fenced_in {
-            self.after_end(end, &moved, seen);
+            self.after_end(end, step.release, &moved, seen);
         }
         if step.mode != Mode::Strict {
             let accepted = fenced_in.iter().map(|e| (e.lease.run, e.lease.task, e.lease.map_index));
@@ -54,6 +54,7 @@ impl State {
         for run in moved.iter().chain(ended.difference(&moved)) {
             self.books.check(&self.tables, *run);
         }
+        self.books.check_limits(&self.tables);
         Ok(reply)
     }
 
@@ -120,7 +121,7 @@ impl State {
         row.state = to;
     }
 
-    fn after_end(&mut self, end: &Ended, moved: &BTreeSet<Uuid>, seen: Snapshot) {
+    fn after_end(&mut self, end: &Ended, release: bool, moved: &BTreeSet<Uuid>, seen: Snapshot) {
         let key = key_of(&end.lease);
         let lost = self.is_mutant(Mutant::NothingUnfolded);
         if let Some(Event::Finished { outcome, .. }) = end.event()
@@ -130,6 +131,9 @@ impl State {
             self.unfold(key, &outcome, seen);
         }
         let row = self.tables.instances.get(&key).expect("it was fenced in").clone();
+        if release {
+            self.free(row.attempt);
+        }
         if let Some(next) = &end.next {
             let retry = end.state == TaskState::UpForRetry;
             if retry && !self.tables.history.insert((key, row.attempt)) {

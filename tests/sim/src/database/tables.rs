@@ -1,6 +1,7 @@
 //! The rows, as the migrations declare them, without what only people read.
 
-use orch_core::plan::TaskIdx;
+use orch_core::gates::Gates;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Skip;
@@ -68,6 +69,13 @@ pub(crate) struct Try {
     pub(crate) max_tries: i16,
     pub(crate) lease_no: i16,
     pub(crate) lost_no: i16,
+}
+
+/// A row of `slot`.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) slots: i32,
+    pub(crate) key: Key,
 }
 
 /// Which row of those an instance waits in.
@@ -140,6 +148,11 @@ pub(crate) struct Tables {
     pub(crate) failures: BTreeMap<(Uuid, i16), &'static str>,
     pub(crate) outputs: BTreeMap<Key, String>,
     pub(crate) orders: Vec<Order>,
+    /// Slots by name; none where nobody has gates.
+    pub(crate) pools: BTreeMap<String, i32>,
+    pub(crate) lines: BTreeMap<i32, Arc<Gates>>,
+    /// By attempt and limit.
+    pub(crate) slots: BTreeMap<(Uuid, String), Slot>,
     next: u64,
 }
 
@@ -161,6 +174,19 @@ impl Tables {
         let held = self.held.iter().map(|(key, t)| (Place::Held(*key), t));
         let all = ready.chain(waiting).chain(held).filter(|(_, t)| t.key.0 == run);
         all.map(|(place, t)| (place, t.clone())).collect()
+    }
+
+    /// Ids of the lines in which tries of a plan wait; those that are new come to be.
+    pub(crate) fn lines_of(&mut self, plan: &Plan) -> Vec<i32> {
+        let mut line = |gates: &Gates| {
+            let known = self.lines.iter().find(|(_, known)| ***known == *gates).map(|(id, _)| *id);
+            known.unwrap_or_else(|| {
+                let id = self.lines.len() as i32 + 1;
+                self.lines.insert(id, Arc::new(gates.clone()));
+                id
+            })
+        };
+        plan.tasks.iter().map(|task| line(&task.gates)).collect()
     }
 
     pub(crate) fn is_alive(&self, worker: i32) -> bool {

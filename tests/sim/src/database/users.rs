@@ -190,9 +190,11 @@ impl State {
         for key in what.over.iter().map(|at| (run, at.0, at.1)) {
             let Some(row) = self.tables.instances.get_mut(&key) else { continue };
             (row.state, row.worker, row.lease_no) = (TaskState::None, None, row.lease_no + 1);
+            let attempt = row.attempt;
             if row.try_no > 0 {
-                self.tables.history.insert((key, row.attempt));
+                self.tables.history.insert((key, attempt));
             }
+            self.free(attempt);
             self.tables.outputs.remove(&key);
         }
         for key in what.running.iter().map(|at| (run, at.0, at.1)) {
@@ -254,6 +256,7 @@ impl State {
         let from = self.tables.runs[&run].version.clone();
         let places = places(&from.plan, &to.plan);
         self.take_places(&at_rest.waited);
+        self.tables.slots.retain(|_, slot| slot.key.0 != run);
         self.tables.instances = renumber(std::mem::take(&mut self.tables.instances), run, &places);
         self.tables.outputs = renumber(std::mem::take(&mut self.tables.outputs), run, &places);
         let history: BTreeSet<(Key, Uuid)> = std::mem::take(&mut self.tables.history);
@@ -261,7 +264,7 @@ impl State {
         self.tables.history = history.into_iter().filter_map(|(key, attempt)| Some((at(key)?, attempt))).collect();
         for (place, of, wake_at) in &at_rest.waited {
             let Some(key) = at(of.key) else { continue };
-            let (version, queue) = (to.id, to.queues[usize::from(key.1)]);
+            let (version, queue) = (to.id, to.place(key.1));
             let again = Try { key, version, queue, priority: to.plan.task(key.1).priority, ..of.clone() };
             if let Some(wake_at) = *wake_at {
                 self.tables.waiting.insert(key, Waiting { of: again, wake_at });

@@ -157,7 +157,9 @@ impl State {
     pub(crate) fn restart(&mut self, key: Key, seen: Snapshot) {
         let Some(row) = self.tables.instances.get_mut(&key) else { return };
         (row.state, row.worker, row.lease_no) = (TaskState::None, None, row.lease_no + 1);
-        self.tables.history.insert((key, row.attempt));
+        let attempt = row.attempt;
+        self.tables.history.insert((key, attempt));
+        self.free(attempt);
         self.trace.say(format_args!("     {} [{}, {}] has stopped", key.0.as_u128() & 0xffff, key.1, key.2));
         let (id, xid) = (self.tables.next(), self.locks.xid(seen.txn));
         let state = TaskState::Restarting;
@@ -203,6 +205,7 @@ impl State {
                 self.tables.failures.insert((row.attempt, lease_no), "lost");
                 self.books.bodies.disturb(key);
                 self.unfold(key, &Outcome::Failed, seen);
+                self.free(row.attempt);
                 failed.insert(key.0);
             } else {
                 self.set_state(key, TaskState::Queued);
@@ -210,7 +213,7 @@ impl State {
                     key,
                     attempt: row.attempt,
                     version: version.id,
-                    queue: version.queues[usize::from(key.1)],
+                    queue: version.place(key.1),
                     priority: planned.priority,
                     try_no: row.try_no,
                     max_tries: row.max_tries,

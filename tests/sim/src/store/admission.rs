@@ -1,0 +1,61 @@
+//! How tries are let in at gates: the transaction of `store::admission`, statement by statement.
+
+use crate::database::Session;
+use crate::database::admission::Goes;
+use crate::database::locks::Lock;
+use crate::faults::Mutant;
+use orch_core::admission::{Verdict, Waiting, decide};
+use orch_store::StoreResult;
+
+/// For the one lock of admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Whoever freed slots or stood somebody into a line.
+    Wait,
+    /// Schedulers, who also count anew.
+    Try,
+}
+
+impl Session {
+    /// `store::admission::{admit, admit_and_recount}`: how many went.
+    pub(crate) async fn admit(&self, turn: Turn) -> StoreResult<usize> {
+        if !self.statement(vec![], |s, _| Ok(s.is_anybody_at_gates())).await? {
+            return Ok(0);
+        }
+        let mut tx = self.begin();
+        let mine = tx.lock(
+            move |s, seen| match turn {
+                _ if s.is_mutant(Mutant::AdmitsWithoutLock) => (Vec::new(), true),
+                Turn::Wait => (vec![Lock::Admission], true),
+                Turn::Try => (Vec::new(), s.try_admission(seen)),
+            },
+            |_, _, mine| mine,
+        );
+        if !mine.await? {
+            return Ok(0);
+        }
+        let gone = if turn == Turn::Try { tx.read(|s, _| s.recount()).await? } else { Vec::new() };
+        let freed = gone.clone();
+        let house = tx.read(move |s, _| s.house(&freed)).await?;
+        let seen = house.clone();
+        let found = tx.read(move |s, _| s.at_gates(&seen, turn == Turn::Try)).await?;
+        let waiting: Vec<Waiting<'_>> = found
+            .iter()
+            .map(|one| Waiting { gates: &one.gates, conf: None, holds: &one.holds, past: None })
+            .collect();
+        let verdicts = decide(house, &waiting);
+        let goes = found.iter().zip(verdicts).filter_map(|(one, verdict)| match verdict {
+            Verdict::Go(needs) => Some((one.clone(), needs)),
+            Verdict::Stay(_) => None,
+        });
+        let goes: Vec<Goes> = goes.collect();
+        let goes = tx.lock(move |s, seen| (Vec::new(), s.take_at_gates(goes, seen)), |_, _, goes| goes).await?;
+        let who = self.who.clone();
+        tx.commit(move |s, _| {
+            let (many, free) = (goes.len(), gone.len());
+            s.say(&who, format_args!("lets {many} in, {free} slots are free again"));
+            Ok(s.let_in(&goes, &gone))
+        })
+        .await
+    }
+}
