@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// What speaks like `docker`, the first that is there.
+/// What speaks like `docker`; the first that has an engine is used.
 const RUNTIMES: [&str; 3] = ["docker", "podman", "nerdctl"];
 
 /// A container.
@@ -33,7 +33,7 @@ pub struct Container {
     pub network: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u32>,
-    /// `docker`, `podman`, `nerdctl` or a path; without it the first of these that is there.
+    /// `docker`, `podman`, `nerdctl` or a path; without it the first of these whose engine answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
 }
@@ -118,7 +118,7 @@ impl Container {
         }
         let runtime = match &self.runtime {
             Some(runtime) => runtime.clone(),
-            None => find_runtime().await?,
+            None => find_runtime(&RUNTIMES).await?,
         };
         let name = format!("orch-{}", ctx.attempt().simple());
         // Of a worker that was lost while it ran this very try.
@@ -139,18 +139,30 @@ impl Container {
     }
 }
 
-async fn find_runtime() -> TaskResult<String> {
-    for runtime in RUNTIMES {
+/// The first one that has an engine: of `docker` often only the command is there.
+async fn find_runtime(known: &[&str]) -> TaskResult<String> {
+    let mut without_engine = Vec::new();
+    for &runtime in known {
         let mut command = Command::new(runtime);
-        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if command.status().await.is_ok_and(|status| status.success()) {
-            return Ok(runtime.into());
+        command.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match command.status().await {
+            Ok(status) if status.success() => return Ok(runtime.into()),
+            Ok(_) => without_engine.push(runtime),
+            Err(_) => {}
         }
     }
-    Err(fatal(format!(
-        "nothing on this worker runs containers: install one of {}, or name yours with `.runtime(…)`",
-        RUNTIMES.join(", ")
-    )))
+    if without_engine.is_empty() {
+        let known = known.join(", ");
+        return Err(fatal(format!(
+            "nothing on this worker runs containers: install one of {known}, or name yours with `runtime`"
+        )));
+    }
+    let first = without_engine[0];
+    // It may be starting: another try finds it.
+    bail!(
+        "{} does not answer on this worker\nhint: start its engine; `{first} version` says what is wrong",
+        without_engine.join(" nor ")
+    )
 }
 
 fn removal(runtime: &str, name: &str) -> std::process::Command {
@@ -192,5 +204,29 @@ impl Operator for Container {
 
     fn run(self, ctx: Ctx) -> BoxFuture<TaskResult<ShellOutput>> {
         Box::pin(async move { self.go(&ctx).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[tokio::test]
+    async fn a_runtime_without_its_engine_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = |name: &str, code: u8| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\nexit {code}\n")).expect("a file");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("rights");
+            path.display().to_string()
+        };
+        let (docker, podman) = (runtime("docker", 1), runtime("podman", 0));
+        assert_eq!(find_runtime(&["/no/such", &docker, &podman]).await, Ok(podman));
+        let asleep = find_runtime(&["/no/such", &docker]).await.expect_err("its engine does not answer");
+        assert!(asleep.to_string().contains(&format!("`{docker} version`")), "{asleep}");
+        assert!(!matches!(asleep, crate::TaskError::Fatal { .. }), "it may answer at the next try: {asleep:?}");
+        let none = find_runtime(&["/no/such"]).await.expect_err("there is none");
+        assert!(none.to_string().contains("install one of /no/such"), "{none}");
     }
 }
