@@ -15,6 +15,9 @@ use tracing_subscriber::{Layer as _, fmt};
 /// Libraries below the bodies: their debug lines are nobody's log.
 const TOO_CHATTY: [&str; 7] = ["sqlx", "hyper", "tokio", "tower", "rustls", "mio", "apache_avro"];
 
+/// What the database says beside its answers, such as that a schema is there already.
+const NOTICES: &str = "sqlx::postgres::notice=warn";
+
 /// Begins to log. Once in a process.
 pub(crate) fn start(config: &Config) -> Result<(), Failure> {
     let wrong = |error: &dyn std::fmt::Display| {
@@ -22,6 +25,7 @@ pub(crate) fn start(config: &Config) -> Result<(), Failure> {
             .hint("write a level (error, warn, info, debug, trace) or `target=level,…`")
     };
     let filter = EnvFilter::builder().parse(&config.log).map_err(|error| wrong(&error))?;
+    let filter = filter.add_directive(NOTICES.parse().map_err(|error| wrong(&error))?);
     let lines = fmt::layer().with_writer(|| Masked(std::io::stderr()));
     let lines = match config.log_format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

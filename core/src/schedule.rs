@@ -17,9 +17,12 @@ pub use run_id::{isoformat, run_id, run_type_of};
 pub use wall::{next_after, next_from, previous_before, previous_until};
 pub use zone::{UnknownTimezone, parse_timezone};
 
-use crate::spec::Schedule;
+use crate::spec::{AssetCondition, Schedule};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+
+/// Letters in which assets are named one by one.
+const MOST_OF_ASSETS: usize = 80;
 
 /// A schedule that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,9 +55,11 @@ impl Schedule {
             Schedule::Manual => "only by hand".into(),
             Schedule::Once => "once, as soon as possible".into(),
             Schedule::Continuous => "as often as possible, one run at a time".into(),
-            Schedule::Assets(assets) => format!("when updated: {assets}"),
-            Schedule::AssetPartitions(assets) => format!("for each partition, when updated: {assets}"),
-            Schedule::AssetsOrTime { assets, time } => format!("{}, or when updated: {assets}", time.describe()),
+            Schedule::Assets(assets) => format!("when updated: {}", in_short(assets)),
+            Schedule::AssetPartitions(assets) => format!("for each partition, when updated: {}", in_short(assets)),
+            Schedule::AssetsOrTime { assets, time } => {
+                format!("{}, or when updated: {}", time.describe(), in_short(assets))
+            }
             Schedule::EveryMs(ms) => format!("every {}", duration(*ms)),
             Schedule::Cron { expression, timezone } => match CronExpr::parse(expression) {
                 Ok(expr) if !expr.ever_fires() => format!("never: `{expression}` names no date"),
@@ -62,6 +67,17 @@ impl Schedule {
                 Err(_) => format!("{expression} ({timezone})"),
             },
         }
+    }
+}
+
+/// Which ones, or only how many: it is to fit into a line of a list.
+fn in_short(assets: &AssetCondition) -> String {
+    let (whole, many) = (assets.to_string(), assets.leaves().len());
+    match assets {
+        _ if many <= 2 || whole.chars().count() <= MOST_OF_ASSETS => whole,
+        AssetCondition::All(parts) if parts.len() == many => format!("all of {many} assets"),
+        AssetCondition::Any(parts) if parts.len() == many => format!("any of {many} assets"),
+        _ => format!("{many} assets"),
     }
 }
 
@@ -85,7 +101,7 @@ fn duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Timetable;
+    use crate::spec::{Asset, Timetable};
 
     #[test]
     fn a_written_schedule_is_checked_with_its_zone() {
@@ -95,6 +111,21 @@ mod tests {
         assert_eq!(daily.describe(), "at 00:00 every day (Europe/Berlin)");
         assert!(matches!(Schedule::parse("@dayly", "UTC"), Err(ScheduleError::Cron(_))));
         assert!(matches!(Schedule::parse("@daily", "Europe/Berln"), Err(ScheduleError::Timezone(_))));
+    }
+
+    #[test]
+    fn many_assets_are_counted_few_are_named() {
+        let assets =
+            |names: &[&str]| names.iter().map(|name| Asset::new(format!("x://{name}")).named(name)).collect::<Vec<_>>();
+        let words = |condition: AssetCondition| Schedule::Assets(condition).describe();
+        let few = assets(&["orders", "prices", "rates"]);
+        assert_eq!(words(AssetCondition::all(few)), "when updated: orders and prices and rates");
+        let long: Vec<String> = (0..6).map(|n| format!("extracted table {n}")).collect();
+        let long = assets(&long.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(words(AssetCondition::all(long.clone())), "when updated: all of 6 assets");
+        assert_eq!(words(AssetCondition::any(long.clone())), "when updated: any of 6 assets");
+        let mixed = AssetCondition::any(long).and(Asset::new("x://rates"));
+        assert_eq!(words(mixed), "when updated: 7 assets");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew, and what waits for a
 //! time or a condition begins anew instead. What is claimable already begins anyway.
 
-use crate::StoreResult;
 use crate::refold::{carry_out, fold_loading, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};
 use crate::version::{Version, Versions};
+use crate::{StoreError, StoreResult};
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};
 use orch_core::select::Selection;
@@ -20,8 +20,17 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default)]
 pub struct ClearWish {
     pub selection: Selection,
+    /// In which tasks have these places; without it in that of the run, whichever that is.
+    pub version: Option<i32>,
     /// Only instances in these states; empty: all that are over, run or wait.
     pub states: Vec<TaskState>,
+}
+
+impl ClearWish {
+    /// Between the look of whoever wishes and the lock of the run that may have moved on.
+    fn is_of(&self, version: i32) -> StoreResult<()> {
+        self.version.is_none_or(|meant| meant == version).then_some(()).ok_or(StoreError::OtherVersion)
+    }
 }
 
 /// What a clear did, or would do.
@@ -50,6 +59,7 @@ pub async fn would_clear(
     wish: &ClearWish,
 ) -> StoreResult<Option<Cleared>> {
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
+    wish.is_of(version)?;
     let version = versions.get(db, version).await?;
     // Looking locks nothing: a run with 100,000 elements would stand still for it.
     let instances = instances(db, run, &wish.selection.resolve(&version.plan), &wish.states, Look::Only).await?;
@@ -76,6 +86,7 @@ pub async fn count_clear(
     most: i64,
 ) -> StoreResult<Option<ClearCount>> {
     let Some((version, revived)) = version_of(db, run).await? else { return Ok(None) };
+    wish.is_of(version)?;
     let version = versions.get(db, version).await?;
     let selected = wish.selection.resolve(&version.plan);
     let whole: Vec<i16> = selected.iter().filter(|s| s.index.is_none()).map(|s| s.task as i16).collect();
@@ -134,6 +145,7 @@ pub async fn clear_instances(
 ) -> StoreResult<Option<Cleared>> {
     let mut tx = db.begin().await?;
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
+    wish.is_of(locked.version)?;
     let version = versions.get(&mut tx, locked.version).await?;
     let revived = locked.is_over();
     let selection = wish.selection.resolve(&version.plan);

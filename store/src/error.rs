@@ -32,6 +32,9 @@ pub enum StoreError {
     /// Where old rows and logs go, or are, cannot be used. Nothing was dropped.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Tasks were meant by their places in another version.
+    #[error("the run goes on in another version of its DAG since it was looked at\nhint: look again, and say it again")]
+    OtherVersion,
     /// Another process cleans.
     #[error(
         "another process cleans this database at the moment\nhint: wait until it is done: `select * from cleanup` says how far it is"

@@ -43,11 +43,11 @@ struct Found {
 const LOOKS: usize = 20;
 
 /// Marks one instance as succeeded, failed or skipped. The caller gives `Hint::Ready`, `Hint::Run` and `Hint::Stop`, and
-/// begins queued runs of the DAG.
+/// begins queued runs of the DAG. The task has its place in `version`; without one in that of the run, whichever that is.
 pub async fn mark_instance(
     db: &mut PgConnection,
     versions: &mut Versions,
-    run: Uuid,
+    (run, version): (Uuid, Option<i32>),
     instance: (TaskIdx, i32),
     to: TaskState,
 ) -> StoreResult<Mark> {
@@ -56,7 +56,7 @@ pub async fn mark_instance(
         if fold_run(db, &mut Stepper::default(), versions, run, 0, 0).await?.is_none() {
             return Ok(Mark::NoSuchInstance);
         }
-        match try_mark(db, versions, run, instance, to).await {
+        match try_mark(db, versions, (run, version), instance, to).await {
             Ok(Some(done)) => return Ok(done),
             // Somebody was faster.
             Ok(None) | Err(StoreError::TryAgain(_)) => {}
@@ -69,12 +69,12 @@ pub async fn mark_instance(
 async fn try_mark(
     db: &mut PgConnection,
     versions: &mut Versions,
-    run: Uuid,
-    (task, map_index): (TaskIdx, i32),
+    of: (Uuid, Option<i32>),
+    instance: (TaskIdx, i32),
     to: TaskState,
 ) -> StoreResult<Option<Mark>> {
     let mut tx = db.begin().await?;
-    let done = mark_locked(&mut tx, versions, run, (task, map_index), to).await?;
+    let done = mark_locked(&mut tx, versions, of, instance, to).await?;
     // At once: others wait for the run's lock.
     match done {
         Some(Mark::Marked(_)) => tx.commit().await?,
@@ -86,11 +86,14 @@ async fn try_mark(
 async fn mark_locked(
     db: &mut PgConnection,
     versions: &mut Versions,
-    run: Uuid,
+    (run, version): (Uuid, Option<i32>),
     (task, map_index): (TaskIdx, i32),
     to: TaskState,
 ) -> StoreResult<Option<Mark>> {
     let Some(locked) = run_lock::lock(db, run).await? else { return Ok(Some(Mark::NoSuchInstance)) };
+    if version.is_some_and(|meant| meant != locked.version) {
+        return Err(StoreError::OtherVersion);
+    }
     let is_over = locked.is_over();
     if !is_over && !locked.events.is_empty() {
         return Ok(None);

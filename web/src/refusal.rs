@@ -100,7 +100,7 @@ impl IntoResponse for Refusal {
 impl Refusal {
     /// Its words say what the one who asked can do about it.
     pub(crate) fn is_told(&self) -> bool {
-        matches!(self, Refusal::Plain { .. } | Refusal::Later { .. })
+        matches!(self, Refusal::Plain { .. } | Refusal::Later { .. } | Refusal::Store(StoreError::OtherVersion))
     }
 
     /// What a person may read; nothing of what went wrong inside.
@@ -110,6 +110,7 @@ impl Refusal {
             Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
                 "the database cannot be used at the moment: try again".into()
             }
+            Refusal::Store(error @ StoreError::OtherVersion) => error.to_string().replace("\nhint", "; hint"),
             Refusal::Store(_) | Refusal::Broken(_) => "something broke inside the server".into(),
             Refusal::TooManyLogins { retry_after } => {
                 format!("too many failed logins: try again in {} min", retry_after.as_secs().div_ceil(60))
@@ -147,6 +148,7 @@ impl Refusal {
             Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
                 retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), Duration::from_secs(1))
             }
+            Refusal::Store(StoreError::OtherVersion) => detail(StatusCode::CONFLICT, &json!(self.words())),
             Refusal::Store(_) | Refusal::Broken(_) => {
                 failed(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", self)
             }

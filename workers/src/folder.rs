@@ -32,6 +32,8 @@ pub const FILES_BUNDLE: &str = "dags-folder";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After an error of the database.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Files that are named one by one when they are new.
+const MOST_NAMED: usize = 20;
 
 /// Makes the body of a task from its structure.
 pub type BodyOf = fn(&TaskSpec) -> Result<TaskFn, String>;
@@ -119,8 +121,14 @@ impl Brought {
         let versions = register(&mut db, specs, config.paused_at_creation).await?;
         let joining = versions.into_iter().zip(&new).filter(|(version, _)| !known.contains(&version.id));
         offers.join(joining.map(|(version, found)| (Arc::new(version), found.bodies.clone())).collect());
+        let many = new.len();
+        if many > MOST_NAMED {
+            tracing::info!(many, "DAG files were taken");
+        }
         for found in new {
-            tracing::info!(dag.id = found.spec.dag_id, dag.file = found.spec.location.file, "a DAG file was taken");
+            if many <= MOST_NAMED {
+                tracing::info!(dag.id = found.spec.dag_id, dag.file = found.spec.location.file, "a DAG file was taken");
+            }
             self.registered.insert(found.spec.dag_id.clone(), found.spec.clone());
         }
         let kept = close(&mut db, &standing).await?;

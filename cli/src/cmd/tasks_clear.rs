@@ -204,7 +204,7 @@ impl Clear {
             _ => Vec::new(),
         };
         let selection = Selection { tasks, upstream: self.related.upstream, downstream: self.related.downstream };
-        let wish = ClearWish { selection, states };
+        let wish = ClearWish { selection, version: Some(version.id), states };
         let cleared = would_clear(&mut session.db, versions, run.id, &wish).await?;
         let cleared = cleared.filter(|cleared| !cleared.instances.is_empty());
         Ok(cleared.map(|cleared| Planned { run, wish, cleared }))

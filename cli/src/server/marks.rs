@@ -139,7 +139,7 @@ async fn mark(
     InstanceRow { task, map_index, task_id, .. }: &InstanceRow,
     to: TaskState,
 ) -> Result<bool, Failure> {
-    match mark_instance(&mut session.db, versions, run.id, (*task, *map_index), to).await? {
+    match mark_instance(&mut session.db, versions, (run.id, Some(run.version)), (*task, *map_index), to).await? {
         Mark::Marked(was) => {
             let deed = Deed {
                 event: "mark_task_instance",

@@ -283,7 +283,11 @@ async fn again(
         Some(part) => tasks_of(version, part)?,
     };
     let tasks = tasks.into_iter().map(|task| Selected { task, index: None }).collect();
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, states: Vec::new() };
+    let wish = ClearWish {
+        selection: Selection { tasks, ..Selection::default() },
+        version: Some(version.id),
+        states: Vec::new(),
+    };
     let cleared = clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;
     if cleared.is_none_or(|cleared| cleared.instances.is_empty()) {
         return Ok(Done::Skipped("nothing of its run can run again".into()));

@@ -26,6 +26,7 @@ pub async fn ask_again(
     }
     let wish = ClearWish {
         selection: Selection { tasks, ..Selection::default() },
+        version: Some(version),
         states: vec![TaskState::Failed, TaskState::UpstreamFailed],
     };
     clear_instances(db, &mut Stepper::default(), versions, run, &wish).await?;

@@ -310,7 +310,7 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     assert_eq!(house.claim().await.len(), 3);
     house.trigger("e").await;
     cancel_run(&mut house.db, &mut house.versions, runs[0]).await.unwrap();
-    mark_instance(&mut house.db, &mut house.versions, runs[1], (0, -1), TaskState::Success).await.unwrap();
+    mark_instance(&mut house.db, &mut house.versions, (runs[1], None), (0, -1), TaskState::Success).await.unwrap();
     let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
     let wish = ClearWish { selection, ..ClearWish::default() };
     let cleared = clear_instances(&mut house.db, &mut Stepper::default(), &mut house.versions, runs[2], &wish).await;
@@ -350,7 +350,7 @@ async fn a_run_waits_for_the_same_task_of_the_run_before() {
     house.end(&claimed[0], TaskState::Failed).await;
     assert_eq!(house.admit().await, 0);
     assert_eq!(states(&mut house.db, second).await[0], "a scheduled");
-    mark_instance(&mut house.db, &mut house.versions, first, (0, -1), TaskState::Success).await.unwrap();
+    mark_instance(&mut house.db, &mut house.versions, (first, None), (0, -1), TaskState::Success).await.unwrap();
     assert_eq!(house.admit().await, 1);
     assert_eq!(house.claim().await.iter().filter(|c| c.lease.run == second).count(), 1);
 }

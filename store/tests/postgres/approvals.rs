@@ -171,7 +171,7 @@ async fn a_clear_takes_a_question_back_and_the_new_try_asks_anew() {
     let mut db = one(&database).await;
     let mut versions = Versions::default();
     let tasks = vec![Selected { task: 0, index: None }];
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, states: Vec::new() };
+    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
     clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await.unwrap();
     let row = approval(&mut db, lease.attempt).await.unwrap().expect("it is history");
     assert_eq!(row.stand, Stand::TakenBack);

@@ -18,7 +18,7 @@ const LEASE: Duration = Duration::from_mins(1);
 
 async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[Selected]) -> Cleared {
     let selection = Selection { tasks: tasks.to_vec(), ..Selection::default() };
-    let wish = ClearWish { selection, states: Vec::new() };
+    let wish = ClearWish { selection, ..ClearWish::default() };
     let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
     cleared.expect("it is cleared").expect("there is such a run")
 }
@@ -149,7 +149,7 @@ async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_
         assert!(hands.record(ended).await);
         let all = vec![Selected { task: 0, index: None }, Selected { task: 1, index: None }];
         let selection = Selection { tasks: all.clone(), ..Selection::default() };
-        let running = ClearWish { selection, states: vec![TaskState::Running] };
+        let running = ClearWish { selection, states: vec![TaskState::Running], version: None };
         let none = would_clear(&mut db, &mut Versions::default(), run, &running).await.unwrap().unwrap();
         assert_eq!(none.instances, []);
         let wish = ClearWish { states: Vec::new(), ..running };

@@ -17,7 +17,8 @@ async fn what_is_queued_or_undecided_ends_as_somebody_says() {
     let version = register(&mut db, &[chain("d", 3)]).await[0].version_id;
     let mut versions = Versions::default();
     let run = trigger(&mut db, &mut versions, "d").await.id;
-    let mut mark = async |task, state| mark_instance(&mut db, &mut versions, run, (task, -1), state).await.unwrap();
+    let mut mark =
+        async |task, state| mark_instance(&mut db, &mut versions, (run, None), (task, -1), state).await.unwrap();
     assert_eq!(mark(1, TaskState::Success).await, Mark::Marked(TaskState::None));
     assert_eq!(mark(1, TaskState::Success).await, Mark::Same);
     assert_eq!(mark(0, TaskState::Skipped).await, Mark::Marked(TaskState::Queued));
@@ -40,7 +41,7 @@ async fn what_runs_is_fenced_and_its_worker_told() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let lease = hands.claim(1).await[0].lease;
-    let marked = mark_instance(&mut db, &mut versions, run, (0, -1), TaskState::Failed).await.unwrap();
+    let marked = mark_instance(&mut db, &mut versions, (run, None), (0, -1), TaskState::Failed).await.unwrap();
     assert_eq!(marked, Mark::Marked(TaskState::Running));
     assert!(!hands.end(lease, TaskState::Success).await, "its own end comes too late");
     assert_eq!(number(&mut db, "select count(*) from stop_order where why = 'marked'").await, 1);
@@ -57,7 +58,7 @@ async fn what_is_over_is_told_anew_and_the_run_is_asked_again() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     Hands::new(&database, &[version], LEASE).await.work_off().await;
     for (state, expected) in [(TaskState::Failed, RunState::Failed), (TaskState::Success, RunState::Success)] {
-        mark_instance(&mut db, &mut versions, run, (1, -1), state).await.unwrap();
+        mark_instance(&mut db, &mut versions, (run, None), (1, -1), state).await.unwrap();
         let found = run_by_uuid(&mut db, run).await.unwrap().unwrap();
         assert_eq!((found.state, found.ended_at.is_some()), (expected, true));
         check_run(&mut db, run).await;
@@ -78,7 +79,7 @@ async fn elements_are_marked_in_every_state_and_the_counters_stay_right() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     assert_eq!(
-        mark_instance(&mut db, &mut versions, run, (1, -1), TaskState::Success).await.unwrap(),
+        mark_instance(&mut db, &mut versions, (run, None), (1, -1), TaskState::Success).await.unwrap(),
         Mark::NotYet,
         "its list is not known"
     );
@@ -86,10 +87,10 @@ async fn elements_are_marked_in_every_state_and_the_counters_stay_right() {
     assert!(hands.end_with(list, TaskState::Success, Some(6)).await);
     let running = hands.claim(1).await[0].lease;
     for index in 0..6 {
-        let done = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Failed).await.unwrap();
+        let done = mark_instance(&mut db, &mut versions, (run, None), (1, index), TaskState::Failed).await.unwrap();
         check_run(&mut db, run).await;
         assert!(matches!(done, Mark::Marked(_)), "element {index}: {done:?}");
-        let back = mark_instance(&mut db, &mut versions, run, (1, index), TaskState::Success).await.unwrap();
+        let back = mark_instance(&mut db, &mut versions, (run, None), (1, index), TaskState::Success).await.unwrap();
         assert_eq!(back, Mark::Marked(TaskState::Failed), "element {index}");
         check_run(&mut db, run).await;
     }
@@ -115,13 +116,13 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     let run = trigger(&mut db, &mut versions, "d").await.id;
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     // Of two that could run the limit keeps one aside.
-    let aside = mark_instance(&mut db, &mut versions, run, (1, -1), TaskState::Success).await.unwrap();
+    let aside = mark_instance(&mut db, &mut versions, (run, None), (1, -1), TaskState::Success).await.unwrap();
     assert_eq!(aside, Mark::Marked(TaskState::Scheduled));
     check_run(&mut db, run).await;
     let list = hands.claim(1).await[0].lease;
     assert!(hands.end_with(list, TaskState::Success, Some(4)).await);
     for (task, index) in [(2, 3), (2, 1), (2, 0)] {
-        let done = mark_instance(&mut db, &mut versions, run, (task, index), TaskState::Success).await.unwrap();
+        let done = mark_instance(&mut db, &mut versions, (run, None), (task, index), TaskState::Success).await.unwrap();
         assert!(matches!(done, Mark::Marked(_)), "{task} [{index}]: {done:?}");
         check_run(&mut db, run).await;
     }

@@ -1,9 +1,14 @@
 //! Runs that go over to another version of their DAG.
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
+use orch_core::select::Selection;
 use orch_core::state::TaskState;
-use orch_core::transition::CannotMove;
+use orch_core::transition::{CannotMove, Selected};
+use orch_store::StoreError;
+use orch_store::clear::{ClearWish, clear_instances, would_clear};
+use orch_store::mark::mark_instance;
 use orch_store::run::{MoveRun, move_run};
+use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -63,4 +68,33 @@ async fn a_run_stays_while_it_runs_or_when_it_does_not_fit() {
     assert!(hands.end(claimed.lease, TaskState::Success).await);
     hands.work_off().await;
     assert_eq!(states(&mut db, run).await, ["a success", "b success"]);
+}
+
+#[tokio::test]
+async fn places_in_another_version_mean_no_task_of_this_one() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let old = dag(json!({ "dag_id": "d", "tasks": [task("keep", &[]), task("drop", &["keep"])] }));
+    let old = register(&mut db, &[old]).await[0].version_id;
+    let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
+    let mut hands = Hands::new(&database, &[old], LEASE).await;
+    let keep = hands.claim(1).await[0].lease;
+    assert!(hands.end(keep, TaskState::Success).await);
+    let new = dag(json!({ "dag_id": "d", "tasks": [task("new", &[]), task("keep", &[]), task("drop", &["keep"])] }));
+    let new = register(&mut db, &[new]).await[0].version_id;
+    assert_eq!(move_run(&mut db, &mut Versions::default(), run, new).await.unwrap(), MoveRun::Moved);
+
+    let before = states(&mut db, run).await;
+    let tasks = vec![Selected { task: 0, index: None }];
+    let wish =
+        ClearWish { selection: Selection { tasks, ..Selection::default() }, version: Some(old), states: Vec::new() };
+    let mut versions = Versions::default();
+    let cleared = clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await;
+    assert!(matches!(cleared, Err(StoreError::OtherVersion)), "{cleared:?}");
+    assert!(matches!(would_clear(&mut db, &mut versions, run, &wish).await, Err(StoreError::OtherVersion)));
+    let marked = mark_instance(&mut db, &mut versions, (run, Some(old)), (0, -1), TaskState::Skipped).await;
+    assert!(matches!(marked, Err(StoreError::OtherVersion)), "{marked:?}");
+    assert_eq!(states(&mut db, run).await, before);
+    let wish = ClearWish { version: Some(new), ..wish };
+    clear_instances(&mut db, &mut Stepper::default(), &mut versions, run, &wish).await.expect("it is of this version");
 }

@@ -127,9 +127,8 @@ impl World {
             }
         });
         // Each DAG has another version that nobody begins runs of.
-        let one_more = |(id, of): (i32, &Arc<Version>)| {
-            version(&db, id, 2, with_one_more(&of.plan.spec, gated, &mut rng))
-        };
+        let one_more =
+            |(id, of): (i32, &Arc<Version>)| version(&db, id, 2, with_one_more(&of.plan.spec, gated, &mut rng));
         let others: Vec<_> = (many + 1..).zip(&versions).map(one_more).collect();
         versions.extend(others);
         let mut world = World {

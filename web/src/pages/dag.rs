@@ -26,6 +26,15 @@ use orch_store::version::Version;
 use sqlx::PgConnection;
 use std::sync::Arc;
 
+/// Workers that can run a DAG: `1 knows it`, `3 know it`.
+pub(crate) fn know_it(workers: i64) -> String {
+    match workers {
+        0 => "none knows it".into(),
+        1 => "1 knows it".into(),
+        many => format!("{many} know it"),
+    }
+}
+
 /// What stands above every page of a DAG.
 pub(crate) struct Head {
     pub(crate) dag_id: String,

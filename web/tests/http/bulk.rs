@@ -144,6 +144,12 @@ async fn chosen_instances_are_cleared_and_marked_and_runs_beside_theirs_too() {
     assert_eq!(browser.get(&format!("{run}/clear?pick=x")).await.status, StatusCode::BAD_REQUEST);
     let page = browser.get(&format!("{run}/clear?pick=1.-1&pick=2.-1&chosen=yes")).await;
     assert!(page.has("--task-regex &#39;^(t1|t2)$&#39;"), "{}", page.html);
+    // The page from which they were chosen was of a version that the run has left.
+    for path in ["clear", "mark-chosen"] {
+        let page = browser.get(&format!("{run}/{path}?pick=1.-1&version=999999")).await;
+        assert_eq!(page.status, StatusCode::CONFLICT, "{}", page.html);
+        assert!(page.has("goes on in another version"), "{}", page.html);
+    }
     let ask = format!("{run}/mark-chosen?pick=1.-1&pick=2.-1");
     assert!(browser.get(&ask).await.has(">Mark 2 as success</button>"));
     let done = press(&mut browser, &ask, &format!("{run}/mark-chosen"), "success").await;

@@ -40,7 +40,7 @@ async fn a_run_that_takes_longer_is_named_and_one_that_ends_is_told_whole() {
         assert!(orch_store::output::put(&mut db, lease, "return_value", &json!({ "rows": 7 })).await.unwrap());
         for task in 0..5 {
             let told = (task, -1);
-            orch_store::mark::mark_instance(&mut db, &mut Versions::default(), id, told, TaskState::Success)
+            orch_store::mark::mark_instance(&mut db, &mut Versions::default(), (id, None), told, TaskState::Success)
                 .await
                 .unwrap();
         }

@@ -290,7 +290,8 @@ async fn a_try_that_is_lost_in_the_middle_publishes_nothing() {
     let run = world.trigger("publishing", None).await;
     world.until_a_step_waits(&mut db).await;
     let id = get_run(&mut db, "publishing", &run).await.unwrap().unwrap().id;
-    let marked = mark_instance(&mut db, &mut Versions::default(), id, (0, -1), TaskState::Failed).await.unwrap();
+    let marked =
+        mark_instance(&mut db, &mut Versions::default(), (id, None), (0, -1), TaskState::Failed).await.unwrap();
     assert_eq!(marked, Mark::Marked(TaskState::Running));
     world.hints.give(Hint::Stop);
     open(&mut db).await;

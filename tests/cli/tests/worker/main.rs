@@ -312,7 +312,7 @@ async fn cleared_tasks_run_again_and_a_running_one_is_stopped_first() {
             downstream: true,
             ..Default::default()
         },
-        states: vec![],
+        ..ClearWish::default()
     };
     let mut stepper = orch_store::step::Stepper::default();
     let cleared =

@@ -280,7 +280,7 @@ async fn whoever_waits_can_be_marked_and_cancelled() {
     let marked = world.trigger("after", None).await;
     world.until(waits, |n| n == 1).await;
     let id = get_run(&mut db, "after", &marked).await.unwrap().unwrap().id;
-    mark_instance(&mut db, &mut versions, id, (0, -1), TaskState::Success).await.unwrap();
+    mark_instance(&mut db, &mut versions, (id, None), (0, -1), TaskState::Success).await.unwrap();
     world.hints.give(Hint::Ready);
     assert_eq!(world.end_of("after", &marked).await, "success");
 

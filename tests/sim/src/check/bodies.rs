@@ -37,9 +37,10 @@ impl Bodies {
         self.next += 1;
         self.running.insert(self.next, Body { key, node, takes, excused, over: false });
         let in_view = self.running.values().filter(|b| !b.excused);
-        let wrong = other
-            .map(|other| format!("{key:?} runs on node {node} while it still runs on node {other}"))
-            .or_else(|| exceeded(in_view.flat_map(|b| &b.takes)).map(|what| format!("{what} by bodies, as {key:?} begins")));
+        let wrong =
+            other.map(|other| format!("{key:?} runs on node {node} while it still runs on node {other}")).or_else(
+                || exceeded(in_view.flat_map(|b| &b.takes)).map(|what| format!("{what} by bodies, as {key:?} begins")),
+            );
         (self.next, wrong)
     }
 

@@ -86,10 +86,18 @@ impl Session {
     }
 
     /// `store::clear::clear_instances`. Gives how many.
-    pub(crate) async fn clear(&self, run: Uuid, selection: &Selection, states: &[TaskState]) -> StoreResult<usize> {
+    pub(crate) async fn clear(
+        &self,
+        (run, meant): (Uuid, i32),
+        selection: &Selection,
+        states: &[TaskState],
+    ) -> StoreResult<usize> {
         let mut tx = self.begin();
         let Some(locked) = lock_run(&mut tx, run, None).await? else { return Ok(0) };
         let LockedRun { version, mut rev, ledger: before, mut taken, mut events, fold_xmin, .. } = locked;
+        if version.id != meant {
+            return Err(StoreError::OtherVersion);
+        }
         let revived = before.state.is_finished();
         let wanted = selection.resolve(&version.plan);
         // What is recorded while it waits for the rows is put out too.

@@ -46,7 +46,8 @@ impl World {
     }
 
     fn clear(&mut self, run: Uuid) {
-        let plan = self.db.with(|s| s.tables.runs[&run].version.plan.clone());
+        let version = self.db.with(|s| s.tables.runs[&run].version.clone());
+        let plan = &version.plan;
         let mut tasks = Vec::new();
         for _ in 0..self.rng.between(1, 2) {
             let task = self.rng.below(plan.tasks.len()) as TaskIdx;
@@ -61,7 +62,7 @@ impl World {
         };
         let (session, hints) = (self.db.session("user".into(), None), self.shared_hints.clone());
         self.tasks.spawn(async move {
-            if session.clear(run, &selection, &states).await.is_ok() {
+            if session.clear((run, version.id), &selection, &states).await.is_ok() {
                 tell(hints.as_ref(), &[Hint::Ready, Hint::Stop]);
             }
         });

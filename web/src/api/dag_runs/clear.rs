@@ -57,7 +57,8 @@ impl Wish {
             let tasks = (0..version.plan.tasks.len() as TaskIdx).map(|task| Selected { task, index: None }).collect();
             let failed = || vec![TaskState::Failed, TaskState::UpstreamFailed];
             let states = if self.only_failed { failed() } else { Vec::new() };
-            runs.push((run, ClearWish { selection: Selection { tasks, ..Selection::default() }, states }));
+            let (selection, version) = (Selection { tasks, ..Selection::default() }, Some(run.version));
+            runs.push((run, ClearWish { selection, version, states }));
         }
         let (latest, run_note) = (self.latest, self.note);
         Ok(Clearing { runs, latest, run_note, instance_note: None, event: "clear_dag_run", refuse_running: false })

@@ -60,7 +60,8 @@ pub(crate) async fn clear_chosen(
     for run in meant(&mut db, &dag.dag_id, &wish).await? {
         let version = app.versions.get(&mut db, run.version).await?;
         let selection = selection(&version.plan, &wish, &mut known);
-        runs.push((run, ClearWish { selection, states: wish.states.clone() }));
+        let wish = ClearWish { selection, version: Some(run.version), states: wish.states.clone() };
+        runs.push((run, wish));
     }
     if let (Some(tasks), Some(place), false) = (&wish.tasks, known.iter().position(|known| !known), runs.is_empty()) {
         return Err(Refusal::not_found(format!("Task with ID '{}' not found", tasks[place].0.escape_debug())));

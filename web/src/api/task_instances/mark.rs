@@ -168,7 +168,7 @@ async fn mark(
     let mut versions = app.versions.clone();
     let version = versions.get(db, run.version).await?;
     let task_id = version.plan.task_id(task);
-    match mark_instance(db, &mut versions, run.id, (task, map_index), state).await? {
+    match mark_instance(db, &mut versions, (run.id, Some(run.version)), (task, map_index), state).await? {
         Mark::Marked(was) => {
             let deed = Deed {
                 event: "mark_task_instance",

@@ -1,7 +1,8 @@
 //! `/dags/{dag_id}`: its last runs against its tasks, drawn by the server: a column for each run, a row for each task.
 
-use super::{Found, Head, find};
+use super::{Found, Head, find, know_it};
 use crate::extract::{DagPath, Query};
+use crate::pages::bulk::counted;
 use crate::pages::home::{task_href, usual};
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Now};
@@ -27,6 +28,8 @@ struct GridPage {
     kind: &'static str,
     most: i64,
     columns: Vec<Column>,
+    /// The runs, as words.
+    counted: String,
     rows: Vec<Row>,
     longest: String,
     half: String,
@@ -39,7 +42,7 @@ struct GridPage {
     running: i64,
     queued: i64,
     most_runs: i32,
-    workers: i64,
+    workers: String,
 }
 
 struct Summary {
@@ -61,6 +64,8 @@ struct Column {
 
 struct Row {
     name: String,
+    /// With the groups it is in.
+    task_id: String,
     href: String,
     /// A group's row folds the rows behind it.
     fold: Option<usize>,
@@ -125,11 +130,12 @@ pub(crate) async fn show(
         running: found.places.running,
         queued: found.places.queued,
         most_runs: found.row.max_active_runs,
-        workers: found.places.workers,
+        workers: know_it(found.places.workers),
         shell,
         head,
         kind,
         most,
+        counted: counted(columns.len(), "run"),
         columns,
         rows,
     };
@@ -214,8 +220,12 @@ fn rows(
         let cells: Vec<_> = cells.collect();
         let is_mapped = found.version.plan.task(place as u16).map.is_some();
         let task_id = &task.task_id;
+        // Its group stands above it.
+        let group = task.group_id.as_deref().filter(|_| inside.is_some()).unwrap_or_default();
+        let in_group = task_id.strip_prefix(group).and_then(|rest| rest.strip_prefix('.'));
         Row {
-            name: task_id.clone(),
+            name: in_group.unwrap_or(task_id).into(),
+            task_id: task_id.clone(),
             href: format!("{href}/tasks#{}", encoded(task_id)),
             fold: None,
             inside,
@@ -246,7 +256,15 @@ fn rows(
         });
         let cells = cells.collect();
         let (note, name) = (members.len().to_string(), group.to_string());
-        rows.push(Row { name, href: String::new(), fold: Some(fold), inside: None, note, cells });
+        rows.push(Row {
+            task_id: name.clone(),
+            name,
+            href: String::new(),
+            fold: Some(fold),
+            inside: None,
+            note,
+            cells,
+        });
         rows.extend(inner);
     }
     rows

@@ -1,6 +1,6 @@
 //! `/dags/{dag_id}/overview`: what a DAG is, when it runs, how its last runs went, and which of its tasks fail.
 
-use super::{Found, Head, find};
+use super::{Found, Head, find, know_it};
 use crate::extract::DagPath;
 use crate::pages::home::{task_href, usual};
 use crate::pages::{Shell, assets, encoded, html};
@@ -212,7 +212,7 @@ fn facts(found: &Found, runs: &[RunDetails]) -> Vec<(&'static str, String)> {
         ("Went well", if over.is_empty() { String::new() } else { format!("{went_well} of the last {}", over.len()) }),
         ("Running", format!("{} of at most {}", found.places.running, row.max_active_runs)),
         ("Waiting", found.places.queued.to_string()),
-        ("Workers", format!("{} know it", found.places.workers)),
+        ("Workers", know_it(found.places.workers)),
         ("Version", format!("{} of bundle {}", row.version_number, row.bundle)),
         (
             "Written in",

@@ -3,7 +3,7 @@
 
 pub(crate) mod fields;
 
-use super::{Found, Head, find};
+use super::{Found, Head, find, know_it};
 use crate::api::presets::{forget, keep, named};
 use crate::auth::Caller;
 use crate::extract::{Actor, DagPath, Form, Peer, Query, no_such_run};
@@ -47,6 +47,7 @@ struct TriggerPage {
     running: i64,
     most_runs: i32,
     workers: i64,
+    know_it: String,
     has_no_limit: bool,
     earlier: Vec<Earlier>,
     presets: Vec<(String, String)>,
@@ -282,6 +283,7 @@ async fn page(
         running: found.places.running,
         most_runs: found.row.max_active_runs,
         workers: found.places.workers,
+        know_it: know_it(found.places.workers),
         like_path: encoded(wish.like.as_deref().unwrap_or_default()),
         earlier: earlier(&mut db, found, &shell).await?,
         presets: presets(&mut db, &found.row.dag_id).await?,

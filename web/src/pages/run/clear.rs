@@ -2,7 +2,7 @@
 //! the runs before or after it. The page says first what begins anew, and the button repeats how many.
 
 use super::change::{ChangePage, href};
-use super::tasks::picks as picks_of;
+use super::tasks::{picks as picks_of, same_version};
 use super::{RunHead, find, the_ledger};
 use crate::api::clearing::{Clearing, carry_out};
 use crate::extract::{Actor, Form, Query, RunPath, no_such_instance};
@@ -31,6 +31,8 @@ struct Choices {
     map_index: String,
     /// Places in the run's version, and elements.
     picks: Vec<(TaskIdx, i32)>,
+    /// In which they have these places.
+    version: Option<i32>,
     upstream: bool,
     downstream: bool,
     only_failed: bool,
@@ -63,6 +65,7 @@ impl Choices {
             task: text("task").unwrap_or_default().into(),
             map_index: text("map_index").unwrap_or_default().into(),
             picks: picks_of(picks)?,
+            version: text("version").and_then(|version| version.parse().ok()),
             upstream: on("upstream"),
             downstream: on("downstream"),
             only_failed: on("only_failed"),
@@ -99,12 +102,15 @@ impl Choices {
             fields.push(("map_index", self.map_index.clone()));
         }
         fields.extend(self.picks.iter().map(|(task, index)| ("pick", format!("{task}.{index}"))));
+        fields.extend(self.version.map(|version| ("version", version.to_string())));
         fields
     }
 
-    /// In the run that it was asked of; `of`: the version of that run.
-    fn selected(&self, path: &RunPath, of: &Plan) -> Result<Vec<Selected>, Refusal> {
+    /// In the run that it was asked of; `version`: that of the run.
+    fn selected(&self, path: &RunPath, version: &Version) -> Result<Vec<Selected>, Refusal> {
+        let of = &version.plan;
         if !self.picks.is_empty() {
+            same_version(self.version, version)?;
             let known = self.picks.iter().filter(|(task, _)| usize::from(*task) < of.tasks.len());
             return Ok(known
                 .map(|(task, index)| Selected { task: *task, index: Some(*index).filter(|i| *i >= 0) })
@@ -118,7 +124,7 @@ impl Choices {
         Ok(vec![Selected { task: of.index_of(&self.task).ok_or_else(missing)?, index }])
     }
 
-    fn wish(&self, tasks: Vec<Selected>) -> ClearWish {
+    fn wish(&self, tasks: Vec<Selected>, version: i32) -> ClearWish {
         let mut states = Vec::new();
         if self.only_failed {
             states.extend([TaskState::Failed, TaskState::UpstreamFailed]);
@@ -126,7 +132,8 @@ impl Choices {
         if self.only_running {
             states.push(TaskState::Running);
         }
-        ClearWish { selection: Selection { tasks, upstream: self.upstream, downstream: self.downstream }, states }
+        let selection = Selection { tasks, upstream: self.upstream, downstream: self.downstream };
+        ClearWish { selection, version: Some(version), states }
     }
 
     /// The same for a terminal, as far as it can be said there.
@@ -172,7 +179,7 @@ async fn wishes(
     choices: &Choices,
 ) -> Result<Vec<(RunDetails, ClearWish)>, Refusal> {
     let of = the_ledger(app, db, run).await?.version;
-    let selected = choices.selected(path, &of.plan)?;
+    let selected = choices.selected(path, &of)?;
     let around = Around { past: choices.past, future: choices.future };
     let runs = runs_around(db, run, around, MOST_RUNS).await?;
     if runs.len() as i64 > MOST_RUNS {
@@ -183,7 +190,7 @@ async fn wishes(
     let mut wishes = Vec::with_capacity(runs.len());
     for run in runs {
         let version = app.versions.get(db, run.version).await?;
-        let wish = choices.wish(carried(&selected, &of.plan, &version.plan));
+        let wish = choices.wish(carried(&selected, &of.plan, &version.plan), version.id);
         wishes.push((run, wish));
     }
     Ok(wishes)

@@ -1,7 +1,7 @@
 //! `…/mark-chosen?pick=…&pick=…`: somebody says how several instances of a run ended, after a look at which.
 
 use super::change::{ChangePage, href};
-use super::tasks::picks;
+use super::tasks::{picks, same_version};
 use super::{RunHead, find, the_ledger};
 use crate::api::task_instances::{Wish, carry_out, tell};
 use crate::extract::{Actor, Form, Query, RunPath};
@@ -14,15 +14,21 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::plan::{Plan, TaskIdx};
+use orch_core::plan::TaskIdx;
 use orch_store::StoreError;
 use orch_store::instance::get_instance;
+use orch_store::version::Version;
 use sqlx::Connection;
 
-/// Those that the version has.
-fn known<'a>(texts: impl Iterator<Item = &'a str>, plan: &Plan) -> Result<Vec<(TaskIdx, i32)>, Refusal> {
+/// Those that the run's version has.
+fn known<'a>(
+    texts: impl Iterator<Item = &'a str>,
+    read_in: Option<&str>,
+    version: &Version,
+) -> Result<Vec<(TaskIdx, i32)>, Refusal> {
+    same_version(read_in.and_then(|read_in| read_in.parse().ok()), version)?;
     let mut picks = picks(texts)?;
-    picks.retain(|(task, _)| usize::from(*task) < plan.tasks.len());
+    picks.retain(|(task, _)| usize::from(*task) < version.plan.tasks.len());
     Ok(picks)
 }
 
@@ -34,11 +40,11 @@ pub(crate) async fn ask(
 ) -> Result<Response, Refusal> {
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
-    let plan = the_ledger(&app, &mut db, &run).await?.version.plan.clone();
+    let version = the_ledger(&app, &mut db, &run).await?.version;
     let mut lines = Vec::new();
     let mut chosen = Vec::new();
-    for (task, index) in known(query.all("pick"), &plan)? {
-        let id = plan.task_id(task);
+    for (task, index) in known(query.all("pick"), query.text("version"), &version)? {
+        let id = version.plan.task_id(task);
         let found = get_instance(&mut db, &mut app.versions.clone(), run.id, id, index).await?;
         let Some(instance) = found else { continue };
         chosen.push((task, index, instance.state));
@@ -56,9 +62,10 @@ pub(crate) async fn ask(
         "What runs is stopped. After success or skipped, what failed below because of them runs again.".to_string()
     };
     let title = format!("Mark {}?", counted(chosen.len(), "task instance"));
+    let picked = chosen.iter().map(|(task, index, _)| ("pick", format!("{task}.{index}")));
     let page = ChangePage {
         buttons: buttons.collect(),
-        fields: chosen.iter().map(|(task, index, _)| ("pick", format!("{task}.{index}"))).collect(),
+        fields: picked.chain([("version", version.id.to_string())]).collect(),
         back: format!("{}/tasks", head.href),
         lines,
         ..ChangePage::asking(shell, head, title, sentence, "mark-chosen")
@@ -70,8 +77,8 @@ pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, fo
     let wish = Wish { state: Some(wished(&form)?), ..Wish::default() };
     let mut db = app.hot().await?;
     let run = find(&mut db, &path).await?;
-    let plan = the_ledger(&app, &mut db, &run).await?.version.plan.clone();
-    for instance in known(form.all("pick"), &plan)? {
+    let version = the_ledger(&app, &mut db, &run).await?.version;
+    for instance in known(form.all("pick"), form.text("version"), &version)? {
         let mut tx = db.begin().await.map_err(StoreError::from)?;
         match carry_out(&app, &mut tx, &actor, &[(run.clone(), vec![instance])], &wish).await {
             Ok(()) => tx.commit().await.map_err(StoreError::from)?,

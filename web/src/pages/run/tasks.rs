@@ -14,6 +14,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
+use orch_store::version::Version;
+use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
 
 #[derive(Template)]
@@ -31,6 +33,8 @@ struct TasksPage {
     first_page: Option<String>,
     on: Option<String>,
     is_open: bool,
+    /// Of the run, by its number in the database: what is chosen is chosen in it.
+    version: i32,
 }
 
 struct Line {
@@ -64,6 +68,11 @@ pub(super) fn picks<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<(u16
     picks.sort_unstable();
     picks.dedup();
     Ok(picks)
+}
+
+/// Places that were read in one version mean other tasks in another.
+pub(super) fn same_version(read_in: Option<i32>, version: &Version) -> StoreResult<()> {
+    read_in.is_none_or(|read_in| read_in == version.id).then_some(()).ok_or(StoreError::OtherVersion)
 }
 
 /// `3.-1`: the fourth task, not mapped.
@@ -121,6 +130,7 @@ pub(crate) async fn show(
         counts: counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect(),
         names: spec.tasks.iter().take(MOST_NAMES).map(|task| task.task_id.clone()).collect(),
         is_open: !run.state.is_finished(),
+        version: ledger.version.id,
         filter,
         task,
         rest,

@@ -21,6 +21,7 @@ use orch_store::run::{
     DeleteRun, EndRun, RunDetails, cancel_run, delete_run, run_by_uuid, set_run_state, start_queued_runs,
 };
 use orch_store::step::Stepper;
+use orch_store::version::Version;
 use serde_json::json;
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -54,11 +55,12 @@ async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -
     Ok(runs)
 }
 
-fn selection(tasks: usize, only_failed: bool) -> ClearWish {
-    let tasks = (0..tasks as u16).map(|task| Selected { task, index: None }).collect();
+fn selection(of: &Version, only_failed: bool) -> ClearWish {
+    let tasks = (0..of.plan.tasks.len() as u16).map(|task| Selected { task, index: None }).collect();
     let failed = vec![TaskState::Failed, TaskState::UpstreamFailed];
     ClearWish {
         selection: Selection { tasks, upstream: false, downstream: false },
+        version: Some(of.id),
         states: if only_failed { failed } else { Vec::new() },
     }
 }
@@ -186,7 +188,7 @@ async fn would(
     let mut counts = Vec::with_capacity(runs.len());
     for run in runs {
         let version = versions.get(db, run.version).await?;
-        let wish = selection(version.plan.tasks.len(), only_failed);
+        let wish = selection(&version, only_failed);
         let cleared = would_clear(db, &mut versions, run.id, &wish).await?;
         counts.push(cleared.map_or(0, |cleared| cleared.instances.len()));
     }
@@ -257,7 +259,7 @@ async fn carry_out(
     let (event, extra) = match wish {
         Do::Clear { only_failed } => {
             let version = versions.get(db, run.version).await?;
-            let wish = selection(version.plan.tasks.len(), only_failed);
+            let wish = selection(&version, only_failed);
             let cleared = clear_instances(db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
             let count = cleared.map_or(0, |cleared| cleared.instances.len());
             if count == 0 {
