@@ -28,6 +28,8 @@ const WHOLE_ANSWER: Duration = Duration::from_mins(1);
 const MOST_BYTES: u64 = 256 << 20;
 /// Of what the server says about a mistake.
 const MOST_DETAIL_CHARS: usize = 2_000;
+/// What it says to those whose role is too low.
+const FORBIDDEN: &str = "Forbidden";
 /// How a server says so that tries no connections.
 const SWITCHED_OFF: &str = "Testing connections is disabled";
 
@@ -42,7 +44,7 @@ pub(crate) struct Api {
 /// What the server said to a question that it understood.
 enum Answer {
     Found(Value),
-    /// 400, 404, 409, 413, 422: the status and the words.
+    /// 400, 403, 404, 409, 413, 422: the status and the words.
     Refused(u16, String),
 }
 
@@ -122,6 +124,8 @@ impl Api {
                 Err(Failure::new(format!("`{}`: {}", self.base, words(detail)))
                     .hint("the server takes `ORCH_TEST_CONNECTION=true`"))
             }
+            // Nor here: others are asked, and the server says who.
+            (403, _, Some(detail)) if words(detail) != FORBIDDEN => Ok(Answer::Refused(status, words(detail))),
             (403, _, Some(_)) => Err(Failure::new(format!("the token may not do that at `{}`", self.base))
                 .hint("log in as a user with a higher role: viewers read, users start runs, ops change connections and variables")),
             (400 | 404 | 409 | 413 | 422, _, Some(detail)) => Ok(Answer::Refused(status, words(detail))),

@@ -143,6 +143,10 @@ config! {
 
         /// The audit log is kept for so long
         audit_retention: Duration = "365d", "ORCH_AUDIT_RETENTION";
+
+        /// Where people reach the web server, for links in alerts: `https://orch.example.com`
+        #[clap(value_name = "URL")]
+        public_url: String = "", "ORCH_PUBLIC_URL";
     }
 
     /// Where goes what was kept so long.
@@ -304,6 +308,12 @@ impl Config {
             self.vault_url.is_some() != self.vault_token.is_some(),
             "a vault needs both its address and a token".into(),
             "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
+        );
+        let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
+        refuse(
+            !self.public_url.is_empty() && !is_url,
+            format!("public_url `{}` is no address of a web server", self.public_url),
+            "give it as people type it, with its path if it has one: `https://orch.example.com`",
         );
         refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
         problems

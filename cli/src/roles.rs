@@ -95,7 +95,8 @@ pub(crate) fn scheduler(config: &Config, url: &str) -> Result<SchedulerConfig, F
 }
 
 pub(crate) fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure> {
-    Ok(MessengerConfig { database_url: url.into(), secrets: secrets::sources(config)? })
+    let public_url = config.public_url.clone();
+    Ok(MessengerConfig { database_url: url.into(), secrets: secrets::sources(config)?, public_url })
 }
 
 pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {

@@ -118,7 +118,11 @@ async fn serve(
         Workforce::Project(..) => {}
     }
     parts.add_scheduler(roles::scheduler(config, url)?);
-    parts.add_messenger(roles::messenger(config, url)?);
+    let mut messenger = roles::messenger(config, url)?;
+    if let (true, Some(own)) = (messenger.public_url.is_empty(), &web) {
+        messenger.public_url.clone_from(own);
+    }
+    parts.add_messenger(messenger);
     let password = match &web {
         Some(_) => roles::admin(&mut db, config).await?,
         None => None,

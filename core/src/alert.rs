@@ -8,8 +8,10 @@ mod words;
 
 pub use words::{FIELDS, Message, check_template, message};
 
+use crate::approval::Question;
 use crate::spec::{DagSpec, Deadline, Notifier, TaskSpec};
 use crate::state::{RunState, TaskState, UnknownWord, words};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use std::{fmt, str::FromStr};
@@ -17,6 +19,8 @@ use uuid::Uuid;
 
 /// A longer reason is cut.
 const MOST_REASON_CHARS: usize = 1_000;
+/// A longer body of a question is cut: it is read where it is answered.
+const MOST_BODY_CHARS: usize = 4_000;
 /// The first pause after a try that failed; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -37,6 +41,8 @@ words! {
         CheckFailed = 9 "check_failed",
         /// Somebody wants to see whether a notifier works.
         Test = 10 "test",
+        /// A try asks people, and begins to wait for their answer.
+        TaskAwaitingInput = 11 "task_awaiting_input",
     }
 }
 
@@ -71,6 +77,27 @@ pub struct Facts {
     /// Its URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+    /// Where people reach the server, before the paths of links; whoever sends knows it. Empty: links are paths.
+    #[serde(skip)]
+    pub address: String,
+}
+
+/// What people are asked, as far as they are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// The try that asks: it is answered under this id.
+    pub id: Uuid,
+    pub subject: String,
+    pub body: String,
+    pub options: Vec<String>,
+    /// Empty: whoever may start runs.
+    pub assigned_users: Vec<String>,
+    /// By when, as the clock of the database says; the statement that records the wait writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// One notifier is to be told one thing.
@@ -111,9 +138,44 @@ pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
         try_number: Some(end.try_number),
         state: end.state.to_string(),
         reason: shortened(&end.causes.join(": ")),
-        asset: None,
+        ..Facts::default()
     };
     each(notifiers, kind, &end.attempt.to_string(), facts)
+}
+
+/// A try that begins to wait for people.
+#[derive(Debug, Clone, Copy)]
+pub struct TryAsks<'a> {
+    pub attempt: Uuid,
+    /// Under which it asks: it has another one when it was answered, so a second question of a try is told too.
+    pub lease_no: i16,
+    pub try_number: i16,
+    pub map_index: i32,
+    pub question: &'a Question,
+}
+
+/// What the beginning of a wait for people leaves. Who takes the wait up later, or wakes it, begins none.
+pub fn of_question(dag_id: &str, task: &TaskSpec, asks: TryAsks<'_>) -> Vec<NewAlert> {
+    let question = asks.question;
+    let facts = || Facts {
+        dag_id: dag_id.into(),
+        task_id: Some(task.task_id.clone()),
+        map_index: (asks.map_index >= 0).then_some(asks.map_index),
+        try_number: Some(asks.try_number),
+        state: TaskState::AwaitingInput.to_string(),
+        reason: shortened(&question.subject),
+        asked: Some(Asked {
+            id: asks.attempt,
+            subject: question.subject.clone(),
+            body: question.body.as_deref().unwrap_or_default().chars().take(MOST_BODY_CHARS).collect(),
+            options: question.options.clone(),
+            assigned_users: question.assigned_users.clone(),
+            until: None,
+        }),
+        ..Facts::default()
+    };
+    let of = format!("{}/{}", asks.attempt, asks.lease_no);
+    each(&task.callbacks.on_awaiting_input, AlertKind::TaskAwaitingInput, &of, facts)
 }
 
 /// What a run that ended at this revision leaves: one that is cleared may end again, at another.
@@ -144,7 +206,7 @@ pub fn of_deadline(dag_id: &str, (nth, deadline): (usize, &Deadline), run: Uuid,
 }
 
 /// An asset that tasks of this DAG update is stale; `since` tells this time from the next one.
-pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: chrono::DateTime<chrono::Utc>) -> Vec<NewAlert> {
+pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<NewAlert> {
     let facts = || Facts {
         dag_id: spec.dag_id.clone(),
         state: "stale".into(),
@@ -179,6 +241,7 @@ pub fn of_failed_check(spec: &DagSpec, check: &FailedCheck) -> Vec<NewAlert> {
         state: check.outcome.clone(),
         reason: shortened(&format!("{}: {} of {} rows", check.name, check.bad, check.rows)),
         asset: Some(check.uri.clone()),
+        ..Facts::default()
     };
     each(&spec.callbacks.on_failed_check, AlertKind::CheckFailed, &check.id.to_string(), facts)
 }

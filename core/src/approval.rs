@@ -14,6 +14,9 @@ pub const REJECT: &str = "Reject";
 /// The one option of a form on which nothing else is to be chosen, as in Airflow.
 pub const OK: &str = "OK";
 
+/// As Airflow names whoever answers when nobody does in time.
+pub const FALLBACK: &str = "Fallback to defaults";
+
 const MOST_OPTIONS: usize = 100;
 const MOST_SUBJECT_CHARS: usize = 500;
 
@@ -84,9 +87,19 @@ impl Answer {
     }
 }
 
+/// Somebody who would answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Person<'a> {
+    pub name: &'a str,
+    /// By the role.
+    pub may_start_runs: bool,
+}
+
 /// Why an answer does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("`{user}` may not start runs, and nobody is asked by name: whoever may start runs is")]
+    MayNotRun { user: String },
     #[error("`{user}` is not asked: one of {} is", assigned.join(", "))]
     NotAsked { user: String, assigned: Vec<String> },
     #[error("nothing is chosen: choose {} of {}", if *.multiple { "some" } else { "one" }, options.join(", "))]
@@ -186,13 +199,19 @@ impl Question {
         Ok(Given { params_input, ..given })
     }
 
+    /// Who is named is asked, whatever the role; with nobody named, whoever may start runs.
+    ///
     /// # Errors
     /// Others are asked.
-    pub fn asks(&self, user: &str) -> Result<(), Refused> {
-        if self.assigned_users.is_empty() || self.assigned_users.iter().any(|name| name == user) {
+    pub fn asks(&self, person: Person<'_>) -> Result<(), Refused> {
+        let user = || person.name.to_string();
+        if self.assigned_users.is_empty() {
+            return if person.may_start_runs { Ok(()) } else { Err(Refused::MayNotRun { user: user() }) };
+        }
+        if self.assigned_users.iter().any(|name| name == person.name) {
             return Ok(());
         }
-        Err(Refused::NotAsked { user: user.into(), assigned: self.assigned_users.clone() })
+        Err(Refused::NotAsked { user: user(), assigned: self.assigned_users.clone() })
     }
 
     fn chosen(&self, chosen: &[String]) -> Result<(), Refused> {

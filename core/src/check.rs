@@ -8,6 +8,7 @@ mod graph;
 mod limits;
 mod maps;
 mod names;
+mod questions;
 mod rules;
 mod schedule;
 
@@ -56,6 +57,7 @@ pub fn problems(spec: &DagSpec) -> Vec<Problem> {
     maps::check(&mut dag);
     rules::check(&mut dag);
     alerts::check(&mut dag);
+    questions::check(&mut dag);
     dag.problems
 }
 

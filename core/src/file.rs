@@ -150,6 +150,7 @@ fn in_words_of_files(hint: &str) -> String {
         ("`asset_or_time(assets, cron(\"…\"))`", "`schedule: {assets: […], or: \"0 2 * * *\"}`"),
         ("`on_assets([asset(\"…\")])`", "`schedule: {assets: […]}`"),
         ("use `continuous()`", "use `@continuous`"),
+        ("say with `.follow(…)`", "say under `follow`"),
         ("use `once()`", "use `@once`"),
         ("map one task over a list (`d.map`)", "map one task over a list (`map: […]`)"),
         ("over `cross(a, b)` if need be", "over `cross: [a, b]` if need be"),

@@ -217,6 +217,12 @@ impl<'d, R> Call<'d, R> {
         self
     }
 
+    /// Tells somebody when the task asks people, and begins to wait for their answer.
+    pub fn on_awaiting_input(mut self, whom: Notify) -> Self {
+        self.draft.callbacks.on_awaiting_input.push(whom.spec);
+        self
+    }
+
     /// Runs the body here and now, through the same JSON as a worker: the unit test of a task.
     ///
     /// # Errors

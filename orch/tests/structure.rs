@@ -159,6 +159,32 @@ fn options_come_from_the_task_then_its_groups_then_the_dag() {
 }
 
 #[test]
+fn whom_a_task_asks_is_told_and_a_choice_leads_somewhere() {
+    let told = || notify("team").message("{subject}: {link}");
+    let dag = dag("week").build(|d| {
+        let asked = choice("Which day?", ["mon", "tue"]).follow("mon", "load").follow("tue", "later");
+        let asked = d.add(asked.call().id("which").on_awaiting_input(told()));
+        d.add(load("mon").after(asked));
+        d.add(load("tue").id("later").after(asked));
+    });
+    let spec = built(&dag);
+    let whom = &spec.task("which").expect("the task").callbacks.on_awaiting_input[0];
+    assert_eq!((whom.connection.as_str(), whom.message.as_deref()), ("team", Some("{subject}: {link}")));
+    let lost = orch::dag("week").build(|d| {
+        let asked = choice("Which day?", ["mon"]).follow("mon", "lod").call().id("which");
+        let asked = d.add(asked);
+        d.add(load("mon").after(asked));
+    });
+    let said =
+        lost.check().expect_err("it leads nowhere").iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(
+        said.contains("for `mon` it follows `lod`, which does not exist") && said.contains("structure.rs:"),
+        "{said}"
+    );
+    assert!(said.ends_with("hint: did you mean `load`?"), "{said}");
+}
+
+#[test]
 fn a_map_over_a_mapped_is_element_by_element_and_collect_waits_for_all() {
     let dag = dag("week").build(|d| {
         let rows = d.map(["mon", "tue"], load);

@@ -132,18 +132,7 @@ impl Hands {
 
     /// Records an end and dies before it is folded.
     async fn record(&mut self, claimed: &Claimed, state: TaskState, next: Option<NextTry>) {
-        let ended = Ended {
-            lease: claimed.lease,
-            state,
-            list_len: None,
-            skip: Vec::new(),
-            rev: 0,
-            next,
-            outputs: Vec::new(),
-            failure: None,
-            touched: None,
-            alerts: Vec::new(),
-        };
+        let ended = Ended { next, ..Ended::new(claimed.lease, state) };
         let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
         let reply = self.stepper.send(&mut self.db, &step, self.id).await.expect("a record");
         assert_eq!(reply.accepted.len(), 1);

@@ -1,6 +1,10 @@
 //! What tries ask people, and what was answered. A question is open exactly as long as its wait is there: a clear, a mark
 //! or the end of its run take both back. Of several answers the first one counts: it takes the wait away.
 
+mod search;
+
+pub use search::{ApprovalFilter, ApprovalOrder, ApprovalText, count_approvals, list_approvals};
+
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::approval::{Given, Question};
@@ -51,25 +55,8 @@ pub struct ApprovalRow {
     pub stand: Stand,
 }
 
-/// Which questions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ApprovalFilter {
-    pub attempt: Option<Uuid>,
-    pub dag_id: Option<String>,
-    pub run_id: Option<String>,
-    pub task_id: Option<String>,
-    pub map_index: Option<i32>,
-    pub try_no: Option<i16>,
-    pub is_open: Option<bool>,
-    pub is_answered: Option<bool>,
-    pub given_by: Option<String>,
-    pub subject: Option<String>,
-    pub body: Option<String>,
-    pub asked_from: Option<DateTime<Utc>>,
-    pub asked_before: Option<DateTime<Utc>>,
-}
-
 /// A row as it is read.
+#[derive(sqlx::FromRow)]
 struct Columns {
     attempt: Uuid,
     run: Uuid,
@@ -117,54 +104,6 @@ impl Columns {
 
 fn read<T: serde::de::DeserializeOwned>(attempt: Uuid, text: &str) -> StoreResult<T> {
     serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("question of try `{attempt}`: {error}")))
-}
-
-/// The newest first.
-pub async fn list_approvals(
-    db: &mut PgConnection,
-    filter: &ApprovalFilter,
-    (skip, most): (i64, i64),
-) -> StoreResult<Vec<ApprovalRow>> {
-    let rows = sqlx::query_file_as!(
-        Columns,
-        "queries/approval/list.sql",
-        filter.attempt,
-        filter.dag_id,
-        filter.run_id,
-        filter.task_id,
-        filter.map_index,
-        filter.try_no,
-        filter.is_open,
-        filter.is_answered,
-        filter.given_by,
-        filter.subject,
-        filter.body,
-        filter.asked_from,
-        filter.asked_before,
-        most.clamp(0, MOST_LISTED),
-        skip.max(0)
-    );
-    rows.fetch_all(db).await?.into_iter().map(Columns::row).collect()
-}
-
-pub async fn count_approvals(db: &mut PgConnection, filter: &ApprovalFilter) -> StoreResult<i64> {
-    let count = sqlx::query_file_scalar!(
-        "queries/approval/count.sql",
-        filter.attempt,
-        filter.dag_id,
-        filter.run_id,
-        filter.task_id,
-        filter.map_index,
-        filter.try_no,
-        filter.is_open,
-        filter.is_answered,
-        filter.given_by,
-        filter.subject,
-        filter.body,
-        filter.asked_from,
-        filter.asked_before
-    );
-    Ok(count.fetch_one(db).await?)
 }
 
 /// The question of a try.

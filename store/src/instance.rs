@@ -5,7 +5,7 @@ mod of_runs;
 mod page;
 mod tries;
 
-pub use of_runs::{RunInstances, count_instances, instances_of_runs};
+pub use of_runs::{InstanceKey, RunInstances, count_instances, instances_of_runs, some_instances};
 pub use page::{InstancePage, page_of_instances};
 pub use tries::{OldTry, TryRow, old_tries, tries};
 

@@ -20,6 +20,7 @@ pub use list::{
 };
 pub use relocate::{MoveRun, move_run};
 pub use search::{Compare, Direction, RunCondition, RunOrder, RunSearch, RunText, RunTime, count_found, search_runs};
+pub(crate) use search::{anywhere, at_the_beginning};
 pub use start::start_queued_runs;
 
 use crate::{StoreError, StoreResult};

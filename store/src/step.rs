@@ -18,6 +18,7 @@ use crate::StoreResult;
 use crate::leaf::Leaf;
 use chrono::{DateTime, Utc};
 use orch_core::alert::NewAlert;
+use orch_core::approval::ANSWER;
 use orch_core::asset::{AssetEvent, LineageEdge};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
@@ -211,7 +212,39 @@ impl Stepper {
     }
 }
 
+impl NewWait {
+    /// It waits for people, for ever: this question, as JSON text.
+    pub fn for_answer(question: String, request: Request) -> NewWait {
+        NewWait {
+            condition: Some((ANSWER.into(), question)),
+            wake_in_ms: 0,
+            wake_at: None,
+            poke_ms: 0,
+            timeout_ms: None,
+            on_timeout: OnTimeout::Fail,
+            carried: None,
+            asks: Some(request),
+        }
+    }
+}
+
 impl Ended {
+    /// An end that leaves nothing but its state.
+    pub fn new(lease: Lease, state: TaskState) -> Ended {
+        Ended {
+            lease,
+            state,
+            list_len: None,
+            skip: Vec::new(),
+            rev: 0,
+            next: None,
+            outputs: Vec::new(),
+            failure: None,
+            touched: None,
+            alerts: Vec::new(),
+        }
+    }
+
     /// What the core is told, once the end is for good.
     pub fn event(&self) -> Option<Event> {
         let outcome = match self.state {

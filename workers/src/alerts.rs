@@ -13,7 +13,7 @@ pub use webhook::signature;
 use crate::mask;
 use crate::outside::http::Http;
 use crate::secrets::{Secrets, SecretsConfig};
-use orch_core::alert::{Message, message};
+use orch_core::alert::{Facts, Message, message};
 use orch_core::secret::Masker;
 use orch_core::task::Connection;
 use orch_store::alert::{Claimed, alert_not_sent, alert_sent, claim_alerts, next_alert_in};
@@ -43,6 +43,8 @@ pub struct MessengerConfig {
     pub database_url: String,
     /// Where the connections of notifiers are.
     pub secrets: SecretsConfig,
+    /// Where people reach the web server, for links: `https://orch.example.com`. Empty: links are paths.
+    pub public_url: String,
 }
 
 /// Sends alerts until `stop`. The database may come and go meanwhile.
@@ -51,7 +53,7 @@ pub async fn send_alerts(config: MessengerConfig, hints: Hints, stop: Cancellati
     mask::learn_for_good(own);
     let secrets = Secrets::new(&config.secrets, Some(&config.database_url))
         .map_err(|error| StoreError::corrupt(error.to_string()))?;
-    let sender = Arc::new(Sender { secrets, http: Http::default() });
+    let sender = Arc::new(Sender { secrets, http: Http::default(), public_url: config.public_url });
     let mut messenger = Messenger { url: config.database_url, sender, db: None };
     while !stop.is_cancelled() {
         // Armed before we look.
@@ -148,6 +150,7 @@ impl Messenger {
 struct Sender {
     secrets: Secrets,
     http: Http,
+    public_url: String,
 }
 
 impl Sender {
@@ -156,7 +159,8 @@ impl Sender {
         let notifier = &alert.notifier;
         let connection = self.secrets.connection(&notifier.connection).await.map_err(|error| format!("{error:#}"))?;
         let words = (alert.run_id.as_deref(), alert.logical_date);
-        let message = message((&alert.key, alert.kind), notifier, &alert.facts, words, alert.at);
+        let facts = Facts { address: self.public_url.clone(), ..alert.facts.clone() };
+        let message = message((&alert.key, alert.kind), notifier, &facts, words, alert.at);
         let sent = tokio::time::timeout(PATIENCE, self.tell(&connection, &message, &notifier.to)).await;
         let sent = sent.unwrap_or_else(|_| Err(format!("it took more than {} s", PATIENCE.as_secs())));
         sent.map_err(|problem| Masker::of(connection.secrets()).mask(&mask::mask(&problem)).into_owned())

@@ -4,7 +4,8 @@ use crate::logs::Line;
 use crate::mask;
 use crate::offer::Offer;
 use chrono::{DateTime, Utc};
-use orch_core::alert::{TryEnd, of_try};
+use orch_core::alert::{NewAlert, TryAsks, TryEnd, of_question, of_try};
+use orch_core::approval::Question;
 use orch_core::branch;
 use orch_core::retry::{logical_date_key, retry_delay};
 use orch_core::spec::TaskSpec;
@@ -127,18 +128,7 @@ pub(crate) fn ended(
     let plan = &offer.version.plan;
     let (task, index) = (claimed.lease.task, claimed.lease.map_index);
     let spec = &plan.spec.tasks[usize::from(task)];
-    let mut end = Ended {
-        lease: claimed.lease,
-        state: TaskState::Success,
-        list_len: None,
-        skip: Vec::new(),
-        rev,
-        next: None,
-        outputs: Vec::new(),
-        failure: None,
-        touched: None,
-        alerts: Vec::new(),
-    };
+    let mut end = Ended { rev, ..Ended::new(claimed.lease, TaskState::Success) };
     let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
         attempt,
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
@@ -203,18 +193,44 @@ pub(crate) fn ended(
             end.failure = Some(Failure { kind: kind.unwrap_or("fatal"), causes });
         }
     }
-    end.alerts = of_try(
-        &plan.spec.dag_id,
-        spec,
-        TryEnd {
-            attempt: claimed.lease.attempt,
-            try_number: claimed.try_no,
-            map_index: index,
-            state: end.state,
-            causes: end.failure.as_ref().map_or(&[], |failure| &failure.causes),
-        },
-    );
+    end.alerts = match question_of(&end) {
+        Some(question) => asks(&plan.spec.dag_id, spec, claimed, question),
+        None => of_try(
+            &plan.spec.dag_id,
+            spec,
+            TryEnd {
+                attempt: claimed.lease.attempt,
+                try_number: claimed.try_no,
+                map_index: index,
+                state: end.state,
+                causes: end.failure.as_ref().map_or(&[], |failure| &failure.causes),
+            },
+        ),
+    };
     Some(end)
+}
+
+/// What it asks people, as JSON text in which secrets are masked.
+fn question_of(end: &Ended) -> Option<&str> {
+    let wait = end.next.as_ref()?.wait.as_deref()?;
+    wait.asks.as_ref()?;
+    wait.condition.as_ref().map(|(_, question)| question.as_str())
+}
+
+fn asks(dag_id: &str, spec: &TaskSpec, claimed: &Claimed, question: &str) -> Vec<NewAlert> {
+    if spec.callbacks.on_awaiting_input.is_empty() {
+        return Vec::new();
+    }
+    // It was checked when the body said it.
+    let Ok(question) = serde_json::from_str::<Question>(question) else { return Vec::new() };
+    let asks = TryAsks {
+        attempt: claimed.lease.attempt,
+        lease_no: claimed.lease.lease_no,
+        try_number: claimed.try_no,
+        map_index: claimed.lease.map_index,
+        question: &question,
+    };
+    of_question(dag_id, spec, asks)
 }
 
 fn no_list(spec: &TaskSpec, value: &Value) -> Finish {

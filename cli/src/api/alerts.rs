@@ -47,6 +47,7 @@ fn row(value: &Value) -> Option<AlertRow> {
             state: found.outcome,
             reason: found.reason,
             asset: found.asset,
+            ..Facts::default()
         },
         dag_id: found.dag_id,
         run_id: found.dag_run_id,

@@ -56,7 +56,11 @@ impl Api {
         let query = || {
             let open = filter.is_open.map(|_| ("state", "awaiting_input"));
             let of_dag = filter.dag_id.as_deref().map(|dag_id| ("dag_id", dag_id));
-            [open, of_dag].into_iter().flatten().fold(Query::default(), |query, (name, word)| query.with(name, word))
+            let newest_first = Some(("order_by", "-created_at"));
+            [open, of_dag, newest_first]
+                .into_iter()
+                .flatten()
+                .fold(Query::default(), |query, (name, word)| query.with(name, word))
         };
         let most = usize::try_from(most).unwrap_or_default();
         self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked)

@@ -14,7 +14,7 @@ fn dag(callbacks: &Value) -> DagSpec {
 fn everybody() -> DagSpec {
     let to = |who: &str| json!([{ "connection": who }, { "connection": "all" }]);
     dag(&json!({ "on_success": to("glad"), "on_failure": to("sad"), "on_retry": to("busy"), "on_skipped": to("idle"),
-        "on_stale": to("stale"), "on_failed_check": to("bad") }))
+        "on_stale": to("stale"), "on_failed_check": to("bad"), "on_awaiting_input": to("asked") }))
 }
 
 /// Kind and connection of each, in order.
@@ -42,7 +42,13 @@ fn the_end_of_a_try_tells_whoever_waits_for_it() {
 
 #[test]
 fn what_is_no_end_and_what_never_ran_tells_nobody() {
-    let silent = [TaskState::Running, TaskState::Deferred, TaskState::UpForReschedule, TaskState::UpstreamFailed];
+    let silent = [
+        TaskState::Running,
+        TaskState::Deferred,
+        TaskState::AwaitingInput,
+        TaskState::UpForReschedule,
+        TaskState::UpstreamFailed,
+    ];
     silent.into_iter().for_each(|state| check(&of_state(state), ""));
 }
 
@@ -96,6 +102,60 @@ fn words(subject: Option<&str>, text: Option<&str>) -> (String, String) {
     (said.subject, said.text)
 }
 
+fn asks(lease_no: i16, question: &Question) -> Vec<NewAlert> {
+    let asks = TryAsks { attempt: Uuid::nil(), lease_no, try_number: 1, map_index: -1, question };
+    of_question("sales", &everybody().tasks[0], asks)
+}
+
+fn question() -> Question {
+    let assigned_users = vec!["ann".into(), "bob".into()];
+    Question { body: Some("It goes to all.".into()), assigned_users, ..Question::approval("Publish?") }
+}
+
+#[test]
+fn a_question_tells_whoever_waits_for_it_and_again_only_if_it_is_another() {
+    check(&asks(1, &question()), "task_awaiting_input asked, task_awaiting_input all");
+    assert_eq!(asks(1, &question()), asks(1, &question()), "told twice it is the same");
+    assert_ne!(asks(1, &question())[0].key, asks(3, &question())[0].key);
+    let long = Question { body: Some("é".repeat(MOST_BODY_CHARS + 1)), ..question() };
+    let asked = asks(1, &long).remove(0).facts.asked.expect("with the question");
+    assert_eq!(asked.body.chars().count(), MOST_BODY_CHARS);
+}
+
+#[test]
+fn a_question_is_told_with_the_way_to_its_answer() {
+    let at = DateTime::from_timestamp(1_800_000_000, 0);
+    let mut told = asks(1, &question()).remove(0);
+    told.facts.asked.as_mut().expect("with the question").until = at;
+    let said = |template: Option<&str>, facts: &Facts| {
+        let notifier = Notifier { message: template.map(Into::into), ..told.notifier.clone() };
+        message((&told.key, told.kind), &notifier, facts, (Some("r1"), None), at.expect("a time"))
+    };
+    let link = format!("/approvals/{}", Uuid::nil());
+    let usual = said(None, &told.facts);
+    assert_eq!(usual.subject, "task `load` of `sales`, run `r1` waits for an answer");
+    let lines = [
+        usual.subject.as_str(),
+        "Publish?",
+        "It goes to all.",
+        "It asks ann, bob, until 2027-01-15T08:00:00+00:00: Approve, Reject",
+        &format!("Answer it: {link}"),
+    ];
+    assert_eq!(usual.text, lines.join("\n"));
+    let known = Facts { address: "https://orch.example.com/".into(), ..told.facts.clone() };
+    let own = said(Some("{subject} {body} {options} {asked} {deadline} {link}"), &known);
+    let link = format!("https://orch.example.com{link}");
+    assert_eq!(own.text, format!("Publish? It goes to all. Approve, Reject ann, bob 2027-01-15T08:00:00+00:00 {link}"));
+    assert_eq!((&own.fields["link"], &own.fields["asked"]), (&json!(link), &json!(["ann", "bob"])));
+    assert_eq!((&own.fields["subject"], &own.fields["reason"]), (&json!("Publish?"), &json!("Publish?")));
+    // It is kept, and read again, as it is.
+    let kept: Facts = serde_json::from_str(&serde_json::to_string(&told.facts).expect("JSON")).expect("facts");
+    assert_eq!(kept, told.facts);
+    // What asks nobody has none of that.
+    let facts = Facts { asked: None, ..told.facts.clone() };
+    assert_eq!(said(Some("[{subject}{link}{deadline}{asked}]"), &facts).text, "[]");
+}
+
 #[test]
 fn words_are_the_usual_ones_or_a_template() {
     let usual = "task `load` [3] of `sales`, run `r1` (try 2) failed";
@@ -140,6 +200,7 @@ fn start_up_refuses_what_could_tell_nobody() {
     assert_eq!(of_task("on_success"), [""; 0]);
     assert_eq!(of_task("on_retry"), ["a run is neither tried again nor skipped"]);
     assert_eq!(of_task("on_stale"), ["a task is not told of its assets"]);
+    assert_eq!(of_task("on_awaiting_input"), ["a run asks nobody"]);
     let told = refused(&json!({ "on_failure": [{ "connection": "" }] }), &json!([]));
     assert!(told.len() == 2 && told[0].starts_with("a notifier names no connection"), "{told:?}");
     let told = refused(&json!({ "on_failure": [{ "connection": "chat", "message": "{secret}" }] }), &json!([]));

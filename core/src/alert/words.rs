@@ -1,13 +1,13 @@
 //! The words of an alert: its own, or a template's with a small set of fields in braces. Nothing of it is carried out: a field
 //! is a name and nothing else.
 
-use super::{AlertKind, Facts};
+use super::{AlertKind, Asked, Facts};
 use crate::spec::Notifier;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 /// What may stand in braces.
-pub const FIELDS: [&str; 12] = [
+pub const FIELDS: [&str; 18] = [
     "kind",
     "dag_id",
     "run_id",
@@ -20,6 +20,13 @@ pub const FIELDS: [&str; 12] = [
     "logical_date",
     "at",
     "key",
+    // Of a question.
+    "subject",
+    "body",
+    "options",
+    "asked",
+    "deadline",
+    "link",
 ];
 /// A longer message is cut: chats and mails have bounds of their own.
 const MOST_CHARS: usize = 10_000;
@@ -52,6 +59,9 @@ pub fn message(
     at: DateTime<Utc>,
 ) -> Message {
     let date = logical_date.map(crate::schedule::isoformat);
+    let asked = facts.asked.as_ref();
+    let deadline = asked.and_then(|asked| asked.until).map(crate::schedule::isoformat);
+    let link = asked.map(|asked| link(asked, &facts.address));
     let field = |name: &str| -> Option<String> {
         let text = |of: Option<&str>| Some(of.unwrap_or_default().to_string());
         match name {
@@ -67,6 +77,12 @@ pub fn message(
             "logical_date" => text(date.as_deref()),
             "at" => Some(crate::schedule::isoformat(at)),
             "key" => Some(key.to_string()),
+            "subject" => text(asked.map(|asked| asked.subject.as_str())),
+            "body" => text(asked.map(|asked| asked.body.as_str())),
+            "options" => Some(asked.map(|asked| asked.options.join(", ")).unwrap_or_default()),
+            "asked" => Some(asked.map(whom).unwrap_or_default()),
+            "deadline" => text(deadline.as_deref()),
+            "link" => text(link.as_deref()),
             _ => None,
         }
     };
@@ -74,17 +90,26 @@ pub fn message(
     // One that a newer binary has written may name fields that this one does not know: it is told as it stands.
     let of = |template: Option<&String>| template.map(|text| filled(text, field).unwrap_or_else(|_| text.clone()));
     let subject = of(notifier.subject.as_ref()).unwrap_or_else(|| usual.clone());
-    let text = of(notifier.message.as_ref()).unwrap_or_else(|| match facts.reason.as_str() {
-        "" => usual.clone(),
-        reason => format!("{usual}\n{reason}"),
+    let text = of(notifier.message.as_ref()).unwrap_or_else(|| {
+        let reason = Some(facts.reason.clone()).filter(|reason| !reason.is_empty());
+        let question = asked.map(|asked| question(asked, deadline.as_deref(), link.as_deref().unwrap_or_default()));
+        [Some(usual.clone()), reason, question].into_iter().flatten().collect::<Vec<_>>().join("\n")
     });
     let line: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    let fields = json!({
+    let mut fields = json!({
         "key": key, "kind": kind.as_str(), "at": crate::schedule::isoformat(at),
         "dag_id": facts.dag_id, "run_id": run_id, "logical_date": date, "task_id": facts.task_id,
         "map_index": facts.map_index, "try_number": facts.try_number, "state": facts.state, "reason": facts.reason,
         "asset": facts.asset,
     });
+    if let Some(asked) = asked {
+        fields["subject"] = json!(asked.subject);
+        fields["body"] = json!(asked.body);
+        fields["options"] = json!(asked.options);
+        fields["asked"] = json!(asked.assigned_users);
+        fields["deadline"] = json!(deadline);
+        fields["link"] = json!(link);
+    }
     Message {
         key: key.into(),
         kind,
@@ -92,6 +117,26 @@ pub fn message(
         text: text.chars().take(MOST_CHARS).collect(),
         fields,
     }
+}
+
+/// Where a question is answered.
+fn link(asked: &Asked, address: &str) -> String {
+    format!("{}/approvals/{}", address.trim_end_matches('/'), asked.id)
+}
+
+fn whom(asked: &Asked) -> String {
+    if asked.assigned_users.is_empty() { "whoever may start runs".into() } else { asked.assigned_users.join(", ") }
+}
+
+/// The usual words of a question, behind its subject.
+fn question(asked: &Asked, deadline: Option<&str>, link: &str) -> String {
+    let until = deadline.map(|at| format!(", until {at}")).unwrap_or_default();
+    let lines = [
+        asked.body.clone(),
+        format!("It asks {}{until}: {}", whom(asked), asked.options.join(", ")),
+        format!("Answer it: {link}"),
+    ];
+    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
@@ -114,6 +159,7 @@ fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
         AlertKind::TaskFailed => format!("{} failed", task()),
         AlertKind::TaskRetry => format!("{} failed and is tried again", task()),
         AlertKind::TaskSkipped => format!("{} was skipped", task()),
+        AlertKind::TaskAwaitingInput => format!("{} waits for an answer", task()),
         AlertKind::DeadlineMissed => format!("{of_run} missed its deadline"),
         AlertKind::AssetStale => format!("asset `{asset}` is stale"),
         AlertKind::CheckFailed => format!("a check of asset `{asset}` did not pass: {}", task()),

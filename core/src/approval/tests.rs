@@ -76,10 +76,15 @@ fn without_an_answer_the_defaults_are_taken_or_nothing_is() {
 
 #[test]
 fn who_is_named_answers_and_nobody_else() {
-    assert_eq!(question(&json!({})).asks("zoe"), Ok(()));
+    let (runs, reads) = (|name| Person { name, may_start_runs: true }, |name| Person { name, may_start_runs: false });
+    let open = question(&json!({}));
+    assert_eq!(open.asks(runs("zoe")), Ok(()));
+    assert_eq!(open.asks(reads("zoe")), Err(Refused::MayNotRun { user: "zoe".into() }));
     let asked = question(&json!({ "assigned_users": ["ann", "bob"] }));
-    assert_eq!(asked.asks("bob"), Ok(()));
-    assert_eq!(asked.asks("zoe").expect_err("she is not").to_string(), "`zoe` is not asked: one of ann, bob is");
+    assert_eq!((asked.asks(runs("bob")), asked.asks(reads("bob"))), (Ok(()), Ok(())), "whatever the role");
+    for zoe in [runs("zoe"), reads("zoe")] {
+        assert_eq!(asked.asks(zoe).expect_err("she is not").to_string(), "`zoe` is not asked: one of ann, bob is");
+    }
 }
 
 #[test]

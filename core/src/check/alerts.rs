@@ -10,8 +10,12 @@ const MOST: usize = 16;
 
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;
-    if !spec.callbacks.on_retry.is_empty() || !spec.callbacks.on_skipped.is_empty() {
+    let of = &spec.callbacks;
+    if !of.on_retry.is_empty() || !of.on_skipped.is_empty() {
         dag.about_dag("a run is neither tried again nor skipped", "say on_retry and on_skipped of its tasks");
+    }
+    if !of.on_awaiting_input.is_empty() {
+        dag.about_dag("a run asks nobody", "say on_awaiting_input of the task that asks");
     }
     for (message, hint) in of_callbacks(&spec.callbacks) {
         dag.about_dag(message, hint);
@@ -41,8 +45,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
 }
 
 fn of_callbacks(of: &Callbacks) -> Vec<(String, String)> {
-    let lists = [&of.on_success, &of.on_failure, &of.on_retry, &of.on_skipped, &of.on_stale, &of.on_failed_check];
-    lists.into_iter().flat_map(|list| of_list(list)).collect()
+    of.lists().into_iter().flat_map(of_list).collect()
 }
 
 fn of_list(notifiers: &[Notifier]) -> Vec<(String, String)> {

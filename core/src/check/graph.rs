@@ -59,7 +59,7 @@ fn unknown_upstreams(dag: &mut Checked<'_>) {
     }
 }
 
-fn sources_of(map: Option<&MapSpec>) -> Vec<&str> {
+pub(super) fn sources_of(map: Option<&MapSpec>) -> Vec<&str> {
     let mut found = Vec::new();
     map.map_or(&[] as &[Source], MapSpec::sources).iter().for_each(|s| s.collect(&mut found));
     found

@@ -417,3 +417,64 @@ fn setups_and_teardowns_keep_their_places() {
         ]
     );
 }
+
+/// What is said of a choice `t` that leads to `x` right after it; `more` is what differs.
+fn of_choice(more: Value) -> Vec<String> {
+    let mut config = json!({ "subject": "Which?", "options": ["a", "x"], "follow": { "a": "x" } });
+    merge(&mut config, more);
+    let after = json!({ "after": ["t"] });
+    let choice = ("t", json!({ "kind": "input", "config": config }));
+    said(&dag(&[("other", json!({})), choice, ("x", after), ("deeper", json!({ "after": ["x"] }))], json!({})))
+}
+
+#[test]
+fn a_choice_leads_to_tasks_right_after_it() {
+    assert_eq!(of_choice(json!({})), [""; 0]);
+    assert_eq!(
+        of_choice(json!({ "follow": { "b": "x", "a": "x" } })),
+        ["t: it follows `x` for `b`, which is no option / did you mean `a`?"]
+    );
+    assert_eq!(
+        of_choice(json!({ "follow": { "a": "deper" } })),
+        ["t: for `a` it follows `deper`, which does not exist / did you mean `deeper`?"]
+    );
+    assert_eq!(
+        of_choice(json!({ "follow": { "a": "something" } })),
+        ["t: for `a` it follows `something`, which does not exist / add that task right after `t`"]
+    );
+    assert_eq!(
+        of_choice(json!({ "options": ["a", "leave"] })),
+        ["t: for `leave` it follows `leave`, which does not exist / say with `.follow(…)` which task follows `leave`"]
+    );
+    for far in ["other", "deeper"] {
+        assert_eq!(
+            of_choice(json!({ "follow": { "a": far } })),
+            [format!("t: for `a` it follows `{far}`, which is not right after it / let `{far}` wait for `t`")]
+        );
+    }
+    // Without `follow` it is no branch.
+    assert_eq!(of_choice(json!({ "options": ["a", "b"], "follow": null })), [""; 0]);
+}
+
+#[test]
+fn a_choice_in_a_group_may_leave_out_the_prefix_of_its_group() {
+    let config = json!({ "subject": "Which?", "options": ["a", "b"], "follow": { "a": "x", "b": "g.x" } });
+    let choice = ("g.t", json!({ "kind": "input", "config": config, "group_id": "g" }));
+    let groups = json!({ "groups": [{ "group_id": "g" }] });
+    assert_eq!(said(&dag(&[choice, ("g.x", json!({ "after": ["g.t"], "group_id": "g" }))], groups)), [""; 0]);
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_is_refused_before_anybody_is() {
+    let of = |kind: &str, config: Value| said(&dag(&[("t", json!({ "kind": kind, "config": config }))], json!({})));
+    assert_eq!(of("approval", json!({ "subject": "Go?", "defaults": ["Reject"] })), [""; 0]);
+    assert_eq!(
+        of("approval", json!({ "subject": "Go?", "defaults": ["No"] })),
+        ["t: it cannot ask this: its defaults: `No` is no option: choose of Approve, Reject / change the question"]
+    );
+    assert_eq!(
+        of("input", json!({ "subject": " " })),
+        ["t: it cannot ask this: the subject is empty: say what is to be decided / change the question"]
+    );
+    assert_eq!(of("rust", json!({ "subject": " " })), [""; 0], "a task of another kind asks what it likes");
+}

@@ -146,6 +146,7 @@ fn callbacks(node: &Node) -> Callbacks {
         on_failure: notifiers(node, "on_failure"),
         on_retry: notifiers(node, "on_retry"),
         on_skipped: notifiers(node, "on_skipped"),
+        on_awaiting_input: notifiers(node, "on_awaiting_input"),
         on_stale: notifiers(node, "on_stale"),
         on_failed_check: notifiers(node, "on_failed_check"),
     }

@@ -267,6 +267,7 @@ fn callbacks(fields: &mut Fields, callbacks: &Callbacks) {
         ("on_failure", &callbacks.on_failure),
         ("on_retry", &callbacks.on_retry),
         ("on_skipped", &callbacks.on_skipped),
+        ("on_awaiting_input", &callbacks.on_awaiting_input),
         ("on_stale", &callbacks.on_stale),
         ("on_failed_check", &callbacks.on_failed_check),
     ] {

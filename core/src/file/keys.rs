@@ -252,6 +252,7 @@ pub(super) const TASK: &[Key] = &[
     key("on_failure", &NOTIFIERS, "Notifiers for when it failed for good"),
     key("on_retry", &NOTIFIERS, "Notifiers for when a try failed and another follows"),
     key("on_skipped", &NOTIFIERS, "Notifiers for when it skipped itself"),
+    key("on_awaiting_input", &NOTIFIERS, "Notifiers for when it asks people, and begins to wait for them"),
 ];
 
 /// Besides the options of the tasks in it.

@@ -222,6 +222,31 @@ fn templates_are_held_against_what_there_is() {
 }
 
 #[test]
+fn a_choice_is_held_against_its_options_and_the_tasks_after_it() {
+    let with = |follow: &str| {
+        format!(
+            "dag_id: a\ntasks:\n  far: {{value: 1}}\n  g:\n    tasks:\n      ask:\n        input:\n          subject: Which?\n          \
+            options: [x, y]\n          follow:\n            {follow}\n      x: {{value: 1, after: ask}}\n      y: {{value: 1, after: ask}}\n"
+        )
+    };
+    assert_eq!(task(&dag(&with("x: y")), "g.ask").config["follow"], json!({ "x": "g.y" }));
+    wrong(&with("z: y"), &["11:13: `z` is no option of task `g.ask` / did you mean `x`?"]);
+    wrong(&with("x: yy"), &["11:16: there is no task `yy` / did you mean `y`?"]);
+    wrong(&with("x: g"), &["11:16: `g` is a group, not a task"]);
+    wrong(&with("x: far"), &["6:1: dag `a`, task `g.ask`: for `x` it follows `far`, which is not right after it"]);
+    wrong(
+        "dag_id: a\ntasks:\n  ask: {input: {subject: Which?, options: [a, b], follow: {a: t}}}\n  t: {value: 1, after: ask}\n",
+        &[
+            "3:1: dag `a`, task `ask`: for `b` it follows `b`, which does not exist / say under `follow` which task follows `b`",
+        ],
+    );
+    wrong(
+        "dag_id: a\ntasks:\n  ask: {approval: {subject: Go?, defaults: [Yes]}}\n",
+        &["3:1: dag `a`, task `ask`: it cannot ask this: its defaults: `Yes` is no option"],
+    );
+}
+
+#[test]
 fn bombs_are_refused() {
     let mut bomb = vec!["a: &a [x, x, x, x, x, x, x, x, x]".to_string()];
     for step in 0..12 {

@@ -37,6 +37,9 @@ pub struct Callbacks {
     /// Of tasks only: the task itself, or a condition on its element, said so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_skipped: Vec<Notifier>,
+    /// Of tasks only: a try asks people, and begins to wait for their answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_awaiting_input: Vec<Notifier>,
     /// Of DAGs only: an asset that one of its tasks updates is stale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_stale: Vec<Notifier>,
@@ -52,15 +55,19 @@ impl Callbacks {
 
     /// Every notifier, whatever it is for.
     pub fn all(&self) -> impl Iterator<Item = &Notifier> {
-        let lists = [
+        self.lists().into_iter().flatten()
+    }
+
+    pub(crate) fn lists(&self) -> [&[Notifier]; 7] {
+        [
             &self.on_success,
             &self.on_failure,
             &self.on_retry,
             &self.on_skipped,
+            &self.on_awaiting_input,
             &self.on_stale,
             &self.on_failed_check,
-        ];
-        lists.into_iter().flatten()
+        ]
     }
 }
 

@@ -1,8 +1,10 @@
-//! Instances of many runs at once: two statements, however many runs there are.
+//! Instances of many runs at once: one or two statements, however many runs there are.
 
 use super::{InstanceFilter, InstanceRow, Places, ledgers, made_up};
 use crate::version::{Version, Versions};
 use crate::{StoreResult, run};
+use chrono::{DateTime, Utc};
+use orch_core::plan::TaskIdx;
 use orch_core::state::TaskState;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -16,6 +18,76 @@ pub struct RunInstances {
     pub version: Arc<Version>,
     /// In the order of the DAG.
     pub instances: Vec<InstanceRow>,
+}
+
+/// A row as it is read.
+struct Columns {
+    run: Uuid,
+    task: i16,
+    map_index: i32,
+    id: Uuid,
+    state: Option<String>,
+    try_no: i16,
+    max_tries: i16,
+    lease_no: i16,
+    lost_no: i16,
+    worker: Option<i32>,
+    hostname: Option<String>,
+    pid: Option<i32>,
+    queued_at: Option<DateTime<Utc>>,
+    started_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    wake_at: Option<DateTime<Utc>>,
+}
+
+/// One instance of a run, by its place in the structure of the run's version.
+pub type InstanceKey = (Uuid, TaskIdx, i32);
+
+impl Columns {
+    fn key(&self) -> InstanceKey {
+        (self.run, self.task as TaskIdx, self.map_index)
+    }
+
+    fn row(self, task_id: &str) -> StoreResult<InstanceRow> {
+        Ok(InstanceRow {
+            id: self.id,
+            task: self.task as TaskIdx,
+            task_id: task_id.into(),
+            map_index: self.map_index,
+            state: self.state.as_deref().map_or(Ok(TaskState::None), run::word)?,
+            try_no: self.try_no,
+            max_tries: self.max_tries,
+            lease_no: self.lease_no,
+            lost_no: self.lost_no,
+            worker: self.worker,
+            hostname: self.hostname,
+            pid: self.pid,
+            queued_at: self.queued_at,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            wake_at: self.wake_at,
+        })
+    }
+}
+
+/// These instances, of any runs, with the ids of their tasks; without those that never came to be.
+pub async fn some_instances(
+    db: &mut PgConnection,
+    wanted: &[(InstanceKey, &str)],
+) -> StoreResult<HashMap<InstanceKey, InstanceRow>> {
+    let rows = sqlx::query_file_as!(
+        Columns,
+        "queries/instance/some.sql",
+        &wanted.iter().map(|((run, ..), _)| *run).collect::<Vec<_>>(),
+        &wanted.iter().map(|((_, task, _), _)| *task as i16).collect::<Vec<_>>(),
+        &wanted.iter().map(|((.., index), _)| *index).collect::<Vec<_>>()
+    );
+    let names: HashMap<InstanceKey, &str> = wanted.iter().copied().collect();
+    let row = |row: Columns| {
+        let key = row.key();
+        Ok((key, row.row(names.get(&key).copied().unwrap_or_default())?))
+    };
+    rows.fetch_all(db).await?.into_iter().map(row).collect()
 }
 
 /// How many instances these runs have by their ledgers: asked before they are read.
@@ -32,40 +104,17 @@ pub async fn instances_of_runs(
     runs: &[Uuid],
 ) -> StoreResult<Vec<RunInstances>> {
     let ledgers = ledgers(db, versions, runs).await?;
-    let rows = sqlx::query_file!("queries/instance/of_runs.sql", runs).fetch_all(db).await?;
-    let mut known = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let state = row.state.as_deref().map_or(Ok(TaskState::None), run::word)?;
-        known.insert((row.run, row.task as u16, row.map_index), (row, state));
-    }
+    let rows = sqlx::query_file_as!(Columns, "queries/instance/of_runs.sql", runs).fetch_all(db).await?;
+    let mut known: HashMap<InstanceKey, Columns> = rows.into_iter().map(|row| (row.key(), row)).collect();
     let any = InstanceFilter::default();
     let of_run = |(run, ledger): (Uuid, super::Ledger)| {
         let places: Vec<_> = Places::new(&ledger, None, &any).collect();
-        let instances = places.into_iter().map(|(task, map_index)| {
-            let Some((row, state)) = known.remove(&(run, task, map_index)) else {
-                return made_up(&ledger, run, (task, map_index));
-            };
-            InstanceRow {
-                id: row.id,
-                task,
-                task_id: ledger.version.plan.task_id(task).into(),
-                map_index,
-                state,
-                try_no: row.try_no,
-                max_tries: row.max_tries,
-                lease_no: row.lease_no,
-                lost_no: row.lost_no,
-                worker: row.worker,
-                hostname: row.hostname,
-                pid: row.pid,
-                queued_at: row.queued_at,
-                started_at: row.started_at,
-                ended_at: row.ended_at,
-                wake_at: row.wake_at,
-            }
+        let instances = places.into_iter().map(|(task, map_index)| match known.remove(&(run, task, map_index)) {
+            Some(row) => row.row(ledger.version.plan.task_id(task)),
+            None => Ok(made_up(&ledger, run, (task, map_index))),
         });
-        let instances = instances.collect();
-        RunInstances { run, version: ledger.version.clone(), instances }
+        let instances = instances.collect::<StoreResult<_>>()?;
+        Ok(RunInstances { run, version: ledger.version.clone(), instances })
     };
-    Ok(ledgers.into_iter().map(of_run).collect())
+    ledgers.into_iter().map(of_run).collect()
 }

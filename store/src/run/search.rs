@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use orch_core::state::{RunState, RunType};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgConnection, Postgres};
+use uuid::Uuid;
 
 /// Which runs, in which order, and which of them.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,7 @@ pub struct RunSearch {
 pub enum RunCondition {
     Dags(Vec<String>),
     Runs(Vec<String>),
+    Ids(Vec<Uuid>),
     States(Vec<RunState>),
     Types(Vec<RunType>),
     /// Numbers of DAG versions.
@@ -134,6 +136,7 @@ impl RunCondition {
         match self {
             RunCondition::Dags(ids) => query.push("r.dag_id = any(").push_bind(ids.clone()).push(")"),
             RunCondition::Runs(ids) => query.push("r.run_id = any(").push_bind(ids.clone()).push(")"),
+            RunCondition::Ids(ids) => query.push("r.id = any(").push_bind(ids.clone()).push(")"),
             RunCondition::States(states) => {
                 let words: Vec<String> = states.iter().map(ToString::to_string).collect();
                 query.push("r.state = any(").push_bind(words).push("::text[]::run_state[])");
@@ -155,17 +158,13 @@ impl RunCondition {
             RunCondition::Time(time, compare, at) => query.push(time.column()).push(compare.sign()).push_bind(*at),
             RunCondition::Duration(compare, seconds) => query.push(DURATION).push(compare.sign()).push_bind(*seconds),
             RunCondition::Contains(text, parts) => {
-                let patterns: Vec<String> =
-                    parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
-                query.push(text.column()).push(" ilike any(").push_bind(patterns).push(")")
+                query.push(text.column()).push(" ilike any(").push_bind(anywhere(parts)).push(")")
             }
             RunCondition::StartsWith(text, starts) => {
-                let patterns: Vec<String> = starts.iter().map(|start| literal(start) + "%").collect();
-                query.push(text.column()).push(" like any(").push_bind(patterns).push(")")
+                query.push(text.column()).push(" like any(").push_bind(at_the_beginning(starts)).push(")")
             }
             RunCondition::ConsumedAsset(parts) => {
-                let patterns: Vec<String> =
-                    parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
+                let patterns = anywhere(parts);
                 query.push(
                     "exists (select from dag_run_event c join asset_event e on e.id = c.event
                     left join asset a on a.id = e.asset where c.run = r.id and (a.name ilike any(",
@@ -184,6 +183,16 @@ impl RunCondition {
             _ => "r",
         }
     }
+}
+
+/// Patterns of texts that have one of these in them.
+pub(crate) fn anywhere(parts: &[String]) -> Vec<String> {
+    parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect()
+}
+
+/// Patterns of texts that begin with one of these.
+pub(crate) fn at_the_beginning(starts: &[String]) -> Vec<String> {
+    starts.iter().map(|start| literal(start) + "%").collect()
 }
 
 /// A text in which no character stands for others.
@@ -250,7 +259,7 @@ impl RunOrder {
 
 impl Direction {
     /// What has no value comes last either way. Not said where there always is one: an index could not be used.
-    const fn words(self, nulls: bool) -> &'static str {
+    pub(crate) const fn words(self, nulls: bool) -> &'static str {
         match (self, nulls) {
             (Direction::Ascending, _) => " asc",
             (Direction::Descending, false) => " desc",

@@ -11,15 +11,31 @@ pub(super) const OF_RUNS: [&str; 5] = ["uuid[]", "text[]", "text[]", "text[]", "
 
 const COLUMNS: &str = "key, kind, notifier, facts, dag_id, run, run_id, logical_date";
 
+/// Whom the tries of a step ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    Nobody,
+    People,
+}
+
 pub(super) fn of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
     placed(step).flat_map(|(place, end)| end.alerts.iter().map(move |alert| (place, alert)))
 }
 
-pub(super) fn put_of_tries(rows: &str, parts: &mut Vec<String>) {
+/// `asks`: some of the tries begin to wait for people. By when, the question and its alert say alike: the database does.
+pub(super) fn put_of_tries(rows: &str, asks: Asks, parts: &mut Vec<String>) {
+    let facts = match asks {
+        Asks::Nobody => "ta.facts::json",
+        Asks::People => {
+            "coalesce((select jsonb_set(ta.facts::jsonb, '{asked,until}',
+                to_jsonb(now() + d.timeout_ms * interval '1 millisecond'))::json
+              from d where d.d_place = ta.place and d.timeout_ms is not null), ta.facts::json)"
+        }
+    };
     parts.push(format!(
         "ta as materialized (select * from {rows} as ta (place, key, kind, notifier, facts)),
         tal as (insert into alert ({COLUMNS})
-          select ta.key, ta.kind, ta.notifier::json, ta.facts::json, r.dag_id, r.id, r.run_id, r.logical_date
+          select ta.key, ta.kind, ta.notifier::json, {facts}, r.dag_id, r.id, r.run_id, r.logical_date
           from ta join fin on fin.place = ta.place join dag_run r on r.id = fin.run on conflict (key) do nothing)"
     ));
 }

@@ -1,6 +1,7 @@
 //! The text of a step. Parts that have nothing to write are left out, so there are as many texts as shapes of steps;
 //! each is prepared once per connection. The order of parameters is the order in which `bind` gives them.
 
+use super::alerts::Asks;
 use super::{Mode, Step, alerts, asks, assets};
 use crate::leaf::Leaf;
 use std::fmt::Write as _;
@@ -81,6 +82,7 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         ENDED | FAILURES | TRY_ALERTS,
         MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
         MOVES | strict | NEXT | DEFER | ASK | CLAIM | ONE_QUEUE,
+        ENDED | NEXT | DEFER | ASK | TRY_ALERTS,
         MOVES | LOCKED | KEEP | QUEUE | HOLD | ADMIT | DECIDED,
         MOVES | LOCKED | CLEARED | QUEUE | HOLD | DECIDED,
         MOVES | LOCKED | RUN_ALERTS,
@@ -193,7 +195,8 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             assets::put_edges(&p.unnest(&assets::EDGE_TYPES), &mut parts);
         }
         if has(TRY_ALERTS) {
-            alerts::put_of_tries(&p.unnest(&alerts::OF_TRIES), &mut parts);
+            let asks = if has(NEXT) && has(ASK) { Asks::People } else { Asks::Nobody };
+            alerts::put_of_tries(&p.unnest(&alerts::OF_TRIES), asks, &mut parts);
         }
         replies.push(if has(STRICT) {
             // Raises: the whole statement is taken back.

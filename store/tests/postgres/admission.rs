@@ -83,18 +83,7 @@ impl House {
     }
 
     async fn end_with(&mut self, claimed: &Claimed, state: TaskState, next: Option<NextTry>) {
-        let ended = Ended {
-            lease: claimed.lease,
-            state,
-            list_len: None,
-            skip: Vec::new(),
-            rev: 0,
-            next,
-            outputs: Vec::new(),
-            failure: None,
-            touched: None,
-            alerts: Vec::new(),
-        };
+        let ended = Ended { next, ..Ended::new(claimed.lease, state) };
         let step = Step { ended: vec![ended], mode: Mode::Record, release: true, ..Step::default() };
         let worker = self.hands.worker;
         let reply = Stepper::default().send(&mut self.hands.db, &step, worker).await.expect("a step");

@@ -1,23 +1,28 @@
 //! Questions: there with their wait, answered once, timed out to their defaults, taken back with what asked them.
 
-use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
-use orch_core::approval::{ANSWER, Given, Question};
+use crate::fixture::{Hands, dag, database, later, number, one, register, states, trigger};
+use orch_core::alert::{TryAsks, of_question};
+use orch_core::approval::{Given, Question};
 use orch_core::select::Selection;
+use orch_core::spec::DagSpec;
 use orch_core::state::TaskState;
 use orch_core::task::{OnTimeout, WaitEnd};
 use orch_core::transition::Selected;
+use orch_store::alert::{AlertFilter, AlertRow, claim_alerts, list_alerts, retry_alert};
 use orch_store::approval::{
-    ApprovalFilter, Stand, answer_approval, approval, count_approvals, list_approvals, open_question,
+    ApprovalFilter, ApprovalOrder, ApprovalText, Stand, answer_approval, approval, count_approvals, list_approvals,
+    open_question,
 };
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::due::wake_waiting;
-use orch_store::run::{MoveRun, move_run};
-use orch_store::step::{Ended, Lease, NewWait, NextTry, Request, Stepper};
+use orch_store::run::{Compare, Direction, MoveRun, move_run};
+use orch_store::step::{Ended, Lease, NewWait, Request, Stepper};
 use orch_store::version::Versions;
 use orch_store::watch::{Watcher, resumed, take_due};
 use orch_test_support::TestDb;
 use serde_json::{Map, json};
 use sqlx::postgres::PgConnection;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -32,39 +37,33 @@ fn given(option: &str) -> Given {
     Given { chosen_options: vec![option.into()], params_input: Map::new() }
 }
 
-async fn ask(hands: &mut Hands, lease: Lease, version: i32, question: &Question) {
+/// A wait for a week, with all that goes with it.
+fn asking(lease: Lease, version: i32, question: &Question) -> Ended {
     let fallback = question.fallback().map(|given| serde_json::to_string(&given).expect("it is JSON"));
-    let wait = NewWait {
-        condition: Some((ANSWER.into(), serde_json::to_string(question).expect("it is JSON"))),
-        wake_in_ms: 0,
-        wake_at: None,
-        poke_ms: 0,
-        timeout_ms: Some(WEEK_MS),
-        on_timeout: if fallback.is_some() { OnTimeout::Resume } else { OnTimeout::Fail },
-        carried: None,
-        asks: Some(Request { task_id: "a".into(), fallback }),
-    };
-    let next =
-        NextTry { attempt: lease.attempt, wake_in_ms: 1, version, queue: 1, priority: 1, wait: Some(Box::new(wait)) };
-    let ended = Ended {
-        lease,
-        state: TaskState::AwaitingInput,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
-        next: Some(next),
-        outputs: Vec::new(),
-        failure: None,
-        touched: None,
-        alerts: Vec::new(),
-    };
-    assert!(hands.record(ended).await);
+    let on_timeout = if fallback.is_some() { OnTimeout::Resume } else { OnTimeout::Fail };
+    let text = serde_json::to_string(question).expect("it is JSON");
+    let request = Request { task_id: "a".into(), fallback };
+    let wait = NewWait { timeout_ms: Some(WEEK_MS), on_timeout, ..NewWait::for_answer(text, request) };
+    let asks = TryAsks { attempt: lease.attempt, lease_no: lease.lease_no, try_number: 1, map_index: -1, question };
+    Ended {
+        next: Some(later(lease.attempt, version, Some(wait))),
+        alerts: of_question("d", &spec().tasks[0], asks),
+        ..Ended::new(lease, TaskState::AwaitingInput)
+    }
+}
+
+async fn ask(hands: &mut Hands, lease: Lease, version: i32, question: &Question) {
+    assert!(hands.record(asking(lease, version, question)).await);
+}
+
+fn spec() -> Arc<DagSpec> {
+    let callbacks = json!({ "on_awaiting_input": [{ "connection": "team" }] });
+    dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "approval", "callbacks": callbacks }] }))
 }
 
 async fn asked(database: &TestDb, question: &Question) -> (Hands, Uuid, Lease, i32) {
     let mut db = one(database).await;
-    let spec = dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "approval" }] }));
-    let version = register(&mut db, &[spec]).await[0].version_id;
+    let version = register(&mut db, &[spec()]).await[0].version_id;
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let mut hands = Hands::new(database, &[version], LEASE).await;
     let lease = hands.claim(1).await[0].lease;
@@ -94,16 +93,134 @@ async fn a_question_is_open_and_nobody_looks() {
     assert!(take_due(&mut db, &watcher, 10).await.unwrap().is_empty());
     pass(&mut db, WEEK_MS - 60_000).await;
     assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 0, "its time is not over");
+    let any = ApprovalFilter::default;
+    let go = |words: &str| vec![(ApprovalText::Subject, vec!["nothing".to_string(), words.to_string()])];
     for (filter, expected) in [
-        (ApprovalFilter { is_open: Some(true), ..ApprovalFilter::default() }, 1),
-        (ApprovalFilter { is_answered: Some(true), ..ApprovalFilter::default() }, 0),
-        (ApprovalFilter { dag_id: Some("other".into()), ..ApprovalFilter::default() }, 0),
-        (ApprovalFilter { subject: Some("GO".into()), try_no: Some(1), ..ApprovalFilter::default() }, 1),
-        (ApprovalFilter { asked_from: Some(row.asked_at), ..ApprovalFilter::default() }, 0),
+        (ApprovalFilter { is_open: Some(true), is_answered: Some(false), ..any() }, 1),
+        (ApprovalFilter { is_open: Some(false), ..any() }, 0),
+        (ApprovalFilter { is_answered: Some(true), ..any() }, 0),
+        (ApprovalFilter { dag_id: Some("other".into()), ..any() }, 0),
+        (ApprovalFilter { contains: go("gO"), try_no: Some(1), map_index: Some(-1), is_last: true, ..any() }, 1),
+        (ApprovalFilter { starts_with: go("gO"), ..any() }, 0),
+        (ApprovalFilter { starts_with: go("Go"), task_id: Some("a".into()), ..any() }, 1),
+        (ApprovalFilter { contains: vec![(ApprovalText::Body, vec!["%".into()])], ..any() }, 0),
+        (ApprovalFilter { states: vec![TaskState::AwaitingInput], ..any() }, 1),
+        (ApprovalFilter { states: vec![TaskState::AwaitingInput, TaskState::Success], ..any() }, 1),
+        (ApprovalFilter { states: vec![TaskState::Success], ..any() }, 0),
+        (ApprovalFilter { given_by: Some(Vec::new()), ..any() }, 0),
+        // Since then the clock went on.
+        (ApprovalFilter { asked: vec![(Compare::AtLeast, row.asked_at)], ..any() }, 0),
+        (ApprovalFilter { asked: vec![(Compare::Below, row.asked_at)], run_id: Some(row.run_id), ..any() }, 1),
     ] {
         assert_eq!(count_approvals(&mut db, &filter).await.unwrap(), expected, "{filter:?}");
         assert_eq!(list_approvals(&mut db, &filter, (0, 10)).await.unwrap().len() as i64, expected, "{filter:?}");
     }
+}
+
+/// What was told, the oldest first.
+async fn told(db: &mut PgConnection) -> Vec<AlertRow> {
+    let mut all = list_alerts(db, &AlertFilter::default(), (0, 100)).await.expect("a list");
+    all.reverse();
+    all
+}
+
+#[tokio::test]
+async fn who_is_asked_is_told_once_for_each_question() {
+    let database = database().await;
+    let (mut hands, run, lease, version) = asked(&database, &question()).await;
+    let mut db = one(&database).await;
+    let first = told(&mut db).await.pop().expect("it is told");
+    let asked = first.facts.asked.clone().expect("with the question");
+    let row = approval(&mut db, lease.attempt).await.unwrap().expect("it is there");
+    assert_eq!((asked.id, asked.until, first.facts.reason.as_str()), (lease.attempt, row.give_up_at, "Go?"));
+    assert_eq!(
+        (asked.assigned_users, asked.options),
+        (vec!["ann".to_string()], vec!["Approve".into(), "Reject".into()])
+    );
+    // Whoever says the same later, by a lease that is over, or again, tells nobody.
+    let mut stranger = asking(lease, version, &question());
+    stranger.lease.lease_no += 7;
+    stranger.alerts[0].key += "of a stranger";
+    assert!(!hands.record(stranger).await && !hands.record(asking(lease, version, &question())).await);
+    assert_eq!(told(&mut db).await.len(), 1);
+    // It is answered, the worker that takes it up is lost, and another one goes on: it is no new question.
+    assert!(answer_approval(&mut db, lease.attempt, &given("Approve"), "ann").await.unwrap().is_some());
+    assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 1);
+    let again = hands.claim(1).await[0].lease;
+    assert_eq!((again.attempt, told(&mut db).await.len()), (lease.attempt, 1));
+    // But the try may have another one, and so may the next try.
+    ask(&mut hands, again, version, &Question::approval("Really?")).await;
+    assert_eq!(told(&mut db).await.len(), 2);
+    let tasks = vec![Selected { task: 0, index: None }];
+    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, states: Vec::new() };
+    clear_instances(&mut db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await.unwrap();
+    let anew = hands.claim(1).await[0].lease;
+    ask(&mut hands, anew, version, &question()).await;
+    let all = told(&mut db).await;
+    let ids: Vec<_> = all.iter().filter_map(|row| row.facts.asked.as_ref()).map(|asked| asked.id).collect();
+    assert_eq!(ids, [lease.attempt, lease.attempt, anew.attempt]);
+    // Its time stays what it is when it is sent once more.
+    retry_alert(&mut db, first.id).await.unwrap();
+    let sent = claim_alerts(&mut db, 10).await.unwrap().into_iter().find(|one| one.id == first.id).expect("it is due");
+    assert_eq!(sent.facts.asked.and_then(|asked| asked.until), row.give_up_at);
+}
+
+#[tokio::test]
+async fn questions_are_ordered_by_all_that_is_shown_of_them() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[spec()]).await[0].version_id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let mut attempts = Vec::new();
+    for subject in ["b", "a", "c"] {
+        trigger(&mut db, &mut Versions::default(), "d").await;
+        let lease = hands.claim(1).await[0].lease;
+        ask(&mut hands, lease, version, &Question { subject: subject.into(), ..question() }).await;
+        attempts.push(lease.attempt);
+    }
+    answer_approval(&mut db, attempts[1], &given("Approve"), "zoe").await.unwrap();
+    answer_approval(&mut db, attempts[2], &given("Approve"), "ann").await.unwrap();
+    assert_eq!(wake_waiting(&mut db, 10).await.unwrap(), 2);
+    let again = hands.claim(10).await;
+    let third = again.iter().find(|claimed| claimed.lease.attempt == attempts[2]).expect("it goes on");
+    assert!(hands.end(third.lease, TaskState::Success).await);
+    use ApprovalOrder as By;
+    for (order, ascending, descending) in [
+        (By::Id, "bac", "cab"),
+        (By::AskedAt, "bac", "cab"),
+        (By::Subject, "abc", "cba"),
+        // What has no value comes last either way.
+        (By::AnsweredAt, "acb", "cab"),
+        (By::AnsweredBy, "cab", "acb"),
+        (By::RunAfter, "bac", "cab"),
+        (By::DagId, "bac", "cab"),
+        (By::TaskId, "bac", "cab"),
+        (By::MapIndex, "bac", "cab"),
+        (By::Kind, "bac", "cab"),
+        // awaiting_input, running, success
+        (By::State, "bac", "cab"),
+    ] {
+        for (direction, expected) in [(Direction::Ascending, ascending), (Direction::Descending, descending)] {
+            let filter = ApprovalFilter { order: vec![(order, direction)], ..ApprovalFilter::default() };
+            let found = list_approvals(&mut db, &filter, (0, 10)).await.unwrap();
+            let subjects: String = found.iter().map(|row| row.question.subject.as_str()).collect();
+            assert_eq!(subjects, expected, "{order:?} {direction:?}");
+        }
+    }
+    for (states, expected) in [
+        (vec![TaskState::Success], "c"),
+        (vec![TaskState::Running, TaskState::Success], "ac"),
+        (vec![TaskState::Failed], ""),
+    ] {
+        let filter =
+            ApprovalFilter { states, order: vec![(By::Subject, Direction::Ascending)], ..ApprovalFilter::default() };
+        let found = list_approvals(&mut db, &filter, (0, 10)).await.unwrap();
+        assert_eq!(found.iter().map(|row| row.question.subject.as_str()).collect::<String>(), expected);
+        assert_eq!(count_approvals(&mut db, &filter).await.unwrap(), expected.len() as i64);
+    }
+    let by = |user: &str| ApprovalFilter { given_by: Some(vec![user.into()]), ..ApprovalFilter::default() };
+    assert_eq!(count_approvals(&mut db, &by("zoe")).await.unwrap(), 1);
+    assert_eq!(count_approvals(&mut db, &by("bob")).await.unwrap(), 0);
 }
 
 #[tokio::test]

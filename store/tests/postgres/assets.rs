@@ -43,18 +43,7 @@ fn ended(claimed: &Claimed, state: TaskState, uris: &[&str]) -> Ended {
         events: uris.iter().map(|uri| AssetEvent::of(*uri).extra(json!({ "rows": 3 })).rows(3)).collect(),
         edges: vec![LineageEdge { from: "raw".into(), to: "a".into(), rows: Some(3) }],
     };
-    Ended {
-        lease: claimed.lease,
-        state,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
-        next: None,
-        outputs: Vec::new(),
-        failure: None,
-        touched: Some(Box::new(touched)),
-        alerts: Vec::new(),
-    }
+    Ended { touched: Some(Box::new(touched)), ..Ended::new(claimed.lease, state) }
 }
 
 /// Says updates from outside.

@@ -1,12 +1,12 @@
 //! Cleared instances begin anew, and nothing else does.
 
-use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
+use crate::fixture::{Hands, check_run, dag, database, later, number, one, register, states, trigger};
 use orch_core::select::Selection;
 use orch_core::state::TaskState;
 use orch_core::transition::Selected;
 use orch_store::clear::{ClearWish, Cleared, clear_instances, count_clear, would_clear};
 use orch_store::run::cancel_run;
-use orch_store::step::{Ended, NextTry, Stepper};
+use orch_store::step::{Ended, Stepper};
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::postgres::PgConnection;
@@ -89,24 +89,7 @@ async fn an_end_that_is_recorded_while_a_clear_waits_for_its_row_is_cleared_with
     let mut hands = Hands::new(&database, &[version], LEASE).await;
     let lease = hands.claim(10).await[0].lease;
     sqlx::query("begin").execute(&mut hands.db).await.unwrap();
-    let (state, rev, next) = (TaskState::Failed, 0, None);
-    let (skip, outputs) = (Vec::new(), Vec::new());
-    assert!(
-        hands
-            .record(Ended {
-                lease,
-                state,
-                list_len: None,
-                skip,
-                rev,
-                next,
-                outputs,
-                failure: None,
-                touched: None,
-                alerts: Vec::new()
-            })
-            .await
-    );
+    assert!(hands.record(Ended::new(lease, TaskState::Failed)).await);
     let mut other = one(&database).await;
     let mut clearing = JoinSet::new();
     clearing.spawn(async move { clear(&mut other, run, &[Selected { task: 0, index: None }]).await });
@@ -133,20 +116,8 @@ async fn what_waits_for_its_time_begins_at_once_when_it_is_cleared_and_not_when_
         let mut hands = Hands::new(&database, &[version], LEASE).await;
         let lease = hands.claim(1).await[0].lease;
         let attempt = if state == TaskState::UpForRetry { Uuid::now_v7() } else { lease.attempt };
-        let next = NextTry { attempt, wake_in_ms: 3_600_000, version, queue: 1, priority: 1, wait: None };
-        let ended = Ended {
-            lease,
-            state,
-            list_len: None,
-            skip: Vec::new(),
-            rev: 0,
-            next: Some(next),
-            outputs: Vec::new(),
-            failure: None,
-            touched: None,
-            alerts: Vec::new(),
-        };
-        assert!(hands.record(ended).await);
+        let next = Some(later(attempt, version, None));
+        assert!(hands.record(Ended { next, ..Ended::new(lease, state) }).await);
         let all = vec![Selected { task: 0, index: None }, Selected { task: 1, index: None }];
         let selection = Selection { tasks: all.clone(), ..Selection::default() };
         let running = ClearWish { selection, states: vec![TaskState::Running], version: None };

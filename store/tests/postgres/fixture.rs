@@ -6,7 +6,7 @@ use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, 
 use orch_store::refold::fold_run;
 use orch_store::registry::{NewBundle, Registered, register_bundle};
 use orch_store::run::{CreateRun, NewRun, RunRow, create_run};
-use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, Step, Stepper};
+use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewWait, NextTry, Step, Stepper};
 use orch_store::version::{Versions, queue_ids};
 use orch_store::worker::{NewWorker, register_worker};
 use orch_store::{MIGRATOR, connect};
@@ -62,6 +62,12 @@ pub(crate) async fn number(db: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.expect("a number")
 }
 
+/// What goes on in an hour, or when a wait ends.
+pub(crate) fn later(attempt: Uuid, version: i32, wait: Option<NewWait>) -> NextTry {
+    let wake_in_ms = if wait.is_some() { 1 } else { 3_600_000 };
+    NextTry { attempt, wake_in_ms, version, queue: 1, priority: 1, wait: wait.map(Box::new) }
+}
+
 /// A worker by hand: claims and ends instances as it is told.
 pub(crate) struct Hands {
     pub(crate) db: PgConnection,
@@ -108,21 +114,14 @@ impl Hands {
     }
 
     pub(crate) async fn end_with(&mut self, lease: Lease, state: TaskState, list_len: Option<i32>) -> bool {
-        let ended = Ended {
-            lease,
-            state,
-            list_len,
-            skip: Vec::new(),
-            rev: 0,
-            next: None,
-            outputs: Vec::new(),
-            failure: None,
-            touched: None,
-            alerts: Vec::new(),
-        };
-        let counted = self.record(ended).await;
+        let counted = self.record(Ended { list_len, ..Ended::new(lease, state) }).await;
         self.fold(lease.run).await;
         counted
+    }
+
+    /// Its try goes on in a while, as `state` says: when this wait ends.
+    pub(crate) async fn wait(&mut self, lease: Lease, version: i32, state: TaskState, wait: NewWait) -> bool {
+        self.record(Ended { next: Some(later(lease.attempt, version, Some(wait))), ..Ended::new(lease, state) }).await
     }
 
     pub(crate) async fn record(&mut self, ended: Ended) -> bool {

@@ -101,16 +101,9 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
     let next = NextTry { attempt: Uuid::now_v7(), wake_in_ms: 1, version, queue: 1, priority: 1, wait: None };
     let causes = vec!["the bridge is closed".to_string(), "rain".to_string()];
     let ended = Ended {
-        lease: first,
-        state: TaskState::UpForRetry,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
         next: Some(next.clone()),
-        outputs: Vec::new(),
         failure: Some(Failure { kind: "retryable", causes: causes.clone() }),
-        touched: None,
-        alerts: Vec::new(),
+        ..Ended::new(first, TaskState::UpForRetry)
     };
     assert!(hands.record(ended).await);
     let shown = get_instance(&mut db, &mut versions, run, "a", -1).await.unwrap().unwrap();

@@ -5,7 +5,7 @@ use orch_core::state::TaskState;
 use orch_core::task::{OnTimeout, WaitEnd};
 use orch_store::due::wake_waiting;
 use orch_store::run::{MoveRun, move_run};
-use orch_store::step::{Ended, Lease, NewWait, NextTry};
+use orch_store::step::{Lease, NewWait};
 use orch_store::version::Versions;
 use orch_store::watch::{Answer, Found, Watched, Watcher, answer, next_due, resumed, take_due, wait_of};
 use serde_json::json;
@@ -26,24 +26,6 @@ fn wait(timeout_ms: Option<i64>) -> NewWait {
         carried: Some("[1]".into()),
         asks: None,
     }
-}
-
-async fn defer(hands: &mut Hands, lease: Lease, version: i32, wait: NewWait) {
-    let next =
-        NextTry { attempt: lease.attempt, wake_in_ms: 1, version, queue: 1, priority: 1, wait: Some(Box::new(wait)) };
-    let ended = Ended {
-        lease,
-        state: TaskState::Deferred,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
-        next: Some(next),
-        outputs: Vec::new(),
-        failure: None,
-        touched: None,
-        alerts: Vec::new(),
-    };
-    assert!(hands.record(ended).await);
 }
 
 fn watcher(worker: i32, lease: Duration) -> Watcher {
@@ -71,7 +53,7 @@ async fn deferred(database: &orch_test_support::TestDb, wait: NewWait) -> (Hands
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let mut hands = Hands::new(database, &[version], LEASE).await;
     let lease = hands.claim(1).await[0].lease;
-    defer(&mut hands, lease, version, wait).await;
+    assert!(hands.wait(lease, version, TaskState::Deferred, wait).await);
     (hands, run, lease, version)
 }
 

@@ -27,6 +27,7 @@ pub(crate) const KINDS: &[&str] = &[
     "task_failed",
     "task_retry",
     "task_skipped",
+    "task_awaiting_input",
     "deadline_missed",
     "asset_stale",
     "check_failed",

@@ -1,33 +1,28 @@
 //! What tasks ask people, as Airflow's clients read and answer it: `…/hitlDetails`.
 
-use super::pages::Page;
-use super::task_instances::{OfRun, TaskInstanceView, TaskTryView, one_instance, rows_of};
-use crate::extract::{Actor, Dags, JsonBody, Names, Query, Runs, no_such_run};
+mod list;
+
+pub(crate) use list::{ORDERS, list};
+
+use super::task_instances::{OfRun, TaskInstanceView, TaskTryView, one_instance};
+use crate::extract::{Actor, JsonBody, Names};
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::timestamp::{Timestamp, stamp};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, TimeDelta, Utc};
-use orch_core::approval::{Given, Refused};
-use orch_store::approval::{
-    ApprovalFilter, ApprovalRow, Stand, answer_approval, approval, count_approvals, list_approvals,
-};
+use chrono::{DateTime, Utc};
+use list::with_instances;
+use orch_core::approval::{FALLBACK, Given, Refused};
+use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, answer_approval, approval, list_approvals};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::instance::tries;
-use orch_store::note::{Notes, notes_of};
-use orch_store::run::get_run;
+use orch_store::note::Notes;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sqlx::PgConnection;
-use std::collections::BTreeMap;
-use uuid::Uuid;
-
-/// As Airflow names whoever answers when nobody does.
-const FALLBACK: &str = "Fallback to defaults";
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct HitlPage {
@@ -132,67 +127,6 @@ fn params(schema: &Value) -> Map<String, Value> {
     properties.map(one).collect()
 }
 
-pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -> Result<Json<HitlPage>, Refusal> {
-    let page = Page::of(&mut query);
-    let answered = query.flag("response_received");
-    let map_index = query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX));
-    let moments = ["created_at_gte", "created_at_gt", "created_at_lt", "created_at_lte"].map(|name| query.moment(name));
-    query.finish()?;
-    let text = |name: &str| query.text(name).map(String::from);
-    let [from, after, before, until] = moments;
-    let next = |at: DateTime<Utc>| at + TimeDelta::microseconds(1);
-    let filter = ApprovalFilter {
-        dag_id: match runs.dags {
-            Dags::One(dag_id) => Some(dag_id.to_string()),
-            Dags::All => text("dag_id"),
-        },
-        run_id: runs.run_id.map(|run_id| run_id.to_string()),
-        task_id: text("task_id"),
-        map_index,
-        is_answered: answered,
-        is_open: query.all("state").any(|state| state == "awaiting_input").then_some(true),
-        given_by: text("responded_by_user_id").or_else(|| text("responded_by_user_name")),
-        subject: text("subject_search"),
-        body: text("body_search"),
-        asked_from: from.max(after.map(next)),
-        asked_before: [before, until.map(next)].into_iter().flatten().min(),
-        ..ApprovalFilter::default()
-    };
-    let mut db = app.pages().await?;
-    let rows = list_approvals(&mut db, &filter, (page.offset, page.limit)).await?;
-    let total_entries = match page.total(rows.len()) {
-        Some(total) => total,
-        None => count_approvals(&mut db, &filter).await?,
-    };
-    Ok(Json(HitlPage { hitl_details: with_instances(&app, &mut db, rows).await?, total_entries }))
-}
-
-/// The instances that ask, read once for each run that is on the page.
-async fn with_instances(app: &App, db: &mut PgConnection, rows: Vec<ApprovalRow>) -> Result<Vec<HitlView>, Refusal> {
-    let mut of_runs: BTreeMap<Uuid, Vec<(usize, ApprovalRow)>> = BTreeMap::new();
-    for (place, row) in rows.into_iter().enumerate() {
-        of_runs.entry(row.run).or_default().push((place, row));
-    }
-    let mut views: BTreeMap<usize, HitlView> = BTreeMap::new();
-    for (id, rows) in of_runs {
-        let Some((_, first)) = rows.first() else { continue };
-        let run = get_run(db, &first.dag_id, &first.run_id).await?;
-        let run = run.ok_or_else(|| no_such_run(&first.dag_id, &first.run_id))?;
-        let version = app.versions.clone().get(db, run.version).await?;
-        let notes = notes_of(db, &[id]).await?;
-        let wanted: Vec<_> =
-            rows.iter().filter_map(|(_, row)| Some((version.plan.index_of(&row.task_id)?, row.map_index))).collect();
-        let found = rows_of(app, db, &run, &version.plan, &wanted).await?;
-        for (place, row) in rows {
-            let mut of_try = found.iter().filter(|one| one.task_id == row.task_id && one.map_index == row.map_index);
-            let Some(instance) = of_try.next().cloned() else { continue };
-            let task_instance = OfRun { run: &run, plan: &version.plan, notes: &notes }.instance(instance);
-            views.insert(place, HitlView { question: row.into(), task_instance });
-        }
-    }
-    Ok(views.into_values().collect())
-}
-
 /// The question of the last try of an instance that asked one.
 async fn last_question(app: &App, names: &Names, try_no: Option<i16>) -> Result<ApprovalRow, Refusal> {
     let path = names.task()?;
@@ -265,7 +199,7 @@ pub(crate) async fn give(
     row: &ApprovalRow,
     given: Given,
 ) -> Result<(DateTime<Utc>, Given), Refusal> {
-    row.question.asks(&actor.name).map_err(|no| refused(&no))?;
+    is_asked(actor, row)?;
     if row.stand != Stand::Open {
         return Err(too_late(row));
     }
@@ -292,9 +226,14 @@ pub(crate) async fn give(
     Ok((at, given))
 }
 
+/// Those who are named, whatever their role; else whoever may start runs.
+pub(crate) fn is_asked(actor: &Actor, row: &ApprovalRow) -> Result<(), Refusal> {
+    row.question.asks(actor.person()).map_err(|no| refused(&no))
+}
+
 fn refused(refused: &Refused) -> Refusal {
     let status = match refused {
-        Refused::NotAsked { .. } => StatusCode::FORBIDDEN,
+        Refused::NotAsked { .. } | Refused::MayNotRun { .. } => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_REQUEST,
     };
     Refusal::plain(status, refused.to_string())

@@ -122,7 +122,7 @@ pub(super) async fn rows_of(
 }
 
 /// `none` and `no_status` stand for what has no state yet.
-fn states(query: &Query) -> Result<Vec<TaskState>, Refusal> {
+pub(super) fn states(query: &Query) -> Result<Vec<TaskState>, Refusal> {
     let read = |word: &str| match word {
         "no_status" | "null" => Ok(TaskState::None),
         word => word.parse().map_err(|_| {

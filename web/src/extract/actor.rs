@@ -1,10 +1,11 @@
 //! Who changes something, and from where: what the audit log says of every change.
 
 use super::Peer;
-use crate::auth::Caller;
+use crate::auth::{Caller, Role};
 use crate::refusal::Refusal;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use orch_core::approval::Person;
 use orch_store::StoreResult;
 use orch_store::audit::{Deed, record};
 use serde_json::{Value, json};
@@ -15,10 +16,16 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     pub(crate) name: Arc<str>,
+    role: Role,
     from: IpAddr,
 }
 
 impl Actor {
+    /// As whom it answers what people are asked.
+    pub(crate) fn person(&self) -> Person<'_> {
+        Person { name: &self.name, may_start_runs: self.role >= Role::User }
+    }
+
     /// What the audit log says beside who and what, for those who write it down themselves.
     pub(crate) fn extra(&self) -> Value {
         json!({ "from": self.from })
@@ -41,7 +48,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Ok(Peer(from)) = Peer::from_request_parts(parts, state).await;
         match parts.extensions.get::<Caller>() {
-            Some(caller) => Ok(Actor { name: caller.name.clone(), from }),
+            Some(caller) => Ok(Actor { name: caller.name.clone(), role: caller.role, from }),
             // A route that everybody may use has nobody to write down.
             None => Err(Refusal::NotLoggedIn("Not authenticated")),
         }

@@ -7,6 +7,7 @@ use super::kinds::Kind::{
 use super::kinds::{Param, param};
 use crate::api::alerts::{self, KINDS};
 use crate::api::assets::OUTCOMES;
+use crate::api::hitl;
 
 pub(crate) use super::kinds::both_ways;
 
@@ -26,6 +27,7 @@ const TASK_STATES: &[&str] = &[
     "up_for_retry",
     "up_for_reschedule",
     "deferred",
+    "awaiting_input",
     "removed",
 ];
 const DAG_ORDERS: &[&str] =
@@ -261,18 +263,19 @@ fn of_run(method: &str, below: &str) -> Vec<Param> {
             param("result", Texts, "Tasks whose outputs come with the end"),
         ],
         ("GET", "/hitlDetails", _) => {
-            let mut all = page().to_vec();
+            let mut all = paged(hitl::ORDERS);
+            patterns(&mut all, &["dag_id", "task_id"]);
             times(&mut all, &["created_at"]);
             all.extend([
                 param("dag_id", Text, "Of that DAG, when all are asked for"),
                 param("task_id", Text, "Of that task"),
                 map_index(),
-                param("state", Texts, "`awaiting_input`: only what can be answered now"),
+                param("state", Words(TASK_STATES), "Of its instance; `awaiting_input`: only what can be answered now"),
                 param("response_received", Flag, "Only what was answered, or only what was not"),
-                param("responded_by_user_id", Text, "Answered by that user"),
-                param("responded_by_user_name", Text, "The same"),
-                param("subject_search", Text, "Part of the subject"),
-                param("body_search", Text, "Part of the body"),
+                param("responded_by_user_id", Texts, "Answered by one of these users"),
+                param("responded_by_user_name", Texts, "The same"),
+                param("subject_search", Text, "That is in the subject, in any case; `|` between alternatives"),
+                param("body_search", Text, "That is in the body, in any case; `|` between alternatives"),
             ]);
             all
         }

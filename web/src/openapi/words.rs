@@ -265,7 +265,7 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             (
                 "PATCH",
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-                "Answers what a task asks; the first answer counts",
+                "Answers what a task asks; the first answer counts. Whom it names may answer, whatever their role, else users",
             ),
             (
                 "GET",

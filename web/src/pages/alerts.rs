@@ -95,6 +95,7 @@ fn line(row: AlertRow, shell: &Shell) -> Line {
     let plain = orch_core::spec::Notifier::default();
     let said = message((&row.key, row.kind), &plain, &row.facts, (row.run_id.as_deref(), row.logical_date), row.at);
     let href = match (&row.dag_id, &row.run_id) {
+        _ if let Some(asked) = &row.facts.asked => Some(format!("/approvals/{}", asked.id)),
         (Some(dag), Some(run)) => Some(format!("{}/runs/{}", dag_href(dag), encoded(run))),
         (Some(dag), None) => Some(dag_href(dag)),
         _ => None,

@@ -13,6 +13,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use orch_core::approval::Person;
 use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, list_approvals};
 
 #[derive(Template)]
@@ -60,10 +61,10 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &ApprovalsPage { shell, mine, others, ended, newer, older })
 }
 
-/// Whoever may start runs, if nobody else is named.
+/// Who is named, whatever the role; else whoever may start runs.
 fn may_answer(row: &ApprovalRow, shell: &Shell) -> bool {
-    let user = shell.user.as_ref().filter(|_| shell.can_run());
-    user.is_some_and(|user| row.question.asks(&user.name).is_ok())
+    let Some(user) = &shell.user else { return false };
+    row.question.asks(Person { name: &user.name, may_start_runs: shell.can_run() }).is_ok()
 }
 
 fn line(row: &ApprovalRow, shell: &Shell) -> Line {

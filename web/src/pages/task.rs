@@ -56,6 +56,8 @@ struct TaskPage {
     /// Where an old log was found, or why it was not.
     log_note: Option<String>,
     why: Why,
+    /// What its author says of it.
+    doc: Option<parts::Markdown>,
     /// What it asks people, while it does.
     asks: Option<(String, AnswerForm)>,
     output: Option<String>,
@@ -244,6 +246,7 @@ async fn page(
             task_id.replace('.', r"\."),
             head.run_id
         ),
+        doc: parts::markdown(&plan.spec.tasks[usize::from(instance.task)].doc),
         asks: asks.map(|row| (row.question.subject.clone(), AnswerForm::new(&row, &shell))),
         inputs,
         updates,

@@ -1,6 +1,6 @@
 //! What a list of facts says about one thing: words, or a moment with the exact one in its title.
 
-use super::{Escaped, Stamp};
+use super::{Escaped, Markdown, Stamp};
 use askama::filters::HtmlSafe;
 use std::fmt;
 
@@ -8,6 +8,7 @@ use std::fmt;
 pub(crate) enum Fact {
     Words(String),
     Moment(Stamp),
+    Prose(Markdown),
 }
 
 impl Fact {
@@ -35,6 +36,13 @@ impl From<Stamp> for Fact {
 }
 
 /// None: nothing to say.
+impl From<Option<Markdown>> for Fact {
+    fn from(prose: Option<Markdown>) -> Fact {
+        prose.map_or(Fact::Words(String::new()), Fact::Prose)
+    }
+}
+
+/// None: nothing to say.
 impl From<Option<Stamp>> for Fact {
     fn from(stamp: Option<Stamp>) -> Fact {
         stamp.map_or(Fact::Words(String::new()), Fact::Moment)
@@ -46,6 +54,7 @@ impl fmt::Display for Fact {
         match self {
             Fact::Words(words) => Escaped(words).fmt(f),
             Fact::Moment(stamp) => stamp.fmt(f),
+            Fact::Prose(prose) => write!(f, "<div class=\"md\">{prose}</div>"),
         }
     }
 }

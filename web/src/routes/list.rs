@@ -345,9 +345,10 @@ pub(super) fn routes(app: &App) -> Routes {
             api::hitl::get,
         )
         .gives::<api::hitl::HitlView>()
+        // The question itself says whom it asks: those it names, whatever their role.
         .patch(
             "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-            user,
+            viewer,
             api::hitl::patch,
         )
         .takes::<bodies::HitlBody>()
@@ -454,7 +455,7 @@ fn for_people(routes: Routes) -> Routes {
         .form("/assets/{asset_id}/update", user, pages::assets::change::update)
         .page("/approvals", viewer, pages::approvals::show)
         .page("/approvals/{approval_id}", viewer, pages::approvals::answer::show)
-        .form("/approvals/{approval_id}", user, pages::approvals::answer::post)
+        .form("/approvals/{approval_id}", viewer, pages::approvals::answer::post)
         .page("/alerts", viewer, pages::alerts::show)
         .form("/alerts/retry", op, pages::alerts::retry)
         .page("/audit", viewer, pages::audit::show)

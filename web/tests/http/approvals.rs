@@ -4,9 +4,9 @@ use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web, dag};
 use crate::pages::EVIL;
 use axum::http::{Method, StatusCode};
-use orch_core::approval::{ANSWER, Question};
+use orch_core::approval::Question;
 use orch_core::state::TaskState;
-use orch_core::task::OnTimeout;
+use orch_store::approval::{ApprovalFilter, list_approvals};
 use orch_store::mark::mark_instance;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::get_run;
@@ -15,52 +15,34 @@ use orch_store::version::Versions;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-const ALL: &str = "/api/v2/dags/~/dagRuns/~/hitlDetails";
+pub(crate) const ALL: &str = "/api/v2/dags/~/dagRuns/~/hitlDetails";
 
 fn question() -> Question {
     let params = json!({ "type": "object", "properties": {
         "rows": { "type": "integer", "minimum": 1, "default": 10, "description": "How many" } } });
-    Question { body: Some(format!("First.\n\n{EVIL}")), params, ..Question::approval("Publish it?") }
+    let body = format!("*First.*\n\n[more](https://x.org) [less](javascript:alert(1))\n\n{EVIL}");
+    Question { body: Some(body), params, ..Question::approval("Publish it?") }
 }
 
 /// A run whose one task asks; its id.
-async fn ask(web: &Web, db: &mut PgConnection, question: &Question) -> String {
+pub(crate) async fn ask(web: &Web, db: &mut PgConnection, question: &Question) -> String {
     let asks = dag(json!({ "dag_id": "asks", "paused_at_creation": false,
-        "tasks": [{ "task_id": "t", "kind": "approval" }] }));
+        "tasks": [{ "task_id": "t", "kind": "approval", "doc": "Asks **everybody**." }] }));
     register_bundle(db, &NewBundle { name: "asks".into(), dags: vec![asks] }, false).await.expect("it registers");
     let run_id = web.trigger("asks").await;
     let run = get_run(db, "asks", &run_id).await.unwrap().unwrap();
     let lease = web.claim(db, run.id).await;
-    let wait = NewWait {
-        condition: Some((ANSWER.into(), serde_json::to_string(question).unwrap())),
-        wake_in_ms: 0,
-        wake_at: None,
-        poke_ms: 0,
-        timeout_ms: Some(3_600_000),
-        on_timeout: OnTimeout::Fail,
-        carried: None,
-        asks: Some(Request { task_id: "t".into(), fallback: None }),
-    };
+    let request = Request { task_id: "t".into(), fallback: None };
+    let wait = NewWait::for_answer(serde_json::to_string(question).unwrap(), request);
     let next = NextTry {
         attempt: lease.attempt,
         wake_in_ms: 1,
         version: run.version,
         queue: 1,
         priority: 1,
-        wait: Some(Box::new(wait)),
+        wait: Some(Box::new(NewWait { timeout_ms: Some(3_600_000), ..wait })),
     };
-    let ended = Ended {
-        lease,
-        state: TaskState::AwaitingInput,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
-        next: Some(next),
-        outputs: Vec::new(),
-        failure: None,
-        touched: None,
-        alerts: Vec::new(),
-    };
+    let ended = Ended { next: Some(next), ..Ended::new(lease, TaskState::AwaitingInput) };
     let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
     Stepper::default().send(db, &step, 1).await.expect("it is recorded");
     run_id
@@ -125,21 +107,74 @@ async fn a_question_is_read_and_answered_once() {
     assert_eq!(none.status, StatusCode::NOT_FOUND, "{}", none.body);
 }
 
-#[tokio::test]
-async fn only_who_is_asked_answers_and_a_viewer_reads() {
-    let web = Web::new().await;
-    let mut db = web.db().await;
-    for (name, role) in [("ann", "user"), ("bob", "user"), ("eve", "viewer")] {
+/// Everybody there is: one of each role, asked by name or not.
+const PEOPLE: [(&str, &str); 6] =
+    [("eve", "viewer"), ("vic", "viewer"), ("ann", "user"), ("uwe", "user"), ("olga", "op"), ("adam", "admin")];
+
+async fn add_people(web: &Web) {
+    for (name, role) in PEOPLE {
         web.add_user(name, role).await;
     }
-    let asked = Question { assigned_users: vec!["ann".into(), "eve".into()], ..Question::approval("Go?") };
-    let run_id = ask(&web, &mut db, &asked).await;
-    let yes = json!({ "chosen_options": ["Approve"] });
-    for (name, expected) in [("bob", 403), ("eve", 403), ("ann", 200)] {
+}
+
+fn may_answer(name: &str, role: &str, named: &[&str]) -> bool {
+    if named.is_empty() { role != "viewer" } else { named.contains(&name) }
+}
+
+fn asks(names: &[&str]) -> Question {
+    let assigned_users = names.iter().map(|name| (*name).to_string()).collect();
+    Question { assigned_users, ..Question::approval("Go?") }
+}
+
+#[tokio::test]
+async fn who_is_named_answers_whatever_the_role_else_whoever_may_start_runs() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    add_people(&web).await;
+    let yes = || json!({ "chosen_options": ["Approve"] });
+    for (name, role) in PEOPLE {
         let token = web.log_in(name, PASSWORD).await.unwrap();
-        assert_eq!(web.send(Method::GET, &path(&run_id), Some(&token), None).await.status, StatusCode::OK);
-        let (status, told) = answer(&web, &token, &run_id, yes.clone()).await;
-        assert_eq!(status, expected, "{name}: {told}");
+        for named in [&["eve", "ann"][..], &[]] {
+            let run_id = ask(&web, &mut db, &asks(named)).await;
+            assert_eq!(web.send(Method::GET, &path(&run_id), Some(&token), None).await.status, StatusCode::OK);
+            let may = may_answer(name, role, named);
+            let (status, told) = answer(&web, &token, &run_id, yes()).await;
+            assert_eq!(status, if may { 200 } else { 403 }, "{name} of {named:?}: {told}");
+            // Nobody may do more than that.
+            let clear = json!({ "dry_run": true, "dag_run_id": run_id }).to_string();
+            let place = "/api/v2/dags/asks/clearTaskInstances";
+            let cleared = web.send(Method::POST, place, Some(&token), Some(clear)).await;
+            assert_eq!(cleared.status == StatusCode::FORBIDDEN, role == "viewer", "{name}: {}", cleared.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_let_those_answer_whom_the_question_asks() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    add_people(&web).await;
+    for (name, role) in PEOPLE {
+        let mut browser = Browser::new(&web);
+        browser.log_in(name, PASSWORD, "/").await;
+        for named in [&["eve", "ann"][..], &[]] {
+            let run_id = ask(&web, &mut db, &asks(named)).await;
+            let filter = ApprovalFilter { run_id: Some(run_id.clone()), ..ApprovalFilter::default() };
+            let row = list_approvals(&mut db, &filter, (0, 1)).await.unwrap().remove(0);
+            let place = format!("/approvals/{}", row.attempt);
+            let may = may_answer(name, role, named);
+            for address in [&place, &format!("/dags/asks/runs/{}/tasks/t", encoded(&run_id))] {
+                let page = browser.get(address).await;
+                let has_form = page.has(&format!("action=\"{place}\""));
+                assert!(page.has("Go?") && has_form == may, "{name} of {named:?} at {address}: {}", page.html);
+            }
+            let token = browser.get("/").await.token();
+            let form = [("form_token", token.as_str()), ("option", "Approve")];
+            let sent = browser.send_form(&place, &form, &[("sec-fetch-site", "same-origin")]).await;
+            let expected = if may { StatusCode::SEE_OTHER } else { StatusCode::FORBIDDEN };
+            assert_eq!(sent.status, expected, "{name} of {named:?}: {}", sent.html);
+            assert_eq!(web.get(&path(&run_id)).await.body["response_received"], may, "{name}");
+        }
     }
 }
 
@@ -168,8 +203,10 @@ async fn the_page_asks_and_takes_the_answer() {
     let place = list.links().into_iter().find(|link| link.starts_with("/approvals/")).expect("a link");
     let task = browser.get(&format!("/dags/asks/runs/{}/tasks/t", encoded(&run_id))).await;
     assert!(task.has("Publish it?") && task.has(&format!("action=\"{place}\"")), "{}", task.html);
+    assert!(task.has("Asks <strong>everybody</strong>.") && task.has("<em>First.</em>"), "{}", task.html);
     let page = browser.get(&place).await;
-    assert!(page.has("How many") && page.has("First.") && !page.has(EVIL), "{}", page.html);
+    assert!(page.has("How many") && page.has("<em>First.</em>") && !page.has(EVIL), "{}", page.html);
+    assert!(page.has("href=\"https://x.org\"") && !page.has("href=\"javascript"), "{}", page.html);
     let wrong = browser.submit(&place, &place, &[("option", "Approve"), ("p.rows", "none")]).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST, "{}", wrong.html);
     assert!(wrong.has("value=\"none\""), "what was typed stays: {}", wrong.html);

@@ -225,18 +225,7 @@ async fn freshness_and_lineage_are_extras() {
         events: vec![AssetEvent::of("lake://orders").rows(42)],
         edges: vec![LineageEdge { from: "lake://raw".into(), to: "lake://orders".into(), rows: Some(42) }],
     };
-    let ended = Ended {
-        lease,
-        state: TaskState::Success,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
-        next: None,
-        outputs: Vec::new(),
-        failure: None,
-        touched: Some(Box::new(touched)),
-        alerts: Vec::new(),
-    };
+    let ended = Ended { touched: Some(Box::new(touched)), ..Ended::new(lease, TaskState::Success) };
     let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
     Stepper::default().send(&mut db, &step, 1).await.expect("it is recorded");
     go(&web).await;

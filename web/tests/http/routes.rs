@@ -42,6 +42,8 @@ fn usual(rule: &Rule) -> Role {
         Method::POST | Method::PATCH if is_own && !(path.ends_with("/list") && *method == Method::PATCH) => {
             Role::Viewer
         }
+        // A question says itself whom it asks: whom it names may answer, whatever the role.
+        _ if path.ends_with("/hitlDetails") || path == "/approvals/{approval_id}" => Role::Viewer,
         _ if keeps => Role::Op,
         // What waits for an asset is taken back, and a preset, by whoever may start the run itself.
         Method::DELETE if path.ends_with("/queuedEvents") || path.contains("/presets/") => Role::User,

@@ -123,14 +123,10 @@ fn asked(deferral: &Deferral, spec: &TaskSpec) -> Result<(NewWait, String), Stri
     let fallback = fallback.map(|given| serde_json::to_string(&given).map_err(|e| e.to_string())).transpose()?;
     let carried = (!deferral.carried.is_null()).then(|| kept("what it carries over", &deferral.carried.to_string()));
     let wait = NewWait {
-        condition: Some((ANSWER.into(), text)),
-        wake_in_ms: 0,
-        wake_at: None,
-        poke_ms: 0,
         timeout_ms: deferral.timeout_ms.map(ms),
         on_timeout: deferral.on_timeout,
         carried: carried.transpose()?,
-        asks: Some(Request { task_id: spec.task_id.clone(), fallback }),
+        ..NewWait::for_answer(text, Request { task_id: spec.task_id.clone(), fallback })
     };
     let of = if question.assigned_users.is_empty() { "people".into() } else { question.assigned_users.join(", ") };
     let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));

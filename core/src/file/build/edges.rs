@@ -1,6 +1,7 @@
 //! What a task waits for, follows and is mapped over: names of the document as ids and sources.
 
 use super::{Entry, Outline, inside, texts};
+use crate::check::closest;
 use crate::file::Problems;
 use crate::file::check::text_of;
 use crate::file::keys::TaskKind;
@@ -18,7 +19,7 @@ enum Edge {
 }
 
 impl Outline<'_> {
-    /// The tasks that a branch may follow.
+    /// The tasks that a branch or a choice may follow.
     pub(super) fn targets(
         &self,
         entry: &Entry<'_>,
@@ -27,6 +28,9 @@ impl Outline<'_> {
         config: &mut Value,
         problems: &mut Problems<'_>,
     ) {
+        if kind.name == "input" {
+            return self.follow(entry, work, config, problems);
+        }
         if kind.name != "branch" {
             return;
         }
@@ -49,6 +53,23 @@ impl Outline<'_> {
         }
         if let Some(otherwise) = work.get("otherwise") {
             config["otherwise"] = ids(otherwise, problems);
+        }
+    }
+
+    /// By option of a choice: the task to go on with.
+    fn follow(&self, entry: &Entry<'_>, work: &Node, config: &mut Value, problems: &mut Problems<'_>) {
+        let options = texts(work.get("options"));
+        for (option, name) in work.get("follow").map(Node::entries).unwrap_or_default() {
+            if !options.contains(&option.text) {
+                let near = closest(&option.text, options.iter().map(String::as_str));
+                let hint =
+                    near.map_or_else(|| "name it under `options`".into(), |near| format!("did you mean `{near}`?"));
+                problems.add(option.mark, format!("`{}` is no option of task `{}`", option.text, entry.id), hint);
+            }
+            let text = name.scalar().map(text_of).unwrap_or_default();
+            if let Some(task) = self.task(&text, entry.group.as_deref(), name.mark, problems) {
+                config["follow"][&option.text] = json!(self.tasks[task].id);
+            }
         }
     }
 

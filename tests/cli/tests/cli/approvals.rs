@@ -3,7 +3,7 @@
 
 use crate::binary::{Ended, command};
 use crate::live::{free_port, web};
-use crate::remote::token;
+use crate::remote::{PASSWORD, token_of};
 use crate::world::World;
 use sqlx::PgConnection;
 use std::net::TcpStream;
@@ -13,7 +13,12 @@ const FILE: &str = "dag_id: asking
 tasks:
   approved:
     approval: {subject: 'Publish {{ run.run_id }}?', body: For all., timeout: 7d, defaults: [Reject]}
+    on_awaiting_input: [team]
   publish: {bash: echo published, after: [approved]}
+";
+const ASKS_EVE: &str = "dag_id: asks_eve
+tasks:
+  named: {approval: {subject: 'Will you, Eve?', assigned_users: [eve]}}
 ";
 const HOUR: i64 = 3_600;
 
@@ -42,6 +47,11 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
     let folder = world.path().join("files");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("asking.yaml"), FILE).unwrap();
+    std::fs::write(folder.join("asks_eve.yaml"), ASKS_EVE).unwrap();
+    for viewer in ["eve", "vic"] {
+        let made = ["users", "create", "-u", viewer, "-r", "viewer"];
+        assert_eq!(world.run_with(PASSWORD.as_bytes(), &made).code, 0);
+    }
     let folder_text = folder.to_str().unwrap().to_string();
     let worker =
         ["worker", "--lease", "2s", "--slots", "1", "--paused-at-creation=false", "--dags-folder", &folder_text];
@@ -82,16 +92,19 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let url = format!("http://127.0.0.1:{port}");
-    let token = token(&url);
-    let remote = |arguments: &[&str]| {
+    let by = |name: &str, arguments: &[&str]| {
         let mut command = command(world.path());
-        Ended::of(&command.env("ORCH_API_URL", &url).env("ORCH_API_TOKEN", &token).args(arguments).output().unwrap())
+        command.env("ORCH_API_URL", &url).env("ORCH_API_TOKEN", token_of(&url, name));
+        Ended::of(&command.args(arguments).output().unwrap())
     };
+    let remote = |arguments: &[&str]| by("admin", arguments);
     assert_eq!(asked(&remote(&open)), 3);
     let refused = remote(&["approvals", "answer", "asking", "approved", "yes", "Perhaps"]);
     assert!(refused.err.contains("`Perhaps` is no option"), "{refused:?}");
     let done = remote(&["approvals", "answer", "asking", "approved", "yes", "Approve"]);
     assert_eq!((done.code, done.err.trim()), (0, "task `approved` of run `yes` goes on with: Approve"));
+    let no = by("eve", &["approvals", "answer", "asking", "approved", "no", "Approve"]);
+    assert!(no.code != 0 && no.err.contains("`eve` may not start runs"), "a viewer whom nobody named: {no:?}");
     let late = remote(&["approvals", "answer", "asking", "approved", "yes", "Reject"]);
     assert!(late.err.contains("`admin` has answered it already"), "{late:?}");
     let done = world.run(&["approvals", "answer", "asking", "approved", "no", "Reject"]);
@@ -105,12 +118,24 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
     assert_eq!(ended("late"), "none", "its time is not over");
     assert_eq!(asked(&remote(&open)), 1);
 
+    // A viewer who is named answers, and nobody else does, whatever the role.
+    assert_eq!(world.run(&["dags", "trigger", "asks_eve", "--run-id", "r"]).code, 0);
+    world.wait_for(&open, |ended| ended.out.contains("Will you, Eve?"));
+    for name in ["vic", "admin"] {
+        let no = by(name, &["approvals", "answer", "asks_eve", "named", "r", "Approve"]);
+        assert!(no.code != 0 && no.err.contains(&format!("`{name}` is not asked: one of eve is")), "{no:?}");
+    }
+    let done = by("eve", &["approvals", "answer", "asks_eve", "named", "r", "Approve"]);
+    assert_eq!((done.code, done.err.trim()), (0, "task `named` of run `r` goes on with: Approve"));
+
     pass(&mut db, 2 * HOUR).await;
     wait("late", "skipped");
     let gave = "select count(*) from output o join dag_run r on r.id = o.run where r.run_id = 'late'
         and o.value -> 'chosen_options' ->> 0 = 'Reject' and (o.value ->> 'timed_out')::boolean";
     assert_eq!(number(&mut db, gave).await, 1);
-    assert_eq!(number(&mut db, "select count(*) from audit where event = 'answer_approval'").await, 2);
+    assert_eq!(number(&mut db, "select count(*) from audit where event = 'answer_approval'").await, 3);
+    let told = "select count(*) from alert where kind = 'task_awaiting_input' and dag_id = 'asking'";
+    assert_eq!(number(&mut db, told).await, 3, "once for each question, whoever began anew");
     assert_eq!(asked(&world.run(&["approvals", "list", "--all", "-o", "json"])), 3);
     assert_eq!(number(&mut db, "select count(*) from attempt").await, 0, "nobody tried twice");
 }

@@ -57,8 +57,13 @@ impl World {
 
 /// `POST /auth/token`, as a script would.
 pub(crate) fn token(url: &str) -> String {
+    token_of(url, "admin")
+}
+
+/// Of somebody with the same password.
+pub(crate) fn token_of(url: &str, name: &str) -> String {
     let host = url.strip_prefix("http://").unwrap();
-    let body = format!("{{\"username\": \"admin\", \"password\": \"{PASSWORD}\"}}");
+    let body = format!("{{\"username\": \"{name}\", \"password\": \"{PASSWORD}\"}}");
     let mut stream = TcpStream::connect(host).unwrap();
     write!(
         stream,

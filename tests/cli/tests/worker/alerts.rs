@@ -4,6 +4,8 @@ use crate::world::World;
 use orch::prelude::*;
 use orch_core::alert::AlertState;
 use orch_store::alert::{AlertFilter, AlertRow, list_alerts};
+use orch_store::approval::{ApprovalFilter, answer_approval, list_approvals};
+use orch_store::hint::Hint;
 use orch_test_support::{Manner, Receiver};
 use orch_workers::{MessengerConfig, SecretsConfig, signature};
 use std::collections::HashMap;
@@ -30,7 +32,8 @@ fn connections(all: &[(&str, serde_json::Value)]) -> SecretsConfig {
 }
 
 fn sends(mut world: World, secrets: SecretsConfig) -> World {
-    let config = MessengerConfig { database_url: world.db.url(), secrets };
+    let public_url = "https://orch.example.com".into();
+    let config = MessengerConfig { database_url: world.db.url(), secrets, public_url };
     let (hints, stop) = (world.hints.clone(), world.stop.clone());
     world.running.spawn(async move { orch_workers::send_alerts(config, hints, stop).await.unwrap() });
     world
@@ -115,6 +118,40 @@ async fn everybody_hears_of_a_run_that_failed() {
     assert!(told.contains("\"dag_id\":\"sales\"") && told.ends_with("run_failed\n"), "{told}");
     let rows = format!("{:?}", alerts(&world).await);
     assert!(!rows.contains("hush"), "no secret is kept with an alert: {rows}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_that_they_are_asked() {
+    let web = Receiver::http().await;
+    let hook = json!({ "conn_type": "webhook", "host": format!("http://127.0.0.1:{}/hook", web.port()) });
+    let dag = dag("report").unpaused().build(|d| {
+        let words = notify("hook").message("{subject} {asked} {options} until {deadline}: {link}");
+        let asked = approval("Publish it?").body("It goes *to all*.").ask(["ann", "bob"]).timeout(hours(48));
+        let approved = d.add(asked.call().id("approved").on_awaiting_input(words).on_failure(notify("hook")));
+        d.add(sleepy(1_u64).after(approved));
+    });
+    let world = sends(World::new(vec![dag], 1).await.watched(), connections(&[("hook", hook)]));
+    let run = world.trigger("report", None).await;
+    let told = all_in(&world, 1, AlertState::Sent).await.remove(0);
+    let mut db = world.db.connect().await;
+    let filter = ApprovalFilter { is_open: Some(true), ..ApprovalFilter::default() };
+    let asked = list_approvals(&mut db, &filter, (0, 1)).await.unwrap().remove(0);
+    let letter = web.until("a letter", |all| all.len() == 1).await.remove(0);
+    assert_eq!(letter.head["x-orch-alert"], "task_awaiting_input");
+    let body: serde_json::Value = serde_json::from_str(&letter.body).unwrap();
+    let until = orch_core::schedule::isoformat(asked.give_up_at.unwrap());
+    let link = format!("https://orch.example.com/approvals/{}", asked.attempt);
+    assert_eq!(body["text"], format!("Publish it? ann, bob Approve, Reject until {until}: {link}"), "{body}");
+    assert_eq!((&body["link"], &body["deadline"], &body["run_id"]), (&json!(link), &json!(until), &json!(run)));
+    assert_eq!((&body["body"], &body["asked"]), (&json!("It goes *to all*."), &json!(["ann", "bob"])));
+    assert_eq!(told.facts.asked.unwrap().until, asked.give_up_at);
+    // Answered, it goes on, and nobody is told again.
+    let yes = serde_json::from_value(json!({ "chosen_options": ["Approve"] })).unwrap();
+    assert!(answer_approval(&mut db, asked.attempt, &yes, "ann").await.unwrap().is_some());
+    world.hints.give(Hint::Due);
+    assert_eq!(world.end_of("report", &run).await, "success");
+    assert_eq!(alerts(&world).await.len(), 1);
     world.end().await;
 }
 

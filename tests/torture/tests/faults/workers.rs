@@ -172,16 +172,9 @@ async fn refuses(world: &World, stale: &[Lease], seed: u64) {
     assert!(!stale.is_empty(), "seed {seed}: nothing ran when the worker was stopped");
     let mut store = PgHot::connect(&world.url(), "orch torture zombie").await.expect("the server answers");
     let ended = stale.iter().map(|&lease| Ended {
-        lease,
-        state: TaskState::Failed,
-        list_len: None,
-        skip: Vec::new(),
         rev: 1,
-        next: None,
         outputs: vec![("return_value".into(), "\"stale\"".into())],
-        failure: None,
-        touched: None,
-        alerts: Vec::new(),
+        ..Ended::new(lease, TaskState::Failed)
     });
     let mut step = Step { ended: ended.collect(), ..Step::default() };
     let strict = store.step(&step, 0).await;

@@ -2,7 +2,7 @@
 //! that was typed is lost.
 
 use super::{may_answer, run_href, stand};
-use crate::api::hitl::give;
+use crate::api::hitl::{give, is_asked};
 use crate::extract::{Actor, Form, Names};
 use crate::pages::dag::trigger::fields::{Field, Input as FieldInput, complain, fields, typed};
 use crate::pages::home::task_href;
@@ -32,6 +32,8 @@ struct AnswerPage {
     asked: String,
     ago: parts::Ago,
     until: Option<String>,
+    /// What happens when nobody answers until then.
+    otherwise: String,
     sign: parts::State,
     state: String,
     given: Vec<(String, String)>,
@@ -41,7 +43,7 @@ struct AnswerPage {
 /// What is asked, with the form that answers it: also on the page of the task.
 pub(crate) struct AnswerForm {
     pub(crate) id: Uuid,
-    pub(crate) paragraphs: Vec<String>,
+    pub(crate) body: Option<parts::Markdown>,
     /// Whom.
     pub(crate) of: String,
     /// With whether they are chosen.
@@ -69,10 +71,9 @@ impl AnswerForm {
         problems: Vec<String>,
     ) -> AnswerForm {
         let question = &row.question;
-        let paragraphs = question.body.as_deref().unwrap_or_default().split("\n\n").map(str::trim);
         AnswerForm {
             id: row.attempt,
-            paragraphs: paragraphs.filter(|text| !text.is_empty()).map(String::from).collect(),
+            body: parts::markdown(question.body.as_deref().unwrap_or_default()),
             of: match question.assigned_users.as_slice() {
                 [] => "whoever may start runs".into(),
                 users => users.join(", "),
@@ -113,6 +114,7 @@ pub(crate) async fn post(
     form: Form,
 ) -> Result<Response, Refusal> {
     let row = find(&app, &names).await?;
+    is_asked(&actor, &row)?;
     let chosen: Vec<String> = form.all("option").map(String::from).collect();
     let input = typed(&row.question.params, &form);
     let mut shown = fields(&row.question.params, &input);
@@ -144,6 +146,11 @@ fn page(shell: Shell, row: &ApprovalRow, status: StatusCode, asks: AnswerForm) -
         asked: shell.now.exactly(row.asked_at),
         ago: parts::ago(row.asked_at, shell.now),
         until: row.give_up_at.map(|at| shell.now.exactly(at)),
+        otherwise: match (&row.give_up_at, &row.question.defaults) {
+            (None, _) => String::new(),
+            (Some(_), Some(defaults)) => format!("{} is taken", defaults.join(", ")),
+            (Some(_), None) => "the task fails".into(),
+        },
         sign: parts::bare(sign),
         state,
         given: typed_in.map(|(name, value)| (name.clone(), words(value))).collect(),

@@ -33,7 +33,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let mut facts: Vec<(&'static str, Fact)> = vec![
         ("Id", row.dag_id.clone().into()),
         ("Also called", row.aliases.join(", ").into()),
-        ("Description", row.description.clone().into()),
+        ("Description", parts::markdown(&row.description).into()),
         ("Owners", row.owners.join(", ").into()),
         ("Version", format!("{} of bundle {}", row.version_number, row.bundle).into()),
         ("Written in", written_in.into()),
