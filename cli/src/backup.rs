@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::found::Standalone;
 use crate::session::Session;
 use orch_core::task::Connection;
-use orch_store::backup::{SCHEMAS, server_major};
+use orch_store::backup::{OtherSchema, SCHEMAS, server_major};
 use orch_store::connect;
 use sqlx::postgres::PgSslMode;
 use std::fs::File;
@@ -48,8 +48,9 @@ impl Copier {
         Ok(command)
     }
 
-    /// Writes a file that only its owner may read, whole or not at all. One moment of the database, however long it takes.
-    pub(crate) async fn dump(&self, path: &Path) -> Result<u64, Failure> {
+    /// Writes a file that only its owner may read, whole or not at all: orch's schemas, and more. One moment of the database,
+    /// however long it takes.
+    pub(crate) async fn dump(&self, path: &Path, more: &[String]) -> Result<u64, Failure> {
         let unfinished = beside(path, "unfinished");
         let failed = || Failure::io(format!("cannot write `{}`", unfinished.display()));
         let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
@@ -57,7 +58,8 @@ impl Copier {
         let out = file.try_clone().map_err(failed())?;
         let mut command = self.command("pg_dump")?;
         command.args(["--format=custom", "--no-owner", "--no-privileges"]);
-        command.args(SCHEMAS.map(|schema| format!("--schema={schema}"))).stdout(out);
+        command.args(SCHEMAS.map(|schema| format!("--schema={schema}")));
+        command.args(more.iter().map(|schema| format!("--schema={}", exactly(schema)))).stdout(out);
         let done = match run(&mut command).await {
             Ok(_) => file.sync_all().and_then(|()| std::fs::rename(&unfinished, path)).map_err(failed()),
             Err(failure) => Err(failure),
@@ -81,11 +83,22 @@ impl Copier {
         })
     }
 
-    /// All of it or nothing. The schema `public` has to be there and empty.
-    pub(crate) async fn restore(&self, path: &Path) -> Result<(), Failure> {
+    /// Which schemas a backup brings, orch's first.
+    pub(crate) async fn schemas(&self, path: &Path) -> Result<Vec<String>, Failure> {
+        let mut schemas = SCHEMAS.map(String::from).to_vec();
+        schemas.extend(named(&self.list(path).await?).filter(|name| !SCHEMAS.contains(name)).map(String::from));
+        Ok(schemas)
+    }
+
+    async fn list(&self, path: &Path) -> Result<String, Failure> {
         let mut list = self.command("pg_restore")?;
         list.arg("--list").arg(path).stdout(Stdio::piped());
-        let chosen = chosen(&run(&mut list).await?);
+        run(&mut list).await
+    }
+
+    /// All of it or nothing. The schema `public` has to be there and empty.
+    pub(crate) async fn restore(&self, path: &Path) -> Result<(), Failure> {
+        let chosen = chosen(&self.list(path).await?);
         let mut file =
             tempfile::NamedTempFile::new().map_err(Failure::io("cannot write a list of what is restored"))?;
         file.write_all(chosen.as_bytes()).map_err(Failure::io("cannot write a list of what is restored"))?;
@@ -100,6 +113,20 @@ impl Copier {
     }
 }
 
+/// For people: `` `marts` (3 tables, 1.2 MB) ``.
+pub(crate) fn listed(schemas: &[OtherSchema]) -> String {
+    let one = |schema: &OtherSchema| {
+        let tables = if schema.tables == 1 { "table" } else { "tables" };
+        format!("`{}` ({} {tables}, {:.1} MB)", schema.name, schema.tables, schema.bytes as f64 / 1e6)
+    };
+    schemas.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A pattern of `pg_dump` that means this name and no other.
+fn exactly(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 /// A name in the same folder: a rename within one file system is whole or nothing.
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -111,6 +138,11 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 fn chosen(list: &str) -> String {
     let is_public = |line: &&str| line.contains(" SCHEMA - public ") || line.contains(" COMMENT - SCHEMA public ");
     list.lines().filter(|line| !is_public(line)).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Schemas that a list of entries makes, as in `5; 2615 2200 SCHEMA - marts owner`.
+fn named(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter_map(|line| Some(line.split_once(" SCHEMA - ")?.1.rsplit_once(' ')?.0))
 }
 
 /// Reads the one row of `schema_guard` out of a `COPY … (columns) FROM stdin;`.
@@ -222,5 +254,8 @@ mod tests {
         let list = "; a comment\n5; 2615 2200 SCHEMA - public orch\n3; 0 0 COMMENT - SCHEMA public orch\n\
             6; 2615 9 SCHEMA - lake orch\n215; 1259 7 TABLE public dag orch\n";
         assert_eq!(chosen(list), "; a comment\n6; 2615 9 SCHEMA - lake orch\n215; 1259 7 TABLE public dag orch\n");
+        assert_eq!(named(list).collect::<Vec<_>>(), ["public", "lake"]);
+        assert_eq!(named("7; 2615 10 SCHEMA - the marts orch").collect::<Vec<_>>(), ["the marts"]);
+        assert_eq!(exactly("a*\"b"), "\"a*\"\"b\"", "no pattern of more");
     }
 }

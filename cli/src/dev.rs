@@ -4,6 +4,7 @@
 //!
 //! What does not build, or does not come to work, changes nothing: whoever is at work goes on.
 
+mod again;
 mod cargo;
 mod staff;
 mod watched;

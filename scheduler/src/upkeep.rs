@@ -5,6 +5,7 @@ use crate::board::Board;
 use crate::mend::fold;
 use crate::rounds::{Left, Shared, Work, item};
 use orch_store::audit::{Deed, record};
+use orch_store::clean::pass_due;
 use orch_store::due::{mark_stale_dags, queued_too_long, stranded_runs};
 use orch_store::duty::duty_due;
 use orch_store::hint::Hint;
@@ -49,10 +50,14 @@ impl Work for Upkeep {
             }
             warn_queued(db, shared).await?;
         }
-        if duty_due(db, "retention", RETENTION_EVERY).await? {
+        let is_turn = duty_due(db, "retention", RETENTION_EVERY).await?;
+        if is_turn {
             partition::make_ahead(db).await?;
             forget_gone(db).await?;
             process::forget_silent(db).await?;
+        }
+        // Sooner when the last one failed, or was never heard of again.
+        if is_turn || pass_due(db).await? {
             shared.board.retire.notify_one();
         }
         Ok(Left::Nothing)

@@ -5,11 +5,15 @@
 
 use crate::StoreResult;
 use crate::guard::SCHEMA_VERSION;
+use sqlx::AssertSqlSafe;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-/// Schemas that are orch's own. Others of the same database are their users'.
+/// Schemas that are orch's own: its tables, and what steps of tasks write beside them. Others of the same database are their
+/// users', and go into a backup when somebody says so.
 pub const SCHEMAS: [&str; 2] = ["public", "lake"];
+/// How names of schemas begin whose place is taken by what is restored.
+const ASIDE: &str = "orch_aside_";
 
 /// What is in a database of orch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +43,35 @@ pub async fn server_major(db: &mut PgConnection) -> StoreResult<u32> {
     Ok(number.fetch_one(db).await?.unsigned_abs())
 }
 
-/// Whether there is anything in orch's schemas, of orch or of others.
-pub async fn is_empty(db: &mut PgConnection) -> StoreResult<bool> {
-    let schemas = SCHEMAS.map(String::from);
+/// A schema of the same database that is not orch's: what pipelines made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherSchema {
+    pub name: String,
+    pub tables: i64,
+    pub bytes: i64,
+}
+
+/// By name; empty ones are left out.
+pub async fn other_schemas(db: &mut PgConnection) -> StoreResult<Vec<OtherSchema>> {
+    let own = SCHEMAS.map(String::from);
+    let found = sqlx::query_as!(
+        OtherSchema,
+        r#"select n.nspname::text as "name!", count(*) as "tables!", sum(pg_table_size(c.oid))::bigint as "bytes!"
+        from pg_namespace n join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        where n.nspname <> all($1::text[]) and n.nspname !~ '^(pg_|information_schema$|orch_aside_)'
+          and not exists (select from pg_depend d where d.classid = 'pg_namespace'::regclass and d.objid = n.oid and d.deptype = 'e')
+        group by n.nspname order by n.nspname limit 1000"#,
+        &own[..]
+    );
+    Ok(found.fetch_all(db).await?)
+}
+
+/// Whether there is anything in these schemas, of orch or of others.
+pub async fn is_empty(db: &mut PgConnection, schemas: &[String]) -> StoreResult<bool> {
     let found = sqlx::query_scalar!(
         r#"select not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
           where n.nspname = any($1::text[])) as "empty!""#,
-        &schemas[..]
+        schemas
     );
     Ok(found.fetch_one(db).await?)
 }
@@ -59,15 +85,24 @@ pub async fn who_is_here(db: &mut PgConnection) -> StoreResult<Vec<String>> {
     Ok(names.fetch_all(db).await?)
 }
 
-/// Puts what is there out of the way, so that orch's schemas are free. What was left aside before goes.
-pub async fn set_aside(db: &mut PgConnection) -> StoreResult<()> {
+/// Whether what is in a schema of that name can be set aside: names are cut after 63 bytes.
+pub fn can_be_set_aside(schema: &str) -> bool {
+    ASIDE.len() + schema.len() <= 63
+}
+
+/// Puts what is there out of the way, so that these schemas, orch's among them, are free. What was left aside before goes.
+pub async fn set_aside(db: &mut PgConnection, schemas: &[String]) -> StoreResult<()> {
     // Locks of thousands of partitions.
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     let mut tx = db.begin().await?;
-    sqlx::query("drop schema if exists orch_aside_public, orch_aside_lake cascade").execute(&mut *tx).await?;
-    sqlx::query("alter schema public rename to orch_aside_public").execute(&mut *tx).await?;
-    if has_lake(&mut tx).await? {
-        sqlx::query("alter schema lake rename to orch_aside_lake").execute(&mut *tx).await?;
+    drop_aside(&mut tx).await?;
+    let there = sqlx::query_scalar!(
+        r#"select nspname::text as "name!" from pg_namespace where nspname = any($1::text[]) order by nspname"#,
+        schemas
+    );
+    for schema in there.fetch_all(&mut *tx).await? {
+        change(&mut tx, format!("alter schema {} rename to {}", quoted(&schema), quoted(&format!("{ASIDE}{schema}"))))
+            .await?;
     }
     sqlx::query("create schema public").execute(&mut *tx).await?;
     tx.commit().await?;
@@ -77,27 +112,46 @@ pub async fn set_aside(db: &mut PgConnection) -> StoreResult<()> {
 /// What was set aside is there again, in the place of whatever came since.
 pub async fn put_back(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
-    sqlx::query("drop schema if exists public, lake cascade").execute(&mut *tx).await?;
-    sqlx::query("alter schema orch_aside_public rename to public").execute(&mut *tx).await?;
-    let was_there = sqlx::query_scalar!(r#"select to_regnamespace('orch_aside_lake') is not null as "there!""#);
-    if was_there.fetch_one(&mut *tx).await? {
-        sqlx::query("alter schema orch_aside_lake rename to lake").execute(&mut *tx).await?;
+    for aside in aside(&mut tx).await? {
+        let schema = quoted(aside.strip_prefix(ASIDE).unwrap_or(&aside));
+        change(&mut tx, format!("drop schema if exists {schema} cascade")).await?;
+        change(&mut tx, format!("alter schema {} rename to {schema}", quoted(&aside))).await?;
     }
     tx.commit().await?;
     Ok(())
+}
+
+async fn aside(db: &mut PgConnection) -> StoreResult<Vec<String>> {
+    let found = sqlx::query_scalar!(
+        r#"select nspname::text as "name!" from pg_namespace where starts_with(nspname::text, $1) order by nspname"#,
+        ASIDE
+    );
+    Ok(found.fetch_all(db).await?)
+}
+
+async fn drop_aside(db: &mut PgConnection) -> StoreResult<()> {
+    for aside in aside(db).await? {
+        change(db, format!("drop schema {} cascade", quoted(&aside))).await?;
+    }
+    Ok(())
+}
+
+/// Names of schemas cannot be bound.
+async fn change(db: &mut PgConnection, text: String) -> StoreResult<()> {
+    sqlx::query(AssertSqlSafe(text)).execute(db).await?;
+    Ok(())
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// What was set aside goes; what was restored gets the role that steps of tasks work as, which a backup does not carry:
 /// roles belong to the server.
 pub async fn settle(db: &mut PgConnection) -> StoreResult<()> {
     let mut tx = db.begin().await?;
-    sqlx::query("drop schema if exists orch_aside_public, orch_aside_lake cascade").execute(&mut *tx).await?;
+    drop_aside(&mut tx).await?;
     sqlx::raw_sql(include_str!("../queries/backup/give_role.sql")).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
-}
-
-async fn has_lake(db: &mut PgConnection) -> StoreResult<bool> {
-    let found = sqlx::query_scalar!(r#"select to_regnamespace('lake') is not null as "there!""#);
-    Ok(found.fetch_one(db).await?)
 }

@@ -6,6 +6,7 @@
 
 mod archived;
 mod count;
+mod passes;
 mod record;
 mod retire;
 mod rows;
@@ -15,6 +16,7 @@ mod weeks;
 
 pub use archived::{Archived, drop_archived, list_archived};
 pub use count::{Count, count_old};
+pub use passes::{Failing, Passes, pass_begins, pass_due, pass_failed, pass_went_well, passes};
 pub use record::{CleanupRow, list_cleanups};
 pub use retire::{retire, retire_to};
 pub use table::Table;
@@ -117,12 +119,15 @@ pub(crate) async fn begin(db: &mut PgConnection) -> StoreResult<()> {
 
 /// Statements of this session may take as long as reading a large table does.
 pub async fn take_time(db: &mut PgConnection) -> StoreResult<()> {
-    sqlx::query("set statement_timeout = '30min'").execute(db).await?;
+    sqlx::query("set statement_timeout = '30min'").execute(&mut *db).await?;
+    // Rows of a table always come in the same order, so that what is exported twice is the same objects.
+    sqlx::query("set synchronize_seqscans = off").execute(db).await?;
     Ok(())
 }
 
 pub(crate) async fn end(db: &mut PgConnection) -> StoreResult<()> {
     sqlx::query("reset statement_timeout").execute(&mut *db).await?;
+    sqlx::query("reset synchronize_seqscans").execute(&mut *db).await?;
     sqlx::query("select pg_advisory_unlock($1)").bind(CLEAN_LOCK).execute(db).await?;
     Ok(())
 }

@@ -8,6 +8,8 @@ const DEADLOCK: &str = "40P01";
 const SERIALIZATION: &str = "40001";
 /// It took longer than `connect::STATEMENT_TIMEOUT`.
 const CANCELLED: &str = "57014";
+/// It took longer than the `lock_timeout` of its transaction.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -40,6 +42,11 @@ pub enum StoreError {
         "another process cleans this database at the moment\nhint: wait until it is done: `select * from cleanup` says how far it is"
     )]
     CleaningElsewhere,
+    /// Somebody has had a table open for longer than anybody may be made to wait for it. Nothing was changed.
+    #[error(
+        "`{table}` cannot be taken away while {by}\nhint: it is tried again; whoever cannot wait ends that transaction: `select pg_terminate_backend(…)`"
+    )]
+    Held { table: String, by: String },
 }
 
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -84,6 +91,11 @@ impl StoreError {
     /// It may go well the next time, after a pause and perhaps on another connection.
     pub fn passes(&self) -> bool {
         matches!(self, StoreError::TryAgain(_) | StoreError::Unreachable(_))
+    }
+
+    /// Somebody else has what was to be locked.
+    pub(crate) fn is_locked_out(&self) -> bool {
+        matches!(self, StoreError::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
     }
 
     /// What is behind it, innermost last, for a log line.

@@ -2,8 +2,10 @@
 //! when the disk is so full that nothing can be deleted.
 
 use crate::StoreResult;
+use crate::clean::LOCK_TIMEOUT;
 use crate::leaf::Leaf;
 use chrono::{DateTime, Utc};
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
@@ -51,14 +53,28 @@ pub(crate) enum Runs {
     Unfinished,
 }
 
-/// Makes the partitions of this week and the next ones.
+/// Makes the partitions of this week and the next ones. A new one needs a lock that everybody waits for: while somebody else
+/// has the table open for long it waits for another turn, of which a month has many.
 pub async fn make_ahead(db: &mut PgConnection) -> StoreResult<()> {
+    match made_ahead(db).await {
+        Err(error) if error.is_locked_out() => {
+            tracing::debug!("partitions of the next weeks are made at another turn: their tables are in use");
+            Ok(())
+        }
+        made => made,
+    }
+}
+
+async fn made_ahead(db: &mut PgConnection) -> StoreResult<()> {
+    let mut tx = db.begin().await?;
+    sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     sqlx::query!(
         "select make_partitions(now() + weeks * interval '1 week') from generate_series(0, $1::integer) weeks",
         WEEKS_AHEAD
     )
-    .fetch_all(db)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use orch_store::StoreResult;
+use orch_store::clean::{Passes, passes};
 use orch_store::guard::{SCHEMA_VERSION, Schema, look};
 use orch_store::process::list_processes;
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ pub(crate) struct Findings {
     pub(crate) database: Database,
     /// The scheduler that was heard of last.
     pub(crate) scheduler: Option<Scheduler>,
+    /// How it goes with what was kept long enough.
+    pub(crate) passes: Option<Passes>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +59,10 @@ impl Scheduler {
 }
 
 impl Findings {
+    fn without_database(database: Database) -> Findings {
+        Findings { database, scheduler: None, passes: None }
+    }
+
     /// Looks, or tells what was found within the last second.
     pub(crate) async fn get(app: &Inner) -> Findings {
         let mut last = app.health.last.lock().await;
@@ -68,9 +75,9 @@ impl Findings {
             Ok(Ok(findings)) => findings,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the database does not answer as it should");
-                Findings { database: Database::Away, scheduler: None }
+                Findings::without_database(Database::Away)
             }
-            Err(_) => Findings { database: Database::Away, scheduler: None },
+            Err(_) => Findings::without_database(Database::Away),
         };
         *last = Some((Instant::now(), findings.clone()));
         findings
@@ -91,7 +98,7 @@ async fn find(app: &Inner) -> StoreResult<Findings> {
         }
     };
     if let Some(why) = wrong {
-        return Ok(Findings { database: Database::WrongSchema(why), scheduler: None });
+        return Ok(Findings::without_database(Database::WrongSchema(why)));
     }
     let round_trip = asked.elapsed();
     let processes = list_processes(&mut db).await?;
@@ -101,7 +108,8 @@ async fn find(app: &Inner) -> StoreResult<Findings> {
         silent_secs: process.silent_secs,
         progress: process.progress,
     });
-    Ok(Findings { database: Database::Fits { round_trip }, scheduler })
+    let passes = passes(&mut db).await?;
+    Ok(Findings { database: Database::Fits { round_trip }, scheduler, passes })
 }
 
 /// The process is up; nothing else is asked.
@@ -109,7 +117,8 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The server can work: 200, else 503. That no scheduler lives is told and does not count: pages and triggers work.
+/// The server can work: 200, else 503. That no scheduler lives, or that nothing old can go, is told and does not count: pages
+/// and triggers work. Why it cannot is for people who are logged in: it names places.
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let findings = Findings::get(&app).await;
     let scheduler = findings.scheduler.map(|scheduler| {
@@ -125,6 +134,11 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
             (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "wrong schema", "hint": why }))
         }
     };
+    let retention = findings.passes.map(|passes| {
+        let failing = passes.failing.as_ref();
+        json!({ "healthy": failing.is_none(), "done_at": passes.done_at.map(Timestamp),
+            "failing_since": failing.map(|failing| Timestamp(failing.since)), "failures": failing.map_or(0, |f| f.times) })
+    });
     let word = if status == StatusCode::OK { "ready" } else { "not ready" };
-    (status, Json(json!({ "status": word, "database": database, "scheduler": scheduler })))
+    (status, Json(json!({ "status": word, "database": database, "scheduler": scheduler, "retention": retention })))
 }

@@ -1,23 +1,31 @@
 //! `orch db backup`: all that orch knows, in a file.
 
 use crate::app::Cx;
-use crate::backup::Copier;
+use crate::backup::{Copier, listed};
 use crate::failure::{Failure, Outcome};
 use crate::output::print_line;
 use crate::secrets;
 use crate::session::Session;
-use orch_store::backup::contents;
+use orch_store::backup::{OtherSchema, contents, other_schemas};
 use std::path::PathBuf;
 
 /// Write a backup of the database: dags, runs, logs, connections, variables, users
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch db backup orch-monday.backup\n  \
+    orch db backup orch-monday.backup --schema marts\n  \
     orch db backup /backups/orch.backup --database-url postgres://orch@db/orch\n\n\
-    It is of one moment, while everybody works on. Not in it: the key that opens its secrets, the files of the lake, and\n\
-    tables that pipelines made in schemas of their own. The file is of Postgres' format; `orch db restore` reads it.")]
+    It is of one moment, while everybody works on: the schemas `public` and `lake`, which are orch's, and those that are asked\n\
+    for. Not in it: the key that opens its secrets, and the files of the lake. The file is of Postgres' format; `orch db restore`\n\
+    reads it.")]
 pub(crate) struct Backup {
     /// File to write; one that is there is not written over
     file: PathBuf,
+    /// Also a schema that pipelines made; may be given several times
+    #[arg(long = "schema", value_name = "NAME")]
+    schemas: Vec<String>,
+    /// Also all other schemas of the database
+    #[arg(long, conflicts_with = "schemas")]
+    all_schemas: bool,
 }
 
 impl Backup {
@@ -28,7 +36,9 @@ impl Backup {
         let config = cx.config_of_database()?;
         let mut session = Session::open(&config).await?;
         let found = contents(&mut session.db).await?;
-        let bytes = Copier::new(&config, &mut session).await?.dump(&self.file).await?;
+        let (taken, left) = self.choose(other_schemas(&mut session.db).await?)?;
+        let names: Vec<String> = taken.iter().map(|schema| schema.name.clone()).collect();
+        let bytes = Copier::new(&config, &mut session).await?.dump(&self.file, &names).await?;
         eprintln!(
             "{} dags, {} runs, {} connections and {} variables are in `{}` ({:.1} MB, schema version {})",
             found.dags,
@@ -39,8 +49,31 @@ impl Backup {
             bytes as f64 / 1e6,
             found.schema_version
         );
+        if !taken.is_empty() {
+            eprintln!("so are the schemas {}", listed(&taken));
+        }
         eprintln!("not in it, so keep it yourself: {}", secrets::where_keys_are(&config));
-        eprintln!("not in it either: the files of the lake, and tables that pipelines made in schemas of their own");
+        eprintln!("not in it either: the files of the lake");
+        if !left.is_empty() {
+            eprintln!(
+                "nor what is not orch's in this database, the schemas {}: `--all-schemas` takes them along",
+                listed(&left)
+            );
+        }
         print_line(&self.file.display().to_string())
+    }
+
+    /// Of the schemas that are not orch's: which go along, and which do not.
+    fn choose(&self, others: Vec<OtherSchema>) -> Result<(Vec<OtherSchema>, Vec<OtherSchema>), Failure> {
+        let missing = self.schemas.iter().find(|name| !others.iter().any(|other| other.name == **name));
+        if let Some(name) = missing {
+            let hint = if others.is_empty() {
+                "there are none but orch's own".into()
+            } else {
+                format!("there are {}", listed(&others))
+            };
+            return Err(Failure::new(format!("nothing is in a schema `{name}` of pipelines")).hint(hint));
+        }
+        Ok(others.into_iter().partition(|other| self.all_schemas || self.schemas.contains(&other.name)))
     }
 }

@@ -1,12 +1,14 @@
 //! `orch db restore`: a backup takes the place of what the database holds.
 
 use crate::app::Cx;
-use crate::backup::Copier;
+use crate::backup::{Copier, listed};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::person::YesFlag;
 use crate::secrets;
 use crate::session::Session;
-use orch_store::backup::{contents, is_empty, put_back, set_aside, settle, who_is_here};
+use orch_store::backup::{
+    SCHEMAS, can_be_set_aside, contents, is_empty, other_schemas, put_back, set_aside, settle, who_is_here,
+};
 use orch_store::connection::count_locked;
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
 use std::path::PathBuf;
@@ -42,23 +44,32 @@ impl Restore {
             return Err(Failure::new(format!("somebody works with this database: {}", here.join(", ")))
                 .hint("stop all orch processes first"));
         }
-        if !is_empty(&mut session.db).await? {
-            let held = match guard::look(&mut session.db).await? {
-                Schema::Fits => {
-                    let held = contents(&mut session.db).await?;
-                    format!("{} dags, {} runs and all else of this database", held.dags, held.runs)
-                }
-                _ => "what is in the schemas `public` and `lake` of this database".into(),
-            };
+        let schemas = copier.schemas(&self.file).await?;
+        if let Some(long) = schemas.iter().find(|schema| !can_be_set_aside(schema)) {
+            return Err(Failure::new(format!(
+                "the name of the schema `{long}` in the backup is too long to be restored"
+            ))
+            .hint("restore it with `pg_restore --schema`, and the rest from a backup without it"));
+        }
+        if !is_empty(&mut session.db, &schemas).await? {
+            let held = held(&mut session, &schemas[SCHEMAS.len()..]).await?;
             self.yes.agree(&format!("This deletes {held}."))?;
         }
-        set_aside(&mut session.db).await?;
+        set_aside(&mut session.db, &schemas).await?;
         if let Err(failure) = copier.restore(&self.file).await {
             put_back(&mut session.db).await?;
             eprintln!("nothing was changed: what was there is there");
             return Err(failure);
         }
         settle(&mut session.db).await?;
+        let others = other_schemas(&mut session.db).await?;
+        let (restored, left): (Vec<_>, Vec<_>) = others.into_iter().partition(|other| schemas.contains(&other.name));
+        if !restored.is_empty() {
+            eprintln!("the schemas {} are restored", listed(&restored));
+        }
+        if !left.is_empty() {
+            eprintln!("what is not in the backup was left as it is: the schemas {}", listed(&left));
+        }
         self.tell(cx, &mut session).await
     }
 
@@ -89,4 +100,17 @@ impl Restore {
         }
         Ok(Exit::Done)
     }
+}
+
+/// What is there now and would be replaced. `more`: schemas that are not orch's.
+async fn held(session: &mut Session, more: &[String]) -> Result<String, Failure> {
+    let held = match guard::look(&mut session.db).await? {
+        Schema::Fits => {
+            let held = contents(&mut session.db).await?;
+            format!("{} dags, {} runs and all else of orch in this database", held.dags, held.runs)
+        }
+        _ => "what is in the schemas `public` and `lake` of this database".into(),
+    };
+    let more: Vec<String> = more.iter().map(|schema| format!(", and the schema `{schema}`")).collect();
+    Ok(held + &more.concat())
 }

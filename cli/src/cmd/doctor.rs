@@ -7,6 +7,8 @@ use crate::clock::now;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Format, FormatFlag, Listing};
 use crate::session::Session;
+use chrono::{DateTime, Utc};
+use orch_store::clean::{Passes, passes};
 use orch_store::doctor::{Vitals, vitals};
 use orch_store::guard::SCHEMA_VERSION;
 use orch_store::process::{ProcessRow, list_processes};
@@ -26,6 +28,8 @@ const OVERDUE_SECS: f64 = 15.0;
 /// An open transaction keeps dead rows: the hot tables grow by thousands of them each second.
 const TRANSACTION_SECS: f64 = 30.0;
 pub(super) const SCHEDULER_SILENT_SECS: f64 = 60.0;
+/// It is done once an hour; a first pass into an archive may take many.
+const CLEANED_HOURS: i64 = 26;
 
 /// Check the database, the processes and whether anything is left lying
 #[derive(Debug, clap::Args)]
@@ -60,6 +64,7 @@ impl Doctor {
         let mut findings = of_database(&vitals, clock_secs.max(0.0));
         findings.extend(of_processes(&mut session).await?);
         findings.extend(of_work(&vitals));
+        findings.push(of_retention(passes(&mut session.db).await?, vitals.now));
         print(&findings, format)
     }
 }
@@ -148,6 +153,26 @@ async fn of_processes(session: &mut Session) -> Result<Vec<Finding>, Failure> {
         ),
         Finding("schedulers", schedulers > 0, format!("{schedulers} alive"), hint),
     ])
+}
+
+/// Whether what was kept long enough goes. Nothing is lost when it does not, until the disk is full.
+fn of_retention(passes: Option<Passes>, now: DateTime<Utc>) -> Finding {
+    let secs = |since: DateTime<Utc>| (now - since).num_seconds().max(0);
+    let (is_well, found) = match passes {
+        None => (true, "nothing was cleaned yet".into()),
+        Some(Passes { failing: Some(failing), .. }) => {
+            let why = failing.error.lines().next().unwrap_or_default();
+            let tries = if failing.times == 1 { "try" } else { "tries" };
+            (false, format!("{} {tries} failed in {} s: {why}", failing.times, secs(failing.since)))
+        }
+        Some(Passes { done_at: Some(at), .. }) => {
+            (secs(at) < CLEANED_HOURS * 3_600, format!("cleaned {} s ago", secs(at)))
+        }
+        Some(Passes { done_at: None, .. }) => (true, "it is cleaned for the first time".into()),
+    };
+    let advice =
+        "nothing was dropped and it is tried again, but the disk fills: see to the archive, and to a scheduler";
+    Finding("retention", is_well, found, advice)
 }
 
 fn of_work(vitals: &Vitals) -> Vec<Finding> {

@@ -4,6 +4,7 @@
 //! that run in processes of their own. A worker hears on its standard input whether we live.
 
 use super::Place;
+use super::again::Crashes;
 use super::cargo::Project;
 use crate::failure::Failure;
 use nix::sys::signal::{Signal, kill};
@@ -32,6 +33,9 @@ pub(super) struct Staff {
     workers: Vec<Worker>,
     /// Time and size of the binary that was started last.
     started: Option<(SystemTime, u64)>,
+    crashes: Crashes,
+    /// The newest has ended by itself: it is started again then.
+    again: Option<(PathBuf, Instant)>,
 }
 
 struct Worker {
@@ -40,6 +44,7 @@ struct Worker {
     pid: Pid,
     binary: PathBuf,
     duty: Duty,
+    began: Instant,
 }
 
 /// What a worker is there for. It only goes down.
@@ -68,7 +73,8 @@ impl Staff {
             }
             _ => {}
         }
-        Ok(Staff { name: project.name.clone(), place, number: 0, workers: Vec::new(), started: None })
+        let (name, crashes) = (project.name.clone(), Crashes::default());
+        Ok(Staff { name, place, number: 0, workers: Vec::new(), started: None, crashes, again: None })
     }
 
     /// Who takes new runs.
@@ -90,10 +96,19 @@ impl Staff {
         let copy = folder.join(&self.name);
         let copied = std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(built, &copy));
         copied.map_err(Failure::io(format!("cannot write `{}`", copy.display())))?;
-        self.start(copy, began).await
+        // What crashed before was another binary.
+        self.crashes = Crashes::default();
+        if let Some((before, _)) = self.again.take() {
+            forget(&before);
+        }
+        if !self.start(copy.clone(), began).await? {
+            forget(&copy);
+        }
+        Ok(())
     }
 
-    async fn start(&mut self, binary: PathBuf, began: Instant) -> Result<(), Failure> {
+    /// Whether it came to work.
+    async fn start(&mut self, binary: PathBuf, began: Instant) -> Result<bool, Failure> {
         let mut worker = self.spawn(binary)?;
         match self.comes_to_work(&mut worker).await? {
             Started::AtWork => {
@@ -102,8 +117,9 @@ impl Staff {
                 eprintln!("worker {} is at work after {:.1} s{old}", worker.name, began.elapsed().as_secs_f64());
                 self.workers.iter_mut().for_each(Worker::retire);
                 self.workers.push(worker);
-                let too_many = self.workers.len().saturating_sub(MOST_RETIRING + 1);
-                for oldest in self.workers[..too_many].iter_mut().filter(|old| old.duty != Duty::Stopping) {
+                let duties: Vec<Duty> = self.workers.iter().map(|worker| worker.duty).collect();
+                for place in who_stops(&duties) {
+                    let oldest = &mut self.workers[place];
                     eprintln!(
                         "too many wait for their runs: {} stops, its runs go on in the newest version",
                         oldest.name
@@ -111,6 +127,7 @@ impl Staff {
                     oldest.duty = Duty::Stopping;
                     oldest.signal(Signal::SIGTERM);
                 }
+                return Ok(true);
             }
             Started::Ended(status) => self.did_not_come(&worker, &format!("ended at once ({status})")),
             Started::Slow => {
@@ -118,13 +135,12 @@ impl Staff {
                 self.did_not_come(&worker, &format!("was not at work after {} s", START_LIMIT.as_secs()));
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn did_not_come(&self, worker: &Worker, why: &str) {
         let who = self.at_work().map_or_else(|| "nobody is at work".into(), |name| format!("{name} goes on"));
         eprintln!("worker {} {why}: {who}", worker.name);
-        worker.forget();
     }
 
     fn spawn(&self, binary: PathBuf) -> Result<Worker, Failure> {
@@ -136,7 +152,8 @@ impl Staff {
         command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
         let child = command.spawn().map_err(Failure::io(format!("cannot run `{}`", binary.display())))?;
         let pid = child.id().expect("it was not waited for");
-        Ok(Worker { name, child, pid: Pid::from_raw(pid.cast_signed()), binary, duty: Duty::Newest })
+        let pid = Pid::from_raw(pid.cast_signed());
+        Ok(Worker { name, child, pid, binary, duty: Duty::Newest, began: Instant::now() })
     }
 
     async fn comes_to_work(&self, worker: &mut Worker) -> Result<Started, Failure> {
@@ -157,28 +174,40 @@ impl Staff {
         }
     }
 
-    /// Takes note of who has ended; the newest is not meant to.
+    /// Takes note of who has ended; the newest is not meant to, and is started again.
     pub(super) async fn look_after(&mut self) -> Result<(), Failure> {
-        let mut again = None;
         let mut left = Vec::new();
         for mut worker in std::mem::take(&mut self.workers) {
             match worker.ended()? {
                 None => left.push(worker),
                 Some(_) if worker.duty != Duty::Newest => {
                     eprintln!("worker {} has ended: nothing is left that only it could run", worker.name);
-                    worker.forget();
+                    forget(&worker.binary);
                 }
                 Some(status) => {
-                    eprintln!("worker {} ended by itself ({status}): it is started again", worker.name);
-                    again = Some(worker.binary);
+                    let when = self.again_after(worker.binary, worker.began.elapsed());
+                    eprintln!("worker {} ended by itself ({status}): {when}", worker.name);
                 }
             }
         }
         self.workers = left;
-        match again {
-            Some(binary) => self.start(binary, Instant::now()).await,
-            None => Ok(()),
+        if let Some((binary, _)) = self.again.take_if(|(_, at)| *at <= Instant::now())
+            && !self.start(binary.clone(), Instant::now()).await?
+        {
+            let when = self.again_after(binary, Duration::ZERO);
+            eprintln!("{when}");
         }
+        Ok(())
+    }
+
+    /// Plans another start of a binary that worked for so long; says when.
+    fn again_after(&mut self, binary: PathBuf, lived: Duration) -> String {
+        let pause = self.crashes.pause(lived);
+        self.again = Some((binary, Instant::now() + pause));
+        if pause.is_zero() {
+            return "it is started again".into();
+        }
+        format!("it is started again in {} s, or when a file is saved that builds to something else", pause.as_secs())
     }
 
     /// All of them end: what they run is given the grace period.
@@ -188,7 +217,10 @@ impl Staff {
             if let Err(error) = worker.child.wait().await {
                 tracing::warn!(%error, worker = worker.name, "the end of a worker could not be waited for");
             }
-            worker.forget();
+            forget(&worker.binary);
+        }
+        if let Some((binary, _)) = self.again.take() {
+            forget(&binary);
         }
     }
 }
@@ -210,17 +242,46 @@ impl Worker {
             tracing::debug!(%error, worker = self.name, "it was gone before the signal");
         }
     }
+}
 
-    /// Its copy of the binary goes.
-    fn forget(&self) {
-        let gone = self.binary.parent().map_or(Ok(()), std::fs::remove_dir_all);
-        if let Err(error) = gone {
-            tracing::warn!(%error, binary = %self.binary.display(), "the binary of a worker that ended could not be removed");
-        }
+/// Its copy of the binary goes.
+fn forget(binary: &Path) {
+    let gone = binary.parent().map_or(Ok(()), std::fs::remove_dir_all);
+    if let Err(error) = gone {
+        tracing::warn!(%error, binary = %binary.display(), "the binary of a worker that ended could not be removed");
     }
+}
+
+/// Places of those that are to stop now, of workers in the order in which they came.
+fn who_stops(duties: &[Duty]) -> Vec<usize> {
+    let too_many = duties.len().saturating_sub(MOST_RETIRING + 1);
+    (0..too_many).filter(|&place| duties[place] != Duty::Stopping).collect()
 }
 
 async fn is_registered(db: &mut PgConnection, worker: &Worker) -> Result<bool, Failure> {
     let workers = list_workers(db).await?;
     Ok(workers.iter().any(|row| row.pid == worker.pid.as_raw() && row.name == worker.name && row.state == "running"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_than_eight_that_wait_for_their_runs_the_oldest_stop() {
+        let check = |words: &str, expected: &[usize]| {
+            let duty = |letter| match letter {
+                's' => Duty::Stopping,
+                'r' => Duty::Retiring,
+                _ => Duty::Newest,
+            };
+            assert_eq!(who_stops(&words.chars().map(duty).collect::<Vec<_>>()), expected, "{words}");
+        };
+        check("n", &[]);
+        check("rrrrrrrrn", &[]);
+        check("rrrrrrrrrn", &[0]);
+        check("srrrrrrrrn", &[]);
+        check("srrrrrrrrrn", &[1]);
+        check("rrrrrrrrrrn", &[0, 1]);
+    }
 }

@@ -96,7 +96,7 @@ impl World {
         self.processes[0].id()
     }
 
-    fn start(&mut self, arguments: &[&str]) -> u32 {
+    pub(crate) fn start(&mut self, arguments: &[&str]) -> u32 {
         let said = std::fs::File::options().create(true).append(true).open(self.path().join("said.log")).unwrap();
         let mut command = self.command(arguments);
         let child = command.stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();

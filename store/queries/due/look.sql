@@ -51,7 +51,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
     exists (select from ready r where r.queue < 0) as "parked!",
     exists (select from slot) and exists (select from admission a where a.recounted_at < now() - interval '30 seconds')
         as "recount!",
-    not exists (select from duty u where u.name = 'retention' and u.done_at > now() - interval '1 hour') as "retention!",
+    (not exists (select from duty u where u.name = 'retention' and u.done_at > now() - interval '1 hour')
+        or exists (select from retirement p where p.one and p.retry_at <= now())) as "retention!",
     least(
         (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),
         (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),

@@ -1,8 +1,8 @@
 //! What schedulers do by themselves: everything that was kept long enough goes, into the archive where there is one.
 
-use super::archived::archived_by;
+use super::archived::{self, archived_by};
 use super::record::{How, Mark};
-use super::weeks::{Change, patiently};
+use super::weeks::{self, Change, patiently};
 use super::{Cleaned, Goes, Table, Wish, begin, carry_out, end};
 use crate::archive::{Archive, export};
 use crate::partition::Retention;
@@ -72,6 +72,11 @@ async fn move_all(db: &mut PgConnection, keep: &Retention, archive: &dyn Archive
         carry_out(db, &wish, &mut |_| {}).await?;
     }
     for archived in archived_by(db, ACTOR).await? {
+        // Of a pass that was killed before anything went there.
+        if weeks::is_empty(db, &archived.name).await? {
+            archived::drop_archived(db, ACTOR, &archived).await?;
+            continue;
+        }
         let exported = export(db, &archived.name, archive, FOLDER).await?;
         let place = format!("{}/{}", archive.place(), exported.folder);
         let note = Mark {

@@ -5,12 +5,15 @@ use super::weeks::{leaf_is_there, let_go};
 use super::{LOCK_TIMEOUT, Tell, Wish};
 use crate::StoreResult;
 use crate::partition::{PARENTS, Runs, Week, has_runs, weeks_before};
-use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
 /// What people wrote and said about runs, which the database takes away with them.
 const CHILDREN: [&str; 3] = ["dag_run_detail", "instance_note", "deadline"];
+/// Rows of partitions that go in one transaction, some seconds of work, unless one run alone has more: a run is never divided.
+/// Half of one would be shown on its page, and somebody could clear it.
+const MOST_ROWS: i64 = 50_000;
 
 pub(super) async fn clean_runs(
     db: &mut PgConnection,
@@ -54,11 +57,12 @@ pub(super) async fn clean_logs(
         let mut after = Uuid::nil();
         loop {
             let runs = finished(db, wish, &week, after).await?;
+            let runs = that_fit(db, &leaves, &runs).await?;
             let Some(&last) = runs.last() else { break };
             after = last;
             let mut tx = db.begin().await?;
             sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
-            mover.of_runs(&mut tx, &leaves, &runs).await?;
+            mover.of_runs(&mut tx, &leaves, runs).await?;
             tx.commit().await?;
         }
     }
@@ -101,19 +105,45 @@ async fn delete_runs(
     let mut tx = db.begin().await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     let runs = finished(&mut tx, wish, week, Uuid::nil()).await?;
+    let runs = that_fit(&mut tx, leaves, &runs).await?;
     if runs.is_empty() {
         return Ok(false);
     }
     for child in CHILDREN {
-        mover.rows_of(&mut tx, child, child, "run", &runs).await?;
+        mover.rows_of(&mut tx, child, child, "run", runs).await?;
     }
-    mover.of_runs(&mut tx, leaves, &runs).await?;
+    mover.of_runs(&mut tx, leaves, runs).await?;
     if !leaves.is_empty() {
-        mover.rows_of(&mut tx, "progress", "progress", "run", &runs).await?;
+        mover.rows_of(&mut tx, "progress", "progress", "run", runs).await?;
     }
-    mover.rows_of(&mut tx, "dag_run", "dag_run", "id", &runs).await?;
+    mover.rows_of(&mut tx, "dag_run", "dag_run", "id", runs).await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// The first of some runs, as many as have rows for one transaction; at least one. Counts no further than that.
+async fn that_fit<'r>(
+    db: &mut PgConnection,
+    leaves: &[(&'static str, String)],
+    runs: &'r [Uuid],
+) -> StoreResult<&'r [Uuid]> {
+    if leaves.is_empty() || runs.is_empty() {
+        return Ok(runs);
+    }
+    let of_one = |leaf: &str| {
+        format!("(select count(*) from (select from {leaf} where run = ($1::uuid[])[many + 1] limit $2) x)")
+    };
+    let of_one: Vec<String> = leaves.iter().map(|(_, leaf)| of_one(leaf)).collect();
+    let text = format!(
+        "with recursive taken (many, rows) as (
+          select 0, 0::bigint
+          union all
+          select many + 1, rows + {} from taken where many < cardinality($1::uuid[]) and rows < $2)
+        select max(many) filter (where rows <= $2 or many = 1) from taken",
+        of_one.join(" + ")
+    );
+    let many: i32 = sqlx::query_scalar(AssertSqlSafe(text)).bind(runs).bind(MOST_ROWS).fetch_one(db).await?;
+    Ok(&runs[..(many.max(1) as usize).min(runs.len())])
 }
 
 /// Runs of a week that are over and may go, locked: whoever clears one meanwhile has it.

@@ -12,7 +12,6 @@ use std::time::Duration;
 /// How often a lock is asked for that others hold, and the pause between: a claim that waited behind us goes on in it.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Lets a partition go, if there is one.
 pub(super) async fn let_go(
@@ -88,28 +87,47 @@ impl Change {
     }
 }
 
+/// How one try to carry a change out ended.
+enum Tried {
+    Done,
+    /// What it depends on is not so.
+    MayNot,
+    /// By whom.
+    Held(String),
+}
+
 /// Carries a change out and writes it down, in one transaction. `false`: it may not be done.
+///
+/// # Errors
+/// Somebody has the table open all the time.
 pub(crate) async fn patiently(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<bool> {
     let mut tries = 0;
     loop {
-        match at_once(db, change, note).await {
-            Err(StoreError::Sql(sqlx::Error::Database(error)))
-                if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) && tries < TRIES =>
-            {
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            done => return done,
+        let by = match at_once(db, change, note).await {
+            Ok(Tried::Done) => return Ok(true),
+            Ok(Tried::MayNot) => return Ok(false),
+            Ok(Tried::Held(by)) => by,
+            Err(error) if error.is_locked_out() => "others use it all the time".into(),
+            Err(error) => return Err(error),
+        };
+        if tries == TRIES {
+            return Err(StoreError::Held { table: change.table.clone(), by });
         }
+        tries += 1;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<bool> {
+async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> StoreResult<Tried> {
     let mut tx = db.begin().await?;
     // An autovacuum gives way to whoever waits for a second. This lock stops it, and neither reading nor writing.
     sqlx::query("set local lock_timeout = '5s'").execute(&mut *tx).await?;
     let quiet = format!("lock table only {} in share update exclusive mode", change.table);
     sqlx::query(AssertSqlSafe(quiet)).execute(&mut *tx).await?;
+    if let Some(by) = holder(&mut tx, &change.table).await? {
+        tx.rollback().await?;
+        return Ok(Tried::Held(by));
+    }
     sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
     if let Some(lock) = &change.lock {
         sqlx::query(AssertSqlSafe(lock.clone())).execute(&mut *tx).await?;
@@ -117,7 +135,8 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
     if let Some(only_if) = &change.only_if
         && !sqlx::query_scalar::<_, bool>(AssertSqlSafe(only_if.clone())).fetch_one(&mut *tx).await?
     {
-        return Ok(false);
+        tx.rollback().await?;
+        return Ok(Tried::MayNot);
     }
     // Before the others, so that no lock is held for it.
     mark(&mut tx, note).await?;
@@ -125,14 +144,32 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
         sqlx::query(AssertSqlSafe(text.clone())).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    Ok(true)
+    Ok(Tried::Done)
+}
+
+/// Who has had a transaction open on the table, or on what it is a part of, for longer than we would wait: a backup, a
+/// report, somebody's psql. Asking for the lock all the same would keep everybody waiting behind us, again and again.
+async fn holder(db: &mut PgConnection, table: &str) -> StoreResult<Option<String>> {
+    let found: Option<(String, i32, f64)> = sqlx::query_as(
+        "select coalesce(nullif(a.application_name, ''), a.usename, 'somebody')::text, a.pid,
+          extract(epoch from clock_timestamp() - a.xact_start)::float8
+        from pg_locks l join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'relation' and l.granted and a.datname = current_database() and a.pid <> pg_backend_pid()
+          and (l.relation = to_regclass($1) or l.relation in (select inhparent from pg_inherits where inhrelid = to_regclass($1)))
+          and a.backend_type = 'client backend' and a.xact_start < clock_timestamp() - interval '250 ms'
+        order by a.xact_start limit 1",
+    )
+    .bind(table)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|(name, pid, secs)| format!("`{name}` (pid {pid}) has had it open for {secs:.0} s")))
 }
 
 pub(crate) async fn leaf_is_there(db: &mut PgConnection, leaf: &str) -> StoreResult<bool> {
     Ok(sqlx::query_scalar("select to_regclass($1) is not null").bind(leaf).fetch_one(db).await?)
 }
 
-async fn is_empty(db: &mut PgConnection, table: &str) -> StoreResult<bool> {
+pub(super) async fn is_empty(db: &mut PgConnection, table: &str) -> StoreResult<bool> {
     let text = format!("select not exists (select from {table})");
     Ok(sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(db).await?)
 }

@@ -115,6 +115,30 @@ async fn a_cleaning_that_is_killed_anywhere_goes_on_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_transaction_takes_so_many_rows_and_no_run_in_two() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", NEXT_MONDAY, 60).await;
+    // Elements of the runs by their number: small ones, then some of which two fit, then one that is too large.
+    let more = "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
+        select r.id, r.id, i, 1, 1, 1, 1, 'success' from (select id, row_number() over (order by id) as n from dag_run) r,
+          generate_series(0, case when n between 20 and 24 then 19999 when n = 30 then 59999 else -1 end) i";
+    sqlx::query(more).execute(&mut db).await.unwrap();
+    let wish = Wish { batch: 1_000, ..runs_before(WEDNESDAY, Goes::Archived) };
+    cleaned(&mut db, &wish).await;
+    assert_eq!(there_and_archived(&mut db, "task_instance").await, (0, 120 + 5 * 20_000 + 60_000));
+    let [archived] = &list_archived(&mut db, &["task_instance".into()]).await.unwrap()[..] else { panic!("one table") };
+    // Rows of one transaction have its number.
+    let text = format!(
+        "select array_agg(rows order by first_run) from (select count(*) as rows, min(run::text) as first_run
+          from {} group by xmin::text) t",
+        archived.name
+    );
+    let rows: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&mut db).await.unwrap();
+    assert_eq!(rows, [40_042, 40_004, 20_012, 60_002, 60], "whole runs, as many as fit");
+}
+
+#[tokio::test]
 async fn two_do_not_clean_at_once() {
     let database = database().await;
     let (mut db, mut other) = (one(&database).await, one(&database).await);

@@ -4,6 +4,7 @@ use crate::fixture::{Hands, chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
 use orch_store::registry::{NewBundle, take_over};
 use orch_store::run::set_run_state;
+use orch_store::step::Claimed;
 use orch_store::version::{Versions, runs_by_version, workers_by_version};
 use orch_store::worker::{WorkerState, needed_versions, set_worker_state};
 use std::time::Duration;
@@ -33,6 +34,26 @@ async fn a_worker_that_steps_back_keeps_what_runs_need_and_nobody_else_has() {
     assert_eq!(needed_versions(&mut db, new.worker, &new_ids).await.unwrap(), [ids[1]]);
     set_run_state(&mut db, &mut versions, run.id, RunEnd::Failed).await.unwrap();
     assert_eq!(needed_versions(&mut db, old.worker, &ids).await.unwrap(), [ids[1]], "the run is over");
+}
+
+#[tokio::test]
+async fn a_worker_that_steps_back_claims_its_own_version_and_one_that_stopped_claims_nothing() {
+    let database = database().await;
+    let (mut db, mut versions) = (one(&database).await, Versions::default());
+    let first = register(&mut db, &[chain("a", 1)]).await[0].version_id;
+    let mut old = Hands::new(&database, &[first], LEASE).await;
+    let before = [trigger(&mut db, &mut versions, "a").await.id, trigger(&mut db, &mut versions, "a").await.id];
+    let second = register(&mut db, &[chain("a", 2)]).await[0].version_id;
+    let mut new = Hands::new(&database, &[second], LEASE).await;
+    let after = trigger(&mut db, &mut versions, "a").await.id;
+    let runs = |claimed: Vec<Claimed>| claimed.into_iter().map(|one| one.lease.run).collect::<Vec<_>>();
+    set_worker_state(&mut db, old.worker, WorkerState::Draining).await.unwrap();
+    assert_eq!(runs(old.claim(1).await), before[..1], "it goes on with what only it can run");
+    assert_eq!(runs(new.claim(10).await), [after], "of runs of other versions it has none");
+    set_worker_state(&mut db, old.worker, WorkerState::Stopped).await.unwrap();
+    assert!(old.claim(10).await.is_empty(), "whoever has stopped takes nothing");
+    let mut third = Hands::new(&database, &[first, second], LEASE).await;
+    assert_eq!(runs(third.claim(10).await), before[1..], "what it left is there for others of that version");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::fixture::{chain, database, number, one, register, trigger};
 use orch_core::transition::RunEnd;
-use orch_store::clean::{Cleaned, retire};
+use orch_store::clean::{Cleaned, Passes, pass_begins, pass_due, pass_failed, pass_went_well, passes, retire};
 use orch_store::duty::duty_due;
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
 use orch_store::log::{self, NewChunk, Place};
@@ -98,6 +98,50 @@ async fn old_weeks_go_with_their_runs_unless_one_of_them_is_not_over() {
     let done = retire(&mut db, &Retention::default()).await.unwrap();
     assert_eq!((done.len(), weeks(&done)), (7, 6), "six partitions, and the run: {done:?}");
     assert_eq!(number(&mut db, "select count(*) from dag_run").await, 0);
+    assert_eq!(number(&mut db, leaves).await, 5);
+}
+
+#[tokio::test]
+async fn a_pass_that_failed_or_was_never_heard_of_again_is_followed_by_another_one() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    assert_eq!(passes(&mut db).await.unwrap(), None);
+    assert!(!pass_due(&mut db).await.unwrap(), "there was none that could have failed");
+    pass_begins(&mut db).await.unwrap();
+    assert!(!pass_due(&mut db).await.unwrap(), "it is under way");
+    let pause = |times: i32| Duration::from_mins(u64::from(times.unsigned_abs()));
+    for times in [1, 2] {
+        assert_eq!(pass_failed(&mut db, "the archive is full", pause).await.unwrap(), times);
+    }
+    let Some(Passes { done_at: None, failing: Some(failing) }) = passes(&mut db).await.unwrap() else {
+        panic!("it fails")
+    };
+    assert_eq!((failing.times, failing.error.as_str()), (2, "the archive is full"));
+    let pause = failing.retry_at.unwrap() - failing.since;
+    assert!(pause.num_seconds() >= 120 && pause.num_seconds() < 180, "{pause}");
+    assert!(!pass_due(&mut db).await.unwrap(), "it is not time yet");
+    sqlx::query("update retirement set retry_at = now()").execute(&mut db).await.unwrap();
+    let turns = [pass_due(&mut db).await.unwrap(), pass_due(&mut one(&database).await).await.unwrap()];
+    assert_eq!(turns, [true, false], "one takes it");
+    pass_went_well(&mut db).await.unwrap();
+    let well = passes(&mut db).await.unwrap().unwrap();
+    assert!(well.done_at.is_some() && well.failing.is_none(), "{well:?}");
+    assert!(!pass_due(&mut db).await.unwrap());
+}
+
+#[tokio::test]
+async fn partitions_are_not_made_behind_somebodys_back() {
+    let database = database().await;
+    let (mut db, mut reader) = (one(&database).await, one(&database).await);
+    let leaves = "select count(*) from pg_class where relname ~ '^task_instance_.*w..$'";
+    for text in ["begin", "select count(*) from task_instance"] {
+        sqlx::query(text).execute(&mut reader).await.unwrap();
+    }
+    // It gives up before anybody has to wait behind it, and is done at another turn.
+    make_ahead(&mut db).await.unwrap();
+    assert_eq!(number(&mut db, leaves).await, 0);
+    sqlx::query("commit").execute(&mut reader).await.unwrap();
+    make_ahead(&mut db).await.unwrap();
     assert_eq!(number(&mut db, leaves).await, 5);
 }
 

@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use orch_core::file::FileProblem;
 use orch_core::state::RunState;
 use orch_store::asset::stale_assets;
+use orch_store::clean::passes;
 use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
@@ -35,6 +36,7 @@ struct HomePage {
     stale: Vec<Stale>,
     broken: Vec<Broken>,
     files: Vec<BrokenFile>,
+    kept: Option<KeptTooLong>,
     range: &'static str,
     timeline: Timeline,
     running: Vec<Running>,
@@ -72,6 +74,13 @@ struct BrokenFile {
     file: String,
     problems: Vec<(String, String)>,
     ago: parts::Ago,
+}
+
+/// What was kept long enough cannot go.
+struct KeptTooLong {
+    why: String,
+    times: i32,
+    since: parts::Ago,
 }
 
 struct Running {
@@ -129,6 +138,11 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let broken = broken(&mut db, MOST_NEEDS, now).await?;
     let files = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
     let files: Vec<BrokenFile> = files.into_iter().map(|error| view_file(error, now)).collect();
+    let kept = passes(&mut db).await?.and_then(|passes| passes.failing).map(|failing| KeptTooLong {
+        why: failing.error,
+        times: failing.times,
+        since: parts::ago(failing.since, now),
+    });
     let more_needs = failed.len() > MOST_NEEDS;
     failed.truncate(MOST_NEEDS);
     let runs: Vec<_> = failed.iter().map(|run| (run.dag_id.clone(), run.run_id.clone())).collect();
@@ -148,6 +162,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         stale,
         broken,
         files,
+        kept,
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
-use orch_store::clean::{CleanupRow, list_cleanups};
+use orch_store::clean::{CleanupRow, list_cleanups, passes};
 use orch_store::duty::list_duties;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{RunningInstance, WorkerRow, list_workers, running_instances};
@@ -28,6 +28,15 @@ struct WorkersPage {
     /// What is kept how long, and where it goes then.
     kept: Vec<(&'static str, String)>,
     cleanups: Vec<Cleanup>,
+    /// Why what is old cannot go, if it cannot.
+    failing: Option<Failing>,
+}
+
+struct Failing {
+    why: String,
+    since: parts::Ago,
+    times: i32,
+    again: Option<parts::Moment>,
 }
 
 struct Cleanup {
@@ -93,12 +102,19 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
         list_processes(&mut db).await?.into_iter().partition(|row| row.role == "scheduler");
     let duties = list_duties(&mut db).await?;
     let cleanups = list_cleanups(&mut db, CLEANUPS_SHOWN).await?;
+    let failing = passes(&mut db).await?.and_then(|passes| passes.failing).map(|failing| Failing {
+        why: failing.error,
+        since: parts::ago(failing.since, now),
+        times: failing.times,
+        again: failing.retry_at.map(|at| parts::moment(at, now)),
+    });
     let page = WorkersPage {
         workers,
         schedulers: schedulers.into_iter().map(|row| process(row, SCHEDULER_SILENT_SECS, now)).collect(),
         servers: servers.into_iter().map(|row| process(row, WEB_SILENT_SECS, now)).collect(),
         kept: kept(&app),
         cleanups: cleanups.into_iter().map(|row| cleanup(row, now)).collect(),
+        failing,
         duties: duties.into_iter().map(|(name, at)| (name, parts::ago(at, now))).collect(),
         shell,
     };

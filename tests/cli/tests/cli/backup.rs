@@ -1,12 +1,12 @@
 //! Backups: what was there is there again, on another server, with its secrets; and what goes wrong changes nothing.
 
-use crate::binary::run;
+use crate::binary::{command, run};
 use crate::secrets;
 use crate::standalone::Standalone;
 use crate::world::World;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 const SECRET: &str = "postgres://me:s3cret-of-mine@db.example.com:5432/sales";
 
@@ -64,7 +64,10 @@ async fn what_is_restored_takes_the_place_of_all_or_of_nothing() {
     world.run(&["variables", "set", "colour", "red"]).done();
 
     let unasked = world.run(&["db", "restore", path(&file)]).refused();
-    assert!(unasked.contains("This deletes 0 dags, 0 runs and all else of this database. Nobody is here"), "{unasked}");
+    assert!(
+        unasked.contains("This deletes 0 dags, 0 runs and all else of orch in this database. Nobody is here"),
+        "{unasked}"
+    );
     assert!(restore(&world.path().join("missing")).refused().contains("there is no file"));
     let other = world.path().join("other.backup");
     std::fs::write(&other, "no backup").unwrap();
@@ -82,6 +85,105 @@ async fn what_is_restored_takes_the_place_of_all_or_of_nothing() {
     let aside = "select count(*) from pg_namespace where nspname like 'orch_aside%'";
     let left: i64 = sqlx::query_scalar(aside).fetch_one(&mut world.db().await).await.unwrap();
     assert_eq!(left, 0, "what was replaced is gone");
+}
+
+#[tokio::test]
+async fn what_pipelines_made_in_schemas_of_their_own_is_named_and_goes_along_when_asked_for() {
+    let world = secrets::world().await;
+    let mut db = world.db().await;
+    let made = "create schema \"the marts\"; create table \"the marts\".sales (euros int);
+        insert into \"the marts\".sales values (1), (2); create schema other; create table other.kept (n int); create schema empty";
+    sqlx::raw_sql(made).execute(&mut db).await.unwrap();
+    let backup = |name: &str, more: &[&str]| {
+        let file = world.path().join(name);
+        let ended = world.run(&[&["db", "backup", path(&file)], more].concat());
+        (file, ended)
+    };
+    let (_, plain) = backup("plain", &[]);
+    let left = "nor what is not orch's in this database, the schemas `other` (1 table, 0.0 MB), `the marts` (1 table, 0.0 MB): \
+        `--all-schemas` takes them along";
+    assert!(plain.code == 0 && plain.err.contains(left), "{plain:?}");
+    let (_, missing) = backup("missing", &["--schema", "mart"]);
+    let refused = missing.refused();
+    assert!(refused.contains("nothing is in a schema `mart` of pipelines\nhint: there are `other` "), "{refused}");
+    let (file, with) = backup("with", &["--schema", "the marts"]);
+    assert!(
+        with.err.contains("so are the schemas `the marts` (1 table, ") && with.err.contains("the schemas `other` ("),
+        "{with:?}"
+    );
+
+    sqlx::raw_sql("delete from \"the marts\".sales; insert into other.kept values (7)").execute(&mut db).await.unwrap();
+    let unasked = world.run(&["db", "restore", path(&file)]).refused();
+    assert!(unasked.contains("of orch in this database, and the schema `the marts`. Nobody is here"), "{unasked}");
+    let restored = world.run(&["db", "restore", path(&file), "--yes"]);
+    assert!(restored.err.contains("the schemas `the marts` (1 table, 0.0 MB) are restored"), "{restored:?}");
+    assert!(restored.err.contains("left as it is: the schemas `other` ("), "{restored:?}");
+    let found: (i64, i64) =
+        sqlx::query_as("select (select sum(euros) from \"the marts\".sales), (select count(*) from other.kept)")
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
+    assert_eq!(found, (3, 1), "what was in it is as it was, the rest as it is");
+    let (_, all) = backup("all", &["--all-schemas"]);
+    assert!(all.code == 0 && !all.err.contains("nor what is not orch's"), "{all:?}");
+}
+
+/// What processes of this machine show of themselves to everybody: the pid of the parent, and the command line.
+fn command_lines() -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        // One that has ended meanwhile shows nothing.
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")?.parse().ok()).unwrap_or(0);
+        found.push((parent, String::from_utf8_lossy(&line).replace('\0', " ")));
+    }
+    found
+}
+
+/// Starts a command that knows the password by its environment, and looks at all processes until it has started `program`
+/// and that is enough, or until it has ended. Whether it has started it.
+fn watch(world: &World, password: &str, arguments: &[&str], program: &str, is_enough: bool) -> (Child, bool) {
+    let url = format!("{}&password={password}", world.url());
+    let mut command = command(world.path());
+    command.env("ORCH_DATABASE_URL", url).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut is_seen = false;
+    loop {
+        let lines = command_lines();
+        let shown = lines.iter().find(|(_, line)| line.contains(password));
+        assert!(shown.is_none(), "the password is in the list of processes: {shown:?}");
+        is_seen |= lines.iter().any(|(parent, line)| {
+            *parent == child.id() && line.split(' ').next().is_some_and(|name| name.ends_with(program))
+        });
+        if (is_seen && is_enough) || child.try_wait().unwrap().is_some() {
+            return (child, is_seen);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_password_is_never_in_the_list_of_processes() {
+    let world = World::new().await;
+    let password = format!("hidden{}", std::process::id());
+    let mut db = world.db().await;
+    // Both wait for a table that somebody has, for as long as it is looked at.
+    for text in ["begin", "lock table audit in access exclusive mode"] {
+        sqlx::query(text).execute(&mut db).await.unwrap();
+    }
+    let file = world.path().join("a.backup");
+    let (mut backup, is_seen) = watch(&world, &password, &["db", "backup", path(&file)], "pg_dump", true);
+    assert!(is_seen, "pg_dump was at work");
+    let count = "select count(*) from audit";
+    let (mut shell, is_seen) = watch(&world, &password, &["db", "shell", "--", "-X", "-c", count], "psql", true);
+    assert!(is_seen, "psql was at work");
+    sqlx::query("rollback").execute(&mut db).await.unwrap();
+    assert!(backup.wait().unwrap().success() && shell.wait().unwrap().success());
+    drop(db);
+    let (mut restore, is_seen) =
+        watch(&world, &password, &["db", "restore", path(&file), "--yes"], "pg_restore", false);
+    assert!(restore.wait().unwrap().success());
+    assert!(is_seen, "pg_restore was at work");
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! Old rows by command, psql, and whether processes live.
 
 use crate::binary::{Ended, command};
+use crate::live::{Browser, free_port, web};
 use crate::world::World;
 use orch_core::spec::DagSpec;
 use orch_store::registry::{NewBundle, register_bundle};
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs of one DAG from an August long ago.
 const OLD_RUNS: &str = "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id, run_after, triggered_by)
@@ -15,13 +19,18 @@ const OLD_RUNS: &str = "insert into dag_run (id, version, ledger_format, state, 
 const OLD_TASKS: &str = "insert into task_instance (run, attempt, map_index, task, try_no, max_tries, lease_no, state)
     select id, id, -1, 0, 1, 1, 1, 'success' from dag_run where dag_id = 'old'";
 
-async fn with_old_runs() -> World {
-    let world = World::new().await;
-    let mut db = world.db().await;
+/// The DAG `old` of one task, which nobody runs.
+pub(crate) async fn register_old(db: &mut PgConnection) {
     let spec: DagSpec =
         serde_json::from_value(json!({ "dag_id": "old", "tasks": [{ "task_id": "t", "kind": "rust" }] })).unwrap();
     let bundle = NewBundle { name: "test".into(), dags: vec![Arc::new(spec)] };
-    register_bundle(&mut db, &bundle, false).await.unwrap();
+    register_bundle(db, &bundle, false).await.unwrap();
+}
+
+async fn with_old_runs() -> World {
+    let world = World::new().await;
+    let mut db = world.db().await;
+    register_old(&mut db).await;
     sqlx::query("select make_partitions('2024-08-05')").execute(&mut db).await.unwrap();
     for text in [OLD_RUNS, OLD_TASKS] {
         assert_eq!(sqlx::query(text).execute(&mut db).await.unwrap().rows_affected(), 10);
@@ -110,6 +119,99 @@ async fn a_scheduler_rolls_old_logs_over_and_a_command_reads_them() {
     world.set("ORCH_ARCHIVE", "");
     let refused = world.run(&logs).refused();
     assert!(refused.contains("name the archive with `ORCH_ARCHIVE`"), "{refused}");
+}
+
+/// Runs and tries that are in tables, in archived ones, or in files of tables that are gone.
+async fn where_rows_are(world: &World, archive: &Path, table: &str) -> [i64; 3] {
+    let mut db = world.db().await;
+    let text = "select relname::text from pg_class where relkind = 'r' and relname ~ ('^archived__' || $1 || '(_\\d{4}w\\d{2})?__')";
+    let archived: Vec<String> = sqlx::query_scalar(text).bind(table).fetch_all(&mut db).await.unwrap();
+    let mut rows = [0; 3];
+    for (place, name) in [(0, table)].into_iter().chain(archived.iter().map(|name| (1, name.as_str()))) {
+        let text = sqlx::AssertSqlSafe(format!("select count(*) from {name}"));
+        rows[place] += sqlx::query_scalar::<_, i64>(text).fetch_one(&mut db).await.unwrap();
+    }
+    for folder in std::fs::read_dir(archive.join("tables")).into_iter().flatten() {
+        let folder = folder.unwrap();
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let is_of =
+            name.starts_with(&format!("archived__{table}_2")) || name.starts_with(&format!("archived__{table}__"));
+        if is_of && !archived.contains(&name) {
+            let manifest = std::fs::read_to_string(folder.path().join("manifest.json")).unwrap();
+            rows[2] += serde_json::from_str::<Value>(&manifest).unwrap()["rows"].as_i64().unwrap();
+        }
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_killed_while_it_archives_is_followed_by_one_that_goes_on() {
+    let mut world = with_old_runs().await;
+    let archive = world.path().join("archive");
+    world.set("ORCH_ARCHIVE", archive.to_string_lossy());
+    world.set("ORCH_RUN_RETENTION", "1d");
+    world.set("ORCH_LOG_RETENTION", "1d");
+    let mut db = world.db().await;
+    let (mut kills, mut millis) = (0, 0);
+    loop {
+        // Whoever comes next begins at once.
+        sqlx::query("delete from duty where name = 'retention'").execute(&mut db).await.unwrap();
+        let scheduler = world.start(&["scheduler"]);
+        let begun = "select exists (select from pg_stat_activity where application_name = 'orch scheduler retire')
+            or exists (select from retirement where retry_at is null)";
+        while !sqlx::query_scalar::<_, bool>(begun).fetch_one(&mut db).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        world.kill(scheduler);
+        for table in ["dag_run", "task_instance"] {
+            let rows = where_rows_are(&world, &archive, table).await;
+            assert_eq!(rows.iter().sum::<i64>(), 10, "{table} after {millis} ms: {rows:?}");
+        }
+        let done = "select exists (select from retirement where done_at is not null)";
+        if sqlx::query_scalar::<_, bool>(done).fetch_one(&mut db).await.unwrap() {
+            break;
+        }
+        (kills, millis) = (kills + 1, millis + 20);
+    }
+    assert!(kills > 2, "only {kills} were killed");
+    assert_eq!(where_rows_are(&world, &archive, "task_instance").await, [0, 0, 10]);
+}
+
+#[tokio::test]
+async fn an_archive_that_is_down_is_seen_and_nothing_goes_until_it_is_there_again() {
+    let mut world = with_old_runs().await;
+    let archive = world.path().join("archive");
+    std::fs::write(&archive, "no folder").unwrap();
+    world.set("ORCH_ARCHIVE", archive.to_string_lossy());
+    world.set("ORCH_RUN_RETENTION", "1d");
+    let scheduler = world.start(&["scheduler"]);
+    let doctor = ["doctor", "-o", "json"];
+    let seen = world.wait_for(&doctor, |ended| ended.out.contains("1 try failed in "));
+    let found: Value = serde_json::from_str(&seen.failed().out).unwrap();
+    let retention = found.as_array().unwrap().iter().find(|row| row["check"] == "retention").unwrap();
+    assert_eq!(retention["result"], "wrong");
+    assert!(retention["found"].as_str().unwrap().contains("of the archive: Not a directory"), "{retention}");
+    assert_eq!(where_rows_are(&world, Path::new("/nowhere"), "task_instance").await.iter().sum::<i64>(), 10);
+
+    let port = free_port();
+    web(&mut world, port);
+    let browser = Browser::log_in(port);
+    let home = browser.get("/");
+    assert!(home.contains("What is old cannot go") && home.contains("of the archive: Not a directory"), "{home}");
+    let workers = browser.get("/workers");
+    assert!(workers.contains("nothing was dropped, and the disk fills; tried again at "), "{workers}");
+    let ready = browser.get("/readyz");
+    assert!(ready.contains(r#""retention":{"#) && ready.contains(r#""healthy":false"#), "{ready}");
+    assert!(!ready.contains("Not a directory"), "strangers learn no places: {ready}");
+
+    world.kill(scheduler);
+    std::fs::remove_file(&archive).unwrap();
+    world.sql("update retirement set retry_at = now()").await;
+    world.start(&["scheduler"]);
+    world.wait_for(&doctor, |ended| ended.out.contains("cleaned ") && !ended.out.contains("failed in "));
+    assert_eq!(where_rows_are(&world, &archive, "task_instance").await, [0, 0, 10]);
+    assert!(!browser.get("/").contains("What is old cannot go"));
 }
 
 #[tokio::test]

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser that keeps its cookie whatever becomes of the server.
-struct Browser {
+pub(crate) struct Browser {
     port: u16,
     cookie: String,
 }
 
 impl Browser {
     /// When the server answers.
-    fn log_in(port: u16) -> Browser {
+    pub(crate) fn log_in(port: u16) -> Browser {
         let mut browser = Browser { port, cookie: String::new() };
         let form = format!("username=admin&password={}&next=/", PASSWORD.replace(' ', "+"));
         let answer = browser.ask(&format!("POST /login HTTP/1.1\r\ncontent-length: {}\r\n", form.len()), &form);
@@ -38,22 +38,19 @@ impl Browser {
         };
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (host, cookie) = (format!("localhost:{}", self.port), &self.cookie);
-        write!(
-            stream,
-            "{head}host: {host}\r\ncookie: {cookie}\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-            accept: text/html\r\n\r\n{body}"
-        )
-        .unwrap();
+        let usual = "content-type: application/x-www-form-urlencoded\r\naccept: text/html\r\n";
+        let kind = if head.contains("content-type: ") { "" } else { usual };
+        write!(stream, "{head}host: {host}\r\ncookie: {cookie}\r\n{kind}\r\n{body}").unwrap();
         stream
     }
 
-    fn ask(&self, head: &str, body: &str) -> String {
+    pub(crate) fn ask(&self, head: &str, body: &str) -> String {
         let mut answer = Vec::new();
         self.send(&format!("{head}connection: close\r\n"), body).read_to_end(&mut answer).unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         self.ask(&format!("GET {path} HTTP/1.1\r\n"), "")
     }
 

@@ -16,6 +16,7 @@ mod dag_files;
 mod guide;
 mod guide_commands;
 mod live;
+mod much;
 mod new_project;
 mod official_client;
 mod offline;

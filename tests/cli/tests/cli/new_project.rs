@@ -85,6 +85,9 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     edit(&project, "fn daily_sales() -> Dag {", "fn daily_sales() -> Dog {");
     let said = dev.hear("it does not build: my-pipelines-2 goes on");
     assert!(said.iter().any(|line| line.contains("cannot find type `Dog`")), "{said:#?}");
+    edit(&project, "fn daily_sales() -> Dog {", "fn daily_sales() -> -> Dag {");
+    let said = dev.hear("it does not build: my-pipelines-2 goes on");
+    assert!(said.iter().any(|line| line.starts_with("error: ") && line.contains("`->`")), "{said:#?}");
     // The structure it had at first, with other words.
     std::fs::write(project.join("src/main.rs"), first.replace("euros in {}", "EUR in {}")).unwrap();
     dev.hear("worker my-pipelines-3 is at work");
@@ -102,6 +105,14 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     let versions = orch(&["dags", "versions", "daily_sales", "-o", "json"]).json();
     let newest: Vec<_> = versions.as_array().unwrap().iter().map(|version| version["newest"].clone()).collect();
     assert_eq!(newest, [false, true], "what it was and became again is one version: {versions}");
+
+    // Somebody's body ends its process: the worker is there again, and what is triggered meanwhile runs.
+    let pid = dev.workers()[0].split_whitespace().next().unwrap().parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    orch(&["dags", "trigger", "daily_sales", "--run-id", "after-a-crash"]).done();
+    dev.hear("worker my-pipelines-3 ended by itself (signal: 9 (SIGKILL)): it is started again");
+    dev.hear("worker my-pipelines-3 is at work");
+    assert_eq!(orch(&["runs", "wait", "after-a-crash"]).code, 0);
 
     let workers = dev.end();
     assert!(workers.is_empty(), "no worker is left: {workers:?}");
@@ -148,17 +159,19 @@ impl Dev {
         panic!("it does not say {words:?}: {said:#?}");
     }
 
+    /// Its workers, each as its pid and its arguments.
+    fn workers(&self) -> Vec<String> {
+        let pid = self.child.id().to_string();
+        let listed = Command::new("ps").args(["-o", "pid=,args=", "--ppid", &pid]).output().unwrap();
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        text.lines().filter(|line| line.contains(" worker ")).map(str::to_owned).collect()
+    }
+
     /// As Ctrl-C does. The pids of workers that are left.
     fn end(mut self) -> Vec<String> {
-        let pid = self.child.id();
-        let mine = |pid: u32| {
-            let listed = Command::new("ps").args(["-o", "pid=,args=", "--ppid", &pid.to_string()]).output().unwrap();
-            let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-            text.lines().filter(|line| line.contains(" worker ")).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let workers = mine(pid);
+        let workers = self.workers();
         assert_eq!(workers.len(), 1, "{workers:?}");
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT).unwrap();
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         let is_left = |line: &String| {
             let pid = line.split_whitespace().next().unwrap();

@@ -1,0 +1,3 @@
+update schema_guard set version = 19;
+
+drop table retirement;
