@@ -6,12 +6,14 @@ mod approvals;
 mod ask;
 mod assets;
 mod backfills;
+mod deadlines;
 mod kept;
 mod marks;
 mod pools;
 mod presets;
 mod read;
 mod sql;
+mod versions;
 
 pub(crate) use sql::SqlAnswer;
 

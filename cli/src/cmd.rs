@@ -50,6 +50,7 @@ mod new;
 mod pools;
 mod pools_transfer;
 mod runs_cancel;
+mod runs_deadlines;
 mod runs_list;
 mod runs_move;
 mod runs_wait;
@@ -187,6 +188,7 @@ pub(crate) enum Tasks {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Runs {
     List(runs_list::List),
+    Deadlines(runs_deadlines::Deadlines),
     Wait(runs_wait::Wait),
     Cancel(runs_cancel::Cancel),
     Move(runs_move::Move),
@@ -491,6 +493,7 @@ impl Runs {
     fn run(self, cx: &Cx) -> Outcome {
         match self {
             Runs::List(list) => block_on(list.run(cx)),
+            Runs::Deadlines(deadlines) => block_on(deadlines.run(cx)),
             Runs::Wait(wait) => block_on(wait.run(cx)),
             Runs::Cancel(cancel) => block_on(cancel.run(cx)),
             Runs::Move(move_on) => block_on(move_on.run(cx)),

@@ -5,14 +5,18 @@ mod alerts;
 mod approvals;
 mod assets;
 mod backfills;
+mod deadlines;
 mod marks;
 mod pools;
 mod presets;
+mod versions;
 
 pub(crate) use approvals::{AnswerWish, Asked};
 pub(crate) use assets::{AssetDetails, MOST as MOST_ASSETS, Update, the_producer, way};
 pub(crate) use backfills::{PlannedDate, gone as backfill_is_gone, over as backfill_is_over};
+pub(crate) use deadlines::DeadlineLine;
 pub(crate) use marks::{Instance, MarkWish};
+pub(crate) use versions::VersionLine;
 
 use crate::api::Api;
 use crate::failure::Failure;
@@ -72,6 +76,14 @@ impl Server {
         match self {
             Server::Database(session) => names::dag_id(&mut session.db, name).await,
             Server::Api(api) => api.dag(name).map(|dag| dag.dag_id),
+        }
+    }
+
+    /// A DAG by its id or an alias.
+    pub(crate) async fn dag(&mut self, name: &str) -> Result<DagRow, Failure> {
+        match self {
+            Server::Database(session) => names::dag(&mut session.db, name).await,
+            Server::Api(api) => api.dag(name),
         }
     }
 

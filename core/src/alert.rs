@@ -4,8 +4,10 @@
 //! An alert is known by its key. The same transition, told twice, leaves the same key, so it is shown once; whoever receives
 //! one twice knows it by that.
 
+mod gather;
 mod words;
 
+pub use gather::{Elements, FEW_ELEMENTS, gathered};
 pub use words::{FIELDS, Message, check_template, message};
 
 use crate::approval::Question;
@@ -24,6 +26,10 @@ const MOST_BODY_CHARS: usize = 4_000;
 /// The first pause after a try that failed; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// Elements that end within so long are told of together; sooner when their run is over.
+pub const GATHER_FOR: Duration = Duration::from_secs(10);
+/// The pause between two messages of one task doubles up to this: 10,000 elements that fail over a day are some 150 messages.
+pub const LONGEST_GATHER: Duration = Duration::from_mins(10);
 /// Nobody wants to hear of it later than that.
 pub const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
 
@@ -82,6 +88,22 @@ pub struct Facts {
     /// Where people reach the server, before the paths of links; whoever sends knows it. Empty: links are paths.
     #[serde(skip)]
     pub address: String,
+    /// Several of a mapped task that are told of together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elements: Option<Elements>,
+}
+
+impl Facts {
+    /// Of how many ends they tell.
+    pub fn count(&self) -> i64 {
+        self.elements.as_ref().map_or(1, |elements| elements.count)
+    }
+
+    /// Of a mapped task: the elements they name, which may be a few of many.
+    pub fn map_indexes(&self) -> Vec<i32> {
+        let few = self.elements.as_ref().map(|elements| elements.first.clone());
+        few.unwrap_or_else(|| self.map_index.into_iter().collect())
+    }
 }
 
 /// What people are asked, as far as they are told.
@@ -107,6 +129,8 @@ pub struct NewAlert {
     pub kind: AlertKind,
     pub notifier: Notifier,
     pub facts: Facts,
+    /// Of an element that is told of together with others: what they have in common within their run.
+    pub gather: Option<String>,
 }
 
 /// The try of a task that ended.
@@ -140,7 +164,14 @@ pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
         reason: shortened(&end.causes.join(": ")),
         ..Facts::default()
     };
-    each(notifiers, kind, &end.attempt.to_string(), facts)
+    let mut alerts = each(notifiers, kind, &end.attempt.to_string(), facts);
+    if end.map_index >= 0 {
+        for (nth, alert) in alerts.iter_mut().enumerate().filter(|(_, alert)| !alert.notifier.each) {
+            // With the connection: a run that goes over to another version may have another one at this place.
+            alert.gather = Some(format!("{kind}/{}/{nth}/{}", task.task_id, alert.notifier.connection));
+        }
+    }
+    alerts
 }
 
 /// A try that begins to wait for people.
@@ -191,15 +222,7 @@ pub fn of_run(spec: &DagSpec, run: Uuid, rev: i32, state: RunState) -> Vec<NewAl
 
 /// A run was not over in time.
 pub fn of_deadline(dag_id: &str, (nth, deadline): (usize, &Deadline), run: Uuid, state: RunState) -> Vec<NewAlert> {
-    let reason = format!(
-        "not over {} after {}",
-        in_words(deadline.after_ms),
-        match deadline.from {
-            crate::spec::DeadlineFrom::Queued => "it was queued",
-            crate::spec::DeadlineFrom::Started => "it started",
-            crate::spec::DeadlineFrom::LogicalDate => "its logical date",
-        }
-    );
+    let reason = format!("not over {}", deadline.words());
     let facts =
         || Facts { dag_id: dag_id.into(), state: state.to_string(), reason: reason.clone(), ..Facts::default() };
     each(&deadline.notify, AlertKind::DeadlineMissed, &format!("{run}/{nth}"), facts)
@@ -249,7 +272,7 @@ pub fn of_failed_check(spec: &DagSpec, check: &FailedCheck) -> Vec<NewAlert> {
 /// Somebody tries a notifier.
 pub fn test(notifier: Notifier, id: Uuid, by: &str) -> NewAlert {
     let facts = Facts { reason: format!("{by} wanted to see whether it arrives"), ..Facts::default() };
-    NewAlert { key: format!("test/{id}"), kind: AlertKind::Test, notifier, facts }
+    NewAlert { key: format!("test/{id}"), kind: AlertKind::Test, notifier, facts, gather: None }
 }
 
 /// How long after its `tries`-th try, which failed, an alert is sent again; it came to be `age` ago. `None`: never.
@@ -265,6 +288,7 @@ fn each(notifiers: &[Notifier], kind: AlertKind, of: &str, facts: impl Fn() -> F
         kind,
         notifier: notifier.clone(),
         facts: facts(),
+        gather: None,
     };
     notifiers.iter().enumerate().map(alert).collect()
 }
@@ -272,15 +296,6 @@ fn each(notifiers: &[Notifier], kind: AlertKind, of: &str, facts: impl Fn() -> F
 /// Postgres stores no NUL.
 fn shortened(text: &str) -> String {
     text.chars().filter(|letter| *letter != '\0').take(MOST_REASON_CHARS).collect()
-}
-
-fn in_words(ms: u64) -> String {
-    match ms {
-        ms if ms % 3_600_000 == 0 && ms > 0 => format!("{} h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 && ms > 0 => format!("{} min", ms / 60_000),
-        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
-        ms => format!("{ms} ms"),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod asset;
 pub mod backfill;
 pub mod branch;
 pub mod check;
+pub mod deadline;
 pub mod diff;
 pub mod file;
 pub mod gates;

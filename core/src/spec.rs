@@ -7,7 +7,7 @@ mod alert;
 mod asset;
 mod options;
 
-pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier};
+pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier, deadline_words};
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
 pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
 

@@ -30,6 +30,12 @@ impl Notify {
         self
     }
 
+    /// Of a mapped task: a message for each element. Without it those that end near each other are one message.
+    pub fn each(mut self) -> Self {
+        self.spec.each = true;
+        self
+    }
+
     /// Of an e-mail: to this address instead of those that the connection names. May be said several times.
     pub fn to(mut self, address: &str) -> Self {
         self.spec.to.push(address.into());

@@ -1,10 +1,12 @@
 //! The outbox: alerts that are to be sent, are on their way, or were. A row is written in the transaction of what it tells
 //! of; whoever sends takes a lease, which ends with `due_at`, and says how it went. Whoever dies leaves a lease that ends.
 
+mod gather;
 mod list;
 mod tell;
 
-pub use list::{AlertFilter, AlertRow, alert, count_alerts, list_alerts};
+pub use gather::{NextAlert, gather_alerts, next_alert_in};
+pub use list::{AlertFilter, AlertRow, alert, alerts_of_run, count_alerts, list_alerts};
 pub use tell::{tell_of_checks, tell_of_stale};
 
 use crate::step::json;
@@ -40,9 +42,14 @@ pub struct Claimed {
 /// Writes alerts, of a run or of none; those that are known already stay as they are. The caller commits, and gives
 /// `Hint::Alert`.
 pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewAlert]) -> StoreResult<()> {
-    if alerts.is_empty() {
+    let (whole, parts): (Vec<&NewAlert>, Vec<&NewAlert>) = alerts.iter().partition(|alert| alert.gather.is_none());
+    if let (Some(run), false) = (run, parts.is_empty()) {
+        add_parts(db, run, &parts).await?;
+    }
+    if whole.is_empty() {
         return Ok(());
     }
+    let alerts = whole;
     sqlx::query!(
         "insert into alert (key, kind, notifier, facts, dag_id, run, run_id, logical_date)
         select a.key, a.kind, a.notifier::json, a.facts::json, coalesce(r.dag_id, nullif(a.dag_id, '')), r.id, r.run_id,
@@ -55,6 +62,27 @@ pub async fn add_alerts(db: &mut PgConnection, run: Option<Uuid>, alerts: &[NewA
         &alerts.iter().map(|a| json(&a.notifier)).collect::<Vec<_>>(),
         &alerts.iter().map(|a| json(&a.facts)).collect::<Vec<_>>(),
         &alerts.iter().map(|a| a.facts.dag_id.clone()).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Of elements that are told of together.
+async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> StoreResult<()> {
+    sqlx::query!(
+        "insert into alert_part (key, gather, kind, notifier, facts, map_index, dag_id, run, run_id, logical_date)
+        select a.key, a.gather, a.kind, a.notifier::json, a.facts::json, a.map_index, r.dag_id, r.id, r.run_id, r.logical_date
+        from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[])
+          as a (key, gather, kind, notifier, facts, map_index)
+        join dag_run r on r.id = $1 on conflict (key) do nothing",
+        run,
+        &parts.iter().map(|a| a.key.clone()).collect::<Vec<_>>(),
+        &parts.iter().map(|a| a.gather.clone().unwrap_or_default()).collect::<Vec<_>>(),
+        &parts.iter().map(|a| a.kind.to_string()).collect::<Vec<_>>(),
+        &parts.iter().map(|a| json(&a.notifier)).collect::<Vec<_>>(),
+        &parts.iter().map(|a| json(&a.facts)).collect::<Vec<_>>(),
+        &parts.iter().map(|a| a.facts.map_index.unwrap_or(-1)).collect::<Vec<_>>()
     )
     .execute(db)
     .await?;
@@ -122,15 +150,6 @@ pub async fn alert_not_sent(db: &mut PgConnection, claimed: &Claimed, problem: &
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// In how long the next one is due that waits.
-pub async fn next_alert_in(db: &mut PgConnection) -> StoreResult<Option<Duration>> {
-    let secs = sqlx::query_scalar!(
-        "select extract(epoch from min(due_at) - now())::float8 from alert where state = 'waiting'"
-    );
-    let secs = secs.fetch_one(db).await?;
-    Ok(secs.map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or_default()))
 }
 
 /// What became of a wish to send an alert again.

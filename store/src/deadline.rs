@@ -1,6 +1,10 @@
 //! By when runs are to be over. A row for each comes to be with its run; at its time a scheduler sees whether the run was late,
 //! once, and tells whom the DAG names in the same transaction.
 
+mod list;
+
+pub use list::{DeadlineFilter, DeadlineRow, count_deadlines, late_runs, list_deadlines};
+
 use crate::StoreResult;
 use crate::alert::add_alerts;
 use crate::run::word;

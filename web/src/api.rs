@@ -10,6 +10,7 @@ pub(crate) mod connections;
 pub(crate) mod dag_runs;
 pub(crate) mod dag_tags;
 pub(crate) mod dags;
+pub(crate) mod deadlines;
 pub(crate) mod described;
 pub(crate) mod entrance;
 pub(crate) mod event_logs;

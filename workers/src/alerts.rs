@@ -16,7 +16,7 @@ use crate::secrets::{Secrets, SecretsConfig};
 use orch_core::alert::{Facts, Message, message};
 use orch_core::secret::Masker;
 use orch_core::task::Connection;
-use orch_store::alert::{Claimed, alert_not_sent, alert_sent, claim_alerts, next_alert_in};
+use orch_store::alert::{Claimed, alert_not_sent, alert_sent, claim_alerts, gather_alerts, next_alert_in};
 use orch_store::hint::{Hint, Hints};
 use orch_store::{StoreError, StoreResult, connect};
 use sqlx::postgres::PgConnection;
@@ -94,12 +94,16 @@ impl Messenger {
     async fn round(&mut self, stop: &CancellationToken) -> StoreResult<Option<Duration>> {
         loop {
             let next = next_alert_in(self.db().await?).await?;
-            if next.is_none_or(|next| !next.is_zero()) || stop.is_cancelled() {
-                return Ok(next);
+            if next.soonest().is_none_or(|next| !next.is_zero()) || stop.is_cancelled() {
+                return Ok(next.soonest());
             }
+            let gathered = match next.gather {
+                Some(due) if due.is_zero() => gather_alerts(self.db().await?).await?,
+                _ => 0,
+            };
             let claimed = claim_alerts(self.db().await?, MOST_AT_ONCE).await?;
-            if claimed.is_empty() {
-                return Ok(next); // somebody else was faster
+            if claimed.is_empty() && gathered == 0 {
+                return Ok(next.soonest()); // somebody else was faster
             }
             let mut sending = JoinSet::new();
             for alert in claimed {

@@ -3,7 +3,7 @@
 use super::{Answer, Api, Query};
 use crate::failure::Failure;
 use chrono::{DateTime, Utc};
-use orch_core::alert::{AlertKind, AlertState, Facts};
+use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
 use orch_core::spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, Retry};
 use serde::Deserialize;
@@ -20,6 +20,8 @@ struct Alert {
     logical_date: Option<DateTime<Utc>>,
     task_id: Option<String>,
     map_index: Option<i32>,
+    count: i64,
+    map_indexes: Vec<i32>,
     try_number: Option<i16>,
     asset: Option<String>,
     outcome: String,
@@ -47,6 +49,7 @@ fn row(value: &Value) -> Option<AlertRow> {
             state: found.outcome,
             reason: found.reason,
             asset: found.asset,
+            elements: (found.count > 1).then_some(Elements { count: found.count, first: found.map_indexes }),
             ..Facts::default()
         },
         dag_id: found.dag_id,
@@ -69,6 +72,8 @@ impl Api {
                 ("state", filter.state.map(AlertState::as_str)),
                 ("kind", filter.kind.map(AlertKind::as_str)),
                 ("dag_id", filter.dag_id.as_deref()),
+                ("dag_run_id", filter.run_id.as_deref()),
+                ("task_id", filter.task_id.as_deref()),
             ];
             let words = words.into_iter().filter_map(|(name, word)| Some((name, word?)));
             words.fold(Query::default(), |query, (name, word)| query.with(name, word))

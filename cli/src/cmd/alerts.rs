@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// List who was told what, newest first
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  orch alerts list\n  orch alerts list --state waiting\n  orch alerts list --dag-id sales -o json"
+    after_help = "Examples:\n  orch alerts list\n  orch alerts list --state waiting\n  orch alerts list --dag-id sales --task-id load -o json"
 )]
 pub(crate) struct List {
     /// Only alerts in that state: waiting, sent, failed
@@ -31,6 +31,12 @@ pub(crate) struct List {
     /// Only of that DAG
     #[arg(long)]
     dag_id: Option<String>,
+    /// Only of runs of that id
+    #[arg(long)]
+    run_id: Option<String>,
+    /// Only of that task
+    #[arg(long)]
+    task_id: Option<String>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
     limit: i64,
@@ -69,7 +75,8 @@ pub(crate) struct Test {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let filter = AlertFilter { state: self.state, kind: self.kind, dag_id: self.dag_id, run_id: None };
+        let List { state, kind, dag_id, run_id, task_id, .. } = self;
+        let filter = AlertFilter { state, kind, dag_id, run_id, task_id, run: None };
         let rows = cx.server().await?.alerts(&filter, self.limit).await?;
         listing(&rows).print(self.output.format)
     }
@@ -127,8 +134,20 @@ fn no_such_alert(id: i64) -> Failure {
 }
 
 fn listing(rows: &[AlertRow]) -> Listing {
-    let columns =
-        ["id", "at", "kind", "dag_id", "run_id", "task_id", "connection", "state", "tries", "reason", "problem"];
+    let columns = [
+        "id",
+        "at",
+        "kind",
+        "dag_id",
+        "run_id",
+        "task_id",
+        "count",
+        "connection",
+        "state",
+        "tries",
+        "reason",
+        "problem",
+    ];
     let mut listing = Listing::new(columns, "nobody was told anything so far");
     for row in rows {
         listing.add([
@@ -138,6 +157,7 @@ fn listing(rows: &[AlertRow]) -> Listing {
             json!(row.dag_id),
             json!(row.run_id),
             json!(row.facts.task_id),
+            json!(row.facts.count()),
             json!(row.notifier.connection),
             json!(row.state),
             json!(row.tries),

@@ -3,6 +3,7 @@
 use crate::app::Cx;
 use crate::failure::Outcome;
 use crate::output::{FormatFlag, Record, moment};
+use orch_core::spec::Deadline;
 use orch_core::state::RunState;
 use serde_json::json;
 
@@ -38,6 +39,7 @@ impl Details {
             ("max_active_tasks", json!(spec.max_active_tasks)),
             ("max_consecutive_failed_runs", json!(dag.max_consecutive_failed_runs)),
             ("run_timeout_ms", json!(spec.run_timeout_ms)),
+            ("deadlines", json!(spec.deadlines.iter().map(Deadline::words).collect::<Vec<_>>())),
             ("owners", json!(dag.owners)),
             ("tags", json!(dag.tags)),
             ("aliases", json!(dag.aliases)),

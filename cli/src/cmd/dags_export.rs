@@ -2,7 +2,6 @@
 
 use crate::app::Cx;
 use crate::failure::{Failure, Outcome};
-use crate::names;
 use crate::output::print;
 use orch_core::file;
 
@@ -23,9 +22,8 @@ pub(crate) struct Schema {}
 
 impl Export {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        let spec = names::dag_spec(&mut session.db, &dag_id).await?;
+        let (dag, spec) = cx.server().await?.structure(&self.dag_id).await?;
+        let dag_id = dag.dag_id;
         let refused = |reason: String| Failure::new(format!("dag `{dag_id}` is no DAG file: {reason}"));
         let text = file::export(&spec).map_err(|error| Failure::all(error.reasons.into_iter().map(refused)))?;
         print(&text)

@@ -6,7 +6,6 @@ use crate::failure::{Exit, Outcome};
 use crate::files;
 use crate::output::{FormatFlag, Listing};
 use orch_core::file::FileProblem;
-use orch_store::import_error::{ImportErrorFilter, list_import_errors};
 use orch_workers::FILES_BUNDLE;
 use serde_json::json;
 
@@ -37,10 +36,7 @@ impl ListImportErrors {
             let problems = folder.report().into_iter().flat_map(|file| file.problems);
             found.extend(problems.map(|problem| (FILES_BUNDLE.to_string(), problem)));
         } else {
-            let mut session = cx.session().await?;
-            for error in list_import_errors(&mut session.db, &ImportErrorFilter::default()).await? {
-                found.extend(error.problems.into_iter().map(|problem| (error.bundle.clone(), problem)));
-            }
+            found = cx.server().await?.import_errors().await?;
         }
         found.retain(|(bundle, _)| self.bundle_name.is_empty() || self.bundle_name.contains(bundle));
         let mut listing = Listing::new(["bundle_name", "filepath", "error"], "no import errors");

@@ -1,14 +1,12 @@
 //! `orch dags versions` and `orch dags diff`: how the structure of a DAG came to be what it is.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Outcome};
 use crate::names;
 use crate::output::{FormatFlag, Listing, moment, print_line};
 use orch_core::diff::Diff as StructureDiff;
 use orch_core::spec::DagSpec;
-use orch_store::version::{VersionFilter, list_versions, runs_by_version, spec_of, workers_by_version};
 use serde_json::json;
-use sqlx::PgConnection;
 
 /// List the versions of a DAG, the newest first
 #[derive(Debug, clap::Args)]
@@ -40,29 +38,22 @@ pub(crate) struct Diff {
 
 /// Enough to tell hashes apart.
 const SHORT_HASH: usize = 12;
-/// More than any DAG has; the answer of one question.
-const MOST_VERSIONS: i64 = 1_000;
 
 impl Versions {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag = names::dag(&mut session.db, &self.dag_id).await?;
-        let filter = VersionFilter { dag_id: Some(dag.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
-        let found = list_versions(&mut session.db, &filter, (0, MOST_VERSIONS)).await?;
-        let runs = runs_by_version(&mut session.db, &dag.dag_id).await?;
-        let ids: Vec<i32> = found.iter().map(|version| version.id).collect();
-        let workers = workers_by_version(&mut session.db, &ids).await?;
+        let mut server = cx.server().await?;
+        let dag = server.dag(&self.dag_id).await?;
         let mut listing =
             Listing::new(["version", "hash", "created_at", "bundle", "runs", "workers", "newest"], "no versions");
-        for version in found {
+        for version in server.versions(&dag).await? {
             listing.add([
                 json!(version.number),
                 json!(version.hash.chars().take(SHORT_HASH).collect::<String>()),
                 moment(Some(version.created_at)),
                 json!(version.bundle),
-                json!(runs.get(&version.id).copied().unwrap_or(0)),
-                json!(workers.get(&version.id).cloned().unwrap_or_default()),
-                json!(version.number == dag.version_number),
+                json!(version.runs),
+                json!(version.workers),
+                json!(version.is_newest),
             ]);
         }
         listing.print(self.output.format)
@@ -71,18 +62,18 @@ impl Versions {
 
 impl Diff {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag = names::dag(&mut session.db, &self.dag_id).await?;
+        let mut server = cx.server().await?;
+        let (dag, _) = server.structure(&self.dag_id).await?;
         let to = self.to.unwrap_or(dag.version_number);
         let (words, from, after) = if self.local {
             let bundle = cx.local_bundle()?;
             let local = names::local_dag(&bundle, &dag.dag_id)?;
             ("the DAG of this binary".to_owned(), self.from.unwrap_or(to), DagSpec::clone(&local.spec))
         } else {
-            let after = version(&mut session.db, &dag.dag_id, to).await?;
+            let after = server.version(&dag.dag_id, to).await?;
             (format!("version {to}"), self.from.unwrap_or((to - 1).max(1)), after)
         };
-        let before = version(&mut session.db, &dag.dag_id, from).await?;
+        let before = server.version(&dag.dag_id, from).await?;
         let diff = StructureDiff::between(&before, &after);
         eprintln!("from version {from} of `{}` to {words}: {}", dag.dag_id, diff.summary());
         for line in diff.lines() {
@@ -90,11 +81,4 @@ impl Diff {
         }
         Ok(if diff.is_empty() { Exit::Done } else { Exit::Failed })
     }
-}
-
-async fn version(db: &mut PgConnection, dag_id: &str, number: i32) -> Result<DagSpec, Failure> {
-    spec_of(db, dag_id, number).await?.ok_or_else(|| {
-        Failure::new(format!("dag `{dag_id}` has no version {number}"))
-            .hint(format!("list them with `orch dags versions {dag_id}`"))
-    })
 }

@@ -92,6 +92,46 @@ fn a_deadline_says_what_it_counted_from() {
     assert_eq!(told[0].key, format!("deadline_missed/{}/1/0", Uuid::nil()));
 }
 
+fn element(index: i32, reason: &str) -> Facts {
+    let task_id = Some("load".into());
+    Facts { dag_id: "sales".into(), task_id, map_index: Some(index), reason: reason.into(), ..Facts::default() }
+}
+
+#[test]
+fn elements_are_gathered_unless_somebody_wants_each() {
+    let gathers = |alerts: Vec<NewAlert>| alerts.into_iter().map(|alert| alert.gather).collect::<Vec<_>>();
+    let of = |nth: usize, who: &str| Some(format!("task_failed/load/{nth}/{who}"));
+    assert_eq!(gathers(of_state(TaskState::Failed)), [of(0, "sad"), of(1, "all")]);
+    let mut each = everybody();
+    each.tasks[0].callbacks.on_failure[0].each = true;
+    let end = TryEnd { attempt: Uuid::nil(), try_number: 1, map_index: 0, state: TaskState::Failed, causes: &[] };
+    assert_eq!(gathers(of_try("sales", &each.tasks[0], end)), [None, of(1, "all")]);
+    assert_eq!(gathers(of_try("sales", &each.tasks[0], TryEnd { map_index: -1, ..end })), [None, None]);
+    assert_eq!(gathers(of_run(&each, Uuid::nil(), 1, RunState::Failed)), [None, None]);
+}
+
+#[test]
+fn many_elements_are_one_message_that_names_a_few() {
+    assert_eq!(gathered(1, &[element(3, "no answer")]), element(3, "no answer"), "one alone is told as it is");
+    let facts: Vec<Facts> = (2..9).map(|index| element(index, "no answer\nat all")).collect();
+    let told = gathered(10_000, &facts);
+    assert_eq!(told.elements, Some(Elements { count: 10_000, first: vec![2, 3, 4, 5, 6] }));
+    let said =
+        message(("k", AlertKind::TaskFailed), &Notifier::default(), &told, (Some("r1"), None), DateTime::UNIX_EPOCH);
+    assert_eq!(said.subject, "10000 elements of task `load` of `sales`, run `r1` failed");
+    assert!(said.text.ends_with("failed\n[2], [3], [4], [5], [6] no answer\nand 9995 more"), "{}", said.text);
+    assert_eq!(said.fields["elements"], json!({ "count": 10_000, "first": [2, 3, 4, 5, 6] }));
+    let own = Notifier { message: Some("{count}: {map_index}".into()), ..Notifier::default() };
+    let own =
+        |facts: &Facts| message(("k", AlertKind::TaskFailed), &own, facts, (None, None), DateTime::UNIX_EPOCH).text;
+    assert_eq!((own(&told), own(&facts[0])), ("10000: 2, 3, 4, 5, 6, …".into(), "1: 2".into()));
+    let others = gathered(3, &[element(1, "gone"), element(2, "full"), element(7, "gone")]);
+    assert_eq!(others.reason, "[1], [7] gone\n[2] full");
+    // Two tries of one element are one name.
+    let twice = gathered(2, &[element(4, ""), element(4, "")]);
+    assert_eq!((twice.reason.as_str(), twice.elements.expect("two").first), ("[4]", vec![4]));
+}
+
 fn words(subject: Option<&str>, text: Option<&str>) -> (String, String) {
     let told = &of_state(TaskState::Failed)[0];
     let notifier =

@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 /// What may stand in braces.
-pub const FIELDS: [&str; 18] = [
+pub const FIELDS: [&str; 19] = [
     "kind",
     "dag_id",
     "run_id",
     "task_id",
     "map_index",
+    "count",
     "try_number",
     "state",
     "reason",
@@ -69,7 +70,12 @@ pub fn message(
             "dag_id" => Some(facts.dag_id.clone()),
             "run_id" => text(run_id),
             "task_id" => text(facts.task_id.as_deref()),
-            "map_index" => Some(facts.map_index.map(|index| index.to_string()).unwrap_or_default()),
+            "map_index" => Some(match (&facts.elements, facts.map_index) {
+                (Some(elements), _) => elements.named(),
+                (None, Some(index)) => index.to_string(),
+                (None, None) => String::new(),
+            }),
+            "count" => Some(facts.count().to_string()),
             "try_number" => Some(facts.try_number.map(|number| number.to_string()).unwrap_or_default()),
             "state" => Some(facts.state.clone()),
             "reason" => Some(facts.reason.clone()),
@@ -99,7 +105,7 @@ pub fn message(
     let mut fields = json!({
         "key": key, "kind": kind.as_str(), "at": crate::schedule::isoformat(at),
         "dag_id": facts.dag_id, "run_id": run_id, "logical_date": date, "task_id": facts.task_id,
-        "map_index": facts.map_index, "try_number": facts.try_number, "state": facts.state, "reason": facts.reason,
+        "map_index": facts.map_index, "elements": facts.elements, "try_number": facts.try_number, "state": facts.state, "reason": facts.reason,
         "asset": facts.asset,
     });
     if let Some(asked) = asked {
@@ -152,6 +158,9 @@ fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
             }
     };
     let asset = facts.asset.as_deref().unwrap_or_default();
+    if let Some(elements) = &facts.elements {
+        return elements.words(kind, &task());
+    }
     match kind {
         AlertKind::RunSuccess => format!("{of_run} succeeded"),
         AlertKind::RunFailed => format!("{of_run} failed"),

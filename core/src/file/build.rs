@@ -132,6 +132,16 @@ pub(super) fn texts(node: Option<&Node>) -> Vec<String> {
     node.map(Node::items).unwrap_or_default().iter().filter_map(Node::scalar).map(text_of).collect()
 }
 
+/// Whether it is a teardown: of the setups it names, or of none.
+pub(super) fn is_teardown(task: &Node) -> bool {
+    task.get("teardown").is_some_and(|said| said.scalar() != Some(&Value::Bool(false)))
+}
+
+/// The names of what a teardown removes; `true` and `false` name nothing.
+pub(super) fn torn_down(task: &Node) -> Option<&Node> {
+    task.get("teardown").filter(|said| !matches!(said.scalar(), Some(Value::Bool(_))))
+}
+
 fn count(node: &Node, key: &str) -> Option<u32> {
     u32::try_from(node.get(key)?.scalar()?.as_u64()?).ok()
 }
@@ -160,6 +170,7 @@ fn notifiers(node: &Node, key: &str) -> Vec<Notifier> {
             subject: text("subject"),
             message: text("message"),
             to: texts(node.get("to")),
+            each: node.get("each").and_then(Node::scalar) == Some(&Value::Bool(true)),
             extra: Map::new(),
         }
     };
@@ -219,7 +230,7 @@ impl<'a> Outline<'a> {
             let location = Location { file: problems.file.into(), line: key.mark.line };
             let own = options(node).or(defaults);
             let Some(inside) = node.get("tasks") else {
-                let teardown = node.get("teardown").is_some();
+                let teardown = is_teardown(node);
                 let rule = own.trigger_rule.filter(|_| !teardown).unwrap_or_default();
                 let is_mapped = node.get("map").is_some();
                 self.index.insert(id.clone(), self.tasks.len());
@@ -254,11 +265,10 @@ impl<'a> Outline<'a> {
         let (kind, work) = KINDS.iter().find_map(|kind| Some((kind, node.get(kind.name)?)))?;
         let (kind_name, mut config) = task::work(work, kind, folder);
         self.targets(entry, work, kind, &mut config, problems);
-        let setups = texts(node.get("teardown"));
-        let role = match (node.get("setup").and_then(Node::scalar), setups.is_empty()) {
-            (Some(Value::Bool(true)), true) => Role::Setup,
-            (_, true) => Role::Work,
-            (_, false) => Role::Teardown,
+        let role = match (node.get("setup").and_then(Node::scalar), is_teardown(node)) {
+            (_, true) => Role::Teardown,
+            (Some(Value::Bool(true)), false) => Role::Setup,
+            (_, false) => Role::Work,
         };
         if role == Role::Teardown && node.get("setup").and_then(Node::scalar) == Some(&Value::Bool(true)) {
             problems.add(entry.mark, format!("task `{}` is both setup and teardown", entry.id), "make two tasks of it");
@@ -269,7 +279,7 @@ impl<'a> Outline<'a> {
             own.trigger_rule = options(node).trigger_rule.or(Some(TriggerRule::AllDoneSetupSuccess));
         }
         let mut after = self.after(entry, node.get("after"), problems);
-        after.extend(self.after(entry, node.get("teardown"), problems));
+        after.extend(self.after(entry, torn_down(node), problems));
         let mut seen = HashSet::new();
         after.retain(|id| seen.insert(id.clone()));
         Some(TaskSpec {

@@ -277,12 +277,13 @@ fn callbacks(fields: &mut Fields, callbacks: &Callbacks) {
 
 fn notifiers(of: &[Notifier]) -> Option<Out> {
     let one = |notifier: &Notifier| {
-        let Notifier { connection, subject, message, to, extra: _ } = notifier;
+        let Notifier { connection, subject, message, to, each, extra: _ } = notifier;
         let mut fields = Fields(Vec::new());
         fields.value("connection", Some(connection.as_str()));
         fields.value("subject", subject.as_deref());
         fields.value("message", message.as_deref());
         fields.list("to", to);
+        fields.flag("each", *each);
         if fields.0.len() == 1 { Out::Value(connection.as_str().into()) } else { Out::Map(fields.0) }
     };
     (!of.is_empty()).then(|| Out::List(of.iter().map(one).collect()))

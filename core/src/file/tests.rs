@@ -1,7 +1,7 @@
 //! Files as people write them: what they become, and what is said of wrong ones.
 
 use super::*;
-use crate::spec::{Location, Role, Source, TaskSpec};
+use crate::spec::{Location, Role, Source, TaskSpec, TriggerRule};
 use serde_json::{Value, json};
 
 fn dag(text: &str) -> DagSpec {
@@ -132,6 +132,32 @@ fn setups_and_teardowns() {
     );
     assert_eq!((task(&dag, "up").role, task(&dag, "down").role), (Role::Setup, Role::Teardown));
     assert_eq!(task(&dag, "down").after, ["work", "up"]);
+}
+
+#[test]
+fn a_teardown_may_stand_without_a_setup() {
+    let of = |said: &str| {
+        let file = format!(
+            "dag_id: a\ndefaults: {{trigger_rule: none_failed}}\ntasks:\n  work: {{bash: 'true'}}\n  \
+            down: {{bash: 'true', {said}after: work}}\n"
+        );
+        let dag = dag(&file);
+        let down = task(&dag, "down");
+        (down.role, down.after.clone(), down.options.trigger_rule)
+    };
+    let (after, rule) = (vec!["work".to_string()], Some(TriggerRule::AllDoneSetupSuccess));
+    assert_eq!(of("teardown: true, "), (Role::Teardown, after.clone(), rule));
+    assert_eq!(of("teardown: [], "), (Role::Teardown, after.clone(), rule));
+    assert_eq!(of("teardown: false, "), (Role::Work, after, Some(TriggerRule::NoneFailed)));
+    // It ends no group, like any other.
+    let grouped = dag(
+        "dag_id: a\ntasks:\n  g:\n    tasks:\n      work: {bash: 'true'}\n      down: {bash: 'true', teardown: true, after: work}\n  \
+        z: {bash: 'true', after: g}\n",
+    );
+    assert_eq!(task(&grouped, "z").after, ["g.work"]);
+    let text = export(&grouped).expect("a file can say it");
+    assert!(text.contains("teardown: true"), "{text}");
+    assert_eq!(dag(&text).version(), grouped.version());
 }
 
 #[test]

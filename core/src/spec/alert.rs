@@ -20,6 +20,9 @@ pub struct Notifier {
     /// Of an e-mail: to these instead of those that the connection names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
+    /// Of a mapped task: told of each element by itself. Without it those that end near each other are one message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub each: bool,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -92,4 +95,30 @@ pub struct Deadline {
     pub notify: Vec<Notifier>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Deadline {
+    /// `1 h after it started`.
+    pub fn words(&self) -> String {
+        deadline_words(self.from, self.after_ms)
+    }
+}
+
+/// When a deadline is, counted from what.
+pub fn deadline_words(from: DeadlineFrom, after_ms: u64) -> String {
+    let from = match from {
+        DeadlineFrom::Queued => "it was queued",
+        DeadlineFrom::Started => "it started",
+        DeadlineFrom::LogicalDate => "its logical date",
+    };
+    format!("{} after {from}", in_words(after_ms))
+}
+
+fn in_words(ms: u64) -> String {
+    match ms {
+        ms if ms % 3_600_000 == 0 && ms > 0 => format!("{} h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 && ms > 0 => format!("{} min", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, AlertState, Facts};
 use orch_core::spec::Notifier;
 use sqlx::postgres::PgConnection;
+use uuid::Uuid;
 
 /// The most rows in one answer.
 const MOST_LISTED: i64 = 1_000;
@@ -17,6 +18,9 @@ pub struct AlertFilter {
     pub kind: Option<AlertKind>,
     pub dag_id: Option<String>,
     pub run_id: Option<String>,
+    pub task_id: Option<String>,
+    /// The same as DAG and run id, by the index of runs.
+    pub run: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,11 +92,14 @@ pub async fn list_alerts(
         r#"select id, key, kind, notifier::text as "notifier!", facts::text as "facts!", dag_id, run_id, logical_date, state,
           tries, due_at, problem, at, ended_at from alert
         where ($1::text is null or state = $1) and ($2::text is null or kind = $2) and ($3::text is null or dag_id = $3)
-          and ($4::text is null or run_id = $4) order by id desc limit $5 offset $6"#,
+          and ($4::text is null or run_id = $4) and ($5::text is null or facts ->> 'task_id' = $5)
+          and ($6::uuid is null or run = $6) order by id desc limit $7 offset $8"#,
         filter.state.map(AlertState::as_str),
         filter.kind.map(AlertKind::as_str),
         filter.dag_id,
         filter.run_id,
+        filter.task_id,
+        filter.run,
         most.clamp(0, MOST_LISTED),
         skip.max(0)
     );
@@ -102,13 +109,28 @@ pub async fn list_alerts(
 pub async fn count_alerts(db: &mut PgConnection, filter: &AlertFilter) -> StoreResult<i64> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from alert where ($1::text is null or state = $1) and ($2::text is null or kind = $2)
-          and ($3::text is null or dag_id = $3) and ($4::text is null or run_id = $4)"#,
+          and ($3::text is null or dag_id = $3) and ($4::text is null or run_id = $4)
+          and ($5::text is null or facts ->> 'task_id' = $5) and ($6::uuid is null or run = $6)"#,
         filter.state.map(AlertState::as_str),
         filter.kind.map(AlertKind::as_str),
         filter.dag_id,
-        filter.run_id
+        filter.run_id,
+        filter.task_id,
+        filter.run
     );
     Ok(count.fetch_one(db).await?)
+}
+
+/// How many alerts there are of a run, or of a task of it, and how many of these nobody has taken so far.
+pub async fn alerts_of_run(db: &mut PgConnection, run: Uuid, task_id: Option<&str>) -> StoreResult<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"select count(*) as "all!", count(*) filter (where state <> 'sent') as "not_taken!" from alert
+        where run = $1 and ($2::text is null or facts ->> 'task_id' = $2)"#,
+        run,
+        task_id
+    );
+    let row = row.fetch_one(db).await?;
+    Ok((row.all, row.not_taken))
 }
 
 /// One by its id.

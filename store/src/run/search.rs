@@ -40,6 +40,8 @@ pub enum RunCondition {
     StartsWith(RunText, Vec<String>),
     /// It consumed an event of an asset with one of these in its name or URI.
     ConsumedAsset(Vec<String>),
+    /// It missed a deadline; of very many such runs the last ones.
+    Late,
     /// What no run has.
     Never,
 }
@@ -89,6 +91,8 @@ pub enum Direction {
     Descending,
 }
 
+/// Late runs that are found.
+const MOST_LATE: i64 = 10_000;
 const COLUMNS: &str = "select r.id, r.dag_id, r.run_id, r.rev, r.version, v.number as version_number,
     v.created_at as version_created_at, v.bundle, r.clear_number, r.state::text as state, r.run_type::text as run_type,
     r.logical_date, r.interval_start, r.interval_end, r.run_after, r.created_at, r.started_at, r.ended_at, r.triggered_by,
@@ -171,6 +175,11 @@ impl RunCondition {
                 );
                 query.push_bind(patterns.clone()).push(") or e.uri ilike any(").push_bind(patterns).push(")))")
             }
+            // As a list and not as a join: late runs are few among all, whatever the order.
+            RunCondition::Late => query
+                .push("r.id = any(array(select run from deadline where state = 'missed' order by due_at desc limit ")
+                .push_bind(MOST_LATE)
+                .push("))"),
             RunCondition::Never => query.push("false"),
         };
     }

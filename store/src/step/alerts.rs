@@ -1,5 +1,6 @@
 //! The parts of a step that tell somebody: alerts of tries that ended and of runs that are over, written by the statement
-//! that says so. An alert is there exactly if its end is; the same end, told twice, leaves one.
+//! that says so. An alert is there exactly if its end is; the same end, told twice, leaves one. Elements that are told of
+//! together leave rows of `alert_part`, which whoever sends makes alerts of.
 
 use super::Step;
 use super::bind::{Values, placed};
@@ -7,6 +8,7 @@ use crate::StoreResult;
 use orch_core::alert::NewAlert;
 
 pub(super) const OF_TRIES: [&str; 5] = ["bigint[]", "text[]", "text[]", "text[]", "text[]"];
+pub(super) const OF_ELEMENTS: [&str; 6] = ["bigint[]", "text[]", "text[]", "text[]", "text[]", "text[]"];
 pub(super) const OF_RUNS: [&str; 5] = ["uuid[]", "text[]", "text[]", "text[]", "text[]"];
 
 const COLUMNS: &str = "key, kind, notifier, facts, dag_id, run, run_id, logical_date";
@@ -18,8 +20,17 @@ pub(super) enum Asks {
     People,
 }
 
-pub(super) fn of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+fn all_of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
     placed(step).flat_map(|(place, end)| end.alerts.iter().map(move |alert| (place, alert)))
+}
+
+pub(super) fn of_tries(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+    all_of_tries(step).filter(|(_, alert)| alert.gather.is_none())
+}
+
+/// Of elements that are told of together.
+pub(super) fn of_elements(step: &Step) -> impl Iterator<Item = (i64, &NewAlert)> {
+    all_of_tries(step).filter(|(_, alert)| alert.gather.is_some())
 }
 
 /// `asks`: some of the tries begin to wait for people. By when, the question and its alert say alike: the database does.
@@ -40,6 +51,16 @@ pub(super) fn put_of_tries(rows: &str, asks: Asks, parts: &mut Vec<String>) {
     ));
 }
 
+pub(super) fn put_of_elements(rows: &str, parts: &mut Vec<String>) {
+    parts.push(format!(
+        "ea as materialized (select * from {rows} as ea (place, key, kind, notifier, facts, gather)),
+        eal as (insert into alert_part ({COLUMNS}, gather, map_index)
+          select ea.key, ea.kind, ea.notifier::json, ea.facts::json, r.dag_id, r.id, r.run_id, r.logical_date, ea.gather,
+            fin.map_index
+          from ea join fin on fin.place = ea.place join dag_run r on r.id = fin.run on conflict (key) do nothing)"
+    ));
+}
+
 /// Of runs that moved.
 pub(super) fn put_of_runs(rows: &str, parts: &mut Vec<String>) {
     parts.push(format!(
@@ -54,6 +75,13 @@ pub(super) fn bind_of_tries(values: &mut Values, step: &Step) -> StoreResult<()>
     let rows: Vec<_> = of_tries(step).collect();
     values.column(&rows, |row| row.0)?;
     bind(values, &rows.iter().map(|row| row.1).collect::<Vec<_>>())
+}
+
+pub(super) fn bind_of_elements(values: &mut Values, step: &Step) -> StoreResult<()> {
+    let rows: Vec<_> = of_elements(step).collect();
+    values.column(&rows, |row| row.0)?;
+    bind(values, &rows.iter().map(|row| row.1).collect::<Vec<_>>())?;
+    values.column(&rows, |row| row.1.gather.clone().unwrap_or_default())
 }
 
 pub(super) fn bind_of_runs(values: &mut Values, step: &Step) -> StoreResult<()> {

@@ -80,6 +80,9 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
         if has(sql::TRY_ALERTS) {
             alerts::bind_of_tries(&mut values, step)?;
         }
+        if has(sql::ELEMENT_ALERTS) {
+            alerts::bind_of_elements(&mut values, step)?;
+        }
     }
     if has(sql::RUN_ALERTS) {
         alerts::bind_of_runs(&mut values, step)?;

@@ -29,6 +29,7 @@ pub(super) const DEFER: u32 = 1 << 19;
 pub(super) const TRY_ALERTS: u32 = 1 << 20;
 pub(super) const RUN_ALERTS: u32 = 1 << 21;
 pub(super) const ASK: u32 = 1 << 22;
+pub(super) const ELEMENT_ALERTS: u32 = 1 << 23;
 
 /// Which parts a step has; 0 when it has nothing to say.
 pub(super) fn shape(step: &Step) -> u32 {
@@ -58,6 +59,7 @@ pub(super) fn shape(step: &Step) -> u32 {
     part(CLEARED, step.cleared);
     part(RELEASE, step.release && !step.ended.is_empty());
     part(TRY_ALERTS, alerts::of_tries(step).next().is_some());
+    part(ELEMENT_ALERTS, alerts::of_elements(step).next().is_some());
     part(RUN_ALERTS, !step.moves.is_empty() && !step.alerts.is_empty());
     part(DEFER, step.ended.iter().any(|e| e.next.as_ref().is_some_and(|n| n.wait.is_some())));
     part(ASK, asks::of(step).next().is_some());
@@ -80,6 +82,8 @@ pub fn text_variants(leaf: Option<Leaf>) -> Vec<String> {
         ENDED | EVENTS | EDGES,
         MOVES | strict | FAILURES | TRY_ALERTS | RUN_ALERTS | CLAIM | ONE_QUEUE,
         ENDED | FAILURES | TRY_ALERTS,
+        MOVES | strict | FAILURES | ELEMENT_ALERTS | CLAIM | ONE_QUEUE,
+        ENDED | FAILURES | ELEMENT_ALERTS,
         MOVES | strict | NEXT | DEFER | CLAIM | ONE_QUEUE,
         MOVES | strict | NEXT | DEFER | ASK | CLAIM | ONE_QUEUE,
         ENDED | NEXT | DEFER | ASK | TRY_ALERTS,
@@ -197,6 +201,9 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         if has(TRY_ALERTS) {
             let asks = if has(NEXT) && has(ASK) { Asks::People } else { Asks::Nobody };
             alerts::put_of_tries(&p.unnest(&alerts::OF_TRIES), asks, &mut parts);
+        }
+        if has(ELEMENT_ALERTS) {
+            alerts::put_of_elements(&p.unnest(&alerts::OF_ELEMENTS), &mut parts);
         }
         replies.push(if has(STRICT) {
             // Raises: the whole statement is taken back.

@@ -14,9 +14,9 @@ use orch_store::alert::{
 };
 use orch_store::asset::{CheckTrail, keep_checks};
 use orch_store::clean::retire;
-use orch_store::deadline::ring;
+use orch_store::deadline::{DeadlineFilter, count_deadlines, late_runs, list_deadlines, ring};
 use orch_store::partition::Retention;
-use orch_store::run::{NewRun, cancel_run, create_run, time_out_run};
+use orch_store::run::{NewRun, RunCondition, RunSearch, cancel_run, create_run, search_runs, time_out_run};
 use orch_store::step::{Claimed, Ended};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
@@ -39,7 +39,7 @@ fn told_of_everything(more: &Value) -> Arc<DagSpec> {
     dag(spec)
 }
 
-fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> Ended {
+pub(crate) fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> Ended {
     let end = TryEnd {
         attempt: claimed.lease.attempt,
         try_number: claimed.try_no,
@@ -206,6 +206,18 @@ async fn a_deadline_rings_once_and_only_for_a_run_that_is_late() {
     sqlx::query("update deadline set due_at = now() where state = 'open'").execute(&mut db).await.unwrap();
     assert_eq!(ring(&mut db, &versions, 100).await.unwrap().missed, []);
     assert_eq!(number(&mut db, "select count(*) from deadline where state = 'met'").await, 2);
+    // As people see them: how each stands, which runs are late.
+    let of = DeadlineFilter { run: Some(dateless.id), ..DeadlineFilter::default() };
+    let rows = list_deadlines(&mut db, &of, (0, 10)).await.unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.nth, row.words(), row.standing().as_str())).collect();
+    let (queued, started) = ("1 ms after it was queued".to_string(), "1 ms after it started".to_string());
+    assert_eq!(told, [(0, queued, "missed"), (1, started, "missed"), (3, "1 h after it was queued".into(), "met")]);
+    let missed = DeadlineFilter { missed: Some(true), dag_id: Some("sales".into()), ..DeadlineFilter::default() };
+    assert_eq!(count_deadlines(&mut db, &missed).await.unwrap(), 5);
+    assert_eq!(list_deadlines(&mut db, &missed, (4, 10)).await.unwrap().len(), 1);
+    assert_eq!(late_runs(&mut db, &[dateless.id, Uuid::nil()]).await.unwrap(), [dateless.id]);
+    let search = RunSearch { conditions: vec![RunCondition::Late], most: 10, ..RunSearch::default() };
+    assert_eq!(search_runs(&mut db, &search).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

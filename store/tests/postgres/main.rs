@@ -12,6 +12,7 @@ mod create;
 mod end;
 mod fixture;
 mod frozen;
+mod gathered;
 mod history;
 mod instances;
 mod killed;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Tables that grow with what is run.
-const GROWING: [&str; 12] = [
+const GROWING: [&str; 13] = [
     "alert",
+    "alert_part",
     "task_instance",
     "dag_run",
     "ready",

@@ -144,7 +144,7 @@ async fn hang(ctx: &Ctx) -> TaskResult<u32> {
 }
 
 #[task]
-async fn list(ctx: Ctx) -> TaskResult<Vec<u64>> {
+pub(crate) async fn list(ctx: Ctx) -> TaskResult<Vec<u64>> {
     works(&ctx, 5).await;
     Ok((0..ELEMENTS).collect())
 }

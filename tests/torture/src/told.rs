@@ -1,6 +1,7 @@
 //! A DAG that tells somebody of everything, and what must have been told in the end.
 
-use crate::dags::{flaky, torture, work};
+use crate::dags::{flaky, list, torture, work};
+use crate::ledger::Mark;
 use orch::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +9,24 @@ pub const TOLD: &str = "told";
 /// The connection over which it tells.
 pub const TEAM: &str = "team";
 
+#[task]
+async fn skip_each(ctx: Ctx, number: u64) -> TaskResult<u64> {
+    Mark::start(&ctx).fail();
+    Err(skip(format!("{number}, as the script says")))
+}
+
 pub fn dag() -> Dag {
     torture(TOLD).on_success(notify(TEAM)).deadline(after_queued(millis(1)).tell(notify(TEAM))).build(|d| {
         let work = d.add(work(30).id("work").on_success(notify(TEAM)));
         d.add(flaky(1).id("flaky_1").retry_delay(millis(30)).on_retry(notify(TEAM)).after(work));
+        d.map(d.add(list()), |number| skip_each(number).on_skipped(notify(TEAM)));
     })
 }
 
-/// What each run tells, by kind.
+/// Of elements that are told of together: as many alerts as come about, each element in one.
+pub const TOGETHER: &str = "task_skipped";
+
+/// What each run tells besides, by kind.
 pub const OF_EACH_RUN: [&str; 4] = ["deadline_missed", "run_success", "task_retry", "task_success"];
 
 /// Keys of alerts by kind, each once.

@@ -55,6 +55,10 @@ pub(crate) struct AlertView {
     logical_date: Option<Timestamp>,
     task_id: Option<String>,
     map_index: Option<i32>,
+    /// Of how many ends it tells: elements of a mapped task that end near each other are one alert.
+    count: i64,
+    /// Of a mapped task: the elements it names, a few of many.
+    map_indexes: Vec<i32>,
     try_number: Option<i16>,
     asset: Option<String>,
     /// What the run or the task is, or the check found.
@@ -82,6 +86,8 @@ impl From<AlertRow> for AlertView {
             dag_id: row.dag_id,
             dag_run_id: row.run_id,
             logical_date: stamp(row.logical_date),
+            count: row.facts.count(),
+            map_indexes: row.facts.map_indexes(),
             task_id: row.facts.task_id,
             map_index: row.facts.map_index,
             try_number: row.facts.try_number,
@@ -106,6 +112,8 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         kind: words(&query, "kind", ("kind", KINDS))?.pop(),
         dag_id: query.text("dag_id").map(String::from),
         run_id: query.text("dag_run_id").map(String::from),
+        task_id: query.text("task_id").map(String::from),
+        run: None,
     };
     let mut db = app.pages().await?;
     let rows = list_alerts(&mut db, &filter, (page.offset, page.limit)).await?;

@@ -1,4 +1,5 @@
-//! `GET /api/v2/importErrors`: DAG files that cannot be taken, as the workers found them.
+//! `GET /api/v2/importErrors`: DAG files that cannot be taken, as the workers found them; and `/api/orch/v1/importErrors`, with each
+//! problem by itself.
 
 use super::pages::{Page, orders};
 use crate::extract::{Names, Query};
@@ -7,6 +8,7 @@ use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
+use orch_core::file::FileProblem;
 use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,6 +28,46 @@ pub(crate) struct ImportErrorView {
 pub(crate) struct ImportErrorPage {
     import_errors: Vec<ImportErrorView>,
     total_entries: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct BrokenFilePage {
+    import_errors: Vec<BrokenFileView>,
+    total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct BrokenFileView {
+    import_error_id: i32,
+    timestamp: Timestamp,
+    filename: String,
+    bundle_name: String,
+    problems: Vec<ProblemView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ProblemView {
+    file: String,
+    /// From 1; 0 where the file as a whole is meant.
+    line: u32,
+    /// From 1.
+    column: u32,
+    message: String,
+    hint: String,
+}
+
+impl From<ImportErrorRow> for BrokenFileView {
+    fn from(row: ImportErrorRow) -> Self {
+        let problem =
+            |FileProblem { file, line, column, message, hint }| ProblemView { file, line, column, message, hint };
+        BrokenFileView {
+            import_error_id: row.id,
+            timestamp: Timestamp(row.at),
+            filename: row.file,
+            bundle_name: row.bundle,
+            problems: row.problems.into_iter().map(problem).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +122,16 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     let total_entries = found.len() as i64;
     let shown = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
     Ok(Json(ImportErrorPage { import_errors: shown.map(ImportErrorView::new).collect(), total_entries }))
+}
+
+/// What Airflow's schema has no fields for, by file.
+pub(crate) async fn list_problems(State(app): State<App>, mut query: Query) -> Result<Json<BrokenFilePage>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let found = list_import_errors(&mut *app.pages().await?, &ImportErrorFilter::default()).await?;
+    let total_entries = found.len();
+    let shown = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    Ok(Json(BrokenFilePage { import_errors: shown.map(BrokenFileView::from).collect(), total_entries }))
 }
 
 pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<ImportErrorView>, Refusal> {

@@ -1,6 +1,7 @@
 //! Tasks of a DAG's newest version: `/api/v2/dags/{dag_id}/tasks`; and the structure as it stands, `/api/orch/v1`.
 
 use super::dags::find;
+use super::version_history::{no_such_version, number};
 use crate::extract::{DagPath, Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -60,7 +61,7 @@ pub(crate) struct TaskView {
     extra_links: Vec<String>,
 }
 
-/// The structure of a DAG's newest version, as its worker registered it.
+/// The structure of a version of a DAG, as its worker registered it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Structure {
     dag_id: String,
@@ -115,12 +116,19 @@ pub(crate) async fn get(State(app): State<App>, names: Names) -> Result<Json<Tas
 }
 
 /// What Airflow has no words for: the whole structure.
-pub(crate) async fn whole(State(app): State<App>, DagPath(dag_id): DagPath) -> Result<Json<Structure>, Refusal> {
+pub(crate) async fn whole(
+    State(app): State<App>,
+    DagPath(dag_id): DagPath,
+    mut query: Query,
+) -> Result<Json<Structure>, Refusal> {
+    let asked = number(&mut query, "version_number")?;
+    query.finish()?;
     let mut db = app.pages().await?;
     let dag = find(&mut db, &dag_id).await?;
-    let spec = structure(&mut db, &dag.dag_id, dag.version_number).await?;
-    let spec = spec.ok_or_else(|| Refusal::Broken(format!("dag `{}` has no version", dag.dag_id)))?;
-    Ok(Json(Structure { dag_id: dag.dag_id, version_number: dag.version_number, aliases: dag.aliases, spec }))
+    let version_number = asked.unwrap_or(dag.version_number);
+    let spec = structure(&mut db, &dag.dag_id, version_number).await?;
+    let spec = spec.ok_or_else(|| no_such_version(&dag.dag_id, version_number))?;
+    Ok(Json(Structure { dag_id: dag.dag_id, version_number, aliases: dag.aliases, spec }))
 }
 
 fn view(plan: &Plan, task: TaskIdx) -> TaskView {

@@ -108,14 +108,18 @@ pub(crate) async fn diff(
     Ok(Json(DiffView::new(from, to, diff)))
 }
 
-fn number(query: &mut Query, name: &'static str) -> Result<Option<i32>, Refusal> {
+pub(super) fn number(query: &mut Query, name: &'static str) -> Result<Option<i32>, Refusal> {
     let number = query.whole_numbers(name).last().copied().map(i32::try_from).transpose();
     number.map_err(|_| Problem::value("no version has that number").at(["query", name]).into())
 }
 
+pub(super) fn no_such_version(dag_id: &str, number: i32) -> Refusal {
+    Refusal::not_found(format!("`{dag_id}` has no version {number}"))
+}
+
 /// What is different between two versions of a DAG.
 pub(crate) async fn between(db: &mut PgConnection, dag_id: &str, (from, to): (i32, i32)) -> Result<Diff, Refusal> {
-    let missing = |number| Refusal::not_found(format!("`{dag_id}` has no version {number}"));
+    let missing = |number| no_such_version(dag_id, number);
     let before = spec_of(db, dag_id, from).await?.ok_or_else(|| missing(from))?;
     let after = spec_of(db, dag_id, to).await?.ok_or_else(|| missing(to))?;
     Ok(Diff::between(&before, &after))

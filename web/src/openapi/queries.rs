@@ -97,6 +97,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
                 param("kind", Word(KINDS), "Only alerts of that kind"),
                 param("dag_id", Text, "Of that DAG"),
                 param("dag_run_id", Text, "Of runs of that id"),
+                param("task_id", Text, "Of that task"),
             ]);
             all
         }
@@ -147,10 +148,19 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             ];
             vec![param("order_by", Order(names), "By what; a minus turns it round")]
         }
+        ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines") => {
+            let mut all = page().to_vec();
+            all.push(param("missed", Flag, "Only missed ones, or only others"));
+            all
+        }
         ("GET", "/api/orch/v1/dags/{dag_id}/diff") => vec![
             param("from", Small, "A version's number; that before `to` without it"),
             param("to", Small, "A version's number; the newest without it"),
         ],
+        ("GET", "/api/orch/v1/dags/{dag_id}/structure") => {
+            vec![param("version_number", Small, "Of that version; of the newest without it")]
+        }
+        ("GET", "/api/orch/v1/importErrors") => page().into(),
         ("GET", "/api/v2/dagSources/{dag_id}") => vec![param("version_number", Small, "The newest without it")],
         ("GET", "/api/v2/dagStats") => vec![param("dag_ids", Texts, "All without it")],
         ("GET", "/api/v2/dagTags") => {

@@ -39,6 +39,12 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
                 "How good the data is: freshness and checks of all assets, the worst first",
             ),
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
+            (
+                "GET",
+                "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines",
+                "By when a run is to be over and how it stands with that, or all runs with `~`",
+            ),
+            ("GET", "/api/orch/v1/dags/{dag_id}/deadlineAlerts", "The deadlines that a DAG names for each of its runs"),
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
             ("POST", "/api/orch/v1/backfills/dry_run", "What a backfill would do for each date, and why not"),
             ("GET", "/api/orch/v1/backfills/{backfill_id}", "A backfill with what became of its dates"),
@@ -52,7 +58,8 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ("GET", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "A preset"),
             ("PUT", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "Keeps a preset, in place of one of that name"),
             ("DELETE", "/api/orch/v1/dags/{dag_id}/presets/{preset_name}", "Deletes a preset"),
-            ("GET", "/api/orch/v1/dags/{dag_id}/structure", "The whole structure of a DAG"),
+            ("GET", "/api/orch/v1/dags/{dag_id}/structure", "The whole structure of a DAG, or of a version of it"),
+            ("GET", "/api/orch/v1/importErrors", "Lists broken DAG files with all that is wrong, by line and column"),
             (
                 "GET",
                 "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why",

@@ -1,5 +1,6 @@
 //! `/alerts`: who was told what, and who could not be told. The filter stands in the query.
 
+use super::home::task_href;
 use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
 use crate::api::alerts::{KINDS, STATES, send_again};
@@ -31,6 +32,8 @@ struct Filter {
     state: String,
     kind: String,
     dag: String,
+    run: String,
+    task: String,
 }
 
 struct Line {
@@ -54,13 +57,17 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let text = |name: &str| query.text(name).unwrap_or_default().trim().to_string();
-    let filter = Filter { state: text("state"), kind: text("kind"), dag: text("dag") };
+    let said = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
+    let filter =
+        Filter { state: text("state"), kind: text("kind"), dag: text("dag"), run: text("run"), task: text("task") };
     let search = AlertFilter {
         // A word of a stranger finds as much as none.
         state: filter.state.parse::<AlertState>().ok(),
         kind: filter.kind.parse::<AlertKind>().ok(),
-        dag_id: Some(filter.dag.clone()).filter(|dag| !dag.is_empty()),
-        run_id: None,
+        dag_id: said(&filter.dag),
+        run_id: said(&filter.run),
+        task_id: said(&filter.task),
+        run: None,
     };
     let mut rows = list_alerts(&mut *app.pages().await?, &search, (turned.skip(), turned.most())).await?;
     let (newer, older) = turned.cut(&mut rows, |page| format!("/alerts?{}page={page}", filter.query()));
@@ -80,8 +87,8 @@ impl Filter {
         self.pairs().iter().all(|(_, value)| value.is_empty())
     }
 
-    fn pairs(&self) -> [(&'static str, &str); 3] {
-        [("state", &self.state), ("kind", &self.kind), ("dag", &self.dag)]
+    fn pairs(&self) -> [(&'static str, &str); 5] {
+        [("state", &self.state), ("kind", &self.kind), ("dag", &self.dag), ("run", &self.run), ("task", &self.task)]
     }
 
     /// To be followed by another pair.
@@ -91,12 +98,27 @@ impl Filter {
     }
 }
 
+/// Elements that are told of together, as the page of a run filters them.
+fn shown_as(kind: AlertKind) -> &'static str {
+    match kind {
+        AlertKind::TaskFailed => "&state=failed",
+        AlertKind::TaskSuccess => "&state=success",
+        AlertKind::TaskSkipped => "&state=skipped",
+        _ => "",
+    }
+}
+
 fn line(row: AlertRow, shell: &Shell) -> Line {
     let plain = orch_core::spec::Notifier::default();
     let said = message((&row.key, row.kind), &plain, &row.facts, (row.run_id.as_deref(), row.logical_date), row.at);
+    let of_run = |run: String| match (&row.facts.task_id, &row.facts.elements) {
+        (Some(task), None) => task_href(&run, task, row.facts.map_index.unwrap_or(-1)),
+        (Some(task), Some(_)) => format!("{run}?task={}{}", encoded(task), shown_as(row.kind)),
+        (None, _) => run,
+    };
     let href = match (&row.dag_id, &row.run_id) {
         _ if let Some(asked) = &row.facts.asked => Some(format!("/approvals/{}", asked.id)),
-        (Some(dag), Some(run)) => Some(format!("{}/runs/{}", dag_href(dag), encoded(run))),
+        (Some(dag), Some(run)) => Some(of_run(format!("{}/runs/{}", dag_href(dag), encoded(run)))),
         (Some(dag), None) => Some(dag_href(dag)),
         _ => None,
     };

@@ -7,6 +7,7 @@ mod gantt;
 pub(crate) mod mark_chosen;
 mod spent;
 pub(crate) mod tasks;
+pub(crate) mod told;
 
 use super::assets::lines::EventLine;
 use super::home::task_href;
@@ -34,6 +35,7 @@ use orch_store::timing::{spans, usual_durations};
 use spent::Spent;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
+use told::DeadlineLine;
 
 /// What stands above every page of a run.
 pub(crate) struct RunHead {
@@ -67,6 +69,9 @@ struct RunPage {
     failure: Option<Failure>,
     waits: Option<String>,
     facts: Vec<(&'static str, Fact)>,
+    /// By when it was to be over; and if it is late and at work, by how much and for which of them.
+    deadlines: Vec<DeadlineLine>,
+    late: Option<(String, String)>,
     note: Option<String>,
     conf: Option<String>,
     /// Updates that began it.
@@ -180,6 +185,9 @@ pub(crate) async fn show(
     let head = RunHead::new(&run, shell.now);
     let failure = failure(&app, &mut db, &run, &head).await?;
     let waits = waits(&mut db, &run, shell.now).await?;
+    let deadlines = told::deadlines(&mut db, &run, shell.now).await?;
+    let mut facts = facts(&run, shell.now);
+    facts.extend(told::alerts(&mut db, &run, None).await?.map(|alerts| ("Alerts", alerts)));
     let plan = &found.version.plan;
     let ledger = the_ledger(&app, &mut db, &run).await?;
     let lens: Vec<_> = (0..plan.tasks.len() as u16).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
@@ -204,7 +212,9 @@ pub(crate) async fn show(
         counts,
         failure,
         waits,
-        facts: facts(&run, shell.now),
+        facts,
+        late: told::late(&deadlines),
+        deadlines,
         note: run.note.clone(),
         conf: run.conf.as_ref().map(|conf| format!("{conf:#}")),
         began_by,

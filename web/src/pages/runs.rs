@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::state::RunState;
 use orch_store::dag::dag_ids_like;
+use orch_store::deadline::late_runs;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};
 
 #[derive(Template)]
@@ -50,14 +51,19 @@ pub(crate) struct RunLine {
     pub(crate) took: Option<String>,
     pub(crate) version: i32,
     pub(crate) note: Option<String>,
+    /// It missed a deadline.
+    pub(crate) is_late: bool,
 }
 
-pub(crate) const STATES: [(&str, &[RunState]); 5] = [
+/// Not a state, but found beside them.
+const LATE: &str = "late";
+pub(crate) const STATES: [(&str, &[RunState]); 6] = [
     ("all", &[]),
     ("running", &[RunState::Running]),
     ("queued", &[RunState::Queued]),
     ("failed", &[RunState::Failed]),
     ("success", &[RunState::Success]),
+    (LATE, &[]),
 ];
 const OF_A_PAGE: i64 = 50;
 const FEW_DAGS: i64 = 20;
@@ -93,6 +99,9 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     if !states.is_empty() {
         conditions.push(RunCondition::States(states.to_vec()));
     }
+    if state == LATE {
+        conditions.push(RunCondition::Late);
+    }
     if !q.is_empty() {
         // An underscore stands for any character here: that finds more, never less.
         conditions.push(match dag_id {
@@ -111,8 +120,11 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     let href = dag_id.map_or("/runs".to_string(), |id| format!("{}/runs", dag_href(id)));
     let rest = if q.is_empty() { String::new() } else { format!("&q={}", encoded(&q)) };
     let (back, on) = turned.cut(&mut runs, |page| format!("{href}?state={state}{rest}&page={page}"));
+    let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
+    let late = late_runs(&mut db, &ids).await?;
+    let line = |run: RunDetails| line(late.contains(&run.id), run, shell.now);
     Ok(RunList {
-        lines: runs.into_iter().map(|run| line(run, shell.now)).collect(),
+        lines: runs.into_iter().map(line).collect(),
         back,
         on,
         of_all: dag_id.is_none(),
@@ -123,7 +135,7 @@ pub(crate) async fn list(app: &App, shell: &Shell, mut query: Query, dag_id: Opt
     })
 }
 
-fn line(run: RunDetails, now: Now) -> RunLine {
+fn line(is_late: bool, run: RunDetails, now: Now) -> RunLine {
     let dag_href = dag_href(&run.dag_id);
     RunLine {
         href: format!("{dag_href}/runs/{}", encoded(&run.run_id)),
@@ -136,6 +148,7 @@ fn line(run: RunDetails, now: Now) -> RunLine {
         took: run.started_at.map(|at| parts::duration(run.ended_at.unwrap_or(now.at) - at)),
         version: run.version_number,
         note: run.note,
+        is_late,
         dag_id: run.dag_id,
         run_id: run.run_id,
         id: run.id,

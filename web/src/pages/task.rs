@@ -10,7 +10,7 @@ use super::approvals::answer::AnswerForm;
 use super::assets::lines::{EdgeLine, EventLine};
 use super::dag::trigger::fields::Input as FieldInput;
 use super::home::task_href;
-use super::run::{RunHead, find, the_ledger};
+use super::run::{RunHead, find, the_ledger, told};
 use super::{Shell, encoded, html, see_other};
 use crate::extract::{MappedPath, Query, RunPath, TaskPath, no_such_instance};
 use crate::live::mark_of;
@@ -66,7 +66,7 @@ struct TaskPage {
     updates: Vec<EventLine>,
     ways: Vec<EdgeLine>,
     /// In which the try ran.
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, parts::Fact)>,
     download: String,
     clear_href: String,
     /// Of an instance; a mapped task as a whole has none.
@@ -204,6 +204,7 @@ async fn page(
         TaskState::AwaitingInput => open_question(&mut db, run.id, &task_id, map_index).await?,
         _ => None,
     };
+    let alerts = told::alerts(&mut db, &run, Some(&task_id)).await?;
     let (updates, ways) = touched(&mut db, &run, &task_id, map_index, shell.now).await?;
     let name = if map_index >= 0 { format!("{task_id} [{map_index}]") } else { task_id.clone() };
     let link = |one: &TryRow| TryLink {
@@ -251,7 +252,7 @@ async fn page(
         inputs,
         updates,
         ways,
-        environment: environment(&run, planned, chosen, said.map(|said| said.in_words())),
+        environment: environment(&run, planned, chosen, said.map(|said| said.in_words()), alerts),
         output: value.map(|value| shortened(format!("{value:#}"))),
         is_open: !instance.state.is_finished() && !run.state.is_finished(),
         element_links,
@@ -279,7 +280,8 @@ fn environment(
     planned: &PlanTask,
     one: Option<&TryRow>,
     progress: Option<String>,
-) -> Vec<(&'static str, String)> {
+    alerts: Option<parts::Fact>,
+) -> Vec<(&'static str, parts::Fact)> {
     let isolation = match planned.isolation {
         Isolation::InProcess => "in the worker",
         Isolation::Process => "a process of its own",
@@ -299,6 +301,8 @@ fn environment(
         facts.push(("Attempt", one.attempt.to_string()));
     }
     facts.retain(|(_, value)| !value.is_empty());
+    let mut facts: Vec<_> = facts.into_iter().map(|(name, value)| (name, parts::Fact::from(value))).collect();
+    facts.extend(alerts.map(|alerts| ("Alerts", alerts)));
     facts
 }
 

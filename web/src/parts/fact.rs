@@ -1,4 +1,4 @@
-//! What a list of facts says about one thing: words, or a moment with the exact one in its title.
+//! What a list of facts says about one thing: words, a moment with the exact one in its title, or a way to more.
 
 use super::{Escaped, Markdown, Stamp};
 use askama::filters::HtmlSafe;
@@ -9,6 +9,7 @@ pub(crate) enum Fact {
     Words(String),
     Moment(Stamp),
     Prose(Markdown),
+    Link { words: String, href: String },
 }
 
 impl Fact {
@@ -55,6 +56,9 @@ impl fmt::Display for Fact {
             Fact::Words(words) => Escaped(words).fmt(f),
             Fact::Moment(stamp) => stamp.fmt(f),
             Fact::Prose(prose) => write!(f, "<div class=\"md\">{prose}</div>"),
+            Fact::Link { words, href } => {
+                write!(f, r#"<a class="link" href="{}">{}</a>"#, Escaped(href), Escaped(words))
+            }
         }
     }
 }

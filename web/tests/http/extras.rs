@@ -116,6 +116,15 @@ async fn broken_files_are_listed_with_their_lines() {
         (&one["filename"], &one["stack_trace"], &first["total_entries"]),
         (&json!("sales.yaml"), &json!(text), &json!(1))
     );
+    let by_line = web.get("/api/orch/v1/importErrors").await.body;
+    assert_eq!(
+        by_line["import_errors"][0]["problems"],
+        json!([{ "file": "sales.yaml", "line": 3, "column": 5, "message": "a task has no key `bsh`", "hint": "did you mean `bash`?" }])
+    );
+    assert_eq!(
+        web.get("/api/orch/v1/importErrors?offset=1").await.body,
+        json!({ "import_errors": [], "total_entries": 1 })
+    );
     let path = format!("/api/v2/importErrors/{}", one["import_error_id"]);
     assert_eq!(web.get(&path).await.body, *one);
     set_import_errors(&mut db, "other", &BTreeMap::new()).await.unwrap();

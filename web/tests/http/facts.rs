@@ -60,6 +60,9 @@ async fn tasks_are_listed_with_what_follows_them() {
     );
     let whole = web.get("/api/orch/v1/dags/old_chain/structure").await.body;
     assert_eq!((&whole["aliases"], &whole["spec"]["tasks"][1]["after"]), (&json!(["old_chain"]), &json!(["t0"])));
+    assert_eq!(web.get("/api/orch/v1/dags/chain/structure?version_number=1").await.body, whole);
+    let missing = web.get("/api/orch/v1/dags/chain/structure?version_number=2").await;
+    assert_eq!((missing.status, &missing.body["detail"]), (StatusCode::NOT_FOUND, &json!("`chain` has no version 2")));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod connections;
 mod counted;
 mod dag_runs;
 mod dags;
+mod deadlines;
 mod extras;
 mod facts;
 mod fake_lake;

@@ -1,6 +1,6 @@
 //! What a task waits for, follows and is mapped over: names of the document as ids and sources.
 
-use super::{Entry, Outline, inside, texts};
+use super::{Entry, Outline, inside, is_teardown, texts, torn_down};
 use crate::check::closest;
 use crate::file::Problems;
 use crate::file::check::text_of;
@@ -108,14 +108,14 @@ impl Outline<'_> {
                 if !own.is_empty() {
                     waits.insert(&entry.id);
                 }
-                if entry.node.get("teardown").is_none() {
+                if !is_teardown(entry.node) {
                     waited_for.extend(own);
                 }
             }
         }
         let is_edge = |entry: &&&Entry<'_>| match edge {
             Edge::Beginning => !waits.contains(entry.id.as_str()),
-            Edge::End => !waited_for.contains(&self.index[&entry.id]) && entry.node.get("teardown").is_none(),
+            Edge::End => !waited_for.contains(&self.index[&entry.id]) && !is_teardown(entry.node),
         };
         let found: Vec<String> = members.iter().filter(is_edge).map(|entry| entry.id.clone()).collect();
         if found.is_empty() { members.iter().map(|entry| entry.id.clone()).collect() } else { found }
@@ -125,7 +125,7 @@ impl Outline<'_> {
     fn named_by(entry: &Entry<'_>) -> Vec<String> {
         let node = entry.node;
         let mut names = texts(node.get("after"));
-        names.extend(texts(node.get("teardown")));
+        names.extend(texts(torn_down(node)));
         names.extend(node.get("when").map(Node::entries).unwrap_or_default().iter().map(|(key, _)| key.text.clone()));
         let mut paths = Vec::new();
         template::paths(&node.json(), &mut paths);

@@ -24,12 +24,11 @@ impl Writer<'_> {
             Role::Teardown => task.after.iter().partition(is_setup),
             Role::Work | Role::Setup => (Vec::new(), task.after.iter().collect()),
         };
-        if task.role == Role::Teardown && setups.is_empty() {
-            self.cannot(format!("teardown `{}` names no setup", task.task_id));
-        }
+        let alone = task.role == Role::Teardown && setups.is_empty();
         let names = |ids: Vec<&String>| ids.into_iter().cloned().collect::<Vec<_>>();
         fields.list("after", &names(others));
         fields.flag("setup", task.role == Role::Setup);
+        fields.flag("teardown", alone);
         fields.list("teardown", &names(setups));
         let when = self.when(task);
         fields.say("when", when);

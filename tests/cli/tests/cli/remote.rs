@@ -2,6 +2,7 @@
 
 mod alerts;
 mod nouns;
+mod versions;
 
 use crate::binary::{Ended, command, plain, run};
 use crate::standalone::Standalone;

@@ -232,6 +232,46 @@ async fn mail_goes_to_nobody_who_cannot_prove_who_he_is() {
     world.end().await;
 }
 
+#[task]
+async fn tables() -> TaskResult<Vec<u64>> {
+    Ok((0..40).collect())
+}
+
+#[task]
+async fn load_table(number: u64) -> TaskResult<u64> {
+    bail!("table {number} is not there")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_elements_that_fail_are_one_message_unless_each_is_wanted() {
+    let web = Receiver::http().await;
+    let secrets =
+        connections(&[("hook", json!({ "conn_type": "webhook", "host": format!("http://127.0.0.1:{}", web.port()) }))]);
+    let tells = |id: &str, whom: orch::Notify| {
+        dag(id).unpaused().build(|d| {
+            d.map(d.add(tables()), |number| load_table(number).on_failure(whom.clone()));
+        })
+    };
+    let dags = vec![tells("together", notify("hook")), tells("each", notify("hook").each())];
+    let world = sends(World::new(dags, 1).await, secrets);
+    for id in ["together", "each"] {
+        let run = world.trigger(id, None).await;
+        assert_eq!(world.end_of(id, &run).await, "failed");
+    }
+    all_in(&world, 41, AlertState::Sent).await;
+    let letters = web.until("all letters", |all| all.len() == 41).await;
+    let bodies: Vec<serde_json::Value> = letters.iter().map(|one| serde_json::from_str(&one.body).unwrap()).collect();
+    let together: Vec<_> = bodies.iter().filter(|body| body["dag_id"] == "together").collect();
+    assert_eq!(together.len(), 1);
+    assert_eq!(together[0]["elements"], json!({ "count": 40, "first": [0, 1, 2, 3, 4] }));
+    let reason = together[0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("[0] table 0 is not there\n") && reason.ends_with("and 35 more"), "{reason}");
+    let mut each: Vec<_> = bodies.iter().filter_map(|body| body["map_index"].as_i64()).collect();
+    each.sort_unstable();
+    assert_eq!(each, (0..40).collect::<Vec<_>>());
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_rings_within_two_seconds_of_its_time() {
     let web = Receiver::http().await;

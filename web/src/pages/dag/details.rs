@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use orch_core::spec::{DagSpec, Deadline};
 
 #[derive(Template)]
 #[template(path = "pages/dag/details.html")]
@@ -40,6 +41,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
         ("Runs at a time", row.max_active_runs.to_string().into()),
         ("Tasks of a run at a time", limit(spec.max_active_tasks).into()),
         ("Run timeout", spec.run_timeout_ms.map_or("none".into(), |ms| parts::duration(millis(ms))).into()),
+        ("Deadlines", deadlines(spec).join("; ").into()),
         ("Schedule", row.schedule_text.clone().into()),
         ("Catches up", if spec.catchup { "yes" } else { "no" }.into()),
         ("Begins", at(spec.start)),
@@ -54,6 +56,16 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
         shell,
     };
     html(StatusCode::OK, &page)
+}
+
+/// `1 h after it started, tells team_chat`.
+pub(super) fn deadlines(spec: &DagSpec) -> Vec<String> {
+    let one = |deadline: &Deadline| {
+        let told: Vec<&str> = deadline.notify.iter().map(|notifier| notifier.connection.as_str()).collect();
+        let tells = if told.is_empty() { String::new() } else { format!(", tells {}", told.join(", ")) };
+        deadline.words() + &tells
+    };
+    spec.deadlines.iter().map(one).collect()
 }
 
 fn millis(ms: u64) -> chrono::TimeDelta {

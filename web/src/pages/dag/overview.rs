@@ -1,6 +1,6 @@
 //! `/dags/{dag_id}/overview`: what a DAG is, when it runs, how its last runs went, and which of its tasks fail.
 
-use super::{Found, Head, find, know_it};
+use super::{Found, Head, details, find, know_it};
 use crate::extract::DagPath;
 use crate::pages::home::{task_href, usual};
 use crate::pages::{Shell, assets, encoded, html};
@@ -15,6 +15,7 @@ use orch_core::schedule::{Bounds, Calendar, DataInterval};
 use orch_core::state::{RunState, TaskState};
 use orch_store::asset::find_asset;
 use orch_store::audit::list_audit;
+use orch_store::deadline::late_runs;
 use orch_store::instance::ledgers;
 use orch_store::overview::RunMark;
 use orch_store::run::{RunDetails, RunFilter, list_runs};
@@ -74,11 +75,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let failing = failing(&app, &mut db, &runs, &head.href, now).await?;
     let paused_by = if found.row.is_paused { paused_by(&mut db, &found.row.dag_id, now).await? } else { None };
     let (sentence, more) = sentence(&found, &runs, usual.map(parts::duration), now);
+    let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
+    let late = late_runs(&mut db, &ids).await?.len();
     let page = OverviewPage {
         durations: Durations::new(&marks, usual, now, HISTORY as usize),
         runs: runs.len(),
         upcoming: upcoming(&found, UPCOMING, now),
-        facts: facts(&found, &runs),
+        facts: facts(&found, &runs, late),
         waiting: waiting(&mut db, &found).await?,
         sentence,
         more,
@@ -201,7 +204,7 @@ pub(super) fn upcoming(found: &Found, most: usize, now: Now) -> Vec<(parts::Mome
     times.map(|at| (parts::moment(at, now), parts::ago(at, now))).collect()
 }
 
-fn facts(found: &Found, runs: &[RunDetails]) -> Vec<(&'static str, String)> {
+fn facts(found: &Found, runs: &[RunDetails], late: usize) -> Vec<(&'static str, String)> {
     let (row, spec) = (&found.row, &found.version.plan.spec);
     let over: Vec<&RunDetails> = runs.iter().filter(|run| run.state.is_finished()).collect();
     let went_well = over.len() - failed(&over);
@@ -210,6 +213,8 @@ fn facts(found: &Found, runs: &[RunDetails]) -> Vec<(&'static str, String)> {
         ("Owners", row.owners.join(", ")),
         ("Tasks", found.version.plan.tasks.len().to_string()),
         ("Went well", if over.is_empty() { String::new() } else { format!("{went_well} of the last {}", over.len()) }),
+        ("Deadlines", details::deadlines(spec).join("; ")),
+        ("Late", if late == 0 { String::new() } else { format!("{late} of the last {}", runs.len()) }),
         ("Running", format!("{} of at most {}", found.places.running, row.max_active_runs)),
         ("Waiting", found.places.queued.to_string()),
         ("Workers", know_it(found.places.workers)),

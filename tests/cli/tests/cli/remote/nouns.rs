@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl World {
     /// Asks at the database until it is so.
-    fn until(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
+    pub(super) fn until(&self, arguments: &[&str], is_it: impl Fn(&Ended) -> bool) {
         let began = Instant::now();
         loop {
             let ended = self.local(arguments);

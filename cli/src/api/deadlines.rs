@@ -1,0 +1,48 @@
+//! By when runs are to be over, over the API.
+
+use super::{Api, Query, encoded};
+use crate::failure::Failure;
+use crate::server::DeadlineLine;
+use chrono::{DateTime, Utc};
+use orch_store::deadline::DeadlineFilter;
+use orch_store::run::RunDetails;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Deadline {
+    dag_id: String,
+    dag_run_id: String,
+    description: String,
+    deadline_time: Option<DateTime<Utc>>,
+    state: String,
+    seconds: Option<f64>,
+}
+
+fn line(value: &Value) -> Option<DeadlineLine> {
+    let found = Deadline::deserialize(value).ok()?;
+    Some(DeadlineLine {
+        dag_id: found.dag_id,
+        run_id: found.dag_run_id,
+        description: found.description,
+        due_at: found.deadline_time,
+        state: found.state,
+        seconds: found.seconds,
+    })
+}
+
+impl Api {
+    /// Those of the newest runs first.
+    pub(crate) fn deadlines(
+        &self,
+        filter: &DeadlineFilter,
+        run: Option<&RunDetails>,
+        most: i64,
+    ) -> Result<Vec<DeadlineLine>, Failure> {
+        let dag_id = run.map(|run| run.dag_id.as_str()).or(filter.dag_id.as_deref()).unwrap_or("~");
+        let run_id = run.map_or("~", |run| run.run_id.as_str());
+        let path = format!("dags/{}/runs/{}/deadlines", encoded(dag_id), encoded(run_id));
+        let query = || filter.missed.into_iter().fold(Query::default(), |query, missed| query.with("missed", missed));
+        self.pages_extra(&path, "deadlines", query, usize::try_from(most).unwrap_or_default(), line)
+    }
+}

@@ -1,0 +1,51 @@
+//! `orch runs deadlines`: by when runs are to be over, and how they stand with that.
+
+use crate::app::Cx;
+use crate::failure::Outcome;
+use crate::output::{FormatFlag, Listing, moment};
+use orch_store::deadline::DeadlineFilter;
+use serde_json::json;
+
+/// List by when runs are to be over, and by how much they keep or miss it; the newest runs first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch runs deadlines --missed\n  orch runs deadlines sales\n  \
+    orch runs deadlines sales nightly -o json")]
+pub(crate) struct Deadlines {
+    /// The run: its DAG and its id; of all runs of a DAG with the DAG alone, of all without
+    #[arg(value_names = ["DAG_ID", "RUN_ID"], num_args = 0..=2)]
+    run: Vec<String>,
+    /// Only those that were missed
+    #[arg(long)]
+    missed: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000))]
+    limit: i64,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+impl Deadlines {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut server = cx.server().await?;
+        let mut filter = DeadlineFilter { missed: self.missed.then_some(true), ..DeadlineFilter::default() };
+        let mut run = None;
+        match self.run.as_slice() {
+            [dag, name] => run = Some(server.run(dag, name).await?),
+            [dag] => filter.dag_id = Some(server.dag_id(dag).await?),
+            _ => {}
+        }
+        let columns = ["dag_id", "run_id", "deadline", "due_at", "state", "seconds"];
+        let mut listing = Listing::new(columns, "no such deadlines: a DAG names them with `.deadline(after_start(…))`");
+        for line in server.deadlines(filter, run.as_ref(), self.limit).await? {
+            listing.add([
+                json!(line.dag_id),
+                json!(line.run_id),
+                json!(line.description),
+                moment(line.due_at),
+                json!(line.state),
+                json!(line.seconds),
+            ]);
+        }
+        listing.print(self.output.format)
+    }
+}

@@ -1,0 +1,141 @@
+//! The keys of a DAG, and the options that it, its groups and its tasks share.
+
+use super::{Key, Shape, TEXTS, key, required};
+
+pub(super) const NOTIFIERS: Shape = Shape::List(&Shape::Either(&[
+    Shape::Object(&[
+        required("connection", &Shape::Text, "Its type says how: e-mail, a webhook, a command"),
+        key("subject", &Shape::Text, "Words with fields in braces, such as {dag_id}"),
+        key("message", &Shape::Text, "Words with fields in braces, such as {reason}"),
+        key("to", &TEXTS, "Of an e-mail: to these instead of those that the connection names"),
+        key("each", &Shape::Flag, "Of a mapped task: a message for each element, not one for many"),
+    ]),
+    Shape::Text,
+]));
+const DEADLINES: Shape = Shape::List(&Shape::Object(&[
+    required("after", &Shape::Time, "A run that is not over by then is late"),
+    key("from", &Shape::Word(&["queued", "started", "logical_date"]), "What it is counted from; queued without this"),
+    key("notify", &NOTIFIERS, "Who is told"),
+]));
+pub(in crate::file) const ASSET: Shape = Shape::Either(&[
+    Shape::Object(&[
+        key("uri", &Shape::Text, "What the asset is known by"),
+        key("name", &Shape::Text, "What people call it"),
+        key("group", &Shape::Text, "Its group"),
+        key("extra", &Shape::Table(&Shape::Any), "Words that go with it"),
+        key("fresh_within", &Shape::Time, "It is stale when no update came for so long"),
+        key("alias", &Shape::Text, "Instead of a URI: a name for assets that are known only when a task runs"),
+    ]),
+    Shape::Text,
+]);
+pub(super) const ASSETS: Shape = Shape::Either(&[Shape::List(&ASSET), ASSET]);
+const LIMITS: Shape = Shape::List(&Shape::Object(&[
+    required("name", &Shape::Text, "All tasks that name it share it, in whatever DAG"),
+    required("most", &Shape::Count, "So many at the same time"),
+    key("key", &Shape::Text, "A path into the params: each value is counted by itself"),
+    key("per", &Shape::Time, "So many beginnings within this time instead"),
+]));
+
+/// Words of trigger rules, as everywhere.
+pub(in crate::file) const RULES: &[&str] = &[
+    "all_success",
+    "all_failed",
+    "all_done",
+    "all_done_min_one_success",
+    "all_done_setup_success",
+    "one_success",
+    "one_failed",
+    "one_done",
+    "none_failed",
+    "none_skipped",
+    "always",
+    "none_failed_min_one_success",
+    "all_skipped",
+];
+
+/// Options of a task, of the defaults of a DAG, and of a group.
+pub(in crate::file) const OPTIONS: &[Key] = &[
+    key("retries", &Shape::Count, "How often to try again after the first failure"),
+    key("retry_delay", &Shape::Time, "How long to wait before the next try; 5m without this"),
+    key("retry_backoff", &Shape::Number, "Multiplies the delay after each try"),
+    key("max_retry_delay", &Shape::Time, "The longest delay that retry_backoff grows to"),
+    key("timeout", &Shape::Time, "How long one try may take"),
+    key("pool", &Shape::Text, "The pool whose slots it takes"),
+    key("pool_slots", &Shape::Count, "How many slots of its pool it takes"),
+    key("queue", &Shape::Text, "Only workers of this queue run it"),
+    key("priority", &Shape::Whole, "Tasks of a higher priority start first"),
+    key("weight_rule", &Shape::Word(&["downstream", "upstream", "absolute"]), "How priority follows from relatives'"),
+    key("trigger_rule", &Shape::Word(RULES), "When it may run, by the states of its upstreams"),
+    key("max_active", &Shape::Count, "How many elements of a mapped task may run at once, in one run"),
+    key("max_active_over_runs", &Shape::Count, "How many of this task may run at once, over all runs of the DAG"),
+    key("limits", &LIMITS, "Limits that tasks of several DAGs share"),
+    key("poll_every", &Shape::Time, "How long a sensor waits between two looks; 60s without this"),
+    key("depends_on_past", &Shape::Flag, "Runs only if the same task of the run before ended well"),
+    key("wait_for_downstream", &Shape::Flag, "As depends_on_past, and the tasks after it ended well too"),
+    key("isolation", &Shape::Word(&["in_process", "process"]), "Where orch's part of the body runs"),
+    key("memory_mb", &Shape::Count, "What its child process and all that starts may have in memory"),
+    key(
+        "on_lost",
+        &Shape::Either(&[Shape::Count, Shape::Word(&["fail"])]),
+        "How often the same try begins again when its worker was lost, or `fail`",
+    ),
+    key("on_failure_fail_run", &Shape::Flag, "The failure of this teardown fails the run"),
+];
+
+const TIMES: &[Shape] = &[
+    Shape::Text,
+    Shape::Object(&[
+        key("cron", &Shape::Text, "Five fields, or a preset such as @daily"),
+        key("timezone", &Shape::Text, "Whose wall clock counts; UTC without this"),
+        key("every", &Shape::Time, "A run each time so much time has passed"),
+        key("assets", &Shape::Condition, "A run when these were updated"),
+        key("by_partition", &Shape::Flag, "One run for each partition key of the assets"),
+        key(
+            "or",
+            &Shape::Either(&[
+                Shape::Text,
+                Shape::Object(&[
+                    key("cron", &Shape::Text, "Five fields, or a preset such as @daily"),
+                    key("timezone", &Shape::Text, "Whose wall clock counts; UTC without this"),
+                    key("every", &Shape::Time, "A run each time so much time has passed"),
+                ]),
+            ]),
+            "Besides the assets: a schedule by time",
+        ),
+    ]),
+];
+
+pub(in crate::file) const DAG: &[Key] = &[
+    required("dag_id", &Shape::Text, "Letters, digits, `_`, `.` and `-`"),
+    key("description", &Shape::Text, "What the UI says about it"),
+    key("schedule", &Shape::Either(TIMES), "When runs are created; without it only when somebody asks"),
+    key("data_interval", &Shape::Flag, "A run covers the time from the tick before to its own, as in Airflow 2"),
+    key("start", &Shape::Date, "No run before it; without a zone it is on the wall clock of the schedule"),
+    key("end", &Shape::Date, "No run after it"),
+    key("catchup", &Shape::Flag, "Also creates the runs missed since `start`"),
+    key("tags", &TEXTS, "Labels"),
+    key("owners", &TEXTS, "Whom to ask"),
+    key("aliases", &TEXTS, "Other names for the DAG in CLI, API and UI"),
+    key("run_timeout", &Shape::Time, "A run that takes longer fails"),
+    key("max_active_runs", &Shape::Count, "Runs at the same time; 16 without this"),
+    key("max_active_tasks", &Shape::Count, "Tasks of one run at the same time"),
+    key("max_consecutive_failed_runs", &Shape::Count, "Pauses the DAG after that many failed runs in a row"),
+    key("overlap", &Shape::Word(&["queue", "skip", "cancel_running"]), "What becomes of a run without a place"),
+    key(
+        "concurrency",
+        &Shape::List(&Shape::Object(&[
+            required("param", &Shape::Text, "The name of a param; dots lead into objects"),
+            required("most", &Shape::Count, "Runs at the same time for each of its values"),
+        ])),
+        "Runs at the same time for each value of a param",
+    ),
+    key("paused", &Shape::Flag, "Whether it waits for somebody to unpause it when it is first seen"),
+    key("params", &Shape::Table(&Shape::Param), "By name: the default, or a JSON Schema with one"),
+    key("defaults", &Shape::Object(OPTIONS), "Options for every task that does not say otherwise"),
+    key("on_success", &NOTIFIERS, "Notifiers for when a run succeeded"),
+    key("on_failure", &NOTIFIERS, "Notifiers for when a run failed"),
+    key("on_stale", &NOTIFIERS, "Notifiers for when an asset that a task updates is stale"),
+    key("on_failed_check", &NOTIFIERS, "Notifiers for when a check of a task failed or put rows aside"),
+    key("deadlines", &DEADLINES, "By when a run is to be over"),
+    required("tasks", &Shape::Tasks, "Tasks and groups, by name, in any order"),
+];

@@ -1,0 +1,129 @@
+//! `/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines` and `…/deadlineAlerts`: by when runs are to be over, as Airflow's UI
+//! asks for it (its routes are not part of its API).
+
+use super::dags::find;
+use super::pages::Page;
+use crate::extract::{DagPath, Dags, Query, Runs, no_such_run};
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::timestamp::{Timestamp, stamp};
+use axum::Json;
+use axum::extract::State;
+use chrono::TimeDelta;
+use orch_core::spec::Deadline;
+use orch_store::deadline::{DeadlineFilter, DeadlineRow, count_deadlines, list_deadlines};
+use orch_store::run::get_run;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DeadlinePage {
+    deadlines: Vec<DeadlineView>,
+    total_entries: i64,
+}
+
+/// By when a run is to be over, and how it stands with that.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DeadlineView {
+    dag_id: String,
+    dag_run_id: String,
+    /// Which of those that the DAG names, from 0.
+    number: i16,
+    /// `1 h after it started`.
+    description: String,
+    /// Not known before the run starts from which it counts.
+    deadline_time: Option<Timestamp>,
+    missed: bool,
+    /// `waiting`: it has no time yet; `open`: the run is not over, and has time; `met`; `missed`.
+    state: String,
+    /// How long is left, or by how much it was kept or missed.
+    seconds: Option<f64>,
+    /// Of the run.
+    created_at: Timestamp,
+}
+
+impl From<DeadlineRow> for DeadlineView {
+    fn from(row: DeadlineRow) -> Self {
+        let standing = row.standing();
+        DeadlineView {
+            description: row.words(),
+            number: row.nth,
+            deadline_time: stamp(row.due_at),
+            missed: standing.as_str() == "missed",
+            state: standing.as_str().into(),
+            seconds: standing.by().map(TimeDelta::as_seconds_f64),
+            created_at: Timestamp(row.created_at),
+            dag_id: row.dag_id,
+            dag_run_id: row.run_id,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DeadlineAlertPage {
+    deadline_alerts: Vec<DeadlineAlertView>,
+    total_entries: usize,
+}
+
+/// A deadline that a DAG names for each of its runs.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DeadlineAlertView {
+    number: usize,
+    /// `1 h after it started`.
+    description: String,
+    /// `queued`, `started` or `logical_date`.
+    reference_type: String,
+    /// Seconds after that.
+    interval: f64,
+    /// Connections over which somebody is told.
+    connections: Vec<String>,
+}
+
+impl DeadlineAlertView {
+    fn new(number: usize, of: &Deadline) -> DeadlineAlertView {
+        DeadlineAlertView {
+            number,
+            description: of.words(),
+            reference_type: of.from.to_string(),
+            interval: of.after_ms as f64 / 1_000.0,
+            connections: of.notify.iter().map(|notifier| notifier.connection.clone()).collect(),
+        }
+    }
+}
+
+/// Of a run, of all runs of a DAG, or of all: those of the newest runs first.
+pub(crate) async fn list(State(app): State<App>, runs: Runs, mut query: Query) -> Result<Json<DeadlinePage>, Refusal> {
+    let page = Page::of(&mut query);
+    let missed = query.flag("missed");
+    query.finish()?;
+    let mut db = app.pages().await?;
+    let mut filter = DeadlineFilter { missed, ..DeadlineFilter::default() };
+    if let Dags::One(dag_id) = &runs.dags {
+        filter.dag_id = Some(find(&mut db, dag_id).await?.dag_id);
+    }
+    if let (Some(run_id), Some(dag_id)) = (&runs.run_id, &filter.dag_id) {
+        let run = get_run(&mut db, dag_id, run_id).await?;
+        filter.run = Some(run.ok_or_else(|| no_such_run(dag_id, run_id))?.id);
+    } else if let Some(run_id) = &runs.run_id {
+        return Err(no_such_run("~", run_id));
+    }
+    let rows = list_deadlines(&mut db, &filter, (page.offset, page.limit)).await?;
+    let total_entries = match page.total(rows.len()) {
+        Some(total) => total,
+        None => count_deadlines(&mut db, &filter).await?,
+    };
+    Ok(Json(DeadlinePage { deadlines: rows.into_iter().map(DeadlineView::from).collect(), total_entries }))
+}
+
+/// What the newest version of a DAG names.
+pub(crate) async fn of_dag(
+    State(app): State<App>,
+    DagPath(dag_id): DagPath,
+) -> Result<Json<DeadlineAlertPage>, Refusal> {
+    let mut db = app.pages().await?;
+    let dag = find(&mut db, &dag_id).await?;
+    let version = app.versions.get(&mut db, dag.version).await?;
+    let named = version.plan.spec.deadlines.iter().enumerate();
+    let deadline_alerts: Vec<_> = named.map(|(number, of)| DeadlineAlertView::new(number, of)).collect();
+    Ok(Json(DeadlineAlertPage { total_entries: deadline_alerts.len(), deadline_alerts }))
+}
