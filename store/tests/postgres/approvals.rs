@@ -152,7 +152,7 @@ async fn who_is_asked_is_told_once_for_each_question() {
     ask(&mut hands, again, version, &Question::approval("Really?")).await;
     assert_eq!(told(&mut db).await.len(), 2);
     let tasks = vec![Selected { task: 0, index: None }];
-    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, states: Vec::new() };
+    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
     clear_instances(&mut db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await.unwrap();
     let anew = hands.claim(1).await[0].lease;
     ask(&mut hands, anew, version, &question()).await;
