@@ -83,8 +83,9 @@ async fn the_files_of_the_guide_are_dags_and_end_well() {
     assert!(examples.len() >= 6, "{}", examples.len());
     for (line, text) in &examples {
         for dag in dags(&format!("dag-files.md from line {line}.yaml"), text) {
-            // What asks other machines is read only.
-            let asks = ["sql", "http", "container", "trigger_dag", "wait", "wait_for_dag", "copy_files"];
+            // What asks other machines, or people, is read only.
+            let asks =
+                ["sql", "http", "container", "trigger_dag", "wait", "wait_for_dag", "copy_files", "approval", "input"];
             if dag.tasks().iter().any(|task| asks.contains(&task.kind.as_str())) {
                 continue;
             }
