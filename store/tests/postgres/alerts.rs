@@ -47,18 +47,7 @@ pub(crate) fn ended(spec: &DagSpec, claimed: &Claimed, state: TaskState) -> Ende
         state,
         causes: &[],
     };
-    Ended {
-        lease: claimed.lease,
-        state,
-        list_len: None,
-        skip: Vec::new(),
-        rev: 0,
-        next: None,
-        outputs: Vec::new(),
-        failure: None,
-        touched: None,
-        alerts: of_try(&spec.dag_id, &spec.tasks[0], end),
-    }
+    Ended { alerts: of_try(&spec.dag_id, &spec.tasks[0], end), ..Ended::new(claimed.lease, state) }
 }
 
 async fn all(db: &mut PgConnection) -> Vec<AlertRow> {
