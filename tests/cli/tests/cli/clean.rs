@@ -172,7 +172,7 @@ async fn a_scheduler_that_is_killed_while_it_archives_is_followed_by_one_that_go
         if sqlx::query_scalar::<_, bool>(done).fetch_one(&mut db).await.unwrap() {
             break;
         }
-        (kills, millis) = (kills + 1, millis + 20);
+        (kills, millis) = (kills + 1, millis + 10);
     }
     assert!(kills > 2, "only {kills} were killed");
     assert_eq!(where_rows_are(&world, &archive, "task_instance").await, [0, 0, 10]);
