@@ -14,7 +14,7 @@ for file in migrations/*.up.sql; do
 done
 mkdir "$dir/sqlx"
 touch store/src/lib.rs # the macros look only when the crate is compiled
-SQLX_OFFLINE=false DATABASE_URL=$url SQLX_OFFLINE_DIR=$dir/sqlx cargo check -q -p orch-store
+SQLX_OFFLINE=false DATABASE_URL=$url SQLX_OFFLINE_DIR=$dir/sqlx cargo build -q -p orch-store
 rm -rf .sqlx
 mv "$dir/sqlx" .sqlx
 echo "$(find .sqlx -name '*.json' | wc -l) queries are described in .sqlx/"
