@@ -234,11 +234,10 @@ impl Bucket {
     /// An object that is written piece by piece and is there when [`Upload::finish`] has returned.
     ///
     /// # Errors
-    /// The store does not begin.
-    pub async fn upload(&self, key: &str) -> Result<Upload> {
-        let upload = self.store.put_multipart(&self.path(key)?).await;
-        let upload = upload.map_err(|source| Error::of("write", self.location(key), source))?;
-        Ok(Upload::new(upload, self.location(key)))
+    /// The key would lead out of the bucket. Nothing is sent yet.
+    pub fn upload(&self, key: &str) -> Result<Upload> {
+        self.path(key)?;
+        Ok(Upload::new(self.clone(), key.to_owned()))
     }
 
     /// Writes an object from pieces, and says how many bytes it has. When a piece is an error nothing is written.
@@ -253,7 +252,7 @@ impl Bucket {
     where
         E: From<Error> + Send,
     {
-        let mut upload = self.upload(key).await?;
+        let mut upload = self.upload(key)?;
         loop {
             match pieces.next().await {
                 None => return Ok(upload.finish().await?),

@@ -15,6 +15,11 @@ pub enum LakeError {
         "table `{table}` was changed by another writer meanwhile: {why}\nhint: run it again; it works on the table as it is now"
     )]
     Conflict { table: TableName, why: String },
+    /// Between staging and swapping another writer was faster. What the change read may still be so: stage again.
+    #[error(
+        "table `{table}` moved after this commit was staged\nhint: roll back, stage the commit again, and repeat the transaction"
+    )]
+    Moved { table: TableName },
     /// What was given cannot be used: a name, a type, a row.
     #[error("{what}\nhint: {hint}")]
     Input { what: String, hint: String },

@@ -35,7 +35,7 @@ trait Encode: Send + Sized + 'static {
 
 /// The object is there when all rows are in it; when the rows break off it is not.
 async fn write(bucket: &Bucket, key: &str, mut batches: Batches, mut encode: impl Encode) -> TaskResult<Written> {
-    let mut upload = bucket.upload(key).await?;
+    let mut upload = bucket.upload(key)?;
     let mut rows = 0;
     loop {
         let batch = match batches.try_next().await {

@@ -136,7 +136,7 @@ impl Storage for LakeStorage {
         match self.place(path)? {
             Place::Folder(folder) => folder.writer(path).await,
             Place::Bucket { bucket, key } => {
-                let upload = bucket.upload(key).await.map_err(failed)?;
+                let upload = bucket.upload(key).map_err(failed)?;
                 Ok(Box::new(ObjectWrite { upload: Some(upload) }))
             }
         }

@@ -1,8 +1,11 @@
 //! What a task commits together with its outcome: steps that run in the transaction that records how it ended. All of it
 //! is there, or nothing: a try that was lost meanwhile, that is too slow, or whose worker dies has published nothing.
+//! Steps prepare before that transaction begins; in it they only publish what they have prepared.
 
+mod prepare;
 mod transaction;
 
+pub use prepare::prepare;
 pub use transaction::{LIMIT, Stands, Unrecorded, record, stands};
 
 use orch_core::task::{Ctx, MemoryHost, TaskResult, fatal};
@@ -16,14 +19,22 @@ pub type StepFuture<'a> = Pin<Box<dyn Future<Output = TaskResult<()>> + Send + '
 
 /// One thing that is true exactly if its task has succeeded: a snapshot is published, an offset moves, rows are there.
 ///
-/// It works on the connection of the completion transaction, which is begun and committed by the worker: short statements
-/// of the metadata database, nothing that waits for others (all steps of a try have five seconds). An error takes
+/// `run` works on the connection of the completion transaction, which the worker begins and commits: short statements
+/// of the metadata database, nothing that waits for others (all steps of a try have five seconds). An error rolls
 /// everything back and fails the try, to be tried again unless it is `fatal`. When the database takes a transaction back
 /// or its connection breaks before the commit, the step runs again, so it must not count what it did before as done.
 pub trait CompletionStep: Send + 'static {
     /// What it does, in a few words for logs and errors: "commit `retail.orders`".
     fn name(&self) -> String;
 
+    /// Does what takes long before the transaction begins: writes files, asks servers. No row is locked meanwhile, and all
+    /// steps of a try prepare at the same time, as long as the task's timeout allows. Called again when a step was
+    /// [`Outdated`]: what is still right stays as it is. An error fails the try, like one of `run`.
+    fn prepare(&mut self) -> StepFuture<'_> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Publishes what was prepared. The error [`Outdated`] asks to prepare again.
     fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a>;
 
     /// Is it carried out too when the try fails, in the transaction that records the failure? For what tells of the try,
@@ -32,6 +43,12 @@ pub trait CompletionStep: Send + 'static {
         false
     }
 }
+
+/// The error of a step whose preparation no longer fits what the transaction found: the transaction is rolled back, and
+/// all steps prepare again before the next one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Outdated(pub String);
 
 /// `ctx.commit(step)`.
 pub trait Commit {

@@ -115,7 +115,7 @@ impl Source {
             }
         };
         let Some(mut pieces) = pieces else { return Ok(None) };
-        let (mut upload, mut sum) = (bucket.upload(&key).await?, Sha256::new());
+        let (mut upload, mut sum) = (bucket.upload(&key)?, Sha256::new());
         loop {
             match pieces.try_next().await {
                 Ok(None) => break,

@@ -1,8 +1,8 @@
-//! Objects that are written piece by piece.
+//! Objects that are written piece by piece. A small one is one request; parts begin when there is enough for the first.
 
-use super::{Error, Result};
+use super::{Bucket, Error, Result};
 use bytes::Bytes;
-use object_store::{MultipartUpload, WriteMultipart};
+use object_store::{ObjectStoreExt as _, PutPayload, WriteMultipart};
 
 /// The least that S3 takes as a part is 5 MB; with 10,000 parts an object may have 80 GB.
 const PART_BYTES: usize = 8 << 20;
@@ -13,15 +13,23 @@ const PARTS_AT_ONCE: usize = 3;
 /// server's rule for uploads that were given up, after `abort` nothing is.
 #[derive(Debug)]
 pub struct Upload {
+    bucket: Bucket,
+    key: String,
     /// None after a piece could not be written.
-    writer: Option<WriteMultipart>,
-    location: String,
+    sent: Option<Sent>,
     bytes: u64,
 }
 
+#[derive(Debug)]
+enum Sent {
+    /// Nothing yet: less than a part.
+    Nothing(Vec<Bytes>),
+    Parts(WriteMultipart),
+}
+
 impl Upload {
-    pub(super) fn new(upload: Box<dyn MultipartUpload>, location: String) -> Upload {
-        Upload { writer: Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)), location, bytes: 0 }
+    pub(super) fn new(bucket: Bucket, key: String) -> Upload {
+        Upload { bucket, key, sent: Some(Sent::Nothing(vec![])), bytes: 0 }
     }
 
     /// How many bytes were given so far.
@@ -32,19 +40,35 @@ impl Upload {
     /// # Errors
     /// This piece or one before it could not be written; then what was sent is removed.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
-        let Some(writer) = &mut self.writer else { return Err(self.given_up()) };
         self.bytes += piece.len() as u64;
-        match writer.wait_for_capacity(PARTS_AT_ONCE).await {
-            Ok(()) => {
+        let pieces = match &mut self.sent {
+            None => return Err(self.given_up()),
+            Some(Sent::Parts(writer)) => {
+                if let Err(source) = writer.wait_for_capacity(PARTS_AT_ONCE).await {
+                    let error = self.failed(source);
+                    self.remove().await;
+                    return Err(error);
+                }
                 writer.put(piece);
-                Ok(())
+                return Ok(());
             }
-            Err(source) => {
-                let error = Error::of("write", self.location.clone(), source);
-                self.remove().await;
-                Err(error)
+            Some(Sent::Nothing(pieces)) => {
+                pieces.push(piece);
+                if self.bytes < PART_BYTES as u64 {
+                    return Ok(());
+                }
+                std::mem::take(pieces)
             }
+        };
+        self.sent = None; // should the store not begin
+        let upload = self.bucket.store.put_multipart(&self.bucket.path(&self.key)?).await;
+        let upload = upload.map_err(|source| self.failed(source))?;
+        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        for piece in pieces {
+            writer.put(piece);
         }
+        self.sent = Some(Sent::Parts(writer));
+        Ok(())
     }
 
     /// The object is there when this returns; gives its size.
@@ -52,9 +76,15 @@ impl Upload {
     /// # Errors
     /// It could not be written whole; then it is not there.
     pub async fn finish(mut self) -> Result<u64> {
-        let Some(writer) = self.writer.take() else { return Err(self.given_up()) };
-        let done = writer.finish().await;
-        done.map_err(|source| Error::of("write", self.location, source))?;
+        let done = match self.sent.take() {
+            None => return Err(self.given_up()),
+            Some(Sent::Nothing(pieces)) => {
+                let content: PutPayload = pieces.into_iter().collect();
+                self.bucket.store.put(&self.bucket.path(&self.key)?, content).await
+            }
+            Some(Sent::Parts(writer)) => writer.finish().await,
+        };
+        done.map_err(|source| self.failed(source))?;
         Ok(self.bytes)
     }
 
@@ -64,14 +94,19 @@ impl Upload {
     }
 
     async fn remove(&mut self) {
-        let Some(writer) = self.writer.take() else { return };
+        let Some(Sent::Parts(writer)) = self.sent.take() else { return };
         if let Err(error) = writer.abort().await {
-            tracing::warn!(location = self.location, %error, "what was sent of an object that was given up stays");
+            let location = self.bucket.location(&self.key);
+            tracing::warn!(location, %error, "what was sent of an object that was given up stays");
         }
+    }
+
+    fn failed(&self, source: object_store::Error) -> Error {
+        Error::of("write", self.bucket.location(&self.key), source)
     }
 
     fn given_up(&self) -> Error {
         let source = "an earlier piece of it could not be written".into();
-        Error::Failed { verb: "write", location: self.location.clone(), source }
+        Error::Failed { verb: "write", location: self.bucket.location(&self.key), source }
     }
 }

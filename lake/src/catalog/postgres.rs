@@ -28,17 +28,6 @@ impl PgCatalog {
         &self.pool
     }
 
-    /// Where the table is, held against other writers until the transaction of this connection ends.
-    pub async fn lock_on(&self, db: &mut PgConnection, table: &TableName) -> LakeResult<Option<String>> {
-        let location = sqlx::query_scalar(
-            "select metadata_location from lake.iceberg_tables
-             where catalog_name = $1 and table_namespace = $2 and table_name = $3
-               and coalesce(iceberg_type, 'TABLE') = 'TABLE'
-             for update",
-        );
-        Ok(location.bind(&self.name).bind(table.namespace()).bind(table.name()).fetch_optional(db).await?)
-    }
-
     /// The swap on a connection of the caller's, who begins and commits.
     pub async fn swap_on(&self, db: &mut PgConnection, swap: &Swap<'_>) -> LakeResult<Swapped> {
         let update = sqlx::query(

@@ -168,7 +168,7 @@ impl Http {
     /// As [`Http::get`], or the object cannot be written.
     pub async fn download(&self, ctx: &Ctx, path: &str, bucket: &Bucket, key: &str) -> TaskResult<u64> {
         let mut pieces = self.get(ctx, path).await?;
-        let mut upload: Upload = bucket.upload(key).await?;
+        let mut upload: Upload = bucket.upload(key)?;
         loop {
             match pieces.try_next().await {
                 Ok(Some(piece)) => upload.write(piece).await?,

@@ -1,5 +1,5 @@
 //! Committing: the change is laid onto the table as it is now, staged as new metadata files, and the catalog is asked to
-//! swap. If another writer was faster, what the change relied on is checked again on the new table before it is laid onto
+//! swap. Files that do not need each other are written at the same time. If another writer was faster, what the change relied on is checked again on the new table before it is laid onto
 //! that: never a blind second try. A commit whose answer was lost is found by the id of its snapshot.
 
 mod conflict;
@@ -12,7 +12,8 @@ use super::{Change, Committed, Table, TableName};
 use crate::catalog::{Swap, Swapped};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
-use iceberg::spec::{SnapshotRef, TableMetadata, TableMetadataRef};
+use futures::future::{join_all, try_join};
+use iceberg::spec::{SnapshotRef, TableMetadata};
 use iceberg::util::snapshot::ancestors_of;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use std::str::FromStr as _;
@@ -56,18 +57,20 @@ impl Staged {
         &self.base
     }
 
-    /// Who loads the table after the swap finds it read.
-    pub(crate) fn remember(&self, lake: &Lake) -> TableMetadataRef {
-        lake.cache().keep_metadata(&self.location, self.metadata.clone())
-    }
-
     /// Removes what was written for it. Files that stay are found by orphan removal.
     pub(crate) async fn discard(self, lake: &Lake) {
-        for file in self.files {
-            if let Err(error) = lake.io().delete(&file).await {
+        let removed = self.files.iter().map(|file| async move {
+            if let Err(error) = lake.io().delete(file).await {
                 tracing::debug!(file, %error, "a file of a commit that did not come about stays behind");
             }
-        }
+        });
+        join_all(removed).await;
+    }
+
+    /// The table as it is after the swap.
+    pub(crate) fn table(&self, lake: &Lake) -> LakeResult<Table> {
+        let metadata = lake.cache().keep_metadata(&self.location, self.metadata.clone());
+        Table::new(lake, &self.table, &self.location, metadata)
     }
 }
 
@@ -97,7 +100,7 @@ pub(crate) async fn commit(lake: &Lake, change: Change) -> LakeResult<Committed>
         let staged = stage(&change, &head).await?;
         match lake.catalog().swap(&staged.swap()).await {
             Ok(Swapped::Done) => {
-                let table = Table::new(lake, change.table(), &staged.location, staged.remember(lake))?;
+                let table = staged.table(lake)?;
                 return Ok(Committed { table, snapshot_id, already: false, retries: attempt });
             }
             Ok(Swapped::Moved) => staged.discard(lake).await,
@@ -125,10 +128,10 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
     for update in &change.updates {
         builder = update.clone().apply(builder)?;
     }
-    let mut files = vec![];
+    let (mut files, mut list) = (vec![], None);
     if change.makes_snapshot() {
         let made = snapshot::make(change, base).await?;
-        files = made.files;
+        (files, list) = (made.files, Some(made.list));
         builder = builder.set_branch_snapshot(made.snapshot, &change.branch)?;
     }
     let built = builder.build()?;
@@ -137,7 +140,13 @@ pub(crate) async fn stage(change: &Change, base: &Table) -> LakeResult<Staged> {
         // Another writer names its files in another way.
         Err(_) => MetadataLocation::new_with_metadata(built.metadata.location(), &built.metadata),
     };
-    lake.write_metadata(&built.metadata, &location).await?;
+    let write_list = async {
+        match list {
+            Some(list) => Ok(list.close().await?),
+            None => LakeResult::Ok(()),
+        }
+    };
+    try_join(write_list, lake.write_metadata(&built.metadata, &location)).await?;
     files.push(location.to_string());
     let mut requirements = change.requirements.clone();
     requirements.push(TableRequirement::UuidMatch { uuid: base.metadata().uuid() });
@@ -201,7 +210,7 @@ fn retries(table: &Table) -> u32 {
 }
 
 /// Longer each time, and never the same for two writers.
-fn pause(attempt: u32) -> Duration {
+pub(crate) fn pause(attempt: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE);
     let random = Uuid::new_v4().as_u128() as u64;
     Duration::from_nanos(random % longest.as_nanos() as u64)

@@ -4,7 +4,7 @@
 //! unfolded, in this transaction, and whoever called folds it afterwards. So a slow step holds up nobody but itself. The
 //! fence comes last: a try that was lost meanwhile takes its steps back with it.
 
-use super::CompletionStep;
+use super::{CompletionStep, Outdated};
 use crate::step::{Ended, Lease, Mode, Step, Stepper};
 use crate::{StoreError, StoreResult};
 use orch_core::task::TaskError;
@@ -43,6 +43,11 @@ pub enum Unrecorded {
     },
     #[error("`{step}` was still at work after {LIMIT:?}, which is all that the steps of a try have")]
     TooSlow { step: String },
+    #[error("the time was over before the steps of the task were prepared: {steps}")]
+    OutOfTime { steps: String },
+    /// What this step had prepared no longer fits: prepare again, then record again.
+    #[error("what the step `{step}` had prepared is outdated: {why}")]
+    Outdated { step: String, why: String },
     /// The connection broke, or the database took the transaction back.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,7 +73,7 @@ pub async fn record(
         return Err(Unrecorded::TooSlow { step: at_work });
     };
     if let Err(error) = done {
-        let again = takes_back(&error);
+        let again = again(&at_work, &error);
         // On a connection that broke this says so, and the steps may run again on another one.
         tx.rollback().await?;
         return Err(again.unwrap_or_else(|| failed(at_work, error)));
@@ -124,7 +129,7 @@ async fn revision(db: &mut PgConnection, lease: Lease, last: &str) -> Result<i32
 }
 
 /// What is told of a step that failed. Only what the task itself may say can end a try otherwise than failed.
-fn failed(step: String, error: anyhow::Error) -> Unrecorded {
+pub(super) fn failed(step: String, error: anyhow::Error) -> Unrecorded {
     if code(&error).as_deref() == Some(CANCELLED) {
         return Unrecorded::TooSlow { step };
     }
@@ -136,8 +141,11 @@ fn failed(step: String, error: anyhow::Error) -> Unrecorded {
     Unrecorded::Failed { step, error }
 }
 
-/// The database asked for the same again: nobody is to blame, and the try does not fail for it.
-fn takes_back(error: &anyhow::Error) -> Option<Unrecorded> {
+/// The step or the database asks for another transaction: the try does not fail for that.
+fn again(step: &str, error: &anyhow::Error) -> Option<Unrecorded> {
+    if let Some(Outdated(why)) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        return Some(Unrecorded::Outdated { step: step.into(), why: why.clone() });
+    }
     let again = matches!(code(error).as_deref(), Some(DEADLOCK | SERIALIZATION));
     again.then(|| Unrecorded::Store(StoreError::TryAgain(sqlx::Error::Protocol(error.to_string()))))
 }

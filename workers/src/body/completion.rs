@@ -1,8 +1,9 @@
 //! The end of a try that commits something with its outcome. It is recorded here, by the task of the body and on a
 //! connection of its own: the driver, which speaks for all tries of this worker, waits for no step.
 //!
-//! Whatever breaks before the commit, the steps run again; when the commit got no answer, the fence is asked what became
-//! of it. A step that fails fails the try, and takes what went before it along.
+//! The steps prepare first, without a transaction and under the timeout of their task. Whatever breaks before the commit,
+//! they prepare and run again; when the commit got no answer, the fence is asked what became of it. A step that fails
+//! fails the try, and takes what went before it along.
 
 use super::{Job, Shared};
 use crate::logs::{AttemptLog, Line};
@@ -23,9 +24,12 @@ use std::ops::DerefMut;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Steps of one try. They have five seconds together.
 const MOST_STEPS: usize = 100;
+/// So often the steps prepare anew because others were faster. Each time at least one of the others has succeeded.
+const MOST_OUTDATED: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -52,7 +56,14 @@ impl Left {
 }
 
 /// Records the end of a try that left steps for it. One that left none is given back as it is: the driver records it.
-pub(super) async fn complete(job: &Job, shared: &Shared, left: &Left, log: &Arc<AttemptLog>, finish: Finish) -> Finish {
+/// `until`: when the task's timeout is over.
+pub(super) async fn complete(
+    job: &Job,
+    shared: &Shared,
+    (left, log): (&Left, &Arc<AttemptLog>),
+    until: Option<Instant>,
+    finish: Finish,
+) -> Finish {
     let mut steps = left.take();
     let fails = matches!(&finish, Finish::Error { error: TaskError::Retryable { .. } | TaskError::Fatal { .. }, .. });
     if !(fails || matches!(finish, Finish::Gave { .. })) || !steps.iter().any(|step| !fails || step.on_failure()) {
@@ -61,7 +72,7 @@ pub(super) async fn complete(job: &Job, shared: &Shared, left: &Left, log: &Arc<
     let lease = job.claimed.lease;
     let Some(mut ended) = decide(job, finish) else { return Finish::Stopped };
     if ended.state == TaskState::Success {
-        let error = match record(job, shared, &mut steps, &mut ended).await {
+        let error = match record_success(job, shared, &mut steps, &mut ended, until).await {
             Ok(()) => {
                 let names: Vec<String> = steps.iter().map(|step| step.name()).collect();
                 let event = format!("committed with its success: {}", names.join(", "));
@@ -77,8 +88,11 @@ pub(super) async fn complete(job: &Job, shared: &Shared, left: &Left, log: &Arc<
         ended = failed;
     }
     steps.retain(|step| step.on_failure());
-    let recorded =
-        if steps.is_empty() { Ok(false) } else { record(job, shared, &mut steps, &mut ended).await.map(|()| true) };
+    let recorded = if steps.is_empty() {
+        Ok(false)
+    } else {
+        record_failure(job, shared, &mut steps, &mut ended).await.map(|()| true)
+    };
     match recorded {
         Ok(recorded) => Finish::Decided { ended: Box::new(ended), recorded },
         Err(Unrecorded::NotOurs) => Finish::Stopped,
@@ -118,6 +132,14 @@ fn as_failure(error: Unrecorded) -> Option<Finish> {
             let hint = "hint: do what takes long in the task itself, and leave short statements to `ctx.commit`";
             (TaskError::retryable(format!("{slow}\n{hint}")), Some("timeout"))
         }
+        late @ Unrecorded::OutOfTime { .. } => {
+            let hint = "hint: raise the timeout of the task, or look at how long its storage takes to answer";
+            (TaskError::retryable(format!("{late}\n{hint}")), Some("timeout"))
+        }
+        outdated @ Unrecorded::Outdated { .. } => {
+            let causes = vec![outdated.to_string(), format!("it was prepared {} times", MOST_OUTDATED + 1)];
+            (TaskError::Retryable { causes }, None)
+        }
         Unrecorded::Store(error) => {
             let causes = vec!["its success could not be recorded".into(), error.to_string(), error.source_text()];
             (TaskError::Retryable { causes }, None)
@@ -130,8 +152,83 @@ fn text(error: &Unrecorded) -> String {
     match error {
         Unrecorded::Failed { error: cause, .. } => format!("{error}: {cause}"),
         Unrecorded::Store(cause) => format!("{error}: {}", cause.source_text()),
-        Unrecorded::NotOurs | Unrecorded::TooSlow { .. } => error.to_string(),
+        Unrecorded::NotOurs
+        | Unrecorded::TooSlow { .. }
+        | Unrecorded::OutOfTime { .. }
+        | Unrecorded::Outdated { .. } => error.to_string(),
     }
+}
+
+/// Prepares the steps and records the success with them. If others were faster the steps prepare again.
+async fn record_success(
+    job: &Job,
+    shared: &Shared,
+    steps: &mut [Box<dyn CompletionStep>],
+    ended: &mut Ended,
+    until: Option<Instant>,
+) -> Result<(), Unrecorded> {
+    let mut outdated = 0;
+    loop {
+        tokio::select! {
+            biased;
+            prepared = in_time(steps, until) => prepared?,
+            () = job.cancel.cancelled() => return Err(Unrecorded::NotOurs),
+        }
+        match record(job, shared, steps, ended).await {
+            Err(Unrecorded::Outdated { why, .. }) if outdated < MOST_OUTDATED => {
+                outdated += 1;
+                tracing::debug!(why, outdated, "the steps of a try prepare again");
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Records the failure with the steps that tell of it.
+async fn record_failure(
+    job: &Job,
+    shared: &Shared,
+    steps: &mut [Box<dyn CompletionStep>],
+    ended: &mut Ended,
+) -> Result<(), Unrecorded> {
+    in_time(steps, Some(Instant::now() + completion::LIMIT)).await?;
+    record(job, shared, steps, ended).await
+}
+
+/// Prepares the steps. Like a body, that ends at a moment that was set, and by a panic.
+async fn in_time(steps: &mut [Box<dyn CompletionStep>], until: Option<Instant>) -> Result<(), Unrecorded> {
+    let names: Vec<String> = steps.iter().map(|step| step.name()).collect();
+    let over = async {
+        match until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = AssertUnwindSafe(prepared(steps)).catch_unwind() => done.unwrap_or_else(|panic| Err(panicked(&*panic))),
+        () = over => Err(Unrecorded::OutOfTime { steps: names.join(", ") }),
+    }
+}
+
+/// A database that cannot be reached for a while is waited for, as in the transaction.
+async fn prepared(steps: &mut [Box<dyn CompletionStep>]) -> Result<(), Unrecorded> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match completion::prepare(steps).await {
+            Err(Unrecorded::Store(error)) if error.passes() => {
+                tracing::debug!(%error, cause = error.source_text(), "the steps of a try prepare again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Unrecorded {
+    let error = TaskError::retryable(super::panic_text(panic));
+    Unrecorded::Failed { step: "one of its steps".into(), error }
 }
 
 /// Until there is an answer. A worker that stays cut off for too long ends its bodies, and this with them.
@@ -186,8 +283,7 @@ async fn once(
         Err(panic) => {
             drop(loan);
             over(pool, session, lease).await?;
-            let error = TaskError::retryable(super::panic_text(&*panic));
-            Err(Unrecorded::Failed { step: "one of its steps".into(), error })
+            Err(panicked(&*panic))
         }
     }
 }

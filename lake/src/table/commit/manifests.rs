@@ -1,12 +1,15 @@
 //! Manifests of one commit: those of added files, those written anew without files that go, and small ones merged.
 
+use super::snapshot::WRITTEN_AT_ONCE;
 use crate::error::{LakeError, LakeResult};
 use crate::table::{File, Table};
+use futures::future::try_join_all;
 use iceberg::spec::{
     FormatVersion, ManifestContentType, ManifestEntryRef, ManifestFile, ManifestMetadata, ManifestWriter,
     ManifestWriterBuilder, PartitionSpec, SchemaRef,
 };
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
 const MERGE_FROM: i64 = 100;
@@ -17,14 +20,14 @@ pub(super) struct Manifests<'a> {
     snapshot_id: i64,
     folder: String,
     commit: Uuid,
-    written: Vec<String>,
+    written: Mutex<Vec<String>>,
 }
 
 impl<'a> Manifests<'a> {
     pub(super) fn new(table: &'a Table, snapshot_id: i64) -> Self {
         let default = || format!("{}/metadata", table.metadata().location());
         let folder = table.property("write.metadata.path").map_or_else(default, str::to_owned);
-        Self { table, snapshot_id, folder, commit: Uuid::now_v7(), written: vec![] }
+        Self { table, snapshot_id, folder, commit: Uuid::now_v7(), written: Mutex::default() }
     }
 
     pub(super) fn list_path(&self) -> String {
@@ -32,18 +35,24 @@ impl<'a> Manifests<'a> {
     }
 
     pub(super) fn into_written(self) -> Vec<String> {
-        self.written
+        self.written.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The path of one more manifest.
+    fn next_path(&self) -> String {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = format!("{}/{}-m{}.avro", self.folder, self.commit, written.len());
+        written.push(path.clone());
+        path
     }
 
     fn writer(
-        &mut self,
+        &self,
         content: ManifestContentType,
         schema: SchemaRef,
         spec: &PartitionSpec,
     ) -> LakeResult<ManifestWriter> {
-        let path = format!("{}/{}-m{}.avro", self.folder, self.commit, self.written.len());
-        self.written.push(path.clone());
-        let output = self.table.lake().io().new_output(path)?;
+        let output = self.table.lake().io().new_output(self.next_path())?;
         let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec.clone());
         let third = self.table.metadata().format_version() == FormatVersion::V3;
         Ok(match (content, third) {
@@ -56,7 +65,7 @@ impl<'a> Manifests<'a> {
 
     /// New files. `sequence_number`: they hold rows that are as old as this.
     pub(super) async fn write_added(
-        &mut self,
+        &self,
         content: ManifestContentType,
         spec_id: i32,
         files: &[&File],
@@ -79,7 +88,7 @@ impl<'a> Manifests<'a> {
 
     /// The same manifest, in which some files are gone.
     pub(super) async fn write_without(
-        &mut self,
+        &self,
         file: &ManifestFile,
         metadata: &ManifestMetadata,
         going: &[ManifestEntryRef],
@@ -97,7 +106,7 @@ impl<'a> Manifests<'a> {
     }
 
     /// Packs small manifests of the same kind together when there are many of them (`commit.manifest.*`).
-    pub(super) async fn merge(&mut self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
+    pub(super) async fn merge(&self, all: Vec<ManifestFile>, always: bool) -> LakeResult<Vec<ManifestFile>> {
         if !always && self.table.property("commit.manifest-merge.enabled") == Some("false") {
             return Ok(all);
         }
@@ -118,17 +127,17 @@ impl<'a> Manifests<'a> {
                 kept.extend(files);
                 continue;
             }
-            for pack in packs(files, target) {
-                kept.push(self.write_merged(pack).await?);
+            for some in packs(files, target).chunks(WRITTEN_AT_ONCE) {
+                kept.extend(try_join_all(some.iter().map(|pack| self.write_merged(pack))).await?);
             }
         }
         Ok(kept)
     }
 
-    async fn write_merged(&mut self, files: Vec<ManifestFile>) -> LakeResult<ManifestFile> {
+    async fn write_merged(&self, files: &[ManifestFile]) -> LakeResult<ManifestFile> {
         let lake = self.table.lake().clone();
         let read = files.iter().map(|file| lake.cache().manifest(lake.io(), file));
-        let read = futures::future::try_join_all(read).await?;
+        let read = try_join_all(read).await?;
         // Bounds of columns that became wider can only be read by the wider type.
         let newest = read.iter().max_by_key(|manifest| manifest.metadata().schema_id()).unwrap_or(&read[0]);
         let (schema, spec) = (newest.metadata().schema().clone(), newest.metadata().partition_spec().clone());

@@ -5,14 +5,20 @@ use super::manifests::Manifests;
 use super::summary::summary;
 use crate::error::{LakeError, LakeResult};
 use crate::table::{Change, File, Table};
+use futures::future::{try_join, try_join_all};
 use iceberg::spec::{
     FormatVersion, ManifestContentType, ManifestFile, ManifestListWriter, Snapshot, SnapshotRef, Summary,
 };
 use std::collections::{BTreeMap, HashMap};
 
+/// Manifests that are written at the same time; each is a few megabytes at most.
+pub(super) const WRITTEN_AT_ONCE: usize = 8;
+
 pub(super) struct Made {
     pub(super) snapshot: Snapshot,
-    /// The manifests and the list that were written for it.
+    /// It has all manifests and is still to be closed, beside what else is to be written.
+    pub(super) list: ManifestListWriter,
+    /// The manifests and the list.
     pub(super) files: Vec<String>,
 }
 
@@ -23,22 +29,16 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
         return Err(LakeError::input(what, "set its property `format-version` to 2 with the engine that wrote it"));
     }
     let parent = branch_head(metadata, &change.branch);
-    let mut manifests = Manifests::new(base, change.snapshot_id);
-    let mut all = without_removed(change, base, parent, &mut manifests).await?;
-    all = manifests.merge(all, change.merge_manifests).await?;
-    let mut added = vec![];
-    for content in [ManifestContentType::Data, ManifestContentType::Deletes] {
-        let mut by_spec: BTreeMap<i32, Vec<&File>> = BTreeMap::new();
-        for file in change.add.iter().filter(|file| file.is_data() == (content == ManifestContentType::Data)) {
-            by_spec.entry(file.spec_id).or_default().push(file);
-        }
-        for (spec_id, files) in by_spec {
-            added.push(manifests.write_added(content, spec_id, &files, change.sequence_number).await?);
-        }
-    }
+    let manifests = Manifests::new(base, change.snapshot_id);
+    let kept = async {
+        manifests.merge(without_removed(change, base, parent, &manifests).await?, change.merge_manifests).await
+    };
+    let (mut all, kept) = try_join(added(change, &manifests), kept).await?;
     // The newest first, as other writers have it.
-    added.append(&mut all);
-    let (list, next_row_id) = write_list(change, base, parent, added, &manifests).await?;
+    all.extend(kept);
+    let path = manifests.list_path();
+    let list = list_of(change, base, parent, all, &path).await?;
+    let next_row_id = list.next_row_id();
     let summary = Summary {
         operation: change.operation.clone(),
         additional_properties: summary(change, base, parent.map(|parent| parent.summary())),
@@ -48,7 +48,7 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
         .with_parent_snapshot_id(parent.map(|parent| parent.snapshot_id()))
         .with_sequence_number(metadata.next_sequence_number())
         .with_timestamp_ms(now_ms().max(metadata.last_updated_ms()))
-        .with_manifest_list(list.clone())
+        .with_manifest_list(path.clone())
         .with_summary(summary)
         .with_schema_id(metadata.current_schema_id());
     let snapshot = match next_row_id {
@@ -56,8 +56,21 @@ pub(super) async fn make(change: &Change, base: &Table) -> LakeResult<Made> {
         None => snapshot.build(),
     };
     let mut files = manifests.into_written();
-    files.push(list);
-    Ok(Made { snapshot, files })
+    files.push(path);
+    Ok(Made { snapshot, list, files })
+}
+
+/// The manifests of the files that come.
+async fn added(change: &Change, manifests: &Manifests<'_>) -> LakeResult<Vec<ManifestFile>> {
+    let mut by_kind: BTreeMap<(bool, i32), Vec<&File>> = BTreeMap::new();
+    for file in &change.add {
+        by_kind.entry((!file.is_data(), file.spec_id)).or_default().push(file);
+    }
+    let written = by_kind.iter().map(|((deletes, spec_id), files)| {
+        let content = if *deletes { ManifestContentType::Deletes } else { ManifestContentType::Data };
+        manifests.write_added(content, *spec_id, files, change.sequence_number)
+    });
+    try_join_all(written).await
 }
 
 /// The manifests of the parent; those with files that go are written anew. Manifests without a live file are left out.
@@ -65,7 +78,7 @@ async fn without_removed(
     change: &Change,
     base: &Table,
     parent: Option<&SnapshotRef>,
-    manifests: &mut Manifests<'_>,
+    manifests: &Manifests<'_>,
 ) -> LakeResult<Vec<ManifestFile>> {
     let Some(parent) = parent else {
         return if change.remove.is_empty() { Ok(vec![]) } else { Err(gone(change, change.remove[0].path())) };
@@ -73,7 +86,7 @@ async fn without_removed(
     let lake = base.lake();
     let list = lake.cache().list(base.iceberg(), parent).await?;
     let mut removed: HashMap<&str, &File> = change.remove.iter().map(|file| (file.path(), file)).collect();
-    let mut kept = vec![];
+    let (mut kept, mut touched) = (vec![], vec![]);
     let live = list.entries().iter().filter(|file| file.has_added_files() || file.has_existing_files());
     if removed.is_empty() {
         return Ok(live.cloned().collect());
@@ -86,38 +99,41 @@ async fn without_removed(
         }
         let (going, staying): (Vec<_>, Vec<_>) =
             alive().cloned().partition(|entry| removed.remove(entry.file_path()).is_some());
-        kept.push(manifests.write_without(&file, manifest.metadata(), &going, &staying).await?);
+        touched.push((file, manifest, going, staying));
     }
-    match removed.keys().next() {
-        Some(path) => Err(gone(change, path)),
-        None => Ok(kept),
+    if let Some(path) = removed.keys().next() {
+        return Err(gone(change, path));
     }
+    for some in touched.chunks(WRITTEN_AT_ONCE) {
+        let written = some
+            .iter()
+            .map(|(file, manifest, going, staying)| manifests.write_without(file, manifest.metadata(), going, staying));
+        kept.extend(try_join_all(written).await?);
+    }
+    Ok(kept)
 }
 
 fn gone(change: &Change, path: &str) -> LakeError {
     LakeError::conflict(change.table(), format!("the file `{path}`, which is to be replaced, is gone"))
 }
 
-async fn write_list(
+async fn list_of(
     change: &Change,
     base: &Table,
     parent: Option<&SnapshotRef>,
     all: Vec<ManifestFile>,
-    manifests: &Manifests<'_>,
-) -> LakeResult<(String, Option<u64>)> {
+    path: &str,
+) -> LakeResult<ManifestListWriter> {
     let metadata = base.metadata();
     let (id, parent, sequence) =
         (change.snapshot_id, parent.map(|parent| parent.snapshot_id()), metadata.next_sequence_number());
-    let path = manifests.list_path();
-    let output = base.lake().io().new_output(&path)?.writer().await?;
+    let output = base.lake().io().new_output(path)?.writer().await?;
     let mut list = match metadata.format_version() {
         FormatVersion::V3 => ManifestListWriter::v3(output, id, parent, sequence, Some(metadata.next_row_id())),
         _ => ManifestListWriter::v2(output, id, parent, sequence),
     };
     list.add_manifests(all.into_iter())?;
-    let next_row_id = list.next_row_id();
-    list.close().await?;
-    Ok((path, next_row_id))
+    Ok(list)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time of a snapshot is its writer's; iceberg orders them by it")]

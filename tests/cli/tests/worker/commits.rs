@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use orch::CompletionStep;
-use orch::completion::{self, StepFuture};
+use orch::completion::{self, Outdated, StepFuture};
 use orch::prelude::*;
 use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult};
 use orch_core::state::TaskState;
@@ -104,6 +104,83 @@ async fn panics_late(ctx: Ctx) -> TaskResult<()> {
     ctx.commit(completion::step("fall over", |_| panic!("as it says")))
 }
 
+/// Prepares until it has done so often enough; then it publishes how often that was.
+struct Prepares {
+    times: i32,
+    enough: i32,
+}
+
+impl CompletionStep for Prepares {
+    fn name(&self) -> String {
+        "publish what was prepared".into()
+    }
+
+    fn prepare(&mut self) -> StepFuture<'_> {
+        self.times += 1;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
+        Box::pin(async move {
+            let insert = sqlx::query("insert into published (what, try_no) values ('prepared', $1)");
+            insert.bind(self.times).execute(db).await?;
+            if self.times < self.enough {
+                return Err(Outdated("another one was faster".into()).into());
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Never gets ready, in one way or another.
+struct Unready(fn() -> StepFuture<'static>);
+
+impl CompletionStep for Unready {
+    fn name(&self) -> String {
+        "get ready".into()
+    }
+
+    fn prepare(&mut self) -> StepFuture<'_> {
+        (self.0)()
+    }
+
+    fn run<'a>(&'a mut self, _: &'a mut PgConnection) -> StepFuture<'a> {
+        panic!("it was never ready")
+    }
+}
+
+#[task]
+async fn prepares_again(ctx: Ctx) -> TaskResult<()> {
+    publish(&ctx, "beside")?;
+    ctx.commit(Prepares { times: 0, enough: 3 })
+}
+
+#[task]
+async fn prepares_in_vain(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(Prepares { times: 0, enough: i32::MAX })
+}
+
+#[task]
+async fn cannot_prepare(ctx: Ctx) -> TaskResult<()> {
+    publish(&ctx, "unprepared")?;
+    ctx.commit(Unready(|| Box::pin(std::future::ready(Err(orch_core::task::fatal("the bucket is full"))))))
+}
+
+#[task]
+async fn panics_early(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(Unready(|| panic!("at once")))
+}
+
+#[task(timeout = millis(200))]
+async fn prepares_too_long(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(Unready(|| Box::pin(std::future::pending())))
+}
+
+#[task]
+async fn prepares_for_ever(ctx: Ctx) -> TaskResult<()> {
+    ctx.commit(Unready(|| Box::pin(std::future::pending())))
+}
+
 #[task]
 async fn fails_with_a_check(ctx: Ctx) -> TaskResult<()> {
     publish(&ctx, "checked")?;
@@ -156,6 +233,12 @@ async fn world() -> World {
         one!(goes_on),
         one!(reads_orch),
         one!(panics_late),
+        one!(prepares_again),
+        one!(prepares_in_vain),
+        one!(cannot_prepare),
+        one!(panics_early),
+        one!(prepares_too_long),
+        one!(prepares_for_ever),
         one!(fails_with_a_check),
     ];
     let world = World::new(dags, 1).await;
@@ -253,6 +336,10 @@ async fn steps_that_cannot_be_trusted_say_why_and_leave_nothing() {
         ),
         ("reads_orch", "permission denied for table dag_run"),
         ("panics_late", "it panicked: as it says"),
+        ("prepares_in_vain", "is outdated: another one was faster: it was prepared 101 times"),
+        ("cannot_prepare", "the step `get ready` failed, so nothing was committed: the bucket is full"),
+        ("panics_early", "it panicked: at once"),
+        ("prepares_too_long", "the time was over before the steps of the task were prepared: get ready"),
     ];
     for (at, (dag_id, why)) in cases.into_iter().enumerate() {
         world.runs_to(dag_id, "failed").await;
@@ -278,6 +365,39 @@ async fn a_step_that_takes_too_long_is_ended_and_holds_nobody_up() {
     let failures = world.failures().await;
     assert!(failures[0].starts_with("`take a nap` was still at work after 5s"), "{failures:?}");
     assert!(world.published().await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_is_outdated_prepares_again_and_the_same_try_succeeds() {
+    let world = world().await;
+    let run = world.trigger("prepares_again", None).await;
+    assert_eq!(world.end_of("prepares_again", &run).await, "success", "{}", world.dump().await);
+    assert_eq!(world.published().await, ["beside 1", "prepared 3"], "what was outdated was rolled back");
+    assert_eq!(world.states(&run).await[0], (0, -1, "success".into(), 1), "it is the same try");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_prepare_without_a_transaction_and_stop_with_their_try() {
+    let world = world().await;
+    let mut db = world.db.connect().await;
+    let run = world.trigger("prepares_for_ever", None).await;
+    let running = "select exists (select from task_instance t join dag_run r on r.id = t.run
+        where r.run_id = $1 and t.state = 'running')";
+    while !sqlx::query_scalar::<_, bool>(running).bind(&run).fetch_one(&mut db).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Another one ends meanwhile, with all that a completion does.
+    world.runs_to("publishing", "success").await;
+    let sessions = "select count(*) from pg_stat_activity where datname = current_database()
+        and application_name = 'orch worker completions' and state <> 'idle'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(sessions).fetch_one(&mut db).await.unwrap(), 0);
+    let id = get_run(&mut db, "prepares_for_ever", &run).await.unwrap().unwrap().id;
+    mark_instance(&mut db, &mut Versions::default(), (id, None), (0, -1), TaskState::Failed).await.unwrap();
+    world.hints.give(Hint::Stop);
+    assert_eq!(world.end_of("prepares_for_ever", &run).await, "failed");
+    // It waits for its tries.
     world.end().await;
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 async fn tables_live_in_buckets_too() {
     let (db, server) = (TestDb::new(&MIGRATOR).await, S3Server::start().await);
     let storage = Options::of(&server.connection());
-    std::fs::create_dir(server.folder().join("lake")).expect("the server keeps its buckets as folders");
+    server.make_bucket("lake");
     let warehouse = "s3://lake/warehouse".to_owned();
     let lake = Lake::open(LakeConfig { catalog: db.pool(), name: "orch".into(), warehouse, storage }).unwrap();
     let definition = by_state().property("write.merge.mode", "merge-on-read");
@@ -31,7 +31,7 @@ async fn tables_live_in_buckets_too() {
 async fn tables_in_buckets_are_maintained_too() {
     let (db, server) = (TestDb::new(&MIGRATOR).await, S3Server::start().await);
     let storage = Options::of(&server.connection());
-    std::fs::create_dir(server.folder().join("lake")).expect("the server keeps its buckets as folders");
+    server.make_bucket("lake");
     let warehouse = "s3://lake/warehouse".to_owned();
     let lake = Lake::open(LakeConfig { catalog: db.pool(), name: "orch".into(), warehouse, storage }).unwrap();
     let definition = by_state().property("write.merge.mode", "merge-on-read");

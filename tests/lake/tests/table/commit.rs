@@ -2,11 +2,14 @@
 
 use crate::world::{named, open, orders, rows_of, world};
 use async_trait::async_trait;
+use orch_core::task::TaskError;
 use orch_lake::bucket::Options;
 use orch_lake::catalog::{Catalog, PgCatalog, Properties, Swap, Swapped};
 use orch_lake::table::CommitStep;
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
-use orch_store::CompletionStep;
+use orch_store::completion::Outdated;
+use orch_store::{CompletionStep, MIGRATOR};
+use orch_test_support::TestDb;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -135,6 +138,7 @@ async fn a_commit_in_a_transaction_is_there_exactly_if_the_rest_is() {
     let mut step = CommitStep::new(&world.lake, vec![one, two]);
     assert_eq!(step.name(), "commit `retail.customers`, `retail.orders`");
     for keep in [false, true] {
+        step.prepare().await.unwrap();
         let mut transaction = pool.begin().await.unwrap();
         sqlx::query("insert into public.offsets values ('t', 42)").execute(&mut *transaction).await.unwrap();
         step.run(&mut transaction).await.unwrap();
@@ -158,22 +162,95 @@ async fn a_step_is_laid_onto_what_others_committed_meanwhile() {
     let table = world.orders().await;
     let pool = world.db.pool();
     let mut step = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().step(&world.lake);
-    // Rolled back once, so that it holds what it had staged.
-    let mut transaction = pool.begin().await.unwrap();
-    step.run(&mut transaction).await.unwrap();
-    transaction.rollback().await.unwrap();
+    step.prepare().await.unwrap();
     table.append(orders(&[(2, "CA", 1, 1)])).await.unwrap().commit(&world.lake).await.unwrap();
     let mut transaction = pool.begin().await.unwrap();
-    step.run(&mut transaction).await.unwrap();
-    transaction.commit().await.unwrap();
-    assert_eq!(world.rows("retail.orders").await.len(), 2);
-    // Once more, as after a commit whose answer was lost.
-    let mut transaction = pool.begin().await.unwrap();
-    step.run(&mut transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+    let error = step.run(&mut transaction).await.unwrap_err();
+    assert!(error.downcast_ref::<Outdated>().is_some(), "{error:#}");
+    transaction.rollback().await.unwrap();
+    // The second time is as after a commit whose answer was lost.
+    for _ in 0..2 {
+        step.prepare().await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        step.run(&mut transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
     // Whoever comes anew reads the files, not what this process remembers.
     let table = open(&world.db, &world.folder).table(&named("retail.orders")).await.unwrap();
     assert_eq!(rows_of(&table).await.len(), 2);
+    assert_eq!(world.files("-m0.avro"), 2, "what was staged in vain is removed");
+}
+
+#[tokio::test]
+async fn a_step_that_contradicts_what_others_committed_meanwhile_is_a_conflict() {
+    let world = world().await;
+    let table = world.orders().await;
+    let table = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().commit(&world.lake).await.unwrap().table;
+    let mut step = table.upsert(&[], orders(&[(1, "CA", 1, 2)])).await.unwrap().step(&world.lake);
+    step.prepare().await.unwrap();
+    table.upsert(&[], orders(&[(1, "CA", 1, 3)])).await.unwrap().commit(&world.lake).await.unwrap();
+    let mut transaction = world.db.pool().begin().await.unwrap();
+    step.run(&mut transaction).await.unwrap_err();
+    transaction.rollback().await.unwrap();
+    let error = step.prepare().await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(LakeError::Conflict { .. })), "{error:#}");
+    assert_eq!(world.rows("retail.orders").await, ["1 CA 1970-01-02 0.03"]);
+}
+
+#[tokio::test]
+async fn several_changes_of_one_table_are_committed_by_one_step() {
+    let world = world().await;
+    let table = world.orders().await;
+    let pool = world.db.pool();
+    let one = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap();
+    let other = table.append(orders(&[(2, "CA", 1, 1)])).await.unwrap();
+    let mut step = CommitStep::new(&world.lake, vec![one, other]);
+    assert_eq!(step.name(), "commit `retail.orders`");
+    for keep in [false, true] {
+        step.prepare().await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        step.run(&mut transaction).await.unwrap();
+        if keep {
+            transaction.commit().await.unwrap();
+        }
+    }
+    assert_eq!(world.rows("retail.orders").await.len(), 2);
+    assert_eq!(world.files("-m0.avro"), 2, "what was rolled back was of use again");
+}
+
+#[tokio::test]
+async fn two_steps_that_change_one_table_are_told_to_be_one() {
+    let world = world().await;
+    let table = world.orders().await;
+    let mut one = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().step(&world.lake);
+    let mut other = table.append(orders(&[(2, "CA", 1, 1)])).await.unwrap().step(&world.lake);
+    one.prepare().await.unwrap();
+    other.prepare().await.unwrap();
+    let mut transaction = world.db.pool().begin().await.unwrap();
+    one.run(&mut transaction).await.unwrap();
+    other.run(&mut transaction).await.unwrap_err();
+    transaction.rollback().await.unwrap();
+    let error = other.prepare().await.unwrap_err().to_string();
+    assert!(error.contains("`retail.orders`") && error.contains("into one step"), "{error}");
+}
+
+#[tokio::test]
+async fn a_catalog_in_another_database_than_the_outcome_is_refused_with_its_reason() {
+    let (world, other) = (world().await, TestDb::new(&MIGRATOR).await);
+    let table = world.orders().await;
+    let mut step = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().step(&world.lake);
+    step.prepare().await.unwrap();
+    let mut transaction = other.pool().begin().await.unwrap();
+    step.run(&mut transaction).await.unwrap_err();
+    transaction.rollback().await.unwrap();
+    let error = step.prepare().await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("`retail.orders`") && text.contains("hint: put the catalog into the metadata database"),
+        "{text}"
+    );
+    assert!(matches!(TaskError::from(error), TaskError::Fatal { .. }), "no other try could end otherwise");
+    assert!(world.rows("retail.orders").await.is_empty());
 }
 
 #[tokio::test]
@@ -198,7 +275,7 @@ async fn many_small_manifests_are_merged() {
 async fn snapshots_say_which_task_made_them() {
     let world = world().await;
     let table = world.orders().await;
-    let ctx = orch::Ctx::test();
+    let ctx = orch_core::task::Ctx::test();
     let change = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().by(&ctx).property("orch.rows", "1");
     let table = change.commit(&world.lake).await.unwrap().table;
     let said = &table.current_snapshot().unwrap().summary().additional_properties;

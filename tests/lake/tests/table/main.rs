@@ -6,5 +6,6 @@ mod commit;
 mod conflict;
 mod partition;
 mod read;
+mod staging;
 mod world;
 mod write;
