@@ -74,6 +74,21 @@ impl Table {
         &self.inner
     }
 
+    /// The same for iceberg's own scan of the current snapshot. That takes the columns which the table had when the snapshot
+    /// was written; here they are the present ones, so that a column which was added or renamed since can be read.
+    pub fn iceberg_now(&self) -> LakeResult<iceberg::table::Table> {
+        let (metadata, schema_id) = (self.metadata(), self.metadata().current_schema_id());
+        let written = metadata.current_snapshot().filter(|snapshot| snapshot.schema_id() != Some(schema_id));
+        let Some(written) = written else { return Ok(self.inner.clone()) };
+        let mut json = serde_json::to_value(metadata).map_err(iceberg::Error::from)?;
+        let snapshots = json["snapshots"].as_array_mut().into_iter().flatten();
+        for snapshot in snapshots.filter(|snapshot| snapshot["snapshot-id"] == written.snapshot_id()) {
+            snapshot["schema-id"] = schema_id.into();
+        }
+        let metadata: TableMetadata = serde_json::from_value(json).map_err(iceberg::Error::from)?;
+        Ok(Self::new(&self.lake, &self.name, &self.location, Arc::new(metadata))?.inner)
+    }
+
     pub fn metadata(&self) -> &TableMetadata {
         self.inner.metadata()
     }

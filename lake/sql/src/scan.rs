@@ -64,7 +64,7 @@ pub(crate) struct LakeProvider {
 
 impl LakeProvider {
     pub(crate) fn new(
-        table: &Table,
+        table: Table,
         name: &str,
         snapshot_id: Option<i64>,
         looked: Arc<Looked>,
@@ -75,11 +75,8 @@ impl LakeProvider {
             Some(snapshot) => snapshot.schema(metadata)?,
             None => metadata.current_schema().clone(),
         };
-        // Who adds a column sees it at once, before anything is written with it.
-        let schema =
-            if snapshot_id == metadata.current_snapshot_id() { metadata.current_schema().clone() } else { schema };
         let schema = Arc::new(schema_to_arrow_schema(&schema)?);
-        Ok(LakeProvider { table: table.clone(), name: name.into(), snapshot_id, schema, looked })
+        Ok(LakeProvider { table, name: name.into(), snapshot_id, schema, looked })
     }
 
     fn files_of_snapshot(&self) -> u64 {

@@ -138,8 +138,8 @@ impl SchemaProvider for Namespace {
 impl Namespace {
     async fn provider(&self, asked: &Wanted<'_>) -> LakeResult<Arc<dyn TableProvider>> {
         let name = TableName::new(&self.name, asked.table).map_err(of_lake)?;
-        let table = self.lake.table(&name).await.map_err(of_lake)?;
-        let table = table.iceberg();
+        let loaded = self.lake.table(&name).await.map_err(of_lake)?;
+        let table = loaded.iceberg();
         let snapshot_id = match asked.version {
             None => table.metadata().current_snapshot_id(),
             Some(version) => Some(snapshot_of(table, &name.to_string(), version)?),
@@ -148,6 +148,11 @@ impl Namespace {
             return metadata_table(table, MetadataTable::of(about, &name.to_string())?, snapshot_id).await;
         }
         let shown = asked.version.map_or_else(|| name.to_string(), |version| format!("{name}@{version}"));
+        let table = if snapshot_id == table.metadata().current_snapshot_id() {
+            loaded.iceberg_now().map_err(of_lake)?
+        } else {
+            table.clone()
+        };
         Ok(Arc::new(LakeProvider::new(table, &shown, snapshot_id, self.looked.clone()).map_err(of_iceberg)?))
     }
 

@@ -1,6 +1,10 @@
 //! Tables as they were: by snapshot, by time, by branch or tag; and what is known about them as tables.
 
 use crate::world::{World, commit, named, orders};
+use arrow::array::RecordBatch;
+use iceberg::spec::{PrimitiveType, Type};
+use orch_lake::Filter;
+use orch_lake::table::evolve::Columns;
 use orch_store::lake_view::LakeError;
 
 #[tokio::test]
@@ -61,4 +65,29 @@ async fn what_is_known_about_a_table_can_be_asked() {
     assert_eq!(world.lines(files).await, ["state=CA data 2 310", "state=NY data 2 310", "state=TX data 2 310"]);
     assert_eq!(world.lines("select max(rows) from retail.\"orders$partitions\"").await, ["310"]);
     assert_eq!(world.lines("select name, kind from retail.\"orders$refs\"").await, ["main branch"]);
+}
+
+#[tokio::test]
+async fn a_column_that_was_just_added_or_renamed_is_there_before_anything_is_written() {
+    let world = World::with_orders().await;
+    let name = named("retail.orders");
+    let columns = Columns::new()
+        .add("note", Type::Primitive(PrimitiveType::String))
+        .rename("state", "region")
+        .widen("amount", PrimitiveType::Decimal { precision: 12, scale: 2 });
+    let table = world.lake.evolve(&name, columns).await.expect("columns can be added");
+    assert_eq!(world.lines("select * from retail.orders where id = 4").await, ["4 NY 2013-10-22 0.04 null"]);
+    assert_eq!(world.lines("select count(*) from retail.orders where note is null").await, ["900"]);
+    assert!(world.lines("select id from retail.orders where note = 'late' or region = 'WA'").await.is_empty());
+    assert_eq!(world.lines("select count(*) from retail.orders where region = 'NY' and amount < 1").await, ["33"]);
+    let plan = format!("{:?}", world.lines("explain select note from retail.orders where region = 'NY'").await);
+    assert!(plan.contains("files=1/3"), "files are still chosen: {plan}");
+
+    let read = table.scan().filter(Filter::is_null("note")).columns(["region", "note"]).collect().await.expect("read");
+    assert_eq!(read.iter().map(RecordBatch::num_rows).sum::<usize>(), 900);
+    assert_eq!(table.scan().filter(Filter::eq("note", "late")).count().await.expect("counted"), 0);
+
+    let more = orders(900..903).project(&[0, 2, 3]).expect("three columns");
+    commit(&world.lake, &table, more).await;
+    assert_eq!(world.lines("select count(*), count(region) from retail.orders").await, ["903 900"]);
 }
