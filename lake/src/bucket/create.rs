@@ -5,6 +5,7 @@ use super::{Bucket, Error, Result};
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::signer::Signer;
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Method, StatusCode};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// Of the signed address, and of the request.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// A server that is busy or restarts is asked again, after pauses that double: five seconds in all.
+const TRIES: u32 = 7;
+const FIRST_PAUSE: Duration = Duration::from_millis(80);
 
 /// Who makes the place of a bucket.
 #[derive(Debug, Clone)]
@@ -29,12 +33,12 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
     match &bucket.maker {
         Maker::Folder(path) => tokio::fs::create_dir_all(path).await.map_err(|error| failed(error.into())),
         Maker::Server { store, bucket: name, region } => {
-            let there = ask(store, Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
-            // Most of the time it is there, and whoever may read may not make buckets.
+            let there = ask(store, &Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
+            // Most of the time it is there, and keys that may read may not make buckets.
             if there != StatusCode::NOT_FOUND {
                 return refused(bucket, there).map_or(Ok(()), Err);
             }
-            let made = ask(store, Method::PUT, body(region.as_deref())).await.map_err(|error| failed(error.into()))?;
+            let made = ask(store, &Method::PUT, body(region.as_deref())).await.map_err(|error| failed(error.into()))?;
             // 409: somebody else has just made it; if it is not ours, reading and writing will say so.
             if made.is_success() || made == StatusCode::CONFLICT {
                 return Ok(());
@@ -61,11 +65,29 @@ fn body(region: Option<&str>) -> String {
     }
 }
 
-/// A request about the bucket itself.
-async fn ask(store: &AmazonS3, method: Method, body: String) -> std::result::Result<StatusCode, String> {
+/// A request about the bucket itself, sent again while the server is busy.
+async fn ask(store: &AmazonS3, method: &Method, body: String) -> std::result::Result<StatusCode, String> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        let status = ask_once(store, method, body.clone()).await?;
+        if !(status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS) {
+            return Ok(status);
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    ask_once(store, method, body).await
+}
+
+async fn ask_once(store: &AmazonS3, method: &Method, body: String) -> std::result::Result<StatusCode, String> {
     let address = store.signed_url(method.clone(), &Path::ROOT, TIMEOUT).await.map_err(|error| error.to_string())?;
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(|error| error.to_string())?;
+    let mut request = client.request(method.clone(), address);
+    if *method == Method::PUT {
+        // An empty body would go without its length, and some servers answer that with 411.
+        request = request.header(CONTENT_LENGTH, body.len()).body(body);
+    }
     // The address carries the signature, so no error may carry the address.
-    let answer = client.request(method, address).body(body).send().await.map_err(|e| e.without_url().to_string())?;
+    let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
     Ok(answer.status())
 }

@@ -8,6 +8,8 @@ use orch_lake::bucket::{Bucket, Buckets, Error, Options};
 use orch_test_lake::S3Server;
 use std::future::Future;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A folder and a server, and a test for each.
 async fn on_both<F: Future<Output = ()>>(test: impl Fn(Bucket) -> F) {
@@ -144,4 +146,44 @@ async fn wrong_keys_and_absent_servers_are_told_without_the_keys() {
     let bucket = Buckets::of(&good).expect("buckets").bucket("raw").expect("a name");
     let error = words(&bucket.get("x").await.expect_err("nobody is there").into());
     assert!(error.contains("cannot read `s3://raw/x`"), "{error}");
+}
+
+/// At the wire: a server that says 404 to everything but what makes a bucket, and remembers how that was asked.
+#[tokio::test]
+async fn a_bucket_is_made_by_a_request_that_says_its_length() {
+    for (region, length) in [(None, 0), (Some("eu-north-1"), 154)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let options = Options {
+            endpoint: Some(format!("http://{}", listener.local_addr().expect("it is bound"))),
+            region: region.map(Into::into),
+            access_key: Some("key".into()),
+            secret_key: Some("secret".into()),
+            ..Options::default()
+        };
+        let bucket = Bucket::open("s3://raw", &options).expect("an address");
+        let server = async {
+            for (method, answer) in
+                [("HEAD /raw/?", "404 Not Found"), ("PUT /raw/?", "503 Slow Down"), ("PUT /raw/?", "200 OK")]
+            {
+                let (mut stream, _) = listener.accept().await.expect("a client comes");
+                let head = head_of(&mut stream).await;
+                assert!(head.starts_with(method), "{head}");
+                let says_length =
+                    head.lines().any(|line| line.eq_ignore_ascii_case(&format!("content-length: {length}")));
+                assert_eq!(says_length, method.starts_with("PUT"), "{head}");
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("it is taken");
+            }
+        };
+        let (made, ()) = tokio::join!(bucket.ensure(), server);
+        made.expect("it is made, though the server was busy at first");
+    }
+}
+
+async fn head_of(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+        assert!(stream.read_buf(&mut read).await.expect("it can be read") > 0, "the request breaks off");
+    }
+    String::from_utf8(read).expect("text")
 }
