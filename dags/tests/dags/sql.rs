@@ -2,6 +2,7 @@
 
 use crate::standalone::{PASSWORD, Standalone, run_in};
 use crate::world::{Ended, command};
+use orch_test_support::guide::{examples, guide};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -78,6 +79,8 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
         assert!(refused.code == 2 && refused.err.contains(words), "{sql}: {refused:?}");
     }
 
+    the_examples_of_the_guide_are_answered(&shop);
+
     let login = json!({ "username": "admin", "password": PASSWORD });
     let token = shop.ask("POST", "/auth/token", "", &login).1["access_token"].as_str().unwrap().to_owned();
     let elsewhere = tempfile::tempdir().unwrap();
@@ -97,6 +100,37 @@ fn tables_of_the_pipelines_are_asked_from_a_shell_and_over_the_api() {
     let fact = tables["tables"].as_array().unwrap().iter().find(|table| table["name"] == "orders_fact").unwrap();
     assert_eq!(fact["last"]["made_by"]["run_id"], "first");
     assert_eq!(fact["totals"]["rows"].to_string(), rows);
+}
+
+/// Every statement of `docs/guides/sql.md`, as it is there but for a snapshot and a time.
+fn the_examples_of_the_guide_are_answered(shop: &Shop) {
+    let guide = guide("sql");
+    let shell = examples(&guide, "sh").into_iter().flat_map(|(_, example)| {
+        let quoted = |line: &str| Some(line.strip_prefix("orch sql \"")?.split('"').next()?.to_owned());
+        example.lines().filter_map(quoted).collect::<Vec<_>>()
+    });
+    let shell: Vec<String> = shell.collect();
+    assert_eq!(shell.len(), 3, "{shell:?}");
+    let blocks: String = examples(&guide, "sql").into_iter().map(|(_, example)| example).collect();
+    // Without what is said about them.
+    let lines = blocks.lines().map(|line| line.split("--").next().unwrap_or_default());
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());
+    let statements: Vec<String> = statements.map(Into::into).chain(shell).collect();
+    assert_eq!(statements.len(), 11, "{statements:?}");
+    let snapshot = shop.sql(&["select snapshot_id from retail.\"orders_fact$snapshots\"", "-o", "csv"]);
+    let snapshot = snapshot.lines().nth(1).unwrap();
+    for statement in statements {
+        let asked = statement.replace("7716229044100123456", snapshot).replace("2026-11-20 06:00", "2999-01-01 06:00");
+        let answer = shop.sql(&[&asked, "-o", "csv"]);
+        assert!(answer.lines().count() > 1, "{asked}: {answer}");
+        if statement.starts_with("explain") {
+            let (_, scan) = answer.split_once("LakeScan: table=retail.orders_fact, files=").unwrap();
+            let (read, rest) = scan.split_once('/').unwrap();
+            let all = rest.split(',').next().unwrap();
+            assert!(read.parse::<u32>().unwrap() < all.parse::<u32>().unwrap(), "{answer}");
+        }
+    }
 }
 
 #[test]

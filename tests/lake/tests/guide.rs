@@ -6,6 +6,7 @@
 use std::process::Command;
 
 use iceberg::spec::{PrimitiveType, Transform, Type};
+use orch_core::task::Connection;
 use orch_lake::bucket::Options;
 use orch_lake::table::At;
 use orch_lake::table::evolve::{Columns, Naming, Partition, Properties, Retention};
@@ -33,12 +34,9 @@ async fn the_examples_of_the_guide_do_what_they_say() {
     let db = TestDb::new(&orch_store::MIGRATOR).await;
     let folder = tempfile::Builder::new().prefix("orch-lake-").tempdir().unwrap();
     let warehouse = format!("file://{}", folder.path().display());
-    let config = LakeConfig {
-        catalog: db.pool(),
-        name: "lake".into(),
-        warehouse: warehouse.clone(),
-        storage: Options::default(),
-    };
+    let config = LakeConfig::of(&connection(&db, &warehouse), &Options::default()).unwrap();
+    let names = catalogs_of_spark();
+    assert!(names.len() > 6 && names.iter().all(|name| *name == config.name), "{names:?}");
     follow(&Lake::open(config).unwrap()).await.unwrap();
 
     let script = examples(&guide("lake-tables"), "python").into_iter().map(|(_, example)| example).collect::<String>();
@@ -48,6 +46,25 @@ async fn the_examples_of_the_guide_do_what_they_say() {
     let ended = command.output().unwrap();
     let said = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(said.0.trim(), "3", "{}", said.1);
+}
+
+/// As the connection `lake` of an installation: it does not name its catalog.
+fn connection(db: &TestDb, warehouse: &str) -> Connection {
+    let mut connection = Connection::from_uri("lake", &db.url()).unwrap();
+    connection.extra.insert("warehouse".into(), warehouse.into());
+    connection
+}
+
+/// The name of the catalog in each setting for Spark.
+fn catalogs_of_spark() -> Vec<String> {
+    let settings = examples(&guide("lake-tables"), "properties").into_iter().map(|(_, example)| example);
+    let settings = settings.collect::<String>();
+    let name = |line: &str| {
+        let key = line.split('=').next().unwrap();
+        let rest = key.strip_prefix("spark.sql.catalog.").unwrap();
+        rest.split('.').next().unwrap().to_owned()
+    };
+    settings.lines().map(name).collect()
 }
 
 async fn follow(lake: &Lake) -> anyhow::Result<()> {

@@ -1,7 +1,5 @@
 //! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
 
-#[path = "sql/guide.rs"]
-mod guide;
 #[path = "sql/limits.rs"]
 mod limits;
 #[path = "sql/query.rs"]
