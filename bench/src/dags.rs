@@ -60,6 +60,9 @@ fn measured() -> Vec<Dag> {
         }),
         map("map"),
         dump("bench_dump"),
+        described("queue", "One task, and 16 runs at a time").max_active_runs(16).build(|d| {
+            d.add(bodies::noop().id("step_001"));
+        }),
         described("talk", "One task that says something 20 times a second").build(|d| {
             d.add(bodies::talk(d.params::<bodies::Talk>()));
         }),
@@ -143,7 +146,7 @@ mod tests {
         let dags: Vec<Dag> =
             measured().into_iter().chain((0..200).map(idle_dag)).chain((0..200).map(ticking_dag)).collect();
         let sizes: Vec<(String, usize)> =
-            dags.iter().take(13).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
+            dags.iter().take(14).map(|dag| (dag.spec().dag_id.clone(), dag.tasks().len())).collect();
         let sizes: Vec<(&str, usize)> = sizes.iter().map(|(id, size)| (id.as_str(), *size)).collect();
         assert_eq!(
             sizes,
@@ -159,6 +162,7 @@ mod tests {
                 ("follow", 1),
                 ("map", 3),
                 ("bench_dump", 1),
+                ("queue", 1),
                 ("talk", 1),
                 ("shout", 2)
             ]
@@ -166,6 +170,6 @@ mod tests {
         let bundle = orch::bundle("bench", dags).unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         });
-        assert_eq!(bundle.dags().len(), 413);
+        assert_eq!(bundle.dags().len(), 414);
     }
 }

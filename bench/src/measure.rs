@@ -12,6 +12,7 @@ mod log;
 mod pages;
 pub mod pause;
 pub mod process;
+mod queued;
 mod report;
 mod seed;
 pub mod server;
@@ -100,7 +101,7 @@ pub struct Suite {
 }
 
 /// In this order: first what wants a machine at rest, the map in a process that has done nothing else.
-pub const ENGINE: [Group; 17] = [
+pub const ENGINE: [Group; 18] = [
     Group { rows: &["idle_rss_mb", "idle_cpu_percent", "idle_queries_per_min"], measure: idle::measure },
     Group { rows: &["start_to_healthy_ms"], measure: startup::measure },
     Group { rows: &FLOOR, measure: floor::measure },
@@ -114,6 +115,7 @@ pub const ENGINE: [Group; 17] = [
     Group { rows: &["asset_to_start_p50_ms"], measure: latency::asset_to_start },
     Group { rows: &["cli_trigger_ms"], measure: latency::cli_trigger },
     Group { rows: &["noop_tasks_per_s", "noop_chain_tasks_per_s"], measure: throughput::noop },
+    Group { rows: &["queued_runs_per_s"], measure: queued::measure },
     Group { rows: &["followers500_gap_p50_ms", "followers500_rss_mb"], measure: followers::measure },
     Group { rows: &["big_log_tail_p95_ms", "big_log_rss_mb"], measure: big_log::measure },
     Group { rows: &["page_p95_ms", "page_kb"], measure: pages::measure },

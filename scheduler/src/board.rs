@@ -1,6 +1,7 @@
 //! Where the loops meet: who is called, who is busy since when, who came round last.
 
 use crate::SchedulerError;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -20,8 +21,10 @@ pub(crate) struct Board {
     pub(crate) deadlines: Notify,
     pub(crate) upkeep: Notify,
     pub(crate) retire: Notify,
-    /// Silent workers may be taken for lost.
-    may_reap: AtomicBool,
+    /// Since when workers could renew their leases; none before the first look.
+    awake_since: Mutex<Option<DateTime<Utc>>>,
+    /// They could for as long as a DAG may be without one that offers it.
+    may_mark_stale: AtomicBool,
     /// When a rate lets in the next one.
     gate_opens: Mutex<Option<Instant>>,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
@@ -36,12 +39,20 @@ struct Progress {
 }
 
 impl Board {
-    pub(crate) fn may_reap(&self) -> bool {
-        self.may_reap.load(Ordering::Relaxed)
+    pub(crate) fn awake_since(&self) -> Option<DateTime<Utc>> {
+        *self.awake_since.lock().expect("nobody panics with it")
     }
 
-    pub(crate) fn set_may_reap(&self, may: bool) {
-        self.may_reap.store(may, Ordering::Relaxed);
+    pub(crate) fn set_awake_since(&self, since: DateTime<Utc>) {
+        *self.awake_since.lock().expect("nobody panics with it") = Some(since);
+    }
+
+    pub(crate) fn may_mark_stale(&self) -> bool {
+        self.may_mark_stale.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_may_mark_stale(&self, may: bool) {
+        self.may_mark_stale.store(may, Ordering::Relaxed);
     }
 
     /// How long until a rate lets somebody in.

@@ -9,8 +9,6 @@ pub struct SchedulerConfig {
     pub database_url: String,
     /// Without a hint, and with nothing due sooner, it looks so often. It is also its heartbeat.
     pub look_every: Duration,
-    /// The workers' lease: granted once more when nobody could have renewed it.
-    pub lease: Duration,
     /// Outcomes are left to the worker that recorded them so long.
     pub fold_after: Duration,
     /// What no worker has offered for so long is stale, and its runs are moved.
@@ -33,7 +31,6 @@ impl SchedulerConfig {
         SchedulerConfig {
             database_url: database_url.into(),
             look_every: Duration::from_secs(10),
-            lease: Duration::from_secs(15),
             fold_after: Duration::from_millis(500),
             stale_after: Duration::from_mins(1),
             queued_too_long: Duration::from_mins(10),

@@ -20,7 +20,7 @@ pub(crate) const WHILE_PARKED: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_millis(1);
 
 pub(crate) async fn run(shared: Shared) -> &'static str {
-    let mut lookout = Lookout { process: None, pauses: PauseDetector::default(), slept: Duration::ZERO };
+    let mut lookout = Lookout { process: None, pauses: PauseDetector::default(), paused: false, slept: Duration::ZERO };
     let mut link = Link::new("lookout");
     let mut upkeep_at = Instant::now();
     while !shared.stop.is_cancelled() {
@@ -36,7 +36,7 @@ pub(crate) async fn run(shared: Shared) -> &'static str {
             upkeep_at = Instant::now() + shared.config.upkeep_every;
             shared.board.upkeep.notify_one();
         }
-        let sleep = until(&due_now, shared.config.look_every);
+        let sleep = if lookout.paused { Duration::ZERO } else { until(&due_now, shared.config.look_every) };
         let sleep = if due_now.parked { while_parked(sleep, shared.board.gate_opens_in()) } else { sleep };
         lookout.slept = sleep;
         tokio::select! {
@@ -54,6 +54,8 @@ pub(crate) async fn run(shared: Shared) -> &'static str {
 struct Lookout {
     process: Option<i32>,
     pauses: PauseDetector,
+    /// The last look came after a pause: when leases end is to be asked again.
+    paused: bool,
     slept: Duration,
 }
 
@@ -68,7 +70,12 @@ impl Lookout {
             }
         };
         let config = &shared.config;
-        let after = After { fold: config.fold_after, stale: config.stale_after, queued: config.queued_too_long };
+        let after = After {
+            fold: config.fold_after,
+            stale: config.stale_after,
+            queued: config.queued_too_long,
+            awake: shared.board.awake_since(),
+        };
         let due = look(db, process, &shared.board.to_json(), &after).await?;
         // Somebody may have forgotten us while we could not be heard.
         self.process = due.known.then_some(process);
@@ -92,9 +99,11 @@ impl Lookout {
         if due.parked || due.recount {
             board.admit.notify_one();
         }
-        let may_reap = self.pauses.may_reap(due.now, due.server_started, self.slept, config.lease);
-        board.set_may_reap(may_reap);
-        if due.unfolded || (due.workers && may_reap) {
+        self.paused = self.pauses.notices(due.now, self.slept, shortest_lease(due));
+        let awake_since = self.pauses.awake_since(due.server_started);
+        board.set_awake_since(awake_since);
+        board.set_may_mark_stale((due.now - awake_since).to_std().is_ok_and(|awake| awake >= config.stale_after));
+        if due.unfolded || (due.workers && !self.paused) {
             board.mend.notify_one();
         }
     }
@@ -119,8 +128,13 @@ impl Lookout {
 
 /// Some of it cannot be helped, so it is tried once in a while only.
 fn needs_upkeep(due: &Due, shared: &Shared) -> bool {
-    let by_workers = due.orphans || due.stale || due.stranded;
-    due.retention || due.queued_long || (by_workers && shared.board.may_reap())
+    let by_workers = due.stale || due.stranded;
+    due.retention || due.queued_long || due.orphans || (by_workers && shared.board.may_mark_stale())
+}
+
+/// Without workers there is no lease that a pause could end.
+fn shortest_lease(due: &Due) -> Duration {
+    due.shortest_lease_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(Duration::MAX)
 }
 
 /// How long to sleep when nobody calls.
@@ -167,6 +181,7 @@ mod tests {
             parked: false,
             recount: false,
             retention: false,
+            shortest_lease_secs: None,
             next_at: in_ms.map(|ms| now + TimeDelta::milliseconds(ms)),
         };
         let most = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use orch_store::run::start_queued_runs;
 use orch_store::run_lock::left_unfolded;
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
-use orch_store::worker::{Reaped, reap};
+use orch_store::worker::{Reaped, reap_since};
 use sqlx::postgres::PgConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -32,8 +32,8 @@ impl Work for Mend {
     }
 
     async fn round(&mut self, db: &mut PgConnection, shared: &Shared) -> StoreResult<Left> {
-        if shared.board.may_reap() {
-            let reaped = reap(db, &mut self.versions).await?;
+        if let Some(awake_since) = shared.board.awake_since() {
+            let reaped = reap_since(db, &mut self.versions, awake_since).await?;
             if !reaped.workers.is_empty() {
                 tracing::warn!(
                     workers = ?reaped.workers,

@@ -1,36 +1,43 @@
-//! Nobody is taken for dead because everybody slept. When the scheduler, the database or the whole machine stood still,
-//! the workers' leases ran out without anybody being able to renew them: they get one lease more.
+//! No worker is taken for dead because the scheduler, the database or the whole machine stood still: nobody could renew a
+//! lease meanwhile, so each worker gets one more of its own leases from the end of the pause (`worker::reap_since`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
+
+/// Leases of tests are shorter than any worker's; no pause is told from a slow answer below this.
+const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 
 /// Watches the database's clock from look to look.
 #[derive(Debug, Default)]
 pub(crate) struct PauseDetector {
     last: Option<DateTime<Utc>>,
-    /// Nobody is taken for lost before.
-    patient_until: Option<DateTime<Utc>>,
+    /// When the last pause was over.
+    ended: Option<DateTime<Utc>>,
 }
 
 impl PauseDetector {
-    /// `now` and `server_started` are the database's. `planned`: how long this scheduler meant to sleep since the last
-    /// look. Whether silent workers may be taken for lost.
-    pub(crate) fn may_reap(
-        &mut self,
-        now: DateTime<Utc>,
-        server_started: DateTime<Utc>,
-        planned: Duration,
-        lease: Duration,
-    ) -> bool {
-        let delta = |d: Duration| TimeDelta::from_std(d).unwrap_or(TimeDelta::MAX);
+    /// Whether there was a pause since the last look. `now` is the database's; `planned`: how long this scheduler meant
+    /// to sleep; `lease`: the shortest of a living worker.
+    pub(crate) fn notices(&mut self, now: DateTime<Utc>, planned: Duration, lease: Duration) -> bool {
         let gap = self.last.replace(now).map(|last| now - last);
-        // A worker beats thrice in a lease, so no lease runs out in a third of it and what was planned.
-        if gap.is_some_and(|gap| gap > delta(planned) + delta(lease / 3) || gap < TimeDelta::zero()) {
+        // A worker beats three times in a lease, so no lease runs out in a third of it and what was planned.
+        let most = delta(planned.saturating_add(lease.max(SHORTEST_LEASE) / 3));
+        let paused = gap.is_some_and(|gap| gap > most || gap < TimeDelta::zero());
+        if paused {
             tracing::info!(?gap, "this scheduler or its database stood still: workers get another lease");
-            self.patient_until = Some(now + delta(lease));
+            self.ended = Some(now);
         }
-        now >= server_started + delta(lease) && self.patient_until.is_none_or(|until| now >= until)
+        paused
     }
+
+    /// Since when workers could renew their leases.
+    pub(crate) fn awake_since(&self, server_started: DateTime<Utc>) -> DateTime<Utc> {
+        self.ended.map_or(server_started, |ended| ended.max(server_started))
+    }
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
 #[cfg(test)]
@@ -45,30 +52,34 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_scheduler_may_reap_at_once() {
+    fn a_steady_scheduler_notices_no_pause() {
         let mut detector = PauseDetector::default();
-        assert!([0, 5, 10, 14].into_iter().all(|t| detector.may_reap(at(t), at(-100), LOOK, LEASE)));
+        assert!(![0, 5, 10, 14].into_iter().any(|t| detector.notices(at(t), LOOK, LEASE)));
+        assert_eq!(detector.awake_since(at(-100)), at(-100));
     }
 
     #[test]
-    fn after_a_pause_everybody_gets_one_lease() {
+    fn after_a_pause_workers_count_as_awake_since_its_end() {
         let mut detector = PauseDetector::default();
-        assert!(detector.may_reap(at(0), at(-100), LOOK, LEASE));
-        let asked = [600, 605, 610, 614, 615].map(|t| detector.may_reap(at(t), at(-100), LOOK, LEASE));
-        assert_eq!(asked, [false, false, false, false, true]);
+        let noticed = [0, 600, 605].map(|t| detector.notices(at(t), LOOK, LEASE));
+        assert_eq!(noticed, [false, true, false]);
+        assert_eq!(detector.awake_since(at(-100)), at(600));
+        assert_eq!(detector.awake_since(at(603)), at(603), "the server was restarted later");
     }
 
     #[test]
-    fn after_a_restart_of_the_server_everybody_gets_one_lease() {
-        let mut detector = PauseDetector::default();
-        assert!(!detector.may_reap(at(0), at(-14), LOOK, LEASE));
-        assert!(detector.may_reap(at(1), at(-14), LOOK, LEASE));
+    fn a_pause_is_as_long_as_the_shortest_lease_makes_it() {
+        let (mut short, mut long) = (PauseDetector::default(), PauseDetector::default());
+        short.notices(at(0), LOOK, Duration::from_secs(6));
+        long.notices(at(0), LOOK, LEASE);
+        assert!(short.notices(at(8), LOOK, Duration::from_secs(6)));
+        assert!(!long.notices(at(8), LOOK, LEASE));
     }
 
     #[test]
-    fn a_clock_that_is_set_back_kills_nobody() {
+    fn a_clock_that_is_set_back_is_a_pause() {
         let mut detector = PauseDetector::default();
-        detector.may_reap(at(0), at(-9_999), LOOK, LEASE);
-        assert!(!detector.may_reap(at(-3_600), at(-9_999), LOOK, LEASE));
+        detector.notices(at(0), LOOK, LEASE);
+        assert!(detector.notices(at(-3_600), LOOK, LEASE));
     }
 }

@@ -44,8 +44,8 @@ impl Work for Upkeep {
         // A little less than the pace at which it is called, or every second turn would be missed.
         let every = shared.config.upkeep_every.mul_f64(0.9);
         if duty_due(db, "upkeep", every).await? {
-            if shared.board.may_reap() {
-                self.orphans(db, shared).await?;
+            self.orphans(db, shared).await?;
+            if shared.board.may_mark_stale() {
                 self.stale(db, shared).await?;
             }
             warn_queued(db, shared).await?;

@@ -46,7 +46,6 @@ impl House {
     fn start(&mut self, schedulers: usize) {
         let config = SchedulerConfig {
             look_every: Duration::from_millis(200),
-            lease: LEASE,
             fold_after: Duration::from_millis(50),
             stale_after: self.stale_after,
             upkeep_every: Duration::from_millis(100),

@@ -60,8 +60,10 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
             order by 1) as "queues!",
           (select count(*) from unfolded) as "unfolded!",
           (select extract(epoch from now() - min(recorded_at))::float8 from unfolded) as oldest_unfolded,
-          (select count(*) from waiting where wake_at < now()) as "overdue!",
-          (select extract(epoch from now() - min(wake_at))::float8 from waiting where wake_at < now()) as oldest_overdue"#
+          (select count(*) from waiting where case when state = 'awaiting_input' and kind is not null then give_up_at
+            else wake_at end < now()) as "overdue!",
+          (select extract(epoch from now() - min(due))::float8 from (select case when state = 'awaiting_input'
+            and kind is not null then give_up_at else wake_at end as due from waiting) w where due < now()) as oldest_overdue"#
     )
     .fetch_one(&mut *db)
     .await?;

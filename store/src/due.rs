@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// What there is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one answer of the look")]
 pub struct Due {
     /// By the database's clock.
@@ -52,6 +52,8 @@ pub struct Due {
     pub recount: bool,
     /// Nobody made partitions and dropped old ones for an hour.
     pub retention: bool,
+    /// Of the workers that live; none lives: `None`.
+    pub shortest_lease_secs: Option<f64>,
     /// When the next of these things is due that is not yet.
     pub next_at: Option<DateTime<Utc>>,
 }
@@ -65,6 +67,8 @@ pub struct After {
     pub stale: Duration,
     /// What no worker has claimed.
     pub queued: Duration,
+    /// When workers were last kept from renewing their leases, as far as the scheduler knows: until then.
+    pub awake: Option<DateTime<Utc>>,
 }
 
 /// Renews a scheduler's heartbeat and says what there is to do.
@@ -77,7 +81,8 @@ pub async fn look(db: &mut PgConnection, process: i32, progress: &Value, after: 
         after.fold.as_secs_f64(),
         after.stale.as_secs_f64(),
         after.queued.as_secs_f64(),
-        crate::process::memory_mb()
+        crate::process::memory_mb(),
+        after.awake
     );
     Ok(due.fetch_one(db).await?)
 }
@@ -90,13 +95,7 @@ pub async fn wake_waiting(db: &mut PgConnection, most: i64) -> StoreResult<u64> 
 /// DAGs with queued runs that are due and room for one more.
 pub async fn dags_with_room(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
-        "select d.dag_id from dag d where not d.is_paused and d.dag_id in (
-            select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
-          and (d.overlap <> 'queue'
-            or exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
-            or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running'
-              and r.run_type <> 'backfill') < d.max_active_runs)
-        order by d.dag_id limit $1",
+        r#"select dag_id as "dag_id!" from dags_with_room() as d (dag_id) order by dag_id limit $1"#,
         most
     );
     Ok(dags.fetch_all(db).await?)

@@ -10,6 +10,7 @@ use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Event, Stood};
@@ -37,6 +38,16 @@ struct Found {
     held: bool,
     /// `None`: it has no row, or was cleared.
     state: Option<TaskState>,
+    /// The try that is marked, when that of the row is history or will be: it was to begin anew.
+    next: Option<NextTry>,
+}
+
+/// A try that had not begun.
+struct NextTry {
+    attempt: Uuid,
+    try_no: i16,
+    max_tries: Option<i16>,
+    queued_at: Option<DateTime<Utc>>,
 }
 
 /// How often somebody may claim or wake an instance while it is looked at.
@@ -140,6 +151,9 @@ async fn mark_locked(
     if is_over {
         revive(db, run).await?;
     }
+    if let Some(next) = &found.next {
+        begin_anew(db, run, (task, map_index), next).await?;
+    }
     write(db, run, (task, map_index), to, locked.rev + 1).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
     carry_out(&mut step, &version, at, marked, effects, 0);
@@ -147,32 +161,96 @@ async fn mark_locked(
     Ok(Some(Mark::Marked(was)))
 }
 
-/// Takes the instance away from whoever could claim or wake it, and locks its row. Claims and wake-ups do not take the
-/// run's lock: `None` when it is just being moved.
+/// Takes the instance away from whoever could claim or wake it, with its slots, and locks its row. Claims and wake-ups do
+/// not take the run's lock: `None` when it is just being moved.
 async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -> StoreResult<Option<Found>> {
-    let stood = sqlx::query!(
-        r#"with rdy as (delete from ready where run = $1 and task = $2 and map_index = $3 returning 1),
-        wai as (delete from waiting where run = $1 and task = $2 and map_index = $3 returning 1),
-        hld as (delete from held where run = $1 and task = $2 and map_index = $3 returning 1)
-        select exists (select from rdy) or exists (select from wai) as "waited!", exists (select from hld) as "held!""#,
+    let taken = sqlx::query!(
+        r#"with rdy as (delete from ready where run = $1 and task = $2 and map_index = $3
+          returning attempt, try_no, max_tries, queued_at),
+        wai as (delete from waiting where run = $1 and task = $2 and map_index = $3
+          returning attempt, try_no, max_tries, null::timestamptz as queued_at),
+        hld as (delete from held where run = $1 and task = $2 and map_index = $3
+          returning attempt, null::smallint as try_no, max_tries, null::timestamptz as queued_at),
+        every as (select true as waited, * from rdy union all select true, * from wai union all select false, * from hld),
+        rel as (delete from slot s using every e where s.attempt = e.attempt)
+        select waited as "waited!", attempt as "attempt!", try_no, max_tries as "max_tries!", queued_at from every"#,
         run,
         task as i16,
         map_index
     );
-    let stood = stood.fetch_one(&mut *db).await?;
-    let row = sqlx::query_scalar!(
-        "select state::text from task_instance where run = $1 and task = $2 and map_index = $3 for update",
+    let taken = taken.fetch_optional(&mut *db).await?;
+    let row = sqlx::query!(
+        "select attempt, try_no, state::text from task_instance where run = $1 and task = $2 and map_index = $3 for update",
         run,
         task as i16,
         map_index
     );
-    let state: Option<TaskState> = match row.fetch_optional(&mut *db).await?.flatten() {
-        Some(word) => Some(crate::run::word(&word)?),
+    let row = row.fetch_optional(&mut *db).await?;
+    let state: Option<TaskState> = match row.as_ref().and_then(|row| row.state.as_deref()) {
+        Some(word) => Some(crate::run::word(word)?),
         None => None,
     };
     let settled = |state: TaskState| state.is_finished() || matches!(state, TaskState::Running | TaskState::Restarting);
-    let free = stood.waited || stood.held || state.is_none_or(settled);
-    Ok(free.then_some(Found { waited: stood.waited, held: stood.held, state }))
+    if taken.is_none() && !state.is_none_or(settled) {
+        return Ok(None);
+    }
+    let begins_anew = matches!(state, None | Some(TaskState::Restarting));
+    let next = row.filter(|row| row.try_no > 0).and_then(|row| match &taken {
+        Some(taken) if taken.attempt == row.attempt => None,
+        Some(taken) => Some(NextTry {
+            attempt: taken.attempt,
+            try_no: taken.try_no.unwrap_or(row.try_no + 1),
+            max_tries: Some(taken.max_tries),
+            queued_at: taken.queued_at,
+        }),
+        None => begins_anew.then(|| NextTry {
+            attempt: Uuid::new_v4(),
+            try_no: row.try_no + 1,
+            max_tries: None,
+            queued_at: None,
+        }),
+    });
+    let waited = taken.as_ref().is_some_and(|taken| taken.waited);
+    Ok(Some(Found { waited, held: taken.is_some() && !waited, state, next }))
+}
+
+/// The row becomes that of the next try, which never began. What was cleared while it ran is history only from now on, and
+/// its worker still has to stop it.
+async fn begin_anew(
+    db: &mut PgConnection,
+    run: Uuid,
+    (task, map_index): (TaskIdx, i32),
+    next: &NextTry,
+) -> StoreResult<()> {
+    sqlx::query!(
+        "with was as (
+          select * from task_instance where run = $1 and task = $2 and map_index = $3
+        ),
+        hist as (
+          insert into attempt (run, attempt, map_index, worker, rev_ready, rev_end, task, try_no, max_tries, lease_no,
+            lost_no, state, queued_at, started_at, ended_at)
+          select run, attempt, map_index, worker, rev_ready, rev_end, task, try_no, max_tries, lease_no, lost_no, state,
+            queued_at, started_at, coalesce(ended_at, now())
+          from was where state = 'restarting' on conflict do nothing
+        ),
+        stopped as (
+          insert into stop_order (worker, run, task, map_index, attempt, why)
+          select worker, run, task, map_index, attempt, 'marked' from was where state = 'restarting' and worker is not null
+        )
+        update task_instance set attempt = $4, try_no = $5, max_tries = coalesce($6, max_tries), queued_at = $7,
+          worker = null, lost_no = 0, started_at = null, ended_at = null, state = null
+        where run = $1 and task = $2 and map_index = $3",
+        run,
+        task as i16,
+        map_index,
+        next.attempt,
+        next.try_no,
+        next.max_tries,
+        next.queued_at
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {

@@ -6,7 +6,7 @@ mod reap;
 mod retire;
 
 pub use busy::{RunningInstance, running_instances};
-pub use reap::{Reaped, give_back, reap, release, sweep_orphans};
+pub use reap::{Reaped, give_back, reap, reap_since, release, sweep_orphans};
 pub use retire::needed_versions;
 
 use crate::StoreResult;

@@ -5,21 +5,14 @@ with beat as (
 )
 select now() as "now!", pg_postmaster_start_time() as "server_started!", exists (select from beat) as "known!",
     exists (select from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
-        and (d.overlap <> 'queue' or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
-            and r.run_type <> 'backfill') < d.max_active_runs)) as "dags!",
+        and (d.overlap <> 'queue' or active_runs(d.dag_id, d.max_active_runs) < d.max_active_runs)) as "dags!",
     -- Nobody has given an event to those that wait for it, or a condition is to be asked of a DAG with room.
     exists (select from asset_event e where not e.distributed)
-        or exists (select from asset_due a join dag d on d.dag_id = a.dag_id where not d.is_paused and not d.is_stale
-            and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
-                and r.run_type <> 'backfill') < d.max_active_runs)
+        or exists (select from asset_due a where (select not d.is_paused and not d.is_stale
+            and active_runs(d.dag_id, d.max_active_runs) < d.max_active_runs from dag d where d.dag_id = a.dag_id))
         or exists (select from asset a where a.fresh_until < now() and a.stale_since is null)
         or exists (select from asset_check c where not c.told and c.outcome in ('fail', 'quarantined')) as "assets!",
-    exists (select from dag d where not d.is_paused and d.dag_id in (
-            select r.dag_id from dag_run r where r.state = 'queued' and r.run_after <= now() and r.clear_number = 0)
-        and (d.overlap <> 'queue'
-            or exists (select from dag_run r where r.dag_id = d.dag_id and r.state = 'queued' and r.run_type = 'backfill')
-            or (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state = 'running'
-                and r.run_type <> 'backfill') < d.max_active_runs)) as "queued!",
+    exists (select from dags_with_room()) as "queued!",
     -- A run of a backfill is over, or it has room for another one, or nothing is left of it.
     exists (select from backfill b join dag d on d.dag_id = b.dag_id where b.completed_at is null and (
         exists (select from backfill_run x left join dag_run r on r.id = x.run
@@ -36,7 +29,8 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
     exists (select from waiting w where w.kind is null and w.wake_at <= now())
         or exists (select from waiting w where w.kind is not null and w.give_up_at <= now()) as "waiting!",
     exists (select from unfolded u where u.recorded_at < now() - $3::float8 * interval '1 second') as "unfolded!",
-    exists (select from worker w where w.state in ('running', 'draining') and w.expires_at < now()) as "workers!",
+    exists (select from worker w where w.state in ('running', 'draining')
+        and trusted_until(w.expires_at, w.heartbeat_at, $7) < now()) as "workers!",
     -- What is left of a worker that woke up after it was lost.
     exists (select from worker w where w.state = 'lost' and w.heartbeat_at > now() - interval '1 hour')
         and exists (select from dag_run r where r.state = 'running') as "orphans!",
@@ -53,9 +47,12 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         as "recount!",
     (not exists (select from duty u where u.name = 'retention' and u.done_at > now() - interval '1 hour')
         or exists (select from retirement p where p.one and p.retry_at <= now())) as "retention!",
+    (select extract(epoch from min(w.expires_at - w.heartbeat_at))::float8 from worker w
+        where w.state in ('running', 'draining')) as "shortest_lease_secs?",
     least(
         (select min(d.next_run_after) from dag d where d.next_run_after > now() and not d.is_paused and not d.is_stale),
-        (select min(r.run_after) from dag_run r where r.state = 'queued' and r.run_after > now()),
+        (select min(n.run_after) from queued_dags() q (dag_id) cross join lateral (select r.run_after from dag_run r
+            where r.dag_id = q.dag_id and r.state = 'queued' and r.run_after > now() order by r.run_after limit 1) n),
         (select min(r.timeout_at) from dag_run r where r.state = 'running' and r.timeout_at > now()),
         (select min(e.due_at) from deadline e where e.state = 'open' and e.due_at > now()),
         (select min(a.fresh_until) from asset a where a.fresh_until >= now() and a.stale_since is null),
@@ -63,5 +60,6 @@ select now() as "now!", pg_postmaster_start_time() as "server_started!", exists 
         (select min(w.give_up_at) from waiting w where w.kind is not null and w.give_up_at > now()),
         (select min(u.recorded_at) + $3::float8 * interval '1 second' from unfolded u
             where u.recorded_at >= now() - $3::float8 * interval '1 second'),
-        (select min(w.expires_at) from worker w where w.state in ('running', 'draining') and w.expires_at > now())
+        (select min(trusted_until(w.expires_at, w.heartbeat_at, $7)) from worker w where w.state in ('running', 'draining')
+            and trusted_until(w.expires_at, w.heartbeat_at, $7) > now())
     ) as next_at

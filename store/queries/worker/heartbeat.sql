@@ -6,6 +6,12 @@ with beat as (
 ),
 done as (
     delete from stop_order where worker = $1 and attempt = any($4)
+),
+-- What was told to stop has stopped. A try that is to begin anew is freed by its restart.
+freed as (
+    delete from slot s where s.attempt = any($4) and not exists (select from task_instance t
+        where t.run = s.run and t.task = s.task and t.map_index = s.map_index and t.attempt = s.attempt
+            and t.state in ('running', 'restarting'))
 )
 select beat.queues is null as "lost!",
     exists (select from ready r where r.queue = any(beat.queues) and r.version = any(beat.versions)) as "ready_waiting!",

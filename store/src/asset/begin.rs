@@ -14,10 +14,8 @@ use uuid::Uuid;
 /// for them: one run takes it all when there is room again.
 pub async fn dags_to_ask(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
-        "select a.dag_id from asset_due a join dag d on d.dag_id = a.dag_id
-        where not d.is_paused and not d.is_stale
-          and (select count(*) from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')
-            and r.run_type <> 'backfill') < d.max_active_runs
+        "select a.dag_id from asset_due a where (select not d.is_paused and not d.is_stale
+          and active_runs(d.dag_id, d.max_active_runs) < d.max_active_runs from dag d where d.dag_id = a.dag_id)
         order by a.dag_id limit $1",
         most
     );
@@ -32,8 +30,7 @@ pub async fn begin_triggered_runs(
 ) -> StoreResult<Vec<RunRow>> {
     let mut tx = db.begin().await?;
     let dag = sqlx::query!(
-        r#"select version, max_active_runs - (select count(*) from dag_run r where r.dag_id = $1
-            and r.state in ('queued', 'running') and r.run_type <> 'backfill') as "room!"
+        r#"select version, max_active_runs - active_runs(dag_id, max_active_runs) as "room!"
         from dag where dag_id = $1 and not is_paused and not is_stale for no key update skip locked"#,
         dag_id
     );

@@ -19,8 +19,7 @@ const MOST_TAKEN: usize = 1_000;
 pub async fn due_dags(db: &mut PgConnection, most: i64) -> StoreResult<Vec<String>> {
     let dags = sqlx::query_scalar!(
         "select d.dag_id from dag d where d.next_run_after <= now() and not d.is_paused and not d.is_stale
-          and (d.overlap <> 'queue' or (select count(*) from dag_run r where r.dag_id = d.dag_id
-            and r.state in ('queued', 'running') and r.run_type <> 'backfill') < d.max_active_runs)
+          and (d.overlap <> 'queue' or active_runs(d.dag_id, d.max_active_runs) < d.max_active_runs)
         order by d.next_run_after limit $1",
         most
     );
@@ -38,8 +37,7 @@ pub async fn create_due_runs(
     let mut tx = db.begin().await?;
     let dag = sqlx::query!(
         r#"select now() as "now!", version, overlap = 'queue' as "waits!",
-          max_active_runs - (select count(*) from dag_run r where r.dag_id = $1
-            and r.state in ('queued', 'running') and r.run_type <> 'backfill') as "room!"
+          max_active_runs - active_runs(dag_id, max_active_runs) as "room!"
         from dag where dag_id = $1 and next_run_after <= now() and not is_paused and not is_stale
         for no key update skip locked"#,
         dag_id

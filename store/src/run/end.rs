@@ -111,6 +111,7 @@ async fn try_end(
         let rest = Rest::new(&version.plan, &ledger);
         end_instances(&mut tx, run, &rest, locked.rev + 1, end).await?;
         order_stop(&mut tx, run, &at_rest.open, why).await?;
+        free_slots(&mut tx, run).await?;
         put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
         skip_rest(&mut tx, run, &rest).await?;
         end_ledger(&version.plan, &ledger, &running, end)
@@ -177,6 +178,17 @@ async fn order_stop(db: &mut PgConnection, run: Uuid, open: &[Open], why: &str) 
         &running.iter().map(|r| r.0.task).collect::<Vec<_>>(),
         &running.iter().map(|r| r.0.map_index).collect::<Vec<_>>(),
         &running.iter().map(|r| r.0.attempt).collect::<Vec<_>>()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What runs keeps its slots until its worker has stopped it (`queries/worker/heartbeat.sql`).
+async fn free_slots(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+    sqlx::query!(
+        "delete from slot s where run = $1 and not exists (select from stop_order o where o.attempt = s.attempt)",
+        run
     )
     .execute(db)
     .await?;

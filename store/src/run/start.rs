@@ -22,7 +22,8 @@ const MOST_STARTS: i64 = 256;
 /// unpauses a DAG calls it, and schedulers for those that died before. The caller tells workers.
 pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, dag_id: &str) -> StoreResult<Vec<Uuid>> {
     let waiting = sqlx::query_scalar!(
-        r#"select exists (select from dag_run where dag_id = $1 and state = 'queued' and run_after <= now()) as "waiting!""#,
+        r#"select exists (select from dag_run where dag_id = $1 and state = 'queued' and clear_number = 0
+          and run_after <= now()) as "waiting!""#,
         dag_id
     );
     if !waiting.fetch_one(&mut *db).await? {
@@ -58,23 +59,9 @@ pub async fn start_queued_runs(db: &mut PgConnection, versions: &mut Versions, d
 /// What a run's beginning follows from, besides its version: its type and, unless all run, its tasks.
 type Kind = (RunType, Option<Vec<String>>);
 
-/// The runs that have a place, locked. Those of backfills have been given theirs when they were created.
+/// The runs that have a place, locked.
 async fn queued(db: &mut PgConnection, dag_id: &str, max_active_runs: i32) -> StoreResult<Vec<(Uuid, Kind)>> {
-    let rows = sqlx::query!(
-        r#"select r.id, r.run_type::text as "run_type!", d.tasks as "tasks?"
-        from dag_run r left join dag_run_detail d on d.run = r.id
-        where r.state = 'queued' and r.clear_number = 0 and r.id in (
-            (select id from dag_run where dag_id = $1 and state = 'queued' and run_after <= now() and clear_number = 0
-               and run_type <> 'backfill'
-             order by run_after, id limit greatest(0, least($2 - running_runs($1), $3)))
-            union all
-            (select id from dag_run where dag_id = $1 and state = 'queued' and run_after <= now() and clear_number = 0
-               and run_type = 'backfill' order by run_after, id limit $3))
-        order by r.run_after, r.id for no key update of r"#,
-        dag_id,
-        i64::from(max_active_runs),
-        MOST_STARTS
-    );
+    let rows = sqlx::query_file!("queries/run/queued.sql", dag_id, i64::from(max_active_runs), MOST_STARTS);
     let rows = rows.fetch_all(db).await?;
     rows.into_iter().map(|row| Ok((row.id, (word(&row.run_type)?, row.tasks)))).collect()
 }

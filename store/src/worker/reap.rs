@@ -6,6 +6,7 @@ use crate::StoreResult;
 use crate::alert::add_alerts;
 use crate::run::word;
 use crate::version::{Version, Versions};
+use chrono::{DateTime, Utc};
 use orch_core::alert::{TryEnd, of_try};
 use orch_core::plan::TaskIdx;
 use orch_core::spec::OnLost;
@@ -35,11 +36,19 @@ pub struct Reaped {
 /// Workers whose lease ended are lost; their instances go to others. So does what a worker took while it was being given
 /// up: for a while after its lease it is looked at again.
 pub async fn reap(db: &mut PgConnection, versions: &mut Versions) -> StoreResult<Reaped> {
+    reap_since(db, versions, DateTime::UNIX_EPOCH).await
+}
+
+/// The same; workers could renew their leases only since `awake`, so each is trusted for one lease from then on. A
+/// restart of the server counts by itself.
+pub async fn reap_since(db: &mut PgConnection, versions: &mut Versions, awake: DateTime<Utc>) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
     let workers = sqlx::query_scalar!(
         "update worker set state = 'lost', running = 0 where id = any(array(select id from worker
-            where state in ('running', 'draining') and expires_at < now() order by id for no key update))
-          and state in ('running', 'draining') and expires_at < now() returning id"
+            where state in ('running', 'draining') and trusted_until(expires_at, heartbeat_at, $1) < now()
+            order by id for no key update))
+          and state in ('running', 'draining') and trusted_until(expires_at, heartbeat_at, $1) < now() returning id",
+        awake
     )
     .fetch_all(&mut *tx)
     .await?;
@@ -139,9 +148,17 @@ struct Taken {
 
 async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
     let &Taking { workers, but, why } = taking;
-    sqlx::query!("delete from stop_order where worker = any($1) and attempt <> all($2)", workers, but)
-        .execute(&mut *db)
-        .await?;
+    // What they were told to stop lives no more, but for what they were to begin anew.
+    sqlx::query!(
+        "with gone as (delete from stop_order where worker = any($1) and attempt <> all($2) returning attempt)
+        delete from slot s using gone where s.attempt = gone.attempt and not exists (select from task_instance t
+          where t.run = s.run and t.task = s.task and t.map_index = s.map_index and t.attempt = s.attempt
+            and t.state in ('running', 'restarting'))",
+        workers,
+        but
+    )
+    .execute(&mut *db)
+    .await?;
     let runs = sqlx::query!(
         r#"select r.id, r.version, r.run_type::text as "run_type!" from dag_run r where r.state = 'running' and exists (select from task_instance t
           where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting') and t.attempt <> all($2))

@@ -9,11 +9,11 @@ use orch_store::admission::{admit, admit_and_recount};
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::mark::mark_instance;
 use orch_store::pool::{DeletePool, NewPool, delete_pool, get_pool, set_pool};
-use orch_store::run::{CreateRun, NewRun, cancel_run, create_run};
+use orch_store::run::{CreateRun, NewRun, cancel_run, create_run, time_out_run};
 use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper};
 use orch_store::version::Versions;
 use orch_store::watch::{Watcher, take_due};
-use orch_store::worker::reap;
+use orch_store::worker::{heartbeat, reap};
 use orch_test_support::TestDb;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
@@ -94,6 +94,13 @@ impl House {
     /// Minus the line in which tries of a DAG's first task wait.
     async fn place(&mut self, offer: usize) -> i32 {
         self.versions.get(&mut self.db, self.offers[offer]).await.expect("a version").place(0)
+    }
+
+    /// Its worker says that it has stopped what it was told to stop.
+    async fn obey(&mut self) {
+        let orders =
+            sqlx::query_scalar("select attempt from stop_order").fetch_all(&mut self.db).await.expect("orders");
+        heartbeat(&mut self.db, self.hands.worker, 0, LEASE, &orders).await.expect("a heartbeat");
     }
 
     async fn slots(&mut self) -> i64 {
@@ -305,10 +312,69 @@ async fn what_is_cancelled_marked_or_cleared_frees_its_slot_when_it_has_stopped(
     let cleared = clear_instances(&mut house.db, &mut Stepper::default(), &mut house.versions, runs[2], &wish).await;
     assert!(cleared.unwrap().unwrap().stopping);
     assert_eq!(house.recount().await, 0, "their bodies still run");
-    let obeyed = "delete from stop_order where why in ('cancelled', 'marked')";
-    sqlx::query(obeyed).execute(&mut house.db).await.unwrap();
+    assert_eq!(house.slots().await, 3);
+    // At once, and not when somebody counts: what is restarting is freed by its restart.
+    house.obey().await;
+    assert_eq!(house.slots().await, 1, "that which is restarting");
+    assert_eq!(house.admit().await, 1);
+}
+
+/// Each of these was let in and not claimed yet, or waits with its slot.
+#[tokio::test]
+async fn what_never_begins_frees_its_slot_at_once() {
+    for how in
+        ["cancelled", "timed out", "marked", "deferred and marked", "deferred and cancelled", "deferred and cleared"]
+    {
+        let mut house = House::new(&[lone("d", 0, json!({ "pool": "db" }))]).await;
+        house.set_pool("db", 1, true).await;
+        let run = house.trigger("d").await;
+        assert_eq!(house.admit().await, 1);
+        if how.starts_with("deferred") {
+            let first = house.claim().await.remove(0);
+            let (version, queue, attempt) = (house.offers[0], house.place(0).await, first.lease.attempt);
+            let next = NextTry { attempt, wake_in_ms: 60_000, version, queue, priority: 1, wait: None };
+            house.end_with(&first, TaskState::Deferred, Some(next)).await;
+        }
+        assert_eq!(house.slots().await, 1, "{how}");
+        let (db, versions) = (&mut house.db, &mut house.versions);
+        match how.rsplit(' ').next() {
+            Some("cancelled") => drop(cancel_run(db, versions, run).await.unwrap()),
+            Some("out") => drop(time_out_run(db, versions, run).await.unwrap()),
+            Some("cleared") => {
+                let selection = Selection { tasks: vec![Selected { task: 0, index: None }], ..Selection::default() };
+                let wish = ClearWish { selection, ..ClearWish::default() };
+                drop(clear_instances(db, &mut Stepper::default(), versions, run, &wish).await.unwrap());
+            }
+            _ => drop(mark_instance(db, versions, (run, None), (0, -1), TaskState::Success).await.unwrap()),
+        }
+        assert_eq!(house.slots().await, 0, "{how}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_was_told_to_stop_when_it_was_lost_frees_its_slot() {
+    let mut house = House::new(&[lone("d", 0, json!({ "pool": "db" }))]).await;
+    house.pool("db", 1).await;
+    let run = house.trigger("d").await;
+    house.admit().await;
+    assert_eq!(house.claim().await.len(), 1);
+    cancel_run(&mut house.db, &mut house.versions, run).await.unwrap();
+    assert_eq!(house.slots().await, 1, "its body still runs");
+    sqlx::query("update worker set expires_at = now() - interval '1 second'").execute(&mut house.db).await.unwrap();
+    reap(&mut house.db, &mut house.versions).await.unwrap();
+    assert_eq!(house.slots().await, 0);
+}
+
+#[tokio::test]
+async fn a_slot_that_somebody_left_behind_is_found_by_counting() {
+    let mut house = House::new(&[lone("d", 0, json!({ "pool": "db" }))]).await;
+    house.pool("db", 1).await;
+    house.trigger("d").await;
+    let text = "insert into slot (attempt, limit_name, slots, run, map_index, task)
+        select gen_random_uuid(), 'pool:db', 1, id, -1, 0 from dag_run";
+    sqlx::query(text).execute(&mut house.db).await.unwrap();
+    assert_eq!(house.admit().await, 0, "it is full");
     assert_eq!(house.recount().await, 1);
-    assert_eq!(house.slots().await, 2, "that which is restarting, and the new one");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use orch_store::approval::{
     open_question,
 };
 use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::doctor::vitals;
 use orch_store::due::wake_waiting;
 use orch_store::run::{Compare, Direction, MoveRun, move_run};
 use orch_store::step::{Ended, Lease, NewWait, Request, Stepper};
@@ -118,6 +119,20 @@ async fn a_question_is_open_and_nobody_looks() {
 }
 
 /// What was told, the oldest first.
+/// An open question waits for people, and for nothing that a scheduler should have done.
+#[tokio::test]
+async fn an_open_question_is_not_overdue_until_its_time_is_over() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    asked(&database, &question()).await;
+    pass(&mut db, 60_000).await;
+    let found = vitals(&mut db).await.unwrap();
+    assert_eq!((found.overdue, found.oldest_overdue_secs), (0, None));
+    pass(&mut db, WEEK_MS).await;
+    let found = vitals(&mut db).await.unwrap();
+    assert!(found.overdue == 1 && found.oldest_overdue_secs.is_some_and(|secs| secs > 59.0), "{found:?}");
+}
+
 async fn told(db: &mut PgConnection) -> Vec<AlertRow> {
     let mut all = list_alerts(db, &AlertFilter::default(), (0, 100)).await.expect("a list");
     all.reverse();

@@ -1,13 +1,15 @@
 //! Workers that are gone.
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
+use chrono::{DateTime, Utc};
 use orch_core::state::TaskState;
+use orch_store::due::{After, look};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;
 use orch_store::refold::fold_run;
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
-use orch_store::worker::{Reaped, heartbeat, list_workers, reap, release, sweep_orphans};
+use orch_store::worker::{Reaped, heartbeat, list_workers, reap, reap_since, release, sweep_orphans};
 use serde_json::json;
 use std::time::Duration;
 
@@ -41,6 +43,40 @@ async fn what_a_lost_worker_ran_is_run_by_another_as_the_same_try() {
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["t0 success"]);
     assert_eq!(reap(&mut db, &mut Versions::default()).await.unwrap(), Reaped::default());
+}
+
+/// Workers could renew nothing while the scheduler or the server stood still: each gets one lease of its own from then on,
+/// whatever lease others have, and the look says when that is over.
+#[tokio::test]
+async fn after_a_pause_a_worker_is_trusted_for_one_lease_of_its_own() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let short = Hands::new(&database, &[], Duration::from_secs(2)).await.worker;
+    let long = Hands::new(&database, &[], LONG).await.worker;
+    let silent = "update worker set heartbeat_at = now() - interval '1 hour',
+        expires_at = now() - interval '1 hour' + (expires_at - heartbeat_at)";
+    sqlx::query(silent).execute(&mut db).await.unwrap();
+    let ago = async |db: &mut sqlx::PgConnection, secs: f64| -> DateTime<Utc> {
+        let moment = sqlx::query_scalar("select now() - $1 * interval '1 second'").bind(secs);
+        moment.fetch_one(db).await.unwrap()
+    };
+    let started: DateTime<Utc> =
+        sqlx::query_scalar("select pg_postmaster_start_time()").fetch_one(&mut db).await.unwrap();
+    let awake = ago(&mut db, 0.5).await.max(started);
+    assert_eq!(reap_since(&mut db, &mut Versions::default(), awake).await.unwrap(), Reaped::default());
+    let secs = Duration::from_mins(1);
+    let after = After { fold: secs, stale: secs, queued: secs, awake: Some(awake) };
+    let due = look(&mut db, 0, &json!({}), &after).await.unwrap();
+    assert_eq!((due.workers, due.shortest_lease_secs), (false, Some(2.0)));
+    assert_eq!(due.next_at, Some(awake + Duration::from_secs(2)), "the shorter lease, from the end of the pause");
+    // The server has been there for so long as well.
+    let lived =
+        "select greatest(0, extract(epoch from pg_postmaster_start_time() + interval '3 seconds' - now()))::float8";
+    let wait: f64 = sqlx::query_scalar(lived).fetch_one(&mut db).await.unwrap();
+    tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+    let awake = ago(&mut db, 3.0).await;
+    let reaped = reap_since(&mut db, &mut Versions::default(), awake).await.unwrap();
+    assert_eq!(reaped.workers, [short], "the lease of {long} is longer");
 }
 
 #[tokio::test]

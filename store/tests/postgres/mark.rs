@@ -1,12 +1,20 @@
 //! Instances of which somebody says how they ended.
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
+use orch_core::plan::TaskIdx;
+use orch_core::select::Selection;
 use orch_core::state::{RunState, TaskState};
+use orch_core::transition::Selected;
+use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::instance::tries;
 use orch_store::mark::{Mark, mark_instance};
 use orch_store::run::run_by_uuid;
+use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use serde_json::json;
+use sqlx::postgres::PgConnection;
 use std::time::Duration;
+use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -129,4 +137,64 @@ async fn what_a_limit_keeps_aside_is_marked_too() {
     hands.work_off().await;
     assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
     check_run(&mut db, run).await;
+}
+
+/// What was cleared begins anew, also when somebody says how it ended before it began: the try before is history as it was.
+#[tokio::test]
+async fn what_was_cleared_and_then_marked_is_a_new_try() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    hands.work_off().await;
+    // The first is claimable again, the second waits for it: that first, or it would follow from the other.
+    clear(&mut db, run, &[0, 1]).await;
+    for task in [1, 0] {
+        let marked = mark_instance(&mut db, &mut versions, (run, None), (task, -1), TaskState::Failed).await.unwrap();
+        assert!(matches!(marked, Mark::Marked(_)), "{marked:?}");
+        let found = tries(&mut db, run, task, -1).await.unwrap();
+        let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
+        assert_eq!(told, [(1, TaskState::Success), (2, TaskState::Failed)], "task {task}");
+        assert_ne!(found[0].attempt, found[1].attempt);
+        assert_eq!((found[1].started_at, found[1].worker), (None, None), "it never began");
+        check_run(&mut db, run).await;
+    }
+    assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Failed);
+    // And once more: numbers go on.
+    clear(&mut db, run, &[0]).await;
+    hands.work_off().await;
+    let found = tries(&mut db, run, 0, -1).await.unwrap();
+    assert_eq!(found.iter().map(|t| t.try_no).collect::<Vec<_>>(), [1, 2, 3]);
+    check_run(&mut db, run).await;
+}
+
+#[tokio::test]
+async fn what_was_cleared_while_it_ran_and_then_marked_is_fenced_and_history() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 1)]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    let lease = hands.claim(1).await[0].lease;
+    clear(&mut db, run, &[0]).await;
+    let marked = mark_instance(&mut db, &mut versions, (run, None), (0, -1), TaskState::Success).await.unwrap();
+    assert_eq!(marked, Mark::Marked(TaskState::Restarting));
+    assert!(!hands.end(lease, TaskState::Failed).await, "its own end comes too late");
+    orch_store::clear::restarted(&mut db, lease).await.unwrap();
+    let found = tries(&mut db, run, 0, -1).await.unwrap();
+    let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
+    assert_eq!(told, [(1, TaskState::Restarting), (2, TaskState::Success)]);
+    assert_eq!(found[0].attempt, lease.attempt);
+    assert_eq!(run_by_uuid(&mut db, run).await.unwrap().unwrap().state, RunState::Success);
+    check_run(&mut db, run).await;
+}
+
+async fn clear(db: &mut PgConnection, run: Uuid, tasks: &[TaskIdx]) {
+    let tasks = tasks.iter().map(|&task| Selected { task, index: None }).collect();
+    let wish = ClearWish { selection: Selection { tasks, ..Selection::default() }, ..ClearWish::default() };
+    let cleared = clear_instances(db, &mut Stepper::default(), &mut Versions::default(), run, &wish).await;
+    cleared.expect("it clears").expect("the run is there");
 }

@@ -209,7 +209,7 @@ impl<'a> Case<'a> {
     async fn fall_silent(&mut self, pick: u8) {
         let worker = usize::from(pick % 2);
         let id = self.workers[worker].worker;
-        sqlx::query("update worker set expires_at = '-infinity' where id = $1")
+        sqlx::query("update worker set expires_at = now() - interval '1 hour' where id = $1")
             .bind(id)
             .execute(&mut self.db)
             .await

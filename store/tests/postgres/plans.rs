@@ -50,6 +50,54 @@ async fn hot_statements_never_scan_a_growing_table() {
     time_a_step(&database, version).await;
 }
 
+/// Runs that wait behind one another, of one DAG among others with a long history.
+const QUEUED: &str =
+    "insert into dag_run (id, version, ledger_format, state, run_type, ledger, counters, dag_id, run_id,
+      run_after, triggered_by)
+    select overlay(uuid_of_moment(now())::text placing lpad(to_hex(n), 12, '0') from 25)::uuid, $1, 1,
+      case when n % 2 = 0 then 'queued' else 'success' end::run_state, 'manual', '{5}', '{1024,0,0}', 'd', 'many_' || n,
+      now() - interval '1 minute', 'test' from generate_series(1, 40000) n";
+/// Pages that a start may read: those of the runs that begin, of indexes and of the catalog. All runs have over 3,000.
+const MOST_PAGES: i64 = 1_000;
+
+#[tokio::test]
+async fn queued_runs_begin_and_are_looked_for_without_reading_those_that_wait() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let spec = dag(json!({ "dag_id": "d", "tasks": [{ "task_id": "a", "kind": "rust" }] }));
+    let version = register(&mut db, &[spec]).await[0].version_id;
+    let mut sessions = [hot(&database).await, one(&database).await];
+    let names = without_marks(include_str!("../../queries/run/queued.sql"));
+    let texts = [
+        ("queued (text, bigint, bigint)", names.as_str(), "queued('d', 16, 256)"),
+        ("room", "select * from dags_with_room()", "room"),
+        ("active (text, integer)", "select active_runs($1, $2)", "active('d', 16)"),
+    ];
+    for session in &mut sessions {
+        for (name, text, _) in texts {
+            sqlx::raw_sql(AssertSqlSafe(format!("prepare {name} as {text}"))).execute(&mut *session).await.unwrap();
+        }
+    }
+    sqlx::query(QUEUED).bind(version).execute(&mut db).await.unwrap();
+    for when in ["that nobody analysed", "that were analysed"] {
+        for session in &mut sessions {
+            for (_, text, call) in texts {
+                let explain = format!("explain (analyze, buffers, format json) execute {call}");
+                let plan: Value = sqlx::query_scalar(AssertSqlSafe(explain)).fetch_one(&mut *session).await.unwrap();
+                let top = &plan[0]["Plan"];
+                let pages = ["Shared Hit Blocks", "Shared Read Blocks"].map(|kind| top[kind].as_i64().unwrap_or(0));
+                assert!(pages.iter().sum::<i64>() < MOST_PAGES, "of runs {when}: {pages:?}\n{text}\n{plan:#}");
+            }
+        }
+        sqlx::query("analyze dag_run").execute(&mut db).await.unwrap();
+    }
+}
+
+/// As Postgres takes it: `as "name!"` is for the macro.
+fn without_marks(text: &str) -> String {
+    text.replace(['!', '?'], "")
+}
+
 async fn prepare(db: &mut PgConnection, leaf: Leaf) {
     for (i, text) in variants(leaf).into_iter().enumerate() {
         sqlx::raw_sql(AssertSqlSafe(format!("prepare step_{i} (integer) as {text}")))

@@ -57,8 +57,6 @@ struct Worker {
 #[derive(Args)]
 struct SchedulerArgs {
     url: String,
-    #[arg(long)]
-    lease_ms: u64,
     /// Runs of versions that nobody offers move on after so long.
     #[arg(long, default_value_t = 60_000)]
     stale_after_ms: u64,
@@ -182,7 +180,6 @@ async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut J
             .spawn(async move { send_alerts(config, hints, stop).await.expect("it sends until it is told to stop") });
     }
     let mut config = SchedulerConfig::new(args.url);
-    config.lease = Duration::from_millis(args.lease_ms);
     config.stale_after = Duration::from_millis(args.stale_after_ms);
     config.upkeep_every = Duration::from_millis(args.upkeep_every_ms);
     Ok(Scheduler::run(config, hints, stop).await?)

@@ -189,7 +189,6 @@ impl World {
     pub fn scheduler(&mut self, options: &SchedulerOptions) -> usize {
         let mut args = vec!["scheduler".to_owned(), options.url.clone().unwrap_or_else(|| self.url())];
         let name = self.next_name("scheduler");
-        args.extend(["--lease-ms".into(), LEASE.as_millis().to_string()]);
         if let Some(after) = options.stale_after {
             let after = after.as_millis().to_string();
             args.extend(["--stale-after-ms".into(), after.clone(), "--upkeep-every-ms".into(), after]);

@@ -3,7 +3,7 @@
 use super::{Heart, Pulse, pulse};
 use crate::config::WorkerConfig;
 use crate::offer::Offers;
-use orch_store::hint::Hints;
+use orch_store::hint::{Hint, Hints};
 use orch_store::version::Versions;
 use orch_store::worker::{self, HeartbeatAnswer, NewWorker, WorkerState};
 use orch_store::{StoreError, StoreResult, connect};
@@ -40,6 +40,8 @@ impl Heartbeat {
         let mut db = connect::one(&config.database_url, "orch worker heartbeat").await?;
         let began = Instant::now();
         let worker = worker::register_worker(&mut db, &new).await?;
+        // Schedulers have to know when its lease ends, or they sleep past it.
+        hints.give(Hint::Due);
         drop(db); // the thread's own runtime has to own its connection
         let url = config.database_url.clone();
         let heart = PgHeart { url, lease: config.lease, worker, db: None, said_draining: false };

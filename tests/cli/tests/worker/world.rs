@@ -54,7 +54,7 @@ impl World {
 
     /// Retries and waits for a time need somebody who watches.
     pub(crate) fn watched(mut self) -> World {
-        let config = SchedulerConfig { lease: Duration::from_secs(2), ..SchedulerConfig::new(self.db.url()) };
+        let config = SchedulerConfig::new(self.db.url());
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
         self.running.spawn(async move { Scheduler::run(config, hints, stop).await.unwrap() });
         self

@@ -35,6 +35,37 @@ async fn killed_workers_lose_nothing() {
     }
 }
 
+/// By the database's clock, and on a server that was only just started: nothing but the worker's own lease counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_worker_ran_waits_for_others_no_longer_than_its_lease() {
+    for seed in seeds() {
+        let mut world = World::with_server(PROGRAM, seed).await;
+        let options = WorkerOptions::default();
+        world.scheduler(&SchedulerOptions::default());
+        world.worker(&options);
+        world.workers_are_up().await;
+        world.trigger("slow").await;
+        let began = "select count(*) from task_instance where state = 'running'";
+        world.until("long bodies run", || async { world.number(began).await >= 2 }).await;
+        world.replace_worker(0, Duration::ZERO, &options).await;
+        let taken = "select count(*) from task_instance t join worker w on w.id = t.worker
+            where t.lost_no > 0 and w.state = 'running'";
+        world.until("another one has taken over", || async { world.number(taken).await > 0 }).await;
+        let late: f64 = sqlx::query_scalar(
+            "select extract(epoch from max(t.queued_at) - (select expires_at from worker where state = 'lost'))::float8
+            from task_instance t where t.lost_no > 0",
+        )
+        .fetch_one(world.pool())
+        .await
+        .expect("both are known");
+        assert!(
+            (0.0..2.0).contains(&late),
+            "seed {seed}: claimable only {late:.1} s after the lease of the dead worker"
+        );
+        world.finish().await;
+    }
+}
+
 /// It wakes up long after its successor has begun, and may not change anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stood_still_cannot_overwrite_its_successor() {
