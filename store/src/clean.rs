@@ -98,14 +98,17 @@ pub type Tell<'a> = dyn FnMut(&Cleaned) + Send + 'a;
 
 async fn carry_out(db: &mut PgConnection, wish: &Wish, tell: &mut Tell<'_>) -> StoreResult<()> {
     let stamp = now(db).await?.format("%Y%m%d%H%M%S%3f").to_string();
+    // One for all: rows of a log go with their run, and with old logs, into the same archived table.
+    let mut mover = rows::Mover::new(wish, &stamp);
     for &table in &wish.tables {
         match table {
-            Table::DagRun => runs::clean_runs(db, wish, &stamp, tell).await?,
-            Table::LogChunk => runs::clean_logs(db, wish, &stamp, tell).await?,
-            other => rows::clean_rows(db, wish, other, &stamp, tell).await?,
+            Table::DagRun => runs::clean_runs(db, wish, &mut mover, tell).await?,
+            Table::LogChunk => runs::clean_logs(db, wish, &mut mover, tell).await?,
+            other => rows::clean_rows(db, wish, other, &mut mover).await?,
         }
+        mover.tell_of_new(tell);
     }
-    Ok(())
+    mover.tidy(db).await
 }
 
 /// One at a time; whoever dies has let go. Statements of a cleaning may take longer than others.

@@ -16,8 +16,15 @@ use uuid::Uuid;
 pub(super) struct Mover<'a> {
     wish: &'a Wish,
     stamp: &'a str,
-    /// By table: the row of `cleanup`, and how many went.
-    notes: BTreeMap<&'static str, (i64, i64)>,
+    notes: BTreeMap<&'static str, Note>,
+}
+
+/// What went of a table.
+struct Note {
+    /// The row of `cleanup`.
+    id: i64,
+    rows: i64,
+    told: i64,
 }
 
 impl<'a> Mover<'a> {
@@ -25,8 +32,13 @@ impl<'a> Mover<'a> {
         Mover { wish, stamp, notes: BTreeMap::new() }
     }
 
+    /// In the names of what is archived.
+    pub(super) fn stamp(&self) -> &'a str {
+        self.stamp
+    }
+
     fn archived(&self, table: &str) -> String {
-        format!("archived__{table}__{}", self.stamp)
+        archived(table, self.stamp)
     }
 
     /// Makes what rows are moved into and written down in, before any goes: a kill in between leaves an empty table.
@@ -52,7 +64,7 @@ impl<'a> Mover<'a> {
             }
             let id = mark(&mut tx, &note).await?;
             tx.commit().await?;
-            self.notes.insert(table, (id, 0));
+            self.notes.insert(table, Note { id, rows: 0, told: 0 });
         }
         Ok(())
     }
@@ -101,42 +113,44 @@ impl<'a> Mover<'a> {
     ) -> StoreResult<i64> {
         let rows = statement.execute(&mut *db).await?.rows_affected() as i64;
         if rows > 0
-            && let Some((id, all)) = self.notes.get_mut(of)
+            && let Some(note) = self.notes.get_mut(of)
         {
-            mark_more(db, *id, rows).await?;
-            *all += rows;
+            mark_more(db, note.id, rows).await?;
+            note.rows += rows;
         }
         Ok(rows)
     }
 
-    /// Tells of every table of which rows went.
-    pub(super) fn told(&self, tell: &mut Tell<'_>) {
-        for (table, (_, rows)) in self.notes.iter().filter(|(_, (_, rows))| *rows > 0) {
-            let archived = self.archived(table);
-            let (how, is_kept) = (How::of(self.wish.goes), self.wish.goes == Goes::Archived);
-            let place = is_kept.then_some(&*archived);
-            let note = Mark { actor: &self.wish.actor, table, week: None, how, rows: Some(*rows), place };
-            tell(&note.told());
+    /// Tells of every table of which rows went since it was last told of.
+    pub(super) fn tell_of_new(&mut self, tell: &mut Tell<'_>) {
+        let (wish, stamp) = (self.wish, self.stamp);
+        for (table, note) in self.notes.iter_mut().filter(|(_, note)| note.rows > note.told) {
+            let archived = archived(table, stamp);
+            let place = (wish.goes == Goes::Archived).then_some(&*archived);
+            let rows = Some(note.rows - note.told);
+            note.told = note.rows;
+            tell(&Mark { actor: &wish.actor, table, week: None, how: How::of(wish.goes), rows, place }.told());
         }
     }
 
     /// Takes back what was made for nothing.
     pub(super) async fn tidy(&self, db: &mut PgConnection) -> StoreResult<()> {
-        for (table, (id, rows)) in &self.notes {
-            if *rows > 0 {
-                continue;
-            }
+        for (table, note) in self.notes.iter().filter(|(_, note)| note.rows == 0) {
             let mut tx = db.begin().await?;
             sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;
             if self.wish.goes == Goes::Archived {
                 let text = format!("drop table if exists {}", self.archived(table));
                 sqlx::query(AssertSqlSafe(text)).execute(&mut *tx).await?;
             }
-            sqlx::query!("delete from cleanup where id = $1", *id).execute(&mut *tx).await?;
+            sqlx::query!("delete from cleanup where id = $1", note.id).execute(&mut *tx).await?;
             tx.commit().await?;
         }
         Ok(())
     }
+}
+
+fn archived(table: &str, stamp: &str) -> String {
+    format!("archived__{table}__{stamp}")
 }
 
 /// Rows of a table that has a time of its own.
@@ -144,12 +158,10 @@ pub(super) async fn clean_rows(
     db: &mut PgConnection,
     wish: &Wish,
     table: Table,
-    stamp: &str,
-    tell: &mut Tell<'_>,
+    mover: &mut Mover<'_>,
 ) -> StoreResult<()> {
     let Some(filter) = filter(wish, table) else { return Ok(()) };
     let (name, may_go) = (table.as_str(), table.may_go());
-    let mut mover = Mover::new(wish, stamp);
     mover.prepare(db, &[name]).await?;
     let text = mover.text(
         name,
@@ -166,11 +178,9 @@ pub(super) async fn clean_rows(
         let rows = mover.send(&mut tx, name, sqlx::query_with(AssertSqlSafe(text.clone()), values)).await?;
         tx.commit().await?;
         if rows == 0 {
-            break;
+            return Ok(());
         }
     }
-    mover.told(tell);
-    mover.tidy(db).await
 }
 
 fn bind(values: &mut PgArguments, wish: &Wish) {

@@ -18,39 +18,36 @@ const MOST_ROWS: i64 = 50_000;
 pub(super) async fn clean_runs(
     db: &mut PgConnection,
     wish: &Wish,
-    stamp: &str,
+    mover: &mut Mover<'_>,
     tell: &mut Tell<'_>,
 ) -> StoreResult<()> {
-    let mut mover = Mover::new(wish, stamp);
     for week in weeks_before(db, wish.before).await? {
         let as_a_whole = goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::Unfinished).await?;
         let leaves = leaves(db, &week, &PARENTS).await?;
-        while delete_runs(db, wish, &week, if as_a_whole { &[] } else { &leaves }, &mut mover).await? {}
+        while delete_runs(db, wish, &week, if as_a_whole { &[] } else { &leaves }, mover).await? {}
         if as_a_whole && !has_runs(db, &week, Runs::Any).await? {
             for parent in PARENTS {
-                let_go(db, parent, &week, wish, stamp, tell).await?;
+                let_go(db, parent, &week, wish, mover.stamp(), tell).await?;
             }
         }
     }
-    mover.told(tell);
-    mover.tidy(db).await
+    Ok(())
 }
 
 /// Logs go and runs stay.
 pub(super) async fn clean_logs(
     db: &mut PgConnection,
     wish: &Wish,
-    stamp: &str,
+    mover: &mut Mover<'_>,
     tell: &mut Tell<'_>,
 ) -> StoreResult<()> {
-    let mut mover = Mover::new(wish, stamp);
     for week in weeks_before(db, wish.before).await? {
         let leaves = leaves(db, &week, &["log_chunk"]).await?;
         if leaves.is_empty() {
             continue;
         }
         if goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::Running).await? {
-            let_go(db, "log_chunk", &week, wish, stamp, tell).await?;
+            let_go(db, "log_chunk", &week, wish, mover.stamp(), tell).await?;
             continue;
         }
         mover.prepare(db, &["log_chunk"]).await?;
@@ -66,8 +63,7 @@ pub(super) async fn clean_logs(
             tx.commit().await?;
         }
     }
-    mover.told(tell);
-    mover.tidy(db).await
+    Ok(())
 }
 
 fn goes_as_a_whole(wish: &Wish, week: &Week) -> bool {

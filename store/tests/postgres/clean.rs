@@ -63,6 +63,34 @@ async fn whole_weeks_are_cut_off_and_the_rest_is_moved() {
     assert_eq!((moved.actor.as_str(), moved.how.as_str(), moved.rows), ("ada", "archived", Some(50)));
 }
 
+/// Rows of logs and of progress go with their runs, and by their own age too: into one archived table each.
+#[tokio::test]
+async fn all_tables_are_archived_at_once_and_the_next_time_too() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", NEXT_MONDAY, 10).await;
+    sqlx::raw_sql(
+        "update dag_run set state = 'running' where run_id like 'a 3 %';
+        insert into progress (run, attempt, lease_no, rows, bytes, after_ms, at)
+          select id, id, 1, 1, 1, 1, '2024-08-12' from dag_run",
+    )
+    .execute(&mut db)
+    .await
+    .unwrap();
+    let all = |before: &str| Wish { batch: 7, ..Wish::of(&Table::ALL, at(before), Goes::Archived, "ada") };
+    let done = cleaned(&mut db, &all(WEDNESDAY)).await;
+    assert!(done.contains(&"log_chunk archived".into()) && done.contains(&"progress archived".into()), "{done:?}");
+    assert_eq!(there_and_archived(&mut db, "log_chunk").await, (3, 27), "those of the run that is not over stay");
+    sqlx::query("update dag_run set state = 'failed'").execute(&mut db).await.unwrap();
+    assert!(cleaned(&mut db, &all(WEDNESDAY)).await.contains(&"dag_run archived".into()));
+    assert_eq!(there_and_archived(&mut db, "log_chunk").await, (0, 30));
+    assert_eq!(cleaned(&mut db, &all(WEDNESDAY)).await, [""; 0], "and nothing empty is left behind");
+    for archived in list_archived(&mut db, &[]).await.unwrap() {
+        let rows = sqlx::AssertSqlSafe(format!("select count(*) from {}", archived.name));
+        assert!(sqlx::query_scalar::<_, i64>(rows).fetch_one(&mut db).await.unwrap() > 0, "{}", archived.name);
+    }
+}
+
 #[tokio::test]
 async fn only_some_dags_are_cleaned_and_no_run_that_is_not_over() {
     let database = database().await;
