@@ -36,6 +36,10 @@ config! {
         #[clap(global = true, help_heading = "Server")]
         data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
 
+        /// How long worker, scheduler, web and standalone wait for their database when they start; 0s: not at all
+        #[clap(global = true, help_heading = "Server")]
+        database_wait: Duration = "60s", "ORCH_DATABASE_WAIT";
+
         /// What to log: error, warn, info, debug, trace, or `target=level,…`
         #[clap(global = true, help_heading = "Server", value_name = "LEVEL")]
         log: String = "info", "ORCH_LOG";

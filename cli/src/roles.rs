@@ -7,13 +7,14 @@ use orch_core::task::{Bundle, Installation};
 use orch_scheduler::SchedulerConfig;
 use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
-use orch_store::{connect, guard};
+use orch_store::{StoreError, connect, guard};
 use orch_web::{Admin, Password, Tls, WebConfig, ensure_admin};
 use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig};
 use sqlx::PgConnection;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The database that was named, and a first connection to it. Every process asks once whether it may work there.
 pub(crate) async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgConnection), Failure> {
@@ -21,9 +22,36 @@ pub(crate) async fn connect_checked(config: &Config, name: &str) -> Result<(Stri
         return Err(Failure::new("no database is named")
             .hint("name one with `--database-url` or `ORCH_DATABASE_URL`; `orch standalone` brings its own"));
     };
-    let mut db = connect::one(url.reveal(), name).await?;
+    let mut db = connect_patiently(config, url.reveal(), name).await?;
     guard::check(&mut db).await?;
     Ok((url.reveal().to_owned(), db))
+}
+
+/// Between two tries to reach a database that is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A first connection. Server and processes may be started side by side: one that is not there yet is waited for.
+pub(crate) async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result<PgConnection, StoreError> {
+    let (began, most) = (Instant::now(), config.database_wait);
+    let mut waits = false;
+    loop {
+        match connect::one(url, name).await {
+            Err(error @ StoreError::Unreachable(_)) if began.elapsed() < most => {
+                if !std::mem::replace(&mut waits, true) {
+                    let cause = error.source_text();
+                    tracing::warn!(%error, cause, "waiting up to {} s for the database", most.as_secs());
+                }
+                tokio::time::sleep(LOOK_AGAIN.min(most.saturating_sub(began.elapsed()))).await;
+            }
+            Ok(db) => {
+                if waits {
+                    tracing::info!("the database is there after {:.1} s", began.elapsed().as_secs_f64());
+                }
+                return Ok(db);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Registers the DAGs of this binary: from then on everybody knows them.
@@ -91,7 +119,7 @@ pub(crate) fn scheduler(config: &Config, url: &str) -> Result<SchedulerConfig, F
     let (runs, logs, audit) = (config.run_retention, config.log_retention, config.audit_retention);
     let retention = Retention { runs, logs, audit };
     let archive = secrets::archive(config, Some(url))?;
-    Ok(SchedulerConfig { lease: config.lease, retention, archive, ..SchedulerConfig::new(url) })
+    Ok(SchedulerConfig { retention, archive, ..SchedulerConfig::new(url) })
 }
 
 pub(crate) fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure> {

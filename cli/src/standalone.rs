@@ -7,20 +7,21 @@
 use crate::app::Cx;
 use crate::config::{Config, Secret};
 use crate::dev::{self, Place, Project};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
 use crate::{files, logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
-use orch_store::{connect, guard};
-use orch_web::Password;
+use orch_store::guard;
+use orch_web::{Password, WebConfig};
 use orch_workers::BodyOf;
 use sqlx::Connection as _;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
@@ -94,16 +95,22 @@ async fn serve(
 ) -> Outcome {
     let mut signals = Signals::hear()?;
     let url = &database.url();
-    let mut db = connect::one(url, "orch standalone").await?;
+    let mut db = tokio::select! {
+        db = roles::connect_patiently(config, url, "orch standalone") => db?,
+        () = signals.next() => return Ok(Exit::Done),
+    };
     guard::migrate(&mut db).await?;
     phases.tell("the schema is there");
     let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url);
     let mut web = None;
+    // It answers from now on, and is ready when somebody can log in and finds the DAGs.
+    let is_set_up = Arc::new(AtomicBool::new(false));
     if let Some(listener) = listener {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-        parts.add_web(roles::web(config, url)?, listener);
+        let told = WebConfig { is_set_up: is_set_up.clone(), ..roles::web(config, url)? };
+        parts.add_web(told, listener);
         web = Some(roles::address_for_people(config, address));
     }
     match workforce {
@@ -127,6 +134,7 @@ async fn serve(
         Some(_) => roles::admin(&mut db, config).await?,
         None => None,
     };
+    is_set_up.store(true, Ordering::Release);
     let found = Standalone {
         pid: std::process::id(),
         url: url.to_owned(),

@@ -20,7 +20,7 @@ pub enum StoreError {
     #[error("the database asked to try again")]
     TryAgain(#[source] sqlx::Error),
     /// The connection is gone, or the server is not there (yet). Whether the statement was carried out is not known.
-    #[error("the database cannot be reached")]
+    #[error("{}", shortage(.0).unwrap_or("the database cannot be reached"))]
     Unreachable(#[source] sqlx::Error),
     #[error("the database schema is version {found}, this binary needs {needed}\nhint: {hint}")]
     Schema { found: i32, needed: i32, hint: &'static str },
@@ -58,11 +58,10 @@ impl From<sqlx::Error> for StoreError {
                 Some(FENCE_LOST) => StoreError::FenceLost,
                 Some(DEADLOCK | SERIALIZATION | CANCELLED) => StoreError::TryAgain(error),
                 // Class 08: connection; 57P: shutdown, crash, cannot connect now; 25P03: ended while idle in a
-                // transaction; 25006: read only for a while.
+                // transaction; 25006: read only for a while; class 53: out of disk, memory or connections.
                 Some(code)
-                    if code.starts_with("08")
-                        || code.starts_with("57P")
-                        || matches!(code, "25P03" | "25006" | "53300") =>
+                    if ["08", "57P", "53"].iter().any(|class| code.starts_with(class))
+                        || matches!(code, "25P03" | "25006") =>
                 {
                     StoreError::Unreachable(error)
                 }
@@ -93,6 +92,14 @@ impl StoreError {
         matches!(self, StoreError::TryAgain(_) | StoreError::Unreachable(_))
     }
 
+    /// What the server has run out of, if that is why it cannot be used.
+    pub fn shortage(&self) -> Option<&'static str> {
+        match self {
+            StoreError::Unreachable(error) => shortage(error),
+            _ => None,
+        }
+    }
+
     /// Somebody else has what was to be locked.
     pub(crate) fn is_locked_out(&self) -> bool {
         matches!(self, StoreError::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
@@ -115,5 +122,15 @@ impl StoreError {
             StoreError::Sql(sqlx::Error::Database(e)) => e.constraint(),
             _ => None,
         }
+    }
+}
+
+fn shortage(error: &sqlx::Error) -> Option<&'static str> {
+    match error.as_database_error()?.code()?.as_ref() {
+        "53100" => Some("the disk of the database is full"),
+        "53200" => Some("the database is out of memory"),
+        "53300" => Some("the database has no connection left"),
+        code if code.starts_with("53") => Some("the database is out of resources"),
+        _ => None,
     }
 }

@@ -9,6 +9,8 @@ use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::LakeDoor;
 use orch_store::seal::Keyring;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 #[derive(Clone)]
@@ -50,6 +52,8 @@ pub struct WebConfig {
     pub lake: LakeDoor,
     /// Where old logs are.
     pub archive: ArchiveDoor,
+    /// People can log in and the first DAGs are registered: not ready before. Set by whoever sees to that.
+    pub is_set_up: Arc<AtomicBool>,
     /// What this installation was told, by name; secrets are masked. Admins may read it.
     pub settings: Vec<(String, String)>,
 }
@@ -76,6 +80,7 @@ impl WebConfig {
             test_connection: false,
             lake: LakeDoor::none(),
             archive: ArchiveDoor::default(),
+            is_set_up: Arc::new(AtomicBool::new(true)),
             settings: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ use orch_store::clean::{Passes, passes};
 use orch_store::guard::{SCHEMA_VERSION, Schema, look};
 use orch_store::process::list_processes;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -117,7 +118,7 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The server can work: 200, else 503. That no scheduler lives, or that nothing old can go, is told and does not count: pages
+/// The server can work and people can log in: 200, else 503. That no scheduler lives, or that nothing old can go, is told and does not count: pages
 /// and triggers work. Why it cannot is for people who are logged in: it names places.
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let findings = Findings::get(&app).await;
@@ -139,6 +140,11 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
         json!({ "healthy": failing.is_none(), "done_at": passes.done_at.map(Timestamp),
             "failing_since": failing.map(|failing| Timestamp(failing.since)), "failures": failing.map_or(0, |f| f.times) })
     });
-    let word = if status == StatusCode::OK { "ready" } else { "not ready" };
+    let is_set_up = app.config.is_set_up.load(Ordering::Acquire);
+    let (status, word) = match status {
+        StatusCode::OK if is_set_up => (status, "ready"),
+        StatusCode::OK => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        not_ok => (not_ok, "not ready"),
+    };
     (status, Json(json!({ "status": word, "database": database, "scheduler": scheduler, "retention": retention })))
 }

@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 /// After which a client may ask again that was told to.
 const AWHILE: Duration = Duration::from_secs(2);
+/// The database may be back by then.
+const MOMENT: Duration = Duration::from_secs(1);
+/// A disk that is full, or a server without memory or connections, takes longer to be better.
+const SHORT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -107,9 +111,12 @@ impl Refusal {
     pub(crate) fn words(&self) -> String {
         match self {
             Refusal::Invalid(problems) => problems.iter().map(|p| p.msg.as_str()).collect::<Vec<_>>().join("; "),
-            Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
-                "the database cannot be used at the moment: try again".into()
-            }
+            Refusal::Store(
+                error @ (StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }),
+            ) => match error.shortage() {
+                Some(shortage) => format!("{shortage}: nothing was changed; try again when an admin has made room"),
+                None => "the database cannot be used at the moment: try again".into(),
+            },
             Refusal::Store(error @ StoreError::OtherVersion) => error.to_string().replace("\nhint", "; hint"),
             Refusal::Store(_) | Refusal::Broken(_) => "something broke inside the server".into(),
             Refusal::TooManyLogins { retry_after } => {
@@ -145,8 +152,11 @@ impl Refusal {
             Refusal::NoSuchRoute => {
                 (StatusCode::NOT_FOUND, Json(json!({ "error": "API route not found" }))).into_response()
             }
-            Refusal::Store(StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }) => {
-                retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), Duration::from_secs(1))
+            Refusal::Store(
+                ref error @ (StoreError::Unreachable(_) | StoreError::TryAgain(_) | StoreError::Schema { .. }),
+            ) => {
+                let after = if error.shortage().is_some() { SHORT } else { MOMENT };
+                retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), after)
             }
             Refusal::Store(StoreError::OtherVersion) => detail(StatusCode::CONFLICT, &json!(self.words())),
             Refusal::Store(_) | Refusal::Broken(_) => {

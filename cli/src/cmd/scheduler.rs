@@ -24,8 +24,9 @@ impl Scheduler {
         })?;
         logging::start(&config)?;
         parts::block_on(async {
-            let mut signals = Signals::hear()?;
             let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
+            // Only now: a process that still waits for its database ends at the first signal.
+            let mut signals = Signals::hear()?;
             let mut parts = Parts::new(&url);
             parts.add_scheduler(roles::scheduler(&config, &url)?);
             parts.add_messenger(roles::messenger(&config, &url)?);

@@ -34,8 +34,9 @@ impl Web {
         logging::start(&config)?;
         let listener = roles::listen(&config)?;
         parts::block_on(async {
-            let mut signals = Signals::hear()?;
             let (url, mut db) = roles::connect_checked(&config, "orch web").await?;
+            // Only now: a process that still waits for its database ends at the first signal.
+            let mut signals = Signals::hear()?;
             if let Some(password) = roles::admin(&mut db, &config).await? {
                 eprintln!("user admin, password {} (told once)", password.reveal());
             }

@@ -43,8 +43,9 @@ impl Worker {
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
         let (body_of, bundle) = (cx.body_of(), cx.bundle().build()?);
         parts::block_on(async {
-            let mut signals = Signals::hear()?;
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
+            // Only now: a process that still waits for its database ends at the first signal.
+            let mut signals = Signals::hear()?;
             let mut offers = if self.take_over {
                 roles::register_over(&mut db, &bundle, config.paused_at_creation).await?
             } else {

@@ -6,6 +6,8 @@ use orch_store::hint::Hints;
 use orch_store::process::{Role, heartbeat, register_process};
 use orch_web::{App, WebConfig, router};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[tokio::test]
 async fn a_server_with_its_database_is_alive_and_ready() {
@@ -25,6 +27,43 @@ async fn a_server_with_its_database_is_alive_and_ready() {
         "dag_processor": { "status": null, "latest_dag_processor_heartbeat": null },
     });
     assert_eq!(health.body, expected);
+}
+
+/// The process answers before anybody can log in: probes and people wait until they can.
+#[tokio::test]
+async fn a_server_that_is_not_set_up_yet_is_starting() {
+    let mut web = Web::new().await;
+    let is_set_up = Arc::new(AtomicBool::new(false));
+    web.restart(|config| config.is_set_up = is_set_up.clone());
+    let starting = web.get("/readyz").await;
+    assert_eq!((starting.status, &starting.body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("starting")));
+    is_set_up.store(true, Ordering::Release);
+    let ready = web.get("/readyz").await;
+    assert_eq!((ready.status, &ready.body["status"]), (StatusCode::OK, &json!("ready")));
+}
+
+/// Disk, memory, connections: nothing that the one who asks did wrong, and nothing that is over in a second.
+#[tokio::test]
+async fn a_database_that_is_full_is_no_failure_of_the_server() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    for (code, words) in [
+        ("53100", "the disk of the database is full"),
+        ("53200", "the database is out of memory"),
+        ("53300", "the database has no connection left"),
+    ] {
+        let full = format!(
+            "create or replace function full() returns trigger language plpgsql as
+              $$ begin raise exception 'could not extend file' using errcode = '{code}'; end $$;
+            create or replace trigger full before insert on variable for each row execute function full()"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(full)).execute(&mut db).await.unwrap();
+        let refused = web.post("/api/v2/variables", &json!({ "key": "a", "value": "b" })).await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{code}: {}", refused.body);
+        assert_eq!(refused.headers["retry-after"], "30", "{code}");
+        let said = refused.body["detail"].as_str().unwrap();
+        assert!(said.starts_with(words) && !said.contains("extend"), "{said}");
+    }
 }
 
 #[tokio::test]
