@@ -8,7 +8,6 @@ mod build;
 mod check;
 mod export;
 mod keys;
-mod node;
 mod schedule;
 mod schema;
 mod task;
@@ -21,12 +20,12 @@ pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 
 use crate::check::Problem;
 use crate::spec::{DagSpec, TaskSpec};
+use crate::yaml::node;
 use node::Mark;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Files are written by people.
-pub const MAX_FILE_BYTES: usize = 1 << 20;
+pub const MAX_FILE_BYTES: usize = node::MOST_BYTES;
 
 /// One thing that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

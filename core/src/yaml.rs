@@ -1,4 +1,6 @@
-//! JSON values as YAML: block style, text quoted where YAML would read something else.
+//! JSON values as YAML: block style, text quoted where YAML would read something else. What reads YAML is in `node.rs`.
+
+pub(crate) mod node;
 
 use serde_json::{Map, Value};
 

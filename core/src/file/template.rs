@@ -11,7 +11,7 @@ mod parse;
 pub use filter::{FILTERS, FilterInfo};
 pub use names::{Names, RUN_FIELDS, TASK_FIELDS, upstream};
 
-use filter::Filter;
+use filter::{Filter, MOST_BYTES, size, too_long};
 use serde_json::Value;
 use std::fmt;
 
@@ -107,6 +107,9 @@ impl Template {
                     other => text.push_str(&other.to_string()),
                 },
             }
+            if text.len() > MOST_BYTES {
+                return Err(too_long());
+            }
         }
         Ok(Value::String(text))
     }
@@ -131,17 +134,25 @@ impl Expression {
 /// All texts of a value, rendered.
 ///
 /// # Errors
-/// The first that cannot be.
+/// The first that cannot be, or more than memory is for.
 pub fn render(value: &Value, names: &Names) -> Result<Value, String> {
+    rendered(value, names, &mut { MOST_BYTES })
+}
+
+fn rendered(value: &Value, names: &Names, left: &mut usize) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) if text.contains("{{") => {
-            Template::parse(text).map_err(|problem| problem.message)?.render(names)?
+            let made = Template::parse(text).map_err(|problem| problem.message)?.render(names)?;
+            *left = left.checked_sub(size(&made)).ok_or_else(too_long)?;
+            made
         }
-        Value::Array(items) => Value::Array(items.iter().map(|item| render(item, names)).collect::<Result<_, _>>()?),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| rendered(item, names, left)).collect::<Result<_, _>>()?)
+        }
         Value::Object(fields) => Value::Object(
             fields
                 .iter()
-                .map(|(key, value)| Ok((key.clone(), render(value, names)?)))
+                .map(|(key, value)| Ok((key.clone(), rendered(value, names, left)?)))
                 .collect::<Result<_, String>>()?,
         ),
         other => other.clone(),

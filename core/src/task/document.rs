@@ -2,11 +2,10 @@
 //! exports are such files; those written here are read there.
 
 use super::{BadConnection, Connection};
-use crate::yaml;
-use serde_json::{Map, Number, Value, json};
+use crate::yaml::{self, node};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use yaml_rust2::{Yaml, YamlLoader};
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,10 +133,8 @@ impl<'a> Document<'a> {
             FileFormat::Json => serde_json::from_str(self.text)
                 .map_err(|error| self.bad(format!("line {} is no JSON", error.line())))?,
             FileFormat::Yaml => {
-                let read = YamlLoader::load_from_str(self.text);
-                let documents = read.map_err(|error| self.bad(format!("line {} is no YAML", error.marker().line())))?;
-                json_of(documents.first().unwrap_or(&Yaml::Null))
-                    .ok_or_else(|| self.bad("it has a key that is no text".into()))?
+                let documents = node::read("", self.text.as_bytes()).map_err(|refused| self.bad(unread(refused)))?;
+                documents.first().map_or(Value::Null, node::Node::json)
             }
             FileFormat::Env => return lines(self.text).map_err(|problem| self.bad(problem)),
         };
@@ -205,30 +202,14 @@ fn lines(text: &str) -> Result<Map<String, Value>, String> {
     Ok(found)
 }
 
-fn json_of(yaml: &Yaml) -> Option<Value> {
-    Some(match yaml {
-        Yaml::Null | Yaml::BadValue | Yaml::Alias(_) => Value::Null,
-        Yaml::Boolean(is) => Value::Bool(*is),
-        Yaml::Integer(number) => Value::from(*number),
-        Yaml::Real(text) => {
-            let number = text.parse().ok().and_then(Number::from_f64);
-            number.map_or_else(|| Value::from(text.as_str()), Value::Number)
+/// The words of the reader could show a key: the line is enough, unless it is about the file as a whole.
+fn unread((mark, message, _): node::Refused) -> String {
+    match mark {
+        node::Mark::NONE => message,
+        node::Mark { line, .. } => {
+            format!("line {line} is not YAML, names a key twice, or unfolds and nests further than files may")
         }
-        Yaml::String(text) => Value::from(text.as_str()),
-        Yaml::Array(items) => Value::Array(items.iter().map(json_of).collect::<Option<_>>()?),
-        Yaml::Hash(fields) => {
-            let field = |(name, value): (&Yaml, &Yaml)| {
-                let name = match name {
-                    Yaml::String(name) => name.clone(),
-                    Yaml::Integer(number) => number.to_string(),
-                    Yaml::Boolean(is) => is.to_string(),
-                    _ => return None,
-                };
-                Some((name, json_of(value)?))
-            };
-            Value::Object(fields.iter().map(field).collect::<Option<_>>()?)
-        }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -269,6 +250,20 @@ mod tests {
             let error = read(name, text).expect_err(text).to_string();
             assert!(error.starts_with(&format!("`{name}`")) && !error.contains("hush"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_nests_or_unfolds_without_end_is_refused() {
+        let unfolds: Vec<_> = (1..30).map(|n| format!("a{n}: &a{n} [*a{m}, *a{m}]\n", m = n - 1)).collect();
+        for text in
+            [format!("a0: &a0 x\n{}", unfolds.concat()), format!("a: {}", "[".repeat(10_000)), "a: 1\na: 2\n".into()]
+        {
+            let file = Document::new("v.yaml", FileFormat::Yaml, &text);
+            let error = file.variables().err().expect("it is refused").to_string();
+            assert!(error.contains("is not YAML, names a key twice, or unfolds"), "{error}");
+        }
+        let deep = format!("{{\"a\": {}", "[".repeat(100_000));
+        assert!(Document::new("v.json", FileFormat::Json, &deep).variables().is_err());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub const FILTERS: &[FilterInfo] = &[
     filter("int", (0, 0), "a text as a whole number", "upstream.count.output | int"),
 ];
 
+/// Bytes that the templates of one task may make, and each step on the way: outputs and confs have 1 MiB at most.
+pub(super) const MOST_BYTES: usize = 8 << 20;
 /// More days than the calendar has.
 const MOST_DAYS: u64 = 4_000_000;
 
@@ -84,13 +86,14 @@ impl Filter {
         self.arguments.get(place).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// `None`: there is no value.
+    /// `None`: there is no value. What a filter makes is bounded: a few of them in a row could fill the memory.
     pub(super) fn apply(&self, value: Option<Value>) -> Result<Option<Value>, String> {
         if self.name == "default" {
             return Ok(value.filter(|value| !value.is_null()).or_else(|| self.arguments.first().cloned()));
         }
         let Some(value) = value else { return Ok(None) };
-        self.given(&value).map(Some)
+        let made = self.given(&value)?;
+        if size(&made) > MOST_BYTES { Err(too_long()) } else { Ok(Some(made)) }
     }
 
     fn given(&self, value: &Value) -> Result<Value, String> {
@@ -120,8 +123,20 @@ impl Filter {
             ("lower", Value::String(text)) => Value::String(text.to_lowercase()),
             ("upper", Value::String(text)) => Value::String(text.to_uppercase()),
             ("trim", Value::String(text)) => Value::String(text.trim().into()),
-            ("replace", Value::String(text)) => Value::String(text.replace(self.text(0), self.text(1))),
-            ("split", Value::String(text)) => text.split(self.text(0)).map(Value::from).collect(),
+            ("replace", Value::String(text)) => {
+                let (from, to) = (self.text(0), self.text(1));
+                if text.len().saturating_add(text.matches(from).count().saturating_mul(to.len())) > MOST_BYTES {
+                    return Err(too_long());
+                }
+                Value::String(text.replace(from, to))
+            }
+            ("split", Value::String(text)) => {
+                let parts = text.matches(self.text(0)).count();
+                if parts.saturating_mul(size_of::<Value>()) > MOST_BYTES {
+                    return Err(too_long());
+                }
+                text.split(self.text(0)).map(Value::from).collect()
+            }
             ("length", Value::String(text)) => Value::from(text.chars().count()),
             ("length", Value::Array(items)) => Value::from(items.len()),
             ("length", Value::Object(fields)) => Value::from(fields.len()),
@@ -130,6 +145,9 @@ impl Filter {
             ("join", Value::Array(items)) => {
                 let words: Vec<String> =
                     items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), String::from)).collect();
+                if size(value).saturating_add(words.len().saturating_mul(self.text(0).len())) > MOST_BYTES {
+                    return Err(too_long());
+                }
                 Value::String(words.join(self.text(0)))
             }
             ("int", Value::Number(number)) => match number.as_i64() {
@@ -155,6 +173,22 @@ impl Filter {
     fn date(&self, value: &Value, write: impl Fn(DateTime<FixedOffset>) -> String) -> Result<Value, String> {
         self.read(value).map(write).map(Value::String)
     }
+}
+
+/// About how many bytes a value has.
+pub(super) fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| size(item) + size_of::<Value>()).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + size(value) + 2 * size_of::<Value>()).sum()
+        }
+        _ => size_of::<Value>(),
+    }
+}
+
+pub(super) fn too_long() -> String {
+    format!("the templates of a task make more than {MOST_BYTES} bytes")
 }
 
 /// What a value is, without saying it: it may be a secret.

@@ -55,6 +55,27 @@ fn filters_do_what_their_words_say() {
 }
 
 #[test]
+fn what_would_fill_the_memory_is_an_error() {
+    let big = "x".repeat(1 << 20);
+    let names = Names { params: json!({ "big": big, "many": vec![1; 100_000] }), ..names() };
+    let grown = "a".repeat(1_000);
+    for text in [
+        format!("{{{{ 'a'{} }}}}", format!(" | replace('a', '{grown}')").repeat(9)),
+        format!("{{{{ params.big | replace('', '{grown}') }}}}"),
+        format!("{{{{ params.many | join('{grown}') }}}}"),
+        format!("{{{{ '\"'{} }}}}", " | json".repeat(40)),
+        "{{ params.big | split('') }}".into(),
+        "{{ params.big }}.".repeat(50),
+    ] {
+        let refused = render(&json!(text), &names).expect_err("it is too long");
+        assert!(refused.contains("more than 8388608 bytes"), "{refused}");
+    }
+    let many = vec!["{{ params.big }}"; 50];
+    assert!(render(&json!(many), &names).is_err(), "together they count too");
+    assert!(render(&json!(many[..5]), &names).is_ok());
+}
+
+#[test]
 fn what_is_not_there_is_an_error() {
     for text in ["{{ params.nothing }}", "a{{ null }}", "{{ run.run_id | ds }}", "{{ params.table | first }}"] {
         assert!(render(&json!(text), &names()).is_err(), "{text}");

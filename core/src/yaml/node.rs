@@ -1,7 +1,8 @@
-//! A text of YAML or JSON as a tree in which each value knows its line and column.
+//! A text of YAML or JSON as a tree in which each value knows its line and column: the one reader of YAML, for whatever comes
+//! from outside.
 //!
-//! Built from the reader's events with a stack of our own, so that depth costs no stack of the process. Aliases are
-//! copied under a budget: a file that would unfold to more is refused.
+//! Built from the parser's events with a stack of our own, so that depth costs no stack of the process. Aliases are
+//! copied under a budget of values and of bytes: a text that would unfold to more is refused before it does.
 
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
@@ -9,8 +10,12 @@ use std::panic::AssertUnwindSafe;
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 
+/// Bytes of one file of DAGs; files are written by people.
+pub(crate) const MOST_BYTES: usize = 1 << 20;
 /// Values in one file, what aliases repeat included.
 const MOST_NODES: usize = 100_000;
+/// Bytes of texts and keys, what aliases repeat included.
+const MOST_TEXT: usize = 4 * MOST_BYTES;
 /// The schema of a param nests a few levels; nothing else does.
 const MOST_DEPTH: usize = 64;
 /// DAGs in one file.
@@ -18,14 +23,14 @@ const MOST_DOCUMENTS: usize = 1_000;
 
 /// A place in the file, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(crate) struct Mark {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl Mark {
     /// The file as a whole.
-    pub(super) const NONE: Mark = Mark { line: 0, column: 0 };
+    pub(crate) const NONE: Mark = Mark { line: 0, column: 0 };
 
     fn of(marker: &Marker) -> Mark {
         Mark { line: marker.line() as u32, column: marker.col() as u32 + 1 }
@@ -33,13 +38,13 @@ impl Mark {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) mark: Mark,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) mark: Mark,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Null, a boolean, a number or a text.
     Scalar(Value),
     List(Vec<Node>),
@@ -48,43 +53,43 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) mark: Mark,
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) mark: Mark,
 }
 
 /// Where, what, hint.
-pub(super) type Refused = (Mark, String, String);
+pub(crate) type Refused = (Mark, String, String);
 
 impl Node {
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|(known, _)| known.text == key).map(|(_, node)| node)
     }
 
     /// Of a map; nothing of everything else.
-    pub(super) fn entries(&self) -> &[(Key, Node)] {
+    pub(crate) fn entries(&self) -> &[(Key, Node)] {
         if let Kind::Map(entries) = &self.kind { entries } else { &[] }
     }
 
     /// Of a list; what is no list is a list of itself.
-    pub(super) fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         if let Kind::List(items) = &self.kind { items } else { std::slice::from_ref(self) }
     }
 
-    pub(super) fn scalar(&self) -> Option<&Value> {
+    pub(crate) fn scalar(&self) -> Option<&Value> {
         if let Kind::Scalar(value) = &self.kind { Some(value) } else { None }
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         self.scalar()?.as_str()
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.scalar().is_some_and(Value::is_null)
     }
 
     /// For a sentence.
-    pub(super) fn what(&self) -> &'static str {
+    pub(crate) fn what(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar(Value::Null) => "nothing",
             Kind::Scalar(Value::Bool(_)) => "a boolean",
@@ -95,7 +100,7 @@ impl Node {
         }
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         match &self.kind {
             Kind::Scalar(value) => value.clone(),
             Kind::List(items) => Value::Array(items.iter().map(Node::json).collect()),
@@ -107,10 +112,10 @@ impl Node {
 }
 
 /// All documents of a file.
-pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Refused> {
+pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Refused> {
     let whole = |message: String, hint: &str| Err((Mark::NONE, message, hint.to_string()));
-    if bytes.len() > super::MAX_FILE_BYTES {
-        let message = format!("the file has {} bytes, more than {}", bytes.len(), super::MAX_FILE_BYTES);
+    if bytes.len() > MOST_BYTES {
+        let message = format!("the file has {} bytes, more than {}", bytes.len(), MOST_BYTES);
         return whole(message, "split it: each document may be a file of its own");
     }
     let text = match std::str::from_utf8(bytes) {
@@ -139,16 +144,33 @@ fn without_tabs(text: &str) -> String {
 struct Tree {
     open: Vec<Open>,
     documents: Vec<Node>,
-    /// What anchors name, and how many values that is.
-    anchors: HashMap<usize, (Node, usize)>,
+    /// What anchors name, and how much that is.
+    anchors: HashMap<usize, (Node, Size)>,
+    size: Size,
+}
+
+/// How much of a text is read so far, or how much a part of it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
     nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of_text(text: &str) -> Size {
+        Size { nodes: 1, bytes: text.len() }
+    }
+
+    fn since(self, before: Size) -> Size {
+        Size { nodes: self.nodes - before.nodes, bytes: self.bytes - before.bytes }
+    }
 }
 
 /// A list or a map whose end was not seen yet.
 struct Open {
     mark: Mark,
     anchor: usize,
-    nodes_before: usize,
+    size_before: Size,
     inside: Inside,
 }
 
@@ -175,11 +197,15 @@ impl Tree {
                             let message = format!("`{text}` stands twice, first at line {first}");
                             return Err((mark, message, "leave one of the two out".into()));
                         }
+                        let size = Size { nodes: 0, ..Size::of_text(&text) };
                         *key = Some(Key { text, mark });
+                        self.grow(size, mark)?;
                         continue;
                     }
+                    let size = Size::of_text(&text);
+                    self.grow(size, mark)?;
                     let value = if style == TScalarStyle::Plain { plain(&text) } else { Value::String(text) };
-                    self.add(Node { mark, kind: Kind::Scalar(value) }, anchor, 1)?;
+                    self.add(Node { mark, kind: Kind::Scalar(value) }, anchor, size)?;
                 }
                 Event::SequenceStart(anchor, _) => self.open(mark, anchor, Inside::List(Vec::new()))?,
                 Event::MappingStart(anchor, _) => {
@@ -187,25 +213,27 @@ impl Tree {
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close()?,
                 Event::Alias(anchor) => {
-                    let Some((node, nodes)) = self.anchors.get(&anchor).cloned() else {
-                        return Err((
-                            mark,
-                            "an alias stands inside what it names".into(),
-                            "write the value out".into(),
-                        ));
+                    let Some(size) = self.anchors.get(&anchor).map(|(_, size)| *size) else {
+                        let message = "an alias stands inside what it names";
+                        return Err((mark, message.into(), "write the value out".into()));
                     };
-                    self.grow(nodes, mark)?;
-                    self.add(node, 0, 0)?;
+                    self.grow(size, mark)?;
+                    let node = self.anchors.get(&anchor).map(|(node, _)| node.clone());
+                    self.add(node.expect("its size was found"), 0, size)?;
                 }
                 Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
             }
         }
     }
 
-    fn grow(&mut self, by: usize, mark: Mark) -> Result<(), Refused> {
-        self.nodes = self.nodes.saturating_add(by);
-        if self.nodes > MOST_NODES {
-            let message = format!("the file has more than {MOST_NODES} values, what aliases repeat included");
+    fn grow(&mut self, by: Size, mark: Mark) -> Result<(), Refused> {
+        self.size.nodes = self.size.nodes.saturating_add(by.nodes);
+        self.size.bytes = self.size.bytes.saturating_add(by.bytes);
+        if self.size.nodes > MOST_NODES || self.size.bytes > MOST_TEXT {
+            let message = format!(
+                "the file has more than {MOST_NODES} values or {MOST_TEXT} bytes of text, what anchors and aliases repeat \
+                 included"
+            );
             return Err((mark, message, "split it into several files".into()));
         }
         Ok(())
@@ -220,14 +248,14 @@ impl Tree {
             let message = format!("lists and objects stand more than {MOST_DEPTH} deep in each other");
             return Err((mark, message, "write it flatter".into()));
         }
-        let nodes_before = self.nodes;
-        self.grow(1, mark)?;
-        self.open.push(Open { mark, anchor, nodes_before, inside });
+        let size_before = self.size;
+        self.grow(Size { nodes: 1, bytes: 0 }, mark)?;
+        self.open.push(Open { mark, anchor, size_before, inside });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Refused> {
-        let Some(Open { mark, anchor, nodes_before, inside }) = self.open.pop() else { return Ok(()) };
+        let Some(Open { mark, anchor, size_before, inside }) = self.open.pop() else { return Ok(()) };
         let kind = match inside {
             Inside::List(items) => Kind::List(items),
             Inside::Map(entries, ..) => Kind::Map(entries),
@@ -238,17 +266,15 @@ impl Tree {
             _ => None,
         };
         let mark = first.filter(|first| (first.line, first.column) < (mark.line, mark.column)).unwrap_or(mark);
-        let nodes = self.nodes - nodes_before;
-        self.add(Node { mark, kind }, anchor, nodes).map(drop)
+        let size = self.size.since(size_before);
+        self.add(Node { mark, kind }, anchor, size)
     }
 
-    /// A finished value takes its place. `nodes`: how many it is, for whoever repeats it; a scalar counts here.
-    fn add(&mut self, node: Node, anchor: usize, nodes: usize) -> Result<(), Refused> {
-        if matches!(node.kind, Kind::Scalar(_)) && nodes > 0 {
-            self.grow(1, node.mark)?;
-        }
+    /// A finished value takes its place. An anchor keeps a copy of it, which counts too: anchors may be nested.
+    fn add(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Refused> {
         if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), nodes));
+            self.grow(size, node.mark)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         match self.open.last_mut().map(|open| &mut open.inside) {
             Some(Inside::List(items)) => items.push(node),
@@ -296,4 +322,44 @@ fn plain(text: &str) -> Value {
         text.parse::<f64>().ok().and_then(Number::from_f64)
     };
     number.map_or_else(|| Value::String(text.into()), Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        read("a.yaml", text.as_bytes()).expect_err("it is refused").1
+    }
+
+    #[test]
+    fn what_would_unfold_or_nest_without_end_is_refused_at_once() {
+        let doubled = |first: &str| {
+            let lines: Vec<_> = (1..40).map(|n| format!("a{n}: &a{n} [*a{m}, *a{m}]\n", m = n - 1)).collect();
+            format!("a0: &a0 {first}\n{}", lines.concat())
+        };
+        let repeated = |text: &str| format!("a: &a {text}\nb: [{}]\n", vec!["*a"; 50_000].join(","));
+        let nested_anchors = (0..60).map(|n| format!("&a{n} [")).collect::<Vec<_>>().concat();
+        for (text, expected) in [
+            (doubled("x"), "aliases repeat"),
+            (doubled(&"x".repeat(100_000)), "aliases repeat"),
+            (repeated(&"x".repeat(500_000)), "aliases repeat"),
+            (repeated("{k: [1, 2, 3, 4, 5, 6, 7, 8]}"), "aliases repeat"),
+            (format!("{nested_anchors}{}{}", "0,".repeat(90_000), "]".repeat(60)), "aliases repeat"),
+            ("[".repeat(10_000), "deep in each other"),
+            ("{a: ".repeat(10_000), "deep in each other"),
+            ("- ".repeat(100_000), "deep in each other"),
+            ("? ".repeat(100_000), "not a text"),
+            ((0..200).map(|n| " ".repeat(n) + "a:\n").collect(), "deep in each other"),
+        ] {
+            let said = refused(&text);
+            assert!(said.contains(expected), "{}: {said}", &text[..40]);
+        }
+    }
+
+    #[test]
+    fn anchors_and_aliases_within_the_limits_are_read() {
+        let read = read("a.yaml", b"a: &a {k: [1, x]}\nb: [*a, *a]\n").expect("it is YAML");
+        assert_eq!(read[0].json().to_string(), r#"{"a":{"k":[1,"x"]},"b":[{"k":[1,"x"]},{"k":[1,"x"]}]}"#);
+    }
 }
