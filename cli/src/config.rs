@@ -13,7 +13,9 @@ pub(crate) use value::{LogFormat, Secret, Text};
 
 use crate::failure::Failure;
 use flags::config;
-use orch_web::{BasePath, Network};
+use orch_core::network::Network;
+use orch_web::BasePath;
+use orch_workers::Programs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,12 +90,16 @@ config! {
         /// Requests a second that a user may send for long, ten times as many at once; 0: no limit
         rate_limit: u32 = "1000", "ORCH_RATE_LIMIT";
 
-        /// Connections at the same time from one address; 0: half of all
+        /// Connections at the same time from one address; 0: an eighth of all
         connections_per_address: usize = "0", "ORCH_CONNECTIONS_PER_ADDRESS";
 
-        /// Let operators try connections from this server, by page and API; they can reach what this machine reaches
+        /// Let operators test connections and alerts from this server: it then asks any public address for them
         #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
         test_connection: bool = "false", "ORCH_TEST_CONNECTION";
+
+        /// Networks that such tests may reach although they are not public, with commas; `127.0.0.1` is this machine
+        #[clap(value_name = "A,B/8,…")]
+        test_networks: Vec<Network> = "", "ORCH_TEST_NETWORKS";
     }
 
     /// Workers.
@@ -151,6 +157,10 @@ config! {
         /// Where people reach the web server, for links in alerts: `https://orch.example.com`
         #[clap(value_name = "URL")]
         public_url: String = "", "ORCH_PUBLIC_URL";
+
+        /// Programs that connections of type `command` may name: `pager=/usr/local/bin/page`, with commas
+        #[clap(value_name = "NAME=PATH,…")]
+        alert_programs: Programs = "", "ORCH_ALERT_PROGRAMS";
     }
 
     /// Where goes what was kept so long.

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::secrets;
+use orch_core::network::Reach;
 use orch_core::task::{Bundle, Installation};
 use orch_scheduler::SchedulerConfig;
 use orch_store::partition::Retention;
@@ -123,8 +124,18 @@ pub(crate) fn scheduler(config: &Config, url: &str) -> Result<SchedulerConfig, F
 }
 
 pub(crate) fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure> {
-    let public_url = config.public_url.clone();
-    Ok(MessengerConfig { database_url: url.into(), secrets: secrets::sources(config)?, public_url })
+    Ok(MessengerConfig {
+        database_url: url.into(),
+        secrets: secrets::sources(config)?,
+        public_url: config.public_url.clone(),
+        programs: config.alert_programs.clone(),
+        reach: reach(config),
+    })
+}
+
+/// What tests of connections and alerts may reach.
+pub(crate) fn reach(config: &Config) -> Reach {
+    Reach::also(config.test_networks.clone())
 }
 
 pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
@@ -149,6 +160,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
             .connections
             .of(&Installation { data_dir: config.data_dir.clone(), database_url: url.into() }),
         test_connection: config.test_connection,
+        reach: reach(config),
         lake: secrets::lake(config, url)?,
         archive: secrets::archive(config, Some(url))?,
         ..WebConfig::new(url)

@@ -17,6 +17,7 @@ pub mod gates;
 pub mod history;
 pub mod ids;
 pub mod model;
+pub mod network;
 pub mod overlap;
 pub mod params;
 pub mod pattern;

@@ -3,9 +3,9 @@
 
 use crate::config::WebConfig;
 use crate::extract::Peer;
-use crate::network::Network;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
+use orch_core::network::Network;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -2,8 +2,8 @@
 
 use crate::base_path::BasePath;
 use crate::clock::Clock;
-use crate::network::Network;
 use crate::tls::Tls;
+use orch_core::network::{Network, Reach};
 use orch_core::task::Connection;
 use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::LakeDoor;
@@ -37,7 +37,7 @@ pub struct WebConfig {
     pub trusted_proxies: Vec<Network>,
     /// Points a second that a user may spend; a request costs one, an expensive one ten. 0: no limit.
     pub rate_limit: u32,
-    /// Connections at the same time from one address that is no trusted proxy. 0: half of all that there may be.
+    /// Connections at the same time from one address that is no trusted proxy. 0: an eighth of all that there may be.
     pub connections_per_address: usize,
     /// How long open requests may take once the server stops.
     pub grace: Duration,
@@ -46,8 +46,10 @@ pub struct WebConfig {
     pub keys: Keyring,
     /// Connections that the binary brings for those that nobody has set up.
     pub default_connections: Vec<Connection>,
-    /// Whether operators may have connections tried from here.
+    /// Whether operators may have connections and alerts tried from here.
     pub test_connection: bool,
+    /// Which addresses a trial may reach.
+    pub reach: Reach,
     /// The way to the lake, if this binary has one.
     pub lake: LakeDoor,
     /// Where old logs are.
@@ -78,6 +80,7 @@ impl WebConfig {
             keys: Keyring::default(),
             default_connections: Vec::new(),
             test_connection: false,
+            reach: Reach::default(),
             lake: LakeDoor::none(),
             archive: ArchiveDoor::default(),
             is_set_up: Arc::new(AtomicBool::new(true)),
@@ -116,6 +119,7 @@ impl fmt::Debug for WebConfig {
             .field("grace", &self.grace)
             .field("keys", &self.keys)
             .field("test_connection", &self.test_connection)
+            .field("reach", &self.reach)
             .field("lake", &self.lake)
             .field("archive", &self.archive)
             .finish_non_exhaustive()

@@ -1,14 +1,22 @@
 //! Tries whether a connection leads anywhere: Postgres by logging in, HTTP by a request, everything else that has a host and
-//! a port by opening a TCP connection. Says what came of it without any secret.
+//! a port by opening a TCP connection. Says what came of it without any secret, and without what the other side says.
+//!
+//! A name is resolved once: what is connected to is what was checked to be reachable.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use orch_core::network::{NOT_REACHED, Reach};
 use orch_core::secret::Masker;
 use orch_core::task::Connection;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// All of a trial.
 const WHOLE: Duration = Duration::from_secs(5);
@@ -18,27 +26,42 @@ const MOST_CHARS: usize = 300;
 /// Airflow's words.
 const DONE: &str = "Connection successfully tested";
 
-/// How it went, in words: well, or why not.
-pub async fn try_connection(connection: &Connection) -> Result<String, String> {
+/// The same for a port that is closed, filtered or not there: a test is no way to look for open ones.
+const UNREACHABLE: &str = "cannot be reached within 5 s";
+
+/// How it went, in words: well, or why not. Reaches what `reach` allows and nothing else.
+pub async fn try_connection(connection: &Connection, reach: &Reach) -> Result<String, String> {
     let tried = async {
         match connection.conn_type.as_str() {
-            "postgres" => postgres(connection).await,
-            "http" | "https" => http(connection).await,
-            _ => tcp(connection).await,
+            "postgres" => postgres(connection, reach).await,
+            "http" | "https" => http(connection, reach).await,
+            _ => tcp(connection, reach).await,
         }
     };
     let ended = tokio::time::timeout(WHOLE, tried).await;
-    let ended = ended.unwrap_or_else(|_| Err(format!("it did not answer within {} s", WHOLE.as_secs())));
+    let ended = ended.unwrap_or_else(|_| Err(format!("it {UNREACHABLE}")));
     let masker = Masker::of(connection.secrets());
     let safe = |text: String| masker.mask(&text).chars().take(MOST_CHARS).collect::<String>();
     ended.map(safe).map_err(safe)
 }
 
-async fn postgres(connection: &Connection) -> Result<String, String> {
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(connection.host.as_deref().unwrap_or("localhost"))
-        .port(connection.port.unwrap_or(5432))
-        .application_name("orch connection test");
+/// The addresses of a host that may be reached, at least one.
+async fn resolved(host: &str, port: u16, reach: &Reach) -> Result<Vec<SocketAddr>, String> {
+    let found = lookup_host((host, port)).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
+    let allowed: Vec<_> = found.filter(|address| reach.allows(address.ip())).collect();
+    if allowed.is_empty() { Err(format!("{host}:{port}: {NOT_REACHED}")) } else { Ok(allowed) }
+}
+
+async fn postgres(connection: &Connection, reach: &Reach) -> Result<String, String> {
+    let (host, port) = (connection.host.as_deref().unwrap_or("localhost"), connection.port.unwrap_or(5432));
+    let address = match host.starts_with('/') {
+        // A socket is a way to this machine.
+        true if reach.allows(IpAddr::V4(Ipv4Addr::LOCALHOST)) => host.to_string(),
+        true => return Err(format!("{host}: {NOT_REACHED}")),
+        false => resolved(host, port, reach).await?[0].ip().to_string(),
+    };
+    let mut options =
+        PgConnectOptions::new_without_pgpass().host(&address).port(port).application_name("orch connection test");
     if let Some(login) = &connection.login {
         options = options.username(login);
     }
@@ -50,9 +73,14 @@ async fn postgres(connection: &Connection) -> Result<String, String> {
     }
     if let Some(mode) = connection.extra_field("sslmode").and_then(|mode| mode.as_str()) {
         let mode: PgSslMode = mode.parse().map_err(|_| "`sslmode` is none that Postgres knows".to_string())?;
-        options = options.ssl_mode(mode);
+        // The address is connected to, and no certificate has its name.
+        options = options.ssl_mode(if let PgSslMode::VerifyFull = mode { PgSslMode::VerifyCa } else { mode });
     }
-    let mut db = PgConnection::connect_with(&options).await.map_err(|error| crate::refusal::chain(&error))?;
+    let connected = PgConnection::connect_with(&options).await;
+    let mut db = connected.map_err(|error| match error {
+        sqlx::Error::Io(_) => format!("{host}:{port} {UNREACHABLE}"),
+        error => crate::refusal::chain(&error),
+    })?;
     db.ping().await.map_err(|error| crate::refusal::chain(&error))?;
     // It said what was asked; that it is not closed politely harms nobody.
     drop(db);
@@ -60,7 +88,7 @@ async fn postgres(connection: &Connection) -> Result<String, String> {
 }
 
 /// As Airflow's `HttpHook` makes the address: `schema` is the protocol.
-async fn http(connection: &Connection) -> Result<String, String> {
+async fn http(connection: &Connection, reach: &Reach) -> Result<String, String> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty()).ok_or("it has no host")?;
     let mut url = if host.contains("://") {
         host.to_string()
@@ -75,6 +103,7 @@ async fn http(connection: &Connection) -> Result<String, String> {
         let password = connection.password.as_deref().unwrap_or_default();
         format!("Basic {}", BASE64.encode(format!("{login}:{password}")))
     });
+    let reaching = Reaching(reach.clone());
     let asked = tokio::task::spawn_blocking(move || {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -84,7 +113,7 @@ async fn http(connection: &Connection) -> Result<String, String> {
             .proxy(None)
             .timeout_global(Some(WHOLE))
             .build();
-        let mut request = ureq::Agent::from(config).get(&url);
+        let mut request = ureq::Agent::with_parts(config, DefaultConnector::default(), reaching).get(&url);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
@@ -93,12 +122,31 @@ async fn http(connection: &Connection) -> Result<String, String> {
     match asked.await {
         Ok(Ok(status @ 100..=399)) => Ok(format!("{DONE}: HTTP {status}")),
         Ok(Ok(status)) => Err(format!("it answers HTTP {status}")),
+        Ok(Err(
+            ureq::Error::Io(_) | ureq::Error::HostNotFound | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed,
+        )) => Err(format!("it {UNREACHABLE}")),
         Ok(Err(error)) => Err(crate::refusal::chain(&error)),
         Err(_) => Err("the trial broke off".into()),
     }
 }
 
-async fn tcp(connection: &Connection) -> Result<String, String> {
+/// Resolves a name once and leaves only addresses that may be reached.
+#[derive(Debug)]
+struct Reaching(Reach);
+
+impl Resolver for Reaching {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut allowed = self.empty();
+        for address in &DefaultResolver::default().resolve(uri, config, timeout)? {
+            if self.0.allows(address.ip()) {
+                allowed.push(*address);
+            }
+        }
+        if allowed.is_empty() { Err(ureq::Error::Other(NOT_REACHED.into())) } else { Ok(allowed) }
+    }
+}
+
+async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, String> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty());
     let host =
         host.ok_or_else(|| format!("connections of type `{}` without a host are not tried", connection.conn_type))?;
@@ -107,7 +155,8 @@ async fn tcp(connection: &Connection) -> Result<String, String> {
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
     let port = connection.port.or_else(|| usual_port(&connection.conn_type));
     let port = port.ok_or("it has no port, and its type has no usual one")?;
-    TcpStream::connect((host, port)).await.map_err(|error| format!("{host}:{port}: {error}"))?;
+    let addresses = resolved(host, port, reach).await?;
+    TcpStream::connect(&*addresses).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
     Ok(format!("{DONE}: {host}:{port} takes connections; nobody logged in"))
 }
 

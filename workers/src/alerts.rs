@@ -6,14 +6,17 @@
 
 mod command;
 mod email;
+mod programs;
 mod webhook;
 
+pub use programs::Programs;
 pub use webhook::signature;
 
 use crate::mask;
 use crate::outside::http::Http;
 use crate::secrets::{Secrets, SecretsConfig};
-use orch_core::alert::{Facts, Message, message};
+use orch_core::alert::{AlertKind, Facts, Message, message};
+use orch_core::network::Reach;
 use orch_core::secret::Masker;
 use orch_core::task::Connection;
 use orch_store::alert::{Claimed, alert_not_sent, alert_sent, claim_alerts, gather_alerts, next_alert_in};
@@ -45,6 +48,22 @@ pub struct MessengerConfig {
     pub secrets: SecretsConfig,
     /// Where people reach the web server, for links: `https://orch.example.com`. Empty: links are paths.
     pub public_url: String,
+    /// What connections of type `command` may name.
+    pub programs: Programs,
+    /// Which addresses tests of alerts may reach. Alerts of DAGs go wherever their connection leads.
+    pub reach: Reach,
+}
+
+impl MessengerConfig {
+    pub fn new(database_url: impl Into<String>, secrets: SecretsConfig) -> Self {
+        MessengerConfig {
+            database_url: database_url.into(),
+            secrets,
+            public_url: String::new(),
+            programs: Programs::default(),
+            reach: Reach::default(),
+        }
+    }
 }
 
 /// Sends alerts until `stop`. The database may come and go meanwhile.
@@ -53,8 +72,10 @@ pub async fn send_alerts(config: MessengerConfig, hints: Hints, stop: Cancellati
     mask::learn_for_good(own);
     let secrets = Secrets::new(&config.secrets, Some(&config.database_url))
         .map_err(|error| StoreError::corrupt(error.to_string()))?;
-    let sender = Arc::new(Sender { secrets, http: Http::default(), public_url: config.public_url });
-    let mut messenger = Messenger { url: config.database_url, sender, db: None };
+    let MessengerConfig { database_url: url, public_url, programs, reach, .. } = config;
+    let http_of_tests = Http::reaching(reach.clone());
+    let sender = Arc::new(Sender { secrets, http: Http::default(), http_of_tests, public_url, programs, reach });
+    let mut messenger = Messenger { url, sender, db: None };
     while !stop.is_cancelled() {
         // Armed before we look.
         let hint = hints.on(Hint::Alert).notified();
@@ -154,7 +175,10 @@ impl Messenger {
 struct Sender {
     secrets: Secrets,
     http: Http,
+    http_of_tests: Http,
     public_url: String,
+    programs: Programs,
+    reach: Reach,
 }
 
 impl Sender {
@@ -171,11 +195,16 @@ impl Sender {
     }
 
     async fn tell(&self, connection: &Connection, message: &Message, to: &[String]) -> Result<(), String> {
+        // An operator may send a test to any connection, also to one made up for it.
+        let (http, reach) = match message.kind {
+            AlertKind::Test => (&self.http_of_tests, Some(&self.reach)),
+            _ => (&self.http, None),
+        };
         match connection.conn_type.as_str() {
-            "slackwebhook" | "slack" => webhook::slack(&self.http, connection, message).await,
-            "http" | "https" | "webhook" => webhook::generic(&self.http, connection, message).await,
-            "smtp" | "email" => email::send(connection, message, to).await,
-            "command" => command::run(connection, message).await,
+            "slackwebhook" | "slack" => webhook::slack(http, connection, message).await,
+            "http" | "https" | "webhook" => webhook::generic(http, connection, message).await,
+            "smtp" | "email" => email::send(connection, message, to, reach).await,
+            "command" => command::run(&self.programs, connection, message).await,
             other => Err(format!(
                 "connection `{}` is of type `{other}`, over which nobody is told\nhint: notifiers take `slackwebhook`, \
                  `webhook`, `http`, `smtp` and `command`",

@@ -27,7 +27,7 @@ pub mod sim;
 mod touched;
 mod watch;
 
-pub use alerts::{MessengerConfig, send_alerts, signature};
+pub use alerts::{MessengerConfig, Programs, send_alerts, signature};
 pub use child::{inherited_secrets, run_attempt};
 pub use config::WorkerConfig;
 pub use driver::run;

@@ -1,5 +1,6 @@
 //! `orch alerts list`, `retry` and `test`.
 
+use super::connections_test::check_tests_are_on;
 use crate::app::Cx;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{FormatFlag, Listing, moment};
@@ -58,7 +59,8 @@ pub(crate) struct Retry {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orch alerts test team_chat\n  orch alerts test mail --to ops@example.org --message 'hello from {kind}'\n\n\
-    A scheduler sends it: one has to run."
+    A scheduler sends it: one has to run. Off unless the setting `test_connection` says otherwise; addresses that are not \
+    public are reached only if `test_networks` of the scheduler names them."
 )]
 pub(crate) struct Test {
     #[arg(value_name = "CONNECTION")]
@@ -101,6 +103,9 @@ impl Test {
         }
         let notifier =
             Notifier { connection: self.connection, message: self.message, to: self.to, ..Notifier::default() };
+        if cx.api()?.is_none() {
+            check_tests_are_on(&cx.config()?)?;
+        }
         let mut server = cx.server().await?;
         let id = server.test_alert(notifier, &person::name()).await?;
         let began = Instant::now();

@@ -3,7 +3,9 @@
 use super::connections_delete::no_such_connection;
 use super::connections_list::as_tasks_find_it;
 use crate::app::Cx;
+use crate::config::Config;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::roles::reach;
 use orch_core::ids::ConnectionId;
 use orch_web::try_connection;
 
@@ -11,9 +13,19 @@ use orch_web::try_connection;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ORCH_TEST_CONNECTION=true orch connections test sales\n\n\
     Off unless the setting `test_connection` says otherwise, as in Airflow. Postgres is logged in to, HTTP is asked, of others \
-    the port is reached; from here, or from the server of `--api-url`. Whether an alert arrives: `orch alerts test`.")]
+    the port is reached; from here, or from the server of `--api-url`. Addresses that are not public are reached only if \
+    `test_networks` names them. Whether an alert arrives: `orch alerts test`.")]
 pub(crate) struct Test {
     conn_id: String,
+}
+
+/// One setting is for tests of connections and of alerts.
+pub(super) fn check_tests_are_on(config: &Config) -> Result<(), Failure> {
+    if config.test_connection {
+        return Ok(());
+    }
+    Err(Failure::new("testing connections is switched off")
+        .hint("switch it on with `ORCH_TEST_CONNECTION=true`, or `test_connection = true` in the settings"))
 }
 
 impl Test {
@@ -24,12 +36,11 @@ impl Test {
                 let found = api.connection(&self.conn_id)?.ok_or_else(|| no_such_connection(&self.conn_id))?;
                 api.test_connection(&found)?
             }
-            None if !cx.config()?.test_connection => {
-                return Err(Failure::new("testing connections is switched off").hint(
-                    "switch it on with `ORCH_TEST_CONNECTION=true`, or `test_connection = true` in the settings",
-                ));
+            None => {
+                let config = cx.config()?;
+                check_tests_are_on(&config)?;
+                try_connection(&as_tasks_find_it(cx, &self.conn_id).await?.0, &reach(&config)).await
             }
-            None => try_connection(&as_tasks_find_it(cx, &self.conn_id).await?.0).await,
         };
         match tried {
             Ok(words) => {

@@ -1,6 +1,8 @@
 //! Values of the configuration as text: what people write in flags, variables and the file, and read in lists.
 
-use orch_web::{BasePath, Network};
+use orch_core::network::Network;
+use orch_web::BasePath;
+use orch_workers::Programs;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -121,6 +123,19 @@ impl Text for Vec<Network> {
 
     fn show(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Text for Programs {
+    const FORM: &'static str = "NAME=PATH,…";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_: String| "list of programs: `pager=/usr/local/bin/page,…`, each with its whole path".into())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -174,7 +174,7 @@ async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut J
         let connection = serde_json::json!({ "conn_type": "webhook", "host": tell }).to_string();
         let environment = [(format!("ORCH_CONN_{}", told::TEAM.to_uppercase()), connection)].into();
         let secrets = SecretsConfig { environment, ..SecretsConfig::default() };
-        let config = MessengerConfig { database_url: args.url.clone(), secrets, public_url: String::new() };
+        let config = MessengerConfig::new(&args.url, secrets);
         let (hints, stop) = (hints.clone(), stop.clone());
         running
             .spawn(async move { send_alerts(config, hints, stop).await.expect("it sends until it is told to stop") });

@@ -179,7 +179,12 @@ pub(crate) async fn test(
     Ok((StatusCode::CREATED, Json(send_test(&app, &actor, notifier).await?.into())))
 }
 
+/// Where connections may not be tested, alerts may not either: both reach what this installation reaches.
 pub(crate) async fn send_test(app: &App, actor: &Actor, notifier: Notifier) -> Result<AlertRow, Refusal> {
+    if !app.config.test_connection {
+        let text = "testing alerts is switched off\nhint: `test_connection` of the server switches tests on";
+        return Err(Refusal::plain(StatusCode::FORBIDDEN, text));
+    }
     let extra = Some(json!({ "connection": notifier.connection }));
     let row = app.in_transaction(async |tx| {
         let id = add_test_alert(tx, notifier, &actor.name).await?;

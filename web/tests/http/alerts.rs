@@ -17,9 +17,13 @@ async fn send(web: &Web, path: &str, body: &Value, status: u16) -> Value {
 
 #[tokio::test]
 async fn an_alert_is_tried_listed_and_sent_again() {
-    let web = Web::new().await;
+    let mut web = Web::new().await;
     assert_eq!(web.get(PATH).await.body, json!({ "alerts": [], "total_entries": 0 }));
     let test = json!({ "connection_id": "chat", "message": "{kind}", "to": ["ops@example.org"] });
+    let refused = send(&web, &format!("{PATH}/test"), &test, 403).await;
+    assert!(refused["detail"].as_str().unwrap().starts_with("testing alerts is switched off"), "{refused}");
+    assert_eq!(web.get(PATH).await.body["total_entries"], 0);
+    web.restart(|config| config.test_connection = true);
     let made = send(&web, &format!("{PATH}/test"), &test, 201).await;
     let id = made["alert_id"].as_i64().unwrap();
     let one = format!("{PATH}/{id}");
@@ -62,7 +66,8 @@ async fn what_cannot_be_sent_is_told_field_by_field() {
 
 #[tokio::test]
 async fn the_page_shows_who_could_not_be_told_and_sends_again() {
-    let web = Web::new().await;
+    let mut web = Web::new().await;
+    web.restart(|config| config.test_connection = true);
     let mut browser = Browser::logged_in(&web).await;
     assert!(browser.get("/alerts").await.has("Nobody was told anything yet"));
     send(&web, &format!("{PATH}/test"), &json!({ "connection_id": "chat" }), 201).await;

@@ -1,45 +1,58 @@
-//! A program on the machine of the scheduler. It is told as JSON on its standard input; what it may do is said by whoever set up
-//! the connection, not by a DAG.
+//! A program on the scheduler's machine. The connection names one of those that the settings allow (`programs.rs`); the alert
+//! is JSON on its standard input. It gets no arguments: who may change a connection must not choose them.
 
+use super::Programs;
 use crate::child::inherited_secrets;
 use orch_core::alert::Message;
 use orch_core::task::Connection;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::Stdio;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
-/// In `extra`: the program and its arguments. No shell reads them.
-const ARGV: &str = "argv";
 const MOST_WORDS: usize = 200;
+/// Of what a program says on standard error; the rest is read and forgotten.
+const MOST_STDERR: u64 = 4 * 1024;
 
-pub(super) async fn run(connection: &Connection, message: &Message) -> Result<(), String> {
-    let argv: Vec<&str> = match connection.extra_field(ARGV) {
-        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    let (program, arguments) = argv.split_first().ok_or_else(|| {
+pub(super) async fn run(programs: &Programs, connection: &Connection, message: &Message) -> Result<(), String> {
+    let name = connection.host.as_deref().unwrap_or_default();
+    let program = programs.get(name).ok_or_else(|| {
         let id = &connection.id;
-        format!("connection `{id}` names no program\nhint: its extra says `{{\"argv\": [\"/usr/local/bin/tell\"]}}`")
+        format!(
+            "connection `{id}` names the program `{}`, which the settings do not allow\nhint: its host is the name of a \
+             program in `alert_programs` of the scheduler: `ORCH_ALERT_PROGRAMS=pager=/usr/local/bin/page`",
+            name.chars().take(MOST_WORDS).collect::<String>()
+        )
     })?;
     let mut command = Command::new(program);
     for name in inherited_secrets() {
         command.env_remove(name);
     }
-    command.args(arguments).env("ALERT_KEY", &message.key).env("ALERT_KIND", message.kind.as_str());
+    command.env("ALERT_KEY", &message.key).env("ALERT_KIND", message.kind.as_str());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("program `{name}` cannot be started: {error}"))?;
     let mut body = message.fields.clone();
     (body["subject"], body["text"]) = (json!(message.subject), json!(message.text));
-    if let Some(mut input) = child.stdin.take() {
-        // A program that reads no further has what it wants.
-        input.write_all(body.to_string().as_bytes()).await.ok();
-    }
-    let ended = child.wait_with_output().await.map_err(|error| format!("`{program}`: {error}"))?;
-    if ended.status.success() {
+    let (input, errors) = (child.stdin.take(), child.stderr.take());
+    let tell = async {
+        if let Some(mut input) = input {
+            // A program that stops reading has what it wants.
+            input.write_all(body.to_string().as_bytes()).await.ok();
+        }
+    };
+    let ((), words) = tokio::join!(tell, beginning(errors));
+    let ended = child.wait().await.map_err(|error| format!("program `{name}`: {error}"))?;
+    if ended.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&ended.stderr);
     let words: String = words.trim().chars().take(MOST_WORDS).collect();
-    Err(format!("`{program}` ended with {}: {words}", ended.status))
+    Err(format!("program `{name}` ended with {ended}: {words}"))
+}
+
+async fn beginning(errors: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut errors) = errors else { return String::new() };
+    let mut words = Vec::new();
+    (&mut errors).take(MOST_STDERR).read_to_end(&mut words).await.ok();
+    tokio::io::copy(&mut errors, &mut tokio::io::sink()).await.ok();
+    String::from_utf8_lossy(&words).into_owned()
 }

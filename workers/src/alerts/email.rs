@@ -4,26 +4,51 @@
 use super::PATIENCE;
 use lettre::message::Mailbox;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{SmtpTransport, Transport as _};
 use orch_core::alert::Message;
+use orch_core::network::{NOT_REACHED, Reach};
 use orch_core::task::Connection;
 use serde_json::Value;
 use std::error::Error;
+use std::io::Read as _;
+use std::net::ToSocketAddrs as _;
 
 /// TLS from the first byte on.
 const SMTPS: u16 = 465;
 /// STARTTLS, or nothing if the connection says so.
 const SUBMISSION: u16 = 587;
+/// Of all authorities that a browser knows there are 200 kB.
+const MOST_CERTIFICATE_BYTES: u64 = 1 << 20;
 
-pub(super) async fn send(connection: &Connection, message: &Message, to: &[String]) -> Result<(), String> {
-    let (transport, mail) = (transport(connection)?, mail(connection, message, to)?);
-    let sent = tokio::task::spawn_blocking(move || transport.send(&mail).map(drop).map_err(|error| chain(&error)));
+/// With a `reach` only to where that allows.
+pub(super) async fn send(
+    connection: &Connection,
+    message: &Message,
+    to: &[String],
+    reach: Option<&Reach>,
+) -> Result<(), String> {
+    let mail = mail(connection, message, to)?;
+    let (connection, reach) = (connection.clone(), reach.cloned());
+    let sent = tokio::task::spawn_blocking(move || {
+        let transport = transport(&connection, reach.as_ref())?;
+        transport.send(&mail).map(drop).map_err(|error| problem(&error))
+    });
     sent.await.map_err(|error| error.to_string())?
 }
 
-fn transport(connection: &Connection) -> Result<SmtpTransport, String> {
+/// Of what the server says only the code: it may be any server.
+fn problem(error: &smtp::Error) -> String {
+    match error.status() {
+        Some(code) => format!("the mail server answers {code}"),
+        None if error.is_response() => "its answer is not that of a mail server".into(),
+        None => chain(error),
+    }
+}
+
+fn transport(connection: &Connection, reach: Option<&Reach>) -> Result<SmtpTransport, String> {
     let host = connection.host.as_deref().filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| format!("connection `{}` has no host", connection.id))?;
     let says = |name: &str| connection.extra_field(name).is_some_and(|yes| yes == true || yes == "true");
@@ -35,11 +60,19 @@ fn transport(connection: &Connection) -> Result<SmtpTransport, String> {
     } else {
         Tls::Required(tls(connection, host)?)
     };
-    let mut builder = SmtpTransport::builder_dangerous(host).port(port).tls(tls).timeout(Some(PATIENCE));
+    let server = reach.map_or_else(|| Ok(host.to_string()), |reach| resolved(host, port, reach))?;
+    let mut builder = SmtpTransport::builder_dangerous(server).port(port).tls(tls).timeout(Some(PATIENCE));
     if let Some(login) = connection.login.clone().filter(|login| !login.is_empty()) {
         builder = builder.credentials(Credentials::new(login, connection.password.clone().unwrap_or_default()));
     }
     Ok(builder.build())
+}
+
+/// An address of the host that may be reached: what is connected to is what was checked.
+fn resolved(host: &str, port: u16, reach: &Reach) -> Result<String, String> {
+    let mut found = (host, port).to_socket_addrs().map_err(|error| format!("`{host}` cannot be resolved: {error}"))?;
+    let allowed = found.find(|address| reach.allows(address.ip()));
+    allowed.map(|address| address.ip().to_string()).ok_or_else(|| NOT_REACHED.into())
 }
 
 /// Trusts whom everybody trusts, and the certificate of `ca_file` if there is one.
@@ -47,10 +80,20 @@ fn tls(connection: &Connection, host: &str) -> Result<TlsParameters, String> {
     let mut builder = TlsParameters::builder(host.to_string());
     if let Some(file) = connection.extra_field("ca_file").and_then(Value::as_str) {
         let wrong = |error: &dyn Error| format!("`ca_file` of connection `{}`: {error}", connection.id);
-        let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
+        let pem = certificates(file).map_err(|error| wrong(&error))?;
         builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| wrong(&error))?);
     }
     builder.build().map_err(|error| chain(&error))
+}
+
+/// Whoever sets up the connection names the file: only a real one is opened, and not read without end.
+fn certificates(file: &str) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut pem = Vec::new();
+    std::fs::File::open(file)?.take(MOST_CERTIFICATE_BYTES).read_to_end(&mut pem)?;
+    Ok(pem)
 }
 
 fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<lettre::Message, String> {

@@ -3,12 +3,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use orch_core::network::{NOT_REACHED, Reach};
 use orch_core::task::{Connection, TaskResult, fatal};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use ureq::Agent;
-use ureq::http::{Request, Response};
+use ureq::config::Config;
+use ureq::http::{Request, Response, Uri};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// A thread for a request needs little.
 const STACK_BYTES: usize = 512 * 1024;
@@ -63,12 +67,36 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).proxy(None).allow_non_standard_methods(true);
-        Http { agent: config.build().into() }
+        Http { agent: config().into() }
+    }
+}
+
+fn config() -> Config {
+    Agent::config_builder().http_status_as_error(false).proxy(None).allow_non_standard_methods(true).build()
+}
+
+/// Resolves a name once and leaves only addresses that may be reached: what is connected to is what was checked.
+#[derive(Debug)]
+struct Reaching(Reach);
+
+impl Resolver for Reaching {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut allowed = self.empty();
+        for address in &DefaultResolver::default().resolve(uri, config, timeout)? {
+            if self.0.allows(address.ip()) {
+                allowed.push(*address);
+            }
+        }
+        if allowed.is_empty() { Err(ureq::Error::Other(NOT_REACHED.into())) } else { Ok(allowed) }
     }
 }
 
 impl Http {
+    /// A client that asks only where `reach` allows.
+    pub fn reaching(reach: Reach) -> Http {
+        Http { agent: Agent::with_parts(config(), DefaultConnector::default(), Reaching(reach)) }
+    }
+
     /// Asks once. Dropped, it leaves the thread to its timeout.
     pub async fn ask(&self, ask: Ask) -> Result<Told, NoAnswer> {
         let (agent, (say, said)) = (self.agent.clone(), oneshot::channel());

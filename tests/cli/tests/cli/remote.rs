@@ -23,7 +23,14 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with_settings("")
+    }
+
+    /// `settings`: what the file of settings says, to the server and to commands beside it.
+    fn with_settings(settings: &str) -> World {
         let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+        std::fs::create_dir(home.path().join("data")).unwrap();
+        std::fs::write(home.path().join("data/orch.toml"), settings).unwrap();
         let standalone = Standalone::start(home.path(), &["--admin-password", PASSWORD]);
         let token = token(&standalone.url);
         World { home, elsewhere: tempfile::tempdir().unwrap(), standalone, token }

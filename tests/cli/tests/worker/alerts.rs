@@ -3,12 +3,15 @@
 use crate::world::World;
 use orch::prelude::*;
 use orch_core::alert::AlertState;
-use orch_store::alert::{AlertFilter, AlertRow, list_alerts};
+use orch_core::network::Reach;
+use orch_core::spec::Notifier;
+use orch_store::alert::{AlertFilter, AlertRow, add_test_alert, list_alerts};
 use orch_store::approval::{ApprovalFilter, answer_approval, list_approvals};
 use orch_store::hint::Hint;
 use orch_test_support::{Manner, Receiver};
 use orch_workers::{MessengerConfig, SecretsConfig, signature};
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,9 +34,16 @@ fn connections(all: &[(&str, serde_json::Value)]) -> SecretsConfig {
     SecretsConfig { environment: all.iter().map(named).collect::<HashMap<_, _>>(), ..SecretsConfig::default() }
 }
 
-fn sends(mut world: World, secrets: SecretsConfig) -> World {
+fn sends(world: World, secrets: SecretsConfig) -> World {
+    sends_with(world, secrets, "", "")
+}
+
+/// `programs` and `networks` as the settings have them.
+fn sends_with(mut world: World, secrets: SecretsConfig, programs: &str, networks: &str) -> World {
     let public_url = "https://orch.example.com".into();
-    let config = MessengerConfig { database_url: world.db.url(), secrets, public_url };
+    let reach = Reach::also(networks.split(',').filter_map(|one| one.parse().ok()).collect());
+    let programs = programs.parse().unwrap();
+    let config = MessengerConfig { public_url, programs, reach, ..MessengerConfig::new(world.db.url(), secrets) };
     let (hints, stop) = (world.hints.clone(), world.stop.clone());
     world.running.spawn(async move { orch_workers::send_alerts(config, hints, stop).await.unwrap() });
     world
@@ -54,9 +64,13 @@ async fn all_in(world: &World, many: usize, state: AlertState) -> Vec<AlertRow> 
     panic!("never: {many} alerts are {state}: {:#?}", alerts(world).await);
 }
 
-fn script(path: &Path) -> serde_json::Value {
-    let to = path.display();
-    json!({ "conn_type": "command", "extra": { "argv": ["/bin/sh", "-c", format!("cat > {to} && echo $ALERT_KIND >> {to}")] } })
+/// A program in the folder that writes what it is told to `told` there; as the settings name it.
+fn program(folder: &Path) -> String {
+    let (to, path) = (folder.join("told"), folder.join("tell"));
+    let to = to.display();
+    std::fs::write(&path, format!("#!/bin/sh\ncat > {to} && echo $ALERT_KIND >> {to}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    format!("tell={}", path.display())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +93,7 @@ async fn everybody_hears_of_a_run_that_failed() {
             json!({ "conn_type": "smtp", "host": "127.0.0.1", "port": mail.port(), "login": "orch@example.org",
             "password": "hush-4", "extra": { "disable_tls": true, "to": "ops@example.org" } }),
         ),
-        ("program", script(&told)),
+        ("program", json!({ "conn_type": "command", "host": "tell" })),
     ]);
     let dag = dag("sales")
         .unpaused()
@@ -89,7 +103,7 @@ async fn everybody_hears_of_a_run_that_failed() {
         .build(|d| {
             d.add(load().on_failure(notify("chat").message("{task_id}: {reason}")).on_retry(notify("hook")));
         });
-    let world = sends(World::new(vec![dag], 1).await.watched(), secrets);
+    let world = sends_with(World::new(vec![dag], 1).await.watched(), secrets, &program(folder.path()), "");
     let run = world.trigger("sales", None).await;
     assert_eq!(world.end_of("sales", &run).await, "failed");
     all_in(&world, 5, AlertState::Sent).await;
@@ -295,5 +309,78 @@ async fn a_deadline_rings_within_two_seconds_of_its_time() {
     assert!(letters[0].body.contains("not over 1500 ms after it started"), "{}", letters[0].body);
     assert_eq!(world.end_of("slow", &run).await, "success");
     assert_eq!(web.letters().len(), 1, "once, and not for the one that is not over");
+    world.end().await;
+}
+
+/// What came of one test over each connection.
+async fn problems_of_tests(world: &World, connections: &[&str]) -> HashMap<String, String> {
+    let mut db = world.db.connect().await;
+    for connection in connections {
+        let notifier = Notifier { connection: (*connection).into(), ..Notifier::default() };
+        add_test_alert(&mut db, notifier, "op").await.unwrap();
+    }
+    world.hints.give(Hint::Alert);
+    for _ in 0..1_500 {
+        let rows = alerts(world).await;
+        if rows.len() == connections.len() && rows.iter().all(|row| row.problem.is_some() || row.ended_at.is_some()) {
+            return rows.into_iter().map(|row| (row.notifier.connection, row.problem.unwrap_or_default())).collect();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the tests were never sent: {:#?}", alerts(world).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_runs_no_program_that_the_settings_do_not_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let touch = json!(["/bin/sh", "-c", format!("touch {}", made.display())]);
+    let of = |host: &str| json!({ "conn_type": "command", "host": host, "extra": { "argv": touch } });
+    let path = folder.path().join("tell").display().to_string();
+    let all = [
+        ("by_argv", of("")),
+        ("by_path", of(&path)),
+        ("by_shell", of("/bin/sh")),
+        ("by_way", of("../tell")),
+        ("named", of("tell")),
+    ];
+    let world = World::new(vec![], 1).await;
+    let world = sends_with(world, connections(&all), &program(folder.path()), "");
+    let problems = problems_of_tests(&world, &all.each_ref().map(|(id, _)| *id)).await;
+    for id in ["by_argv", "by_path", "by_shell", "by_way"] {
+        assert!(problems[id].contains("which the settings do not allow"), "{id}: {}", problems[id]);
+    }
+    assert_eq!(problems["named"], "");
+    assert!(!made.exists(), "arguments of a connection are not used");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_of_an_alert_reaches_nothing_private_and_shows_no_answer() {
+    let (web, mail) = (Receiver::http().await, Receiver::smtp().await);
+    web.is(Manner::Refuses);
+    let hook = |host: &str| json!({ "conn_type": "webhook", "host": format!("http://{host}:{}/hook", web.port()) });
+    let all = [
+        ("by_figures", hook("127.0.0.2")),
+        (
+            "by_mail",
+            json!({ "conn_type": "smtp", "host": "127.0.0.2", "port": mail.port(), "login": "a@b.c",
+            "extra": { "disable_tls": true, "to": "a@b.c" } }),
+        ),
+        (
+            "by_file",
+            json!({ "conn_type": "smtp", "host": "127.0.0.1", "port": 465, "login": "a@b.c",
+            "extra": { "ca_file": "/dev/zero", "to": "a@b.c" } }),
+        ),
+        ("allowed", hook("127.0.0.1")),
+    ];
+    let world = sends_with(World::new(vec![], 1).await, connections(&all), "", "127.0.0.1");
+    let problems = problems_of_tests(&world, &all.each_ref().map(|(id, _)| *id)).await;
+    for id in ["by_figures", "by_mail"] {
+        assert!(problems[id].contains("is not public"), "{id}: {}", problems[id]);
+    }
+    assert!(problems["by_file"].contains("it is not a file"), "{}", problems["by_file"]);
+    assert_eq!(problems["allowed"], "it answers HTTP 503");
+    assert!(mail.letters().is_empty());
     world.end().await;
 }

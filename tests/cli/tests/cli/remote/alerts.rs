@@ -28,7 +28,7 @@ fn receiver(answers: usize) -> u16 {
 
 #[test]
 fn alerts_are_tried_listed_and_sent_again() {
-    let world = World::new();
+    let world = World::with_settings("test_connection = true\ntest_networks = [\"127.0.0.1\"]\n");
     assert_eq!(world.both(&["alerts", "list"]).err, "nobody was told anything so far\n");
     let hook = format!(r#"{{"conn_type": "webhook", "host": "http://127.0.0.1:{}"}}"#, receiver(2));
     world.remote(&["connections", "add", "hook", "--conn-json", &hook]).done();
@@ -76,8 +76,12 @@ fn connections_are_tried_only_where_somebody_allows_it() {
     world.remote(&["connections", "add", "gone", "--conn-uri", &uri(1)]).done();
     let test = |id: &str, allowed: &str| {
         let mut command = command(world.home.path());
-        Ended::of(&command.env("ORCH_TEST_CONNECTION", allowed).args(["connections", "test", id]).output().unwrap())
+        command.env("ORCH_TEST_CONNECTION", allowed).env("ORCH_TEST_NETWORKS", "127.0.0.0/8");
+        Ended::of(&command.args(["connections", "test", id]).output().unwrap())
     };
+    let alert = ["alerts", "test", "shop"];
+    assert!(world.local(&alert).refused().contains("testing connections is switched off"));
+    assert!(world.remote(&alert).refused().contains("testing alerts is switched off"));
     assert!(test("shop", "false").refused().contains("testing connections is switched off"));
     assert!(world.remote(&["connections", "test", "shop"]).refused().contains("Testing connections is disabled"));
     let tried = test("shop", "true");
