@@ -130,7 +130,12 @@ impl Kept {
         let mut skipped = Vec::new();
         for (id, connection) in all {
             if existing == Existing::Overwrite {
-                set_connection(&mut transaction, connection, keys).await?;
+                tell_dropped(
+                    set_connection(&mut transaction, connection, keys)
+                        .await?
+                        .iter()
+                        .map(|name| format!("{id}: {name}")),
+                );
             } else if !add_connection(&mut transaction, connection, keys).await? {
                 skipped.push(id.clone());
                 continue;
@@ -225,6 +230,13 @@ impl Kept {
             Kept::Api(api) => api,
             Kept::Database(..) => unreachable!("the database was asked before"),
         }
+    }
+}
+
+/// Secrets that a connection lost because it leads elsewhere than before.
+pub(crate) fn tell_dropped(secrets: impl Iterator<Item = String>) {
+    for secret in secrets {
+        eprintln!("dropped, as the connection leads elsewhere now: {secret}");
     }
 }
 

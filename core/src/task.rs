@@ -15,7 +15,7 @@ mod memory;
 pub use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use bundle::{Bundle, BundleDag};
 pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
-pub use connection::{BadConnection, Connection};
+pub use connection::{BadConnection, Changed, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
 pub use default_connections::{DefaultConnections, Installation};
 pub use deferral::{Awaited, Deferral, OnTimeout, Resumed, WaitEnd, defer};

@@ -128,28 +128,18 @@ pub async fn add_connection(db: &mut PgConnection, new: &Connection, keys: &Keyr
     Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
-/// Adds a connection or puts it in the place of the one of that name.
-pub async fn set_connection(db: &mut PgConnection, new: &Connection, keys: &Keyring) -> Result<(), SecretError> {
-    let Sealed { password, extra } = Sealed::of(new, keys)?;
-    sqlx::query!(
-        "insert into connection (conn_id, conn_type, description, host, port, login, schema, password, extra)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        on conflict (conn_id) do update set conn_type = excluded.conn_type, description = excluded.description,
-            host = excluded.host, port = excluded.port, login = excluded.login, schema = excluded.schema,
-            password = excluded.password, extra = excluded.extra, updated_at = now()",
-        new.id,
-        new.conn_type,
-        new.description,
-        new.host,
-        new.port.map(i32::from),
-        new.login,
-        new.schema,
-        password,
-        extra
-    )
-    .execute(db)
-    .await?;
-    Ok(())
+/// Adds a connection or puts it in the place of the one of that name. Gives the secrets that this one had, was to keep (`***`)
+/// and lost, because it leads elsewhere.
+pub async fn set_connection(
+    db: &mut PgConnection,
+    new: &Connection,
+    keys: &Keyring,
+) -> Result<Vec<String>, SecretError> {
+    if add_connection(db, new, keys).await? {
+        return Ok(Vec::new());
+    }
+    let changed = change_connection(db, &new.id, ConnectionChange::to(new.clone()), keys).await?;
+    Ok(changed.map(|(_, dropped)| dropped).unwrap_or_default())
 }
 
 /// Whether there was one.

@@ -2,7 +2,7 @@
 
 use super::{Answer, Api, Query, encoded};
 use crate::failure::Failure;
-use crate::kept::{Existing, VariableSeen, body_of};
+use crate::kept::{Existing, VariableSeen, body_of, tell_dropped};
 use orch_core::task::Connection;
 use serde_json::{Value, json};
 
@@ -107,6 +107,8 @@ impl Api {
             if let Some(error) = done["errors"].as_array().and_then(|errors| errors.first()) {
                 return Err(Failure::new(super::shown(error["error"].as_str().unwrap_or_default())));
             }
+            let dropped = done["dropped_secrets"].as_array().into_iter().flatten();
+            tell_dropped(dropped.filter_map(Value::as_str).map(super::shown));
             let succeeded = |name: &str| done["success"].as_array().is_some_and(|names| names.contains(&json!(name)));
             skipped.extend(part.iter().map(|(name, _)| name).filter(|name| !succeeded(name)).cloned());
         }

@@ -3,8 +3,11 @@
 //! What is wrong with either is told without any part of it: all of it could be a secret.
 
 mod json;
+mod moved;
 mod percent;
 mod uri;
+
+pub use moved::Changed;
 
 use crate::secret::{collect, is_sensitive, mask_sensitive, restore};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
-//! A connection is changed part by part. What people saw as `***` and send back as that stays as it is, and what they do
-//! not touch needs no key.
+//! A connection is changed part by part. What people saw as `***` and send back as that stays as it is, unless the connection
+//! leads elsewhere from then on; what they do not touch needs no key.
 
 use super::{ConnectionRow, seat};
 use crate::part::Becomes;
 use crate::seal::{Keyring, SecretError};
 use orch_core::secret::MASK;
-use orch_core::task::Connection;
+use orch_core::task::{Changed, Connection};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;
 
@@ -37,34 +37,36 @@ impl ConnectionChange {
         }
     }
 
-    /// The connection when it is carried out, for a trial of it.
-    pub fn applied(self, stored: &Connection) -> Connection {
+    /// The connection when it is carried out. What is not sent stays, secrets as long as they lead to the same place.
+    pub fn applied(self, stored: &Connection) -> Changed {
+        // As people see it: of a secret that they do not send `***` stays.
+        let shown = stored.masked();
         let sent = Connection {
-            id: stored.id.clone(),
-            conn_type: self.conn_type.unwrap_or_else(|| stored.conn_type.clone()),
-            description: becomes(self.description, stored.description.as_ref()),
-            host: becomes(self.host, stored.host.as_ref()),
-            port: becomes(self.port, stored.port.as_ref()),
-            login: becomes(self.login, stored.login.as_ref()),
-            password: becomes(self.password, stored.password.as_ref()),
-            schema: becomes(self.schema, stored.schema.as_ref()),
-            extra: self.extra.unwrap_or_else(|| stored.extra.clone()),
+            id: shown.id,
+            conn_type: self.conn_type.unwrap_or(shown.conn_type),
+            description: becomes(self.description, shown.description),
+            host: becomes(self.host, shown.host),
+            port: becomes(self.port, shown.port),
+            login: becomes(self.login, shown.login),
+            password: becomes(self.password, shown.password),
+            schema: becomes(self.schema, shown.schema),
+            extra: self.extra.unwrap_or(shown.extra),
         };
-        sent.restored(stored)
+        sent.replacing(stored)
     }
 }
 
-fn becomes<T: Clone>(sent: Option<Becomes<T>>, stored: Option<&T>) -> Option<T> {
-    sent.map_or_else(|| stored.cloned(), |Becomes(new)| new)
+fn becomes<T>(sent: Option<Becomes<T>>, stays: Option<T>) -> Option<T> {
+    sent.map_or(stays, |Becomes(new)| new)
 }
 
-/// The connection as it is now; `None`: there is none of that name.
+/// The connection as it is now, and the secrets it lost because it leads elsewhere; `None`: there is none of that name.
 pub async fn change_connection(
     db: &mut PgConnection,
     id: &str,
     change: ConnectionChange,
     keys: &Keyring,
-) -> Result<Option<ConnectionRow>, SecretError> {
+) -> Result<Option<(ConnectionRow, Vec<String>)>, SecretError> {
     let row = sqlx::query_as!(
         ConnectionRow,
         "select conn_id, conn_type, description, host, port, login, schema, password, extra, created_at, updated_at
@@ -72,26 +74,33 @@ pub async fn change_connection(
         id
     );
     let Some(row) = row.fetch_optional(&mut *db).await? else { return Ok(None) };
-    let password = match &change.password {
-        Some(Becomes(Some(sent))) if sent == MASK && row.password.is_some() => row.password.clone(),
-        Some(Becomes(Some(sent))) => Some(keys.seal(seat(id, "password"), sent)?),
-        Some(Becomes(None)) => None,
-        None => row.password.clone(),
+    let sends_extra = change.extra.is_some();
+    let sends_masks = change.extra.as_ref().is_some_and(|sent| Value::Object(sent.clone()).to_string().contains(MASK));
+    let (opened, is_locked) = match row.open_extra(keys) {
+        Ok(opened) => (opened, false),
+        Err(error) if sends_masks => return Err(error),
+        // Where it led cannot be told: what replaces it leads elsewhere.
+        Err(_) if sends_extra => (Map::from_iter([("host".into(), Value::Null)]), true),
+        Err(_) => (Map::new(), true),
     };
-    // Only what was masked has to be opened.
-    let stored = match &change.extra {
-        Some(sent) if row.extra.is_some() && Value::Object(sent.clone()).to_string().contains(MASK) => {
-            row.open_extra(keys)?
-        }
-        _ => Map::new(),
+    // The password is not opened: as `***` it stays what is sealed.
+    let password = row.password.as_ref().map(|_| MASK.into());
+    let stored = Connection { extra: opened, password, ..row.without_secrets() };
+    let Changed { connection: new, has_moved, mut dropped } = change.applied(&stored);
+    let password = match &new.password {
+        Some(password) if password == MASK && row.password.is_some() => row.password,
+        Some(password) => Some(keys.seal(seat(id, "password"), password)?),
+        None => None,
     };
-    let extra_is_sent = change.extra.is_some();
-    let opened = Connection { extra: stored, ..row.without_secrets() };
-    let new = change.applied(&opened);
-    let extra = match extra_is_sent {
-        true if new.extra.is_empty() => None,
-        true => Some(keys.seal(seat(id, "extra"), &Value::Object(new.extra).to_string())?),
-        false => row.extra,
+    let extra = if is_locked && !sends_extra && has_moved {
+        dropped.extend(row.extra.is_some().then(|| "extra".into()));
+        None
+    } else if !sends_extra && new.extra == stored.extra {
+        row.extra
+    } else if new.extra.is_empty() {
+        None
+    } else {
+        Some(keys.seal(seat(id, "extra"), &Value::Object(new.extra).to_string())?)
     };
     let row = sqlx::query_as!(
         ConnectionRow,
@@ -109,5 +118,5 @@ pub async fn change_connection(
         password,
         extra
     );
-    Ok(Some(row.fetch_one(db).await?))
+    Ok(Some((row.fetch_one(db).await?, dropped)))
 }

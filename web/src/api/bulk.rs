@@ -56,6 +56,9 @@ struct BulkActionResponse {
     success: Vec<String>,
     /// Each with `error` and `status_code`.
     errors: Vec<Map<String, Value>>,
+    /// Secrets that were dropped because their connection leads elsewhere now, such as `sales: password`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped_secrets: Vec<String>,
 }
 
 /// The actions of a body. `id` is the field that a delete may name alone; `read` reads an entity under a mask of fields.
@@ -161,13 +164,13 @@ pub(crate) trait Entity: Send + Sync + Sized + 'static {
     fn name(&self) -> &str;
     fn exists(&self, tx: &mut PgConnection) -> impl Future<Output = Result<bool, Refusal>> + Send;
     fn add(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
-    /// Where nothing of that name is there it is refused as not found.
+    /// Gives the secrets that were dropped. What does not exist is refused as not found.
     fn update(
         &self,
         app: &App,
         tx: &mut PgConnection,
         actor: &Actor,
-    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    ) -> impl Future<Output = Result<Vec<String>, Refusal>> + Send;
     fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
@@ -202,11 +205,11 @@ async fn carry_out<E: Entity>(
         for entity in &action.entities {
             let mut tx = db.begin().await.map_err(StoreError::from)?;
             let done = match (action.kind, action.existing) {
-                (Kind::Delete, _) => entity.remove(&mut tx, actor).await,
+                (Kind::Delete, _) => entity.remove(&mut tx, actor).await.map(|()| Vec::new()),
                 (Kind::Update, _) => entity.update(app, &mut tx, actor).await,
-                (Kind::Create, Existing::Fail) => entity.add(app, &mut tx, actor).await,
+                (Kind::Create, Existing::Fail) => entity.add(app, &mut tx, actor).await.map(|()| Vec::new()),
                 (Kind::Create, existing) => match (entity.exists(&mut tx).await?, existing) {
-                    (false, _) => entity.add(app, &mut tx, actor).await,
+                    (false, _) => entity.add(app, &mut tx, actor).await.map(|()| Vec::new()),
                     (true, Existing::Overwrite) => entity.update(app, &mut tx, actor).await,
                     (true, _) => continue,
                 },
@@ -214,15 +217,20 @@ async fn carry_out<E: Entity>(
             if done.is_ok() {
                 tx.commit().await.map_err(StoreError::from)?;
             }
-            answer.note(action, done.map(|()| entity.name().to_string()))?;
+            let (done, dropped) = match done {
+                Ok(dropped) => (Ok(entity.name().to_string()), dropped),
+                Err(refusal) => (Err(refusal), Vec::new()),
+            };
+            let dropped = dropped.iter().map(|secret| format!("{}: {secret}", entity.name()));
+            answer.note(action, done)?.extend(dropped);
         }
     }
     Ok(answer)
 }
 
 impl BulkResponse {
-    /// Notes what became of an entity; what the server could not do ends the whole request.
-    fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<(), Refusal> {
+    /// Notes what became of an entity; what the server could not do ends the whole request. Gives the list of dropped secrets.
+    fn note<E>(&mut self, action: &Action<E>, done: Result<String, Refusal>) -> Result<&mut Vec<String>, Refusal> {
         let of = match action.kind {
             Kind::Create => &mut self.create,
             Kind::Update => &mut self.update,
@@ -242,7 +250,7 @@ impl BulkResponse {
                 }
             }
         }
-        Ok(())
+        Ok(&mut of.dropped_secrets)
     }
 
     /// It was asked for, with nothing in it.

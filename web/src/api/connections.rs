@@ -46,6 +46,9 @@ pub(crate) struct ConnectionView {
     /// JSON in a text, as in Airflow.
     extra: Option<String>,
     team_name: Option<String>,
+    /// After a change: the secrets that were dropped because the connection leads elsewhere now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_secrets: Option<Vec<String>>,
 }
 
 pub(crate) async fn list(
@@ -118,6 +121,7 @@ fn view(app: &App, caller: &Caller, row: &ConnectionRow) -> ConnectionView {
         password: shown.password,
         extra: (!shown.extra.is_empty()).then(|| Value::Object(shown.extra).to_string()),
         team_name: None,
+        dropped_secrets: None,
     }
 }
 

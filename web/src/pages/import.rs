@@ -74,7 +74,7 @@ pub(crate) struct Done {
     pub(crate) changed: Vec<String>,
     /// They are there already and stay as they are.
     pub(crate) kept: Vec<String>,
-    /// They had `***` where a secret belongs.
+    /// They had `***` where a secret belongs, or lead elsewhere than those that had the secrets.
     pub(crate) without_secrets: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ impl Done {
             ("Added", &self.added),
             ("Changed", &self.changed),
             ("There already, and left as they are", &self.kept),
-            ("Came without their secrets: set them", &self.without_secrets),
+            ("Their secrets are missing (they came as ***, or lead elsewhere now): set them", &self.without_secrets),
         ];
         let said = lines.into_iter().filter(|(_, names)| !names.is_empty());
         said.map(|(words, names)| (words, names.join(", "))).collect()

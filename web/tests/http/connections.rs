@@ -2,6 +2,7 @@
 
 use crate::fixture::{PASSWORD, Web};
 use axum::http::{Method, StatusCode};
+use orch_core::network::Reach;
 use orch_store::seal::Keyring;
 use orch_web::Role;
 use serde_json::{Value, json};
@@ -60,16 +61,17 @@ async fn what_was_shown_as_stars_and_comes_back_stays_as_it_is() {
     let done = change(&web, Method::PATCH, &format!("{path}?update_mask=password"), &part, 200).await;
     assert_eq!((&done["conn_type"], &done["host"]), (&json!("postgres"), &shown["host"]));
     assert_eq!(stored(&web).await.password.as_deref(), Some("hush4"));
+    let part = json!({ "connection_id": "sales", "conn_type": "postgres", "schema": "other" });
     let done = change(&web, Method::PATCH, path, &part, 200).await;
-    assert_eq!((&done["conn_type"], &done["host"], &done["login"]), (&json!("mysql"), &json!(null), &json!("me")));
-    let extra = json!({ "connection_id": "sales", "conn_type": "mysql",
+    assert_eq!((&done["schema"], &done["host"], &done["login"]), (&json!("other"), &shown["host"], &json!("me")));
+    let extra = json!({ "connection_id": "sales", "conn_type": "postgres",
         "extra": "{\"api_key\": \"***\", \"deep\": {\"token\": \"new\"}}" });
     change(&web, Method::PATCH, path, &extra, 200).await;
     assert_eq!(
         stored(&web).await.extra,
         *json!({ "api_key": "hush2", "deep": { "token": "new" } }).as_object().unwrap()
     );
-    let none = json!({ "connection_id": "sales", "conn_type": "mysql", "extra": "", "password": null });
+    let none = json!({ "connection_id": "sales", "conn_type": "postgres", "extra": "", "password": null });
     let done = change(&web, Method::PATCH, path, &none, 200).await;
     assert_eq!((&done["extra"], &done["password"]), (&json!(null), &json!(null)));
     change(&web, Method::PATCH, "/api/v2/connections/other", &none, 400).await;
@@ -162,7 +164,9 @@ async fn many_at_once_and_each_says_what_became_of_it() {
     let done = change(&web, Method::PATCH, PATH, &create("overwrite"), 200).await;
     assert_eq!(done["create"]["success"], json!(["sales", "by-overwrite"]));
     let now = stored(&web).await;
-    assert_eq!((now.host.as_deref(), now.password.as_deref()), (Some("new"), Some("hush1")), "what was not sent stays");
+    assert_eq!((now.host.as_deref(), now.password.as_deref()), (Some("new"), None), "its secrets stay behind");
+    let lost = json!(["sales: password", "sales: extra.api_key", "sales: extra.deep.token"]);
+    assert_eq!(done["create"]["dropped_secrets"], lost);
     let body = json!({ "actions": [
         { "action": "update", "entities": [one("by-fail", "other"), one("nothing", "x")] },
         { "action": "delete", "entities": ["by-skip", "nothing", { "connection_id": "by-overwrite", "conn_type": "x" }],
@@ -253,8 +257,8 @@ async fn without_a_key_what_needs_one_says_so_and_the_rest_goes_on() {
     let seen = web.get("/api/v2/connections/sales").await.body;
     assert_eq!((&seen["login"], &seen["extra"]), (&json!("me"), &json!("{\"***\":\"***\"}")));
     assert_eq!(web.get("/api/v2/variables/limit").await.body["value"], "***");
-    let plain = json!({ "connection_id": "sales", "conn_type": "postgres", "host": "other", "password": "***" });
-    assert_eq!(change(&web, Method::PATCH, "/api/v2/connections/sales", &plain, 200).await["host"], "other");
+    let plain = json!({ "connection_id": "sales", "conn_type": "postgres", "login": "other", "password": "***" });
+    assert_eq!(change(&web, Method::PATCH, "/api/v2/connections/sales", &plain, 200).await["login"], "other");
     let secret = json!({ "connection_id": "sales", "conn_type": "postgres", "password": "new" });
     change(&web, Method::PATCH, "/api/v2/connections/sales", &secret, 409).await;
     let other = Keyring::parse(&Keyring::generate()).unwrap();
@@ -275,6 +279,7 @@ async fn connections_are_tried_where_that_is_allowed() {
     let keys = web.keys.clone();
     web.restart(|config| {
         config.test_connection = true;
+        config.reach = Reach::also(vec!["127.0.0.0/8".parse().unwrap()]);
         config.keys = keys;
     });
     let test = async |web: &Web, body: Value| {
@@ -338,4 +343,70 @@ async fn connections_are_tried_where_that_is_allowed() {
     wrong["password"] = json!("hush-wrong");
     let (well, words) = test(&web, wrong).await;
     assert!(!well && !words.contains("hush-wrong"), "{words}");
+}
+
+#[tokio::test]
+async fn a_test_reaches_nothing_that_is_not_public_and_tells_closed_ports_from_nothing() {
+    let mut web = Web::new().await;
+    web.restart(|config| config.test_connection = true);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let path = "/api/v2/connections/test";
+    for (conn_type, host) in [
+        ("http", "127.0.0.1"),
+        ("http", "http://localhost"),
+        ("http", "http://[::ffff:127.0.0.1]"),
+        ("http", "http://2130706433"),
+        ("http", "http://user@169.254.169.254"),
+        ("mysql", "localhost"),
+        ("mysql", "0.0.0.0"),
+        ("postgres", "127.0.0.1"),
+        ("postgres", "/tmp"),
+    ] {
+        let body = json!({ "connection_id": "new", "conn_type": conn_type, "host": host, "port": port });
+        let answer = change(&web, Method::POST, path, &body, 200).await;
+        let words = answer["message"].as_str().unwrap();
+        assert!(answer["status"] == false && words.contains("is not public"), "{conn_type} {host}: {words}");
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing was connected to");
+    web.restart(|config| {
+        config.test_connection = true;
+        config.reach = Reach::also(vec!["127.0.0.1".parse().unwrap()]);
+    });
+    drop(listener);
+    let of =
+        |conn_type: &str| json!({ "connection_id": "new", "conn_type": conn_type, "host": "127.0.0.1", "port": port });
+    for conn_type in ["http", "mysql", "postgres"] {
+        let answer = change(&web, Method::POST, path, &of(conn_type), 200).await;
+        let words = answer["message"].as_str().unwrap();
+        assert!(words.ends_with("cannot be reached within 5 s"), "{conn_type}: {words}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_leads_elsewhere_takes_no_stored_secret_along() {
+    let web = Web::new().await;
+    let path = "/api/v2/connections/sales";
+    for (part, value) in [
+        ("host", json!("evil.example")),
+        ("host", json!("https://me:***@evil.example")),
+        ("port", json!(1)),
+        ("conn_type", json!("http")),
+        ("extra", json!("{\"api_key\": \"***\", \"deep\": {\"token\": \"***\"}, \"endpoint_url\": \"http://evil\"}")),
+    ] {
+        change(&web, Method::POST, PATH, &sales(), 201).await;
+        let mut sent = json!({ "connection_id": "sales", "conn_type": "postgres" });
+        sent[part] = value;
+        let done = change(&web, Method::PATCH, path, &sent, 200).await;
+        let now = stored(&web).await;
+        assert!(now.secrets().is_empty(), "{sent}: {now:?}");
+        assert_eq!((&done["password"], &done["dropped_secrets"][0]), (&json!(null), &json!("password")), "{done}");
+        change(&web, Method::DELETE, path, &Value::Null, 204).await;
+    }
+    change(&web, Method::POST, PATH, &sales(), 201).await;
+    let brings = json!({ "connection_id": "sales", "conn_type": "postgres", "host": "new", "password": "hush9",
+        "extra": "{\"api_key\": \"hush8\"}" });
+    assert_eq!(change(&web, Method::PATCH, path, &brings, 200).await["dropped_secrets"], json!(null));
+    assert_eq!(stored(&web).await.secrets(), ["hush9", "hush8"]);
 }

@@ -31,8 +31,8 @@ impl Entity for Sent {
         add(app, tx, actor, &self.clone().whole()).await.map(|_| ())
     }
 
-    async fn update(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> Result<(), Refusal> {
-        update(app, tx, actor, &self.id, self.change.clone()).await.map(|_| ())
+    async fn update(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> Result<Vec<String>, Refusal> {
+        Ok(update(app, tx, actor, &self.id, self.change.clone()).await?.1)
     }
 
     async fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> Result<(), Refusal> {

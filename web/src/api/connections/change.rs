@@ -46,8 +46,9 @@ pub(crate) async fn patch(
         let text = "The connection_id in the request body does not match the URL parameter";
         return Err(Refusal::bad_request(text));
     }
-    let row = app.in_transaction(async |tx| update(&app, tx, &actor, id, sent.change).await).await?;
-    Ok(Json(view(&app, &caller, &row)))
+    let (row, dropped) = app.in_transaction(async |tx| update(&app, tx, &actor, id, sent.change).await).await?;
+    let dropped_secrets = (!dropped.is_empty()).then_some(dropped);
+    Ok(Json(ConnectionView { dropped_secrets, ..view(&app, &caller, &row) }))
 }
 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
@@ -69,16 +70,22 @@ pub(crate) async fn add(
     get_connection(tx, &new.id).await?.ok_or_else(|| no_such_connection(&new.id))
 }
 
+/// Also gives the secrets that were dropped because the connection leads elsewhere now.
 pub(crate) async fn update(
     app: &App,
     tx: &mut PgConnection,
     actor: &Actor,
     id: &str,
     change: ConnectionChange,
-) -> Result<ConnectionRow, Refusal> {
-    let row = change_connection(tx, id, change, &app.config.keys).await?.ok_or_else(|| no_such_connection(id))?;
-    actor.did(tx, deed("change_connection", id, Some(&row.conn_type))).await?;
-    Ok(row)
+) -> Result<(ConnectionRow, Vec<String>), Refusal> {
+    let changed = change_connection(tx, id, change, &app.config.keys).await?;
+    let (row, dropped) = changed.ok_or_else(|| no_such_connection(id))?;
+    let mut deed = deed("change_connection", id, Some(&row.conn_type));
+    if let (Some(extra), false) = (&mut deed.extra, dropped.is_empty()) {
+        extra["dropped_secrets"] = json!(dropped);
+    }
+    actor.did(tx, deed).await?;
+    Ok((row, dropped))
 }
 
 pub(crate) async fn remove(tx: &mut PgConnection, actor: &Actor, id: &str) -> Result<(), Refusal> {

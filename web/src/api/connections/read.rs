@@ -66,7 +66,7 @@ impl Sent {
     /// The whole connection, where there is none yet.
     pub(crate) fn whole(self) -> Connection {
         let nothing = Connection { id: self.id, ..Connection::default() };
-        self.change.applied(&nothing)
+        self.change.applied(&nothing).connection
     }
 }
 

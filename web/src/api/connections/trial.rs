@@ -10,10 +10,8 @@ use crate::trial::try_connection;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use orch_core::secret::MASK;
 use orch_core::task::Connection;
 use orch_store::connection::get_connection;
-use orch_store::part::Becomes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -40,7 +38,7 @@ pub(crate) async fn test(
     }
     let meant = meant(&app, sent).await?;
     tracing::info!(user = %caller.name, connection = %meant.id, "somebody tries a connection");
-    let (status, message) = match try_connection(&meant).await {
+    let (status, message) = match try_connection(&meant, &app.config.reach).await {
         Ok(message) => (true, message),
         Err(message) => (false, message),
     };
@@ -52,16 +50,11 @@ pub(crate) async fn meant(app: &App, sent: Sent) -> Result<Connection, Refusal> 
     let row = get_connection(&mut *app.hot().await?, &sent.id).await?;
     let Some(row) = row else { return Ok(sent.whole()) };
     let stored = row.open(&app.config.keys)?;
-    let place = |of: &Connection| (of.host.clone(), of.port, of.conn_type.clone());
-    let brings_its_own = matches!(&sent.change.password, Some(Becomes(Some(password))) if password != MASK);
-    let new = sent.change.clone().applied(&stored);
-    if place(&new) == place(&stored) {
-        return Ok(new);
-    }
-    if !brings_its_own {
+    let new = sent.change.applied(&stored);
+    if !new.dropped.is_empty() && new.connection.password.is_none() {
         let text = "The host or port to test differs from the stored connection. Include the credentials to test in the \
             request body.";
         return Err(Refusal::bad_request(text));
     }
-    Ok(sent.whole())
+    Ok(new.connection)
 }

@@ -42,8 +42,8 @@ impl Entity for Sent {
         add(tx, actor, self).await.map(|_| ())
     }
 
-    async fn update(&self, _app: &App, tx: &mut PgConnection, actor: &Actor) -> Result<(), Refusal> {
-        update(tx, actor, self).await.map(|_| ())
+    async fn update(&self, _app: &App, tx: &mut PgConnection, actor: &Actor) -> Result<Vec<String>, Refusal> {
+        update(tx, actor, self).await.map(|_| Vec::new())
     }
 
     async fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> Result<(), Refusal> {

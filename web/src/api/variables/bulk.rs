@@ -31,8 +31,8 @@ impl Entity for Sent {
         add(app, tx, actor, self.clone()).await.map(|_| ())
     }
 
-    async fn update(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> Result<(), Refusal> {
-        update(app, tx, actor, &self.key, self.change.clone()).await.map(|_| ())
+    async fn update(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> Result<Vec<String>, Refusal> {
+        update(app, tx, actor, &self.key, self.change.clone()).await.map(|_| Vec::new())
     }
 
     async fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> Result<(), Refusal> {

@@ -131,13 +131,16 @@ pub(crate) async fn save(
     drop(db);
     let done = app.in_transaction(async |tx| {
         if row.is_some() {
-            update(&app, tx, &actor, &id, sent.change()).await
+            update(&app, tx, &actor, &id, sent.change()).await.map(|(_, dropped)| dropped)
         } else {
             let nothing = Reached { id: id.clone(), ..Reached::default() };
-            add(&app, tx, &actor, &sent.change().applied(&nothing)).await
+            add(&app, tx, &actor, &sent.change().applied(&nothing).connection).await.map(|_| Vec::new())
         }
     });
     match done.await {
+        Ok(dropped) if !dropped.is_empty() => {
+            return stored(&app, shell, &id, Some(Ended::Dropped(dropped.join(", ")))).await;
+        }
         Ok(_) => {}
         Err(refusal @ (Refusal::Taken(_) | Refusal::Plain { status: StatusCode::CONFLICT, .. })) => {
             let words = match refusal {
@@ -157,7 +160,7 @@ pub(crate) async fn save(
 
 async fn tried(app: &App, id: &str) -> Result<Ended, Refusal> {
     let row = get_connection(&mut *app.hot().await?, id).await?.ok_or_else(|| no_such_connection(id))?;
-    Ok(match try_connection(&row.open(&app.config.keys)?).await {
+    Ok(match try_connection(&row.open(&app.config.keys)?, &app.config.reach).await {
         Ok(words) => Ended::Tried(true, words),
         Err(words) => Ended::Tried(false, words),
     })

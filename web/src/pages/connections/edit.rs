@@ -40,6 +40,8 @@ struct EditPage {
 /// What became of the form.
 pub(super) enum Ended {
     Problem(String),
+    /// It was saved, and these secrets belonged to the place it led to before.
+    Dropped(String),
     /// A trial: whether it went well, and what was said.
     Tried(bool, String),
 }

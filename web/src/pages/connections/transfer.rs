@@ -65,7 +65,10 @@ impl Takes for Connections {
             if is_there && !overwrites {
                 done.kept.push(id);
             } else if is_there {
-                update(app, tx, actor, &id, ConnectionChange::to(new)).await?;
+                let (_, dropped) = update(app, tx, actor, &id, ConnectionChange::to(new)).await?;
+                if !dropped.is_empty() {
+                    done.without_secrets.push(id.clone());
+                }
                 done.changed.push(id);
             } else {
                 if leave_out_masks(&mut new) {
