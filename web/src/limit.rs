@@ -1,9 +1,10 @@
 //! How much a caller may ask for: a bucket of points for each user, and for each address of callers who are nobody. A
 //! request costs points, an expensive one more; they come back with time.
 
+use crate::server::network_of;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,12 +27,8 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    /// Whoever has one address of a network of IPv6 has all 2^64 of them.
     pub(crate) fn at(address: IpAddr) -> Who {
-        Who::Address(match address {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-            v4 @ IpAddr::V4(_) => v4,
-        })
+        Who::Address(network_of(address))
     }
 }
 

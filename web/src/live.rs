@@ -19,7 +19,6 @@ use axum::http::StatusCode;
 use orch_store::live::TryKey;
 use orch_store::log::Place;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
@@ -29,6 +28,8 @@ use uuid::Uuid;
 const QUEUE: usize = 8;
 /// More are asked to come back later: they must not take the connections that pages need.
 const MOST_FOLLOWERS: usize = 2_000;
+/// Of one user: some tabs on some machines.
+const MOST_OF_A_USER: usize = 50;
 
 /// What can be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +74,7 @@ pub(crate) struct At {
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     things: Mutex<Things>,
-    followers: Arc<AtomicUsize>,
+    followers: Followers,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -83,27 +84,58 @@ struct Things {
     is_watched: bool,
 }
 
+/// How many each user has.
+type Followers = Arc<Mutex<HashMap<Arc<str>, usize>>>;
+
 /// Counts a follower as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Counted(Arc<AtomicUsize>);
+pub(crate) struct Counted {
+    followers: Followers,
+    user: Arc<str>,
+}
+
+impl Counted {
+    fn new(followers: &Followers, user: &Arc<str>) -> Result<Counted, Refusal> {
+        let mut counts = followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (counts.values().sum::<usize>(), counts.get(user).copied().unwrap_or(0));
+        if own >= MOST_OF_A_USER {
+            let text = format!("you follow {MOST_OF_A_USER} pages already: close some");
+            return Err(Refusal::Later { status: StatusCode::TOO_MANY_REQUESTS, text });
+        }
+        if all >= MOST_FOLLOWERS {
+            let text = "too many pages are followed at the moment".into();
+            return Err(Refusal::Later { status: StatusCode::SERVICE_UNAVAILABLE, text });
+        }
+        counts.insert(user.clone(), own + 1);
+        Ok(Counted { followers: followers.clone(), user: user.clone() })
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.user);
+            }
+        }
     }
 }
 
 impl Live {
     pub(crate) fn followers(&self) -> usize {
-        self.followers.load(Ordering::Relaxed)
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// Hears of a thing from now on.
-    pub(crate) fn follow(&self, app: &App, watched: Watched) -> Result<(broadcast::Receiver<Event>, Counted), Refusal> {
-        let counted = Counted(self.followers.clone());
-        if self.followers.fetch_add(1, Ordering::Relaxed) >= MOST_FOLLOWERS {
-            return Err(Refusal::plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are followed at the moment"));
-        }
+    pub(crate) fn follow(
+        &self,
+        app: &App,
+        user: &Arc<str>,
+        watched: Watched,
+    ) -> Result<(broadcast::Receiver<Event>, Counted), Refusal> {
+        let counted = Counted::new(&self.followers, user)?;
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = things.queues.entry(watched).or_insert_with(|| broadcast::Sender::new(QUEUE));
         let receiver = queue.subscribe();

@@ -1,6 +1,7 @@
 //! The web server as a process: accepts connections up to a limit, shows that it lives, and ends in two steps.
 
 mod connection;
+mod patient;
 mod places;
 
 use crate::routes::router;
@@ -9,6 +10,7 @@ use crate::{WebConfig, WebResult};
 use connection::Door;
 use orch_store::hint::Hints;
 use orch_store::process::{Role, forget_process, heartbeat, register_process};
+pub(crate) use places::network_of;
 use places::{Places, most_connections};
 use serde_json::json;
 use std::time::Duration;

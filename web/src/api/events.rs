@@ -3,10 +3,12 @@
 //! contract found wrong, `event: stale` for an asset that is older than promised. A state that lasts less than a
 //! look of half a second may be left out; whoever reads too slowly hears `event: missed` and asks the lists.
 
+use crate::auth::Caller;
 use crate::extract::Query;
 use crate::live::{Counted, Event, Told, Watched};
 use crate::refusal::Refusal;
 use crate::state::App;
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -34,8 +36,13 @@ struct Listener {
     checked: Instant,
 }
 
-pub(crate) async fn follow(State(app): State<App>, query: Query, headers: HeaderMap) -> Result<Response, Refusal> {
-    let (events, counted) = app.live.follow(&app, Watched::Feed)?;
+pub(crate) async fn follow(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (events, counted) = app.live.follow(&app, &caller.name, Watched::Feed)?;
     let now = Instant::now();
     let listener = Listener {
         dag_ids: query.all("dag_id").map(Into::into).collect(),

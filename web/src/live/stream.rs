@@ -16,6 +16,7 @@ use futures::stream::unfold;
 use orch_store::log::Place;
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -63,12 +64,12 @@ enum Step {
 /// `mark` is how the thing is by now; `shown` and `at` are what the page says that it shows.
 pub(crate) fn answer(
     app: App,
-    headers: HeaderMap,
+    (user, headers): (&Arc<str>, HeaderMap),
     watched: Watched,
     mark: i64,
     (shown, at): (Option<i64>, Option<At>),
 ) -> Result<Response, Refusal> {
-    let (events, counted) = app.live.follow(&app, watched)?;
+    let (events, counted) = app.live.follow(&app, user, watched)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let now = Instant::now();
     let shown = last.parse().ok().or(shown).unwrap_or(mark);

@@ -1,6 +1,7 @@
 //! One connection: TLS if the server has a certificate, HTTP/1.1 or 2 as the client likes, with time limits for what has
 //! not proved itself yet.
 
+use super::patient::Patient;
 use super::places::Place;
 use crate::extract::Peer;
 use crate::tls::Tls;
@@ -25,6 +26,8 @@ const HEADER_TIME: Duration = Duration::from_secs(20);
 const HEADER_BYTES: usize = 16 * 1024;
 /// A greeting that takes longer is held back on purpose.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// A peer that takes nothing of an answer for so long does not want it.
+const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Requests at the same time on one connection of HTTP/2.
 const MOST_STREAMS: u32 = 128;
 /// A silent peer of HTTP/2 is asked whether it lives, and given up after `HEADER_TIME`.
@@ -50,6 +53,7 @@ impl Door {
             tracing::debug!(%error, "a connection was gone before it began");
             return;
         }
+        let stream = Patient::new(stream, WRITE_TIME);
         let Some(tls) = self.tls.clone() else {
             self.http1(stream, peer).await;
             return drop(place);

@@ -1,10 +1,10 @@
 //! How many connections there may be, and how many of them one address may have.
 
 use crate::config::WebConfig;
-use crate::network::Network;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use orch_core::network::Network;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// More wait in the kernel's queue. Fewer where the process may not open so many files: the rest of it needs some too.
@@ -19,6 +19,9 @@ pub(super) fn most_connections() -> usize {
     });
     usize::try_from(files / 2).unwrap_or(MOST_CONNECTIONS).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
 }
+
+/// One address has an eighth of all places unless the settings say otherwise.
+const SHARE: usize = 8;
 
 /// Who has how many.
 #[derive(Debug, Clone)]
@@ -38,7 +41,7 @@ pub(super) struct Place {
 impl Places {
     pub(super) fn new(config: &WebConfig, most: usize) -> Places {
         let each = match config.connections_per_address {
-            0 => most / 2,
+            0 => most / SHARE,
             each => each,
         };
         Places { each, proxies: config.trusted_proxies.clone().into(), taken: Arc::default() }
@@ -49,6 +52,7 @@ impl Places {
         if self.proxies.iter().any(|network| network.contains(address)) {
             return Some(Place { of: None });
         }
+        let address = network_of(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_insert(0);
         if *count >= self.each {
@@ -56,6 +60,14 @@ impl Places {
         }
         *count += 1;
         Some(Place { of: Some((self.clone(), address)) })
+    }
+}
+
+/// Who has one address of a network of IPv6 has all 2^64 of them.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -80,15 +92,18 @@ mod tests {
     fn one_address_cannot_have_all_places_but_a_proxy_may() {
         let proxy = "10.0.0.1".parse().expect("a network");
         let config = WebConfig { trusted_proxies: vec![proxy], ..WebConfig::new("postgres://") };
-        let places = Places::new(&config, 4);
+        let places = Places::new(&config, 16);
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let mut held = vec![places.take(one).expect("the first"), places.take(one).expect("the second")];
         assert!(places.take(one).is_none() && places.take(other).is_some());
+        let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
+        let of_network = [places.take(v6(1)), places.take(v6(2))];
+        assert!(of_network.iter().all(Option::is_some) && places.take(v6(3)).is_none(), "a network counts as one");
         held.pop();
         assert!(places.take(one).is_some());
         let all: Vec<_> = (0..9).map(|_| places.take(IpAddr::from([10, 0, 0, 1]))).collect();
         assert!(all.iter().all(Option::is_some));
-        drop((held, all));
+        drop((held, all, of_network));
         assert!(places.taken.lock().expect("no panic").is_empty(), "nobody is remembered for nothing");
     }
 }

@@ -240,3 +240,22 @@ async fn programs_hear_of_runs_and_tasks_that_come_into_another_state() {
     let first = next(&mut others).await.expect("it goes on");
     assert!(first.contains(r#""dag_id":"params""#) && !first.contains("chain"), "{first}");
 }
+
+#[tokio::test]
+async fn one_user_follows_so_many_pages_and_others_still_can() {
+    let web = Web::new().await;
+    web.add_user("ada", "viewer").await;
+    let browser = Browser::logged_in(&web).await;
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        open.push(self::open(&web, &browser, "/events", "").await);
+    }
+    let refused = web.open(browser.request(Method::GET, "/events", String::new(), &[])).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    let mut ada = Browser::new(&web);
+    ada.log_in("ada", crate::fixture::PASSWORD, "/").await;
+    drop(self::open(&web, &ada, "/events", "").await);
+    open.pop();
+    drop(self::open(&web, &browser, "/events", "").await);
+}

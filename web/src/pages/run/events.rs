@@ -2,10 +2,12 @@
 //! again, so what is shown live is drawn by the same template as the rest. Lines of a log are sent as they come.
 
 use super::{find, the_ledger};
+use crate::auth::Caller;
 use crate::extract::{MappedPath, Query, RunPath, no_such_instance};
 use crate::live::{At, Watched, answer, mark_of};
 use crate::refusal::Refusal;
 use crate::state::App;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -16,6 +18,7 @@ use uuid::Uuid;
 /// `…/runs/{dag_run_id}/events?mark=…`
 pub(crate) async fn follow(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     path: RunPath,
     query: Query,
     headers: HeaderMap,
@@ -25,12 +28,13 @@ pub(crate) async fn follow(
         let run = find(&mut db, &path).await?.id;
         (run, how_far(&mut db, run).await?.map_or(0, |(rev, _)| i64::from(rev)))
     };
-    answer(app, headers, Watched::Run(run), mark, (shown(&query), None))
+    answer(app, (&caller.name, headers), Watched::Run(run), mark, (shown(&query), None))
 }
 
 /// `…/tasks/{task_id}/{map_index}/events?attempt=…&mark=…&at=…`: the instance, and the log of one of its tries.
 pub(crate) async fn follow_try(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     path: MappedPath,
     query: Query,
     headers: HeaderMap,
@@ -54,13 +58,18 @@ pub(crate) async fn follow_try(
         let looks = look_at_tries(&mut db, &[key]).await?;
         (key, looks.first().map_or(0, |look| mark_of(key, look)))
     };
-    answer(app, headers, Watched::Try(key), mark, (shown(&query), at))
+    answer(app, (&caller.name, headers), Watched::Try(key), mark, (shown(&query), at))
 }
 
 /// `/events`: which runs there are, and how the DAGs are.
-pub(crate) async fn follow_all(State(app): State<App>, query: Query, headers: HeaderMap) -> Result<Response, Refusal> {
+pub(crate) async fn follow_all(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let mark = look_at_all(&mut *app.pages().await?).await?;
-    answer(app, headers, Watched::All, mark, (shown(&query), None))
+    answer(app, (&caller.name, headers), Watched::All, mark, (shown(&query), None))
 }
 
 fn shown(query: &Query) -> Option<i64> {
