@@ -5,13 +5,16 @@ use crate::{WebError, WebResult};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use axum::http::StatusCode;
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// A comparison takes 19 MiB and a core for some 20 ms: more at once would let strangers take the machine.
 const HASHES_AT_ONCE: usize = 2;
+/// Logins that wait for their turn, some second of work. More are asked to come back: strangers can ask without end.
+const MOST_WAITING: usize = 64;
 /// Longer passwords are no passwords.
 const MOST_BYTES: usize = 1_024;
 const FEWEST_CHARS: usize = 8;
@@ -78,13 +81,16 @@ pub(crate) fn verify(password: &Password, hash: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Hasher {
     slots: Arc<Semaphore>,
+    /// Who has a place in the queue, those that are compared included.
+    queue: Arc<Semaphore>,
     /// Of a password that nobody knows: compared with where there is no such user.
     nobody: OnceCell<String>,
 }
 
 impl Default for Hasher {
     fn default() -> Self {
-        Hasher { slots: Arc::new(Semaphore::new(HASHES_AT_ONCE)), nobody: OnceCell::new() }
+        let of = |places| Arc::new(Semaphore::new(places));
+        Hasher { slots: of(HASHES_AT_ONCE), queue: of(HASHES_AT_ONCE + MOST_WAITING), nobody: OnceCell::new() }
     }
 }
 
@@ -94,15 +100,36 @@ impl Hasher {
         let nobody = self.nobody.get_or_try_init(|| in_background(|| Password::random().hash())).await?;
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| nobody.clone());
-        let _slot = self.slots.acquire().await.map_err(|_| Refusal::Broken("hashing has stopped".into()))?;
-        let right = in_background(move || Ok(verify(&password, &hash))).await?;
+        let turn = self.turn().await?;
+        let compare = move || {
+            let right = verify(&password, &hash);
+            drop(turn);
+            Ok(right)
+        };
+        let right = in_background(compare).await?;
         Ok(right && known)
+    }
+
+    /// Waits for a turn, unless too many wait already. The work keeps it to its end, also when its caller hangs up meanwhile.
+    async fn turn(&self) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::Later {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            text: "too many logins at the moment: try again".into(),
+        })?;
+        let slot =
+            self.slots.clone().acquire_owned().await.map_err(|_| Refusal::Broken("hashing has stopped".into()))?;
+        Ok([place, slot])
     }
 
     /// For a password that is new.
     pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
-        let _slot = self.slots.acquire().await.map_err(|_| Refusal::Broken("hashing has stopped".into()))?;
-        in_background(move || password.hash()).await
+        let turn = self.turn().await?;
+        let hash = move || {
+            let hash = password.hash();
+            drop(turn);
+            hash
+        };
+        in_background(hash).await
     }
 }
 
@@ -124,6 +151,21 @@ mod tests {
         assert!(verify(&password, &hash));
         assert!(!verify(&Password::new("other"), &hash) && !verify(&password, "no hash"));
         assert_ne!(hash, password.hash().expect("it hashes"), "the salt is new each time");
+    }
+
+    #[tokio::test]
+    async fn logins_that_come_all_at_once_are_asked_to_come_back() {
+        let hasher = Hasher::default();
+        let hash = Password::new("canary-5f1c2e").hash().expect("it hashes");
+        let all = (0..200).map(|_| hasher.matches(Password::new("wrong"), Some(hash.clone())));
+        let ended = futures::future::join_all(all).await;
+        let later = ended
+            .iter()
+            .filter(|one| matches!(one, Err(Refusal::Later { status: StatusCode::SERVICE_UNAVAILABLE, .. })));
+        let compared = ended.iter().filter(|one| matches!(one, Ok(false)));
+        let (compared, later) = (compared.count(), later.count());
+        assert!(compared >= 66 && later > 0 && compared + later == 200, "{compared} {later}");
+        assert!(hasher.matches(Password::new("canary-5f1c2e"), Some(hash)).await.expect("the queue is empty again"));
     }
 
     #[test]
