@@ -53,9 +53,9 @@ async fn a_database_that_is_full_is_no_failure_of_the_server() {
         ("53300", "the database has no connection left"),
     ] {
         let full = format!(
-            "create or replace function full() returns trigger language plpgsql as
+            "create or replace function is_full() returns trigger language plpgsql as
               $$ begin raise exception 'could not extend file' using errcode = '{code}'; end $$;
-            create or replace trigger full before insert on variable for each row execute function full()"
+            create or replace trigger is_full before insert on variable for each row execute function is_full()"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(full)).execute(&mut db).await.unwrap();
         let refused = web.post("/api/v2/variables", &json!({ "key": "a", "value": "b" })).await;
