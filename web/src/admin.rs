@@ -63,8 +63,25 @@ async fn background<T: Send + 'static>(work: impl FnOnce() -> WebResult<T> + Sen
 /// What a user may be called: what fits in a log line, a URL and an address of mail.
 pub fn check_user_name(name: &str) -> Result<(), &'static str> {
     let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@+-".contains(&byte);
-    if (1..=MOST_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_right) {
-        return Ok(());
+    if !(1..=MOST_NAME_BYTES).contains(&name.len()) || !name.bytes().all(is_right) {
+        return Err("a user name is up to 100 letters, digits and `_.@+-`");
     }
-    Err("a user name is up to 100 letters, digits and `_.@+-`")
+    // In a path `.` and `..` are other places.
+    if name.bytes().all(|byte| byte == b'.') { Err("a user name is not only dots") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_called_what_a_page_can_be_called() {
+        for name in ["ada", "ada.lovelace@example.org", "a+b-c_d", ".a"] {
+            assert_eq!(check_user_name(name), Ok(()), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "a b", "a\n", "a\0", "ä", "%2e%2e", "a?b"] {
+            assert!(check_user_name(name).is_err(), "{name:?}");
+        }
+        assert!(check_user_name(&"a".repeat(101)).is_err());
+    }
 }

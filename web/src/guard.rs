@@ -76,6 +76,10 @@ fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal>
         let text = "this server is reached by https only, by its certificate or through its proxy";
         return Err(Refusal::plain(StatusCode::FORBIDDEN, text));
     }
+    // Which of two names counts, a proxy in front may see otherwise.
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return Err(Refusal::bad_request("the header `Host` stands there twice"));
+    }
     match arrival.host.as_deref() {
         None => Err(Refusal::bad_request("the header `Host` is missing")),
         Some(host) if answers_to(host, &app.config.hosts) => Ok(()),

@@ -45,7 +45,7 @@ impl PasswordFlags {
             return Ok(ChosenPassword { password: Password::random(), is_random: true });
         }
         let password = Password::new(person::secret(&format!("New password of {user}"))?);
-        password.check().map_err(Failure::new)?;
+        password.check(user).map_err(Failure::new)?;
         Ok(ChosenPassword { password, is_random: false })
     }
 }

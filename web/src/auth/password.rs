@@ -18,6 +18,8 @@ const MOST_WAITING: usize = 64;
 /// Longer passwords are no passwords.
 const MOST_BYTES: usize = 1_024;
 const FEWEST_CHARS: usize = 8;
+/// Of eight letters or more those that lists of leaked passwords begin with, in small letters.
+const COMMON: &str = include_str!("common_passwords.txt");
 
 /// A password in the clear, which no log shows.
 #[derive(Clone)]
@@ -49,12 +51,19 @@ impl Password {
         &self.0
     }
 
-    /// What a person chooses is long enough to be no password that everybody tries.
-    pub fn check(&self) -> Result<(), &'static str> {
+    /// What a person chooses is long enough, and none of the passwords that are tried first.
+    pub fn check(&self, user: &str) -> Result<(), &'static str> {
+        let plain = self.0.to_lowercase();
         match self.0.chars().count() {
             ..FEWEST_CHARS => Err("a password has at least 8 characters"),
             _ if self.0.len() > MOST_BYTES => Err("a password has at most 1024 bytes"),
             _ if self.0.contains('\0') => Err("a password holds no NUL character"),
+            _ if COMMON.lines().any(|common| common == plain) => {
+                Err("this password is one of the most common ones, which are tried first: choose another one")
+            }
+            _ if !user.is_empty() && (plain == user.to_lowercase() || plain == user.to_lowercase().repeat(2)) => {
+                Err("the password is the name of its user: choose another one")
+            }
             _ => Ok(()),
         }
     }
@@ -166,6 +175,19 @@ mod tests {
         let (compared, later) = (compared.count(), later.count());
         assert!(compared >= 66 && later > 0 && compared + later == 200, "{compared} {later}");
         assert!(hasher.matches(Password::new("canary-5f1c2e"), Some(hash)).await.expect("the queue is empty again"));
+    }
+
+    #[test]
+    fn passwords_that_are_tried_first_are_refused() {
+        let refused = |password: &str| Password::new(password).check("Ada.Lovelace").is_err();
+        for password in ["short", "password", "PassWord123", "12345678", "qwertyuiop", "changeme", "ada.lovelace"] {
+            assert!(refused(password), "{password}");
+        }
+        assert!(!refused("correct horse battery staple") && !refused("canary-5f1c2e"));
+        assert!(
+            COMMON.lines().all(|one| one.len() >= FEWEST_CHARS && one == one.to_lowercase()),
+            "shorter ones are refused"
+        );
     }
 
     #[test]

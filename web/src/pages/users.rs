@@ -107,7 +107,7 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
     let role: Role = text("role").parse().map_err(Refusal::bad_request)?;
     let wish = Wish { name: text("username"), full_name: text("full_name"), email: text("email"), role };
     let refused = |wish, words: &str| (wish, Some(Err((StatusCode::UNPROCESSABLE_ENTITY, format!("{words}.")))));
-    let (wish, ended) = match chosen_password(&form) {
+    let (wish, ended) = match chosen_password(&form, &wish.name) {
         _ if let Err(words) = check_user_name(&wish.name) => refused(wish, words),
         _ if wish.full_name.len() > 250 || wish.email.len() > 250 => refused(wish, "names have at most 250 bytes"),
         Err(words) => refused(wish, words),
@@ -144,12 +144,12 @@ pub(crate) async fn add(State(app): State<App>, actor: Actor, shell: Shell, form
 }
 
 /// The password a form asks for, and whether it was made up because the form has none.
-fn chosen_password(form: &Form) -> Result<(Password, bool), &'static str> {
+fn chosen_password(form: &Form, user: &str) -> Result<(Password, bool), &'static str> {
     match form.text("password").unwrap_or_default() {
         "" => Ok((Password::random(), true)),
         text => {
             let password = Password::new(text);
-            password.check().map(|()| (password, false))
+            password.check(user).map(|()| (password, false))
         }
     }
 }

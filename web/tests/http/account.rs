@@ -186,6 +186,12 @@ async fn a_person_changes_the_password_and_is_out_elsewhere() {
     assert_eq!(status(&web, &web.token).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(&web, &token).await, StatusCode::OK, "an API token is no login");
     assert!(web.log_in(ADMIN, PASSWORD).await.is_err() && web.log_in(ADMIN, "long enough").await.is_ok());
+    for (new, words) in [("password123", "one of the most common ones"), ("Adminadmin", "the name of its user")] {
+        assert!(change(&mut here, "long enough", new, new).await.has(words), "{new}");
+    }
+    let fields = [("old", "long enough"), ("new", PASSWORD), ("again", PASSWORD), ("revoke_tokens", "on")];
+    assert!(here.submit("/account", "/account/password", &fields).await.has("The new password counts"));
+    assert_eq!(status(&web, &token).await, StatusCode::UNAUTHORIZED, "it was revoked on request");
 }
 
 #[tokio::test]

@@ -96,6 +96,16 @@ async fn headers_without_end_are_refused() {
 }
 
 #[tokio::test]
+async fn a_request_for_two_hosts_is_refused() {
+    let web = Web::new().await;
+    let running = Running::new(&web).await;
+    let mut stream = running.connect().await;
+    let two = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n";
+    assert!(ask(&mut stream, two).await.starts_with("HTTP/1.1 400"));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn stopping_cuts_connections_that_do_not_end() {
     let web = Web::new().await;
     let running = Running::new(&web).await;

@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::session::close_others;
-use orch_store::token::{AddToken, MOST_TOKENS, NewToken, add_token, revoke_token};
+use orch_store::token::{AddToken, MOST_TOKENS, NewToken, add_token, list_tokens, revoke_token};
 use orch_store::user::change_password;
 use serde_json::json;
 use sqlx::Connection;
@@ -40,7 +40,7 @@ pub(crate) async fn password(
         let words = "The new password stands there in two ways: write the same one twice.".to_string();
         return refused(StatusCode::UNPROCESSABLE_ENTITY, words).await;
     }
-    if let Err(words) = new.check() {
+    if let Err(words) = new.check(&name) {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("{words}.")).await;
     }
     let new_hash = app.auth.hash(new).await?;
@@ -70,7 +70,14 @@ pub(crate) async fn password(
     if !change_password(&mut tx, &name, (&old_hash, &new_hash), kept).await? {
         return refused(StatusCode::CONFLICT, "Somebody changed the password in this very moment.".into()).await;
     }
-    actor.did(&mut tx, Deed { event: "change_password", ..Deed::default() }).await?;
+    let mut revoked = 0;
+    if form.text("revoke_tokens").is_some() {
+        for token in list_tokens(&mut tx, &name).await? {
+            revoked += u32::from(revoke_token(&mut tx, &name, token.id).await?.is_some());
+        }
+    }
+    let extra = (revoked > 0).then(|| json!({ "revoked_tokens": revoked }));
+    actor.did(&mut tx, Deed { event: "change_password", extra, ..Deed::default() }).await?;
     tx.commit().await.map_err(StoreError::from)?;
     drop(db);
     app.auth.changed(&name);

@@ -58,7 +58,7 @@ pub(crate) async fn password(
     form: Form,
 ) -> Result<Response, Refusal> {
     let name = names.get("user_name");
-    let (password, is_made_up) = match chosen_password(&form) {
+    let (password, is_made_up) = match chosen_password(&form, name) {
         Ok(chosen) => chosen,
         Err(words) => {
             let problem = Ended::Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("{words}."));
