@@ -3,6 +3,7 @@
 //! - [`TestDb::new`]: a database of one's own, cloned from a migrated template in some 20 ms. For nearly every test.
 //! - [`PrivateServer`]: a server of one's own, to be killed and started again.
 //! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
+//! - [`attack`]: requests that must not harm a server.
 //! - [`browser`]: pages in a real one.
 //! - [`guide`]: what guides show.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
@@ -10,6 +11,7 @@
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
 //! it a few seconds after the last one ended, however it ended. What cannot be set up fails the test with the remedy.
 
+pub mod attack;
 pub mod browser;
 mod database;
 pub mod guide;
