@@ -1,5 +1,6 @@
 //! From what goes wrong inside to what people hear: the question is wrong, the answer too dear, or the lake away.
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use orch_lake::LakeError as Inner;
 use orch_store::lake_view::LakeError;
@@ -31,9 +32,23 @@ pub(crate) fn of_query(error: &DataFusionError) -> LakeError {
             first_line(text),
             "select fewer columns, filter more, or group by less"
         )),
+        DataFusionError::ArrowError(error, _) if does_not_fit(error) => LakeError::Refused(format!(
+            "a number does not fit its type: {}\nhint: compute with more digits, as in `cast(x as decimal(38, 0))`",
+            first_line(&error.to_string())
+        )),
         DataFusionError::ObjectStore(error) => LakeError::Unavailable(chain(error.as_ref())),
         DataFusionError::IoError(error) => LakeError::Unavailable(chain(error)),
         root => LakeError::Refused(readable(root)),
+    }
+}
+
+fn does_not_fit(error: &ArrowError) -> bool {
+    match error {
+        ArrowError::ArithmeticOverflow(_) => true,
+        ArrowError::CastError(text) | ArrowError::InvalidArgumentError(text) => {
+            ["out of range", "too large to store"].iter().any(|words| text.contains(words))
+        }
+        _ => false,
     }
 }
 

@@ -4,15 +4,20 @@
 //! a row of the answer are not opened (`scan.rs`); it ends by its limits, or when somebody says so (`run.rs`). All of it
 //! runs on threads of its own, so that a heavy query holds up neither pages nor tasks.
 
+mod bounded;
+mod bounds;
 mod cells;
 mod describe;
 mod error;
+mod exact;
 mod files;
 mod metadata;
 mod parse;
+mod place;
 mod run;
 mod scan;
 mod session;
+mod sizes;
 mod source;
 mod view;
 

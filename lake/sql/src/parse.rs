@@ -4,10 +4,11 @@
 //! `"orders@time:…"`. People write `"orders@tag"` for a branch or a tag themselves. No dialect of the parser knows these
 //! words together with the rest, so they are taken out of the tokens before it reads them.
 
+use crate::bounds::{check_depth, check_size};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
 use orch_store::lake_view::{LakeError, LakeResult};
 use std::ops::ControlFlow;
@@ -19,14 +20,25 @@ pub(crate) fn parse(sql: &str) -> LakeResult<Statement> {
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize().map_err(|error| refused(&error.to_string()))?;
     let tokens = with_versions(&tokens)?;
     check_first_word(&tokens)?;
+    check_depth(&tokens)?;
     let statements = Parser::new(&DIALECT).with_tokens(tokens).parse_statements();
-    let mut statements = statements.map_err(|error| refused(&error.to_string()))?;
+    let mut statements = statements.map_err(|error| unreadable(&error))?;
     if statements.len() > 1 {
         return Err(refused("there are several statements\nhint: send them one by one"));
     }
     let mut statement = statements.pop().ok_or_else(|| refused("there is no SQL to run"))?;
     check_reads(&mut statement)?;
+    check_size(&statement)?;
     Ok(statement)
+}
+
+fn unreadable(error: &ParserError) -> LakeError {
+    match error {
+        ParserError::RecursionLimitExceeded => refused(
+            "the query is nested too deeply\nhint: name its parts with `with name as (select …)`, or take out brackets",
+        ),
+        error => refused(&error.to_string()),
+    }
 }
 
 fn refused(text: &str) -> LakeError {

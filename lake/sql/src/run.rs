@@ -1,10 +1,15 @@
 //! A query from its text to its rows, within its limits.
 
+use crate::bounded::{MOST_BATCH_BYTES, calls, constants};
 use crate::cells::{columns, rows};
 use crate::error::of_query;
 use crate::parse::parse;
+use crate::place;
 use crate::scan::Looked;
 use crate::session::session;
+use crate::sizes::row_bytes as row_bytes_of;
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
@@ -25,8 +30,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+/// Rows of a batch, unless they are wide.
+const USUAL_ROWS: usize = 8_192;
 /// Chunks that wait for their reader.
 const AHEAD: usize = 2;
+
+/// Of a batch, made into cells at a time.
+const SLICE_BYTES: u64 = 1 << 20;
 
 /// What comes of a query, one after the other.
 enum Part {
@@ -41,17 +51,28 @@ pub(crate) struct Means {
     pub(crate) memory: Arc<RuntimeEnv>,
     pub(crate) threads: usize,
     pub(crate) looked: Arc<Looked>,
-    /// One of as many queries as may run; given back when it ends.
-    pub(crate) place: OwnedSemaphorePermit,
 }
 
-/// Carries a query out and sends its parts. Whoever drops this future, or the other end, ends the query.
-async fn carry(means: Means, query: Query, parts: mpsc::Sender<LakeResult<Part>>) {
-    if let Err(error) = work(&means, &query, &parts).await {
-        // A reader that is gone has heard enough.
-        drop(parts.send(Err(error)).await);
+/// Carries a query out and sends its parts. It ends when this future or the other end is dropped, by `stop` and by its
+/// time, also when nobody reads.
+async fn carry(
+    means: Means,
+    query: Query,
+    (until, stop): (Instant, CancellationToken),
+    parts: mpsc::Sender<LakeResult<Part>>,
+) {
+    let told = async {
+        if let Err(error) = work(&means, &query, &parts).await {
+            // A reader that is gone has heard enough.
+            drop(parts.send(Err(error)).await);
+        }
+    };
+    // The reader says itself how these two ended.
+    tokio::select! {
+        () = told => {}
+        () = stop.cancelled() => {}
+        () = sleep_until(until) => {}
     }
-    drop(means.place);
 }
 
 fn too_long(time: Duration) -> LakeError {
@@ -69,20 +90,55 @@ async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Part
     let (mut left, mut bytes) = (query.limits.rows, query.limits.bytes);
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| of_query(&error))?;
-        let mut chunk = rows(&batch).map_err(|error| LakeError::Unavailable(error.to_string()))?;
-        let kept = fitting(&chunk, left, bytes);
-        let is_cut = kept < chunk.len();
-        chunk.truncate(kept);
-        left -= kept;
-        bytes = bytes.saturating_sub(size_of(&chunk));
-        if !chunk.is_empty() {
-            parts.send(Ok(Part::Rows(chunk))).await.map_err(gone)?;
-        }
-        if is_cut {
-            return parts.send(Ok(Part::End { is_cut })).await.map_err(gone);
+        for slice in slices(&batch) {
+            let Slice { rows: batch, bytes: size } = slice;
+            // What cannot fit is not made into cells first.
+            let is_huge = batch.num_rows() == 1 && size / 2 > bytes;
+            let mut chunk = if is_huge { Chunk::new() } else { rows(&batch).map_err(unreadable)? };
+            let kept = fitting(&chunk, left, bytes);
+            let is_cut = kept < batch.num_rows();
+            chunk.truncate(kept);
+            left -= kept;
+            bytes = bytes.saturating_sub(size_of(&chunk));
+            if !chunk.is_empty() {
+                parts.send(Ok(Part::Rows(chunk))).await.map_err(gone)?;
+            }
+            if is_cut {
+                return parts.send(Ok(Part::End { is_cut })).await.map_err(gone);
+            }
         }
     }
     parts.send(Ok(Part::End { is_cut: false })).await.map_err(gone)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` is given")]
+fn unreadable(error: ArrowError) -> LakeError {
+    LakeError::Unavailable(error.to_string())
+}
+
+/// Some rows of a batch, and about how many bytes they take.
+struct Slice {
+    rows: RecordBatch,
+    bytes: usize,
+}
+
+/// A batch in pieces of about `SLICE_BYTES`: cells of JSON take several times what arrow takes.
+fn slices(batch: &RecordBatch) -> Vec<Slice> {
+    let mut sizes = vec![0_u64; batch.num_rows()];
+    for column in batch.columns() {
+        sizes.iter_mut().zip(row_bytes_of(column.as_ref())).for_each(|(row, bytes)| *row += bytes);
+    }
+    let (mut slices, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (row, size) in sizes.iter().enumerate() {
+        bytes += size;
+        let is_last = row + 1 == sizes.len();
+        if is_last || bytes + sizes[row + 1] > SLICE_BYTES {
+            let bytes_of = usize::try_from(bytes).unwrap_or(usize::MAX);
+            slices.push(Slice { rows: batch.slice(from, row + 1 - from), bytes: bytes_of });
+            (from, bytes) = (row + 1, 0);
+        }
+    }
+    slices
 }
 
 fn size_of(chunk: &Chunk) -> usize {
@@ -106,15 +162,30 @@ fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
 
 async fn planned(means: &Means, sql: &str) -> LakeResult<SendableRecordBatchStream> {
     let statement = Statement::Statement(Box::new(parse(sql)?));
-    let state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
+    let mut state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
     let wrong = |error| of_query(&error);
     let plan = state.statement_to_plan(statement).await.map_err(wrong)?;
     // What the parser let through must not write either.
     let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads.verify_plan(&plan).map_err(wrong)?;
-    let plan = state.create_physical_plan(&plan).await.map_err(wrong)?;
+    // Each of these functions may build its part of a batch, in each thread.
+    let builders = (calls(&plan).map_err(wrong)? + 1) * means.threads as u64;
+    let plan = state.optimize(&plan).map_err(wrong)?;
+    state.config_mut().options_mut().execution.batch_size = batch_rows(constants(&plan).map_err(wrong)?, builders)?;
+    let plan = state.query_planner().create_physical_plan(&plan, &state).await.map_err(wrong)?;
     let plan = plan.transform_up(|node| Ok(pausing(node))).map_err(wrong)?;
     execute_stream(plan.data, state.task_ctx()).map_err(wrong)
+}
+
+/// How many rows a batch may have, so that its constants are not too large in all of them.
+fn batch_rows(constants: u64, builders: u64) -> LakeResult<usize> {
+    if constants > MOST_BATCH_BYTES {
+        return Err(LakeError::TooDear(format!(
+            "the constants of the query take {constants} bytes, at most {MOST_BATCH_BYTES} are allowed\nhint: shorten them"
+        )));
+    }
+    let rows = MOST_BATCH_BYTES / constants.saturating_mul(builders).max(1);
+    Ok(usize::try_from(rows).unwrap_or(USUAL_ROWS).clamp(1, USUAL_ROWS))
 }
 
 /// A join may make millions of rows of one batch, and would not look up before it is through with them: a pause now and
@@ -143,12 +214,18 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Begins a query on other threads, and waits until it is known which columns there are.
-    pub(crate) async fn begin(means: Means, query: Query, stop: CancellationToken, there: &Handle) -> LakeResult<Rows> {
+    pub(crate) async fn begin(
+        means: Means,
+        place: OwnedSemaphorePermit,
+        query: Query,
+        stop: CancellationToken,
+        there: &Handle,
+    ) -> LakeResult<Rows> {
         let (sender, parts) = mpsc::channel(AHEAD);
         let (looked, time) = (means.looked.clone(), query.limits.time);
-        let mut work = JoinSet::new();
-        work.spawn_on(carry(means, query, sender), there);
         let until = Instant::now() + time;
+        let mut work = JoinSet::new();
+        work.spawn_on(place::at(place, carry(means, query, (until, stop.clone()), sender)), there);
         let mut rows = Rows { columns: vec![], parts, is_cut: false, looked, until, time, stop, work };
         match rows.part().await? {
             Part::Columns(columns) => rows.columns = columns,
@@ -159,9 +236,10 @@ impl Rows {
 
     async fn part(&mut self) -> LakeResult<Part> {
         let ended = tokio::select! {
-            part = self.parts.recv() => return part.unwrap_or_else(|| Err(broken_off())),
+            biased;
             () = self.stop.cancelled() => LakeError::Cancelled,
             () = sleep_until(self.until) => too_long(self.time),
+            part = self.parts.recv() => return part.unwrap_or_else(|| Err(broken_off())),
         };
         self.work.abort_all();
         Err(ended)

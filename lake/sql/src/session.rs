@@ -1,7 +1,9 @@
 //! What one query sees: the tables of the lake by namespace, each as it is when it is first named, and nothing else. No
 //! file, no address and no table of the engine can be reached from here.
 
-use crate::error::{inside, of_iceberg, of_lake};
+use crate::bounded::BoundedFunctions;
+use crate::error::{inside, of_iceberg, of_lake, of_query};
+use crate::exact::{ExactIntegers, exact_sum};
 use crate::metadata::{MetadataTable, metadata_table};
 use crate::scan::{LakeProvider, Looked};
 use async_trait::async_trait;
@@ -10,6 +12,7 @@ use datafusion::catalog::CatalogProviderList as _;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
+use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
@@ -48,12 +51,16 @@ pub(crate) async fn session(
     let catalogs = MemoryCatalogProviderList::new();
     catalogs
         .register_catalog(CATALOG.into(), Arc::new(Namespaces { lake: lake.clone(), tables, looked: looked.clone() }));
-    Ok(SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_catalog_list(Arc::new(catalogs))
-        .build())
+        .with_analyzer_rule(Arc::new(ExactIntegers))
+        .with_analyzer_rule(Arc::new(BoundedFunctions { threads }))
+        .build();
+    state.register_udaf(exact_sum()).map_err(|error| of_query(&error))?;
+    Ok(state)
 }
 
 #[derive(Debug)]

@@ -27,13 +27,15 @@ use tokio_util::sync::CancellationToken;
 const AT_ONCE: usize = 8;
 /// A query waits so long for a place before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Plans of long queries are deep.
-const STACK_BYTES: usize = 8 << 20;
+/// Plans of long queries are deep: of the deepest that `bounds.rs` lets pass each level may take 256 kB, several times what
+/// the widest frames of planner, optimizer and destructors take in a build without optimisation. Only what is touched
+/// takes memory.
+const STACK_BYTES: usize = 256 << 20;
 
 /// What all queries of a process together may take.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlLimits {
-    /// For sorting, grouping and joining. Reading takes a little besides.
+    /// Half of it for what sorting, grouping and joining hold; the rest for what is made of it, and for the batches between.
     pub memory_bytes: usize,
     pub at_once: usize,
     /// In how many parts one query is computed at a time.
@@ -94,7 +96,7 @@ impl SqlLake {
         };
         // No file is written for what does not fit: the query is refused.
         let memory = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes / 2)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc();
         let memory = match memory {
@@ -220,8 +222,8 @@ impl LakeView for SqlLake {
                     "as many queries run as may\nhint: run it again in a moment, or cancel one".into(),
                 ));
             };
-            let means = Means { lake, memory, threads, looked: Arc::default(), place };
-            let rows: Box<dyn QueryRows> = Box::new(Rows::begin(means, query, stop, &handle).await?);
+            let means = Means { lake, memory, threads, looked: Arc::default() };
+            let rows: Box<dyn QueryRows> = Box::new(Rows::begin(means, place, query, stop, &handle).await?);
             Ok(rows)
         })
     }

@@ -1,5 +1,9 @@
 //! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
 
+#[path = "sql/bounded.rs"]
+mod bounded;
+#[path = "sql/exact.rs"]
+mod exact;
 #[path = "sql/limits.rs"]
 mod limits;
 #[path = "sql/query.rs"]

@@ -1,0 +1,335 @@
+//! How deep and how wide a query may be, measured before anything recurses over it.
+//!
+//! The parser, the planner, the optimizer and the destructors of trees recurse as deep as the longest chain of operators,
+//! and a common table expression is planned again wherever it is named: 16 kB of text can ask for any depth and any size.
+//! Chains are measured on the tokens, before there is a tree. The stack of the threads that plan (`view.rs`) is sized for
+//! the deepest query that passes here.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, GroupByExpr, ObjectName, Query, Select, SetExpr, Statement, TableFactor, Visit as _, Visitor,
+};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use orch_store::lake_view::{LakeError, LakeResult};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+/// Operators in one chain, with those inside of its brackets: about 200 conditions `a = 1 or …`, fewer where
+/// a column is called like a keyword. Planning takes time by
+/// the square of it.
+const MOST_OPERATORS: usize = 400;
+/// `union`, `intersect`, `except` and `join` of a whole query.
+const MOST_STEPS: usize = 200;
+/// Tables and `select`s after each common table expression is put where it is named. Each adds the columns of those
+/// before it to its schema: 250 tables of 100 columns are 3 million entries.
+const MOST_RELATIONS: usize = 250;
+/// Of one `select`; the planner compares each with each.
+const MOST_COLUMNS: usize = 1_000;
+/// `*` in one `select`.
+const MOST_WILDCARDS: usize = 16;
+/// Sets that `cube`, `rollup` and `grouping sets` together ask for.
+const MOST_GROUPING_SETS: usize = 256;
+
+fn too_big(what: &str, hint: &str) -> LakeError {
+    LakeError::Refused(format!("the query has {what}\nhint: {hint}"))
+}
+
+/// Refuses what would become too deep a tree.
+pub(crate) fn check_depth(tokens: &[Token]) -> LakeResult<()> {
+    let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    let mut levels = vec![Level::default()];
+    let mut steps = 0;
+    for (place, token) in tokens.iter().enumerate() {
+        let before = place.checked_sub(1).map(|before| tokens[before]);
+        let is_clause = clause(token) && before.is_some_and(is_operand);
+        steps += usize::from(is_step(token));
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => levels.push(Level::default()),
+            Token::RParen | Token::RBracket | Token::RBrace if levels.len() > 1 => {
+                let inner = levels.pop().map_or(0, |level| level.depth());
+                if let Some(level) = levels.last_mut() {
+                    // Calls and subscripts one behind the other nest, too.
+                    level.operators += 1;
+                    level.inside = level.inside.max(inner);
+                }
+            }
+            Token::Comma | Token::SemiColon => levels.last_mut().into_iter().for_each(Level::end_item),
+            _ if is_clause => levels.last_mut().into_iter().for_each(Level::end_item),
+            token if is_plain(token) => {}
+            _ => levels.last_mut().into_iter().for_each(|level| level.operators += 1),
+        }
+    }
+    let depth: usize = levels.iter().map(|level| level.depth() + 1).sum();
+    if depth > MOST_OPERATORS {
+        let what = format!("a chain of more than {MOST_OPERATORS} operators");
+        return Err(too_big(&what, "write `x in (…)` for a row of `or`, or put the values into a `values` list"));
+    }
+    if steps > MOST_STEPS {
+        let what = format!("more than {MOST_STEPS} joins and set operations");
+        return Err(too_big(&what, "ask for less at once, or put constants into a `values` list"));
+    }
+    Ok(())
+}
+
+/// What stands between two brackets: items with commas or clauses between them, which nest side by side.
+#[derive(Default)]
+struct Level {
+    /// Of the item so far: its operators, and the deepest bracket in it.
+    operators: usize,
+    inside: usize,
+    /// Of the items before.
+    deepest: usize,
+}
+
+impl Level {
+    fn depth(&self) -> usize {
+        self.deepest.max(self.operators + self.inside)
+    }
+
+    fn end_item(&mut self) {
+        self.deepest = self.depth();
+        (self.operators, self.inside) = (0, 0);
+    }
+}
+
+/// Names, literals and points add no depth. A keyword does, for many are operators.
+fn is_plain(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.keyword == Keyword::NoKeyword,
+        Token::Period | Token::Placeholder(_) | Token::EOF => true,
+        token => is_literal(token),
+    }
+}
+
+fn is_literal(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Number(..)
+            | Token::Char(_)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::DollarQuotedString(_)
+            | Token::NationalStringLiteral(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::HexStringLiteral(_)
+    )
+}
+
+/// What an expression can end with. Behind anything else a clause's word is a name: `union + union`.
+fn is_operand(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            let ends = [Keyword::NoKeyword, Keyword::NULL, Keyword::TRUE, Keyword::FALSE, Keyword::END];
+            ends.contains(&word.keyword) || [Keyword::ASC, Keyword::DESC].contains(&word.keyword)
+        }
+        Token::RParen | Token::RBracket => true,
+        token => is_literal(token),
+    }
+}
+
+fn clause(token: &Token) -> bool {
+    const CLAUSES: [Keyword; 8] = [
+        Keyword::WHERE,
+        Keyword::GROUP,
+        Keyword::HAVING,
+        Keyword::ORDER,
+        Keyword::LIMIT,
+        Keyword::UNION,
+        Keyword::INTERSECT,
+        Keyword::EXCEPT,
+    ];
+    matches!(token, Token::Word(word) if CLAUSES.contains(&word.keyword))
+}
+
+fn is_step(token: &Token) -> bool {
+    const STEPS: [Keyword; 6] =
+        [Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT, Keyword::MINUS, Keyword::JOIN, Keyword::APPLY];
+    matches!(token, Token::Word(word) if STEPS.contains(&word.keyword))
+}
+
+/// Refuses what would become too large a plan.
+pub(crate) fn check_size(statement: &Statement) -> LakeResult<()> {
+    match statement.visit(&mut Sizes::default()) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// The queries that are open, outermost first.
+#[derive(Default)]
+struct Sizes(Vec<Open>);
+
+#[derive(Default)]
+struct Open {
+    relations: usize,
+    /// Names of common table expressions whose queries are still to come, the next one last.
+    to_come: Vec<String>,
+    known: HashMap<String, usize>,
+}
+
+impl Visitor for Sizes {
+    type Break = LakeError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<LakeError> {
+        let names = query.with.iter().flat_map(|with| &with.cte_tables);
+        let to_come = names.rev().map(|cte| cte.alias.name.value.to_lowercase()).collect();
+        let mut selects = Vec::new();
+        selects_of(&query.body, &mut selects);
+        for select in &selects {
+            if let Err(error) = check_select(select) {
+                return ControlFlow::Break(error);
+            }
+        }
+        self.0.push(Open { relations: selects.len().max(1), to_come, known: HashMap::new() });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<LakeError> {
+        let Some(done) = self.0.pop() else { return ControlFlow::Continue(()) };
+        if let Some(around) = self.0.last_mut() {
+            match around.to_come.pop() {
+                Some(name) => drop(around.known.insert(name, done.relations)),
+                None => around.relations = around.relations.saturating_add(done.relations),
+            }
+        }
+        if done.relations > MOST_RELATIONS {
+            let what = format!("more than {MOST_RELATIONS} tables and queries in all");
+            let hint = "a common table expression counts again each time it is named: ask for less at once";
+            return ControlFlow::Break(too_big(&what, hint));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<LakeError> {
+        let name = name.to_string().to_lowercase();
+        let name = name.trim_matches('"');
+        let known = self.0.iter().rev().find_map(|open| open.known.get(name)).copied().unwrap_or(1);
+        if let Some(open) = self.0.last_mut() {
+            open.relations = open.relations.saturating_add(known);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<LakeError> {
+        // Functions and lists that stand where tables stand have no name to be visited.
+        if let (false, Some(open)) = (matches!(factor, TableFactor::Table { .. }), self.0.last_mut()) {
+            open.relations = open.relations.saturating_add(1);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Those that a query is put together from. Their depth is bounded by the steps that were counted before.
+fn selects_of<'a>(body: &'a SetExpr, found: &mut Vec<&'a Select>) {
+    match body {
+        SetExpr::Select(select) => found.push(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            selects_of(left, found);
+            selects_of(right, found);
+        }
+        _ => {}
+    }
+}
+
+fn check_select(select: &Select) -> LakeResult<()> {
+    use datafusion::sql::sqlparser::ast::SelectItem::{QualifiedWildcard, Wildcard};
+    if select.projection.len() > MOST_COLUMNS {
+        return Err(too_big(&format!("a `select` of more than {MOST_COLUMNS} columns"), "select fewer"));
+    }
+    let wildcards = select.projection.iter().filter(|item| matches!(item, Wildcard(_) | QualifiedWildcard(..)));
+    if wildcards.count() > MOST_WILDCARDS {
+        return Err(too_big(&format!("a `select` of more than {MOST_WILDCARDS} `*`"), "name the columns"));
+    }
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return Ok(()) };
+    let sets = keys.iter().map(grouping_sets).fold(1, usize::saturating_mul);
+    if sets > MOST_GROUPING_SETS {
+        let what = format!("more than {MOST_GROUPING_SETS} grouping sets");
+        return Err(too_big(&what, "name the sets that are wanted with `grouping sets`"));
+    }
+    Ok(())
+}
+
+fn grouping_sets(key: &Expr) -> usize {
+    match key {
+        Expr::Cube(keys) => 1_usize.checked_shl(u32::try_from(keys.len()).unwrap_or(u32::MAX)).unwrap_or(usize::MAX),
+        Expr::Rollup(keys) => keys.len() + 1,
+        Expr::GroupingSets(sets) => sets.len(),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::parse;
+
+    fn chain(first: &str, next: &str, times: usize) -> String {
+        format!("{first}{}", next.repeat(times))
+    }
+
+    #[test]
+    fn long_chains_of_every_kind_are_refused_before_there_is_a_tree() {
+        for (first, next) in [
+            ("select 1", "+1"),
+            ("select 1", " - - 1"),
+            ("select 'a'", "||'a'"),
+            ("select true", " or true"),
+            ("select true", " is null"),
+            ("select 1", " is distinct from 1"),
+            ("select 1", "::int"),
+            ("select x", "[1]"),
+            ("select 1", " union all select 1"),
+            ("select 1", " except select 1"),
+            ("select 1 from t", " join t on true"),
+            ("select 1 from t", " natural join t"),
+            ("select union", " + union"),
+            ("select order", " and order"),
+            ("select case", " when 1 then 1"),
+        ] {
+            let error = parse(&chain(first, next, 2_000)).expect_err(next).to_string();
+            assert!(error.contains("more than") && error.contains("\nhint: "), "{next}: {error}");
+        }
+    }
+
+    #[test]
+    fn brackets_add_what_is_inside_of_them() {
+        let part = chain("1", "+1", 30);
+        let nested = (0..20).fold(part.clone(), |inner, _| format!("({inner}){}", "+1".repeat(30)));
+        let error = parse(&format!("select {nested}")).expect_err("600 deep").to_string();
+        assert!(error.contains("operators"), "{error}");
+        let beside = vec![part; 100].join(", ");
+        assert!(parse(&format!("select {beside}")).is_ok());
+    }
+
+    #[test]
+    fn long_lists_and_usual_queries_are_let_through() {
+        let list = vec!["-1"; 5_000].join(", ");
+        let columns = (0..500).map(|at| format!("a + {at} as c{at}")).collect::<Vec<_>>().join(", ");
+        for sql in [
+            format!("select 1 from t where x in ({list})"),
+            format!("select {columns} from t where a > 1 group by b order by c"),
+            format!("values {}", vec!["(1, -2, 'a')"; 2_000].join(", ")),
+            chain("select 1 from t where x = 1", " or x = 1", 190),
+            chain("select 1", " union all select 1", 150),
+            "with a as (select 1), b as (select * from a, a x) select * from b, b y".into(),
+            "select 1 from t group by cube (a, b, c), rollup (d, e)".into(),
+        ] {
+            assert!(parse(&sql).is_ok(), "{:.60}: {:?}", sql, parse(&sql).err());
+        }
+    }
+
+    #[test]
+    fn small_texts_that_ask_for_large_plans_are_refused() {
+        let doubled = (1..40).map(|at| format!(", c{at} as (select a.* from c{0} a, c{0} b)", at - 1));
+        for (sql, word) in [
+            (format!("with c0 as (select 1 x){} select 1 from c39", doubled.collect::<String>()), "tables and queries"),
+            (format!("select 1 from {}", vec!["t"; 300].join(", ")), "tables and queries"),
+            (format!("select {} from t", vec!["*"; 100].join(", ")), "`*`"),
+            (format!("select {} from t", vec!["1"; 1_001].join(", ")), "columns"),
+            (format!("select 1 from t group by cube ({})", ["a"; 9].join(", ")), "grouping sets"),
+            (chain("select 1 from t group by rollup (a, b, c)", ", rollup (a, b, c)", 5), "grouping sets"),
+        ] {
+            let error = parse(&sql).expect_err(word).to_string();
+            assert!(error.contains(word) && error.contains("\nhint: "), "{error}");
+        }
+    }
+}
