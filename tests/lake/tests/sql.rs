@@ -6,6 +6,8 @@ mod bounded;
 mod exact;
 #[path = "sql/limits.rs"]
 mod limits;
+#[path = "sql/memory.rs"]
+mod memory;
 #[path = "sql/query.rs"]
 mod query;
 #[path = "sql/versions.rs"]
