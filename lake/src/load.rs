@@ -7,6 +7,7 @@
 
 mod encode;
 mod ledger;
+mod shared;
 mod stage;
 mod target;
 mod types;

@@ -28,7 +28,7 @@ impl Once {
     }
 }
 
-fn name(load: &Load) -> String {
+pub(super) fn name(load: &Load) -> String {
     format!("{}.orch_load", quoted(&load.schema))
 }
 
@@ -55,19 +55,19 @@ pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     }
 }
 
+/// The statement that makes the table of the ledger.
+pub(super) fn create(load: &Load) -> String {
+    format!(
+        "create table if not exists {} (target text not null, load_key text not null, attempt uuid, \
+         lease_no smallint, rows bigint not null, loaded_at timestamptz not null default now(), \
+         primary key (target, load_key))",
+        name(load)
+    )
+}
+
 /// Notes the load. The caller holds the lock of the target.
 pub(super) async fn record(load: &Load, rows: u64, db: &Client) -> TaskResult<()> {
     let Some(once) = &load.once else { return Ok(()) };
-    // Asked first: "already exists" would be a notice in the task's log at each load.
-    if !is_there(load, db).await? {
-        let create = format!(
-            "create table if not exists {} (target text not null, load_key text not null, attempt uuid, \
-             lease_no smallint, rows bigint not null, loaded_at timestamptz not null default now(), \
-             primary key (target, load_key))",
-            name(load)
-        );
-        db.batch_execute(&create).await?;
-    }
     let insert = format!(
         "insert into {} (target, load_key, attempt, lease_no, rows) values ($1, $2, $3, $4, $5) \
          on conflict (target, load_key) do update set attempt = excluded.attempt, lease_no = excluded.lease_no, \

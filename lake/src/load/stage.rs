@@ -3,7 +3,7 @@
 
 use super::target::{self, State};
 use super::types::{names, quoted};
-use super::{Load, Loaded, encode, ledger};
+use super::{Load, Loaded, encode, ledger, shared};
 use crate::batches::Batches;
 use crate::source::postgres::without_rows;
 use anyhow::Context;
@@ -42,6 +42,7 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     db.batch_execute(&["begin", LOCK_TIMEOUT, NO_IDLE_LIMIT, NO_NESTED_LOOPS].join("; ")).await?;
     let (rows, bytes) =
         copy(&schema, batches, &db).await.map_err(without_rows).with_context(|| format!("loading {}", load.name()))?;
+    shared::ensure(load, connection, &db).await.with_context(|| format!("loading {}", load.name()))?;
     target::lock(load, &db).await.with_context(|| format!("another load has {}", load.name()))?;
     if let Some(rows) = ledger::find(load, &db).await? {
         return Ok(loaded_before(load, rows));
@@ -182,11 +183,16 @@ fn refused(load: &Load, error: tokio_postgres::Error) -> anyhow::Error {
              hint: `alter table {name} add primary key ({})`",
             names(&load.key)
         )),
-        SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
-            anyhow::Error::new(error).context(format!("loading {name}"))
-        }
-        _ => fatal(format!("the database refuses rows for {name}: {says}")),
+        _ if is_about_rows(refusal.code()) => fatal(format!("the database refuses rows for {name}: {says}")),
+        // It stops, is full, or has a lock: the next try may find it otherwise.
+        _ => anyhow::Error::new(error).context(format!("loading {name}")),
     }
+}
+
+/// Classes of refusals that the same rows meet again: bad data, constraints, a trigger's own refusal, wrong names and
+/// missing rights.
+fn is_about_rows(code: &SqlState) -> bool {
+    ["22", "23", "27", "42", "44", "P0"].iter().any(|class| code.code().starts_with(class))
 }
 
 #[cfg(test)]

@@ -65,11 +65,6 @@ async fn create(load: &Load, schema: &SchemaRef, db: &Client) -> TaskResult<()> 
     if !load.key.is_empty() {
         parts.push(format!("primary key ({})", names(&load.key)));
     }
-    // Asked first: whoever may write into a schema need not be allowed to make one.
-    let there = db.query_one("select to_regnamespace($1) is not null", &[&quoted(&load.schema)]).await?;
-    if !there.get::<_, bool>(0) {
-        db.batch_execute(&format!("create schema if not exists {}", quoted(&load.schema))).await?;
-    }
     Ok(db.batch_execute(&format!("create table {} ({})", load.name(), parts.join(", "))).await?)
 }
 

@@ -194,6 +194,54 @@ async fn loads_at_once_are_done_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn first_loads_of_many_tables_at_once_all_succeed() {
+    for round in 0..5 {
+        let connection = database().await;
+        let all = futures::future::join_all((0..10).map(|table| {
+            let connection = connection.clone();
+            // As separate tasks they race to make the database's first schema and its ledger.
+            tokio::spawn(async move {
+                let load = Load::into("retail", &format!("t{table}")).key(["id"]).once(Once::key("first"));
+                load.replace(&connection, some(&[(table, None, 100)])).await
+            })
+        }));
+        for (table, loaded) in all.await.into_iter().enumerate() {
+            let loaded = loaded.expect("it does not panic");
+            assert!(loaded.as_ref().is_ok_and(|loaded| loaded.rows == 1), "round {round}, t{table}: {loaded:?}");
+        }
+        let db = connect(&connection).await.expect("the server answers");
+        let noted = ask(&db, "select target || ' ' || rows from retail.orch_load order by target").await;
+        assert_eq!(noted, (0..10).map(|table| format!("t{table} 1")).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_another_session_is_making_is_no_failure() {
+    let connection = database().await;
+    let other = connect(&connection).await.expect("the server answers");
+    // In a transaction of its own the other one would see the same sessions again and again.
+    let watcher = connect(&connection).await.expect("the server answers");
+    run(&other, "begin; create schema retail").await;
+    let (begun, is_begun) = tokio::sync::oneshot::channel::<()>();
+    let rows = futures::stream::once(async move {
+        begun.send(()).ok();
+        Ok(sales(&[(7, None, 700)]))
+    });
+    let loading = load();
+    let loaded = loading.replace(&connection, Batches::new(sales_schema(), rows));
+    let committing = async {
+        is_begun.await.expect("the load begins");
+        // `create schema if not exists` waits for the other session, and then finds the name taken.
+        let waits = "select count(*)::text from pg_stat_activity where datname = current_database() \
+                     and wait_event_type = 'Lock'";
+        while ask(&watcher, waits).await != ["1"] {}
+        run(&other, "commit").await;
+    };
+    let (loaded, ()) = tokio::join!(loaded, committing);
+    assert_eq!(loaded.expect("it can be loaded").written, 1);
+}
+
+#[tokio::test]
 async fn an_upsert_keeps_what_is_newer_in_whatever_order_it_comes() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");

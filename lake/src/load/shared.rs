@@ -1,0 +1,64 @@
+//! What all loads into a schema share: the schema itself and its ledger. They are made in a short transaction of their
+//! own, so that of loads that begin at the same time each finds them and none waits for another's rows.
+
+use super::types::quoted;
+use super::{Load, ledger};
+use anyhow::bail;
+use orch_core::task::{Connection, TaskResult};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
+
+/// Others than loads may make the same at the same moment; the next look finds what they made.
+const TRIES: u32 = 5;
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '30s'";
+
+/// Makes what is missing. `db` only looks: what it has begun is not disturbed.
+pub(super) async fn ensure(load: &Load, connection: &Connection, db: &Client) -> TaskResult<()> {
+    if missing(load, db).await?.is_empty() {
+        return Ok(());
+    }
+    let own = super::connect(connection).await?;
+    for _ in 0..TRIES {
+        match make(load, &own).await {
+            Err(error) if made_meanwhile(&error) => own.batch_execute("rollback").await?,
+            made => return Ok(made?),
+        }
+    }
+    bail!("schema {} was changed by others at the same moment, {TRIES} times in a row", quoted(&load.schema))
+}
+
+/// The statements that make what is not there yet. Asked first: a user who may write into a schema need not be allowed
+/// to make one, and "already exists" would be a notice in the task's log at each load.
+async fn missing(load: &Load, db: &Client) -> Result<Vec<String>, Error> {
+    let schema = quoted(&load.schema);
+    let there = "select to_regnamespace($1) is not null, to_regclass($2) is not null";
+    let there = db.query_one(there, &[&schema, &ledger::name(load)]).await?;
+    let mut statements = Vec::new();
+    if !there.get::<_, bool>(0) {
+        statements.push(format!("create schema if not exists {schema}"));
+    }
+    if load.once.is_some() && !there.get::<_, bool>(1) {
+        statements.push(ledger::create(load));
+    }
+    Ok(statements)
+}
+
+async fn make(load: &Load, db: &Client) -> Result<(), Error> {
+    db.batch_execute(&["begin", LOCK_TIMEOUT].join("; ")).await?;
+    // Not the lock of a table: its name has no point.
+    db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&quoted(&load.schema)]).await?;
+    for statement in missing(load, db).await? {
+        db.batch_execute(&statement).await?;
+    }
+    db.batch_execute("commit").await
+}
+
+/// `if not exists` is no help against another session that makes the same and has not committed yet: the server says
+/// that a row of its catalog is there twice, or was changed meanwhile.
+fn made_meanwhile(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|refusal| match *refusal.code() {
+        SqlState::UNIQUE_VIOLATION | SqlState::DUPLICATE_SCHEMA | SqlState::DUPLICATE_TABLE => true,
+        SqlState::INTERNAL_ERROR => refusal.message().contains("concurrently"),
+        _ => false,
+    })
+}
