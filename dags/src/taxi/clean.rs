@@ -7,12 +7,12 @@ use super::month::Month;
 use super::schema::{COLUMNS, Column, Mapping, trips};
 use super::typed::{Unfit, typed};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Datum, Decimal128Array, Int32Array, RecordBatch, Scalar, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, RecordBatch, Scalar, StringArray,
     TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::kernels::cmp::{gt, gt_eq, lt, lt_eq};
-use arrow::compute::{and, and_kleene, filter_record_batch, is_not_null, is_null, or, or_kleene};
-use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::compute::{and, and_kleene, cast, filter_record_batch, is_not_null, is_null, or, or_kleene};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use chrono::Datelike;
 use orch::{TaskResult, fatal};
@@ -82,7 +82,7 @@ impl Cleaner {
     /// A fatal error that names the row and the column of a value which does not fit.
     pub fn batch(&mut self, rows: &RecordBatch) -> TaskResult<RecordBatch> {
         let typed = self.typed(rows)?;
-        let kept = self.judge(&typed)?;
+        let kept = self.judge(&typed, rows)?;
         self.found.rows += rows.num_rows() as u64;
         self.found.dropped += (rows.num_rows() - kept.true_count()) as u64;
         let typed = if kept.true_count() == rows.num_rows() { typed } else { filter_record_batch(&typed, &kept)? };
@@ -109,15 +109,19 @@ impl Cleaner {
         Ok(RecordBatch::try_from_iter_with_nullable(nullable)?)
     }
 
-    /// Which rows are trips.
-    fn judge(&mut self, rows: &RecordBatch) -> Result<BooleanArray, ArrowError> {
+    /// Which rows are trips. Amounts are judged as the file has them: one of less than half a cent is there, though it is
+    /// kept as zero.
+    fn judge(&mut self, rows: &RecordBatch, file: &RecordBatch) -> Result<BooleanArray, ArrowError> {
         let column = |name: &str| &rows[name];
+        let said = |name: &str| {
+            let at = COLUMNS.iter().find(|column| column.name == name).and_then(|column| self.mapping.place_of(column));
+            at.map_or_else(|| column(name).clone(), |at| file.column(at).clone())
+        };
         let (pickup, dropoff) = (column("pickup_datetime"), column("dropoff_datetime"));
         let passengers = column("passenger_count");
         let number = |number: i32| Scalar::new(Int32Array::from(vec![number]));
         let moment = |micros: i64| Scalar::new(TimestampMicrosecondArray::from(vec![micros]));
-        let nothing =
-            Scalar::new(Decimal128Array::from(vec![0]).with_data_type(column("fare_amount").data_type().clone()));
+        let nothing = Scalar::new(Float64Array::from(vec![0.0]));
         let found = &mut self.found;
         found.no_time += count(&or(&is_null(pickup)?, &is_null(dropoff)?)?);
         found.null_passenger += passengers.null_count() as u64;
@@ -129,9 +133,11 @@ impl Cleaner {
             ("fare_amount", &mut found.bad_fare),
             ("total_amount", &mut found.bad_total),
         ] {
-            let amount: &dyn Datum = column(name);
-            *bad += count(&lt_eq(amount, &nothing)?);
-            kept = and_kleene(&kept, &gt(amount, &nothing)?)?;
+            let amount = cast(&said(name), &DataType::Float64)?;
+            // What is no number was never said.
+            let is_said = is_not_null(column(name))?;
+            *bad += count(&and_kleene(&is_said, &lt_eq(&amount, &nothing)?)?);
+            kept = and_kleene(&kept, &and_kleene(&is_said, &gt(&amount, &nothing)?)?)?;
         }
         kept = and_kleene(&kept, &gt_eq(passengers, &number(1))?)?;
         kept = and_kleene(&kept, &lt_eq(passengers, &number(MOST_PASSENGERS))?)?;
@@ -200,7 +206,6 @@ impl Calendar {
 mod tests {
     use super::super::schema::mapping;
     use super::*;
-    use arrow::array::Float64Array;
 
     const JANUARY: i64 = 1_546_300_800_000_000;
 
@@ -255,6 +260,31 @@ mod tests {
         let ints = |name: &str| trips[name].as_primitive::<arrow::datatypes::Int32Type>().values().to_vec();
         assert_eq!((ints("year"), ints("month"), ints("day")), (vec![2019, 2018], vec![1, 12], vec![1, 31]));
         assert!(trips["tip_amount"].is_null(1) && trips.schema() == cleaner.schema());
+    }
+
+    #[test]
+    fn an_amount_is_judged_before_it_is_rounded() {
+        let (names, rows) = rows();
+        let mapping = mapping("file:///x.parquet", &names).expect("all columns");
+        let mut columns = rows.columns().to_vec();
+        let fares = [0.004, 0.005, 0.0, -0.004, f64::NAN, 1.0, 1.0, 1.0, 1.0];
+        for (column, values) in COLUMNS.iter().zip(&mut columns) {
+            match column.name {
+                "fare_amount" => *values = Arc::new(Float64Array::from(fares.to_vec())),
+                name if name.ends_with("datetime") => {
+                    *values = Arc::new(TimestampMicrosecondArray::from(vec![JANUARY; 9]));
+                }
+                "store_and_fwd_flag" => {}
+                _ => *values = Arc::new(Float64Array::from(vec![1.0; 9])),
+            }
+        }
+        let rows = RecordBatch::try_new(rows.schema(), columns).expect("rows");
+        let month = Month::parse("2019-01").expect("a month");
+        let mut cleaner = Cleaner::new("file:///x.parquet", "x", mapping, month, 7);
+        let trips = cleaner.batch(&rows).expect("they can be read");
+        let cents = trips["fare_amount"].as_primitive::<arrow::datatypes::Decimal128Type>().values().to_vec();
+        assert_eq!(cents, [0, 1, 100, 100, 100, 100]);
+        assert_eq!((cleaner.found.bad_fare, cleaner.found.dropped), (2, 3), "no number is no bad fare, and no trip");
     }
 
     #[test]

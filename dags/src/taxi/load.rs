@@ -164,9 +164,10 @@ async fn table(lake: &Lake, name: &str, schema: &Schema, later: &[&'static Colum
     Ok(table)
 }
 
-/// The places that there are; `None` as long as nobody has made their table.
+/// The places that there are; `None` until their table is there and filled.
 async fn zones(ctx: &Ctx, lake: &Lake) -> TaskResult<Option<KeySet>> {
-    let Some(table) = lake.find(&ZONES.parse()?).await? else {
+    let table = lake.find(&ZONES.parse()?).await?;
+    let Some(table) = table.filter(|table| table.current_snapshot().is_some()) else {
         ctx.warning(format!(
             "`{ZONES}` is not there yet: no trip is held against the zones of the city\n\
              hint: run `nyc_weather_etl`, which makes it, and this run again"
