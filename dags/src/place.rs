@@ -4,7 +4,8 @@
 //! it knows of tables.
 
 use crate::connections::{BUCKETS, LAKE};
-use orch::{Connection, Ctx, TaskResult};
+use chrono::{DateTime, Utc};
+use orch::{Connection, Ctx, TaskResult, fatal};
 use orch_lake::bucket::{Bucket, Buckets};
 use orch_lake::{Lake, LakeConfig};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -41,6 +42,14 @@ impl Place {
         let buckets = Buckets::of(buckets)?;
         let config = LakeConfig::of(lake, buckets.options())?;
         Ok(Place { lake: Lake::open(config)?, buckets })
+    }
+
+    /// The time of the catalog's database: a run of a backfill has an old one of its own.
+    pub(crate) async fn now(&self) -> TaskResult<DateTime<Utc>> {
+        let Some(catalog) = self.lake.catalog().postgres() else {
+            return Err(fatal("the catalog of the lake is not in Postgres, so it has no clock"));
+        };
+        Ok(sqlx::query_scalar("select now()").fetch_one(catalog.pool()).await?)
     }
 
     /// A bucket, made if it is not there.

@@ -17,6 +17,8 @@ pub struct Shape {
     pub key: &'static str,
     pub place: Place,
     pub asked: &'static [(&'static str, &'static str)],
+    /// Where hours are told that are long past, if that is another place.
+    pub archive: Option<Archive>,
     /// Seconds since 1970.
     time: &'static str,
     pub tells: Tells,
@@ -32,6 +34,15 @@ pub enum Place {
     Two(&'static str, &'static str),
     /// `q=LAT,LON`
     One(&'static str),
+}
+
+/// Another server, which answers in the same shape.
+#[derive(Debug)]
+pub struct Archive {
+    /// What the first of these in the name of the usual host becomes.
+    pub host: (&'static str, &'static str),
+    pub path: &'static str,
+    pub asked: &'static [(&'static str, &'static str)],
 }
 
 /// What one answer is about.
@@ -75,6 +86,7 @@ pub const SHAPES: [Shape; 3] = [
         key: "appid",
         place: Place::Two("lat", "lon"),
         asked: &[],
+        archive: None,
         time: "/dt",
         tells: Tells::Now,
         columns: [
@@ -95,6 +107,7 @@ pub const SHAPES: [Shape; 3] = [
         key: "key",
         place: Place::One("q"),
         asked: &[("aqi", "no")],
+        archive: None,
         time: "/current/last_updated_epoch",
         tells: Tells::Now,
         columns: [
@@ -133,8 +146,17 @@ pub const SHAPES: [Shape; 3] = [
             ),
             ("timeformat", "unixtime"),
             ("timezone", "GMT"),
-            ("forecast_hours", "1"),
         ],
+        archive: Some(Archive {
+            host: ("api.", "archive-api."),
+            path: "v1/archive",
+            // It has kept neither visibility nor the UV index.
+            asked: &[
+                ("hourly", "temperature_2m,relative_humidity_2m,surface_pressure,wind_speed_10m,weather_code"),
+                ("timeformat", "unixtime"),
+                ("timezone", "GMT"),
+            ],
+        }),
         time: "/hourly/time",
         tells: Tells::Hours,
         columns: [

@@ -2,11 +2,11 @@
 //! request and nowhere else.
 
 use super::hours::hours_until;
-use super::options::{Location, Weather};
-use super::readings::Series;
+use super::options::Location;
+use super::readings::{Reading, Series};
 use super::sample::Sample;
 use super::shapes::{Place, SHAPES, Shape, Tells, Units};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use form_urlencoded::Serializer;
 use orch::prelude::*;
 use orch::{Connection, TaskResult};
@@ -16,6 +16,9 @@ use serde_json::Value;
 /// An answer of a few kB takes no longer, unless the connection says so.
 const USUAL_SECONDS: u64 = 20;
 const MOST_SECONDS: u64 = 600;
+/// Hours that begin longer ago are asked of the archive: Open-Meteo's forecasts are kept for 92 days, and its archive
+/// has all but the last five.
+const FORECAST_DAYS: i64 = 60;
 
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -27,8 +30,33 @@ pub enum Source {
 pub struct Api {
     shape: &'static Shape,
     http: Http,
+    archive: Option<Http>,
     key: Option<String>,
     units: Units,
+}
+
+/// Which hours are asked for: those of a run, which may be long past.
+#[derive(Debug, Clone, Copy)]
+pub struct Hours {
+    /// Included.
+    pub last: DateTime<Utc>,
+    pub count: u32,
+    /// When they are asked for.
+    pub now: DateTime<Utc>,
+}
+
+impl Hours {
+    fn all(self) -> Vec<DateTime<Utc>> {
+        hours_until(self.last, self.count)
+    }
+
+    fn first(self) -> DateTime<Utc> {
+        self.last - TimeDelta::hours(i64::from(self.count) - 1)
+    }
+
+    fn are_long_past(self) -> bool {
+        self.first() < self.now - TimeDelta::days(FORECAST_DAYS)
+    }
 }
 
 impl Source {
@@ -54,16 +82,21 @@ impl Source {
         let seconds = number(connection, "timeout_seconds", USUAL_SECONDS)?.clamp(1, MOST_SECONDS);
         let host = connection.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| shape.host.into());
         // Nothing of it becomes a header: the key belongs into the query, the rest is for us.
-        let reached = Connection {
-            id: connection.id.clone(),
-            host: Some(host),
-            port: connection.port,
-            schema: Some(text("scheme").unwrap_or("https").into()),
-            ..Connection::default()
+        let reached = |host: String| -> TaskResult<Http> {
+            let server = Connection {
+                id: connection.id.clone(),
+                host: Some(host),
+                port: connection.port,
+                schema: Some(text("scheme").unwrap_or("https").into()),
+                ..Connection::default()
+            };
+            Ok(Http::of(&server)?.within(secs(seconds)))
         };
+        let archive = shape.archive.as_ref().map(|archive| reached(host.replacen(archive.host.0, archive.host.1, 1)));
         Ok(Source::Api(Box::new(Api {
             shape,
-            http: Http::of(&reached)?.within(secs(seconds)),
+            archive: archive.transpose()?,
+            http: reached(host)?,
             key: connection.password.clone().filter(|key| !key.is_empty()),
             units: if text("units") == Some("metric") { Units::Metric } else { Units::Standard },
         })))
@@ -77,37 +110,31 @@ impl Source {
         }
     }
 
-    /// The hours that are to be there after a run at `last`; none are promised by whoever tells only of now.
-    pub fn promised(&self, last: DateTime<Utc>, wish: &Weather) -> Vec<DateTime<Utc>> {
+    /// The hours that are to be there after a run; an API that tells only of now promises none.
+    pub fn promised(&self, hours: Hours) -> Vec<DateTime<Utc>> {
         match self {
             Source::Api(api) if api.shape.tells == Tells::Now => Vec::new(),
-            Source::Api(_) | Source::Sample(_) => hours_until(last, wish.hours),
+            Source::Api(_) | Source::Sample(_) => hours.all(),
         }
     }
 
-    /// What it says of a place, of the hours up to `last`.
+    /// What it says of a place and of these hours.
     ///
     /// # Errors
     /// The server refuses, stays silent, says something else, or leaves out what must be told: with its address and the
     /// field.
-    pub async fn series(
-        &self,
-        ctx: &Ctx,
-        location: &Location,
-        last: DateTime<Utc>,
-        wish: &Weather,
-    ) -> TaskResult<Series> {
+    pub async fn series(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Series> {
         match self {
             Source::Sample(sample) => {
                 let zone = location.clock()?;
-                let hours = hours_until(last, wish.hours).into_iter();
+                let hours = hours.all().into_iter();
                 Series::of(location.clone(), hours.map(|hour| sample.reading(location, zone, hour)))
             }
             Source::Api(api) => {
-                let mut readings = api.ask(ctx, location, wish.hours).await?;
+                let mut readings = api.ask(ctx, location, hours).await?;
                 if api.shape.tells == Tells::Hours {
-                    // A forecast is no weather, and nobody asked for what was before.
-                    let asked = hours_until(last, wish.hours);
+                    // It tells whole days: a forecast is no weather, and nobody asked for what was before.
+                    let asked = hours.all();
                     readings.retain(|reading| asked.contains(&reading.hour));
                 }
                 Series::of(location.clone(), readings)
@@ -117,10 +144,10 @@ impl Source {
 }
 
 impl Api {
-    async fn ask(&self, ctx: &Ctx, location: &Location, hours: u32) -> TaskResult<Vec<super::readings::Reading>> {
-        let path = self.path(location, hours);
-        let shown = self.http.shown(&path);
-        let answer = self.http.bytes(ctx, &path).await?;
+    async fn ask(&self, ctx: &Ctx, location: &Location, hours: Hours) -> TaskResult<Vec<Reading>> {
+        let (http, path) = self.request(location, hours);
+        let shown = http.shown(&path);
+        let answer = http.bytes(ctx, &path).await?;
         let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
             // The next answer may be better: somebody in between speaks, or it was cut.
             anyhow::anyhow!("`{shown}` answers {} bytes that are no JSON (line {})", answer.len(), error.line())
@@ -137,7 +164,17 @@ impl Api {
         })
     }
 
-    fn path(&self, location: &Location, hours: u32) -> String {
+    /// Who is asked for these hours, and how.
+    fn request(&self, location: &Location, hours: Hours) -> (&Http, String) {
+        match (&self.archive, &self.shape.archive) {
+            (Some(http), Some(archive)) if hours.are_long_past() => {
+                (http, self.path((archive.path, archive.asked), location, hours))
+            }
+            _ => (&self.http, self.path((self.shape.path, self.shape.asked), location, hours)),
+        }
+    }
+
+    fn path(&self, (path, asked): (&str, &[(&str, &str)]), location: &Location, hours: Hours) -> String {
         let mut query = Serializer::new(String::new());
         let (latitude, longitude) = (location.latitude.to_string(), location.longitude.to_string());
         match self.shape.place {
@@ -148,9 +185,10 @@ impl Api {
                 query.append_pair(name, &format!("{latitude},{longitude}"));
             }
         }
-        query.extend_pairs(self.shape.asked);
+        query.extend_pairs(asked);
         if self.shape.tells == Tells::Hours {
-            query.append_pair("past_hours", &hours.to_string());
+            let day = |hour: DateTime<Utc>| hour.date_naive().to_string();
+            query.append_pair("start_date", &day(hours.first())).append_pair("end_date", &day(hours.last));
         }
         if self.units == Units::Metric {
             query.append_pair("units", "metric");
@@ -158,7 +196,7 @@ impl Api {
         if let Some(key) = &self.key {
             query.append_pair(self.shape.key, key);
         }
-        format!("{}?{}", self.shape.path, query.finish())
+        format!("{path}?{}", query.finish())
     }
 }
 
@@ -184,14 +222,17 @@ fn fields(answer: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::Weather;
     use super::*;
 
-    fn path(uri: &str) -> (String, String) {
+    /// Asked on the last day of 2025: address and path.
+    fn asked(uri: &str, last: &str) -> (String, String) {
         let connection = Connection::from_uri("weather_api", uri).expect("a connection");
         let Ok(Source::Api(api)) = Source::of(&connection) else { panic!("{uri} is no API") };
-        let place = Weather::default().locations.remove(0);
-        let path = api.path(&place, 24);
-        (api.http.shown(&path), path)
+        let at = |text: &str| text.parse().expect("a time");
+        let hours = Hours { last: at(last), count: 24, now: at("2025-12-31T12:30:00Z") };
+        let (http, path) = api.request(&Weather::default().locations[0], hours);
+        (http.shown(&path), path)
     }
 
     #[test]
@@ -204,12 +245,42 @@ mod tests {
                 "units=metric&appid=k",
             ),
             ("weatherapi://:k@", "https://api.weatherapi.com/v1/current.json", "q=40.7128%2C-74.006&aqi=no&key=k"),
-            ("open-meteo://@", "https://api.open-meteo.com/v1/forecast", "forecast_hours=1&past_hours=24"),
+            (
+                "open-meteo://@",
+                "https://api.open-meteo.com/v1/forecast",
+                "timezone=GMT&start_date=2025-12-30&end_date=2025-12-31",
+            ),
             ("open_meteo://localhost:8080?scheme=http", "http://localhost:8080/v1/forecast", "timeformat=unixtime"),
         ] {
-            let (shown, path) = path(uri);
+            let (shown, path) = asked(uri, "2025-12-31T12:00:00Z");
             assert_eq!(shown, address, "{uri}");
             assert!(path.contains(query), "{uri}: {path}");
+        }
+    }
+
+    #[test]
+    fn hours_that_are_long_past_are_asked_of_the_archive() {
+        for (uri, last, address, days) in [
+            ("open-meteo://@", "2025-11-02T23:00:00Z", "https://api.open-meteo.com/v1/forecast", "2025-11-02"),
+            ("open-meteo://@", "2024-03-01T10:00:00Z", "https://archive-api.open-meteo.com/v1/archive", "2024-02-29"),
+            (
+                "open-meteo://:k@customer-api.open-meteo.com",
+                "2024-03-01T10:00:00Z",
+                "https://customer-archive-api.open-meteo.com/v1/archive",
+                "2024-02-29",
+            ),
+            (
+                "open-meteo://weather:8080?scheme=http",
+                "2024-03-01T23:00:00Z",
+                "http://weather:8080/v1/archive",
+                "2024-03-01",
+            ),
+        ] {
+            let (shown, path) = asked(uri, last);
+            assert_eq!(shown, address, "{uri}");
+            let expected = format!("start_date={days}&end_date={}", &last[..10]);
+            assert!(path.contains(&expected) && !path.contains("past_hours"), "{path}");
+            assert_eq!(path.contains("visibility"), address.ends_with("forecast"), "{path}");
         }
     }
 

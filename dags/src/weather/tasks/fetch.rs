@@ -5,7 +5,7 @@ use crate::connections::WEATHER_API;
 use crate::place::Place;
 use crate::weather::hours::{hour_of, missing};
 use crate::weather::options::Weather;
-use crate::weather::source::Source;
+use crate::weather::source::{Hours, Source};
 use crate::weather::{readings, zones};
 use arrow::array::RecordBatch;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -40,12 +40,13 @@ pub async fn fetch_weather(ctx: Ctx, wish: Weather) -> TaskResult<Fetched> {
     let place = Place::of(&ctx).await?;
     let source = Source::of(&ctx.connection(WEATHER_API).await?)?;
     let last = hour_of(ctx.run_after());
-    let promised = source.promised(last, &wish);
+    let hours = Hours { last, count: wish.hours, now: place.now().await? };
+    let promised = source.promised(hours);
     let (mut all, mut absent) = (Vec::new(), Vec::new());
     for location in &wish.locations {
-        let series = source.series(&ctx, location, last, &wish).await?;
-        let hours = missing(&promised, &series.hours());
-        absent.extend(hours.into_iter().map(|hour| format!("{} {}", location.name, written(hour))));
+        let series = source.series(&ctx, location, hours).await?;
+        let missing = missing(&promised, &series.hours());
+        absent.extend(missing.into_iter().map(|hour| format!("{} {}", location.name, written(hour))));
         all.push(series);
     }
     let rows = readings::rows(&all, ctx.run_after())?;

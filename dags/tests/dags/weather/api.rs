@@ -1,6 +1,7 @@
 //! A weather API on this machine: it speaks HTTP over a socket, and is in whatever mood a test puts it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use orch_dags::weather::hours::hour_of;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,12 +81,11 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             stream.read_u8().await.ok();
             return;
         }
-        Mood::Good => ("200 OK", "", hourly(&line).to_string()),
-        Mood::Changed(change) => {
-            let mut answer = hourly(&line);
+        Mood::Good => answered(hourly(&line)),
+        Mood::Changed(change) => answered(hourly(&line).map(|mut answer| {
             change(&mut answer);
-            ("200 OK", "", answer.to_string())
-        }
+            answer
+        })),
         Mood::Says(status, headers, body) => (status, headers, body),
     };
     let length = body.len();
@@ -93,14 +93,33 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     stream.write_all(answer.as_bytes()).await.ok();
 }
 
-/// What Open-Meteo answers to `?past_hours=N&forecast_hours=1&timeformat=unixtime`, in the shape that it describes.
-fn hourly(request: &str) -> Value {
-    let asked = request.split("past_hours=").nth(1).and_then(|rest| rest.split(['&', ' ']).next());
-    let past: i64 = asked.and_then(|past| past.parse().ok()).unwrap_or(24);
-    let now = orch_dags::weather::hours::hour_of(now());
-    let hours: Vec<i64> = (0..=past).map(|back| (now - TimeDelta::hours(past - back)).timestamp()).collect();
+fn answered(answer: Result<Value, &str>) -> (&'static str, &'static str, String) {
+    match answer {
+        Ok(answer) => ("200 OK", "", answer.to_string()),
+        Err(reason) => ("400 Bad Request", "", json!({ "error": true, "reason": reason }).to_string()),
+    }
+}
+
+/// What Open-Meteo answers to `?start_date=…&end_date=…&timeformat=unixtime`: all hours of these days, in the shape that
+/// it describes; or why it does not.
+fn hourly(request: &str) -> Result<Value, &'static str> {
+    let asked = |name: &str| request.split(&format!("{name}=")).nth(1).and_then(|rest| rest.split(['&', ' ']).next());
+    let day = |name: &str| asked(name).and_then(|day| day.parse::<NaiveDate>().ok());
+    let (Some(first), Some(last)) = (day("start_date"), day("end_date")) else {
+        return Err("Both 'start_date' and 'end_date' must be set");
+    };
+    if asked("past_hours").or(asked("forecast_hours")).is_some() {
+        return Err("Parameter 'past_days' is mutually exclusive with 'start_date' and 'end_date'");
+    }
+    let (today, is_archive) = (now().date_naive(), request.starts_with("GET /v1/archive?"));
+    let newest = if is_archive { today - TimeDelta::days(2) } else { today + TimeDelta::days(15) };
+    if last > newest || (!is_archive && first < today - TimeDelta::days(92)) {
+        return Err("Parameter 'start_date' is out of allowed range");
+    }
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp();
+    let hours: Vec<i64> = (midnight(first)..midnight(last) + 86_400).step_by(3_600).collect();
     let all = |of: f64| vec![json!(of); hours.len()];
-    json!({
+    let mut answer = json!({
         "latitude": 40.71, "longitude": -73.99, "generationtime_ms": 0.1, "utc_offset_seconds": 0,
         "timezone": "GMT", "timezone_abbreviation": "GMT", "elevation": 32.0,
         "hourly_units": { "time": "unixtime", "temperature_2m": "°C" },
@@ -110,7 +129,17 @@ fn hourly(request: &str) -> Value {
             "visibility": all(24_140.0), "uv_index": all(0.35), "weather_code": vec![json!(3); hours.len()],
             "time": hours,
         },
-    })
+    });
+    if is_archive && let Some(lists) = answer["hourly"].as_object_mut() {
+        lists.retain(|name, _| !["visibility", "uv_index"].contains(&name.as_str()));
+    }
+    Ok(answer)
+}
+
+/// Where in the lists of an answer the hour is that was so many hours ago.
+pub(super) fn ago(answer: &Value, hours: i64) -> usize {
+    let hour = json!((hour_of(now()) - TimeDelta::hours(hours)).timestamp());
+    answer["hourly"]["time"].as_array().unwrap().iter().position(|known| *known == hour).unwrap()
 }
 
 /// Servers have a clock.

@@ -1,10 +1,10 @@
 //! What goes wrong outside: each is told with the address and the field, nothing is published, the next good answer mends
 //! it, and the key of the API is seen nowhere.
 
-use super::api::{Api, KEY, Mood};
+use super::api::{Api, KEY, Mood, ago};
 use super::{DAG, sql, tables};
 use crate::world::World;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::Row as _;
 use std::path::Path;
 
@@ -17,10 +17,6 @@ async fn world_of(api: &Api) -> World {
     let done = ["dags", "list-runs", DAG, "--state", "success", "-o", "json"];
     world.wait_for("the first run", &done, |ended| ended.out.contains("scheduled__"));
     world
-}
-
-fn hours(answer: &mut Value, column: &str) -> Vec<Value> {
-    answer["hourly"][column].as_array().unwrap().clone()
 }
 
 /// A mood, what the log of the first task says in it, and whether the run ends by it: then somebody clears it.
@@ -115,9 +111,9 @@ async fn what_cannot_be_goes_aside_holes_are_told_and_both_are_mended() {
 
     // One hour has a temperature that no place has, one has none; a third one is far from all others.
     api.is(Mood::Changed(|answer| {
-        let hours = hours(answer, "time").len();
-        answer["hourly"]["temperature_2m"][hours - 2] = json!(999.0);
-        answer["hourly"]["temperature_2m"][hours - 5] = json!(null);
+        let (odd, hole) = (ago(answer, 1), ago(answer, 4));
+        answer["hourly"]["temperature_2m"][odd] = json!(999.0);
+        answer["hourly"]["temperature_2m"][hole] = json!(null);
     }));
     world.good(DAG, "odd", &json!({ "hours": 6 }));
     assert_eq!(sql(&world, counts), [format!("{all},1")], "the good hours of before stay");

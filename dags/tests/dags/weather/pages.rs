@@ -2,7 +2,7 @@
 //! `make run` brings, no key and no network.
 
 use super::DAG;
-use super::api::{Api, Mood};
+use super::api::{Api, Mood, ago};
 use crate::standalone::{PASSWORD, Standalone};
 use crate::world::Ended;
 use orch_test_support::browser::drive;
@@ -55,8 +55,9 @@ async fn the_pages_of_the_lake_are_right_in_light_in_dark_and_on_a_phone() {
     }
     // Then an API that is not always right.
     let api = Api::start(Mood::Changed(|answer| {
-        answer["hourly"]["temperature_2m"][7] = json!(999.0);
-        answer["hourly"]["temperature_2m"][11] = json!(null);
+        let (odd, hole) = (ago(answer, 17), ago(answer, 13));
+        answer["hourly"]["temperature_2m"][odd] = json!(999.0);
+        answer["hourly"]["temperature_2m"][hole] = json!(null);
     }))
     .await;
     standalone.run(&["connections", "add", "weather_api", "--conn-uri", &api.uri("open-meteo", "")]).done();

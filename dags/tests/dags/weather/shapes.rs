@@ -2,11 +2,12 @@
 
 use super::api::{Api, KEY, Mood, now};
 use crate::data;
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use orch::{Connection, Ctx};
-use orch_dags::weather::hours::hour_of;
+use orch_dags::weather::hours::{hour_of, hours_until};
 use orch_dags::weather::options::Weather;
 use orch_dags::weather::readings::{Condition, Reading, Series, rows};
-use orch_dags::weather::source::Source;
+use orch_dags::weather::source::{Hours, Source};
 use serde_json::json;
 
 /// Hour, condition, degrees, per cent, hectopascal, km/h, km, UV.
@@ -29,9 +30,14 @@ const OPEN_WEATHER: [Told; 4] = [
 ];
 
 async fn asked(api: &Api, shape: &str, more: &str) -> Series {
+    asked_until(api, shape, more, hour_of(now())).await
+}
+
+async fn asked_until(api: &Api, shape: &str, more: &str, last: DateTime<Utc>) -> Series {
     let connection = Connection::from_uri("weather_api", &api.uri(shape, more)).unwrap();
     let (source, wish) = (Source::of(&connection).unwrap(), Weather::default());
-    source.series(&Ctx::test(), &wish.locations[0], hour_of(now()), &wish).await.unwrap()
+    let hours = Hours { last, count: wish.hours, now: now() };
+    source.series(&Ctx::test(), &wish.locations[0], hours).await.unwrap()
 }
 
 fn told(reading: &Reading) -> (String, Condition, [Option<f64>; 6]) {
@@ -79,12 +85,26 @@ async fn what_the_real_apis_answered_is_read_through_the_real_client() {
 async fn lists_of_hours_are_read_up_to_the_hour_of_the_run() {
     let api = Api::start(Mood::Changed(|answer| {
         let hours = answer["hourly"]["time"].as_array().unwrap().len();
-        // A gap in the middle, and a forecast behind.
-        answer["hourly"]["temperature_2m"][hours / 2] = json!(null);
-        answer["hourly"]["time"][0] = json!(answer["hourly"]["time"][hours - 1].as_i64().unwrap() + 3_600);
+        // A gap at one o'clock of the second day.
+        answer["hourly"]["temperature_2m"][hours - 23] = json!(null);
     }))
     .await;
-    let series = asked(&api, "open-meteo", "").await;
+    // The day of the run has more hours than these: a forecast, or weather that a later run is about.
+    let last = hour_of(now()).with_hour(12).unwrap() - TimeDelta::days(1);
+    let series = asked_until(&api, "open-meteo", "", last).await;
     assert_eq!(series.hours().len(), 23);
-    assert!(series.hours().iter().all(|hour| *hour <= now()));
+    assert_eq!((series.hours()[0], series.hours()[22]), (last - TimeDelta::hours(23), last));
+    assert!(!series.hours().contains(&(last - TimeDelta::hours(11))), "{:?}", series.hours());
+}
+
+#[tokio::test]
+async fn hours_of_a_run_that_is_long_past_are_those_that_are_asked_for() {
+    let api = Api::start(Mood::Good).await;
+    for (days, path) in [(0, "/v1/forecast"), (59, "/v1/forecast"), (61, "/v1/archive"), (700, "/v1/archive")] {
+        let last = hour_of(now()) - TimeDelta::days(days);
+        let series = asked_until(&api, "open-meteo", "", last).await;
+        assert_eq!(series.hours(), hours_until(last, 24), "{days} days ago");
+        let line = api.asked().pop().unwrap();
+        assert!(line.starts_with(&format!("GET {path}?latitude=40.7128")), "{line}");
+    }
 }
