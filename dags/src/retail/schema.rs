@@ -144,27 +144,38 @@ pub static SILVER: [Table; 5] = [
         &["customer_id"],
         &[
             int("customer_id"),
-            text("customer_fname"),
-            text("customer_lname"),
-            text("customer_email"),
-            text("customer_street"),
-            text("customer_city"),
-            text("customer_state"),
-            text("customer_zipcode"),
+            text("customer_fname").or_null(),
+            text("customer_lname").or_null(),
+            text("customer_email").or_null(),
+            text("customer_street").or_null(),
+            text("customer_city").or_null(),
+            text("customer_state").or_null(),
+            text("customer_zipcode").or_null(),
         ],
     ),
-    table("department_dim", "Departments", &["department_id"], &[int("department_id"), text("department_name")]),
+    table(
+        "department_dim",
+        "Departments",
+        &["department_id"],
+        &[int("department_id"), text("department_name").or_null()],
+    ),
     table(
         "category_dim",
         "Categories with their departments, where there is one",
         &["category_id"],
-        &[int("category_id"), text("category_name"), DEPARTMENT[0], DEPARTMENT[1]],
+        &[int("category_id"), text("category_name").or_null(), DEPARTMENT[0], DEPARTMENT[1]],
     ),
     table(
         "product_dim",
         "Products with their categories, where there is one",
         &["product_id"],
-        &[int("product_id"), text("product_name"), CATEGORY[0], CATEGORY[1], money("product_price")],
+        &[
+            int("product_id"),
+            text("product_name").or_null(),
+            CATEGORY[0],
+            CATEGORY[1],
+            money("product_price").or_null(),
+        ],
     ),
     Table {
         by_month: Some("order_date"),
@@ -176,11 +187,11 @@ pub static SILVER: [Table; 5] = [
                 int("order_item_id"),
                 int("order_id"),
                 ORDER_DATE,
-                text("order_status"),
+                text("order_status").or_null(),
                 int("customer_id"),
-                text("customer_fname"),
-                text("customer_lname"),
-                text("customer_state"),
+                text("customer_fname").or_null(),
+                text("customer_lname").or_null(),
+                text("customer_state").or_null(),
                 int("product_id"),
                 text("product_name").or_null(),
                 CATEGORY[0],
@@ -202,7 +213,7 @@ pub static GOLD: [Table; 7] = [
         "sales_by_customer",
         "Orders and revenue of each customer who ordered",
         &["customer_id"],
-        &[int("customer_id"), text("customer_fname"), text("customer_lname"), EARNED[0], EARNED[1]],
+        &[int("customer_id"), text("customer_fname").or_null(), text("customer_lname").or_null(), EARNED[0], EARNED[1]],
     ),
     table(
         "sales_by_department",
@@ -232,7 +243,7 @@ pub static GOLD: [Table; 7] = [
         "sales_by_state",
         "Orders and revenue of each state that customers live in",
         &["customer_state"],
-        &[text("customer_state"), EARNED[0], EARNED[1]],
+        &[text("customer_state").or_null(), EARNED[0], EARNED[1]],
     ),
 ];
 
@@ -279,6 +290,12 @@ impl Table {
 
     pub fn arrow(&self) -> Schema {
         let field = |c: &Column| Field::new(c.name, c.kind.arrow(), c.null == Null::Allowed);
+        Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
+    }
+
+    /// The same with nulls wherever the source may have them: what may be missing is judged after it was read.
+    pub fn arrow_or_null(&self) -> Schema {
+        let field = |c: &Column| Field::new(c.name, c.kind.arrow(), true);
         Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
     }
 

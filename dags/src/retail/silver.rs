@@ -94,7 +94,7 @@ pub(super) fn shaped(table: &str, frame: LazyFrame) -> LazyFrame {
     frame.select(columns).sort_by_exprs(by, SortMultipleOptions::default())
 }
 
-fn left(one: LazyFrame, other: LazyFrame, key: &str, other_key: &str) -> LazyFrame {
+pub(super) fn left(one: LazyFrame, other: LazyFrame, key: &str, other_key: &str) -> LazyFrame {
     join(one, other, key, other_key, JoinType::Left)
 }
 

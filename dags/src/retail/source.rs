@@ -47,7 +47,8 @@ impl Source {
         Ok(Source::Sample(Sample { seed: number("seed", usual.seed)?, scale }))
     }
 
-    /// The rows of a table with the types it is said to have; of orders and their items, those of these days.
+    /// The rows of a table with the types it is said to have, nulls as they are; of orders and their items, those of
+    /// these days.
     ///
     /// # Errors
     /// The server cannot be reached, refuses the account, or has no such table or column. In the stream: a value that
@@ -56,7 +57,7 @@ impl Source {
         match self {
             Source::MySql(server) => {
                 let rows = server.read(statement(table, days)).await?;
-                let schema = Arc::new(table.arrow());
+                let schema = Arc::new(table.arrow_or_null());
                 let wanted = schema.clone();
                 let fit = move |batch| conform(&batch?, &wanted).map_err(|error| error.context(of_table(table)));
                 Ok(Batches::new(schema, rows.map(fit)))

@@ -13,7 +13,7 @@ use orch_lake::batches::Batches;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet, Report, quarantine_of};
 use orch_lake::format::csv::{self, Csv};
-use orch_lake::frame::{blocking, to_batches};
+use orch_lake::frame::{blocking, conform, to_batches};
 use orch_lake::table::CommitStep;
 use orch_lake::{Change, Filter, TableDef, TableName};
 use std::collections::BTreeMap;
@@ -57,10 +57,11 @@ impl<'a> Layer<'a> {
     /// Holds the rows to the contract of their table and writes their files. Nobody sees them before [`Layer::publish`].
     pub(super) async fn add(&mut self, made: Made, properties: &[(&str, String)]) -> TaskResult<()> {
         let Made { table, frame } = made;
-        let schema = Arc::new(table.arrow());
-        let wanted = schema.clone();
-        let batches = blocking(move |_| to_batches(frame, &wanted)).await?;
-        let report = self.checked(table, &batches)?;
+        // Whether a value may be missing is for the contract to say.
+        let (schema, or_null) = (Arc::new(table.arrow()), Arc::new(table.arrow_or_null()));
+        let batches = blocking(move |_| to_batches(frame, &or_null)).await?;
+        let mut report = self.checked(table, &batches)?;
+        report.passed = report.passed.iter().map(|batch| conform(batch, &schema)).collect::<TaskResult<_>>()?;
         let rows = report.rows_passed() as u64;
         // What comes after may refer to it.
         if let Some(key) = table.required_key() {
@@ -112,7 +113,7 @@ impl<'a> Layer<'a> {
             self.ctx.warning(format!("{count} rows were put aside into `{NAMESPACE}.{name}`"));
         }
         let reason = arrow::datatypes::Field::new(orch_lake::contract::REASON, arrow::datatypes::DataType::Utf8, false);
-        let mut fields: Vec<_> = table.arrow().fields().iter().cloned().collect();
+        let mut fields: Vec<_> = table.arrow_or_null().fields().iter().cloned().collect();
         fields.push(Arc::new(reason));
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let definition = TableDef::of(&schema)?.location(self.location(&name));

@@ -34,8 +34,8 @@ const FAULTS: [(&str, &str, &str, &[&str], &str); 6] = [
     (
         "a key is missing",
         "alter table products drop primary key, modify product_id int null;\nupdate products set product_id = null where product_id = 7",
-        "ingest_products",
-        &["products", "product_id", "null"],
+        "transform_retail_data",
+        &["lake://retail/product_dim", "product_id", "null"],
         "update products set product_id = 7 where product_id is null;\nalter table products modify product_id int not null primary key",
     ),
     (
@@ -81,6 +81,39 @@ async fn a_broken_source_is_named_and_publishes_nothing() {
     world.run(&["tasks", "clear", "retail_medallion", "--run-id", &last, "--only-failed", "--yes"]).done();
     world.wait_good("retail_medallion", &last);
     assert_gold_is(&world, &month_of(shop::MONTH.1)).await;
+}
+
+/// A column that the source lets be null is no reason to read nothing: what is missing is judged in silver.
+#[tokio::test(flavor = "multi_thread")]
+async fn nulls_of_the_source_are_told_or_put_aside_and_everything_else_is_published() {
+    let shop = shop::month().await;
+    let world = world_of(&shop).await;
+    for harm in [
+        "alter table customers modify customer_email varchar(45) null",
+        "update customers set customer_email = null where customer_id = 7",
+        "alter table orders modify order_status varchar(45) null",
+        "update orders set order_status = null where order_id = 25881",
+        "alter table order_items modify order_item_subtotal float null",
+        "update order_items set order_item_subtotal = null where order_item_order_id = 25880 limit 1",
+    ] {
+        shop::run(&shop, &format!("{harm};\n")).await;
+    }
+    world.good("retail_medallion", "nulls", &full());
+    let aside = "select order_id, order_item_subtotal is null as missing, quarantine_reason
+        from retail.orders_fact_quarantine";
+    let aside = world.run(&["sql", aside, "-o", "csv"]).done();
+    assert_eq!(aside.lines().count(), 2, "{aside}");
+    assert!(aside.contains("25880,true,") && aside.contains("order_item_subtotal"), "{aside}");
+    let found = "select name, bad from asset_check where run_id = 'nulls' and outcome <> 'pass' order by 1";
+    let found = world.csv(found).await;
+    for name in ["customer_email", "order_status", "order_item_subtotal"] {
+        assert!(found.lines().any(|line| line.starts_with(name)), "{name}: {found}");
+    }
+    let gold = "select (select sum(total_revenue) from retail.sales_by_state) = (select sum(order_item_subtotal)
+        from retail.orders_fact) as same, (select count(*) from retail.customer_dim where customer_email is null) as n";
+    assert_eq!(world.csv(gold).await, "same,n\nt,1\n");
+    let raw = std::fs::read_to_string(world.path().join("data/buckets/raw-retail-data/orders.csv")).unwrap();
+    assert!(raw.lines().any(|line| line.starts_with("25881,") && line.ends_with(',')), "null is nothing in CSV");
 }
 
 /// What the tables of the lake are now: where their metadata is.

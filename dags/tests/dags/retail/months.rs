@@ -1,6 +1,7 @@
 //! Some days of the orders, in the place of what was known of them: backfills, increments, repeats.
 
 use super::{assert_gold_is, full, month_of, world_of};
+use crate::golden::renamed;
 use crate::shop;
 use crate::world::World;
 use serde_json::json;
@@ -49,6 +50,35 @@ async fn a_month_day_by_day_is_the_month_at_once() {
     refused.failed();
     let log = world.log("retail_medallion", "raw.ingest_orders", "none");
     assert!(log.contains("mode `day` without a day"), "{log}");
+}
+
+/// Whatever part of the orders is read anew, all of gold has the new names, and the same sums.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_renamed_has_the_new_name_in_all_of_gold() {
+    let shop = shop::month().await;
+    let world = world_of(&shop).await;
+    world.good("retail_medallion", "first", &full());
+    let mut raw = month_of(shop::MONTH.1);
+    for (run, conf) in [
+        ("incremental", json!({ "mode": "incremental" })),
+        ("day", json!({ "mode": "day", "day": "2014-01-05" })),
+        ("full", full()),
+    ] {
+        for (table, column) in [
+            ("customers", "customer_lname"),
+            ("products", "product_name"),
+            ("categories", "category_name"),
+            ("departments", "department_name"),
+        ] {
+            shop::run(&shop, &format!("update {table} set {column} = concat('1', left({column}, 40));\n")).await;
+        }
+        raw.customers = renamed(&raw.customers, "customer_lname");
+        raw.products = renamed(&raw.products, "product_name");
+        raw.categories = renamed(&raw.categories, "category_name");
+        raw.departments = renamed(&raw.departments, "department_name");
+        world.good("retail_medallion", run, &conf);
+        assert_gold_is(&world, &raw).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
