@@ -6,13 +6,14 @@ use crate::weather::schema::ZONES;
 use futures::TryStreamExt as _;
 use orch::prelude::*;
 use orch_lake::contract::{CheckOutcome, CheckTrail, Facts, KeySet};
+use orch_lake::{Table, TableName};
 
 /// Looks whether every trip begins and ends in a zone that the city knows. It only tells: the trips stay where they are.
 #[task(retries = 2, retry_delay = secs(5), timeout = hours(1))]
 pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     let place = Place::of(&ctx).await?;
-    let trips = place.lake.find(&"nyc_taxi.trips".parse()?).await?;
-    let (Some(trips), Some(zones)) = (trips, place.lake.find(&ZONES.id()?).await?) else {
+    let trips = filled(&place, &"nyc_taxi.trips".parse()?).await?;
+    let (Some(trips), Some(zones)) = (trips, filled(&place, &ZONES.id()?).await?) else {
         return Err(skip("the trips and the zones are not both in the lake yet"));
     };
     let known = zones.scan().columns(["location_id"]).collect().await?;
@@ -32,4 +33,9 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     }
     ctx.commit(CheckTrail::new(&ctx, contract.uri(), found))?;
     Ok(rows)
+}
+
+/// A table that somebody has written to.
+async fn filled(place: &Place, name: &TableName) -> TaskResult<Option<Table>> {
+    Ok(place.lake.find(name).await?.filter(|table| table.current_snapshot().is_some()))
 }
