@@ -15,7 +15,7 @@ pub fn fatal(message: impl Into<String>) -> anyhow::Error {
     Stop::Fatal(message.into()).into()
 }
 
-/// Travels inside an `anyhow::Error`, also below `.context(…)`, to the place that records the attempt.
+/// Travels inside an `anyhow::Error`, also below `.context(…)` and errors of libraries, to the place that records the attempt.
 #[derive(Debug)]
 pub(super) enum Stop {
     Skip(String),
@@ -72,7 +72,8 @@ impl TaskError {
 impl From<anyhow::Error> for TaskError {
     fn from(error: anyhow::Error) -> Self {
         let causes = error.chain().map(ToString::to_string).collect();
-        match error.downcast_ref::<Stop>() {
+        // Not `error.downcast_ref`, which does not look below an error that has a source of its own.
+        match error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
             None => TaskError::Retryable { causes },
             Some(Stop::Fatal(_)) => TaskError::Fatal { causes },
             Some(Stop::Skip(reason)) => TaskError::Skipped { reason: reason.clone() },
@@ -106,6 +107,28 @@ mod tests {
         let stored = TaskError::from(failed);
         assert_eq!(stored, TaskError::Fatal { causes: vec!["while loading".into(), "no such table".into()] });
         assert_eq!(stored.to_string(), "while loading: no such table");
+    }
+
+    #[test]
+    fn a_stop_is_found_below_an_error_that_carries_it() {
+        #[derive(Debug)]
+        struct Carrier(anyhow::Error);
+        impl fmt::Display for Carrier {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the rows cannot be read")
+            }
+        }
+        impl std::error::Error for Carrier {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(self.0.as_ref())
+            }
+        }
+        let below = |stop: anyhow::Error| anyhow::Error::new(Carrier(stop.context("row 7"))).context("while writing");
+        let stored = TaskError::from(below(fatal("it is no number")));
+        let causes = ["while writing", "the rows cannot be read", "row 7", "it is no number"];
+        assert_eq!(stored, TaskError::Fatal { causes: causes.map(Into::into).into() });
+        assert_eq!(TaskError::from(below(skip("holiday"))), TaskError::skipped("holiday"));
+        assert!(matches!(TaskError::from(below(anyhow::anyhow!("cut"))), TaskError::Retryable { .. }));
     }
 
     #[test]
