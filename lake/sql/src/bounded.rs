@@ -75,6 +75,7 @@ pub(crate) fn calls(plan: &LogicalPlan) -> DfResult<u64> {
     plan.apply_with_subqueries(|plan| {
         plan.apply_expressions(|expr| {
             expr.apply(|expr| {
+                check_window(expr)?;
                 calls += u64::from(match expr {
                     Expr::ScalarFunction(call) => Growth::of(call.func.name()).is_some(),
                     Expr::BinaryExpr(binary) => binary.op == Operator::StringConcat,
@@ -136,6 +137,16 @@ fn check_pattern(function: &str, pattern: Option<&Expr>) -> DfResult<()> {
         "the pattern of a regular expression must be a constant here\nhint: use `like`, `strpos` or `starts_with`"
             .into(),
     ))
+}
+
+/// Each row would hold all rows of its window: of a thousand rows a thousand times all.
+fn check_window(expr: &Expr) -> DfResult<()> {
+    match expr {
+        Expr::WindowFunction(window) if ["string_agg", "array_agg"].contains(&window.fun.name()) => {
+            Err(refused(format!("`{}` over a window is refused\nhint: use it with `group by`", window.fun.name())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A function that does not begin what would become too large.

@@ -11,12 +11,13 @@ const ALL_ASKED: &str = "all were asked";
 /// What is promised for all queries of a process.
 const MOST_MB: u64 = 512;
 
-const QUERIES: [&str; 7] = [
+const QUERIES: [&str; 8] = [
     "select lpad('a', 1000000000, 'b') as a, lpad('a', 1000000000, 'b') as b",
     "select repeat('a', 1000000) from generate_series(1, 1000000)",
     "select repeat('a', value) || repeat('b', value) from generate_series(1, 1000000)",
     "select array_agg(value) from generate_series(1, 100000000)",
     "select string_agg(repeat('x', 1000), ',') from generate_series(1, 10000000)",
+    "select value, string_agg(repeat('x', 100000), ',') over () from generate_series(1, 1000)",
     "select value from generate_series(1, 100000000) order by -value",
     "select count(*) from generate_series(1, 1000000) a, generate_series(1, 1000000) b where a.value * b.value = 7",
 ];
