@@ -1,45 +1,40 @@
 //! What bodies say: caught per attempt, shipped while they run, bounded in every direction.
 //!
 //! A line goes into its attempt's buffer and never waits for anything. The shipper writes full or old buffers as
-//! chunks, numbered per (attempt, lease), on a connection of its own. A killed worker loses at most what was said since
-//! the last shipment.
+//! chunks, numbered per (attempt, lease), on a connection of its own; what the database does not take is sent again. A
+//! killed worker loses at most what was said since the last shipment.
 
 mod bounds;
 mod capture;
 mod line;
 mod progress;
+mod shipping;
 
 pub(crate) use capture::ATTEMPT_LOG;
 pub use capture::capture_layer;
 pub(crate) use line::Line;
-use progress::Progress;
+pub(crate) use shipping::shipping;
 
 use bounds::Bounds;
 use orch_core::task::LogLevel;
 use orch_store::log::{LeftOut, NewChunk};
-use orch_store::progress::{self as told, NewProgress};
+use orch_store::progress::NewProgress;
 use orch_store::step::Lease;
-use orch_store::{StoreResult, connect};
-use sqlx::PgConnection;
-use std::collections::{BTreeMap, VecDeque};
+use progress::Progress;
+use shipping::Unsent;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-/// A chunk is written when it is this large or this old.
+/// A chunk is written when it is this large, or some time after its first line.
 const CHUNK_BYTES: usize = 64 * 1024;
-const SHIP_EVERY: Duration = Duration::from_millis(900);
 /// Sustained rate that is kept, and what may come at once.
 const RATE_BYTES_PER_S: f64 = 1024.0 * 1024.0;
 const BURST_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
 /// What was said last is kept however fast it came.
 const END_BYTES: usize = 64 * 1024;
-/// Attempts with unshipped lines; each is in the queue once, so this is a bound on attempts, not on lines.
-const QUEUE: usize = 16_384;
-
 /// The log of one attempt while it runs.
 #[derive(Debug)]
 pub(crate) struct AttemptLog {
@@ -208,95 +203,6 @@ impl AttemptLog {
     }
 }
 
-/// What the database was not told yet.
-#[derive(Default)]
-struct Unsent {
-    chunks: Vec<NewChunk>,
-    /// The gaps of logs that grew too long.
-    left_out: BTreeMap<(Uuid, i16), LeftOut>,
-    /// The last word of each try.
-    progress: BTreeMap<Uuid, NewProgress>,
-}
-
 fn progress_line(said: &orch_store::progress::Progress) -> Line {
     Line::new(LogLevel::Info, "orch", format!("progress: {}", said.in_words()), serde_json::Map::new())
-}
-
-/// Writes chunks until told to stop, then what is left.
-pub(crate) struct Shipping {
-    queue: mpsc::Receiver<Arc<AttemptLog>>,
-    urgent: Arc<Notify>,
-    url: String,
-}
-
-pub(crate) fn shipping(url: &str) -> (Shipper, Shipping) {
-    let (send, receive) = mpsc::channel(QUEUE);
-    let urgent = Arc::new(Notify::new());
-    (Shipper { queue: send, urgent: urgent.clone() }, Shipping { queue: receive, urgent, url: url.into() })
-}
-
-/// Chunks in one statement: a megabyte or so.
-const BATCH: usize = 256;
-
-impl Shipping {
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut db: Option<PgConnection> = None;
-        let mut unsent = Unsent::default();
-        loop {
-            let first = tokio::select! {
-                first = self.queue.recv() => first,
-                () = stop.cancelled() => self.queue.try_recv().ok(),
-            };
-            let Some(first) = first else {
-                self.ship(&mut db, &mut unsent).await;
-                return;
-            };
-            if !stop.is_cancelled() {
-                // Let lines gather; whoever has much to say, or is done, says so.
-                tokio::select! {
-                    () = tokio::time::sleep(SHIP_EVERY) => {}
-                    () = self.urgent.notified() => {}
-                    () = stop.cancelled() => {}
-                }
-            }
-            first.take(&mut unsent);
-            while unsent.chunks.len() < BATCH {
-                let Ok(next) = self.queue.try_recv() else { break };
-                next.take(&mut unsent);
-            }
-            self.ship(&mut db, &mut unsent).await;
-        }
-    }
-
-    /// Keeps what could not be written for the next time: chunks are keyed, so writing one twice is harmless.
-    async fn ship(&self, db: &mut Option<PgConnection>, unsent: &mut Unsent) {
-        if unsent.chunks.is_empty() && unsent.progress.is_empty() {
-            return;
-        }
-        if let Err(error) = self.write(db, unsent).await {
-            tracing::warn!(%error, chunks = unsent.chunks.len(), "logs wait for the database");
-            *db = None;
-        }
-        // Memory has an end: what the database did not take for long is lost, oldest first.
-        let excess = unsent.chunks.len().saturating_sub(4 * BATCH);
-        unsent.chunks.drain(..excess);
-    }
-
-    async fn write(&self, db: &mut Option<PgConnection>, unsent: &mut Unsent) -> StoreResult<()> {
-        let db = match db {
-            Some(db) => db,
-            None => db.insert(connect::one(&self.url, "orch worker logs").await?),
-        };
-        orch_store::log::append(db, &unsent.chunks).await?;
-        unsent.chunks.clear();
-        if !unsent.progress.is_empty() {
-            told::keep(db, &unsent.progress.values().copied().collect::<Vec<_>>()).await?;
-            unsent.progress.clear();
-        }
-        while let Some(entry) = unsent.left_out.first_entry() {
-            orch_store::log::leave_out(db, entry.get()).await?;
-            entry.remove();
-        }
-        Ok(())
-    }
 }
