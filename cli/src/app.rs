@@ -125,6 +125,9 @@ impl Cx {
 pub fn main(bundle: BundleSource) -> ExitCode {
     let began = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(ended) = orch_workers::program::supervise_if_asked(&arguments) {
+        return ended;
+    }
     if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
         let body_of = bundle.body_of();
         return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);

@@ -13,6 +13,7 @@ use crate::child;
 use crate::host::{Origin, WorkerHost};
 use crate::inputs::{Recent, Resolver};
 use crate::logs::{ATTEMPT_LOG, AttemptLog, Shipper};
+use crate::memory;
 use crate::offer::Offer;
 use crate::outcome::Finish;
 use crate::patience::patiently;
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     /// What tasks may wait for, and the secrets of bodies and looks.
     pub(crate) outlook: Outlook,
     pub(crate) hints: Hints,
-    /// What a child process may have in memory if its task says nothing.
+    /// What the processes of a task may have in memory if it says nothing.
     pub(crate) process_memory_mb: u32,
 }
 
@@ -133,12 +134,14 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             Ok(context) => context,
             Err(error) => return fatal(error),
         };
+        let memory_mb = spec.options.memory_mb.unwrap_or(shared.process_memory_mb);
         let given = match plan.task(task).isolation {
-            Isolation::Process => {
-                let memory_mb = spec.options.memory_mb.unwrap_or(shared.process_memory_mb);
-                child::run(job, &ctx, inputs, &log, memory_mb).await
+            Isolation::Process => child::run(job, &ctx, inputs, &log, memory_mb).await,
+            Isolation::InProcess => {
+                let limit = memory::Limit::new(memory_mb);
+                let given = memory::LIMIT.scope(limit.clone(), body.call(ctx, inputs)).await;
+                given.map_err(|error| Finish::Error { error, kind: limit.was_exceeded().then_some("memory") })
             }
-            Isolation::InProcess => body.call(ctx, inputs).await.map_err(|error| Finish::Error { error, kind: None }),
         };
         match given {
             Ok(Some(value)) => give(job, shared, value, host.said.touched(spec, &job.run.facts)).await,

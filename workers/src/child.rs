@@ -2,19 +2,20 @@
 //!
 //! The same binary is started as `run-attempt`, in a process group of its own, with nothing of the worker's secrets in
 //! its environment. Facts and inputs go in on stdin, which stays open: when it closes, because the worker died, the
-//! child ends its group. What the body prints is its log; frames of ours stand between the lines, marked with a word that
-//! only this attempt knows. A group that takes more memory than it may is ended before the machine suffers.
+//! child ends itself and everything that descends from it. What the body prints is its log; frames of ours stand between
+//! the lines, marked with a word that only this attempt knows. A family that takes more memory than it may is ended before
+//! the machine suffers.
 
 pub(crate) mod frame;
 mod inside;
-mod memory;
 
 pub use inside::run_attempt;
 
 use crate::body::Job;
 use crate::logs::{AttemptLog, Line};
-use crate::mask;
 use crate::outcome::Finish;
+use crate::program::{own_binary, take_secrets};
+use crate::{family, mask, memory};
 use frame::{Answer, End, Frame, Request, ToChild};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -25,11 +26,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 
-/// Variables a child must not inherit: with them it could speak to the metadata itself.
-const SECRET_PREFIXES: [&str; 5] = ["ORCH_", "PG", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "VAULT_"];
 /// After the outcome a body may linger so long, for what it left running.
 const LINGER: Duration = Duration::from_secs(1);
 /// A line longer than this is logged in pieces.
@@ -37,23 +36,47 @@ const LINE_BYTES: u64 = 60 * 1024;
 /// Held back of a piece; longer than a line of any secret.
 const HELD_BYTES: usize = 4 * 1024;
 
-/// A started child; dropping it ends its whole group.
-struct Group {
+/// A started child; dropping it ends it with everything that descends from it.
+struct Family {
     child: Child,
-    id: Option<Pid>,
+    /// None when it was waited for.
+    root: Option<Pid>,
 }
 
-impl Drop for Group {
+impl Drop for Family {
     fn drop(&mut self) {
-        self.signal(Signal::SIGKILL);
+        self.kill();
     }
 }
 
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(id) = self.id {
-            killpg(id, signal).ok(); // it fails only when nobody of the group is left
+impl Family {
+    fn kill(&mut self) {
+        if let Some(root) = self.root.take() {
+            family::kill_all(root);
         }
+    }
+
+    /// Asks all of them to end.
+    fn terminate(&self) {
+        let Some(root) = self.root else { return };
+        killpg(root, Signal::SIGTERM).ok(); // it may have ended meanwhile
+        family::signal(root, Signal::SIGTERM);
+    }
+
+    /// Waits a moment for the end, then forces it.
+    async fn end(&mut self) -> String {
+        let exit = tokio::time::timeout(LINGER, self.child.wait()).await;
+        let how = match exit {
+            Ok(Ok(status)) => {
+                // It has ended what descended from it; its number may belong to another process from now on.
+                self.root = None;
+                status.to_string()
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no exit at all".into(),
+        };
+        self.kill();
+        how
     }
 }
 
@@ -66,8 +89,8 @@ pub(crate) async fn run(
     memory_mb: u32,
 ) -> Result<Option<Value>, Finish> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let mut group = start().map_err(|e| failed("exit", format!("the process could not be started: {e}")))?;
-    let mut stdin = group.child.stdin.take().expect("stdin is piped");
+    let mut family = start().map_err(|e| failed("exit", format!("the process could not be started: {e}")))?;
+    let mut stdin = family.child.stdin.take().expect("stdin is piped");
     let task = &job.offer.version.plan.spec.tasks[usize::from(job.claimed.lease.task)];
     let request = Request {
         nonce: nonce.clone(),
@@ -79,15 +102,15 @@ pub(crate) async fn run(
     };
     write_line(&mut stdin, &request).await.map_err(|e| failed("exit", format!("the process took no input: {e}")))?;
     let (frames, mut arriving) = mpsc::channel(64);
-    let stdout = group.child.stdout.take().expect("stdout is piped");
-    let stderr = group.child.stderr.take().expect("stderr is piped");
+    let stdout = family.child.stdout.take().expect("stdout is piped");
+    let stderr = family.child.stderr.take().expect("stderr is piped");
     let mark = format!("{}{nonce}", frame::MARK);
     let mut readers = tokio::task::JoinSet::new();
     readers.spawn(read(stdout, LogLevel::Info, log.clone(), Some((mark, frames))));
     readers.spawn(read(stderr, LogLevel::Warning, log.clone(), None));
 
     let mut end = None;
-    let over = memory::more_than(group.id, memory_mb);
+    let over = memory::more_than(family.root, memory_mb);
     tokio::pin!(over);
     loop {
         tokio::select! {
@@ -97,13 +120,12 @@ pub(crate) async fn run(
                 None => break,
             },
             used_mb = &mut over => {
-                group.signal(Signal::SIGKILL);
-                return Err(failed("memory", format!("its processes had {used_mb} MB in memory, more than {memory_mb} MB")));
+                return Err(failed("memory", memory::cause(used_mb, memory_mb)));
             }
             () = job.cancel.cancelled() => {
                 drop(write_line(&mut stdin, &ToChild::Cancel).await); // it may be gone already
-                group.signal(Signal::SIGTERM);
-                // The caller drops us, and with us the group, when its patience is over.
+                family.terminate();
+                // The caller drops us, and with us the family, when its patience is over.
                 while let Some(frame) = arriving.recv().await {
                     if let Frame::End(_) = frame { break; }
                 }
@@ -112,46 +134,24 @@ pub(crate) async fn run(
         }
     }
     drop(stdin);
-    let exit = tokio::time::timeout(LINGER, group.child.wait()).await;
-    group.signal(Signal::SIGKILL);
+    let exit = family.end().await;
     while readers.join_next().await.is_some() {}
     match end {
         Some(End::Gave(value)) => Ok(Some(value)),
         Some(End::NotYet) => Ok(None),
         Some(End::Error(error)) => Err(Finish::Error { error, kind: None }),
         Some(End::Panicked(text)) => Err(failed("panic", format!("it panicked: {text}"))),
-        None => {
-            let how = match exit {
-                Ok(Ok(status)) => status.to_string(),
-                Ok(Err(e)) => e.to_string(),
-                Err(_) => "no exit at all".into(),
-            };
-            Err(failed("exit", format!("its process ended without a result: {how}")))
-        }
+        None => Err(failed("exit", format!("its process ended without a result: {exit}"))),
     }
 }
 
-fn start() -> std::io::Result<Group> {
-    let mut command = Command::new(std::env::current_exe()?);
+fn start() -> std::io::Result<Family> {
+    let mut command = own_binary()?;
+    take_secrets(command.as_std_mut());
     command.args(["run-attempt"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
-    for name in inherited_secrets() {
-        command.env_remove(name);
-    }
-    let child = command.spawn()?;
-    let id = child.id().map(|id| Pid::from_raw(id.cast_signed()));
-    Ok(Group { child, id })
-}
-
-/// Names in this process's environment that no child of a body's may inherit.
-pub fn inherited_secrets() -> Vec<std::ffi::OsString> {
-    #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
-    let names = std::env::vars_os().map(|(name, _)| name);
-    let is_secret = |name: &std::ffi::OsString| {
-        let name = name.to_string_lossy();
-        SECRET_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    };
-    names.filter(is_secret).collect()
+    let child = command.process_group(0).spawn()?;
+    let root = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+    Ok(Family { child, root })
 }
 
 /// Reads lines until the pipe ends; ours become frames, the others are the body's log.

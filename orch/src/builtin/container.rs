@@ -6,6 +6,7 @@ use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
 use crate::{BoxFuture, Call, Ctx, ShellOutput, TaskResult, fatal, skip};
 use anyhow::bail;
+use orch_workers::program;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -125,14 +126,14 @@ impl Container {
         remove(&runtime, &name).await;
         let mut variables: Vec<String> = process::environment(ctx).into_iter().map(|(name, _)| name.into()).collect();
         variables.extend(self.env.keys().cloned());
-        let mut command = process::command(ctx, &runtime);
+        let mut command = process::command(ctx, &runtime)?;
         command.envs(&self.env).args(self.arguments(&name, &variables));
         let leftover = Leftover { runtime: runtime.clone(), name: Some(name.clone()) };
         let ended = process::run(ctx, command, &runtime, None).await;
         leftover.remove().await;
         let ended = ended?;
         match ended.status.code() {
-            Some(0) => Ok(ShellOutput { last_line: ended.last_line }),
+            Some(0) => Ok(ShellOutput { last_line: ended.last_line()? }),
             Some(SKIP_CODE) => Err(skip(format!("the container ended with exit code {SKIP_CODE}"))),
             _ => bail!("the container ended with {}", ended.status),
         }
@@ -144,6 +145,7 @@ async fn find_runtime(known: &[&str]) -> TaskResult<String> {
     let mut without_engine = Vec::new();
     for &runtime in known {
         let mut command = Command::new(runtime);
+        program::clean(command.as_std_mut());
         command.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match command.status().await {
             Ok(status) if status.success() => return Ok(runtime.into()),
@@ -167,6 +169,7 @@ async fn find_runtime(known: &[&str]) -> TaskResult<String> {
 
 fn removal(runtime: &str, name: &str) -> std::process::Command {
     let mut command = std::process::Command::new(runtime);
+    program::clean(&mut command);
     command.args(["rm", "--force", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

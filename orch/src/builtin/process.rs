@@ -1,20 +1,21 @@
-//! Programs that tasks run: their output line by line in the log, in a process group of their own. When the task is
-//! cancelled or its future is dropped the whole group ends; after a normal end, what the program left in the background on
-//! purpose stays.
+//! Programs that tasks run: their output line by line in the log, their last line as the output. `orch_workers::program`
+//! ends them with everything they started when the task is cancelled, its future is dropped or the worker dies; after a
+//! good end, what the program left in the background on purpose stays.
 
-use crate::{Ctx, LogLevel, TaskResult};
+use crate::{Ctx, LogLevel, TaskResult, fatal};
 use anyhow::{Context, anyhow, bail};
+use orch_workers::program::{self, Program};
 use serde_json::Value;
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 /// As in Airflow: this exit code means skipped.
 pub(super) const SKIP_CODE: i32 = 99;
-/// A longer line is cut there, as in every log.
+/// A longer line is cut there in the log, and cannot be an output.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Between SIGTERM and SIGKILL when the task is cancelled.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,45 +25,53 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// How a program ended.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    /// The last line of stdout that is not empty.
-    pub(super) last_line: String,
+    last: Last,
 }
 
-/// A program without the worker's own settings, with those that every program of a task gets.
-pub(super) fn command(ctx: &Ctx, program: &str) -> Command {
-    let mut command = Command::new(program);
-    for name in orch_workers::inherited_secrets() {
-        command.env_remove(name);
+/// The last line that is not empty.
+#[derive(Default)]
+struct Last {
+    text: String,
+    /// Of the whole line; `text` may be its beginning.
+    bytes: usize,
+}
+
+impl Ended {
+    /// The last line of stdout that is not empty.
+    pub(super) fn last_line(self) -> TaskResult<String> {
+        let Last { text, bytes } = self.last;
+        if bytes <= MAX_LINE_BYTES {
+            return Ok(text);
+        }
+        Err(fatal(format!(
+            "the last line on standard output has {bytes} bytes, more than the {MAX_LINE_BYTES} that an output may have\n\
+            hint: write the data to a file or the object store, and print where it is"
+        )))
     }
+}
+
+/// A program with what every program of a task is told, and nothing else of the worker's environment but what all need.
+pub(super) fn command(ctx: &Ctx, program: &str) -> TaskResult<Command> {
+    let mut command = program::command(program)?;
     command.envs(environment(ctx));
-    command
+    Ok(command)
 }
 
 /// Runs it to its end. `input` is what it reads; without any, nothing.
-pub(super) async fn run(ctx: &Ctx, mut command: Command, name: &str, input: Option<&str>) -> TaskResult<Ended> {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().with_context(|| format!("cannot start `{name}`"))?;
-    let mut group = Group(child.id());
-    let stdout = child.stdout.take().ok_or_else(|| anyhow!("`{name}` has no stdout"))?;
-    let stderr = child.stderr.take().ok_or_else(|| anyhow!("`{name}` has no stderr"))?;
-    let stdin = child.stdin.take();
+pub(super) async fn run(ctx: &Ctx, command: Command, name: &str, input: Option<String>) -> TaskResult<Ended> {
+    let mut program = Program::start(command, input).await.with_context(|| format!("cannot start `{name}`"))?;
+    let (stdout, stderr) = program.output().ok_or_else(|| anyhow!("`{name}` has no output"))?;
 
-    let mut last_line = String::new();
+    let mut last = Last::default();
+    let mut ignored = Last::default();
     let status = {
         let mut output = pin!(async {
             tokio::join!(
-                copy(ctx, LogLevel::Info, stdout, &mut last_line),
-                async { copy(ctx, LogLevel::Warning, stderr, &mut String::new()).await },
-                async {
-                    if let (Some(mut stdin), Some(input)) = (stdin, input) {
-                        // A program that reads no further has what it wants.
-                        stdin.write_all(input.as_bytes()).await.ok();
-                    }
-                }
+                copy(ctx, LogLevel::Info, stdout, &mut last),
+                copy(ctx, LogLevel::Warning, stderr, &mut ignored)
             )
         });
-        let mut end = pin!(wait(&mut child, ctx, &group, name));
+        let mut end = pin!(wait(&mut program, ctx, name));
         // Neither is dropped when the other is ready first.
         tokio::select! {
             ended = &mut end => {
@@ -73,48 +82,51 @@ pub(super) async fn run(ctx: &Ctx, mut command: Command, name: &str, input: Opti
             _ = &mut output => end.await,
         }
     }?;
-    // What the program left in the background on purpose stays.
-    group.0 = None;
-    Ok(Ended { status, last_line })
+    Ok(Ended { status, last })
 }
 
 /// Waits for the end; when the task is cancelled, asks for it and then forces it.
-async fn wait(child: &mut Child, ctx: &Ctx, group: &Group, name: &str) -> TaskResult<ExitStatus> {
+async fn wait(program: &mut Program, ctx: &Ctx, name: &str) -> TaskResult<ExitStatus> {
+    let exceeded = program.memory_exceeded();
     tokio::select! {
-        ended = child.wait() => return ended.with_context(|| format!("cannot wait for `{name}`")),
+        ended = program.wait() => return ended.with_context(|| format!("cannot wait for `{name}`")),
+        why = exceeded => {
+            program.kill();
+            bail!(why)
+        }
         () = ctx.cancelled() => ctx.warning("cancelled: ending the command"),
     }
-    group.signal("TERM");
-    if timeout(GRACE, child.wait()).await.is_err() {
-        group.signal("KILL");
-        child.wait().await.with_context(|| format!("cannot wait for `{name}`"))?;
-    }
+    program.terminate();
+    timeout(GRACE, program.wait()).await.ok();
+    program.kill();
     bail!("cancelled")
 }
 
 /// Every line to the log, the last one also to `last`.
-async fn copy(ctx: &Ctx, level: LogLevel, from: impl AsyncRead + Unpin, last: &mut String) {
+async fn copy(ctx: &Ctx, level: LogLevel, from: impl AsyncRead + Unpin, last: &mut Last) {
     let mut from = BufReader::new(from);
-    let mut line = Vec::new();
+    let (mut line, mut bytes_of_line) = (Vec::new(), 0);
     loop {
         // A broken pipe is the end, as an empty one.
         let Ok(bytes) = from.fill_buf().await else { return };
         if bytes.is_empty() {
-            flush(ctx, level, &mut line, last);
+            flush(ctx, level, &mut line, bytes_of_line, last);
             return;
         }
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(bytes.len(), |end| end + 1);
         let room = MAX_LINE_BYTES.saturating_sub(line.len());
-        line.extend_from_slice(&bytes[..end.unwrap_or(bytes.len()).min(room)]);
+        let text = &bytes[..end.unwrap_or(bytes.len())];
+        line.extend_from_slice(&text[..text.len().min(room)]);
+        bytes_of_line += text.len();
         from.consume(taken);
         if end.is_some() {
-            flush(ctx, level, &mut line, last);
+            flush(ctx, level, &mut line, std::mem::take(&mut bytes_of_line), last);
         }
     }
 }
 
-fn flush(ctx: &Ctx, level: LogLevel, line: &mut Vec<u8>, last: &mut String) {
+fn flush(ctx: &Ctx, level: LogLevel, line: &mut Vec<u8>, bytes: usize, last: &mut Last) {
     if line.is_empty() {
         return;
     }
@@ -122,7 +134,7 @@ fn flush(ctx: &Ctx, level: LogLevel, line: &mut Vec<u8>, last: &mut String) {
     line.clear();
     ctx.log(level, &text, Value::Null);
     if !text.is_empty() {
-        *last = text;
+        *last = Last { text, bytes };
     }
 }
 
@@ -138,25 +150,4 @@ pub(super) fn environment(ctx: &Ctx) -> Vec<(&'static str, String)> {
     found.extend(ctx.map_index().map(|index| ("ORCH_MAP_INDEX", index.to_string())));
     found.extend(ctx.logical_date().map(|date| ("ORCH_LOGICAL_DATE", date.to_rfc3339())));
     found
-}
-
-/// The process group of the program, named by its first process. Dropped while that runs, it ends the group.
-struct Group(Option<u32>);
-
-impl Group {
-    fn signal(&self, signal: &str) {
-        let Some(id) = self.0 else { return };
-        // The shell's own `kill`: a system call would need `unsafe` or one more dependency for this rare path.
-        let kill = format!("kill -s {signal} -- -{id}");
-        let mut command = std::process::Command::new("sh");
-        command.args(["-c", &kill]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // No group is left: that is what was asked for.
-        command.status().ok();
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal("KILL");
-    }
 }

@@ -76,7 +76,7 @@ impl Python {
     async fn go(self, ctx: &Ctx) -> TaskResult<PythonOutput> {
         let of_venv = self.venv.as_ref().map(|venv| format!("{venv}/bin/python"));
         let interpreter = of_venv.or(self.interpreter).unwrap_or_else(|| "python3".into());
-        let mut command = process::command(ctx, &interpreter);
+        let mut command = process::command(ctx, &interpreter)?;
         let file = match (&self.script, &self.file) {
             (Some(_), None) => "-",
             (None, Some(file)) => file,
@@ -84,10 +84,10 @@ impl Python {
         };
         // Lines come as they are printed, not when a buffer is full.
         command.env("PYTHONUNBUFFERED", "1").arg(file).args(&self.args).envs(&self.env);
-        let ended = process::run(ctx, command, &interpreter, self.script.as_deref()).await?;
-        let last_line = ended.last_line;
+        let ended = process::run(ctx, command, &interpreter, self.script).await?;
         match ended.status.code() {
             Some(0) => {
+                let last_line = ended.last_line()?;
                 let value = serde_json::from_str(&last_line).unwrap_or_default();
                 Ok(PythonOutput { last_line, value })
             }

@@ -39,8 +39,8 @@ impl Shell {
 
 /// Runs `sh -c command`. The id is the program's name; set another with `.id(…)`. Exit code 99 skips the task, every
 /// other than 0 fails the try. `ORCH_DAG_ID`, `ORCH_RUN_ID`, `ORCH_TASK_ID`, `ORCH_TRY_NUMBER`, `ORCH_MAP_INDEX` and
-/// `ORCH_LOGICAL_DATE` are set, and `ORCH_PARAMS` is the params as JSON. The worker's own `ORCH_…` and `PG…` settings, and
-/// Airflow's `AIRFLOW_CONN_…` and `AIRFLOW_VAR_…`, are not: there are secrets among them.
+/// `ORCH_LOGICAL_DATE` are set, and `ORCH_PARAMS` is the params as JSON. Of the worker's own environment only what programs of
+/// a machine need is there (`PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and the like): the rest may be secret.
 #[track_caller]
 pub fn shell<'d>(command: &str) -> Call<'d, ShellOutput> {
     Shell::command(command).call()
@@ -69,7 +69,7 @@ fn id_of(command: &str) -> String {
 
 async fn run(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
     let (line, shell) = (task.command.as_str(), task.shell.as_deref().unwrap_or("sh"));
-    let mut command = process::command(ctx, shell);
+    let mut command = process::command(ctx, shell)?;
     command.args(["-c", line]).envs(&task.env);
     if !task.args.is_empty() {
         // The first one behind the command is its name.
@@ -80,7 +80,7 @@ async fn run(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
     }
     let ended = process::run(ctx, command, shell, None).await?;
     match ended.status.code() {
-        Some(0) => Ok(ShellOutput { last_line: ended.last_line }),
+        Some(0) => Ok(ShellOutput { last_line: ended.last_line()? }),
         Some(SKIP_CODE) => Err(skip(format!("`{line}` ended with exit code {SKIP_CODE}"))),
         _ => bail!("`{line}` ended with {}", ended.status),
     }

@@ -2,7 +2,7 @@
 //! is JSON on its standard input. It gets no arguments: who may change a connection must not choose them.
 
 use super::Programs;
-use crate::child::inherited_secrets;
+use crate::program;
 use orch_core::alert::Message;
 use orch_core::task::Connection;
 use serde_json::json;
@@ -25,9 +25,7 @@ pub(super) async fn run(programs: &Programs, connection: &Connection, message: &
         )
     })?;
     let mut command = Command::new(program);
-    for name in inherited_secrets() {
-        command.env_remove(name);
-    }
+    program::clean(command.as_std_mut());
     command.env("ALERT_KEY", &message.key).env("ALERT_KIND", message.kind.as_str());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| format!("program `{name}` cannot be started: {error}"))?;

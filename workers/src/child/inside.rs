@@ -1,11 +1,14 @@
 //! A body in a process of its own: the child's side.
 
+use super::LINGER;
 use super::frame::{Answer, End, Frame, MARK, Request, ToChild};
+use crate::family;
 use crate::folder::BodyOf;
+use crate::program::adopt_orphans;
 use crate::touched::room;
 use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::getpgrp;
+use nix::unistd::{getpgrp, getpid};
 use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use orch_core::task::{
     BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
@@ -24,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// The whole life of a child: reads its request, runs the body, says how it ended. `dag` finds a DAG of the binary,
 /// `body_of` makes the body of a task of a DAG file.
 pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>, body_of: BodyOf) -> ExitCode {
+    adopt_orphans();
     let mut first = String::new();
     let request: Request = match std::io::stdin().lock().read_line(&mut first).map(|_| serde_json::from_str(&first)) {
         Ok(Ok(request)) => request,
@@ -36,6 +40,8 @@ pub fn run_attempt(dag: impl FnOnce(&str) -> Option<BundleDag>, body_of: BodyOf)
     listen(host.clone());
     let end = runtime.block_on(attempt(request, host.clone(), dag, body_of));
     host.send(&Frame::End(end));
+    drop(runtime); // what the body left on threads may still run
+    family::kill_descendants(getpid());
     ExitCode::SUCCESS
 }
 
@@ -67,7 +73,7 @@ async fn attempt(
     }
 }
 
-/// Hears the worker on a thread of its own. When the worker is gone, so is this process and all it started.
+/// Hears the worker on a thread of its own. When the worker is gone, so is this process and all that descends from it.
 fn listen(host: Arc<ChildHost>) {
     let hear = move || {
         for line in std::io::stdin().lock().lines() {
@@ -78,9 +84,12 @@ fn listen(host: Arc<ChildHost>) {
                 Err(_) => break,
             }
         }
-        if !host.ended.load(std::sync::atomic::Ordering::Acquire) {
-            killpg(getpgrp(), Signal::SIGKILL).ok(); // we are in that group ourselves
+        if host.ended.load(Ordering::Acquire) {
+            // The worker closes the pipe when it has the outcome; what the body left running has a moment.
+            std::thread::park_timeout(2 * LINGER);
         }
+        family::kill_descendants(getpid());
+        killpg(getpgrp(), Signal::SIGKILL).ok(); // we are in that group ourselves
     };
     drop(std::thread::Builder::new().name("orch-worker-pipe".into()).spawn(hear));
 }

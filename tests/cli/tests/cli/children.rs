@@ -15,7 +15,7 @@ async fn a_child_speaks_and_one_that_takes_too_much_memory_is_ended() {
     assert_eq!(world.run(&large).code, 1);
     let why = plain(&world.run(&["tasks", "logs", "example_process", "fill", "large"]).err);
     assert!(why.starts_with("try 1 failed (memory): its processes had "), "{why}");
-    assert!(why.ends_with(" MB in memory, more than 200 MB\n"), "{why}");
+    assert!(why.ends_with(" MB in memory, more than its `memory_mb` of 200\n"), "{why}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod backfills;
 mod backup;
 mod bad_input;
 mod binary;
+mod bodies;
 mod browser;
 mod canary;
 mod children;

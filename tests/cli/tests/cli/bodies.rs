@@ -1,0 +1,174 @@
+//! Programs that tasks start: they end with their worker and at their limits, with everything that descends from them; and
+//! what they say arrives whatever happens to the connection of the logs.
+
+use crate::binary::{Ended, plain};
+use crate::world::World;
+use sqlx::Connection as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// On a quiet machine it is half a second.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// Who writes down its process id.
+const FAMILY: [&str; 3] = ["body", "child", "session"];
+
+/// A shell with a child in the background and a grandchild in a session of its own, all of which ignore SIGTERM.
+fn family(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "trap '' TERM; sleep 300 & echo $! > {folder}/child; \
+        setsid sh -c 'echo $$ > {folder}/session; exec sleep 300' & \
+        echo $$ > {folder}/body; wait; sleep 300"
+    )
+}
+
+/// A worker, a scheduler and one file of DAGs, which are there.
+async fn with_file(dag_id: &str, text: &str) -> (World, u32) {
+    let mut world = World::new().await;
+    let folder = world.path().join("dag-files");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(format!("{dag_id}.yaml")), text).unwrap();
+    world.set("ORCH_DAGS_FOLDER", folder.to_str().unwrap());
+    let worker = world.start(&["worker", "--lease", "2s", "--paused-at-creation=false"]);
+    world.start(&["scheduler"]);
+    world.wait_for(&["dags", "export", dag_id], |ended| ended.code == 0);
+    (world, worker)
+}
+
+async fn pids(folder: &Path) -> Vec<i32> {
+    let of = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok();
+    let began = Instant::now();
+    loop {
+        let pids: Vec<i32> = FAMILY.iter().filter_map(|name| of(name)).collect();
+        if pids.len() == FAMILY.len() {
+            return pids;
+        }
+        assert!(began.elapsed() < Duration::from_mins(1), "only {pids:?} began");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An exit code that was not asked for is no process.
+fn living(pids: &[i32]) -> Vec<i32> {
+    let lives = |pid: &&i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    pids.iter().filter(lives).copied().collect()
+}
+
+async fn all_end(pids: &[i32]) {
+    let began = Instant::now();
+    while !living(pids).is_empty() {
+        assert!(began.elapsed() < GONE_WITHIN, "{:?} of {pids:?} are alive after {GONE_WITHIN:?}", living(pids));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn why(world: &World, dag_id: &str, run_id: &str) -> String {
+    plain(&world.run(&["tasks", "logs", dag_id, "it", run_id]).err)
+}
+
+#[tokio::test]
+async fn a_killed_worker_takes_the_families_of_its_bodies_with_it() {
+    for isolation in ["in_process", "process"] {
+        let folder = tempfile::tempdir().unwrap();
+        let command = family(folder.path());
+        let text = format!("dag_id: family\ntasks:\n  it: {{bash: \"{command}\", isolation: {isolation}}}\n");
+        let (mut world, worker) = with_file("family", &text).await;
+        world.run(&["dags", "trigger", "family", "--run-id", "one"]).done();
+        let pids = pids(folder.path()).await;
+        assert_eq!(living(&pids), pids, "{isolation}: all of them run");
+        // Without a successor: a new try would write other numbers.
+        world.kill(worker);
+        all_end(&pids).await;
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_ends_the_family_of_a_body() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("import subprocess; subprocess.run(['sh', '-c', r'''{}'''])", family(folder.path()));
+    let text = format!(
+        "dag_id: late\ntasks:\n  it:\n    python:\n      script: |\n        {script}\n    timeout: 3s\n    retries: 0\n"
+    );
+    let (world, _) = with_file("late", &text).await;
+    world.run(&["dags", "trigger", "late", "--run-id", "one"]).done();
+    let pids = pids(folder.path()).await;
+    assert_eq!(world.run(&["runs", "wait", "late", "one"]).code, 1);
+    all_end(&pids).await;
+    assert!(
+        why(&world, "late", "one").contains("it took longer than its timeout of 3s"),
+        "{}",
+        why(&world, "late", "one")
+    );
+}
+
+#[tokio::test]
+async fn a_memory_limit_holds_for_all_that_a_body_starts() {
+    for isolation in ["in_process", "process"] {
+        let greedy = "x = b'x' * 400_000_000; import time; time.sleep(300)";
+        let command = format!("setsid python3 -c \\\"{greedy}\\\" & wait");
+        let text = format!(
+            "dag_id: greedy\ntasks:\n  it: {{bash: \"{command}\", memory_mb: 200, retries: 0, isolation: {isolation}}}\n"
+        );
+        let (world, _) = with_file("greedy", &text).await;
+        assert_eq!(world.run(&["dags", "trigger", "greedy", "--run-id", "one", "--wait"]).code, 1);
+        let why = why(&world, "greedy", "one");
+        assert!(why.starts_with("try 1 failed (memory): its processes had "), "{isolation}: {why}");
+        assert!(why.ends_with(" MB in memory, more than its `memory_mb` of 200\n"), "{isolation}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_last_line_that_is_too_long_for_an_output_fails_the_task() {
+    let printing = |bytes: u32| format!("import json; print(json.dumps('x' * {}))", bytes - 2);
+    let text = format!(
+        "dag_id: long\ntasks:\n  it: {{python: {{script: \"{}\"}}, retries: 0}}\n  fits: {{python: {{script: \"{}\"}}}}\n",
+        printing(65_537),
+        printing(65_536)
+    );
+    let (world, _) = with_file("long", &text).await;
+    assert_eq!(world.run(&["dags", "trigger", "long", "--run-id", "one", "--wait"]).code, 1);
+    let why = why(&world, "long", "one");
+    assert!(why.contains("the last line on standard output has 65537 bytes, more than the 65536"), "{why}");
+    assert!(why.contains("hint: write the data to a file or the object store"), "{why}");
+    let states = world.run(&["tasks", "states-for-dag-run", "long", "one", "-o", "plain"]).done();
+    assert!(states.lines().any(|line| line.contains("fits") && line.contains("success")), "{states}");
+}
+
+/// Ends the connection of the worker's logs, as a database that restarts does.
+async fn cut_logs(world: &World) {
+    let mut db = world.db().await;
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where application_name = 'orch worker logs' and datname = current_database()";
+    let cut: i64 = sqlx::query_scalar(cut).fetch_one(&mut db).await.unwrap();
+    assert_eq!(cut, 1, "the worker has written logs");
+    db.close().await.unwrap();
+}
+
+fn says(word: &str) -> impl Fn(&Ended) -> bool {
+    move |ended| ended.out.contains(word)
+}
+
+const TALKING: &str = "dag_id: said\ntasks:\n  it: {bash: echo the word is said}\n";
+
+#[tokio::test]
+async fn a_log_that_could_not_be_written_is_sent_again_without_another_task() {
+    let (world, _) = with_file("said", TALKING).await;
+    world.run(&["dags", "trigger", "said", "--run-id", "one", "--wait"]).done();
+    world.wait_for(&["tasks", "logs", "said", "it", "one"], says("the word is said"));
+    cut_logs(&world).await;
+    world.run(&["dags", "trigger", "said", "--run-id", "two", "--wait"]).done();
+    world.wait_for(&["tasks", "logs", "said", "it", "two"], says("the word is said"));
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_sends_what_could_not_be_written() {
+    let (mut world, worker) = with_file("said", TALKING).await;
+    world.run(&["dags", "trigger", "said", "--run-id", "one", "--wait"]).done();
+    world.wait_for(&["tasks", "logs", "said", "it", "one"], says("the word is said"));
+    cut_logs(&world).await;
+    world.run(&["dags", "trigger", "said", "--run-id", "two", "--wait"]).done();
+    world.stop(worker);
+    let log = world.run(&["tasks", "logs", "said", "it", "two"]);
+    assert!(says("the word is said")(&log), "{log:?}");
+}

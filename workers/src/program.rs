@@ -1,0 +1,182 @@
+//! Programs that tasks run: they and everything they start end with the worker, however it ends.
+//!
+//! A supervisor, this binary started as `run-program`, stands between the worker and the program. Both hold one end of a
+//! socket: when the worker's end closes, because the worker was killed or the task was dropped, the supervisor ends the
+//! program and every descendant. A binary that cannot start itself so (a test of a DAG) runs the program alone.
+
+mod environment;
+mod supervisor;
+
+pub use environment::clean;
+pub(crate) use environment::take_secrets;
+pub(crate) use supervisor::adopt_orphans;
+pub use supervisor::supervise_if_asked;
+
+use crate::{family, memory};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use supervisor::{Answer, Request};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::task::JoinSet;
+
+/// How the supervisor is named on the command line.
+const RUN_PROGRAM: &str = "run-program";
+
+/// This binary, also after the file was replaced by a newer one.
+pub(crate) fn own_binary() -> io::Result<Command> {
+    let path = std::env::current_exe()?;
+    let mut command =
+        Command::new(if cfg!(target_os = "linux") { OsStr::new("/proc/self/exe") } else { path.as_os_str() });
+    command.arg0(&path);
+    Ok(command)
+}
+
+/// A command with nothing of the worker's environment but what programs need; arguments and variables may be added.
+///
+/// # Errors
+/// The path of this binary cannot be found.
+pub fn command(program: &str) -> io::Result<Command> {
+    let mut command = if supervisor::is_available() {
+        let mut command = own_binary()?;
+        command.args([RUN_PROGRAM, program]);
+        command
+    } else {
+        Command::new(program)
+    };
+    clean(command.as_std_mut());
+    Ok(command)
+}
+
+/// A program that runs. Dropped while it does, it ends with everything that descends from it.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    /// The supervisor, or without one the program; none when it was waited for.
+    root: Option<Pid>,
+    control: Option<Control>,
+    /// Gives a program without a supervisor its input.
+    feeding: JoinSet<()>,
+}
+
+impl Program {
+    /// Starts a `command`; `input` is what the program reads, without any it reads nothing.
+    ///
+    /// # Errors
+    /// There is no such program, or it cannot be started.
+    pub async fn start(mut command: Command, input: Option<String>) -> io::Result<Program> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        if !supervisor::is_available() {
+            command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+            let mut program = Program::of(command.spawn()?, None);
+            if let (Some(mut stdin), Some(input)) = (program.child.stdin.take(), input) {
+                // A program that reads no further has what it wants.
+                program.feeding.spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
+            }
+            return Ok(program);
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        let theirs = theirs.into_std()?;
+        theirs.set_nonblocking(false)?;
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        let child = command.spawn()?;
+        drop(command); // it holds their end of the socket
+        let mut program = Program::of(child, Some(Control { socket: BufReader::new(ours), line: Vec::new() }));
+        match program.ask(&Request { input }).await? {
+            Answer::Started => Ok(program),
+            Answer::NotStarted(why) => Err(io::Error::other(why)),
+            Answer::Ended(_) => Err(gone()),
+        }
+    }
+
+    fn of(child: Child, control: Option<Control>) -> Program {
+        let root = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+        Program { child, root, control, feeding: JoinSet::new() }
+    }
+
+    async fn ask(&mut self, request: &Request) -> io::Result<Answer> {
+        let control = self.control.as_mut().ok_or_else(gone)?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        control.socket.write_all(&line).await?;
+        control.answer().await
+    }
+
+    /// Standard output and standard error, once.
+    pub fn output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
+        self.child.stdout.take().zip(self.child.stderr.take())
+    }
+
+    /// How it ended. It may be asked again after it was not waited for to the end.
+    ///
+    /// # Errors
+    /// Its supervisor was killed, so everything it started is ended and the exit code is lost.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let ended = match &mut self.control {
+            None => self.child.wait().await,
+            Some(control) => match control.answer().await {
+                Ok(Answer::Ended(status)) => Ok(ExitStatus::from_raw(status)),
+                Ok(_) => Err(gone()),
+                Err(error) => Err(error),
+            },
+        };
+        if ended.is_ok() {
+            self.child.wait().await?;
+            self.root = None;
+        }
+        ended
+    }
+
+    /// Returns why, when the program and its descendants take more memory than its task may.
+    pub fn memory_exceeded(&self) -> impl Future<Output = String> + use<> {
+        memory::exceeded(self.root)
+    }
+
+    /// Asks the program and all its descendants to end.
+    pub fn terminate(&self) {
+        let Some(root) = self.root else { return };
+        family::signal(root, Signal::SIGTERM);
+        if self.control.is_none() {
+            nix::sys::signal::killpg(root, Signal::SIGTERM).ok(); // it may have ended meanwhile
+        }
+    }
+
+    /// Ends the program and all its descendants.
+    pub fn kill(&mut self) {
+        if let Some(root) = self.root.take() {
+            family::kill_all(root);
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The worker's end of the socket.
+#[derive(Debug)]
+struct Control {
+    socket: BufReader<UnixStream>,
+    line: Vec<u8>,
+}
+
+impl Control {
+    /// Cancel-safe: what was read of a line is kept.
+    async fn answer(&mut self) -> io::Result<Answer> {
+        self.socket.read_until(b'\n', &mut self.line).await?;
+        let line = std::mem::take(&mut self.line);
+        serde_json::from_slice(&line).map_err(|_| gone())
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the process that supervises it was killed")
+}
