@@ -3,7 +3,7 @@
 use crate::api::Api;
 use crate::bundle::BundleSource;
 use crate::cmd::Command;
-use crate::config::{Config, Given, LoadedFrom, ServerFlags};
+use crate::config::{Config, Given, LoadedFrom, ServerFlags, hide_secrets};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::output::Style;
@@ -132,6 +132,7 @@ pub fn main(bundle: BundleSource) -> ExitCode {
         let body_of = bundle.body_of();
         return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);
     }
+    hide_secrets();
     let mut tree = App::command();
     let parsed = tree.try_get_matches_from_mut(&arguments).and_then(|matches| {
         let app = App::from_arg_matches(&matches).map_err(|error| error.format(&mut tree))?;

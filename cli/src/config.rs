@@ -4,10 +4,12 @@
 //! A group of fields is a set of flags that some commands share. All that is wrong is told at once.
 
 mod flags;
+mod hidden;
 mod source;
 mod value;
 
 pub(crate) use flags::{Field, Given};
+pub(crate) use hidden::{KEPT, hidden, hide_secrets};
 pub(crate) use source::{LoadedFrom, beginning_with, environment_is_plain};
 pub(crate) use value::{LogFormat, Secret, Text};
 

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::secrets;
 use orch_core::network::Reach;
-use orch_core::task::{Bundle, Installation};
+use orch_core::task::Bundle;
 use orch_scheduler::SchedulerConfig;
 use orch_store::partition::Retention;
 use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
@@ -156,9 +156,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         rate_limit: config.rate_limit,
         connections_per_address: config.connections_per_address,
         keys: secrets::keyring(config)?,
-        default_connections: config
-            .connections
-            .of(&Installation { data_dir: config.data_dir.clone(), database_url: url.into() }),
+        default_connections: secrets::sources(config)?.default_connections(url),
         test_connection: config.test_connection,
         reach: reach(config),
         lake: secrets::lake(config, url)?,

@@ -1,6 +1,6 @@
 //! From the configuration to the keys that open secrets and the places where connections and variables are kept.
 
-use crate::config::{Config, Secret, beginning_with};
+use crate::config::{Config, KEPT, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
 use orch_core::task::Connection;
@@ -15,8 +15,6 @@ use std::sync::Arc;
 
 /// In the data folder of a standalone.
 const KEY_FILE: &str = "secret.key";
-/// Connections and variables in the environment.
-const PREFIXES: [&str; 4] = ["ORCH_CONN_", "ORCH_VAR_", "AIRFLOW_CONN_", "AIRFLOW_VAR_"];
 
 /// The keys that were given, else those of the standalone. None is no failure: not everybody keeps secrets.
 pub(crate) fn keyring(config: &Config) -> Result<Keyring, Failure> {
@@ -104,7 +102,7 @@ pub(crate) fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
     };
     let sources = SecretsConfig {
         keys: keyring(config)?,
-        environment: beginning_with(&PREFIXES),
+        environment: beginning_with(&KEPT),
         connections_file: config.connections_file.clone(),
         variables_file: config.variables_file.clone(),
         vault,

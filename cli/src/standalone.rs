@@ -13,7 +13,7 @@ use crate::parts::{self, Parts, Signals};
 use crate::{files, logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
-use orch_store::guard;
+use orch_store::{guard, task_role};
 use orch_web::{Password, WebConfig};
 use orch_workers::BodyOf;
 use sqlx::Connection as _;
@@ -100,6 +100,9 @@ async fn serve(
         () = signals.next() => return Ok(Exit::Done),
     };
     guard::migrate(&mut db).await?;
+    if let Database::Private(_) = database {
+        task_role::make(&mut db).await?;
+    }
     phases.tell("the schema is there");
     let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url);

@@ -54,6 +54,7 @@ pub mod seal;
 pub mod session;
 pub mod setting;
 pub mod step;
+pub mod task_role;
 pub mod timing;
 pub mod token;
 pub mod user;

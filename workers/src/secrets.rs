@@ -45,7 +45,8 @@ pub struct SecretsConfig {
 impl SecretsConfig {
     /// The connections that are there if nobody has set up others, for whoever works on this database.
     pub fn default_connections(&self, database_url: &str) -> Vec<Connection> {
-        let installation = Installation { data_dir: self.data_dir.clone(), database_url: database_url.into() };
+        let database_url = orch_store::task_role::url(database_url, &self.data_dir);
+        let installation = Installation { data_dir: self.data_dir.clone(), database_url };
         self.defaults.of(&installation)
     }
 }

@@ -157,13 +157,10 @@ impl Home {
     }
 
     /// A server program under the right account, out of reach of a Ctrl-C meant for us (we stop it when we are
-    /// done with it) and of the environment's own ideas about Postgres.
+    /// done with it), of our secrets and of the environment's own ideas about Postgres.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.installation.program(program));
-        for name in foreign_settings() {
-            command.env_remove(name);
-        }
-        command.env("LC_ALL", "C").current_dir("/").process_group(0);
+        command.env_clear().envs(needed()).env("LC_ALL", "C").current_dir("/").process_group(0);
         self.account.apply(&mut command);
         command
     }
@@ -232,10 +229,12 @@ pub(crate) fn open_private_file(options: &mut OpenOptions, path: &Path) -> Resul
     options.create(true).mode(0o600).open(path).map_err(ClusterError::io("open", path))
 }
 
-/// `PGDATA`, `PGPORT`, `PGOPTIONS` and their kin steer whatever server a person usually works with, not this one.
-#[expect(clippy::disallowed_methods, reason = "the names are removed, no value is read")]
-fn foreign_settings() -> impl Iterator<Item = OsString> {
-    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"PG"))
+/// All that the programs of a server get of our environment.
+#[expect(clippy::disallowed_methods, reason = "they are handed on, not read")]
+pub(crate) fn needed() -> impl Iterator<Item = (&'static str, OsString)> {
+    ["PATH", "HOME", "TZ", "TMPDIR", "LD_LIBRARY_PATH"]
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 fn major_of_cluster(data: &Path) -> Option<u32> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::error::ClusterError;
-use crate::home::Home;
+use crate::home::{Home, needed};
 
 /// `$1` is the data folder. Each line read is the pid of the server now in charge, or the farewell. The pid file
 /// is asked again before the signal: the number may belong to somebody else by now.
@@ -35,6 +35,8 @@ impl Watchdog {
         let mut shell = Command::new(path)
             .args(["-c", SCRIPT, "orch-watchdog"])
             .arg(home.data())
+            .env_clear()
+            .envs(needed())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())

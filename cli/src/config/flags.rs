@@ -9,6 +9,8 @@ pub(crate) struct Field {
     pub(crate) env: &'static str,
     pub(crate) default: &'static str,
     pub(crate) about: &'static str,
+    /// Nothing but this process may know it.
+    pub(crate) is_secret: bool,
 }
 
 impl Field {
@@ -39,6 +41,10 @@ pub(crate) struct Given {
 
 pub(super) const fn form<T: Text>() -> &'static str {
     T::FORM
+}
+
+pub(super) const fn is_secret<T: Text>() -> bool {
+    T::IS_SECRET
 }
 
 macro_rules! config {
@@ -80,7 +86,13 @@ macro_rules! config {
 
         impl Config {
             pub(crate) const FIELDS: &'static [Field] = &[ $($(
-                Field { key: stringify!($name), env: $env, default: $default, about: $about },
+                Field {
+                    key: stringify!($name),
+                    env: $env,
+                    default: $default,
+                    about: $about,
+                    is_secret: flags::is_secret::<$type>(),
+                },
             )+)+ ];
 
             /// Reads flags, environment and file. All that is wrong is told at once.

@@ -1,6 +1,7 @@
 //! Where values come from: the command line, the environment, the file, the declaration. First found wins.
 
 use super::flags::{Field, Given};
+use super::hidden;
 use super::value::Text;
 use crate::failure::Failure;
 use orch_core::check::closest;
@@ -177,27 +178,23 @@ fn ways(field: &Field) -> String {
     format!("set it with `{}`, `{}` or `{} = …` in {FILE_NAME}", field.flag(), field.env, field.key)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn variable(name: &str) -> Result<Option<String>, Failure> {
-    match std::env::var(name) {
+    match hidden::value(name).map(std::ffi::OsString::into_string) {
         // An empty variable is how scripts unset one.
-        Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::new(format!("`{name}` is no UTF-8"))),
+        Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Ok(None),
+        Some(Err(_)) => Err(Failure::new(format!("`{name}` is no UTF-8"))),
     }
 }
 
 /// All variables whose names begin like this.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub(crate) fn beginning_with(prefixes: &[&str]) -> std::collections::HashMap<String, String> {
-    let readable =
-        std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    let readable = hidden::all().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     readable.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
 }
 
 /// `NO_COLOR` is set, or the terminal is a dumb one.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub(crate) fn environment_is_plain() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    is_set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+    let is_set = |name: &str| hidden::value(name).is_some_and(|value| !value.is_empty());
+    is_set("NO_COLOR") || hidden::value("TERM").is_some_and(|term| term == "dumb")
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(crate) trait Text: Sized {
     /// In `--help`.
     const FORM: &'static str;
+    const IS_SECRET: bool = false;
     fn parse(text: &str) -> Result<Self, String>;
     /// What the value is, without secrets.
     fn show(&self) -> String;
@@ -40,6 +41,7 @@ impl From<String> for Secret {
 
 impl Text for Secret {
     const FORM: &'static str = "SECRET";
+    const IS_SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
         Ok(Secret(text.into()))
@@ -77,6 +79,7 @@ fn masked_url(url: &str) -> Option<String> {
 
 impl<T: Text> Text for Option<T> {
     const FORM: &'static str = T::FORM;
+    const IS_SECRET: bool = T::IS_SECRET;
 
     fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() { Ok(None) } else { T::parse(text).map(Some) }

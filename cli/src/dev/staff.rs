@@ -6,6 +6,7 @@
 use super::Place;
 use super::again::Crashes;
 use super::cargo::Project;
+use crate::config::hidden;
 use crate::failure::Failure;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -147,7 +148,7 @@ impl Staff {
         let name = format!("{}-{}", self.name, self.number);
         let mut command = Command::new(&binary);
         command.args(["worker", "--take-over", "--with-stdin", "--worker-name", &name]);
-        command.envs(self.place.variables.iter().cloned());
+        command.envs(hidden()).envs(self.place.variables.iter().cloned());
         // A Ctrl-C is for us: we tell them, once the rest of us is told.
         command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
         let child = command.spawn().map_err(Failure::io(format!("cannot run `{}`", binary.display())))?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Installation {
     /// The folder of `orch standalone`. Workers on several machines each have their own.
     pub data_dir: PathBuf,
-    /// Of the metadata; it has the password in it.
+    /// Of the metadata, as tasks may use it; it may have a password in it.
     pub database_url: String,
 }
 

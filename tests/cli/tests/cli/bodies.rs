@@ -1,9 +1,10 @@
-//! Programs that tasks start: they end with their worker and at their limits, with everything that descends from them; and
-//! what they say arrives whatever happens to the connection of the logs.
+//! Programs that tasks start: they end with their worker and at their limits, with everything that descends from them;
+//! what they say arrives whatever happens to the connection of the logs; and what they can find out is bounded.
 
-use crate::binary::{Ended, plain};
+use crate::binary::{Ended, command, plain, run};
+use crate::standalone::Standalone;
 use crate::world::World;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -171,4 +172,79 @@ async fn a_worker_that_stops_sends_what_could_not_be_written() {
     world.stop(worker);
     let log = world.run(&["tasks", "logs", "said", "it", "two"]);
     assert!(says("the word is said")(&log), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_body_finds_no_secret_of_orch_in_any_environment() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let (data, found) = (home.path().join("data"), home.path().join("found"));
+    let key = run(home.path(), ["secrets", "generate-key"]).done().trim().to_owned();
+    let secrets = [
+        ("ORCH_ADMIN_PASSWORD", "planted-admin-password".to_owned()),
+        ("ORCH_SECRET_KEY", key),
+        ("ORCH_CONN_PLANTED", "x://me:planted-connection@h".to_owned()),
+        ("ORCH_VAR_PLANTED_TOKEN", "planted-variable".to_owned()),
+    ];
+    // Its own environment, those of all processes above it, and that of the database.
+    let look = format!(
+        "env > {found}; p=$PPID; while [ \"$p\" -gt 1 ]; do cat /proc/$p/environ >> {found}; \
+        p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status); done; \
+        cat /proc/$(head -1 {data}/postgres/data/postmaster.pid)/environ >> {found}",
+        found = found.display(),
+        data = data.display()
+    );
+    fs::create_dir_all(data.join("dags")).unwrap();
+    let text = serde_json::json!({ "dag_id": "curious", "tasks": { "it": { "bash": look } } });
+    fs::write(data.join("dags/curious.yaml"), text.to_string()).unwrap();
+    let mut given = command(home.path());
+    given.envs(secrets.iter().map(|(name, value)| (name, value)));
+    let _standalone = Standalone::start_by(given, &["--no-web", "--paused-at-creation=false"]);
+    let began = Instant::now();
+    while run(home.path(), ["dags", "export", "curious"]).code != 0 {
+        assert!(began.elapsed() < Duration::from_mins(1), "the file is not read");
+    }
+    let ended = run(home.path(), ["dags", "trigger", "curious", "--run-id", "one", "--wait"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let found = String::from_utf8_lossy(&fs::read(&found).unwrap()).replace('\0', "\n");
+    assert!(found.contains("ORCH_TASK_ID=it"), "{found}");
+    assert!(found.matches("PATH=").count() > 3, "of several processes: {found}");
+    for (name, value) in &secrets {
+        assert!(!found.contains(value), "{name} is found in: {found}");
+    }
+}
+
+#[tokio::test]
+async fn the_role_of_default_connections_can_neither_read_the_metadata_nor_run_programs() {
+    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+    let _standalone = Standalone::start(home.path(), &["--no-web"]);
+    let found = fs::read(home.path().join("data/standalone.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    let url = found["url"].as_str().unwrap();
+    let lesser = orch_store::task_role::url(url, &home.path().join("data"));
+    assert_ne!(lesser, url, "it is the private server of this folder");
+    let mut db = PgConnection::connect(&lesser).await.unwrap();
+    let readable: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v')
+        and has_table_privilege(c.oid, 'select')",
+    )
+    .fetch_all(&mut db)
+    .await
+    .unwrap();
+    assert_eq!(readable, Vec::<String>::new(), "tables of the metadata that it can read");
+    for refused in [
+        "copy (select 1) to program 'true'",
+        "copy (select 1) to '/tmp/orch-refused'",
+        "select pg_read_file('/etc/passwd')",
+        "create role other superuser",
+        "set role orch",
+    ] {
+        let error = sqlx::raw_sql(refused).execute(&mut db).await.expect_err(refused);
+        let sqlx::Error::Database(error) = error else { panic!("{refused}: {error}") };
+        assert_eq!(error.code().as_deref(), Some("42501"), "{refused}: {error}");
+    }
+    // What the pipelines do by these connections.
+    for allowed in ["create table lake.mine (n int)", "select * from lake.iceberg_tables", "create database beside"] {
+        sqlx::raw_sql(allowed).execute(&mut db).await.expect(allowed);
+    }
+    db.close().await.unwrap();
 }

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A standalone in a folder of its own; killed when the test ends before it does.
@@ -19,7 +19,11 @@ pub(crate) struct Standalone {
 
 impl Standalone {
     pub(crate) fn start(home: &Path, arguments: &[&str]) -> Standalone {
-        let mut command = command(home);
+        Standalone::start_by(command(home), arguments)
+    }
+
+    /// With what the command's environment says.
+    pub(crate) fn start_by(mut command: Command, arguments: &[&str]) -> Standalone {
         command.args(["standalone", "--port", "0", "--lease", "2s"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = read_until(child.stderr.as_mut().unwrap(), "  stop      Ctrl-C");
