@@ -15,7 +15,7 @@ const MOST_GROWTH_MB: u64 = 512;
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 const MOST_KEPT_MB: u64 = 128;
 /// Machines that build beside it are slow; what hangs takes for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One request, and the statuses that may be its answer.
 #[derive(Debug, Clone)]
