@@ -180,7 +180,9 @@ async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -
     );
     let taken = taken.fetch_optional(&mut *db).await?;
     let row = sqlx::query!(
-        "select attempt, try_no, state::text from task_instance where run = $1 and task = $2 and map_index = $3 for update",
+        r#"select attempt, try_no, state::text, exists (select from attempt past where past.run = t.run and past.task = t.task
+            and past.map_index = t.map_index and past.attempt = t.attempt) as "is_past!"
+          from task_instance t where run = $1 and task = $2 and map_index = $3 for update"#,
         run,
         task as i16,
         map_index
@@ -194,7 +196,9 @@ async fn take(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i32) -
     if taken.is_none() && !state.is_none_or(settled) {
         return Ok(None);
     }
-    let begins_anew = matches!(state, None | Some(TaskState::Restarting));
+    // A row that was decided after a clear, without a try, still names the try that is history.
+    let is_past = row.as_ref().is_some_and(|row| row.is_past);
+    let begins_anew = is_past || matches!(state, None | Some(TaskState::Restarting));
     let next = row.filter(|row| row.try_no > 0).and_then(|row| match &taken {
         Some(taken) if taken.attempt == row.attempt => None,
         Some(taken) => Some(NextTry {

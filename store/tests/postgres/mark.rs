@@ -171,6 +171,27 @@ async fn what_was_cleared_and_then_marked_is_a_new_try() {
 }
 
 #[tokio::test]
+async fn what_was_cleared_and_decided_without_a_try_is_marked_as_a_new_try() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let version = register(&mut db, &[chain("d", 2)]).await[0].version_id;
+    let mut versions = Versions::default();
+    let run = trigger(&mut db, &mut versions, "d").await.id;
+    let mut hands = Hands::new(&database, &[version], LEASE).await;
+    hands.work_off().await;
+    clear(&mut db, run, &[0, 1]).await;
+    // The second follows from the first: it is upstream_failed without a try of its own.
+    for (task, to) in [(0, TaskState::Failed), (1, TaskState::Success)] {
+        mark_instance(&mut db, &mut versions, (run, None), (task, -1), to).await.unwrap();
+    }
+    let found = tries(&mut db, run, 1, -1).await.unwrap();
+    let told: Vec<_> = found.iter().map(|t| (t.try_no, t.state)).collect();
+    assert_eq!(told, [(1, TaskState::Success), (2, TaskState::Success)]);
+    assert_ne!(found[0].attempt, found[1].attempt);
+    check_run(&mut db, run).await;
+}
+
+#[tokio::test]
 async fn what_was_cleared_while_it_ran_and_then_marked_is_fenced_and_history() {
     let database = database().await;
     let mut db = one(&database).await;
