@@ -31,6 +31,7 @@ pub mod select;
 pub mod spec;
 pub mod state;
 pub mod task;
+pub mod text;
 pub mod transition;
 pub mod wait;
 pub mod why;

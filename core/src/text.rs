@@ -1,0 +1,231 @@
+//! Text from outside, as the database takes it. Bodies, servers, users and files may say anything; Postgres keeps no NUL in a
+//! text, and reads no JSON string out that holds one or half a surrogate pair. What passes through these types can be kept,
+//! whatever it was: such characters become U+FFFD, and text that is too long is cut, visibly.
+
+use serde_json::Value;
+use std::borrow::{Borrow, Cow};
+use std::fmt::{self, Write as _};
+
+/// A text without NUL, of bounded length.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Text(String);
+
+impl Text {
+    /// As long as a line of a log may be.
+    pub const MOST_BYTES: usize = 64 * 1024;
+
+    pub fn new(text: impl Into<String>) -> Text {
+        Text::bounded(text, Text::MOST_BYTES)
+    }
+
+    /// At most so many bytes, and the mark that says how many there were.
+    pub fn bounded(text: impl Into<String>, most_bytes: usize) -> Text {
+        let mut text: String = text.into();
+        let bytes = text.len();
+        if bytes > most_bytes {
+            text.truncate(text.floor_char_boundary(most_bytes));
+        }
+        if text.contains('\0') {
+            text = without_nul(&text).into_owned();
+        }
+        if bytes > most_bytes {
+            write!(text, " … ({bytes} bytes in all)").expect("a string can grow");
+        }
+        Text(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// With U+FFFD in the place of each NUL.
+pub fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+/// The text of a JSON value whose strings are texts: no `\u0000`, no half of a surrogate pair.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JsonText(String);
+
+impl JsonText {
+    /// `text`: of a value, as a parser has read it or a writer has written it.
+    pub fn new(text: impl Into<String>) -> JsonText {
+        let text: String = text.into();
+        match clean_json(&text) {
+            Cow::Owned(clean) => JsonText(clean),
+            Cow::Borrowed(_) => JsonText(text),
+        }
+    }
+
+    pub fn of(value: &Value) -> JsonText {
+        JsonText::new(value.to_string())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// JSON text whose strings Postgres can read out.
+pub fn clean_json(text: &str) -> Cow<'_, str> {
+    // Nearly every text has neither.
+    if !text.contains("\\u") && !text.contains('\0') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let (mut clean, mut from, mut at) = (String::new(), 0, 0);
+    while at < bytes.len() {
+        let bad = match bytes[at] {
+            0 => 1,
+            b'\\' => match escape(bytes, at) {
+                Escape::Other(len) => {
+                    at += len;
+                    continue;
+                }
+                Escape::Bad(len) => len,
+            },
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        clean.push_str(&text[from..at]);
+        clean.push('\u{FFFD}');
+        at += bad;
+        from = at;
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    clean.push_str(&text[from..]);
+    Cow::Owned(clean)
+}
+
+/// A value whose strings and names are texts.
+pub fn clean_value(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = without_nul(text).into_owned(),
+        Value::Array(list) => list.iter_mut().for_each(clean_value),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains('\0')) {
+                let all = std::mem::take(fields).into_iter();
+                *fields = all.map(|(name, value)| (without_nul(&name).into_owned(), value)).collect();
+            }
+            fields.values_mut().for_each(clean_value);
+        }
+        _ => {}
+    }
+}
+
+enum Escape {
+    /// So many bytes that mean something.
+    Other(usize),
+    /// So many bytes that no text can hold.
+    Bad(usize),
+}
+
+fn escape(bytes: &[u8], at: usize) -> Escape {
+    let unit = |at: usize| -> Option<u16> {
+        let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    match unit(at) {
+        Some(0 | 0xDC00..=0xDFFF) => Escape::Bad(6),
+        Some(0xD800..=0xDBFF) => match unit(at + 6) {
+            Some(0xDC00..=0xDFFF) => Escape::Other(12),
+            _ => Escape::Bad(6),
+        },
+        Some(_) => Escape::Other(6),
+        // `\\`, `\"`, `\n`; the last byte of a broken text stands alone.
+        None => Escape::Other(2),
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text::new(text)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Text {
+        Text::new(text)
+    }
+}
+
+impl From<&str> for JsonText {
+    fn from(text: &str) -> JsonText {
+        JsonText::new(text)
+    }
+}
+
+impl From<String> for JsonText {
+    fn from(text: String) -> JsonText {
+        JsonText::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_replaced_and_a_long_text_says_how_long_it_was() {
+        assert_eq!(Text::new("a\0b").as_str(), "a\u{FFFD}b");
+        assert_eq!(Text::bounded("äöü", 3).as_str(), "ä … (6 bytes in all)");
+        assert_eq!(Text::new("x".repeat(Text::MOST_BYTES)).as_str().len(), Text::MOST_BYTES);
+        assert_eq!([Text::new("a"), Text::new("b")].join(": "), "a: b");
+    }
+
+    #[test]
+    fn a_value_is_cleaned_in_all_its_depth() {
+        let mut value = serde_json::json!({ "a\0": ["x", { "b": "\0" }], "c": 1 });
+        clean_value(&mut value);
+        assert_eq!(value, serde_json::json!({ "a\u{FFFD}": ["x", { "b": "\u{FFFD}" }], "c": 1 }));
+    }
+
+    #[test]
+    fn json_loses_only_what_no_text_can_hold() {
+        for same in [r#""plain""#, r#""\\u0000""#, r#""\ud83d\ude00""#, r#"{"a\n":"\u00e4\u0001"}"#, "\"\\", "\\"] {
+            assert!(matches!(clean_json(same), Cow::Borrowed(_)), "{same}");
+        }
+        for (bad, clean) in [
+            (r#""a\u0000b""#, "\"a\u{FFFD}b\""),
+            (r#"{"\u0000":1}"#, "{\"\u{FFFD}\":1}"),
+            (r#""\ud800""#, "\"\u{FFFD}\""),
+            (r#""\ude00\ud83d""#, "\"\u{FFFD}\u{FFFD}\""),
+            (r#""\ud800\ud83d\ude00""#, "\"\u{FFFD}\\ud83d\\ude00\""),
+            (r#""\\\u0000""#, "\"\\\\\u{FFFD}\""),
+            ("\"a\0b\"", "\"a\u{FFFD}b\""),
+        ] {
+            assert_eq!(clean_json(bad), clean, "{bad}");
+        }
+    }
+}
