@@ -3,7 +3,7 @@
 
 use crate::arrival::Arrival;
 use crate::auth::Role;
-use crate::extract::Peer;
+use crate::extract::{Peer, Query};
 use crate::limit::{CHEAP, DEAR, Who};
 use crate::pages::{self, Asked};
 use crate::refusal::{Cause, Refusal, chain};
@@ -65,12 +65,22 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     response
 }
 
+/// As an address spells it.
+const NUL: &str = "%00";
+
 /// Whoever watches over the process asks these without a proxy, and learns nothing that is secret.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal> {
     if request.uri().query().is_some_and(|query| query.len() > MOST_QUERY_BYTES) {
         return Err(Refusal::plain(StatusCode::URI_TOO_LONG, "the query is too long"));
+    }
+    // No text of the database holds one, so nothing has such a name; no handler has to know.
+    if request.uri().path().contains(NUL) {
+        return Err(Refusal::not_found("Not Found"));
+    }
+    if let Some(query) = request.uri().query().filter(|query| query.contains(NUL)) {
+        Query::parse(query).finish()?;
     }
     if app.config.https && arrival.is_plain && !HEALTH.contains(&request.uri().path()) {
         let text = "this server is reached by https only, by its certificate or through its proxy";

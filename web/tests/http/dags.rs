@@ -67,7 +67,7 @@ async fn one_dag_is_found_by_its_id_or_alias() {
     let scheduled = web.get("/api/v2/dags/params").await.body;
     assert_eq!((&scheduled["timetable_summary"], &scheduled["is_backfillable"]), (&json!("0 2 * * *"), &json!(true)));
     assert!(scheduled["next_dagrun_run_after"].is_string());
-    for (name, shown) in [("nothing", "nothing"), ("%3Csvg%3E", "<svg>"), ("a%00b", "a\\0b"), ("..%2Fetc", "../etc")] {
+    for (name, shown) in [("nothing", "nothing"), ("%3Csvg%3E", "<svg>"), ("..%2Fetc", "../etc")] {
         let answer = web.get(&format!("/api/v2/dags/{name}")).await;
         let detail = json!({ "detail": format!("The Dag with ID: `{shown}` was not found") });
         assert_eq!((answer.status, answer.body), (StatusCode::NOT_FOUND, detail));

@@ -1,5 +1,6 @@
 //! Routes and who may use them, route by route.
 
+use crate::browser::Browser;
 use crate::fixture::Web;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -92,6 +93,43 @@ async fn every_route_asks_for_the_role_that_such_routes_ask_for() {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{} {}", rule.method, rule.path);
         }
     }
+}
+
+/// Postgres keeps no NUL in a text, so a name with one is nobody's, wherever it stands in an address.
+#[tokio::test]
+async fn a_nul_in_an_address_is_a_mistake_of_the_client_on_every_route() {
+    let web = Web::new().await;
+    let session = format!("orch={}", Browser::logged_in(&web).await.cookies["orch"]);
+    for rule in rules(&web.app) {
+        let mut addresses = vec![format!("{}?dag_id=a%00b&order_by=%00&limit=%00", rule.path.replace(['{', '}'], ""))];
+        let names = rule.path.matches('{').count();
+        for nth in 0..names {
+            addresses.push(with_nul(rule.path, nth));
+        }
+        for address in addresses {
+            let request = Request::builder().method(rule.method.clone()).uri(&address).header("host", "localhost");
+            let request = match rule.door {
+                Door::Api => request.header("authorization", format!("Bearer {}", web.token)),
+                Door::Page => request.header("cookie", &session),
+            };
+            let answer = web.answer(request.body(Body::empty()).unwrap()).await;
+            let status = answer.status.as_u16();
+            assert!([400, 404, 422].contains(&status), "{} {address}: {status} {}", rule.method, answer.body);
+        }
+    }
+}
+
+/// The path with a NUL in the `nth` of its names, and an ordinary text in the others.
+fn with_nul(path: &str, nth: usize) -> String {
+    let mut names = 0;
+    let part = |part: &str| {
+        if !part.starts_with('{') {
+            return part.to_string();
+        }
+        names += 1;
+        if names == nth + 1 { "1%00".into() } else { "1".into() }
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
 /// Method, path and word of each row of a table.
