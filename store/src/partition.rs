@@ -47,10 +47,10 @@ impl Week {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runs {
     Any,
-    /// Of which more may be said.
-    Running,
-    /// Queued or running.
-    Unfinished,
+    /// Of which more may be said, or was said since: an old run that was cleared is as young as its last try.
+    TalkingSince(DateTime<Utc>),
+    /// Queued or running, or over only since.
+    ActiveSince(DateTime<Utc>),
 }
 
 /// Makes the partitions of this week and the next ones. A new one needs a lock that everybody waits for: while somebody else
@@ -95,17 +95,18 @@ pub(crate) async fn weeks_before(db: &mut PgConnection, before: DateTime<Utc>) -
 
 /// Whether the week has such runs.
 pub(crate) async fn has_runs(db: &mut PgConnection, week: &Week, which: Runs) -> StoreResult<bool> {
-    let states: &[String] = match which {
-        Runs::Any => &[],
-        Runs::Running => &["running".to_owned()],
-        Runs::Unfinished => &["queued".to_owned(), "running".to_owned()],
+    let (states, since): (Vec<String>, Option<DateTime<Utc>>) = match which {
+        Runs::Any => (Vec::new(), None),
+        Runs::TalkingSince(since) => (vec!["running".into()], Some(since)),
+        Runs::ActiveSince(since) => (vec!["queued".into(), "running".into()], Some(since)),
     };
     let has = sqlx::query_scalar!(
         r#"select exists (select from dag_run where id >= uuid_of_moment($1) and id < uuid_of_moment($2)
-          and (cardinality($3::text[]) = 0 or state::text = any($3))) as "has!""#,
+          and (cardinality($3::text[]) = 0 or state::text = any($3) or ended_at >= $4::timestamptz)) as "has!""#,
         week.monday,
         week.sunday,
-        states
+        &states,
+        since
     );
     Ok(has.fetch_one(db).await?)
 }

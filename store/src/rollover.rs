@@ -29,7 +29,10 @@ pub(crate) async fn roll_over_logs(
     let mut done = Vec::new();
     for week in weeks_before(db, before).await? {
         let leaf = week.leaf("log_chunk");
-        if week.sunday > before || !leaf_is_there(db, &leaf).await? || has_runs(db, &week, Runs::Running).await? {
+        if week.sunday > before
+            || !leaf_is_there(db, &leaf).await?
+            || has_runs(db, &week, Runs::TalkingSince(before)).await?
+        {
             continue;
         }
         done.extend(roll_over(db, archive, &week, &leaf, actor).await?);
@@ -46,7 +49,7 @@ async fn roll_over(
     actor: &str,
 ) -> StoreResult<Option<Cleaned>> {
     let mut writer = Writer { archive, week: Leaf::at(week.monday), pack: None, seen: Seen::default() };
-    let mut after = (Uuid::nil(), Uuid::nil(), i16::MIN, i32::MIN);
+    let mut after = (Uuid::nil(), Uuid::nil(), i32::MIN, i32::MIN);
     loop {
         let rows = chunks_after(db, leaf, after).await?;
         let Some(last) = rows.last() else { break };
@@ -89,7 +92,7 @@ async fn roll_over(
 struct Row {
     run: Uuid,
     attempt: Uuid,
-    lease_no: i16,
+    lease_no: i32,
     seq: i32,
     lines: i32,
     created_at: DateTime<Utc>,
@@ -106,9 +109,9 @@ struct Seen {
 
 const MARK: &str = "hashtextextended(concat_ws(' ', attempt, lease_no, seq), 0)";
 
-async fn chunks_after(db: &mut PgConnection, leaf: &str, after: (Uuid, Uuid, i16, i32)) -> StoreResult<Vec<Row>> {
+async fn chunks_after(db: &mut PgConnection, leaf: &str, after: (Uuid, Uuid, i32, i32)) -> StoreResult<Vec<Row>> {
     let text = format!(
-        "select run, attempt, lease_no, seq, lines, created_at, body, {MARK} as mark from {leaf}
+        "select run, attempt, lease_no::integer, seq, lines, created_at, body, {MARK} as mark from {leaf}
         where (run, attempt, lease_no, seq) > ($1, $2, $3, $4) order by run, attempt, lease_no, seq limit $5"
     );
     let rows = sqlx::query_as(AssertSqlSafe(text)).bind(after.0).bind(after.1).bind(after.2).bind(after.3).bind(CHUNKS);
@@ -212,7 +215,7 @@ async fn put_back(db: &mut PgConnection, run: Uuid, attempt: Uuid, chunks: &[Chu
     for chunks in chunks.chunks(CHUNKS as usize) {
         sqlx::query!(
             "insert into recalled_log (run, attempt, lease_no, seq, lines, created_at, body)
-            select $1, $2, c.* from unnest($3::smallint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::text[]) c
+            select $1, $2, c.* from unnest($3::integer[], $4::integer[], $5::integer[], $6::timestamptz[], $7::text[]) c
             on conflict do nothing",
             run,
             attempt,

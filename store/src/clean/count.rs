@@ -43,7 +43,7 @@ pub async fn count_old(db: &mut PgConnection, wish: &Wish) -> StoreResult<Vec<Co
 
 /// Runs that may go.
 const RUNS: &str = "$2::bigint > 0 and r.id < uuid_of_moment($1) and r.state in ('success', 'failed')
-    and (cardinality($3::text[]) = 0 or r.dag_id = any($3)) and r.dag_id <> all($4::text[])";
+    and (r.ended_at is null or r.ended_at < $1) and (cardinality($3::text[]) = 0 or r.dag_id = any($3)) and r.dag_id <> all($4::text[])";
 
 async fn of_runs(db: &mut PgConnection, wish: &Wish, parent: &str) -> StoreResult<Count> {
     let from = format!(

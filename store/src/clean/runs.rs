@@ -22,7 +22,7 @@ pub(super) async fn clean_runs(
     tell: &mut Tell<'_>,
 ) -> StoreResult<()> {
     for week in weeks_before(db, wish.before).await? {
-        let as_a_whole = goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::Unfinished).await?;
+        let as_a_whole = goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::ActiveSince(wish.before)).await?;
         let leaves = leaves(db, &week, &PARENTS).await?;
         while delete_runs(db, wish, &week, if as_a_whole { &[] } else { &leaves }, mover).await? {}
         if as_a_whole && !has_runs(db, &week, Runs::Any).await? {
@@ -46,7 +46,7 @@ pub(super) async fn clean_logs(
         if leaves.is_empty() {
             continue;
         }
-        if goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::Running).await? {
+        if goes_as_a_whole(wish, &week) && !has_runs(db, &week, Runs::TalkingSince(wish.before)).await? {
             let_go(db, "log_chunk", &week, wish, mover.stamp(), tell).await?;
             continue;
         }
@@ -146,7 +146,7 @@ async fn that_fit<'r>(
 async fn finished(db: &mut PgConnection, wish: &Wish, week: &Week, after: Uuid) -> StoreResult<Vec<Uuid>> {
     let runs = sqlx::query_scalar!(
         "select id from dag_run where id > $6 and id >= uuid_of_moment($1) and id < uuid_of_moment(least($2::timestamptz, $3::timestamptz))
-          and state in ('success', 'failed')
+          and state in ('success', 'failed') and (ended_at is null or ended_at < $3)
           and (cardinality($4::text[]) = 0 or dag_id = any($4)) and dag_id <> all($5::text[])
         order by id limit $7 for update skip locked",
         week.monday,

@@ -91,6 +91,24 @@ async fn all_tables_are_archived_at_once_and_the_next_time_too() {
     }
 }
 
+/// What was said of it today is as old as its last try, not as its first.
+#[tokio::test]
+async fn an_old_run_that_was_cleared_lately_keeps_its_log_and_itself() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    old_runs(&mut db, "a", MONDAY, 10).await;
+    let cleared = "update dag_run set ended_at = now() where id = (select id from dag_run order by id limit 1)";
+    sqlx::query(cleared).execute(&mut db).await.unwrap();
+    for table in [Table::LogChunk, Table::DagRun] {
+        let wish = Wish::of(&[table], at(NEXT_MONDAY), Goes::Dropped, "ada");
+        let counted = count_old(&mut db, &wish).await.unwrap();
+        assert!(counted.iter().any(|count| [9, 27].contains(&count.rows)), "{counted:?}");
+        cleaned(&mut db, &wish).await;
+        assert_eq!(there_and_archived(&mut db, "log_chunk").await, (3, 0), "after {table:?}");
+    }
+    assert_eq!(there_and_archived(&mut db, "dag_run").await, (1, 0));
+}
+
 #[tokio::test]
 async fn only_some_dags_are_cleaned_and_no_run_that_is_not_over() {
     let database = database().await;
