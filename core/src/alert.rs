@@ -13,6 +13,7 @@ pub use words::{FIELDS, Message, check_template, message};
 use crate::approval::Question;
 use crate::spec::{DagSpec, Deadline, Notifier, TaskSpec};
 use crate::state::{RunState, TaskState, UnknownWord, words};
+use crate::text::Text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -141,7 +142,7 @@ pub struct TryEnd<'a> {
     pub map_index: i32,
     pub state: TaskState,
     /// Outermost first.
-    pub causes: &'a [String],
+    pub causes: &'a [Text],
 }
 
 /// What the end of a try leaves. Airflow's rule: only what ran calls back, so neither what was decided without running nor
@@ -179,7 +180,7 @@ pub fn of_try(dag_id: &str, task: &TaskSpec, end: TryEnd<'_>) -> Vec<NewAlert> {
 pub struct TryAsks<'a> {
     pub attempt: Uuid,
     /// Under which it asks: it has another one when it was answered, so a second question of a try is told too.
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub try_number: i16,
     pub map_index: i32,
     pub question: &'a Question,

@@ -58,6 +58,29 @@ impl Run {
         Run { state: RunState::Queued, ledger: vec![TaskState::None.code(); plan.tasks.len()], counters }
     }
 
+    /// Whether this is the ledger of a run of `plan`, written in a format that this code reads. What is wrong, in words.
+    pub fn check(&self, format: i16, plan: &Plan) -> Result<(), String> {
+        if !(LEDGER_FORMAT - 1..=LEDGER_FORMAT).contains(&format) {
+            let reads = LEDGER_FORMAT;
+            return Err(format!(
+                "the ledger has format {format}, this orch reads {} and {reads}: install the orch that wrote it, or a newer one",
+                reads - 1
+            ));
+        }
+        let sizes = (self.ledger.len(), self.counters.len());
+        if sizes != (plan.tasks.len(), plan.counters) {
+            let (tasks, counters) = (plan.tasks.len(), plan.counters);
+            return Err(format!(
+                "the ledger has {} tasks and {} counters, its DAG version {tasks} and {counters}",
+                sizes.0, sizes.1
+            ));
+        }
+        match self.ledger.iter().find(|&&code| TaskState::from_code(code).is_none()) {
+            Some(code) => Err(format!("the ledger has the unknown state {code}")),
+            None => Ok(()),
+        }
+    }
+
     /// The state of a task; of a mapped one, of all its elements together.
     pub fn task(&self, task: TaskIdx) -> TaskState {
         TaskState::from_code(self.ledger[usize::from(task)]).unwrap_or(TaskState::None)

@@ -72,6 +72,10 @@ pub enum Reason {
     RunNotDue {
         run_after: DateTime<Utc>,
     },
+    /// It cannot be moved on.
+    RunParked {
+        why: String,
+    },
 
     // What the structure says.
     Upstream {
@@ -158,7 +162,10 @@ impl Reason {
             Reason::Past { .. } | Reason::PastDownstream { .. } => "Previous Dagrun State",
             Reason::Admitted => "Admission",
             Reason::DagPaused { .. } => "Dag Not Paused",
-            Reason::RunNotRunning { .. } | Reason::RunsActive { .. } | Reason::RunNotDue { .. } => "Dagrun Running",
+            Reason::RunNotRunning { .. }
+            | Reason::RunsActive { .. }
+            | Reason::RunNotDue { .. }
+            | Reason::RunParked { .. } => "Dagrun Running",
             Reason::Upstream { .. } => "Trigger Rule",
             Reason::TasksActive { .. } => "Task Instance Slots Available",
             Reason::Window { .. } => "Map Window",
@@ -209,6 +216,7 @@ impl Reason {
                 format!("DAG '{dag_id}' has max_active_runs {most}, and these runs are active: {}.", runs.join(", "))
             }
             Reason::RunNotDue { run_after } => format!("The run may begin at {}.", moment(*run_after)),
+            Reason::RunParked { why } => format!("The run is parked because it cannot be moved on: {why}."),
             Reason::Upstream { rule, of, open } => {
                 let names: Vec<String> =
                     open.iter().map(|(task, state)| format!("{task} ({})", state_words(*state))).collect();

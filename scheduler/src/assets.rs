@@ -42,7 +42,7 @@ impl Work for Assets {
         if begun > 0 {
             shared.board.look.notify_one();
         }
-        Ok(if distributed == EVENTS as usize { Left::More } else { Left::Nothing })
+        Ok(if distributed as i64 == EVENTS { Left::More } else { Left::Nothing })
     }
 }
 

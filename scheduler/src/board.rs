@@ -89,7 +89,7 @@ impl Board {
         let progress = self.progress.lock().expect("nobody panics with it");
         let loops = progress.iter().map(|(name, p)| {
             let mut entry =
-                json!({ "rounds": p.rounds, "age_ms": p.last.elapsed().as_millis() as u64, "busy": p.busy });
+                json!({ "rounds": p.rounds, "age_ms": u64::try_from(p.last.elapsed().as_millis()).unwrap_or(u64::MAX), "busy": p.busy });
             if let Some(error) = &p.error {
                 entry["error"] = json!(error);
             }

@@ -38,6 +38,6 @@ impl Work for Deadlines {
         }
         // Runs that have started have their time now: it may be soon.
         shared.board.look.notify_one();
-        Ok(if rung.looked == BATCH as usize { Left::More } else { Left::Nothing })
+        Ok(if rung.looked as i64 == BATCH { Left::More } else { Left::Nothing })
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! One loop, the lookout, asks the database every few seconds what there is to do; the others sleep until it calls them.
 //! Each does an idempotent step from the truth in the database and may die at any line.
+#![warn(clippy::cast_possible_truncation)]
 
 mod admit;
 mod assets;

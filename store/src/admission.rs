@@ -66,7 +66,14 @@ enum Lock {
 async fn rounds(db: &mut PgConnection, versions: &Versions, lock: Lock) -> StoreResult<Admitted> {
     let mut all = Admitted::default();
     for _ in 0..MOST_ROUNDS {
-        let Some((round, more)) = round(db, versions, lock).await? else { break };
+        let done = match round(db, versions, lock, By::All).await {
+            Err(error) if error.is_of_one_item() => {
+                tracing::warn!(%error, cause = error.source_text(), "those who wait are let in by halves");
+                round(db, versions, lock, By::Halves).await
+            }
+            done => done,
+        };
+        let Some((round, more)) = done? else { break };
         all.many += round.many;
         all.again_in = round.again_in;
         if !more {
@@ -76,8 +83,21 @@ async fn rounds(db: &mut PgConnection, versions: &Versions, lock: Lock) -> Store
     Ok(all)
 }
 
+/// How those who go are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    All,
+    /// One of them cannot be written: it is found, named and left where it is.
+    Halves,
+}
+
 /// One transaction. `None`: somebody else has the lock. The flag: there may be more to let in.
-async fn round(db: &mut PgConnection, versions: &Versions, lock: Lock) -> StoreResult<Option<(Admitted, bool)>> {
+async fn round(
+    db: &mut PgConnection,
+    versions: &Versions,
+    lock: Lock,
+    by: By,
+) -> StoreResult<Option<(Admitted, bool)>> {
     let mut tx = db.begin().await?;
     let Some(recount) = take_lock(&mut tx, lock).await? else {
         tx.rollback().await?;
@@ -102,9 +122,42 @@ async fn round(db: &mut PgConnection, versions: &Versions, lock: Lock) -> StoreR
     let again_in = look_again(&verdicts).map(|at| (at - now).to_std().unwrap_or_default());
     let goes: Vec<_> = candidates.iter().zip(verdicts).filter_map(|(c, v)| Some((c, going(v)?))).collect();
     let more = goes.len() >= MOST_OF_LINE;
-    let many = let_in(&mut tx, now, &goes).await?;
+    let many = match by {
+        By::All => let_in(&mut tx, now, &goes).await?,
+        By::Halves => let_in_by_halves(&mut tx, now, &goes).await?,
+    };
     tx.commit().await?;
     Ok(Some((Admitted { many, again_in }, more)))
+}
+
+type Going<'a> = (&'a Candidate, Vec<orch_core::gates::Need>);
+
+async fn let_in_by_halves(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -> StoreResult<usize> {
+    let (mut many, mut left) = (0, vec![goes]);
+    while let Some(some) = left.pop() {
+        let mut savepoint = db.begin().await?;
+        match let_in(&mut savepoint, now, some).await {
+            Ok(let_in) => {
+                savepoint.commit().await?;
+                many += let_in;
+            }
+            Err(error) if error.is_of_one_item() => {
+                savepoint.rollback().await?;
+                let (first, second) = some.split_at(some.len() / 2);
+                match first {
+                    [] => some.iter().for_each(|(c, _)| not_let_in(c, &error)),
+                    _ => left.extend([second, first]),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(many)
+}
+
+fn not_let_in(c: &Candidate, error: &StoreError) {
+    let (cause, map_index) = (error.source_text(), c.map_index);
+    tracing::error!(run = %c.run, task = c.task, map_index, %error, cause, "a try cannot be let in");
 }
 
 fn going(verdict: Verdict) -> Option<Vec<orch_core::gates::Need>> {
@@ -249,17 +302,20 @@ pub(crate) async fn confs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<H
         r#"select run, conf::text as "conf!" from dag_run_detail where run = any($1) and conf is not null"#,
         runs
     );
-    let rows = rows.fetch_all(db).await?;
-    let read = |text: &str| serde_json::from_str(text).map_err(|e| StoreError::corrupt(format!("a run's conf: {e}")));
-    rows.into_iter().map(|row| Ok((row.run, read(&row.conf)?))).collect()
+    let mut confs = HashMap::new();
+    for row in rows.fetch_all(db).await? {
+        match serde_json::from_str(&row.conf) {
+            Ok(conf) => drop(confs.insert(row.run, conf)),
+            Err(error) => {
+                tracing::error!(run = %row.run, %error, "the conf of a run cannot be read: it counts as empty");
+            }
+        }
+    }
+    Ok(confs)
 }
 
 /// How many that were: of those that somebody takes away meanwhile none.
-async fn let_in(
-    db: &mut PgConnection,
-    now: DateTime<Utc>,
-    goes: &[(&Candidate, Vec<orch_core::gates::Need>)],
-) -> StoreResult<usize> {
+async fn let_in(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -> StoreResult<usize> {
     if goes.is_empty() {
         return Ok(0);
     }

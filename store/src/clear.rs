@@ -147,6 +147,7 @@ pub async fn clear_instances(
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
     wish.is_of(locked.version)?;
     let version = versions.get(&mut tx, locked.version).await?;
+    locked.readable(&version.plan)?;
     let revived = locked.is_over();
     let selection = wish.selection.resolve(&version.plan);
     let mut at = locked.at(run);
@@ -181,7 +182,7 @@ pub async fn clear_instances(
     sqlx::query_file!("queries/clear.sql", run, &tasks, &indices).execute(&mut *tx).await?;
     sqlx::query!(
         "update dag_run set state = 'running', started_at = coalesce(started_at, now()), ended_at = null,
-          clear_number = clear_number + 1 where id = $1",
+          clear_number = least(clear_number::integer + 1, 32767) where id = $1",
         run
     )
     .execute(&mut *tx)

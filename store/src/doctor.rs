@@ -5,6 +5,7 @@ mod history;
 pub use history::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
 
 use crate::StoreResult;
+use crate::parked::{ParkedRun, parked_runs};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
@@ -35,6 +36,8 @@ pub struct Vitals {
     pub oldest_transaction_of: Option<String>,
     /// Runs that run although nothing of them is running, claimable, held, waiting or unfolded.
     pub stranded: Vec<String>,
+    /// Runs that cannot be moved on, and why.
+    pub parked: Vec<ParkedRun>,
 }
 
 /// Runs that are named.
@@ -92,6 +95,7 @@ pub async fn vitals(db: &mut PgConnection) -> StoreResult<Vitals> {
         oldest_transaction_secs: oldest.as_ref().map(|o| o.secs),
         oldest_transaction_of: oldest.map(|o| o.who),
         stranded: stranded(db).await?,
+        parked: parked_runs(db, MOST_STRANDED).await?,
     })
 }
 

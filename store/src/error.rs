@@ -4,12 +4,44 @@ use crate::archive::ArchiveError;
 
 /// Raised by `fence_lost()`: an outcome is not ours to record any more.
 const FENCE_LOST: &str = "OR001";
-const DEADLOCK: &str = "40P01";
-const SERIALIZATION: &str = "40001";
-/// It took longer than `connect::STATEMENT_TIMEOUT`.
-const CANCELLED: &str = "57014";
 /// It took longer than the `lock_timeout` of its transaction.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// What to do about an error of Postgres, by its SQLSTATE. The one place that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The connection is gone or the server is not there: resume on another connection.
+    Resume,
+    /// The server took the statement back: send it again.
+    TryAgain,
+    /// One of the values cannot be written or read: find the item it belongs to, and go on with the others.
+    Isolate,
+    /// The schema is not the one this binary knows: stop and say so.
+    Stop,
+    /// Anything else: a person must look.
+    Fail,
+}
+
+impl Policy {
+    pub fn of(sqlstate: &str) -> Policy {
+        match sqlstate {
+            // Deadlock, serialization; a lock that was not free in time, a statement that took longer than `connect::STATEMENT_TIMEOUT`.
+            "40P01" | "40001" | "57014" | LOCK_NOT_AVAILABLE => Policy::TryAgain,
+            // Ended while idle in a transaction; read only for a while.
+            "25P03" | "25006" => Policy::Resume,
+            // No such table, column, function, type or schema.
+            "42P01" | "42703" | "42883" | "42704" | "3F000" => Policy::Stop,
+            code => match code.get(..2) {
+                // Connection; out of disk, memory or connections; shutdown, crash, cannot connect now.
+                Some("08" | "53") => Policy::Resume,
+                Some("57") if code.starts_with("57P") => Policy::Resume,
+                // Data, a constraint, a limit of the server (depth of JSON, size of a value).
+                Some("22" | "23" | "54") => Policy::Isolate,
+                _ => Policy::Fail,
+            },
+        }
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -56,16 +88,12 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some(FENCE_LOST) => StoreError::FenceLost,
-                Some(DEADLOCK | SERIALIZATION | CANCELLED) => StoreError::TryAgain(error),
-                // Class 08: connection; 57P: shutdown, crash, cannot connect now; 25P03: ended while idle in a
-                // transaction; 25006: read only for a while; class 53: out of disk, memory or connections.
-                Some(code)
-                    if ["08", "57P", "53"].iter().any(|class| code.starts_with(class))
-                        || matches!(code, "25P03" | "25006") =>
-                {
-                    StoreError::Unreachable(error)
-                }
-                _ => StoreError::Sql(error),
+                Some(code) => match Policy::of(code) {
+                    Policy::TryAgain => StoreError::TryAgain(error),
+                    Policy::Resume => StoreError::Unreachable(error),
+                    Policy::Isolate | Policy::Stop | Policy::Fail => StoreError::Sql(error),
+                },
+                None => StoreError::Sql(error),
             },
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -100,9 +128,30 @@ impl StoreError {
         }
     }
 
+    /// What to do about it.
+    pub fn policy(&self) -> Policy {
+        match self {
+            StoreError::TryAgain(_) => Policy::TryAgain,
+            StoreError::Unreachable(_) => Policy::Resume,
+            StoreError::Corrupt { .. } => Policy::Isolate,
+            StoreError::Schema { .. } => Policy::Stop,
+            StoreError::Sql(sqlx::Error::Database(e)) => e.code().map_or(Policy::Fail, |code| Policy::of(&code)),
+            // What is stored has not the type that was asked for.
+            StoreError::Sql(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)) => {
+                Policy::Isolate
+            }
+            _ => Policy::Fail,
+        }
+    }
+
+    /// One item is to blame: the others are done without it.
+    pub fn is_of_one_item(&self) -> bool {
+        self.policy() == Policy::Isolate
+    }
+
     /// Somebody else has what was to be locked.
     pub(crate) fn is_locked_out(&self) -> bool {
-        matches!(self, StoreError::Sql(sqlx::Error::Database(e)) if e.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
+        matches!(self, StoreError::TryAgain(sqlx::Error::Database(e)) if e.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
     }
 
     /// What is behind it, innermost last, for a log line.
@@ -114,6 +163,12 @@ impl StoreError {
             source = error.source();
         }
         causes.join(": ")
+    }
+
+    /// With its causes.
+    pub fn in_full(&self) -> String {
+        let causes = self.source_text();
+        if causes.is_empty() { self.to_string() } else { format!("{self}: {causes}") }
     }
 
     /// The constraint a statement hit, if it did.
@@ -132,5 +187,23 @@ fn shortage(error: &sqlx::Error) -> Option<&'static str> {
         "53300" => Some("the database has no connection left"),
         code if code.starts_with("53") => Some("the database is out of resources"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_of_sqlstates_has_its_policy() {
+        for (policy, codes) in [
+            (Policy::Resume, &["08006", "57P01", "57P03", "53300", "53100", "25006"][..]),
+            (Policy::TryAgain, &["40001", "40P01", "57014"]),
+            (Policy::Isolate, &["22003", "22P05", "22021", "23505", "23514", "54000", "54001"]),
+            (Policy::Stop, &["42P01", "42703", "42883"]),
+            (Policy::Fail, &["42501", "XX000", "", "2", "é22"]),
+        ] {
+            codes.iter().for_each(|code| assert_eq!(Policy::of(code), policy, "{code}"));
+        }
     }
 }

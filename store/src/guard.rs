@@ -1,11 +1,11 @@
 //! Which binaries may work on which schema. Older than the row's `min_binary`: refuse. Newer than the schema: refuse
 //! until it is migrated. Between the two: work, and never migrate.
 
-use crate::{MIGRATOR, StoreError, StoreResult};
+use crate::{MIGRATOR, StoreError, StoreResult, home};
 use sqlx::postgres::PgConnection;
 
 /// The schema this binary brings.
-pub const SCHEMA_VERSION: i32 = 22;
+pub const SCHEMA_VERSION: i32 = 23;
 
 /// Any number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
@@ -44,7 +44,7 @@ pub async fn look(db: &mut PgConnection) -> StoreResult<Schema> {
 pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
     let needed = SCHEMA_VERSION;
     match look(db).await? {
-        Schema::Fits => Ok(()),
+        Schema::Fits => home::settle(db).await.map(drop),
         Schema::Empty => {
             Err(StoreError::Schema { found: 0, needed, hint: "prepare the database with `orch db migrate`" })
         }

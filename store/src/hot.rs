@@ -6,7 +6,7 @@ mod session;
 use crate::refold::{self, Folded};
 use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
-use crate::{StoreResult, admission, clear, connect, dag, pool, run, worker};
+use crate::{StoreResult, admission, clear, connect, dag, parked, pool, run, worker};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
 pub use session::ServerSession;
@@ -53,6 +53,9 @@ pub trait Hot: Send {
     /// A new connection in place of one that broke: nothing that was said on the old one is carried out after this. What
     /// the database says that `worker` holds beyond the attempts it `has` goes to others. Gives the runs to fold.
     fn resume(&mut self, worker: i32, has: &[Uuid]) -> impl Future<Output = StoreResult<Vec<Uuid>>> + Send;
+
+    /// A run that was claimed cannot be read: people are told, and this worker leaves its tries alone.
+    fn park(&mut self, run: Uuid, why: &str) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Makes a version known that this worker has in its hands.
     fn know(&mut self, version: Arc<Version>);
@@ -128,6 +131,10 @@ impl Hot for PgHot {
         self.session = ServerSession::of(&mut db).await?;
         self.db = db;
         Ok(worker::give_back(&mut self.db, &mut self.versions, worker, has).await?.unfolded)
+    }
+
+    async fn park(&mut self, run: Uuid, why: &str) -> StoreResult<()> {
+        parked::park(&mut self.db, run, why).await
     }
 
     fn know(&mut self, version: Arc<Version>) {

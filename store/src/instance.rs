@@ -34,7 +34,7 @@ pub struct InstanceRow {
     /// 0 before the first.
     pub try_no: i16,
     pub max_tries: i16,
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub lost_no: i16,
     pub worker: Option<i32>,
     pub hostname: Option<String>,
@@ -79,7 +79,8 @@ pub async fn ledgers(
     runs: &[Uuid],
 ) -> StoreResult<Vec<(Uuid, Ledger)>> {
     let rows = sqlx::query!(
-        r#"select id, version, rev, state::text as "state!", ledger, counters from dag_run where id = any($1) order by id"#,
+        r#"select id, version, rev, state::text as "state!", ledger_format, ledger, counters
+        from dag_run where id = any($1) order by id"#,
         runs
     )
     .fetch_all(&mut *db)
@@ -88,8 +89,13 @@ pub async fn ledgers(
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let state: RunState = run::word(&row.state)?;
-        let run = Run { state, ledger: row.ledger, counters: row.counters };
-        found.push((row.id, Ledger { version: versions.get(db, row.version).await?, rev: row.rev, run }));
+        let version = versions.get(db, row.version).await?;
+        let mut run = Run { state, ledger: row.ledger, counters: row.counters };
+        if run.check(row.ledger_format, &version.plan).is_err() {
+            // It is parked, which says why; whoever looks at it among others sees the others.
+            run = Run { state, ..Run::new(&version.plan) };
+        }
+        found.push((row.id, Ledger { version, rev: row.rev, run }));
     }
     Ok(found)
 }

@@ -24,6 +24,7 @@ pub mod duty;
 pub mod error;
 pub mod guard;
 pub mod hint;
+pub(crate) mod home;
 pub mod hot;
 pub mod import_error;
 pub mod instance;
@@ -37,6 +38,7 @@ pub mod name_search;
 pub mod note;
 pub mod output;
 pub mod overview;
+pub mod parked;
 pub mod part;
 pub mod partition;
 pub mod pool;
@@ -65,7 +67,7 @@ pub mod why;
 pub mod worker;
 
 pub use completion::{Commit, CompletionStep};
-pub use error::{StoreError, StoreResult};
+pub use error::{Policy, StoreError, StoreResult};
 
 /// The schema, applied by `orch db migrate` and by `orch standalone`.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -30,9 +30,9 @@ pub struct TryLook {
     pub run_is_over: bool,
     /// The try that the instance has now.
     pub attempt: Option<Uuid>,
-    pub lease_no: Option<i16>,
+    pub lease_no: Option<i32>,
     pub state: Option<String>,
-    pub end_lease: Option<i16>,
+    pub end_lease: Option<i32>,
     pub end_seq: Option<i32>,
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub struct NewChunk {
     pub run: Uuid,
     pub attempt: Uuid,
-    pub lease_no: i16,
+    pub lease_no: i32,
     /// Counts from 0 in each lease.
     pub seq: i32,
     pub lines: i32,
@@ -24,7 +24,7 @@ pub struct NewChunk {
 pub struct LeftOut {
     pub run: Uuid,
     pub attempt: Uuid,
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub first: i32,
     pub last: i32,
     /// How many lines these are: the numbers of later lines stay.
@@ -36,7 +36,7 @@ pub struct LeftOut {
 /// Lines as they were kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub seq: i32,
     /// How many lines it stands for: more than it holds where others were left out.
     pub lines: i32,
@@ -53,7 +53,7 @@ impl Chunk {
 /// A place in the log of an attempt; the next read goes on behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub seq: i32,
 }
 
@@ -68,7 +68,7 @@ pub async fn append(db: &mut PgConnection, chunks: &[NewChunk]) -> StoreResult<(
     }
     sqlx::query!(
         "insert into log_chunk (run, attempt, lease_no, seq, lines, body)
-        select c.* from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::integer[], $5::integer[], $6::text[]) c
+        select c.* from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::text[]) c
         on conflict do nothing",
         &chunks.iter().map(|c| c.run).collect::<Vec<_>>(),
         &chunks.iter().map(|c| c.attempt).collect::<Vec<_>>(),

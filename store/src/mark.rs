@@ -110,6 +110,7 @@ async fn mark_locked(
         return Ok(None);
     }
     let version = versions.get(db, locked.version).await?;
+    locked.readable(&version.plan)?;
     let at = locked.at(run);
     let (plan, mut ledger) = (&version.plan, locked.ledger);
     let elements = plan.tasks.get(usize::from(task)).map(|planned| ledger.len(planned).filter(|&len| len > 0));
@@ -259,7 +260,7 @@ async fn begin_anew(
 
 async fn revive(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
     sqlx::query!(
-        "update dag_run set state = 'running', ended_at = null, clear_number = clear_number + 1 where id = $1",
+        "update dag_run set state = 'running', ended_at = null, clear_number = least(clear_number::integer + 1, 32767) where id = $1",
         run
     )
     .execute(db)

@@ -18,7 +18,7 @@ pub struct Progress {
 pub struct NewProgress {
     pub run: Uuid,
     pub attempt: Uuid,
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub said: Progress,
 }
 
@@ -26,7 +26,7 @@ pub struct NewProgress {
 pub async fn keep(db: &mut PgConnection, all: &[NewProgress]) -> StoreResult<()> {
     sqlx::query!(
         "insert into progress as p (run, attempt, lease_no, rows, bytes, after_ms)
-        select n.* from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[]) n
+        select n.* from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[]) n
         on conflict (run, attempt) do update set lease_no = excluded.lease_no, rows = excluded.rows, bytes = excluded.bytes,
           after_ms = excluded.after_ms, at = now() where p.lease_no <= excluded.lease_no",
         &all.iter().map(|new| new.run).collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! Folding under the run's lock: everything recorded and not yet in the ledger, in one write. Whoever lost a race does
 //! it, schedulers do it for the dead, and every change by a person goes this way too.
 
+use crate::parked;
 use crate::run_lock::{self, LockedRun};
 use crate::step::{Mode, Move, RunAt, Step, Stepper};
 use crate::version::{Version, Versions};
@@ -30,8 +31,25 @@ pub struct Folded {
 }
 
 /// Folds what is unfolded of `run`. Up to `room` of what becomes ready is kept for `worker` instead of being queued.
-/// `None`: the run is gone.
+/// `None`: the run is gone, or parked, because it cannot be folded.
 pub async fn fold_run(
+    db: &mut PgConnection,
+    stepper: &mut Stepper,
+    versions: &mut Versions,
+    run: Uuid,
+    worker: i32,
+    room: usize,
+) -> StoreResult<Option<Folded>> {
+    match try_fold(db, stepper, versions, run, worker, room).await {
+        Err(error) if error.is_of_one_item() => {
+            parked::park(db, run, &error.in_full()).await?;
+            Ok(None)
+        }
+        done => done,
+    }
+}
+
+async fn try_fold(
     db: &mut PgConnection,
     stepper: &mut Stepper,
     versions: &mut Versions,
@@ -42,6 +60,7 @@ pub async fn fold_run(
     let mut tx = db.begin().await?;
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
     let version = versions.get(&mut tx, locked.version).await?;
+    locked.readable(&version.plan)?;
     if locked.events.is_empty() || locked.is_over() {
         // Nothing to write: the roll-back costs no flush. What a finished run still hears of is dropped with it.
         let dropped = !locked.events.is_empty();
@@ -61,6 +80,9 @@ pub async fn fold_run(
     let reply = stepper.send(&mut tx, &step, worker).await?;
     if reply.moved != [run] {
         return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));
+    }
+    if locked.parked {
+        parked::unpark(&mut tx, run).await?;
     }
     tx.commit().await?;
     let queued = !step.queue.is_empty() || !step.admit.is_empty();

@@ -1,5 +1,6 @@
 //! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
 
+use crate::parked::TRY_AGAIN_AFTER;
 use crate::step::{KnownRun, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
@@ -17,6 +18,10 @@ pub struct LockedRun {
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
+    /// In which `ledger` is written.
+    pub format: i16,
+    /// It could not be moved on when that was tried last.
+    pub parked: bool,
     pub dag_id: String,
     pub run_type: RunType,
     pub ledger: Run,
@@ -29,7 +34,8 @@ pub struct LockedRun {
 /// `None`: there is no such run.
 pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<LockedRun>> {
     let row = sqlx::query!(
-        r#"select rev, version, clear_number, dag_id, run_type::text as "run_type!", state::text as "state!", ledger, counters
+        r#"select rev, version, clear_number, ledger_format, dag_id, run_type::text as "run_type!", state::text as "state!",
+          ledger, counters, exists (select from parked_run where run = $1) as "parked!"
         from dag_run where id = $1 for no key update"#,
         run
     )
@@ -42,7 +48,8 @@ pub async fn lock(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<Locked
     let ledger = Run { state, ledger: row.ledger, counters: row.counters };
     let (events, fold_xmin) = take_unfolded(db, run).await?;
     let (rev, version, clear_number, dag_id) = (row.rev, row.version, row.clear_number, row.dag_id);
-    Ok(Some(LockedRun { rev, version, clear_number, dag_id, run_type, ledger, events, fold_xmin }))
+    let (format, parked) = (row.ledger_format, row.parked);
+    Ok(Some(LockedRun { rev, version, clear_number, format, parked, dag_id, run_type, ledger, events, fold_xmin }))
 }
 
 /// Outcomes that nobody has folded yet; they are gone with it. The number: outcomes of older transactions are among them.
@@ -139,9 +146,12 @@ pub async fn elements(
 /// Runs with outcomes that nobody has folded for a moment.
 pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i64) -> StoreResult<Vec<Uuid>> {
     let rows = sqlx::query_scalar!(
-        "select distinct run from unfolded where recorded_at < now() - $1::float8 * interval '1 second' limit $2",
+        "select distinct u.run from unfolded u where u.recorded_at < now() - $1::float8 * interval '1 second'
+          and not exists (select from parked_run p where p.run = u.run and p.tried_at > now() - $3::float8 * interval '1 second')
+        limit $2",
         older_than.as_secs_f64(),
-        most
+        most,
+        TRY_AGAIN_AFTER.as_secs_f64()
     )
     .fetch_all(db)
     .await?;
@@ -151,6 +161,19 @@ pub async fn left_unfolded(db: &mut PgConnection, older_than: Duration, most: i6
 impl LockedRun {
     pub fn at(&self, run: Uuid) -> RunAt {
         RunAt { run, rev: self.rev, run_type: self.run_type }
+    }
+
+    /// Else it is not folded: nothing could be said of what follows.
+    pub fn readable(&self, plan: &Plan) -> StoreResult<()> {
+        self.ledger.check(self.format, plan).map_err(StoreError::corrupt)?;
+        let task = |event: &Event| match event {
+            Event::Finished { task, .. } | Event::Restarted { task, .. } | Event::Marked { task, .. } => Some(*task),
+            Event::Widen { .. } => None,
+        };
+        match self.events.iter().filter_map(task).find(|&task| usize::from(task) >= plan.tasks.len()) {
+            Some(task) => Err(StoreError::corrupt(format!("an outcome is of task {task}, and there is none"))),
+            None => Ok(()),
+        }
     }
 
     pub fn is_over(&self) -> bool {

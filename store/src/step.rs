@@ -24,6 +24,7 @@ use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
 use orch_core::state::{RunType, TaskState};
 use orch_core::task::OnTimeout;
+use orch_core::text::{JsonText, Text};
 use orch_core::transition::{Event, Outcome, Skip};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -37,7 +38,7 @@ pub struct Lease {
     pub task: TaskIdx,
     pub map_index: i32,
     pub attempt: Uuid,
-    pub lease_no: i16,
+    pub lease_no: i32,
 }
 
 /// How a try ended, as far as the engine is concerned.
@@ -46,20 +47,25 @@ pub struct Ended {
     pub lease: Lease,
     /// `success`, `failed`, `skipped`: for good. `up_for_retry`, `up_for_reschedule`, `deferred`, `awaiting_input`: see `next`.
     pub state: TaskState,
+    /// For people who are told.
+    pub try_no: i16,
     pub list_len: Option<i32>,
     pub skip: Vec<Skip>,
     /// Revision of the run that this end makes, or at which it is recorded.
     pub rev: i32,
     /// What goes on after a state that is not for good.
     pub next: Option<NextTry>,
-    /// Small outputs, as key and JSON text; written only if this try still counts.
-    pub outputs: Vec<(String, String)>,
+    /// Small outputs by key; written only if this try still counts.
+    pub outputs: Vec<(Text, JsonText)>,
     pub failure: Option<Failure>,
     /// What it did to assets, written with a success only.
     pub touched: Option<Box<Touched>>,
     /// Who is told of it.
     pub alerts: Vec<NewAlert>,
 }
+
+/// Kind of the failure of a try whose end cannot be written.
+pub const UNRECORDABLE: &str = "unrecordable";
 
 /// What a try did to assets.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,10 +80,19 @@ pub struct Touched {
 /// Why a try failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`.
+    /// `retryable`, `fatal`, `timeout`, `panic`, `lost`, `exit`, `unrecordable`.
     pub kind: &'static str,
     /// Outermost first.
-    pub causes: Vec<String>,
+    pub causes: Vec<Text>,
+}
+
+/// Of a failure that says more: the outermost ones.
+const MOST_CAUSES: usize = 64;
+
+impl Failure {
+    pub fn new(kind: &'static str, causes: impl IntoIterator<Item = String>) -> Failure {
+        Failure { kind, causes: causes.into_iter().take(MOST_CAUSES).map(Text::new).collect() }
+    }
 }
 
 /// The try after this one, or the same one in a while.
@@ -96,8 +111,8 @@ pub struct NextTry {
 /// What a deferred try waits for.
 #[derive(Debug, Clone)]
 pub struct NewWait {
-    /// Kind and config (JSON text) of its condition; `None`: it waits for its time alone.
-    pub condition: Option<(String, String)>,
+    /// Kind and config of its condition; `None`: it waits for its time alone.
+    pub condition: Option<(Text, JsonText)>,
     /// By the clock of the database, if it waits for a time.
     pub wake_in_ms: i64,
     /// Instead of `wake_in_ms`.
@@ -105,8 +120,7 @@ pub struct NewWait {
     pub poke_ms: i64,
     pub timeout_ms: Option<i64>,
     pub on_timeout: OnTimeout,
-    /// JSON text.
-    pub carried: Option<String>,
+    pub carried: Option<JsonText>,
     /// People are asked: the state is `awaiting_input`, and the condition says what.
     pub asks: Option<Request>,
 }
@@ -115,8 +129,8 @@ pub struct NewWait {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub task_id: String,
-    /// What is taken when nobody answers in time, as JSON text.
-    pub fallback: Option<String>,
+    /// What is taken when nobody answers in time.
+    pub fallback: Option<JsonText>,
 }
 
 /// A try that comes to be.
@@ -216,7 +230,7 @@ impl NewWait {
     /// It waits for people, for ever: this question, as JSON text.
     pub fn for_answer(question: String, request: Request) -> NewWait {
         NewWait {
-            condition: Some((ANSWER.into(), question)),
+            condition: Some((ANSWER.into(), question.into())),
             wake_in_ms: 0,
             wake_at: None,
             poke_ms: 0,
@@ -234,6 +248,7 @@ impl Ended {
         Ended {
             lease,
             state,
+            try_no: 0,
             list_len: None,
             skip: Vec::new(),
             rev: 0,
@@ -242,6 +257,23 @@ impl Ended {
             failure: None,
             touched: None,
             alerts: Vec::new(),
+        }
+    }
+
+    /// The instance it is of.
+    pub fn place(&self) -> (Uuid, TaskIdx, i32) {
+        (self.lease.run, self.lease.task, self.lease.map_index)
+    }
+
+    /// The same end, failed for good and told in words of our own: what it said cannot be written.
+    #[must_use]
+    pub fn unrecordable(&self) -> Ended {
+        let words = "how this try ended cannot be recorded: a value of it does not fit the database".to_string();
+        Ended {
+            rev: self.rev,
+            try_no: self.try_no,
+            failure: Some(Failure::new(UNRECORDABLE, [words])),
+            ..Ended::new(self.lease, TaskState::Failed)
         }
     }
 

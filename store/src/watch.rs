@@ -25,7 +25,7 @@ pub struct Watched {
     pub map_index: i32,
     pub attempt: Uuid,
     /// With which the try goes on.
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub looks: i32,
     pub kind: String,
     /// JSON text; equal texts are looked at once.

@@ -23,6 +23,7 @@ use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::spec::{Isolation, TaskSpec};
 use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
+use orch_core::text::clean_value;
 use orch_store::hint::Hints;
 use orch_store::output;
 use orch_store::step::{Claimed, Touched};
@@ -242,10 +243,11 @@ fn context(
 }
 
 /// A value on its way to the store: small ones go with the step, others now.
-async fn give(job: &Job, shared: &Shared, value: Value, touched: Option<Box<Touched>>) -> Finish {
+async fn give(job: &Job, shared: &Shared, mut value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
         return Finish::Gave { value, text: String::new(), stored: true, touched };
     }
+    clean_value(&mut value);
     let lease = job.claimed.lease;
     let (kept, text) = match shared.outlook.secrets.kept(lease.run, &value) {
         Ok(kept) => kept,

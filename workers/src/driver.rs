@@ -7,6 +7,7 @@
 
 mod lanes;
 mod memory;
+mod record;
 mod resume;
 mod step;
 
@@ -31,7 +32,7 @@ use orch_store::hint::{Hint, Hints};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::step::{Claimed, Ended, Lease};
 use orch_store::worker::StopOrder;
-use orch_store::{StoreError, StoreResult, connect};
+use orch_store::{Policy, StoreError, StoreResult, connect};
 use resume::Backoff;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -125,7 +126,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
     let result = loop {
         match life(&config, &offers, &shared, &hints, &stop).await {
             Ok(()) => break Ok(()),
-            Err(error @ (StoreError::Schema { .. } | StoreError::Corrupt { .. })) => break Err(error),
+            Err(error) if error.policy() == Policy::Stop => break Err(error),
             Err(error) if stop.is_cancelled() => break Err(error),
             Err(error) => {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "the worker begins again");

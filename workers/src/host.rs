@@ -10,6 +10,7 @@ use orch_core::ids::RunId;
 use orch_core::plan::Plan;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerWish, Triggered, fatal};
+use orch_core::text::clean_value;
 use orch_store::hint::{Hint, Hints};
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::Lease;
@@ -84,13 +85,14 @@ impl Host for WorkerHost {
         Box::pin(async move { secrets.variable(&key).await })
     }
 
-    fn push(&self, key: &str, value: Value) -> BoxFuture<TaskResult<()>> {
+    fn push(&self, key: &str, mut value: Value) -> BoxFuture<TaskResult<()>> {
         let (pool, lease, key) = (self.pool.clone(), self.lease, key.to_string());
         let secrets = self.secrets.clone();
         Box::pin(async move {
             if key.is_empty() || key.len() > 512 || key.contains('\0') {
                 return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
             }
+            clean_value(&mut value);
             let (kept, _) = secrets.kept(lease.run, &value)?;
             let put = || async {
                 let mut db = pool.acquire().await?;

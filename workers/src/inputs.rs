@@ -244,7 +244,7 @@ impl Resolver<'_> {
                 Some(source) => Box::pin(self.value(source)).await,
                 None => Ok(Value::Null),
             },
-            Source::Outputs(id) | Source::Collected(id) => self.output(self.index(id)?, index as i32).await,
+            Source::Outputs(id) | Source::Collected(id) => self.output(self.index(id)?, whole(index)).await,
             Source::Output(id) => self.list_element(self.index(id)?, index).await,
             _ => Ok(Value::Null),
         }
@@ -253,8 +253,8 @@ impl Resolver<'_> {
     /// A list that another task gave: whole if it is short, else only the part with this element.
     async fn list_element(&self, task: TaskIdx, index: usize) -> StoreResult<Value> {
         // Parts are remembered under indices that no element has: −2 for the first part, −3 for the next, …
-        let part = (index / PART_ELEMENTS) as i32;
-        let (whole, in_part) = ((self.run, task, -1), (self.run, task, -2 - part));
+        let part = whole(index / PART_ELEMENTS);
+        let (whole, in_part) = ((self.run, task, -1), (self.run, task, (-2_i32).saturating_sub(part)));
         let known = || {
             let found = self.recent.get(&in_part).map(|list| nth_of(&list, index % PART_ELEMENTS));
             found.or_else(|| self.recent.get(&whole).map(|list| nth_of(&list, index)))
@@ -285,4 +285,9 @@ impl Resolver<'_> {
 
 fn nth_of(list: &Value, index: usize) -> Value {
     list.get(index).cloned().unwrap_or(Value::Null)
+}
+
+/// As elements are counted in the database; no list is longer.
+fn whole(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
 }

@@ -3,6 +3,7 @@
 //! Four parties, no shared locks: the driver (one loop, one hot connection) is the only one that says anything about
 //! runs; bodies run as tasks of their own and report to it; the heartbeat has a thread and a connection to itself, so
 //! that no busy body can make a live worker look dead; the log shipper writes what bodies say.
+#![warn(clippy::cast_possible_truncation)]
 
 mod alerts;
 mod body;

@@ -18,7 +18,7 @@ pub(crate) struct Offer {
 
 impl Offer {
     fn new(version: Arc<Version>, bodies: &HashMap<String, TaskFn>) -> Offer {
-        let of = |t: usize| bodies.get(version.plan.task_id(t as TaskIdx)).cloned();
+        let of = |t: usize| bodies.get(version.plan.task_id(TaskIdx::try_from(t).ok()?)).cloned();
         let bodies = (0..version.plan.tasks.len()).map(of).collect();
         Offer { version, bodies }
     }

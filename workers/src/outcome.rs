@@ -128,7 +128,7 @@ pub(crate) fn ended(
     let plan = &offer.version.plan;
     let (task, index) = (claimed.lease.task, claimed.lease.map_index);
     let spec = &plan.spec.tasks[usize::from(task)];
-    let mut end = Ended { rev, ..Ended::new(claimed.lease, TaskState::Success) };
+    let mut end = Ended { rev, try_no: claimed.try_no, ..Ended::new(claimed.lease, TaskState::Success) };
     let next = |attempt: Uuid, wake_in_ms: u64| NextTry {
         attempt,
         wake_in_ms: i64::try_from(wake_in_ms).unwrap_or(i64::MAX),
@@ -143,7 +143,7 @@ pub(crate) fn ended(
         Finish::Gave { value, text, stored, touched } => {
             if plan.list_slots.contains_key(&task) {
                 match value.as_array() {
-                    Some(list) => end.list_len = Some(list.len() as i32),
+                    Some(list) => end.list_len = Some(i32::try_from(list.len()).unwrap_or(i32::MAX)),
                     None => return ended(offer, claimed, (rev, run_type), no_list(spec, &value), retry_in_ms),
                 }
             }
@@ -156,7 +156,7 @@ pub(crate) fn ended(
             }
             end.touched = touched;
             if !stored && !value.is_null() {
-                end.outputs.push((orch_store::output::RETURN_VALUE.into(), text));
+                end.outputs.push((orch_store::output::RETURN_VALUE.into(), text.into()));
             }
         }
         Finish::NotYet => {
@@ -182,15 +182,15 @@ pub(crate) fn ended(
         Finish::Error { error: TaskError::Retryable { causes }, kind } if claimed.try_no <= claimed.max_tries => {
             end.state = TaskState::UpForRetry;
             end.next = Some(next(Uuid::now_v7(), retry_in_ms()));
-            end.failure = Some(Failure { kind: kind.unwrap_or("retryable"), causes });
+            end.failure = Some(Failure::new(kind.unwrap_or("retryable"), causes));
         }
         Finish::Error { error: TaskError::Retryable { causes }, kind } => {
             end.state = TaskState::Failed;
-            end.failure = Some(Failure { kind: kind.unwrap_or("retryable"), causes });
+            end.failure = Some(Failure::new(kind.unwrap_or("retryable"), causes));
         }
         Finish::Error { error: TaskError::Fatal { causes }, kind } => {
             end.state = TaskState::Failed;
-            end.failure = Some(Failure { kind: kind.unwrap_or("fatal"), causes });
+            end.failure = Some(Failure::new(kind.unwrap_or("fatal"), causes));
         }
     }
     end.alerts = match question_of(&end) {

@@ -153,7 +153,7 @@ impl Watch {
         let mut db = self.pool.acquire().await?;
         let taken = watch::take_due(&mut db, &self.watcher, BATCH).await?;
         (self.took_at, self.kept_at) = (Instant::now(), Instant::now());
-        let pause = if taken.len() < BATCH as usize {
+        let pause = if (taken.len() as i64) < BATCH {
             let next = watch::next_due(&mut db, &self.watcher).await?;
             next.unwrap_or(POLL).clamp(BETWEEN, POLL)
         } else {

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use orch_store::clean::{Passes, passes};
 use orch_store::doctor::{Vitals, vitals};
 use orch_store::guard::SCHEMA_VERSION;
+use orch_store::parked::ParkedRun;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{WorkerRow, list_workers};
 use serde_json::json;
@@ -217,6 +218,18 @@ fn of_work(vitals: &Vitals) -> Vec<Finding> {
                 runs => runs.join(", "),
             },
             "please report this; clear a task of the run to set it going again",
+        ),
+        Finding(
+            "parked runs",
+            vitals.parked.is_empty(),
+            match vitals.parked.as_slice() {
+                [] => "none".into(),
+                runs => {
+                    let named = |run: &ParkedRun| format!("{} {}: {}", run.dag_id, run.run_id, run.why);
+                    runs.iter().map(named).collect::<Vec<_>>().join("; ")
+                }
+            },
+            "they cannot be moved on and are tried again each minute: mend what is named, or delete the run",
         ),
     ]
 }

@@ -27,7 +27,7 @@ fn check(alerts: &[NewAlert], expected: &str) {
 }
 
 fn of_state(state: TaskState) -> Vec<NewAlert> {
-    let causes = ["no answer".to_string(), "timeout".to_string()];
+    let causes = ["no answer".into(), "timeout".into()];
     let end = TryEnd { attempt: Uuid::nil(), try_number: 2, map_index: 3, state, causes: &causes };
     of_try("sales", &everybody().tasks[0], end)
 }
@@ -142,7 +142,7 @@ fn words(subject: Option<&str>, text: Option<&str>) -> (String, String) {
     (said.subject, said.text)
 }
 
-fn asks(lease_no: i16, question: &Question) -> Vec<NewAlert> {
+fn asks(lease_no: i32, question: &Question) -> Vec<NewAlert> {
     let asks = TryAsks { attempt: Uuid::nil(), lease_no, try_number: 1, map_index: -1, question };
     of_question("sales", &everybody().tasks[0], asks)
 }

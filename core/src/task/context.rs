@@ -45,7 +45,7 @@ pub struct TryFacts {
     /// With `retries = 2` it is 2: the third try is the last.
     pub max_tries: u32,
     pub attempt: Uuid,
-    pub lease_no: i16,
+    pub lease_no: i32,
     /// It was deferred and goes on.
     #[serde(default)]
     pub resumed: Option<Resumed>,

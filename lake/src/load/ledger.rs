@@ -11,7 +11,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Once {
     key: String,
-    fence: Option<(Uuid, i16)>,
+    fence: Option<(Uuid, i32)>,
 }
 
 impl Once {
@@ -42,9 +42,10 @@ pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
     if !is_there(load, db).await? {
         return Ok(None);
     }
-    let sql = format!("select attempt, lease_no, rows from {} where target = $1 and load_key = $2", name(load));
+    let sql =
+        format!("select attempt, lease_no::integer, rows from {} where target = $1 and load_key = $2", name(load));
     let Some(found) = db.query_opt(&sql, &[&load.table, &once.key]).await? else { return Ok(None) };
-    let (attempt, lease_no, rows): (Option<Uuid>, Option<i16>, i64) = (found.get(0), found.get(1), found.get(2));
+    let (attempt, lease_no, rows): (Option<Uuid>, Option<i32>, i64) = (found.get(0), found.get(1), found.get(2));
     match once.fence {
         None => Ok(Some(rows as u64)),
         Some((own, _)) if attempt != Some(own) => Ok(None),
@@ -59,7 +60,7 @@ pub(super) async fn find(load: &Load, db: &Client) -> TaskResult<Option<u64>> {
 pub(super) fn create(load: &Load) -> String {
     format!(
         "create table if not exists {} (target text not null, load_key text not null, attempt uuid, \
-         lease_no smallint, rows bigint not null, loaded_at timestamptz not null default now(), \
+         lease_no integer, rows bigint not null, loaded_at timestamptz not null default now(), \
          primary key (target, load_key))",
         name(load)
     )
@@ -69,7 +70,7 @@ pub(super) fn create(load: &Load) -> String {
 pub(super) async fn record(load: &Load, rows: u64, db: &Client) -> TaskResult<()> {
     let Some(once) = &load.once else { return Ok(()) };
     let insert = format!(
-        "insert into {} (target, load_key, attempt, lease_no, rows) values ($1, $2, $3, $4, $5) \
+        "insert into {} (target, load_key, attempt, lease_no, rows) values ($1, $2, $3, $4::integer, $5) \
          on conflict (target, load_key) do update set attempt = excluded.attempt, lease_no = excluded.lease_no, \
          rows = excluded.rows, loaded_at = excluded.loaded_at",
         name(load)

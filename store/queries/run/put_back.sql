@@ -1,7 +1,7 @@
 -- With a time to wake: into `waiting`, with what it waits for; else into `ready`.
 with p as materialized (
     select * from unnest($3::smallint[], $4::integer[], $5::uuid[], $6::integer[], $7::integer[], $8::integer[], $9::smallint[],
-        $10::smallint[], $11::smallint[], $12::smallint[], $13::text[], $14::timestamptz[], $15::timestamptz[], $16::text[])
+        $10::smallint[], $11::integer[], $12::smallint[], $13::text[], $14::timestamptz[], $15::timestamptz[], $16::text[])
         as p (task, map_index, attempt, rev_ready, queue, priority, max_tries, try_no, lease_no, lost_no, state, wake_at,
             queued_at, wait)
 ),

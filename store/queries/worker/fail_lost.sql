@@ -1,6 +1,6 @@
 -- Under the locks of the runs and of the instances. 6: failed, as in a ledger.
 with gone as (
-    update task_instance t set state = 'failed', lease_no = t.lease_no + 1, lost_no = t.lost_no + 1, ended_at = now()
+    update task_instance t set state = 'failed', lease_no = t.lease_no + 1, lost_no = least(t.lost_no::integer + 1, 32767), ended_at = now()
     from unnest($1::uuid[], $2::smallint[], $3::integer[]) as f (run, task, map_index)
     where t.run = f.run and t.task = f.task and t.map_index = f.map_index returning t.*
 ),

@@ -5,7 +5,7 @@ use crate::version::{Version, Versions};
 use orch_core::admission::past::{Before, past};
 use orch_core::gates::Past;
 use orch_core::plan::TaskIdx;
-use orch_core::run::Run;
+use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::why::Reason;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -51,6 +51,10 @@ pub(crate) async fn reasons(
     for row in rows {
         let run = Run { state: crate::run::word(&row.state)?, ledger: row.ledger, counters: row.counters };
         let version = versions.get(db, row.version).await?;
+        if let Err(why) = run.check(LEDGER_FORMAT, &version.plan) {
+            tracing::error!(before = %row.run, run = row.run_id, why, "the run before cannot be read: nothing waits for it");
+            continue;
+        }
         before.insert(row.run, Earlier { version, run_id: row.run_id, logical_date: row.logical_date, run });
     }
     let mut found = HashMap::new();

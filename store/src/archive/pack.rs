@@ -20,7 +20,7 @@ const MOST_UNPACKED: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PackLine {
     pub(crate) attempt: Uuid,
-    pub(crate) lease_no: i16,
+    pub(crate) lease_no: i32,
     pub(crate) seq: i32,
     pub(crate) lines: i32,
     pub(crate) created_at: DateTime<Utc>,

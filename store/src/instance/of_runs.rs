@@ -29,7 +29,7 @@ struct Columns {
     state: Option<String>,
     try_no: i16,
     max_tries: i16,
-    lease_no: i16,
+    lease_no: i32,
     lost_no: i16,
     worker: Option<i32>,
     hostname: Option<String>,

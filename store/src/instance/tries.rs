@@ -12,7 +12,7 @@ pub struct TryRow {
     pub attempt: Uuid,
     pub try_no: i16,
     pub max_tries: i16,
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub lost_no: i16,
     pub state: TaskState,
     pub worker: Option<i32>,

@@ -4,13 +4,14 @@
 use super::create::Decided;
 use super::quiet::{Open, quiet};
 use crate::alert::add_alerts;
+use crate::parked::unpark;
 use crate::refold::fold_loading;
 use crate::run_lock;
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
 use orch_core::alert::of_run;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::run::Run;
+use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::state::RunState;
 use orch_core::transition::{Effects, RunEnd, end_run as end_ledger};
 use sqlx::Connection;
@@ -97,6 +98,11 @@ async fn try_end(
     locked.events.extend(late);
     locked.fold_xmin = locked.fold_xmin.max(fold_xmin);
     let version = versions.get(&mut tx, locked.version).await?;
+    if locked.readable(&version.plan).is_err() {
+        // It is parked: its end is all that can still be said of it.
+        locked.ledger = Run { state: locked.ledger.state, ..Run::new(&version.plan) };
+        locked.events.clear();
+    }
     let (ledger, effects) = if locked.events.is_empty() {
         (locked.ledger, Effects::default())
     } else {
@@ -120,6 +126,9 @@ async fn try_end(
         put_decided(&mut tx, run, &Decided::new(&effects.decided)).await?;
     }
     write(&mut tx, run, &ended, locked.fold_xmin).await?;
+    if locked.parked {
+        unpark(&mut tx, run).await?;
+    }
     // Whoever ends a run knows of it; that its time or its tasks did, nobody does.
     if over || end == RunEnd::TimedOut {
         add_alerts(&mut tx, Some(run), &of_run(&version.plan.spec, run, locked.rev + 1, ended.state)).await?;
@@ -234,12 +243,13 @@ async fn skip_rest(db: &mut PgConnection, run: Uuid, rest: &Rest) -> StoreResult
 async fn write(db: &mut PgConnection, run: Uuid, ended: &Run, fold_xmin: u64) -> StoreResult<()> {
     sqlx::query!(
         "update dag_run set rev = rev + 1, state = $2::text::run_state, ledger = $3, counters = $4, ended_at = now(),
-          fold_xmin = greatest(fold_xmin::text::bigint, $5)::text::xid8 where id = $1",
+          ledger_format = $6, fold_xmin = greatest(fold_xmin::text::bigint, $5)::text::xid8 where id = $1",
         run,
         ended.state.as_str(),
         &ended.ledger,
         &ended.counters,
-        fold_xmin as i64
+        fold_xmin as i64,
+        LEDGER_FORMAT
     )
     .execute(db)
     .await?;

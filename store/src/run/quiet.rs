@@ -38,7 +38,7 @@ pub(super) struct Waited {
     pub rev_ready: Option<i32>,
     pub try_no: i16,
     pub max_tries: i16,
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub lost_no: i16,
     pub state: Option<String>,
     pub wake_at: Option<DateTime<Utc>>,

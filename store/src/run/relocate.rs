@@ -60,6 +60,7 @@ async fn try_move(
     let mut tx = db.begin().await?;
     let Some(mut locked) = run_lock::lock(&mut tx, run).await? else { return Ok(Some(MoveRun::NoSuchRun)) };
     let from = versions.get(&mut tx, locked.version).await?;
+    locked.readable(&from.plan)?;
     let refusal = if from.id == to.id {
         Some(MoveRun::Same)
     } else if from.dag_id != to.dag_id {

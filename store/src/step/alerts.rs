@@ -6,6 +6,7 @@ use super::Step;
 use super::bind::{Values, placed};
 use crate::StoreResult;
 use orch_core::alert::NewAlert;
+use orch_core::text::{JsonText, Text};
 
 pub(super) const OF_TRIES: [&str; 5] = ["bigint[]", "text[]", "text[]", "text[]", "text[]"];
 pub(super) const OF_ELEMENTS: [&str; 6] = ["bigint[]", "text[]", "text[]", "text[]", "text[]", "text[]"];
@@ -90,12 +91,12 @@ pub(super) fn bind_of_runs(values: &mut Values, step: &Step) -> StoreResult<()> 
 }
 
 fn bind(values: &mut Values, alerts: &[&NewAlert]) -> StoreResult<()> {
-    values.column(alerts, |alert| alert.key.clone())?;
+    values.column(alerts, |alert| Text::new(alert.key.as_str()).into_string())?;
     values.column(alerts, |alert| alert.kind.as_str())?;
     values.column(alerts, |alert| json(&alert.notifier))?;
     values.column(alerts, |alert| json(&alert.facts))
 }
 
 pub(crate) fn json(of: &impl serde::Serialize) -> String {
-    serde_json::to_string(of).expect("it has string keys only")
+    JsonText::new(serde_json::to_string(of).expect("it has string keys only")).into_string()
 }

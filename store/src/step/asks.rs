@@ -4,6 +4,7 @@
 use super::bind::{Values, placed};
 use super::{Request, Step};
 use crate::StoreResult;
+use orch_core::text::JsonText;
 
 pub(super) const TYPES: [&str; 3] = ["bigint[]", "text[]", "text[]"];
 
@@ -28,5 +29,5 @@ pub(super) fn bind(values: &mut Values, step: &Step) -> StoreResult<()> {
     let rows: Vec<_> = of(step).collect();
     values.column(&rows, |row| row.0)?;
     values.column(&rows, |row| row.1.task_id.clone())?;
-    values.column(&rows, |row| row.1.fallback.clone())
+    values.column(&rows, |row| row.1.fallback.clone().map(JsonText::into_string))
 }

@@ -7,6 +7,7 @@ use super::{Step, Touched};
 use crate::StoreResult;
 use orch_core::asset::{AssetEvent, LineageEdge};
 use orch_core::state::TaskState;
+use orch_core::text::{JsonText, Text};
 
 pub(super) const EVENT_TYPES: [&str; 9] =
     ["bigint[]", "text[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]", "text[]"];
@@ -53,19 +54,19 @@ pub(super) fn put_edges(rows: &str, parts: &mut Vec<String>) {
 pub(super) fn bind_events(values: &mut Values, step: &Step) -> StoreResult<()> {
     let rows: Vec<_> = events(step).collect();
     values.column(&rows, |r| r.0)?;
-    values.column(&rows, |r| r.2.uri.clone())?;
-    values.column(&rows, |r| r.2.alias.clone())?;
-    values.column(&rows, |r| r.2.partition_key.clone())?;
+    values.column(&rows, |r| text(&r.2.uri))?;
+    values.column(&rows, |r| r.2.alias.as_deref().map(text))?;
+    values.column(&rows, |r| r.2.partition_key.as_deref().map(text))?;
     values.column(&rows, |r| whole(r.2.rows))?;
-    values.column(&rows, |r| r.2.extra.is_object().then(|| r.2.extra.to_string()))?;
+    values.column(&rows, |r| r.2.extra.is_object().then(|| JsonText::of(&r.2.extra).into_string()))?;
     sources(values, &rows.iter().map(|r| r.1).collect::<Vec<_>>())
 }
 
 pub(super) fn bind_edges(values: &mut Values, step: &Step) -> StoreResult<()> {
     let rows: Vec<_> = edges(step).collect();
     values.column(&rows, |r| r.0)?;
-    values.column(&rows, |r| r.2.from.clone())?;
-    values.column(&rows, |r| r.2.to.clone())?;
+    values.column(&rows, |r| text(&r.2.from))?;
+    values.column(&rows, |r| text(&r.2.to))?;
     values.column(&rows, |r| whole(r.2.rows))?;
     sources(values, &rows.iter().map(|r| r.1).collect::<Vec<_>>())
 }
@@ -78,4 +79,8 @@ fn sources(values: &mut Values, of: &[&Touched]) -> StoreResult<()> {
 
 fn whole(rows: Option<u64>) -> Option<i64> {
     rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX))
+}
+
+fn text(text: &str) -> String {
+    Text::new(text).into_string()
 }

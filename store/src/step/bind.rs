@@ -4,6 +4,7 @@ use super::reply::{self, Reply};
 use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
 use super::{Ended, Mode, NewTry, NewWait, Step, alerts, asks, assets};
 use crate::StoreResult;
+use orch_core::text::{JsonText, Text};
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
             }
         }
         if has(sql::OUTPUTS) {
-            let rows: Vec<(i64, &(String, String))> =
+            let rows: Vec<_> =
                 placed(step).flat_map(|(place, end)| end.outputs.iter().map(move |o| (place, o))).collect();
             values.column(&rows, |r| r.0)?;
             values.add(rows.iter().map(|r| r.1.0.as_str()).collect::<Vec<_>>())?;
@@ -69,7 +70,7 @@ pub(super) async fn send(db: &mut PgConnection, text: Arc<str>, step: &Step, wor
             let rows: Vec<_> = placed(step).filter_map(|(place, end)| Some((place, end.failure.as_ref()?))).collect();
             values.column(&rows, |r| r.0)?;
             values.column(&rows, |r| r.1.kind)?;
-            values.column(&rows, |r| serde_json::Value::from(r.1.causes.clone()).to_string())?;
+            values.column(&rows, |r| causes(&r.1.causes))?;
         }
         if has(sql::EVENTS) {
             assets::bind_events(&mut values, step)?;
@@ -174,19 +175,23 @@ fn next_tries(values: &mut Values, step: &Step) -> StoreResult<()> {
 fn waits(values: &mut Values, step: &Step) -> StoreResult<()> {
     let waits: Vec<_> =
         placed(step).filter_map(|(place, end)| Some((place, end.next.as_ref()?.wait.as_deref()?))).collect();
-    let condition = |at: usize| {
-        move |wait: &&NewWait| -> Option<String> {
-            wait.condition.as_ref().map(|(kind, config)| [kind, config][at].clone())
-        }
-    };
     values.column(&waits, |(place, _)| *place)?;
-    values.column(&waits, |(_, wait)| condition(0)(wait))?;
-    values.column(&waits, |(_, wait)| condition(1)(wait))?;
+    values.column(&waits, |(_, wait)| condition(wait).map(|(kind, _)| kind.into_string()))?;
+    values.column(&waits, |(_, wait)| condition(wait).map(|(_, config)| config.into_string()))?;
     values.column(&waits, |(_, wait)| wait.wake_at)?;
     values.column(&waits, |(_, wait)| wait.poke_ms)?;
     values.column(&waits, |(_, wait)| wait.timeout_ms)?;
     values.column(&waits, |(_, wait)| wait.on_timeout.as_str())?;
-    values.column(&waits, |(_, wait)| wait.carried.clone())
+    values.column(&waits, |(_, wait)| wait.carried.clone().map(JsonText::into_string))
+}
+
+fn condition(wait: &NewWait) -> Option<(Text, JsonText)> {
+    wait.condition.clone()
+}
+
+/// As a JSON list: an array in an array is no column.
+fn causes(causes: &[Text]) -> String {
+    serde_json::Value::from(causes.iter().map(Text::as_str).collect::<Vec<_>>()).to_string()
 }
 
 /// What ended, with its place in the arrays, counted from one.

@@ -20,6 +20,8 @@ pub struct Reply {
     pub claimed: Vec<Claimed>,
     /// The runs of what was claimed, as they are now.
     pub runs: Vec<KnownRun>,
+    /// Those of them that cannot be read, and why.
+    pub unreadable: Vec<(Uuid, String)>,
     /// The priority of the most urgent try that waits, if it was asked for and there is one.
     pub most_urgent: Option<i32>,
 }
@@ -41,6 +43,8 @@ pub struct KnownRun {
     pub rev: i32,
     pub version: i32,
     pub clear_number: i16,
+    /// In which `ledger` is written.
+    pub format: i16,
     pub ledger: Run,
     pub facts: Arc<RunFacts>,
 }
@@ -66,8 +70,11 @@ pub(super) fn read(rows: &[PgRow]) -> StoreResult<Reply> {
         match row.try_get::<i16, _>(0)? {
             0 => reply.moved.push(row.try_get(1)?),
             1 => reply.claimed.push(claimed(row)?),
-            2 => reply.runs.push(run(row)?),
-            3 => reply.accepted.push((row.try_get(1)?, row.try_get::<i32, _>(4)? as TaskIdx, row.try_get(3)?)),
+            2 => match run(row) {
+                Ok(known) => reply.runs.push(known),
+                Err(error) => reply.unreadable.push((row.try_get(1)?, error.in_full())),
+            },
+            3 => reply.accepted.push((row.try_get(1)?, place(row.try_get(4)?), row.try_get(3)?)),
             4 => reply.most_urgent = row.try_get(3)?,
             _ => {}
         }
@@ -82,14 +89,23 @@ fn claimed(row: &PgRow) -> StoreResult<Claimed> {
             run: row.try_get(1)?,
             attempt: row.try_get(2)?,
             map_index: number(3)?,
-            task: number(4)? as TaskIdx,
-            lease_no: number(8)? as i16,
+            task: place(number(4)?),
+            lease_no: number(8)?,
         },
         version: number(5)?,
-        try_no: number(6)? as i16,
-        max_tries: number(7)? as i16,
-        lost_no: number(9)? as i16,
+        try_no: small(number(6)?),
+        max_tries: small(number(7)?),
+        lost_no: small(number(9)?),
     })
+}
+
+/// All columns of numbers are integers; these come from smaller ones.
+fn small(number: i32) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
+}
+
+fn place(task: i32) -> TaskIdx {
+    TaskIdx::try_from(task).unwrap_or(TaskIdx::MAX)
 }
 
 fn run(row: &PgRow) -> StoreResult<KnownRun> {
@@ -98,7 +114,8 @@ fn run(row: &PgRow) -> StoreResult<KnownRun> {
         run: row.try_get(1)?,
         rev: row.try_get(3)?,
         version: row.try_get(4)?,
-        clear_number: row.try_get::<i32, _>(5)? as i16,
+        clear_number: small(row.try_get(5)?),
+        format: small(row.try_get(6)?),
         // What can be claimed belongs to a run that runs.
         ledger: Run { state: RunState::Running, ledger: row.try_get(10)?, counters: row.try_get(11)? },
         facts: Arc::new(RunFacts {

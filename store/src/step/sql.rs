@@ -109,6 +109,9 @@ impl Numbers {
     }
 }
 
+/// What `try_no` and `max_tries` can hold: an instance that was cleared that often counts no further.
+const MOST_TRIES: i16 = i16::MAX;
+
 const RUN: &str = "uuid[]";
 const SMALL: &str = "smallint[]";
 const INT: &str = "integer[]";
@@ -147,7 +150,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
         parts.push(format!(
             "f as materialized (select * from {} with ordinality
                 as f (run, task, map_index, attempt, lease_no, state, list_len, skip_lo, skip_hi, rev, place))",
-            p.unnest(&[RUN, SMALL, INT, RUN, SMALL, TEXT, INT, INT, INT, INT])
+            p.unnest(&[RUN, SMALL, INT, RUN, INT, TEXT, INT, INT, INT, INT])
         ));
         let skips = p.next(INT);
         let instances = leaf.map_or_else(|| "task_instance".into(), |leaf| format!("task_instance_{leaf}"));
@@ -229,8 +232,8 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     let try_no = |alias: &str| {
         if has(CLEARED) {
             format!(
-                "1 + coalesce((select t.try_no from task_instance t where t.run = {alias}.run and t.task = {alias}.task
-                    and t.map_index = {alias}.map_index), 0)"
+                "least(1 + coalesce((select t.try_no from task_instance t where t.run = {alias}.run and t.task = {alias}.task
+                    and t.map_index = {alias}.map_index), 0), {MOST_TRIES})"
             )
         } else {
             "1".into()
@@ -241,7 +244,8 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
             "q as (select q.*, {} as try_no from {} as q ({NEW_TRY_COLUMNS}) {}),
             enq as (insert into ready (run, task, map_index, attempt, version, queue, priority, try_no, max_tries, lease_no,
                 lost_no, rev_ready)
-              select run, task, map_index, attempt, version, queue, priority, try_no, try_no - 1 + retries, 1, 0, rev from q)",
+              select run, task, map_index, attempt, version, queue, priority, try_no,
+                least(try_no - 1 + retries, {MOST_TRIES}), 1, 0, rev from q)",
             try_no("q"),
             p.unnest(&NEW_TRY),
             moved("q")
@@ -250,7 +254,7 @@ pub(super) fn text(shape: u32, leaf: Option<Leaf>) -> String {
     if has(HOLD) {
         parts.push(format!(
             "hld as (insert into held (run, task, map_index, attempt, version, queue, priority, max_tries, rev_ready)
-              select h.run, h.task, h.map_index, h.attempt, h.version, h.queue, h.priority, {} - 1 + h.retries, h.rev
+              select h.run, h.task, h.map_index, h.attempt, h.version, h.queue, h.priority, least({} - 1 + h.retries, {MOST_TRIES}), h.rev
               from {} as h ({NEW_TRY_COLUMNS}) {})",
             try_no("h"),
             p.unnest(&NEW_TRY),
@@ -312,7 +316,7 @@ fn next_tries(p: &mut Numbers, parts: &mut Vec<String>, defer: bool) {
     parts.push(format!(
         "x as materialized (select * from {} as x (place, attempt, wake_in_ms, version, queue, priority)),
         nxt as materialized (select fin.run, fin.task, fin.map_index, x.attempt, x.version, x.queue, x.priority, fin.state,
-            case fin.state when 'up_for_retry' then fin.try_no + 1 else fin.try_no end as try_no, fin.max_tries,
+            case fin.state when 'up_for_retry' then least(fin.try_no + 1, {MOST_TRIES}) else fin.try_no end as try_no, fin.max_tries,
             case fin.state when 'up_for_retry' then 1 else fin.lease_no + 1 end as lease_no, fin.lost_no, fin.rev_end,
             x.wake_in_ms{place}
           from x join fin on fin.place = x.place),
@@ -387,7 +391,7 @@ fn claim(most: &str, takes: &str, worker: &str, parts: &mut Vec<String>, replies
         "from clm",
     ));
     replies.push(
-        "select 2::smallint, r.id, null, r.rev, r.version, r.clear_number, null, null, null, null, r.ledger, r.counters,
+        "select 2::smallint, r.id, null, r.rev, r.version, r.clear_number, r.ledger_format, null, null, null, r.ledger, r.counters,
           r.dag_id, r.run_id, r.run_type::text, (select conf::text from dag_run_detail d where d.run = r.id),
           r.logical_date, r.interval_start, r.interval_end, r.run_after, r.partition_key
         from (select distinct run from clm) c, lateral (select * from dag_run r where r.id = c.run) r"

@@ -4,6 +4,7 @@
 
 use crate::StoreResult;
 use crate::alert::add_alerts;
+use crate::parked::park;
 use crate::run::word;
 use crate::version::{Version, Versions};
 use chrono::{DateTime, Utc};
@@ -108,13 +109,13 @@ pub async fn give_back(
     has: &[Uuid],
 ) -> StoreResult<Reaped> {
     let mut tx = db.begin().await?;
-    let taking = Taking { workers: &[worker], but: has, why: Why::NeverBegun };
+    let taking = Taking { workers: &[worker], but: has, run: None, why: Why::NeverBegun };
     let reaped = take_away(&mut tx, versions, &taking).await?;
     tx.commit().await?;
     Ok(reaped)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
     Lost,
     Released,
@@ -122,17 +123,61 @@ enum Why {
 }
 
 /// What is taken from whom.
+#[derive(Debug, Clone, Copy)]
 struct Taking<'a> {
     workers: &'a [i32],
     /// Attempts that they keep.
     but: &'a [Uuid],
+    /// Of this run alone.
+    run: Option<Uuid>,
     why: Why,
 }
 
 impl<'a> Taking<'a> {
     fn all_of(workers: &'a [i32], why: Why) -> Self {
-        Taking { workers, but: &[], why }
+        Taking { workers, but: &[], run: None, why }
     }
+}
+
+/// Takes away all at once; when something of it cannot be read or written, run by run. Such a run is parked, and the others
+/// do not wait for it.
+async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
+    match take_together(db, versions, taking).await {
+        Err(error) if error.is_of_one_item() => {
+            tracing::warn!(workers = ?taking.workers, %error, cause = error.source_text(), "instances are taken away run by run");
+        }
+        done => return done,
+    }
+    let &Taking { workers, but, .. } = taking;
+    let runs = sqlx::query_scalar!(
+        r#"select r.id from dag_run r where r.state = 'running' and exists (select from task_instance t
+          where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting') and t.attempt <> all($2))
+        order by r.id"#,
+        workers,
+        but
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut all = Reaped::default();
+    for run in runs {
+        match take_together(db, versions, &Taking { run: Some(run), ..*taking }).await {
+            Ok(reaped) => {
+                all.requeued += reaped.requeued;
+                all.unfolded.extend(reaped.unfolded);
+            }
+            Err(error) if error.is_of_one_item() => park(db, run, &error.in_full()).await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// In a savepoint of its own: all of it or nothing.
+async fn take_together(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
+    let mut savepoint = db.begin().await?;
+    let reaped = take(&mut savepoint, versions, taking).await?;
+    savepoint.commit().await?;
+    Ok(reaped)
 }
 
 /// An instance that its worker no longer has.
@@ -146,8 +191,8 @@ struct Taken {
     try_no: i16,
 }
 
-async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
-    let &Taking { workers, but, why } = taking;
+async fn take(db: &mut PgConnection, versions: &mut Versions, taking: &Taking<'_>) -> StoreResult<Reaped> {
+    let &Taking { workers, but, run, why } = taking;
     // What they were told to stop lives no more, but for what they were to begin anew.
     sqlx::query!(
         "with gone as (delete from stop_order where worker = any($1) and attempt <> all($2) returning attempt)
@@ -162,9 +207,11 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     let runs = sqlx::query!(
         r#"select r.id, r.version, r.run_type::text as "run_type!" from dag_run r where r.state = 'running' and exists (select from task_instance t
           where t.run = r.id and t.worker = any($1) and t.state in ('running', 'restarting') and t.attempt <> all($2))
+          and ($3::uuid is null or r.id = $3)
         order by r.id for no key update"#,
         workers,
-        but
+        but,
+        run
     )
     .fetch_all(&mut *db)
     .await?;
@@ -193,7 +240,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
         }
         let (version, _) = &version_of[&instance.run];
         let over = match version.plan.task(instance.task as TaskIdx).on_lost {
-            OnLost::Retry(most) => why == Why::Lost && instance.lost_no as u16 >= most,
+            OnLost::Retry(most) => why == Why::Lost && instance.lost_no.unsigned_abs() >= most,
             // It may have begun, however its worker went: nobody may begin it again.
             OnLost::Fail => why != Why::NeverBegun,
         };
@@ -203,7 +250,7 @@ async fn take_away(db: &mut PgConnection, versions: &mut Versions, taking: &Taki
     fail(db, &failed).await?;
     for instance in &failed {
         let plan = &version_of[&instance.run].0.plan;
-        let causes = ["the worker was lost".to_string()];
+        let causes = ["the worker was lost".into()];
         let end = TryEnd {
             attempt: instance.attempt,
             try_number: instance.try_no,
@@ -244,7 +291,7 @@ async fn requeue(
         &instances.iter().map(|i| of(i).0.id).collect::<Vec<_>>(),
         &instances.iter().map(|i| of(i).0.place(i.task as TaskIdx)).collect::<Vec<_>>(),
         &instances.iter().map(priority).collect::<Vec<_>>(),
-        i16::from(why == Why::Lost)
+        i32::from(why == Why::Lost)
     )
     .execute(db)
     .await?;

@@ -43,7 +43,7 @@ fn asking(lease: Lease, version: i32, question: &Question) -> Ended {
     let fallback = question.fallback().map(|given| serde_json::to_string(&given).expect("it is JSON"));
     let on_timeout = if fallback.is_some() { OnTimeout::Resume } else { OnTimeout::Fail };
     let text = serde_json::to_string(question).expect("it is JSON");
-    let request = Request { task_id: "a".into(), fallback };
+    let request = Request { task_id: "a".into(), fallback: fallback.map(Into::into) };
     let wait = NewWait { timeout_ms: Some(WEEK_MS), on_timeout, ..NewWait::for_answer(text, request) };
     let asks = TryAsks { attempt: lease.attempt, lease_no: lease.lease_no, try_number: 1, map_index: -1, question };
     Ended {

@@ -49,7 +49,7 @@ async fn half_done(database: &TestDb) -> (PgConnection, Hands, Uuid) {
     let run = trigger(&mut db, &mut Versions::default(), "d").await.id;
     let mut hands = Hands::new(database, &[version], LEASE).await;
     let list = hands.claim(10).await[0].lease;
-    let outputs = vec![("return_value".to_owned(), "[1, 2, 3, 4, 5]".to_owned())];
+    let outputs = vec![("return_value".into(), "[1, 2, 3, 4, 5]".into())];
     assert!(hands.record(Ended { outputs, list_len: Some(5), ..Ended::new(list, TaskState::Success) }).await);
     hands.fold(run).await;
     (db, hands, run)

@@ -102,7 +102,7 @@ async fn a_failed_try_is_shown_until_the_next_one_is_queued() {
     let causes = vec!["the bridge is closed".to_string(), "rain".to_string()];
     let ended = Ended {
         next: Some(next.clone()),
-        failure: Some(Failure { kind: "retryable", causes: causes.clone() }),
+        failure: Some(Failure::new("retryable", causes.clone())),
         ..Ended::new(first, TaskState::UpForRetry)
     };
     assert!(hands.record(ended).await);

@@ -14,6 +14,7 @@ mod fixture;
 mod frozen;
 mod gathered;
 mod history;
+mod hostile;
 mod instances;
 mod killed;
 mod lists;

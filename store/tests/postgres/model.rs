@@ -317,6 +317,5 @@ fn ended(lease: Lease, pick: u8) -> (Outcome, Ended) {
         Outcome::Failed => (TaskState::Failed, None),
         Outcome::Skipped { .. } => (TaskState::Skipped, None),
     };
-    let (skip, next, outputs, failure) = (Vec::new(), None, Vec::new(), None);
-    (outcome, Ended { lease, state, list_len, skip, rev: 0, next, outputs, failure, touched: None, alerts: Vec::new() })
+    (outcome, Ended { list_len, ..Ended::new(lease, state) })
 }

@@ -26,7 +26,7 @@ use uuid::Uuid;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) attempt: Uuid,
-    pub(crate) lease_no: i16,
+    pub(crate) lease_no: i32,
     pub(crate) worker: i32,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Books {
     models: BTreeMap<Uuid, Model>,
     grants: BTreeMap<Key, Grant>,
     /// The highest lease of each attempt, and the highest try of each instance.
-    leases: HashMap<Uuid, i16>,
+    leases: HashMap<Uuid, i32>,
     tries: HashMap<Key, i16>,
     /// Outcomes as they were accepted.
     outcomes: BTreeMap<Key, Outcome>,

@@ -179,6 +179,11 @@ impl Hot for MemStore {
         self.session.give_back(worker, has).await
     }
 
+    /// Nothing here is unreadable.
+    async fn park(&mut self, run: Uuid, why: &str) -> StoreResult<()> {
+        Err(StoreError::corrupt(format!("run `{run}` was parked: {why}")))
+    }
+
     fn know(&mut self, _version: Arc<Version>) {}
 }
 

@@ -44,7 +44,7 @@ pub fn all(version: u32) -> Vec<Dag> {
 /// Where `publish` writes: a row of each try that was committed with its success. Several workers may begin at once.
 pub const PUBLISHED: &str = "select pg_advisory_xact_lock(4711);
     create table if not exists lake.published (run uuid not null, task_id text not null, map_index integer not null,
-        attempt uuid not null, lease_no smallint not null)";
+        attempt uuid not null, lease_no integer not null)";
 
 /// DAGs for single scenarios, in which bodies outlive a lease.
 pub fn slow() -> Vec<Dag> {

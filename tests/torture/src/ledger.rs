@@ -49,7 +49,7 @@ pub struct Entry {
     pub task_id: String,
     pub map_index: i32,
     pub attempt: Uuid,
-    pub lease_no: i16,
+    pub lease_no: i32,
     pub try_no: i16,
     pub word: Word,
     pub pid: i32,

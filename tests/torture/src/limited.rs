@@ -81,7 +81,7 @@ pub fn stays<'a>(entries: &'a [Entry], kills: &[Kill]) -> Vec<Stay<'a>> {
         .map(|of| {
             let end = ends.get(&(of.attempt, of.lease_no)).copied();
             let killed = kills.iter().find(|kill| (kill.pid == of.pid || kill.pid == of.parent) && kill.at > of.at);
-            let again = begins.range((of.attempt, of.lease_no + 1)..=(of.attempt, i16::MAX)).next().map(|(_, at)| *at);
+            let again = begins.range((of.attempt, of.lease_no + 1)..=(of.attempt, i32::MAX)).next().map(|(_, at)| *at);
             let until = end.or(killed.map(|kill| kill.at)).or(again).unwrap_or(Duration::MAX);
             Stay { of, until }
         })
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn line(lease_no: i16, word: Word, at: u64) -> Entry {
+    fn line(lease_no: i32, word: Word, at: u64) -> Entry {
         let at = Duration::from_millis(at);
         let (run, attempt) = (Uuid::nil(), Uuid::nil());
         Entry {

@@ -28,7 +28,7 @@ struct Seen {
 struct Row {
     attempt: Uuid,
     try_no: i16,
-    lease_no: i16,
+    lease_no: i32,
     state: TaskState,
 }
 
@@ -58,7 +58,7 @@ impl Watch {
 }
 
 type Look = (Vec<(Uuid, RunState)>, Vec<((Uuid, i16, i32), Row)>);
-type Columns = (Uuid, i16, i32, Uuid, i16, i16, Option<String>);
+type Columns = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
 
 /// One statement for each table: rows of one are as of one moment.
 async fn look(pool: &PgPool) -> sqlx::Result<Look> {

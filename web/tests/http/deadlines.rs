@@ -133,7 +133,7 @@ async fn a_run_and_a_task_lead_to_who_was_told_of_them() {
     let href = format!("/dags/night/runs/{run_id}");
     assert!(!browser.get(&href).await.has("/alerts?dag=night"), "nobody was told so far");
     for map_index in 0..3 {
-        let causes = ["no answer".to_string()];
+        let causes = ["no answer".into()];
         let end =
             TryEnd { attempt: Uuid::now_v7(), try_number: 1, map_index, state: TaskState::Failed, causes: &causes };
         add_alerts(&mut db, Some(run), &of_try("night", &spec.tasks[0], end)).await.unwrap();

@@ -74,9 +74,10 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
     let wake = wait::wake(&deferral.until, now)?;
     let condition = match wake {
         Some(_) => None,
-        None => {
-            Some((kind.clone(), kept("what it waits for", &wait::settle(&deferral.until, now)?.config.to_string())?))
-        }
+        None => Some((
+            kind.as_str().into(),
+            kept("what it waits for", &wait::settle(&deferral.until, now)?.config.to_string())?.into(),
+        )),
     };
     let carried = (!deferral.carried.is_null()).then(|| kept("what it carries over", &deferral.carried.to_string()));
     let poke_ms = deferral.poke_ms.or(spec.options.poll_every_ms).unwrap_or(DEFAULT_POLL_MS).max(FASTEST_MS);
@@ -93,7 +94,7 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
         poke_ms: ms(poke_ms),
         timeout_ms: deferral.timeout_ms.map(ms),
         on_timeout: deferral.on_timeout,
-        carried: carried.transpose()?,
+        carried: carried.transpose()?.map(Into::into),
         asks: None,
     };
     let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));
@@ -125,8 +126,8 @@ fn asked(deferral: &Deferral, spec: &TaskSpec) -> Result<(NewWait, String), Stri
     let wait = NewWait {
         timeout_ms: deferral.timeout_ms.map(ms),
         on_timeout: deferral.on_timeout,
-        carried: carried.transpose()?,
-        ..NewWait::for_answer(text, Request { task_id: spec.task_id.clone(), fallback })
+        carried: carried.transpose()?.map(Into::into),
+        ..NewWait::for_answer(text, Request { task_id: spec.task_id.clone(), fallback: fallback.map(Into::into) })
     };
     let of = if question.assigned_users.is_empty() { "people".into() } else { question.assigned_users.join(", ") };
     let limit = deferral.timeout_ms.map(|ms| format!(", at most {:?}", Duration::from_millis(ms)));

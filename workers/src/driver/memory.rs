@@ -33,6 +33,7 @@ impl Memory {
 
     /// Takes in what a claim showed, unless we know something newer.
     pub(super) fn learn(&mut self, known: KnownRun, offer: &Arc<Offer>) -> Result<(), String> {
+        known.ledger.check(known.format, &offer.version.plan)?;
         match self.runs.get_mut(&known.run) {
             Some(old) if old.rev >= known.rev => {}
             // What was cleared may have got another type or conf.

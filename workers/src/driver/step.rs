@@ -12,7 +12,7 @@ use orch_core::transition::{Event, fold};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
 use orch_store::refold::carry_out;
-use orch_store::step::{Claimed, Ended, KnownRun, Lease, Mode, NewTry, Reply, RunAt, Step};
+use orch_store::step::{Claimed, Ended, KnownRun, Lease, NewTry, Reply, RunAt, Step};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Some of them were let in at a gate. Of a run that is not remembered nobody knows.
-    fn frees_slots(&self, ended: &[Ended]) -> bool {
+    pub(super) fn frees_slots(&self, ended: &[Ended]) -> bool {
         let gated =
             |lease: &Lease| self.memory.get(&lease.run).is_none_or(|known| known.offer.version.is_gated(lease.task));
         ended.iter().any(|end| gated(&end.lease))
@@ -47,6 +47,7 @@ impl<S: Hot> Driver<S> {
         }
         match self.store.admit().await {
             Ok(0) | Err(StoreError::TryAgain(_)) => {} // a scheduler looks, too
+            Err(error) if error.is_of_one_item() => self.left_to_others("those who wait are let in", Err(error))?,
             Ok(_) => {
                 self.lanes.look();
                 self.hints.give(Hint::Ready);
@@ -68,7 +69,8 @@ impl<S: Hot> Driver<S> {
     /// Says the step and does what follows from the answer. An error leaves in it what may not have been recorded.
     async fn carry(&mut self, step: &mut Step, stopping: bool) -> StoreResult<Vec<Job>> {
         while let Some(&lease) = self.restarted.last() {
-            self.store.restarted(lease).await?;
+            let done = self.store.restarted(lease).await;
+            self.left_to_others("a cleared try begins anew", done)?;
             self.restarted.pop();
             self.unfolded.push(lease.run);
         }
@@ -104,6 +106,19 @@ impl<S: Hot> Driver<S> {
                 *step = Step::default();
                 self.record(ended).await?;
                 asked = None;
+                Reply::default()
+            }
+            Err(error) if error.is_of_one_item() => {
+                tracing::warn!(%error, cause = error.source_text(), "a step cannot be written: its outcomes are recorded one by one");
+                self.unfolded.extend(moves.keys());
+                moves.clear();
+                let ended = std::mem::take(&mut step.ended);
+                *step = Step::default();
+                // A claim that was refused by itself is sent again with the next hint: at once, it would be refused at once.
+                if let (Some((kind, _)), true) = (asked.take(), ended.is_empty()) {
+                    self.lanes.answered(kind, false);
+                }
+                self.record(ended).await?;
                 Reply::default()
             }
             Err(error) => return Err(error),
@@ -164,7 +179,7 @@ impl<S: Hot> Driver<S> {
     }
 
     /// Bodies remember what they gave before it is known whether that counts.
-    fn forget_output(&self, lease: &Lease) {
+    pub(super) fn forget_output(&self, lease: &Lease) {
         self.shared.recent.forget(&(lease.run, lease.task, lease.map_index));
     }
 
@@ -245,6 +260,7 @@ impl<S: Hot> Driver<S> {
                 let ledger = known.ledger.clone();
                 match self.store.decide(&version, run, &ledger, events).await {
                     Err(StoreError::TryAgain(_)) => return Ok(None),
+                    Err(error) if error.is_of_one_item() => return Ok(None),
                     decided => decided?,
                 }
             }
@@ -254,31 +270,8 @@ impl<S: Hot> Driver<S> {
         Ok(Some(to))
     }
 
-    /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
-    pub(super) async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
-        let release = self.frees_slots(&ended);
-        self.admit |= release;
-        let step = Step { ended, mode: Mode::Record, release, ..Step::default() };
-        match self.store.step(&step, self.worker).await {
-            Ok(reply) => {
-                self.tell_others(&step.ended);
-                let fenced = step.ended.len() - reply.accepted.len();
-                if fenced > 0 {
-                    let counted = |l: &Lease| reply.accepted.contains(&(l.run, l.task, l.map_index));
-                    step.ended.iter().filter(|e| !counted(&e.lease)).for_each(|e| self.forget_output(&e.lease));
-                    tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
-                }
-                Ok(())
-            }
-            Err(error) => {
-                self.unsure.extend(step.ended);
-                Err(error)
-            }
-        }
-    }
-
     /// Schedulers wake what waits for a time, watchers look at what waits for something else.
-    fn tell_others(&self, ended: &[Ended]) {
+    pub(super) fn tell_others(&self, ended: &[Ended]) {
         let next = || ended.iter().filter_map(|end| end.next.as_ref());
         if next().any(|next| next.wake_in_ms > 0) {
             self.hints.give(Hint::Due);
@@ -323,9 +316,15 @@ impl<S: Hot> Driver<S> {
         let of_gates = |run: &Uuid| self.memory.get(run).is_some_and(|known| known.offer.version.has_gates());
         self.admit |= step.release || put().any(|place| place < 0) || step.admit.iter().any(|(run, ..)| of_gates(run));
         for known in reply.runs {
-            if let Some(offer) = self.offers.get(known.version) {
-                self.memory.learn(known, &offer).map_err(StoreError::corrupt)?;
+            let run = known.run;
+            let Some(offer) = self.offers.get(known.version) else { continue };
+            // Its tries are not begun here. They stay with this worker, so that nobody claims them round and round.
+            if let Err(why) = self.memory.learn(known, &offer) {
+                self.store.park(run, &why).await?;
             }
+        }
+        for (run, why) in &reply.unreadable {
+            self.store.park(*run, why).await?;
         }
         let kept = std::mem::take(&mut step.keep).into_iter().filter(|k| !moves.contains_key(&k.run));
         let mut jobs: Vec<Job> = kept.filter_map(|k| self.job(first_try(&k))).collect();
@@ -378,9 +377,13 @@ impl<S: Hot> Driver<S> {
     /// A run of this DAG is over: one that waited for its place may begin.
     async fn next_runs(&mut self, dag_id: &str, after: After) -> StoreResult<()> {
         if after == After::Failure {
-            self.store.pause_after_failures(dag_id).await?;
+            let done = self.store.pause_after_failures(dag_id).await;
+            self.left_to_others("its DAG is paused", done)?;
         }
         match self.store.start_queued_runs(dag_id).await {
+            Err(error) if error.is_of_one_item() => {
+                self.left_to_others("runs of its DAG begin", Err(error))?;
+            }
             Ok(0) => {}
             Ok(_) => {
                 let ours = self.offers.all();
@@ -394,6 +397,17 @@ impl<S: Hot> Driver<S> {
         }
         self.hints.give(Hint::Run);
         Ok(())
+    }
+
+    /// An error that is of one item is named; a scheduler tries that again. This worker has others to see to.
+    fn left_to_others(&self, what: &str, done: StoreResult<()>) -> StoreResult<()> {
+        match done {
+            Err(error) if error.is_of_one_item() => {
+                tracing::error!(worker = self.worker, %error, cause = error.source_text(), "`{what}` cannot be done");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     fn job(&self, claimed: Claimed) -> Option<Job> {

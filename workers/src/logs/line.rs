@@ -56,7 +56,8 @@ impl Line {
             line.entry(key.as_str()).or_insert_with(|| value.clone());
         }
         let text = Value::Object(line).to_string();
-        if text.len() <= 2 * LINE_BYTES {
+        // Control characters take six bytes each: without fields it is as short as it gets.
+        if self.fields.is_empty() || text.len() <= 2 * LINE_BYTES {
             return text;
         }
         let bare = Line { fields: Map::new(), logger: self.logger.clone(), event: self.event.clone(), ..*self };
@@ -91,6 +92,14 @@ mod tests {
         assert_eq!(shown.chars().filter(|c| *c == 'é').count(), LINE_BYTES / 2);
         let huge = Line::said(LogLevel::Info, &"x".repeat(100 * LINE_BYTES), Map::new());
         assert!(huge.event.len() <= 2 * LINE_BYTES && huge.to_json().contains("(6553600 bytes in all)"));
+    }
+
+    #[test]
+    fn a_line_of_control_characters_is_kept_however_long_its_json_is() {
+        for text in ["\0x", "\u{1}"] {
+            let line = Line::said(LogLevel::Info, &text.repeat(LINE_BYTES), Map::from_iter([("a".into(), 1.into())]));
+            assert!(line.to_json().len() < 8 * LINE_BYTES);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Unsent {
     pub(super) chunks: Vec<NewChunk>,
     /// The gaps of logs that grew too long.
-    pub(super) left_out: BTreeMap<(Uuid, i16), LeftOut>,
+    pub(super) left_out: BTreeMap<(Uuid, i32), LeftOut>,
     /// The last word of each try.
     pub(super) progress: BTreeMap<Uuid, NewProgress>,
 }

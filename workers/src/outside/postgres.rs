@@ -84,6 +84,7 @@ fn told(error: sqlx::Error) -> anyhow::Error {
 }
 
 /// A JSON value as what the server expects there.
+#[expect(clippy::cast_possible_truncation, reason = "a column of four bytes holds no more of a float")]
 fn add(arguments: &mut PgArguments, value: &Value, of_type: &str) -> Result<(), String> {
     let wrong = |()| format!("must be a `{}`: {value} is none", of_type.to_lowercase());
     match of_type {

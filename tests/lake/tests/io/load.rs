@@ -161,7 +161,7 @@ async fn one_try_loads_once_and_one_that_was_taken_over_loads_nothing() {
     let connection = database().await;
     let db = connect(&connection).await.expect("the server answers");
     let host = MemoryHost::new();
-    let attempt = |attempt: u128, lease_no: i16| {
+    let attempt = |attempt: u128, lease_no: i32| {
         let this_try = TryFacts { attempt: Uuid::from_u128(attempt), lease_no, ..TryFacts::test() };
         load().once_in(&host.ctx_for(RunFacts::test(), this_try))
     };

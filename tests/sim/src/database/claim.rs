@@ -6,7 +6,7 @@ use super::tables::{Place, Try};
 use super::{Snapshot, State};
 use crate::faults::Mutant;
 use chrono::{DateTime, Utc};
-use orch_core::run::Run;
+use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::state::{RunState, RunType};
 use orch_store::step::{Claim, Claimed, KnownRun, Lease, Reply, RunFacts};
 use std::cmp::Reverse;
@@ -92,6 +92,7 @@ impl State {
             rev: shown.rev,
             version: shown.version,
             clear_number: shown.clear_number,
+            format: LEDGER_FORMAT,
             // What can be claimed belongs to a run that runs.
             ledger: Run { state: RunState::Running, ..shown.run },
             facts: Arc::new(RunFacts {

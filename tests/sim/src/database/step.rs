@@ -158,7 +158,7 @@ impl State {
             }
         }
         if let Some((_, value)) = end.outputs.first() {
-            self.tables.outputs.insert(key, value.clone());
+            self.tables.outputs.insert(key, value.clone().into_string());
         }
         if let Some(failure) = &end.failure {
             self.tables.failures.entry((end.lease.attempt, end.lease.lease_no)).or_insert(failure.kind);

@@ -51,7 +51,7 @@ pub(crate) struct Instance {
     pub(crate) worker: Option<i32>,
     pub(crate) try_no: i16,
     pub(crate) max_tries: i16,
-    pub(crate) lease_no: i16,
+    pub(crate) lease_no: i32,
     pub(crate) lost_no: i16,
     /// `TaskState::None`: cleared.
     pub(crate) state: TaskState,
@@ -67,7 +67,7 @@ pub(crate) struct Try {
     pub(crate) priority: i32,
     pub(crate) try_no: i16,
     pub(crate) max_tries: i16,
-    pub(crate) lease_no: i16,
+    pub(crate) lease_no: i32,
     pub(crate) lost_no: i16,
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct Tables {
     /// `attempt`: tries that a retry superseded.
     pub(crate) history: BTreeSet<(Key, Uuid)>,
     /// Why tries failed: (attempt, lease), kind.
-    pub(crate) failures: BTreeMap<(Uuid, i16), &'static str>,
+    pub(crate) failures: BTreeMap<(Uuid, i32), &'static str>,
     pub(crate) outputs: BTreeMap<Key, String>,
     pub(crate) orders: Vec<Order>,
     /// Slots by name; none where nobody has gates.

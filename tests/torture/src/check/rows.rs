@@ -20,7 +20,7 @@ pub(super) struct Rows {
     /// JSON texts of what tasks gave, by run, task and element.
     pub(super) outputs: HashMap<(Uuid, TaskIdx, i32), String>,
     /// What was committed with an outcome: attempt and lease, by run, task and element.
-    pub(super) published: HashMap<(Uuid, String, i32), Vec<(Uuid, i16)>>,
+    pub(super) published: HashMap<(Uuid, String, i32), Vec<(Uuid, i32)>>,
 }
 
 pub(super) struct RunRow {
@@ -35,7 +35,7 @@ pub(super) struct RunRow {
 pub(super) struct InstanceRow {
     pub(super) attempt: Uuid,
     pub(super) try_no: i16,
-    pub(super) lease_no: i16,
+    pub(super) lease_no: i32,
     pub(super) state: TaskState,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct InstanceRow {
 pub(super) struct TryRow {
     pub(super) attempt: Uuid,
     pub(super) try_no: i16,
-    pub(super) lease_no: i16,
+    pub(super) lease_no: i32,
     pub(super) state: TaskState,
 }
 
@@ -74,7 +74,7 @@ impl Rows {
                 ledger: Run { state: state.parse().expect("a state of a run"), ledger, counters },
             })
             .collect();
-        type Instance = (Uuid, i16, i32, Uuid, i16, i16, Option<String>);
+        type Instance = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
         let rows: Vec<Instance> =
             sqlx::query_as("select run, task, map_index, attempt, try_no, lease_no, state::text from task_instance")
                 .fetch_all(&mut *db)
@@ -84,7 +84,7 @@ impl Rows {
             let row = InstanceRow { attempt, try_no, lease_no, state: state(word.as_deref()) };
             instances.entry(run).or_default().insert((task as TaskIdx, index), row);
         }
-        type Try = (Uuid, i16, i32, Uuid, i16, i16, Option<String>);
+        type Try = (Uuid, i16, i32, Uuid, i16, i32, Option<String>);
         let rows: Vec<Try> = sqlx::query_as(
             "select run, task, map_index, attempt, try_no, lease_no, state::text from attempt order by try_no",
         )
@@ -103,7 +103,7 @@ impl Rows {
         .await?;
         let outputs =
             outputs.into_iter().map(|(run, task, index, text)| ((run, task as TaskIdx, index), text)).collect();
-        let rows: Vec<(Uuid, String, i32, Uuid, i16)> =
+        let rows: Vec<(Uuid, String, i32, Uuid, i32)> =
             sqlx::query_as("select run, task_id, map_index, attempt, lease_no from lake.published")
                 .fetch_all(&mut *db)
                 .await?;

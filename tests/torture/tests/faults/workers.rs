@@ -188,7 +188,7 @@ async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
     .fetch_all(world.pool())
     .await
     .expect("the rows can be read");
-    let lease = |(run, task, map_index, attempt, lease_no): (Uuid, i16, i32, Uuid, i16)| Lease {
+    let lease = |(run, task, map_index, attempt, lease_no): (Uuid, i16, i32, Uuid, i32)| Lease {
         run,
         task: task as u16,
         map_index,

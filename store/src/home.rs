@@ -1,0 +1,39 @@
+//! The cluster this database lives in. Transaction numbers belong to a cluster: after a restore into another one, a run whose
+//! `fold_xmin` comes from the old one would not hear of outcomes before the new one has counted as far, perhaps never.
+
+use crate::StoreResult;
+use crate::setting::{set_setting, setting};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+
+const KEY: &str = "cluster";
+/// Of processes that start together, one does it.
+const LOCK: i64 = 0x6f72_6368_686f;
+/// The server does not say which cluster it is.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// Asked by every process when it starts. Forgets transaction numbers of another cluster; gives of how many runs.
+pub(crate) async fn settle(db: &mut PgConnection) -> StoreResult<u64> {
+    let here = sqlx::query_scalar("select system_identifier::text from pg_control_system()").fetch_one(&mut *db).await;
+    let here: String = match here {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => return Ok(0),
+        here => here?,
+    };
+    if setting(db, KEY).await?.as_ref() == Some(&here) {
+        return Ok(0);
+    }
+    let mut tx = db.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    // Every number of this cluster is below the next one. Rows of `unfolded` may keep theirs: a fold takes all from 0 on.
+    let reset =
+        sqlx::query("update dag_run set fold_xmin = '0' where fold_xmin > pg_snapshot_xmax(pg_current_snapshot())")
+            .execute(&mut *tx)
+            .await?;
+    set_setting(&mut tx, KEY, &here).await?;
+    tx.commit().await?;
+    let runs = reset.rows_affected();
+    if runs > 0 {
+        tracing::info!(runs, "this database was restored from another cluster: its runs are folded from the start");
+    }
+    Ok(runs)
+}

@@ -1,0 +1,56 @@
+//! Runs that cannot be moved on: what is stored of them cannot be read, or what follows cannot be written. They are parked,
+//! so that the others go on, and named to people. A scheduler tries them again now and then; a fold that works unparks.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A run that a newer binary parked, or a person mends, is found within this time.
+pub(crate) const TRY_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
+/// A run that is parked, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedRun {
+    pub dag_id: String,
+    pub run_id: String,
+    pub why: String,
+    pub since: DateTime<Utc>,
+}
+
+/// Parks a run, or says anew why it is; that it is gone is nothing.
+pub async fn park(db: &mut PgConnection, run: Uuid, why: &str) -> StoreResult<()> {
+    let why = orch_core::text::Text::bounded(why, 2_000).into_string();
+    tracing::error!(%run, why, "the run is parked: it cannot be moved on\nhint: `orch doctor` names it");
+    sqlx::query!(
+        "insert into parked_run (run, why) select id, $2::text from dag_run where id = $1
+        on conflict (run) do update set why = excluded.why, tried_at = now()",
+        run,
+        why
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn unpark(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+    sqlx::query!("delete from parked_run where run = $1", run).execute(db).await?;
+    Ok(())
+}
+
+/// The longest first, at most so many.
+pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<ParkedRun>> {
+    let runs = sqlx::query_as!(
+        ParkedRun,
+        "select r.dag_id, r.run_id, p.why, p.parked_at as since from parked_run p join dag_run r on r.id = p.run
+        order by p.parked_at limit $1",
+        most
+    );
+    Ok(runs.fetch_all(db).await?)
+}
+
+/// Why a run is parked, if it is.
+pub async fn why_parked(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<String>> {
+    Ok(sqlx::query_scalar!("select why from parked_run where run = $1", run).fetch_optional(db).await?)
+}

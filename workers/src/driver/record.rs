@@ -1,0 +1,76 @@
+//! Outcomes that are recorded without a fold: after a race that was lost, on a new connection, or because one of them cannot
+//! be written. That one is found by halving and recorded as failed; those beside it do not notice.
+
+use super::Driver;
+use orch_core::alert::{NewAlert, TryEnd, of_try};
+use orch_store::hot::Hot;
+use orch_store::step::{Ended, Mode, Reply, Step, UNRECORDABLE};
+use orch_store::{StoreError, StoreResult};
+
+impl<S: Hot> Driver<S> {
+    /// Records what still counts; the fold follows under the lock. What could not be said now is said again later.
+    pub(super) async fn record(&mut self, ended: Vec<Ended>) -> StoreResult<()> {
+        let release = self.frees_slots(&ended);
+        self.admit |= release;
+        let mut batches = vec![ended];
+        while let Some(batch) = batches.pop() {
+            let step = Step { ended: batch, mode: Mode::Record, release, ..Step::default() };
+            match self.store.step(&step, self.worker).await {
+                Ok(reply) => self.was_recorded(&step, &reply),
+                Err(error) if error.is_of_one_item() => batches.extend(self.without_one(step.ended, &error)),
+                Err(error) => {
+                    self.unsure.extend(batches.into_iter().flatten().chain(step.ended));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn was_recorded(&mut self, step: &Step, reply: &Reply) {
+        self.tell_others(&step.ended);
+        let fenced = step.ended.len() - reply.accepted.len();
+        if fenced > 0 {
+            let counted = |end: &&Ended| !reply.accepted.contains(&end.place());
+            step.ended.iter().filter(counted).for_each(|end| self.forget_output(&end.lease));
+            tracing::info!(fenced, "outcomes of tries that are not ours any more were dropped");
+        }
+    }
+
+    /// The halves of a batch that was refused; of a single outcome, the same end told in words that can be written.
+    fn without_one(&mut self, mut batch: Vec<Ended>, error: &StoreError) -> Vec<Vec<Ended>> {
+        if batch.len() > 1 {
+            let second = batch.split_off(batch.len() / 2);
+            return vec![second, batch];
+        }
+        let Some(end) = batch.pop() else { return Vec::new() };
+        let lease = end.lease;
+        let is_told = end.failure.as_ref().is_some_and(|failure| failure.kind == UNRECORDABLE);
+        let (run, task, map_index, cause) = (lease.run, lease.task, lease.map_index, error.source_text());
+        if is_told && end.alerts.is_empty() {
+            // Nothing of it is left that somebody outside could have said.
+            tracing::error!(%run, task, map_index, %error, cause, "the end of a try cannot be recorded at all");
+            return Vec::new();
+        }
+        tracing::error!(%run, task, map_index, %error, cause, "the end of a try cannot be written: it is recorded as failed");
+        self.forget_output(&lease);
+        let mut told = end.unrecordable();
+        if !is_told {
+            told.alerts = self.alerts_of(&told);
+        }
+        vec![vec![told]]
+    }
+
+    fn alerts_of(&self, end: &Ended) -> Vec<NewAlert> {
+        let Some(known) = self.memory.get(&end.lease.run) else { return Vec::new() };
+        let spec = &known.offer.version.plan.spec;
+        let of = TryEnd {
+            attempt: end.lease.attempt,
+            try_number: end.try_no,
+            map_index: end.lease.map_index,
+            state: end.state,
+            causes: end.failure.as_ref().map_or(&[], |failure| &failure.causes),
+        };
+        of_try(&spec.dag_id, &spec.tasks[usize::from(end.lease.task)], of)
+    }
+}
