@@ -16,7 +16,7 @@ pub use table::{
     CHART, ColumnRange, DataFile, FileKind, LakePage, LakeTable, MadeBy, PartitionColumn, PartitionRow, RefKind,
     SnapshotRef, SnapshotRow, TableColumn, TableId, TableRow, TableTotals, quarantine_of,
 };
-pub use text::{cell_text, csv_head, csv_line, row_object};
+pub use text::{cell_text, csv_head, csv_line, escape_formulas, row_object};
 
 use orch_core::task::{BoxFuture, Connection, TaskResult};
 use std::fmt;

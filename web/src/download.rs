@@ -4,11 +4,13 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::try_unfold;
-use orch_store::lake_view::{Chunk, QueryRows, ResultColumn, csv_head, csv_line, row_object};
+use orch_store::lake_view::{Chunk, QueryRows, ResultColumn, csv_head, csv_line, escape_formulas, row_object};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Csv,
+    /// CSV for a spreadsheet: texts that it would run as formulas are escaped.
+    SafeCsv,
     /// A list of objects.
     Json,
     /// An object on each line.
@@ -20,6 +22,7 @@ impl Form {
     pub(crate) fn of(word: &str) -> Option<Form> {
         match word {
             "csv" => Some(Form::Csv),
+            "safe_csv" => Some(Form::SafeCsv),
             "jsonl" => Some(Form::JsonLines),
             _ => None,
         }
@@ -27,7 +30,7 @@ impl Form {
 
     fn kind(self) -> &'static str {
         match self {
-            Form::Csv => "text/csv; charset=utf-8",
+            Form::Csv | Form::SafeCsv => "text/csv; charset=utf-8",
             Form::Json => "application/json",
             Form::JsonLines => "application/x-ndjson",
         }
@@ -35,7 +38,7 @@ impl Form {
 
     fn name(self) -> &'static str {
         match self {
-            Form::Csv => "query.csv",
+            Form::Csv | Form::SafeCsv => "query.csv",
             Form::Json => "query.json",
             Form::JsonLines => "query.jsonl",
         }
@@ -43,7 +46,7 @@ impl Form {
 
     fn begin(self, columns: &[ResultColumn]) -> String {
         match self {
-            Form::Csv => csv_head(columns),
+            Form::Csv | Form::SafeCsv => csv_head(columns),
             Form::Json => "[".into(),
             Form::JsonLines => String::new(),
         }
@@ -51,9 +54,13 @@ impl Form {
 
     fn rows(self, columns: &[ResultColumn], chunk: Chunk, first: bool) -> String {
         let mut text = String::new();
-        for (place, row) in chunk.into_iter().enumerate() {
+        for (place, mut row) in chunk.into_iter().enumerate() {
             match self {
                 Form::Csv => text.push_str(&csv_line(&row)),
+                Form::SafeCsv => {
+                    escape_formulas(&mut row);
+                    text.push_str(&csv_line(&row));
+                }
                 Form::JsonLines => {
                     text.push_str(&row_object(columns, row).to_string());
                     text.push('\n');

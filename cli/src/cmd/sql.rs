@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Format, Listing, print};
 use crate::secrets::lake_by;
 use orch_store::audit::Deed;
-use orch_store::lake_view::{LakeError, Query, QueryLimits, QueryRows, csv_head, csv_line};
+use orch_store::lake_view::{Cell, LakeError, Query, QueryLimits, QueryRows, csv_head, csv_line, escape_formulas};
 use serde_json::json;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
@@ -52,6 +52,8 @@ enum Written {
     Plain,
     /// Comma-separated, with a heading; written while rows come
     Csv,
+    /// The same for a spreadsheet: texts that it would run as formulas are escaped
+    SafeCsv,
 }
 
 impl Written {
@@ -62,7 +64,7 @@ impl Written {
             Written::Json => Some(Format::Json),
             Written::Yaml => Some(Format::Yaml),
             Written::Plain => Some(Format::Plain),
-            Written::Csv => None,
+            Written::Csv | Written::SafeCsv => None,
         }
     }
 }
@@ -74,9 +76,9 @@ impl Sql {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let sql = self.text()?;
         let rows = match (self.limit, self.format) {
-            (0, Written::Csv) => usize::MAX,
+            (0, Written::Csv | Written::SafeCsv) => usize::MAX,
             (0, _) => MOST_ROWS,
-            (limit, Written::Csv) => limit,
+            (limit, Written::Csv | Written::SafeCsv) => limit,
             (limit, _) => limit.min(MOST_ROWS),
         };
         let limits = QueryLimits { rows, bytes: usize::MAX, time: self.timeout };
@@ -120,8 +122,8 @@ impl Sql {
         let stop = CancellationToken::new();
         let _end_with_the_process = stop.clone().drop_guard();
         let mut rows = lake.query(query, stop).await?;
-        if self.format == Written::Csv {
-            return csv(&mut *rows).await;
+        if self.format.format().is_none() {
+            return self.csv(&mut *rows).await;
         }
         let mut kept = Vec::new();
         while let Some(chunk) = rows.next().await? {
@@ -130,29 +132,35 @@ impl Sql {
         self.tell(SqlAnswer { columns: rows.columns().to_vec(), rows: kept, more: rows.is_cut() })
     }
 
+    /// Row by row: however many there are, few are in memory.
+    async fn csv(&self, rows: &mut dyn QueryRows) -> Outcome {
+        print(&csv_head(rows.columns()))?;
+        while let Some(chunk) = rows.next().await? {
+            print(&self.lines(chunk))?;
+        }
+        if rows.is_cut() {
+            eprintln!("there are more rows: raise `--limit`");
+        }
+        Ok(Exit::Done)
+    }
+
+    fn lines(&self, mut rows: Vec<Vec<Cell>>) -> String {
+        if self.format == Written::SafeCsv {
+            rows.iter_mut().for_each(|row| escape_formulas(row));
+        }
+        rows.iter().map(csv_line).collect()
+    }
+
     fn tell(&self, answer: SqlAnswer) -> Outcome {
         if answer.more {
             eprintln!("there are more than {} rows: raise `--limit`", answer.rows.len());
         }
         let Some(format) = self.format.format() else {
-            let lines = answer.rows.iter().map(csv_line);
-            return print(&std::iter::once(csv_head(&answer.columns)).chain(lines).collect::<String>());
+            return print(&(csv_head(&answer.columns) + &self.lines(answer.rows)));
         };
         let names = answer.columns.into_iter().map(|column| column.name).collect();
         Listing::of(names, answer.rows, "no row").print(format)
     }
-}
-
-/// Row by row: however many there are, few are in memory.
-async fn csv(rows: &mut dyn QueryRows) -> Outcome {
-    print(&csv_head(rows.columns()))?;
-    while let Some(chunk) = rows.next().await? {
-        print(&chunk.iter().map(csv_line).collect::<String>())?;
-    }
-    if rows.is_cut() {
-        eprintln!("there are more rows: raise `--limit`");
-    }
-    Ok(Exit::Done)
 }
 
 impl From<LakeError> for Failure {

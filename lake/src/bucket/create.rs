@@ -31,7 +31,11 @@ pub(super) async fn ensure(bucket: &Bucket) -> Result<()> {
         source,
     };
     match &bucket.maker {
-        Maker::Folder(path) => tokio::fs::create_dir_all(path).await.map_err(|error| failed(error.into())),
+        // Nobody else on this machine may look in: objects are as private as the folder above them.
+        Maker::Folder(path) => {
+            let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).await;
+            made.map_err(|error| failed(error.into()))
+        }
         Maker::Server { store, bucket: name, region } => {
             let there = ask(store, &Method::HEAD, String::new()).await.map_err(|error| failed(error.into()))?;
             // Most of the time it is there, and keys that may read may not make buckets.

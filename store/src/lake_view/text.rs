@@ -34,6 +34,17 @@ pub fn csv_line<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
     line
 }
 
+/// Puts an apostrophe before each text that a spreadsheet would run as a formula.
+pub fn escape_formulas(row: &mut [Cell]) {
+    for cell in row {
+        if let Value::String(text) = cell
+            && text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+        {
+            text.insert(0, '\'');
+        }
+    }
+}
+
 /// The names of the columns as a line of CSV.
 pub fn csv_head(columns: &[ResultColumn]) -> String {
     let names: Vec<Cell> = columns.iter().map(|column| Value::String(column.name.clone())).collect();
@@ -49,6 +60,16 @@ pub fn row_object(columns: &[ResultColumn], row: Vec<Cell>) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn texts_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not() {
+        let mut row = vec![json!("=1+1"), json!("@x"), json!("-2"), json!(-2), json!("a=b"), json!("\tx"), Value::Null];
+        escape_formulas(&mut row);
+        assert_eq!(
+            row,
+            [json!("'=1+1"), json!("'@x"), json!("'-2"), json!(-2), json!("a=b"), json!("'\tx"), Value::Null]
+        );
+    }
 
     #[test]
     fn a_line_of_csv_can_be_read_again_and_tells_null_from_empty() {

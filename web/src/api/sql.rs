@@ -75,7 +75,7 @@ pub(crate) async fn list(
 pub(crate) async fn run(State(app): State<App>, actor: Actor, body: JsonBody) -> Result<Response, Refusal> {
     let (began, mut fields) = (Instant::now(), body.fields());
     let sql = fields.required_text("sql");
-    let form = fields.word("format", &["json", "csv", "jsonl"]);
+    let form = fields.word("format", &["json", "csv", "safe_csv", "jsonl"]);
     let form = form.and_then(Form::of);
     let limits = limits(&mut fields, if form.is_some() { MOST_FILE_ROWS } else { MOST_ROWS });
     let id = fields.checked("query_id", |value| {

@@ -7,6 +7,7 @@ use orch_core::task::Connection;
 use orch_lake::bucket::{Bucket, Buckets, Error, Options};
 use orch_test_lake::S3Server;
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +21,17 @@ async fn on_both<F: Future<Output = ()>>(test: impl Fn(Bucket) -> F) {
         let bucket = Buckets::of(&connection).expect("buckets").bucket("raw").expect("a name");
         bucket.ensure().await.expect("it can be made");
         test(bucket).await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_made_for_a_bucket_is_private() {
+    let folder = TempDir::new().expect("a folder");
+    let bucket = Bucket::open(&format!("file://{}/new/raw", folder.path().display()), &Options::default());
+    bucket.expect("a bucket").ensure().await.expect("it can be made");
+    for made in ["new", "new/raw"] {
+        let mode = std::fs::metadata(folder.path().join(made)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{made}");
     }
 }
 
