@@ -8,6 +8,7 @@ use orch_core::check::closest;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// Names the file; the only setting that is none.
 pub(super) const CONFIG_ENV: &str = "ORCH_CONFIG";
@@ -57,6 +58,16 @@ pub(super) struct Reader<'a> {
     pub(super) sources: BTreeMap<&'static str, LoadedFrom>,
 }
 
+/// Once, although commands read their settings more than once.
+fn warn_of_flag(field: &Field) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        let (flag, env) = (field.flag(), field.env);
+        eprintln!("warning: other users of this machine can read the secret in `{flag}` in the process list");
+        eprintln!("hint: set `{env}` or write it to the configuration file instead");
+    });
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(given: &'a Given, fields: &'static [Field]) -> Self {
         let mut reader = Reader { given, fields, file: None, problems: Vec::new(), sources: BTreeMap::new() };
@@ -70,6 +81,10 @@ impl<'a> Reader<'a> {
         let (text, source) = self.look_up(field);
         match T::parse(&text) {
             Ok(value) => {
+                // The process list shows it to every user of this machine. Of a URL without a password nothing is masked.
+                if T::IS_SECRET && matches!(source, LoadedFrom::Flag(_)) && value.show() != text {
+                    warn_of_flag(field);
+                }
                 self.sources.insert(key, source);
                 Some(value)
             }

@@ -131,10 +131,14 @@ async fn a_database_that_is_not_there_or_not_ready_is_named() {
     let gone = run(home.path(), ["dags", "list", "--database-url", "postgres://me:pw@127.0.0.1:1/orch"]).refused();
     assert!(
         gone.starts_with(
-            "error: the database `postgres://me:***@127.0.0.1:1/orch` (from --database-url) cannot be used: "
+            "warning: other users of this machine can read the secret in `--database-url` in the process list\n"
         ),
         "{gone}"
     );
+    let named = "\nerror: the database `postgres://me:***@127.0.0.1:1/orch` (from --database-url) cannot be used: ";
+    assert!(gone.contains(named), "{gone}");
+    let quiet = run(home.path(), ["dags", "list", "--database-url", "postgres://me@127.0.0.1:1/orch"]).refused();
+    assert!(quiet.starts_with("error: the database `"), "no password, no warning: {quiet}");
     let wrong = run(home.path(), ["dags", "list", "--database-url", "no url"]).refused();
     assert!(wrong.contains("hint: check that the server runs and that the URL is right"), "{wrong}");
     let checked = run(home.path(), ["db", "check", "--database-url", "postgres://me@127.0.0.1:1/orch"]).failed();
