@@ -3,6 +3,7 @@
 use crate::binary::plain;
 use crate::world::World;
 use orch_store::guard::SCHEMA_VERSION;
+use orch_test_support::{Durability, private_server};
 
 #[tokio::test]
 async fn a_run_is_triggered_waited_for_and_looked_at() {
@@ -97,6 +98,27 @@ async fn a_paused_dag_keeps_its_runs_until_it_is_unpaused() {
     assert_eq!(paused.lines().count(), all.lines().count(), "{paused}");
     let listed = world.run(&["dags", "list", "--paused", "true", "--columns", "dag_id", "-o", "plain"]).done();
     assert_eq!(listed, all);
+}
+
+#[tokio::test]
+async fn a_process_that_starts_before_its_database_waits_for_it() {
+    let mut server = private_server(Durability::None).await;
+    let mut world = World::new().await;
+    world.set("ORCH_DATABASE_URL", server.url());
+    server.stop().await;
+    let impatient = world.start(&["scheduler", "--database-wait", "300ms"]);
+    assert_eq!(world.wait_for_end(impatient), Some(2));
+    assert!(world.said().contains("cannot be used"), "{}", world.said());
+    let patient = world.start(&["db", "migrate"]);
+    // Commands answer at once; processes that stay wait.
+    assert_eq!(world.wait_for_end(patient), Some(2));
+    let scheduler = world.start(&["scheduler"]);
+    world.wait_until_said("waiting up to 60 s for the database").await;
+    server.start().await;
+    // It has no schema yet, which is said instead of another wait.
+    world.wait_until_said("the database is there after").await;
+    assert_eq!(world.wait_for_end(scheduler), Some(2));
+    assert!(world.said().contains("orch db migrate"), "{}", world.said());
 }
 
 #[tokio::test]

@@ -83,6 +83,15 @@ impl World {
         std::fs::read_to_string(self.said_path()).unwrap()
     }
 
+    /// Processes of their own send no events.
+    pub(crate) async fn wait_until_said(&self, words: &str) {
+        let began = Instant::now();
+        while !self.said().contains(words) {
+            assert!(began.elapsed() < PATIENCE, "nobody says {words:?}: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub(crate) fn url(&self) -> String {
         self.db.url()
     }
