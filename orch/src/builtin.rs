@@ -5,6 +5,7 @@ mod container;
 mod file_task;
 mod files;
 mod http;
+mod last_words;
 mod operator;
 mod process;
 mod python;

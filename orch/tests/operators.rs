@@ -31,7 +31,7 @@ async fn a_script_gives_its_last_line_as_json() {
 async fn the_exit_code_of_a_script_decides_and_errors_are_logged() {
     let host = MemoryHost::new();
     let failed = python(Python::script("raise ValueError('as it says')")).run_alone(host.ctx()).await;
-    assert_eq!(failed, Err(TaskError::retryable("the script ended with exit status: 1")));
+    assert_eq!(failed.expect_err("it failed").to_string(), "exit code 1: ValueError: as it says");
     assert!(host.logs().iter().any(|l| l.level == LogLevel::Warning && l.message.contains("as it says")));
     let skipped = python(Python::script("raise SystemExit(99)")).run_alone(Ctx::test()).await;
     assert!(matches!(skipped, Err(TaskError::Skipped { .. })));

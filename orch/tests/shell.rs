@@ -23,10 +23,20 @@ async fn the_last_line_is_the_output_and_all_lines_are_logged() {
 #[tokio::test]
 async fn the_exit_code_decides() {
     let failed = run("exit 3").await.expect_err("it failed");
-    assert_eq!(failed, TaskError::retryable("`exit 3` ended with exit status: 3"));
+    assert_eq!(failed, TaskError::retryable("exit code 3, without any output"));
     assert!(matches!(run("exit 99").await, Err(TaskError::Skipped { .. })));
     assert!(matches!(run("no_such_program_anywhere").await, Err(TaskError::Retryable { .. })));
     assert!(matches!(run("kill -9 $$").await, Err(TaskError::Retryable { .. })));
+}
+
+#[tokio::test]
+async fn a_failure_says_what_the_command_wrote_last_and_never_its_text() {
+    let failed = run("echo starting; echo 'mount: no such disk' >&2; exit 32").await.expect_err("it failed");
+    assert_eq!(failed.to_string(), "exit code 32: mount: no such disk");
+    let quiet = run("echo '2 of 7 checks failed'; exit 1").await.expect_err("it failed");
+    assert_eq!(quiet.to_string(), "exit code 1, nothing on stderr; the end of its output: 2 of 7 checks failed");
+    let killed = run("echo 'out of memory' >&2; kill -9 $$").await.expect_err("it failed");
+    assert!(killed.to_string().ends_with("(SIGKILL): out of memory"), "{killed}");
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ impl Container {
         match ended.status.code() {
             Some(0) => Ok(ShellOutput { last_line: ended.last_line()? }),
             Some(SKIP_CODE) => Err(skip(format!("the container ended with exit code {SKIP_CODE}"))),
-            _ => bail!("the container ended with {}", ended.status),
+            _ => Err(ended.failure()),
         }
     }
 }

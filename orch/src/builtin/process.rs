@@ -2,6 +2,7 @@
 //! ends them with everything they started when the task is cancelled, its future is dropped or the worker dies; after a
 //! good end, what the program left in the background on purpose stays.
 
+use super::last_words::LastWords;
 use crate::{Ctx, LogLevel, TaskResult, fatal};
 use anyhow::{Context, anyhow, bail};
 use orch_workers::program::{self, Program};
@@ -25,12 +26,14 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// How a program ended.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    last: Last,
+    output: Last,
+    errors: Last,
 }
 
-/// The last line that is not empty.
+/// The end of what it wrote: the last line that is not empty, and what a failure says of it.
 #[derive(Default)]
 struct Last {
+    words: LastWords,
     text: String,
     /// Of the whole line; `text` may be its beginning.
     bytes: usize,
@@ -39,7 +42,7 @@ struct Last {
 impl Ended {
     /// The last line of stdout that is not empty.
     pub(super) fn last_line(self) -> TaskResult<String> {
-        let Last { text, bytes } = self.last;
+        let Last { text, bytes, .. } = self.output;
         if bytes <= MAX_LINE_BYTES {
             return Ok(text);
         }
@@ -47,6 +50,20 @@ impl Ended {
             "the last line on standard output has {bytes} bytes, more than the {MAX_LINE_BYTES} that an output may have\n\
             hint: write the data to a file or the object store, and print where it is"
         )))
+    }
+
+    /// Why the try failed: what the program wrote last, never its own text, which may be long and says nothing.
+    pub(super) fn failure(&self) -> anyhow::Error {
+        let how = match self.status.code() {
+            Some(code) => format!("exit code {code}"),
+            None => self.status.to_string(),
+        };
+        match (self.errors.words.text(), self.output.words.text()) {
+            (Some(words), _) => anyhow!(words).context(how),
+            // Many tools write their errors to stdout.
+            (None, Some(words)) => anyhow!(words).context(format!("{how}, nothing on stderr; the end of its output")),
+            (None, None) => anyhow!("{how}, without any output"),
+        }
     }
 }
 
@@ -62,13 +79,12 @@ pub(super) async fn run(ctx: &Ctx, command: Command, name: &str, input: Option<S
     let mut program = Program::start(command, input).await.with_context(|| format!("cannot start `{name}`"))?;
     let (stdout, stderr) = program.output().ok_or_else(|| anyhow!("`{name}` has no output"))?;
 
-    let mut last = Last::default();
-    let mut ignored = Last::default();
+    let (mut output, mut errors) = (Last::default(), Last::default());
     let status = {
-        let mut output = pin!(async {
+        let mut copied = pin!(async {
             tokio::join!(
-                copy(ctx, LogLevel::Info, stdout, &mut last),
-                copy(ctx, LogLevel::Warning, stderr, &mut ignored)
+                copy(ctx, LogLevel::Info, stdout, &mut output),
+                copy(ctx, LogLevel::Warning, stderr, &mut errors)
             )
         });
         let mut end = pin!(wait(&mut program, ctx, name));
@@ -76,13 +92,13 @@ pub(super) async fn run(ctx: &Ctx, command: Command, name: &str, input: Option<S
         tokio::select! {
             ended = &mut end => {
                 // Nothing of the program is lost when this is too short: it has ended.
-                timeout(DRAIN, &mut output).await.ok();
+                timeout(DRAIN, &mut copied).await.ok();
                 ended
             }
-            _ = &mut output => end.await,
+            _ = &mut copied => end.await,
         }
     }?;
-    Ok(Ended { status, last })
+    Ok(Ended { status, output, errors })
 }
 
 /// Waits for the end; when the task is cancelled, asks for it and then forces it.
@@ -134,7 +150,8 @@ fn flush(ctx: &Ctx, level: LogLevel, line: &mut Vec<u8>, bytes: usize, last: &mu
     line.clear();
     ctx.log(level, &text, Value::Null);
     if !text.is_empty() {
-        *last = Last { text, bytes };
+        last.words.add(&text);
+        (last.text, last.bytes) = (text, bytes);
     }
 }
 

@@ -3,7 +3,6 @@
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
 use crate::{BoxFuture, Call, Ctx, TaskResult, fatal, skip};
-use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -92,7 +91,7 @@ impl Python {
                 Ok(PythonOutput { last_line, value })
             }
             Some(SKIP_CODE) => Err(skip(format!("the script ended with exit code {SKIP_CODE}"))),
-            _ => bail!("the script ended with {}", ended.status),
+            _ => Err(ended.failure()),
         }
     }
 }

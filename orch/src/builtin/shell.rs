@@ -3,7 +3,6 @@
 use super::operator::Operator;
 use super::process::{self, SKIP_CODE};
 use crate::{BoxFuture, Call, Ctx, TaskResult, skip};
-use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,7 +80,7 @@ async fn run(ctx: &Ctx, task: &Shell) -> TaskResult<ShellOutput> {
     let ended = process::run(ctx, command, shell, None).await?;
     match ended.status.code() {
         Some(0) => Ok(ShellOutput { last_line: ended.last_line()? }),
-        Some(SKIP_CODE) => Err(skip(format!("`{line}` ended with exit code {SKIP_CODE}"))),
-        _ => bail!("`{line}` ended with {}", ended.status),
+        Some(SKIP_CODE) => Err(skip(format!("the command ended with exit code {SKIP_CODE}"))),
+        _ => Err(ended.failure()),
     }
 }
