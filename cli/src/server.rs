@@ -24,7 +24,7 @@ use crate::names::{self, MapIndexFlag};
 use crate::session::Session;
 use orch_core::spec::DagSpec;
 use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, RunCount, list_dags, run_counts};
-use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances};
+use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances, tries};
 use orch_store::run::{MOST_RUNS, RunDetails, RunFilter, list_runs};
 use orch_store::version::Versions;
 use orch_store::why::{Why, why};
@@ -184,6 +184,16 @@ impl Server {
             in_the_way: one.holders.iter().map(|h| holder(&h.dag_id, &h.run_id, &h.task_id, h.map_index)).collect(),
         };
         Ok(found.into_iter().map(obstacle).collect())
+    }
+
+    /// Why its last try failed, if it did; the outermost cause first.
+    pub(crate) async fn causes(&mut self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<String>, Failure> {
+        let session = match self {
+            Server::Database(session) => session,
+            Server::Api(api) => return api.causes(run, instance),
+        };
+        let tries = tries(&mut session.db, run.id, instance.task, instance.map_index).await?;
+        Ok(tries.into_iter().next_back().map(|last| last.causes).unwrap_or_default())
     }
 
     /// A task instance. Of a mapped task one element has to be named.

@@ -73,6 +73,39 @@ pub async fn record_and_hint(db: &mut PgConnection, deed: &Deed<'_>, hints: &[Hi
     Ok(())
 }
 
+/// What ends work from outside.
+const ENDINGS: [&str; 6] =
+    ["cancel_run", "cancel_dag_run", "mark_run", "mark_dag_run", "mark_task_instance", "time_out_dag_run"];
+/// So far back in what was done to a DAG an ending is looked for.
+const LOOKED_BACK: i64 = 5_000;
+
+/// The last deed that ended each of these runs, given by DAG and run id, or made an instance of them fail; with a task, one
+/// that concerns it.
+pub async fn endings(
+    db: &mut PgConnection,
+    runs: &[(String, String)],
+    task_id: Option<&str>,
+) -> StoreResult<Vec<AuditRow>> {
+    let (dags, ids): (Vec<String>, Vec<String>) = runs.iter().cloned().unzip();
+    let rows = sqlx::query_as!(
+        AuditRow,
+        r#"select a.id as "id!", a.at as "at!", a.actor as "actor!", a.event as "event!", a.dag_id, a.run_id, a.task_id,
+          a.map_index, a.extra
+        from unnest($1::text[], $2::text[]) as w (dag_id, run_id), lateral (
+          select * from (select * from audit where audit.dag_id = w.dag_id order by id desc limit $5) last
+          where last.run_id = w.run_id and last.event = any($3)
+            and ($4::text is null or last.task_id is null or last.task_id = $4)
+            and (last.event <> 'mark_task_instance' or last.extra->>'state' = 'failed')
+          order by id desc limit 1) a"#,
+        &dags,
+        &ids,
+        &ENDINGS.map(String::from),
+        task_id,
+        LOOKED_BACK
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
 /// Newest first; `before`: go on behind that id.
 pub async fn list_audit(
     db: &mut PgConnection,

@@ -7,7 +7,7 @@ mod tries;
 
 pub use of_runs::{InstanceKey, RunInstances, count_instances, instances_of_runs, some_instances};
 pub use page::{InstancePage, page_of_instances};
-pub use tries::{OldTry, TryRow, old_tries, tries};
+pub use tries::{ElementFailure, OldTry, TryRow, first_element_failure, old_tries, tries};
 
 use crate::version::{Version, Versions};
 use crate::{StoreResult, run};

@@ -4,6 +4,7 @@ use crate::StoreResult;
 use crate::log::{Chunk, Place};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How far a run is.
@@ -52,6 +53,34 @@ pub async fn look_at_runs(db: &mut PgConnection, runs: &[Uuid]) -> StoreResult<V
     Ok(looks.fetch_all(db).await?)
 }
 
+/// How the runs of a DAG are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DagLook {
+    pub dag_id: String,
+    /// Another number when one of its runs came, began, moved or ended, or when it was switched or changed.
+    pub mark: i64,
+    pub is_running: bool,
+}
+
+/// DAGs that are not there any more are left out.
+pub async fn look_at_dags(db: &mut PgConnection, dag_ids: &[Arc<str>]) -> StoreResult<Vec<DagLook>> {
+    let dag_ids: Vec<String> = dag_ids.iter().map(ToString::to_string).collect();
+    let looks = sqlx::query_as!(
+        DagLook,
+        r#"select d.dag_id, hashtextextended(concat_ws(' ', d.is_paused, d.is_stale, d.version, o.sum, l.id, l.rev), 0) as "mark!",
+          o.is_running as "is_running!"
+        from dag d
+        cross join lateral (select sum(hashtextextended(concat_ws(' ', id, rev, state), 0)) as sum,
+          coalesce(bool_or(state = 'running'), false) as is_running
+          from dag_run r where r.dag_id = d.dag_id and r.state in ('queued', 'running')) o
+        left join lateral (select id, rev from dag_run r where r.dag_id = d.dag_id
+          order by run_after desc, id desc limit 1) l on true
+        where d.dag_id = any($1)"#,
+        &dag_ids
+    );
+    Ok(looks.fetch_all(db).await?)
+}
+
 /// In the order of the keys; one of a run that is gone is as a run that is over.
 pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResult<Vec<TryLook>> {
     let looks = sqlx::query_as!(
@@ -75,13 +104,14 @@ pub async fn look_at_tries(db: &mut PgConnection, keys: &[TryKey]) -> StoreResul
     Ok(looks.fetch_all(db).await?)
 }
 
-/// A number that is another one when a run came, began or ended, or when a DAG was switched or changed. As cheap as
-/// there are few runs under way.
+/// A number that is another one when a run came, began or ended, when a DAG was switched or changed, or when a backfill was
+/// paused or ended. As cheap as there are few runs under way.
 pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     let mark = sqlx::query_scalar!(
         r#"select hashtextextended(concat_ws(' ',
           (select sum(hashtextextended(id::text || state::text, 0)) from dag_run where state in ('queued', 'running')),
           (select id from dag_run order by id desc limit 1),
+          (select sum(hashtextextended(concat_ws(' ', id, is_paused), 0)) from backfill where completed_at is null),
           (select sum(hashtextextended(concat_ws(' ', dag_id, is_paused, is_stale, version), 0)) from dag)), 0) as "mark!""#
     );
     Ok(mark.fetch_one(db).await?)

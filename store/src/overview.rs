@@ -145,7 +145,8 @@ pub struct RunFailure {
     pub causes: Vec<String>,
 }
 
-/// The first failure of each of these runs, given by DAG and run id. What was marked failed by hand has none.
+/// The first failure of each of these runs, given by DAG and run id, with the causes that ended its try: a worker that was
+/// lost on the way is not why it failed. What was marked failed by hand has none.
 pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) -> StoreResult<Vec<RunFailure>> {
     let (dags, ids): (Vec<String>, Vec<String>) = runs.iter().cloned().unzip();
     let rows = sqlx::query_as!(
@@ -156,7 +157,9 @@ pub async fn first_failures(db: &mut PgConnection, runs: &[(String, String)]) ->
         join dag_run r on r.dag_id = w.dag_id and r.run_id = w.run_id,
         lateral (select t.task, t.map_index, f.kind, f.causes from failure f
           join task_instance t on t.run = f.run and t.attempt = f.attempt and t.state = 'failed'
-          where f.run = r.id order by f.created_at limit 1) f"#,
+          where f.run = r.id and not exists (select from failure later where later.run = f.run
+            and later.attempt = f.attempt and later.lease_no > f.lease_no)
+          order by f.created_at limit 1) f"#,
         &dags,
         &ids
     );

@@ -4,6 +4,7 @@ use crate::StoreResult;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::TaskIdx;
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// When the instances of a task of a run waited and worked: their current tries, those that began.
@@ -15,6 +16,10 @@ pub struct TaskSpan {
     pub first_started: DateTime<Utc>,
     /// None: one of them goes on.
     pub last_ended: Option<DateTime<Utc>>,
+    /// How many workers one of them lost.
+    pub lost_no: i16,
+    /// One of them began and waits: for another worker, for a time or for a condition.
+    pub waits: bool,
 }
 
 /// Of a wide map so many elements are looked at from each end: they begin in order, so these are the first and the last.
@@ -26,12 +31,13 @@ pub async fn spans(db: &mut PgConnection, run: Uuid, tasks: &[(TaskIdx, Option<i
     let rows = sqlx::query!(
         r#"select w.task as "task!", case when w.len > 2 * $4 then w.len else count(*) end as "instances!",
           min(i.queued_at) as first_queued, min(i.started_at) as "first_started!",
-          case when bool_and(i.ended_at is not null) then max(i.ended_at) end as last_ended
+          case when bool_and(i.ended_at is not null) then max(i.ended_at) end as last_ended, max(i.lost_no) as "lost_no!",
+          coalesce(bool_or(i.state in ('queued', 'up_for_reschedule', 'deferred', 'awaiting_input')), false) as "waits!"
         from unnest($2::smallint[], $3::integer[]) as w (task, len), lateral (
-          select queued_at, started_at, ended_at from task_instance where task_instance.run = $1
+          select queued_at, started_at, ended_at, lost_no, state from task_instance where task_instance.run = $1
             and task_instance.task = w.task and map_index < $4 and started_at is not null
           union all
-          select queued_at, started_at, ended_at from task_instance where task_instance.run = $1
+          select queued_at, started_at, ended_at, lost_no, state from task_instance where task_instance.run = $1
             and task_instance.task = w.task and map_index >= greatest($4, w.len - $4) and started_at is not null) i
         group by w.task, w.len order by w.task"#,
         run,
@@ -45,27 +51,57 @@ pub async fn spans(db: &mut PgConnection, run: Uuid, tasks: &[(TaskIdx, Option<i
         first_queued: row.first_queued,
         first_started: row.first_started,
         last_ended: row.last_ended,
+        lost_no: row.lost_no,
+        waits: row.waits,
     });
     Ok(rows.collect())
 }
 
-/// How long these tasks took in these runs of one version, in the middle; of mapped tasks their first elements are asked.
+/// So many of the last runs of a DAG say what is usual. Every page asks here, so that all of them say the same.
+const USUAL_OF: i64 = 20;
+
+/// How long the last runs of these DAGs took that went well, in the middle; those without any are left out.
+pub async fn usual_runs(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<BTreeMap<String, TimeDelta>> {
+    let rows = sqlx::query!(
+        r#"select w.dag_id as "dag_id!", percentile_disc(0.5) within group (
+            order by (extract(epoch from r.ended_at - r.started_at) * 1000)::bigint) as "millis!"
+        from unnest($1::text[]) as w (dag_id), lateral (select state, started_at, ended_at from dag_run
+          where dag_run.dag_id = w.dag_id order by run_after desc, id desc limit $2) r
+        where r.state = 'success' and r.started_at is not null and r.ended_at is not null group by w.dag_id"#,
+        dag_ids,
+        USUAL_OF
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    Ok(rows.map(|row| (row.dag_id, TimeDelta::milliseconds(row.millis))).collect())
+}
+
+/// The same of one DAG.
+pub async fn usual_run(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<TimeDelta>> {
+    Ok(usual_runs(db, &[dag_id.to_string()]).await?.pop_first().map(|(_, usual)| usual))
+}
+
+/// How long these tasks of a version took in the last runs of the DAG that had it, in the middle; of mapped tasks their
+/// first elements are asked.
 pub async fn usual_durations(
     db: &mut PgConnection,
-    runs: &[Uuid],
+    dag_id: &str,
+    version: i32,
     tasks: &[TaskIdx],
 ) -> StoreResult<Vec<(TaskIdx, TimeDelta)>> {
     let tasks: Vec<i16> = tasks.iter().map(|task| *task as i16).collect();
     let rows = sqlx::query!(
         r#"select t.task as "task!", percentile_disc(0.5) within group (
             order by (extract(epoch from i.ended_at - i.started_at) * 1000)::bigint) as "millis!"
-        from unnest($2::smallint[]) as t (task), unnest($1::uuid[]) as r (run),
-        lateral (select started_at, ended_at from task_instance where task_instance.run = r.run
+        from unnest($3::smallint[]) as t (task), (select id, version from dag_run where dag_id = $1
+          order by run_after desc, id desc limit $4) r,
+        lateral (select started_at, ended_at from task_instance where task_instance.run = r.id
           and task_instance.task = t.task and map_index in (-1, 0) and state = 'success' and started_at is not null
           limit 1) i
-        group by t.task order by t.task"#,
-        runs,
-        &tasks
+        where r.version = $2 group by t.task order by t.task"#,
+        dag_id,
+        version,
+        &tasks,
+        USUAL_OF
     );
     let rows = rows.fetch_all(db).await?.into_iter();
     Ok(rows.map(|row| (row.task as TaskIdx, TimeDelta::milliseconds(row.millis))).collect())

@@ -2,6 +2,33 @@
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
+// orchFollow(url, { event: does }): the stream of a live page. data-live-sign says how it is; one that was cut opens again,
+// and what was missed meanwhile is asked for. `url` is a function: a log goes on where it was.
+const sign = $('[data-live-sign]');
+const say = (words, look) => { if (sign) { sign.hidden = !words; sign.textContent = words; sign.className = look; } };
+window.orchFollow = (url, does) => {
+  let stream;
+  let wait;
+  let cut = false;
+  const close = (words = '') => { clearTimeout(wait); stream?.close(); stream = null; say(words, 'live lost'); };
+  const open = () => {
+    stream = new EventSource(url());
+    stream.addEventListener('open', () => { say('Live', 'live wide'); if (cut) does.changed?.(); cut = false; });
+    stream.addEventListener('error', async () => {
+      cut = true;
+      say('Connection lost, reconnecting', 'live lost');
+      // The browser itself does not come back after an answer that is no stream, as of a proxy without its server.
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      const page = await fetch(location.href, { method: 'HEAD' }).catch(() => null);
+      if (page?.redirected) close('Signed out: reload the page');
+      else if (stream) wait = setTimeout(open, 2000);
+    });
+    for (const [name, act] of Object.entries(does)) stream.addEventListener(name, act);
+  };
+  open();
+  return { close, open: () => { clearTimeout(wait); stream?.close(); open(); } };
+};
+
 // data-theme-form: changes the colours at once; the cookie tells the server, which draws the next page right.
 $('[data-theme-form]')?.addEventListener('submit', (e) => {
   e.preventDefault();

@@ -5,8 +5,6 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const place = $('[data-changes]');
 if (place && window.EventSource) {
-  const stream = new EventSource(place.dataset.changes);
-  const sign = $('[data-live-sign]');
   let asking = false;
   let again = false;
   let moved = 0;
@@ -18,9 +16,13 @@ if (place && window.EventSource) {
     if (old.innerHTML === now.innerHTML) return;
     const focused = old.contains(document.activeElement) ? name(document.activeElement) : null;
     const picked = new Set($$('input:checked', old).map(name));
+    // What scrolls stays where it is; at its end it stays at its end.
+    const boxes = () => $$('[role=region]', old);
+    const left = boxes().map((b) => (b.scrollLeft + b.clientWidth > b.scrollWidth - 4 ? Infinity : b.scrollLeft));
     old.innerHTML = now.innerHTML;
     for (const box of $$('input[type=checkbox]', old)) box.checked = picked.has(name(box));
     dispatchEvent(new Event('orch:placed'));
+    boxes().forEach((b, i) => { b.scrollLeft = Math.min(left[i] ?? 0, b.scrollWidth); });
     if (focused !== null) $$('a, button, input', old).find((e) => name(e) === focused)?.focus({ preventScroll: true });
   };
   // Nothing moves under a hand, and nothing while one types.
@@ -34,7 +36,8 @@ if (place && window.EventSource) {
     last = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
-      if (!answer.ok || answer.redirected) { stream.close(); return; }
+      if (answer.redirected) { stream.close('Signed out: reload the page'); return; }
+      if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
       document.title = fresh.title;
       $('link[rel=icon]').href = $('link[rel=icon]', fresh).href;
@@ -42,13 +45,13 @@ if (place && window.EventSource) {
         const now = $(`[data-part="${part.dataset.part}"]`, fresh);
         if (now) put(part, now);
       }
+    } catch {
+      // The stream says that the connection is lost, and asks when it is back.
     } finally {
       asking = false;
       if (again) wait = setTimeout(refresh, 1000);
     }
   };
-  stream.addEventListener('open', () => { if (sign) sign.hidden = false; });
-  stream.addEventListener('error', () => { if (sign) sign.hidden = true; });
-  stream.addEventListener('changed', refresh);
+  const stream = orchFollow(() => place.dataset.changes, { changed: refresh });
   document.addEventListener('visibilitychange', () => { if (again && !document.hidden) refresh(); });
 }

@@ -3,10 +3,16 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 // data-roving: one tab stop, arrow keys walk the cells of a table; newest (right end) is in view first.
+const folded = new Set();
+const fold = (b, open) => {
+  b.setAttribute('aria-expanded', open);
+  for (const row of $$(`[data-in="${b.dataset.fold}"]`)) row.hidden = !open;
+};
 const rove = () => $$('[data-roving]').forEach((table) => {
   if (table.dataset.roving) return;
   table.dataset.roving = 'on';
   table.parentElement.scrollLeft = table.scrollWidth;
+  for (const b of $$('[data-fold]', table)) if (folded.has(b.dataset.fold)) fold(b, false);
   const cells = $$('.cell', table);
   const start = $('[aria-current]', table) ?? cells.at(-1);
   for (const c of cells) c.tabIndex = c === start ? 0 : -1;
@@ -36,6 +42,6 @@ addEventListener('click', (e) => {
   const b = e.target.closest('[data-fold]');
   if (!b) return;
   const open = b.getAttribute('aria-expanded') !== 'true';
-  b.setAttribute('aria-expanded', open);
-  for (const row of $$(`[data-in="${b.dataset.fold}"]`)) row.hidden = !open;
+  folded[open ? 'delete' : 'add'](b.dataset.fold);
+  fold(b, open);
 });

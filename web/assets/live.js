@@ -21,13 +21,10 @@ if (live && window.EventSource) {
   let at;
   let asking = false;
   let again = false;
-  const open = () => {
+  const url = () => {
     const url = new URL(live.dataset.live, location.href);
     if (at) url.searchParams.set('at', at);
-    stream = new EventSource(url);
-    stream.addEventListener('changed', refresh);
-    stream.addEventListener('lines', (e) => { at = e.lastEventId; add(e.data); });
-    stream.addEventListener('over', () => { stream.close(); location.reload(); });
+    return url;
   };
   const refresh = async () => {
     if (asking) { again = true; return; }
@@ -35,21 +32,27 @@ if (live && window.EventSource) {
     again = false;
     try {
       const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
-      if (!answer.ok || answer.redirected) { stream.close(); return; }
+      if (answer.redirected) { stream.close('Signed out: reload the page'); return; }
+      if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      // Another try began: its log is another one.
+      // Another try began, whose log is another one; or this one began again, which its log says.
       if (attempt(fresh) && attempt(fresh) !== attempt(document)) { stream.close(); location.reload(); return; }
       document.title = fresh.title;
       place(fresh, '.head');
       place(fresh, '.why-first');
       place(fresh, '.aside');
       if (!log) place(fresh, `[id="${live.id}"]`);
+    } catch {
+      // The stream says that the connection is lost, and asks when it is back.
     } finally {
       asking = false;
       if (again) refresh();
     }
   };
-  const attempt = (page) => $('[data-live]', page)?.dataset.live.match(/attempt=([^&]*)/)?.[1];
+  const attempt = (page) => {
+    const { live, lost } = $('[data-live]', page)?.dataset ?? {};
+    return live && `${live.match(/attempt=([^&]*)/)?.[1]} ${lost}`;
+  };
   const place = (fresh, selector) => {
     const [old, now] = [$(selector), $(selector, fresh)];
     if (old && now && old.innerHTML !== now.innerHTML && !old.contains(document.activeElement)) { old.innerHTML = now.innerHTML; dispatchEvent(new Event('orch:placed')); }
@@ -113,9 +116,10 @@ if (live && window.EventSource) {
     if (following) toEnd();
     show();
   }
-  open();
-  document.addEventListener('visibilitychange', () => {
-    stream.close();
-    if (!document.hidden) open();
+  stream = orchFollow(url, {
+    changed: refresh,
+    lines: (e) => { at = e.lastEventId; add(e.data); },
+    over: () => { stream.close(); location.reload(); },
   });
+  document.addEventListener('visibilitychange', () => { if (document.hidden) stream.close(); else stream.open(); });
 }

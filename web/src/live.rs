@@ -32,9 +32,11 @@ const MOST_FOLLOWERS: usize = 2_000;
 const MOST_OF_A_USER: usize = 50;
 
 /// What can be followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Watched {
     Run(Uuid),
+    /// The runs of a DAG and their tasks, as its grid and its graph show them.
+    Dag(Arc<str>),
     /// One try and its log.
     Try(TryKey),
     /// Which runs there are, and how the DAGs are.
@@ -51,6 +53,8 @@ pub(crate) enum Event {
     Lines(Lines),
     /// The log ends here. Said at the first look: whoever came before it may have missed lines.
     End(Place),
+    /// Something of it runs: its times grow, and a try may have begun.
+    GoesOn,
     Over,
     /// What changed since the last look.
     Told(Arc<[Told]>),
@@ -153,6 +157,6 @@ impl Live {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         things.queues.retain(|_, queue| queue.receiver_count() > 0);
         things.is_watched = !things.queues.is_empty();
-        things.queues.iter().map(|(watched, queue)| (*watched, queue.clone())).collect()
+        things.queues.iter().map(|(watched, queue)| (watched.clone(), queue.clone())).collect()
     }
 }

@@ -11,6 +11,7 @@ mod icon;
 mod markdown;
 mod now;
 mod strip;
+pub(crate) mod ticks;
 mod time;
 mod timeline;
 

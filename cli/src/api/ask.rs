@@ -14,6 +14,7 @@ use orch_core::state::RunState;
 use orch_store::dag::{DagRow, RunCount};
 use orch_store::instance::InstanceRow;
 use orch_store::run::{NewRun, RunDetails, RunFilter};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 /// As many as the API gives at once.
@@ -164,10 +165,20 @@ impl Api {
 
     /// All that stands in the way of an instance.
     pub(crate) fn obstacles(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Obstacle>, Failure> {
+        read::obstacles(&self.why(run, instance)?).ok_or_else(|| self.strange())
+    }
+
+    /// Of its last try, if that failed; the outermost first.
+    pub(crate) fn causes(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<String>, Failure> {
+        let why = self.why(run, instance)?;
+        Vec::deserialize(&why["causes"]).map_err(|_| self.strange())
+    }
+
+    fn why(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Value, Failure> {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
         let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/why?map_index={}", instance.map_index);
         match self.get_extra(&path)? {
-            Answer::Found(found) => read::obstacles(&found).ok_or_else(|| self.strange()),
+            Answer::Found(found) => Ok(found),
             Answer::Refused(_, words) => Err(Failure::new(words)),
         }
     }

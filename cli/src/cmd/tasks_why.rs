@@ -4,9 +4,10 @@ use crate::app::Cx;
 use crate::failure::Outcome;
 use crate::names::MapIndexFlag;
 use crate::output::{FormatFlag, Listing, print_line};
+use orch_core::state::TaskState;
 use serde_json::json;
 
-/// Say why a task does not run: everything that stands in its way, and who is in the way
+/// Say why a task does not run, and who is in the way; or why it failed
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orch tasks why example_chain step_3 manual__2026-11-20T06:00:00+00:00_Ab3dE6gH\n  \
@@ -49,6 +50,12 @@ impl Why {
         let mut listing = Listing::new(["dependency", "reason", "in_the_way"], empty);
         for obstacle in obstacles {
             listing.add([json!(obstacle.name), json!(obstacle.reason), json!(obstacle.in_the_way.join(", "))]);
+        }
+        if matches!(instance.state, TaskState::Failed | TaskState::UpForRetry) {
+            let causes = server.causes(&run, &instance).await?;
+            if !causes.is_empty() {
+                listing.add([json!("Failure"), json!(causes.join(": ")), json!("")]);
+            }
         }
         listing.print(self.output.format)
     }

@@ -72,12 +72,40 @@ pub async fn tries(db: &mut PgConnection, run: Uuid, task: TaskIdx, map_index: i
         .collect()
 }
 
+/// Why an element of a mapped task failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElementFailure {
+    pub map_index: i32,
+    /// Outermost first.
+    pub causes: Vec<String>,
+}
+
+/// The element of a mapped task that failed first; none when each was marked so.
+pub async fn first_element_failure(
+    db: &mut PgConnection,
+    run: Uuid,
+    task: TaskIdx,
+) -> StoreResult<Option<ElementFailure>> {
+    let row = sqlx::query_as!(
+        ElementFailure,
+        r#"select t.map_index, f.causes from failure f
+        join task_instance t on t.run = f.run and t.attempt = f.attempt and t.state = 'failed'
+        where f.run = $1 and t.task = $2 and t.map_index >= 0 and not exists (select from failure later
+          where later.run = f.run and later.attempt = f.attempt and later.lease_no > f.lease_no)
+        order by f.created_at, t.map_index limit 1"#,
+        run,
+        task as i16
+    );
+    Ok(row.fetch_optional(db).await?)
+}
+
 /// A try that was superseded, as a bar of a gantt chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldTry {
     pub task: TaskIdx,
     pub map_index: i32,
     pub try_no: i16,
+    pub lost_no: i16,
     pub state: TaskState,
     pub queued_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
@@ -87,7 +115,7 @@ pub struct OldTry {
 /// Superseded tries of a run that did start, in the order of its DAG.
 pub async fn old_tries(db: &mut PgConnection, run: Uuid, most: i64) -> StoreResult<Vec<OldTry>> {
     let rows = sqlx::query!(
-        r#"select task, map_index, try_no, state::text as state, queued_at, started_at, ended_at from attempt
+        r#"select task, map_index, try_no, lost_no, state::text as state, queued_at, started_at, ended_at from attempt
         where run = $1 and started_at is not null order by task, map_index, started_at limit $2"#,
         run,
         most.clamp(0, 10_000)
@@ -100,6 +128,7 @@ pub async fn old_tries(db: &mut PgConnection, run: Uuid, most: i64) -> StoreResu
                 task: row.task as TaskIdx,
                 map_index: row.map_index,
                 try_no: row.try_no,
+                lost_no: row.lost_no,
                 state: row.state.as_deref().map_or(Ok(TaskState::None), run::word)?,
                 queued_at: row.queued_at,
                 started_at: row.started_at,

@@ -129,12 +129,27 @@ async fn try_end(
     if locked.parked {
         unpark(&mut tx, run).await?;
     }
+    if !over && end == RunEnd::TimedOut {
+        record_timeout(&mut tx, run).await?;
+    }
     // Whoever ends a run knows of it; that its time or its tasks did, nobody does.
     if over || end == RunEnd::TimedOut {
         add_alerts(&mut tx, Some(run), &of_run(&version.plan.spec, run, locked.rev + 1, ended.state)).await?;
     }
     tx.commit().await?;
     Ok(if over { EndRun::AlreadyOver(ended.state) } else { EndRun::Ended(ended.state) })
+}
+
+/// People's endings are recorded by those who carry them out; this one is known here only.
+async fn record_timeout(db: &mut PgConnection, run: Uuid) -> StoreResult<()> {
+    sqlx::query!(
+        "insert into audit (actor, event, dag_id, run_id)
+        select 'scheduler', 'time_out_dag_run', dag_id, run_id from dag_run where id = $1",
+        run
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Tasks that are not over, each with its number of elements; 0: it stands for itself.

@@ -3,6 +3,7 @@
 
 use super::task_instances::{Instance, one_instance};
 use crate::extract::{Names, Query, no_such_instance};
+use crate::pages::run::failure::{Beyond, in_words};
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::timestamp::Timestamp;
@@ -93,7 +94,7 @@ pub(crate) struct WhyView {
     upstream: Vec<Upstream>,
     /// When it goes on, if it waits for a time.
     wake_at: Option<Timestamp>,
-    /// Of the last try that failed, the outermost first.
+    /// Of the last try, if it failed, the outermost first.
     causes: Vec<String>,
 }
 
@@ -114,19 +115,18 @@ pub(crate) async fn why(State(app): State<App>, names: Names, mut query: Query) 
     let upstream = upstreams(&app, &mut db, &instance).await?;
     let reasons: Vec<Reason> = reasons(&app, &mut db, &instance).await?.into_iter().map(Reason::from).collect();
     let row = &instance.row;
-    let causes = match row.state {
-        TaskState::Failed | TaskState::UpForRetry => {
-            let tries = tries(&mut db, instance.run.id, row.task, row.map_index).await?;
-            tries.into_iter().rev().find(|one| !one.causes.is_empty()).map(|one| one.causes).unwrap_or_default()
-        }
+    let tries = match row.state {
+        TaskState::Failed | TaskState::UpForRetry => tries(&mut db, instance.run.id, row.task, row.map_index).await?,
         _ => Vec::new(),
     };
+    let ending = Beyond::of(&mut db, &instance.run, row, &tries).await?.ending;
+    let causes = tries.into_iter().next_back().map(|last| last.causes).unwrap_or_default();
     let summary = match row.state {
         TaskState::UpForRetry | TaskState::UpForReschedule => match row.wake_at {
             Some(at) => format!("it goes on at {}", at.to_rfc3339()),
             None => "it waits for its time".into(),
         },
-        TaskState::Failed => causes.join(": "),
+        TaskState::Failed => ending.unwrap_or_else(|| in_words(&causes)),
         state if state.is_finished() => format!("it is over: {state}"),
         TaskState::Running | TaskState::Restarting => match &row.hostname {
             Some(host) => format!("it runs on {host}"),

@@ -69,7 +69,7 @@ pub(crate) fn answer(
     mark: i64,
     (shown, at): (Option<i64>, Option<At>),
 ) -> Result<Response, Refusal> {
-    let (events, counted) = app.live.follow(&app, user, watched)?;
+    let (events, counted) = app.live.follow(&app, user, watched.clone())?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let now = Instant::now();
     let shown = last.parse().ok().or(shown).unwrap_or(mark);
@@ -151,6 +151,7 @@ impl Follower {
                     Ok(Event::Changed(mark)) => {
                         self.owes |= std::mem::replace(&mut self.mark, mark) != mark;
                     }
+                    Ok(Event::GoesOn) => self.owes = true,
                     Ok(Event::Lines(lines)) => {
                         if let Some(event) = self.lines(&lines).await {
                             return Some(event);

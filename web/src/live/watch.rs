@@ -8,10 +8,11 @@ use axum::body::Bytes;
 use orch_core::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
-use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_runs, look_at_tries, news};
+use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_dags, look_at_runs, look_at_tries, news};
 use orch_store::log::{Place, lines_upto};
 use sqlx::PgConnection;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::Sender;
 use tokio::time::Instant;
@@ -31,6 +32,8 @@ const WITHOUT_DATABASE: Duration = Duration::from_secs(1);
 const BATCH: usize = 500;
 /// What came in one look and is shown; of more only the end is.
 pub(super) const NEWS_BYTES: i64 = 32 * 1024;
+/// So often a thing that goes on is told of again though nothing is known to have changed: claims are not looked for.
+const TOLD_AGAIN: Duration = Duration::from_millis(1_500);
 /// Workers ship the last lines of a try so long after its end.
 const SHIPPED_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -95,16 +98,18 @@ impl Watcher {
 
     async fn look(&mut self, followed: &[(Watched, Queue)]) -> StoreResult<()> {
         let (mut runs, mut tries): (Vec<Uuid>, Vec<(TryKey, &Queue)>) = (Vec::new(), Vec::new());
+        let mut dags: Vec<Arc<str>> = Vec::new();
         let (mut all, mut feed) = (None, None);
         for (watched, queue) in followed {
             match watched {
                 Watched::Run(run) => runs.push(*run),
+                Watched::Dag(dag_id) => dags.push(Arc::clone(dag_id)),
                 Watched::Try(key) => tries.push((*key, queue)),
                 Watched::All => all = Some(queue),
                 Watched::Feed => feed = Some(queue),
             }
         }
-        let queues: HashMap<Watched, &Queue> = followed.iter().map(|(watched, queue)| (*watched, queue)).collect();
+        let queues: HashMap<&Watched, &Queue> = followed.iter().map(|(watched, queue)| (watched, queue)).collect();
         for runs in runs.chunks(BATCH) {
             let looks = {
                 let mut db = self.app.hot().await?;
@@ -115,9 +120,23 @@ impl Watcher {
                 let Some(queue) = queues.get(&watched) else { continue };
                 let look = looks.iter().find(|look| look.run == *run);
                 let mark = look.map_or(0, |look| i64::from(look.rev));
-                self.tell_mark(watched, mark, queue);
+                self.tell_mark(&watched, mark, queue);
                 // A run that was deleted is over too.
-                self.tell_over(watched, look.is_none_or(|look| look.is_over), Duration::ZERO, queue);
+                self.tell_over(&watched, look.is_none_or(|look| look.is_over), Duration::ZERO, queue);
+            }
+        }
+        for dags in dags.chunks(BATCH) {
+            let looks = {
+                let mut db = self.app.hot().await?;
+                look_at_dags(&mut db, dags).await?
+            };
+            for look in looks {
+                let watched = Watched::Dag(look.dag_id.into());
+                let Some(queue) = queues.get(&watched) else { continue };
+                self.tell_mark(&watched, look.mark, queue);
+                if look.is_running {
+                    self.tell_again(&watched, queue);
+                }
             }
         }
         for tries in tries.chunks(BATCH) {
@@ -134,7 +153,7 @@ impl Watcher {
             self.looked_at_all = Some(Instant::now());
             let mut db = self.app.pages().await?;
             let mark = look_at_all(&mut db).await?;
-            self.tell_mark(Watched::All, mark, queue);
+            self.tell_mark(&Watched::All, mark, queue);
         }
         match feed {
             None => self.feed = None,
@@ -158,7 +177,7 @@ impl Watcher {
     ) -> StoreResult<()> {
         let watched = Watched::Try(key);
         let is_new = !self.seen.contains_key(&watched);
-        self.tell_mark(watched, mark_of(key, look), queue);
+        self.tell_mark(&watched, mark_of(key, look), queue);
         let Some(seen) = self.seen.get_mut(&watched) else { return Ok(()) };
         if let (Some(attempt), Some(place)) = (key.attempt, look.end())
             && place > seen.at.place
@@ -182,14 +201,14 @@ impl Watcher {
         let finished = look.state.as_deref().and_then(|state| state.parse().ok()).is_some_and(TaskState::is_finished);
         // The log of an older try ends with it.
         let is_over = look.run_is_over || finished || (key.attempt.is_some() && look.attempt != key.attempt);
-        self.tell_over(watched, is_over, SHIPPED_WITHIN, queue);
+        self.tell_over(&watched, is_over, SHIPPED_WITHIN, queue);
         Ok(())
     }
 
-    fn tell_mark(&mut self, watched: Watched, mark: i64, queue: &Queue) {
+    fn tell_mark(&mut self, watched: &Watched, mark: i64, queue: &Queue) {
         let now = Instant::now();
         let at = At { place: Place::START, lines: 0 };
-        let seen = self.seen.entry(watched).or_insert(Seen { mark: !mark, at, since: now });
+        let seen = self.seen.entry(watched.clone()).or_insert(Seen { mark: !mark, at, since: now });
         if seen.mark != mark {
             (seen.mark, seen.since) = (mark, now);
             self.changed_at = now;
@@ -197,8 +216,14 @@ impl Watcher {
         }
     }
 
-    fn tell_over(&self, watched: Watched, is_over: bool, quiet_for: Duration, queue: &Queue) {
-        let Some(seen) = self.seen.get(&watched) else { return };
+    fn tell_again(&mut self, watched: &Watched, queue: &Queue) {
+        let Some(seen) = self.seen.get_mut(watched).filter(|seen| seen.since.elapsed() >= TOLD_AGAIN) else { return };
+        (seen.since, self.changed_at) = (Instant::now(), Instant::now());
+        queue.send(Event::GoesOn).ok();
+    }
+
+    fn tell_over(&self, watched: &Watched, is_over: bool, quiet_for: Duration, queue: &Queue) {
+        let Some(seen) = self.seen.get(watched) else { return };
         if is_over && seen.since.elapsed() >= quiet_for {
             // At each look: somebody may have come in the meantime.
             queue.send(Event::Over).ok();

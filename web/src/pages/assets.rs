@@ -48,7 +48,8 @@ pub(crate) fn href(asset: i32) -> String {
 
 /// Whether it is; nothing where nobody promised.
 fn fresh(row: &AssetRow) -> Option<bool> {
-    row.fresh_within_ms.map(|_| row.stale_since.is_none())
+    let is_known = row.stale_since.is_some() || row.last_event_at.is_some();
+    row.fresh_within_ms.filter(|_| is_known).map(|_| row.stale_since.is_none())
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {

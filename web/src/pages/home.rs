@@ -1,6 +1,7 @@
 //! `/`: how everything is, in one sentence; then what needs somebody, what runs, what comes.
 
 use super::quality::{Broken, broken};
+use super::run::failure::{elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts::{self, Bars, Now, Timeline, dag_href};
@@ -14,12 +15,15 @@ use chrono::TimeDelta;
 use orch_core::file::FileProblem;
 use orch_core::state::RunState;
 use orch_store::asset::stale_assets;
+use orch_store::audit::{AuditRow, endings};
 use orch_store::clean::passes;
 use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
+use orch_store::instance::ledgers;
 use orch_store::overview::{
     MOST_MARKS, NextRun, Pulse, RunFailure, RunMark, failing, first_failures, last_runs, next_runs, running_runs,
     runs_since,
 };
+use orch_store::timing::usual_runs;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -154,6 +158,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let mut by_dag: BTreeMap<&str, Vec<RunMark>> = BTreeMap::new();
     history.iter().for_each(|run| by_dag.entry(&run.dag_id).or_default().push(run.clone()));
     let needs = needs(&app, &mut db, &failed, &why, &by_dag, now).await?;
+    let usual = usual_runs(&mut db, &shown).await?;
     let page = HomePage {
         sentence: sentence(failed.len(), more_needs, running.len(), shell.pulse.as_ref()),
         tab: if failed.is_empty() { "Home".into() } else { format!("✕ {} failing · Home", failed.len()) },
@@ -166,7 +171,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),
-        running: running.iter().map(|run| view_running(run, by_dag.get(run.dag_id.as_str()), now)).collect(),
+        running: running.iter().map(|run| view_running(run, usual.get(&run.dag_id).copied(), now)).collect(),
         next: next.into_iter().take(SHOWN_NEXT).map(|next| view_next(next, now)).collect(),
         has_dags: shell.pulse.is_none_or(|pulse| pulse.dags > 0),
         shell,
@@ -227,27 +232,36 @@ async fn needs(
     now: Now,
 ) -> Result<Vec<Need>, Refusal> {
     let mut needs = Vec::with_capacity(failed.len());
+    let mapped: Vec<_> = why.iter().filter(|why| why.map_index >= 0).map(|why| why.run).collect();
+    let ledgers = ledgers(db, &mut app.versions.clone(), &mapped).await?;
+    let of = |run: &RunMark| (run.dag_id.clone(), run.run_id.clone());
+    let told = |run: &&RunMark| !why.iter().any(|why| (&why.dag_id, &why.run_id) == (&run.dag_id, &run.run_id));
+    let untold: Vec<_> = failed.iter().filter(told).map(of).collect();
+    let endings = endings(db, &untold, None).await?;
     for run in failed {
         let why = why.iter().find(|why| why.dag_id == run.dag_id && why.run_id == run.run_id);
         let href = dag_href(&run.dag_id);
         let run_href = format!("{href}/runs/{}", encoded(&run.run_id));
-        let mut task = None;
-        if let Some(why) = why {
-            let version = app.versions.get(db, why.version).await?;
-            let task_id = version.plan.tasks.get(why.task as usize).map(|_| version.plan.task_id(why.task as u16));
-            task = task_id.map(|id| (id.to_string(), task_href(&run_href, id, why.map_index)));
-        }
+        let (task, error) = match why {
+            None => (None, ended_by(endings.iter().find(|deed| is_of(deed, run)))),
+            Some(why) => {
+                let version = app.versions.get(db, why.version).await?;
+                let planned = version.plan.tasks.get(why.task as usize);
+                let ledger = ledgers.iter().find(|(run, _)| *run == why.run);
+                let elements = ledger.zip(planned).and_then(|((_, ledger), task)| elements_failed(&ledger.run, task));
+                let of_first = elements.map(|elements| format!("{elements} failed, first [{}]: ", why.map_index));
+                let task_id = planned.map(|_| version.plan.task_id(why.task as u16));
+                let task = task_id.map(|id| (id.to_string(), task_href(&run_href, id, why.map_index)));
+                (task, of_first.unwrap_or_default() + &in_words(&why.causes))
+            }
+        };
         let history = by_dag.get(run.dag_id.as_str()).map_or(&[][..], Vec::as_slice);
         let over = history.iter().filter(|run| run.state.is_finished());
         needs.push(Need {
             dag_id: run.dag_id.clone(),
             run_href,
             task,
-            error: why
-                .map_or("it was stopped, marked or ran out of time", |why| {
-                    why.causes.first().map_or("", String::as_str)
-                })
-                .into(),
+            error,
             bars: Bars::new(&run.dag_id, history, now, HISTORY).small(),
             ago: parts::ago(run.ended_at.unwrap_or(run.created_at), now),
             in_a_row: over.take_while(|run| run.state == RunState::Failed).count(),
@@ -256,9 +270,12 @@ async fn needs(
     Ok(needs)
 }
 
-fn view_running(run: &RunMark, history: Option<&Vec<RunMark>>, now: Now) -> Running {
+fn is_of(deed: &AuditRow, run: &RunMark) -> bool {
+    deed.dag_id.as_ref() == Some(&run.dag_id) && deed.run_id.as_ref() == Some(&run.run_id)
+}
+
+fn view_running(run: &RunMark, usual: Option<TimeDelta>, now: Now) -> Running {
     let took = run.started_at.map_or(TimeDelta::zero(), |at| now - at);
-    let usual = history.and_then(|runs| usual(runs));
     let percent = usual.map(|usual| (took.num_milliseconds() * 100 / usual.num_milliseconds().max(1)).clamp(0, 100));
     Running {
         href: format!("{}/runs/{}", dag_href(&run.dag_id), encoded(&run.run_id)),
@@ -269,14 +286,6 @@ fn view_running(run: &RunMark, history: Option<&Vec<RunMark>>, now: Now) -> Runn
         usual: usual.map(parts::duration),
         percent,
     }
-}
-
-/// How long the runs that went well took, in the middle.
-pub(crate) fn usual(runs: &[RunMark]) -> Option<TimeDelta> {
-    let good = runs.iter().filter(|run| run.state == RunState::Success);
-    let mut took: Vec<TimeDelta> = good.filter_map(|run| Some(run.ended_at? - run.started_at?)).collect();
-    took.sort();
-    took.get(took.len() / 2).copied()
 }
 
 fn view_next(next: NextRun, now: Now) -> Next {

@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod clear;
 pub(crate) mod events;
+pub(crate) mod failure;
 mod gantt;
 pub(crate) mod mark_chosen;
 mod spent;
@@ -10,7 +11,6 @@ pub(crate) mod tasks;
 pub(crate) mod told;
 
 use super::assets::lines::EventLine;
-use super::home::task_href;
 use super::{Shell, encoded, html};
 use crate::extract::{Query, RunPath, no_such_run};
 use crate::parts::{self, Fact, Now, dag_href};
@@ -21,17 +21,19 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use failure::Failure;
 use gantt::Gantt;
-use orch_core::plan::Plan;
+use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::{RunState, RunType, TaskState};
 use orch_store::asset::{EventFilter, EventOrder, list_events};
 use orch_store::dag::{get_dag, resolve};
 use orch_store::instance::{
     InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
 };
-use orch_store::overview::{first_failures, places};
-use orch_store::run::{RunDetails, RunFilter, get_run, list_runs};
+use orch_store::overview::places;
+use orch_store::run::{RunDetails, get_run};
 use orch_store::timing::{spans, usual_durations};
+use orch_store::version::Version;
 use spent::Spent;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -81,13 +83,6 @@ struct RunPage {
     mark: i32,
 }
 
-struct Failure {
-    task_id: String,
-    href: String,
-    /// Outermost first.
-    causes: Vec<String>,
-}
-
 pub(super) const FILTERS: [(&str, &[TaskState]); 6] = [
     ("all", &[]),
     ("success", &[TaskState::Success]),
@@ -100,8 +95,6 @@ const OF_A_PAGE: usize = 100;
 /// Updates that began it, as far as they are shown.
 const MOST_EVENTS: i64 = 50;
 const MOST_OLD_TRIES: i64 = 2_000;
-/// Runs that say what is usual.
-const HISTORY: i64 = 10;
 
 impl RunHead {
     pub(crate) fn new(run: &RunDetails, now: Now) -> RunHead {
@@ -183,16 +176,18 @@ pub(crate) async fn show(
     let counts = counts(&app, &mut db, &run).await?;
     let began_by = began_by(&mut db, &run, shell.now).await?;
     let head = RunHead::new(&run, shell.now);
-    let failure = failure(&app, &mut db, &run, &head).await?;
     let waits = waits(&mut db, &run, shell.now).await?;
     let deadlines = told::deadlines(&mut db, &run, shell.now).await?;
     let mut facts = facts(&run, shell.now);
     facts.extend(told::alerts(&mut db, &run, None).await?.map(|alerts| ("Alerts", alerts)));
     let plan = &found.version.plan;
     let ledger = the_ledger(&app, &mut db, &run).await?;
+    let failure = Failure::of(&app, &mut db, &run, &head, &ledger).await?;
     let lens: Vec<_> = (0..plan.tasks.len() as u16).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
     let spans = spans(&mut db, run.id, &lens).await?;
-    let spent = Spent::of(plan, &run, &spans, &old, shell.now);
+    let gated = gated(&found.version);
+    let of = spent::Of { plan, run: &run, spans: &spans, old: &old, gated: &gated };
+    let spent = Spent::of(&of, shell.now);
     let against = match &spent {
         Some(spent) => against(&mut db, &run, plan, spent).await?,
         None => None,
@@ -241,6 +236,12 @@ async fn began_by(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<V
     Ok(events.into_iter().map(|event| EventLine::new(event, &[], now)).collect())
 }
 
+/// Tasks that may wait although a worker is free.
+fn gated(version: &Version) -> Vec<TaskIdx> {
+    let is_limited = version.plan.spec.max_active_tasks.is_some();
+    (0..version.plan.tasks.len() as TaskIdx).filter(|task| is_limited || version.is_gated(*task)).collect()
+}
+
 /// The task that was slower than in the last runs of the same version.
 async fn against(
     db: &mut PgConnection,
@@ -248,13 +249,9 @@ async fn against(
     plan: &Plan,
     spent: &Spent,
 ) -> Result<Option<String>, Refusal> {
-    let filter = RunFilter { dag_ids: Some(vec![run.dag_id.clone()]), ..RunFilter::default() };
-    let others = list_runs(db, &filter, HISTORY).await?.into_iter();
-    let others: Vec<_> =
-        others.filter(|other| other.version == run.version && other.id != run.id).map(|other| other.id).collect();
     // Elements work beside each other: their time is not that of one.
     let alone: Vec<_> = spent.path.iter().copied().filter(|task| plan.task(*task).map.is_none()).collect();
-    let usual = usual_durations(db, &others, &alone).await?;
+    let usual = usual_durations(db, &run.dag_id, run.version, &alone).await?;
     Ok(spent.against(plan, &usual))
 }
 
@@ -271,28 +268,6 @@ async fn counts(app: &Inner, db: &mut PgConnection, run: &RunDetails) -> Result<
         }
     };
     Ok(counts.into_iter().map(|(state, count)| (state.as_str(), count)).collect())
-}
-
-async fn failure(
-    app: &Inner,
-    db: &mut PgConnection,
-    run: &RunDetails,
-    head: &RunHead,
-) -> Result<Option<Failure>, Refusal> {
-    if run.state != RunState::Failed {
-        return Ok(None);
-    }
-    let found = first_failures(db, &[(run.dag_id.clone(), run.run_id.clone())]).await?;
-    let Some(why) = found.into_iter().next() else { return Ok(None) };
-    let version = app.versions.get(db, why.version).await?;
-    let Some(task) = version.plan.tasks.get(why.task as usize).map(|_| version.plan.task_id(why.task as u16)) else {
-        return Ok(None);
-    };
-    Ok(Some(Failure {
-        href: task_href(&head.href, task, why.map_index),
-        task_id: if why.map_index >= 0 { format!("{task} [{}]", why.map_index) } else { task.into() },
-        causes: why.causes,
-    }))
 }
 
 /// Why a run has not begun.

@@ -10,6 +10,7 @@ use super::approvals::answer::AnswerForm;
 use super::assets::lines::{EdgeLine, EventLine};
 use super::dag::trigger::fields::Input as FieldInput;
 use super::home::task_href;
+use super::run::failure::Beyond;
 use super::run::{RunHead, find, the_ledger, told};
 use super::{Shell, encoded, html, see_other};
 use crate::extract::{MappedPath, Query, RunPath, TaskPath, no_such_instance};
@@ -52,6 +53,8 @@ struct TaskPage {
     try_no: Option<i16>,
     /// Where changes and new lines are told.
     live: String,
+    /// How often its worker was lost: then the log says so.
+    lost: i16,
     log: Option<Log>,
     /// Where an old log was found, or why it was not.
     log_note: Option<String>,
@@ -180,7 +183,7 @@ async fn page(
             if let Some(place) = log::first_error(&app, run.id, one, &view).await? {
                 return Ok(see_other(&format!("{href}{place}")));
             }
-            Some(log::load(&app, run.id, one, view, shell.now.zone).await?)
+            Some(log::load(&app, run.id, (one, &plan.spec.tasks[usize::from(task)]), view, shell.now.zone).await?)
         }
         None => None,
     };
@@ -195,6 +198,7 @@ async fn page(
         Some(_) => Vec::new(),
         None => inputs::inputs(&mut db, &plan, &run, (task, map_index)).await?,
     };
+    let beyond = Beyond::of(&mut db, &run, &instance, &tries).await?;
     let blocked = why_not(&mut db, &mut versions, &run, &instance).await?;
     let said = match chosen {
         Some(one) => orch_store::progress::of_try(&mut db, run.id, one.attempt).await?,
@@ -226,7 +230,8 @@ async fn page(
     let element_links = links.collect();
     let page = TaskPage {
         log_note,
-        why: Why::of(&plan, &ledger, &instance, &tries, &run, shell.now, &blocked),
+        lost: chosen.map_or(0, |one| one.lost_no),
+        why: Why::of(&ledger, &instance, (&tries, &beyond), &run, shell.now, &blocked),
         state: instance.state.as_str(),
         worker: instance.hostname.clone().map(|host| format!("{host}, worker {}", instance.worker.unwrap_or(0))),
         queue: planned.queue.clone(),

@@ -5,15 +5,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use orch_core::spec::DagSpec;
+use orch_core::state::TaskState;
 use orch_store::audit::list_audit;
 use orch_store::dag::pause;
 use orch_store::hint::Hints;
+use orch_store::refold::fold_run;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
 use orch_store::seal::Keyring;
-use orch_store::step::{Claim, Lease, Step, Stepper};
+use orch_store::step::{Claim, Ended, Failure, Lease, Mode, Step, Stepper};
 use orch_store::user::{NewUser, add_user, get_user};
-use orch_store::version::load;
+use orch_store::version::{Versions, load};
 use orch_store::worker::{NewWorker, register_worker};
 use orch_store::{MIGRATOR, connect};
 use orch_test_support::TestDb;
@@ -149,6 +151,18 @@ impl Web {
         let step = Step { claim: Some(claim), ..Step::default() };
         let reply = Stepper::default().send(db, &step, worker).await.expect("it claims");
         reply.claimed.first().expect("something is ready").lease
+    }
+
+    /// Records how a try ended, as its worker would, and folds its run.
+    pub(crate) async fn end(&self, db: &mut PgConnection, lease: Lease, state: TaskState, causes: &[&str]) {
+        let causes: Vec<_> = causes.iter().map(|cause| (*cause).into()).collect();
+        let failure = (!causes.is_empty()).then_some(Failure { kind: "retryable", causes });
+        let ended = Ended { failure, ..Ended::new(lease, state) };
+        let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
+        let reply = Stepper::default().send(db, &step, 1).await.expect("it is recorded");
+        assert!(!reply.accepted.is_empty(), "it counted");
+        let folded = fold_run(db, &mut Stepper::default(), &mut Versions::default(), lease.run, 1, 0).await;
+        folded.expect("the run is folded");
     }
 
     pub(crate) async fn post_owned(&self, path: &'static str, body: Value) -> Answer {

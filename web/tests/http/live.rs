@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use chrono::TimeDelta;
 use http_body_util::BodyExt;
+use orch_core::state::TaskState;
 use orch_store::hint::Hint;
 use orch_store::log::{NewChunk, append};
 use orch_store::step::Lease;
@@ -258,4 +259,50 @@ async fn one_user_follows_so_many_pages_and_others_still_can() {
     drop(self::open(&web, &ada, "/events", "").await);
     open.pop();
     drop(self::open(&web, &browser, "/events", "").await);
+}
+
+#[tokio::test]
+async fn the_grid_and_the_graph_of_a_dag_hear_of_its_tasks_and_go_on_while_something_runs() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (_, lease) = running(&web, &mut db).await;
+    let mut browser = Browser::logged_in(&web).await;
+    for page in ["/dags/chain", "/dags/chain/graph"] {
+        let page = browser.get(page).await;
+        assert!(page.has(r#"data-changes="/dags/chain/events""#) && page.has("/changes.js"), "{}", page.html);
+    }
+    // By an alias too.
+    let mut stream = open(&web, &browser, "/dags/old_chain/events", "").await;
+    let first = next_of(&mut stream, "changed").await;
+    // Nothing is recorded meanwhile: a try may have begun, and times grow.
+    assert_eq!(next_of(&mut stream, "changed").await, first);
+    web.end(&mut db, lease, TaskState::Success, &[]).await;
+    loop {
+        let event = next_of(&mut stream, "changed").await;
+        if event != first {
+            break;
+        }
+    }
+    let missing = browser.get("/dags/nothing/events").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn pages_of_backfills_hear_when_one_is_over() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let wish = json!({ "dag_id": "params", "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-01T12:00:00Z",
+        "max_active_runs": 1, "dag_run_conf": { "table": "orders" } });
+    let id = web.post("/api/v2/backfills", &wish).await.body["id"].as_i64().expect("a number");
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("/backfills/{id}")).await;
+    assert!(page.has(r#"<div class="actions" data-part="actions"><form"#) && page.has("Pause"), "{}", page.html);
+    let mut stream = open(&web, &browser, "/events", "").await;
+    assert!(next(&mut stream).await.is_some());
+    sqlx::raw_sql("update backfill set completed_at = now()").execute(&mut db).await.unwrap();
+    next_of(&mut stream, "changed").await;
+    // What the page puts in the place of its buttons has none.
+    let over = browser.get(&format!("/backfills/{id}")).await;
+    assert!(over.has(r#"<div class="actions" data-part="actions"></div>"#) && !over.has("Pause"), "{}", over.html);
+    assert!(over.has(r#"<div data-part="end"></div>"#), "{}", over.html);
 }

@@ -8,6 +8,7 @@ use orch_store::log::{LeftOut, NewChunk, append, leave_out};
 use orch_store::step::Lease;
 use serde_json::json;
 use sqlx::PgConnection;
+use std::collections::BTreeSet;
 
 const CHUNKS: i32 = 60;
 const LINES_OF_CHUNK: i32 = 100;
@@ -92,10 +93,59 @@ async fn a_search_goes_through_the_whole_log_and_leads_from_line_to_line() {
     let errors = browser.get(&format!("{task}?level=error")).await;
     assert_eq!(numbers(&errors), [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]);
     assert!(errors.has(r#"href="?try=1&#38;from=992#L1000""#), "{}", errors.html);
-    let none = browser.get(&format!("{task}?level=debug")).await;
-    assert!(numbers(&none).is_empty());
     let first = browser.get(&format!("{task}?to=error")).await;
     assert_eq!((first.status, first.location().ends_with("?try=1&from=992#L1000")), (StatusCode::SEE_OTHER, true));
+}
+
+#[tokio::test]
+async fn a_level_shows_what_is_graver_too_out_of_the_whole_log() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    let Lease { run: id, attempt, lease_no, .. } = lease;
+    let levels = ["debug", "info", "warning", "error", "critical"];
+    let line =
+        |n: usize| json!({ "level": levels[n % 5], "event": format!("{n} {}", "x".repeat(200)) }).to_string() + "\n";
+    for seq in 0..20 {
+        let body: String = (0..100).map(line).collect();
+        append(&mut db, &[NewChunk { run: id, attempt, lease_no, seq, lines: 100, body }]).await.unwrap();
+    }
+    let mut browser = Browser::logged_in(&web).await;
+    let task = format!("{run}/tasks/t0");
+    for (level, kept) in [("error", 800), ("warn", 1_200)] {
+        let page = browser.get(&format!("{task}?level={level}")).await;
+        let shown = numbers(&page);
+        let places: BTreeSet<i64> = shown.iter().map(|number| (number - 1) % 5).collect();
+        let wanted = if level == "error" { vec![3, 4] } else { vec![2, 3, 4] };
+        assert_eq!(places.into_iter().collect::<Vec<_>>(), wanted, "{level}");
+        // Counted are the lines of the whole log, of which a page shows some.
+        assert!(page.has(r#"Error <span class="n">800</span>"#) && page.has(r#"Warn <span class="n">400</span>"#));
+        assert!(shown.len() <= kept && shown.last() == Some(&2_000), "{level}: {}", shown.len());
+        assert_eq!(page.html.matches(r#"data-level=""#).count(), 4);
+        let pressed = format!(r#"&#38;level={level}" data-level="{level}""#);
+        assert!(page.has(&pressed) && page.html.matches(r#" aria-current="true">"#).count() >= 1, "{}", page.html);
+    }
+    let all = browser.get(&format!("{task}?level=debug")).await;
+    assert!(all.has("2000 lines") && !numbers(&all).is_empty() && !all.has("&#38;level=debug"), "{}", all.html);
+}
+
+#[tokio::test]
+async fn a_log_says_where_its_try_began_again() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let (run, lease) = running(&web, &mut db).await;
+    say(&mut db, &lease, 0, &["before"]).await;
+    sqlx::raw_sql("update task_instance set lease_no = 2, lost_no = 1").execute(&mut db).await.unwrap();
+    say(&mut db, &Lease { lease_no: 2, ..lease }, 0, &["after"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let page = browser.get(&format!("{run}/tasks/t0")).await;
+    let (before, after) = (page.html.find(">before<"), page.html.find(">after<"));
+    let mark = page.html.find("Its worker was lost. The try began again here.");
+    assert!(before < mark && mark < after && mark.is_some(), "{}", page.html);
+    // Why, and the picture of the run, say it too.
+    assert!(page.has("In try 1, its worker was lost, and it began again."), "{}", page.html);
+    let gantt = browser.get(&run).await;
+    assert!(gantt.has("1 worker lost"), "{}", gantt.html);
 }
 
 #[tokio::test]

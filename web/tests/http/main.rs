@@ -18,6 +18,7 @@ mod dags;
 mod deadlines;
 mod extras;
 mod facts;
+mod failures;
 mod fake_lake;
 mod files;
 mod fixture;

@@ -301,7 +301,7 @@ async fn a_run_shows_why_it_failed_and_its_task_shows_the_log() {
     let mut browser = Browser::logged_in(&web).await;
     let run = format!("/dags/chain/runs/{}", encoded(&run_id));
     let page = browser.get(&run).await;
-    assert!(page.has("<strong>t0 failed.</strong> no such table: because"), "{}", page.html);
+    assert!(page.has("<strong>t0 failed.</strong> <span class=\"said\">no such table: because"), "{}", page.html);
     assert_eq!(page.html.matches(r#"<svg class="row" role="img""#).count(), 5);
     assert_eq!(
         browser.get(&format!("{run}?state=failed")).await.html.matches(r#"<svg class="row" role="img""#).count(),

@@ -3,7 +3,7 @@
 use super::{Found, Head, find, know_it};
 use crate::extract::{DagPath, Query};
 use crate::pages::bulk::counted;
-use crate::pages::home::{task_href, usual};
+use crate::pages::home::task_href;
 use crate::pages::{Shell, encoded, html};
 use crate::parts::{self, Now};
 use crate::refusal::Refusal;
@@ -17,6 +17,7 @@ use orch_core::state::{RunState, RunType, TaskState};
 use orch_store::instance::{Ledger, ledgers, loudest_states};
 use orch_store::overview::RunMark;
 use orch_store::run::{RunDetails, RunFilter, list_runs};
+use orch_store::timing::usual_run;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -115,14 +116,15 @@ pub(crate) async fn show(
     }
     let now = shell.now;
     let longest = runs.iter().map(|run| took(run, now)).max().unwrap_or_default();
+    let longest = round_up(longest);
     let head = Head::new(&found, "grid", now);
     let columns = columns(&runs, &head.href, longest, now);
     let rows = rows(&found, &runs, &ledgers, &loud, &head.href);
-    let marks: Vec<RunMark> = runs.iter().rev().map(mark).collect();
+    let usual = usual_run(&mut db, &found.row.dag_id).await?;
     let page = GridPage {
         states: states(&rows),
         latest: runs.last().map(|run| summary(run, &head.href, now)),
-        usual: usual(&marks).map(parts::duration),
+        usual: usual.map(parts::duration),
         good: runs.iter().filter(|run| run.state == RunState::Success).count(),
         failed: runs.iter().filter(|run| run.state == RunState::Failed).count(),
         longest: parts::duration(longest),
@@ -268,6 +270,12 @@ fn rows(
         rows.extend(inner);
     }
     rows
+}
+
+/// The top of the axis, so that its half is round too.
+fn round_up(longest: TimeDelta) -> TimeDelta {
+    let step = parts::ticks::millis(longest.num_milliseconds().max(1), 2);
+    TimeDelta::milliseconds(step * 2)
 }
 
 /// What a group shows of its tasks: what needs attention comes first.

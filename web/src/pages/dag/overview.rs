@@ -2,7 +2,7 @@
 
 use super::{Found, Head, details, find, know_it};
 use crate::extract::DagPath;
-use crate::pages::home::{task_href, usual};
+use crate::pages::home::task_href;
 use crate::pages::{Shell, assets, encoded, html};
 use crate::parts::{self, Durations, Now};
 use crate::refusal::Refusal;
@@ -19,6 +19,7 @@ use orch_store::deadline::late_runs;
 use orch_store::instance::ledgers;
 use orch_store::overview::RunMark;
 use orch_store::run::{RunDetails, RunFilter, list_runs};
+use orch_store::timing::usual_run;
 use sqlx::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -71,7 +72,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
     let runs = list_runs(&mut db, &filter, HISTORY).await?;
     let marks: Vec<RunMark> = runs.iter().map(super::grid::mark).collect();
-    let usual = usual(&marks);
+    let usual = usual_run(&mut db, &found.row.dag_id).await?;
     let failing = failing(&app, &mut db, &runs, &head.href, now).await?;
     let paused_by = if found.row.is_paused { paused_by(&mut db, &found.row.dag_id, now).await? } else { None };
     let (sentence, more) = sentence(&found, &runs, usual.map(parts::duration), now);

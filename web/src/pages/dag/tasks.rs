@@ -18,7 +18,6 @@ use orch_store::instance::{Ledger, ledger, loudest_states};
 use orch_store::run::{RunDetails, RunFilter, list_runs};
 use orch_store::timing::usual_durations;
 use std::collections::HashMap;
-use uuid::Uuid;
 
 #[derive(Template)]
 #[template(path = "pages/dag/tasks.html")]
@@ -56,8 +55,6 @@ struct TaskLine {
 }
 
 const OF_A_PAGE: usize = 100;
-/// Of which durations are taken.
-const HISTORY: i64 = 12;
 /// Of a task.
 const MOST_AFTER: usize = 6;
 
@@ -83,14 +80,13 @@ pub(crate) async fn show(
     let skip = (page - 1) * OF_A_PAGE;
     let shown: Vec<TaskIdx> = every.iter().copied().skip(skip).take(OF_A_PAGE).collect();
     let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };
-    let runs = list_runs(&mut db, &filter, HISTORY).await?;
+    let runs = list_runs(&mut db, &filter, 1).await?;
     let last = match runs.first() {
         Some(run) => last_states(&app, &mut db, run).await?,
         None => None,
     };
-    // Tasks are known by their place in a version.
-    let same: Vec<Uuid> = runs.iter().filter(|run| run.version == found.row.version).map(|run| run.id).collect();
-    let usual: HashMap<TaskIdx, _> = usual_durations(&mut db, &same, &shown).await?.into_iter().collect();
+    let (dag_id, version) = (&found.row.dag_id, found.row.version);
+    let usual: HashMap<TaskIdx, _> = usual_durations(&mut db, dag_id, version, &shown).await?.into_iter().collect();
     let run_href = runs.first().map(|run| format!("{}/runs/{}", head.href, encoded(&run.run_id)));
     let lines = shown.iter().map(|&at| {
         let state = last.as_ref().zip(run_href.as_ref()).and_then(|(last, run_href)| last.of(&found, at, run_href));

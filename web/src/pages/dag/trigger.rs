@@ -24,9 +24,9 @@ use orch_core::params::{BadConf, parse_conf};
 use orch_core::schedule::run_type_of;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::audit::Deed;
-use orch_store::overview::last_runs;
 use orch_store::preset::{Preset, list_presets};
 use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
+use orch_store::timing::usual_run;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -82,7 +82,6 @@ struct Wish {
 
 /// As long as a note may be in Airflow.
 pub(crate) const MOST_NOTE_CHARS: usize = 1_000;
-const HISTORY: i64 = 15;
 /// Runs whose conf can be taken again, out of how many, and how much of a conf is shown.
 const MOST_EARLIER: usize = 5;
 const LOOKED_THROUGH: i64 = 30;
@@ -273,13 +272,13 @@ async fn page(
         wish.json = if conf.is_empty() { String::new() } else { format!("{:#}", Value::Object(conf.clone())) };
     }
     let mut db = app.pages().await?;
-    let history = last_runs(&mut db, std::slice::from_ref(&found.row.dag_id), HISTORY).await?;
+    let usual = usual_run(&mut db, &found.row.dag_id).await?;
     let page = TriggerPage {
         head: Head::new(found, "trigger", shell.now),
         has_schema: !fields.is_empty(),
         command: command(&found.row.dag_id, conf, &wish),
         tasks: spec.tasks.len(),
-        usual: crate::pages::home::usual(&history).map(parts::duration),
+        usual: usual.map(parts::duration),
         running: found.places.running,
         most_runs: found.row.max_active_runs,
         workers: found.places.workers,

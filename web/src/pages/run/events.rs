@@ -3,7 +3,7 @@
 
 use super::{find, the_ledger};
 use crate::auth::Caller;
-use crate::extract::{MappedPath, Query, RunPath, no_such_instance};
+use crate::extract::{DagPath, MappedPath, Query, RunPath, no_such_dag, no_such_instance};
 use crate::live::{At, Watched, answer, mark_of};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -11,7 +11,8 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use orch_store::live::{TryKey, look_at_all, look_at_tries};
+use orch_store::dag::resolve;
+use orch_store::live::{TryKey, look_at_all, look_at_dags, look_at_tries};
 use orch_store::overview::how_far;
 use uuid::Uuid;
 
@@ -70,6 +71,22 @@ pub(crate) async fn follow_all(
 ) -> Result<Response, Refusal> {
     let mark = look_at_all(&mut *app.pages().await?).await?;
     answer(app, (&caller.name, headers), Watched::All, mark, (shown(&query), None))
+}
+
+/// `/dags/{dag_id}/events`: its runs and their tasks.
+pub(crate) async fn follow_dag(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    DagPath(dag_id): DagPath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let look = {
+        let mut db = app.hot().await?;
+        let named = resolve(&mut db, &dag_id).await?.unwrap_or_else(|| dag_id.to_string());
+        look_at_dags(&mut db, &[named.into()]).await?.pop().ok_or_else(|| no_such_dag(&dag_id))?
+    };
+    answer(app, (&caller.name, headers), Watched::Dag(look.dag_id.into()), look.mark, (shown(&query), None))
 }
 
 fn shown(query: &Query) -> Option<i64> {

@@ -3,7 +3,7 @@
 
 use crate::pages::encoded;
 use crate::pages::home::task_href;
-use crate::parts::{self, Escaped, Now};
+use crate::parts::{self, Escaped, Now, ticks};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::TaskIdx;
@@ -65,6 +65,9 @@ const WHOLE: i64 = 10_000;
 const THIN: i64 = 35;
 /// The least gap that has room for words.
 const WORDY: i64 = 700;
+
+/// Clocks of a database and of workers differ by less.
+const AGAIN: TimeDelta = TimeDelta::milliseconds(5);
 
 struct Scale {
     from: DateTime<Utc>,
@@ -165,17 +168,14 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
         index if index >= 0 => format!("[{index}]"),
         _ => instance.task_id.clone(),
     };
-    let mut tries: Vec<_> = before.iter().map(|one| (one.queued_at, one.started_at, one.ended_at, one.state)).collect();
-    if instance.started_at.is_some() && !before.iter().any(|one| one.started_at == instance.started_at) {
-        tries.push((instance.queued_at, instance.started_at, instance.ended_at, instance.state));
-    }
+    let tries = tries(instance, before);
     let state = instance.state.as_str();
     let took = instance.started_at.map(|at| parts::duration(instance.ended_at.unwrap_or(now.at) - at));
     let said = took.as_ref().map(|t| format!(", {t}")).unwrap_or_default();
     let mut drawing = Drawing::new(format!("{} {name}: {}{said}", instance.task_id, parts::words(state)), axis);
     drawing.words = words(instance, now);
     let mut ended: Option<(i64, DateTime<Utc>)> = None;
-    for (number, (queued, started, end, state)) in tries.iter().enumerate() {
+    for (number, Try { queued, started, end, state, lost_no }) in tries.iter().enumerate() {
         let Some(started) = started else { continue };
         let from = scale.place(*started).min(WHOLE - THIN);
         let to = scale.place(end.unwrap_or(now.at)).clamp(from + THIN, WHOLE);
@@ -199,6 +199,15 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
                 drawing.gaps.push((place, to, delay));
             }
         }
+        // Queued after it started: it was taken from its worker then, and began again in other hands.
+        let again = queued.filter(|queued| *queued > *started + AGAIN).map(|queued| (scale.place(queued), queued));
+        if let Some((place, queued)) = again.filter(|(place, _)| (from + THIN..=to - THIN).contains(place)) {
+            let (state, why) =
+                if *lost_no > 0 { ("restarting", "its worker was lost") } else { ("deferred", "it was set aside") };
+            let title = format!("{why}: it began again {} after its start", parts::duration(queued - *started));
+            drawing.bars.push(Bar { from, to: place, state, title, is_band: false });
+        }
+        let from = again.map_or(from, |(place, _)| place.clamp(from, to - THIN));
         drawing.bars.push(Bar { from, to, state, title, is_band: false });
         ended = Some((to, end.unwrap_or(now.at)));
     }
@@ -210,13 +219,54 @@ fn row(instance: &InstanceRow, before: &[&OldTry], scale: &Scale, axis: &Axis, h
     Row {
         href: task_href(href, &instance.task_id, instance.map_index),
         state: Some(parts::mark(state)),
-        note: if tries.len() > 1 { format!("{} tries", tries.len()) } else { String::new() },
+        note: note(&tries),
         took,
         name,
         is_critical: false,
         is_inside: false,
         drawing,
     }
+}
+
+/// A try as it is drawn.
+struct Try {
+    queued: Option<DateTime<Utc>>,
+    started: Option<DateTime<Utc>>,
+    end: Option<DateTime<Utc>>,
+    state: TaskState,
+    lost_no: i16,
+}
+
+fn tries(instance: &InstanceRow, before: &[&OldTry]) -> Vec<Try> {
+    let old = before.iter().map(|one| Try {
+        queued: one.queued_at,
+        started: one.started_at,
+        end: one.ended_at,
+        state: one.state,
+        lost_no: one.lost_no,
+    });
+    let mut tries: Vec<Try> = old.collect();
+    if instance.started_at.is_some() && !before.iter().any(|one| one.started_at == instance.started_at) {
+        tries.push(Try {
+            queued: instance.queued_at,
+            started: instance.started_at,
+            end: instance.ended_at,
+            state: instance.state,
+            lost_no: instance.lost_no,
+        });
+    }
+    tries
+}
+
+fn note(tries: &[Try]) -> String {
+    let lost: i16 = tries.iter().map(|one| one.lost_no).sum();
+    let lost = match lost {
+        0 => None,
+        1 => Some("1 worker lost".to_string()),
+        many => Some(format!("{many} workers lost")),
+    };
+    let many = (tries.len() > 1).then(|| format!("{} tries", tries.len()));
+    [many, lost].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What a row says that has no bar.
@@ -234,37 +284,8 @@ fn words(instance: &InstanceRow, now: Now) -> Option<String> {
 }
 
 fn axis(scale: &Scale, now: Now) -> Axis {
-    const STEPS: [i64; 27] = [
-        1,
-        2,
-        5,
-        10,
-        20,
-        50,
-        100,
-        200,
-        500,
-        1_000,
-        2_000,
-        5_000,
-        10_000,
-        20_000,
-        30_000,
-        60_000,
-        120_000,
-        300_000,
-        600_000,
-        1_200_000,
-        1_800_000,
-        3_600_000,
-        7_200_000,
-        14_400_000,
-        28_800_000,
-        86_400_000,
-        604_800_000,
-    ];
     let whole = scale.whole.num_milliseconds();
-    let step = STEPS.into_iter().find(|step| whole / step <= 5).unwrap_or(whole / 5).max(1);
+    let step = ticks::millis(whole, 5);
     let mut ticks = vec![(0, now.written(scale.from, "%H:%M:%S"))];
     let mut at = step;
     while at <= whole && ticks.len() < 8 {

@@ -1,98 +1,198 @@
-//! Where the time of a run went: which tasks stood on its critical path, and what these did: work, wait for a slot, wait
-//! between two tries. What is left of the time is orch's own.
+//! Where the time of a run went: which tasks stood on its critical path, and what these did: work, wait for a slot, a pool or
+//! a limit, wait between two tries, begin again after a worker was lost. What is left of the time is orch's own. What was
+//! before a clear is no part of it: nobody knows what for the run lay still.
 
 use crate::parts::{self, Now};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::{Plan, TaskIdx};
+use orch_core::state::TaskState;
 use orch_store::instance::OldTry;
 use orch_store::run::RunDetails;
 use orch_store::timing::TaskSpan;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Spent {
     /// From the first task on it to the last.
     pub(super) path: Vec<TaskIdx>,
-    pub(super) working: TimeDelta,
-    pub(super) delays: TimeDelta,
-    pub(super) slots: TimeDelta,
-    pub(super) own: TimeDelta,
+    working: TimeDelta,
+    delays: TimeDelta,
+    slots: TimeDelta,
+    /// In line for a pool or a limit.
+    gates: TimeDelta,
+    /// From the start of a try to the moment it was taken from a worker that was lost.
+    lost: TimeDelta,
+    /// The same of a sensor between two looks, or of a worker that stopped as it should; and the end of a run that was
+    /// ended while it waited.
+    aside: TimeDelta,
+    own: TimeDelta,
+    /// Until it was cleared; not a part of the whole.
+    paused: TimeDelta,
     /// Hand-overs from one task of the path to the next.
-    pub(super) hand_overs: usize,
+    hand_overs: usize,
     /// What each task of the path worked.
-    pub(super) work: BTreeMap<TaskIdx, TimeDelta>,
+    work: BTreeMap<TaskIdx, TimeDelta>,
 }
 
 /// Clocks of several machines: so far what follows may seem to begin before what it follows has ended.
 const SLACK: TimeDelta = TimeDelta::milliseconds(5);
+/// What has a gate and takes longer stood at it.
+const HAND_OVER: TimeDelta = TimeDelta::milliseconds(20);
+/// No hand-over takes so long; in a run that was cleared somebody was away meanwhile.
+const PAUSE: TimeDelta = TimeDelta::seconds(1);
+
+/// One go at a task.
+#[derive(Debug, Clone, Copy)]
+struct Try {
+    queued: Option<DateTime<Utc>>,
+    started: DateTime<Utc>,
+    ended: Option<DateTime<Utc>>,
+    /// It lost a worker and began again.
+    lost: bool,
+    /// Its retry follows, or would have.
+    retried: bool,
+    /// It began and is in no hands by now.
+    waits: bool,
+}
+
+impl Try {
+    fn began(&self) -> DateTime<Utc> {
+        self.queued.map_or(self.started, |queued| queued.min(self.started))
+    }
+
+    fn old(of: &OldTry) -> Option<Try> {
+        let retried = of.state == TaskState::UpForRetry;
+        let OldTry { queued_at: queued, ended_at: ended, .. } = *of;
+        Some(Try { queued, started: of.started_at?, ended, lost: of.lost_no > 0, retried, waits: false })
+    }
+
+    fn current(of: &TaskSpan) -> Try {
+        let TaskSpan { first_queued: queued, first_started: started, last_ended: ended, .. } = *of;
+        Try { queued, started, ended, lost: of.lost_no > 0, retried: false, waits: of.waits }
+    }
+}
+
+/// The tries of a task since it was last cleared.
+struct Tries {
+    all: Vec<Try>,
+    was_cleared: bool,
+}
+
+impl Tries {
+    /// Elements work beside each other; only what is not mapped has tries one after the other.
+    fn new(plan: &Plan, span: &TaskSpan, old: &[&OldTry]) -> Tries {
+        let current = Try::current(span);
+        if plan.task(span.task).map.is_some() {
+            return Tries { all: vec![current], was_cleared: false };
+        }
+        let cleared = old.iter().rposition(|one| one.state != TaskState::UpForRetry);
+        let since = &old[cleared.map_or(0, |last| last + 1)..];
+        let mut all: Vec<Try> = since.iter().filter_map(|one| Try::old(one)).collect();
+        // As long as a retry waits for its time, the try before it is both: history, and what the instance has.
+        if all.last().is_none_or(|last| last.started != current.started) {
+            all.push(current);
+        }
+        Tries { all, was_cleared: cleared.is_some() }
+    }
+
+    fn began(&self) -> DateTime<Utc> {
+        self.all[0].began()
+    }
+
+    fn last(&self) -> &Try {
+        &self.all[self.all.len() - 1]
+    }
+}
+
+/// What is known of a run.
+pub(super) struct Of<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) run: &'a RunDetails,
+    pub(super) spans: &'a [TaskSpan],
+    pub(super) old: &'a [OldTry],
+    /// Tasks with a pool, a limit or a past.
+    pub(super) gated: &'a [TaskIdx],
+}
 
 impl Spent {
     /// None: nothing has begun.
-    pub(super) fn of(plan: &Plan, run: &RunDetails, spans: &[TaskSpan], old: &[OldTry], now: Now) -> Option<Spent> {
-        let of: HashMap<TaskIdx, &TaskSpan> = spans
-            .iter()
-            .filter(|span| usize::from(span.task) < plan.tasks.len())
-            .map(|span| (span.task, span))
-            .collect();
-        let mut tries: HashMap<TaskIdx, Vec<&OldTry>> = HashMap::new();
-        old.iter().for_each(|one| tries.entry(one.task).or_default().push(one));
-        let ended = |task: TaskIdx| of[&task].last_ended.unwrap_or(now.at);
-        let began = |task: TaskIdx| {
-            let first = of[&task].first_queued.unwrap_or(of[&task].first_started);
-            let before =
-                tries.get(&task).into_iter().flatten().filter_map(|one| one.queued_at.or(one.started_at)).min();
-            before.map_or(first, |before| before.min(first))
-        };
-        let mut path = vec![of.keys().copied().max_by_key(|task| (ended(*task), *task))?];
-        while let Some(&task) = path.last() {
-            let planned = plan.task(task);
-            let above = planned.up.iter().chain(&planned.setups).chain(&planned.scope).map(|edge| edge.task);
-            let above =
-                above.filter(|up| of.contains_key(up) && !path.contains(up) && ended(*up) <= began(task) + SLACK);
-            match above.max_by_key(|up| (ended(*up), *up)) {
-                Some(up) => path.push(up),
-                None => break,
-            }
-        }
-        path.reverse();
+    pub(super) fn of(of: &Of<'_>, now: Now) -> Option<Spent> {
+        let mut old: HashMap<TaskIdx, Vec<&OldTry>> = HashMap::new();
+        of.old.iter().for_each(|one| old.entry(one.task).or_default().push(one));
+        let known = of.spans.iter().filter(|span| usize::from(span.task) < of.plan.tasks.len());
+        let tries = |span: &TaskSpan| Tries::new(of.plan, span, old.get(&span.task).map_or(&[][..], Vec::as_slice));
+        let tries: HashMap<TaskIdx, Tries> = known.map(|span| (span.task, tries(span))).collect();
+        let path = path(of.plan, &tries, now)?;
         let mut spent = Spent { hand_overs: path.len(), ..Spent::default() };
-        let mut at = run.started_at.unwrap_or(run.created_at);
+        let mut at = of.run.started_at.unwrap_or(of.run.created_at);
         for &task in &path {
-            spent.own += (began(task) - at).max(TimeDelta::zero());
+            let here = &tries[&task];
+            spent.hand_over(of, task, here, here.began() - at);
             let before = spent.working;
-            let mapped = plan.task(task).map.is_some();
-            let none = Vec::new();
-            // Elements work beside each other; only what is not mapped has tries one after the other.
-            spent.follow(of[&task], if mapped { &none } else { tries.get(&task).unwrap_or(&none) }, now);
+            let mut last = None;
+            for one in &here.all {
+                last = Some(spent.follow(one, last, now));
+            }
             spent.work.insert(task, spent.working - before);
-            at = ended(task);
+            at = here.last().ended.unwrap_or(now.at);
         }
-        spent.own += (run.ended_at.unwrap_or(at) - at).max(TimeDelta::zero());
+        let rest = of.run.ended_at.map_or(TimeDelta::zero(), |ended| ended - at).max(TimeDelta::zero());
+        match path.last().map(|task| tries[task].last()) {
+            Some(last) if last.retried => spent.delays += rest,
+            // It was ended while something of it waited.
+            _ if rest > PAUSE => spent.aside += rest,
+            _ => spent.own += rest,
+        }
         spent.path = path;
         Some(spent)
     }
 
-    fn follow(&mut self, span: &TaskSpan, old: &[&OldTry], now: Now) {
-        let mut last: Option<DateTime<Utc>> = None;
-        let current = (span.first_queued, Some(span.first_started), span.last_ended);
-        let tries = old.iter().map(|one| (one.queued_at, one.started_at, one.ended_at)).chain([current]);
-        for (queued, started, ended) in tries {
-            let Some(started) = started else { continue };
-            let queued = queued.unwrap_or(started).min(started);
-            if let Some(last) = last {
-                self.delays += (queued - last).max(TimeDelta::zero());
-            }
-            self.slots += started - queued.max(last.unwrap_or(queued)).min(started);
-            let ended = ended.unwrap_or(now.at);
-            self.working += (ended - started).max(TimeDelta::zero());
-            last = Some(ended);
+    /// From the end of the task before to the moment this one could be claimed.
+    fn hand_over(&mut self, of: &Of<'_>, task: TaskIdx, tries: &Tries, took: TimeDelta) {
+        let took = took.max(TimeDelta::zero());
+        let is_gated = of.gated.contains(&task);
+        if tries.was_cleared || (of.run.clear_number > 0 && !is_gated && took > PAUSE) {
+            self.paused += took;
+        } else if is_gated && took > HAND_OVER {
+            self.gates += took;
+        } else {
+            self.own += took;
         }
     }
 
+    /// Counts a try after the one that ended at `last`; its own end.
+    fn follow(&mut self, one: &Try, last: Option<DateTime<Utc>>, now: Now) -> DateTime<Utc> {
+        let ended = one.ended.unwrap_or(now.at);
+        let began = one.began();
+        if let Some(last) = last {
+            self.delays += (began - last).max(TimeDelta::zero());
+        }
+        self.slots += (one.started - began.max(last.unwrap_or(began))).max(TimeDelta::zero());
+        // Queued after it started: it was taken from its worker then, and another one began it anew.
+        let again = if one.waits { Some(ended) } else { one.queued.filter(|queued| *queued > one.started + SLACK) };
+        let from = again.unwrap_or(one.started).min(ended);
+        let without_worker = (from - one.started).max(TimeDelta::zero());
+        *(if one.lost { &mut self.lost } else { &mut self.aside }) += without_worker;
+        self.working += (ended - from).max(TimeDelta::zero());
+        ended
+    }
+
+    fn parts(&self) -> [(&'static str, &'static str, TimeDelta); 7] {
+        [
+            ("Working", "s-ink", self.working),
+            ("Retry delays", "s-up_for_retry", self.delays),
+            ("Slot waits", "s-idle", self.slots),
+            ("Pools and limits", "s-scheduled", self.gates),
+            ("Lost with a worker", "s-failed", self.lost),
+            ("Set aside", "s-deferred", self.aside),
+            ("orch itself", "s-accent", self.own),
+        ]
+    }
+
     fn whole(&self) -> TimeDelta {
-        self.working + self.delays + self.slots + self.own
+        self.parts().iter().fold(TimeDelta::zero(), |sum, (_, _, part)| sum + *part)
     }
 
     /// In thousandths of all.
@@ -108,16 +208,15 @@ impl Spent {
             let percent = if percent == 0 && part > TimeDelta::zero() { "<1".into() } else { percent.to_string() };
             format!("{}, {percent} %", parts::duration(part))
         };
+        let [working, rest @ .., (own, _, took)] = self.parts();
+        let rest = rest.into_iter().filter(|(_, _, part)| *part > TimeDelta::milliseconds(1));
+        let mut lines: Vec<_> = [working].into_iter().chain(rest).map(|(name, _, part)| (name, said(part))).collect();
         let times =
             if self.hand_overs == 1 { "one hand-over".into() } else { format!("{} hand-overs", self.hand_overs) };
-        let mut lines = vec![("Working", said(self.working))];
-        if self.delays > TimeDelta::zero() {
-            lines.push(("Retry delays", said(self.delays)));
+        lines.push((own, format!("{} over {times}", parts::duration(took))));
+        if self.paused > TimeDelta::zero() {
+            lines.push(("Before the clear", format!("{}, not counted", parts::duration(self.paused))));
         }
-        if self.slots > TimeDelta::milliseconds(1) {
-            lines.push(("Slot waits", said(self.slots)));
-        }
-        lines.push(("orch itself", format!("{} over {times}", parts::duration(self.own))));
         lines
     }
 
@@ -131,14 +230,45 @@ impl Spent {
     }
 }
 
+/// The tasks that each began when the one before ended, back from the one that ended last.
+fn path(plan: &Plan, tries: &HashMap<TaskIdx, Tries>, now: Now) -> Option<Vec<TaskIdx>> {
+    let ended = |task: TaskIdx| tries[&task].last().ended.unwrap_or(now.at);
+    let mut path = vec![tries.keys().copied().max_by_key(|task| (ended(*task), *task))?];
+    while let Some(&task) = path.last() {
+        let began = tries[&task].began();
+        let above = above(plan, task, tries).into_iter();
+        let above = above.filter(|up| !path.contains(up) && ended(*up) <= began + SLACK);
+        match above.max_by_key(|up| (ended(*up), *up)) {
+            Some(up) => path.push(up),
+            None => break,
+        }
+    }
+    path.reverse();
+    Some(path)
+}
+
+/// What a task waited for and did begin: above what was decided without a start, what that waited for.
+fn above(plan: &Plan, task: TaskIdx, tries: &HashMap<TaskIdx, Tries>) -> BTreeSet<TaskIdx> {
+    let (mut found, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![task]);
+    while let Some(task) = open.pop() {
+        let planned = plan.task(task);
+        for edge in planned.up.iter().chain(&planned.setups).chain(&planned.scope) {
+            if tries.contains_key(&edge.task) {
+                found.insert(edge.task);
+            } else if seen.insert(edge.task) {
+                open.push(edge.task);
+            }
+        }
+    }
+    found
+}
+
 /// One bar of all of it.
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(r#"<svg class="spent" role="img" aria-label="Shares of the time on the critical path">"#)?;
         let mut x = 0;
-        let shares =
-            [("s-ink", self.working), ("s-up_for_retry", self.delays), ("s-idle", self.slots), ("s-accent", self.own)];
-        for (class, part) in shares {
+        for (_, class, part) in self.parts() {
             let width = self.share(part);
             if width > 0 {
                 let end = width - i64::from(width > 6 && x + width < 995) * 4;
@@ -163,7 +293,7 @@ impl HtmlSafe for Spent {}
 mod tests {
     use super::*;
     use orch_core::spec::DagSpec;
-    use orch_core::state::{RunState, RunType, TaskState};
+    use orch_core::state::{RunState, RunType};
     use serde_json::json;
     use std::sync::Arc;
     use uuid::Uuid;
@@ -209,32 +339,89 @@ mod tests {
 
     fn span(task: TaskIdx, queued: i64, started: i64, ended: i64) -> TaskSpan {
         let (first_queued, first_started, last_ended) = (Some(at(queued)), at(started), Some(at(ended)));
-        TaskSpan { task, instances: 1, first_queued, first_started, last_ended }
+        TaskSpan { task, instances: 1, first_queued, first_started, last_ended, lost_no: 0, waits: false }
     }
 
     #[test]
     fn the_slow_way_is_the_critical_path_and_every_second_is_somewhere() {
         let spans = [span(0, 0, 2, 10), span(1, 10, 10, 12), span(2, 40, 40, 50), span(3, 50, 55, 60)];
-        let failed = OldTry {
-            task: 2,
-            map_index: -1,
-            try_no: 1,
-            state: TaskState::Failed,
-            queued_at: Some(at(10)),
-            started_at: Some(at(10)),
-            ended_at: Some(at(20)),
-        };
-        let plan = plan();
-        let spent = Spent::of(&plan, &run(), &spans, &[failed], Now::utc(at(61))).expect("it began");
+        let failed = OldTry { ended_at: Some(at(20)), ..old(2, TaskState::UpForRetry, 10) };
+        let spent = of_run(&run(), &spans, &[failed]);
         assert_eq!(spent.path, [0, 2, 3]);
-        let seconds = TimeDelta::seconds;
-        assert_eq!(
-            (spent.working, spent.delays, spent.slots, spent.own),
-            (seconds(33), seconds(20), seconds(7), seconds(1))
-        );
+        assert_eq!(told(&spent), "Working 33, Retry delays 20, Slot waits 7, orch itself 1");
         assert_eq!(spent.lines()[1], ("Retry delays", "20 s, 33 %".into()));
-        let said = spent.against(&plan, &[(2, seconds(4)), (0, seconds(8))]);
+        let seconds = TimeDelta::seconds;
+        let said = spent.against(&plan(), &[(2, seconds(4)), (0, seconds(8))]);
         assert_eq!(said.as_deref(), Some("slow worked 20 s, usually 4.0 s."));
-        assert_eq!(Spent::of(&plan, &run(), &[], &[], Now::utc(at(61))), None);
+        let nothing = Of { plan: &plan(), run: &run(), spans: &[], old: &[], gated: &[] };
+        assert_eq!(Spent::of(&nothing, Now::utc(at(61))), None);
+    }
+
+    fn old(task: TaskIdx, state: TaskState, from: i64) -> OldTry {
+        let (from, to) = (Some(at(from)), Some(at(from + 10)));
+        OldTry { task, map_index: -1, try_no: 1, lost_no: 0, state, queued_at: from, started_at: from, ended_at: to }
+    }
+
+    /// Nothing is gated but the last task.
+    fn of_run(run: &RunDetails, spans: &[TaskSpan], old: &[OldTry]) -> Spent {
+        let of = Of { plan: &plan(), run, spans, old, gated: &[3] };
+        Spent::of(&of, Now::utc(at(61))).expect("it began")
+    }
+
+    /// In seconds, what there is.
+    fn told(spent: &Spent) -> String {
+        let parts =
+            spent.parts().into_iter().chain([("paused", "", spent.paused)]).filter(|(_, _, part)| !part.is_zero());
+        parts.map(|(name, _, part)| format!("{name} {}", part.num_seconds())).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn what_never_started_does_not_hide_who_was_waited_for() {
+        // `quick` and `slow` were decided without a start, and `end` began after `a`.
+        let spent = of_run(&run(), &[span(0, 0, 0, 50), span(3, 50, 50, 61)], &[]);
+        assert_eq!((spent.path.as_slice(), told(&spent).as_str()), (&[0, 3][..], "Working 61"));
+    }
+
+    #[test]
+    fn the_time_before_a_clear_is_nobodys() {
+        let run = RunDetails { clear_number: 1, ..run() };
+        // `slow` failed at 20 and was cleared at 45; it and `end` ran then.
+        let spans = [span(0, 0, 0, 10), span(2, 45, 45, 55), span(3, 55, 55, 61)];
+        let spent = of_run(&run, &spans, &[old(2, TaskState::Failed, 10)]);
+        assert_eq!((spent.path.as_slice(), told(&spent).as_str()), (&[0, 2, 3][..], "Working 26, paused 35"));
+        // All of it was cleared.
+        let spans = [span(0, 40, 40, 50), span(2, 50, 50, 61)];
+        let before = [old(0, TaskState::Success, 0), old(2, TaskState::Failed, 10)];
+        assert_eq!(told(&of_run(&run, &spans, &before)), "Working 21, paused 40");
+    }
+
+    #[test]
+    fn a_worker_that_was_lost_is_not_work_of_the_task() {
+        // It began at 10, was taken from its worker at 40 and ended at 61.
+        let lost = TaskSpan { lost_no: 1, first_queued: Some(at(40)), ..span(2, 10, 10, 61) };
+        assert_eq!(told(&of_run(&run(), &[span(0, 0, 0, 10), lost.clone()], &[])), "Working 31, Lost with a worker 30");
+        // Nobody has taken it again.
+        let waits = TaskSpan { waits: true, last_ended: None, first_queued: Some(at(10)), ..lost };
+        let open = RunDetails { ended_at: None, ..run() };
+        assert_eq!(told(&of_run(&open, &[span(0, 0, 0, 10), waits], &[])), "Working 10, Lost with a worker 51");
+    }
+
+    #[test]
+    fn a_run_that_was_ended_while_nothing_ran_does_not_blame_orch() {
+        let ended = of_run(&run(), &[span(0, 0, 0, 10), span(2, 10, 10, 20)], &[]);
+        assert_eq!(told(&ended), "Working 20, Set aside 41");
+    }
+
+    #[test]
+    fn a_wait_for_a_pool_is_not_time_of_orch() {
+        let spans = [span(0, 0, 0, 10), span(2, 10, 10, 20), span(3, 50, 51, 61)];
+        assert_eq!(told(&of_run(&run(), &spans, &[])), "Working 30, Slot waits 1, Pools and limits 30");
+    }
+
+    #[test]
+    fn a_try_that_waits_for_its_retry_is_counted_once() {
+        let open = RunDetails { ended_at: None, ..run() };
+        let spans = [span(0, 0, 0, 10)];
+        assert_eq!(told(&of_run(&open, &spans, &[old(0, TaskState::UpForRetry, 0)])), "Working 10");
     }
 }

@@ -19,9 +19,10 @@ use crate::state::App;
 use askama::Template;
 use chrono_tz::Tz;
 use line::{LINE_CHARS, grouped};
+use orch_core::spec::TaskSpec;
 use orch_store::instance::TryRow;
 use orch_store::log::{Chunk, Place, Window, window, window_until};
-use scan::{Found, Keep, Wanted, scan};
+use scan::{Counts, Found, Keep, Wanted, scan};
 use std::fmt::Write;
 use uuid::Uuid;
 
@@ -32,7 +33,8 @@ const MOST_LINES: usize = 1_000;
 const CONTEXT: i64 = 8;
 /// Of lines that come while a page is open.
 const MOST_NEW_LINES: usize = 200;
-const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "Debug")];
+/// The gravest first; each button shows its level and what is graver. All that there is: the last.
+const LEVELS: [(&str, &str); 4] = [("error", "Error"), ("warn", "Warn"), ("info", "Info"), ("debug", "All")];
 
 /// What is asked of the log; all of it stands in the address.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +96,8 @@ struct Shown {
     later: bool,
     /// Where the log ends, when its end is shown.
     end: Option<Place>,
+    /// Lines with which the try began again, in other hands.
+    restarts: Vec<i64>,
 }
 
 #[derive(Template)]
@@ -104,12 +108,8 @@ struct Fragment {
 
 impl View {
     pub(crate) fn of(query: &mut Query) -> View {
-        let chosen: Vec<&str> = query.all("level").collect();
-        let mut levels: Vec<&'static str> =
-            LEVELS.iter().map(|(class, _)| *class).filter(|class| chosen.contains(class)).collect();
-        if levels.len() == LEVELS.len() {
-            levels.clear();
-        }
+        let least = query.all("level").filter_map(|level| LEVELS.iter().position(|(class, _)| *class == level)).max();
+        let levels = least.map_or_else(Vec::new, at_least);
         let to_error = query.text("to") == Some("error");
         let needle = query.text("q").unwrap_or_default().trim().chars().take(200).collect();
         View {
@@ -130,8 +130,8 @@ impl View {
         if !self.query.is_empty() {
             write!(href, "&q={}", encoded(&self.query)).expect("a string takes all");
         }
-        for level in &self.levels {
-            write!(href, "&level={level}").expect("a string takes all");
+        if let Some(least) = self.levels.last() {
+            write!(href, "&level={least}").expect("a string takes all");
         }
         href
     }
@@ -142,7 +142,7 @@ impl View {
 
     /// What the form of the search keeps of the address.
     pub(crate) fn kept(&self) -> Vec<(&'static str, String)> {
-        let levels = self.levels.iter().map(|level| ("level", (*level).to_string()));
+        let levels = self.levels.last().map(|level| ("level", (*level).to_string()));
         [("try", self.try_no.to_string())].into_iter().chain(levels).collect()
     }
 
@@ -158,15 +158,15 @@ impl View {
         format!("?try={}&from={}#L{}", self.try_no, (self.line - CONTEXT).max(1), self.line)
     }
 
-    fn toggled(&self, class: &'static str) -> String {
-        let was_on = |other: &str| self.levels.is_empty() || self.levels.contains(&other);
-        let levels = LEVELS.iter().map(|(other, _)| *other).filter(|other| was_on(other) != (*other == class));
-        let mut levels: Vec<_> = levels.collect();
-        if levels.len() == LEVELS.len() {
-            levels.clear();
-        }
-        View { levels, ..self.clone() }.base()
+    /// The same from this level on.
+    fn at_level(&self, place: usize) -> String {
+        View { levels: at_least(place), ..self.clone() }.base()
     }
+}
+
+/// The level at this place and what is graver; empty: all.
+fn at_least(place: usize) -> Vec<&'static str> {
+    if place + 1 >= LEVELS.len() { Vec::new() } else { LEVELS[..=place].iter().map(|(class, _)| *class).collect() }
 }
 
 /// Where the first error of the log stands, as an address; none: it has no error.
@@ -181,7 +181,13 @@ pub(crate) async fn first_error(app: &App, run: Uuid, one: &TryRow, view: &View)
 }
 
 /// With times as clocks show them in that zone.
-pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View, zone: Tz) -> Result<Log, Refusal> {
+pub(crate) async fn load(
+    app: &App,
+    run: Uuid,
+    (one, task): (&TryRow, &TaskSpec),
+    view: View,
+    zone: Tz,
+) -> Result<Log, Refusal> {
     let mut view = View { try_no: one.try_no, ..view };
     let found = if view.query.is_empty() {
         None
@@ -190,10 +196,11 @@ pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View, zone: T
         Some(scan(app, run, one.attempt, &wanted).await?)
     };
     let search = found.as_ref().map(|found| search_of(found, &mut view));
-    let shown = if view.levels.is_empty() || view.line > 0 {
-        lines_of(app, run, one.attempt, &view).await?
+    let (shown, counted) = if view.levels.is_empty() || view.line > 0 {
+        (lines_of(app, run, one.attempt, &view).await?, None)
     } else {
-        chosen_of(app, run, one.attempt, &view).await?
+        let (shown, counted) = chosen_of(app, run, one.attempt, &view).await?;
+        (shown, Some(counted))
     };
     let most = if view.line > 0 { usize::MAX } else { LINE_CHARS };
     let needle = view.query.to_lowercase();
@@ -202,20 +209,30 @@ pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View, zone: T
     let line_of = |(number, text): &(i64, String)| {
         Line::of(*number, text, &needle, most).linked(one.try_no, is_window).in_zone(zone)
     };
-    let lines: Vec<Line> = shown.lines.iter().map(line_of).collect();
-    let count = |class| lines.iter().filter(|line| line.class == class).count();
+    let mut lines: Vec<Line> = shown.lines.iter().map(line_of).collect();
+    for line in lines.iter_mut().filter(|line| shown.restarts.contains(&line.number)) {
+        line.restart = began_again(one, task.kind == "sensor" || task.options.poll_every_ms.is_some());
+    }
+    // Of the whole log or not at all.
+    let count = |class: &str| match &counted {
+        Some(counted) => counted.get(class).copied().unwrap_or(0),
+        None if is_whole => lines.iter().filter(|line| line.class == class).count(),
+        None => 0,
+    };
     let first_error = match lines.iter().find(|line| line.class == "error") {
         Some(line) if !shown.earlier => Some(format!("#L{}", line.number)),
         _ if shown.earlier || shown.later => Some(format!("?try={}&to=error", one.try_no)),
         _ => None,
     };
-    let levels = LEVELS.map(|(class, word)| Level {
+    let least = view.levels.last().copied().unwrap_or(LEVELS[LEVELS.len() - 1].0);
+    let levels = LEVELS.iter().enumerate().map(|(place, &(class, word))| Level {
         class,
         word,
-        is_on: view.levels.is_empty() || view.levels.contains(&class),
-        count: if is_whole && matches!(class, "error" | "warn") { count(class) } else { 0 },
-        href: view.toggled(class),
+        is_on: class == least,
+        count: if matches!(class, "error" | "warn") { count(class) } else { 0 },
+        href: view.at_level(place),
     });
+    let levels: Vec<Level> = levels.collect();
     let at = shown.end.filter(|_| view.line == 0).map(|place| At { place, lines: shown.total });
     let base = view.base();
     let ends = (lines.first().map(|line| line.number), lines.last().map(|line| line.number));
@@ -225,11 +242,21 @@ pub(crate) async fn load(app: &App, run: Uuid, one: &TryRow, view: View, zone: T
         total: shown.total,
         items: if view.levels.is_empty() { grouped(lines) } else { lines.into_iter().map(Item::Line).collect() },
         first_error,
-        levels: levels.into(),
+        levels,
         search,
         at,
         view,
     })
+}
+
+/// What is said where another lease of the try begins. A sensor begins anew with each look, which is nothing to tell of.
+fn began_again(one: &TryRow, looks: bool) -> Option<&'static str> {
+    match one.lost_no {
+        0 if looks => None,
+        0 => Some("The try was taken up again here."),
+        lost if i32::from(lost) + 1 >= one.lease_no => Some("Its worker was lost. The try began again here."),
+        _ => Some("The try began again here: its worker stopped or was lost."),
+    }
 }
 
 /// What was found in words, and the view moved to the line that was chosen.
@@ -287,13 +314,14 @@ async fn lines_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Sh
         earlier: lines.first().is_some_and(|(number, ..)| *number > 1),
         later: last < total,
         end: (view.until == 0 && last >= total).then_some(end_place),
+        restarts: restarts(&window_of),
         lines: lines.iter().map(|(number, _, text)| (*number, (*text).to_string())).collect(),
         total,
     })
 }
 
 /// Lines of some levels out of the whole log.
-async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<Shown, Refusal> {
+async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<(Shown, Counts), Refusal> {
     let keep = match (view.until, view.from) {
         (1.., _) => Keep::Until(view.until),
         (_, 1..) => Keep::From(view.from),
@@ -301,13 +329,30 @@ async fn chosen_of(app: &App, run: Uuid, attempt: Uuid, view: &View) -> Result<S
     };
     let end = window_until(&mut *app.pages().await?, run, attempt, i64::MAX, 1).await?;
     let found = scan(app, run, attempt, &Wanted { levels: view.levels.clone(), needle: String::new(), keep }).await?;
-    Ok(Shown {
+    let shown = Shown {
         end: (!found.later).then(|| end.chunks.last().map_or(Place::START, Chunk::place)),
         lines: found.kept.into(),
         total: end.total,
         earlier: found.earlier,
         later: found.later,
-    })
+        restarts: Vec::new(),
+    };
+    Ok((shown, found.counts))
+}
+
+/// The first lines of the leases after the first one, as far as they are in the window.
+fn restarts(window: &Window) -> Vec<i64> {
+    let mut before = window.before;
+    let mut starts = Vec::new();
+    let mut lease = None;
+    for chunk in &window.chunks {
+        if lease.is_some_and(|lease| lease != chunk.lease_no) {
+            starts.push(before + 1);
+        }
+        lease = Some(chunk.lease_no);
+        before += i64::from(chunk.lines);
+    }
+    starts
 }
 
 /// Number, text, and for how many lines it stands.

@@ -1,7 +1,9 @@
 //! Why a task instance is as it is: one sentence, and the checklist that proves it.
 
+use crate::pages::run::failure::{Beyond, elements_failed, in_words};
 use crate::parts::{self, Now};
 use orch_core::plan::Plan;
+use orch_core::run::Run;
 use orch_core::state::{RunState, TaskState};
 use orch_core::why::Reason;
 use orch_store::instance::{InstanceRow, Ledger, TryRow};
@@ -31,18 +33,21 @@ const MOST_HOLDERS: usize = 3;
 
 impl Why {
     pub(super) fn of(
-        plan: &Plan,
         ledger: &Ledger,
         instance: &InstanceRow,
-        tries: &[TryRow],
+        (tries, beyond): (&[TryRow], &Beyond),
         run: &RunDetails,
         now: Now,
         blocked: &[Blocked],
     ) -> Why {
+        let plan = &ledger.version.plan;
         let planned = plan.task(instance.task);
         let upstream: Vec<(u16, TaskState)> =
             planned.up.iter().chain(&planned.setups).map(|edge| (edge.task, ledger.run.task(edge.task))).collect();
-        let (mut sentence, mut more) = sentence(plan, instance, tries, run, &upstream, now);
+        let (mut sentence, mut more) = match of_elements(&ledger.run, plan, instance) {
+            Some(sentence) => (sentence, beyond.first_error().or(beyond.ending.clone()).unwrap_or_default()),
+            None => sentence(plan, instance, (tries, beyond), run, &upstream, now),
+        };
         // What a gate, a run that has not begun or a missing worker says is more than the state alone tells.
         let told = blocked.iter().filter(|one| tells(&one.reason));
         let is_claimable = instance.state == TaskState::Queued;
@@ -69,6 +74,9 @@ impl Why {
                 one.started_at.map(|at| parts::duration(one.ended_at.unwrap_or(now.at) - at)).unwrap_or_default();
             let host = one.hostname.as_ref().map(|host| format!(", {host}")).unwrap_or_default();
             let kind = one.failure.as_ref().map(|kind| format!(": {kind}")).unwrap_or_default();
+            if let Some(lost) = lost(one) {
+                checks.push(check("restarting", &format!("try {}: {lost}", one.try_no), String::new()));
+            }
             let mut check = check(one.state.as_str(), &format!("try {}{host}{kind}", one.try_no), took);
             check.is_here = tries.last().is_some_and(|last| last.attempt == one.attempt);
             checks.push(check);
@@ -103,6 +111,16 @@ fn tells(reason: &Reason) -> bool {
     )
 }
 
+/// That it began more than once, of a try that lost workers.
+fn lost(one: &TryRow) -> Option<String> {
+    match one.lost_no {
+        0 => None,
+        1 => Some("its worker was lost, and it began again".into()),
+        many => Some(format!("{many} workers of it were lost; it began again each time")),
+    }
+    .filter(|_| one.failure.as_deref() != Some("lost") || one.lost_no > 1)
+}
+
 /// Who is in the way, in one line.
 fn holders(of: &Blocked) -> String {
     let name = |one: &Holder| match one.map_index {
@@ -121,10 +139,50 @@ fn check(state: &'static str, words: &str, note: String) -> Check {
     Check { state: parts::bare(state), words: words.into(), note, is_here: false }
 }
 
+/// A mapped task as a whole: what became of its elements, as far as they began.
+fn of_elements(run: &Run, plan: &Plan, instance: &InstanceRow) -> Option<String> {
+    let planned = plan.task(instance.task);
+    let len = run.len(planned).filter(|len| *len > 0 && instance.map_index < 0)?;
+    let counts = run.element_counts(planned)?;
+    let many = |wanted: &dyn Fn(TaskState) -> bool| -> i32 {
+        counts.iter().filter(|(state, _)| wanted(*state)).map(|(_, count)| count).sum()
+    };
+    let elements = if len == 1 { "element" } else { "elements" };
+    match instance.state {
+        TaskState::Failed => Some(format!("{} failed.", elements_failed(run, planned)?)),
+        TaskState::Success => {
+            Some(format!("{} of {len} {elements} succeeded.", many(&|state| state == TaskState::Success)))
+        }
+        state if state.is_finished() => None,
+        _ => {
+            let failed = match many(&|state| state == TaskState::Failed) {
+                0 => String::new(),
+                failed => format!(", {failed} of them failed"),
+            };
+            Some(format!("{} of {len} {elements} are over{failed}.", many(&TaskState::is_finished)))
+        }
+    }
+}
+
+fn failed(tries: &[TryRow], beyond: &Beyond) -> (String, String) {
+    if let Some(ending) = &beyond.ending {
+        return ("No try of it failed.".into(), ending.clone());
+    }
+    // A try that went well may have been cleared since.
+    let failed: Vec<_> = tries.iter().filter(|one| one.failure.is_some() && one.state != TaskState::Success).collect();
+    let causes = failed.last().map(|last| in_words(&last.causes)).unwrap_or_default();
+    let same = failed.iter().all(|one| in_words(&one.causes) == causes);
+    match failed.len() {
+        0 | 1 => ("It failed.".into(), causes),
+        many if same => (format!("It failed {many} times with the same error."), causes),
+        many => (format!("It failed {many} times, the last time with:"), causes),
+    }
+}
+
 fn sentence(
     plan: &Plan,
     instance: &InstanceRow,
-    tries: &[TryRow],
+    (tries, beyond): (&[TryRow], &Beyond),
     run: &RunDetails,
     upstream: &[(u16, TaskState)],
     now: Now,
@@ -156,11 +214,13 @@ fn sentence(
         TaskState::Queued => {
             let since = instance.queued_at.map(|at| format!(", since {}", parts::duration(now - at)));
             let queue = &plan.task(instance.task).queue;
-            (format!("Waits for a worker of queue {queue}{}.", since.unwrap_or_default()), of_tries)
+            let again = if instance.lost_no > 0 { " Its worker was lost." } else { "" };
+            (format!("Waits for a worker of queue {queue}{}.", since.unwrap_or_default()), of_tries + again)
         }
         TaskState::Running => {
             let since = instance.started_at.map(|at| format!(" for {}", parts::duration(now - at)));
-            (format!("Running{}.", since.unwrap_or_default()), of_tries)
+            let again = tries.last().and_then(lost).map(|lost| format!(" In try {}, {lost}.", instance.try_no));
+            (format!("Running{}.", since.unwrap_or_default()), of_tries + &again.unwrap_or_default())
         }
         TaskState::Restarting => ("It is being stopped, to run again.".into(), of_tries),
         TaskState::UpForRetry | TaskState::UpForReschedule | TaskState::Deferred => {
@@ -168,7 +228,7 @@ fn sentence(
                 .wake_at
                 .map(|at| format!(" in {}", parts::duration((at - now).max(chrono::TimeDelta::zero()))));
             let what = if instance.state == TaskState::UpForRetry { "The next try begins" } else { "It looks again" };
-            let cause = tries.last().and_then(|last| last.causes.first()).cloned().unwrap_or_default();
+            let cause = tries.last().map(|last| in_words(&last.causes)).unwrap_or_default();
             (format!("{what}{}.", at.unwrap_or_default()), cause)
         }
         TaskState::AwaitingInput => ("It waits for somebody's answer.".into(), String::new()),
@@ -177,17 +237,7 @@ fn sentence(
             let tried = if instance.try_no > 1 { of_tries } else { String::new() };
             (took.map_or("Done.".into(), |took| format!("Done in {took}.")), tried)
         }
-        TaskState::Failed => {
-            let last = tries.last();
-            let causes = last.map(|last| last.causes.join(": ")).unwrap_or_default();
-            let same = tries.len() > 1 && tries.iter().all(|one| Some(&one.causes) == last.map(|last| &last.causes));
-            match tries.len() {
-                0 => ("It was marked as failed, or its run was stopped.".into(), causes),
-                1 => ("It failed.".into(), causes),
-                many if same => (format!("It failed {many} times with the same error."), causes),
-                many => (format!("It failed {many} times."), causes),
-            }
-        }
+        TaskState::Failed => failed(tries, beyond),
         TaskState::UpstreamFailed => {
             let failed = named(&TaskState::is_failed);
             (format!("Did not start because {failed} failed."), String::new())

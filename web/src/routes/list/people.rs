@@ -46,6 +46,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/dags/{dag_id}/backfills", user, pages::dag::backfills::create)
         .page("/dags/{dag_id}/code", viewer, pages::dag::code::show)
         .page("/dags/{dag_id}/details", viewer, pages::dag::details::show)
+        .page("/dags/{dag_id}/events", viewer, pages::run::events::follow_dag)
         .page("/dags/{dag_id}/graph", viewer, pages::dag::graph::show)
         .page("/dags/{dag_id}/overview", viewer, pages::dag::overview::show)
         .form("/dags/{dag_id}/paused", user, pages::dags::set_paused)

@@ -28,6 +28,8 @@ pub(crate) struct Line {
     /// An address that shows this line for ever, and one that shows it whole.
     pub(crate) href: String,
     pub(crate) whole: String,
+    /// What happened before it.
+    pub(crate) restart: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl Line {
             more,
             href: format!("#L{number}"),
             whole: format!("?line={number}"),
+            restart: None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::parts::{find_in, plain};
 use crate::refusal::Refusal;
 use crate::state::App;
 use orch_store::log::{Chunk, Place, read};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -39,6 +39,9 @@ pub(super) enum Keep {
     First,
 }
 
+/// Lines by level.
+pub(super) type Counts = BTreeMap<&'static str, usize>;
+
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Lines with the needle.
@@ -48,6 +51,8 @@ pub(super) struct Found {
     kept_bytes: usize,
     pub(super) earlier: bool,
     pub(super) later: bool,
+    /// Of the whole log.
+    pub(super) counts: Counts,
     is_done: bool,
     lines: i64,
 }
@@ -84,8 +89,12 @@ impl Found {
                 return;
             }
             for (number, stored) in (self.lines + 1..).zip(chunk.body.lines()) {
-                if !wanted.levels.is_empty() && !wanted.levels.contains(&level_of(stored)) {
-                    continue;
+                if !wanted.levels.is_empty() {
+                    let level = level_of(stored);
+                    *self.counts.entry(level).or_default() += 1;
+                    if !wanted.levels.contains(&level) {
+                        continue;
+                    }
                 }
                 if needle.as_ref().is_some_and(|needle| needle.is_in(stored)) {
                     self.count += 1;

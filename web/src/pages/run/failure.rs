@@ -1,0 +1,126 @@
+//! Why a run or a task failed, in words that all pages share: the error of a try, how many elements failed, or who ended it.
+
+use super::RunHead;
+use crate::pages::home::task_href;
+use crate::refusal::Refusal;
+use crate::state::Inner;
+use orch_core::plan::PlanTask;
+use orch_core::run::Run;
+use orch_core::state::{RunState, TaskState};
+use orch_store::StoreResult;
+use orch_store::audit::{AuditRow, endings};
+use orch_store::instance::{ElementFailure, InstanceRow, Ledger, TryRow, first_element_failure};
+use orch_store::overview::first_failures;
+use orch_store::run::RunDetails;
+use sqlx::PgConnection;
+
+/// What the page of a failed run opens with.
+pub(super) struct Failure {
+    /// `load failed.`
+    pub(super) title: String,
+    pub(super) words: String,
+    /// The task, or the element, whose log says more.
+    pub(super) href: Option<String>,
+}
+
+impl Failure {
+    pub(super) async fn of(
+        app: &Inner,
+        db: &mut PgConnection,
+        run: &RunDetails,
+        head: &RunHead,
+        ledger: &Ledger,
+    ) -> Result<Option<Failure>, Refusal> {
+        if run.state != RunState::Failed {
+            return Ok(None);
+        }
+        let named = [(run.dag_id.clone(), run.run_id.clone())];
+        let Some(why) = first_failures(db, &named).await?.into_iter().next() else {
+            let deed = endings(db, &named, None).await?.pop();
+            return Ok(Some(Failure { title: "The run failed.".into(), words: ended_by(deed.as_ref()), href: None }));
+        };
+        let version = app.versions.get(db, why.version).await?;
+        let Some(planned) = version.plan.tasks.get(why.task as usize) else { return Ok(None) };
+        let task_id = version.plan.task_id(why.task as u16);
+        let elements = elements_failed(&ledger.run, planned).filter(|_| why.map_index >= 0);
+        Ok(Some(Failure {
+            title: match elements {
+                Some(elements) => format!("{task_id} failed: {elements}."),
+                None => format!("{task_id} failed."),
+            },
+            words: if why.map_index < 0 { in_words(&why.causes) } else { of_element(why.map_index, &why.causes) },
+            href: Some(task_href(&head.href, task_id, why.map_index)),
+        }))
+    }
+}
+
+fn of_element(map_index: i32, causes: &[String]) -> String {
+    format!("The first error, of element {map_index}: {}", in_words(causes))
+}
+
+/// Causes, the outermost first.
+pub(crate) fn in_words(causes: &[String]) -> String {
+    causes.join(": ")
+}
+
+/// How many elements of a mapped task failed: `2 of 3 elements`.
+pub(crate) fn elements_failed(run: &Run, planned: &PlanTask) -> Option<String> {
+    let len = run.len(planned).filter(|len| *len > 0)?;
+    let counts = run.element_counts(planned)?;
+    let failed: i32 = counts.iter().filter(|(state, _)| *state == TaskState::Failed).map(|(_, count)| count).sum();
+    Some(format!("{failed} of {len} {}", if len == 1 { "element" } else { "elements" }))
+}
+
+/// Who ended what did not fail by itself.
+pub(crate) fn ended_by(deed: Option<&AuditRow>) -> String {
+    let Some(deed) = deed else { return "It was ended from outside, and the audit log does not say by whom.".into() };
+    let actor = &deed.actor;
+    match (deed.event.as_str(), &deed.task_id) {
+        ("time_out_dag_run", _) => "The run ran out of time.".into(),
+        ("cancel_dag_run", _) => "The run was stopped: a newer run took its place.".into(),
+        ("cancel_run", _) => format!("{actor} stopped the run."),
+        ("mark_task_instance", Some(task)) => {
+            let element = deed.map_index.map(|index| format!(" [{index}]")).unwrap_or_default();
+            format!("{actor} marked {task}{element} as failed.")
+        }
+        _ => format!("{actor} marked the run as failed."),
+    }
+}
+
+/// What the tries of a failed instance do not say.
+#[derive(Debug, Default)]
+pub(crate) struct Beyond {
+    /// Of a mapped task as a whole: its first error.
+    pub(crate) element: Option<ElementFailure>,
+    /// None of its tries failed: who ended it.
+    pub(crate) ending: Option<String>,
+}
+
+impl Beyond {
+    pub(crate) async fn of(
+        db: &mut PgConnection,
+        run: &RunDetails,
+        instance: &InstanceRow,
+        tries: &[TryRow],
+    ) -> StoreResult<Beyond> {
+        if instance.state != TaskState::Failed || tries.last().is_some_and(|last| last.failure.is_some()) {
+            return Ok(Beyond::default());
+        }
+        let element = match instance.map_index {
+            -1 => first_element_failure(db, run.id, instance.task).await?,
+            _ => None,
+        };
+        if element.is_some() {
+            return Ok(Beyond { element, ending: None });
+        }
+        let named = [(run.dag_id.clone(), run.run_id.clone())];
+        let deed = endings(db, &named, Some(&instance.task_id)).await?.pop();
+        Ok(Beyond { element: None, ending: Some(ended_by(deed.as_ref())) })
+    }
+
+    /// The error of an element.
+    pub(crate) fn first_error(&self) -> Option<String> {
+        let failed = self.element.as_ref()?;
+        Some(of_element(failed.map_index, &failed.causes))
+    }
+}

@@ -1,0 +1,128 @@
+//! Why it failed: what pages and the API say of a run and of a task that did not end well, and that it is so.
+
+use crate::browser::Browser;
+use crate::fixture::{Web, dag};
+use axum::http::Method;
+use orch_core::state::TaskState;
+use orch_store::registry::{NewBundle, register_bundle};
+use orch_store::run::{get_run, time_out_run};
+use orch_store::version::Versions;
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+async fn key_of(db: &mut PgConnection, dag_id: &str, run_id: &str) -> Uuid {
+    get_run(db, dag_id, run_id).await.expect("it can be read").expect("it is there").id
+}
+
+#[tokio::test]
+async fn every_page_says_the_error_and_not_only_what_was_tried() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let run_id = web.trigger("chain").await;
+    let run = key_of(&mut db, "chain", &run_id).await;
+    let lease = web.claim(&mut db, run).await;
+    web.end(&mut db, lease, TaskState::Failed, &["exit code 1", "ValueError: no such table"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    let of_run = format!("/dags/chain/runs/{}", encoded(&run_id));
+    for page in ["/", &of_run, &format!("{of_run}/tasks/t0")] {
+        let page = browser.get(page).await;
+        assert!(page.has("exit code 1: ValueError: no such table"), "{}", page.html);
+    }
+    let why = web.get(&format!("/api/orch/v1/dags/chain/runs/{}/tasks/t0/why", encoded(&run_id))).await.body;
+    assert_eq!(why["summary"], "exit code 1: ValueError: no such table");
+}
+
+#[tokio::test]
+async fn a_worker_that_was_lost_on_the_way_is_not_the_reason() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let run_id = web.trigger("chain").await;
+    let run = key_of(&mut db, "chain", &run_id).await;
+    let lease = web.claim(&mut db, run).await;
+    sqlx::query(
+        "insert into failure (run, attempt, lease_no, kind, causes, created_at)
+        values ($1, $2, 0, 'lost', '{the worker was lost}', now() - interval '1 min')",
+    )
+    .bind(run)
+    .bind(lease.attempt)
+    .execute(&mut db)
+    .await
+    .unwrap();
+    web.end(&mut db, lease, TaskState::Failed, &["disk full"]).await;
+    let mut browser = Browser::logged_in(&web).await;
+    for page in ["/".to_string(), format!("/dags/chain/runs/{}", encoded(&run_id))] {
+        let page = browser.get(&page).await;
+        assert!(page.has("disk full") && !page.has("the worker was lost"), "{}", page.html);
+    }
+}
+
+#[tokio::test]
+async fn a_mapped_task_that_failed_says_how_many_elements_did_and_the_first_error() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let wide = dag(json!({ "dag_id": "wide", "paused_at_creation": false, "tasks": [
+        { "task_id": "each", "kind": "rust", "map": { "each": { "value": [1, 2, 3] } } } ] }));
+    register_bundle(&mut db, &NewBundle { name: "wide".into(), dags: vec![wide] }, false).await.expect("it registers");
+    let run_id = web.trigger("wide").await;
+    let run = key_of(&mut db, "wide", &run_id).await;
+    let of_run = format!("/dags/wide/runs/{}", encoded(&run_id));
+    let mut browser = Browser::logged_in(&web).await;
+    for ended in 0..3 {
+        let going = browser.get(&format!("{of_run}/tasks/each")).await;
+        assert!(going.has(&format!("{ended} of 3 elements are over")) && !going.has("Try 0"), "{}", going.html);
+        let lease = web.claim(&mut db, run).await;
+        match lease.map_index {
+            0 => web.end(&mut db, lease, TaskState::Success, &[]).await,
+            index => web.end(&mut db, lease, TaskState::Failed, &[&format!("boom {index}")]).await,
+        }
+    }
+    let task = browser.get(&format!("{of_run}/tasks/each")).await;
+    assert!(task.has("2 of 3 elements failed.") && task.has("The first error, of element 1: boom 1"), "{}", task.html);
+    assert!(!task.has("marked"), "{}", task.html);
+    let banner = browser.get(&of_run).await;
+    assert!(banner.has("each failed: 2 of 3 elements.") && banner.has("of element 1: boom 1"), "{}", banner.html);
+    let home = browser.get("/").await;
+    assert!(home.has("2 of 3 elements failed, first [1]: boom 1"), "{}", home.html);
+}
+
+#[tokio::test]
+async fn what_was_ended_from_outside_says_by_whom() {
+    let web = Web::new().await;
+    let mut db = web.db().await;
+    let mut browser = Browser::logged_in(&web).await;
+    let marked = web.trigger("chain").await;
+    let run = key_of(&mut db, "chain", &marked).await;
+    web.claim(&mut db, run).await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{marked}");
+    let answer = web.change(Method::PATCH, &path, &json!({ "state": "failed" })).await;
+    assert!(answer.status.is_success(), "{}", answer.body);
+    let of_run = format!("/dags/chain/runs/{}", encoded(&marked));
+    for page in ["/", &of_run, &format!("{of_run}/tasks/t0")] {
+        let page = browser.get(page).await;
+        assert!(page.has("admin marked the run as failed."), "{}", page.html);
+    }
+    let task = browser.get(&format!("{of_run}/tasks/t0")).await;
+    assert!(task.has("No try of it failed."), "{}", task.html);
+
+    let late = web.trigger("chain").await;
+    let run = key_of(&mut db, "chain", &late).await;
+    web.claim(&mut db, run).await;
+    time_out_run(&mut db, &mut Versions::default(), run).await.expect("it ends");
+    for page in ["/".to_string(), format!("/dags/chain/runs/{}", encoded(&late))] {
+        let page = browser.get(&page).await;
+        assert!(page.has("The run ran out of time.") && !page.has("marked"), "{}", page.html);
+    }
+
+    let task = web.trigger("chain").await;
+    key_of(&mut db, "chain", &task).await;
+    let path = format!("/api/v2/dags/chain/dagRuns/{task}/taskInstances/t0");
+    let answer = web.change(Method::PATCH, &path, &json!({ "new_state": "failed" })).await;
+    assert!(answer.status.is_success(), "{}", answer.body);
+    let page = browser.get(&format!("/dags/chain/runs/{}/tasks/t0", encoded(&task))).await;
+    assert!(page.has("admin marked t0 as failed."), "{}", page.html);
+}
