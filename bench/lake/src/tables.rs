@@ -22,7 +22,7 @@ const SMALL_FILES: i64 = 100;
 const ROWS_OF_SMALL: i64 = 20_000;
 
 /// Rows of a narrow table: a key, two numbers, an amount.
-fn rows(keys: impl Iterator<Item = i64>, salt: i64) -> Result<RecordBatch> {
+pub(crate) fn rows(keys: impl Iterator<Item = i64>, salt: i64) -> Result<RecordBatch> {
     let keys: Vec<i64> = keys.collect();
     let numbers = |factor: i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(keys.iter().map(|k| k * factor % 997 + salt)))
@@ -34,7 +34,7 @@ fn rows(keys: impl Iterator<Item = i64>, salt: i64) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter([("id", keys), ("order_id", one), ("product_id", other), ("subtotal", amounts)])?)
 }
 
-async fn table(lake: &Lake, name: &str) -> Result<Table> {
+pub(crate) async fn table(lake: &Lake, name: &str) -> Result<Table> {
     let number = PrimitiveType::Long;
     let amount = PrimitiveType::Decimal { precision: 12, scale: 2 };
     let definition = TableDef::new()
@@ -46,7 +46,7 @@ async fn table(lake: &Lake, name: &str) -> Result<Table> {
     Ok(lake.ensure(&name.parse()?, &definition).await?)
 }
 
-fn batches(batch: RecordBatch) -> Batches {
+pub(crate) fn batches(batch: RecordBatch) -> Batches {
     Batches::of(batch.schema(), vec![batch])
 }
 
