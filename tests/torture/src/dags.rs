@@ -19,7 +19,7 @@ const SLOW_MS: [u64; 3] = [4_000, 3_500, 3_000];
 /// More than twice what a worker has slots for.
 const ECHOES: u32 = 40;
 /// Looks of the sensor until it sees something; each has a lease of its own, as each lost worker adds one.
-const LOOKS: i16 = 3;
+const LOOKS: i32 = 3;
 
 /// All DAGs but the scheduled one. Version 2 has another structure, into which runs of version 1 fit.
 pub fn all(version: u32) -> Vec<Dag> {

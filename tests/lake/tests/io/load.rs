@@ -6,6 +6,7 @@ use futures::StreamExt;
 use orch_core::task::{Connection, MemoryHost, RunFacts, TryFacts};
 use orch_lake::batches::Batches;
 use orch_lake::load::{Load, Loaded, Once, connect};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 type Sale<'a> = (i64, Option<&'a str>, i128);
@@ -197,16 +198,17 @@ async fn loads_at_once_are_done_one_after_the_other() {
 async fn first_loads_of_many_tables_at_once_all_succeed() {
     for round in 0..5 {
         let connection = database().await;
-        let all = futures::future::join_all((0..10).map(|table| {
+        // As separate tasks they race to make the database's first schema and its ledger.
+        let mut all = JoinSet::new();
+        for table in 0..10 {
             let connection = connection.clone();
-            // As separate tasks they race to make the database's first schema and its ledger.
-            tokio::spawn(async move {
+            all.spawn(async move {
                 let load = Load::into("retail", &format!("t{table}")).key(["id"]).once(Once::key("first"));
-                load.replace(&connection, some(&[(table, None, 100)])).await
-            })
-        }));
-        for (table, loaded) in all.await.into_iter().enumerate() {
-            let loaded = loaded.expect("it does not panic");
+                (table, load.replace(&connection, some(&[(table, None, 100)])).await)
+            });
+        }
+        while let Some(loaded) = all.join_next().await {
+            let (table, loaded) = loaded.expect("it does not panic");
             assert!(loaded.as_ref().is_ok_and(|loaded| loaded.rows == 1), "round {round}, t{table}: {loaded:?}");
         }
         let db = connect(&connection).await.expect("the server answers");

@@ -173,7 +173,7 @@ impl Check<'_> {
     /// No lease writes after the next one of its instance has begun, unless zombies are part of the scenario.
     fn successions(
         &self,
-        leases: &BTreeMap<(Uuid, i16), Vec<&Entry>>,
+        leases: &BTreeMap<(Uuid, i32), Vec<&Entry>>,
         verdict: &mut Verdict,
         say: &mut impl FnMut(String),
     ) {
@@ -237,8 +237,8 @@ impl Check<'_> {
     }
 }
 
-fn leases<'a>(entries: &[&'a Entry]) -> BTreeMap<(Uuid, i16), Vec<&'a Entry>> {
-    let mut leases: HashMap<(Uuid, i16), Vec<&Entry>> = HashMap::new();
+fn leases<'a>(entries: &[&'a Entry]) -> BTreeMap<(Uuid, i32), Vec<&'a Entry>> {
+    let mut leases: HashMap<(Uuid, i32), Vec<&Entry>> = HashMap::new();
     for entry in entries {
         leases.entry((entry.attempt, entry.lease_no)).or_default().push(entry);
     }
