@@ -225,7 +225,7 @@ mod tests {
             "{drawn}"
         );
         for number in ["0", "5", "10", "15", "20"] {
-            assert!(drawn.contains(&format!(r#">{number}</text>"#)), "{number}: {drawn}");
+            assert!(drawn.contains(&format!(">{number}</text>")), "{number}: {drawn}");
         }
         let unordered = vec![at(2, 1.0), at(1, 2.0)];
         let drawn = Chart::new(Look::Line, "t".into(), unordered).expect("two points").to_string();
