@@ -180,7 +180,7 @@ async fn a_worker_that_stood_still_in_the_middle_of_a_commit_publishes_nothing()
 
 /// What that process runs, by the database.
 async fn leases_of(world: &World, pid: i32) -> Vec<Lease> {
-    let rows: Vec<(Uuid, i16, i32, Uuid, i16)> = sqlx::query_as(
+    let rows: Vec<(Uuid, i16, i32, Uuid, i32)> = sqlx::query_as(
         "select t.run, t.task, t.map_index, t.attempt, t.lease_no from task_instance t join worker w on w.id = t.worker
         where w.pid = $1 and t.state = 'running'",
     )
