@@ -59,7 +59,8 @@ impl Connection {
             collect(value, is_sensitive(name), &mut secrets);
         }
         // A host may be a whole address with an account of its own.
-        let account = self.host.as_deref().and_then(|host| host.rsplit_once('@')).map(|(account, _)| account);
+        let host = self.host.as_deref().map(|host| host.split_once("://").map_or(host, |(_, rest)| rest));
+        let account = host.and_then(|host| host.rsplit_once('@')).map(|(account, _)| account);
         secrets.extend(account.and_then(|account| account.rsplit_once(':')).map(|(_, password)| password.to_string()));
         secrets
     }
