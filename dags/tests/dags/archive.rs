@@ -143,7 +143,7 @@ async fn a_run_of_long_ago_rolls_over_to_a_bucket_and_its_log_is_read_from_there
     let tables = ["task_instance", "attempt", "failure", "output", "output_part", "log_chunk"];
     let moves = tables.map(|table| format!("update {table} set run = '{OLD}'"));
     let aged = format!(
-        "select make_partitions('2024-07-11'); update dag_run set id = '{OLD}' where run_id = 'long-ago'; {}",
+        "select make_partitions('2024-07-11'); update dag_run set id = '{OLD}', ended_at = '2024-07-11' where run_id = 'long-ago'; {}",
         moves.join("; ")
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(aged)).execute(&mut db).await.unwrap();
