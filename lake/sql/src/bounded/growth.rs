@@ -88,7 +88,7 @@ pub(crate) fn reckoned(growth: Growth, args: &[ColumnarValue], rows: usize) -> D
             let only_end = columns.len() < 2;
             let (from, to) = if only_end { (0, number(0, row)) } else { (number(0, row), number(1, row)) };
             let step = columns.get(2).map_or(1, |column| column.number(row)).unsigned_abs().max(1);
-            times(to.abs_diff(from) / step + 1, VALUE_BYTES)
+            times((to.abs_diff(from) / step).saturating_add(1), VALUE_BYTES)
         }
         Growth::Formatted => times(bytes(1, row), 32),
         Growth::Compared => times(bytes(0, row), bytes(1, row)) / 16,
