@@ -212,7 +212,7 @@ async fn connections_come_from_files_then_the_environment_then_the_database() {
     std::fs::write(&files, "one: [hush").unwrap();
     assert_eq!(get(&world, "one")["host"], "environment");
     let refused = world.run(&["connections", "get", "nowhere"]).refused();
-    assert!(refused.contains("connections.yaml` cannot be read") || refused.contains("is no YAML"), "{refused}");
+    assert!(refused.contains("connections.yaml` cannot be read") || refused.contains("is not YAML"), "{refused}");
     assert!(!refused.contains("hush"), "{refused}");
 }
 
