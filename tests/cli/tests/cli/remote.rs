@@ -223,7 +223,7 @@ fn a_server_that_cannot_be_asked_is_one_clear_error() {
         };
         let refused = refused.refused();
         assert!(
-            refused.starts_with(&format!("error: `{url}` {why}\nhint: get one with `curl -s {url}/auth/token ")),
+            refused.contains(&format!("error: `{url}` {why}\nhint: get one with `curl -s {url}/auth/token ")),
             "{refused}"
         );
         assert!(refused.ends_with("and put it into ORCH_API_TOKEN\n"), "{refused}");
