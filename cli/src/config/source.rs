@@ -62,8 +62,8 @@ pub(super) struct Reader<'a> {
 fn warn_of_flag(field: &Field) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
-        let (flag, env) = (field.flag(), field.env);
-        eprintln!("warning: other users of this machine can read the secret in `{flag}` in the process list");
+        let (key, env) = (field.key, field.env);
+        eprintln!("warning: other users of this machine can read the flag of `{key}` in the process list");
         eprintln!("hint: set `{env}` or write it to the configuration file instead");
     });
 }

@@ -131,7 +131,7 @@ async fn a_database_that_is_not_there_or_not_ready_is_named() {
     let gone = run(home.path(), ["dags", "list", "--database-url", "postgres://me:pw@127.0.0.1:1/orch"]).refused();
     assert!(
         gone.starts_with(
-            "warning: other users of this machine can read the secret in `--database-url` in the process list\n"
+            "warning: other users of this machine can read the flag of `database_url` in the process list\n"
         ),
         "{gone}"
     );
