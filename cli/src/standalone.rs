@@ -107,7 +107,7 @@ async fn serve(
     let config = &secrets::with_key(config)?;
     let mut parts = Parts::new(url);
     let mut web = None;
-    // It answers from now on, and is ready when somebody can log in and finds the DAGs.
+    // The server answers from here; it is ready once people can log in and the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
     if let Some(listener) = listener {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;

@@ -3,7 +3,7 @@
 //! What a process was started with can be read in `/proc/<pid>/environ` as long as it lives, by every process of the same
 //! user, task bodies among them, and no change of its own environment changes that. So a process that was given
 //! secrets starts itself again without them (same pid) and hands them on in a file without a name, which it reads and
-//! closes before it does anything else. And nobody but root may look into its memory or its open files.
+//! closes before it does anything else. Only root can read its memory or its open files.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

@@ -42,7 +42,7 @@ pub fn contract(table: &Table) -> Contract {
     }
 }
 
-/// A row without these is of use all the same, but somebody should know.
+/// A row without these is still useful, but the check warns.
 fn described_by(table: &str) -> &'static [&'static str] {
     match table {
         "customer_dim" => &["customer_fname", "customer_lname", "customer_email", "customer_state"],

@@ -133,7 +133,7 @@ impl Source {
             Source::Api(api) => {
                 let mut readings = api.ask(ctx, location, hours).await?;
                 if api.shape.tells == Tells::Hours {
-                    // It tells whole days: a forecast is no weather, and nobody asked for what was before.
+                    // It answers with whole days: forecast hours and hours before the run are dropped.
                     let asked = hours.all();
                     readings.retain(|reading| asked.contains(&reading.hour));
                 }

@@ -1,5 +1,5 @@
 //! Secrets belong to the place they were given for: a change that leads a connection elsewhere leaves them behind, unless it
-//! brings them along. Otherwise whoever may change a connection, and never sees its password, has it sent to a server of theirs.
+//! brings them along. Otherwise a person who can change a connection but not see its password could send it to their own server.
 
 use super::{Connection, MASK};
 use serde_json::{Map, Value};

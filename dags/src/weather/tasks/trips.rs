@@ -35,7 +35,7 @@ pub async fn trips_against_zones(ctx: Ctx) -> TaskResult<u64> {
     Ok(rows)
 }
 
-/// A table that somebody has written to.
+/// A table with at least one snapshot.
 async fn filled(place: &Place, name: &TableName) -> TaskResult<Option<Table>> {
     Ok(place.lake.find(name).await?.filter(|table| table.current_snapshot().is_some()))
 }
