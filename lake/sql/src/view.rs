@@ -35,7 +35,8 @@ const STACK_BYTES: usize = 256 << 20;
 /// What all queries of a process together may take.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlLimits {
-    /// Half of it for what sorting, grouping and joining hold; the rest for what is made of it, and for the batches between.
+    /// A quarter of it for what sorting, grouping and joining hold. An aggregate that builds text holds it twice when it
+    /// grows, and once more when it is an answer; the rest is for the batches between.
     pub memory_bytes: usize,
     pub at_once: usize,
     /// In how many parts one query is computed at a time.
@@ -96,7 +97,7 @@ impl SqlLake {
         };
         // No file is written for what does not fit: the query is refused.
         let memory = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes / 2)))
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes / 4)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc();
         let memory = match memory {
