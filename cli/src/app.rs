@@ -7,6 +7,7 @@ use crate::config::{Config, Given, LoadedFrom, ServerFlags, hide_secrets};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::output::Style;
+use crate::query_process::{ANSWER_QUERIES, answer_queries};
 use crate::server::Server;
 use crate::session::Session;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
@@ -131,6 +132,9 @@ pub fn main(bundle: BundleSource) -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
         let body_of = bundle.body_of();
         return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);
+    }
+    if arguments.get(1).is_some_and(|first| first == ANSWER_QUERIES) {
+        return answer_queries(&bundle.lake());
     }
     hide_secrets();
     let mut tree = App::command();

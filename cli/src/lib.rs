@@ -25,6 +25,7 @@ mod output;
 mod parts;
 mod person;
 mod project;
+mod query_process;
 mod roles;
 mod secrets;
 mod server;

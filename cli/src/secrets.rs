@@ -3,6 +3,7 @@
 use crate::config::{Config, KEPT, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
+use crate::query_process;
 use orch_core::task::Connection;
 use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::{FindConnection, LakeDoor};
@@ -129,7 +130,7 @@ pub(crate) fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Fail
 }
 
 pub(crate) fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
-    config.lake.door(finding(secrets))
+    query_process::door(&config.lake, finding(secrets))
 }
 
 /// The way to the archive that was named, by the same connections.

@@ -19,12 +19,13 @@ pub use table::{
 pub use text::{cell_text, csv_head, csv_line, escape_formulas, row_object};
 
 use orch_core::task::{BoxFuture, Connection, TaskResult};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Why a lake did not answer. A text may go on in a line `hint: …`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum LakeError {
     /// No such table, snapshot or file.
     #[error("{0}")]
@@ -51,7 +52,7 @@ pub type LakeResult<T> = Result<T, LakeError>;
 /// A lake as people look at it. Nothing here changes anything.
 pub trait LakeView: Send + Sync {
     /// Where the tables are, without secrets: as in "tables in `file:///data/lake`".
-    fn place(&self) -> String;
+    fn place(&self) -> BoxFuture<LakeResult<String>>;
 
     /// All tables by name, with what their newest snapshot says of them.
     fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>>;
@@ -119,6 +120,10 @@ impl LakeSource {
         open: impl Fn(Arc<FindConnection>) -> BoxFuture<LakeResult<Arc<dyn LakeView>>> + Send + Sync + 'static,
     ) -> Self {
         LakeSource(Some(Arc::new(open)))
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The way there for a process that finds connections so.

@@ -8,7 +8,7 @@ mod environment;
 mod supervisor;
 
 pub use environment::clean;
-pub(crate) use environment::take_secrets;
+pub use environment::take_secrets;
 pub(crate) use supervisor::adopt_orphans;
 pub use supervisor::supervise_if_asked;
 
@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 const RUN_PROGRAM: &str = "run-program";
 
 /// This binary, also after the file was replaced by a newer one.
-pub(crate) fn own_binary() -> io::Result<Command> {
+pub fn own_binary() -> io::Result<Command> {
     let path = std::env::current_exe()?;
     let mut command =
         Command::new(if cfg!(target_os = "linux") { OsStr::new("/proc/self/exe") } else { path.as_os_str() });

@@ -7,6 +7,7 @@ mod compose;
 mod data;
 mod first_starts;
 mod golden;
+mod queries;
 mod retail;
 mod shop;
 mod sql;

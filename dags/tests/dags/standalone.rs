@@ -27,6 +27,10 @@ impl Standalone {
         Standalone { home, url: url.expect("it says its address").unwrap(), child }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         run_in(self.home.path(), arguments)
     }

@@ -1,10 +1,9 @@
 //! SQL over the lake, and the lake as people look at it: the trait of `store::lake_view` by DataFusion and Iceberg.
 //!
 //! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`); files that cannot hold
-//! a row of the answer are not opened (`scan.rs`); it ends by its limits, or when somebody says so (`run.rs`). All of it
-//! runs on threads of its own, so that a heavy query holds up neither pages nor tasks.
+//! a row of the answer are not opened (`scan.rs`); it ends by its limits, or when somebody says so (`run.rs`). How much
+//! memory a query takes is limited by the process that runs it (`cli/src/query_process.rs`).
 
-mod bounded;
 mod bounds;
 mod cells;
 mod describe;
@@ -13,7 +12,6 @@ mod exact;
 mod files;
 mod metadata;
 mod parse;
-mod place;
 mod run;
 mod scan;
 mod session;

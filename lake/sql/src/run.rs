@@ -1,10 +1,8 @@
 //! A query from its text to its rows, within its limits.
 
-use crate::bounded::{MOST_BATCH_BYTES, calls, constants};
 use crate::cells::{columns, rows};
 use crate::error::of_query;
 use crate::parse::parse;
-use crate::place;
 use crate::scan::Looked;
 use crate::session::session;
 use crate::sizes::row_bytes as row_bytes_of;
@@ -25,13 +23,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// Rows of a batch, unless they are wide.
-const USUAL_ROWS: usize = 8_192;
 /// Chunks that wait for their reader.
 const AHEAD: usize = 2;
 
@@ -162,30 +158,16 @@ fn fitting(chunk: &Chunk, rows: usize, mut bytes: usize) -> usize {
 
 async fn planned(means: &Means, sql: &str) -> LakeResult<SendableRecordBatchStream> {
     let statement = Statement::Statement(Box::new(parse(sql)?));
-    let mut state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
+    let state = session(&means.lake, means.memory.clone(), means.threads, &means.looked).await?;
     let wrong = |error| of_query(&error);
     let plan = state.statement_to_plan(statement).await.map_err(wrong)?;
     // What the parser let through must not write either.
     let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads.verify_plan(&plan).map_err(wrong)?;
-    // Each of these functions may build its part of a batch, in each thread.
-    let builders = (calls(&plan).map_err(wrong)? + 1) * means.threads as u64;
     let plan = state.optimize(&plan).map_err(wrong)?;
-    state.config_mut().options_mut().execution.batch_size = batch_rows(constants(&plan).map_err(wrong)?, builders)?;
     let plan = state.query_planner().create_physical_plan(&plan, &state).await.map_err(wrong)?;
     let plan = plan.transform_up(|node| Ok(pausing(node))).map_err(wrong)?;
     execute_stream(plan.data, state.task_ctx()).map_err(wrong)
-}
-
-/// How many rows a batch may have, so that its constants are not too large in all of them.
-fn batch_rows(constants: u64, builders: u64) -> LakeResult<usize> {
-    if constants > MOST_BATCH_BYTES {
-        return Err(LakeError::TooDear(format!(
-            "the constants of the query take {constants} bytes, at most {MOST_BATCH_BYTES} are allowed\nhint: shorten them"
-        )));
-    }
-    let rows = MOST_BATCH_BYTES / constants.saturating_mul(builders).max(1);
-    Ok(usize::try_from(rows).unwrap_or(USUAL_ROWS).clamp(1, USUAL_ROWS))
 }
 
 /// A join may make millions of rows of one batch, and would not look up before it is through with them: a pause now and
@@ -214,18 +196,12 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Begins a query on other threads, and waits until it is known which columns there are.
-    pub(crate) async fn begin(
-        means: Means,
-        place: OwnedSemaphorePermit,
-        query: Query,
-        stop: CancellationToken,
-        there: &Handle,
-    ) -> LakeResult<Rows> {
+    pub(crate) async fn begin(means: Means, query: Query, stop: CancellationToken, there: &Handle) -> LakeResult<Rows> {
         let (sender, parts) = mpsc::channel(AHEAD);
         let (looked, time) = (means.looked.clone(), query.limits.time);
         let until = Instant::now() + time;
         let mut work = JoinSet::new();
-        work.spawn_on(place::at(place, carry(means, query, (until, stop.clone()), sender)), there);
+        work.spawn_on(carry(means, query, (until, stop.clone()), sender), there);
         let mut rows = Rows { columns: vec![], parts, is_cut: false, looked, until, time, stop, work };
         match rows.part().await? {
             Part::Columns(columns) => rows.columns = columns,

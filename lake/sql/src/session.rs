@@ -1,7 +1,6 @@
 //! What one query sees: the tables of the lake by namespace, each as it is when it is first named, and nothing else. No
 //! file, no address and no table of the engine can be reached from here.
 
-use crate::bounded::BoundedFunctions;
 use crate::error::{inside, of_iceberg, of_lake, of_query};
 use crate::exact::{ExactIntegers, exact_sum};
 use crate::metadata::{MetadataTable, metadata_table};
@@ -57,7 +56,6 @@ pub(crate) async fn session(
         .with_default_features()
         .with_catalog_list(Arc::new(catalogs))
         .with_analyzer_rule(Arc::new(ExactIntegers))
-        .with_analyzer_rule(Arc::new(BoundedFunctions { threads }))
         .build();
     state.register_udaf(exact_sum()).map_err(|error| of_query(&error))?;
     Ok(state)

@@ -15,18 +15,19 @@ use orch_store::lake_view::{
     DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, Query, QueryRows, SnapshotRow,
     TableId, TableRow, TableTotals,
 };
-use std::future::Future;
-use std::sync::Arc;
+use std::future::{Future, ready};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Tables whose metadata is read at the same time.
 const AT_ONCE: usize = 8;
-/// A query waits so long for a place before it is told to come back.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// For files, which are read and written by threads that wait.
+const FILE_THREADS: usize = 4;
+/// Threads that end and begin again would change how much memory is mapped.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 /// Plans of long queries are deep: of the deepest that `bounds.rs` lets pass each level may take 256 kB, several times what
 /// the widest frames of planner, optimizer and destructors take in a build without optimisation. Only what is touched
 /// takes memory.
@@ -35,10 +36,8 @@ const STACK_BYTES: usize = 256 << 20;
 /// What all queries of a process together may take.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlLimits {
-    /// A quarter of it for what sorting, grouping and joining hold. An aggregate that builds text holds it twice when it
-    /// grows, and once more when it is an answer; the rest is for the batches between.
+    /// For what sorting, grouping and joining hold. What functions build and what lies in batches is not counted.
     pub memory_bytes: usize,
-    pub at_once: usize,
     /// In how many parts one query is computed at a time.
     pub threads: usize,
 }
@@ -46,7 +45,7 @@ pub struct SqlLimits {
 impl Default for SqlLimits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        SqlLimits { memory_bytes: 512 << 20, at_once: 4, threads: cores.div_ceil(2) }
+        SqlLimits { memory_bytes: 128 << 20, threads: cores.div_ceil(2) }
     }
 }
 
@@ -56,7 +55,6 @@ pub struct SqlLake {
     place: String,
     threads: usize,
     memory: Arc<RuntimeEnv>,
-    places: Arc<Semaphore>,
     handle: Handle,
     /// Taken when it is dropped: a runtime must not be waited for inside of another one.
     runtime: Option<Runtime>,
@@ -71,17 +69,21 @@ impl SqlLake {
         limits: SqlLimits,
         open: impl Future<Output = anyhow::Result<Opened>> + Send + 'static,
     ) -> LakeResult<Arc<SqlLake>> {
+        let threads = limits.threads.max(1);
         let broken =
             |error: &dyn std::fmt::Display| LakeError::Unavailable(format!("the lake cannot be opened: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            // What computes may keep a thread for itself for a while; lists need one all the same.
-            .worker_threads(limits.at_once.max(1) + 1)
+            // What computes may keep a thread for itself for a while; what reads needs one all the same.
+            .worker_threads(threads + 1)
+            .max_blocking_threads(FILE_THREADS)
+            .thread_keep_alive(FOR_EVER)
             .thread_name("orch-sql")
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| broken(&error))?;
         let handle = runtime.handle().clone();
+        start_file_threads(&handle).await;
         let opened = handle.spawn(open).await;
         // A runtime that is dropped inside of another one would block it: it is owned by the lake, or let go.
         let Opened { lake, place } = match opened {
@@ -97,7 +99,7 @@ impl SqlLake {
         };
         // No file is written for what does not fit: the query is refused.
         let memory = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes / 4)))
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc();
         let memory = match memory {
@@ -107,15 +109,7 @@ impl SqlLake {
                 return Err(broken(&error));
             }
         };
-        Ok(Arc::new(SqlLake {
-            lake,
-            place,
-            threads: limits.threads.max(1),
-            memory,
-            places: Arc::new(Semaphore::new(limits.at_once.max(1))),
-            handle,
-            runtime: Some(runtime),
-        }))
+        Ok(Arc::new(SqlLake { lake, place, threads, memory, handle, runtime: Some(runtime) }))
     }
 
     /// Does it on the lake's own threads.
@@ -143,6 +137,17 @@ impl Drop for SqlLake {
     }
 }
 
+/// All of them now: who limits the memory of this process shall find their stacks counted.
+async fn start_file_threads(handle: &Handle) {
+    let all_are_there = Arc::new(Barrier::new(FILE_THREADS));
+    let mut started = JoinSet::new();
+    for _ in 0..FILE_THREADS {
+        let all_are_there = all_are_there.clone();
+        started.spawn_blocking_on(move || all_are_there.wait().is_leader(), handle);
+    }
+    started.join_all().await;
+}
+
 async fn find(lake: &Lake, id: &TableId) -> LakeResult<Table> {
     let name = TableName::new(&id.namespace, &id.name).map_err(|error| LakeError::NotFound(error.to_string()))?;
     lake.table(&name).await.map_err(of_lake)
@@ -165,8 +170,8 @@ fn part<T>(all: Vec<T>, page: LakePage) -> Vec<T> {
 }
 
 impl LakeView for SqlLake {
-    fn place(&self) -> String {
-        self.place.clone()
+    fn place(&self) -> BoxFuture<LakeResult<String>> {
+        Box::pin(ready(Ok(self.place.clone())))
     }
 
     fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>> {
@@ -215,16 +220,10 @@ impl LakeView for SqlLake {
 
     fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
         let (lake, memory, threads) = (self.lake.clone(), self.memory.clone(), self.threads);
-        let (places, handle) = (self.places.clone(), self.handle.clone());
+        let handle = self.handle.clone();
         Box::pin(async move {
-            let place = tokio::time::timeout(PATIENCE, places.acquire_owned()).await;
-            let Ok(Ok(place)) = place else {
-                return Err(LakeError::Busy(
-                    "as many queries run as may\nhint: run it again in a moment, or cancel one".into(),
-                ));
-            };
             let means = Means { lake, memory, threads, looked: Arc::default() };
-            let rows: Box<dyn QueryRows> = Box::new(Rows::begin(means, place, query, stop, &handle).await?);
+            let rows: Box<dyn QueryRows> = Box::new(Rows::begin(means, query, stop, &handle).await?);
             Ok(rows)
         })
     }

@@ -2,7 +2,7 @@
 
 use super::LakeResult;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ pub const MOST_SQL_BYTES: usize = 64 * 1024;
 /// One value as JSON. Dates and times are text as SQL writes them, decimals text, bytes hexadecimal.
 pub type Cell = Value;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     pub sql: String,
     pub limits: QueryLimits,
 }
 
 /// What one query may cost. Memory and how many run at once are the lake's own limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryLimits {
     /// More are not read: the answer says that there were more.
     pub rows: usize,
@@ -37,7 +37,7 @@ impl Default for QueryLimits {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultColumn {
     pub name: String,
     /// As SQL calls it.
@@ -48,7 +48,7 @@ pub struct ResultColumn {
 }
 
 /// What a query has looked at so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
     /// Files that were read, of those that the tables are made of.
     pub files: u64,

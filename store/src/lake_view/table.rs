@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub fn quarantine_of(table: &str) -> String {
 const QUARANTINE: &str = "_quarantine";
 
 /// `namespace.table`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct TableId {
     pub namespace: String,
     pub name: String,
@@ -85,14 +85,14 @@ impl FromStr for TableId {
 }
 
 /// Which part of a long list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LakePage {
     pub skip: usize,
     pub most: usize,
 }
 
 /// How much there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TableTotals {
     pub rows: u64,
     /// Of the data, without metadata.
@@ -103,7 +103,7 @@ pub struct TableTotals {
 }
 
 /// A line of the list of tables.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TableRow {
     #[serde(flatten)]
     pub id: TableId,
@@ -116,7 +116,7 @@ pub struct TableRow {
 }
 
 /// A table without its long lists.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LakeTable {
     #[serde(flatten)]
     pub id: TableId,
@@ -142,7 +142,7 @@ pub struct LakeTable {
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TableColumn {
     pub id: i32,
     pub name: String,
@@ -154,7 +154,7 @@ pub struct TableColumn {
 }
 
 /// What the files are divided by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionColumn {
     pub name: String,
     /// The column of the table that it is computed from.
@@ -163,7 +163,7 @@ pub struct PartitionColumn {
     pub transform: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefKind {
     Branch,
@@ -181,7 +181,7 @@ impl RefKind {
 }
 
 /// A name for a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotRef {
     pub name: String,
     pub kind: RefKind,
@@ -189,7 +189,7 @@ pub struct SnapshotRef {
 }
 
 /// The try of a task that wrote a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MadeBy {
     pub dag_id: String,
     pub run_id: String,
@@ -198,7 +198,7 @@ pub struct MadeBy {
 }
 
 /// One state of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotRow {
     pub id: i64,
     pub parent_id: Option<i64>,
@@ -219,7 +219,7 @@ pub struct SnapshotRow {
     pub summary: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
     Data,
@@ -238,7 +238,7 @@ impl FileKind {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DataFile {
     pub path: String,
     pub kind: FileKind,
@@ -250,7 +250,7 @@ pub struct DataFile {
 }
 
 /// What a file says of one of its columns.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ColumnRange {
     pub name: String,
     pub nulls: Option<u64>,
@@ -258,7 +258,7 @@ pub struct ColumnRange {
     pub greatest: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionRow {
     /// As in `DataFile`.
     pub partition: String,

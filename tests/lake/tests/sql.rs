@@ -1,13 +1,11 @@
 //! SQL over real tables: answers, pruning, time travel, limits, refusals, and the lake as its pages see it.
 
-#[path = "sql/bounded.rs"]
-mod bounded;
+#[path = "sql/depth.rs"]
+mod depth;
 #[path = "sql/exact.rs"]
 mod exact;
 #[path = "sql/limits.rs"]
 mod limits;
-#[path = "sql/memory.rs"]
-mod memory;
 #[path = "sql/query.rs"]
 mod query;
 #[path = "sql/versions.rs"]

@@ -14,6 +14,8 @@ const MOST_GROWTH_MB: u64 = 512;
 /// Two seconds after the answer it is back, but for what allocators keep of it.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 const MOST_KEPT_MB: u64 = 128;
+/// Processes of queries come and go, and keep no peak.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Machines that build beside it are slow; what hangs takes for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -62,13 +64,24 @@ impl Target {
         let name = attack.name;
         let before = self.rss_mb();
         self.forget_peak();
-        let answer = ask(self.address, self.request(attack).as_bytes()).await;
+        let began = Instant::now();
+        let (request, mut queries) = (self.request(attack), 0);
+        let asking = ask(self.address, request.as_bytes());
+        tokio::pin!(asking);
+        let answer = loop {
+            tokio::select! {
+                answer = &mut asking => break answer,
+                () = tokio::time::sleep(LOOK_EVERY) => queries = queries.max(self.queries_mb()),
+            }
+        };
         let status = status_of(&answer).unwrap_or_else(|| panic!("{name}: no answer: {answer:?}"));
+        let told: String = answer.rsplit("\r\n\r\n").next().unwrap_or_default().chars().take(100).collect();
+        eprintln!("{name}: {status} after {:?}, {queries} MB of queries: {told}", began.elapsed());
         assert!(attack.may_answer.contains(&status), "{name}: {}", answer.chars().take(2_000).collect::<String>());
         for secret in &self.secrets {
             assert!(!answer.contains(secret.as_str()), "{name}: the answer has a secret");
         }
-        let peak = self.peak_mb();
+        let peak = self.status_mb("VmHWM:") + queries;
         assert!(peak <= before + MOST_GROWTH_MB, "{name}: {before} MB grew to {peak} MB");
         let answered = Instant::now();
         while self.rss_mb() > before + MOST_KEPT_MB {
@@ -96,24 +109,43 @@ impl Target {
         request
     }
 
+    /// Of the server, and of the processes that run its queries.
     fn rss_mb(&self) -> u64 {
-        self.status_mb("VmRSS:")
-    }
-
-    fn peak_mb(&self) -> u64 {
-        self.status_mb("VmHWM:")
+        self.status_mb("VmRSS:") + self.queries_mb()
     }
 
     fn status_mb(&self, line: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the server lives");
-        let line = status.lines().find_map(|one| one.strip_prefix(line)).expect("Linux tells it");
-        line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).expect("a number") / 1024
+        status_mb(self.pid, line).expect("the server lives")
+    }
+
+    /// Without the pages of the program's file, which are there once for all.
+    fn queries_mb(&self) -> u64 {
+        query_processes(self.pid).into_iter().filter_map(|pid| status_mb(pid, "RssAnon:")).sum()
     }
 
     /// From now on the peak is that of what follows.
     fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.pid), "5").expect("the process is ours");
     }
+}
+
+/// The processes that a server has started for queries.
+pub fn query_processes(server: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").expect("there is a /proc").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| is_query_process(*pid, server)).collect()
+}
+
+fn is_query_process(pid: u32, server: u32) -> bool {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let parent = format!("PPid:\t{server}\n");
+    read("cmdline").contains("answer-queries") && read("status").contains(&parent)
+}
+
+fn status_mb(pid: u32, line: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|one| one.strip_prefix(line))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)
 }
 
 /// Everything that is answered to a request that asks for `connection: close`. What cannot be written any more was refused.

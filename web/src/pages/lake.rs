@@ -63,7 +63,7 @@ pub(crate) fn href(id: &TableId) -> String {
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
     let found = async {
         let lake = app.config.lake.open().await?;
-        Ok((lake.place(), lake.tables().await?))
+        Ok((lake.place().await?, lake.tables().await?))
     };
     let (place, tables, closed) = match found.await {
         Ok((place, tables)) => (place, tables, None),

@@ -92,8 +92,8 @@ fn paged<T>(all: Vec<T>, page: LakePage) -> Vec<T> {
 }
 
 impl LakeView for FakeLake {
-    fn place(&self) -> String {
-        format!("file:///lake/{}", self.words)
+    fn place(&self) -> BoxFuture<LakeResult<String>> {
+        Box::pin(ready(Ok(format!("file:///lake/{}", self.words))))
     }
 
     fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>> {

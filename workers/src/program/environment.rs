@@ -40,7 +40,7 @@ pub fn clean(command: &mut Command) {
 
 /// Takes the secrets of a worker out of the environment of a child of its own binary, whose bodies may need the rest: those
 /// that run in the worker find it too.
-pub(crate) fn take_secrets(command: &mut Command) {
+pub fn take_secrets(command: &mut Command) {
     #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
     let own = std::env::vars_os();
     for (name, _) in own {

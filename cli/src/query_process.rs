@@ -1,0 +1,265 @@
+//! The lake in processes of its own: what a query does to its process it does to nothing else.
+//!
+//! This binary is started as `answer-queries`. Such a process answers one question at a time, within limits of memory and
+//! processor time that the system enforces. A query that is cancelled, or takes too long, is ended with its process; the
+//! next question gets another one. A process has no secrets but the connections of the lake, which it asks the server for.
+
+mod frame;
+mod inside;
+mod process;
+
+pub(crate) use inside::answer_queries;
+pub(crate) use process::ANSWER_QUERIES;
+
+use frame::{FromProcess, Question};
+use orch_core::task::BoxFuture;
+use orch_store::lake_view::{
+    Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeSource, LakeTable, LakeView,
+    PartitionRow, Query, QueryRows, ResultColumn, Seen, SnapshotRow, TableId, TableRow,
+};
+use process::{Gone, Process};
+use serde::de::DeserializeOwned;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Queries at a time, each with the memory of its process.
+const QUERIES: usize = 2;
+/// Lists of tables, files and so on at a time: pages wait for no query.
+const LISTS: usize = 2;
+/// A question waits so long for its turn before it is told to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// For questions that are no queries.
+const LIST_TIME: Duration = Duration::from_secs(30);
+/// A query ends itself at its time, and says so. One that does not is ended with its process so much later.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The way to the lake of this binary, by connections that are found so.
+pub(crate) fn door(lake: &LakeSource, find: Arc<FindConnection>) -> LakeDoor {
+    if !lake.is_there() {
+        return LakeDoor::none();
+    }
+    let pool = Pool {
+        find,
+        idle: Mutex::default(),
+        queries: Arc::new(Semaphore::new(QUERIES)),
+        lists: Arc::new(Semaphore::new(LISTS)),
+    };
+    let lake: Arc<dyn LakeView> = Arc::new(QueryProcesses(Arc::new(pool)));
+    LakeDoor::new(Arc::new(move || Box::pin(ready(Ok(lake.clone())))))
+}
+
+struct QueryProcesses(Arc<Pool>);
+
+struct Pool {
+    find: Arc<FindConnection>,
+    /// Those that wait for a question. They end by themselves after a while.
+    idle: Mutex<Vec<Process>>,
+    queries: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
+}
+
+impl Pool {
+    fn idle(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Process> {
+        let mut idle = self.idle();
+        while let Some(mut process) = idle.pop() {
+            if process.is_alive() {
+                return Some(process);
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, process: Process) {
+        self.idle().push(process);
+    }
+
+    /// Asks a process, an idle one if there is one.
+    async fn ask(&self, question: &Question) -> LakeResult<(Process, FromProcess)> {
+        if let Some(mut process) = self.take() {
+            match process.ask(question, &*self.find).await {
+                Ok(first) => return Ok((process, first)),
+                Err(gone) if gone.was_over() => {}
+                Err(gone) => return Err(gone.error()),
+            }
+        }
+        let mut process = Process::start().map_err(|error| {
+            LakeError::Unavailable(format!("a query process cannot be started: {error}\nhint: try again in a moment"))
+        })?;
+        let first = process.ask(question, &*self.find).await.map_err(|gone| gone.error())?;
+        Ok((process, first))
+    }
+
+    /// A question that is no query.
+    async fn list<T: DeserializeOwned>(self: Arc<Self>, question: Question) -> LakeResult<T> {
+        let _turn = turn(&self.lists).await?;
+        let asked = timeout(LIST_TIME, self.ask(&question)).await;
+        let (process, answer) = asked.unwrap_or_else(|_| Err(too_long(LIST_TIME)))?;
+        self.give_back(process);
+        match answer {
+            FromProcess::Answer(value) => {
+                serde_json::from_value(value).map_err(|error| LakeError::Unavailable(error.to_string()))
+            }
+            FromProcess::Failed(error) => Err(error),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn query(self: Arc<Self>, query: Query, stop: CancellationToken) -> LakeResult<Box<dyn QueryRows>> {
+        let turn = turn(&self.queries).await?;
+        let time = query.limits.time;
+        let until = Instant::now() + time + GRACE;
+        let question = Question::Query(query);
+        let (process, first) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(LakeError::Cancelled),
+            () = sleep_until(until) => return Err(too_long(time)),
+            asked = self.ask(&question) => asked?,
+        };
+        match first {
+            FromProcess::Columns(columns) => {
+                let (process, pool, seen) = (Some(process), self, Seen::default());
+                Ok(Box::new(Rows { columns, is_cut: false, seen, process, pool, stop, time, until, _turn: turn }))
+            }
+            FromProcess::Failed(error) => {
+                if may_answer_more(&error) {
+                    self.give_back(process);
+                }
+                Err(error)
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// A query that has had enough may still compute on threads of its own.
+fn may_answer_more(after: &LakeError) -> bool {
+    !matches!(after, LakeError::TooDear(_))
+}
+
+async fn turn(of: &Arc<Semaphore>) -> LakeResult<OwnedSemaphorePermit> {
+    match timeout(PATIENCE, of.clone().acquire_owned()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => Err(LakeError::Busy(format!(
+            "{QUERIES} queries run, and no more may\nhint: run it again in a moment, or cancel one"
+        ))),
+    }
+}
+
+fn too_long(time: Duration) -> LakeError {
+    LakeError::TooDear(format!(
+        "the query took longer than {} s and was ended\nhint: filter by the partition's columns, or give it more time",
+        time.as_secs_f64()
+    ))
+}
+
+fn unexpected() -> LakeError {
+    LakeError::Unavailable("a query process answered something else".into())
+}
+
+/// The rows of a query that runs. Dropped before they have ended, they end it.
+struct Rows {
+    columns: Vec<ResultColumn>,
+    is_cut: bool,
+    seen: Seen,
+    /// None when the query has ended.
+    process: Option<Process>,
+    pool: Arc<Pool>,
+    stop: CancellationToken,
+    time: Duration,
+    until: Instant,
+    /// Given up after the process has ended.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Rows {
+    async fn frame(&mut self) -> LakeResult<Option<FromProcess>> {
+        let Some(process) = &mut self.process else { return Ok(None) };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(LakeError::Cancelled),
+            () = sleep_until(self.until) => Err(too_long(self.time)),
+            frame = process.next(&*self.pool.find) => frame.map(Some).map_err(|gone: Gone| gone.error()),
+        }
+    }
+
+    async fn chunk(&mut self) -> LakeResult<Option<Chunk>> {
+        let answer = match self.frame().await {
+            Ok(None) => return Ok(None),
+            Ok(Some(FromProcess::Rows(chunk))) => return Ok(Some(chunk)),
+            Ok(Some(FromProcess::End { is_cut, seen })) => {
+                (self.is_cut, self.seen) = (is_cut, seen);
+                Ok(None)
+            }
+            Ok(Some(FromProcess::Failed(error))) => Err(error),
+            Ok(Some(_)) => {
+                self.process = None;
+                return Err(unexpected());
+            }
+            Err(error) => {
+                self.process = None;
+                return Err(error);
+            }
+        };
+        if let Some(process) = self.process.take().filter(|_| answer.as_ref().err().is_none_or(may_answer_more)) {
+            self.pool.give_back(process);
+        }
+        answer
+    }
+}
+
+impl QueryRows for Rows {
+    fn columns(&self) -> &[ResultColumn] {
+        &self.columns
+    }
+
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = LakeResult<Option<Chunk>>> + Send + '_>> {
+        Box::pin(self.chunk())
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen
+    }
+}
+
+impl LakeView for QueryProcesses {
+    fn place(&self) -> BoxFuture<LakeResult<String>> {
+        Box::pin(self.0.clone().list(Question::Place))
+    }
+
+    fn tables(&self) -> BoxFuture<LakeResult<Vec<TableRow>>> {
+        Box::pin(self.0.clone().list(Question::Tables))
+    }
+
+    fn table(&self, id: TableId) -> BoxFuture<LakeResult<LakeTable>> {
+        Box::pin(self.0.clone().list(Question::Table(id)))
+    }
+
+    fn snapshots(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<SnapshotRow>>> {
+        Box::pin(self.0.clone().list(Question::Snapshots(id, page)))
+    }
+
+    fn files(&self, id: TableId, snapshot: Option<i64>, page: LakePage) -> BoxFuture<LakeResult<Vec<DataFile>>> {
+        Box::pin(self.0.clone().list(Question::Files(id, snapshot, page)))
+    }
+
+    fn partitions(&self, id: TableId, page: LakePage) -> BoxFuture<LakeResult<Vec<PartitionRow>>> {
+        Box::pin(self.0.clone().list(Question::Partitions(id, page)))
+    }
+
+    fn query(&self, query: Query, stop: CancellationToken) -> BoxFuture<LakeResult<Box<dyn QueryRows>>> {
+        Box::pin(self.0.clone().query(query, stop))
+    }
+}
