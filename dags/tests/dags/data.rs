@@ -1,10 +1,12 @@
 //! RetailDB as the tests have it: packed files without headers, read into typed frames.
 
+use arrow::datatypes::Field;
 use flate2::read::GzDecoder;
 use orch_dags::retail::schema::{self, Table};
 use orch_dags::retail::silver::Raw;
+use orch_lake::frame::from_batches;
 use polars::prelude::*;
-use std::io::{Cursor, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,18 +32,17 @@ pub(crate) fn raw() -> Raw {
 }
 
 fn frame(table: &Table) -> PolarsResult<DataFrame> {
-    let names = table.columns.iter().map(|c| (PlSmallStr::from_static(c.name), DataType::String));
-    let read = CsvReadOptions::default()
-        .with_has_header(false)
-        .with_schema(Some(Arc::new(names.collect())))
-        .map_parse_options(|options| options.with_missing_is_null(false))
-        .into_reader_with_file_handle(Cursor::new(text(&format!("{}.csv", table.name)).into_bytes()))
-        .finish()?;
+    let fields = table.columns.iter().map(|column| Field::new(column.name, arrow::datatypes::DataType::Utf8, true));
+    let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+    let text = text(&format!("{}.csv", table.name));
+    let batches = arrow::csv::ReaderBuilder::new(Arc::new(schema)).build(text.as_bytes()).unwrap();
+    let read = from_batches(&batches.collect::<Result<Vec<_>, _>>().unwrap()).unwrap();
     read.lazy().select(table.columns.iter().map(typed).collect::<Vec<_>>()).collect()
 }
 
 fn typed(column: &schema::Column) -> Expr {
-    let written = col(column.name);
+    // An empty text is one here.
+    let written = col(column.name).fill_null(lit(""));
     if column.kind == schema::Kind::Time {
         let format = StrptimeOptions { format: Some("%Y-%m-%d %H:%M:%S%.f".into()), ..StrptimeOptions::default() };
         return written.str().to_datetime(Some(TimeUnit::Microseconds), None, format, lit("raise"));

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod cells;
+mod condition;
 mod describe;
 mod error;
 mod exact;

@@ -3,28 +3,26 @@
 //! Files are chosen while the query is planned, so `explain` says how many there are of how many, and a count without a
 //! condition is answered from what the manifests say.
 
+use crate::condition::implied_by_all;
 use crate::error::{inside, of_iceberg};
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{Result as DfResult, ScalarValue, Statistics};
+use datafusion::common::{Result as DfResult, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::expr::{Predicate, Reference};
+use iceberg::expr::Predicate;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{Datum, PrimitiveType};
 use iceberg::table::Table;
-use iceberg_datafusion::physical_plan::convert_filters_to_predicate;
-use iceberg_datafusion::to_datafusion_error;
 use orch_store::lake_view::Seen;
 use std::any::Any;
 use std::fmt;
@@ -130,8 +128,7 @@ impl TableProvider for LakeProvider {
             // Rows without columns are counted by one of them.
             columns.extend(self.schema.fields().first().map(|field| field.name().clone()));
         }
-        let decimals = filters.iter().filter_map(|filter| of_decimal(filter, &self.schema));
-        let predicate = convert_filters_to_predicate(filters).into_iter().chain(decimals).reduce(Predicate::and);
+        let predicate = implied_by_all(filters, &self.schema);
         let tasks = self.tasks(&columns, predicate.clone()).await;
         let mut tasks = tasks.map_err(|error| inside(of_iceberg(error)))?;
         if let (Some(limit), None) = (limit, &predicate) {
@@ -141,32 +138,6 @@ impl TableProvider for LakeProvider {
         let parts = session.config().target_partitions();
         Ok(Arc::new(LakeScan::new(self, schema, predicate, limit, tasks, parts)))
     }
-}
-
-/// A comparison of a decimal column, which the conversion of the crate leaves out. Only for a literal of the very type
-/// of the column: any other would be refused when it is bound.
-fn of_decimal(filter: &Expr, schema: &Schema) -> Option<Predicate> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else { return None };
-    let (Expr::Column(column), Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale), _)) =
-        (left.as_ref(), right.as_ref())
-    else {
-        return None;
-    };
-    let field = schema.field_with_name(column.name()).ok()?;
-    if *field.data_type() != DataType::Decimal128(*precision, *scale) {
-        return None;
-    }
-    let data = PrimitiveType::Decimal { precision: u32::from(*precision), scale: u32::try_from(*scale).ok()? };
-    let datum = Datum::try_from_bytes(&value.to_be_bytes(), data).ok()?;
-    let column = Reference::new(column.name());
-    Some(match op {
-        Operator::Eq => column.equal_to(datum),
-        Operator::Lt => column.less_than(datum),
-        Operator::LtEq => column.less_than_or_equal_to(datum),
-        Operator::Gt => column.greater_than(datum),
-        Operator::GtEq => column.greater_than_or_equal_to(datum),
-        _ => return None,
-    })
 }
 
 /// The first files that hold as many rows as are wanted; deletes would make the numbers wrong.
@@ -306,7 +277,7 @@ impl ExecutionPlan for LakeScan {
             .with_data_file_concurrency_limit(1)
             .build();
         let tasks = stream::iter(tasks.into_iter().map(Ok)).boxed();
-        let batches = reader.read(tasks).map_err(to_datafusion_error)?.stream();
+        let batches = reader.read(tasks).map_err(|error| inside(of_iceberg(error)))?.stream();
         let schema = self.schema.clone();
         let batches = batches.map_err(|error| inside(of_iceberg(error)));
         let batches = batches.and_then(move |batch| std::future::ready(in_schema(&batch, &schema).map_err(Into::into)));

@@ -3,17 +3,19 @@
 use super::{Encode, Written};
 use crate::batches::{BATCH_ROWS, Batches};
 use crate::bucket::Bucket;
-use crate::frame::conform;
-use arrow::array::RecordBatch;
+use crate::frame::{conform, from_batches};
+use arrow::array::{RecordBatch, RecordBatchReader as _};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use orch_core::task::{TaskResult, fatal};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use polars::prelude::DataFrame;
 
 /// Rows of a group: what a reader holds of each column at once.
 const GROUP_ROWS: usize = 1 << 17;
@@ -28,6 +30,22 @@ pub async fn read(bucket: &Bucket, key: &str) -> TaskResult<Batches> {
     let schema = builder.schema().clone();
     let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| broken(e, &location))?;
     Ok(batches(schema, stream, location))
+}
+
+/// An object that was read whole, as a frame.
+///
+/// # Errors
+/// It is no whole Parquet file.
+pub fn frame_of(bytes: Bytes, location: &str) -> TaskResult<DataFrame> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map_err(|error| broken(error, location))?;
+    // A file without rows has columns all the same.
+    let mut batches = vec![RecordBatch::new_empty(reader.schema())];
+    for batch in reader {
+        batches.push(batch.map_err(|error| broken(error.into(), location))?);
+    }
+    from_batches(&batches)
 }
 
 /// Reads the columns of a schema, cast where their types are others.

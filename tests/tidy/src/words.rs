@@ -43,8 +43,9 @@ const SQL_PROOFS: [&str; 9] =
     [" from ", " set ", " values", " into ", " as (", " table ", "select ", " schema ", " database "];
 
 /// The few files that may contain unsafe code, each with its reason.
-const UNSAFE_FILES: [(&str, &str); 3] = [
+const UNSAFE_FILES: [(&str, &str); 4] = [
     ("cli/src/memory.rs", "glibc's `malloc_trim` has no safe form"),
+    ("cli/src/query_process/inside.rs", "`nice` has no safe form"),
     ("lake/src/frame/bridge.rs", "polars and arrow have a type each for the structs of arrow's C data interface"),
     ("workers/src/program/supervisor.rs", "what a program does between fork and exec has no safe form"),
 ];

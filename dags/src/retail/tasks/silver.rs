@@ -12,8 +12,9 @@ use chrono::NaiveDate;
 use orch::prelude::*;
 use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet};
+use orch_lake::format::parquet::frame_of;
 use orch_lake::frame::{batches_of, blocking};
-use polars::prelude::*;
+use polars::prelude::DataFrame;
 use std::collections::HashMap;
 
 /// The last day up to which all orders are known, in the snapshots of `orders_fact`.
@@ -122,7 +123,7 @@ async fn read(ctx: &Ctx, bucket: &Bucket, extract: &Extracts) -> TaskResult<Raw>
         // In one piece: another run may replace the object while it is read.
         let bytes = bucket.get(key).await?;
         let location = bucket.location(key);
-        let frame = blocking(move |_| fitting(frame(bytes, &location)?, table, &location)).await?;
+        let frame = blocking(move |_| fitting(frame_of(bytes, &location)?, table, &location)).await?;
         frames.insert(table.name, frame);
     }
     let raw = Raw::from_tables(|name| frames.remove(name).ok_or_else(|| fatal(format!("`{name}` was not read"))))?;
@@ -132,12 +133,6 @@ async fn read(ctx: &Ctx, bucket: &Bucket, extract: &Extracts) -> TaskResult<Raw>
     let report = order_items().check(&items, &facts)?;
     ctx.commit(report.trail(ctx))?;
     Ok(raw)
-}
-
-fn frame(bytes: bytes::Bytes, location: &str) -> TaskResult<DataFrame> {
-    ParquetReader::new(std::io::Cursor::new(bytes)).finish().map_err(|error| {
-        fatal(format!("`{location}` is no whole Parquet file: {error}\nhint: run the ingest of this table again"))
-    })
 }
 
 /// # Errors

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// A page does not wait longer for its picture.
-const TIME: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(10);
 /// A table of more rows is only drawn if it says how.
 const MOST_ROWS: u64 = 2_000_000;
 /// Points of a picture.
