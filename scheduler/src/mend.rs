@@ -6,7 +6,7 @@ use orch_core::state::RunState;
 use orch_store::StoreResult;
 use orch_store::dag::pause_after_failures;
 use orch_store::hint::Hint;
-use orch_store::refold::fold_run;
+use orch_store::refold::{Keep, fold_run};
 use orch_store::run::start_queued_runs;
 use orch_store::run_lock::left_unfolded;
 use orch_store::step::Stepper;
@@ -76,7 +76,9 @@ pub(crate) async fn fold(
 ) -> StoreResult<()> {
     // Nothing is kept for worker 0: all that becomes ready is for whoever comes.
     let mut stepper = Stepper::default();
-    let Some(Some(folded)) = item("fold a run", &run, fold_run(db, &mut stepper, versions, run, 0, 0)).await? else {
+    let Some(Some(folded)) =
+        item("fold a run", &run, fold_run(db, &mut stepper, versions, run, 0, Keep::NOTHING)).await?
+    else {
         return Ok(());
     };
     if folded.queued {

@@ -1,7 +1,7 @@
 //! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew, and what waits for a
 //! time or a condition begins anew instead. What is claimable already begins anyway.
 
-use crate::refold::{carry_out, fold_loading, fold_run};
+use crate::refold::{Keep, carry_out, fold_loading, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};
 use crate::version::{Version, Versions};
@@ -158,7 +158,7 @@ pub async fn clear_instances(
         if !events.is_empty() && !ledger.state.is_finished() {
             let (to, effects) = fold_loading(&mut tx, &version, run, &ledger, &events).await?;
             let mut step = Step { mode: Mode::Locked { fold_xmin }, cleared: true, ..Step::default() };
-            carry_out(&mut step, &version, at, to.clone(), effects, 0);
+            carry_out(&mut step, &version, at, to.clone(), effects, Keep::NOTHING);
             stepper.send(&mut tx, &step, 0).await?;
             (ledger, at.rev) = (to, at.rev + 1);
         }
@@ -187,12 +187,12 @@ pub async fn clear_instances(
     )
     .execute(&mut *tx)
     .await?;
-    carry_out(&mut step, &version, at, cleared, effects, 0);
+    carry_out(&mut step, &version, at, cleared, effects, Keep::NOTHING);
     stepper.send(&mut tx, &step, 0).await?;
     tx.commit().await?;
     let waited = |state: TaskState| !state.is_finished() && state != TaskState::Running;
     if found.iter().any(|i| waited(i.2)) {
-        fold_run(db, stepper, versions, run, 0, 0).await?;
+        fold_run(db, stepper, versions, run, 0, Keep::NOTHING).await?;
     }
     let stopping = found.iter().any(|i| i.2 == TaskState::Running);
     Ok(Some(Cleared { instances: found, stopping, revived }))

@@ -3,7 +3,7 @@
 
 mod session;
 
-use crate::refold::{self, Folded};
+use crate::refold::{self, Folded, Keep};
 use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
 use crate::{StoreResult, admission, clear, connect, dag, parked, pool, run, worker};
@@ -18,12 +18,12 @@ pub trait Hot: Send {
     /// Carries out a step for `worker`; all of it or nothing.
     fn step(&mut self, step: &Step, worker: i32) -> impl Future<Output = StoreResult<Reply>> + Send;
 
-    /// Folds what is recorded and not yet in the ledger, under the run's lock. Up to `room` tries are kept for `worker`.
+    /// Folds what is recorded and not yet in the ledger, under the run's lock. Some tries `worker` keeps.
     fn fold_run(
         &mut self,
         run: Uuid,
         worker: i32,
-        room: usize,
+        keep: Keep<'_>,
     ) -> impl Future<Output = StoreResult<Option<Folded>>> + Send;
 
     /// Folds events into a run as it is remembered, reading the element states that the decision asks for.
@@ -90,8 +90,8 @@ impl Hot for PgHot {
         self.stepper.send(&mut self.db, step, worker).await
     }
 
-    async fn fold_run(&mut self, run: Uuid, worker: i32, room: usize) -> StoreResult<Option<Folded>> {
-        refold::fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, worker, room).await
+    async fn fold_run(&mut self, run: Uuid, worker: i32, keep: Keep<'_>) -> StoreResult<Option<Folded>> {
+        refold::fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, worker, keep).await
     }
 
     async fn decide(

@@ -5,7 +5,7 @@ mod again;
 
 pub use again::ask_again;
 
-use crate::refold::{carry_out, fold_loading, fold_run};
+use crate::refold::{Keep, carry_out, fold_loading, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};
 use crate::version::Versions;
@@ -64,7 +64,7 @@ pub async fn mark_instance(
 ) -> StoreResult<Mark> {
     for _ in 0..LOOKS {
         // First all that it has not heard of.
-        if fold_run(db, &mut Stepper::default(), versions, run, 0, 0).await?.is_none() {
+        if fold_run(db, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(Mark::NoSuchInstance);
         }
         match try_mark(db, versions, (run, version), instance, to).await {
@@ -157,7 +157,7 @@ async fn mark_locked(
     }
     write(db, run, (task, map_index), to, locked.rev + 1).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, cleared: true, ..Step::default() };
-    carry_out(&mut step, &version, at, marked, effects, 0);
+    carry_out(&mut step, &version, at, marked, effects, Keep::NOTHING);
     Stepper::default().send(db, &step, 0).await?;
     Ok(Some(Mark::Marked(was)))
 }

@@ -8,7 +8,6 @@ use crate::version::{Version, Versions};
 use crate::{StoreError, StoreResult};
 use orch_core::alert::of_run;
 use orch_core::run::{Elements, Run};
-use orch_core::spec::Isolation;
 use orch_core::transition::{Effects, Event, fold};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -30,17 +29,30 @@ pub struct Folded {
     pub queued: bool,
 }
 
-/// Folds what is unfolded of `run`. Up to `room` of what becomes ready is kept for `worker` instead of being queued.
-/// `None`: the run is gone, or parked, because it cannot be folded.
+/// Which of the tries that become ready a worker goes on with itself, instead of queueing them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keep<'a> {
+    /// At most so many.
+    pub room: usize,
+    /// Only tries that wait there: of its queues those for bodies in its own process.
+    pub queues: &'a [i32],
+}
+
+impl Keep<'_> {
+    /// Everything is queued.
+    pub const NOTHING: Keep<'static> = Keep { room: 0, queues: &[] };
+}
+
+/// Folds what is unfolded of `run`; of what becomes ready `worker` may keep some. `None`: the run is gone, or parked, because it cannot be folded.
 pub async fn fold_run(
     db: &mut PgConnection,
     stepper: &mut Stepper,
     versions: &mut Versions,
     run: Uuid,
     worker: i32,
-    room: usize,
+    keep: Keep<'_>,
 ) -> StoreResult<Option<Folded>> {
-    match try_fold(db, stepper, versions, run, worker, room).await {
+    match try_fold(db, stepper, versions, run, worker, keep).await {
         Err(error) if error.is_of_one_item() => {
             parked::park(db, run, &error.in_full()).await?;
             Ok(None)
@@ -55,7 +67,7 @@ async fn try_fold(
     versions: &mut Versions,
     run: Uuid,
     worker: i32,
-    room: usize,
+    keep: Keep<'_>,
 ) -> StoreResult<Option<Folded>> {
     let mut tx = db.begin().await?;
     let Some(locked) = run_lock::lock(&mut tx, run).await? else { return Ok(None) };
@@ -75,8 +87,8 @@ async fn try_fold(
     let (ledger, effects) = fold_loading(&mut tx, &version, run, &locked.ledger, &locked.events).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: locked.fold_xmin }, ..Step::default() };
     step.cleared = locked.clear_number > 0;
-    let room = if step.cleared { 0 } else { room };
-    carry_out(&mut step, &version, locked.at(run), ledger.clone(), effects, room);
+    let keep = if step.cleared { Keep::NOTHING } else { keep };
+    carry_out(&mut step, &version, locked.at(run), ledger.clone(), effects, keep);
     let reply = stepper.send(&mut tx, &step, worker).await?;
     if reply.moved != [run] {
         return Err(StoreError::corrupt(format!("the locked run `{run}` did not move")));
@@ -103,15 +115,14 @@ pub async fn fold_loading(
 }
 
 /// Adds to a step what a transition from the run `at` a revision asks for: the ledger, who is told, and a place for each try
-/// that comes to be. A worker may keep up to `room` tries, but those of child processes, which have slots of their own, are
-/// queued, and so are those that have to be let in first.
-pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, room: usize) {
+/// that comes to be. Tries that a worker does not keep are queued, and so are those that have to be let in first.
+pub fn carry_out(step: &mut Step, version: &Version, at: RunAt, to: Run, effects: Effects, keep: Keep<'_>) {
     let RunAt { run, rev, .. } = at;
     let moved = RunAt { rev: rev + 1, ..at };
     for instance in effects.ready {
         let new = version.new_try(moved, instance);
-        let in_process = version.plan.task(instance.0).isolation == Isolation::InProcess;
-        if in_process && new.queue > 0 && step.keep.len() < room { step.keep.push(new) } else { step.queue.push(new) }
+        let keeps = step.keep.len() < keep.room && keep.queues.contains(&new.queue);
+        if keeps { step.keep.push(new) } else { step.queue.push(new) }
     }
     step.hold.extend(effects.hold.into_iter().map(|instance| version.new_try(moved, instance)));
     step.admit.extend(effects.admit.into_iter().map(|(task, many)| (run, task, many)));

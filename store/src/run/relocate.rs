@@ -1,7 +1,7 @@
 //! Moves a run to another version of its DAG: nobody offers its own any more, or somebody says so.
 
 use super::quiet::{Place, Waited, quiet};
-use crate::refold::{carry_out, fold_run};
+use crate::refold::{Keep, carry_out, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, RunAt, Step, Stepper};
 use crate::version::{Version, Versions};
@@ -38,7 +38,7 @@ pub async fn move_run(db: &mut PgConnection, versions: &mut Versions, run: Uuid,
     let to = versions.get(db, to).await?;
     for _ in 0..LOOKS {
         // First all that it has not heard of, by its own version.
-        if fold_run(db, &mut Stepper::default(), versions, run, 0, 0).await?.is_none() {
+        if fold_run(db, &mut Stepper::default(), versions, run, 0, Keep::NOTHING).await?.is_none() {
             return Ok(MoveRun::NoSuchRun);
         }
         match try_move(db, versions, run, &to).await {
@@ -100,7 +100,7 @@ async fn try_move(
     let (moved, effects) = run_lock::deciding(&mut tx, &to.plan, run, &locked.ledger, decide).await?;
     set_version(&mut tx, run, to.id, &moved).await?;
     let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: locked.clear_number > 0, ..Step::default() };
-    carry_out(&mut step, to, at, moved, effects, 0);
+    carry_out(&mut step, to, at, moved, effects, Keep::NOTHING);
     Stepper::default().send(&mut tx, &step, 0).await?;
     tx.commit().await?;
     Ok(Some(MoveRun::Moved))

@@ -180,8 +180,9 @@ async fn a_step_that_moves_and_keeps_writes_the_events_or_is_taken_back_with_the
     let (to, effects) =
         orch_core::transition::fold(&loaded.plan, &ledger, &[event], &orch_core::run::Elements::default()).unwrap();
     let mut step = strict(end);
+    let keep = orch_store::refold::Keep { room: 1, queues: &loaded.queues };
     let at = orch_store::step::RunAt { run: run.id, rev: 0, run_type: orch_core::state::RunType::Manual };
-    orch_store::refold::carry_out(&mut step, &loaded, at, to, effects, 1);
+    orch_store::refold::carry_out(&mut step, &loaded, at, to, effects, keep);
     assert_eq!(step.keep.len(), 1);
     // The same step with a revision that is over: the outcome and its event are recorded, nothing else.
     let reply = stepper.send(&mut hands.db, &step, hands.worker).await.unwrap();

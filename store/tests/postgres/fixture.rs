@@ -3,7 +3,7 @@
 use orch_core::spec::DagSpec;
 use orch_core::state::{TaskState, TriggeredBy};
 use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
-use orch_store::refold::fold_run;
+use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, Registered, register_bundle};
 use orch_store::run::{CreateRun, NewRun, RunRow, create_run};
 use orch_store::step::{Claim, Claimed, Ended, Lease, Mode, NewWait, NextTry, Step, Stepper};
@@ -130,7 +130,9 @@ impl Hands {
     }
 
     pub(crate) async fn fold(&mut self, run: Uuid) {
-        fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, self.worker, 0).await.expect("a fold");
+        fold_run(&mut self.db, &mut self.stepper, &mut self.versions, run, self.worker, Keep::NOTHING)
+            .await
+            .expect("a fold");
     }
 
     /// Claims and ends well until nothing is left.

@@ -5,7 +5,7 @@ use orch_core::state::TaskState;
 use orch_core::text::JsonText;
 use orch_store::doctor::vitals;
 use orch_store::hot::{Hot, PgHot};
-use orch_store::refold::fold_run;
+use orch_store::refold::{Keep, fold_run};
 use orch_store::run::{EndRun, cancel_run};
 use orch_store::run_lock::left_unfolded;
 use orch_store::step::{Ended, Failure, Stepper};
@@ -43,7 +43,7 @@ async fn a_try_that_changed_hands_more_often_than_a_smallint_counts_goes_on() {
     let reaped = reap(&mut db, &mut Versions::default()).await.unwrap();
     assert_eq!(reaped.requeued + reaped.unfolded.len(), 1, "{reaped:?}");
     for run in reaped.unfolded {
-        fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, 0).await.unwrap();
+        fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING).await.unwrap();
     }
     check_run(&mut db, run).await;
 }
@@ -101,7 +101,9 @@ async fn a_run_whose_ledger_cannot_be_read_is_parked_until_it_can() {
         let ledger: Vec<i16> =
             sqlx::query_scalar("select ledger from dag_run where id = $1").bind(run).fetch_one(&mut db).await.unwrap();
         say(&mut db, format!("update dag_run set {harm} where id = '{run}'")).await;
-        assert!(fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap().is_none());
+        assert!(
+            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap().is_none()
+        );
         let parked = vitals(&mut db).await.unwrap().parked;
         assert!(parked.iter().any(|parked| parked.why.contains(words)), "{harm}: {parked:?}");
         // Schedulers see to others for a while.
@@ -110,7 +112,9 @@ async fn a_run_whose_ledger_cannot_be_read_is_parked_until_it_can() {
         assert!(left_unfolded(&mut db, Duration::ZERO, 100).await.unwrap().contains(&run), "{harm}");
         let mend = "update dag_run set ledger = $2, ledger_format = 1 where id = $1";
         sqlx::query(mend).bind(run).bind(ledger).execute(&mut db).await.unwrap();
-        assert!(fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap().is_some());
+        assert!(
+            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap().is_some()
+        );
         assert!(vitals(&mut db).await.unwrap().parked.is_empty(), "{harm}");
         check_run(&mut db, run).await;
         worker.work_off().await;
@@ -125,7 +129,7 @@ async fn a_parked_run_can_be_cancelled() {
     let mut worker = Hands::new(&database, &[version], LONG).await;
     let run = unfolded(&mut worker, &mut db).await;
     say(&mut db, "update dag_run set ledger = '{1,2,3}'".into()).await;
-    fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, 0).await.unwrap();
+    fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING).await.unwrap();
     assert!(matches!(cancel_run(&mut db, &mut Versions::default(), run).await.unwrap(), EndRun::Ended(_)));
     assert_eq!(number(&mut db, "select count(*) from parked_run").await, 0);
 }

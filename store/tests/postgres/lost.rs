@@ -6,7 +6,7 @@ use orch_core::state::TaskState;
 use orch_store::due::{After, look};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;
-use orch_store::refold::fold_run;
+use orch_store::refold::{Keep, fold_run};
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
 use orch_store::worker::{Reaped, heartbeat, list_workers, reap, reap_since, release, sweep_orphans};
@@ -91,7 +91,7 @@ async fn an_instance_that_is_lost_too_often_fails_and_says_why() {
         let mut versions = Versions::default();
         let reaped = reap(&mut db, &mut versions).await.unwrap();
         for run in reaped.unfolded {
-            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap();
+            fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap();
         }
     }
     check_run(&mut db, run).await;
@@ -131,7 +131,7 @@ async fn what_must_not_begin_twice_does_not_even_when_its_worker_gives_it_back()
     let mut versions = Versions::default();
     let released = release(&mut db, &mut versions, worker.worker).await.unwrap();
     assert_eq!((released.requeued, released.unfolded.as_slice()), (0, &[run][..]));
-    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap();
+    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap();
     check_run(&mut db, run).await;
     assert_eq!(states(&mut db, run).await, ["a failed"]);
 }
@@ -216,7 +216,7 @@ async fn a_restarting_instance_of_a_lost_worker_begins_anew() {
     let mut versions = Versions::default();
     let reaped = reap(&mut db, &mut versions).await.unwrap();
     assert_eq!((reaped.requeued, reaped.unfolded.as_slice()), (0, &[run][..]));
-    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, 0).await.unwrap();
+    fold_run(&mut db, &mut Stepper::default(), &mut versions, run, 0, Keep::NOTHING).await.unwrap();
     let mut other = Hands::new(&database, &[version], LONG).await;
     let after = other.claim(1).await[0];
     assert_ne!(after.lease.attempt, before.lease.attempt);

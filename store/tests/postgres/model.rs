@@ -9,7 +9,7 @@ use orch_core::run::Run;
 use orch_core::state::{RunType, TaskState};
 use orch_core::transition::{Event, Outcome};
 use orch_store::doctor::{WhichHistory, verify_history};
-use orch_store::refold::{carry_out, fold_loading};
+use orch_store::refold::{Keep, carry_out, fold_loading};
 use orch_store::step::{Claimed, Ended, Lease, Mode, NextTry, RunAt, Step, Stepper};
 use orch_store::version::Versions;
 use orch_store::worker::reap;
@@ -142,7 +142,7 @@ impl<'a> Case<'a> {
         let (to, effects) = fold_loading(&mut self.db, &version, self.run, &ledger, &events).await.expect("a decision");
         let mut step = Step { ended: vec![end], ..Step::default() };
         let at = RunAt { run: self.run, rev, run_type: RunType::Manual };
-        carry_out(&mut step, &version, at, to.clone(), effects, 0);
+        carry_out(&mut step, &version, at, to.clone(), effects, Keep::NOTHING);
         let reply = self.stepper.send(&mut hands.db, &step, hands.worker).await.expect("it still counts");
         let [Event::Finished { task, index, .. }] = events else { unreachable!("one outcome") };
         if reply.moved.is_empty() {

@@ -7,6 +7,7 @@ use crate::store::{MemStore, Turn};
 use orch_store::StoreResult;
 use orch_store::hint::{Hint, Hints};
 use orch_store::hot::Hot;
+use orch_store::refold::Keep;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ async fn round(session: &Session, dags: &[String], hints: &Hints) -> StoreResult
     }
     left.extend(session.left_unfolded(LEFT_FOR).await?);
     for run in left {
-        if store.fold_run(run, NOBODY, 0).await?.is_some_and(|folded| folded.queued) {
+        if store.fold_run(run, NOBODY, Keep::NOTHING).await?.is_some_and(|folded| folded.queued) {
             hints.give(Hint::Ready);
         }
     }

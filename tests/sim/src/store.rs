@@ -14,7 +14,7 @@ use orch_core::run::{Elements, Run};
 use orch_core::state::RunType;
 use orch_core::transition::{Effects, Event, fold};
 use orch_store::hot::Hot;
-use orch_store::refold::{Folded, carry_out};
+use orch_store::refold::{Folded, Keep, carry_out};
 use orch_store::step::{Lease, Mode, Reply, RunAt, Step};
 use orch_store::version::Version;
 use orch_store::worker::HeartbeatAnswer;
@@ -58,7 +58,7 @@ impl Hot for MemStore {
         sent.await
     }
 
-    async fn fold_run(&mut self, run: Uuid, worker: i32, room: usize) -> StoreResult<Option<Folded>> {
+    async fn fold_run(&mut self, run: Uuid, worker: i32, keep: Keep<'_>) -> StoreResult<Option<Folded>> {
         let mut tx = self.session.begin();
         let Some(locked) = lock_run(&mut tx, run, Some(Mutant::FoldWithoutLock)).await? else { return Ok(None) };
         let LockedRun { version, rev, clear_number, ledger, taken, events, fold_xmin } = locked;
@@ -83,8 +83,8 @@ impl Hot for MemStore {
         let (to, effects) = decide(&mut tx, &version, run, &ledger, &events, &taken).await?;
         let mut step = Step { mode: Mode::Locked { fold_xmin }, ..Step::default() };
         step.cleared = clear_number > 0;
-        let room = if step.cleared { 0 } else { room };
-        carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, to.clone(), effects, room);
+        let keep = if step.cleared { Keep::NOTHING } else { keep };
+        carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, to.clone(), effects, keep);
         let (kept, queued) = (step.keep.clone(), !step.queue.is_empty() || !step.admit.is_empty());
         let who = self.session.who.clone();
         let written = tx.commit(move |s, seen| {

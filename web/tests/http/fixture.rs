@@ -9,7 +9,7 @@ use orch_core::state::TaskState;
 use orch_store::audit::list_audit;
 use orch_store::dag::pause;
 use orch_store::hint::Hints;
-use orch_store::refold::fold_run;
+use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::run_by_uuid;
 use orch_store::seal::Keyring;
@@ -161,7 +161,7 @@ impl Web {
         let step = Step { ended: vec![ended], mode: Mode::Record, ..Step::default() };
         let reply = Stepper::default().send(db, &step, 1).await.expect("it is recorded");
         assert!(!reply.accepted.is_empty(), "it counted");
-        let folded = fold_run(db, &mut Stepper::default(), &mut Versions::default(), lease.run, 1, 0).await;
+        let folded = fold_run(db, &mut Stepper::default(), &mut Versions::default(), lease.run, 1, Keep::NOTHING).await;
         folded.expect("the run is folded");
     }
 

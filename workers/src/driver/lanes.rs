@@ -104,9 +104,14 @@ impl Lanes {
         Some((lane.kind, Claim { most, queues: lane.queues.clone(), versions: versions.clone() }))
     }
 
+    /// The queues of bodies in this process.
+    pub(super) fn own_queues(&self) -> Arc<[i32]> {
+        self.lane(Isolation::InProcess).queues.clone()
+    }
+
     /// Takes nothing: asks how urgent the most urgent body is that waits for this process.
     pub(super) fn look_at_queue(&mut self, versions: &Arc<[i32]>) -> Claim {
-        Claim { most: 0, queues: self.lane(Isolation::InProcess).queues.clone(), versions: versions.clone() }
+        Claim { most: 0, queues: self.own_queues(), versions: versions.clone() }
     }
 
     /// A claim was answered, and the next one is for the other kind if it wants more too.

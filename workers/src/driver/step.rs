@@ -11,7 +11,7 @@ use orch_core::state::RunType;
 use orch_core::transition::{Event, fold};
 use orch_store::hint::Hint;
 use orch_store::hot::Hot;
-use orch_store::refold::carry_out;
+use orch_store::refold::{Keep, carry_out};
 use orch_store::step::{Claimed, Ended, KnownRun, Lease, NewTry, Reply, RunAt, Step};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
@@ -266,7 +266,8 @@ impl<S: Hot> Driver<S> {
             }
         };
         let room = room.saturating_sub(step.keep.len());
-        carry_out(step, &version, at, to.clone(), effects, step.keep.len() + room);
+        let keep = Keep { room: step.keep.len() + room, queues: &self.lanes.own_queues() };
+        carry_out(step, &version, at, to.clone(), effects, keep);
         Ok(Some(to))
     }
 
@@ -336,7 +337,8 @@ impl<S: Hot> Driver<S> {
         while let Some(&run) = self.unfolded.last() {
             let room = free.saturating_sub(jobs.len());
             let room = if self.memory.get(&run).is_some() { room } else { 0 };
-            let folded = match self.store.fold_run(run, self.worker, room).await {
+            let keep = Keep { room, queues: &self.lanes.own_queues() };
+            let folded = match self.store.fold_run(run, self.worker, keep).await {
                 Err(StoreError::TryAgain(_)) => {
                     later.push(run);
                     None

@@ -55,3 +55,33 @@ async fn a_worker_serves_several_queues_and_one_that_nobody_serves_is_named() {
     drop(db);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_ready_for_another_queue_is_left_to_its_workers() {
+    const LENGTH: i16 = 30;
+    let alternating = dag("alternating").unpaused().build(|d| {
+        let queue = |number| if number % 2 == 0 { "default" } else { "gpu" };
+        let mut last = d.add(step().id("t00").queue("default"));
+        for number in 1..LENGTH {
+            last = d.add(step().id(format!("t{number:02}")).queue(queue(number)).after(last));
+        }
+    });
+    let world = World::with(vec![alternating], 2, |config| {
+        config.queues = vec![if config.name == "w0" { "default".into() } else { "gpu".into() }];
+    })
+    .await;
+    let run_id = world.trigger("alternating", None).await;
+    assert_eq!(world.end_of("alternating", &run_id).await, "success");
+    let mut db = world.db.connect().await;
+    let ran: Vec<(i16, String)> = sqlx::query_as(
+        "select t.task, w.name from task_instance t join worker w on w.id = t.worker where t.state = 'success'
+        order by t.task",
+    )
+    .fetch_all(&mut db)
+    .await
+    .unwrap();
+    let meant: Vec<(i16, String)> = (0..LENGTH).map(|number| (number, format!("w{}", number % 2))).collect();
+    assert_eq!(ran, meant);
+    drop(db);
+    world.end().await;
+}

@@ -14,7 +14,7 @@ use orch_core::transition::{
     Effects, RunEnd, Selected, can_move, clear, end_run as end_ledger, move_run as move_ledger, places,
 };
 use orch_store::hot::Hot;
-use orch_store::refold::carry_out;
+use orch_store::refold::{Keep, carry_out};
 use orch_store::step::{Mode, RunAt, Step};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};
@@ -118,7 +118,14 @@ impl Session {
         let mut fold = None;
         if !events.is_empty() && !revived {
             let mut step = empty();
-            carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, ledger.clone(), effects, 0);
+            carry_out(
+                &mut step,
+                &version,
+                RunAt { run, rev, run_type: RunType::Manual },
+                ledger.clone(),
+                effects,
+                Keep::NOTHING,
+            );
             fold = Some((step, events));
             rev += 1;
         }
@@ -140,7 +147,7 @@ impl Session {
             }
         };
         let mut step = empty();
-        carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, cleared, effects, 0);
+        carry_out(&mut step, &version, RunAt { run, rev, run_type: RunType::Manual }, cleared, effects, Keep::NOTHING);
         let many = found.len();
         let what = Clearing { over, running, selected };
         let done = tx.commit(move |s, seen| {
@@ -160,7 +167,7 @@ impl Session {
     pub(crate) async fn move_run(&self, run: Uuid, to: &Arc<Version>) -> StoreResult<bool> {
         let mut store = MemStore { session: self.clone() };
         for _ in 0..TRIES {
-            if store.fold_run(run, 0, 0).await?.is_none() {
+            if store.fold_run(run, 0, Keep::NOTHING).await?.is_none() {
                 return Ok(false);
             }
             match self.try_move(run, to).await {
@@ -210,7 +217,7 @@ impl Session {
             }
         };
         let mut step = Step { mode: Mode::Locked { fold_xmin: 0 }, cleared: clear_number > 0, ..Step::default() };
-        carry_out(&mut step, &to, RunAt { run, rev, run_type: RunType::Manual }, moved, effects, 0);
+        carry_out(&mut step, &to, RunAt { run, rev, run_type: RunType::Manual }, moved, effects, Keep::NOTHING);
         tx.commit(move |s, seen| s.relocate(run, &to, &at_rest, &step, seen).map(|()| Some(true))).await
     }
 }
