@@ -10,7 +10,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Queries are checked against the committed .sqlx/, as on a machine without a database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help setup run run-engine engine build test bench bench-engine bench-lake bench-peers lint fmt sqlx audit
+.PHONY: help setup run run-engine engine build check test torture bench bench-engine bench-lake bench-peers lint fmt sqlx audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,14 @@ engine: setup ## Build target/release/orch-examples: the engine with the example
 build: setup ## Build target/release/orch: everything, with every DAG of dags/
 	@cargo build --release -p orch-dags
 
-test: setup ## Run what CI runs: format, lints, all tests (ORCH_TEST_LONG=1 for longer ones)
+check: setup ## Format, lints and tests of the engine's core, in minutes
+	@scripts/test.sh check
+
+test: setup ## Run what CI runs: format, lints, all tests
 	@scripts/test.sh
+
+torture: setup ## The long tests with seeds that nobody has seen (ORCH_TEST_LONG=100 for longer ones)
+	@scripts/test.sh torture
 
 bench: bench-engine bench-lake ## Run all benchmarks and print bench/results.json as a table
 

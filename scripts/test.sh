@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
-# What CI runs, in this order: format, lints, build of the tests, tests. `test.sh lint` ends after the lints.
-# ORCH_TEST_LONG=1 makes the fault and simulation tests run longer.
+# Format, lints, build of the tests, tests. `test.sh`: all of it, as CI runs it. `test.sh check`: what a change of the engine breaks
+# first, in minutes (core, store, web, the simulation). `test.sh torture`: what runs long, with seeds that nobody has seen.
+# `test.sh lint` ends after the lints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 if [[ -t 1 ]]; then export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-always}; fi
 
-if [[ ${1:-} != lint ]]; then scripts/setup.sh test; fi
+tier=${1:-all}
+if [[ $tier != lint ]]; then scripts/setup.sh test; fi
+packages=(--workspace)
+if [[ $tier == check ]]; then packages=(-p orch-core -p orch-store -p orch-web -p orch-sim); fi
+if [[ $tier == torture ]]; then
+    export ORCH_TEST_LONG=${ORCH_TEST_LONG:-10}
+else
+    # A gate that fails must fail again.
+    export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-407112}
+fi
 
 report=""
 step() {
@@ -27,29 +37,17 @@ checked() {
     CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" cargo --config 'build.rustc-workspace-wrapper="clippy-driver"' "$@"
 }
 
-run_tests() {
-    mkdir -p target
-    local log=target/test.log outcome=0
-    checked test --workspace --no-fail-fast 2>&1 | tee "$log" || outcome=1
-    sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
-        /^ *Running / { name = $2 == "unittests" ? $4 : $2; gsub(/[()]/, "", name); sub(/.*\//, "", name); sub(/-[0-9a-f]+$/, "", name) }
-        /^ *Doc-tests / { name = "doc-tests of " $2 }
-        /^test result:/ {
-            passed += $4; failed += $6
-            if (match($0, /finished in [0-9.]+/)) {
-                seconds = substr($0, RSTART + 12, RLENGTH - 12); total += seconds
-                if (seconds > 2) slow = slow sprintf("   %7.1f s  %s\n", seconds, name)
-            }
-        }
-        END {
-            if (slow != "") printf "\n== slow test binaries\n%s", slow
-            printf "\n== %d passed, %d failed, %.1f s in tests\n", passed, failed, total
-        }'
-    return "$outcome"
+checked_tests() {
+    CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" python3 scripts/run_tests.py "$@" -- \
+        cargo --config 'build.rustc-workspace-wrapper="clippy-driver"' test "${packages[@]}"
 }
 
 step format cargo fmt --all --check
-step "build with lints" checked test --workspace --all-targets --no-run --quiet
-if [[ ${1:-} == lint ]]; then exit 0; fi
-step tests run_tests
+step "build with lints" checked test "${packages[@]}" --all-targets --no-run --quiet
+case $tier in
+    lint) exit 0 ;;
+    check) step tests checked_tests --no-doc ;;
+    torture) step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-store::postgres,orch-dags::dags,orch-test-cli::cli ;;
+    all) step tests checked_tests ;;
+esac
 printf '== %s%d s in all\n' "$report" "$SECONDS"

@@ -32,8 +32,12 @@ const OVER: u8 = 3;
     clippy::disallowed_methods,
     reason = "how much is tested is said in the environment, as of the other long tests"
 )]
+fn is_long() -> bool {
+    std::env::var_os("ORCH_TEST_LONG").is_some()
+}
+
 fn rows() -> i64 {
-    if std::env::var_os("ORCH_TEST_LONG").is_some() { 10_000_000 } else { 300_000 }
+    if is_long() { 10_000_000 } else { 300_000 }
 }
 
 /// Runs of a week, each with two tasks, the first with as many elements as make up the rest of the rows.
@@ -214,12 +218,13 @@ async fn many_old_rows_go_while_pages_are_read_and_runs_are_triggered() {
     let moved: i64 =
         sqlx::query_scalar("select count(*) from dag_run where dag_id = 'old'").fetch_one(&mut db).await.unwrap();
     assert_eq!(moved, 0);
-    assert!(alone < Duration::from_mins(1), "it took {alone:?}");
+    assert!(alone < Duration::from_mins(1) || !is_long(), "it took {alone:?}");
     assert!(
         beside.as_secs_f64() > READER_SECS / 2.0,
         "it waited for the reader, and nobody waited behind it: {beside:?}"
     );
-    for [before, meanwhile, beside] in [pages, runs] {
+    // How long things take is asked of a machine that does nothing else.
+    for [before, meanwhile, beside] in [pages, runs].into_iter().filter(|_| is_long()) {
         assert!(before.0 >= 50 && beside.0 >= 50, "{} and {} were asked", before.0, beside.0);
         for (count, found) in [meanwhile, beside] {
             // Cleaning has a share of the processors, and at most once a quarter of a second of everybody's time.

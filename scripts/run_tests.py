@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Runs the test binaries of the workspace side by side, and the doc tests after them.
+
+usage: run_tests.py [--only NAME,…] [--no-doc] -- CARGO…
+    CARGO: how cargo is called up to `test`, and its packages. NAME: a package, or `package::target`.
+
+The binaries are those that `cargo test --no-run` names. Those that took long last time begin first. What measures its own
+machine (memory of a process, how late a tick is) has the machine to itself, at the end. Each binary's output is printed
+whole when it has ended; the last lines are the slowest tests, what failed, and one line for all.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+# Test binaries that need a machine without others: they compile, or they measure their own processes.
+ALONE = {"orch::compile_fail", "orch-scheduler::ticks", "orch-torture::faults", "orch-test-cli::start_up"}
+# At a time. Most tests wait for a server, a lease or a process.
+SIDE_BY_SIDE = 3
+# A binary that hangs must not hide what the others found.
+PATIENCE = 1800
+TIMES = "target/test-times.json"
+SLOW = 25
+
+
+def built(cargo):
+    """The test binaries, as (package::target, executable, folder of the package, name of the package)."""
+    asked = [*cargo, "--no-run", "--message-format=json-render-diagnostics"]
+    lines = subprocess.run(asked, stdout=subprocess.PIPE, check=False, text=True)
+    if lines.returncode != 0:
+        sys.exit(lines.returncode)
+    found = []
+    for line in lines.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("reason") != "compiler-artifact" or not message["executable"] or not message["profile"]["test"]:
+            continue
+        folder = os.path.dirname(message["manifest_path"])
+        package = re.search(r"(?:#|/)([\w-]+)[@#][\d.]+$", message["package_id"]).group(1)
+        found.append((f"{package}::{message['target']['name']}", message["executable"], folder, package))
+    return found
+
+
+def environment(folder, package):
+    """What `cargo test` gives to a test binary."""
+    sysroot = subprocess.run(["rustc", "--print", "sysroot"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    return os.environ | {
+        "CARGO": os.environ.get("CARGO", "cargo"),
+        "CARGO_MANIFEST_DIR": folder,
+        "CARGO_MANIFEST_PATH": os.path.join(folder, "Cargo.toml"),
+        "CARGO_PKG_NAME": package,
+        "LD_LIBRARY_PATH": f"{sysroot}/lib:{os.environ.get('LD_LIBRARY_PATH', '')}",
+    }
+
+
+def run(binary):
+    name, executable, folder, package = binary
+    began = time.monotonic()
+    try:
+        ended = subprocess.run(
+            [executable], cwd=folder, env=environment(folder, package), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=PATIENCE, check=False,
+        )
+        code, output = ended.returncode, ended.stdout
+    except subprocess.TimeoutExpired as hung:
+        code, output = f"a kill after {PATIENCE} s", hung.stdout or b""
+    seconds, output = time.monotonic() - began, output.decode(errors="replace")
+    print(f"\n     Running {name} ({seconds:.1f} s)\n{output}", end="", flush=True)
+    return name, seconds, code, output
+
+
+def doc_tests(cargo):
+    began = time.monotonic()
+    ended = subprocess.run([*cargo, "--doc", "--no-fail-fast"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(ended.stdout, end="", flush=True)
+    return "doc tests", time.monotonic() - began, ended.returncode, ended.stdout
+
+
+def counted(output):
+    """(passed, failed) of everything that libtest says there."""
+    found = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed", output, re.M)
+    return sum(int(passed) for passed, _ in found), sum(int(failed) for _, failed in found)
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--only", type=lambda names: names.split(","))
+    parser.add_argument("--no-doc", action="store_true")
+    parser.add_argument("cargo", nargs="+")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    binaries = built(asked.cargo)
+    if asked.only:
+        binaries = [one for one in binaries if one[0] in asked.only or one[3] in asked.only]
+    try:
+        with open(TIMES, encoding="utf-8") as file:
+            times = json.load(file)
+    except (OSError, ValueError):
+        times = {}
+    # One that nobody has measured may be long.
+    binaries.sort(key=lambda binary: -times.get(binary[0], 1e9))
+    together = [binary for binary in binaries if binary[0] not in ALONE]
+    alone = [binary for binary in binaries if binary[0] in ALONE]
+    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
+        ended = list(threads.map(run, together))
+    ended += [run(binary) for binary in alone]
+    if not asked.no_doc and not asked.only:
+        ended.append(doc_tests(asked.cargo))
+
+    passed = failed = 0
+    broken = []
+    for name, seconds, code, output in ended:
+        times[name] = round(seconds, 1)
+        counts = counted(output)
+        passed, failed = passed + counts[0], failed + counts[1]
+        broken += [f"{name} {test}" for test in re.findall(r"^test (.+?) \.\.\. FAILED", output, re.M)]
+        if code != 0 and counts[1] == 0:
+            failed += 1
+            broken.append(f"{name}: ended with {code}")
+    os.makedirs("target", exist_ok=True)
+    with open(TIMES, "w", encoding="utf-8") as file:
+        json.dump(times, file, indent=1, sort_keys=True)
+    print("\n== slowest test binaries")
+    for name, seconds, _, _ in sorted(ended, key=lambda one: -one[1])[:SLOW]:
+        print(f"   {seconds:7.1f} s  {name}")
+    for name in broken:
+        print(f"test {name} ... FAILED")
+    outcome = "FAILED" if failed else "ok"
+    print(f"\ntest result: {outcome}. {passed} passed; {failed} failed; finished in {time.monotonic() - began:.1f} s")
+    sys.exit(1 if failed else 0)
+
+
+main()
