@@ -18,11 +18,16 @@ pub use wall::{next_after, next_from, previous_before, previous_until};
 pub use zone::{UnknownTimezone, parse_timezone};
 
 use crate::spec::{AssetCondition, Schedule};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 
 /// Letters in which assets are named one by one.
 const MOST_OF_ASSETS: usize = 80;
+
+/// A date that Postgres keeps and that some years can be added to: of the years 1 to 9999.
+pub fn is_near(date: DateTime<Utc>) -> bool {
+    (1..=9_999).contains(&date.year())
+}
 
 /// A schedule that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

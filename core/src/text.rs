@@ -126,6 +126,45 @@ pub fn clean_value(value: &mut Value) {
     }
 }
 
+/// Containers in containers of a value. Readers of JSON stop at 128, and some of ours put a value into a few more.
+pub const MOST_DEPTH: usize = 100;
+
+/// No reader would take it back. Needs no stack, however deep it is.
+pub fn is_too_deep(value: &Value) -> bool {
+    let mut open = vec![(value, 0)];
+    while let Some((value, around)) = open.pop() {
+        if around >= MOST_DEPTH {
+            return true;
+        }
+        match value {
+            Value::Array(list) => {
+                open.extend(list.iter().filter(|inner| holds_more(inner)).map(|inner| (inner, around + 1)));
+            }
+            Value::Object(fields) => {
+                open.extend(fields.values().filter(|inner| holds_more(inner)).map(|inner| (inner, around + 1)));
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+fn holds_more(value: &Value) -> bool {
+    value.is_array() || value.is_object()
+}
+
+/// Drops a value that may be deeper than the stack.
+pub fn take_apart(value: Value) {
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(list) => open.extend(list.into_iter().filter(holds_more)),
+            Value::Object(fields) => open.extend(fields.into_iter().map(|(_, inner)| inner).filter(holds_more)),
+            _ => {}
+        }
+    }
+}
+
 enum Escape {
     /// So many bytes that mean something.
     Other(usize),
@@ -209,6 +248,17 @@ mod tests {
         let mut value = serde_json::json!({ "a\0": ["x", { "b": "\0" }], "c": 1 });
         clean_value(&mut value);
         assert_eq!(value, serde_json::json!({ "a\u{FFFD}": ["x", { "b": "\u{FFFD}" }], "c": 1 }));
+    }
+
+    #[test]
+    fn a_value_that_is_too_deep_is_found_and_dropped_however_deep_it_is() {
+        let deep = |levels| (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![1.into(), inner]));
+        assert!(!is_too_deep(&deep(MOST_DEPTH)) && is_too_deep(&deep(MOST_DEPTH + 1)));
+        let text = deep(MOST_DEPTH).to_string();
+        assert!(serde_json::from_str::<Value>(&format!("{{\"a\":[{{\"b\":{text}}}]}}")).is_ok());
+        let deepest = deep(1_000_000);
+        assert!(is_too_deep(&deepest));
+        take_apart(deepest);
     }
 
     #[test]

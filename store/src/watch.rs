@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::state::TaskState;
 use orch_core::task::{Resumed, RunSeen, WaitEnd};
+use orch_core::text::{JsonText, Text};
 use orch_core::wait::{RunWait, Which};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -108,7 +109,10 @@ pub async fn next_due(db: &mut PgConnection, watcher: &Watcher) -> StoreResult<O
 /// Writes answers; those that no longer count change nothing. What a wait gave is not claimable before `due::wake_waiting`.
 pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> StoreResult<u64> {
     let ends = answers.iter().map(|a| match &a.found {
-        Found::End(end) => serde_json::to_string(end).map(Some).map_err(|e| StoreError::corrupt(e.to_string())),
+        Found::End(end) => {
+            let text = serde_json::to_string(end).map_err(|e| StoreError::corrupt(e.to_string()))?;
+            Ok(Some(JsonText::new(text).into_string()))
+        }
         _ => Ok(None),
     });
     let ends = ends.collect::<StoreResult<Vec<Option<String>>>>()?;
@@ -117,8 +121,7 @@ pub async fn answer(db: &mut PgConnection, worker: i32, answers: &[Answer]) -> S
         Found::End(_) => 0,
     });
     let errors = answers.iter().map(|a| match &a.found {
-        // Postgres keeps no NUL in a text.
-        Found::Error { error, .. } => Some(error.replace('\0', "")),
+        Found::Error { error, .. } => Some(Text::new(error.as_str()).into_string()),
         _ => None,
     });
     let done = sqlx::query_file!(

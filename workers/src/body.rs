@@ -23,7 +23,7 @@ use futures::FutureExt;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::spec::{Isolation, TaskSpec};
 use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
-use orch_core::text::clean_value;
+use orch_core::text::{MOST_DEPTH, clean_value, is_too_deep, take_apart};
 use orch_store::hint::Hints;
 use orch_store::output;
 use orch_store::step::{Claimed, Touched};
@@ -246,6 +246,10 @@ fn context(
 async fn give(job: &Job, shared: &Shared, mut value: Value, touched: Option<Box<Touched>>) -> Finish {
     if value.is_null() {
         return Finish::Gave { value, text: String::new(), stored: true, touched };
+    }
+    if is_too_deep(&value) {
+        take_apart(value);
+        return fatal(format!("the output is nested more than {MOST_DEPTH} deep: nobody could read it back"));
     }
     clean_value(&mut value);
     let lease = job.claimed.lease;

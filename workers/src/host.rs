@@ -6,11 +6,12 @@ use crate::patience::patiently;
 use crate::secrets::Secrets;
 use crate::touched::Said;
 use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
-use orch_core::ids::RunId;
+use orch_core::ids::{DagId, RunId};
 use orch_core::plan::Plan;
+use orch_core::schedule::is_near;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_core::task::{BoxFuture, Connection, Host, LogLevel, TaskResult, TriggerWish, Triggered, fatal};
-use orch_core::text::clean_value;
+use orch_core::text::{MOST_DEPTH, clean_value, is_too_deep};
 use orch_store::hint::{Hint, Hints};
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::Lease;
@@ -89,8 +90,9 @@ impl Host for WorkerHost {
         let (pool, lease, key) = (self.pool.clone(), self.lease, key.to_string());
         let secrets = self.secrets.clone();
         Box::pin(async move {
-            if key.is_empty() || key.len() > 512 || key.contains('\0') {
-                return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
+            check_key(&key)?;
+            if is_too_deep(&value) {
+                return Err(fatal(format!("`{key}` is nested more than {MOST_DEPTH} deep: nobody could read it back")));
             }
             clean_value(&mut value);
             let (kept, _) = secrets.kept(lease.run, &value)?;
@@ -111,6 +113,7 @@ impl Host for WorkerHost {
         let secrets = self.secrets.clone();
         Box::pin(async move {
             let task = task.ok_or_else(|| fatal(format!("this dag has no task `{task_id}`")))?;
+            check_key(&key)?;
             let index = map_index.map_or(-1, |i| i as i32);
             let get = || async {
                 let mut db = pool.acquire().await?;
@@ -151,6 +154,14 @@ impl Host for WorkerHost {
     }
 }
 
+/// Under which a value can be kept.
+fn check_key(key: &str) -> TaskResult<()> {
+    if key.is_empty() || key.len() > 512 || key.contains('\0') {
+        return Err(fatal(format!("the key {key:?} cannot be used: 1 to 512 bytes without NUL")));
+    }
+    Ok(())
+}
+
 /// Starts a run. Its key is made of the try and the wish: said again after a lost answer, or by the worker that takes the
 /// try over, it is the same run.
 async fn trigger(
@@ -160,7 +171,14 @@ async fn trigger(
     origin: &Origin,
     wish: TriggerWish,
 ) -> TaskResult<Triggered> {
+    DagId::new(&wish.dag_id).map_err(|error| fatal(error.to_string()))?;
     let run_id = wish.run_id.as_deref().map(RunId::new).transpose().map_err(|error| fatal(error.to_string()))?;
+    if let Some(date) = wish.logical_date.filter(|date| !is_near(*date)) {
+        return Err(fatal(format!("{date} is no logical date: the years 1 to 9999 are")));
+    }
+    if wish.conf.as_ref().is_some_and(is_too_deep) {
+        return Err(fatal(format!("the conf is nested more than {MOST_DEPTH} deep")));
+    }
     let conf_bytes = wish.conf.as_ref().map_or(0, |conf| conf.to_string().len());
     if conf_bytes > MOST_CONF_BYTES {
         return Err(fatal(format!("the conf has {conf_bytes} bytes, more than {MOST_CONF_BYTES}")));
@@ -182,7 +200,11 @@ async fn trigger(
         create_run(&mut db, &mut Versions::default(), &new).await
     };
     let dag_id = &wish.dag_id;
-    match patiently(create).await? {
+    let created = patiently(create).await.map_err(|error| {
+        let is_for_good = error.is_of_one_item();
+        if is_for_good { fatal(format!("the run cannot be recorded: {}", error.in_full())) } else { error.into() }
+    });
+    match created? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
             run.hints().into_iter().for_each(|hint| hints.give(hint));
             hints.give(Hint::Run);

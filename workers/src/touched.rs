@@ -16,6 +16,8 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn event(&self, event: AssetEvent) -> TaskResult<()> {
+        // Not every body speaks through a context that has asked this before.
+        event.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         room(said.0.len())?;
         said.0.push(event);
@@ -23,6 +25,7 @@ impl Said {
     }
 
     pub(crate) fn edge(&self, edge: LineageEdge) -> TaskResult<()> {
+        edge.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         room(said.1.len())?;
         said.1.push(edge);

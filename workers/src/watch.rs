@@ -9,14 +9,14 @@ mod round;
 
 use crate::driver::QueueIds;
 use eyes::WorkerEyes;
-use orch_core::task::Conditions;
+use orch_core::task::{Conditions, WaitEnd};
 use orch_core::wait;
 use orch_store::hint::{Hint, Hints};
 use orch_store::log::NewChunk;
 use orch_store::watch::{self, Answer, Found, Watcher};
 use orch_store::{StoreResult, connect, due};
 use round::{Looked, Looks, Question};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ const BETWEEN: Duration = Duration::from_millis(250);
 const BETWEEN_HINTS: Duration = Duration::from_millis(20);
 /// After an error of the database.
 const PAUSE: Duration = Duration::from_millis(500);
+const UNRECORDABLE: &str = "what was waited for cannot be recorded: it does not fit the database";
 /// What was waited for is made claimable in steps of so many.
 const WAKE: i64 = 1_000;
 
@@ -180,7 +181,6 @@ impl Watch {
             return Ok(());
         }
         let mut db = self.pool.acquire().await?;
-        watch::answer(&mut db, self.watcher.worker, &self.answers).await?;
         let ended = self.answers.iter().any(|answer| matches!(answer.found, Found::End(_)));
         let again = self.answers.iter().filter_map(|answer| match answer.found {
             Found::NotYet { next_ms } | Found::Error { next_ms, .. } => Some(next_ms),
@@ -190,7 +190,7 @@ impl Watch {
             let due = Instant::now() + Duration::from_millis(soonest.max(0).unsigned_abs());
             self.take_at = self.take_at.min(due.max(self.took_at + BETWEEN));
         }
-        self.answers.clear();
+        write(&mut db, self.watcher.worker, &mut self.answers).await?;
         orch_store::log::append(&mut db, &std::mem::take(&mut self.lines)).await?;
         while ended && due::wake_waiting(&mut db, WAKE).await? >= WAKE as u64 {}
         drop(db);
@@ -201,6 +201,34 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Tells what was seen. An answer that the database refuses is found by halving and ends its wait; the others are written.
+async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<Answer>) -> StoreResult<()> {
+    let mut batches = vec![std::mem::take(answers)];
+    while let Some(mut batch) = batches.pop() {
+        match watch::answer(db, worker, &batch).await {
+            Ok(_) => {}
+            Err(error) if error.is_of_one_item() && batch.len() > 1 => {
+                let second = batch.split_off(batch.len() / 2);
+                batches.extend([second, batch]);
+            }
+            Err(error) if error.is_of_one_item() => {
+                let refused = WaitEnd::Failed { cause: UNRECORDABLE.into(), for_good: true };
+                let Some(one) = batch.pop() else { continue };
+                let (run, task, map_index, cause) = (one.run, one.task, one.map_index, error.source_text());
+                tracing::error!(%run, task, map_index, %error, cause, "what a look found cannot be written");
+                if !matches!(&one.found, Found::End(end) if *end == refused) {
+                    batches.push(vec![Answer { found: Found::End(refused), ..one }]);
+                }
+            }
+            Err(error) => {
+                answers.extend(batches.into_iter().flatten().chain(batch));
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what no look of this worker could make sense of.

@@ -1,6 +1,7 @@
 //! What a task run that succeeded leaves behind: an event for each asset it updated, an edge for each way data took.
 
 use crate::spec::AssetRef;
+use crate::text::{MOST_DEPTH, is_too_deep};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -10,6 +11,8 @@ pub const MAX_EVENTS: usize = 1_000;
 pub const MAX_EXTRA_BYTES: usize = 64 * 1024;
 /// Names, URIs, keys. Airflow's bound of a URI.
 const MAX_NAME: usize = 1_500;
+/// Both ends of an edge, which stand in one row of an index with the run and the task: Postgres takes 2,704 bytes there.
+const MAX_EDGE: usize = 2_200;
 
 /// An update of an asset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +77,9 @@ impl AssetEvent {
         if !matches!(self.extra, Value::Object(_) | Value::Null) {
             return Some(format!("the extra of an event of `{}` is no object: write `json!({{ … }})`", self.uri));
         }
+        if is_too_deep(&self.extra) {
+            return Some(format!("the extra of an event of `{}` is nested more than {MOST_DEPTH} deep", self.uri));
+        }
         let bytes = self.extra.to_string().len();
         (bytes > MAX_EXTRA_BYTES)
             .then(|| format!("the extra of an event of `{}` has {bytes} bytes, more than {MAX_EXTRA_BYTES}", self.uri))
@@ -91,6 +97,17 @@ pub struct LineageEdge {
     pub from: String,
     pub to: String,
     pub rows: Option<u64>,
+}
+
+impl LineageEdge {
+    /// Why it cannot be said.
+    pub fn problem(&self) -> Option<String> {
+        if let Some(bad) = [&self.from, &self.to].into_iter().find(|name| !valid_name(name)) {
+            return Some(format!("an asset cannot be called {bad:?}"));
+        }
+        let bytes = self.from.len() + self.to.len();
+        (bytes > MAX_EDGE).then(|| format!("the two names of a lineage have {bytes} bytes, more than {MAX_EDGE}"))
+    }
 }
 
 /// The events of a try that succeeded. A declared outlet has one in any case; what the task said of it belongs to that
@@ -166,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_that_no_index_takes_says_why() {
+        let edge = |from: usize, to: usize| LineageEdge { from: "a".repeat(from), to: "b".repeat(to), rows: None };
+        assert_eq!(edge(1_500, 700).problem(), None);
+        assert!(edge(1_500, 1_500).problem().is_some() && edge(0, 1).problem().is_some());
+    }
+
+    #[test]
     fn each_partition_key_has_an_event() {
         let said = [
             AssetEvent::of("a").partition("m"),
@@ -194,6 +218,8 @@ mod tests {
         assert!(AssetEvent::of("a\0").problem().is_some());
         assert!(AssetEvent::of("a").partition("").problem().is_some());
         assert!(AssetEvent::of("a").extra(json!([1])).problem().is_some());
+        let deep = (0..1_000).fold(json!({}), |inner, _| json!({ "in": inner }));
+        assert!(AssetEvent::of("a").extra(deep).problem().is_some());
         assert!(AssetEvent::of("a").extra(json!({ "x": "y".repeat(MAX_EXTRA_BYTES) })).problem().is_some());
     }
 }

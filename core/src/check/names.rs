@@ -3,6 +3,8 @@
 use super::Checked;
 use crate::ids;
 use crate::spec::{GroupSpec, Location, TaskSpec};
+use crate::text::{MOST_DEPTH, is_too_deep};
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -34,12 +36,8 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     for (place, task) in spec.tasks.iter().enumerate() {
         task_names(dag, place, task, &groups, rename);
     }
-    let words = [("description", &spec.description)].into_iter();
-    let lists = spec.tags.iter().map(|tag| ("tag", tag)).chain(spec.owners.iter().map(|owner| ("owner", owner)));
-    for (what, text) in words.chain(lists) {
-        if text.contains('\0') {
-            dag.about_dag(format!("{what} {text:?} has a NUL character"), "remove it: Postgres stores no NUL");
-        }
+    if let Some((message, hint)) = unstorable(spec, Some("tasks")) {
+        dag.about_dag(message, hint);
     }
 }
 
@@ -64,10 +62,21 @@ fn task_names(dag: &mut Checked<'_>, place: usize, task: &TaskSpec, groups: &Has
     if task.kind.is_empty() {
         dag.about_task(task, "it has no kind", "say who runs it, for example `kind: shell`");
     }
-    let json = serde_json::to_value(task).unwrap_or_default();
-    if let Some(field) = json.as_object().and_then(|fields| fields.iter().find(|(_, value)| has_nul(value))) {
-        dag.about_task(task, format!("`{}` has a NUL character", field.0), "remove it: Postgres stores no NUL");
+    if let Some((message, hint)) = unstorable(task, None) {
+        dag.about_task(task, message, hint);
     }
+}
+
+/// The first field that Postgres would not keep, or that nobody could read back, and what to do about it.
+fn unstorable(of: &impl Serialize, but: Option<&str>) -> Option<(String, &'static str)> {
+    let Ok(Value::Object(fields)) = serde_json::to_value(of) else { return None };
+    fields.iter().filter(|(name, _)| Some(name.as_str()) != but).find_map(|(name, value)| {
+        if is_too_deep(value) {
+            let message = format!("`{name}` is nested more than {MOST_DEPTH} deep");
+            return Some((message, "put it into a file or a table and name that"));
+        }
+        has_nul(value).then(|| (format!("`{name}` has a NUL character"), "remove it: Postgres stores no NUL"))
+    })
 }
 
 /// ` at file:line`, or nothing where no line is known.

@@ -82,6 +82,18 @@ fn ids_are_letters_and_used_once() {
             "g: it is in group `h`, which does not exist / did you mean `g`?",
         ]
     );
+    let nul = "has a NUL character / remove it: Postgres stores no NUL";
+    check_dag(json!({ "description": "a\0b" }), &format!("-: `description` {nul}"));
+    check_dag(
+        json!({ "callbacks": { "on_failure": [{ "connection": "c", "message": "\0" }] } }),
+        &format!("-: `callbacks` {nul}"),
+    );
+    check_dag(json!({ "params_schema": { "properties": { "\0": {} } } }), &format!("-: `params_schema` {nul}"));
+    let deep = (0..110).fold(json!(1), |inner, _| json!([inner]));
+    check_task(
+        json!({ "inputs": input(json!({ "value": deep })) }),
+        "t: `inputs` is nested more than 100 deep / put it into a file or a table and name that",
+    );
     check_task(json!({ "doc": "a\0b" }), "t: `doc` has a NUL character / remove it: Postgres stores no NUL");
     check_task(json!({ "kind": "" }), "t: it has no kind / say who runs it, for example `kind: shell`");
 }

@@ -1,11 +1,16 @@
 //! Dates as people write them: `2025-01-01`, `2025-01-01T06:30`, `2025-01-01T06:30:00+01:00`.
 
+use super::is_near;
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// A date without a zone is on the wall clock of `zone`. An hour that the clock skips is the one after it, an hour that
 /// it shows twice is the first. `None` for what is no date.
 pub fn parse_date(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    parse(text, zone).filter(|date| is_near(*date))
+}
+
+fn parse(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     if let Ok(date) = DateTime::parse_from_rfc3339(text) {
         return Some(date.to_utc());
     }
@@ -17,7 +22,7 @@ pub fn parse_date(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
         LocalResult::None => {
             // Every gap is at most a day: clocks before it, moved by the offset of the day before, land behind it.
             let before = zone.from_local_datetime(&wall.checked_sub_signed(TimeDelta::days(1))?).earliest()?;
-            Some(before.to_utc() + TimeDelta::days(1))
+            before.to_utc().checked_add_signed(TimeDelta::days(1))
         }
     }
 }
@@ -52,9 +57,18 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for wrong in
-            ["", "yesterday", "2025-13-01", "2025-02-30", "01.02.2025", "2025-01-01T25:00", "2025-01-01T00:00:00+99:00"]
-        {
+        for wrong in [
+            "",
+            "yesterday",
+            "+262000-01-01",
+            "-5000-01-01",
+            "0000-12-31T00:00:00Z",
+            "2025-13-01",
+            "2025-02-30",
+            "01.02.2025",
+            "2025-01-01T25:00",
+            "2025-01-01T00:00:00+99:00",
+        ] {
             check(wrong, Tz::UTC, None);
         }
     }

@@ -1,7 +1,7 @@
 //! What a running task knows about itself and its run, and its door to whoever runs it.
 
 use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, Resumed, TaskResult, fatal};
-use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent, valid_name};
+use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use crate::ids::{DagId, RunId, TaskId};
 use crate::state::{RunType, TriggeredBy};
 use chrono::{DateTime, Utc};
@@ -266,10 +266,9 @@ impl Ctx {
     /// Records that so many rows went from one asset into another, kept when this try succeeds. Declared inlets and
     /// outlets of which nothing is said are recorded by themselves, without rows.
     pub fn lineage(&self, from: &str, to: &str, rows: impl Into<Option<u64>>) -> TaskResult<()> {
-        if let Some(bad) = [from, to].into_iter().find(|name| !valid_name(name)) {
-            return Err(fatal(format!("an asset cannot be called {bad:?}")));
-        }
-        self.inner.host.lineage(LineageEdge { from: from.into(), to: to.into(), rows: rows.into() })
+        let edge = LineageEdge { from: from.into(), to: to.into(), rows: rows.into() };
+        edge.problem().map_or(Ok(()), |problem| Err(fatal(problem)))?;
+        self.inner.host.lineage(edge)
     }
 
     /// The updates that began the run, oldest first; none of a run that began otherwise.

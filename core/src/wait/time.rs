@@ -1,7 +1,7 @@
 //! Waiting for a time. Nobody looks: the time alone wakes the task.
 
 use super::read;
-use crate::schedule::{CronExpr, next_after, parse_timezone, previous_until};
+use crate::schedule::{CronExpr, is_near, next_after, parse_timezone, previous_until};
 use crate::task::Awaited;
 use chrono::{DateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,8 @@ impl TimeWait {
     /// A time or a zone that is none, or one too far away.
     pub fn moment(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
         match self {
-            TimeWait::At(moment) => Ok(*moment),
+            TimeWait::At(moment) if is_near(*moment) => Ok(*moment),
+            TimeWait::At(moment) => Err(format!("{moment} is no time to wait for: the years 1 to 9999 are")),
             TimeWait::AfterMs(ms) => {
                 let later = i64::try_from(*ms).ok().and_then(TimeDelta::try_milliseconds);
                 later.and_then(|pause| now.checked_add_signed(pause)).ok_or_else(|| format!("{ms} ms are too long"))
@@ -115,6 +116,7 @@ mod tests {
     #[test]
     fn what_is_no_time_is_told() {
         let now = DateTime::UNIX_EPOCH;
+        assert!(at(DateTime::<Utc>::MIN_UTC).moment(now).is_err() && at(DateTime::<Utc>::MAX_UTC).moment(now).is_err());
         for (time, zone) in [("25:00", "UTC"), ("06:30", "Europe/Berln"), ("six", "UTC")] {
             assert!(time_of_day(time, zone).moment(now).is_err(), "{time} {zone}");
         }

@@ -13,6 +13,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::{LEDGER_FORMAT, Run};
 use orch_core::schedule::{Calendar, DataInterval, run_id};
 use orch_core::state::{RunState, RunType, TaskState, TriggeredBy};
+use orch_core::text::{JsonText, Text};
 use orch_core::transition::{Effects, start, start_some};
 use serde_json::Value;
 use sqlx::Connection;
@@ -274,8 +275,8 @@ pub(super) async fn insert(
         plan.spec.run_timeout_ms.map(|ms| ms.min(i64::MAX as u64) as i64),
         new.triggered_by.as_str(),
         new.user,
-        new.conf.as_ref().map(ToString::to_string),
-        new.note,
+        new.conf.as_ref().map(|conf| JsonText::of(conf).into_string()),
+        new.note.as_deref().map(|note| Text::new(note).into_string()),
         new.idempotency_key,
         &ready.task,
         &ready.map_index,

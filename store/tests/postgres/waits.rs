@@ -75,7 +75,7 @@ async fn a_condition_is_in_one_hand_and_late_answers_do_not_count() {
     let stuck = Found::Error { next_ms: 1, error: "stuck\0".into() };
     assert_eq!(answer(&mut db, 2, &[found(&taken, stuck)]).await.unwrap(), 1);
     let shown = wait_of(&mut db, run, 0, -1).await.unwrap().unwrap();
-    assert_eq!((shown.looks, shown.last_error.as_deref()), (2, Some("stuck")));
+    assert_eq!((shown.looks, shown.last_error.as_deref()), (2, Some("stuck\u{FFFD}")));
     let taken = take(&mut db, &second).await.remove(0);
     assert_eq!((taken.errors, taken.looks), (1, 3));
     assert_eq!(answer(&mut db, 2, &[found(&taken, Found::End(WaitEnd::Met(json!({ "n": 1 }))))]).await.unwrap(), 1);

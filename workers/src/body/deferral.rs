@@ -10,9 +10,11 @@ use crate::watch;
 use orch_core::approval::{ANSWER, Question};
 use orch_core::spec::TaskSpec;
 use orch_core::task::{Conditions, Deferral, LogLevel, OnTimeout, Resumed, TaskError, WaitEnd};
+use orch_core::text::{MOST_DEPTH, clean_json, is_too_deep};
 use orch_core::wait::{self, Wake};
 use orch_store::step::{NewWait, Request};
 use serde_json::Map;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +69,11 @@ pub(super) fn begin(deferral: &Deferral, spec: &TaskSpec, conditions: &Condition
 fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Result<(NewWait, String), String> {
     let now = clock::now();
     let (kind, config) = (&deferral.until.kind, &deferral.until.config);
+    for (what, value) in [("what it waits for", config), ("what it carries over", &deferral.carried)] {
+        if is_too_deep(value) {
+            return Err(format!("{what} is nested more than {MOST_DEPTH} deep"));
+        }
+    }
     if kind == ANSWER {
         return asked(deferral, spec);
     }
@@ -145,7 +152,7 @@ fn kept(what: &str, text: &str) -> Result<String, String> {
     if text.len() > MOST_BYTES {
         return Err(format!("{what} has {} bytes, more than {MOST_BYTES}", text.len()));
     }
-    if text.contains("\\u0000") {
+    if matches!(clean_json(text), Cow::Owned(_)) {
         return Err(format!("{what} has a NUL character"));
     }
     Ok(text.to_string())

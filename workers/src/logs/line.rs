@@ -3,6 +3,7 @@
 use crate::mask;
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_core::task::LogLevel;
+use orch_core::text::{JsonText, MOST_DEPTH, is_too_deep, take_apart};
 use serde_json::{Map, Value};
 
 /// Longer texts are cut: one line must not fill a log.
@@ -20,7 +21,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(level: LogLevel, logger: &str, event: String, fields: Map<String, Value>) -> Self {
+    pub(crate) fn new(level: LogLevel, logger: &str, event: String, mut fields: Map<String, Value>) -> Self {
+        for field in fields.values_mut().filter(|field| is_too_deep(field)) {
+            take_apart(std::mem::replace(field, format!("(nested more than {MOST_DEPTH} deep)").into()));
+        }
         Line { at: now(), level, logger: logger.into(), bytes: event.len(), event, fields }
     }
 
@@ -55,7 +59,8 @@ impl Line {
         for (key, value) in &self.fields {
             line.entry(key.as_str()).or_insert_with(|| value.clone());
         }
-        let text = Value::Object(line).to_string();
+        // A NUL in a field too: whoever loads lines into a database finds none.
+        let text = JsonText::new(Value::Object(line).to_string()).into_string();
         // Control characters take six bytes each: without fields it is as short as it gets.
         if self.fields.is_empty() || text.len() <= 2 * LINE_BYTES {
             return text;
@@ -100,6 +105,17 @@ mod tests {
             let line = Line::said(LogLevel::Info, &text.repeat(LINE_BYTES), Map::from_iter([("a".into(), 1.into())]));
             assert!(line.to_json().len() < 8 * LINE_BYTES);
         }
+    }
+
+    #[test]
+    fn a_field_that_no_reader_takes_is_said_so() {
+        let deep = (0..10_000).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let fields = Map::from_iter([("deep".into(), deep), ("nul".into(), "\0".into())]);
+        let line = Line::said(LogLevel::Info, "a", fields).to_json();
+        assert!(
+            line.contains(r#""deep":"(nested more than 100 deep)""#) && line.contains("\"nul\":\"\u{FFFD}\""),
+            "{line}"
+        );
     }
 
     #[test]

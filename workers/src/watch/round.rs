@@ -5,6 +5,7 @@ use crate::logs::Line;
 use crate::mask;
 use futures::FutureExt;
 use orch_core::task::{BoxFuture, Eyes, LogLevel, Look, TaskError, TaskResult, WaitEnd};
+use orch_core::text::{MOST_DEPTH, Text, is_too_deep};
 use orch_store::log::NewChunk;
 use orch_store::output::MAX_BYTES;
 use orch_store::watch::{Answer, Found, Watched};
@@ -143,7 +144,7 @@ fn answers(watched: Vec<Watched>, look: Look, jitter: &mut Jitter) -> Looked {
     let found = |one: &Watched, jitter: &mut Jitter| match &look {
         Ok(None) => Found::NotYet { next_ms: jitter.after(one.poke_ms) },
         Ok(Some(value)) => Found::End(met(value)),
-        Err(TaskError::Skipped { reason }) => Found::End(WaitEnd::Skipped(mask::mask(reason).into_owned())),
+        Err(TaskError::Skipped { reason }) => Found::End(WaitEnd::Skipped(told(reason))),
         Err(TaskError::Fatal { causes }) => Found::End(failed(causes, true)),
         Err(TaskError::Deferred { .. }) => Found::End(failed(&["a condition cannot be deferred".into()], true)),
         Err(TaskError::Retryable { causes }) if one.errors + 1 >= MOST_ERRORS => {
@@ -151,8 +152,7 @@ fn answers(watched: Vec<Watched>, look: Look, jitter: &mut Jitter) -> Looked {
             Found::End(failed(&[&[times], &causes[..]].concat(), false))
         }
         Err(TaskError::Retryable { causes }) => {
-            let error = mask::mask(&causes.join(": ")).into_owned();
-            Found::Error { next_ms: jitter.after(one.poke_ms), error }
+            Found::Error { next_ms: jitter.after(one.poke_ms), error: told(&causes.join(": ")) }
         }
     };
     let answer = |one: Watched| {
@@ -182,6 +182,9 @@ fn line(of: &Watched, found: &Found) -> Option<NewChunk> {
 }
 
 fn met(value: &Value) -> WaitEnd {
+    if is_too_deep(value) {
+        return failed(&[format!("what the condition gave is nested more than {MOST_DEPTH} deep")], true);
+    }
     let text = value.to_string();
     if text.len() > MOST_VALUE_BYTES.min(MAX_BYTES) {
         let problem = format!("the condition gave {} bytes, more than {MOST_VALUE_BYTES}", text.len());
@@ -191,7 +194,12 @@ fn met(value: &Value) -> WaitEnd {
 }
 
 fn failed(causes: &[String], for_good: bool) -> WaitEnd {
-    WaitEnd::Failed { cause: mask::mask(&causes.join(": ")).into_owned(), for_good }
+    WaitEnd::Failed { cause: told(&causes.join(": ")), for_good }
+}
+
+/// As it is kept, and compared with what was kept before.
+fn told(text: &str) -> String {
+    Text::new(mask::mask(text)).into_string()
 }
 
 /// Looks that began together must not come together for ever.
