@@ -50,7 +50,12 @@ pub async fn parked_runs(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Pa
     Ok(runs.fetch_all(db).await?)
 }
 
-/// Why a run is parked, if it is.
-pub async fn why_parked(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<String>> {
-    Ok(sqlx::query_scalar!("select why from parked_run where run = $1", run).fetch_optional(db).await?)
+/// A run, if it is parked.
+pub async fn parked_run(db: &mut PgConnection, run: Uuid) -> StoreResult<Option<ParkedRun>> {
+    let parked = sqlx::query_as!(
+        ParkedRun,
+        "select r.dag_id, r.run_id, p.why, p.parked_at as since from parked_run p join dag_run r on r.id = p.run where r.id = $1",
+        run
+    );
+    Ok(parked.fetch_optional(db).await?)
 }

@@ -4,7 +4,7 @@ use crate::admission::{one_waiting, runs_active};
 use crate::approval::open_question;
 use crate::dag::get_dag;
 use crate::instance::{InstanceRow, ledger};
-use crate::parked::why_parked;
+use crate::parked::parked_run;
 use crate::run::RunDetails;
 use crate::version::{Version, Versions};
 use crate::watch::{WaitRow, wait_of};
@@ -48,8 +48,8 @@ pub async fn why(
     instance: &InstanceRow,
 ) -> StoreResult<Vec<Why>> {
     let mut reasons = Vec::new();
-    if let (false, Some(why)) = (instance.state.is_finished(), why_parked(db, run.id).await?) {
-        return Ok(vec![Why { reason: Reason::RunParked { why }, holders: Vec::new() }]);
+    if let (false, Some(parked)) = (instance.state.is_finished(), parked_run(db, run.id).await?) {
+        return Ok(vec![Why { reason: Reason::RunParked { why: parked.why }, holders: Vec::new() }]);
     }
     if instance.state.is_finished() || matches!(instance.state, TaskState::Running | TaskState::Restarting) {
         return Ok(Vec::new());

@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod failure;
 mod gantt;
 pub(crate) mod mark_chosen;
+mod parked;
 mod spent;
 pub(crate) mod tasks;
 pub(crate) mod told;
@@ -34,6 +35,7 @@ use orch_store::overview::places;
 use orch_store::run::{RunDetails, get_run};
 use orch_store::timing::{spans, usual_durations};
 use orch_store::version::Version;
+use parked::Parked;
 use spent::Spent;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -68,6 +70,7 @@ struct RunPage {
     last: usize,
     back: Option<String>,
     on: Option<String>,
+    parked: Option<Parked>,
     failure: Option<Failure>,
     waits: Option<String>,
     facts: Vec<(&'static str, Fact)>,
@@ -205,6 +208,7 @@ pub(crate) async fn show(
         on: (skip + shown < found.total).then(|| turned(page + 1)),
         total: found.total,
         counts,
+        parked: Parked::of(&mut db, &run, shell.now).await?,
         failure,
         waits,
         facts,

@@ -33,6 +33,7 @@ mod markup;
 mod old_logs;
 mod openapi;
 mod pages;
+mod parked;
 mod pools;
 mod presets;
 mod proxied;
