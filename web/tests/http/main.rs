@@ -23,6 +23,7 @@ mod fake_lake;
 mod files;
 mod fixture;
 mod health;
+mod hostile;
 mod instance_changes;
 mod lake;
 mod live;
