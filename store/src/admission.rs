@@ -7,6 +7,7 @@
 mod past;
 
 use crate::line::Line;
+use crate::narrow;
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -196,16 +197,21 @@ async fn take_lock(db: &mut PgConnection, lock: Lock) -> StoreResult<Option<bool
     Ok(recount)
 }
 
+/// The id of a line, or the slots of a pool, which are below zero when it has no bound.
+fn whole(number: i64) -> StoreResult<i32> {
+    i32::try_from(number).map_err(|_| StoreError::corrupt(format!("{number} is no id and no number of slots")))
+}
+
 /// What is taken, and the lines that somebody stands in.
 async fn look(db: &mut PgConnection, versions: &Versions) -> StoreResult<(House, Vec<Arc<Line>>)> {
     let rows = sqlx::query_file!("queries/admission/house.sql", MOST_LINES).fetch_all(&mut *db).await?;
     let (mut house, mut ids) = (House::default(), Vec::new());
     for row in rows {
         match row.kind.as_str() {
-            "line" => ids.push(row.many as i32),
+            "line" => ids.push(whole(row.many)?),
             "pool" => {
                 house.now = row.at;
-                house.pools.insert(row.name, row.many as i32);
+                house.pools.insert(row.name, whole(row.many)?);
             }
             "slot" => {
                 house.taken.insert(row.name, row.many);
@@ -241,7 +247,7 @@ async fn first_of(db: &mut PgConnection, house: &House, lines: &[Arc<Line>]) -> 
         let room = house.room(&line.gates).min(MOST_OF_LINE);
         if room > 0 {
             ids.push(line.id);
-            most.push(room as i32);
+            most.push(narrow::int(room));
             by_run.push(line.gates.are_of_runs());
         }
     }
@@ -343,7 +349,7 @@ async fn let_in(db: &mut PgConnection, now: DateTime<Utc>, goes: &[Going<'_>]) -
         &goes.iter().map(|(c, _)| c.attempt).collect::<Vec<_>>(),
         now
     );
-    Ok(many.fetch_one(db).await? as usize)
+    Ok(narrow::size(many.fetch_one(db).await?))
 }
 
 /// What stands in the way of one that waits to be let in: all of it, as if nobody were before it. `None`: it does not wait

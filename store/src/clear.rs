@@ -1,6 +1,7 @@
 //! Clears instances of a run: what is over begins anew, what runs is stopped first and then begins anew, and what waits for a
 //! time or a condition begins anew instead. What is claimable already begins anyway.
 
+use crate::narrow;
 use crate::refold::{Keep, carry_out, fold_loading, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, Step, Stepper};
@@ -126,7 +127,7 @@ pub async fn count_clear(
     .await?;
     let mut would = ClearCount { revived, ..ClearCount::default() };
     for row in counts {
-        would.count += row.count as usize;
+        would.count += narrow::size(row.count);
         would.stopping |= row.state == TaskState::Running.as_str();
     }
     for row in rows {

@@ -9,6 +9,7 @@ pub use of_runs::{InstanceKey, RunInstances, count_instances, instances_of_runs,
 pub use page::{InstancePage, page_of_instances};
 pub use tries::{ElementFailure, OldTry, TryRow, first_element_failure, old_tries, tries};
 
+use crate::narrow;
 use crate::version::{Version, Versions};
 use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
@@ -122,7 +123,7 @@ pub async fn list_instances(
         let page: Vec<(TaskIdx, i32)> = places.by_ref().take(MOST_INSTANCES).collect();
         let (Some(&first), Some(&last)) = (page.first(), page.last()) else { break };
         // Among them may be rows of what was cleared and is no instance any more.
-        let most = i64::MAX as usize;
+        let most = isize::MAX.unsigned_abs();
         let range = Range { from: Some((first.0, first.1 - 1)), to: Some(last), tasks: tasks.as_deref(), most };
         let any_state = InstanceFilter { map_index: filter.map_index, ..Default::default() };
         let known = rows(db, plan, run, &range, &any_state).await?;
@@ -229,7 +230,7 @@ async fn rows(
     filter: &InstanceFilter,
 ) -> StoreResult<Vec<InstanceRow>> {
     let from = range.from.unwrap_or((0, -2));
-    let to = range.to.unwrap_or((plan.tasks.len() as TaskIdx, -1));
+    let to = range.to.unwrap_or((narrow::task(plan.tasks.len()), -1));
     let tasks = range.tasks.map(|tasks| tasks.iter().map(|&t| t as i16).collect::<Vec<_>>());
     let rows = sqlx::query_file!(
         "queries/instance/list.sql",

@@ -2,6 +2,7 @@
 //!
 //! Functions take a connection; the caller opens and commits transactions. The dozen statements of the hot path are
 //! composed texts (`step`), the rest is checked at compile time against `.sqlx/`.
+#![warn(clippy::cast_possible_truncation)]
 
 pub mod admission;
 pub mod alert;
@@ -35,6 +36,7 @@ pub mod live;
 pub mod log;
 pub mod mark;
 pub mod name_search;
+pub mod narrow;
 pub mod note;
 pub mod output;
 pub mod overview;

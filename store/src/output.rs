@@ -10,6 +10,7 @@ pub use preview::{Preview, previews};
 pub use sealed::{opened, sealed, shown, shown_text};
 pub use write::{Place, change_output, create_output, delete_output};
 
+use crate::narrow;
 use crate::step::Lease;
 use crate::{StoreError, StoreResult};
 use orch_core::plan::TaskIdx;
@@ -169,7 +170,7 @@ pub async fn put(db: &mut PgConnection, lease: Lease, key: &str, value: &Value) 
         lease.attempt,
         lease.lease_no,
         key,
-        parts.len() as i32,
+        narrow::int(parts.len()),
         whole,
         is_list,
         &parts

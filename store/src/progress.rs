@@ -54,6 +54,7 @@ pub async fn of_try(db: &mut PgConnection, run: Uuid, attempt: Uuid) -> StoreRes
 
 impl Progress {
     /// `1,200,000 rows, 34.5 MB, 240,000 rows/s`; what it said nothing of is left out.
+    #[expect(clippy::cast_possible_truncation, reason = "a float too large for it becomes the largest whole number")]
     pub fn in_words(&self) -> String {
         let seconds = self.after_ms.max(1) as f64 / 1_000.0;
         let per_second = |amount: i64| (amount as f64 / seconds).round() as u64;

@@ -5,6 +5,7 @@ use crate::archive::{Archive, ArchiveDoor, ArchiveError, Pack, PackLine, holds, 
 use crate::clean::{Change, Cleaned, How, Mark, leaf_is_there, patiently};
 use crate::leaf::Leaf;
 use crate::log::Chunk;
+use crate::narrow;
 use crate::partition::{Runs, Week, has_runs, weeks_before};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -212,7 +213,7 @@ pub async fn recall(
 
 async fn put_back(db: &mut PgConnection, run: Uuid, attempt: Uuid, chunks: &[Chunk]) -> StoreResult<()> {
     let mut tx = db.begin().await?;
-    for chunks in chunks.chunks(CHUNKS as usize) {
+    for chunks in chunks.chunks(narrow::size(CHUNKS)) {
         sqlx::query!(
             "insert into recalled_log (run, attempt, lease_no, seq, lines, created_at, body)
             select $1, $2, c.* from unnest($3::integer[], $4::integer[], $5::integer[], $6::timestamptz[], $7::text[]) c

@@ -1,5 +1,6 @@
 //! A run under its row's lock: the slow way, for whoever lost a race, folds for the dead, clears, marks or cancels.
 
+use crate::narrow;
 use crate::parked::TRY_AGAIN_AFTER;
 use crate::step::{KnownRun, RunAt};
 use crate::{StoreError, StoreResult};
@@ -64,7 +65,7 @@ pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResu
     let (mut events, mut fold_xmin) = (Vec::with_capacity(rows.len()), 0);
     for row in &rows {
         let skip: Option<Vec<i32>> = row.try_get(4)?;
-        let skip = skip.unwrap_or_default().chunks_exact(2).map(skip_of).collect();
+        let skip = skip.unwrap_or_default().chunks_exact(2).map(skip_of).collect::<StoreResult<_>>()?;
         fold_xmin = row.try_get::<String, _>(5)?.parse().map_err(|_| StoreError::corrupt("a snapshot's xmin"))?;
         let (task, index) = (row.try_get::<i16, _>(0)? as TaskIdx, row.try_get(1)?);
         let outcome = match TaskState::from_code(row.try_get(2)?) {
@@ -82,8 +83,10 @@ pub(crate) async fn take_unfolded(db: &mut PgConnection, run: Uuid) -> StoreResu
     Ok((events, fold_xmin))
 }
 
-fn skip_of(pair: &[i32]) -> Skip {
-    Skip { task: pair[0] as TaskIdx, index: (pair[1] >= 0).then_some(pair[1]) }
+fn skip_of(pair: &[i32]) -> StoreResult<Skip> {
+    let task =
+        TaskIdx::try_from(pair[0]).map_err(|_| StoreError::corrupt(format!("{} is no task to skip", pair[0])))?;
+    Ok(Skip { task, index: (pair[1] >= 0).then_some(pair[1]) })
 }
 
 /// Decides about a run, loading the element states that the decision asks for.
@@ -204,8 +207,9 @@ pub async fn element_count(db: &mut PgConnection, plan: &Plan, run: Uuid, task: 
 }
 
 async fn counter(db: &mut PgConnection, run: Uuid, slot: usize) -> StoreResult<i32> {
-    let found = sqlx::query_scalar!("select counters[$2] from dag_run where id = $1", run, slot as i32 + 1)
-        .fetch_optional(db)
-        .await?;
+    let found =
+        sqlx::query_scalar!("select counters[$2] from dag_run where id = $1", run, narrow::int(slot).saturating_add(1))
+            .fetch_optional(db)
+            .await?;
     Ok(found.flatten().unwrap_or(0).max(0))
 }

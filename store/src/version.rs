@@ -9,6 +9,7 @@ pub use list::{
 
 use crate::leaf::Leaf;
 use crate::line::{self, Line, line_ids};
+use crate::narrow;
 use crate::step::{NewTry, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
@@ -48,7 +49,7 @@ impl Version {
 
     /// Some of its tasks are.
     pub fn has_gates(&self) -> bool {
-        (0..self.plan.tasks.len()).any(|task| self.is_gated(task as TaskIdx))
+        (0..self.plan.tasks.len()).any(|task| self.is_gated(narrow::task(task)))
     }
 
     /// Where a try of the task waits: its queue, or, below zero, its line.

@@ -4,6 +4,7 @@
 //! dies leaves nothing behind: its conditions are due again when that while is over.
 
 use crate::instance::ledgers;
+use crate::narrow;
 use crate::step::Lease;
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
@@ -214,7 +215,7 @@ pub async fn runs(
     let mut seen: Vec<Option<RunSeen>> = vec![None; asked.len()];
     let mut of_tasks: Vec<(usize, Uuid, RunSeen)> = Vec::new();
     for row in rows {
-        let place = row.place as usize - 1;
+        let place = narrow::size(row.place).saturating_sub(1);
         let run =
             RunSeen { run_id: row.run_id, logical_date: row.logical_date, state: row.state, ended_at: row.ended_at };
         match asked[place].task_id {

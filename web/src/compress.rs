@@ -27,7 +27,7 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
     if !wanted {
         return Response::from_parts(parts, body);
     }
-    let Ok(bytes) = to_bytes(body, MOST_BYTES as usize).await else {
+    let Ok(bytes) = to_bytes(body, usize::try_from(MOST_BYTES).unwrap_or(usize::MAX)).await else {
         return Response::from_parts(parts, Body::empty());
     };
     let packed = gzip(&bytes);

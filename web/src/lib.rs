@@ -2,6 +2,7 @@
 //!
 //! Never loads user code: a DAG is data here. Every change goes through `store`, so any number of these servers may run,
 //! and stopping one leaves every run as it is. [`serve`] is the process, [`router`] the same without a network.
+#![warn(clippy::cast_possible_truncation)]
 
 mod admin;
 mod api;

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_remembered_has_a_limit() {
         let (limits, now) = (Limits::new(10), DateTime::<Utc>::default());
-        for i in 0..(MOST_BUCKETS as u32 + 10) {
+        for i in 0..u32::try_from(MOST_BUCKETS + 10).expect("they are few") {
             assert!(limits.take(&Who::Address(IpAddr::from(i.to_be_bytes())), CHEAP, now).is_ok());
         }
         assert!(limits.buckets.lock().expect("no panic").len() <= MOST_BUCKETS);

@@ -170,6 +170,7 @@ fn detail(status: StatusCode, detail: &Value) -> Response {
     (status, Json(json!({ "detail": detail }))).into_response()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a float too large for it becomes the largest whole number")]
 fn retry(mut response: Response, after: Duration) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
     response

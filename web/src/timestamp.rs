@@ -83,6 +83,7 @@ fn written(text: &str) -> Result<DateTime<Utc>, Problem> {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the bound above keeps the microseconds within a whole number")]
 fn from_seconds(number: f64) -> Option<DateTime<Utc>> {
     let seconds = if number.abs() > SECONDS_UNTIL { number / 1000.0 } else { number };
     if !seconds.is_finite() || seconds.abs() > 1e12 {

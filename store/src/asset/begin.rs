@@ -1,5 +1,6 @@
 //! Asks the conditions of DAGs over what is queued for them and creates the runs that follow. The DAG's row is the lock.
 
+use crate::narrow;
 use crate::run::{CreateRun, NewRun, RunRow, create_run};
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
@@ -44,9 +45,9 @@ pub async fn begin_triggered_runs(
     let heads = heads(&mut tx, dag_id).await?;
     let queued: Vec<Queued<'_>> = heads.iter().map(Head::queued).collect();
     let due = triggers(&version.plan.spec.schedule, &queued);
-    let more = due.len() > dag.room as usize;
+    let more = due.len() > narrow::size(dag.room);
     let mut created = Vec::new();
-    for trigger in due.iter().take(dag.room as usize) {
+    for trigger in due.iter().take(narrow::size(dag.room)) {
         created.push(begin(&mut tx, versions, dag_id, trigger, &heads).await?);
     }
     if more {

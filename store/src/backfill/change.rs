@@ -65,7 +65,8 @@ pub async fn cancel_backfill(
         where backfill = $1 and state = 'planned'",
         id
     );
-    let dropped = dropped.execute(&mut *tx).await?.rows_affected() as usize;
+    let dropped = dropped.execute(&mut *tx).await?.rows_affected();
+    let dropped = usize::try_from(dropped).unwrap_or(usize::MAX);
     let runs = sqlx::query_scalar!(
         "select r.id from backfill_run x join dag_run r on r.id = x.run where x.backfill = $1 and x.state = 'active'
           and (r.state = 'queued' or $2 and r.state = 'running') order by r.id",

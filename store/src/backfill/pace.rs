@@ -5,6 +5,7 @@
 
 use super::create::{Part, chosen};
 use crate::clear::{ClearWish, clear_instances};
+use crate::narrow;
 use crate::run::{CreateRun, MoveRun, NewRun, create_run, move_run, word};
 use crate::step::Stepper;
 use crate::version::{Version, Versions};
@@ -279,7 +280,7 @@ async fn again(
         .await?;
     }
     let tasks = match &going.part {
-        None => (0..version.plan.tasks.len() as TaskIdx).collect(),
+        None => (0..narrow::task(version.plan.tasks.len())).collect(),
         Some(part) => tasks_of(version, part)?,
     };
     let tasks = tasks.into_iter().map(|task| Selected { task, index: None }).collect();

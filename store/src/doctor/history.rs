@@ -1,6 +1,7 @@
 //! Reads runs with all that happened in them and asks the core whether what is stored is what follows. Reads only, in
 //! short snapshots: a run that moves on meanwhile is seen as it was at one moment.
 
+use crate::narrow;
 use crate::version::{Version, Versions};
 use crate::{StoreResult, output, run};
 use chrono::{DateTime, Utc};
@@ -227,7 +228,7 @@ async fn read_outputs(db: &mut PgConnection, reading: &mut Reading) -> StoreResu
         let kind = plan.spec.tasks[usize::from(task)].kind.as_str();
         matches!(kind, "branch" | "short_circuit") || !plan.task(task).asked_by.is_empty()
     };
-    let tasks: Vec<TaskIdx> = (0..plan.tasks.len() as TaskIdx).filter(tells).collect();
+    let tasks: Vec<TaskIdx> = (0..narrow::task(plan.tasks.len())).filter(tells).collect();
     if tasks.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Runs that schedules ask for. A DAG's row is the lock, and a run's name and date are unique: of several schedulers that
 //! see the same DAG due, one creates its run.
 
+use crate::narrow;
 use crate::run::{CreateRun, NewRun, RunRow, create_run};
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
@@ -50,7 +51,7 @@ pub async fn create_due_runs(
     let spec = version.plan.spec.clone();
     let mut last = last_interval(&mut tx, dag_id).await?;
     // Where runs do not wait for a place, each date has its run, whatever becomes of it.
-    let room = if dag.waits { most.min(dag.room.max(0) as usize) } else { most };
+    let room = if dag.waits { most.min(narrow::size(dag.room)) } else { most };
     let (mut created, mut taken) = (Vec::new(), 0);
     let next = loop {
         let next = next_run(&spec, last, dag.now)?;

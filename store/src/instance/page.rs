@@ -5,6 +5,7 @@ use super::{
     state_counts,
 };
 use crate::StoreResult;
+use crate::narrow;
 use crate::version::{Version, Versions};
 use orch_core::state::TaskState;
 use sqlx::postgres::PgConnection;
@@ -73,7 +74,7 @@ pub async fn page_of_instances(
             };
             let counts = state_counts(db, run).await?;
             let counted = counts.into_iter().filter(|(task, state, _)| wanted(*task) && filter.states.contains(state));
-            break counted.map(|(_, _, count)| count as usize).sum();
+            break counted.map(|(_, _, count)| narrow::size(count)).sum();
         }
     };
     Ok(Some(InstancePage { instances, total, version }))

@@ -45,7 +45,7 @@ mod tests {
     fn table(columns: &[(&str, &str)], key: &[&str], by: &[&str]) -> LakeTable {
         let id = TableId::new("nyc", "trips");
         let column = |(place, (name, data_type)): (usize, &(&str, &str))| TableColumn {
-            id: place as i32,
+            id: crate::narrow::int(place),
             name: (*name).into(),
             data_type: (*data_type).into(),
             required: false,

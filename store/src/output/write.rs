@@ -2,6 +2,7 @@
 
 use super::in_parts;
 use crate::StoreResult;
+use crate::narrow;
 use orch_core::plan::TaskIdx;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -29,7 +30,7 @@ pub async fn create_output(db: &mut PgConnection, place: Place<'_>, value: &Valu
         place.map_index,
         place.key,
         parts.is_empty().then(|| value.to_string()),
-        parts.len() as i32,
+        narrow::int(parts.len()),
         is_list
     );
     let many = made.execute(&mut *tx).await?.rows_affected();
@@ -48,7 +49,7 @@ pub async fn change_output(db: &mut PgConnection, place: Place<'_>, value: &Valu
         place.map_index,
         place.key,
         parts.is_empty().then(|| value.to_string()),
-        parts.len() as i32,
+        narrow::int(parts.len()),
         is_list
     );
     let many = changed.execute(&mut *tx).await?.rows_affected();

@@ -1,6 +1,7 @@
 //! Moves a run to another version of its DAG: nobody offers its own any more, or somebody says so.
 
 use super::quiet::{Place, Waited, quiet};
+use crate::narrow;
 use crate::refold::{Keep, carry_out, fold_run};
 use crate::run_lock;
 use crate::step::{Mode, RunAt, Step, Stepper};
@@ -122,7 +123,7 @@ async fn set_version(db: &mut PgConnection, run: Uuid, version: i32, ledger: &Ru
 /// Tasks stand elsewhere in the new version. In two strides, so that no row meets one that is still to be moved; rows of
 /// tasks that are gone go.
 async fn renumber(db: &mut PgConnection, run: Uuid, places: &[Option<TaskIdx>]) -> StoreResult<()> {
-    let same = |(old, new): (usize, &Option<TaskIdx>)| *new == Some(old as TaskIdx);
+    let same = |(old, new): (usize, &Option<TaskIdx>)| *new == Some(narrow::task(old));
     if places.iter().enumerate().all(same) {
         return Ok(());
     }
@@ -141,10 +142,10 @@ async fn put_back(
     places: &[Option<TaskIdx>],
 ) -> StoreResult<()> {
     for place in [Place::Ready, Place::Waiting, Place::Held] {
-        let rows: Vec<(&Waited, usize)> = waited
+        let rows: Vec<(&Waited, TaskIdx)> = waited
             .iter()
             .filter(|w| w.place == place)
-            .filter_map(|w| Some((w, usize::from(places[usize::from(w.task)]?))))
+            .filter_map(|w| Some((w, places[usize::from(w.task)]?)))
             .collect();
         if rows.is_empty() {
             continue;
@@ -153,8 +154,8 @@ async fn put_back(
         let map_index: Vec<i32> = rows.iter().map(|r| r.0.map_index).collect();
         let attempt: Vec<Uuid> = rows.iter().map(|r| r.0.attempt).collect();
         let rev_ready: Vec<Option<i32>> = rows.iter().map(|r| r.0.rev_ready).collect();
-        let queue: Vec<i32> = rows.iter().map(|r| to.place(r.1 as TaskIdx)).collect();
-        let priority: Vec<i32> = rows.iter().map(|r| run_type.priority(to.plan.tasks[r.1].priority)).collect();
+        let queue: Vec<i32> = rows.iter().map(|r| to.place(r.1)).collect();
+        let priority: Vec<i32> = rows.iter().map(|r| run_type.priority(to.plan.task(r.1).priority)).collect();
         let max_tries: Vec<i16> = rows.iter().map(|r| r.0.max_tries).collect();
         if place == Place::Held {
             sqlx::query!(

@@ -4,6 +4,7 @@ use super::reply::{self, Reply};
 use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES, NEXT, QUEUE};
 use super::{Ended, Mode, NewTry, NewWait, Step, alerts, asks, assets};
 use crate::StoreResult;
+use crate::narrow;
 use orch_core::text::{JsonText, Text};
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
@@ -124,12 +125,12 @@ fn moves(values: &mut Values, step: &Step) -> StoreResult<()> {
     let (mut ledgers, mut counters): (Vec<i16>, Vec<i32>) = (Vec::new(), Vec::new());
     let (mut lo, mut hi, mut co, mut ci) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for m in &step.moves {
-        lo.push(ledgers.len() as i32 + 1);
+        lo.push(narrow::int(ledgers.len() + 1));
         ledgers.extend_from_slice(&m.to.ledger);
-        hi.push(ledgers.len() as i32);
-        co.push(counters.len() as i32 + 1);
+        hi.push(narrow::int(ledgers.len()));
+        co.push(narrow::int(counters.len() + 1));
         counters.extend_from_slice(&m.to.counters);
-        ci.push(counters.len() as i32);
+        ci.push(narrow::int(counters.len()));
     }
     values.column(&step.moves, |m| m.run)?;
     values.column(&step.moves, |m| m.rev)?;
@@ -145,9 +146,9 @@ fn moves(values: &mut Values, step: &Step) -> StoreResult<()> {
 fn ended(values: &mut Values, step: &Step) -> StoreResult<()> {
     let (mut skips, mut lo, mut hi) = (Vec::new(), Vec::new(), Vec::new());
     for end in &step.ended {
-        lo.push(skips.len() as i32 + 1);
+        lo.push(narrow::int(skips.len() + 1));
         skips.extend(end.skip.iter().flat_map(|s| [i32::from(s.task), s.index.unwrap_or(-1)]));
-        hi.push(skips.len() as i32);
+        hi.push(narrow::int(skips.len()));
     }
     values.column(&step.ended, |e| e.lease.run)?;
     values.column(&step.ended, |e| e.lease.task as i16)?;

@@ -14,6 +14,7 @@ use orch_core::file::{export, is_dag_of_file};
 use orch_core::spec::DagSpec;
 use orch_core::state::RunState;
 use orch_store::dag::{run_counts_of, tags};
+use orch_store::narrow;
 use orch_store::version::structure;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -71,7 +72,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         found.reverse();
     }
     let total_entries = found.len();
-    let tags = found.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
+    let tags = found.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
     Ok(Json(TagPage { tags, total_entries }))
 }
 

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use orch_core::file::FileProblem;
 use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
+use orch_store::narrow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -120,7 +121,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         });
     }
     let total_entries = found.len() as i64;
-    let shown = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    let shown = found.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit));
     Ok(Json(ImportErrorPage { import_errors: shown.map(ImportErrorView::new).collect(), total_entries }))
 }
 
@@ -130,7 +131,7 @@ pub(crate) async fn list_problems(State(app): State<App>, mut query: Query) -> R
     query.finish()?;
     let found = list_import_errors(&mut *app.pages().await?, &ImportErrorFilter::default()).await?;
     let total_entries = found.len();
-    let shown = found.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    let shown = found.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit));
     Ok(Json(BrokenFilePage { import_errors: shown.map(BrokenFileView::from).collect(), total_entries }))
 }
 

@@ -8,6 +8,7 @@ use crate::state::App;
 use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
+use orch_store::narrow;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{WorkerRow, list_workers};
 use schemars::JsonSchema;
@@ -60,7 +61,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         jobs.reverse();
     }
     let total_entries = jobs.len();
-    let jobs = jobs.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
+    let jobs = jobs.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
     Ok(Json(JobPage { jobs, total_entries }))
 }
 

@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use orch_store::narrow;
 use orch_store::pool::{PoolRow, get_pool, list_pools};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -74,7 +75,7 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
         rows.reverse();
     }
     let total_entries = rows.len();
-    let some = rows.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    let some = rows.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit));
     Ok(Json(PoolPage { pools: some.map(PoolView::from).collect(), total_entries }))
 }
 

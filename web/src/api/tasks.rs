@@ -9,6 +9,7 @@ use crate::timestamp::{Timestamp, stamp};
 use axum::Json;
 use axum::extract::State;
 use orch_core::plan::{Plan, TaskIdx};
+use orch_store::narrow;
 use orch_store::version::structure;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -82,7 +83,7 @@ pub(crate) async fn list(
     let dag = find(&mut db, &dag_id).await?;
     let version = app.versions.get(&mut db, dag.version).await?;
     let plan = &version.plan;
-    let mut tasks: Vec<TaskView> = (0..plan.tasks.len() as TaskIdx).map(|task| view(plan, task)).collect();
+    let mut tasks: Vec<TaskView> = (0..narrow::task(plan.tasks.len())).map(|task| view(plan, task)).collect();
     match order {
         "task_id" | "task_display_name" => tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id)),
         "retries" => tasks.sort_by_key(|task| task.retries),

@@ -292,6 +292,7 @@ fn flag(value: &Value) -> Result<bool, Problem> {
 }
 
 /// Also one that is written with a point: `3.0` is three.
+#[expect(clippy::cast_possible_truncation, reason = "it is whole, and below `MOST_WHOLE`")]
 pub(crate) fn integer(value: &Value) -> Option<i64> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < MOST_WHOLE;
     value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))

@@ -3,6 +3,7 @@
 
 use super::Graph;
 use super::level::{Block, Item, Level};
+use orch_store::narrow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -111,7 +112,7 @@ fn block(graph: &Graph, group: Option<usize>, flow: Flow) -> Block {
             level.add(framed(at, inner, flow));
         }
     }
-    let label = |node: &super::Node| node.label.chars().count().max(node.detail.chars().count()) as i32;
+    let label = |node: &super::Node| narrow::int(node.label.chars().count().max(node.detail.chars().count()));
     for (at, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.group == group) {
         let width = NODE_WIDTH.max(label(node) * LETTER_WIDTH + LABEL_ROOM);
         let rect = Rect { x: 0, y: 0, width, height: NODE_HEIGHT };

@@ -72,6 +72,10 @@ fn offsets(rank: &[usize], heights: &[i32], items: usize) -> Vec<i32> {
 
 /// The nearest places to those wanted that keep the order and the gaps: neighbours that want each other's place share
 /// the mean of what they want.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "places are those of a drawing; a float too large for one becomes the largest"
+)]
 fn apart(wanted: &[f64], offsets: &[i32]) -> Vec<i32> {
     // Without the offsets the gaps are gone, and places only must not decrease.
     let mut shared: Vec<(f64, usize)> = Vec::new();

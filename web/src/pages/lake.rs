@@ -19,6 +19,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_store::lake_view::{LakeError, LakePage, LakeTable, LakeView, SnapshotRow, TableId, TableRow};
+use orch_store::narrow;
 use std::sync::Arc;
 
 #[derive(Template)]
@@ -187,7 +188,7 @@ impl Turned {
     fn of(query: &mut crate::extract::Query, of_a_page: usize) -> Result<Turned, Refusal> {
         let number = query.count("page", 1).clamp(1, 10_000);
         query.finish()?;
-        Ok(Turned { number: number as usize, of_a_page })
+        Ok(Turned { number: narrow::size(number), of_a_page })
     }
 
     fn place(&self) -> LakePage {

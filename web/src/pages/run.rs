@@ -31,6 +31,7 @@ use orch_store::dag::{get_dag, resolve};
 use orch_store::instance::{
     InstanceFilter, Ledger, counts_when_over, ledger, old_tries, page_of_instances, state_counts,
 };
+use orch_store::narrow;
 use orch_store::overview::places;
 use orch_store::run::{RunDetails, get_run};
 use orch_store::timing::{spans, usual_durations};
@@ -159,7 +160,7 @@ pub(crate) async fn show(
     path: RunPath,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let page = query.count("page", 1).clamp(1, 100_000) as usize;
+    let page = narrow::size(query.count("page", 1).clamp(1, 100_000));
     query.finish()?;
     let asked = query.text("state").unwrap_or("all");
     let (filter, states) = FILTERS.into_iter().find(|(name, _)| *name == asked).unwrap_or(FILTERS[0]);
@@ -186,7 +187,8 @@ pub(crate) async fn show(
     let plan = &found.version.plan;
     let ledger = the_ledger(&app, &mut db, &run).await?;
     let failure = Failure::of(&app, &mut db, &run, &head, &ledger).await?;
-    let lens: Vec<_> = (0..plan.tasks.len() as u16).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
+    let lens: Vec<_> =
+        (0..narrow::task(plan.tasks.len())).map(|task| (task, ledger.run.len(plan.task(task)))).collect();
     let spans = spans(&mut db, run.id, &lens).await?;
     let gated = gated(&found.version);
     let of = spent::Of { plan, run: &run, spans: &spans, old: &old, gated: &gated };
@@ -243,7 +245,7 @@ async fn began_by(db: &mut PgConnection, run: &RunDetails, now: Now) -> Result<V
 /// Tasks that may wait although a worker is free.
 fn gated(version: &Version) -> Vec<TaskIdx> {
     let is_limited = version.plan.spec.max_active_tasks.is_some();
-    (0..version.plan.tasks.len() as TaskIdx).filter(|task| is_limited || version.is_gated(*task)).collect()
+    (0..narrow::task(version.plan.tasks.len())).filter(|task| is_limited || version.is_gated(*task)).collect()
 }
 
 /// The task that was slower than in the last runs of the same version.

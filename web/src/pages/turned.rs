@@ -1,6 +1,7 @@
 //! Long lists that people turn over page by page.
 
 use crate::extract::Query;
+use orch_store::narrow;
 
 /// Nobody turns further.
 const MOST_PAGES: i64 = 100_000;
@@ -30,7 +31,7 @@ impl Turned {
     /// Leaves the lines of this page, and gives the addresses of the one before and of the one after.
     pub(crate) fn cut<T>(self, rows: &mut Vec<T>, address: impl Fn(i64) -> String) -> (Option<String>, Option<String>) {
         let more = rows.len() as i64 > self.lines;
-        rows.truncate(self.lines as usize);
+        rows.truncate(narrow::size(self.lines));
         ((self.page > 1).then(|| address(self.page - 1)), more.then(|| address(self.page + 1)))
     }
 }

@@ -158,8 +158,9 @@ fn worker(row: WorkerRow, jobs: Vec<(i32, Job)>, now: Now) -> Worker {
         said,
         running: row.running,
         slots: row.slots,
-        percent: (is_here && row.slots > 0)
-            .then(|| (i64::from(row.running) * 100 / i64::from(row.slots)).min(100) as i32),
+        percent: (is_here && row.slots > 0).then(|| {
+            i32::try_from(i64::from(row.running) * 100 / i64::from(row.slots)).map_or(100, |part| part.min(100))
+        }),
         queues: row.queues.join(", "),
         version: format!("{} {}", row.bundle, row.binary_version),
         memory: memory(row.memory_mb),

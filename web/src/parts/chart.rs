@@ -67,6 +67,10 @@ impl Chart {
         TOP + (TALL - TOP) * (self.greatest - number) / (self.greatest - self.least)
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a step divides what is between least and greatest into a few lines"
+    )]
     fn axes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = ((self.greatest - self.least) / self.step).round() as i32;
         for line in 0..=lines {

@@ -8,11 +8,12 @@ const STEPS: [i64; 26] = [
 const DAY: i64 = 86_400_000;
 
 /// The least round step that divides `whole` milliseconds into at most so many parts.
+#[expect(clippy::cast_possible_truncation, reason = "a float too large for it becomes the largest whole number")]
 pub(crate) fn millis(whole: i64, most: i64) -> i64 {
     let fits = |step: &i64| whole <= step.saturating_mul(most);
     STEPS.into_iter().find(fits).unwrap_or_else(|| {
         let days = (whole as f64 / DAY as f64).max(1.0);
-        number(days, most as f64) as i64 * DAY
+        (number(days, most as f64) as i64).saturating_mul(DAY)
     })
 }
 

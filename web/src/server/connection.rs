@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use orch_store::narrow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -87,7 +88,7 @@ impl Door {
         let stop = self.stop.clone();
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
-            .max_header_list_size(HEADER_BYTES as u32)
+            .max_header_list_size(narrow::int(HEADER_BYTES).unsigned_abs())
             .max_concurrent_streams(MOST_STREAMS)
             .keep_alive_interval(ASK_EVERY)
             .keep_alive_timeout(HEADER_TIME);

@@ -12,11 +12,11 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
 use orch_core::state::TaskState;
 use orch_core::transition::Selected;
 use orch_store::clear::ClearWish;
+use orch_store::narrow;
 use sqlx::PgConnection;
 
 /// Runs that one request may clear.
@@ -54,7 +54,8 @@ impl Wish {
         for path in paths {
             let run = find(db, path).await?;
             let version = app.versions.get(db, run.version).await?;
-            let tasks = (0..version.plan.tasks.len() as TaskIdx).map(|task| Selected { task, index: None }).collect();
+            let tasks =
+                (0..narrow::task(version.plan.tasks.len())).map(|task| Selected { task, index: None }).collect();
             let failed = || vec![TaskState::Failed, TaskState::UpstreamFailed];
             let states = if self.only_failed { failed() } else { Vec::new() };
             let (selection, version) = (Selection { tasks, ..Selection::default() }, Some(run.version));

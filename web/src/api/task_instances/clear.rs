@@ -11,11 +11,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use orch_core::plan::{Plan, TaskIdx};
+use orch_core::plan::Plan;
 use orch_core::select::Selection;
 use orch_core::state::TaskState;
 use orch_core::transition::Selected;
 use orch_store::clear::ClearWish;
+use orch_store::narrow;
 use orch_store::run::{
     Around, Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, runs_around, search_runs,
 };
@@ -180,7 +181,7 @@ async fn meant(db: &mut PgConnection, dag_id: &str, wish: &Wish) -> Result<Vec<R
 /// `known`: which of the named tasks some run has.
 fn selection(plan: &Plan, wish: &Wish, known: &mut [bool]) -> Selection {
     let tasks = match &wish.tasks {
-        None => (0..plan.tasks.len() as TaskIdx).map(|task| Selected { task, index: None }).collect(),
+        None => (0..narrow::task(plan.tasks.len())).map(|task| Selected { task, index: None }).collect(),
         Some(named) => {
             let mut tasks = Vec::new();
             for ((id, index), known) in named.iter().zip(known) {

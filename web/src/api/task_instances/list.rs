@@ -16,6 +16,7 @@ use axum::extract::State;
 use orch_store::instance::{
     InstanceFilter, InstanceRow, RunInstances, count_instances, instances_of_runs, page_of_instances,
 };
+use orch_store::narrow;
 use orch_store::note::notes_of;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, search_runs};
 use sqlx::PgConnection;
@@ -131,7 +132,7 @@ async fn plain(
         after: None,
     };
     let mut versions = app.versions.clone();
-    let part = (page.offset as usize, page.limit as usize);
+    let part = (narrow::size(page.offset), narrow::size(page.limit));
     let found = page_of_instances(db, &mut versions, run.id, &filter, part).await?;
     let found = found.ok_or_else(|| Refusal::Broken(format!("run `{}` is gone", run.id)))?;
     let notes = notes_of(db, &[run.id]).await?;
@@ -154,7 +155,7 @@ async fn picked(
     let (mut read, mut more) = (0, runs.len() as i64 == orch_store::run::MOST_RUNS);
     let mut found: Vec<(&RunDetails, InstanceRow)> = Vec::new();
     let mut plans = std::collections::HashMap::new();
-    for some in runs.chunks(RUNS_AT_ONCE as usize) {
+    for some in runs.chunks(narrow::size(RUNS_AT_ONCE)) {
         let ids: Vec<Uuid> = some.iter().map(|run| run.id).collect();
         let count = count_instances(db, &mut versions, &ids).await?;
         if read + count > MOST_READ {
@@ -180,7 +181,7 @@ async fn picked(
         found.sort_by(|a, b| Order::compare(order, a, b));
     }
     let total_entries = found.len();
-    let rows: Vec<_> = found.into_iter().skip(page.offset as usize).take(page.limit as usize).collect();
+    let rows: Vec<_> = found.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
     let of: Vec<Uuid> = rows.iter().map(|(run, _)| run.id).collect::<BTreeSet<_>>().into_iter().collect();
     let notes = notes_of(db, &of).await?;
     let view =

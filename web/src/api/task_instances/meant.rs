@@ -10,6 +10,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::relatives;
 use orch_core::state::TaskState;
 use orch_store::instance::ledger;
+use orch_store::narrow;
 use orch_store::run::{Around, RunDetails, runs_around};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -133,7 +134,7 @@ fn seeds(plan: &Plan, target: &Target) -> Vec<TaskIdx> {
                 |id: &str| id.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
             let tasks = plan.spec.tasks.iter().enumerate();
             let found = tasks.filter(|(_, task)| task.group_id.as_deref().is_some_and(is_in));
-            found.map(|(place, _)| place as TaskIdx).collect()
+            found.map(|(place, _)| narrow::task(place)).collect()
         }
     }
 }

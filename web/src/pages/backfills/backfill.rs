@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::state::RunState;
 use orch_store::backfill::{BackfillDate, BackfillRow, list_dates};
+use orch_store::narrow;
 
 #[derive(Template)]
 #[template(path = "pages/backfills/backfill.html")]
@@ -59,7 +60,7 @@ pub(crate) async fn show(
     let row = find(&mut db, id).await?;
     let mut dates = list_dates(&mut db, id, after, OF_A_PAGE + 1).await?;
     let more = dates.len() as i64 > OF_A_PAGE;
-    dates.truncate(OF_A_PAGE as usize);
+    dates.truncate(narrow::size(OF_A_PAGE));
     let (word, said) = standing(&row);
     let on = dates.last().filter(|_| more).map(|last| format!("{}?after={}", href(id), last.ordinal));
     let page = BackfillPage {

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::diff::Diff;
+use orch_store::narrow;
 use orch_store::version::{VersionFilter, list_versions, spec_of, structure};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -83,7 +84,7 @@ pub(crate) async fn show(
         VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
     let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
     let more_versions = versions.len() as i64 > MOST_VERSIONS;
-    versions.truncate(MOST_VERSIONS as usize);
+    versions.truncate(narrow::size(MOST_VERSIONS));
     let head = Head::new(&found, "code", shell.now);
     let tasks = tasks_of(&spec);
     let mut whole = spec.clone();

@@ -22,6 +22,7 @@ use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::DagSpec;
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceFilter, MOST_INSTANCES, list_instances, loudest_states};
+use orch_store::narrow;
 use orch_store::run::{RunDetails, RunFilter, get_run, list_runs};
 use orch_store::version::{VersionFilter, list_versions};
 use sqlx::PgConnection;
@@ -286,7 +287,7 @@ async fn of_run(
     }
     // Elements are counted by the ledger; only what is not mapped has a row of its own to show.
     let alone = plan.tasks.iter().enumerate().filter(|(_, task)| task.map.is_none());
-    let alone = alone.map(|(place, _)| plan.task_id(place as u16).to_string()).take(MOST_NODES);
+    let alone = alone.map(|(place, _)| plan.task_id(narrow::task(place)).to_string()).take(MOST_NODES);
     let filter = InstanceFilter { task_ids: Some(alone.collect()), ..InstanceFilter::default() };
     let mut versions = app.versions.clone();
     let rows = list_instances(db, &mut versions, run.id, &filter, MOST_INSTANCES).await?.unwrap_or_default();

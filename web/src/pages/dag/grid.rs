@@ -15,6 +15,7 @@ use axum::response::Response;
 use chrono::TimeDelta;
 use orch_core::state::{RunState, RunType, TaskState};
 use orch_store::instance::{Ledger, ledgers, loudest_states};
+use orch_store::narrow;
 use orch_store::overview::RunMark;
 use orch_store::run::{RunDetails, RunFilter, list_runs};
 use orch_store::timing::usual_run;
@@ -220,7 +221,7 @@ fn rows(
         let task = &spec.tasks[place];
         let cells = runs.iter().map(|run| cell(run, ledgers.get(&run.id)?, loud, &task.task_id, href));
         let cells: Vec<_> = cells.collect();
-        let is_mapped = found.version.plan.task(place as u16).map.is_some();
+        let is_mapped = found.version.plan.task(narrow::task(place)).map.is_some();
         let task_id = &task.task_id;
         // Its group stands above it.
         let group = task.group_id.as_deref().filter(|_| inside.is_some()).unwrap_or_default();

@@ -17,6 +17,7 @@ use orch_store::asset::find_asset;
 use orch_store::audit::list_audit;
 use orch_store::deadline::late_runs;
 use orch_store::instance::ledgers;
+use orch_store::narrow;
 use orch_store::overview::RunMark;
 use orch_store::run::{RunDetails, RunFilter, list_runs};
 use orch_store::timing::usual_run;
@@ -79,7 +80,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, DagPath(dag_id): 
     let ids: Vec<Uuid> = runs.iter().map(|run| run.id).collect();
     let late = late_runs(&mut db, &ids).await?.len();
     let page = OverviewPage {
-        durations: Durations::new(&marks, usual, now, HISTORY as usize),
+        durations: Durations::new(&marks, usual, now, narrow::size(HISTORY)),
         runs: runs.len(),
         upcoming: upcoming(&found, UPCOMING, now),
         facts: facts(&found, &runs, late),

@@ -15,6 +15,7 @@ use orch_core::plan::{Plan, PlanTask, TaskIdx};
 use orch_core::spec::TaskSpec;
 use orch_core::state::TaskState;
 use orch_store::instance::{Ledger, ledger, loudest_states};
+use orch_store::narrow;
 use orch_store::run::{RunDetails, RunFilter, list_runs};
 use orch_store::timing::usual_durations;
 use std::collections::HashMap;
@@ -64,7 +65,7 @@ pub(crate) async fn show(
     DagPath(dag_id): DagPath,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let page = query.count("page", 1).clamp(1, 1_000) as usize;
+    let page = narrow::size(query.count("page", 1).clamp(1, 1_000));
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_lowercase();
     let mut db = app.pages().await?;
@@ -76,7 +77,7 @@ pub(crate) async fn show(
         words.iter().any(|text| text.to_lowercase().contains(&q))
     };
     let every: Vec<TaskIdx> =
-        (0..plan.tasks.len() as TaskIdx).filter(|at| wanted(&plan.spec.tasks[usize::from(*at)])).collect();
+        (0..narrow::task(plan.tasks.len())).filter(|at| wanted(&plan.spec.tasks[usize::from(*at)])).collect();
     let skip = (page - 1) * OF_A_PAGE;
     let shown: Vec<TaskIdx> = every.iter().copied().skip(skip).take(OF_A_PAGE).collect();
     let filter = RunFilter { dag_ids: Some(vec![found.row.dag_id.clone()]), ..RunFilter::default() };

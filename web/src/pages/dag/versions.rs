@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::diff::{Diff, FieldChange};
+use orch_store::narrow;
 use orch_store::version::{MOST_COUNTED, VersionFilter, list_versions, runs_by_version, workers_by_version};
 
 #[derive(Template)]
@@ -76,7 +77,7 @@ pub(crate) async fn show(
         VersionFilter { dag_id: Some(found.row.dag_id.clone()), newest_first: true, ..VersionFilter::default() };
     let mut versions = list_versions(&mut db, &filter, (0, MOST_VERSIONS + 1)).await?;
     let more = versions.len() as i64 > MOST_VERSIONS;
-    versions.truncate(MOST_VERSIONS as usize);
+    versions.truncate(narrow::size(MOST_VERSIONS));
     let runs = runs_by_version(&mut db, &found.row.dag_id).await?;
     let ids: Vec<i32> = versions.iter().map(|version| version.id).collect();
     let workers = workers_by_version(&mut db, &ids).await?;

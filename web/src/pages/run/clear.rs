@@ -19,6 +19,7 @@ use orch_core::select::Selection;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Selected;
 use orch_store::clear::{ClearCount, ClearWish, count_clear};
+use orch_store::narrow;
 use orch_store::run::{Around, RunDetails, runs_around};
 use orch_store::version::Version;
 use sqlx::PgConnection;
@@ -117,7 +118,7 @@ impl Choices {
                 .collect());
         }
         if self.task.is_empty() {
-            return Ok((0..of.tasks.len() as u16).map(|task| Selected { task, index: None }).collect());
+            return Ok((0..narrow::task(of.tasks.len())).map(|task| Selected { task, index: None }).collect());
         }
         let index = self.map_index.parse::<i32>().ok().filter(|index| *index >= 0);
         let missing = || no_such_instance(path, &self.task, index.unwrap_or(-1));

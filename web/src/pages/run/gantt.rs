@@ -78,7 +78,7 @@ impl Scale {
     fn place(&self, at: DateTime<Utc>) -> i64 {
         let past = (at - self.from).num_microseconds().unwrap_or(i64::MAX / WHOLE).max(0);
         let whole = self.whole.num_microseconds().unwrap_or(i64::MAX).max(1);
-        (i128::from(past) * i128::from(WHOLE) / i128::from(whole)).min(i128::from(WHOLE)) as i64
+        i64::try_from(i128::from(past) * i128::from(WHOLE) / i128::from(whole)).map_or(WHOLE, |at| at.min(WHOLE))
     }
 }
 

@@ -17,6 +17,7 @@ use orch_core::transition::{RunEnd, Selected};
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearWish, clear_instances, would_clear};
 use orch_store::hint::Hint;
+use orch_store::narrow;
 use orch_store::run::{
     DeleteRun, EndRun, RunDetails, cancel_run, delete_run, run_by_uuid, set_run_state, start_queued_runs,
 };
@@ -56,7 +57,7 @@ async fn chosen<'a>(db: &mut PgConnection, ids: impl Iterator<Item = &'a str>) -
 }
 
 fn selection(of: &Version, only_failed: bool) -> ClearWish {
-    let tasks = (0..of.plan.tasks.len() as u16).map(|task| Selected { task, index: None }).collect();
+    let tasks = (0..narrow::task(of.plan.tasks.len())).map(|task| Selected { task, index: None }).collect();
     let failed = vec![TaskState::Failed, TaskState::UpstreamFailed];
     ClearWish {
         selection: Selection { tasks, upstream: false, downstream: false },

@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use orch_core::params::with_defaults;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::{MapSpec, Source};
+use orch_store::narrow;
 use orch_store::output::{PART_ELEMENTS, Preview, Stored, of_tasks, part, previews, shown};
 use orch_store::run::RunDetails;
 use serde_json::{Value, json};
@@ -93,15 +94,15 @@ impl Reader<'_> {
         let Some(task) = self.plan.index_of(id) else { return Ok("null".into()) };
         let domain = |task: TaskIdx| self.plan.task(task).map.map(|map| map.domain);
         let index = if domain(task).is_some() && domain(task) == domain(self.task) { self.map_index } else { -1 };
-        let found = previews(db, self.run.id, &[task], Some(index), (2, SHOWN as i32)).await?;
+        let found = previews(db, self.run.id, &[task], Some(index), (2, narrow::int(SHOWN))).await?;
         let found = found.iter().find(|one| one.map_index == index);
         Ok(found.map_or_else(|| "null: it gave nothing".into(), text_of))
     }
 
     async fn outputs(&self, db: &mut PgConnection, id: &str) -> Result<String, Refusal> {
         let Some(task) = self.plan.index_of(id) else { return Ok("[]".into()) };
-        let found = previews(db, self.run.id, &[task], None, (SHOWN_ELEMENTS + 1, (SHOWN / 4) as i32)).await?;
-        let shown = found.iter().take(SHOWN_ELEMENTS as usize);
+        let found = previews(db, self.run.id, &[task], None, (SHOWN_ELEMENTS + 1, narrow::int(SHOWN / 4))).await?;
+        let shown = found.iter().take(narrow::size(SHOWN_ELEMENTS));
         let mut lines: Vec<String> = shown.map(|one| format!("[{}] {}", one.map_index, text_of(one))).collect();
         if found.len() > lines.len() {
             lines.push("…".into());
@@ -131,7 +132,7 @@ impl Reader<'_> {
             Source::Outputs(id) | Source::Collected(id) => {
                 let Some(task) = self.plan.index_of(id) else { return Ok(Value::Null) };
                 let index = i32::try_from(index).unwrap_or(i32::MAX);
-                let found = previews(db, self.run.id, &[task], Some(index), (2, SHOWN as i32)).await?;
+                let found = previews(db, self.run.id, &[task], Some(index), (2, narrow::int(SHOWN))).await?;
                 let found = found.iter().find(|one| one.map_index == index);
                 Ok(found.map_or(Value::Null, |one| serde_json::from_str(&one.text).unwrap_or_else(|_| json!(one.text))))
             }

@@ -22,6 +22,7 @@ use line::{LINE_CHARS, grouped};
 use orch_core::spec::TaskSpec;
 use orch_store::instance::TryRow;
 use orch_store::log::{Chunk, Place, Window, window, window_until};
+use orch_store::narrow;
 use scan::{Counts, Found, Keep, Wanted, scan};
 use std::fmt::Write;
 use uuid::Uuid;
@@ -377,7 +378,7 @@ fn fits<'a>(lines: impl Iterator<Item = &'a (i64, i64, &'a str)>) -> usize {
     let taken = lines.take(MOST_LINES).take_while(|(_, _, text)| {
         let is_first = bytes == 0;
         bytes += text.len().clamp(1, LINE_CHARS);
-        is_first || bytes <= WINDOW_BYTES as usize
+        is_first || bytes <= narrow::size(WINDOW_BYTES)
     });
     taken.count()
 }

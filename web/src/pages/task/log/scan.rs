@@ -7,6 +7,7 @@ use crate::parts::{find_in, plain};
 use crate::refusal::Refusal;
 use crate::state::App;
 use orch_store::log::{Chunk, Place, read};
+use orch_store::narrow;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -112,7 +113,7 @@ impl Found {
     }
 
     fn keep(&mut self, number: i64, stored: &str, keep: Keep) {
-        let full = |found: &Found| found.kept.len() > MOST_LINES || found.kept_bytes > WINDOW_BYTES as usize;
+        let full = |found: &Found| found.kept.len() > MOST_LINES || found.kept_bytes > narrow::size(WINDOW_BYTES);
         match keep {
             Keep::Nothing => {}
             Keep::First => {
@@ -198,7 +199,7 @@ mod tests {
         let search = |needle: &str, levels: &[&'static str]| {
             let wanted = Wanted { needle: needle.into(), levels: levels.to_vec(), keep: Keep::Nothing };
             let found = look(&wanted);
-            assert_eq!(found.count as usize, found.hits.len());
+            assert_eq!(found.count, found.hits.len() as i64);
             found.hits
         };
         assert_eq!(search("fee", &[]), [1, 2, 94]);
