@@ -4,7 +4,7 @@ use crate::browser::Browser;
 use crate::fixture::Web;
 use axum::http::StatusCode;
 use orch_store::parked::park;
-use orch_store::refold::fold_run;
+use orch_store::refold::{Keep, fold_run};
 use orch_store::run::{cancel_run, get_run};
 use orch_store::step::Stepper;
 use orch_store::version::Versions;
@@ -48,7 +48,7 @@ async fn a_parked_run_says_why_since_when_and_what_to_do() {
     ] {
         sqlx::query("delete from parked_run").execute(&mut db).await.unwrap();
         sqlx::query(AssertSqlSafe(format!("update dag_run set {harm}"))).execute(&mut db).await.unwrap();
-        fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, 0).await.unwrap();
+        fold_run(&mut db, &mut Stepper::default(), &mut Versions::default(), run, 0, Keep::NOTHING).await.unwrap();
         let page = browser.get(&href).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.html);
         assert!(page.has("The run is parked") && page.has(words), "{words} {}", page.html);

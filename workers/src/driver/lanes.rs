@@ -105,7 +105,7 @@ impl Lanes {
     }
 
     /// The queues of bodies in this process.
-    pub(super) fn own_queues(&self) -> Arc<[i32]> {
+    pub(super) fn own_queues(&mut self) -> Arc<[i32]> {
         self.lane(Isolation::InProcess).queues.clone()
     }
 
