@@ -14,7 +14,7 @@ use orch_lake::bucket::Bucket;
 use orch_lake::contract::{Facts, KeySet};
 use orch_lake::format::parquet::frame_of;
 use orch_lake::frame::{batches_of, blocking};
-use polars::prelude::DataFrame;
+use polars::prelude::*;
 use std::collections::HashMap;
 
 /// The last day up to which all orders are known, in the snapshots of `orders_fact`.
