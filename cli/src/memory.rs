@@ -21,13 +21,13 @@ pub(crate) async fn give_back() {
     }
 }
 
-pub(crate) fn resident_bytes() -> Option<u64> {
-    status_bytes("VmRSS:")
+fn resident_bytes() -> Option<u64> {
+    status_bytes("self", "VmRSS:")
 }
 
-/// What a line of this process's status says. `None` where there is no `/proc`, as on macOS.
-pub(crate) fn status_bytes(field: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// What a line of a process's status says. `None` where there is no `/proc`, as on macOS.
+pub(crate) fn status_bytes(pid: &str, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }

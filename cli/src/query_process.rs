@@ -79,7 +79,9 @@ impl Pool {
     }
 
     fn give_back(&self, process: Process) {
-        self.idle().push(process);
+        if !process.is_large() {
+            self.idle().push(process);
+        }
     }
 
     /// Asks a process, an idle one if there is one.

@@ -77,7 +77,7 @@ async function look(name, options) {
       seen.push(`${path}: a note fills the screen: ${note}`);
     }
     for (const violation of await violations(page)) seen.push(`${path}: ${violation}`);
-    await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true });
+    await page.screenshot({ path: `${screens}/${name}/${file}.png`, fullPage: true, timeout: 180_000 });
   };
   await page.goto(`${base}/login`);
   await check('/login', 'login');

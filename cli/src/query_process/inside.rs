@@ -1,7 +1,7 @@
 //! The process's side: it answers one question after the other until its stdin closes.
 
 use super::frame::{FromProcess, Question, ToProcess};
-use crate::memory::{resident_bytes, status_bytes};
+use crate::memory::status_bytes;
 use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::{Signal, raise};
 use orch_core::task::fatal;
@@ -17,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What one question may add to the memory of its process. The system refuses more.
 pub(super) const MOST_BYTES: u64 = 256 << 20;
-/// A process that holds so much more than at its start ends after its answer: that gives all of it back at once.
-const SPENT_BYTES: u64 = 64 << 20;
 /// A process that is asked nothing for so long ends.
 const IDLE: Duration = Duration::from_mins(1);
 /// Processor time of a question that has no limit of its own.
@@ -43,9 +41,9 @@ pub(crate) fn answer_queries(lake: &LakeSource) -> ExitCode {
 /// Hears the server on a thread of its own. When the server is gone, so is this process, whatever it computes.
 fn listen(sender: &mpsc::Sender<ToProcess>) {
     for line in std::io::stdin().lock().lines() {
-        let frame = line.ok().and_then(|line| serde_json::from_str(&line).ok());
-        if frame.is_none_or(|frame| sender.blocking_send(frame).is_err()) {
-            break;
+        let Some(frame) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
+        if sender.blocking_send(frame).is_err() {
+            return; // this process is ending, as it should
         }
     }
     raise(Signal::SIGKILL).ok();
@@ -56,16 +54,10 @@ type Inbox = mpsc::Receiver<ToProcess>;
 async fn serve(lake: &LakeSource, inbox: Inbox) -> ExitCode {
     let inbox = Arc::new(Mutex::new(inbox));
     let door = lake.door(finding(inbox.clone()));
-    let at_start = resident_bytes();
     loop {
         let next = timeout(IDLE, async { inbox.lock().await.recv().await }).await;
         let Ok(Some(ToProcess::Question(question))) = next else { return ExitCode::SUCCESS };
-        let last = answer(&door, question).await.unwrap_or_else(FromProcess::Failed);
-        say(&last);
-        let is_spent = resident_bytes().zip(at_start).is_some_and(|(now, start)| now > start + SPENT_BYTES);
-        if is_spent {
-            return ExitCode::SUCCESS;
-        }
+        say(&answer(&door, question).await.unwrap_or_else(FromProcess::Failed));
     }
 }
 
@@ -124,7 +116,7 @@ fn say(frame: &FromProcess) {
 }
 
 fn limit_memory() {
-    if let Some(now) = status_bytes("VmData:") {
+    if let Some(now) = status_bytes("self", "VmData:") {
         setrlimit(Resource::RLIMIT_DATA, now + MOST_BYTES, RLIM_INFINITY).ok(); // the server ends it by its time
     }
 }

@@ -2,6 +2,7 @@
 
 use super::frame::{FromProcess, Question, ToProcess};
 use super::inside::MOST_BYTES;
+use crate::memory::status_bytes;
 use orch_store::lake_view::{FindConnection, LakeError};
 use orch_workers::program::{own_binary, take_secrets};
 use std::io;
@@ -16,6 +17,8 @@ use tokio::task::JoinSet;
 pub(crate) const ANSWER_QUERIES: &str = "answer-queries";
 /// A frame holds some rows, or one that is large.
 const MOST_FRAME_BYTES: u64 = 64 << 20;
+/// Of its own; one that has just opened the lake holds about 20 MB.
+const LARGE_BYTES: u64 = 96 << 20;
 /// Kept of what a process says on its stderr.
 const LAST_WORDS_BYTES: usize = 4 * 1024;
 /// A process that closed its stdout has ended, or is about to.
@@ -43,7 +46,8 @@ impl Process {
     pub(super) fn start() -> io::Result<Process> {
         let mut command = own_binary()?;
         take_secrets(command.as_std_mut());
-        command.arg(ANSWER_QUERIES).kill_on_drop(true);
+        // What it says last shall be why it ended, not where.
+        command.arg(ANSWER_QUERIES).env("RUST_BACKTRACE", "0").kill_on_drop(true);
         // A terminal's Ctrl-C is for the server: it ends this process itself.
         command.process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -57,6 +61,12 @@ impl Process {
 
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// It holds much of what it was asked for: its end gives that back at once.
+    pub(super) fn is_large(&self) -> bool {
+        let pid = self.child.id().map(|pid| pid.to_string());
+        pid.and_then(|pid| status_bytes(&pid, "RssAnon:")).is_some_and(|held| held > LARGE_BYTES)
     }
 
     /// Asks, and gives the first frame of the answer.
@@ -111,7 +121,7 @@ impl Process {
 }
 
 impl Gone {
-    /// It had ended itself before it heard the question.
+    /// It had ended itself, after a while without a question.
     pub(super) fn was_over(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }

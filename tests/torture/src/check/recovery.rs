@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use crate::ledger::{Entry, Instance, Word};
-use crate::world::{Kill, RECOVERY, World};
+use crate::world::{Kill, World, recovery};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) fn check(world: &World, entries: &BTreeMap<Instance, Vec<&Entry>>, ve
             }
         }
         if let Some(slowest) = slowest {
-            if slowest > RECOVERY {
+            if slowest > recovery() {
                 verdict
                     .violations
                     .push(format!("what {} ran when it was killed ran again only {slowest:?} later", kill.pid));
