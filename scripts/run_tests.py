@@ -47,13 +47,13 @@ def built(cargo):
 
 def environment(folder, package):
     """What `cargo test` gives to a test binary."""
-    sysroot = subprocess.run(["rustc", "--print", "sysroot"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    libraries = subprocess.run(["rustc", "--print", "target-libdir"], stdout=subprocess.PIPE, text=True, check=True)
     return os.environ | {
         "CARGO": os.environ.get("CARGO", "cargo"),
         "CARGO_MANIFEST_DIR": folder,
         "CARGO_MANIFEST_PATH": os.path.join(folder, "Cargo.toml"),
         "CARGO_PKG_NAME": package,
-        "LD_LIBRARY_PATH": f"{sysroot}/lib:{os.environ.get('LD_LIBRARY_PATH', '')}",
+        "LD_LIBRARY_PATH": f"{libraries.stdout.strip()}:{os.environ.get('LD_LIBRARY_PATH', '')}",
     }
 
 

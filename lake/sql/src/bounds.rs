@@ -313,8 +313,14 @@ mod tests {
             "with a as (select 1), b as (select * from a, a x) select * from b, b y".into(),
             "select 1 from t group by cube (a, b, c), rollup (d, e)".into(),
         ] {
-            assert!(parse(&sql).is_ok(), "{:.60}: {:?}", sql, parse(&sql).err());
+            on_a_deep_stack(move || assert!(parse(&sql).is_ok(), "{:.60}: {:?}", sql, parse(&sql).err()));
         }
+    }
+
+    /// As the threads that plan have one (`view.rs`).
+    fn on_a_deep_stack(check: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(check).expect("a thread can be started");
+        thread.join().expect("it is let through");
     }
 
     #[test]
