@@ -36,7 +36,7 @@ check: setup ## Format, lints and tests of the engine's core, in minutes
 test: setup ## Run what CI runs: format, lints, all tests
 	@scripts/test.sh
 
-torture: setup ## The long tests with seeds that nobody has seen (ORCH_TEST_LONG=100 for longer ones)
+torture: setup ## Run the long tests with random seeds (ORCH_TEST_LONG=100 for longer ones)
 	@scripts/test.sh torture
 
 bench: bench-engine bench-lake ## Run all benchmarks and print bench/results.json as a table

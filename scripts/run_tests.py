@@ -101,7 +101,7 @@ def main():
             times = json.load(file)
     except (OSError, ValueError):
         times = {}
-    # One that nobody has measured may be long.
+    # A binary without a recorded time may be slow.
     binaries.sort(key=lambda binary: -times.get(binary[0], 1e9))
     together = [binary for binary in binaries if binary[0] not in ALONE]
     alone = [binary for binary in binaries if binary[0] in ALONE]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Format, lints, build of the tests, tests. `test.sh`: all of it, as CI runs it. `test.sh check`: what a change of the engine breaks
-# first, in minutes (core, store, web, the simulation). `test.sh torture`: what runs long, with seeds that nobody has seen.
+# first, in minutes (core, store, web, the simulation). `test.sh torture`: the long tests, with random seeds.
 # `test.sh lint` ends after the lints.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -78,8 +78,10 @@ impl Pool {
         None
     }
 
-    fn give_back(&self, process: Process) {
-        if !process.is_large() {
+    /// Keeps a process for the next question, unless it holds much, still computes a query that reached a limit, or said
+    /// only part of a frame.
+    fn give_back_after(&self, process: Process, last: &FromProcess) {
+        if !matches!(last, FromProcess::Failed(LakeError::TooDear(_))) && !process.is_large() {
             self.idle().push(process);
         }
     }
@@ -105,7 +107,7 @@ impl Pool {
         let _turn = turn(&self.lists).await?;
         let asked = timeout(LIST_TIME, self.ask(&question)).await;
         let (process, answer) = asked.unwrap_or_else(|_| Err(too_long(LIST_TIME)))?;
-        self.give_back(process);
+        self.give_back_after(process, &answer);
         match answer {
             FromProcess::Answer(value) => {
                 serde_json::from_value(value).map_err(|error| LakeError::Unavailable(error.to_string()))
@@ -132,9 +134,7 @@ impl Pool {
                 Ok(Box::new(Rows { columns, is_cut: false, seen, process, pool, stop, time, until, _turn: turn }))
             }
             FromProcess::Failed(error) => {
-                if may_answer_more(&error) {
-                    self.give_back(process);
-                }
+                self.give_back_after(process, &FromProcess::Failed(error.clone()));
                 Err(error)
             }
             _ => Err(unexpected()),
@@ -142,17 +142,12 @@ impl Pool {
     }
 }
 
-/// A query that has had enough may still compute on threads of its own.
-fn may_answer_more(after: &LakeError) -> bool {
-    !matches!(after, LakeError::TooDear(_))
-}
-
 async fn turn(of: &Arc<Semaphore>) -> LakeResult<OwnedSemaphorePermit> {
     match timeout(PATIENCE, of.clone().acquire_owned()).await {
         Ok(Ok(turn)) => Ok(turn),
-        _ => Err(LakeError::Busy(format!(
-            "{QUERIES} queries run, and no more may\nhint: run it again in a moment, or cancel one"
-        ))),
+        _ => Err(LakeError::Busy(
+            "the limit of queries at a time is reached\nhint: run it again in a moment, or cancel one".into(),
+        )),
     }
 }
 
@@ -194,27 +189,24 @@ impl Rows {
     }
 
     async fn chunk(&mut self) -> LakeResult<Option<Chunk>> {
-        let answer = match self.frame().await {
-            Ok(None) => return Ok(None),
-            Ok(Some(FromProcess::Rows(chunk))) => return Ok(Some(chunk)),
-            Ok(Some(FromProcess::End { is_cut, seen })) => {
+        let frame = self.frame().await;
+        if let Ok(Some(FromProcess::Rows(chunk))) = frame {
+            return Ok(Some(chunk));
+        }
+        // Whatever else it is ends the query.
+        let process = self.process.take();
+        let Some(last) = frame? else { return Ok(None) };
+        if let Some(process) = process {
+            self.pool.give_back_after(process, &last);
+        }
+        match last {
+            FromProcess::End { is_cut, seen } => {
                 (self.is_cut, self.seen) = (is_cut, seen);
                 Ok(None)
             }
-            Ok(Some(FromProcess::Failed(error))) => Err(error),
-            Ok(Some(_)) => {
-                self.process = None;
-                return Err(unexpected());
-            }
-            Err(error) => {
-                self.process = None;
-                return Err(error);
-            }
-        };
-        if let Some(process) = self.process.take().filter(|_| answer.as_ref().err().is_none_or(may_answer_more)) {
-            self.pool.give_back(process);
+            FromProcess::Failed(error) => Err(error),
+            _ => Err(unexpected()),
         }
-        answer
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) enum Question {
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToProcess {
     Question(Question),
-    /// The answer to `FromProcess::Connection`, or why there is none.
+    /// The answer to `FromProcess::Connection`, or the error of the lookup.
     Connection(Result<Connection, String>),
 }
 

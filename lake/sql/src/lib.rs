@@ -1,7 +1,7 @@
 //! SQL over the lake, and the lake as people look at it: the trait of `store::lake_view` by DataFusion and Iceberg.
 //!
-//! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`); files that cannot hold
-//! a row of the answer are not opened (`scan.rs`); it ends by its limits, or when somebody says so (`run.rs`). How much
+//! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`). Files that cannot hold
+//! a row of the answer are not opened (`scan.rs`). A query ends at its limits or when it is cancelled (`run.rs`). How much
 //! memory a query takes is limited by the process that runs it (`cli/src/query_process.rs`).
 
 mod bounds;

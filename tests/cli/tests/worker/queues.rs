@@ -6,11 +6,19 @@ use orch_store::instance::{InstanceFilter, list_instances};
 use orch_store::run::{cancel_run, get_run};
 use orch_store::version::Versions;
 use orch_store::why::why;
+use sqlx::PgConnection;
 use std::time::{Duration, Instant};
 
 #[task]
 async fn step() -> TaskResult<()> {
     Ok(())
+}
+
+/// The successful tasks with the name of their worker.
+async fn who_ran(db: &mut PgConnection) -> Vec<(i16, String)> {
+    let sql = "select t.task, w.name from task_instance t join worker w on w.id = t.worker where t.state = 'success'
+        order by t.task";
+    sqlx::query_as(sql).fetch_all(db).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,13 +37,7 @@ async fn a_worker_serves_several_queues_and_one_that_nobody_serves_is_named() {
     let mut db = world.db.connect().await;
     let began = Instant::now();
     let done = loop {
-        let done: Vec<(i16, String)> = sqlx::query_as(
-            "select t.task, w.name from task_instance t join worker w on w.id = t.worker where t.state = 'success'
-            order by t.task",
-        )
-        .fetch_all(&mut db)
-        .await
-        .unwrap();
+        let done = who_ran(&mut db).await;
         if done.len() == 3 {
             break done;
         }
@@ -73,13 +75,7 @@ async fn what_becomes_ready_for_another_queue_is_left_to_its_workers() {
     let run_id = world.trigger("alternating", None).await;
     assert_eq!(world.end_of("alternating", &run_id).await, "success");
     let mut db = world.db.connect().await;
-    let ran: Vec<(i16, String)> = sqlx::query_as(
-        "select t.task, w.name from task_instance t join worker w on w.id = t.worker where t.state = 'success'
-        order by t.task",
-    )
-    .fetch_all(&mut db)
-    .await
-    .unwrap();
+    let ran = who_ran(&mut db).await;
     let meant: Vec<(i16, String)> = (0..LENGTH).map(|number| (number, format!("w{}", number % 2))).collect();
     assert_eq!(ran, meant);
     drop(db);
