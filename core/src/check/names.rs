@@ -67,7 +67,7 @@ fn task_names(dag: &mut Checked<'_>, place: usize, task: &TaskSpec, groups: &Has
     }
 }
 
-/// The first field that Postgres would not keep, or that nobody could read back, and what to do about it.
+/// The first field that Postgres refuses or that is nested too deeply to read back, with a hint.
 fn unstorable(of: &impl Serialize, but: Option<&str>) -> Option<(String, &'static str)> {
     let Ok(Value::Object(fields)) = serde_json::to_value(of) else { return None };
     fields.iter().filter(|(name, _)| Some(name.as_str()) != but).find_map(|(name, value)| {

@@ -22,10 +22,10 @@ fn length() -> usize {
     std::env::var("ORCH_TEST_LONG").ok().and_then(|long| long.parse().ok()).unwrap_or(1).max(1)
 }
 
-/// A gate that fails must fail again.
+/// Fixed, so that a failure can be repeated.
 const USUAL_SEED: u64 = 407_112;
 
-/// The same one each time; or the one that is asked for; or in long runs several that nobody has seen.
+/// A fixed seed, or the one in `TORTURE_SEED`, or several random ones in long runs.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests have no other settings, and each long run shall find something else"
