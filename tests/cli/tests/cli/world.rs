@@ -29,10 +29,15 @@ impl World {
     /// With a worker and a scheduler. All DAGs are registered and unpaused but those that say otherwise.
     pub(crate) async fn at_work() -> World {
         let mut world = World::new().await;
-        world.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
-        world.start(&["scheduler"]);
-        world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_scheduled"));
+        world.begin_work();
         world
+    }
+
+    /// For a world whose settings are not the usual ones.
+    pub(crate) fn begin_work(&mut self) {
+        self.start(&["worker", "--lease", LEASE, "--paused-at-creation=false"]);
+        self.start(&["scheduler"]);
+        self.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_scheduled"));
     }
 
     pub(crate) fn start(&mut self, arguments: &[&str]) -> u32 {
