@@ -22,6 +22,8 @@ use uuid::Uuid;
 pub const LEASE: Duration = Duration::from_mins(1);
 /// What a receiver says of itself is cut.
 const MOST_PROBLEM_CHARS: usize = 500;
+/// Why an alert is given up whose row holds something else than an alert.
+const UNREADABLE: &str = "what is stored of this alert cannot be read";
 
 /// An alert in somebody's hands.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +91,8 @@ async fn add_parts(db: &mut PgConnection, run: Uuid, parts: &[&NewAlert]) -> Sto
     Ok(())
 }
 
-/// Takes what is due, at most so many: what was never tried first, so that one receiver that is down holds up no other.
+/// Takes what is due, at most so many: what was never tried first, so that one receiver that is down holds up no other. An
+/// alert that cannot be read is given up; it holds up no other either.
 pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<Claimed>> {
     let rows = sqlx::query!(
         r#"update alert set tries = tries + 1, due_at = now() + $2::float8 * interval '1 second'
@@ -100,22 +103,31 @@ pub async fn claim_alerts(db: &mut PgConnection, most: i64) -> StoreResult<Vec<C
         most,
         LEASE.as_secs_f64()
     );
-    let rows = rows.fetch_all(db).await?.into_iter();
-    rows.map(|row| {
-        Ok(Claimed {
-            notifier: read(row.id, &row.notifier)?,
-            facts: read(row.id, &row.facts)?,
-            kind: crate::run::word(&row.kind)?,
-            id: row.id,
-            key: row.key,
-            run_id: row.run_id,
-            logical_date: row.logical_date,
-            at: row.at,
-            tries: row.tries,
-            age: Duration::try_from_secs_f64(row.age).unwrap_or_default(),
-        })
-    })
-    .collect()
+    let rows = rows.fetch_all(&mut *db).await?.into_iter();
+    let all = rows.map(|row| {
+        let (id, tries) = (row.id, row.tries);
+        let alert = || -> StoreResult<Claimed> {
+            Ok(Claimed {
+                notifier: read(id, &row.notifier)?,
+                facts: read(id, &row.facts)?,
+                kind: crate::run::word(&row.kind)?,
+                id,
+                key: row.key,
+                run_id: row.run_id,
+                logical_date: row.logical_date,
+                at: row.at,
+                tries,
+                age: Duration::try_from_secs_f64(row.age).unwrap_or_default(),
+            })
+        };
+        alert().map_err(|error| (id, tries, error))
+    });
+    let (read, unreadable): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
+    for (id, tries, error) in unreadable.into_iter().filter_map(Result::err) {
+        tracing::error!(id, %error, "an alert cannot be read, so it is given up");
+        not_sent(db, (id, tries), UNREADABLE, None).await?;
+    }
+    Ok(read.into_iter().flatten().collect())
 }
 
 fn read<T: serde::de::DeserializeOwned>(id: i64, text: &str) -> StoreResult<T> {
@@ -135,15 +147,24 @@ pub async fn alert_sent(db: &mut PgConnection, claimed: &Claimed) -> StoreResult
 
 /// Nobody took it: it is sent again after a while, or given up after a day.
 pub async fn alert_not_sent(db: &mut PgConnection, claimed: &Claimed, problem: &str) -> StoreResult<()> {
-    let again_in = again_in(claimed.tries, claimed.age);
+    not_sent(db, (claimed.id, claimed.tries), problem, again_in(claimed.tries, claimed.age)).await
+}
+
+/// `tries` is the fence. `again_in`: `None` gives it up.
+async fn not_sent(
+    db: &mut PgConnection,
+    (id, tries): (i64, i32),
+    problem: &str,
+    again_in: Option<Duration>,
+) -> StoreResult<()> {
     let problem: String = problem.chars().filter(|letter| *letter != '\0').take(MOST_PROBLEM_CHARS).collect();
     sqlx::query!(
         "update alert set problem = $3, due_at = now() + coalesce($4::float8, 0) * interval '1 second',
           state = case when $4::float8 is null then 'failed' else 'waiting' end,
           ended_at = case when $4::float8 is null then now() end
         where id = $1 and tries = $2 and state = 'waiting'",
-        claimed.id,
-        claimed.tries,
+        id,
+        tries,
         problem,
         again_in.map(|pause| pause.as_secs_f64())
     )

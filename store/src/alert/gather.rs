@@ -90,7 +90,8 @@ pub async fn gather_alerts(db: &mut PgConnection) -> StoreResult<usize> {
     Ok(due.len())
 }
 
-/// One alert of all that lies open, under the key of the first. Nobody else takes of it meanwhile.
+/// Makes one alert of all open parts, under the key of the first. Parts that cannot be read are counted and not named. The
+/// caller holds the lock, so no other process takes parts meanwhile.
 async fn tell_together(db: &mut PgConnection, run: Uuid, gather: &str) -> StoreResult<()> {
     let id = sqlx::query_scalar!(
         "insert into alert (key, kind, notifier, facts, dag_id, run, run_id, logical_date, at, gather)
@@ -112,7 +113,11 @@ async fn tell_together(db: &mut PgConnection, run: Uuid, gather: &str) -> StoreR
     );
     let first = first.fetch_all(&mut *db).await?;
     let count = first.first().map_or(0, |row| row.count);
-    let first: Vec<Facts> = first.iter().map(|row| read(id, &row.facts)).collect::<StoreResult<_>>()?;
+    let first: Vec<Facts> = first.iter().filter_map(|row| read(id, &row.facts).ok()).collect();
+    if first.is_empty() {
+        // None of them can be read, so neither can the alert, and the next claim gives it up.
+        return Ok(());
+    }
     let facts = json(&gathered(count, &first));
     sqlx::query!("update alert set facts = $2::text::json where id = $1", id, facts).execute(db).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Alerts as people see them.
 
-use super::read;
+use super::{UNREADABLE, read};
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, AlertState, Facts};
@@ -65,8 +65,10 @@ impl Columns {
         Ok(AlertRow {
             kind: crate::run::word(&self.kind)?,
             state: crate::run::word(&self.state)?,
-            notifier: read(self.id, &self.notifier)?,
-            facts: read(self.id, &self.facts)?,
+            // One that cannot be read is listed as far as it can be.
+            notifier: read(self.id, &self.notifier).unwrap_or_default(),
+            facts: read(self.id, &self.facts)
+                .unwrap_or_else(|_| Facts { reason: UNREADABLE.into(), ..Facts::default() }),
             id: self.id,
             key: self.key,
             dag_id: self.dag_id,

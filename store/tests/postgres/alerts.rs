@@ -166,6 +166,32 @@ async fn a_receiver_that_is_down_holds_up_no_other() {
     assert_eq!(claim_alerts(&mut db, 1).await.unwrap()[0].id, new, "what was never tried goes first");
 }
 
+#[tokio::test]
+async fn an_alert_that_cannot_be_read_is_given_up_and_the_others_are_sent() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let ops = Notifier { connection: "ops".into(), ..Notifier::default() };
+        ids.push(add_test_alert(&mut db, ops, "me").await.unwrap());
+    }
+    for (id, set) in ids.iter().zip(["facts = '[7]'", "notifier = '{\"to\": \"me\"}'", "kind = 'full_moon'"]) {
+        sqlx::raw_sql("alter table alert drop constraint if exists alert_kind_check").execute(&mut db).await.unwrap();
+        let text = format!("update alert set {set} where id = {id}");
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut db).await.unwrap();
+    }
+    let claimed = claim_alerts(&mut db, 10).await.unwrap();
+    assert_eq!(claimed.iter().map(|alert| alert.id).collect::<Vec<_>>(), ids[3..], "the one that can be read");
+    let given_up = "select count(*) from alert where state = 'failed' and ended_at is not null and tries = 1
+        and problem = 'what is stored of this alert cannot be read'";
+    assert_eq!(number(&mut db, given_up).await, 3);
+    assert!(claim_alerts(&mut db, 10).await.unwrap().is_empty(), "they are not tried again");
+    // People see them, but for a kind that this binary does not know.
+    sqlx::query("delete from alert where kind = 'full_moon'").execute(&mut db).await.unwrap();
+    let seen: Vec<_> = all(&mut db).await.into_iter().map(|row| (row.id, row.state)).collect();
+    assert_eq!(seen, [(ids[0], AlertState::Failed), (ids[1], AlertState::Failed), (ids[3], AlertState::Waiting)]);
+}
+
 fn deadlines() -> Value {
     let of = |from: &str, ms: u64| json!({ "from": from, "after_ms": ms, "notify": [{ "connection": "ops" }] });
     json!({ "deadlines": [of("queued", 1), of("started", 1), of("logical_date", 3_600_000), of("queued", 3_600_000)] })

@@ -87,6 +87,25 @@ impl World {
 }
 
 #[tokio::test]
+async fn elements_of_which_one_cannot_be_read_are_told_all_the_same() {
+    let mut world = World::new(5, &json!({ "connection": "ops" })).await;
+    world.fail(3).await;
+    sqlx::query("update alert_part set facts = '[7]' where map_index = 0").execute(&mut world.db).await.unwrap();
+    world.pass(10).await;
+    assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 1);
+    let told = claim_alerts(&mut world.db, 10).await.unwrap().remove(0).facts.elements.expect("several");
+    assert_eq!((told.count, told.first), (3, vec![1, 2]));
+
+    sqlx::query("update alert set state = 'sent', ended_at = now()").execute(&mut world.db).await.unwrap();
+    world.fail(1).await;
+    sqlx::query("update alert_part set facts = '[7]' where alert is null").execute(&mut world.db).await.unwrap();
+    world.pass(3_600).await;
+    assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 1);
+    assert_eq!(claim_alerts(&mut world.db, 10).await.unwrap(), [], "nothing of it can be read: it is given up");
+    assert_eq!(gather_alerts(&mut world.db).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn elements_that_fail_near_each_other_are_one_message_and_later_ones_the_next() {
     let mut world = World::new(12, &json!({ "connection": "ops" })).await;
     world.fail(7).await;
