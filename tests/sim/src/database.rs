@@ -6,6 +6,7 @@
 
 pub(crate) mod admission;
 mod claim;
+mod domains;
 pub(crate) mod locks;
 mod runs;
 mod session;

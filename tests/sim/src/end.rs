@@ -8,7 +8,9 @@ use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::spec::TriggerRule;
 use orch_core::state::TaskState;
+use orch_core::text::clean_value;
 use orch_core::transition::Outcome;
+use orch_store::step::UNRECORDABLE;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -81,17 +83,22 @@ fn as_scripted(state: &State, id: Uuid, row: &RunRow) -> Result<(), String> {
         {
             return Err(format!("{key:?} failed and nobody knows why"));
         }
+        let kind = tables.failures.get(&(instance.attempt, instance.lease_no));
+        if instance.state == TaskState::Failed && kind.is_some_and(|kind| *kind == UNRECORDABLE) {
+            return Err(format!("the end of {key:?} could not be written"));
+        }
         if state.books.bodies.was_disturbed(key) {
             continue;
         }
         // Tries of an instance that was cleared go on counting.
         let plan = &row.version.plan;
         let first = instance.max_tries as u32 + 1 - plan.task(key.1).retries;
-        let (wanted, value) = state.script().end(plan, row.number, key.1, key.2, first);
+        let (wanted, mut value) = state.script().end(plan, row.number, key.1, key.2, first);
         if instance.state != wanted {
             return Err(format!("{key:?} ended as {}, its script as {wanted}", instance.state));
         }
         let output = tables.outputs.get(key).map_or("null", String::as_str);
+        clean_value(&mut value);
         let given = value.to_string();
         if given != output {
             return Err(format!("{key:?} gave {given}, found is {output}"));

@@ -135,6 +135,8 @@ pub enum Mutant {
     RecountForgetsStopped,
     /// Nobody frees slots.
     SlotsStay,
+    /// `lease_no` is a `smallint`: 32,767 looks of a sensor, and its end cannot be written.
+    NarrowLeases,
 }
 
 impl Mutant {
@@ -160,7 +162,7 @@ impl Mutant {
     }
 
     /// Each of them is noticed by one of two thousand seeds.
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::NoFence,
         Mutant::RevisionIgnored,
         Mutant::FoldWithoutLock,
@@ -182,5 +184,6 @@ impl Mutant {
         Mutant::RecountForgetsReady,
         Mutant::RecountForgetsStopped,
         Mutant::SlotsStay,
+        Mutant::NarrowLeases,
     ];
 }

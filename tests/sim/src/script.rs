@@ -1,8 +1,9 @@
-//! What bodies do: a pure function of run, task, element and try, so that a try that is done again does the same again.
+//! What bodies do, and what they say that no column takes as it is: a pure function of run, task, element and try, so that a try that is done again does the same again.
 
 use crate::rng::{Rng, mix};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
+use orch_core::text::MOST_DEPTH;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Script {
             _ if plan.list_slots.contains_key(&task) => Act::Give(json!(vec![0; rng.below(5)])),
             _ if spec.kind == "short_circuit" => Act::Give(json!(rng.chance(600))),
             _ if rng.chance(300) => Act::Give(Value::Null),
-            _ => Act::Give(json!(name % 100)),
+            _ => Act::Give(given(mix(place ^ name), name)),
         };
         let takes = match rng.below(20) {
             0..=7 => Duration::ZERO,
@@ -58,6 +59,12 @@ impl Script {
         };
         let looks = if spec.kind == "sensor" { rng.below(4) as u32 } else { 0 };
         Play { act, takes, looks }
+    }
+
+    /// How many looks of a sensor one look counts for: in some worlds leases get the numbers that weeks of looks would give
+    /// them.
+    pub(crate) fn looks_at_once(self) -> i32 {
+        if mix(self.0).is_multiple_of(4) { 20_000 } else { 1 }
     }
 
     /// How an instance ends when nothing disturbs it, and what it gives, from its try number `first` on.
@@ -71,5 +78,15 @@ impl Script {
             }
         }
         (TaskState::Failed, Value::Null)
+    }
+}
+
+/// Mostly a number; now and then what makes trouble elsewhere.
+fn given(dice: u64, name: u64) -> Value {
+    match dice % 16 {
+        0 => json!("a\0b"),
+        1 => json!({ "\0": [u64::MAX, i64::MIN, 1e308] }),
+        2 => (0..MOST_DEPTH).fold(Value::Null, |inner, _| json!([inner])),
+        _ => json!(name % 100),
     }
 }

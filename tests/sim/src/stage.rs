@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// What comes from outside may hold what no column takes.
+const WHY: &str = "the script says so\0";
+
 /// A body is a part of its process too, although a task of its own.
 pub(crate) fn body(
     program: Program,
@@ -86,9 +89,9 @@ async fn perform(program: Program, version: Arc<Version>, task: TaskIdx, ctx: Ct
     drop(stage);
     match play.act {
         Act::Give(value) => Ok(Some(value)),
-        Act::Fail | Act::Hang => Err(TaskError::retryable("the script says so")),
-        Act::Fatal => Err(TaskError::fatal("the script says so")),
-        Act::Skip => Err(TaskError::skipped("the script says so")),
-        Act::Panic => std::panic::resume_unwind(Box::new("the script says so")),
+        Act::Fail | Act::Hang => Err(TaskError::retryable(WHY)),
+        Act::Fatal => Err(TaskError::fatal(WHY)),
+        Act::Skip => Err(TaskError::skipped(WHY)),
+        Act::Panic => std::panic::resume_unwind(Box::new(WHY)),
     }
 }

@@ -135,6 +135,7 @@ impl Hot for MemStore {
         let ours = ours.await?;
         tx.commit(move |s, seen| {
             if ours {
+                s.lease_can_grow(&key, 1)?;
                 s.restart(key, seen);
             }
             Ok(())
@@ -335,6 +336,7 @@ impl Session {
         let who = self.who.clone();
         let taken = tx.commit(move |s, seen| {
             s.say(&who, format_args!("takes {} from {workers:?}, {}", found.len(), why.word()));
+            s.can_take_away(&found)?;
             s.worker_gone(&workers, &why);
             Ok(s.take_away(found, &why, seen))
         });

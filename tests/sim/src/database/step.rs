@@ -31,6 +31,7 @@ impl State {
             self.books.fail(format!("the statement would make a second row of {key:?}"));
             return Err(unreachable());
         }
+        fenced_in.iter().try_for_each(|end| self.fits(end))?;
         let mut reply = Reply { moved: moved.iter().copied().collect(), ..Reply::default() };
         for end in &fenced_in {
             self.end(end, worker);
@@ -145,9 +146,9 @@ impl State {
                 version: next.version,
                 queue: next.queue,
                 priority: next.priority,
-                try_no: if retry { row.try_no + 1 } else { row.try_no },
+                try_no: if retry { row.try_no.saturating_add(1) } else { row.try_no },
                 max_tries: row.max_tries,
-                lease_no: if retry { 1 } else { row.lease_no + 1 },
+                lease_no: if retry { 1 } else { row.lease_no + self.script.looks_at_once() },
                 lost_no: row.lost_no,
             };
             if next.wake_in_ms > 0 {
@@ -217,7 +218,7 @@ impl State {
     fn next_try(&self, new: &NewTry, cleared: bool) -> Try {
         let mut next = first_try(new);
         let before = self.tables.instances.get(&next.key).filter(|_| cleared).map_or(0, |row| row.try_no);
-        (next.try_no, next.max_tries) = (before + 1, before + new.retries);
+        (next.try_no, next.max_tries) = (before.saturating_add(1), before.saturating_add(new.retries));
         next
     }
 

@@ -184,6 +184,9 @@ impl State {
         step: &Step,
         seen: Snapshot,
     ) -> StoreResult<()> {
+        for at in what.over.iter().chain(&what.running) {
+            self.lease_can_grow(&(run, at.0, at.1), 1)?;
+        }
         if let Some((step, events)) = fold {
             self.step(&step, 0, &events, Vec::new(), seen)?;
         }

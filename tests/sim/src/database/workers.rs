@@ -7,6 +7,7 @@ use crate::faults::Mutant;
 use orch_core::spec::OnLost;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Outcome;
+use orch_store::StoreResult;
 use orch_store::step::Lease;
 use orch_store::worker::{HeartbeatAnswer, StopOrder};
 use std::collections::BTreeSet;
@@ -175,6 +176,11 @@ impl State {
         self.books.check(&self.tables, key.0);
     }
 
+    /// Whether the leases of all these can grow; otherwise the statement writes nothing.
+    pub(crate) fn can_take_away(&self, found: &[Taken]) -> StoreResult<()> {
+        found.iter().try_for_each(|(key, _)| self.lease_can_grow(key, 1))
+    }
+
     /// Gives instances to others: the same try with a new lease, or failed if it was lost too often. Gives the runs with
     /// something to fold.
     pub(crate) fn take_away(&mut self, found: Vec<Taken>, why: &Why, seen: Snapshot) -> Vec<Uuid> {
@@ -198,7 +204,7 @@ impl State {
             let (run, task, index) = (key.0.as_u128() & 0xffff, key.1, key.2);
             self.trace.say(format_args!("     {run} [{task}, {index}] a{attempt} taken away, lost {}", row.lost_no));
             let lease_no = if self.is_mutant(Mutant::SameLeaseAgain) { row.lease_no } else { row.lease_no + 1 };
-            let lost_no = row.lost_no + i16::from(lost || over);
+            let lost_no = row.lost_no.saturating_add(i16::from(lost || over));
             if over {
                 self.set_state(key, TaskState::Failed);
                 self.books.ended(key, Outcome::Failed);
