@@ -61,7 +61,8 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
                 .await?;
         }
         let mut parts = Parts::new(&url);
-        parts.add_worker(WorkerConfig { grace: GRACE, secrets, ..WorkerConfig::new(&url) }, Arc::new(offers));
+        let worker = WorkerConfig { grace: GRACE, secrets, is_trial: true, ..WorkerConfig::new(&url) };
+        parts.add_worker(worker, Arc::new(offers));
         parts.add_scheduler(SchedulerConfig::new(&url));
         let (stop, hints) = (parts.stop_token(), parts.hints());
         let mut trial = Trial { session: Session::of(db), hints };

@@ -8,15 +8,18 @@ use chrono::{DateTime, Utc};
 use orch::{Connection, Ctx, TaskResult, fatal};
 use orch_lake::bucket::{Bucket, Buckets};
 use orch_lake::{Lake, LakeConfig};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use tokio::sync::OnceCell;
 
-/// Connections of one process change when somebody changes them; the last few are enough.
+/// A process sees other connections only after people change them: the last few are enough.
 const KEPT: usize = 4;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) lake: Lake,
     pub(crate) buckets: Buckets,
+    /// The catalog is in the database of orch. Asked once.
+    at_home: Arc<OnceCell<()>>,
 }
 
 type Kept = Vec<((Connection, Connection), Place)>;
@@ -24,9 +27,15 @@ static OPEN: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
 impl Place {
     /// # Errors
-    /// A fatal error when a connection is missing, or is for something else.
+    /// A fatal error when a connection is missing, is for something else, or leads to a catalog in another database than that
+    /// of orch.
     pub(crate) async fn of(ctx: &Ctx) -> TaskResult<Place> {
-        let from = (ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?);
+        let place = Place::known((ctx.connection(LAKE).await?, ctx.connection(BUCKETS).await?))?;
+        place.at_home.get_or_try_init(|| place.lake.check_home(ctx, LAKE)).await?;
+        Ok(place)
+    }
+
+    fn known(from: (Connection, Connection)) -> TaskResult<Place> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, place)) = open.iter().find(|(known, _)| *known == from) {
             return Ok(place.clone());
@@ -41,7 +50,7 @@ impl Place {
     fn open(lake: &Connection, buckets: &Connection) -> TaskResult<Place> {
         let buckets = Buckets::of(buckets)?;
         let config = LakeConfig::of(lake, buckets.options())?;
-        Ok(Place { lake: Lake::open(config)?, buckets })
+        Ok(Place { lake: Lake::open(config)?, buckets, at_home: Arc::default() })
     }
 
     /// The time of the catalog's database: a run of a backfill has an old one of its own.
@@ -54,10 +63,19 @@ impl Place {
 
     /// A bucket, made if it is not there.
     pub(crate) async fn bucket(&self, name: &str) -> TaskResult<Bucket> {
-        let bucket = self.buckets.bucket(name)?;
-        bucket.ensure().await?;
-        Ok(bucket)
+        made(&self.buckets, name).await
     }
+}
+
+/// The same for a task that works on no table: the lake may be anywhere.
+pub(crate) async fn bucket_of(ctx: &Ctx, name: &str) -> TaskResult<Bucket> {
+    made(&Buckets::of(&ctx.connection(BUCKETS).await?)?, name).await
+}
+
+async fn made(buckets: &Buckets, name: &str) -> TaskResult<Bucket> {
+    let bucket = buckets.bucket(name)?;
+    bucket.ensure().await?;
+    Ok(bucket)
 }
 
 /// The lake for whoever only looks: of the connections of a lake and of buckets.

@@ -1,7 +1,7 @@
 //! The smallest pipeline there is: a CSV file in a bucket becomes a table in Postgres.
 
 use crate::connections::RETAIL_POSTGRES;
-use crate::place::Place;
+use crate::place::bucket_of;
 use crate::warehouse;
 use arrow::array::{AsArray as _, Float64Array, RecordBatch};
 use arrow::compute::kernels::arity::unary;
@@ -37,7 +37,7 @@ pub fn dags() -> Vec<Dag> {
 /// Puts the sample into the bucket `raw-data`, if no file lies there yet.
 #[task(retries = 1, retry_delay = secs(10))]
 async fn ingest_to_minio(ctx: Ctx) -> TaskResult<String> {
-    let bucket = Place::of(&ctx).await?.bucket(BUCKET).await?;
+    let bucket = bucket_of(&ctx, BUCKET).await?;
     let is_new = bucket.put_if_absent(OBJECT, SAMPLE).await?;
     let location = bucket.location(OBJECT);
     ctx.info(if is_new { format!("the sample is at `{location}`") } else { format!("`{location}` is there") });
@@ -48,7 +48,7 @@ async fn ingest_to_minio(ctx: Ctx) -> TaskResult<String> {
 /// was there. A line that cannot be read fails the task, and the table stays as it was.
 #[task(retries = 1, retry_delay = secs(10), timeout = mins(30))]
 async fn minio_to_postgres(ctx: Ctx) -> TaskResult<Loaded> {
-    let bucket = Place::of(&ctx).await?.bucket(BUCKET).await?;
+    let bucket = bucket_of(&ctx, BUCKET).await?;
     let target = ctx.connection(RETAIL_POSTGRES).await?;
     warehouse::ensure(&target).await?;
     let rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
@@ -80,7 +80,7 @@ fn etl_minio_postgres() -> Dag {
 /// Says the lines of the file.
 #[task]
 async fn read_csv_from_minio(ctx: Ctx) -> TaskResult<u64> {
-    let bucket = Place::of(&ctx).await?.bucket(BUCKET).await?;
+    let bucket = bucket_of(&ctx, BUCKET).await?;
     let mut rows = csv::read(&bucket, OBJECT, SCHEMA.clone(), Csv::default()).await?;
     let mut count = 0;
     while let Some(batch) = rows.try_next().await? {

@@ -1,6 +1,7 @@
 //! A lake: a catalog of tables, a warehouse where their files are, and what was read of them already.
 
 mod connection;
+pub(crate) mod home;
 
 use crate::bucket::{self, Bucket};
 use crate::catalog::{Catalog, PgCatalog, no_table};

@@ -27,6 +27,7 @@ pub mod guard;
 pub mod hint;
 pub(crate) mod home;
 pub mod hot;
+pub mod identity;
 pub mod import_error;
 pub mod instance;
 pub mod lake_view;

@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) hints: Hints,
     /// What the processes of a task may have in memory if it says nothing.
     pub(crate) process_memory_mb: u32,
+    pub(crate) is_trial: bool,
 }
 
 /// A run as its bodies see it.
@@ -233,6 +234,7 @@ fn context(
         log: log.clone(),
         cancel: job.cancel.clone(),
         pool: shared.pool.clone(),
+        is_trial: shared.is_trial,
         secrets: shared.outlook.secrets.clone(),
         hints: shared.hints.clone(),
         origin: Origin::of(job),

@@ -230,6 +230,7 @@ async fn answer(frame: Frame, ctx: &Ctx, stdin: &mut ChildStdin) {
         Frame::TriggeringEvents { call } => {
             (call, host.triggering_events().await.and_then(|events| Ok(serde_json::to_value(events)?)))
         }
+        Frame::Home { call } => (call, host.home().await.and_then(|home| Ok(serde_json::to_value(home)?))),
         Frame::Trigger { call, wish } => {
             (call, host.trigger(wish).await.and_then(|run| Ok(serde_json::to_value(run)?)))
         }

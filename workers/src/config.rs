@@ -23,6 +23,8 @@ pub struct WorkerConfig {
     pub remembered_runs: usize,
     /// Where bodies get their connections and variables.
     pub secrets: SecretsConfig,
+    /// Its database is thrown away afterwards. Tasks may then work on a lake that is elsewhere, as long as they commit nothing.
+    pub is_trial: bool,
 }
 
 impl WorkerConfig {
@@ -38,6 +40,7 @@ impl WorkerConfig {
             grace: Duration::from_secs(30),
             remembered_runs: 10_000,
             secrets: SecretsConfig::default(),
+            is_trial: false,
         }
     }
 }

@@ -118,6 +118,7 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
         outlook: Outlook { conditions: Arc::new(known_conditions(&offers)), secrets: secrets(&config)? },
         hints: hints.clone(),
         process_memory_mb: config.process_memory_mb,
+        is_trial: config.is_trial,
     });
     let stop_shipping = CancellationToken::new();
     let mut shipping_task = JoinSet::new();

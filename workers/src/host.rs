@@ -16,7 +16,7 @@ use orch_store::hint::{Hint, Hints};
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::step::Lease;
 use orch_store::version::Versions;
-use orch_store::{asset, output};
+use orch_store::{asset, identity, output};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::any::Any;
@@ -51,6 +51,8 @@ pub(crate) struct WorkerHost {
     pub(crate) log: Arc<AttemptLog>,
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: PgPool,
+    /// The database is thrown away: what tasks write is elsewhere.
+    pub(crate) is_trial: bool,
     pub(crate) secrets: Secrets,
     pub(crate) said: Said,
     pub(crate) left: Arc<Left>,
@@ -134,6 +136,20 @@ impl Host for WorkerHost {
 
     fn leave(&self, step: Box<dyn Any + Send>) -> TaskResult<()> {
         self.left.leave(step)
+    }
+
+    fn home(&self) -> BoxFuture<TaskResult<Option<String>>> {
+        let (pool, is_trial) = (self.pool.clone(), self.is_trial);
+        Box::pin(async move {
+            if is_trial {
+                return Ok(None);
+            }
+            let get = || async {
+                let mut db = pool.acquire().await?;
+                identity::identity(&mut db).await
+            };
+            Ok(Some(patiently(get).await?))
+        })
     }
 
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {

@@ -57,6 +57,7 @@ pub fn threads<S: Hot, H: Heart>(
         outlook: Outlook { conditions: Arc::new(Conditions::default()), secrets: Secrets::none() },
         hints: hints.clone(),
         process_memory_mb: config.process_memory_mb,
+        is_trial: config.is_trial,
     });
     let Registered { worker, began, queues } = registered;
     let (pulse, beat) = pulse(heart, worker, config.lease, began, hints);

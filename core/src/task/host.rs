@@ -111,6 +111,12 @@ pub trait Host: Send + Sync {
         Err(fatal("`ctx.commit` is not possible where this task runs"))
     }
 
+    /// Which database records how attempts end, as `orch_store::identity` names it now. `None`: none does, as in a test, or it
+    /// is thrown away.
+    fn home(&self) -> BoxFuture<TaskResult<Option<String>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The updates that began the run.
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         Box::pin(std::future::ready(Ok(Vec::new())))

@@ -39,6 +39,7 @@ struct Memory {
     connections: HashMap<String, Connection>,
     variables: HashMap<String, String>,
     outputs: HashMap<(String, String, Option<u32>), Value>,
+    home: Option<String>,
     cancelled: bool,
     waiting: Vec<Waker>,
 }
@@ -67,6 +68,13 @@ impl MemoryHost {
     pub fn with_pushed(self, task_id: &str, key: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("what a test gives is JSON");
         self.memory().outputs.insert((task_id.into(), key.into(), None), value);
+        self
+    }
+
+    /// How the task ends would be recorded in this database, as `orch_store::identity` names it.
+    #[must_use]
+    pub fn with_home(self, identity: &str) -> Self {
+        self.memory().home = Some(identity.into());
         self
     }
 
@@ -210,6 +218,11 @@ impl Host for MemoryHost {
     fn leave(&self, step: Box<dyn Any + Send>) -> TaskResult<()> {
         self.memory().left.push(step);
         Ok(())
+    }
+
+    fn home(&self) -> BoxFuture<TaskResult<Option<String>>> {
+        let home = self.memory().home.clone();
+        Box::pin(std::future::ready(Ok(home)))
     }
 
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {

@@ -5,6 +5,7 @@
 mod archive;
 mod compose;
 mod data;
+mod elsewhere;
 mod first_starts;
 mod golden;
 mod queries;

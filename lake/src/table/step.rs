@@ -7,6 +7,7 @@ use super::{Change, TableName};
 use crate::catalog::{PgCatalog, Swapped};
 use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
+use crate::lake::home::HINT;
 use futures::future::try_join_all;
 use orch_core::task::{TaskResult, fatal};
 use orch_store::completion::{CompletionStep, Outdated, StepFuture};
@@ -164,8 +165,7 @@ fn never(table: &TableName) -> LakeError {
     let what = format!(
         "table `{table}` cannot be committed with the outcome of its task: the transaction does not see it as its catalog does"
     );
-    let hint = "put the catalog into the metadata database of orch, and all changes of one table into one step: \
-                `CommitStep::new(&lake, vec![…])`";
+    let hint = format!("{HINT}, and all changes of one table into one step: `CommitStep::new(&lake, vec![…])`");
     LakeError::input(what, hint)
 }
 

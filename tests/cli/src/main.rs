@@ -94,12 +94,12 @@ fn patient_child() -> Dag {
 
 /// Reads what began its run and says what it did to assets, over the pipe to its worker.
 #[task(isolation = Isolation::Process)]
-async fn relay(ctx: Ctx) -> TaskResult<usize> {
+async fn relay(ctx: Ctx) -> TaskResult<(usize, Option<String>)> {
     let events = ctx.triggering_events().await?;
     let key = ctx.partition_key().unwrap_or_default().to_string();
     ctx.emit(AssetEvent::of("test://relayed").rows(7).extra(json!({ "from": key })))?;
     ctx.lineage("test://source", "test://relayed", 7)?;
-    Ok(events.len())
+    Ok((events.len(), ctx.host().home().await?))
 }
 
 fn relaying() -> Dag {

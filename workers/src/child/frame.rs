@@ -50,6 +50,7 @@ pub(crate) enum Frame {
     AssetEvent(AssetEvent),
     Lineage(LineageEdge),
     TriggeringEvents { call: u64 },
+    Home { call: u64 },
     Trigger { call: u64, wish: TriggerWish },
     End(End),
 }

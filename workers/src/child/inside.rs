@@ -213,6 +213,11 @@ impl Host for ChildHost {
         ))
     }
 
+    fn home(&self) -> BoxFuture<TaskResult<Option<String>>> {
+        let home = self.call(|call| Frame::Home { call });
+        Box::pin(async move { Ok(home.await?.as_str().map(String::from)) })
+    }
+
     fn triggering_events(&self) -> BoxFuture<TaskResult<Vec<TriggeringEvent>>> {
         let events = self.call(|call| Frame::TriggeringEvents { call });
         Box::pin(async move { Ok(serde_json::from_value(events.await?)?) })

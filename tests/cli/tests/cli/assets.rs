@@ -1,6 +1,7 @@
 //! Assets on the command line, with a worker and a scheduler in processes of their own.
 
 use crate::world::World;
+use orch_store::identity::identity;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -19,13 +20,15 @@ async fn an_update_that_is_said_begins_a_run_and_the_run_says_the_next_one() {
     let details = world.run(&["assets", "details", "--uri", "test://relayed", "-o", "json"]).json();
     assert_eq!(details["lineage"], json!(["test://source -> test://relayed (7 rows)"]));
     assert_eq!(details["producing_tasks"], json!(["test_relaying.relay"]));
+    let mut db = world.db().await;
     let output: Value = sqlx::query_scalar(
         "select o.value from output o join dag_run r on r.id = o.run where r.dag_id = 'test_relaying'",
     )
-    .fetch_one(&mut world.db().await)
+    .fetch_one(&mut db)
     .await
     .unwrap();
-    assert_eq!(output, json!(1), "a child is told what began its run");
+    let home = identity(&mut db).await.unwrap();
+    assert_eq!(output, json!([1, home]), "a child is told what began its run, and where its end is recorded");
 
     let listed = world.run(&["assets", "list", "-o", "json"]).json();
     let source = listed.as_array().unwrap().iter().find(|asset| asset["name"] == "source").unwrap();

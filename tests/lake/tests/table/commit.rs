@@ -2,14 +2,16 @@
 
 use crate::world::{named, open, orders, rows_of, world};
 use async_trait::async_trait;
-use orch_core::task::TaskError;
+use orch_core::task::{Ctx, MemoryHost, TaskError};
 use orch_lake::bucket::Options;
 use orch_lake::catalog::{Catalog, PgCatalog, Properties, Swap, Swapped};
 use orch_lake::table::CommitStep;
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
 use orch_store::completion::Outdated;
+use orch_store::identity::identity;
 use orch_store::{CompletionStep, MIGRATOR};
-use orch_test_support::TestDb;
+use orch_test_support::{Durability, TestDb, private_server};
+use sqlx::{Connection as _, PgConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -251,6 +253,30 @@ async fn a_catalog_in_another_database_than_the_outcome_is_refused_with_its_reas
     );
     assert!(matches!(TaskError::from(error), TaskError::Fatal { .. }), "no other try could end otherwise");
     assert!(world.rows("retail.orders").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_catalog_in_another_database_is_refused_before_work_begins() {
+    let (world, beside) = (world().await, TestDb::new(&MIGRATOR).await);
+    let server = private_server(Durability::None).await;
+    let mut elsewhere = PgConnection::connect(&server.url()).await.unwrap();
+    for db in [&mut beside.connect().await, &mut elsewhere] {
+        let home = identity(db).await.unwrap();
+        let error = world.lake.check_home(&MemoryHost::new().with_home(&home).ctx(), "lake").await.unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("connection `lake` leads to another database")
+                && text.contains("hint: put the catalog into the metadata database"),
+            "{text}"
+        );
+        assert!(matches!(TaskError::from(error), TaskError::Fatal { .. }), "no other try could end otherwise");
+    }
+    // Asked as another user, by another session and another time zone.
+    let mut db = world.db.connect().await;
+    sqlx::raw_sql("set time zone 'Asia/Tokyo'; set role orch_lake").execute(&mut db).await.unwrap();
+    let home = identity(&mut db).await.unwrap();
+    world.lake.check_home(&MemoryHost::new().with_home(&home).ctx(), "lake").await.unwrap();
+    world.lake.check_home(&Ctx::test(), "lake").await.unwrap();
 }
 
 #[tokio::test]
