@@ -4,9 +4,9 @@
 usage: run_tests.py [--only NAME,…] [--no-doc] -- CARGO…
     CARGO: how cargo is called up to `test`, and its packages. NAME: a package, or `package::target`.
 
-The binaries are those that `cargo test --no-run` names. Those that took long last time begin first. What
-compiles, drives a browser through every page or measures processes has the machine to itself, at the end. Each binary's output is printed
-whole when it has ended; the last lines are the slowest tests, what failed, and one line for all.
+The binaries are those that `cargo test --no-run` names. Those that took long last time begin first. What drives a browser
+through every page or measures processes has the machine to itself, at the end. Each binary's output is printed whole when it has
+ended; the last lines are the slowest tests, what failed, and one line for all.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import subprocess
 import sys
 import time
 
-# Test binaries that need a machine without others: they compile, drive a browser through every page, or measure processes.
-ALONE = {"orch::compile_fail", "orch-cli-tests::cli", "orch-dags::dags", "orch-scheduler::ticks", "orch-torture::faults"}
+# Test binaries that need a machine without others: they drive a browser through every page, or measure processes.
+ALONE = {"orch-cli-tests::cli", "orch-dags::dags", "orch-scheduler::ticks", "orch-torture::faults"}
 # At a time, each with a thread per core. With three of them two cores were always busy, and tests that wait for others late.
 SIDE_BY_SIDE = 2
 # A binary that hangs must not hide what the others found.

@@ -12,7 +12,7 @@ mod world;
 
 use world::World;
 
-const SEQUENCES: u64 = 60;
+const SEQUENCES: u64 = 20;
 /// With `ORCH_TEST_LONG`.
 const MANY_SEQUENCES: u64 = 500;
 const STEPS: usize = 25;
