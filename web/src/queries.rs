@@ -34,8 +34,6 @@ const AHEAD: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// After its time a query is written down as ended, whatever happened.
 const GRACE: Duration = Duration::from_secs(30);
-/// Of the text in the audit log.
-const MOST_AUDIT_CHARS: usize = 2_000;
 
 /// The queries of this process.
 #[derive(Debug, Default)]
@@ -107,8 +105,7 @@ async fn note(app: &App, actor: &Actor, asked: &Asked) -> Result<(), Refusal> {
     if !begin_query(&mut tx, asked.id, &actor.name, &asked.sql, asked.limits.time + GRACE).await? {
         return Err(Refusal::plain(StatusCode::CONFLICT, "there is a query of that id: give another one, or none"));
     }
-    let sql: String = asked.sql.chars().take(MOST_AUDIT_CHARS).collect();
-    let extra = Some(json!({ "query_id": asked.id, "sql": sql }));
+    let extra = Some(json!({ "query_id": asked.id, "sql": asked.sql }));
     actor.did(&mut tx, Deed { event: "run_sql", extra, ..Deed::default() }).await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }

@@ -229,7 +229,7 @@ fn of_work(vitals: &Vitals) -> Vec<Finding> {
                     runs.iter().map(named).collect::<Vec<_>>().join("; ")
                 }
             },
-            "they cannot be moved on and are tried again each minute: mend what is named, or delete the run",
+            "they cannot be moved on and are tried again each minute: mend what is named, or stop the run and delete it",
         ),
     ]
 }

@@ -48,6 +48,8 @@ struct Line {
     from: String,
 }
 
+/// Of each detail.
+const MOST_CHARS: usize = 400;
 const OF_A_PAGE: i64 = 50;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
@@ -131,7 +133,7 @@ fn line(row: AuditRow, now: Now, shows_addresses: bool) -> Line {
     }
     let extra = row.extra.as_ref().and_then(Value::as_object);
     let details = extra.into_iter().flatten().filter(|(name, _)| *name != "from").map(|(name, value)| match value {
-        Value::String(text) => format!("{name}: {text}"),
+        Value::String(text) => format!("{name}: {}", shortened(text)),
         other => format!("{name}: {other}"),
     });
     let from = extra.and_then(|extra| extra.get("from")?.as_str()).unwrap_or("command line");
@@ -147,9 +149,24 @@ fn line(row: AuditRow, now: Now, shows_addresses: bool) -> Line {
     }
 }
 
+/// Of a text that is long; the API gives it whole.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+        None => text.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_shown_from_its_beginning_with_its_length() {
+        assert_eq!(shortened("select 1"), "select 1");
+        let shown = shortened(&"ä".repeat(60_000));
+        assert!(shown.starts_with("ää") && shown.ends_with("ä… (60000 characters)") && shown.len() < 1_000, "{shown}");
+    }
 
     #[test]
     fn a_filter_is_carried_from_page_to_page() {

@@ -120,6 +120,16 @@ async fn a_query_of_the_console_is_answered_kept_and_written_down() {
 }
 
 #[tokio::test]
+async fn a_long_query_is_in_the_audit_log_whole() {
+    let web = with_lake("CO").await;
+    let sql = format!("select state from x where state not in ('{}')", "y".repeat(60_000));
+    assert_eq!(web.post(SQL, &json!({ "sql": sql })).await.status, 200);
+    let logged = web.get("/api/v2/eventLogs?event=run_sql").await;
+    let extra = logged.body["event_logs"][0]["extra"].as_str().expect("what ran is there");
+    assert!(extra.contains(&sql), "{} bytes of {}", extra.len(), sql.len());
+}
+
+#[tokio::test]
 async fn a_form_that_is_sent_again_is_another_query() {
     let web = with_lake("CO").await;
     let mut browser = Browser::logged_in(&web).await;
