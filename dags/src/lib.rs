@@ -1,7 +1,6 @@
 //! Every DAG of this repository, and the connections that they find where nobody has set up others: what the binary `orch`
 //! is made of.
 
-pub mod archive;
 pub mod connections;
 mod place;
 pub mod retail;
@@ -21,7 +20,7 @@ pub fn dags() -> Vec<Dag> {
 
 /// The binary `orch`: these DAGs, connections that need no server, the lake they write to, and archives in buckets.
 pub fn binary() -> Binary {
-    Binary::new(dags).connections(connections::defaults).lake(lake()).archive(archive::source())
+    Binary::new(dags).connections(connections::defaults).lake(lake()).archive(orch_lake::bucket::archives())
 }
 
 /// The lake for pages and for SQL, by the connections that tasks use.

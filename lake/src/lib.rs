@@ -1,7 +1,6 @@
 //! The data plane: object stores, Iceberg tables, sources and sinks, contracts. Engine crates never see it.
 
 pub mod batches;
-pub mod bucket;
 pub mod catalog;
 pub mod contract;
 mod error;
@@ -16,4 +15,5 @@ pub mod table;
 pub use batches::Batches;
 pub use error::{LakeError, LakeResult};
 pub use lake::{Lake, LakeConfig};
+pub use orch_bucket as bucket;
 pub use table::{Change, Committed, Filter, Table, TableDef, TableName, Value};

@@ -3,7 +3,7 @@
 use crate::world::World;
 use flate2::read::MultiGzDecoder;
 use orch::{ArchiveDoor, fatal};
-use orch_dags::archive;
+use orch_lake::bucket::{ARCHIVE, archives};
 use orch_test_lake::S3Server;
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -23,10 +23,10 @@ async fn what_is_put_in_a_bucket_is_listed_and_read_again() {
     std::fs::create_dir(server.folder().join("old")).expect("a folder can be made");
     let connection = server.connection();
     let find = Arc::new(move |id: &str| -> orch::BoxFuture<orch::TaskResult<orch::Connection>> {
-        let found = if id == archive::ARCHIVE { Ok(connection.clone()) } else { Err(fatal(format!("no `{id}`"))) };
+        let found = if id == ARCHIVE { Ok(connection.clone()) } else { Err(fatal(format!("no `{id}`"))) };
         Box::pin(async move { found })
     });
-    let door = ArchiveDoor::to("s3://old/orch", &archive::source(), find).expect("the binary opens buckets");
+    let door = ArchiveDoor::to("s3://old/orch", &archives(), find).expect("the binary opens buckets");
     let bucket = door.open().await.expect("it opens").expect("one is named");
     assert_eq!(bucket.place(), "s3://old/orch");
     for name in ["b", "a"] {
@@ -45,7 +45,7 @@ async fn a_bucket_without_its_connection_is_refused_with_the_way_to_one() {
         let error = fatal(format!("there is no connection `{id}`"));
         Box::pin(async move { Err(error) })
     });
-    let door = ArchiveDoor::to("s3://old", &archive::source(), find).expect("the binary opens buckets");
+    let door = ArchiveDoor::to("s3://old", &archives(), find).expect("the binary opens buckets");
     let Err(error) = door.open().await else { panic!("nobody said how it is reached") };
     assert!(error.to_string().contains("hint: add one with `orch connections add archive"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("orch-core", &[]),
     ("orch-macros", &[]),
     ("orch-store", &["orch-core"]),
@@ -15,7 +15,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("orch-cluster", &[]),
     ("orch-cli", &["orch-web", "orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"]),
     ("orch", &["orch-cli", "orch-workers", "orch-store", "orch-core", "orch-macros"]),
-    ("orch-lake", &["orch-store", "orch-core"]),
+    ("orch-bucket", &["orch-store", "orch-core"]),
+    ("orch-lake", &["orch-bucket", "orch-store", "orch-core"]),
     ("orch-lake-operators", &["orch", "orch-lake", "orch-core"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-core"]),
     ("orch-serving", &["orch-lake", "orch-store", "orch-core"]),

@@ -1,14 +1,15 @@
 //! Old logs and rows in a bucket: what opens the `s3://…` that `ORCH_ARCHIVE` names, by the connection `archive`.
 
-use orch::{Archive, ArchiveError, ArchiveResult, ArchiveSource, BoxFuture};
-use orch_lake::bucket::{Bucket, Error, Options};
+use crate::{Bucket, Error, Options};
+use orch_core::task::BoxFuture;
+use orch_store::archive::{Archive, ArchiveError, ArchiveResult, ArchiveSource};
 use std::sync::Arc;
 
 /// Says how the server of the bucket is reached; like Airflow's of type `aws`.
 pub const ARCHIVE: &str = "archive";
 
-/// What `Binary::archive` takes.
-pub fn source() -> ArchiveSource {
+/// For `Binary::archive`.
+pub fn archives() -> ArchiveSource {
     ArchiveSource::new(|url, find| {
         Box::pin(async move {
             let connection = find(ARCHIVE).await.map_err(|error| {

@@ -5,12 +5,14 @@
 //! memory.
 
 mod address;
+mod archive;
 mod create;
 mod error;
 mod read;
 mod upload;
 
 pub use address::{Buckets, Options};
+pub use archive::{ARCHIVE, archives};
 pub use error::Error;
 pub use upload::Upload;
 
