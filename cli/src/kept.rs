@@ -68,11 +68,15 @@ impl Cx {
 
 impl Kept {
     /// Those that the binary brings and nobody has set up in the database, by name. Over the API they are not known.
-    pub(crate) fn default_connections(&self, config: &Config, kept: &[Connection]) -> Result<Vec<Connection>, Failure> {
+    pub(crate) async fn default_connections(
+        &self,
+        config: &Config,
+        kept: &[Connection],
+    ) -> Result<Vec<Connection>, Failure> {
         let Kept::Database(session, _) = self else { return Ok(Vec::new()) };
         let sources = sources_of_server(config)?;
         let Some(url) = session.url().or(sources.database_url.clone()) else { return Ok(Vec::new()) };
-        let mut defaults = sources.default_connections(&url);
+        let mut defaults = sources.defaults.of(&sources.installation(&url)).await.map_err(Failure::new)?;
         defaults.retain(|one| kept.iter().all(|other| other.id != one.id));
         defaults.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(defaults)

@@ -144,6 +144,7 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
         _ => None,
     };
+    let sources = secrets::sources(config)?;
     let settings = config.shown().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
     Ok(WebConfig {
         hosts,
@@ -156,7 +157,8 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         rate_limit: config.rate_limit,
         connections_per_address: config.connections_per_address,
         keys: secrets::keyring(config)?,
-        default_connections: secrets::sources(config)?.default_connections(url),
+        installation: sources.installation(url),
+        default_connections: sources.defaults,
         test_connection: config.test_connection,
         reach: reach(config),
         lake: secrets::lake(config, url)?,

@@ -4,11 +4,12 @@ use crate::base_path::BasePath;
 use crate::clock::Clock;
 use crate::tls::Tls;
 use orch_core::network::{Network, Reach};
-use orch_core::task::Connection;
+use orch_core::task::{DefaultConnections, Installation};
 use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::LakeDoor;
 use orch_store::seal::Keyring;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -44,8 +45,9 @@ pub struct WebConfig {
     pub clock: Clock,
     /// Those that seal and open the secrets of connections and variables.
     pub keys: Keyring,
-    /// Connections that the binary brings for those that nobody has set up.
-    pub default_connections: Vec<Connection>,
+    /// Connections that the binary or its bundle brings, and what they are made for.
+    pub default_connections: DefaultConnections,
+    pub installation: Installation,
     /// Whether operators may have connections and alerts tried from here.
     pub test_connection: bool,
     /// Which addresses a trial may reach.
@@ -78,7 +80,8 @@ impl WebConfig {
             grace: Duration::from_secs(5),
             clock: Clock::system(),
             keys: Keyring::default(),
-            default_connections: Vec::new(),
+            default_connections: DefaultConnections::default(),
+            installation: Installation { data_dir: PathBuf::new(), database_url: String::new() },
             test_connection: false,
             reach: Reach::default(),
             lake: LakeDoor::none(),

@@ -37,17 +37,16 @@ pub struct SecretsConfig {
     pub vault: Option<VaultConfig>,
     /// Another database than the worker's, for a trial on one that is thrown away.
     pub database_url: Option<String>,
-    /// What the binary brings, made for the database of the worker and this folder.
+    /// What the binary or its bundle brings, made for the database of the worker and this folder.
     pub defaults: DefaultConnections,
     pub data_dir: PathBuf,
 }
 
 impl SecretsConfig {
-    /// The connections that are there if nobody has set up others, for whoever works on this database.
-    pub fn default_connections(&self, database_url: &str) -> Vec<Connection> {
+    /// What default connections are made for, on this database.
+    pub fn installation(&self, database_url: &str) -> Installation {
         let database_url = orch_store::task_role::url(database_url, &self.data_dir);
-        let installation = Installation { data_dir: self.data_dir.clone(), database_url };
-        self.defaults.of(&installation)
+        Installation { data_dir: self.data_dir.clone(), database_url }
     }
 }
 
@@ -123,8 +122,8 @@ impl Secrets {
             places.push(Arc::new(metadata::Metadata::new(url, config.keys.clone())?));
         }
         if let Some(url) = database_url.or(config.database_url.as_deref()) {
-            let defaults = config.default_connections(url).into_iter().map(|one| (one.id.clone(), one));
-            places.push(Arc::new(defaults::Defaults(defaults.collect())));
+            let (connections, here) = (config.defaults.clone(), config.installation(url));
+            places.push(Arc::new(defaults::Defaults { connections, here }));
         }
         Ok(Secrets { places: places.into(), found: Arc::default(), keys: config.keys.clone() })
     }

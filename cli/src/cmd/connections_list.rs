@@ -58,7 +58,7 @@ impl List {
         let (look, empty) = (self.show.look(), "no connections: add one with `orch connections add`");
         let mut kept = cx.kept().await?;
         let all = kept.connections(look).await?;
-        let defaults = kept.default_connections(&cx.config()?, &all)?;
+        let defaults = kept.default_connections(&cx.config()?, &all).await?;
         let defaults =
             defaults.into_iter().map(|one| (if look == Look::Closed { one.masked() } else { one }, DEFAULTS));
         let all: Vec<_> = all.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect();

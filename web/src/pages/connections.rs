@@ -66,9 +66,13 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     let mut rows = search_connections(&mut *app.pages().await?, &search).await?;
     let (before, after) = turned.cut(&mut rows, |page| format!("/connections?q={}&page={page}", encoded(&q)));
     let is_kept = |id: &str| rows.iter().any(|row| row.conn_id == id);
-    let defaults = &app.config.default_connections;
-    let defaults = defaults.iter().filter(|one| before.is_none() && one.id.contains(&q) && !is_kept(&one.id));
-    let brought = defaults.map(|one| (one.id.clone(), one.conn_type.clone())).collect();
+    let asked = app.config.default_connections.of(&app.config.installation).await;
+    let defaults = asked.unwrap_or_else(|problem| {
+        tracing::warn!("the default connections are not listed: {problem}");
+        Vec::new()
+    });
+    let defaults = defaults.into_iter().filter(|one| before.is_none() && one.id.contains(&q) && !is_kept(&one.id));
+    let brought = defaults.map(|one| (one.id, one.conn_type)).collect();
     let page = ConnectionsPage {
         lines: rows.iter().map(|row| line(&app, &shell, row)).collect(),
         before,

@@ -1,10 +1,13 @@
-//! What the binary brings itself, when nobody else has a connection of that name.
+//! What the binary or its bundle brings, when no other place has a connection of that name.
 
-use super::{Backend, Found};
-use orch_core::task::{BoxFuture, Connection};
-use std::collections::HashMap;
+use super::{Backend, BackendError, Found};
+use orch_core::task::{BoxFuture, Connection, DefaultConnections, Installation};
+use std::future::ready;
 
-pub(super) struct Defaults(pub(super) HashMap<String, Connection>);
+pub(super) struct Defaults {
+    pub(super) connections: DefaultConnections,
+    pub(super) here: Installation,
+}
 
 impl Backend for Defaults {
     fn name(&self) -> String {
@@ -12,10 +15,14 @@ impl Backend for Defaults {
     }
 
     fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
-        Box::pin(std::future::ready(Ok(self.0.get(id).cloned())))
+        let (connections, here, id) = (self.connections.clone(), self.here.clone(), id.to_owned());
+        Box::pin(async move {
+            let all = connections.of(&here).await.map_err(BackendError::for_now)?;
+            Ok(all.into_iter().find(|one| one.id == id))
+        })
     }
 
     fn variable(&self, _key: &str) -> BoxFuture<Found<String>> {
-        Box::pin(std::future::ready(Ok(None)))
+        Box::pin(ready(Ok(None)))
     }
 }
