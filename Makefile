@@ -10,7 +10,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Queries are checked against the committed .sqlx/, as on a machine without a database.
 export SQLX_OFFLINE ?= true
 
-.PHONY: help setup run run-engine engine build check test torture bench bench-engine bench-lake bench-peers lint fmt sqlx audit
+.PHONY: help setup run engine build check test torture bench bench-engine bench-lake bench-peers lint fmt sqlx audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,16 +18,13 @@ help: ## List the targets
 setup: ## Install what is missing (asks nothing; does nothing when all is there)
 	@scripts/setup.sh
 
-run: build ## Start orch with every pipeline: database, scheduler, workers, web UI (options: make run ARGS="--port 9000")
-	@exec target/release/orch standalone $(ARGS)
+run: engine ## Start orch; the pipelines are built beside it and join (options: make run ARGS="--port 9000")
+	@exec scripts/run.sh $(ARGS)
 
-run-engine: engine ## The same with the example DAGs only: built in a few minutes, without the data plane
-	@exec target/release/orch-examples standalone $(ARGS)
+engine: setup ## Build target/release/orch: scheduler, web server, commands, the examples
+	@cargo build --release -p orch-control
 
-engine: setup ## Build target/release/orch-examples: the engine with the example DAGs
-	@cargo build --release -p orch-examples
-
-build: setup ## Build target/release/orch: everything, with every DAG of dags/
+build: engine ## Build target/release/orch-pipelines too: the bundle with every DAG of dags/
 	@cargo build --release -p orch-dags
 
 check: setup ## Format, lints and tests of the engine's core, in minutes

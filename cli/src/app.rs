@@ -1,6 +1,7 @@
 //! The command line as a tree, and the way from it to the one command that runs.
 
 use crate::api::Api;
+use crate::beside::{TELL_CONNECTIONS, tell_connections};
 use crate::bundle::BundleSource;
 use crate::cmd::Command;
 use crate::config::{Config, Given, LoadedFrom, ServerFlags, hide_secrets};
@@ -136,6 +137,9 @@ pub fn main(bundle: BundleSource) -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == ANSWER_QUERIES) {
         return answer_queries(&bundle.lake());
     }
+    if arguments.get(1).is_some_and(|first| first == TELL_CONNECTIONS) {
+        return tell_connections(&bundle.connections());
+    }
     hide_secrets();
     let mut tree = App::command();
     let parsed = tree.try_get_matches_from_mut(&arguments).and_then(|matches| {
@@ -151,6 +155,7 @@ pub fn main(bundle: BundleSource) -> ExitCode {
         connections: bundle.connections(),
         lake: bundle.lake(),
         archives: bundle.archives(),
+        bundle_name: bundle.neighbour(),
         ..Given::default()
     };
     app.server.add_to(&mut given);

@@ -16,6 +16,7 @@ pub struct BundleSource {
     connections: DefaultConnections,
     lake: LakeSource,
     archives: ArchiveSource,
+    neighbour: Option<&'static str>,
     body_of: BodyOf,
 }
 
@@ -27,6 +28,7 @@ impl BundleSource {
             connections: DefaultConnections::default(),
             lake: LakeSource::default(),
             archives: ArchiveSource::default(),
+            neighbour: None,
             body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
         }
     }
@@ -52,6 +54,12 @@ impl BundleSource {
         BundleSource { archives, ..self }
     }
 
+    /// The binary with pipelines, tables and SQL that is started beside this one when it is in the same folder.
+    #[must_use]
+    pub fn with_bundle(self, name: &'static str) -> BundleSource {
+        BundleSource { neighbour: Some(name), ..self }
+    }
+
     /// Makes the bodies of tasks of DAG files, from their structure.
     #[must_use]
     pub fn with_file_bodies(self, body_of: BodyOf) -> BundleSource {
@@ -68,6 +76,10 @@ impl BundleSource {
 
     pub(crate) fn archives(&self) -> ArchiveSource {
         self.archives.clone()
+    }
+
+    pub(crate) fn neighbour(&self) -> Option<&'static str> {
+        self.neighbour
     }
 
     pub(crate) fn connections(&self) -> DefaultConnections {

@@ -207,6 +207,13 @@ config! {
         vault_ca_file: Option<PathBuf> = "", "ORCH_VAULT_CA_FILE";
     }
 
+    /// The bundle beside a standalone or a web server.
+    BundleFlags {
+        /// Binary with pipelines, tables and SQL that runs beside this one; without it `orch-pipelines` in the same folder
+        #[clap(value_name = "FILE")]
+        bundle: Option<PathBuf> = "", "ORCH_BUNDLE";
+    }
+
     /// Never flags: a command line can be read by everybody on the machine.
     NoFlags {
         /// Keys that seal secrets in the database, with commas: the first seals, all open
@@ -234,6 +241,8 @@ pub(crate) struct RoleFlags {
     #[command(flatten)]
     archive: ArchiveFlags,
     #[command(flatten)]
+    bundle: BundleFlags,
+    #[command(flatten)]
     secrets: SecretFlags,
     #[clap(skip)]
     no_flags: NoFlags,
@@ -247,6 +256,7 @@ impl RoleFlags {
         self.dags.add_to(given);
         self.scheduler.add_to(given);
         self.archive.add_to(given);
+        self.bundle.add_to(given);
         self.secrets.add_to(given);
         self.no_flags.add_to(given);
     }

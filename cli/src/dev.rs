@@ -4,59 +4,26 @@
 //!
 //! What does not build, or does not come to work, changes nothing: whoever is at work goes on.
 
-mod again;
 mod cargo;
-mod staff;
 mod watched;
 
 pub(crate) use cargo::Project;
 
-use crate::config::Config;
 use crate::failure::Failure;
-use staff::Staff;
-use std::path::{Path, PathBuf};
+use crate::staff::{Place, Staff};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use watched::{Files, Watch};
 
 /// Files have no event that works everywhere.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
-
-/// Where the workers of a project work.
-pub(crate) struct Place {
-    pub(crate) database_url: String,
-    /// As the command was given it.
-    pub(crate) variables: Vec<(&'static str, String)>,
-    pub(crate) data_dir: PathBuf,
-}
-
-impl Place {
-    /// `given`: what the command line said.
-    pub(crate) fn new(
-        config: &Config,
-        given: &[(&'static str, String)],
-        database_url: &str,
-        dags_folder: &Path,
-    ) -> Place {
-        let path =
-            |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into()).to_string_lossy().into_owned();
-        let mut variables = given.to_vec();
-        variables.extend([
-            ("ORCH_DATABASE_URL", database_url.to_owned()),
-            ("ORCH_DATA_DIR", path(&config.data_dir)),
-            ("ORCH_DAGS_FOLDER", path(dags_folder)),
-            ("ORCH_PAUSED_AT_CREATION", config.paused_at_creation.to_string()),
-        ]);
-        // The key of the folder: the workers are told of a database, so they would not look there.
-        let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());
-        variables.extend(key_file.map(|file| ("ORCH_SECRET_KEY_FILE", path(file))));
-        Place { database_url: database_url.into(), variables, data_dir: config.data_dir.clone() }
-    }
-}
+/// In the data folder: the next build replaces the original.
+const COPIES: &str = "dev";
 
 /// Builds and runs the project until `stop`; then its workers end, too.
 pub(crate) async fn run(project: Project, place: Place, stop: CancellationToken) -> Result<(), Failure> {
-    let mut staff = Staff::new(&project, place)?;
+    let mut staff = Staff::new(project.name.clone(), place).with_copies(COPIES)?;
     let mut watch = Watch::default();
     while !stop.is_cancelled() {
         let folders = project.watched.clone();

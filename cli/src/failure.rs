@@ -96,6 +96,11 @@ impl Failure {
         Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
     }
 
+    /// In one line, for the log.
+    pub(crate) fn line(&self) -> String {
+        self.problems.iter().map(|said| said.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
     /// For standard error.
     pub(crate) fn tell(&self, style: crate::output::Style) {
         for Said { message, hint } in &self.problems {

@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod backup;
+mod beside;
 mod bundle;
 mod clock;
 mod cmd;
@@ -30,6 +31,7 @@ mod roles;
 mod secrets;
 mod server;
 mod session;
+mod staff;
 mod standalone;
 mod trial;
 mod wait;

@@ -1,6 +1,6 @@
 //! The lake in processes of its own: what a query does to its process it does to nothing else.
 //!
-//! This binary is started as `answer-queries`. Such a process answers one question at a time, within limits of memory and
+//! This binary, or the bundle beside it, is started as `answer-queries`. Such a process answers one question at a time, within limits of memory and
 //! processor time that the system enforces. A query that is cancelled, or takes too long, is ended with its process; the
 //! next question gets another one. A process has no secrets but the connections of the lake, which it asks the server for.
 
@@ -11,15 +11,18 @@ mod process;
 pub(crate) use inside::answer_queries;
 pub(crate) use process::ANSWER_QUERIES;
 
+use crate::beside::Beside;
+use crate::config::Config;
 use frame::{FromProcess, Question};
 use orch_core::task::BoxFuture;
 use orch_store::lake_view::{
-    Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeSource, LakeTable, LakeView,
-    PartitionRow, Query, QueryRows, ResultColumn, Seen, SnapshotRow, TableId, TableRow,
+    Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow,
+    Query, QueryRows, ResultColumn, Seen, SnapshotRow, TableId, TableRow,
 };
-use process::{Gone, Process};
+use process::{Gone, Process, Program};
 use serde::de::DeserializeOwned;
 use std::future::{Future, ready};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,12 +41,15 @@ const LIST_TIME: Duration = Duration::from_secs(30);
 /// A query ends itself at its time, and says so. One that does not is ended with its process so much later.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The way to the lake of this binary, by connections that are found so.
-pub(crate) fn door(lake: &LakeSource, find: Arc<FindConnection>) -> LakeDoor {
-    if !lake.is_there() {
-        return LakeDoor::none();
-    }
+/// The way to the lake of this binary or of its bundle, by connections that are found so.
+pub(crate) fn door(config: &Config, find: Arc<FindConnection>) -> LakeDoor {
+    let program = match Beside::of(config) {
+        _ if config.lake.is_there() => Program::Own,
+        Some(beside) if beside.is_named || beside.path.exists() => Program::Bundle(beside.path),
+        _ => return LakeDoor::none(),
+    };
     let pool = Pool {
+        program,
         find,
         idle: Mutex::default(),
         queries: Arc::new(Semaphore::new(QUERIES)),
@@ -56,6 +62,7 @@ pub(crate) fn door(lake: &LakeSource, find: Arc<FindConnection>) -> LakeDoor {
 struct QueryProcesses(Arc<Pool>);
 
 struct Pool {
+    program: Program,
     find: Arc<FindConnection>,
     /// Those that wait for a question. They end by themselves after a while.
     idle: Mutex<Vec<Process>>,
@@ -95,9 +102,7 @@ impl Pool {
                 Err(gone) => return Err(gone.error()),
             }
         }
-        let mut process = Process::start().map_err(|error| {
-            LakeError::Unavailable(format!("a query process cannot be started: {error}\nhint: try again in a moment"))
-        })?;
+        let mut process = Process::start(&self.program).map_err(|error| cannot_start(&self.program, &error))?;
         let first = process.ask(question, &*self.find).await.map_err(|gone| gone.error())?;
         Ok((process, first))
     }
@@ -106,7 +111,7 @@ impl Pool {
     async fn list<T: DeserializeOwned>(self: Arc<Self>, question: Question) -> LakeResult<T> {
         let _turn = turn(&self.lists).await?;
         let asked = timeout(LIST_TIME, self.ask(&question)).await;
-        let (process, answer) = asked.unwrap_or_else(|_| Err(too_long(LIST_TIME)))?;
+        let (process, answer) = asked.unwrap_or_else(|_| Err(LakeError::too_long(LIST_TIME)))?;
         self.give_back_after(process, &answer);
         match answer {
             FromProcess::Answer(value) => {
@@ -125,7 +130,7 @@ impl Pool {
         let (process, first) = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(LakeError::Cancelled),
-            () = sleep_until(until) => return Err(too_long(time)),
+            () = sleep_until(until) => return Err(LakeError::too_long(time)),
             asked = self.ask(&question) => asked?,
         };
         match first {
@@ -151,15 +156,19 @@ async fn turn(of: &Arc<Semaphore>) -> LakeResult<OwnedSemaphorePermit> {
     }
 }
 
-fn too_long(time: Duration) -> LakeError {
-    LakeError::TooDear(format!(
-        "the query took longer than {} s and was ended\nhint: filter by the partition's columns, or give it more time",
-        time.as_secs_f64()
-    ))
-}
-
 fn unexpected() -> LakeError {
     LakeError::Unavailable("a query process answered something else".into())
+}
+
+fn cannot_start(program: &Program, error: &io::Error) -> LakeError {
+    LakeError::Unavailable(match program {
+        Program::Bundle(path) if error.kind() == io::ErrorKind::NotFound => format!(
+            "tables and SQL are in the bundle `{}`, which is not there\nhint: build it with `make build`; nothing needs to be \
+             started again",
+            path.display()
+        ),
+        _ => format!("a query process cannot be started: {error}\nhint: try again in a moment"),
+    })
 }
 
 /// The rows of a query that runs. Dropped before they have ended, they end it.
@@ -183,7 +192,7 @@ impl Rows {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(LakeError::Cancelled),
-            () = sleep_until(self.until) => Err(too_long(self.time)),
+            () = sleep_until(self.until) => Err(LakeError::too_long(self.time)),
             frame = process.next(&*self.pool.find) => frame.map(Some).map_err(|gone: Gone| gone.error()),
         }
     }

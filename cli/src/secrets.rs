@@ -1,10 +1,11 @@
 //! From the configuration to the keys that open secrets and the places where connections and variables are kept.
 
+use crate::beside::{self, Beside};
 use crate::config::{Config, KEPT, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
 use crate::query_process;
-use orch_core::task::Connection;
+use orch_core::task::{Connection, DefaultConnections};
 use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::{FindConnection, LakeDoor};
 use orch_store::seal::{Keyring, SecretError};
@@ -108,12 +109,21 @@ pub(crate) fn sources(config: &Config) -> Result<SecretsConfig, Failure> {
         variables_file: config.variables_file.clone(),
         vault,
         database_url: None,
-        defaults: config.connections.clone(),
+        defaults: default_connections(config),
         data_dir: config.data_dir.clone(),
     };
     // What is wrong is told now, and not by the first body that asks.
     Secrets::new(&sources, None).map_err(|error| Failure::told(&error))?;
     Ok(sources)
+}
+
+/// What this binary brings, then what its bundle does.
+fn default_connections(config: &Config) -> DefaultConnections {
+    let own = config.connections.clone();
+    match Beside::of(config) {
+        Some(beside) => own.and(beside::default_connections(beside)),
+        None => own,
+    }
 }
 
 /// The same, with the database of the server that other commands would ask, if one runs.
@@ -123,14 +133,14 @@ pub(crate) fn sources_of_server(config: &Config) -> Result<SecretsConfig, Failur
     Ok(SecretsConfig { database_url, ..sources(config)? })
 }
 
-/// The way to the lake of this binary, by the connections that tasks would find.
+/// The way to the lake of this binary or of its bundle, by the connections that tasks would find.
 pub(crate) fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Failure> {
     let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::told(&error))?;
     Ok(lake_by(config, secrets))
 }
 
 pub(crate) fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
-    query_process::door(&config.lake, finding(secrets))
+    query_process::door(config, finding(secrets))
 }
 
 /// The way to the archive that was named, by the same connections.

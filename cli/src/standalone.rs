@@ -5,16 +5,18 @@
 //! as the schema is there. `ORCH_LOG=debug` tells what took how long.
 
 use crate::app::Cx;
+use crate::beside::{Beside, run_worker};
 use crate::config::{Config, Secret};
-use crate::dev::{self, Place, Project};
+use crate::dev::{self, Project};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::found::Standalone;
 use crate::parts::{self, Parts, Signals};
+use crate::staff::Place;
 use crate::{files, logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
 use orch_store::{guard, task_role};
-use orch_web::{Password, WebConfig};
+use orch_web::{BundleState, Password, WebConfig};
 use orch_workers::BodyOf;
 use sqlx::Connection as _;
 use std::fs::File;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::watch::Sender;
 
 /// A command may hold the folder for a moment, to ask the database of a standalone that did not run.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,15 +41,15 @@ pub(crate) enum Web {
 
 /// Whose DAGs are run.
 pub(crate) enum Work {
-    /// In this process.
-    OfThisBinary,
+    /// In this process, and in one of the bundle beside it; with what the command line said, for that.
+    OfThisBinary(Vec<(&'static str, String)>),
     /// In processes of its own; with what the command line said, for them.
     OfProject(Project, Vec<(&'static str, String)>),
 }
 
 /// What works here.
 enum Workforce {
-    Worker(Bundle, BodyOf),
+    Worker(Bundle, BodyOf, Vec<(&'static str, String)>),
     Project(Project, Vec<(&'static str, String)>),
 }
 
@@ -64,7 +67,9 @@ pub(crate) fn run(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
         std::thread::Builder::new().name("orch-database".into()).spawn(open).map_err(Failure::io("cannot start"))?
     };
     let workforce = match work {
-        Work::OfThisBinary => cx.bundle().build().map(|bundle| Workforce::Worker(bundle, cx.body_of())),
+        Work::OfThisBinary(variables) => {
+            cx.bundle().build().map(|bundle| Workforce::Worker(bundle, cx.body_of(), variables))
+        }
         Work::OfProject(project, variables) => Ok(Workforce::Project(project, variables)),
     };
     let folder = dags_folder(config)?;
@@ -109,15 +114,17 @@ async fn serve(
     let mut web = None;
     // The server answers from here; it is ready once people can log in and the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
+    let bundle = Sender::new(BundleState::None);
     if let Some(listener) = listener {
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-        let told = WebConfig { is_set_up: is_set_up.clone(), ..roles::web(config, url)? };
+        let told =
+            WebConfig { is_set_up: is_set_up.clone(), bundle: Some(bundle.subscribe()), ..roles::web(config, url)? };
         parts.add_web(told, listener);
         web = Some(roles::address_for_people(config, address));
     }
     match workforce {
-        Workforce::Worker(bundle, body_of) => {
+        Workforce::Worker(bundle, body_of, _) => {
             let mut offers = roles::register(&mut db, bundle, config.paused_at_creation).await?;
             phases.tell("the dags are registered");
             offers.let_grow();
@@ -151,9 +158,17 @@ async fn serve(
     phases.tell("it is up");
     announce(config, (workforce, folder), web.as_deref(), password.as_ref());
     // It says what it does, so after the rest.
-    if let Workforce::Project(project, variables) = workforce {
-        let place = Place::new(config, variables, url, folder);
-        parts.add(dev::run(project.clone(), place, parts.stop_token()));
+    match workforce {
+        Workforce::Project(project, variables) => {
+            let place = Place::new(config, variables, url, folder);
+            parts.add(dev::run(project.clone(), place, parts.stop_token()));
+        }
+        Workforce::Worker(_, _, variables) => {
+            if let Some(beside) = Beside::of(config) {
+                let place = Place::without_files(config, variables, url);
+                parts.add(run_worker(beside, place, bundle, parts.stop_token()));
+            }
+        }
     }
     let outcome = parts.run(&mut signals).await;
     phases.tell("it is down");
@@ -164,7 +179,7 @@ async fn serve(
 fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Option<&str>, password: Option<&Password>) {
     let version = env!("CARGO_PKG_VERSION");
     match workforce {
-        Workforce::Worker(bundle, _) => eprintln!("orch {version} is up with {} dags", bundle.dags().len()),
+        Workforce::Worker(bundle, ..) => eprintln!("orch {version} is up with {} dags", bundle.dags().len()),
         Workforce::Project(project, _) => {
             eprintln!("orch {version} is up for the project `{}` in {}", project.name, project.root.display());
         }
@@ -179,7 +194,7 @@ fn announce(config: &Config, (workforce, folder): (&Workforce, &Path), web: Opti
     }
     eprintln!("  data      {}", config.data_dir.display());
     eprintln!("  dag files {}", folder.display());
-    if let Workforce::Worker(bundle, _) = workforce
+    if let Workforce::Worker(bundle, ..) = workforce
         && let Some(dag) = bundle.dags().next()
     {
         // As it was called: `orch` may not be in the PATH.

@@ -1,5 +1,4 @@
-//! Every DAG of this repository, and the connections that they find where nobody has set up others: what the binary `orch`
-//! is made of.
+//! The pipelines, and the connections that they find where no others were set up: what the bundle `orch-pipelines` is made of.
 
 pub mod connections;
 mod place;
@@ -11,14 +10,14 @@ pub mod weather;
 
 use orch::{Binary, Dag, LakeSource};
 
-/// All of them: pipelines, then examples.
+/// All of them.
 pub fn dags() -> Vec<Dag> {
     let pipelines =
         [retail::pipelines::dags(), transactions::dags(), taxi::pipelines::dags(), weather::pipelines::dags()];
-    pipelines.into_iter().chain([orch_examples::dags()]).flatten().collect()
+    pipelines.into_iter().flatten().collect()
 }
 
-/// The binary `orch`: these DAGs, connections that need no server, the lake they write to, and archives in buckets.
+/// The bundle `orch-pipelines`: these DAGs, connections that need no server, the lake they write to, and archives in buckets.
 pub fn binary() -> Binary {
     Binary::new(dags).connections(connections::defaults).lake(lake()).archive(orch_lake::bucket::archives())
 }

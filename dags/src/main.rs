@@ -1,4 +1,4 @@
-//! `orch` with every DAG of this repository.
+//! `orch-pipelines`: the bundle with the pipelines, which `orch standalone` runs beside itself.
 
 use std::process::ExitCode;
 

@@ -58,6 +58,12 @@ impl Binary {
         Binary { source: self.source.with_archives(archives) }
     }
 
+    /// The bundle that standalone and web server start beside themselves when this binary of it is in the same folder, or
+    /// `ORCH_BUNDLE` names one: its DAGs, tables and SQL are there without its libraries being here.
+    pub fn bundle(self, name: &'static str) -> Binary {
+        Binary { source: self.source.with_bundle(name) }
+    }
+
     /// Does what the command line says.
     pub fn main(self) -> ExitCode {
         orch_cli::main(self.source)

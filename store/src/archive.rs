@@ -81,8 +81,8 @@ impl ArchiveDoor {
         match source.0.clone() {
             Some(open) => Ok(ArchiveDoor(Some(Way::Brought { url: text.into(), open, find }))),
             None => Err(ArchiveError(format!(
-                "this binary knows no archive like `{text}`\nhint: name a folder, or run the binary `orch` of the package \
-                 `orch-dags`, or give yours one: `Binary::archive`"
+                "this binary knows no archive like `{text}`\nhint: name a folder, or give your binary what opens it: \
+                 `Binary::archive`; `orch` opens `s3://`"
             ))),
         }
     }

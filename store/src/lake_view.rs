@@ -22,6 +22,7 @@ use orch_core::task::{BoxFuture, Connection, TaskResult};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Why a lake did not answer. A text may go on in a line `hint: …`.
@@ -45,6 +46,16 @@ pub enum LakeError {
     /// The catalog or the storage cannot be reached, or what lies there is damaged.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl LakeError {
+    /// A query that was ended after so long.
+    pub fn too_long(time: Duration) -> Self {
+        LakeError::TooDear(format!(
+            "the query took longer than {} s and was ended\nhint: filter by the partition's columns, or give it more time",
+            time.as_secs_f64()
+        ))
+    }
 }
 
 pub type LakeResult<T> = Result<T, LakeError>;
@@ -97,8 +108,8 @@ impl LakeDoor {
         match &self.0 {
             Some(open) => open().await,
             None => Err(LakeError::NotFound(
-                "this binary has no lake\nhint: run the binary `orch` of the package `orch-dags`, or give yours one: \
-                 `Binary::lake`"
+                "this server has no tables: they come with a bundle, and none is beside it\nhint: build `orch-pipelines` with \
+                 `make build`, or name a bundle with `ORCH_BUNDLE`; a binary of your own has them with `Binary::lake`"
                     .into(),
             )),
         }

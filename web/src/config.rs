@@ -1,6 +1,7 @@
 //! What a web server is told when it starts.
 
 use crate::base_path::BasePath;
+use crate::bundle_state::BundleState;
 use crate::clock::Clock;
 use crate::tls::Tls;
 use orch_core::network::{Network, Reach};
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::sync::watch::Receiver;
 
 #[derive(Clone)]
 pub struct WebConfig {
@@ -52,8 +54,10 @@ pub struct WebConfig {
     pub test_connection: bool,
     /// Which addresses a trial may reach.
     pub reach: Reach,
-    /// The way to the lake, if this binary has one.
+    /// The way to the lake, if this binary or its bundle has one.
     pub lake: LakeDoor,
+    /// How the bundle is that runs beside this server, if one should.
+    pub bundle: Option<Receiver<BundleState>>,
     /// Where old logs are.
     pub archive: ArchiveDoor,
     /// People can log in and the first DAGs are registered: not ready before. Set by whoever sees to that.
@@ -85,6 +89,7 @@ impl WebConfig {
             test_connection: false,
             reach: Reach::default(),
             lake: LakeDoor::none(),
+            bundle: None,
             archive: ArchiveDoor::default(),
             is_set_up: Arc::new(AtomicBool::new(true)),
             settings: Vec::new(),

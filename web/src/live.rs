@@ -10,7 +10,7 @@ mod watch;
 
 pub(crate) use feed::Told;
 pub(crate) use stream::answer;
-pub(crate) use watch::mark_of;
+pub(crate) use watch::{mark_of, mark_of_all};
 
 use crate::refusal::Refusal;
 use crate::state::App;

@@ -5,7 +5,7 @@ use crate::config::RoleFlags;
 use crate::failure::Outcome;
 use crate::standalone::{self, Web, Work};
 
-/// Run a whole orch in one process: database, scheduler, worker and web
+/// Run a whole orch: database, scheduler, worker and web in one process, the bundle beside it in another
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch standalone\n  orch standalone --port 9000 --data-dir ./data\n  \
     orch standalone --database-url postgres://orch@db/orch --no-web")]
@@ -19,12 +19,14 @@ pub(crate) struct Standalone {
 
 impl Standalone {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
+        let mut variables = Vec::new();
         let config = cx.config_with(|given| {
             self.roles.add_to(given);
+            variables = given.variables();
             // Whoever tries it out wants to see something happen.
             given.defaults.push(("paused_at_creation", "false"));
         })?;
         let web = if self.no_web { Web::Absent } else { Web::Served };
-        standalone::run(cx, &config, web, Work::OfThisBinary)
+        standalone::run(cx, &config, web, Work::OfThisBinary(variables))
     }
 }

@@ -1,7 +1,7 @@
 //! `orch web`.
 
 use crate::app::Cx;
-use crate::config::{ArchiveFlags, SecretFlags, WebFlags};
+use crate::config::{ArchiveFlags, BundleFlags, SecretFlags, WebFlags};
 use crate::failure::{Failure, Outcome};
 use crate::parts::{self, Parts, Signals};
 use crate::{logging, roles};
@@ -22,6 +22,8 @@ pub(crate) struct Web {
     secrets: SecretFlags,
     #[command(flatten)]
     archive: ArchiveFlags,
+    #[command(flatten)]
+    bundle: BundleFlags,
 }
 
 impl Web {
@@ -30,6 +32,7 @@ impl Web {
             self.web.add_to(given);
             self.secrets.add_to(given);
             self.archive.add_to(given);
+            self.bundle.add_to(given);
         })?;
         logging::start(&config)?;
         let listener = roles::listen(&config)?;

@@ -37,6 +37,7 @@ pub(crate) struct Given {
     pub(crate) connections: orch_core::task::DefaultConnections,
     pub(crate) lake: orch_store::lake_view::LakeSource,
     pub(crate) archives: orch_store::archive::ArchiveSource,
+    pub(crate) bundle_name: Option<&'static str>,
 }
 
 pub(super) const fn form<T: Text>() -> &'static str {
@@ -65,6 +66,8 @@ macro_rules! config {
             pub(crate) lake: orch_store::lake_view::LakeSource,
             /// What opens archives that are no folders.
             pub(crate) archives: orch_store::archive::ArchiveSource,
+            /// The bundle that is looked for in the folder of the binary.
+            pub(crate) bundle_name: Option<&'static str>,
         }
 
         $(
@@ -103,8 +106,10 @@ macro_rules! config {
                 match ($($($name,)+)+) {
                     ($($(Some($name),)+)+) => {
                         let (connections, lake) = (given.connections.clone(), given.lake.clone());
-                        let archives = given.archives.clone();
-                        let config = Config { $($($name,)+)+ sources: reader.sources, connections, lake, archives };
+                        let (archives, bundle_name) = (given.archives.clone(), given.bundle_name);
+                        let sources = reader.sources;
+                        let config =
+                            Config { $($($name,)+)+ sources, connections, lake, archives, bundle_name };
                         problems.extend(config.problems());
                         if problems.is_empty() { Ok(config) } else { Err(Failure::all(problems)) }
                     }

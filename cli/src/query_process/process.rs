@@ -7,10 +7,11 @@ use orch_store::lake_view::{FindConnection, LakeError};
 use orch_workers::program::{own_binary, take_secrets};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
 
 /// How this binary is started for queries.
@@ -26,6 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Last words of a process whose query builds more than it may, or than fits into a column.
 const TOO_LARGE: [&str; 3] = ["memory allocation of", "capacity overflow", "offset overflow"];
+
+/// What answers queries.
+#[derive(Debug)]
+pub(super) enum Program {
+    Own,
+    Bundle(PathBuf),
+}
 
 /// Dropping it ends the process.
 pub(super) struct Process {
@@ -43,8 +51,11 @@ pub(super) struct Gone {
 }
 
 impl Process {
-    pub(super) fn start() -> io::Result<Process> {
-        let mut command = own_binary()?;
+    pub(super) fn start(program: &Program) -> io::Result<Process> {
+        let mut command = match program {
+            Program::Own => own_binary()?,
+            Program::Bundle(path) => Command::new(path),
+        };
         take_secrets(command.as_std_mut());
         // What it says last shall be why it ended, not where.
         command.arg(ANSWER_QUERIES).env("RUST_BACKTRACE", "0").kill_on_drop(true);

@@ -14,6 +14,12 @@ use std::time::{Duration, Instant};
 
 /// As if the run had been made in week 28 of 2024.
 const OLD: &str = "0190a000-0000-7000-8000-000000000000";
+const GREET: &str = "dag_id: greet
+tasks:
+  greet: {bash: echo hello}
+  shout: {bash: echo HELLO FROM ORCH, after: greet}
+  done: {bash: 'echo done in run $ORCH_RUN_ID', after: shout}
+";
 const PASSWORD: &str = "correct horse battery staple";
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -133,10 +139,14 @@ async fn a_run_of_long_ago_rolls_over_to_a_bucket_and_its_log_is_read_from_there
     world.set("ORCH_ARCHIVE", "s3://old/orch");
     world.set("ORCH_LOG_RETENTION", "1d");
     world.set("ORCH_RUN_RETENTION", "36500d");
+    let files = world.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("greet.yaml"), GREET).unwrap();
+    world.set("ORCH_DAGS_FOLDER", files.display().to_string());
     let worker = world.start_worker();
-    world.wait_for("the DAG", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("example_hello"));
-    world.run(&["dags", "trigger", "example_hello", "--run-id", "long-ago", "--wait"]).done();
-    let logs = ["tasks", "logs", "example_hello", "done", "long-ago"];
+    world.wait_for("the DAG", &["dags", "list", "-o", "plain"], |ended| ended.out.contains("greet"));
+    world.run(&["dags", "trigger", "greet", "--run-id", "long-ago", "--wait"]).done();
+    let logs = ["tasks", "logs", "greet", "done", "long-ago"];
     let said = world.wait_for("the log", &logs, |ended| ended.out.contains("done in run long-ago")).done();
     world.kill(worker);
     let mut db = world.db().await;
@@ -161,10 +171,10 @@ async fn a_run_of_long_ago_rolls_over_to_a_bucket_and_its_log_is_read_from_there
         assert!(forgotten.rows_affected() > 0, "it had come back for a day");
     };
     forget(&mut db).await;
-    let page = visitor.get("/dags/example_hello/runs/long-ago/tasks/done");
+    let page = visitor.get("/dags/greet/runs/long-ago/tasks/done");
     assert!(page.contains("it was read from the archive") && page.contains("done in run long-ago"), "{page}");
     forget(&mut db).await;
-    let run = "/api/v2/dags/example_hello/dagRuns/long-ago";
+    let run = "/api/v2/dags/greet/dagRuns/long-ago";
     let log = visitor.get(&format!("{run}/taskInstances/done/logs/1"));
     assert!(log.contains("read from the archive") && log.contains("done in run long-ago"), "{log}");
     // Outputs stay as long as their run.

@@ -136,12 +136,12 @@ fn its_mysql_makes_the_tables_that_are_read() {
 }
 
 #[test]
-fn its_image_is_the_binary_and_nothing_of_the_tests() {
+fn its_image_is_both_binaries_and_nothing_of_the_tests() {
     let dockerfile = std::fs::read_to_string(root().join("deploy/Dockerfile")).unwrap();
     let rust = include_str!("../../../Cargo.toml").lines().find_map(|line| line.strip_prefix("rust-version = "));
     let version = rust.unwrap().trim_matches('"');
     assert!(dockerfile.contains(&format!("FROM rust:{version}-")), "the toolchain is that of Cargo.toml");
-    assert!(dockerfile.contains("-p orch-dags") && dockerfile.contains("USER orch"));
+    assert!(dockerfile.contains("-p orch-control -p orch-dags") && dockerfile.contains("USER orch"));
     let left_out = std::fs::read_to_string(root().join(".dockerignore")).unwrap();
     for line in ["target/", ".env", "**/tests/data/"] {
         assert!(left_out.lines().any(|found| found == line), "{line}");

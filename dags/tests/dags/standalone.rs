@@ -1,12 +1,16 @@
-//! `orch standalone` with a folder of its own, as `make run` starts it.
+//! `orch standalone` with a folder of its own and the bundle beside it, as `make run` starts them.
 
-use crate::world::{Ended, command};
+use crate::world::{Ended, PIPELINES, without_settings};
 use std::io::BufRead as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// Nothing that a test waits for takes so long.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Standalone {
     pub(crate) home: TempDir,
@@ -24,7 +28,21 @@ impl Standalone {
             .spawn()
             .unwrap();
         let url = std::io::BufReader::new(child.stdout.take().unwrap()).lines().next();
-        Standalone { home, url: url.expect("it says its address").unwrap(), child }
+        let standalone = Standalone { home, url: url.expect("it says its address").unwrap(), child };
+        standalone.wait_for_pipelines();
+        standalone
+    }
+
+    /// Until the bundle has joined.
+    fn wait_for_pipelines(&self) {
+        let began = Instant::now();
+        loop {
+            let listed = self.run(&["dags", "list", "-o", "plain"]);
+            if listed.out.contains("retail_medallion") {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the pipelines do not join: {listed:?}");
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -42,6 +60,13 @@ impl Drop for Standalone {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// The binary `orch`, which starts the bundle that is in its folder.
+fn command(home: &Path) -> Command {
+    let orch = Path::new(PIPELINES).with_file_name("orch");
+    assert!(orch.exists(), "`{}` is missing: build it with `cargo build -p orch-control`", orch.display());
+    without_settings(Command::new(orch), home)
 }
 
 pub(crate) fn run_in(home: &Path, arguments: &[&str]) -> Ended {

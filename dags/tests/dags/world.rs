@@ -239,9 +239,15 @@ impl Drop for World {
     }
 }
 
-/// The binary with nothing of this machine's settings in its environment.
+/// The bundle, which has all commands too.
+pub(crate) const PIPELINES: &str = env!("CARGO_BIN_EXE_orch-pipelines");
+
 pub(crate) fn command(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orch"));
+    without_settings(Command::new(PIPELINES), home)
+}
+
+/// With nothing of this machine's settings in its environment.
+pub(crate) fn without_settings(mut command: Command, home: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
     let foreign = std::env::vars_os().map(|(name, _)| name);
     for name in foreign.filter(|name| name.as_encoded_bytes().starts_with(b"ORCH_")) {

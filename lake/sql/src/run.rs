@@ -71,14 +71,6 @@ async fn carry(
     }
 }
 
-fn too_long(time: Duration) -> LakeError {
-    let seconds = time.as_secs_f64();
-    LakeError::TooDear(format!(
-        "the query took longer than {seconds} s and was ended\nhint: filter by the partition's columns, or \
-         give it more time"
-    ))
-}
-
 async fn work(means: &Means, query: &Query, parts: &mpsc::Sender<LakeResult<Part>>) -> LakeResult<()> {
     let mut stream = planned(means, &query.sql).await?;
     let gone = |_| LakeError::Cancelled;
@@ -214,7 +206,7 @@ impl Rows {
         let ended = tokio::select! {
             biased;
             () = self.stop.cancelled() => LakeError::Cancelled,
-            () = sleep_until(self.until) => too_long(self.time),
+            () = sleep_until(self.until) => LakeError::too_long(self.time),
             part = self.parts.recv() => return part.unwrap_or_else(|| Err(broken_off())),
         };
         self.work.abort_all();

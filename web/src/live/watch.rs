@@ -2,6 +2,7 @@
 
 use super::feed::Feed;
 use super::{At, Event, Lines, Watched};
+use crate::bundle_state;
 use crate::pages::task::log::fragment;
 use crate::state::App;
 use axum::body::Bytes;
@@ -152,7 +153,7 @@ impl Watcher {
         {
             self.looked_at_all = Some(Instant::now());
             let mut db = self.app.pages().await?;
-            let mark = look_at_all(&mut db).await?;
+            let mark = mark_of_all(&self.app, &mut db).await?;
             self.tell_mark(&Watched::All, mark, queue);
         }
         match feed {
@@ -229,6 +230,11 @@ impl Watcher {
             queue.send(Event::Over).ok();
         }
     }
+}
+
+/// Another number whenever there are other runs, or the bundle is in another state.
+pub(crate) async fn mark_of_all(app: &App, db: &mut PgConnection) -> StoreResult<i64> {
+    Ok(look_at_all(db).await? ^ bundle_state::mark_of(app.config.bundle.as_ref()))
 }
 
 /// Another number whenever the instance is in another state, or another try runs. While it waits the run as a whole says

@@ -3,6 +3,7 @@
 use super::quality::{Broken, broken};
 use super::run::failure::{elements_failed, ended_by, in_words};
 use super::{Shell, encoded, html};
+use crate::bundle_state::Notice;
 use crate::extract::Query;
 use crate::parts::{self, Bars, Now, Timeline, dag_href};
 use crate::refusal::Refusal;
@@ -41,6 +42,7 @@ struct HomePage {
     broken: Vec<Broken>,
     files: Vec<BrokenFile>,
     kept: Option<KeptTooLong>,
+    bundle: Option<Notice>,
     range: &'static str,
     timeline: Timeline,
     running: Vec<Running>,
@@ -168,6 +170,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
         broken,
         files,
         kept,
+        bundle: app.config.bundle.as_ref().and_then(|bundle| bundle.borrow().notice()),
         more_needs,
         range,
         timeline: Timeline::new(&since, &next, now, past),

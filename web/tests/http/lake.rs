@@ -85,7 +85,7 @@ async fn a_binary_without_a_lake_says_how_to_get_one() {
     for path in ["/lake", "/sql"] {
         let page = browser.get(path).await;
         assert_eq!(page.status, 200, "{path}");
-        wants(&page, &["this binary has no lake", "Binary::lake"]);
+        wants(&page, &["this server has no tables", "ORCH_BUNDLE"]);
     }
     let answer = web.get("/api/orch/v1/lake/tables").await;
     assert_eq!(answer.status, 404);

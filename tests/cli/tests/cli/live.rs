@@ -55,7 +55,7 @@ impl Browser {
     }
 
     /// The page once it shows something. Processes of their own send no events.
-    fn get_when(&self, path: &str, word: &str) -> String {
+    pub(crate) fn get_when(&self, path: &str, word: &str) -> String {
         let began = Instant::now();
         loop {
             let page = self.get(path);

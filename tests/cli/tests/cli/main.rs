@@ -6,6 +6,7 @@ mod assets;
 mod backfills;
 mod backup;
 mod bad_input;
+mod beside;
 mod binary;
 mod bodies;
 mod browser;

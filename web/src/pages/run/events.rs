@@ -4,7 +4,7 @@
 use super::{find, the_ledger};
 use crate::auth::Caller;
 use crate::extract::{DagPath, MappedPath, Query, RunPath, no_such_dag, no_such_instance};
-use crate::live::{At, Watched, answer, mark_of};
+use crate::live::{At, Watched, answer, mark_of, mark_of_all};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Extension;
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use orch_store::dag::resolve;
-use orch_store::live::{TryKey, look_at_all, look_at_dags, look_at_tries};
+use orch_store::live::{TryKey, look_at_dags, look_at_tries};
 use orch_store::overview::how_far;
 use uuid::Uuid;
 
@@ -69,7 +69,7 @@ pub(crate) async fn follow_all(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mark = look_at_all(&mut *app.pages().await?).await?;
+    let mark = mark_of_all(&app, &mut *app.pages().await?).await?;
     answer(app, (&caller.name, headers), Watched::All, mark, (shown(&query), None))
 }
 

@@ -1,13 +1,13 @@
-//! The workers of a project: the newest takes what is new, those before it go on with what only they can run and then end.
+//! The workers of another binary, as processes of their own: the newest takes what is new, those before it finish what only they
+//! can run and then end. A worker that ends by itself is started again.
 //!
-//! Each works from a copy of its binary, since the next build replaces the original and a worker starts itself again for tasks
-//! that run in processes of their own. A worker hears on its standard input whether we live.
+//! A worker hears on its standard input whether we live.
 
-use super::Place;
-use super::again::Crashes;
-use super::cargo::Project;
-use crate::config::hidden;
+mod again;
+
+use crate::config::{Config, hidden};
 use crate::failure::Failure;
+use again::Crashes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use orch_store::connect;
@@ -18,25 +18,68 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::process::{Child, Command};
 
-/// In the data folder.
-const FOLDER: &str = "dev";
 /// From the start of a worker until it can be seen in the database: DAGs are described and registered in a fraction of it.
 const START_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Old workers that wait for runs of theirs to end; beyond it the oldest stops, and its runs go on in the newest version.
 const MOST_RETIRING: usize = 8;
 
-pub(super) struct Staff {
+/// Where the workers work.
+pub(crate) struct Place {
+    pub(crate) database_url: String,
+    /// As the command was given it.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Place {
+    /// `given`: what the command line said.
+    pub(crate) fn new(
+        config: &Config,
+        given: &[(&'static str, String)],
+        database_url: &str,
+        dags_folder: &Path,
+    ) -> Place {
+        let mut place = Place::without_files(config, given, database_url);
+        place.variables.push(("ORCH_DAGS_FOLDER", absolute(dags_folder)));
+        place
+    }
+
+    /// Other workers run the DAG files.
+    pub(crate) fn without_files(config: &Config, given: &[(&'static str, String)], database_url: &str) -> Place {
+        let mut variables = given.to_vec();
+        variables.extend([
+            ("ORCH_DAGS_FOLDER", String::new()),
+            ("ORCH_DATABASE_URL", database_url.to_owned()),
+            ("ORCH_DATA_DIR", absolute(&config.data_dir)),
+            ("ORCH_PAUSED_AT_CREATION", config.paused_at_creation.to_string()),
+        ]);
+        // The key of the folder: the workers are told of a database, so they would not look there.
+        let key_file = config.secret_key_file.as_ref().filter(|_| config.secret_key.is_none());
+        variables.extend(key_file.map(|file| ("ORCH_SECRET_KEY_FILE", absolute(file))));
+        Place { database_url: database_url.into(), variables, data_dir: config.data_dir.clone() }
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.into()).to_string_lossy().into_owned()
+}
+
+pub(crate) struct Staff {
     name: String,
     place: Place,
+    /// Each worker has a copy of its binary in here, where builds would replace the original in place.
+    copies: Option<PathBuf>,
     number: u32,
     /// Oldest first.
     workers: Vec<Worker>,
     /// Time and size of the binary that was started last.
-    started: Option<(SystemTime, u64)>,
+    started: Option<Facts>,
     crashes: Crashes,
     /// The newest has ended by itself: it is started again then.
     again: Option<(PathBuf, Instant)>,
+    /// How the last one ended that was not meant to.
+    last_end: String,
 }
 
 struct Worker {
@@ -65,45 +108,72 @@ enum Started {
 }
 
 impl Staff {
-    pub(super) fn new(project: &Project, place: Place) -> Result<Staff, Failure> {
-        let folder = place.data_dir.join(FOLDER);
+    /// Their binary is run where it is.
+    pub(crate) fn new(name: impl Into<String>, place: Place) -> Staff {
+        Staff {
+            name: name.into(),
+            place,
+            copies: None,
+            number: 0,
+            workers: Vec::new(),
+            started: None,
+            crashes: Crashes::default(),
+            again: None,
+            last_end: String::new(),
+        }
+    }
+
+    /// Their binary is copied into this folder of the data folder first.
+    pub(crate) fn with_copies(self, folder: &str) -> Result<Staff, Failure> {
+        let folder = self.place.data_dir.join(folder);
         // Of one that was killed. Nobody else works in this data folder.
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::io(format!("cannot remove `{}`", folder.display()))(error));
+                Err(Failure::io(format!("cannot remove `{}`", folder.display()))(error))
             }
-            _ => {}
+            _ => Ok(Staff { copies: Some(folder), ..self }),
         }
-        let (name, crashes) = (project.name.clone(), Crashes::default());
-        Ok(Staff { name, place, number: 0, workers: Vec::new(), started: None, crashes, again: None })
     }
 
-    /// Who takes new runs.
-    pub(super) fn at_work(&self) -> Option<&str> {
+    /// The worker that takes new runs.
+    pub(crate) fn at_work(&self) -> Option<&str> {
         self.workers.last().filter(|worker| worker.duty == Duty::Newest).map(|worker| worker.name.as_str())
     }
 
+    /// How the newest worker ended that is not back yet.
+    pub(crate) fn last_end(&self) -> Option<&str> {
+        self.again.as_ref().map(|_| self.last_end.as_str())
+    }
+
+    /// Whether this binary is another one than that which was started last.
+    pub(crate) fn is_new(&self, facts: Facts) -> bool {
+        self.started != Some(facts)
+    }
+
     /// A binary was built: its worker comes to work, then those before it retire. `began`: the build.
-    pub(super) async fn take_over(&mut self, built: &Path, began: Instant) -> Result<(), Failure> {
-        let facts = built.metadata().and_then(|facts| Ok((facts.modified()?, facts.len())));
-        let facts = facts.map_err(Failure::io(format!("cannot read `{}`", built.display())))?;
-        if self.started == Some(facts) && self.at_work().is_some() {
+    pub(crate) async fn take_over(&mut self, built: &Path, began: Instant) -> Result<(), Failure> {
+        let facts = facts(built).map_err(Failure::io(format!("cannot read `{}`", built.display())))?;
+        if !self.is_new(facts) && self.at_work().is_some() {
             eprintln!("the binary is the same as before");
             return Ok(());
         }
         self.started = Some(facts);
         self.number += 1;
-        let folder = self.place.data_dir.join(FOLDER).join(self.number.to_string());
-        let copy = folder.join(&self.name);
-        let copied = std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(built, &copy));
-        copied.map_err(Failure::io(format!("cannot write `{}`", copy.display())))?;
+        let binary = match &self.copies {
+            Some(folder) => copy(built, &folder.join(self.number.to_string()), &self.name)?,
+            None => built.to_owned(),
+        };
         // What crashed before was another binary.
         self.crashes = Crashes::default();
         if let Some((before, _)) = self.again.take() {
-            forget(&before);
+            self.forget(&before);
         }
-        if !self.start(copy.clone(), began).await? {
-            forget(&copy);
+        if !self.start(binary.clone(), began).await? {
+            if self.copies.is_some() {
+                self.forget(&binary); // the next build is another one
+            } else {
+                eprintln!("{}", self.again_after(binary, Duration::ZERO));
+            }
         }
         Ok(())
     }
@@ -130,9 +200,13 @@ impl Staff {
                 }
                 return Ok(true);
             }
-            Started::Ended(status) => self.did_not_come(&worker, &format!("ended at once ({status})")),
+            Started::Ended(status) => {
+                self.last_end = format!("it ended at once ({status})");
+                self.did_not_come(&worker, &format!("ended at once ({status})"));
+            }
             Started::Slow => {
                 worker.child.kill().await.map_err(Failure::io("cannot end a worker"))?;
+                self.last_end = format!("it was not at work after {} s", START_LIMIT.as_secs());
                 self.did_not_come(&worker, &format!("was not at work after {} s", START_LIMIT.as_secs()));
             }
         }
@@ -159,7 +233,7 @@ impl Staff {
 
     async fn comes_to_work(&self, worker: &mut Worker) -> Result<Started, Failure> {
         let began = Instant::now();
-        let mut db = connect::one(&self.place.database_url, "orch dev").await?;
+        let mut db = connect::one(&self.place.database_url, "orch staff").await?;
         loop {
             if let Some(status) = worker.ended()? {
                 return Ok(Started::Ended(status));
@@ -176,17 +250,18 @@ impl Staff {
     }
 
     /// Takes note of who has ended; the newest is not meant to, and is started again.
-    pub(super) async fn look_after(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn look_after(&mut self) -> Result<(), Failure> {
         let mut left = Vec::new();
         for mut worker in std::mem::take(&mut self.workers) {
             match worker.ended()? {
                 None => left.push(worker),
                 Some(_) if worker.duty != Duty::Newest => {
                     eprintln!("worker {} has ended: nothing is left that only it could run", worker.name);
-                    forget(&worker.binary);
+                    self.forget(&worker.binary);
                 }
                 Some(status) => {
                     let when = self.again_after(worker.binary, worker.began.elapsed());
+                    self.last_end = format!("it ended by itself ({status})");
                     eprintln!("worker {} ended by itself ({status}): {when}", worker.name);
                 }
             }
@@ -212,18 +287,42 @@ impl Staff {
     }
 
     /// All of them end: what they run is given the grace period.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
-        for worker in &mut self.workers {
+        for mut worker in std::mem::take(&mut self.workers) {
             if let Err(error) = worker.child.wait().await {
                 tracing::warn!(%error, worker = worker.name, "the end of a worker could not be waited for");
             }
-            forget(&worker.binary);
+            self.forget(&worker.binary);
         }
         if let Some((binary, _)) = self.again.take() {
-            forget(&binary);
+            self.forget(&binary);
         }
     }
+
+    /// A copy of a binary goes.
+    fn forget(&self, binary: &Path) {
+        let is_copy = |folder: &&Path| self.copies.is_some() && folder.parent() == self.copies.as_deref();
+        let Some(folder) = binary.parent().filter(is_copy) else { return };
+        if let Err(error) = std::fs::remove_dir_all(folder) {
+            tracing::warn!(%error, binary = %binary.display(), "the binary of a worker that ended could not be removed");
+        }
+    }
+}
+
+/// Time and size of a binary: others after it was built again.
+pub(crate) type Facts = (SystemTime, u64);
+
+pub(crate) fn facts(binary: &Path) -> std::io::Result<Facts> {
+    let facts = binary.metadata()?;
+    Ok((facts.modified()?, facts.len()))
+}
+
+fn copy(binary: &Path, folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let copy = folder.join(name);
+    let copied = std::fs::create_dir_all(folder).and_then(|()| std::fs::copy(binary, &copy));
+    copied.map_err(Failure::io(format!("cannot write `{}`", copy.display())))?;
+    Ok(copy)
 }
 
 impl Worker {
@@ -242,14 +341,6 @@ impl Worker {
         if let Err(error) = kill(self.pid, signal) {
             tracing::debug!(%error, worker = self.name, "it was gone before the signal");
         }
-    }
-}
-
-/// Its copy of the binary goes.
-fn forget(binary: &Path) {
-    let gone = binary.parent().map_or(Ok(()), std::fs::remove_dir_all);
-    if let Err(error) = gone {
-        tracing::warn!(%error, binary = %binary.display(), "the binary of a worker that ended could not be removed");
     }
 }
 

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Starts `orch standalone` with the arguments. The bundle with the pipelines is built beside it at low priority, when it is not
+# up to date, and joins when it is there; the home page says how far it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+release=${CARGO_TARGET_DIR:-target}/release
+bundle=$release/orch-pipelines
+note=$bundle.building
+log=$release/orch-pipelines.log
+
+compile() {
+    CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 nice -n 19 cargo build --release -p orch-dags 2>&1 || printf '\nit did not build\n'
+}
+
+# build PID → builds the bundle while that process lives
+build() {
+    local orch=$1 built all
+    compile | tee "$log" | { grep -ao --line-buffered '\] [0-9]*/[0-9]*' || true; } | while IFS=' /' read -r _ built all; do
+        kill -0 "$orch" 2> /dev/null || break
+        printf '%s %s %s\n' "$BASHPID" "$built" "$all" > "$note.new" && mv "$note.new" "$note"
+    done || true
+    rm -f "$note"
+    if tail -n 1 "$log" | grep -qx 'it did not build' && kill -0 "$orch" 2> /dev/null; then
+        printf 'the pipelines did not build: see %s\n' "$log" >&2
+    fi
+}
+
+build $$ &
+exec "$release/orch" standalone --bundle "$bundle" "$@"

@@ -1,0 +1,136 @@
+//! A bundle beside a standalone: its DAGs run in its own process, which may be missing, be built later, or be killed.
+
+use crate::binary::{Ended, command, run};
+use crate::live::Browser;
+use crate::remote::PASSWORD;
+use crate::standalone::Standalone;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const BUNDLE: &str = env!("CARGO_BIN_EXE_orch-bundle-under-test");
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A standalone that was told of a bundle, which may not be there.
+struct Both {
+    home: TempDir,
+    standalone: Standalone,
+}
+
+impl Both {
+    fn start(bundle: impl FnOnce(&Path) -> std::path::PathBuf) -> Both {
+        let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
+        let mut command = command(home.path());
+        command.env("ORCH_BUNDLE", bundle(home.path()));
+        let standalone = Standalone::start_by(command, &["--admin-password", PASSWORD]);
+        Both { home, standalone }
+    }
+
+    fn with_bundle() -> Both {
+        Both::start(|_| BUNDLE.into())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        let mut command = command(self.home.path());
+        Ended::of(&command.env("ORCH_BUNDLE", BUNDLE).args(arguments).output().unwrap())
+    }
+
+    /// What a command says once it says this. Processes of their own send no events.
+    fn says(&self, arguments: &[&str], word: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let ended = self.run(arguments);
+            if ended.out.contains(word) {
+                return ended.out;
+            }
+            assert!(began.elapsed() < PATIENCE, "{arguments:?} does not say `{word}`: {ended:?}");
+        }
+    }
+
+    fn joined(&self) {
+        self.says(&["dags", "list", "-o", "plain"], "test_bundled");
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::log_in(self.standalone.url.rsplit(':').next().unwrap().parse().unwrap())
+    }
+
+    /// The processes of the bundle that a run has been in.
+    fn processes(&self, run: &str) -> Vec<Pid> {
+        let log = self.says(&["tasks", "logs", "test_bundled", "tell", run], "the bundle is process ");
+        let told = log.lines().filter_map(|line| line.split_once("the bundle is process "));
+        told.map(|(_, pid)| Pid::from_raw(pid.trim().parse().unwrap())).collect()
+    }
+}
+
+/// The home page soon says nothing of the bundle: its worker is there before the standalone knows that.
+fn is_well(browser: &Browser) {
+    let began = Instant::now();
+    loop {
+        let page = browser.get("/");
+        if !page.contains("data-part=\"bundle\"") {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{page}");
+    }
+}
+
+#[test]
+fn the_dags_of_a_bundle_run_in_its_own_process_with_the_connections_it_brings() {
+    let both = Both::with_bundle();
+    both.joined();
+    both.run(&["dags", "trigger", "test_bundled", "--run-id", "one", "--wait"]).done();
+    both.says(&["tasks", "logs", "test_bundled", "tell", "one"], "the bundle works in data");
+    assert_ne!(both.processes("one"), [both.standalone.pid()]);
+    assert!(both.run(&["connections", "list", "-o", "plain"]).done().contains("bundled_place"));
+    let found = both.run(&["connections", "get", "bundled_place", "-o", "json"]).json();
+    assert_eq!(found["conn_type"], "place", "{found}");
+    let page = both.browser().get("/connections");
+    assert!(page.contains("bundled_place"), "{page}");
+}
+
+#[test]
+fn a_bundle_that_is_killed_comes_back_and_its_run_goes_on() {
+    let both = Both::with_bundle();
+    both.joined();
+    let until = both.home.path().join("until");
+    let conf = serde_json::json!({ "until": until }).to_string();
+    both.run(&["dags", "trigger", "test_bundled", "--run-id", "cut", "--conf", &conf]).done();
+    let before = both.processes("cut");
+    kill(before[0], Signal::SIGKILL).unwrap();
+    std::fs::write(&until, "").unwrap();
+    both.run(&["runs", "wait", "test_bundled", "cut"]).done();
+    let after = both.processes("cut");
+    assert!(after.len() > before.len() && after.last() != before.last(), "{before:?} {after:?}");
+    is_well(&both.browser());
+}
+
+#[test]
+fn a_bundle_that_is_built_later_is_announced_and_joins() {
+    let both = Both::start(|home| home.join("later"));
+    let browser = both.browser();
+    let place = both.home.path().join("later");
+    let missing = browser.get_when("/", "The pipelines are missing");
+    assert!(missing.contains(&place.display().to_string()), "{missing}");
+    let refused = run(both.home.path(), ["sql", "select 1"]).refused();
+    assert!(refused.contains("this server has no tables: they come with a bundle"), "{refused}");
+    let page = browser.get("/lake");
+    assert!(page.contains("which is not there") && page.contains("make build"), "{page}");
+
+    let note = place.with_extension("building");
+    std::fs::write(&note, format!("{} 361 722", std::process::id())).unwrap();
+    browser.get_when("/", "later: building, 50 %");
+    std::fs::remove_file(&note).unwrap();
+    let copied = place.with_extension("new");
+    std::fs::copy(BUNDLE, &copied).unwrap();
+    std::fs::rename(&copied, &place).unwrap();
+    both.joined();
+    is_well(&browser);
+    // One that ends at once changes nothing: the one before it works on.
+    std::fs::write(&copied, "#!/bin/sh\nexit 3\n").unwrap();
+    std::fs::set_permissions(&copied, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::rename(&copied, &place).unwrap();
+    both.run(&["dags", "trigger", "test_bundled", "--wait"]).done();
+}
