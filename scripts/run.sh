@@ -9,19 +9,18 @@ bundle=$release/orch-pipelines
 note=$bundle.building
 log=$release/orch-pipelines.log
 
-compile() {
-    CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 nice -n 19 cargo build --release -p orch-dags 2>&1 || printf '\nit did not build\n'
-}
-
 # build PID → builds the bundle while that process lives
 build() {
-    local orch=$1 built all
-    compile | tee "$log" | { grep -ao --line-buffered '\] [0-9]*/[0-9]*' || true; } | while IFS=' /' read -r _ built all; do
+    local orch=$1 built all ended
+    set +e +o pipefail # how cargo ended is asked below
+    CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 nice -n 19 cargo build --release -p orch-dags 2>&1 |
+        tee "$log" | grep -ao --line-buffered '\] [0-9]*/[0-9]*' | while IFS=' /' read -r _ built all; do
         kill -0 "$orch" 2> /dev/null || break
         printf '%s %s %s\n' "$BASHPID" "$built" "$all" > "$note.new" && mv "$note.new" "$note"
-    done || true
+    done
+    ended=${PIPESTATUS[0]}
     rm -f "$note"
-    if tail -n 1 "$log" | grep -qx 'it did not build' && kill -0 "$orch" 2> /dev/null; then
+    if [[ $ended != 0 ]] && kill -0 "$orch" 2> /dev/null; then
         printf 'the pipelines did not build: see %s\n' "$log" >&2
     fi
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Beside {
     pub(crate) path: PathBuf,
-    /// Somebody said that it should be there.
+    /// A setting names it; without one it may be absent.
     pub(crate) is_named: bool,
 }
 

@@ -76,7 +76,10 @@ impl Kept {
         let Kept::Database(session, _) = self else { return Ok(Vec::new()) };
         let sources = sources_of_server(config)?;
         let Some(url) = session.url().or(sources.database_url.clone()) else { return Ok(Vec::new()) };
-        let mut defaults = sources.defaults.of(&sources.installation(&url)).await.map_err(Failure::new)?;
+        let mut defaults = sources.defaults.of(&sources.installation(&url)).await.unwrap_or_else(|problem| {
+            eprintln!("warning: default connections are not listed: {problem}");
+            Vec::new()
+        });
         defaults.retain(|one| kept.iter().all(|other| other.id != one.id));
         defaults.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(defaults)

@@ -17,7 +17,7 @@ async fn a_lake_in_another_postgres_is_refused_before_a_task_reads_or_writes_any
         Ended::of(&migrate.unwrap()).done();
         let warehouse = world.path().join("warehouse");
         world.set("ORCH_CONN_LAKE", format!("{url}&warehouse=file://{}", warehouse.display()));
-        // Nobody answers there: whoever asks the source fails otherwise.
+        // No server listens there: a task that asks the source fails with another error.
         world.set("ORCH_CONN_RETAIL_MYSQL", "mysql://root@127.0.0.1:1/retail");
         let world = world.at_work();
 
