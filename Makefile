@@ -21,11 +21,12 @@ setup: ## Install what is missing (asks nothing; does nothing when all is there)
 run: engine ## Start orch; the pipelines are built beside it and join (options: make run ARGS="--port 9000")
 	@exec scripts/run.sh $(ARGS)
 
+# Both packages are named wherever one is built: what they share is then built once, with the features of both.
 engine: setup ## Build target/release/orch: scheduler, web server, commands, the examples
-	@cargo build --release -p orch-control
+	@cargo build --release -p orch-control -p orch-dags --bin orch
 
 build: engine ## Build target/release/orch-pipelines too: the bundle with every DAG of dags/
-	@cargo build --release -p orch-dags
+	@cargo build --release -p orch-control -p orch-dags
 
 check: setup ## Format, lints and tests of the engine's core, in minutes
 	@scripts/test.sh check

@@ -13,7 +13,7 @@ log=$release/orch-pipelines.log
 build() {
     local orch=$1 built all ended
     set +e +o pipefail # how cargo ended is asked below
-    CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 nice -n 19 cargo build --release -p orch-dags 2>&1 |
+    CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 nice -n 19 cargo build --release -p orch-control -p orch-dags --bin orch-pipelines 2>&1 |
         tee "$log" | grep -ao --line-buffered '\] [0-9]*/[0-9]*' | while IFS=' /' read -r _ built all; do
         kill -0 "$orch" 2> /dev/null || break
         printf '%s %s %s\n' "$BASHPID" "$built" "$all" > "$note.new" && mv "$note.new" "$note"

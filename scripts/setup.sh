@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on this machine to build and run orch: a C compiler, Postgres' server programs and a Rust
 # toolchain; with the word `test` also what the tests need: Python, for Airflow's own client; Chromium and Node.js, for the
-# pages; MariaDB, to read from. Asks nothing, says what it does, and is silent and quick when there is nothing to do.
+# pages; MariaDB, to read from; PgBouncer, to stand before Postgres. Asks nothing, says what it does, and is silent and quick
+# when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-}
@@ -24,6 +25,10 @@ have_postgres() {
 
 needs_python() {
     [[ $purpose == test ]] && ! python3 -c 'import ensurepip, venv' > /dev/null 2>&1
+}
+
+needs_pgbouncer() {
+    [[ $purpose == test ]] && ! have pgbouncer && [[ ! -x /usr/sbin/pgbouncer ]]
 }
 
 needs_mariadb() {
@@ -60,6 +65,7 @@ install_with_apt() {
     have psql || packages+=(postgresql-client)
     needs_python && packages+=(python3-venv)
     needs_mariadb && packages+=(mariadb-server)
+    needs_pgbouncer && packages+=(pgbouncer)
     mapfile -t -O "${#packages[@]}" packages < <(missing_for_pages chromium nodejs npm)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     say "installing by apt: ${packages[*]}"
@@ -75,6 +81,7 @@ install_with_brew() {
     have psql || packages+=(libpq)
     needs_python && packages+=(python3)
     needs_mariadb && packages+=(mariadb)
+    needs_pgbouncer && packages+=(pgbouncer)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     have brew || give_up "missing: ${packages[*]}, and no Homebrew to install them" "install Homebrew from https://brew.sh, then run make setup again"
     say "installing by Homebrew: ${packages[*]}"
@@ -88,6 +95,7 @@ name_what_is_missing() {
     have psql || missing+=("psql")
     needs_python && missing+=("Python 3 with venv")
     needs_mariadb && missing+=("MariaDB's server (mariadbd)")
+    needs_pgbouncer && missing+=("pgbouncer")
     if [[ ${#missing[@]} == 0 ]]; then return 0; fi
     local list
     list=$(printf ', %s' "${missing[@]}")

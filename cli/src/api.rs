@@ -14,11 +14,13 @@ mod presets;
 mod read;
 mod sql;
 mod versions;
+mod wait;
 
 pub(crate) use sql::SqlAnswer;
+pub(crate) use wait::wait_for_run;
 
-use crate::config::Secret;
-use crate::failure::Failure;
+use orch_binary::config::Secret;
+use orch_binary::failure::Failure;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -166,7 +168,7 @@ impl Api {
             ureq::Error::BodyExceedsLimit(_) => "the answer is too large".to_owned(),
             ureq::Error::Protocol(_) => "what answers does not speak HTTP".to_owned(),
             ureq::Error::Rustls(error) => format!("no safe connection: {error}"),
-            other => crate::failure::chain(other),
+            other => orch_binary::failure::chain(other),
         };
         Failure::new(format!("the server `{}` cannot be reached: {why}", self.base)).hint(
             "check that `orch web` or `orch standalone` runs there, and the address in `--api-url` or ORCH_API_URL",

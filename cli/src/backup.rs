@@ -1,10 +1,10 @@
 //! The way to Postgres' own programs for copies of the metadata, and back. They hear where the database is by their
 //! environment: a command line can be read by everybody on the machine.
 
-use crate::config::Config;
-use crate::failure::Failure;
-use crate::found::Standalone;
-use crate::session::Session;
+use orch_binary::config::Config;
+use orch_binary::failure::Failure;
+use orch_binary::found::Standalone;
+use orch_binary::session::Session;
 use orch_core::task::Connection;
 use orch_store::backup::{OtherSchema, SCHEMAS, server_major};
 use orch_store::connect;

@@ -32,7 +32,6 @@ mod dags_reserialize;
 mod dags_show;
 mod dags_show_dependencies;
 mod dags_state;
-mod dags_test;
 mod dags_trigger;
 mod dags_versions;
 mod db_backup;
@@ -64,7 +63,6 @@ mod tasks_logs;
 mod tasks_mark;
 mod tasks_state;
 mod tasks_states_for_dag_run;
-mod tasks_test;
 mod tasks_why;
 mod teams;
 mod users_change;
@@ -76,10 +74,10 @@ mod variables_list;
 mod variables_set;
 mod version;
 mod web;
-mod worker;
 
 use crate::app::{Cx, block_on};
-use crate::failure::Outcome;
+use orch_binary::cmd::{dags_test, tasks_test, worker};
+use orch_binary::failure::Outcome;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

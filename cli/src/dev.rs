@@ -9,8 +9,8 @@ mod watched;
 
 pub(crate) use cargo::Project;
 
-use crate::failure::Failure;
 use crate::staff::{Place, Staff};
+use orch_binary::failure::Failure;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;

@@ -3,11 +3,11 @@
 
 use crate::api::Api;
 use crate::app::Cx;
-use crate::config::Config;
-use crate::failure::Failure;
-use crate::secrets::{keyring, sources_of_server};
 use crate::server::Server;
-use crate::session::{Session, did_in};
+use orch_binary::config::Config;
+use orch_binary::failure::Failure;
+use orch_binary::secrets::{keyring, sources_of_server};
+use orch_binary::session::{Session, did_in};
 use orch_core::task::{Connection, WrittenVariable};
 use orch_store::audit::Deed;
 use orch_store::connection::{MOST_CONNECTIONS, add_connection, delete_connection, list_connections, set_connection};

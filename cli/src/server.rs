@@ -19,9 +19,9 @@ pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use versions::VersionLine;
 
 use crate::api::Api;
-use crate::failure::Failure;
-use crate::names::{self, MapIndexFlag};
-use crate::session::Session;
+use orch_binary::failure::Failure;
+use orch_binary::names::{self, MapIndexFlag};
+use orch_binary::session::Session;
 use orch_core::spec::DagSpec;
 use orch_store::dag::{DagFilter, DagRow, MOST_DAGS, RunCount, list_dags, run_counts};
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, list_instances, tries};

@@ -5,17 +5,18 @@
 
 mod again;
 
-use crate::config::{Config, hidden};
-use crate::failure::Failure;
 use again::Crashes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use orch_binary::beside::{Facts, facts};
+use orch_binary::config::{Config, hidden};
+use orch_binary::failure::Failure;
 use orch_store::connect;
 use orch_store::worker::list_workers;
 use sqlx::{Connection as _, PgConnection};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 /// From the start of a worker until it can be seen in the database: DAGs are described and registered in a fraction of it.
@@ -308,14 +309,6 @@ impl Staff {
             tracing::warn!(%error, binary = %binary.display(), "the binary of a worker that ended could not be removed");
         }
     }
-}
-
-/// Time and size of a binary: others after it was built again.
-pub(crate) type Facts = (SystemTime, u64);
-
-pub(crate) fn facts(binary: &Path) -> std::io::Result<Facts> {
-    let facts = binary.metadata()?;
-    Ok((facts.modified()?, facts.len()))
 }
 
 fn copy(binary: &Path, folder: &Path, name: &str) -> Result<PathBuf, Failure> {

@@ -5,14 +5,16 @@
 //! as the schema is there. `ORCH_LOG=debug` tells what took how long.
 
 use crate::app::Cx;
-use crate::beside::{Beside, run_worker};
-use crate::config::{Config, Secret};
+use crate::bundle_worker::run_worker;
 use crate::dev::{self, Project};
-use crate::failure::{Exit, Failure, Outcome};
-use crate::found::Standalone;
-use crate::parts::{self, Parts, Signals};
 use crate::staff::Place;
-use crate::{files, logging, roles, secrets};
+use crate::web_role;
+use orch_binary::beside::Beside;
+use orch_binary::config::{Config, Secret};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::found::Standalone;
+use orch_binary::parts::{self, Parts, Signals};
+use orch_binary::{files, logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
 use orch_core::task::Bundle;
 use orch_store::{guard, task_role};
@@ -58,7 +60,7 @@ pub(crate) fn run(cx: &Cx, config: &Config, web: Web, work: Work) -> Outcome {
     logging::start(config)?;
     let phases = Phases { began: cx.began };
     let listener = match web {
-        Web::Served => Some(roles::listen(config)?),
+        Web::Served => Some(web_role::listen(config)?),
         Web::Absent => None,
     };
     let database = {
@@ -110,7 +112,7 @@ async fn serve(
     }
     phases.tell("the schema is there");
     let config = &secrets::with_key(config)?;
-    let mut parts = Parts::new(url);
+    let mut parts = Parts::new(url, "orch standalone", roles::SCHEDULER_CONNECTIONS.max(roles::WORKER_CONNECTIONS))?;
     let mut web = None;
     // The server answers from here; it is ready once people can log in and the DAGs are registered.
     let is_set_up = Arc::new(AtomicBool::new(false));
@@ -119,9 +121,9 @@ async fn serve(
         let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
         let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
         let told =
-            WebConfig { is_set_up: is_set_up.clone(), bundle: Some(bundle.subscribe()), ..roles::web(config, url)? };
-        parts.add_web(told, listener);
-        web = Some(roles::address_for_people(config, address));
+            WebConfig { is_set_up: is_set_up.clone(), bundle: Some(bundle.subscribe()), ..web_role::web(config, url)? };
+        web_role::add(&mut parts, told, listener);
+        web = Some(web_role::address_for_people(config, address));
     }
     match workforce {
         Workforce::Worker(bundle, body_of, _) => {
@@ -130,7 +132,7 @@ async fn serve(
             offers.let_grow();
             let offers = Arc::new(offers);
             parts.add_worker(roles::worker(config, url)?, offers.clone());
-            parts.add_folder(roles::folder(config, url, folder.clone(), *body_of), offers);
+            parts.add_folder(roles::folder(config, folder.clone(), *body_of), offers);
         }
         Workforce::Project(..) => {}
     }
@@ -141,7 +143,7 @@ async fn serve(
     }
     parts.add_messenger(messenger);
     let password = match &web {
-        Some(_) => roles::admin(&mut db, config).await?,
+        Some(_) => web_role::admin(&mut db, config).await?,
         None => None,
     };
     is_set_up.store(true, Ordering::Release);

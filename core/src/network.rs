@@ -1,6 +1,10 @@
 //! Networks of addresses, as `10.0.0.0/8`, and which addresses a trial of a connection may reach. Pure: names are resolved
 //! elsewhere.
 
+mod base_path;
+
+pub use base_path::BasePath;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;

@@ -1,12 +1,12 @@
 //! The whole of a binary with DAGs in it.
 
 use crate::{Dag, body_of_task, bundle};
-use orch_cli::{ArchiveSource, BundleSource, LakeSource};
+use orch_binary::{ArchiveSource, BundleSource, LakeSource};
 use orch_core::task::{Connection, Installation};
 use std::process::ExitCode;
 
-/// What `fn main` of a binary with DAGs returns: the `orch` command line with these DAGs. They are described only by
-/// commands that need them.
+/// What `fn main` of a binary with DAGs returns. The binary is a bundle: `orch standalone --bundle` runs its DAGs, `orch dev`
+/// builds it again with each change. It describes them only when a command needs them.
 ///
 /// ```no_run
 /// # use orch::prelude::*;
@@ -64,8 +64,13 @@ impl Binary {
         Binary { source: self.source.with_bundle(name) }
     }
 
-    /// Does what the command line says.
+    /// Does what the command line says: it runs a worker, or tests a DAG.
     pub fn main(self) -> ExitCode {
-        orch_cli::main(self.source)
+        orch_binary::main(self.source)
+    }
+
+    /// For `orch_cli::main`, which makes a whole orch of it: scheduler, web server and every command.
+    pub fn source(self) -> BundleSource {
+        self.source
     }
 }

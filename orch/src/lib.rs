@@ -54,7 +54,7 @@ pub use dag_file::{FileProblem, dags_of_file};
 pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use notify::{Late, Notify, after_logical_date, after_queued, after_start, notify};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
-pub use orch_cli::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource, LakeSource};
+pub use orch_binary::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource, LakeSource};
 pub use orch_core::approval::{APPROVE, Answer, Question, REJECT};
 pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use orch_core::check::Problem;

@@ -26,6 +26,7 @@ use board::Board;
 use orch_store::StoreError;
 use orch_store::hint::Hints;
 use rounds::{Shared, drive};
+use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -47,12 +48,17 @@ pub struct Scheduler;
 
 impl Scheduler {
     /// Runs until `stop`. The database may come and go meanwhile. An error means that the process should end.
-    pub async fn run(config: SchedulerConfig, hints: Hints, stop: CancellationToken) -> Result<(), SchedulerError> {
+    pub async fn run(
+        config: SchedulerConfig,
+        cold: PgPool,
+        hints: Hints,
+        stop: CancellationToken,
+    ) -> Result<(), SchedulerError> {
         let (config, board) = (Arc::new(config), Arc::new(Board::default()));
         // Cancelled as well when this future is dropped or a loop fails, so no loop outlives it.
         let stop = stop.child_token();
         let _end = stop.clone().drop_guard();
-        let shared = Shared { config: config.clone(), hints, board: board.clone(), stop: stop.clone() };
+        let shared = Shared { config: config.clone(), cold, hints, board: board.clone(), stop: stop.clone() };
         let mut loops: JoinSet<&'static str> = JoinSet::new();
         loops.spawn(lookout::run(shared.clone()));
         loops.spawn(drive(runs::Runs::default(), shared.clone()));

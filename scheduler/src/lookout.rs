@@ -47,7 +47,7 @@ pub(crate) async fn run(shared: Shared) -> &'static str {
             () = runs => tokio::time::sleep(AFTER_RUNS).await,
         }
     }
-    lookout.say_good_bye(&mut link, &shared).await;
+    lookout.say_good_bye(&shared).await;
     "lookout"
 }
 
@@ -108,12 +108,12 @@ impl Lookout {
         }
     }
 
-    /// On the connection there is, else on a new one: the last may have been cut without our noticing.
-    async fn say_good_bye(&self, link: &mut Link, shared: &Shared) {
+    /// On a connection of the pool, else on a new one: it may have been cut without our noticing.
+    async fn say_good_bye(&self, shared: &Shared) {
         let Some(process) = self.process else { return };
         let bye = async {
-            if let Some(db) = link.now()
-                && forget_process(db, process).await.is_ok()
+            if let Ok(mut db) = shared.cold.acquire().await
+                && forget_process(&mut db, process).await.is_ok()
             {
                 return Ok(());
             }

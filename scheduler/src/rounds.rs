@@ -3,9 +3,10 @@
 use crate::board::Board;
 use crate::config::SchedulerConfig;
 use futures::FutureExt;
+use orch_store::connect::Loan;
 use orch_store::hint::Hints;
-use orch_store::{StoreError, StoreResult, connect};
-use sqlx::postgres::PgConnection;
+use orch_store::{StoreError, StoreResult};
+use sqlx::postgres::{PgConnection, PgPool};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<SchedulerConfig>,
+    pub(crate) cold: PgPool,
     pub(crate) hints: Hints,
     pub(crate) board: Arc<Board>,
     pub(crate) stop: CancellationToken,
@@ -96,11 +98,11 @@ pub(crate) async fn item<T>(
     }
 }
 
-/// A loop's connection: made when it is needed, dropped with any error.
+/// A loop's connection: borrowed for a round, closed with any error.
 #[derive(Debug)]
 pub(crate) struct Link {
     name: &'static str,
-    db: Option<PgConnection>,
+    db: Option<Loan>,
     errors: u32,
 }
 
@@ -113,20 +115,22 @@ impl Link {
     pub(crate) async fn begin(&mut self, shared: &Shared) -> Option<&mut PgConnection> {
         while self.db.is_none() {
             shared.board.begin(self.name);
-            let name = format!("orch scheduler {}", self.name);
-            match connect::of_rounds(&shared.config.database_url, &name).await {
+            match Loan::of(&shared.cold).await {
                 Ok(db) => self.db = Some(db),
                 Err(error) => self.failed(shared, &error).await?,
             }
         }
         shared.board.begin(self.name);
-        self.db.as_mut()
+        self.db.as_deref_mut()
     }
 
     /// A round is over. After an error there is a pause; `None` then.
     pub(crate) async fn end<T>(&mut self, shared: &Shared, round: StoreResult<T>) -> Option<T> {
         match round {
             Ok(done) => {
+                if let Some(db) = self.db.take() {
+                    db.give_back();
+                }
                 self.errors = 0;
                 shared.board.done(self.name, None);
                 Some(done)
@@ -137,11 +141,6 @@ impl Link {
                 None
             }
         }
-    }
-
-    /// The connection if there is one.
-    pub(crate) fn now(&mut self) -> Option<&mut PgConnection> {
-        self.db.as_mut()
     }
 
     async fn failed(&mut self, shared: &Shared, error: &StoreError) -> Option<()> {

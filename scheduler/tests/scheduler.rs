@@ -52,7 +52,8 @@ impl House {
             ..SchedulerConfig::new(self.database.url())
         };
         for _ in 0..schedulers {
-            self.schedulers.spawn(Scheduler::run(config.clone(), self.hints.clone(), self.stop.clone()));
+            let cold = connect::cold(&self.database.url(), "orch scheduler", 4).expect("the URL is right");
+            self.schedulers.spawn(Scheduler::run(config.clone(), cold, self.hints.clone(), self.stop.clone()));
         }
     }
 

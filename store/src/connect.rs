@@ -3,9 +3,12 @@
 use crate::StoreResult;
 use orch_core::task::{Connection as Outside, TaskResult, fatal};
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A dead peer is noticed within about 15 s, by the kernel on both sides.
@@ -32,57 +35,100 @@ const HOT_SETTINGS: [(&str, &str); 4] = [
     ("jit", "off"),
 ];
 
-/// Options of an ordinary session.
+/// Where a session leads, and its name there. Settings are told by a statement once it stands ([`Told`]): a pooler refuses
+/// them in the first message.
 pub fn options(url: &str, name: &str) -> StoreResult<PgConnectOptions> {
-    let options = PgConnectOptions::from_str(url)?
-        .application_name(name)
-        .options(KEEPALIVES)
-        .options([("statement_timeout", STATEMENT_TIMEOUT.as_millis())])
-        .options([idle_in_transaction(IDLE_IN_TRANSACTION)])
-        .options([("timezone", "UTC")])
-        .disable_statement_logging();
-    Ok(options)
+    Ok(PgConnectOptions::from_str(url)?.application_name(name).extra_float_digits(None).disable_statement_logging())
 }
 
-fn idle_in_transaction(limit: Duration) -> (&'static str, u128) {
-    ("idle_in_transaction_session_timeout", limit.as_millis())
+/// What a session is told before anything else.
+struct Told(String);
+
+impl Told {
+    fn ordinary() -> Told {
+        Told::with(IDLE_IN_TRANSACTION, &[])
+    }
+
+    /// For loops whose locks others wait for.
+    fn of_rounds() -> Told {
+        Told::with(HOT_IDLE_IN_TRANSACTION, &[])
+    }
+
+    fn hot(idle_in_transaction: Duration) -> Told {
+        Told::with(idle_in_transaction, &HOT_SETTINGS)
+    }
+
+    fn with(idle_in_transaction: Duration, more: &[(&str, &str)]) -> Told {
+        let limits = [
+            ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", idle_in_transaction.as_millis().to_string()),
+        ];
+        let limits = limits.iter().map(|(name, value)| format!("set {name} = {value};"));
+        let others = KEEPALIVES.iter().chain(more).map(|(name, value)| format!("set {name} = {value};"));
+        Told(limits.chain(others).collect())
+    }
+
+    async fn tell(&self, db: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(self.0.as_str())).execute(db).await.map(drop)
+    }
 }
 
 /// One connection with the settings of the hot path. Its statements live as long as it does.
 pub async fn hot(url: &str, name: &str) -> StoreResult<PgConnection> {
-    let options = options(url, name)?.options(HOT_SETTINGS).options([idle_in_transaction(HOT_IDLE_IN_TRANSACTION)]);
-    connected(&options.statement_cache_capacity(400)).await
+    connected(&options(url, name)?.statement_cache_capacity(HOT_STATEMENTS), &Told::hot(HOT_IDLE_IN_TRANSACTION)).await
 }
 
 /// One ordinary connection.
 pub async fn one(url: &str, name: &str) -> StoreResult<PgConnection> {
-    connected(&options(url, name)?).await
+    connected(&options(url, name)?, &Told::ordinary()).await
 }
 
-/// One connection of a loop whose locks others wait for.
-pub async fn of_rounds(url: &str, name: &str) -> StoreResult<PgConnection> {
-    connected(&options(url, name)?.options([idle_in_transaction(HOT_IDLE_IN_TRANSACTION)])).await
-}
-
-async fn connected(options: &PgConnectOptions) -> StoreResult<PgConnection> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
+async fn connected(options: &PgConnectOptions, told: &Told) -> StoreResult<PgConnection> {
+    let connecting = async {
+        let mut db = PgConnection::connect_with(options).await?;
+        told.tell(&mut db).await?;
+        Ok::<_, sqlx::Error>(db)
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connection) => Ok(connection?),
         Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
     }
 }
 
+/// Statements that a hot session keeps prepared.
+const HOT_STATEMENTS: usize = 400;
 /// A session that idled for longer is asked whether it is still there before it is used: a server that was restarted is
 /// noticed without a failed request, and a busy session pays nothing.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// A small pool with the settings of the hot path, for what must be quick whenever it comes: its connections stay.
 pub fn hot_pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
-    Ok(PgPoolOptions::new()
+    let pool = small(size, Told::hot(IDLE_IN_TRANSACTION)).idle_timeout(None).max_lifetime(None);
+    Ok(pool.connect_lazy_with(options(url, name)?.statement_cache_capacity(HOT_STATEMENTS)))
+}
+
+/// A small pool that connects when first used.
+pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
+    Ok(small(size, Told::ordinary()).connect_lazy_with(options(url, name)?))
+}
+
+/// The pool of a process: whatever is neither hot nor has to go on when the others wait takes its connections from here.
+pub fn cold(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
+    Ok(small(size, Told::of_rounds()).connect_lazy_with(options(url, name)?))
+}
+
+fn small(size: u32, told: Told) -> PgPoolOptions {
+    let told = Arc::new(told);
+    PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(CONNECT_TIMEOUT)
-        .idle_timeout(None)
-        .max_lifetime(None)
+        .acquire_slow_threshold(CONNECT_TIMEOUT) // others are few on purpose: waiting for one is no news
+        .idle_timeout(Duration::from_mins(1))
         .test_before_acquire(false)
+        .after_connect(move |db, _| {
+            let told = told.clone();
+            Box::pin(async move { told.tell(db).await })
+        })
         .before_acquire(|db, idle| {
             Box::pin(async move {
                 if idle.idle_for > PING_AFTER {
@@ -91,17 +137,64 @@ pub fn hot_pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
                 Ok(true)
             })
         })
-        .connect_lazy_with(options(url, name)?.options(HOT_SETTINGS).statement_cache_capacity(400)))
 }
 
-/// A small pool that connects when first used.
-pub fn pool(url: &str, name: &str, size: u32) -> StoreResult<PgPool> {
-    Ok(PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .idle_timeout(Duration::from_mins(1))
-        .test_before_acquire(false) // a ping a statement; a broken connection is an error its user must handle anyway
-        .connect_lazy_with(options(url, name)?))
+/// A connection that goes back to its pool only when nothing is under way on it; else it is closed.
+#[derive(Debug)]
+pub struct Loan(Option<PoolConnection<Postgres>>);
+
+impl Loan {
+    pub async fn of(pool: &PgPool) -> StoreResult<Loan> {
+        Ok(Loan(Some(pool.acquire().await?)))
+    }
+
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Deref for Loan {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.0.as_ref().expect("it is taken only when it is given back")
+    }
+}
+
+impl DerefMut for Loan {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("it is taken only when it is given back")
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach)); // closed, not pooled
+    }
+}
+
+/// Two sessions of ours that are one at the server: what one is told, the other has. Asked by simple statements, which
+/// every pooler lets through.
+pub async fn is_shared(url: &str, name: &str) -> StoreResult<bool> {
+    // A pooler that has no session left lets the second one wait.
+    let asked = tokio::time::timeout(CONNECT_TIMEOUT, have_one_backend(options(url, name)?));
+    asked.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
+}
+
+async fn have_one_backend(options: PgConnectOptions) -> StoreResult<bool> {
+    let mut sessions = [PgConnection::connect_with(&options).await?, PgConnection::connect_with(&options).await?];
+    let mut first = None;
+    // One after the other, as idle sessions of a pooler are handed on; more than once, since others may come between.
+    for turn in 0..8 {
+        let pid: i32 =
+            sqlx::raw_sql("select pg_backend_pid()").fetch_one(&mut sessions[turn % 2]).await?.try_get_unchecked(0)?;
+        if turn % 2 == 0 {
+            first = Some(pid);
+        } else if first == Some(pid) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where a connection to a database of users leads, before it is told to any client. Nothing of this process's

@@ -4,8 +4,8 @@
 //! few milliseconds however often it is given: NOTIFY takes a cluster-wide lock at commit.
 
 use crate::{StoreResult, connect};
-use sqlx::postgres::{PgConnection, PgListener};
-use sqlx::{Connection, PgPool};
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -100,15 +100,15 @@ impl Hints {
     }
 
     /// Carries hints between this process and the others until `stop`. Without it hints stay at home.
-    pub async fn carry(&self, url: &str, stop: CancellationToken) -> StoreResult<()> {
+    pub async fn carry(&self, url: &str, cold: &PgPool, stop: CancellationToken) -> StoreResult<()> {
         let me = Uuid::new_v4().simple().to_string();
-        let pool = connect::pool(url, "orch hints", 1)?;
+        let listening = connect::pool(url, "orch hints", 1)?;
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.listen(&pool, &me) => {}
-            () = self.tell(url, &me) => {}
+            () = self.listen(&listening, &me) => {}
+            () = self.tell(cold, &me) => {}
         }
-        pool.close().await;
+        listening.close().await;
         Ok(())
     }
 
@@ -150,8 +150,7 @@ impl Hints {
         }
     }
 
-    async fn tell(&self, url: &str, me: &str) {
-        let mut db: Option<PgConnection> = None;
+    async fn tell(&self, cold: &PgPool, me: &str) {
         loop {
             self.inner.tell.notified().await;
             tokio::time::sleep(GATHER).await;
@@ -159,15 +158,10 @@ impl Hints {
             if bits == 0 {
                 continue;
             }
-            if db.is_none() {
-                db = connect::one(url, "orch hints").await.ok();
-            }
-            let Some(connection) = &mut db else { continue }; // others look by themselves in a while
             let told = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {bits}"));
-            if told.execute(&mut *connection).await.is_err()
-                && let Some(broken) = db.take()
-            {
-                drop(broken.close_hard().await);
+            if let Err(error) = told.execute(cold).await {
+                // They look by themselves in a while.
+                tracing::debug!(%error, "other processes were not told");
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What a web server is told when it starts.
 
-use crate::base_path::BasePath;
 use crate::bundle_state::BundleState;
 use crate::clock::Clock;
 use crate::tls::Tls;
+use orch_core::network::BasePath;
 use orch_core::network::{Network, Reach};
 use orch_core::task::{DefaultConnections, Installation};
 use orch_store::archive::ArchiveDoor;

@@ -38,7 +38,6 @@ mod trial;
 
 pub use admin::{ADMIN, Admin, check_user_name, ensure_admin, hash_password};
 pub use auth::{Password, Role};
-pub use base_path::BasePath;
 pub use bundle_state::BundleState;
 pub use clock::Clock;
 pub use config::WebConfig;

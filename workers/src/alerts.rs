@@ -21,8 +21,9 @@ use orch_core::secret::Masker;
 use orch_core::task::Connection;
 use orch_store::alert::{Claimed, alert_not_sent, alert_sent, claim_alerts, gather_alerts, next_alert_in};
 use orch_store::hint::{Hint, Hints};
-use orch_store::{StoreError, StoreResult, connect};
-use sqlx::postgres::PgConnection;
+use orch_store::{StoreError, StoreResult};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -67,15 +68,20 @@ impl MessengerConfig {
 }
 
 /// Sends alerts until `stop`. The database may come and go meanwhile.
-pub async fn send_alerts(config: MessengerConfig, hints: Hints, stop: CancellationToken) -> StoreResult<()> {
+pub async fn send_alerts(
+    config: MessengerConfig,
+    cold: PgPool,
+    hints: Hints,
+    stop: CancellationToken,
+) -> StoreResult<()> {
     let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
     mask::learn_for_good(own);
-    let secrets = Secrets::new(&config.secrets, Some(&config.database_url))
+    let secrets = Secrets::beside(&config.secrets, &config.database_url, &cold)
         .map_err(|error| StoreError::corrupt(error.to_string()))?;
-    let MessengerConfig { database_url: url, public_url, programs, reach, .. } = config;
+    let MessengerConfig { public_url, programs, reach, .. } = config;
     let http_of_tests = Http::reaching(reach.clone());
     let sender = Arc::new(Sender { secrets, http: Http::default(), http_of_tests, public_url, programs, reach });
-    let mut messenger = Messenger { url, sender, db: None };
+    let mut messenger = Messenger { cold, sender };
     while !stop.is_cancelled() {
         // Armed before we look.
         let hint = hints.on(Hint::Alert).notified();
@@ -88,7 +94,6 @@ pub async fn send_alerts(config: MessengerConfig, hints: Hints, stop: Cancellati
                 Ok(next) => next.unwrap_or(POLL).clamp(GATHER, POLL),
                 Err(error) => {
                     tracing::debug!(%error, cause = error.source_text(), "alerts are not sent for a moment");
-                    messenger.db = None;
                     AFTER_ERROR
                 }
             },
@@ -104,25 +109,23 @@ pub async fn send_alerts(config: MessengerConfig, hints: Hints, stop: Cancellati
 }
 
 struct Messenger {
-    url: String,
+    cold: PgPool,
     sender: Arc<Sender>,
-    /// None after an error: a broken connection is not used again.
-    db: Option<PgConnection>,
 }
 
 impl Messenger {
     /// Sends all that is due; gives in how long the next one is.
     async fn round(&mut self, stop: &CancellationToken) -> StoreResult<Option<Duration>> {
         loop {
-            let next = next_alert_in(self.db().await?).await?;
+            let next = next_alert_in(&mut *self.db().await?).await?;
             if next.soonest().is_none_or(|next| !next.is_zero()) || stop.is_cancelled() {
                 return Ok(next.soonest());
             }
             let gathered = match next.gather {
-                Some(due) if due.is_zero() => gather_alerts(self.db().await?).await?,
+                Some(due) if due.is_zero() => gather_alerts(&mut *self.db().await?).await?,
                 _ => 0,
             };
-            let claimed = claim_alerts(self.db().await?, MOST_AT_ONCE).await?;
+            let claimed = claim_alerts(&mut *self.db().await?, MOST_AT_ONCE).await?;
             if claimed.is_empty() && gathered == 0 {
                 return Ok(next.soonest()); // somebody else was faster
             }
@@ -145,30 +148,24 @@ impl Messenger {
         for last in [false, true] {
             let recorded = match (&sent, self.db().await) {
                 (_, Err(error)) => Err(error),
-                (Ok(()), Ok(db)) => alert_sent(db, alert).await,
-                (Err(problem), Ok(db)) => {
+                (Ok(()), Ok(mut db)) => alert_sent(&mut db, alert).await,
+                (Err(problem), Ok(mut db)) => {
                     tracing::warn!(alert.key, problem, tries = alert.tries, "an alert was not taken");
-                    alert_not_sent(db, alert, problem).await
+                    alert_not_sent(&mut db, alert, problem).await
                 }
             };
             match recorded {
                 Ok(()) => break,
                 Err(error) if last => return Err(error),
                 // What was sent should be known as sent: the connection may only have been cut.
-                Err(_) => {
-                    self.db = None;
-                    tokio::time::sleep(AFTER_ERROR).await;
-                }
+                Err(_) => tokio::time::sleep(AFTER_ERROR).await,
             }
         }
         Ok(())
     }
 
-    async fn db(&mut self) -> StoreResult<&mut PgConnection> {
-        if self.db.is_none() {
-            self.db = Some(connect::one(&self.url, "orch alerts").await?);
-        }
-        Ok(self.db.as_mut().expect("it was made just now"))
+    async fn db(&self) -> StoreResult<PoolConnection<Postgres>> {
+        Ok(self.cold.acquire().await?)
     }
 }
 

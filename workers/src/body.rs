@@ -40,7 +40,7 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 /// What bodies of one worker share.
 pub(crate) struct Shared {
     pub(crate) recent: Recent,
-    pub(crate) pool: PgPool,
+    pub(crate) cold: PgPool,
     /// For the ends of tries that commit something with their outcome: nobody waits for a body there.
     pub(crate) completions: PgPool,
     pub(crate) past: Past,
@@ -125,7 +125,7 @@ pub(crate) async fn run(job: &Job, shared: &Shared) -> Finish {
             params: &job.run.params,
             recent: &shared.recent,
             secrets: &shared.outlook.secrets,
-            pool: &shared.pool,
+            pool: &shared.cold,
         };
         let inputs = match resolver.resolve().await {
             Ok(inputs) if inputs.conditions_hold => inputs.values,
@@ -233,7 +233,7 @@ fn context(
         plan: job.offer.version.plan.clone(),
         log: log.clone(),
         cancel: job.cancel.clone(),
-        pool: shared.pool.clone(),
+        pool: shared.cold.clone(),
         is_trial: shared.is_trial,
         secrets: shared.outlook.secrets.clone(),
         hints: shared.hints.clone(),
@@ -272,7 +272,7 @@ async fn give(job: &Job, shared: &Shared, mut value: Value, touched: Option<Box<
         return Finish::Gave { value, text, stored: false, touched };
     }
     let put = || async {
-        let mut db = shared.pool.acquire().await?;
+        let mut db = shared.cold.acquire().await?;
         output::put(&mut db, lease, output::RETURN_VALUE, &kept).await
     };
     let put = patiently(put).await;

@@ -34,6 +34,7 @@ use orch_store::step::{Claimed, Ended, Lease};
 use orch_store::worker::StopOrder;
 use orch_store::{Policy, StoreError, StoreResult, connect};
 use resume::Backoff;
+use sqlx::PgPool;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,10 +48,9 @@ use uuid::Uuid;
 const POLL: Duration = Duration::from_mins(1);
 /// A worker that goes on with its own work looks for others' at least so often: each claim makes a step dearer.
 const CLAIM_EVERY: Duration = Duration::from_millis(1);
-/// Connections that bodies share for inputs and outputs.
-const BODY_CONNECTIONS: u32 = 3;
-/// Tries that commit something with their outcome at the same time; without any there is no connection.
-const COMPLETION_CONNECTIONS: u32 = 4;
+/// Tries that commit something with their outcome at the same time; without any there is no connection. Theirs are not
+/// those of the pool, since steps of users say what they like to a session.
+const COMPLETION_CONNECTIONS: u32 = 2;
 /// A worker goes on with what it made ready itself for so long, then everything queues up with the rest.
 const CONTINUE: Duration = Duration::from_millis(100);
 /// After an error, until the worker's row is written again.
@@ -106,16 +106,22 @@ pub(crate) struct Driver<S> {
 
 /// Runs a worker until `stop`, then drains: nothing new is claimed, what runs has the grace period, the rest is released
 /// for others.
-pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: CancellationToken) -> StoreResult<()> {
-    let (shipper, shipping) = logs::shipping(&config.database_url);
-    let pool = connect::pool(&config.database_url, "orch worker bodies", BODY_CONNECTIONS)?;
+pub async fn run(
+    config: WorkerConfig,
+    offers: Arc<Offers>,
+    cold: PgPool,
+    hints: Hints,
+    stop: CancellationToken,
+) -> StoreResult<()> {
+    let (shipper, shipping) = logs::shipping(cold.clone());
+    let secrets = secrets(&config, &cold)?;
     let shared = Arc::new(Shared {
         recent: crate::inputs::Recent::default(),
-        past: Past::of(pool.clone()),
-        pool,
+        past: Past::of(cold.clone()),
+        cold,
         completions: connect::pool(&config.database_url, "orch worker completions", COMPLETION_CONNECTIONS)?,
         shipper,
-        outlook: Outlook { conditions: Arc::new(known_conditions(&offers)), secrets: secrets(&config)? },
+        outlook: Outlook { conditions: Arc::new(known_conditions(&offers)), secrets },
         hints: hints.clone(),
         process_memory_mb: config.process_memory_mb,
         is_trial: config.is_trial,
@@ -141,13 +147,13 @@ pub async fn run(config: WorkerConfig, offers: Arc<Offers>, hints: Hints, stop: 
 }
 
 /// Everybody who asks which worker could run something reads it in the worker's row.
-async fn tell_joined(config: WorkerConfig, offers: Arc<Offers>, worker: i32, hints: Hints) {
+async fn tell_joined(cold: PgPool, offers: Arc<Offers>, worker: i32, hints: Hints) {
     let mut joined = offers.joined();
     // What joined while this incarnation was registered may be in its row or not.
     joined.mark_changed();
     while joined.changed().await.is_ok() {
         let told = async {
-            let mut db = connect::one(&config.database_url, "orch worker versions").await?;
+            let mut db = cold.acquire().await?;
             orch_store::worker::set_versions(&mut db, worker, &offers.claimed()).await
         };
         if let Err(error) = told.await {
@@ -167,10 +173,10 @@ fn known_conditions(offers: &Offers) -> Conditions {
 }
 
 /// Where bodies get connections and variables. The worker's own password is nothing for a log either.
-fn secrets(config: &WorkerConfig) -> StoreResult<Secrets> {
+fn secrets(config: &WorkerConfig, cold: &PgPool) -> StoreResult<Secrets> {
     let own = Connection::from_uri("database", &config.database_url).map(|own| own.secrets()).unwrap_or_default();
     mask::learn_for_good(own);
-    Secrets::new(&config.secrets, Some(&config.database_url)).map_err(|error| StoreError::corrupt(error.to_string()))
+    Secrets::beside(&config.secrets, &config.database_url, cold).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
 /// One incarnation: from registration until it stops or is lost.
@@ -185,11 +191,11 @@ async fn life(
     let queues = QueueIds::of(&mut store.db, &config.queues).await?;
     let (heartbeat, pulse) = Heartbeat::begin(config, offers, &queues.all(), hints).await?;
     let mut watching = JoinSet::new();
-    let watch = Watch::new(&config.database_url, heartbeat.worker(), &queues, &shared.outlook, hints)?;
+    let watch = Watch::new(&shared.cold, heartbeat.worker(), &queues, &shared.outlook, hints);
     watching.spawn(watch.run(stop.clone()));
-    watching.spawn(tell_joined(config.clone(), offers.clone(), heartbeat.worker(), hints.clone()));
+    watching.spawn(tell_joined(shared.cold.clone(), offers.clone(), heartbeat.worker(), hints.clone()));
     watching.spawn(retire::when_asked(
-        config.clone(),
+        shared.cold.clone(),
         offers.clone(),
         heartbeat.worker(),
         (hints.clone(), stop.clone()),

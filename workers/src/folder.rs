@@ -11,13 +11,13 @@ mod state;
 use crate::offer::Offers;
 use orch_core::spec::{DagSpec, TaskSpec};
 use orch_core::task::TaskFn;
+use orch_store::StoreResult;
 use orch_store::dag::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
 use orch_store::hint::{Hint, Hints};
 use orch_store::import_error::set_import_errors;
 use orch_store::registry::{NewBundle, prepare, register_files, versions_of};
 use orch_store::version::Version;
-use orch_store::{StoreResult, connect};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 pub use state::{FileReport, Folder};
 use state::{Found, Standing};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -41,7 +41,6 @@ pub type BodyOf = fn(&TaskSpec) -> Result<TaskFn, String>;
 /// What a worker is told about its folder.
 #[derive(Debug, Clone)]
 pub struct FolderConfig {
-    pub database_url: String,
     pub path: PathBuf,
     pub body_of: BodyOf,
     /// For DAGs that are new and say nothing themselves.
@@ -52,6 +51,7 @@ pub struct FolderConfig {
 pub async fn watch_folder(
     config: FolderConfig,
     offers: Arc<Offers>,
+    cold: PgPool,
     hints: Hints,
     stop: CancellationToken,
 ) -> StoreResult<()> {
@@ -74,7 +74,7 @@ pub async fn watch_folder(
         }
         let mut pause = LOOK_EVERY;
         if changed || brought.is_behind {
-            match brought.bring(&config, folder.standing(), &offers).await {
+            match brought.bring(&config, folder.standing(), &offers, &cold).await {
                 Ok(()) => hints.give(Hint::Due), // a schedule may be new
                 Err(error) => {
                     tracing::warn!(%error, "what the DAG files say could not be registered");
@@ -107,8 +107,14 @@ struct Brought {
 }
 
 impl Brought {
-    async fn bring(&mut self, config: &FolderConfig, standing: &Standing, offers: &Offers) -> StoreResult<()> {
-        let mut db = connect::one(&config.database_url, "orch worker files").await?;
+    async fn bring(
+        &mut self,
+        config: &FolderConfig,
+        standing: &Standing,
+        offers: &Offers,
+        cold: &PgPool,
+    ) -> StoreResult<()> {
+        let mut db = cold.acquire().await?;
         let mut standing = standing.clone();
         refuse_taken(&mut db, &mut standing).await?;
         let new = standing.dags.iter().filter(|(id, found)| {

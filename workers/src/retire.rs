@@ -2,11 +2,11 @@
 //! nobody else has, lets what it runs end however long that takes, and then stops. Whoever rolls out a new binary starts its
 //! workers first and asks the old ones for this (SIGUSR1): no run changes its version, and none is cut short.
 
-use crate::config::WorkerConfig;
 use crate::offer::Offers;
+use orch_store::StoreResult;
 use orch_store::hint::{Hint, Hints};
 use orch_store::worker::{WorkerState, needed_versions, set_worker_state};
-use orch_store::{StoreResult, connect};
+use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Waits until it is asked, then retires the worker that is registered as `worker`, and stops it.
 pub(crate) async fn when_asked(
-    config: WorkerConfig,
+    cold: PgPool,
     offers: Arc<Offers>,
     worker: i32,
     (hints, stop): (Hints, CancellationToken),
@@ -26,7 +26,7 @@ pub(crate) async fn when_asked(
     let ended = hints.on(Hint::Run);
     loop {
         let woken = ended.notified();
-        match look(&config, &offers, worker, &hints).await {
+        match look(&cold, &offers, worker, &hints).await {
             // Nothing is claimed any more, and what was claimed has ended.
             Ok(0) if offers.held() == 0 => break,
             Ok(_) => {}
@@ -39,8 +39,8 @@ pub(crate) async fn when_asked(
 }
 
 /// How many versions are still its own.
-async fn look(config: &WorkerConfig, offers: &Offers, worker: i32, hints: &Hints) -> StoreResult<usize> {
-    let mut db = connect::one(&config.database_url, "orch worker retires").await?;
+async fn look(cold: &PgPool, offers: &Offers, worker: i32, hints: &Hints) -> StoreResult<usize> {
+    let mut db = cold.acquire().await?;
     // First, so that two that retire at once do not leave a run to each other.
     set_worker_state(&mut db, worker, WorkerState::Draining).await?;
     let needed = needed_versions(&mut db, worker, &offers.ids()).await?;

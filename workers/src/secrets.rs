@@ -20,11 +20,16 @@ use cache::Cache;
 use orch_core::ids::{ConnectionId, check_variable_key};
 use orch_core::secret::{is_sensitive, secrets_in};
 use orch_core::task::{BoxFuture, Connection, DefaultConnections, Installation, TaskResult, fatal};
+use orch_store::connect;
 use orch_store::seal::Keyring;
+use sqlx::PgPool;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Of a process that has no others. Asked seldom, thanks to the cache.
+const SESSIONS: u32 = 2;
 
 /// Where to look.
 #[derive(Clone, Default)]
@@ -104,6 +109,15 @@ pub struct Secrets {
 impl Secrets {
     /// `database_url`: where the metadata is; without it the database is not asked.
     pub fn new(config: &SecretsConfig, database_url: Option<&str>) -> Result<Self, BackendError> {
+        Self::of(config, database_url, None)
+    }
+
+    /// The same in a process that has connections already: the metadata is asked over these.
+    pub fn beside(config: &SecretsConfig, database_url: &str, cold: &PgPool) -> Result<Self, BackendError> {
+        Self::of(config, Some(database_url), Some(cold))
+    }
+
+    fn of(config: &SecretsConfig, database_url: Option<&str>, cold: Option<&PgPool>) -> Result<Self, BackendError> {
         let mut places: Vec<Arc<dyn Backend>> = Vec::new();
         if config.connections_file.is_some() || config.variables_file.is_some() {
             places.push(Arc::new(file::Files {
@@ -119,7 +133,11 @@ impl Secrets {
         mask::learn_for_good(environment.secrets());
         places.push(Arc::new(environment));
         if let Some(url) = config.database_url.as_deref().or(database_url) {
-            places.push(Arc::new(metadata::Metadata::new(url, config.keys.clone())?));
+            let pool = match cold {
+                Some(cold) if config.database_url.is_none() => cold.clone(),
+                _ => connect::pool(url, "orch secrets", SESSIONS).map_err(BackendError::for_good)?,
+            };
+            places.push(Arc::new(metadata::Metadata::new(pool, config.keys.clone())));
         }
         if let Some(url) = database_url.or(config.database_url.as_deref()) {
             let (connections, here) = (config.defaults.clone(), config.installation(url));

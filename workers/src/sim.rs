@@ -46,12 +46,12 @@ pub fn threads<S: Hot, H: Heart>(
     (store, heart): (S, H),
     stop: CancellationToken,
 ) -> StoreResult<(impl Future<Output = StoreResult<()>>, impl Future<Output = ()>)> {
-    let (shipper, _) = logs::shipping(NOWHERE);
-    let pool = connect::pool(NOWHERE, "simulated", 1)?;
+    let cold = connect::cold(NOWHERE, "simulated", 1)?;
+    let (shipper, _) = logs::shipping(cold.clone());
     let shared = Arc::new(Shared {
         recent: Recent::default(),
-        completions: pool.clone(),
-        pool,
+        completions: cold.clone(),
+        cold,
         past: Past::unknown(),
         shipper,
         outlook: Outlook { conditions: Arc::new(Conditions::default()), secrets: Secrets::none() },

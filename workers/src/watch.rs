@@ -14,7 +14,7 @@ use orch_core::wait;
 use orch_store::hint::{Hint, Hints};
 use orch_store::log::NewChunk;
 use orch_store::watch::{self, Answer, Found, Watcher};
-use orch_store::{StoreResult, connect, due};
+use orch_store::{StoreResult, due};
 use round::{Looked, Looks, Question};
 use sqlx::{PgConnection, PgPool};
 use std::collections::VecDeque;
@@ -47,7 +47,7 @@ const WAKE: i64 = 1_000;
 /// Looks until `stop`, for `worker` and its queues.
 pub(crate) struct Watch {
     watcher: Watcher,
-    pool: PgPool,
+    cold: PgPool,
     hints: Hints,
     eyes: WorkerEyes,
     todo: VecDeque<Question>,
@@ -64,20 +64,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(
-        url: &str,
-        worker: i32,
-        queues: &QueueIds,
-        outlook: &Outlook,
-        hints: &Hints,
-    ) -> StoreResult<Self> {
-        // A session while there is anything to look at; an idle one is closed.
-        let pool = connect::pool(url, "orch worker watch", 2)?;
+    pub(crate) fn new(cold: &PgPool, worker: i32, queues: &QueueIds, outlook: &Outlook, hints: &Hints) -> Self {
         let kinds = outlook.conditions.kinds().map(String::from).collect();
-        Ok(Watch {
+        Watch {
             watcher: Watcher { worker, queues: queues.all(), kinds, lease: LEASE },
-            eyes: WorkerEyes::new(outlook, &pool),
-            pool,
+            eyes: WorkerEyes::new(outlook, cold),
+            cold: cold.clone(),
             hints: hints.clone(),
             todo: VecDeque::new(),
             looks: Looks::default(),
@@ -87,7 +79,7 @@ impl Watch {
             kept_at: Instant::now(),
             take_at: Instant::now(),
             took_at: Instant::now(),
-        })
+        }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -133,7 +125,7 @@ impl Watch {
             self.looks.begin(question, &self.eyes);
         }
         if !self.looks.is_empty() && self.kept_at.elapsed() >= LEASE / 3 {
-            watch::keep(&mut *self.pool.acquire().await?, &self.watcher).await?;
+            watch::keep(&mut *self.cold.acquire().await?, &self.watcher).await?;
             self.kept_at = Instant::now();
         }
         let now = Instant::now();
@@ -151,7 +143,7 @@ impl Watch {
 
     /// Takes what is due, and finds out when to take again.
     async fn take(&mut self) -> StoreResult<()> {
-        let mut db = self.pool.acquire().await?;
+        let mut db = self.cold.acquire().await?;
         let taken = watch::take_due(&mut db, &self.watcher, BATCH).await?;
         (self.took_at, self.kept_at) = (Instant::now(), Instant::now());
         let pause = if (taken.len() as i64) < BATCH {
@@ -180,7 +172,7 @@ impl Watch {
         if self.answers.is_empty() {
             return Ok(());
         }
-        let mut db = self.pool.acquire().await?;
+        let mut db = self.cold.acquire().await?;
         let ended = self.answers.iter().any(|answer| matches!(answer.found, Found::End(_)));
         let again = self.answers.iter().filter_map(|answer| match answer.found {
             Found::NotYet { next_ms } | Found::Error { next_ms, .. } => Some(next_ms),

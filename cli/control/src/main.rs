@@ -2,5 +2,6 @@
 //! is in a bundle beside it.
 
 fn main() -> std::process::ExitCode {
-    orch::Binary::new(orch_examples::dags).archive(orch_bucket::archives()).bundle("orch-pipelines").main()
+    let examples = orch::Binary::new(orch_examples::dags).archive(orch_bucket::archives()).bundle("orch-pipelines");
+    orch_cli::main(examples.source())
 }

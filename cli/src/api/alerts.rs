@@ -1,8 +1,8 @@
 //! Alerts over the API.
 
 use super::{Answer, Api, Query};
-use crate::failure::Failure;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
 use orch_core::spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, Retry};

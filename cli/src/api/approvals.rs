@@ -1,9 +1,9 @@
 //! What tasks ask people, over the API.
 
 use super::{Answer, Api, Query, encoded};
-use crate::failure::Failure;
 use crate::server::{AnswerWish, Asked};
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_store::approval::ApprovalFilter;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
 //! The questions of the commands, each as one or a few requests, with the answers and refusals that a database gives.
 
 use super::{Answer, Api, Query, encoded, read};
-use crate::conf;
-use crate::failure::Failure;
-use crate::names::{self, MapIndexFlag};
 use crate::server::{DagChoice, Obstacle};
 use chrono::{DateTime, SecondsFormat, Utc};
+use orch_binary::conf;
+use orch_binary::failure::Failure;
+use orch_binary::names::{self, MapIndexFlag};
 use orch_core::check::closest;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::schedule::isoformat;

@@ -1,9 +1,9 @@
 //! Assets over the API. How fresh they are stands in a list of its own.
 
 use super::{Answer, Api, Query, read};
-use crate::failure::Failure;
 use crate::server::{AssetDetails, MOST_ASSETS, Update, the_producer, way};
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_core::asset::AssetEvent;
 use orch_store::asset::{AliasRow, AssetRow};
 use orch_store::run::RunDetails;

@@ -1,10 +1,10 @@
 //! Backfills over the API.
 
 use super::{Answer, Api, Query};
-use crate::conf;
-use crate::failure::Failure;
 use crate::server::{PlannedDate, backfill_is_gone, backfill_is_over};
 use chrono::{DateTime, Utc};
+use orch_binary::conf;
+use orch_binary::failure::Failure;
 use orch_core::backfill::{Dates, Reprocess, Step};
 use orch_core::schedule::isoformat;
 use orch_store::backfill::{BackfillDate, BackfillFilter, BackfillRow, NewBackfill};

@@ -1,9 +1,9 @@
 //! By when runs are to be over, over the API.
 
 use super::{Api, Query, encoded};
-use crate::failure::Failure;
 use crate::server::DeadlineLine;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_store::deadline::DeadlineFilter;
 use orch_store::run::RunDetails;
 use serde::Deserialize;

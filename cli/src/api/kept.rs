@@ -1,8 +1,8 @@
 //! Connections and variables over the API. What is secret goes there and never comes back: it is `***` in every answer.
 
 use super::{Answer, Api, Query, encoded};
-use crate::failure::Failure;
 use crate::kept::{Existing, VariableSeen, body_of, tell_dropped};
+use orch_binary::failure::Failure;
 use orch_core::task::Connection;
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! Saying over the API how task instances ended.
 
 use super::{Answer, Api, encoded};
-use crate::failure::Failure;
-use crate::names;
 use crate::server::{Instance, MarkWish};
+use orch_binary::failure::Failure;
+use orch_binary::names;
 use orch_core::state::TaskState;
 use orch_store::run::RunDetails;
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! Pools over the API.
 
 use super::{Answer, Api, Query, encoded};
-use crate::failure::Failure;
 use crate::kept::Existing;
+use orch_binary::failure::Failure;
 use orch_core::gates::DEFAULT_POOL;
 use orch_store::pool::{DeletePool, NewPool, PoolRow};
 use serde::Deserialize;

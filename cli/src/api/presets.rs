@@ -1,8 +1,8 @@
 //! Presets over the API.
 
 use super::{Answer, Api, encoded};
-use crate::failure::Failure;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_store::preset::Preset;
 use serde::Deserialize;
 use serde_json::{Value, json};

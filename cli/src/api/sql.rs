@@ -1,7 +1,7 @@
 //! Questions in SQL over the API.
 
 use super::{Answer, Api};
-use crate::failure::Failure;
+use orch_binary::failure::Failure;
 use orch_store::lake_view::{Query, ResultColumn};
 use serde_json::{Value, json};
 use std::time::Duration;

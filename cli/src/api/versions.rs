@@ -1,9 +1,9 @@
 //! Versions of DAGs and broken DAG files, over the API.
 
 use super::{Answer, Api, Query, encoded, read};
-use crate::failure::Failure;
 use crate::server::VersionLine;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_core::file::FileProblem;
 use orch_core::spec::DagSpec;
 use serde::Deserialize;

@@ -2,10 +2,10 @@
 
 use super::connections_test::check_tests_are_on;
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{FormatFlag, Listing, moment};
-use crate::person;
 use crate::server::Server;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::person;
 use orch_core::alert::{AlertKind, AlertState, check_template};
 use orch_core::ids::ConnectionId;
 use orch_core::spec::Notifier;

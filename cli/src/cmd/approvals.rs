@@ -1,11 +1,11 @@
 //! `orch approvals list` and `answer`.
 
 use crate::app::Cx;
-use crate::conf::ConfFlag;
-use crate::failure::{Exit, Outcome};
-use crate::names::MapIndexFlag;
-use crate::output::{FormatFlag, Listing, moment};
 use crate::server::{AnswerWish, Asked};
+use orch_binary::conf::ConfFlag;
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::names::MapIndexFlag;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::approval::Given;
 use orch_store::approval::ApprovalFilter;
 use serde_json::{Map, Value, json};

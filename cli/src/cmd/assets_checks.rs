@@ -1,8 +1,8 @@
 //! `orch assets checks`.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::asset::CheckOutcome;
 use orch_store::asset::{checks_of_asset, find_asset};
 use serde_json::json;

@@ -2,8 +2,8 @@
 
 use super::assets_list::AssetFlags;
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::asset::AssetEvent;
 use serde_json::{Value, json};
 

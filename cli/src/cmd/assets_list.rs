@@ -1,9 +1,9 @@
 //! `orch assets list` and `orch assets details`.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::output::{FormatFlag, Listing, Record, moment};
 use crate::server::Server;
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, Record, moment};
 use orch_store::asset::AssetRow;
 use serde_json::{Value, json};
 

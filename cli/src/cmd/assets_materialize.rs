@@ -2,8 +2,8 @@
 
 use super::assets_list::AssetFlags;
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use serde_json::json;
 
 /// Start a run of the DAG that produces an asset

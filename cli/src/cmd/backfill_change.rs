@@ -2,9 +2,9 @@
 
 use super::backfill_list::{said, state};
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::is_watched;
-use crate::wait::TimeoutFlag;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::is_watched;
+use orch_binary::wait::TimeoutFlag;
 use std::time::{Duration, Instant};
 
 /// Create no more runs of a backfill for now; those there are go on

@@ -2,12 +2,12 @@
 
 use super::backfill_list::listing;
 use crate::app::Cx;
-use crate::conf::ConfFlag;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Listing, moment};
 use crate::server::PlannedDate;
-use crate::{names, person};
 use chrono::{DateTime, Utc};
+use orch_binary::conf::ConfFlag;
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::{names, person};
 use orch_core::backfill::{Dates, Reprocess, Step, Wish};
 use orch_store::backfill::{NewBackfill, Part};
 use serde_json::json;

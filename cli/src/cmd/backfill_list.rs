@@ -1,8 +1,8 @@
 //! `orch backfill list` and `orch backfill show`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::backfill::{BackfillFilter, BackfillRow};
 use serde_json::json;
 

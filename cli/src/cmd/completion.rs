@@ -1,10 +1,10 @@
 //! `orch completion`: what a shell needs to complete orch's commands.
 
 use crate::app::App;
-use crate::failure::Outcome;
-use crate::output::print;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use orch_binary::failure::Outcome;
+use orch_binary::output::print;
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]

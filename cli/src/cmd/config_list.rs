@@ -1,9 +1,9 @@
 //! `orch config list` and `orch config get-value`: every setting, its value and where it comes from.
 
 use crate::app::Cx;
-use crate::config::{Config, RoleFlags};
-use crate::failure::{Failure, Outcome};
-use crate::output::{FormatFlag, Listing, print_line};
+use orch_binary::config::{Config, RoleFlags};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, print_line};
 use orch_core::check::closest;
 use serde_json::json;
 

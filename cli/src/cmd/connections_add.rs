@@ -2,10 +2,10 @@
 //! may hold a secret reads it from standard input when it is `-`.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::person;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::person;
 use orch_core::ids::ConnectionId;
-use orch_core::task::{BadConnection, Connection};
+use orch_core::task::Connection;
 
 /// Add a connection
 #[derive(Debug, clap::Args)]
@@ -40,12 +40,6 @@ pub(crate) struct Add {
     conn_extra: Option<String>,
     #[arg(long, value_name = "TEXT")]
     conn_description: Option<String>,
-}
-
-impl From<BadConnection> for Failure {
-    fn from(error: BadConnection) -> Failure {
-        Failure::told(&error)
-    }
 }
 
 impl Add {

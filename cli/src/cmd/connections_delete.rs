@@ -1,7 +1,7 @@
 //! `orch connections delete`.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
+use orch_binary::failure::{Exit, Failure, Outcome};
 
 /// Delete a connection
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! `orch connections export`: a file that `import`, Airflow and the backend for files read.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output;
-use crate::secrets::keyring;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output;
+use orch_binary::secrets::keyring;
 use orch_core::task::{FileFormat, Serialization, write_connections};
 use orch_store::connection::{MOST_CONNECTIONS, list_connections};
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! `orch connections import`: Airflow's exports and ours.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
 use crate::kept::Existing;
+use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_core::ids::ConnectionId;
 use orch_core::task::Document;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,9 @@
 
 use super::connections_delete::no_such_connection;
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
 use crate::kept::Look;
-use crate::output::{FormatFlag, Listing, Record};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, Record};
 use orch_core::ids::ConnectionId;
 use orch_core::secret::MASK;
 use orch_core::task::Connection;

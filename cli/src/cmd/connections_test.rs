@@ -3,9 +3,9 @@
 use super::connections_delete::no_such_connection;
 use super::connections_list::as_tasks_find_it;
 use crate::app::Cx;
-use crate::config::Config;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::roles::reach;
+use orch_binary::config::Config;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::roles::reach;
 use orch_core::ids::ConnectionId;
 use orch_web::try_connection;
 

@@ -1,11 +1,11 @@
 //! `orch cron next`: when an expression fires, as the scheduler sees it.
 
 use crate::clock::now;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names::moment;
-use crate::output::print;
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names::moment;
+use orch_binary::output::print;
 use orch_core::schedule::{CronExpr, parse_timezone, ticks};
 
 /// Enough to see a pattern; more is a loop of the caller's.

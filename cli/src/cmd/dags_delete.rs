@@ -1,9 +1,9 @@
 //! `orch dags delete`.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names;
-use crate::person::YesFlag;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
+use orch_binary::person::YesFlag;
 use orch_store::audit::Deed;
 use orch_store::dag::{DeleteDag, delete_dag};
 

@@ -1,8 +1,8 @@
 //! `orch dags details`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Record, moment};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Record, moment};
 use orch_core::spec::Deadline;
 use orch_core::state::RunState;
 use serde_json::json;

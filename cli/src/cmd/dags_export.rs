@@ -1,8 +1,8 @@
 //! `orch dags export` and `orch dags schema`: DAGs as files, and what may stand in such a file.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::output::print;
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::print;
 use orch_core::file;
 
 /// Print a DAG as a DAG file, from the structure that the server has of it

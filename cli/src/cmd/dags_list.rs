@@ -1,9 +1,9 @@
 //! `orch dags list`.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::output::{Format, FormatFlag, Listing, moment};
 use crate::server::DagChoice;
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{Format, FormatFlag, Listing, moment};
 use orch_store::dag::DagRow;
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! `orch dags list-import-errors`: DAG files that cannot be taken.
 
 use crate::app::Cx;
-use crate::config::FolderFlags;
-use crate::failure::{Exit, Outcome};
-use crate::files;
-use crate::output::{FormatFlag, Listing};
+use orch_binary::config::FolderFlags;
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::files;
+use orch_binary::output::{FormatFlag, Listing};
 use orch_core::file::FileProblem;
 use orch_workers::FILES_BUNDLE;
 use serde_json::json;

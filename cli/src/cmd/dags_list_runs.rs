@@ -1,11 +1,11 @@
 //! `orch dags list-runs`, and the list that `orch runs list` shares with it.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::names;
-use crate::output::{FormatFlag, Listing, moment};
 use crate::server::Server;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::state::{RunState, RunType};
 use orch_store::run::{RunDetails, RunFilter, Span};
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! `orch dags next-execution`: when the scheduler will create the next runs.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names;
-use crate::output::{FormatFlag, Listing, moment, print_line};
 use chrono::{DateTime, Utc};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::{FormatFlag, Listing, moment, print_line};
 use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun, isoformat};
 use serde_json::json;
 
@@ -63,7 +63,7 @@ impl NextExecution {
         let bounds = Bounds::from(&*spec);
         let more = calendar.upcoming(first.data_interval, bounds, run_after);
         let runs: Vec<NextRun> = std::iter::once(first).chain(more).take(self.num_executions as usize).collect();
-        if self.table || self.output.format != crate::output::Format::Table {
+        if self.table || self.output.format != orch_binary::output::Format::Table {
             return table(&runs).print(self.output.format);
         }
         let lines: Vec<String> = runs.iter().filter_map(|run| self.field.of(run)).map(isoformat).collect();

@@ -1,11 +1,11 @@
 //! `orch dags pause` and `orch dags unpause`: one DAG, or all that an expression matches.
 
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
-use crate::names;
-use crate::output::{FormatFlag, Listing};
-use crate::person::YesFlag;
-use crate::session::Session;
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::person::YesFlag;
+use orch_binary::session::Session;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::version::Versions;

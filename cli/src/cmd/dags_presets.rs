@@ -1,9 +1,9 @@
 //! `orch dags presets`: sets of params under a name.
 
 use crate::app::Cx;
-use crate::conf::ConfFlag;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::conf::ConfFlag;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::preset::wrong_name;
 use serde_json::{Value, json};
 

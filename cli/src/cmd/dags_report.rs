@@ -1,10 +1,10 @@
 //! `orch dags report`: how long reading each DAG file takes.
 
 use crate::app::Cx;
-use crate::config::FolderFlags;
-use crate::failure::Outcome;
-use crate::files;
-use crate::output::{FormatFlag, Listing};
+use orch_binary::config::FolderFlags;
+use orch_binary::failure::Outcome;
+use orch_binary::files;
+use orch_binary::output::{FormatFlag, Listing};
 use orch_workers::FILES_BUNDLE;
 use serde_json::json;
 

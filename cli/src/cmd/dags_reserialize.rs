@@ -1,9 +1,9 @@
 //! `orch dags reserialize`: registers DAGs again, without a worker.
 
 use crate::app::Cx;
-use crate::config::{DagFlags, FolderFlags};
-use crate::failure::{Exit, Outcome};
-use crate::{files, roles};
+use orch_binary::config::{DagFlags, FolderFlags};
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::{files, roles};
 use orch_workers::{FILES_BUNDLE, Folder, register_folder};
 
 /// Register the DAGs of this binary and of the folder of DAG files again

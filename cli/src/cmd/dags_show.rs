@@ -1,10 +1,10 @@
 //! `orch dags show`: the graph as text, or as a file for a drawing program.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
 use crate::graph::{Drawing, draw};
-use crate::names;
-use crate::output::print;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::print;
 use orch_core::spec::DagSpec;
 use std::path::PathBuf;
 use std::sync::Arc;

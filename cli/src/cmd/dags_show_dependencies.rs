@@ -1,8 +1,8 @@
 //! `orch dags show-dependencies`: which DAGs produce what others wait for.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::print;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::print;
 use orch_store::asset::{Dependency, dependencies};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

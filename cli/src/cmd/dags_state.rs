@@ -1,8 +1,8 @@
 //! `orch dags state`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::print_line;
+use orch_binary::failure::Outcome;
+use orch_binary::output::print_line;
 
 /// Print the state of a run, and its conf if it has one
 #[derive(Debug, clap::Args)]

@@ -1,16 +1,16 @@
 //! `orch dags trigger`: from the command line to a queued task in a handful of round trips.
 
 use super::dags_presets::no_such_preset;
-use crate::api::Api;
+use crate::api::{Api, wait_for_run};
 use crate::app::Cx;
-use crate::conf::{self, ConfFlag};
-use crate::failure::{Failure, Outcome};
-use crate::output::{FormatFlag, Listing, moment};
 use crate::server::Server;
-use crate::session::Session;
-use crate::wait::{self, TimeoutFlag};
-use crate::{names, person};
 use chrono::{DateTime, Utc};
+use orch_binary::conf::{self, ConfFlag};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, moment};
+use orch_binary::session::Session;
+use orch_binary::wait::{self, TimeoutFlag};
+use orch_binary::{names, person};
 use orch_core::ids::RunId;
 use orch_core::schedule::isoformat;
 use orch_core::state::TriggeredBy;
@@ -99,7 +99,7 @@ impl Trigger {
         };
         let run = api.trigger(&self.new_run(&dag, conf::over(base, conf)))?;
         if self.wait {
-            let run = wait::over_api(api, run, self.timeout).await?;
+            let run = wait_for_run(api, run, self.timeout).await?;
             return self.print_ended(&run);
         }
         self.print_begun(&dag, &run)
@@ -184,7 +184,7 @@ impl Trigger {
             run.conf.clone().unwrap_or(Value::Null),
             json!(run.triggered_by_user),
         ]);
-        if matches!(self.output.format, crate::output::Format::Table | crate::output::Format::Plain) {
+        if matches!(self.output.format, orch_binary::output::Format::Table | orch_binary::output::Format::Plain) {
             listing
                 .select(&["dag_id", "dag_run_id", "state", "run_after", "logical_date", "conf"].map(String::from))?;
         }

@@ -1,9 +1,9 @@
 //! `orch dags versions` and `orch dags diff`: how the structure of a DAG came to be what it is.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Outcome};
-use crate::names;
-use crate::output::{FormatFlag, Listing, moment, print_line};
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::names;
+use orch_binary::output::{FormatFlag, Listing, moment, print_line};
 use orch_core::diff::Diff as StructureDiff;
 use orch_core::spec::DagSpec;
 use serde_json::json;

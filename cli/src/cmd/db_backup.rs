@@ -2,10 +2,10 @@
 
 use crate::app::Cx;
 use crate::backup::{Copier, listed};
-use crate::failure::{Failure, Outcome};
-use crate::output::print_line;
-use crate::secrets;
-use crate::session::Session;
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::print_line;
+use orch_binary::secrets;
+use orch_binary::session::Session;
 use orch_store::backup::{OtherSchema, contents, other_schemas};
 use std::path::PathBuf;
 

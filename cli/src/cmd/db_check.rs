@@ -1,9 +1,9 @@
 //! `orch db check`: whether the database can be reached and fits this binary.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Outcome};
-use crate::output::Style;
-use crate::session::Session;
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::output::Style;
+use orch_binary::session::Session;
 use std::time::Duration;
 
 /// Check that the database can be reached and that its schema fits

@@ -1,12 +1,12 @@
 //! `orch db clean`, `export-archived` and `drop-archived`: old rows go, into tables beside the others first.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names;
-use crate::output::{Format, FormatFlag, Listing};
-use crate::person::{self, YesFlag};
-use crate::session::Session;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::{Format, FormatFlag, Listing};
+use orch_binary::person::{self, YesFlag};
+use orch_binary::session::Session;
 use orch_store::archive::{Folder, export};
 use orch_store::audit::Deed;
 use orch_store::clean::{

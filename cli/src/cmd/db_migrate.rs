@@ -1,8 +1,8 @@
 //! `orch db migrate`: brings the schema up to this binary's.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Outcome};
-use crate::session::Session;
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::session::Session;
 use orch_store::guard::{self, SCHEMA_VERSION};
 
 /// Create the schema, or bring it up to this version of orch

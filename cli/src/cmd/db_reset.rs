@@ -1,9 +1,9 @@
 //! `orch db reset`: everything orch knows is deleted.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::person::YesFlag;
-use crate::session::Session;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::person::YesFlag;
+use orch_binary::session::Session;
 use orch_store::{guard, reset, worker};
 
 /// Delete all DAGs, runs, logs and users, and create an empty schema

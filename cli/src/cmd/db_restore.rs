@@ -2,10 +2,10 @@
 
 use crate::app::Cx;
 use crate::backup::{Copier, listed};
-use crate::failure::{Exit, Failure, Outcome};
-use crate::person::YesFlag;
-use crate::secrets;
-use crate::session::Session;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::person::YesFlag;
+use orch_binary::secrets;
+use orch_binary::session::Session;
 use orch_store::backup::{
     SCHEMAS, can_be_set_aside, contents, is_empty, other_schemas, put_back, set_aside, settle, who_is_here,
 };

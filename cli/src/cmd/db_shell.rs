@@ -1,10 +1,10 @@
 //! `orch db shell`: psql at the database that commands would ask.
 
 use crate::app::Cx;
-use crate::config::Secret;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::found::Standalone;
-use crate::session::Session;
+use orch_binary::config::Secret;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::found::Standalone;
+use orch_binary::session::Session;
 use orch_core::task::Connection;
 use std::io::ErrorKind;
 use tokio::process::Command;

@@ -1,10 +1,10 @@
 //! `orch dev`.
 
 use crate::app::{Cx, block_on_value};
-use crate::config::RoleFlags;
 use crate::dev::Project;
-use crate::failure::Outcome;
 use crate::standalone::{self, Web, Work};
+use orch_binary::config::RoleFlags;
+use orch_binary::failure::Outcome;
 use std::path::PathBuf;
 
 /// Run the project of this folder, and build and run it anew when a file changes

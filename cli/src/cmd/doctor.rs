@@ -4,10 +4,10 @@ mod history;
 
 use crate::app::Cx;
 use crate::clock::now;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{Format, FormatFlag, Listing};
-use crate::session::Session;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{Format, FormatFlag, Listing};
+use orch_binary::session::Session;
 use orch_store::clean::{Passes, passes};
 use orch_store::doctor::{Vitals, vitals};
 use orch_store::guard::SCHEMA_VERSION;

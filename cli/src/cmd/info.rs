@@ -1,9 +1,9 @@
 //! `orch info`: this binary and where it looks, for questions and bug reports.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::found::Standalone;
-use crate::output::{FormatFlag, Record};
+use orch_binary::failure::Outcome;
+use orch_binary::found::Standalone;
+use orch_binary::output::{FormatFlag, Record};
 use serde_json::json;
 
 /// Show this binary, its paths and the server it would speak to
@@ -31,7 +31,7 @@ impl Info {
             ("schema_version", json!(orch_store::guard::SCHEMA_VERSION)),
             ("binary", json!(binary)),
             ("system", json!(format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))),
-            ("user", json!(crate::person::name())),
+            ("user", json!(orch_binary::person::name())),
             ("data_dir", json!(config.data_dir.display().to_string())),
             ("database_url", json!(database_url)),
             ("standalone", json!(state)),

@@ -2,8 +2,8 @@
 
 use super::doctor::SCHEDULER_SILENT_SECS;
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::roles::hostname;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::roles::hostname;
 use orch_store::process::list_processes;
 use orch_store::worker::list_workers;
 

@@ -1,7 +1,7 @@
 //! `orch new`: a project to begin with.
 
-use crate::failure::{Exit, Failure, Outcome};
 use crate::project::{Dependency, files, git, refuse_name};
+use orch_binary::failure::{Exit, Failure, Outcome};
 use std::path::{Path, PathBuf};
 
 /// Write a new project with a DAG to begin with

@@ -1,8 +1,8 @@
 //! `orch pools list`, `get`, `set` and `delete`.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{FormatFlag, Listing};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing};
 use orch_store::pool::{DeletePool, NewPool, PoolRow};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use super::connections_export::{pretty, write_privately};
 use super::connections_import::read;
 use super::pools::{check_name, told};
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
+use orch_binary::failure::{Failure, Outcome};
 use orch_store::pool::{NewPool, PoolRow};
 use serde::Deserialize;
 use serde_json::{Value, json};

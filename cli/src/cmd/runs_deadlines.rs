@@ -1,8 +1,8 @@
 //! `orch runs deadlines`: by when runs are to be over, and how they stand with that.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::deadline::DeadlineFilter;
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use super::dags_list_runs::WhichRuns;
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::FormatFlag;
+use orch_binary::failure::Outcome;
+use orch_binary::output::FormatFlag;
 
 /// List runs of all DAGs, the newest first
 #[derive(Debug, clap::Args)]

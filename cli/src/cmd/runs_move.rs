@@ -1,8 +1,8 @@
 //! `orch runs move`: a run goes on in another version of its DAG.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::run::{MoveRun, move_run};

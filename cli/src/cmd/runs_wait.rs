@@ -1,9 +1,10 @@
 //! `orch runs wait`.
 
+use crate::api::wait_for_run;
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
 use crate::server::Server;
-use crate::wait::{self, TimeoutFlag};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::wait::{self, TimeoutFlag};
 
 /// Wait until a run is over; the exit code says how it ended
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ impl Wait {
                     .hint("start it with `orch standalone`"));
             }
             Server::Database(session) => wait::for_run(session, &run, self.timeout).await?,
-            Server::Api(api) => wait::over_api(api, run, self.timeout).await?,
+            Server::Api(api) => wait_for_run(api, run, self.timeout).await?,
         };
         Ok(wait::outcome(&run))
     }

@@ -1,10 +1,10 @@
 //! `orch scheduler`.
 
 use crate::app::Cx;
-use crate::config::{ArchiveFlags, SchedulerFlags};
-use crate::failure::Outcome;
-use crate::parts::{self, Parts, Signals};
-use crate::{logging, roles};
+use orch_binary::config::{ArchiveFlags, SchedulerFlags};
+use orch_binary::failure::Outcome;
+use orch_binary::parts::{self, Parts, Signals};
+use orch_binary::{logging, roles};
 
 /// Run a scheduler; any number of them work side by side
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ impl Scheduler {
             let (url, _) = roles::connect_checked(&config, "orch scheduler").await?;
             // Only now: a process that still waits for its database ends at the first signal.
             let mut signals = Signals::hear()?;
-            let mut parts = Parts::new(&url);
+            let mut parts = Parts::new(&url, "orch scheduler", roles::SCHEDULER_CONNECTIONS)?;
             parts.add_scheduler(roles::scheduler(&config, &url)?);
             parts.add_messenger(roles::messenger(&config, &url)?);
             parts.run(&mut signals).await

@@ -1,10 +1,10 @@
 //! `orch secrets generate-key` and `orch secrets rotate`.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::print_line;
-use crate::secrets::keyring;
-use crate::session::did_in;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::print_line;
+use orch_binary::secrets::keyring;
+use orch_binary::session::did_in;
 use orch_store::audit::Deed;
 use orch_store::connection::rotate;
 use orch_store::seal::Keyring;

@@ -2,11 +2,11 @@
 
 use crate::api::SqlAnswer;
 use crate::app::{Cx, block_on};
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{Format, Listing, print};
-use crate::secrets::lake_by;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{Format, Listing, print};
+use orch_binary::secrets::lake_by;
 use orch_store::audit::Deed;
-use orch_store::lake_view::{Cell, LakeError, Query, QueryLimits, QueryRows, csv_head, csv_line, escape_formulas};
+use orch_store::lake_view::{Cell, Query, QueryLimits, QueryRows, csv_head, csv_line, escape_formulas};
 use serde_json::json;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) struct Sql {
     #[arg(long, default_value_t = 1_000)]
     limit: usize,
     /// End it after this long: `10s`, `5m`
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::wait::time)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = orch_binary::wait::time)]
     timeout: Duration,
     /// Format of what is printed
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
@@ -160,11 +160,5 @@ impl Sql {
         };
         let names = answer.columns.into_iter().map(|column| column.name).collect();
         Listing::of(names, answer.rows, "no row").print(format)
-    }
-}
-
-impl From<LakeError> for Failure {
-    fn from(error: LakeError) -> Failure {
-        Failure::told(&error)
     }
 }

@@ -1,9 +1,9 @@
 //! `orch standalone`.
 
 use crate::app::Cx;
-use crate::config::RoleFlags;
-use crate::failure::Outcome;
 use crate::standalone::{self, Web, Work};
+use orch_binary::config::RoleFlags;
+use orch_binary::failure::Outcome;
 
 /// Run a whole orch: database, scheduler, worker and web in one process, the bundle beside it in another
 #[derive(Debug, clap::Args)]

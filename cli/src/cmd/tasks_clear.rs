@@ -1,12 +1,12 @@
 //! `orch tasks clear`: instances that are over begin anew, those that run are stopped and begin anew.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names;
-use crate::output::{FormatFlag, Listing};
-use crate::person::YesFlag;
-use crate::session::Session;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::person::YesFlag;
+use orch_binary::session::Session;
 use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
 use orch_core::state::TaskState;

@@ -1,8 +1,8 @@
 //! `orch tasks list`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::{Format, Listing, print_line};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{Format, Listing, print_line};
 use serde_json::json;
 
 /// List the tasks of a DAG, in an order in which they can run

@@ -1,19 +1,19 @@
 //! `orch tasks logs`: what a try of a task said, now or as it says it.
 
 use crate::app::Cx;
-use crate::config::Secret;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names::{self, MapIndexFlag};
-use crate::output::print;
-use crate::session::Session;
-use crate::{clock, secrets};
+use crate::clock;
+use orch_binary::config::Secret;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names::{self, MapIndexFlag};
+use orch_binary::output::print;
+use orch_binary::output::readable;
+use orch_binary::secrets;
+use orch_binary::session::Session;
 use orch_core::state::TaskState;
 use orch_store::instance::{TryRow, tries};
 use orch_store::log::{self, Place};
 use orch_store::rollover::{Kept, recall};
 use orch_store::run::{RunDetails, run_by_uuid};
-use serde_json::Value;
-use std::fmt::Write as _;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -141,33 +141,4 @@ fn say_failure(found: &TryRow) -> Exit {
         eprintln!("try {} failed ({kind}): {}", found.try_no, found.causes.join(": "));
     }
     Exit::Done
-}
-
-/// `2026-11-20T06:00:00.123456Z INFO  loaded rows=7`
-pub(super) fn readable(line: &str) -> String {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return format!("{line}\n") };
-    let mut word = |name: &str| match fields.remove(name) {
-        Some(Value::String(word)) => word,
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
-    let (at, level, event) = (word("timestamp"), word("level").to_uppercase(), word("event"));
-    word("logger");
-    let mut text = format!("{at} {level:<7} {event}");
-    for (name, value) in fields {
-        write!(text, " {name}={value}").expect("writing to a string cannot fail");
-    }
-    text + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stored_line_is_read_by_people() {
-        let line = r#"{"event":"loaded","level":"info","logger":"task","rows":7,"timestamp":"2026-11-20T06:00:00.5Z"}"#;
-        assert_eq!(readable(line), "2026-11-20T06:00:00.5Z INFO    loaded rows=7\n");
-        assert_eq!(readable("no JSON"), "no JSON\n");
-    }
 }

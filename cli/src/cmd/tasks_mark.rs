@@ -1,11 +1,11 @@
 //! `orch tasks mark` and `orch tasks cancel`: somebody says how task instances ended; what runs is stopped.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Outcome};
-use crate::names::MapIndexFlag;
-use crate::output::{FormatFlag, Listing};
-use crate::person::YesFlag;
 use crate::server::{Instance, MarkWish};
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::names::MapIndexFlag;
+use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::person::YesFlag;
 use orch_core::state::TaskState;
 use serde_json::json;
 

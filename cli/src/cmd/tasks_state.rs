@@ -1,9 +1,9 @@
 //! `orch tasks state`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::names::MapIndexFlag;
-use crate::output::print_line;
+use orch_binary::failure::Outcome;
+use orch_binary::names::MapIndexFlag;
+use orch_binary::output::print_line;
 
 /// Print the state of a task in a run
 #[derive(Debug, clap::Args)]

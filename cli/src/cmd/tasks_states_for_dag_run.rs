@@ -1,8 +1,8 @@
 //! `orch tasks states-for-dag-run`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use serde_json::json;
 
 /// List all task instances of a run with their states

@@ -1,9 +1,9 @@
 //! `orch tasks why`, and the same in Airflow's words: `orch tasks failed-deps`.
 
 use crate::app::Cx;
-use crate::failure::Outcome;
-use crate::names::MapIndexFlag;
-use crate::output::{FormatFlag, Listing, print_line};
+use orch_binary::failure::Outcome;
+use orch_binary::names::MapIndexFlag;
+use orch_binary::output::{FormatFlag, Listing, print_line};
 use orch_core::state::TaskState;
 use serde_json::json;
 

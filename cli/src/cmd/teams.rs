@@ -1,6 +1,6 @@
 //! `orch teams`: what there is none of, and what does its work.
 
-use crate::failure::{Failure, Outcome};
+use orch_binary::failure::{Failure, Outcome};
 
 /// Teams are not known here; say what does their work
 #[derive(Debug, clap::Args)]

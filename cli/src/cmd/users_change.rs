@@ -2,9 +2,10 @@
 //! piped in or made up; they stand neither on a command line, which others can read, nor in the audit log.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::output;
-use crate::person::{self, YesFlag};
+use crate::web_role;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output;
+use orch_binary::person::{self, YesFlag};
 use orch_store::StoreResult;
 use orch_store::audit::{self, Deed};
 use orch_store::user::{UserChange, delete_user, reset_password, set_disabled, set_role};
@@ -117,7 +118,7 @@ impl ResetPassword {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let name = &self.name.username;
         let ChosenPassword { password, is_random } = self.password.choose(name)?;
-        let hash = hash_password(password.clone()).await?;
+        let hash = hash_password(password.clone()).await.map_err(web_role::failure)?;
         let deed = ("reset_password", json!({ "user": name }));
         carry_out(cx, deed, async |db| reset_password(db, name, &hash).await).await?;
         eprintln!("user `{name}` has a new password; logins and API tokens of before have ended");

@@ -2,7 +2,8 @@
 
 use super::users_change::{ChosenPassword, PasswordFlags};
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::web_role;
+use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_store::audit::Deed;
 use orch_store::user::{NewUser, add_user};
 use orch_web::{Role, check_user_name, hash_password};
@@ -37,7 +38,7 @@ impl Create {
             .map_err(|words| Failure::new(format!("`{}` is no user name: {words}", self.username)))?;
         let mut session = cx.session().await?;
         let ChosenPassword { password, is_random } = self.password.choose(&self.username)?;
-        let password_hash = hash_password(password.clone()).await?;
+        let password_hash = hash_password(password.clone()).await.map_err(web_role::failure)?;
         let full_name = format!("{} {}", self.firstname.trim(), self.lastname.trim());
         let new = NewUser {
             name: &self.username,

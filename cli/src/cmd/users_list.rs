@@ -2,8 +2,8 @@
 
 use crate::app::Cx;
 use crate::clock;
-use crate::failure::Outcome;
-use crate::output::{FormatFlag, Listing, moment};
+use orch_binary::failure::Outcome;
+use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::user::list_users;
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use super::connections_export::write_privately;
 use crate::app::Cx;
-use crate::failure::{Exit, Outcome};
-use crate::secrets::keyring;
+use orch_binary::failure::{Exit, Outcome};
+use orch_binary::secrets::keyring;
 use orch_core::task::{WrittenVariable, write_variables};
 use orch_store::seal::SecretError;
 use orch_store::variable::{MOST_VARIABLES, VariableRow, list_variables};

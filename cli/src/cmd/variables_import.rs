@@ -2,8 +2,8 @@
 
 use super::connections_import::read;
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
 use crate::kept::Existing;
+use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_core::ids::check_variable_key;
 use orch_core::task::Document;
 use std::path::PathBuf;

@@ -3,9 +3,9 @@
 use super::connections_list::ShowFlags;
 use super::variables_set::no_such_variable;
 use crate::app::Cx;
-use crate::failure::{Failure, Outcome};
 use crate::kept::Look;
-use crate::output::{FormatFlag, Listing, print_line};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing, print_line};
 use orch_core::ids::check_variable_key;
 use orch_core::secret::MASK;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! `orch variables set` and `orch variables delete`.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::person;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::person;
 use orch_core::ids::check_variable_key;
 use orch_core::secret::is_sensitive;
 use serde_json::Value;

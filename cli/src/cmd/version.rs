@@ -1,7 +1,7 @@
 //! `orch version`.
 
-use crate::failure::Outcome;
-use crate::output::print_line;
+use orch_binary::failure::Outcome;
+use orch_binary::output::print_line;
 
 /// Print the version of orch
 #[derive(Debug, clap::Args)]

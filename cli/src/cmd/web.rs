@@ -1,10 +1,11 @@
 //! `orch web`.
 
 use crate::app::Cx;
-use crate::config::{ArchiveFlags, BundleFlags, SecretFlags, WebFlags};
-use crate::failure::{Failure, Outcome};
-use crate::parts::{self, Parts, Signals};
-use crate::{logging, roles};
+use crate::web_role;
+use orch_binary::config::{ArchiveFlags, BundleFlags, SecretFlags, WebFlags};
+use orch_binary::failure::{Failure, Outcome};
+use orch_binary::parts::{self, Parts, Signals};
+use orch_binary::{logging, roles};
 use tokio::net::TcpListener;
 
 /// Run a web server: API and UI
@@ -35,20 +36,20 @@ impl Web {
             self.bundle.add_to(given);
         })?;
         logging::start(&config)?;
-        let listener = roles::listen(&config)?;
+        let listener = web_role::listen(&config)?;
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch web").await?;
             // Only now: a process that still waits for its database ends at the first signal.
             let mut signals = Signals::hear()?;
-            if let Some(password) = roles::admin(&mut db, &config).await? {
+            if let Some(password) = web_role::admin(&mut db, &config).await? {
                 eprintln!("user admin, password {} (told once)", password.reveal());
             }
             drop(db);
             let address = listener.local_addr().map_err(Failure::io("cannot listen"))?;
             let listener = TcpListener::from_std(listener).map_err(Failure::io("cannot listen"))?;
-            let mut parts = Parts::new(&url);
-            parts.add_web(roles::web(&config, &url)?, listener);
-            eprintln!("orch web is up: {}", roles::address_for_people(&config, address));
+            let mut parts = Parts::new(&url, "orch web", roles::WEB_CONNECTIONS)?;
+            web_role::add(&mut parts, web_role::web(&config, &url)?, listener);
+            eprintln!("orch web is up: {}", web_role::address_for_people(&config, address));
             parts.run(&mut signals).await
         })
     }

@@ -1,6 +1,6 @@
 //! What cargo knows of a project, and how it is built.
 
-use crate::failure::Failure;
+use orch_binary::failure::Failure;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

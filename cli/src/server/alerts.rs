@@ -1,8 +1,8 @@
 //! Alerts, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
-use crate::session::did_in_and_hint;
+use orch_binary::failure::Failure;
+use orch_binary::session::did_in_and_hint;
 use orch_core::spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, Retry, add_test_alert, alert, list_alerts, retry_alert};
 use orch_store::audit::Deed;

@@ -1,10 +1,10 @@
 //! What tasks ask people, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
-use crate::person;
-use crate::session::did_in_and_hint;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
+use orch_binary::person;
+use orch_binary::session::did_in_and_hint;
 use orch_core::approval::{Given, Person};
 use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, answer_approval, list_approvals};
 use orch_store::audit::Deed;
@@ -73,7 +73,7 @@ impl Server {
             Server::Database(session) => session,
             Server::Api(api) => return api.answer_approval(wish),
         };
-        let run = crate::names::any_run(&mut session.db, &[wish.dag_id.clone(), wish.run_id.clone()]).await?;
+        let run = orch_binary::names::any_run(&mut session.db, &[wish.dag_id.clone(), wish.run_id.clone()]).await?;
         let filter = ApprovalFilter {
             dag_id: Some(run.dag_id.clone()),
             run_id: Some(run.run_id.clone()),

@@ -1,9 +1,9 @@
 //! Assets, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
-use crate::person;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
+use orch_binary::person;
 use orch_core::asset::AssetEvent;
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::asset::{

@@ -1,10 +1,10 @@
 //! Backfills, at the database or over the API.
 
 use super::Server;
-use crate::conf;
-use crate::failure::Failure;
-use crate::names;
 use chrono::{DateTime, Utc};
+use orch_binary::conf;
+use orch_binary::failure::Failure;
+use orch_binary::names;
 use orch_store::audit::Deed;
 use orch_store::backfill::{
     BackfillDate, BackfillFilter, BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, cancel_backfill,

@@ -1,8 +1,8 @@
 //! By when runs are to be over, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
 use chrono::{DateTime, TimeDelta, Utc};
+use orch_binary::failure::Failure;
 use orch_store::deadline::{DeadlineFilter, DeadlineRow, list_deadlines};
 use orch_store::run::RunDetails;
 

@@ -1,9 +1,9 @@
 //! Saying how task instances ended, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
-use crate::names;
-use crate::session::Session;
+use orch_binary::failure::Failure;
+use orch_binary::names;
+use orch_binary::session::Session;
 use orch_core::plan::TaskIdx;
 use orch_core::select::relatives;
 use orch_core::state::TaskState;

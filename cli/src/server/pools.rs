@@ -1,8 +1,8 @@
 //! Pools, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
-use crate::session::{did_in, did_in_and_hint};
+use orch_binary::failure::Failure;
+use orch_binary::session::{did_in, did_in_and_hint};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::pool::{DeletePool, NewPool, PoolRow, delete_pool, get_pool, list_pools, set_pool};

@@ -1,9 +1,9 @@
 //! Presets of DAGs, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
-use crate::session::Session;
-use crate::{names, person};
+use orch_binary::failure::Failure;
+use orch_binary::session::Session;
+use orch_binary::{names, person};
 use orch_store::audit::Deed;
 use orch_store::preset::{KeepPreset, MOST_PRESETS, Preset, delete_preset, keep_preset, list_presets};
 use serde_json::{Value, json};

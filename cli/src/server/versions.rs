@@ -1,8 +1,8 @@
 //! Versions of DAGs and broken DAG files, at the database or over the API.
 
 use super::Server;
-use crate::failure::Failure;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
 use orch_core::file::FileProblem;
 use orch_core::spec::DagSpec;
 use orch_store::dag::DagRow;

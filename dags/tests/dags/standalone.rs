@@ -1,9 +1,9 @@
 //! `orch standalone` with a folder of its own and the bundle beside it, as `make run` starts them.
 
-use crate::world::{Ended, PIPELINES, without_settings};
+use crate::world::{Ended, command};
 use std::io::BufRead as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -60,13 +60,6 @@ impl Drop for Standalone {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         self.child.wait().unwrap();
     }
-}
-
-/// The binary `orch`, which starts the bundle that is in its folder.
-fn command(home: &Path) -> Command {
-    let orch = Path::new(PIPELINES).with_file_name("orch");
-    assert!(orch.exists(), "`{}` is missing: build it with `cargo build -p orch-control`", orch.display());
-    without_settings(Command::new(orch), home)
 }
 
 pub(crate) fn run_in(home: &Path, arguments: &[&str]) -> Ended {

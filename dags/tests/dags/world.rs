@@ -114,7 +114,8 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = command(self.path());
+        let binary = if arguments.first() == Some(&"worker") { bundle } else { command };
+        let mut command = binary(self.path());
         command.env("ORCH_DATABASE_URL", self.db.url()).envs(self.environment.iter().cloned()).args(arguments);
         command
     }
@@ -239,15 +240,19 @@ impl Drop for World {
     }
 }
 
-/// The bundle, which has all commands too.
-pub(crate) const PIPELINES: &str = env!("CARGO_BIN_EXE_orch-pipelines");
-
+/// The binary `orch`, which starts the bundle that is in its folder.
 pub(crate) fn command(home: &Path) -> Command {
-    without_settings(Command::new(PIPELINES), home)
+    let orch = Path::new(env!("CARGO_BIN_EXE_orch-pipelines")).with_file_name("orch");
+    assert!(orch.exists(), "`{}` is missing: build it with `cargo build -p orch-control`", orch.display());
+    without_settings(Command::new(orch), home)
+}
+
+fn bundle(home: &Path) -> Command {
+    without_settings(Command::new(env!("CARGO_BIN_EXE_orch-pipelines")), home)
 }
 
 /// With nothing of this machine's settings in its environment.
-pub(crate) fn without_settings(mut command: Command, home: &Path) -> Command {
+fn without_settings(mut command: Command, home: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
     let foreign = std::env::vars_os().map(|(name, _)| name);
     for name in foreign.filter(|name| name.as_encoded_bytes().starts_with(b"ORCH_")) {

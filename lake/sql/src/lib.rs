@@ -2,7 +2,7 @@
 //!
 //! Reads only. A query sees each table as it is when the query begins, or as it was (`parse.rs`). Files that cannot hold
 //! a row of the answer are not opened (`scan.rs`). A query ends at its limits or when it is cancelled (`run.rs`). How much
-//! memory a query takes is limited by the process that runs it (`cli/src/query_process.rs`).
+//! memory a query takes is limited by the process that runs it (`cli/binary/src/query_process.rs`).
 
 mod bounds;
 mod cells;

@@ -1,7 +1,7 @@
 //! A process that stands still in the middle of a transaction keeps nobody waiting for long.
 
 use crate::fixture::{chain, database, hot, one, register, trigger};
-use orch_store::connect::{HOT_IDLE_IN_TRANSACTION, of_rounds};
+use orch_store::connect::{HOT_IDLE_IN_TRANSACTION, cold};
 use orch_store::version::Versions;
 use orch_store::{StoreError, run_lock};
 use orch_test_support::TestDb;
@@ -19,8 +19,8 @@ async fn the_lock_of_a_worker_that_is_frozen_in_a_fold_is_free_soon() {
 #[tokio::test]
 async fn the_lock_of_a_scheduler_that_is_frozen_in_a_fold_is_free_soon() {
     let db = database().await;
-    let scheduler = of_rounds(&db.url(), "a scheduler").await.expect("it connects");
-    free_soon(&db, scheduler).await;
+    let pool = cold(&db.url(), "a scheduler", 1).expect("the URL is right");
+    free_soon(&db, pool.acquire().await.expect("it connects").detach()).await;
 }
 
 /// Before a lease and two seconds are over.

@@ -400,5 +400,5 @@ fn main() -> ExitCode {
         .flatten()
         .collect()
     });
-    binary.connections(brought).main()
+    orch_cli::main(binary.connections(brought).source())
 }

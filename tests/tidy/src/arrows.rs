@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("orch-core", &[]),
     ("orch-macros", &[]),
     ("orch-store", &["orch-core"]),
@@ -13,17 +13,21 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("orch-workers", &["orch-store", "orch-core"]),
     ("orch-web", &["orch-store", "orch-core"]),
     ("orch-cluster", &[]),
-    ("orch-cli", &["orch-web", "orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"]),
-    ("orch", &["orch-cli", "orch-workers", "orch-store", "orch-core", "orch-macros"]),
+    ("orch-binary", &["orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"]),
+    (
+        "orch-cli",
+        &["orch-binary", "orch-web", "orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"],
+    ),
+    ("orch", &["orch-binary", "orch-workers", "orch-store", "orch-core", "orch-macros"]),
     ("orch-bucket", &["orch-store", "orch-core"]),
     ("orch-lake", &["orch-bucket", "orch-store", "orch-core"]),
     ("orch-lake-operators", &["orch", "orch-lake", "orch-core"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-core"]),
     ("orch-serving", &["orch-lake", "orch-store", "orch-core"]),
     ("orch-examples", &["orch"]),
-    ("orch-control", &["orch", "orch-examples", "orch-bucket"]),
+    ("orch-control", &["orch", "orch-cli", "orch-examples", "orch-bucket"]),
     ("orch-dags", &["orch", "orch-lake", "orch-lake-operators", "orch-lake-sql", "orch-serving", "orch-core"]),
-    ("orch-bench-lake", &["orch", "orch-bench", "orch-core", "orch-dags", "orch-lake", "orch-test-lake"]),
+    ("orch-bench-lake", &["orch", "orch-bench", "orch-cli", "orch-core", "orch-dags", "orch-lake", "orch-test-lake"]),
     ("orch-test-support", &["orch-cluster"]),
     ("orch-tidy", &[]),
     (
@@ -45,7 +49,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
 const FOR_TESTS: [&str; 3] = ["orch-test-support", "orch-test-lake", "orch-examples"];
 
 /// The packages that must build and test in seconds, and what would end that.
-const ENGINE: [&str; 12] = [
+const ENGINE: [&str; 13] = [
     "orch-core",
     "orch-macros",
     "orch-store",
@@ -53,6 +57,7 @@ const ENGINE: [&str; 12] = [
     "orch-workers",
     "orch-web",
     "orch-cluster",
+    "orch-binary",
     "orch-cli",
     "orch",
     "orch-examples",

@@ -141,10 +141,11 @@ async fn worker(args: Worker, stop: CancellationToken, running: &mut JoinSet<()>
         }
     };
     let hints = carried_hints(&args.url, &stop, running);
+    let cold = connect::cold(&args.url, "orch worker", 3)?;
     let mut config = WorkerConfig::new(args.url);
     (config.name, config.slots) = (args.name, args.slots);
     (config.lease, config.grace) = (Duration::from_millis(args.lease_ms), Duration::from_millis(args.grace_ms));
-    Ok(orch_workers::run(config, offers, hints, stop).await?)
+    Ok(orch_workers::run(config, offers, cold, hints, stop).await?)
 }
 
 /// Registers the bundle, as every worker does when it starts.
@@ -170,24 +171,27 @@ async fn scheduler(args: SchedulerArgs, stop: CancellationToken, running: &mut J
         guard::migrate(&mut db).await?;
     }
     let hints = carried_hints(&args.url, &stop, running);
+    let cold = connect::cold(&args.url, "orch scheduler", 4)?;
     if let Some(tell) = args.tell {
         let connection = serde_json::json!({ "conn_type": "webhook", "host": tell }).to_string();
         let environment = [(format!("ORCH_CONN_{}", told::TEAM.to_uppercase()), connection)].into();
         let secrets = SecretsConfig { environment, ..SecretsConfig::default() };
         let config = MessengerConfig::new(&args.url, secrets);
-        let (hints, stop) = (hints.clone(), stop.clone());
-        running
-            .spawn(async move { send_alerts(config, hints, stop).await.expect("it sends until it is told to stop") });
+        let sending = send_alerts(config, cold.clone(), hints.clone(), stop.clone());
+        running.spawn(async move { sending.await.expect("it sends until it is told to stop") });
     }
     let mut config = SchedulerConfig::new(args.url);
     config.stale_after = Duration::from_millis(args.stale_after_ms);
     config.upkeep_every = Duration::from_millis(args.upkeep_every_ms);
-    Ok(Scheduler::run(config, hints, stop).await?)
+    Ok(Scheduler::run(config, cold, hints, stop).await?)
 }
 
 fn carried_hints(url: &str, stop: &CancellationToken, running: &mut JoinSet<()>) -> Hints {
     let (hints, url, stop) = (Hints::new(), url.to_owned(), stop.clone());
     let carried = hints.clone();
-    running.spawn(async move { drop(carried.carry(&url, stop).await) });
+    running.spawn(async move {
+        let cold = connect::cold(&url, "orch hints", 1).expect("the URL is right");
+        drop(carried.carry(&url, &cold, stop).await);
+    });
     hints
 }

@@ -127,7 +127,8 @@ impl World {
         let (hints, stop) = (Hints::new(), CancellationToken::new());
         let mut running = JoinSet::new();
         let (carried, url, carrying) = (hints.clone(), database.url(), stop.clone());
-        running.spawn(async move { carried.carry(&url, carrying).await.expect("the URL is right") });
+        let cold = pool.clone();
+        running.spawn(async move { carried.carry(&url, &cold, carrying).await.expect("the URL is right") });
         World {
             seed,
             rng: Rng::new(seed),

@@ -13,14 +13,13 @@ use futures::FutureExt;
 use orch_core::state::TaskState;
 use orch_core::task::{LogLevel, TaskError, TaskResult, fatal};
 use orch_store::completion::{self, CompletionStep, Stands, Unrecorded};
+use orch_store::connect::Loan;
 use orch_store::hot::ServerSession;
 use orch_store::step::{Ended, Lease};
 use orch_store::{StoreError, StoreResult};
 use serde_json::Map;
-use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::PgPool;
 use std::any::Any;
-use std::ops::DerefMut;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -258,7 +257,7 @@ async fn once(
     ended: &mut Ended,
     release: bool,
 ) -> Result<(), Unrecorded> {
-    let mut loan = Loan(Some(pool.acquire().await?));
+    let mut loan = Loan::of(pool).await?;
     let session = ServerSession::of(&mut loan).await?;
     let lease = ended.lease;
     let done = AssertUnwindSafe(completion::record(&mut loan, steps, ended, release)).catch_unwind().await;
@@ -296,33 +295,4 @@ async fn over(pool: &PgPool, session: ServerSession, lease: Lease) -> StoreResul
         completion::stands(&mut db, lease).await
     };
     patiently(ask).await
-}
-
-/// A connection that goes back to its pool only when nothing is under way on it.
-struct Loan(Option<PoolConnection<Postgres>>);
-
-impl Loan {
-    fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl std::ops::Deref for Loan {
-    type Target = sqlx::PgConnection;
-
-    fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("it is taken only when it is given back")
-    }
-}
-
-impl DerefMut for Loan {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self.0.as_mut().expect("it is taken only when it is given back")
-    }
-}
-
-impl Drop for Loan {
-    fn drop(&mut self) {
-        drop(self.0.take().map(PoolConnection::detach)); // closed, not pooled
-    }
 }

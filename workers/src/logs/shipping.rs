@@ -4,8 +4,8 @@
 use super::{AttemptLog, Shipper};
 use orch_store::log::{LeftOut, NewChunk};
 use orch_store::progress::{self as told, NewProgress};
-use orch_store::{StoreError, StoreResult, connect};
-use sqlx::PgConnection;
+use orch_store::{StoreError, StoreResult};
+use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,20 +48,19 @@ impl Unsent {
 pub(crate) struct Shipping {
     queue: mpsc::Receiver<Arc<AttemptLog>>,
     urgent: Arc<Notify>,
-    url: String,
-    db: Option<PgConnection>,
+    cold: PgPool,
     unsent: Unsent,
     /// Before the next attempt to write, after one that failed.
     pause: Duration,
     not_before: Option<Instant>,
 }
 
-pub(crate) fn shipping(url: &str) -> (Shipper, Shipping) {
+pub(crate) fn shipping(cold: PgPool) -> (Shipper, Shipping) {
     let (send, queue) = mpsc::channel(QUEUE);
     let urgent = Arc::new(Notify::new());
     let shipper = Shipper { queue: send, urgent: urgent.clone() };
-    let (url, unsent) = (url.into(), Unsent::default());
-    (shipper, Shipping { queue, urgent, url, db: None, unsent, pause: FIRST_PAUSE, not_before: None })
+    let unsent = Unsent::default();
+    (shipper, Shipping { queue, urgent, cold, unsent, pause: FIRST_PAUSE, not_before: None })
 }
 
 impl Shipping {
@@ -127,7 +126,6 @@ impl Shipping {
             Ok(()) => (self.pause, self.not_before) = (FIRST_PAUSE, None),
             Err(error) => {
                 tracing::warn!(%error, chunks = self.unsent.chunks.len(), "logs wait for the database");
-                self.db = None;
                 self.not_before = Some(Instant::now() + self.pause);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
@@ -137,10 +135,7 @@ impl Shipping {
     }
 
     async fn write(&mut self) -> StoreResult<()> {
-        let db = match &mut self.db {
-            Some(db) => db,
-            None => self.db.insert(connect::one(&self.url, "orch worker logs").await?),
-        };
+        let db = &mut self.cold.acquire().await?;
         let unsent = &mut self.unsent;
         match orch_store::log::append(db, &unsent.chunks).await {
             Err(error) if is_of_the_data(&error) => append_singly(db, &mut unsent.chunks).await?,

@@ -4,11 +4,8 @@ use super::{Backend, BackendError, Found};
 use crate::patience::patiently;
 use orch_core::task::{BoxFuture, Connection};
 use orch_store::seal::{Keyring, SecretError};
-use orch_store::{connect, connection, variable};
+use orch_store::{connection, variable};
 use sqlx::PgPool;
-
-/// Asked seldom, thanks to the cache.
-const SESSIONS: u32 = 2;
 
 pub(super) struct Metadata {
     pool: PgPool,
@@ -16,9 +13,8 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    pub(super) fn new(url: &str, keys: Keyring) -> Result<Self, BackendError> {
-        let pool = connect::pool(url, "orch secrets", SESSIONS).map_err(BackendError::for_good)?;
-        Ok(Metadata { pool, keys })
+    pub(super) fn new(pool: PgPool, keys: Keyring) -> Self {
+        Metadata { pool, keys }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::hostile::text;
 use crate::world::{World, body, element, wide};
 use orch_core::task::TaskError;
+use orch_store::connect;
 use orch_store::hint::Hint;
 use orch_test_support::Receiver;
 use orch_workers::{MessengerConfig, SecretsConfig, send_alerts};
@@ -57,7 +58,8 @@ async fn what_receivers_say_and_what_they_are_told_holds_up_no_alert() {
     let environment = environment.map(|(name, port)| (format!("ORCH_CONN_{name}"), address(port))).into();
     let secrets = SecretsConfig { environment, ..SecretsConfig::default() };
     let config = MessengerConfig::new(world.database.url(), secrets);
-    world.running.spawn(send_alerts(config, world.hints.clone(), world.stop.clone()));
+    let cold = connect::cold(&world.database.url(), "orch scheduler", 4).unwrap();
+    world.running.spawn(send_alerts(config, cold, world.hints.clone(), world.stop.clone()));
     let run = world.trigger("told").await;
     assert_eq!(world.end_of(&run).await, "failed");
     world.hints.give(Hint::Alert);

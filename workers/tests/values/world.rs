@@ -4,6 +4,7 @@ use orch_core::spec::DagSpec;
 use orch_core::state::TriggeredBy;
 use orch_core::task::{Conditions, Ctx, TaskError, TaskFn};
 use orch_store::asset::distribute;
+use orch_store::connect;
 use orch_store::due::wake_waiting;
 use orch_store::hint::{Hint, Hints};
 use orch_store::registry::{NewBundle, prepare, register_bundle};
@@ -85,8 +86,9 @@ impl World {
         }
         let (hints, stop) = (Hints::new(), CancellationToken::new());
         let config = WorkerConfig { slots: 64, lease: Duration::from_secs(10), ..WorkerConfig::new(database.url()) };
+        let cold = connect::cold(&database.url(), "orch worker pool", 3).unwrap();
         let mut running = JoinSet::new();
-        running.spawn(orch_workers::run(config, Arc::new(offers), hints.clone(), stop.clone()));
+        running.spawn(orch_workers::run(config, Arc::new(offers), cold, hints.clone(), stop.clone()));
         World { db, database, hints, stop, running }
     }
 

@@ -2,11 +2,11 @@
 //! follow.
 
 use crate::app::Cx;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::names;
-use crate::output::{Format, Listing, is_watched};
-use crate::session::Session;
 use chrono::{DateTime, Utc};
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::names;
+use orch_binary::output::{Format, Listing, is_watched};
+use orch_binary::session::Session;
 use orch_store::doctor::{VerifiedRun, WhichHistory, count_history, verify_history};
 use orch_store::version::Versions;
 use serde_json::json;

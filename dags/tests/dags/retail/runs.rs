@@ -3,13 +3,12 @@
 use super::{assert_gold_is, assert_gold_is_golden, full, month_of, run_the_chain, world_of};
 use crate::golden::assert_golden;
 use crate::shop;
-use crate::world::{Ended, World, command};
+use crate::standalone::Standalone;
+use crate::world::World;
 use orch_dags::retail::sample::Sample;
 use orch_dags::retail::schema::{GOLD, RAW, SILVER};
 use orch_test_lake::S3Server;
 use serde_json::json;
-use std::io::BufRead as _;
-use std::process::Stdio;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_to_s3_to_postgres_is_golden_and_a_second_run_changes_nothing() {
@@ -91,29 +90,14 @@ async fn two_runs_at_once_on_the_same_tables_are_one_after_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_command_brings_all_that_it_takes() {
-    let home = tempfile::tempdir().unwrap();
-    let mut standalone = command(home.path())
-        .args(["standalone", "--port", "0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(standalone.stdout.take().unwrap()).lines();
-    let address = lines.next().expect("it says its address").unwrap();
-    let run = |arguments: &[&str]| Ended::of(&command(home.path()).args(arguments).output().unwrap());
-    let ended = run(&["dags", "trigger", "retail_medallion", "--run-id", "click", "--wait"]);
-    let transactions = run(&["dags", "trigger", "etl_minio_postgres", "--run-id", "click", "--wait"]);
-    // Before anything else: it must not outlive a test that fails.
+    let standalone = Standalone::start();
+    for dag in ["retail_medallion", "etl_minio_postgres"] {
+        standalone.run(&["dags", "trigger", dag, "--run-id", "click", "--wait"]).done();
+    }
+    let data = standalone.home.path().join("data");
     let found: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(home.path().join("data/standalone.json")).unwrap()).unwrap();
-    let loaded = match (&ended.code, &transactions.code) {
-        (0, 0) => Some(warehouse(found["url"].as_str().unwrap()).await),
-        _ => None,
-    };
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(standalone.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
-        .unwrap();
-    standalone.wait().unwrap();
-    let (quantity, amounts) = loaded.unwrap_or_else(|| panic!("{address}: {ended:?} {transactions:?}"));
+        serde_json::from_str(&std::fs::read_to_string(data.join("standalone.json")).unwrap()).unwrap();
+    let (quantity, amounts) = warehouse(found["url"].as_str().unwrap()).await;
     let items = orch_dags::retail::schema::raw("order_items").unwrap();
     let rows: usize = Sample::default()
         .rows(items, orch_dags::retail::days::Days::all())
@@ -126,7 +110,7 @@ async fn one_command_brings_all_that_it_takes() {
         .sum();
     assert_eq!(quantity, rows as i64);
     assert_eq!(amounts, ["110.00000000000001", "220.00000000000003", "330"]);
-    assert!(home.path().join("data/buckets/gold-retail-data/sales_by_state.csv").exists());
+    assert!(data.join("buckets/gold-retail-data/sales_by_state.csv").exists());
 }
 
 /// What was loaded beside the database of orch.

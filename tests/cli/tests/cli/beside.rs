@@ -1,12 +1,13 @@
 //! A bundle beside a standalone: its DAGs run in its own process, which may be missing, be built later, or be killed.
 
-use crate::binary::{Ended, command, run};
+use crate::binary::{Ended, command, run, without_settings};
 use crate::live::Browser;
 use crate::remote::PASSWORD;
 use crate::standalone::Standalone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -133,4 +134,25 @@ fn a_bundle_that_is_built_later_is_announced_and_joins() {
     std::fs::set_permissions(&copied, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::rename(&copied, &place).unwrap();
     both.run(&["dags", "trigger", "test_bundled", "--wait"]).done();
+}
+
+#[test]
+fn a_bundle_has_what_needs_its_bodies_and_says_where_the_rest_is() {
+    let home = tempfile::tempdir().unwrap();
+    let bundle = |arguments: &[&str]| {
+        let mut command = without_settings(Command::new(BUNDLE), home.path());
+        Ended::of(&command.args(arguments).output().unwrap())
+    };
+    let ran = bundle(&["dags", "test", "test_bundled"]);
+    assert!(ran.code == 0 && ran.err.contains("the bundle works in orch-test-"), "{ran:?}");
+    for (arguments, command) in [(&["standalone"][..], "standalone"), (&["dags", "trigger", "x"], "dags trigger")] {
+        let refused = bundle(arguments).refused();
+        assert_eq!(
+            refused,
+            format!(
+                "error: a bundle has no command `{command}`: it has `worker`, `dags test` and `tasks test`\n\
+                hint: `orch {command}` is a command of orch itself\n"
+            )
+        );
+    }
 }

@@ -56,9 +56,12 @@ impl Ended {
     }
 }
 
-/// A command with nothing of this machine's settings in its environment.
+/// The binary under test, with nothing of this machine's settings in its environment.
 pub(crate) fn command(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orch-under-test"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_orch-under-test")), home)
+}
+
+pub(crate) fn without_settings(mut command: Command, home: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "to take things out of it, not to read it")]
     let foreign = std::env::vars_os().map(|(name, _)| name);
     for name in foreign.filter(|name| name.as_encoded_bytes().starts_with(b"ORCH_")) {

@@ -140,9 +140,9 @@ async fn a_last_line_that_is_too_long_for_an_output_fails_the_task() {
 async fn cut_logs(world: &World) {
     let mut db = world.db().await;
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-        where application_name = 'orch worker logs' and datname = current_database()";
+        where application_name = 'orch worker pool' and datname = current_database()";
     let cut: i64 = sqlx::query_scalar(cut).fetch_one(&mut db).await.unwrap();
-    assert_eq!(cut, 1, "the worker has written logs");
+    assert!(cut > 0, "the worker has written logs");
     db.close().await.unwrap();
 }
 

@@ -30,6 +30,7 @@ mod remote;
 mod schemathesis;
 mod secrets;
 mod server;
+mod sessions;
 mod standalone;
 mod users;
 mod versions;

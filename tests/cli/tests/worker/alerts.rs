@@ -7,6 +7,7 @@ use orch_core::network::Reach;
 use orch_core::spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, add_test_alert, list_alerts};
 use orch_store::approval::{ApprovalFilter, answer_approval, list_approvals};
+use orch_store::connect;
 use orch_store::hint::Hint;
 use orch_test_support::{Manner, Receiver};
 use orch_workers::{MessengerConfig, SecretsConfig, signature};
@@ -44,8 +45,9 @@ fn sends_with(mut world: World, secrets: SecretsConfig, programs: &str, networks
     let reach = Reach::also(networks.split(',').filter_map(|one| one.parse().ok()).collect());
     let programs = programs.parse().unwrap();
     let config = MessengerConfig { public_url, programs, reach, ..MessengerConfig::new(world.db.url(), secrets) };
+    let cold = connect::cold(&world.db.url(), "orch scheduler", 4).unwrap();
     let (hints, stop) = (world.hints.clone(), world.stop.clone());
-    world.running.spawn(async move { orch_workers::send_alerts(config, hints, stop).await.unwrap() });
+    world.running.spawn(async move { orch_workers::send_alerts(config, cold, hints, stop).await.unwrap() });
     world
 }
 

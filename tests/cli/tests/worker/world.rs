@@ -2,6 +2,7 @@
 
 use orch::Dag;
 use orch_scheduler::{Scheduler, SchedulerConfig};
+use orch_store::connect;
 use orch_store::hint::{Hint, Hints};
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::run::{CreateRun, NewRun, create_run, get_run};
@@ -47,7 +48,8 @@ impl World {
             (config.name, config.lease, config.slots) = (format!("w{n}"), Duration::from_secs(2), 64);
             change(&mut config);
             let (offers, hints, stop) = (offers.clone(), hints.clone(), stop.clone());
-            running.spawn(async move { orch_workers::run(config, offers, hints, stop).await.unwrap() });
+            let cold = connect::cold(&db.url(), "orch worker pool", 3).unwrap();
+            running.spawn(async move { orch_workers::run(config, offers, cold, hints, stop).await.unwrap() });
         }
         World { db, hints, stop, running }
     }
@@ -56,7 +58,8 @@ impl World {
     pub(crate) fn watched(mut self) -> World {
         let config = SchedulerConfig::new(self.db.url());
         let (hints, stop) = (self.hints.clone(), self.stop.clone());
-        self.running.spawn(async move { Scheduler::run(config, hints, stop).await.unwrap() });
+        let cold = connect::cold(&self.db.url(), "orch scheduler", 4).unwrap();
+        self.running.spawn(async move { Scheduler::run(config, cold, hints, stop).await.unwrap() });
         self
     }
 

@@ -144,7 +144,7 @@ async fn a_worker_killed_in_the_middle_of_a_commit_publishes_nothing_twice() {
             for _ in 0..2 {
                 world.trigger("publishing").await;
             }
-            world.until("something is committed", || async { world.number(COMMITTING).await >= 4 }).await;
+            world.until("something is committed", || async { world.number(COMMITTING).await >= 2 }).await;
             tokio::time::sleep(rng.millis(0, 150)).await;
             world.replace_worker(0, Duration::ZERO, &options).await;
         }
@@ -166,7 +166,7 @@ async fn a_worker_that_stood_still_in_the_middle_of_a_commit_publishes_nothing()
         for _ in 0..4 {
             world.trigger("publishing").await;
         }
-        world.until("something is committed", || async { world.number(COMMITTING).await >= 4 }).await;
+        world.until("something is committed", || async { world.number(COMMITTING).await >= 2 }).await;
         world.workers[0].send(Signal::SIGSTOP);
         world.fault("worker stopped");
         world.worker(&options);

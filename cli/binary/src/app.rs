@@ -1,0 +1,180 @@
+//! From a command line to a command: the settings that every command takes, what it may ask for, and the lives of a binary
+//! that are no commands.
+
+use crate::beside::{TELL_CONNECTIONS, tell_connections};
+use crate::bundle::BundleSource;
+use crate::config::{Config, Given, LoadedFrom, ServerFlags, hide_secrets};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::files;
+use crate::output::Style;
+use crate::query_process::{ANSWER_QUERIES, answer_queries};
+use crate::session::Session;
+use clap::{ArgMatches, Parser};
+use orch_core::task::Bundle;
+use orch_workers::BodyOf;
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// How a worker starts this binary for one body in a process of its own.
+const RUN_ATTEMPT: &str = "run-attempt";
+
+/// Before or behind any command.
+#[derive(Debug, clap::Args)]
+pub struct GlobalFlags {
+    #[command(flatten)]
+    server: ServerFlags,
+
+    /// File of settings, instead of `orch.toml` in the data folder [env: `ORCH_CONFIG`]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    config: Option<PathBuf>,
+
+    /// The same as `--log debug`
+    #[arg(short, long, global = true, conflicts_with = "log")]
+    verbose: bool,
+}
+
+impl GlobalFlags {
+    fn given(self, bundle: &BundleSource) -> Given {
+        let mut given = Given {
+            file: self.config,
+            connections: bundle.connections(),
+            lake: bundle.lake(),
+            archives: bundle.archives(),
+            bundle_name: bundle.neighbour(),
+            ..Given::default()
+        };
+        self.server.add_to(&mut given);
+        if self.verbose {
+            given.flags.push(("log", "debug".into()));
+        }
+        given
+    }
+}
+
+/// A tree of commands.
+pub trait CommandLine: Parser {
+    fn parts(self) -> (GlobalFlags, impl FnOnce(Cx) -> Outcome);
+}
+
+/// The whole life of a binary: one of those that are no commands, or the command that the command line names.
+pub fn run<T: CommandLine>(bundle: BundleSource) -> ExitCode {
+    let began = Instant::now();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(ended) = orch_workers::program::supervise_if_asked(&arguments) {
+        return ended;
+    }
+    if arguments.get(1).is_some_and(|first| first == RUN_ATTEMPT) {
+        let body_of = bundle.body_of();
+        return orch_workers::run_attempt(|dag_id| bundle.build().ok()?.dag(dag_id).cloned(), body_of);
+    }
+    if arguments.get(1).is_some_and(|first| first == ANSWER_QUERIES) {
+        return answer_queries(&bundle.lake());
+    }
+    if arguments.get(1).is_some_and(|first| first == TELL_CONNECTIONS) {
+        return tell_connections(&bundle.connections());
+    }
+    hide_secrets();
+    let mut tree = T::command();
+    let parsed = tree.try_get_matches_from_mut(&arguments).and_then(|matches| {
+        let line = T::from_arg_matches(&matches).map_err(|error| error.format(&mut tree))?;
+        Ok((line, words(&matches)))
+    });
+    let (line, words) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return refused(&error),
+    };
+    let (flags, command) = line.parts();
+    let (given, body_of) = (flags.given(&bundle), bundle.body_of());
+    let outcome = command(Cx { given, bundle: Cell::new(Some(bundle)), body_of, words, began });
+    if let Err(failure) = &outcome {
+        failure.tell(Style::of_stderr());
+    }
+    Exit::code(&outcome)
+}
+
+/// What every command may ask for.
+pub struct Cx {
+    given: Given,
+    bundle: Cell<Option<BundleSource>>,
+    body_of: BodyOf,
+    /// The words of the command: `dags trigger`.
+    words: String,
+    /// When the process began, for reports of how long things took.
+    pub began: Instant,
+}
+
+impl Cx {
+    /// The configuration as a question to a server needs it.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Config::load(&self.given)
+    }
+
+    /// The configuration with flags of a command's own.
+    pub fn config_with(&self, add: impl FnOnce(&mut Given)) -> Result<Config, Failure> {
+        let mut given = self.given.clone();
+        add(&mut given);
+        Config::load(&given)
+    }
+
+    /// The configuration of a command that works on the database itself.
+    pub fn config_of_database(&self) -> Result<Config, Failure> {
+        let config = self.config()?;
+        if config.api_url()?.is_none() {
+            return Ok(config);
+        }
+        let from = config.sources.get("api_url").map_or_else(String::new, LoadedFrom::to_string);
+        Err(Failure::new(format!("`orch {}` needs the database: it cannot be done over the API", self.words))
+            .hint(format!("leave out what {from} says and name the database with `--database-url`")))
+    }
+
+    /// A connection to the database.
+    pub async fn session(&self) -> Result<Session, Failure> {
+        Session::open(&self.config_of_database()?).await
+    }
+
+    /// Makes the bodies of tasks of DAG files.
+    pub fn body_of(&self) -> BodyOf {
+        self.body_of
+    }
+
+    /// The DAGs of this binary and of the folder of DAG files, as both are here and now.
+    pub fn local_bundle(&self) -> Result<Bundle, Failure> {
+        files::with_files(self.bundle().build()?, &self.config()?, self.body_of)
+    }
+
+    /// The DAGs of this binary. There is one use for them in a process.
+    pub fn bundle(&self) -> BundleSource {
+        self.bundle.take().expect("a command asks for the bundle once")
+    }
+}
+
+/// The names of the subcommands.
+fn words(matches: &ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut inner = matches.subcommand();
+    while let Some((name, matches)) = inner {
+        words.push(name);
+        inner = matches.subcommand();
+    }
+    words.join(" ")
+}
+
+/// `--help` and `--version` go to standard output and are no failure.
+fn refused(error: &clap::Error) -> ExitCode {
+    let is_printed = error.print().is_ok();
+    if error.use_stderr() || !is_printed { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// Runs a question to a server: one thread is enough.
+pub fn block_on(question: impl Future<Output = Outcome>) -> Outcome {
+    block_on_value(question)
+}
+
+/// The same for a question of which the command needs the answer.
+pub fn block_on_value<T>(question: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::io("cannot start"))?.block_on(question)
+}

@@ -1,0 +1,99 @@
+//! The DAGs of the binary, described only when somebody needs them: a question to a server does not.
+
+use crate::failure::Failure;
+use orch_core::check::Problem;
+use orch_core::task::{Bundle, Connection, DefaultConnections, Installation};
+use orch_store::archive::ArchiveSource;
+use orch_store::lake_view::LakeSource;
+use orch_workers::BodyOf;
+
+/// Builds the DAGs of a binary.
+type Build = Box<dyn FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send>;
+
+/// What a binary can run.
+pub struct BundleSource {
+    build: Build,
+    connections: DefaultConnections,
+    lake: LakeSource,
+    archives: ArchiveSource,
+    neighbour: Option<&'static str>,
+    body_of: BodyOf,
+}
+
+impl BundleSource {
+    /// `build` gets the name that the bundle is registered under.
+    pub fn new(build: impl FnOnce(&str) -> Result<Bundle, Vec<Problem>> + Send + 'static) -> BundleSource {
+        BundleSource {
+            build: Box::new(build),
+            connections: DefaultConnections::default(),
+            lake: LakeSource::default(),
+            archives: ArchiveSource::default(),
+            neighbour: None,
+            body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
+        }
+    }
+
+    /// Connections that the binary brings, for whoever asks for one that nobody has set up.
+    #[must_use]
+    pub fn with_connections(
+        self,
+        make: impl Fn(&Installation) -> Vec<Connection> + Send + Sync + 'static,
+    ) -> BundleSource {
+        BundleSource { connections: DefaultConnections::new(make), ..self }
+    }
+
+    /// The lake that the binary brings, for pages and for SQL.
+    #[must_use]
+    pub fn with_lake(self, lake: LakeSource) -> BundleSource {
+        BundleSource { lake, ..self }
+    }
+
+    /// What opens archives that are no folders.
+    #[must_use]
+    pub fn with_archives(self, archives: ArchiveSource) -> BundleSource {
+        BundleSource { archives, ..self }
+    }
+
+    /// The binary with pipelines, tables and SQL that is started beside this one when it is in the same folder.
+    #[must_use]
+    pub fn with_bundle(self, name: &'static str) -> BundleSource {
+        BundleSource { neighbour: Some(name), ..self }
+    }
+
+    /// Makes the bodies of tasks of DAG files, from their structure.
+    #[must_use]
+    pub fn with_file_bodies(self, body_of: BodyOf) -> BundleSource {
+        BundleSource { body_of, ..self }
+    }
+
+    pub fn body_of(&self) -> BodyOf {
+        self.body_of
+    }
+
+    pub fn lake(&self) -> LakeSource {
+        self.lake.clone()
+    }
+
+    pub fn archives(&self) -> ArchiveSource {
+        self.archives.clone()
+    }
+
+    pub fn neighbour(&self) -> Option<&'static str> {
+        self.neighbour
+    }
+
+    pub fn connections(&self) -> DefaultConnections {
+        self.connections.clone()
+    }
+
+    /// All DAGs, or everything that is wrong with any of them.
+    pub fn build(self) -> Result<Bundle, Failure> {
+        (self.build)(&name()).map_err(|problems| Failure::dags(&problems))
+    }
+}
+
+/// The binary's: two binaries beside each other are two bundles.
+fn name() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_stem().map_or_else(|| "orch".into(), |stem| stem.to_string_lossy().into_owned())
+}

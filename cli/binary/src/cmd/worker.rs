@@ -1,0 +1,71 @@
+//! `orch worker`.
+
+use crate::app::Cx;
+use crate::config::{DagFlags, FolderFlags, SecretFlags, WorkerFlags};
+use crate::failure::Outcome;
+use crate::parts::{self, Parts, Signals};
+use crate::{files, logging, roles};
+use std::sync::Arc;
+
+/// Run a worker with the DAGs of this binary
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch worker --database-url postgres://orch@db/orch\n  \
+    orch worker --dags-folder /srv/dags\n  orch worker --queues mysql,default --slots 64 --name loader-1\n\n\
+    SIGTERM stops it: what runs is given the grace period. SIGUSR1 retires it: it leaves to other workers what they offer,\n\
+    goes on with the runs whose version only it has, and then stops. To bring out a new binary start its worker first.")]
+pub struct Worker {
+    #[command(flatten)]
+    worker: WorkerFlags,
+    #[command(flatten)]
+    folder: FolderFlags,
+    #[command(flatten)]
+    dags: DagFlags,
+    #[command(flatten)]
+    secrets: SecretFlags,
+    /// The structures of these DAGs count also where a living worker offers newer ones: to go back to an older binary
+    #[arg(long)]
+    take_over: bool,
+    /// End with standard input: whoever started it has died
+    #[arg(long, hide = true)]
+    with_stdin: bool,
+}
+
+impl Worker {
+    pub fn run(self, cx: &Cx) -> Outcome {
+        let config = cx.config_with(|given| {
+            self.worker.add_to(given);
+            self.folder.add_to(given);
+            self.dags.add_to(given);
+            self.secrets.add_to(given);
+        })?;
+        logging::start(&config)?;
+        // Only what was named: a data folder may be that of somebody's standalone.
+        let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
+        let (body_of, bundle) = (cx.body_of(), cx.bundle().build()?);
+        parts::block_on(async {
+            let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
+            // Only now: a process that still waits for its database ends at the first signal.
+            let mut signals = Signals::hear()?;
+            let mut offers = if self.take_over {
+                roles::register_over(&mut db, &bundle, config.paused_at_creation).await?
+            } else {
+                roles::register(&mut db, &bundle, config.paused_at_creation).await?
+            };
+            drop(db);
+            let mut parts = Parts::new(&url, "orch worker pool", roles::WORKER_CONNECTIONS)?;
+            if self.with_stdin {
+                parts.end_with_stdin()?;
+            }
+            if folder.is_some() {
+                offers.let_grow();
+            }
+            let offers = Arc::new(offers);
+            parts.add_worker(roles::worker(&config, &url)?, offers.clone());
+            parts.retire_when_told(offers.clone())?;
+            if let Some(folder) = folder {
+                parts.add_folder(roles::folder(&config, folder, body_of), offers);
+            }
+            parts.run(&mut signals).await
+        })
+    }
+}

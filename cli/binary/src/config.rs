@@ -1,0 +1,346 @@
+//! Everything that can be set, in one place. Each field is a flag, an `ORCH_*` variable and a key of the file, in this
+//! order of precedence; nothing else of orch reads the environment.
+//!
+//! A group of fields is a set of flags that some commands share. All that is wrong is told at once.
+
+mod flags;
+mod hidden;
+mod source;
+mod value;
+
+pub use flags::{Field, Given};
+pub use hidden::{KEPT, hidden, hide_secrets};
+pub use source::{LoadedFrom, beginning_with, environment_is_plain};
+pub use value::{LogFormat, Secret, Text};
+
+use crate::failure::Failure;
+use flags::config;
+use orch_core::network::{BasePath, Network};
+use orch_workers::Programs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+config! {
+    /// Where the server is: for every command.
+    ServerFlags {
+        /// Postgres to work with; without it the private one of the data folder
+        #[clap(global = true, help_heading = "Server", value_name = "URL")]
+        database_url: Option<Secret> = "", "ORCH_DATABASE_URL";
+
+        /// A server to ask over its REST API instead of a database: `http://host:8080`
+        #[clap(global = true, help_heading = "Server", value_name = "URL")]
+        api_url: Option<String> = "", "ORCH_API_URL";
+
+        /// Token for that server, from its `/auth/token`; a flag can be seen by others of this machine, a variable cannot
+        #[clap(global = true, help_heading = "Server", visible_alias = "token", value_name = "TOKEN")]
+        api_token: Option<Secret> = "", "ORCH_API_TOKEN";
+
+        /// Folder of `orch standalone`: its database, and the file by which other commands find it
+        #[clap(global = true, help_heading = "Server")]
+        data_dir: PathBuf = "~/.local/share/orch", "ORCH_DATA_DIR";
+
+        /// How long worker, scheduler, web and standalone wait for their database when they start; 0s: not at all
+        #[clap(global = true, help_heading = "Server")]
+        database_wait: Duration = "60s", "ORCH_DATABASE_WAIT";
+
+        /// What to log: error, warn, info, debug, trace, or `target=level,…`
+        #[clap(global = true, help_heading = "Server", value_name = "LEVEL")]
+        log: String = "info", "ORCH_LOG";
+
+        /// How to log: text or json
+        #[clap(global = true, help_heading = "Server")]
+        log_format: LogFormat = "text", "ORCH_LOG_FORMAT";
+    }
+
+    /// The web server.
+    WebFlags {
+        /// Address to listen at
+        #[clap(short = 'H')]
+        host: String = "127.0.0.1", "ORCH_HOST";
+
+        /// Port to listen at; 0 takes a free one
+        #[clap(short = 'p')]
+        port: u16 = "8080", "ORCH_PORT";
+
+        /// Password of the user `admin`; without it one is made up and printed at the first start
+        admin_password: Option<Secret> = "", "ORCH_ADMIN_PASSWORD";
+
+        /// Names by which people reach this server, with commas; needed for names that are not this machine's
+        hosts: Vec<String> = "", "ORCH_HOSTS";
+
+        /// Certificate for https, in PEM with its chain; picked up again when it changes
+        #[clap(value_name = "FILE")]
+        ssl_cert: Option<PathBuf> = "", "ORCH_SSL_CERT";
+
+        /// Key of that certificate, in PEM
+        #[clap(value_name = "FILE")]
+        ssl_key: Option<PathBuf> = "", "ORCH_SSL_KEY";
+
+        /// Serve plain http to other machines too: passwords can be read on the way
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        insecure_http: bool = "false", "ORCH_INSECURE_HTTP";
+
+        /// Path below which all pages and the API are, behind a proxy that serves other things too: `/orch`
+        #[clap(value_name = "PATH")]
+        base_path: BasePath = "", "ORCH_BASE_PATH";
+
+        /// Proxies with https in front of this server, by address or network, with commas; their `X-Forwarded-*` counts
+        #[clap(value_name = "A,B/8,…")]
+        trusted_proxies: Vec<Network> = "", "ORCH_TRUSTED_PROXIES";
+
+        /// Requests a second that a user may send for long, ten times as many at once; 0: no limit
+        rate_limit: u32 = "1000", "ORCH_RATE_LIMIT";
+
+        /// Connections at the same time from one address; 0: an eighth of all
+        connections_per_address: usize = "0", "ORCH_CONNECTIONS_PER_ADDRESS";
+
+        /// Let operators test connections and alerts from this server: it then asks any public address for them
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        test_connection: bool = "false", "ORCH_TEST_CONNECTION";
+
+        /// Networks that such tests may reach although they are not public, with commas; `127.0.0.1` is this machine
+        #[clap(value_name = "A,B/8,…")]
+        test_networks: Vec<Network> = "", "ORCH_TEST_NETWORKS";
+    }
+
+    /// Workers.
+    WorkerFlags {
+        /// Name of this worker, for people; the host's without it
+        #[clap(visible_alias = "name")]
+        worker_name: String = "", "ORCH_WORKER_NAME";
+
+        /// Queues to take tasks from, with commas
+        #[clap(short = 'q')]
+        queues: Vec<String> = "default", "ORCH_QUEUES";
+
+        /// Tasks at the same time
+        #[clap(short = 'c', visible_alias = "concurrency")]
+        slots: usize = "256", "ORCH_SLOTS";
+
+        /// Child processes at the same time, beside `slots`: tasks with `isolation = Process`
+        process_slots: usize = "16", "ORCH_PROCESS_SLOTS";
+
+        /// What a child process and all it starts may have in memory, in MB, unless its task says otherwise
+        process_memory_mb: u32 = "4096", "ORCH_PROCESS_MEMORY_MB";
+
+        /// A worker that was not heard of for so long is lost and its tasks run again elsewhere
+        lease: Duration = "15s", "ORCH_LEASE";
+
+        /// How long a stopping worker waits for what it runs
+        grace: Duration = "30s", "ORCH_GRACE";
+    }
+
+    /// Where DAG files are.
+    FolderFlags {
+        /// Folder of DAG files to watch; of `orch standalone` the folder `dags` in its data folder without it
+        #[clap(value_name = "FOLDER")]
+        dags_folder: Option<PathBuf> = "", "ORCH_DAGS_FOLDER";
+    }
+
+    /// What becomes of DAGs that are new here.
+    DagFlags {
+        /// DAGs that are seen for the first time wait for somebody to unpause them
+        #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        paused_at_creation: bool = "true", "ORCH_PAUSED_AT_CREATION";
+    }
+
+    /// Schedulers.
+    SchedulerFlags {
+        /// Finished runs are kept for so long
+        run_retention: Duration = "90d", "ORCH_RUN_RETENTION";
+
+        /// Logs are kept for so long
+        log_retention: Duration = "30d", "ORCH_LOG_RETENTION";
+
+        /// The audit log is kept for so long
+        audit_retention: Duration = "365d", "ORCH_AUDIT_RETENTION";
+
+        /// Where people reach the web server, for links in alerts: `https://orch.example.com`
+        #[clap(value_name = "URL")]
+        public_url: String = "", "ORCH_PUBLIC_URL";
+
+        /// Programs that connections of type `command` may name: `pager=/usr/local/bin/page`, with commas
+        #[clap(value_name = "NAME=PATH,…")]
+        alert_programs: Programs = "", "ORCH_ALERT_PROGRAMS";
+    }
+
+    /// Where goes what was kept so long.
+    ArchiveFlags {
+        /// Folder that all processes see, or `s3://bucket/prefix`, for old rows and logs; without it they are dropped
+        #[clap(value_name = "FOLDER|URL")]
+        archive: Option<String> = "", "ORCH_ARCHIVE";
+    }
+
+    /// Where connections and variables come from besides the environment and the database.
+    SecretFlags {
+        /// File with the keys that seal secrets in the database, in place of `ORCH_SECRET_KEY`
+        #[clap(value_name = "FILE")]
+        secret_key_file: Option<PathBuf> = "", "ORCH_SECRET_KEY_FILE";
+
+        /// Connections in a file: .json, .yaml or .env
+        #[clap(value_name = "FILE")]
+        connections_file: Option<PathBuf> = "", "ORCH_CONNECTIONS_FILE";
+
+        /// Variables in a file: .json, .yaml or .env
+        #[clap(value_name = "FILE")]
+        variables_file: Option<PathBuf> = "", "ORCH_VARIABLES_FILE";
+
+        /// A vault with a KV store of version 2: `https://vault:8200`; its token comes from `ORCH_VAULT_TOKEN`
+        #[clap(value_name = "URL")]
+        vault_url: Option<String> = "", "ORCH_VAULT_URL";
+
+        /// Where the vault's KV store is mounted
+        #[clap(value_name = "PATH")]
+        vault_mount: String = "secret", "ORCH_VAULT_MOUNT";
+
+        /// Folder of connections in the vault's KV store
+        #[clap(value_name = "PATH")]
+        vault_connections_path: String = "connections", "ORCH_VAULT_CONNECTIONS_PATH";
+
+        /// Folder of variables in the vault's KV store
+        #[clap(value_name = "PATH")]
+        vault_variables_path: String = "variables", "ORCH_VAULT_VARIABLES_PATH";
+
+        /// Certificates (PEM) to believe the vault by
+        #[clap(value_name = "FILE")]
+        vault_ca_file: Option<PathBuf> = "", "ORCH_VAULT_CA_FILE";
+    }
+
+    /// The bundle beside a standalone or a web server.
+    BundleFlags {
+        /// Binary with pipelines, tables and SQL that runs beside this one; without it `orch-pipelines` in the same folder
+        #[clap(value_name = "FILE")]
+        bundle: Option<PathBuf> = "", "ORCH_BUNDLE";
+    }
+
+    /// Never flags: a command line can be read by everybody on the machine.
+    NoFlags {
+        /// Keys that seal secrets in the database, with commas: the first seals, all open
+        secret_key: Option<Secret> = "", "ORCH_SECRET_KEY";
+
+        /// Token for the vault
+        vault_token: Option<Secret> = "", "ORCH_VAULT_TOKEN";
+    }
+}
+
+/// The flags of all roles together.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct RoleFlags {
+    #[command(flatten)]
+    web: WebFlags,
+    #[command(flatten)]
+    worker: WorkerFlags,
+    #[command(flatten)]
+    folder: FolderFlags,
+    #[command(flatten)]
+    dags: DagFlags,
+    #[command(flatten)]
+    scheduler: SchedulerFlags,
+    #[command(flatten)]
+    archive: ArchiveFlags,
+    #[command(flatten)]
+    bundle: BundleFlags,
+    #[command(flatten)]
+    secrets: SecretFlags,
+    #[clap(skip)]
+    no_flags: NoFlags,
+}
+
+impl RoleFlags {
+    pub fn add_to(&self, given: &mut Given) {
+        self.web.add_to(given);
+        self.worker.add_to(given);
+        self.folder.add_to(given);
+        self.dags.add_to(given);
+        self.scheduler.add_to(given);
+        self.archive.add_to(given);
+        self.bundle.add_to(given);
+        self.secrets.add_to(given);
+        self.no_flags.add_to(given);
+    }
+}
+
+/// A lease shorter than this is lost by one slow commit.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const LONGEST_LEASE: Duration = Duration::from_mins(10);
+const MOST_SLOTS: usize = 100_000;
+const MOST_PROCESSES: usize = 4_096;
+const LEAST_MEMORY_MB: u32 = 32;
+
+impl Given {
+    /// What the command line says, as the environment of a process that is to hear the same.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let variable = |key: &str| Config::FIELDS.iter().find(|field| field.key == key).map(|field| field.env);
+        let flags = self.flags.iter().filter_map(|(key, text)| Some((variable(key)?, text.clone())));
+        let file = self.file.as_ref().map(|file| (source::CONFIG_ENV, file.to_string_lossy().into_owned()));
+        flags.chain(file).collect()
+    }
+}
+
+impl Config {
+    /// The server to ask over its API, if it was named more plainly than a database.
+    pub fn api_url(&self) -> Result<Option<&str>, Failure> {
+        let Some(url) = &self.api_url else { return Ok(None) };
+        let source = |key| self.sources.get(key).map_or(0, LoadedFrom::plainness);
+        match &self.database_url {
+            Some(_) if source("database_url") > source("api_url") => Ok(None),
+            Some(_) if source("database_url") == source("api_url") => {
+                Err(Failure::new("both a database and an API are named")
+                    .hint("leave `--database-url` or `--api-url` out"))
+            }
+            _ => Ok(Some(url)),
+        }
+    }
+
+    /// What each value alone cannot tell.
+    fn problems(&self) -> Vec<Failure> {
+        let mut problems = Vec::new();
+        let mut refuse = |is_wrong: bool, message: String, hint: &str| {
+            if is_wrong {
+                problems.push(Failure::new(message).hint(hint));
+            }
+        };
+        let lease = self.lease.show();
+        refuse(
+            self.lease < SHORTEST_LEASE || self.lease > LONGEST_LEASE,
+            format!("lease `{lease}` is not between 1s and 10m"),
+            "15s suits most: a lost worker is noticed after it",
+        );
+        let slots = self.slots;
+        refuse(
+            slots == 0 || slots > MOST_SLOTS,
+            format!("slots `{slots}` is not between 1 and {MOST_SLOTS}"),
+            "to run nothing here, start no worker",
+        );
+        let slots = self.process_slots;
+        refuse(
+            slots == 0 || slots > MOST_PROCESSES,
+            format!("process_slots `{slots}` is not between 1 and {MOST_PROCESSES}"),
+            "each is a process of its own: a few for each core",
+        );
+        refuse(
+            self.process_memory_mb < LEAST_MEMORY_MB,
+            format!("process_memory_mb `{}` is less than {LEAST_MEMORY_MB}", self.process_memory_mb),
+            "a child that does nothing needs some 20 MB",
+        );
+        refuse(
+            self.ssl_cert.is_some() != self.ssl_key.is_some(),
+            "`ssl_cert` and `ssl_key` are not both named".into(),
+            "https needs the certificate and its key",
+        );
+        refuse(
+            self.vault_url.is_some() != self.vault_token.is_some(),
+            "a vault needs both its address and a token".into(),
+            "set `ORCH_VAULT_URL` and `ORCH_VAULT_TOKEN`",
+        );
+        let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
+        refuse(
+            !self.public_url.is_empty() && !is_url,
+            format!("public_url `{}` is no address of a web server", self.public_url),
+            "give it as people type it, with its path if it has one: `https://orch.example.com`",
+        );
+        refuse(self.queues.is_empty(), "queues is empty".into(), "name at least one, for example `default`");
+        problems
+    }
+}

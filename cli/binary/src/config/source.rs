@@ -1,0 +1,215 @@
+//! Where values come from: the command line, the environment, the file, the declaration. First found wins.
+
+use super::flags::{Field, Given};
+use super::hidden;
+use super::value::Text;
+use crate::failure::Failure;
+use orch_core::check::closest;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+/// Names the file; the only setting that is none.
+pub(super) const CONFIG_ENV: &str = "ORCH_CONFIG";
+/// Settings that are no flags.
+const NO_FLAGS: [&str; 2] = ["secret_key", "vault_token"];
+/// In the data folder.
+const FILE_NAME: &str = "orch.toml";
+
+/// Where a value was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadedFrom {
+    Default,
+    File(PathBuf),
+    Environment(&'static str),
+    Flag(String),
+}
+
+impl LoadedFrom {
+    /// What is nearer to this very command wins.
+    pub fn plainness(&self) -> u8 {
+        match self {
+            LoadedFrom::Default => 0,
+            LoadedFrom::File(_) => 1,
+            LoadedFrom::Environment(_) => 2,
+            LoadedFrom::Flag(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for LoadedFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadedFrom::Default => f.write_str("default"),
+            LoadedFrom::File(path) => write!(f, "{}", path.display()),
+            LoadedFrom::Environment(name) => f.write_str(name),
+            LoadedFrom::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Reads one value after the other and collects what is wrong.
+pub(super) struct Reader<'a> {
+    given: &'a Given,
+    fields: &'static [Field],
+    file: Option<(PathBuf, BTreeMap<String, String>)>,
+    pub(super) problems: Vec<Failure>,
+    pub(super) sources: BTreeMap<&'static str, LoadedFrom>,
+}
+
+/// Once, although commands read their settings more than once.
+fn warn_of_flag(field: &Field) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        let (key, env) = (field.key, field.env);
+        eprintln!("warning: other users of this machine can read the flag of `{key}` in the process list");
+        eprintln!("hint: set `{env}` or write it to the configuration file instead");
+    });
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(given: &'a Given, fields: &'static [Field]) -> Self {
+        let mut reader = Reader { given, fields, file: None, problems: Vec::new(), sources: BTreeMap::new() };
+        reader.open_file();
+        reader
+    }
+
+    /// None: it is wrong, and that has been noted.
+    pub(super) fn read<T: Text>(&mut self, key: &'static str) -> Option<T> {
+        let field = self.fields.iter().find(|field| field.key == key)?;
+        let (text, source) = self.look_up(field);
+        match T::parse(&text) {
+            Ok(value) => {
+                // The process list shows it to every user of this machine. Of a URL without a password nothing is masked.
+                if T::IS_SECRET && matches!(source, LoadedFrom::Flag(_)) && value.show() != text {
+                    warn_of_flag(field);
+                }
+                self.sources.insert(key, source);
+                Some(value)
+            }
+            Err(expected) => {
+                let from = if source == LoadedFrom::Default { String::new() } else { format!(" from {source}") };
+                let problem = Failure::new(format!("{key} `{text}`{from} is no {expected}"));
+                self.problems.push(problem.hint(ways(field)));
+                None
+            }
+        }
+    }
+
+    fn look_up(&mut self, field: &Field) -> (String, LoadedFrom) {
+        if let Some((_, text)) = self.given.flags.iter().find(|(key, _)| *key == field.key) {
+            return (text.clone(), LoadedFrom::Flag(field.flag()));
+        }
+        match variable(field.env) {
+            Ok(Some(text)) => return (text, LoadedFrom::Environment(field.env)),
+            Ok(None) => {}
+            Err(problem) => self.problems.push(problem),
+        }
+        if let Some((path, values)) = &self.file
+            && let Some(text) = values.get(field.key)
+        {
+            return (text.clone(), LoadedFrom::File(path.clone()));
+        }
+        let special = self.given.defaults.iter().find(|(key, _)| *key == field.key);
+        (special.map_or(field.default, |(_, default)| default).to_owned(), LoadedFrom::Default)
+    }
+
+    /// The named file has to be there, that of the data folder need not.
+    fn open_file(&mut self) {
+        let named = match (&self.given.file, variable(CONFIG_ENV)) {
+            (Some(path), _) => Some(path.clone()),
+            (None, Ok(path)) => path.map(PathBuf::from),
+            (None, Err(problem)) => return self.problems.push(problem),
+        };
+        let (path, must_exist) = match named {
+            Some(path) => (path, true),
+            None => match self.read::<PathBuf>("data_dir") {
+                Some(data_dir) => (data_dir.join(FILE_NAME), false),
+                None => return,
+            },
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => return,
+            Err(error) => {
+                return self.problems.push(Failure::new(format!("cannot read `{}`: {error}", path.display())));
+            }
+        };
+        let mut values = match text.parse::<toml::Table>() {
+            Ok(table) => self.texts(&path, table),
+            Err(error) => {
+                let text = error.to_string();
+                return self.problems.push(
+                    Failure::new(format!("`{}` is no TOML: {}", path.display(), text.trim_end()))
+                        .hint("write a line for each value, for example `port = 8080`"),
+                );
+            }
+        };
+        if !must_exist && values.remove("data_dir").is_some() {
+            self.problems.push(
+                Failure::new(format!("`{}` lies in the data folder and cannot name another one", path.display()))
+                    .hint("set it with `--data-dir` or `ORCH_DATA_DIR`"),
+            );
+        }
+        self.file = Some((path, values));
+    }
+
+    fn texts(&mut self, path: &Path, table: toml::Table) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        for (key, value) in table {
+            if !self.fields.iter().any(|field| field.key == key) {
+                let hint = match closest(&key, self.fields.iter().map(|field| field.key)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`orch config list` names all keys".into(),
+                };
+                self.problems.push(Failure::new(format!("`{}` has an unknown key `{key}`", path.display())).hint(hint));
+                continue;
+            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(is_on) => is_on.to_string(),
+                toml::Value::Array(parts) if parts.iter().all(toml::Value::is_str) => {
+                    parts.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+                }
+                other => {
+                    let problem = format!("`{key}` in `{}` is a {}", path.display(), other.type_str());
+                    self.problems.push(Failure::new(problem).hint("write text, a number, true or false"));
+                    continue;
+                }
+            };
+            texts.insert(key, text);
+        }
+        texts
+    }
+}
+
+/// All three ways to set a field.
+fn ways(field: &Field) -> String {
+    if NO_FLAGS.contains(&field.key) {
+        return format!("set it with `{}` or `{} = …` in {FILE_NAME}", field.env, field.key);
+    }
+    format!("set it with `{}`, `{}` or `{} = …` in {FILE_NAME}", field.flag(), field.env, field.key)
+}
+
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match hidden::value(name).map(std::ffi::OsString::into_string) {
+        // An empty variable is how scripts unset one.
+        Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        None => Ok(None),
+        Some(Err(_)) => Err(Failure::new(format!("`{name}` is no UTF-8"))),
+    }
+}
+
+/// All variables whose names begin like this.
+pub fn beginning_with(prefixes: &[&str]) -> std::collections::HashMap<String, String> {
+    let readable = hidden::all().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    readable.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
+/// `NO_COLOR` is set, or the terminal is a dumb one.
+pub fn environment_is_plain() -> bool {
+    let is_set = |name: &str| hidden::value(name).is_some_and(|value| !value.is_empty());
+    is_set("NO_COLOR") || hidden::value("TERM").is_some_and(|term| term == "dumb")
+}

@@ -1,0 +1,213 @@
+//! What a command says when it could not be carried out: one `error:` line a problem, a `hint:` with the next step, exit
+//! code 2. A command that was carried out and whose thing failed (a run, a check) returns `Exit::Failed` instead.
+
+use orch_cluster::ClusterError;
+use orch_core::check::Problem;
+use orch_core::ids::BadId;
+use orch_core::params::BadConf;
+use orch_core::state::UnknownWord;
+use orch_core::task::BadConnection;
+use orch_store::StoreError;
+use orch_store::lake_view::LakeError;
+use std::error::Error;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// How a command ended that was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    /// The thing itself failed, and that has been said.
+    Failed,
+}
+
+pub type Outcome = Result<Exit, Failure>;
+
+/// Why a command could not be carried out: at least one problem.
+#[derive(Debug)]
+pub struct Failure {
+    problems: Vec<Said>,
+    code: u8,
+}
+
+/// It could not be carried out.
+const NOT_CARRIED_OUT: u8 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Said {
+    /// The parts of a text that carries its own hint.
+    fn of(text: &str) -> Said {
+        match text.split_once("\nhint: ") {
+            Some((message, hint)) => Said { message: message.into(), hint: Some(hint.into()) },
+            None => Said { message: text.into(), hint: None },
+        }
+    }
+}
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Failure {
+        Failure::of(vec![Said { message: message.into(), hint: None }])
+    }
+
+    fn of(problems: Vec<Said>) -> Failure {
+        Failure { problems, code: NOT_CARRIED_OUT }
+    }
+
+    /// An error with its causes; its text may carry a hint.
+    pub fn told(error: &dyn Error) -> Failure {
+        Failure::of(vec![Said::of(&chain(error))])
+    }
+
+    /// An exit code of its own.
+    #[must_use]
+    pub fn code(mut self, code: u8) -> Failure {
+        self.code = code;
+        self
+    }
+
+    /// The next step, unless there is one already.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        if let Some(last) = self.problems.last_mut() {
+            last.hint.get_or_insert_with(|| hint.into());
+        }
+        self
+    }
+
+    /// `doing`: what was tried, as in "cannot write `x`".
+    pub fn io(doing: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
+        move |error| Failure::new(format!("{doing}: {error}"))
+    }
+
+    /// Several at once.
+    pub fn all(failures: impl IntoIterator<Item = Failure>) -> Failure {
+        let mut all = Failure::of(Vec::new());
+        for failure in failures {
+            all.code = all.code.max(failure.code);
+            all.problems.extend(failure.problems);
+        }
+        all
+    }
+
+    /// What is wrong with the DAGs of this binary.
+    pub fn dags(problems: &[Problem]) -> Failure {
+        let text = |problem: &Problem| problem.to_string().trim_start_matches("error: ").to_owned();
+        Failure::of(problems.iter().map(|problem| Said::of(&text(problem))).collect())
+    }
+
+    /// In one line, for the log.
+    pub fn line(&self) -> String {
+        self.problems.iter().map(|said| said.message.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// For standard error.
+    pub fn tell(&self, style: crate::output::Style) {
+        for Said { message, hint } in &self.problems {
+            eprintln!("{} {message}", style.error("error:"));
+            if let Some(hint) = hint {
+                eprintln!("{} {hint}", style.hint("hint:"));
+            }
+        }
+    }
+}
+
+impl Exit {
+    pub fn code(outcome: &Outcome) -> ExitCode {
+        match outcome {
+            Ok(Exit::Done) => ExitCode::SUCCESS,
+            Ok(Exit::Failed) => ExitCode::from(1),
+            Err(failure) => ExitCode::from(failure.code),
+        }
+    }
+}
+
+/// The text of an error with those of its causes that add something.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::told(&error)
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Failure {
+        Failure::of(vec![Said { message: chain(&error), hint: error.hint() }])
+    }
+}
+
+impl From<BadId> for Failure {
+    fn from(error: BadId) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<BadConf> for Failure {
+    fn from(error: BadConf) -> Failure {
+        Failure::new(error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<UnknownWord> for Failure {
+    fn from(error: UnknownWord) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<BadConnection> for Failure {
+    fn from(error: BadConnection) -> Failure {
+        Failure::told(&error)
+    }
+}
+
+impl From<LakeError> for Failure {
+    fn from(error: LakeError) -> Failure {
+        Failure::told(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_carries_its_hint_is_taken_apart() {
+        let failure = Failure::from(StoreError::Schema { found: 1, needed: 2, hint: "migrate" });
+        assert_eq!(
+            failure.problems,
+            [Said {
+                message: "the database schema is version 1, this binary needs 2".into(),
+                hint: Some("migrate".into())
+            }]
+        );
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let io = std::io::Error::other("no route");
+        let error = StoreError::Unreachable(sqlx::Error::Io(io));
+        assert_eq!(chain(&error), "the database cannot be reached: error communicating with database: no route");
+    }
+}

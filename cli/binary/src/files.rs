@@ -1,0 +1,80 @@
+//! The folder of DAG files as commands see it: which one it is, and what is in it, without a server.
+
+use crate::config::Config;
+use crate::failure::Failure;
+use orch_core::file::FileProblem;
+use orch_core::task::{Bundle, BundleDag, Conditions};
+use orch_workers::{BodyOf, Folder};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// In the data folder, unless another is named.
+const USUAL: &str = "dags";
+
+/// The folder that was named; else the usual one, if it is there.
+pub fn folder(config: &Config) -> Result<Option<PathBuf>, Failure> {
+    match &config.dags_folder {
+        Some(named) if named.is_dir() => Ok(Some(named.clone())),
+        Some(named) => Err(Failure::new(format!("there is no folder `{}`", named.display()))
+            .hint("make it, or name another with `--dags-folder` or `ORCH_DAGS_FOLDER`")),
+        None => Ok(Some(usual(config)).filter(|usual| usual.is_dir())),
+    }
+}
+
+/// The one in the data folder.
+pub fn usual(config: &Config) -> PathBuf {
+    config.data_dir.join(USUAL)
+}
+
+/// What is in the folder by now. Without a folder there is nothing in it.
+pub fn look(config: &Config, body_of: BodyOf) -> Result<Folder, Failure> {
+    let Some(path) = folder(config)? else {
+        return Err(
+            Failure::new("there is no folder of DAG files").hint("name one with `--dags-folder` or `ORCH_DAGS_FOLDER`")
+        );
+    };
+    let mut found = Folder::new(path, body_of);
+    found.look();
+    Ok(found)
+}
+
+/// The DAGs of the binary and those of the folder. Broken files are told and left out.
+pub fn with_files(bundle: Bundle, config: &Config, body_of: BodyOf) -> Result<Bundle, Failure> {
+    let Some(path) = folder(config)? else { return Ok(bundle) };
+    let mut folder = Folder::new(path, body_of);
+    folder.look();
+    for problem in folder.report().iter().flat_map(|file| &file.problems) {
+        eprintln!("{problem}");
+    }
+    let of_files = folder.dags().filter(|(spec, _)| bundle.dag(&spec.dag_id).is_none()).map(|(spec, bodies)| {
+        BundleDag { spec: spec.clone(), bodies: bodies.clone(), conditions: Conditions::default() }
+    });
+    let dags: Vec<BundleDag> = bundle.dags().cloned().chain(of_files).collect();
+    Bundle::new(&bundle.name, dags).map_err(|problems| Failure::dags(&problems))
+}
+
+/// The DAGs of one file by its path.
+pub fn of_path(path: &Path, body_of: BodyOf) -> Result<Bundle, Failure> {
+    let read = |error| Failure::new(format!("cannot read `{}`: {error}", path.display()));
+    let bytes = std::fs::read(path).map_err(read)?;
+    let folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    let specs = orch_core::file::parse(&path.to_string_lossy(), &folder.to_string_lossy(), &bytes);
+    let mut dags = Vec::new();
+    for spec in specs.map_err(|problems| refused(&problems))? {
+        let body = |task| body_of(task).map_err(|message| orch_core::file::problem_of_task(task, message));
+        let mut bodies = HashMap::new();
+        for task in &spec.tasks {
+            let body = body(task).map_err(|problem| refused(&[problem]))?;
+            bodies.insert(task.task_id.clone(), body);
+        }
+        dags.push(BundleDag { spec: spec.into(), bodies, conditions: Conditions::default() });
+    }
+    Bundle::new("file", dags).map_err(|problems| Failure::dags(&problems))
+}
+
+fn refused(problems: &[FileProblem]) -> Failure {
+    Failure::all(problems.iter().map(|problem| {
+        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
+        Failure::new(format!("{}\n  at {place}", problem.message)).hint(problem.hint.as_str())
+    }))
+}

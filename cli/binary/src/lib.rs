@@ -1,0 +1,38 @@
+//! What every binary with DAGs is made of: settings, the worker, tests of its DAGs, answers to queries of its tables.
+//!
+//! [`main`] is the whole of a bundle's binary. `orch-cli` puts the control plane around the same parts: scheduler, web server
+//! and the commands that ask them.
+
+pub mod app;
+pub mod beside;
+mod bundle;
+pub mod cmd;
+pub mod conf;
+pub mod config;
+mod console;
+pub mod failure;
+pub mod files;
+pub mod found;
+pub mod logging;
+mod memory;
+pub mod names;
+pub mod output;
+pub mod parts;
+pub mod person;
+mod query_process;
+pub mod roles;
+pub mod secrets;
+pub mod session;
+mod trial;
+pub mod wait;
+
+pub use bundle::BundleSource;
+pub use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource};
+pub use orch_store::lake_view::LakeSource;
+
+use std::process::ExitCode;
+
+/// Does what the command line of a bundle says.
+pub fn main(bundle: BundleSource) -> ExitCode {
+    app::run::<cmd::Bundled>(bundle)
+}

@@ -1,0 +1,241 @@
+//! From what people type to what there is: DAGs by id or alias, runs by id or date, tasks by id. What is not there is
+//! answered with what was probably meant.
+
+use crate::failure::Failure;
+use chrono::{DateTime, Utc};
+use orch_core::check::closest;
+use orch_core::ids::{DagId, RunId, TaskId};
+use orch_core::spec::DagSpec;
+use orch_core::task::{Bundle, BundleDag};
+use orch_store::dag::DagRow;
+use orch_store::instance::{InstanceRow, get_instance, ledger};
+use orch_store::run::{RunDetails, RunFilter, Span};
+use orch_store::version::Versions;
+use orch_store::{dag, run};
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+/// Runs whose names are compared with a mistyped one.
+pub const RECENT_RUNS: i64 = 200;
+
+/// The id of a DAG by its id or an alias.
+pub async fn dag_id(db: &mut PgConnection, name: &str) -> Result<String, Failure> {
+    DagId::new(name)?;
+    match dag::resolve(db, name).await? {
+        Some(id) => Ok(id),
+        None => Err(unknown_dag(db, name).await?),
+    }
+}
+
+/// A DAG by its id or an alias: one look for those who type the id.
+pub async fn dag(db: &mut PgConnection, name: &str) -> Result<DagRow, Failure> {
+    DagId::new(name)?;
+    if let Some(found) = dag::get_dag(db, name).await? {
+        return Ok(found);
+    }
+    let id = dag_id(db, name).await?;
+    match dag::get_dag(db, &id).await? {
+        Some(found) => Ok(found),
+        None => Err(unknown_dag(db, name).await?),
+    }
+}
+
+async fn unknown_dag(db: &mut PgConnection, name: &str) -> Result<Failure, Failure> {
+    Ok(no_such_dag(name, dag::did_you_mean(db, name).await?.first().map(String::as_str)))
+}
+
+/// `near`: what was probably meant.
+pub fn no_such_dag(name: &str, near: Option<&str>) -> Failure {
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`? list all with `orch dags list`"),
+        None => "list all with `orch dags list`; a worker registers its dags when it starts".into(),
+    };
+    Failure::new(format!("dag `{name}` is not registered")).hint(hint)
+}
+
+/// The structure of a DAG's newest version.
+pub async fn dag_spec(db: &mut PgConnection, dag_id: &str) -> Result<Arc<DagSpec>, Failure> {
+    match dag::dag_spec(db, dag_id).await? {
+        Some(spec) => Ok(spec),
+        None => Err(unknown_dag(db, dag_id).await?),
+    }
+}
+
+/// A run by its id or its logical date.
+pub async fn run(db: &mut PgConnection, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
+    let date = parse_moment(name);
+    if date.is_none() {
+        RunId::new(name)?;
+    }
+    if let Some(found) = run::get_run(db, dag_id, name).await? {
+        return Ok(found);
+    }
+    if let Some(date) = date {
+        let on_date = Span { from: Some(date), to: Some(date) };
+        let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), logical_date: on_date, ..RunFilter::default() };
+        if let Some(found) = run::list_runs(db, &filter, 1).await?.pop() {
+            return Ok(found);
+        }
+    }
+    let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), ..RunFilter::default() };
+    let recent = run::list_runs(db, &filter, RECENT_RUNS).await?;
+    Err(no_such_run(dag_id, name, &recent))
+}
+
+/// `recent`: runs that may have been meant.
+pub fn no_such_run(dag_id: &str, name: &str, recent: &[RunDetails]) -> Failure {
+    let hint = match closest(name, recent.iter().map(|run| run.run_id.as_str())) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("list its runs with `orch dags list-runs {dag_id}`"),
+    };
+    Failure::new(format!("dag `{dag_id}` has no run `{name}`")).hint(hint)
+}
+
+/// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
+pub async fn any_run(db: &mut PgConnection, words: &[String]) -> Result<RunDetails, Failure> {
+    let name = match words {
+        [dag, name] => {
+            let dag_id = dag_id(db, dag).await?;
+            return run(db, &dag_id, name).await;
+        }
+        [name] => name,
+        _ => return Err(Failure::new("name a run: its dag and its id, or its id alone")),
+    };
+    RunId::new(name)?;
+    if let Ok(id) = name.parse()
+        && let Some(found) = run::run_by_uuid(db, id).await?
+    {
+        return Ok(found);
+    }
+    let filter = RunFilter { run_ids: Some(vec![name.clone()]), ..RunFilter::default() };
+    the_only_run(name, run::list_runs(db, &filter, RECENT_RUNS).await?)
+}
+
+/// Runs of one name: of one DAG, it is hoped.
+pub fn the_only_run(name: &str, mut found: Vec<RunDetails>) -> Result<RunDetails, Failure> {
+    match (found.pop(), found.as_slice()) {
+        (Some(only), []) => Ok(only),
+        (Some(first), others) => {
+            let dags: Vec<&str> = others.iter().map(|run| run.dag_id.as_str()).chain([first.dag_id.as_str()]).collect();
+            Err(Failure::new(format!("several dags have a run `{name}`: {}", dags.join(", ")))
+                .hint(format!("name the dag too: `{} {name}`", first.dag_id)))
+        }
+        (None, _) => Err(Failure::new(format!("there is no run `{name}`")).hint("list runs with `orch runs list`")),
+    }
+}
+
+pub fn run_id_taken(dag_id: &str, run_id: &str) -> Failure {
+    Failure::new(format!("dag `{dag_id}` has a run `{run_id}` already"))
+        .hint("choose another `--run-id`, or leave it out")
+}
+
+pub fn date_taken(dag_id: &str, date: &str) -> Failure {
+    Failure::new(format!("dag `{dag_id}` has a run for `{date}` already"))
+        .hint("choose another `--logical-date`, or leave it out")
+}
+
+/// Which element of a mapped task.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct MapIndexFlag {
+    /// The element of a mapped task, from 0
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub map_index: Option<i32>,
+}
+
+/// A task instance. Of a mapped task one element has to be named.
+pub async fn instance(
+    db: &mut PgConnection,
+    run: &RunDetails,
+    task_id: &str,
+    map_index: MapIndexFlag,
+) -> Result<InstanceRow, Failure> {
+    let gone = || Failure::new(format!("run `{}` was deleted just now", run.run_id));
+    let mut versions = Versions::default();
+    let ledger = ledger(db, &mut versions, run.id).await?.ok_or_else(gone)?;
+    let plan = &ledger.version.plan;
+    let planned = &plan.tasks[task(&plan.spec, task_id)?];
+    let elements = ledger.run.len(planned).unwrap_or(0);
+    let index = map_index.map_index.unwrap_or(-1);
+    if elements > 0 && index < 0 {
+        return Err(no_such_element(task_id, elements, index));
+    }
+    let found = get_instance(db, &mut versions, run.id, task_id, index).await?;
+    found.ok_or_else(|| no_such_element(task_id, elements, index))
+}
+
+/// Of a task with so many elements in the run; −1 names none.
+pub fn no_such_element(task_id: &str, elements: i32, index: i32) -> Failure {
+    match elements {
+        0 => Failure::new(format!("task `{task_id}` is not mapped in this run")).hint("leave `--map-index` out"),
+        _ if index < 0 => Failure::new(format!("task `{task_id}` is mapped: it has {elements} elements in this run"))
+            .hint("name one with `--map-index 0`"),
+        _ => Failure::new(format!("task `{task_id}` has no element {index}"))
+            .hint(format!("its elements are 0 to {}", elements - 1)),
+    }
+}
+
+/// The place of a task in its DAG.
+pub fn task(spec: &DagSpec, task_id: &str) -> Result<usize, Failure> {
+    TaskId::new(task_id)?;
+    let place = spec.tasks.iter().position(|task| task.task_id == task_id);
+    place.ok_or_else(|| no_such_task(&spec.dag_id, task_id, spec.tasks.iter().map(|task| task.task_id.as_str())))
+}
+
+pub fn no_such_task<'a>(dag_id: &str, task_id: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let hint = match closest(task_id, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("list its tasks with `orch tasks list {dag_id}`"),
+    };
+    Failure::new(format!("dag `{dag_id}` has no task `{task_id}`")).hint(hint)
+}
+
+/// A DAG of this binary by its id or an alias.
+pub fn local_dag<'a>(bundle: &'a Bundle, name: &str) -> Result<&'a BundleDag, Failure> {
+    let by_alias = || bundle.dags().find(|dag| dag.spec.aliases.iter().any(|alias| alias == name));
+    bundle.dag(name).or_else(by_alias).ok_or_else(|| {
+        let hint = match closest(name, bundle.dags().map(|dag| dag.spec.dag_id.as_str())) {
+            Some(near) => format!("did you mean `{near}`? list all with `orch dags list --local`"),
+            None => "list all with `orch dags list --local`".into(),
+        };
+        Failure::new(format!("this binary has no dag `{name}`")).hint(hint)
+    })
+}
+
+/// A moment as people write it. Without a zone it is UTC; without a time it is midnight.
+pub fn parse_moment(text: &str) -> Option<DateTime<Utc>> {
+    let zoned = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc());
+    let naive = || {
+        let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+        forms.iter().find_map(|form| chrono::NaiveDateTime::parse_from_str(text, form).ok())
+    };
+    let midnight = || text.parse::<chrono::NaiveDate>().ok()?.and_hms_opt(0, 0, 0);
+    zoned.ok().or_else(|| naive().or_else(midnight).map(|at| at.and_utc()))
+}
+
+/// A moment in a flag.
+pub fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    parse_moment(text).ok_or_else(|| {
+        "no date: write `2026-01-31`, `2026-01-31T06:30` or `2026-01-31T06:30:00+01:00` (UTC without an offset)".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_utc_unless_they_say_otherwise() {
+        for (text, expected) in [
+            ("2026-01-31", "2026-01-31T00:00:00Z"),
+            ("2026-01-31T06:30", "2026-01-31T06:30:00Z"),
+            ("2026-01-31 06:30:01.5", "2026-01-31T06:30:01.5Z"),
+            ("2026-01-31T06:30:00+01:00", "2026-01-31T05:30:00Z"),
+            ("2026-01-31T06:30:00Z", "2026-01-31T06:30:00Z"),
+        ] {
+            assert_eq!(parse_moment(text), Some(expected.parse().expect("a moment")), "{text}");
+        }
+        for text in ["", "tomorrow", "2026-02-30", "2026-01-31T25:00", "manual__2026-01-31T06:30:00+00:00"] {
+            assert_eq!(parse_moment(text), None, "{text}");
+        }
+    }
+}

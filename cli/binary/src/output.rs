@@ -1,0 +1,202 @@
+//! What commands print. Standard output carries only what a pipe could use, in the format that was asked for; everything
+//! said to people goes to standard error and reads the same without colour.
+
+mod line;
+mod style;
+mod table;
+
+pub use line::readable;
+pub use style::Style;
+
+use crate::failure::{Exit, Failure, Outcome};
+use chrono::{DateTime, Utc};
+use orch_core::schedule::isoformat;
+use orch_core::yaml;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+/// How lists are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people: columns with a heading
+    #[default]
+    Table,
+    /// A list of objects, or one object
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Columns without lines, for `awk` and `cut`
+    Plain,
+}
+
+/// `-o`, for every command that prints a list.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct FormatFlag {
+    /// Format of what is printed
+    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Rows under headings. The headings are the keys in JSON and YAML.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    columns: Vec<Cow<'static, str>>,
+    rows: Vec<Vec<Value>>,
+    /// Said when there are no rows: what to do next.
+    empty: String,
+}
+
+impl Listing {
+    pub fn new<const N: usize>(columns: [&'static str; N], empty: impl Into<String>) -> Listing {
+        Listing { columns: columns.map(Cow::Borrowed).to_vec(), rows: Vec::new(), empty: empty.into() }
+    }
+
+    /// Of columns that are known only now; each row has a cell for every one.
+    pub fn of(columns: Vec<String>, rows: Vec<Vec<Value>>, empty: impl Into<String>) -> Listing {
+        Listing { columns: columns.into_iter().map(Cow::Owned).collect(), rows, empty: empty.into() }
+    }
+
+    pub fn add<const N: usize>(&mut self, row: [Value; N]) {
+        debug_assert_eq!(N, self.columns.len());
+        self.rows.push(row.into());
+    }
+
+    /// Only these columns, in this order.
+    pub fn select(&mut self, wanted: &[String]) -> Result<(), Failure> {
+        let place = |name: &String| {
+            self.columns.iter().position(|column| column == name).ok_or_else(|| {
+                Failure::new(format!("there is no column `{name}`"))
+                    .hint(format!("columns are {}", self.columns.join(", ")))
+            })
+        };
+        let places = wanted.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        self.columns = places.iter().map(|&place| self.columns[place].clone()).collect();
+        for row in &mut self.rows {
+            *row = places.iter().map(|&place| row[place].clone()).collect();
+        }
+        Ok(())
+    }
+
+    fn objects(&self) -> Vec<Object<'_>> {
+        self.rows.iter().map(|row| Object(self.names().zip(row).collect())).collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| &**column)
+    }
+
+    /// Writes all rows.
+    pub fn print(&self, format: Format) -> Outcome {
+        let texts = || self.rows.iter().map(|row| row.iter().map(cell).collect()).collect::<Vec<Vec<String>>>();
+        match format {
+            Format::Table | Format::Plain if self.rows.is_empty() => {
+                eprintln!("{}", self.empty);
+                Ok(Exit::Done)
+            }
+            Format::Table => print(&table::ruled(&self.names().collect::<Vec<_>>(), &texts(), Style::of_stdout())),
+            Format::Plain => print(&table::plain(&self.names().collect::<Vec<_>>(), &texts())),
+            Format::Json => print_json(&self.objects()),
+            Format::Yaml => print(&yaml::list(self.objects().iter().map(|object| &object.0[..]))),
+        }
+    }
+}
+
+/// One thing with its properties: a line for each in a table, an object in JSON and YAML.
+#[derive(Debug, Clone)]
+pub struct Record {
+    properties: Vec<(&'static str, Value)>,
+}
+
+/// Fields in an order of their own, which JSON and YAML keep.
+struct Object<'a>(Vec<(&'a str, &'a Value)>);
+
+impl serde::Serialize for Object<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+impl Record {
+    pub fn new(properties: impl Into<Vec<(&'static str, Value)>>) -> Record {
+        Record { properties: properties.into() }
+    }
+
+    pub fn print(&self, format: Format) -> Outcome {
+        let lines =
+            || self.properties.iter().map(|(name, value)| vec![(*name).into(), cell(value)]).collect::<Vec<_>>();
+        let object = || Object(self.properties.iter().map(|(name, value)| (*name, value)).collect());
+        match format {
+            Format::Table => print(&table::ruled(&["property", "value"], &lines(), Style::of_stdout())),
+            Format::Plain => print(&table::plain(&["property", "value"], &lines())),
+            Format::Json => print_json(&object()),
+            Format::Yaml => print(&yaml::object(&object().0)),
+        }
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+pub fn print(text: &str) -> Outcome {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::io("cannot write to standard output")(error))
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// One line.
+pub fn print_line(line: &str) -> Outcome {
+    print(&format!("{line}\n"))
+}
+
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).expect("JSON values can be written as JSON");
+    print_line(&text)
+}
+
+/// Somebody watches: progress may be shown on standard error.
+pub fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// A moment as a cell: as Airflow writes it, or nothing.
+pub fn moment(at: Option<DateTime<Utc>>) -> Value {
+    at.map_or(Value::Null, |at| isoformat(at).into())
+}
+
+/// A value in a table: text as it is, nothing for null.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.replace(['\n', '\r', '\t'], " "),
+        Value::Array(parts) if parts.iter().all(|part| !part.is_array() && !part.is_object()) => {
+            parts.iter().map(cell).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn cells_are_one_line_each() {
+        assert_eq!(cell(&json!(null)), "");
+        assert_eq!(cell(&json!("two\nlines")), "two lines");
+        assert_eq!(cell(&json!(["a", 1, true])), "a,1,true");
+        assert_eq!(cell(&json!({ "a": [1] })), r#"{"a":[1]}"#);
+    }
+
+    #[test]
+    fn columns_can_be_chosen_by_name() {
+        let mut listing = Listing::new(["a", "b"], "nothing");
+        listing.add([json!(1), json!(2)]);
+        listing.select(&["b".into()]).expect("there is a b");
+        assert_eq!(serde_json::to_value(listing.objects()).expect("JSON"), json!([{ "b": 2 }]));
+        assert!(listing.select(&["a".into()]).is_err());
+    }
+}

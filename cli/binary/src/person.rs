@@ -1,0 +1,99 @@
+//! Who sits at this terminal, for the audit log and for questions before something is lost.
+
+use crate::failure::Failure;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+/// The name of the account.
+pub fn name() -> String {
+    let id = nix::unistd::geteuid();
+    match nix::unistd::User::from_uid(id) {
+        Ok(Some(user)) => user.name,
+        _ => id.to_string(),
+    }
+}
+
+/// Something that nobody may look over a shoulder for: typed twice at a terminal without being shown, else the first line
+/// of standard input.
+pub fn secret(what: &str) -> Result<String, Failure> {
+    let read = || -> std::io::Result<String> {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    let failed = || Failure::io("cannot read from the terminal");
+    if !std::io::stdin().is_terminal() {
+        return read().map_err(failed());
+    }
+    let ask = |words: &str| -> Result<String, Failure> {
+        eprint!("{words}: ");
+        std::io::stderr().flush().map_err(failed())?;
+        let hidden = Hidden::begin().map_err(|errno| Failure::new(format!("cannot hide what is typed: {errno}")))?;
+        let line = read().map_err(failed());
+        drop(hidden);
+        eprintln!();
+        line
+    };
+    let first = ask(what)?;
+    if ask("Once more")? == first { Ok(first) } else { Err(Failure::new("these are two different ones")) }
+}
+
+/// The same, but of standard input all of it: keys and JSON have lines.
+pub fn long_secret(what: &str) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        return secret(what);
+    }
+    let text = std::io::read_to_string(std::io::stdin().lock()).map_err(Failure::io("cannot read standard input"))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+/// As long as it lives the terminal does not show what is typed.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn begin() -> nix::Result<Hidden> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        Ok(Hidden { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Err(errno) = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.before) {
+            tracing::warn!(%errno, "the terminal could not be put back: `stty echo` does");
+        }
+    }
+}
+
+/// `-y`, for commands that cannot be taken back.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct YesFlag {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+impl YesFlag {
+    /// Asks, unless it was said before. Who cannot be asked has not agreed.
+    pub fn agree(self, question: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::new(format!("{question} Nobody is here to ask")).hint("agree with `--yes`"));
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        let read = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+        match read {
+            Ok(_) if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) => Ok(()),
+            _ => Err(Failure::new("nothing was done")),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! From the configuration to what each part of a server process is told.
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::secrets;
+use orch_core::network::Reach;
+use orch_core::task::Bundle;
+use orch_scheduler::SchedulerConfig;
+use orch_store::partition::Retention;
+use orch_store::registry::{NewBundle, Registered, prepare, register_bundle, take_over};
+use orch_store::{StoreError, connect, guard};
+use orch_workers::{BodyOf, FolderConfig, MessengerConfig, Offers, WorkerConfig};
+use sqlx::PgConnection;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The database that was named, and a first connection to it. Every process asks once whether it may work there.
+pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgConnection), Failure> {
+    let Some(url) = &config.database_url else {
+        return Err(Failure::new("no database is named")
+            .hint("name one with `--database-url` or `ORCH_DATABASE_URL`; `orch standalone` brings its own"));
+    };
+    let mut db = connect_patiently(config, url.reveal(), name).await?;
+    refuse_shared_sessions(url.reveal(), name).await?;
+    guard::check(&mut db).await?;
+    Ok((url.reveal().to_owned(), db))
+}
+
+/// Connections that the parts of a process share, beside those that one part needs for itself: docs/guides/database.md
+/// counts them.
+pub const WORKER_CONNECTIONS: u32 = 3;
+pub const SCHEDULER_CONNECTIONS: u32 = 4;
+/// Hints that it gives; the pages have pools of their own.
+pub const WEB_CONNECTIONS: u32 = 1;
+
+/// A pooler that hands out a session for each transaction takes away what a process relies on: settings, prepared
+/// statements, locks and hints are of a session.
+async fn refuse_shared_sessions(url: &str, name: &str) -> Result<(), Failure> {
+    if !connect::is_shared(url, name).await? {
+        return Ok(());
+    }
+    Err(Failure::new("this database is behind a pooler that shares one session between connections")
+        .hint("set `pool_mode = session` for it, or name the address of Postgres itself in `ORCH_DATABASE_URL`"))
+}
+
+/// Between two tries to reach a database that is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A first connection. Server and processes may be started side by side: one that is not there yet is waited for.
+pub async fn connect_patiently(config: &Config, url: &str, name: &str) -> Result<PgConnection, StoreError> {
+    let (began, most) = (Instant::now(), config.database_wait);
+    let mut waits = false;
+    loop {
+        match connect::one(url, name).await {
+            Err(error @ StoreError::Unreachable(_)) if began.elapsed() < most => {
+                if !std::mem::replace(&mut waits, true) {
+                    let cause = error.source_text();
+                    tracing::warn!(%error, cause, "waiting up to {} s for the database", most.as_secs());
+                }
+                tokio::time::sleep(LOOK_AGAIN.min(most.saturating_sub(began.elapsed()))).await;
+            }
+            Ok(db) => {
+                if waits {
+                    tracing::info!("the database is there after {:.1} s", began.elapsed().as_secs_f64());
+                }
+                return Ok(db);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Registers the DAGs of this binary: from then on everybody knows them.
+pub async fn register(db: &mut PgConnection, bundle: &Bundle, paused_at_creation: bool) -> Result<Offers, Failure> {
+    let new = new_bundle(bundle);
+    let registered = register_bundle(db, &new, paused_at_creation).await?;
+    offers(db, bundle, &new, &registered).await
+}
+
+/// The same for a binary whose DAGs count whatever others offer.
+pub async fn register_over(
+    db: &mut PgConnection,
+    bundle: &Bundle,
+    paused_at_creation: bool,
+) -> Result<Offers, Failure> {
+    let new = new_bundle(bundle);
+    let registered = take_over(db, &new, paused_at_creation).await?;
+    offers(db, bundle, &new, &registered).await
+}
+
+fn new_bundle(bundle: &Bundle) -> NewBundle {
+    NewBundle { name: bundle.name.clone(), dags: bundle.dags().map(|dag| dag.spec.clone()).collect() }
+}
+
+async fn offers(
+    db: &mut PgConnection,
+    bundle: &Bundle,
+    new: &NewBundle,
+    registered: &[Registered],
+) -> Result<Offers, Failure> {
+    let mut offers = Offers::new(&bundle.name);
+    offers.know(&bundle.conditions());
+    for version in prepare(db, new, registered).await? {
+        let bodies = bundle.dag(&version.dag_id).map(|dag| &dag.bodies);
+        offers.add(Arc::new(version), bodies.expect("only DAGs of the bundle were registered"));
+    }
+    Ok(offers)
+}
+
+/// The folder of DAG files that a worker watches.
+pub fn folder(config: &Config, path: PathBuf, body_of: BodyOf) -> FolderConfig {
+    FolderConfig { path, body_of, paused_at_creation: config.paused_at_creation }
+}
+
+pub fn worker(config: &Config, url: &str) -> Result<WorkerConfig, Failure> {
+    let name = if config.worker_name.is_empty() { hostname() } else { config.worker_name.clone() };
+    Ok(WorkerConfig {
+        name,
+        queues: config.queues.clone(),
+        slots: config.slots,
+        process_slots: config.process_slots,
+        process_memory_mb: config.process_memory_mb,
+        lease: config.lease,
+        grace: config.grace,
+        secrets: secrets::sources(config)?,
+        ..WorkerConfig::new(url)
+    })
+}
+
+pub fn scheduler(config: &Config, url: &str) -> Result<SchedulerConfig, Failure> {
+    let (runs, logs, audit) = (config.run_retention, config.log_retention, config.audit_retention);
+    let retention = Retention { runs, logs, audit };
+    let archive = secrets::archive(config, Some(url))?;
+    Ok(SchedulerConfig { retention, archive, ..SchedulerConfig::new(url) })
+}
+
+pub fn messenger(config: &Config, url: &str) -> Result<MessengerConfig, Failure> {
+    Ok(MessengerConfig {
+        database_url: url.into(),
+        secrets: secrets::sources(config)?,
+        public_url: config.public_url.clone(),
+        programs: config.alert_programs.clone(),
+        reach: reach(config),
+    })
+}
+
+/// What tests of connections and alerts may reach.
+pub fn reach(config: &Config) -> Reach {
+    Reach::also(config.test_networks.clone())
+}
+
+pub fn hostname() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,137 @@
+//! A command's one connection, and how it finds the server: what was named, else the standalone of the data folder. The
+//! database of a standalone that does not run is started for as long as the command takes, under the same lock.
+
+use crate::config::{Config, LoadedFrom};
+use crate::failure::{Failure, chain};
+use crate::found::Standalone;
+use crate::person;
+use orch_cluster::{Cluster, ClusterError};
+use orch_store::audit::{self, Deed};
+use orch_store::hint::Hint;
+use orch_store::{StoreError, connect, guard};
+use sqlx::PgConnection;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Shown in `pg_stat_activity`.
+const NAME: &str = "orch cli";
+/// Another command may hold the private server for a moment; a standalone that starts needs as long.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// An open connection to a database that this binary may work on.
+pub struct Session {
+    pub db: PgConnection,
+    /// Started for this command: nobody schedules and nobody works.
+    private: Option<Cluster>,
+}
+
+impl Session {
+    pub async fn open(config: &Config) -> Result<Session, Failure> {
+        let mut session = Session::open_unchecked(config).await?;
+        guard::check(&mut session.db).await?;
+        Ok(session)
+    }
+
+    /// A connection that was made and checked elsewhere.
+    pub fn of(db: PgConnection) -> Session {
+        Session { db, private: None }
+    }
+
+    /// Whatever the schema is.
+    pub async fn open_unchecked(config: &Config) -> Result<Session, Failure> {
+        let session = match &config.database_url {
+            Some(url) => Session { db: named(config, url.reveal()).await?, private: None },
+            None => of_standalone(&config.data_dir).await?,
+        };
+        Ok(session)
+    }
+
+    /// Whatever the schema is; a data folder without a database gets an empty one.
+    pub async fn open_or_create(config: &Config) -> Result<Session, Failure> {
+        if config.database_url.is_some() || config.data_dir.join("postgres/data").exists() {
+            return Session::open_unchecked(config).await;
+        }
+        let cluster = open_cluster(&config.data_dir).await??;
+        let db = connect::one(&cluster.url(), NAME).await?;
+        Ok(Session { db, private: Some(cluster) })
+    }
+
+    /// Writes down who did what at a command line, and wakes those it concerns.
+    pub async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
+        did_in_and_hint(&mut self.db, deed, hints).await
+    }
+
+    /// Where its database is, if it was started for this command.
+    pub fn url(&self) -> Option<String> {
+        self.private.as_ref().map(Cluster::url)
+    }
+
+    /// The server runs for this command only.
+    pub fn is_alone(&self) -> bool {
+        self.private.is_some()
+    }
+}
+
+/// Writes down who did what at a command line, together with what was done.
+pub async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
+    let name = person::name();
+    Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)
+}
+
+/// The same, and wakes those it concerns when it is committed.
+pub async fn did_in_and_hint(db: &mut PgConnection, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
+    let name = person::name();
+    Ok(audit::record_and_hint(db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
+}
+
+async fn named(config: &Config, url: &str) -> Result<PgConnection, Failure> {
+    connect::one(url, NAME).await.map_err(|error| {
+        let from = config.sources.get("database_url").map_or_else(String::new, LoadedFrom::to_string);
+        let cause = cause(&error);
+        let name = config.database_url.as_ref().map_or_else(String::new, crate::config::Text::show);
+        Failure::new(format!("the database `{name}` (from {from}) cannot be used: {cause}"))
+            .hint("check that the server runs and that the URL is right: `postgres://user:password@host:5432/database`")
+    })
+}
+
+/// Without the words that every such error begins with.
+fn cause(error: &StoreError) -> String {
+    let text = chain(error);
+    let text = text.strip_prefix("the database cannot be reached: ").unwrap_or(&text);
+    text.strip_prefix("error communicating with database: ").unwrap_or(text).to_owned()
+}
+
+async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
+    let began = Instant::now();
+    loop {
+        let left = Standalone::read(data_dir);
+        let is_foreign = left.as_ref().is_some_and(|left| left.socket.is_none());
+        if let Some(left) = left.filter(|left| left.is_alive() || is_foreign) {
+            match connect::one(&left.url, NAME).await {
+                Ok(db) => return Ok(Session { db, private: None }),
+                // A pid that is another process's by now, or a standalone that is ending.
+                Err(StoreError::Unreachable(_)) if !is_foreign => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !data_dir.join("postgres/data").exists() {
+            return Err(Failure::new(format!("no orch has been started in `{}`", data_dir.display()))
+                .hint("start one with `orch standalone`, or name a database with `--database-url`"));
+        }
+        match open_cluster(data_dir).await? {
+            Ok(cluster) => {
+                let db = connect::one(&cluster.url(), NAME).await?;
+                return Ok(Session { db, private: Some(cluster) });
+            }
+            Err(ClusterError::InUse { .. }) if began.elapsed() < PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn open_cluster(data_dir: &Path) -> Result<Result<Cluster, ClusterError>, Failure> {
+    let data_dir = data_dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Cluster::open(&data_dir)).await;
+    opened.map_err(|error| Failure::new(format!("starting the private Postgres panicked: {error}")))
+}

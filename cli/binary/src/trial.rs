@@ -1,0 +1,80 @@
+//! One DAG on a private server that exists for as long as a trial takes: the real engine, and nothing left behind.
+
+use crate::failure::{Failure, Outcome};
+use crate::parts::{self, Parts, Signals};
+use crate::roles;
+use crate::session::Session;
+use orch_cluster::{Cluster, Settings};
+use orch_core::task::{Bundle, BundleDag};
+use orch_scheduler::SchedulerConfig;
+use orch_store::hint::{Hint, Hints};
+use orch_store::pool::{NewPool, create_pool};
+use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
+use orch_store::version::Versions;
+use orch_store::{connect, guard};
+use orch_workers::{SecretsConfig, WorkerConfig};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Nobody else takes over what is left here.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a trial works with.
+pub(crate) struct Trial {
+    pub session: Session,
+    hints: Hints,
+}
+
+impl Trial {
+    pub(crate) async fn create(&mut self, new: &NewRun) -> Result<CreateRun, Failure> {
+        let created = create_run(&mut self.session.db, &mut Versions::default(), new).await?;
+        self.hints.give(Hint::Ready);
+        self.hints.give(Hint::Due);
+        Ok(created)
+    }
+
+    pub(crate) async fn details(&mut self, run: Uuid) -> Result<RunDetails, Failure> {
+        let found = run_by_uuid(&mut self.session.db, run).await?;
+        found.ok_or_else(|| Failure::new("the run is gone"))
+    }
+}
+
+/// Runs `work` while a worker and a scheduler are there for this DAG.
+pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnce(&mut Trial) -> Outcome) -> Outcome {
+    let folder =
+        tempfile::Builder::new().prefix("orch-test-").tempdir().map_err(Failure::io("cannot make a folder"))?;
+    // Nothing here is worth waiting for a disk.
+    let cluster = Cluster::open_with(folder.path(), &Settings::without_durability())?;
+    let bundle = Bundle::new("test", [dag.clone()]).map_err(|problems| Failure::dags(&problems))?;
+    let url = cluster.url();
+    // What the trial writes goes with it, as the database does that knows of it.
+    let secrets = SecretsConfig { data_dir: folder.path().to_owned(), ..secrets };
+    parts::block_on(async {
+        let mut signals = Signals::hear()?;
+        let mut db = connect::one(&url, "orch dags test").await?;
+        guard::migrate(&mut db).await?;
+        let offers = roles::register(&mut db, &bundle, false).await?;
+        for pool in dag.spec.tasks.iter().filter_map(|task| task.options.pool.clone()) {
+            // Nobody else is here who could be in them.
+            create_pool(&mut db, &NewPool { name: pool, slots: -1, description: None, include_deferred: false })
+                .await?;
+        }
+        let mut parts = Parts::new(&url, "orch dags test", roles::WORKER_CONNECTIONS)?;
+        let worker = WorkerConfig { grace: GRACE, secrets, is_trial: true, ..WorkerConfig::new(&url) };
+        parts.add_worker(worker, Arc::new(offers));
+        parts.add_scheduler(SchedulerConfig::new(&url));
+        let (stop, hints) = (parts.stop_token(), parts.hints());
+        let mut trial = Trial { session: Session::of(db), hints };
+        let working = async {
+            let outcome = tokio::select! {
+                outcome = work(&mut trial) => outcome,
+                () = stop.cancelled() => Err(Failure::new("interrupted")),
+            };
+            stop.cancel();
+            outcome
+        };
+        let (parts, outcome) = tokio::join!(parts.run(&mut signals), working);
+        parts.and(outcome)
+    })
+}

@@ -1,0 +1,122 @@
+//! Waiting for a run to end, with progress for whoever watches. Asking is cheap and needs no session of its own: a look
+//! every few milliseconds at first, then 20 a second.
+
+use crate::failure::{Exit, Failure};
+use crate::output::is_watched;
+use crate::session::Session;
+use orch_core::state::{RunState, TaskState};
+use orch_store::instance::{self, Ledger};
+use orch_store::run::{RunDetails, run_by_uuid};
+use orch_store::version::Versions;
+use orch_store::worker;
+use std::time::{Duration, Instant};
+
+const FIRST_LOOKS: Duration = Duration::from_millis(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// A watcher reads no faster.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// A run that has not begun by then may have nobody to work on it.
+const NOBODY_AFTER: Duration = Duration::from_secs(3);
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// `--timeout`.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct TimeoutFlag {
+    /// Stop waiting after this time (`30s`, `5m`); the run goes on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub timeout: Option<Duration>,
+}
+
+pub fn time(text: &str) -> Result<Duration, String> {
+    crate::config::Text::parse(text).map_err(|expected: String| format!("no {expected}"))
+}
+
+/// Waits until the run is over and says how it ended. The exit code is the run's.
+pub async fn for_run(session: &mut Session, run: &RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
+    let began = Instant::now();
+    let mut watch = Watch { shown: None, told_nobody: false, versions: Versions::default() };
+    loop {
+        let Some(now) = run_by_uuid(&mut session.db, run.id).await? else {
+            return Err(Failure::new(format!("run `{}` was deleted", run.run_id)));
+        };
+        if now.state.is_finished() {
+            watch.clear();
+            return Ok(now);
+        }
+        let waited = began.elapsed();
+        if timeout.timeout.is_some_and(|most| waited >= most) {
+            watch.clear();
+            return Err(too_long(&now, waited));
+        }
+        watch.show(session, &now, waited).await?;
+        tokio::time::sleep((waited / 10).clamp(FIRST_LOOKS, LONGEST_PAUSE)).await;
+    }
+}
+
+pub fn too_long(run: &RunDetails, waited: Duration) -> Failure {
+    Failure::new(format!("run `{}` is {} after {} s", run.run_id, run.state, waited.as_secs()))
+        .hint(format!("it goes on: wait again with `orch runs wait {} {}`", run.dag_id, run.run_id))
+}
+
+/// The outcome of a run as that of the command, with the way to the reasons.
+pub fn outcome(run: &RunDetails) -> Exit {
+    let outcome = ended(run);
+    if run.state == RunState::Failed {
+        eprintln!("see which tasks failed with `orch tasks states-for-dag-run {} {}`", run.dag_id, run.run_id);
+    }
+    outcome
+}
+
+/// The outcome of a run as that of the command.
+pub fn ended(run: &RunDetails) -> Exit {
+    let took = run
+        .started_at
+        .zip(run.ended_at)
+        .map_or_else(String::new, |(started, ended)| format!(" after {:.3} s", (ended - started).as_seconds_f64()));
+    eprintln!("run `{}` of dag `{}` ended: {}{took}", run.run_id, run.dag_id, run.state);
+    if run.state == RunState::Success {
+        return Exit::Done;
+    }
+    Exit::Failed
+}
+
+struct Watch {
+    shown: Option<Instant>,
+    told_nobody: bool,
+    versions: Versions,
+}
+
+impl Watch {
+    async fn show(&mut self, session: &mut Session, run: &RunDetails, waited: Duration) -> Result<(), Failure> {
+        if waited > NOBODY_AFTER && !self.told_nobody && run.started_at.is_none_or(|_| run.rev == 0) {
+            self.told_nobody = true;
+            let workers = worker::list_workers(&mut session.db).await?;
+            if !workers.iter().any(|worker| worker.state == "running") {
+                self.clear();
+                eprintln!("no worker is alive: the run waits until one starts (`orch standalone`, `orch worker`)");
+            }
+        }
+        if !is_watched() || self.shown.is_some_and(|shown| shown.elapsed() < SHOW_EVERY) {
+            return Ok(());
+        }
+        if let Some(ledger) = instance::ledger(&mut session.db, &mut self.versions, run.id).await? {
+            eprint!("{CLEAR_LINE}{} {} {:.1} s", run.run_id, progress(&ledger), waited.as_secs_f64());
+            self.shown = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            eprint!("{CLEAR_LINE}");
+        }
+    }
+}
+
+/// `running, 3 of 10 tasks done`
+fn progress(ledger: &Ledger) -> String {
+    let tasks = ledger.version.plan.tasks.len();
+    let states = ledger.run.ledger.iter().take(tasks).filter_map(|code| TaskState::from_code(*code));
+    let done = states.filter(|state| state.is_finished()).count();
+    format!("{}, {done} of {tasks} tasks done", ledger.run.state)
+}

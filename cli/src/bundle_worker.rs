@@ -1,0 +1,113 @@
+//! The worker of the bundle beside a standalone. It begins when its binary is there, begins again when it ended, and gives way to
+//! a new one when the binary was built again. Nothing that it does ends the standalone.
+
+use crate::staff::{Place, Staff};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use orch_binary::beside::{Beside, Facts, facts};
+use orch_binary::failure::Failure;
+use orch_web::BundleState;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::watch::Sender;
+use tokio_util::sync::CancellationToken;
+
+/// Files have no event that works everywhere.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Beside the binary while it is built: `<pid> <built> <all>`, in crates.
+const PROGRESS: &str = "building";
+
+/// Until `stop`; then its workers end, too.
+pub(crate) async fn run_worker(
+    beside: Beside,
+    place: Place,
+    state: Sender<BundleState>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let mut staff = Staff::new(beside.name(), place);
+    let say = |now: BundleState| {
+        state.send_if_modified(|said| {
+            let is_news = *said != now;
+            *said = now;
+            is_news
+        });
+    };
+    while !stop.is_cancelled() {
+        let found = facts(&beside.path).ok();
+        if let Some(found) = found.filter(|found| should_start(&staff, *found)) {
+            say(BundleState::Starting { name: beside.name() });
+            tokio::select! {
+                started = staff.take_over(&beside.path, Instant::now()) => tell(started),
+                () = stop.cancelled() => break,
+            }
+            tracing::debug!(?found, bundle = %beside.path.display(), "the bundle was started");
+        }
+        tell(staff.look_after().await);
+        say(state_of(&beside, &staff, found));
+        tokio::select! { () = tokio::time::sleep(LOOK_AGAIN) => {}, () = stop.cancelled() => {} }
+    }
+    staff.stop().await;
+    Ok(())
+}
+
+/// A new binary, or one that could not be started before; one that ended is started by the staff itself.
+fn should_start(staff: &Staff, found: Facts) -> bool {
+    staff.is_new(found) || (staff.at_work().is_none() && staff.last_end().is_none())
+}
+
+fn tell(done: Result<(), Failure>) {
+    if let Err(failure) = done {
+        tracing::warn!(failure = failure.line(), "the worker of the bundle could not be started; it is tried again");
+    }
+}
+
+fn state_of(beside: &Beside, staff: &Staff, found: Option<Facts>) -> BundleState {
+    let name = beside.name();
+    if staff.at_work().is_some() {
+        return BundleState::AtWork;
+    }
+    if let Some(percent) = percent_built(&beside.path) {
+        return BundleState::Building { name, percent };
+    }
+    match (staff.last_end(), found) {
+        (Some(how), _) => BundleState::Ended { name, how: how.into() },
+        (None, Some(_)) => BundleState::Starting { name },
+        (None, None) if beside.is_named => BundleState::Missing { path: beside.path.display().to_string() },
+        (None, None) => BundleState::None,
+    }
+}
+
+/// How far its build is. A note of a build that was killed counts for nothing.
+fn percent_built(binary: &Path) -> Option<u8> {
+    let note = std::fs::read_to_string(binary.with_extension(PROGRESS)).ok()?;
+    let mut words = note.split_whitespace();
+    let (pid, built, all) = (words.next()?.parse().ok()?, number(words.next()?)?, number(words.next()?)?);
+    kill(Pid::from_raw(pid), None).ok()?;
+    u8::try_from((built * 100).checked_div(all)?.min(99)).ok()
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.parse::<u32>().ok().map(u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_says_how_far_it_is_while_it_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("orch-pipelines");
+        let note = |text: &str| std::fs::write(binary.with_extension(PROGRESS), text).unwrap();
+        assert_eq!(percent_built(&binary), None);
+        let own = std::process::id();
+        note(&format!("{own} 361 722"));
+        assert_eq!(percent_built(&binary), Some(50));
+        note(&format!("{own} 722 722"));
+        assert_eq!(percent_built(&binary), Some(99), "it is not there yet");
+        for broken in [format!("{own} 0 0"), format!("{own} 3"), "x".into(), String::new(), "2000000000 1 2".into()] {
+            note(&broken);
+            assert_eq!(percent_built(&binary), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! From the configuration to what the web server is told.
+
+use orch_binary::config::Config;
+use orch_binary::failure::Failure;
+use orch_binary::parts::Parts;
+use orch_binary::roles::{hostname, reach};
+use orch_binary::secrets;
+use orch_web::{Admin, Password, Tls, WebConfig, WebError, ensure_admin};
+use sqlx::PgConnection;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use tokio::net::TcpListener;
+
+/// The web server as a part of a process.
+pub(crate) fn add(parts: &mut Parts, config: WebConfig, listener: TcpListener) {
+    let (hints, stop) = (parts.hints(), parts.stop_token());
+    parts.add(async move { orch_web::serve(config, hints, listener, stop).await.map_err(failure) });
+}
+
+pub(crate) fn failure(error: WebError) -> Failure {
+    match error {
+        WebError::Store(error) => error.into(),
+        other => Failure::told(&other),
+    }
+}
+
+pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
+    let hosts = config.hosts.clone();
+    let tls = match (&config.ssl_cert, &config.ssl_key) {
+        (Some(certificate), Some(key)) => Some(Tls::load(certificate, key).map_err(failure)?),
+        _ => None,
+    };
+    let sources = secrets::sources(config)?;
+    let settings = config.shown().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
+    Ok(WebConfig {
+        hosts,
+        hostname: hostname(),
+        settings,
+        https: is_https(config),
+        tls,
+        base_path: config.base_path.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        rate_limit: config.rate_limit,
+        connections_per_address: config.connections_per_address,
+        keys: secrets::keyring(config)?,
+        installation: sources.installation(url),
+        default_connections: sources.defaults,
+        test_connection: config.test_connection,
+        reach: reach(config),
+        lake: secrets::lake(config, url)?,
+        archive: secrets::archive(config, Some(url))?,
+        ..WebConfig::new(url)
+    })
+}
+
+/// People reach the server by https: it has a certificate, or its proxy has one.
+fn is_https(config: &Config) -> bool {
+    config.ssl_cert.is_some() || (!config.trusted_proxies.is_empty() && !config.insecure_http)
+}
+
+/// Creates the user `admin` if it is missing. `Some`: its generated password, printed once.
+pub(crate) async fn admin(db: &mut PgConnection, config: &Config) -> Result<Option<Password>, Failure> {
+    let wished = config.admin_password.as_ref().map(|password| Password::new(password.reveal()));
+    match ensure_admin(db, wished.as_ref()).await.map_err(failure)? {
+        Admin::Generated(password) => Ok(Some(password)),
+        Admin::Kept | Admin::Changed => Ok(None),
+    }
+}
+
+/// Takes the port before anything else is done: that it is taken is the commonest mistake.
+pub(crate) fn listen(config: &Config) -> Result<std::net::TcpListener, Failure> {
+    let (host, port) = (config.host.as_str(), config.port);
+    if !is_https(config) && !config.insecure_http && !is_loopback(host, port) {
+        return Err(Failure::new(format!("plain http at `{host}` would send passwords where others can read them"))
+            .hint("name a certificate with `--ssl-cert` and `--ssl-key`, or your proxy with `--trusted-proxies`; `--insecure-http` serves it all the same"));
+    }
+    let listener = std::net::TcpListener::bind((host, port)).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
+        let failure = Failure::new(format!("cannot listen at {host}:{port}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => failure.hint("choose another `--port`, or `--port 0` for a free one"),
+            std::io::ErrorKind::PermissionDenied => failure.hint("choose a `--port` above 1023"),
+            _ => failure.hint("`--host` takes an address of this machine, or `0.0.0.0` for all of them"),
+        }
+    })
+}
+
+/// A name that cannot be found is told when it is listened at.
+fn is_loopback(host: &str, port: u16) -> bool {
+    (host, port).to_socket_addrs().map_or(true, |mut addresses| addresses.all(|address| address.ip().is_loopback()))
+}
+
+/// Where people reach a server that listens at `address`.
+pub(crate) fn address_for_people(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.ssl_cert.is_some() { "https" } else { "http" };
+    let place = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("127.0.0.1:{}", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("[::1]:{}", v6.port()),
+        other => other.to_string(),
+    };
+    format!("{scheme}://{place}{}", config.base_path)
+}
