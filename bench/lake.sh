@@ -16,7 +16,7 @@ for word in "$@"; do
         rest+=("$word")
     fi
 done
-cargo build --release --quiet -p orch-bench-lake
+cargo build --release --quiet -p orch-control -p orch-dags -p orch-bench -p orch-bench-lake --bin orch-bench-lake
 outcome=0
 target/release/orch-bench-lake measure "${rest[@]}" || outcome=$?
 if [[ -n ${ORCH_BENCH_LAKE_RESULTS:-} && -s $ORCH_BENCH_LAKE_RESULTS ]]; then

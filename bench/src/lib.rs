@@ -10,7 +10,7 @@ pub mod measure;
 
 use std::process::ExitCode;
 
-pub use measure::{Bench, Figure, Group, Suite, pause, process, server, targets};
+pub use measure::{Bench, Figure, Group, Suite, pause, percentile, process, server, targets};
 
 /// The engine's rows.
 pub const ENGINE: Suite = Suite {
@@ -18,7 +18,7 @@ pub const ENGINE: Suite = Suite {
     targets: &targets::ENGINE,
     groups: &measure::ENGINE,
     floor: &measure::FLOOR,
-    orch: || orch::main(dags::dags),
+    orch: || orch_cli::main(orch::Binary::new(dags::dags).source()),
 };
 
 /// With the word `measure` the driver of the suite: it starts this same binary as `standalone` on a new cluster and

@@ -23,6 +23,8 @@ pub mod targets;
 mod throughput;
 mod ticks;
 
+pub use stats::percentile;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;

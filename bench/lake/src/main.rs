@@ -54,7 +54,7 @@ const LAKE: Suite = Suite {
     targets: &TARGETS,
     groups: &GROUPS,
     floor: &[],
-    orch: || orch_dags::binary().main(),
+    orch: || orch_cli::main(orch_dags::binary().source()),
 };
 
 fn main() -> ExitCode {

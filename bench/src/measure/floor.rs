@@ -41,9 +41,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
 }
 
 fn options(url: &str) -> Result<PgConnectOptions> {
-    let options = orch_store::connect::options(url, "orch bench")?;
-    // Making and filling tables takes longer than any statement of orch.
-    Ok(options.database(DATABASE).options([("statement_timeout", "0")]))
+    Ok(orch_store::connect::options(url, "orch bench")?.database(DATABASE))
 }
 
 async fn prepare(url: &str) -> Result<()> {

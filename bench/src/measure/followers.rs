@@ -19,6 +19,7 @@ use super::{Bench, Figure, api, latency, pause, stats};
 
 const FOLLOWERS: usize = 500;
 const SLOW: usize = 50;
+const OF_ONE_USER: usize = 50;
 /// Pages that somebody opens meanwhile.
 const PAGES: usize = 40;
 
@@ -54,9 +55,11 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     let heard = Arc::new(Heard::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut followers = JoinSet::new();
+    // A user may have so many streams at a time.
+    let people = (0..FOLLOWERS / OF_ONE_USER).map(|number| person(bench, number)).collect::<Result<Vec<_>>>()?;
     for number in 0..FOLLOWERS {
         let path = if number % 2 == 0 { log.clone() } else { format!("{run}/events") };
-        let (host, cookie, heard) = (browser.host().to_owned(), browser.cookie().to_owned(), heard.clone());
+        let (host, cookie, heard) = (browser.host().to_owned(), people[number % people.len()].clone(), heard.clone());
         let slow = number % (FOLLOWERS / SLOW) == 0;
         followers.spawn_on(async move { follow(&host, &path, &cookie, slow, &heard).await }, runtime.handle());
     }
@@ -85,6 +88,16 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
         // All roles are in this process: web alone has less.
         Figure::new("followers500_rss_mb", peak, 1).with("mb_read", heard.bytes.load(Ordering::Relaxed) / 1_000_000),
     ])
+}
+
+/// Creates a viewer and logs in; the session cookie.
+fn person(bench: &mut Bench, number: usize) -> Result<String> {
+    let name = format!("follower{number}");
+    let words = ["users", "create", "-u", &name, "-r", "viewer", "--use-random-password"];
+    let made = bench.data().command(&words)?.output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let password = String::from_utf8(made.stdout)?;
+    Ok(Browser::log_in_as(&name, &bench.running()?.url, password.trim())?.cookie().to_owned())
 }
 
 /// A stream that is read as it comes, or hardly at all.

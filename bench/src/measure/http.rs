@@ -30,9 +30,13 @@ pub(crate) struct Page {
 
 impl Browser {
     pub(crate) fn log_in(url: &str, password: &str) -> Result<Self> {
+        Browser::log_in_as("admin", url, password)
+    }
+
+    pub(crate) fn log_in_as(user: &str, url: &str, password: &str) -> Result<Self> {
         let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let mut browser = Browser { stream: connect(&host)?, host, cookie: String::new() };
-        let form = format!("username=admin&password={password}&next=/");
+        let form = format!("username={user}&password={password}&next=/");
         let head = format!(
             "POST /login HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
             browser.host,

@@ -82,7 +82,7 @@ const AUDIT_SQL: &str = "insert into audit (at, actor, event, dag_id, run_id, ex
 pub(crate) fn seed(database_url: &str, quick: bool) -> Result<Seeded> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let options = orch_store::connect::options(database_url, "orch bench")?.options([("statement_timeout", "0")]);
+        let options = orch_store::connect::options(database_url, "orch bench")?;
         let mut db = PgConnection::connect_with(&options).await?;
         sqlx::raw_sql("select make_partitions(now() - interval '1 week' * n) from generate_series(0, 6) n")
             .execute(&mut db)

@@ -1,7 +1,7 @@
 //! Percentiles of small samples.
 
 /// The value below which a share of the sample lies (nearest rank). Zero of nothing.
-pub(crate) fn percentile(sample: &[f64], share: f64) -> f64 {
+pub fn percentile(sample: &[f64], share: f64) -> f64 {
     let mut sorted = sample.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
