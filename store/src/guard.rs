@@ -1,11 +1,11 @@
 //! Which binaries may work on which schema. Older than the row's `min_binary`: refuse. Newer than the schema: refuse
 //! until it is migrated. Between the two: work, and never migrate.
 
-use crate::{MIGRATOR, StoreError, StoreResult, home};
+use crate::{MIGRATOR, StoreError, StoreResult, home, partition};
 use sqlx::postgres::PgConnection;
 
 /// The schema this binary brings.
-pub const SCHEMA_VERSION: i32 = 23;
+pub const SCHEMA_VERSION: i32 = 24;
 
 /// Any number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
@@ -81,6 +81,8 @@ async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
             other => StoreError::corrupt(format!("the record of migrations: {other}")),
         })?;
+        // Here, so that `orch doctor` finds them from the first start on. A scheduler looks once an hour.
+        partition::make_ahead(db).await?;
     }
     check(db).await
 }

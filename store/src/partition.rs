@@ -53,12 +53,12 @@ pub(crate) enum Runs {
     ActiveSince(DateTime<Utc>),
 }
 
-/// Makes the partitions of this week and the next ones. A new one needs a lock that everybody waits for: while somebody else
-/// has the table open for long it waits for another turn, of which a month has many.
+/// Makes the partitions of this week and the next ones, beside readers and writers. While the schema is being changed they
+/// wait for another turn, of which a month has many.
 pub async fn make_ahead(db: &mut PgConnection) -> StoreResult<()> {
     match made_ahead(db).await {
         Err(error) if error.is_locked_out() => {
-            tracing::debug!("partitions of the next weeks are made at another turn: their tables are in use");
+            tracing::debug!("partitions of the next weeks are made at another turn: their tables are being changed");
             Ok(())
         }
         made => made,

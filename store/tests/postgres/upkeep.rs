@@ -30,6 +30,9 @@ async fn the_schema_goes_up_and_down_and_up_again() {
     assert_eq!(number(&mut db, "select count(*) from pg_proc where pronamespace = 'public'::regnamespace").await, 0);
     guard::migrate(&mut db).await.unwrap();
     assert_eq!(guard::look(&mut db).await.unwrap(), Schema::Fits);
+    // Even on a Sunday, and before a scheduler has started.
+    let weeks = "select count(*) from pg_inherits where inhparent = 'task_instance'::regclass";
+    assert!(number(&mut db, weeks).await > 2);
 }
 
 #[tokio::test]
@@ -133,19 +136,22 @@ async fn a_pass_that_failed_or_was_never_heard_of_again_is_followed_by_another_o
 }
 
 #[tokio::test]
-async fn partitions_are_not_made_behind_somebodys_back() {
+async fn partitions_are_made_while_the_tables_are_read_and_written() {
     let database = database().await;
-    let (mut db, mut reader) = (one(&database).await, one(&database).await);
+    let (mut db, mut other) = (one(&database).await, one(&database).await);
     let leaves = "select count(*) from pg_class where relname ~ '^task_instance_.*w..$'";
-    for text in ["begin", "select count(*) from task_instance"] {
-        sqlx::query(text).execute(&mut reader).await.unwrap();
+    for text in [
+        "begin",
+        "select count(*) from task_instance",
+        "lock table task_instance, attempt, failure, output, output_part, log_chunk in row exclusive mode",
+    ] {
+        sqlx::query(text).execute(&mut other).await.unwrap();
     }
-    // It gives up before anybody has to wait behind it, and is done at another turn.
-    make_ahead(&mut db).await.unwrap();
-    assert_eq!(number(&mut db, leaves).await, 0);
-    sqlx::query("commit").execute(&mut reader).await.unwrap();
     make_ahead(&mut db).await.unwrap();
     assert_eq!(number(&mut db, leaves).await, 5);
+    let keys = "select count(*) from pg_index i join pg_inherits h on h.inhrelid = i.indexrelid
+        join pg_class c on c.oid = i.indrelid where c.relname ~ '^task_instance_.*w..$' and i.indisprimary";
+    assert_eq!(number(&mut db, keys).await, 5, "each has its part of the parent's key");
 }
 
 #[tokio::test]
