@@ -1,5 +1,5 @@
-//! A server that is asked over its REST API. One question is one request; a refusal becomes the words that the same mistake
-//! has at a database, and what goes wrong on the way is one error with the next step. The token is never in any of them.
+//! What commands ask: the REST API of a server, over HTTP, or through the same router in this process where a database was named
+//! and no server. One question is one request; a refusal becomes words with the next step. The token is in none of them.
 
 mod alerts;
 mod approvals;
@@ -16,11 +16,18 @@ mod sql;
 mod versions;
 mod wait;
 
+pub(crate) use approvals::{AnswerWish, Asked};
+pub(crate) use ask::{DagChoice, Obstacle};
+pub(crate) use backfills::PlannedDate;
+pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use sql::SqlAnswer;
-pub(crate) use wait::wait_for_run;
 
-use orch_binary::config::Secret;
+use crate::web_role;
+use orch_binary::config::{Config, Secret};
 use orch_binary::failure::Failure;
+use orch_binary::person;
+use orch_binary::session::Session;
+use orch_web::Here;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -37,12 +44,19 @@ const FORBIDDEN: &str = "Forbidden";
 /// How a server says so that tries no connections.
 const SWITCHED_OFF: &str = "Testing connections is disabled";
 
+/// A server that is asked over its API.
 pub(crate) struct Api {
-    agent: ureq::Agent,
-    /// Without a slash at the end.
+    door: Door,
+    /// As people are told of it.
     base: String,
-    /// The whole header.
-    authorization: Option<String>,
+}
+
+/// The way to it.
+enum Door {
+    /// Over a network; the header that says who asks.
+    Http(ureq::Agent, Option<String>),
+    /// In this process, on a database that it can open.
+    Here(Box<Here>, Session),
 }
 
 /// What the server said to a question that it understood.
@@ -53,7 +67,7 @@ enum Answer {
 }
 
 impl Api {
-    pub(crate) fn new(url: &str, token: Option<&Secret>) -> Result<Api, Failure> {
+    pub(crate) fn over_http(url: &str, token: Option<&Secret>) -> Result<Api, Failure> {
         let authorization = token.map(|token| authorization(token.reveal())).transpose()?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -65,59 +79,74 @@ impl Api {
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(WHOLE_ANSWER))
             .build();
-        Ok(Api { agent: config.into(), base: base(url)?, authorization })
+        Ok(Api { door: Door::Http(config.into(), authorization), base: base(url)? })
     }
 
-    fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
-        self.get_from(&format!("api/v2/{path}{}", query.0))
+    /// Without a server: whoever can open the database may do what a server may.
+    pub(crate) fn here(config: &Config, session: Session) -> Result<Api, Failure> {
+        let here = Here::new(web_role::here(config, &session.url)?, &person::name()).map_err(web_role::failure)?;
+        Ok(Api { door: Door::Here(Box::new(here), session), base: "the database".into() })
     }
 
-    /// What only orch has.
-    fn get_extra(&self, path: &str) -> Result<Answer, Failure> {
-        self.get_from(&format!("api/orch/v1/{path}"))
+    /// Nobody schedules and nobody works: the database was started for this command.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(&self.door, Door::Here(_, session) if session.is_alone())
     }
 
-    fn get_from(&self, path: &str) -> Result<Answer, Failure> {
-        let mut request = self.agent.get(format!("{}/{path}", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        self.answer(request.call())
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
-        let mut request = self.agent.post(format!("{}/api/v2/{path}", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        self.answer(request.header("content-type", "application/json").send(body.to_string()))
-    }
-
-    fn change(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        self.change_at(method, &format!("api/v2/{path}"), body)
+    async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {
+        self.ask("GET", &format!("api/v2/{path}{}", query.0), None).await
     }
 
     /// What only orch has.
-    fn change_extra(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        self.change_at(method, &format!("api/orch/v1/{path}"), body)
+    async fn get_extra(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask("GET", &format!("api/orch/v1/{path}"), None).await
     }
 
-    fn change_at(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/{path}", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        let request = request.header("content-type", "application/json");
-        let request = request.body(body.map(Value::to_string).unwrap_or_default()).map_err(|_| self.strange())?;
-        self.answer(self.agent.run(request))
+    async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.change("POST", path, Some(body)).await
     }
 
-    fn answer(&self, answered: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
-        let mut response = answered.map_err(|error| self.unreachable(&error))?;
-        let status = response.status().as_u16();
-        let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
-        let text = text.map_err(|error| self.unreachable(&error))?;
-        let body: Option<Value> = serde_json::from_str(&text).ok();
+    async fn change(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.ask(method, &format!("api/v2/{path}"), body).await
+    }
+
+    /// What only orch has.
+    async fn change_extra(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.ask(method, &format!("api/orch/v1/{path}"), body).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.ask_within(WHOLE_ANSWER, method, path, body).await
+    }
+
+    async fn ask_within(
+        &self,
+        most: Duration,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let (status, text) = match &self.door {
+            Door::Here(here, _) => here.ask(method, path, body).await.map_err(web_role::failure)?,
+            Door::Http(agent, authorization) => {
+                let mut request = ureq::http::Request::builder().method(method).uri(format!("{}/{path}", self.base));
+                if let Some(authorization) = authorization {
+                    request = request.header("authorization", authorization);
+                }
+                let request = request.header("content-type", "application/json");
+                let request =
+                    request.body(body.map(Value::to_string).unwrap_or_default()).map_err(|_| self.strange())?;
+                let request = agent.configure_request(request).timeout_global(Some(most)).build();
+                let mut response = agent.run(request).map_err(|error| self.unreachable(&error))?;
+                let text = response.body_mut().with_config().limit(MOST_BYTES).read_to_string();
+                (response.status().as_u16(), text.map_err(|error| self.unreachable(&error))?)
+            }
+        };
+        self.answer(status, &text)
+    }
+
+    fn answer(&self, status: u16, text: &str) -> Result<Answer, Failure> {
+        let body: Option<Value> = serde_json::from_str(text).ok();
         let detail = body.as_ref().and_then(|body| body.get("detail"));
         match (status, body.as_ref(), detail) {
             (200..=299, Some(Value::Object(_)), _) => Ok(Answer::Found(body.unwrap_or_default())),
@@ -144,9 +173,9 @@ impl Api {
             "curl -s {}/auth/token -H 'content-type: application/json' -d '{{\"username\": \"admin\", \"password\": \"…\"}}'",
             self.base
         );
-        let message = match self.authorization {
-            Some(_) => format!("`{}` does not accept the token: {detail}", self.base),
-            None => format!("`{}` asks for a token", self.base),
+        let message = match &self.door {
+            Door::Http(_, Some(_)) => format!("`{}` does not accept the token: {detail}", self.base),
+            _ => format!("`{}` asks for a token", self.base),
         };
         Failure::new(message).hint(format!("get one with `{get}` and put it into ORCH_API_TOKEN"))
     }
@@ -211,6 +240,17 @@ fn authorization(token: &str) -> Result<String, Failure> {
             .hint("give the `access_token` of the server's answer, without quotes"));
     }
     Ok(format!("Bearer {token}"))
+}
+
+/// Begins the next step in the words of a refusal.
+const HINT: &str = " hint: ";
+
+/// A refusal of the server as that of the command.
+fn refused(words: &str) -> Failure {
+    match words.split_once(HINT) {
+        Some((message, hint)) => Failure::new(message.trim_end_matches(';')).hint(hint),
+        None => Failure::new(words),
+    }
 }
 
 /// A `detail` in words: a text, a list of wrong fields, or an object with a message.

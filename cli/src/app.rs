@@ -2,7 +2,6 @@
 
 use crate::api::Api;
 use crate::cmd::Command;
-use crate::server::Server;
 use orch_binary::BundleSource;
 use orch_binary::app::{self, CommandLine, GlobalFlags};
 pub(crate) use orch_binary::app::{block_on, block_on_value};
@@ -51,18 +50,21 @@ impl Deref for Cx {
 }
 
 impl Cx {
-    /// The server: over its API if one was named, else over its database.
-    pub(crate) async fn server(&self) -> Result<Server, Failure> {
-        match self.api()? {
-            Some(api) => Ok(Server::Api(api)),
-            None => Ok(Server::Database(Session::open(&self.config()?).await?)),
+    /// The API: of the server that was named, else in this process on the database.
+    pub(crate) async fn api(&self) -> Result<Api, Failure> {
+        match self.remote()? {
+            Some(api) => Ok(api),
+            None => {
+                let config = self.config()?;
+                Api::here(&config, Session::open(&config).await?)
+            }
         }
     }
 
-    /// The API, if that is what was named.
-    pub(crate) fn api(&self) -> Result<Option<Api>, Failure> {
+    /// The API of a server, if one was named.
+    pub(crate) fn remote(&self) -> Result<Option<Api>, Failure> {
         let config = self.config()?;
-        config.api_url()?.map(|url| Api::new(url, config.api_token.as_ref())).transpose()
+        config.api_url()?.map(|url| Api::over_http(url, config.api_token.as_ref())).transpose()
     }
 }
 

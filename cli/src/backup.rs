@@ -1,9 +1,7 @@
 //! The way to Postgres' own programs for copies of the metadata, and back. They hear where the database is by their
 //! environment: a command line can be read by everybody on the machine.
 
-use orch_binary::config::Config;
 use orch_binary::failure::Failure;
-use orch_binary::found::Standalone;
 use orch_binary::session::Session;
 use orch_core::task::Connection;
 use orch_store::backup::{OtherSchema, SCHEMAS, server_major};
@@ -34,9 +32,8 @@ pub(crate) struct Label {
 }
 
 impl Copier {
-    pub(crate) async fn new(config: &Config, session: &mut Session) -> Result<Copier, Failure> {
-        let url = url(config, session)?;
-        Ok(Copier { major: server_major(&mut session.db).await?, variables: variables(&url)? })
+    pub(crate) async fn new(session: &mut Session) -> Result<Copier, Failure> {
+        Ok(Copier { major: server_major(&mut session.db).await?, variables: variables(&session.url)? })
     }
 
     fn command(&self, program: &'static str) -> Result<Command, Failure> {
@@ -167,13 +164,6 @@ async fn run(command: &mut Command) -> Result<String, Failure> {
         return Err(Failure::new(format!("`{program}` failed: {}", said.trim())));
     }
     Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
-}
-
-/// The database that a session has: the one that was named, the one started for it, or that of a standalone.
-fn url(config: &Config, session: &Session) -> Result<String, Failure> {
-    let named = config.database_url.as_ref().map(|url| url.reveal().to_owned());
-    let left = || Standalone::read(&config.data_dir).map(|left| left.url);
-    named.or_else(|| session.url()).or_else(left).ok_or_else(|| Failure::new("it is not known where the database is"))
 }
 
 /// The same place in the words of the programs.

@@ -14,7 +14,6 @@ mod dev;
 mod graph;
 mod kept;
 mod project;
-mod server;
 mod staff;
 mod standalone;
 mod web_role;

@@ -29,7 +29,6 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         (Some(certificate), Some(key)) => Some(Tls::load(certificate, key).map_err(failure)?),
         _ => None,
     };
-    let sources = secrets::sources(config)?;
     let settings = config.shown().into_iter().map(|(field, value)| (field.key.to_owned(), value)).collect();
     Ok(WebConfig {
         hosts,
@@ -41,12 +40,21 @@ pub(crate) fn web(config: &Config, url: &str) -> Result<WebConfig, Failure> {
         trusted_proxies: config.trusted_proxies.clone(),
         rate_limit: config.rate_limit,
         connections_per_address: config.connections_per_address,
+        lake: secrets::lake(config, url)?,
+        ..here(config, url)?
+    })
+}
+
+/// What the API needs without a network.
+pub(crate) fn here(config: &Config, url: &str) -> Result<WebConfig, Failure> {
+    let sources = secrets::sources(config)?;
+    Ok(WebConfig {
+        rate_limit: 0,
         keys: secrets::keyring(config)?,
         installation: sources.installation(url),
         default_connections: sources.defaults,
         test_connection: config.test_connection,
         reach: reach(config),
-        lake: secrets::lake(config, url)?,
         archive: secrets::archive(config, Some(url))?,
         ..WebConfig::new(url)
     })

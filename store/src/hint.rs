@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const CHANNEL: &str = "orch";
+/// The name of a process that tells and does not listen.
+const ANONYMOUS: &str = "-";
 /// Hints of this long are sent as one.
 const GATHER: Duration = Duration::from_millis(5);
 /// A listening session that a broken network cuts hears nothing for ever: it must ask whether it is still there.
@@ -46,7 +48,7 @@ const ALL: [Hint; 7] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Ass
 /// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
 pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
     let bits = hints.iter().fold(0, |bits, hint| bits | *hint as u8);
-    (bits != 0).then(|| (CHANNEL, format!("- {bits}")))
+    (bits != 0).then(|| (CHANNEL, format!("{ANONYMOUS} {bits}")))
 }
 
 /// Gives and takes hints. Cheap to clone; one for each process.
@@ -154,15 +156,23 @@ impl Hints {
         loop {
             self.inner.tell.notified().await;
             tokio::time::sleep(GATHER).await;
-            let bits = self.inner.untold.swap(0, Ordering::AcqRel);
-            if bits == 0 {
-                continue;
-            }
-            let told = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {bits}"));
-            if let Err(error) = told.execute(cold).await {
+            if let Err(error) = self.tell_as(cold, me).await {
                 // They look by themselves in a while.
                 tracing::debug!(%error, "other processes were not told");
             }
         }
+    }
+
+    /// Tells other processes what was given here: for a process that is gone in a moment and carries no hints.
+    pub async fn tell_now(&self, pool: &PgPool) -> StoreResult<()> {
+        self.tell_as(pool, ANONYMOUS).await
+    }
+
+    async fn tell_as(&self, pool: &PgPool, me: &str) -> StoreResult<()> {
+        let bits = self.inner.untold.swap(0, Ordering::AcqRel);
+        if bits != 0 {
+            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {bits}")).execute(pool).await?;
+        }
+        Ok(())
     }
 }

@@ -23,6 +23,7 @@ use crate::refusal::Refusal;
 use api_token::{ApiTokens, is_api_token};
 use axum::http::{HeaderMap, header};
 use failures::Failures;
+use orch_core::state::TriggeredBy;
 use orch_store::session::SessionKind;
 use session::{Sessions, digest, random_text};
 use sqlx::PgPool;
@@ -38,6 +39,8 @@ use users::{Known, Users};
 pub(crate) struct Caller {
     pub name: Arc<str>,
     pub role: Role,
+    /// What its runs are triggered by.
+    pub through: TriggeredBy,
 }
 
 #[derive(Debug)]

@@ -10,6 +10,8 @@ pub enum WebError {
     Tls(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}")]
+    Here(String),
     #[error("a password cannot be hashed: {0}")]
     Hash(argon2::password_hash::Error),
     #[error(

@@ -81,7 +81,7 @@ impl From<SecretError> for Refusal {
         match error {
             SecretError::Store(error) => Refusal::Store(error),
             // The server was not told the key: people hear what is to be done about it.
-            other => Refusal::plain(StatusCode::CONFLICT, other.to_string().replace("\nhint: ", ": ")),
+            other => Refusal::plain(StatusCode::CONFLICT, other.to_string().replace("\nhint", "; hint")),
         }
     }
 }

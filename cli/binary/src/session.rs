@@ -22,6 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// An open connection to a database that this binary may work on.
 pub struct Session {
     pub db: PgConnection,
+    /// Where the database is.
+    pub url: String,
     /// Started for this command: nobody schedules and nobody works.
     private: Option<Cluster>,
 }
@@ -34,14 +36,14 @@ impl Session {
     }
 
     /// A connection that was made and checked elsewhere.
-    pub fn of(db: PgConnection) -> Session {
-        Session { db, private: None }
+    pub fn of(db: PgConnection, url: &str) -> Session {
+        Session { db, url: url.into(), private: None }
     }
 
     /// Whatever the schema is.
     pub async fn open_unchecked(config: &Config) -> Result<Session, Failure> {
         let session = match &config.database_url {
-            Some(url) => Session { db: named(config, url.reveal()).await?, private: None },
+            Some(url) => Session::of(named(config, url.reveal()).await?, url.reveal()),
             None => of_standalone(&config.data_dir).await?,
         };
         Ok(session)
@@ -53,18 +55,17 @@ impl Session {
             return Session::open_unchecked(config).await;
         }
         let cluster = open_cluster(&config.data_dir).await??;
-        let db = connect::one(&cluster.url(), NAME).await?;
-        Ok(Session { db, private: Some(cluster) })
+        Session::of_private(cluster).await
+    }
+
+    async fn of_private(cluster: Cluster) -> Result<Session, Failure> {
+        let url = cluster.url();
+        Ok(Session { db: connect::one(&url, NAME).await?, url, private: Some(cluster) })
     }
 
     /// Writes down who did what at a command line, and wakes those it concerns.
     pub async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
         did_in_and_hint(&mut self.db, deed, hints).await
-    }
-
-    /// Where its database is, if it was started for this command.
-    pub fn url(&self) -> Option<String> {
-        self.private.as_ref().map(Cluster::url)
     }
 
     /// The server runs for this command only.
@@ -109,7 +110,7 @@ async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
         let is_foreign = left.as_ref().is_some_and(|left| left.socket.is_none());
         if let Some(left) = left.filter(|left| left.is_alive() || is_foreign) {
             match connect::one(&left.url, NAME).await {
-                Ok(db) => return Ok(Session { db, private: None }),
+                Ok(db) => return Ok(Session::of(db, &left.url)),
                 // A pid that is another process's by now, or a standalone that is ending.
                 Err(StoreError::Unreachable(_)) if !is_foreign => {}
                 Err(error) => return Err(error.into()),
@@ -120,10 +121,7 @@ async fn of_standalone(data_dir: &Path) -> Result<Session, Failure> {
                 .hint("start one with `orch standalone`, or name a database with `--database-url`"));
         }
         match open_cluster(data_dir).await? {
-            Ok(cluster) => {
-                let db = connect::one(&cluster.url(), NAME).await?;
-                return Ok(Session { db, private: Some(cluster) });
-            }
+            Ok(cluster) => return Session::of_private(cluster).await,
             Err(ClusterError::InUse { .. }) if began.elapsed() < PATIENCE => tokio::time::sleep(LOOK_AGAIN).await,
             Err(error) => return Err(error.into()),
         }

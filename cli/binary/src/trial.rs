@@ -65,7 +65,7 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
         parts.add_worker(worker, Arc::new(offers));
         parts.add_scheduler(SchedulerConfig::new(&url));
         let (stop, hints) = (parts.stop_token(), parts.hints());
-        let mut trial = Trial { session: Session::of(db), hints };
+        let mut trial = Trial { session: Session::of(db, &url), hints };
         let working = async {
             let outcome = tokio::select! {
                 outcome = work(&mut trial) => outcome,

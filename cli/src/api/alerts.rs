@@ -1,6 +1,6 @@
-//! Alerts over the API.
+//! Alerts.
 
-use super::{Answer, Api, Query};
+use super::{Answer, Api, Query, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
@@ -66,7 +66,7 @@ fn row(value: &Value) -> Option<AlertRow> {
 
 impl Api {
     /// Newest first.
-    pub(crate) fn alerts(&self, filter: &AlertFilter, most: i64) -> Result<Vec<AlertRow>, Failure> {
+    pub(crate) async fn alerts(&self, filter: &AlertFilter, most: i64) -> Result<Vec<AlertRow>, Failure> {
         let query = || {
             let words = [
                 ("state", filter.state.map(AlertState::as_str)),
@@ -78,32 +78,32 @@ impl Api {
             let words = words.into_iter().filter_map(|(name, word)| Some((name, word?)));
             words.fold(Query::default(), |query, (name, word)| query.with(name, word))
         };
-        self.pages_extra("alerts", "alerts", query, usize::try_from(most).unwrap_or_default(), row)
+        self.pages_extra("alerts", "alerts", query, usize::try_from(most).unwrap_or_default(), row).await
     }
 
-    pub(crate) fn alert(&self, id: i64) -> Result<Option<AlertRow>, Failure> {
-        match self.get_extra(&format!("alerts/{id}"))? {
+    pub(crate) async fn alert(&self, id: i64) -> Result<Option<AlertRow>, Failure> {
+        match self.get_extra(&format!("alerts/{id}")).await? {
             Answer::Found(found) => row(&found).map(Some).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    pub(crate) fn retry_alert(&self, id: i64) -> Result<Retry, Failure> {
-        match self.change_extra("POST", &format!("alerts/{id}/retry"), None)? {
+    pub(crate) async fn retry_alert(&self, id: i64) -> Result<Retry, Failure> {
+        match self.change_extra("POST", &format!("alerts/{id}/retry"), None).await? {
             Answer::Found(_) => Ok(Retry::Due),
             Answer::Refused(404, _) => Ok(Retry::NoSuchAlert),
             Answer::Refused(409, _) => Ok(Retry::AlreadySent),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Gives its id.
-    pub(crate) fn test_alert(&self, notifier: &Notifier) -> Result<i64, Failure> {
+    pub(crate) async fn test_alert(&self, notifier: &Notifier) -> Result<i64, Failure> {
         let body = json!({ "connection_id": notifier.connection, "message": notifier.message, "to": notifier.to });
-        match self.change_extra("POST", "alerts/test", Some(&body))? {
+        match self.change_extra("POST", "alerts/test", Some(&body)).await? {
             Answer::Found(found) => found["alert_id"].as_i64().ok_or_else(|| self.strange()),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

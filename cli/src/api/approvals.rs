@@ -1,12 +1,37 @@
-//! What tasks ask people, over the API.
+//! What tasks ask people.
 
-use super::{Answer, Api, Query, encoded};
-use crate::server::{AnswerWish, Asked};
+use super::{Answer, Api, Query, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
+use orch_core::approval::Given;
 use orch_store::approval::ApprovalFilter;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// A question.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) asked_at: DateTime<Utc>,
+    pub(crate) dag_id: String,
+    pub(crate) run_id: String,
+    pub(crate) task_id: String,
+    pub(crate) map_index: i32,
+    pub(crate) try_no: i16,
+    pub(crate) subject: String,
+    pub(crate) options: Vec<String>,
+    pub(crate) asked: Vec<String>,
+    pub(crate) chosen: Option<Vec<String>>,
+    pub(crate) by: Option<String>,
+}
+
+/// An answer, and to what.
+pub(crate) struct AnswerWish {
+    pub(crate) dag_id: String,
+    pub(crate) run_id: String,
+    pub(crate) task_id: String,
+    pub(crate) map_index: i32,
+    pub(crate) given: Given,
+}
 
 #[derive(Deserialize)]
 struct Shown {
@@ -52,7 +77,7 @@ fn asked(value: &Value) -> Option<Asked> {
 
 impl Api {
     /// Newest first.
-    pub(crate) fn approvals(&self, filter: &ApprovalFilter, most: i64) -> Result<Vec<Asked>, Failure> {
+    pub(crate) async fn approvals(&self, filter: &ApprovalFilter, most: i64) -> Result<Vec<Asked>, Failure> {
         let query = || {
             let open = filter.is_open.map(|_| ("state", "awaiting_input"));
             let of_dag = filter.dag_id.as_deref().map(|dag_id| ("dag_id", dag_id));
@@ -63,11 +88,11 @@ impl Api {
                 .fold(Query::default(), |query, (name, word)| query.with(name, word))
         };
         let most = usize::try_from(most).unwrap_or_default();
-        self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked)
+        self.pages("dags/~/dagRuns/~/hitlDetails", "hitl_details", query, most, asked).await
     }
 
     /// What counts of it.
-    pub(crate) fn answer_approval(&self, wish: &AnswerWish) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn answer_approval(&self, wish: &AnswerWish) -> Result<Vec<String>, Failure> {
         let path = format!(
             "dags/{}/dagRuns/{}/taskInstances/{}/{}/hitlDetails",
             encoded(&wish.dag_id),
@@ -76,9 +101,9 @@ impl Api {
             wish.map_index
         );
         let body = json!({ "chosen_options": wish.given.chosen_options, "params_input": wish.given.params_input });
-        match self.change("PATCH", &path, Some(&body))? {
+        match self.change("PATCH", &path, Some(&body)).await? {
             Answer::Found(found) => Vec::<String>::deserialize(&found["chosen_options"]).map_err(|_| self.strange()),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,7 +1,6 @@
-//! The questions of the commands, each as one or a few requests, with the answers and refusals that a database gives.
+//! What commands ask of DAGs, runs and task instances, each as one or a few requests.
 
-use super::{Answer, Api, Query, encoded, read};
-use crate::server::{DagChoice, Obstacle};
+use super::{Answer, Api, Query, encoded, read, refused};
 use chrono::{DateTime, SecondsFormat, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
@@ -22,93 +21,123 @@ const PAGE: usize = 100;
 /// Stands for all DAGs in a path.
 const ALL: &str = "~";
 
+/// Which DAGs; what is not said does not matter.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DagChoice {
+    pub(crate) tags: Vec<String>,
+    pub(crate) paused: Option<bool>,
+}
+
+/// Something that stands in the way of a task instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Obstacle {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    /// Who holds what it waits for.
+    pub(crate) in_the_way: Vec<String>,
+}
+
 impl Api {
     /// By id.
-    pub(crate) fn dags(&self, choice: &DagChoice) -> Result<Vec<DagRow>, Failure> {
+    pub(crate) async fn dags(&self, choice: &DagChoice) -> Result<Vec<DagRow>, Failure> {
         let query = || {
             let query = Query::default().with("exclude_stale", false).with("order_by", "dag_id");
             let query = query.with_all("tags", &choice.tags);
             choice.paused.into_iter().fold(query, |query, paused| query.with("paused", paused))
         };
-        self.pages("dags", "dags", query, usize::MAX, read::dag)
+        self.pages("dags", "dags", query, usize::MAX, read::dag).await
     }
 
-    pub(crate) fn dag(&self, name: &str) -> Result<DagRow, Failure> {
+    /// A DAG by its id or an alias.
+    pub(crate) async fn dag(&self, name: &str) -> Result<DagRow, Failure> {
         DagId::new(name)?;
-        match self.get(&format!("dags/{}", encoded(name)), &Query::default())? {
+        match self.get(&format!("dags/{}", encoded(name)), &Query::default()).await? {
             Answer::Found(dag) => read::dag(&dag).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => {
-                let known = self.dags(&DagChoice::default())?;
+                let known = self.dags(&DagChoice::default()).await?;
                 let near = closest(name, known.iter().map(|dag| dag.dag_id.as_str()));
                 Err(names::no_such_dag(name, near))
             }
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    /// The structure of a DAG's newest version, by the DAG's own id; what the row of the DAG does not tell is put into it.
-    pub(crate) fn structure(&self, dag: &mut DagRow) -> Result<DagSpec, Failure> {
+    /// The id of a DAG by its id or an alias.
+    pub(crate) async fn dag_id(&self, name: &str) -> Result<String, Failure> {
+        Ok(self.dag(name).await?.dag_id)
+    }
+
+    /// A DAG by its id or an alias, and the structure of its newest version.
+    pub(crate) async fn structure(&self, name: &str) -> Result<(DagRow, DagSpec), Failure> {
+        let mut dag = self.dag(name).await?;
         let path = format!("dags/{}/structure", encoded(&dag.dag_id));
-        match self.get_extra(&path)? {
+        match self.get_extra(&path).await? {
             Answer::Found(found) => {
                 let (spec, aliases, number) = read::structure(&found).ok_or_else(|| self.strange())?;
                 (dag.aliases, dag.version_number) = (aliases, number);
-                Ok(spec)
+                Ok((dag, spec))
             }
             Answer::Refused(404, _) => Err(Failure::new(format!("dag `{}` was deleted just now", dag.dag_id))),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    pub(crate) fn run_counts(&self, dag_id: &str) -> Result<Vec<RunCount>, Failure> {
+    pub(crate) async fn run_counts(&self, dag_id: &str) -> Result<Vec<RunCount>, Failure> {
         let path = format!("dags/{}/dagRuns", encoded(dag_id));
-        let count = |&state: &RunState| {
-            let body = self.found(self.get(&path, &Query::default().with("state", state).with("limit", 1))?)?;
+        let mut counts = Vec::new();
+        for state in RunState::ALL {
+            let query = Query::default().with("state", state).with("limit", 1);
+            let body = self.found(self.get(&path, &query).await?)?;
             let count = body["total_entries"].as_i64().ok_or_else(|| self.strange())?;
-            Ok(RunCount { state, count })
-        };
-        RunState::ALL.iter().map(count).collect()
+            counts.push(RunCount { state: *state, count });
+        }
+        Ok(counts)
     }
 
-    /// A run by its id or its logical date.
-    pub(crate) fn run(&self, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
+    /// A run of a DAG, by its id or its logical date.
+    pub(crate) async fn run(&self, dag: &str, name: &str) -> Result<RunDetails, Failure> {
+        self.run_of(&self.dag_id(dag).await?, name).await
+    }
+
+    /// The same by the DAG's own id.
+    pub(crate) async fn run_of(&self, dag_id: &str, name: &str) -> Result<RunDetails, Failure> {
         let date = names::parse_moment(name);
         if date.is_none() {
             RunId::new(name)?;
         }
         let path = format!("dags/{}/dagRuns/{}", encoded(dag_id), encoded(name));
-        match self.get(&path, &Query::default())? {
+        match self.get(&path, &Query::default()).await? {
             Answer::Found(run) => return read::run(&run).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => {}
-            Answer::Refused(_, words) => return Err(Failure::new(words)),
+            Answer::Refused(_, words) => return Err(refused(&words)),
         }
         let of_dag = || RunFilter { dag_ids: Some(vec![dag_id.into()]), ..RunFilter::default() };
         if let Some(date) = date {
             let mut filter = of_dag();
             (filter.logical_date.from, filter.logical_date.to) = (Some(date), Some(date));
-            if let Some(found) = self.runs(&filter, 1)?.pop() {
+            if let Some(found) = self.runs(&filter, 1).await?.pop() {
                 return Ok(found);
             }
         }
-        Err(names::no_such_run(dag_id, name, &self.runs(&of_dag(), names::RECENT_RUNS as usize)?))
+        Err(names::no_such_run(dag_id, name, &self.runs(&of_dag(), names::RECENT_RUNS as usize).await?))
     }
 
     /// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
-    pub(crate) fn any_run(&self, words: &[String]) -> Result<RunDetails, Failure> {
+    pub(crate) async fn any_run(&self, words: &[String]) -> Result<RunDetails, Failure> {
         let name = match words {
-            [dag, name] => return self.run(&self.dag(dag)?.dag_id, name),
+            [dag, name] => return self.run(dag, name).await,
             [name] => name,
             _ => return Err(Failure::new("name a run: its dag and its id, or its id alone")),
         };
         RunId::new(name)?;
         let query = || Query::default().with("run_id_prefix_pattern", name).with("order_by", "-run_after");
-        let mut found = self.pages(&format!("dags/{ALL}/dagRuns"), "dag_runs", query, PAGE, read::run)?;
+        let mut found = self.pages(&format!("dags/{ALL}/dagRuns"), "dag_runs", query, PAGE, read::run).await?;
         found.retain(|run| run.run_id == *name);
         names::the_only_run(name, found)
     }
 
     /// Newest first, at most so many.
-    pub(crate) fn runs(&self, filter: &RunFilter, most: usize) -> Result<Vec<RunDetails>, Failure> {
+    pub(crate) async fn runs(&self, filter: &RunFilter, most: usize) -> Result<Vec<RunDetails>, Failure> {
         let dag = match filter.dag_ids.as_deref() {
             Some([dag_id]) => encoded(dag_id),
             _ => ALL.into(),
@@ -125,27 +154,27 @@ impl Api {
             let times = times.into_iter().filter_map(|(name, at)| Some((name, at?)));
             times.fold(query, |query, (name, at)| query.with(name, exactly(at)))
         };
-        self.pages(&format!("dags/{dag}/dagRuns"), "dag_runs", query, most, read::run)
+        self.pages(&format!("dags/{dag}/dagRuns"), "dag_runs", query, most, read::run).await
     }
 
     /// In the order of the DAG.
-    pub(crate) fn instances(&self, run: &RunDetails) -> Result<Vec<InstanceRow>, Failure> {
-        self.pages(&of_run(run), "task_instances", Query::default, usize::MAX, read::instance)
+    pub(crate) async fn instances(&self, run: &RunDetails) -> Result<Vec<InstanceRow>, Failure> {
+        self.pages(&of_run(run), "task_instances", Query::default, usize::MAX, read::instance).await
     }
 
     /// A task instance. Of a mapped task one element has to be named.
-    pub(crate) fn instance(
+    pub(crate) async fn instance(
         &self,
         run: &RunDetails,
         task_id: &str,
         map_index: MapIndexFlag,
     ) -> Result<InstanceRow, Failure> {
         TaskId::new(task_id)?;
-        let first = self.get(&of_run(run), &Query::default().with("task_id", task_id).with("limit", 1))?;
+        let first = self.get(&of_run(run), &Query::default().with("task_id", task_id).with("limit", 1)).await?;
         let first = self.found(first)?;
         let found = first["task_instances"].get(0).map(|value| read::instance(value).ok_or_else(|| self.strange()));
         let Some(found) = found.transpose()? else {
-            let known = self.instances(run)?;
+            let known = self.instances(run).await?;
             return Err(names::no_such_task(&run.dag_id, task_id, known.iter().map(|i| i.task_id.as_str())));
         };
         let elements = if found.map_index < 0 { 0 } else { first["total_entries"].as_i64().unwrap_or_default() as i32 };
@@ -156,42 +185,42 @@ impl Api {
         if index < 0 || index >= elements {
             return Err(names::no_such_element(task_id, elements, index));
         }
-        match self.get(&format!("{}/{}/{index}", of_run(run), encoded(task_id)), &Query::default())? {
+        match self.get(&format!("{}/{}/{index}", of_run(run), encoded(task_id)), &Query::default()).await? {
             Answer::Found(instance) => read::instance(&instance).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Err(names::no_such_element(task_id, elements, index)),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// All that stands in the way of an instance.
-    pub(crate) fn obstacles(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Obstacle>, Failure> {
-        read::obstacles(&self.why(run, instance)?).ok_or_else(|| self.strange())
+    pub(crate) async fn obstacles(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Obstacle>, Failure> {
+        read::obstacles(&self.why(run, instance).await?).ok_or_else(|| self.strange())
     }
 
     /// Of its last try, if that failed; the outermost first.
-    pub(crate) fn causes(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<String>, Failure> {
-        let why = self.why(run, instance)?;
+    pub(crate) async fn causes(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<String>, Failure> {
+        let why = self.why(run, instance).await?;
         Vec::deserialize(&why["causes"]).map_err(|_| self.strange())
     }
 
-    fn why(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Value, Failure> {
+    async fn why(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Value, Failure> {
         let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
         let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/why?map_index={}", instance.map_index);
-        match self.get_extra(&path)? {
+        match self.get_extra(&path).await? {
             Answer::Found(found) => Ok(found),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Starts a run.
-    pub(crate) fn trigger(&self, new: &NewRun) -> Result<RunDetails, Failure> {
+    pub(crate) async fn trigger(&self, new: &NewRun) -> Result<RunDetails, Failure> {
         let body = json!({
             "dag_run_id": new.run_id.as_deref(),
             "logical_date": new.logical_date.map(exactly),
             "conf": new.conf,
         });
         let dag_id = &new.dag_id;
-        match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body)? {
+        match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body).await? {
             Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
             Answer::Refused(409, words) if words.contains("logical date") => {
@@ -203,16 +232,16 @@ impl Api {
     }
 
     /// One thing by its path; none: there is none.
-    pub(super) fn one<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Failure> {
-        match self.get(path, &Query::default())? {
+    pub(super) async fn one<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Failure> {
+        match self.get(path, &Query::default()).await? {
             Answer::Found(found) => read(&found).map(Some).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// All entries of a list, page by page.
-    pub(super) fn pages<T>(
+    pub(super) async fn pages<T>(
         &self,
         path: &str,
         name: &str,
@@ -220,11 +249,11 @@ impl Api {
         most: usize,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, Failure> {
-        self.pages_from(&format!("api/v2/{path}"), name, query, most, read)
+        self.pages_from(&format!("api/v2/{path}"), name, query, most, read).await
     }
 
     /// The same of a list that only orch has.
-    pub(super) fn pages_extra<T>(
+    pub(super) async fn pages_extra<T>(
         &self,
         path: &str,
         name: &str,
@@ -232,10 +261,10 @@ impl Api {
         most: usize,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<Vec<T>, Failure> {
-        self.pages_from(&format!("api/orch/v1/{path}"), name, query, most, read)
+        self.pages_from(&format!("api/orch/v1/{path}"), name, query, most, read).await
     }
 
-    fn pages_from<T>(
+    async fn pages_from<T>(
         &self,
         path: &str,
         name: &str,
@@ -247,7 +276,7 @@ impl Api {
         loop {
             let wanted = (most - found.len()).min(PAGE);
             let query = query().with("limit", wanted).with("offset", found.len());
-            let body = self.get_from(&format!("{path}{}", query.0))?;
+            let body = self.ask("GET", &format!("{path}{}", query.0), None).await?;
             let body = self.found(body)?;
             let page = body[name].as_array().ok_or_else(|| self.strange())?;
             for entry in page {

@@ -1,7 +1,6 @@
-//! Assets over the API. How fresh they are stands in a list of its own.
+//! Assets. How fresh they are stands in a list of its own.
 
-use super::{Answer, Api, Query, read};
-use crate::server::{AssetDetails, MOST_ASSETS, Update, the_producer, way};
+use super::{Answer, Api, Query, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::asset::AssetEvent;
@@ -12,6 +11,35 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 type Moment = DateTime<Utc>;
+
+/// In one list.
+pub(crate) const MOST: i64 = 1_000;
+
+/// Who names an asset, and which ways its data took.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AssetDetails {
+    pub(crate) aliases: Vec<String>,
+    /// DAGs.
+    pub(crate) scheduled: Vec<String>,
+    /// `dag.task`.
+    pub(crate) producing: Vec<String>,
+    pub(crate) consuming: Vec<String>,
+    pub(crate) lineage: Vec<String>,
+}
+
+/// An update of an asset, and the runs it began.
+#[derive(Debug, Clone)]
+pub(crate) struct Update {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) asset: String,
+    pub(crate) partition_key: Option<String>,
+    pub(crate) rows: Option<i64>,
+    pub(crate) extra: Value,
+    pub(crate) source_dag_id: Option<String>,
+    pub(crate) source_run_id: Option<String>,
+    pub(crate) source_task_id: Option<String>,
+    pub(crate) runs: Vec<String>,
+}
 
 #[derive(Deserialize)]
 struct Asset {
@@ -89,13 +117,13 @@ struct Began {
 
 impl Api {
     /// By name.
-    pub(crate) fn assets(&self, only_stale: bool) -> Result<Vec<AssetRow>, Failure> {
+    pub(crate) async fn assets(&self, only_stale: bool) -> Result<Vec<AssetRow>, Failure> {
         let query = || Query::default().with("only_active", false).with("order_by", "name");
         let mut extras = BTreeMap::new();
-        for extra in self.pages_extra("assets", "assets", query, MOST_ASSETS as usize, parsed::<Extra>)? {
+        for extra in self.pages_extra("assets", "assets", query, MOST as usize, parsed::<Extra>).await? {
             extras.insert(extra.id, extra);
         }
-        let assets = self.pages("assets", "assets", query, MOST_ASSETS as usize, parsed::<Asset>)?;
+        let assets = self.pages("assets", "assets", query, MOST as usize, parsed::<Asset>).await?;
         let rows = assets.into_iter().map(|asset| {
             let extra = extras.get(&asset.id);
             row(asset, extra)
@@ -104,35 +132,37 @@ impl Api {
     }
 
     /// By name.
-    pub(crate) fn aliases(&self) -> Result<Vec<AliasRow>, Failure> {
+    pub(crate) async fn aliases(&self) -> Result<Vec<AliasRow>, Failure> {
         let query = || Query::default().with("order_by", "name");
-        self.pages("assets/aliases", "asset_aliases", query, MOST_ASSETS as usize, |entry| {
+        self.pages("assets/aliases", "asset_aliases", query, MOST as usize, |entry| {
             let Alias { id, name, group } = parsed(entry)?;
             Some(AliasRow { id, name, group_name: group })
         })
+        .await
     }
 
     /// By its URI, else all that are called so.
-    pub(crate) fn assets_called(&self, said: &str) -> Result<Vec<AssetRow>, Failure> {
+    pub(crate) async fn assets_called(&self, said: &str) -> Result<Vec<AssetRow>, Failure> {
         for (pattern, is_name) in [("uri_prefix_pattern", false), ("name_prefix_pattern", true)] {
             let query = || Query::default().with("only_active", false).with("order_by", "id").with(pattern, said);
-            let mut found = self.pages("assets", "assets", query, MOST_ASSETS as usize, parsed::<Asset>)?;
+            let mut found = self.pages("assets", "assets", query, MOST as usize, parsed::<Asset>).await?;
             found.retain(|asset| said == if is_name { &asset.name } else { &asset.uri });
             if !found.is_empty() {
-                let rows = found.into_iter().map(|asset| -> Result<AssetRow, Failure> {
-                    let extra = self.found(self.get_extra(&format!("assets/{}", asset.id))?)?;
-                    Ok(row(asset, Some(&parsed(&extra).ok_or_else(|| self.strange())?)))
-                });
-                return rows.collect();
+                let mut rows = Vec::new();
+                for asset in found {
+                    let extra = self.found(self.get_extra(&format!("assets/{}", asset.id)).await?)?;
+                    rows.push(row(asset, Some(&parsed(&extra).ok_or_else(|| self.strange())?)));
+                }
+                return Ok(rows);
             }
         }
         Ok(Vec::new())
     }
 
-    pub(crate) fn asset_details(&self, asset: &AssetRow) -> Result<AssetDetails, Failure> {
+    pub(crate) async fn asset_details(&self, asset: &AssetRow) -> Result<AssetDetails, Failure> {
         let path = format!("assets/{}", asset.id);
-        let found: Option<Asset> = parsed(&self.found(self.get(&path, &Query::default())?)?);
-        let extra: Option<Extra> = parsed(&self.found(self.get_extra(&path)?)?);
+        let found: Option<Asset> = parsed(&self.found(self.get(&path, &Query::default()).await?)?);
+        let extra: Option<Extra> = parsed(&self.found(self.get_extra(&path).await?)?);
         let (Some(found), Some(extra)) = (found, extra) else { return Err(self.strange()) };
         let tasks = |places: Vec<Place>| places.iter().map(|p| format!("{}.{}", p.dag_id, p.task_id)).collect();
         Ok(AssetDetails {
@@ -145,39 +175,43 @@ impl Api {
     }
 
     /// The newest first.
-    pub(crate) fn updates(&self, asset: Option<i32>, most: i64) -> Result<Vec<Update>, Failure> {
+    pub(crate) async fn updates(&self, of: Option<&AssetRow>, most: i64) -> Result<Vec<Update>, Failure> {
         let query = || {
             let query = Query::default().with("order_by", "-timestamp");
-            asset.into_iter().fold(query, |query, asset| query.with("asset_id", asset))
+            of.into_iter().fold(query, |query, asset| query.with("asset_id", asset.id))
         };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.pages("assets/events", "asset_events", query, most, |entry| parsed(entry).map(update))
+        self.pages("assets/events", "asset_events", query, most, |entry| parsed(entry).map(update)).await
     }
 
     /// Says that an asset was updated, and gives the number of the update.
-    pub(crate) fn say_updated(&self, asset: &AssetRow, event: &AssetEvent) -> Result<i64, Failure> {
+    pub(crate) async fn say_updated(&self, asset: &AssetRow, event: &AssetEvent) -> Result<i64, Failure> {
         let body = json!({ "asset_id": asset.id, "partition_key": event.partition_key, "extra": event.extra });
-        match self.post("assets/events", &body)? {
+        match self.post("assets/events", &body).await? {
             Answer::Found(said) => said["id"].as_i64().ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Err(Failure::new(format!("asset `{}` was deleted just now", asset.name))),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Starts a run of the one DAG that produces it.
-    pub(crate) fn materialize(&self, asset: &AssetRow, partition_key: Option<&str>) -> Result<RunDetails, Failure> {
+    pub(crate) async fn materialize(
+        &self,
+        asset: &AssetRow,
+        partition_key: Option<&str>,
+    ) -> Result<RunDetails, Failure> {
         let path = format!("assets/{}/materialize", asset.id);
-        match self.post(&path, &json!({ "partition_key": partition_key }))? {
+        match self.post(&path, &json!({ "partition_key": partition_key })).await? {
             Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
             Answer::Refused(404 | 409, words) => {
-                let details = self.asset_details(asset)?;
+                let details = self.asset_details(asset).await?;
                 let dag = |place: &String| place.split_once('.').map(|(dag, _)| dag.to_owned());
                 let mut producers: Vec<String> = details.producing.iter().filter_map(dag).collect();
                 producers.dedup();
                 the_producer(asset, producers)?;
-                Err(Failure::new(words))
+                Err(refused(&words))
             }
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }
@@ -220,5 +254,24 @@ fn update(event: Event) -> Update {
         source_run_id: event.source_run_id,
         source_task_id: event.source_task_id,
         runs: event.created_dagruns.iter().map(|run| format!("{}.{}", run.dag_id, run.run_id)).collect(),
+    }
+}
+
+/// `from -> to (7 rows)`.
+fn way(from: &str, to: &str, rows: Option<i64>) -> String {
+    let rows = rows.map_or_else(String::new, |rows| format!(" ({rows} rows)"));
+    format!("{from} -> {to}{rows}")
+}
+
+/// Of those who produce an asset; there has to be one and no more.
+fn the_producer(asset: &AssetRow, mut producers: Vec<String>) -> Result<String, Failure> {
+    match producers.len() {
+        1 => Ok(producers.remove(0)),
+        0 => Err(Failure::new(format!("no dag produces `{}`", asset.name))
+            .hint("name it as an outlet of a task: `.outlet(asset(\"…\"))`")),
+        many => {
+            let hint = format!("start one of them with `orch dags trigger`: {}", producers.join(", "));
+            Err(Failure::new(format!("{many} dags produce `{}`", asset.name)).hint(hint))
+        }
     }
 }

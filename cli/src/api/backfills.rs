@@ -1,7 +1,6 @@
-//! Backfills over the API.
+//! Backfills.
 
-use super::{Answer, Api, Query};
-use crate::server::{PlannedDate, backfill_is_gone, backfill_is_over};
+use super::{Answer, Api, HINT, Query, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
@@ -12,6 +11,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 type Moment = DateTime<Utc>;
+
+/// Dates of a backfill that are read at once.
+const MOST_DATES: usize = 10_000;
+
+/// What would be done for a date.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedDate {
+    pub(crate) logical_date: DateTime<Utc>,
+    pub(crate) interval: (DateTime<Utc>, DateTime<Utc>),
+    pub(crate) action: String,
+    /// Why nothing would be done.
+    pub(crate) reason: Option<String>,
+}
 
 #[derive(Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "as the API answers")]
@@ -74,10 +86,14 @@ struct Planned {
 }
 
 impl Api {
-    pub(crate) fn plan_backfill(&self, new: &NewBackfill) -> Result<(Vec<PlannedDate>, Option<Vec<String>>), Failure> {
-        let found = match self.change_extra("POST", "backfills/dry_run", Some(&body(new)))? {
+    /// What would be done for each date, and the tasks that would run; none: all.
+    pub(crate) async fn plan_backfill(
+        &self,
+        new: &NewBackfill,
+    ) -> Result<(Vec<PlannedDate>, Option<Vec<String>>), Failure> {
+        let found = match self.change_extra("POST", "backfills/dry_run", Some(&body(new))).await? {
             Answer::Found(found) => found,
-            Answer::Refused(_, words) => return Err(refused(&words, &new.dag_id)),
+            Answer::Refused(_, words) => return Err(refused_of(&words, &new.dag_id)),
         };
         let Plan { dates, tasks } = Plan::deserialize(found).map_err(|_| self.strange())?;
         let date = |planned: Planned| PlannedDate {
@@ -89,35 +105,38 @@ impl Api {
         Ok((dates.into_iter().map(date).collect(), tasks))
     }
 
-    pub(crate) fn create_backfill(&self, new: &NewBackfill) -> Result<BackfillRow, Failure> {
-        match self.post("backfills", &body(new))? {
+    pub(crate) async fn create_backfill(&self, new: &NewBackfill) -> Result<BackfillRow, Failure> {
+        match self.post("backfills", &body(new)).await? {
             Answer::Found(made) => {
                 let id = made["id"].as_i64().and_then(|id| i32::try_from(id).ok()).ok_or_else(|| self.strange())?;
-                self.backfill(id)?.ok_or_else(|| backfill_is_gone(id))
+                self.backfill(id).await
             }
-            Answer::Refused(_, words) => Err(refused(&words, &new.dag_id)),
+            Answer::Refused(_, words) => Err(refused_of(&words, &new.dag_id)),
         }
     }
 
     /// The newest first.
-    pub(crate) fn backfills(&self, filter: &BackfillFilter, most: u16) -> Result<Vec<BackfillRow>, Failure> {
+    pub(crate) async fn backfills(&self, filter: &BackfillFilter, most: u16) -> Result<Vec<BackfillRow>, Failure> {
         let query = || {
             let query = Query::default().with("active", filter.active);
             filter.dag_id.iter().fold(query, |query, dag_id| query.with("dag_id", dag_id))
         };
-        self.pages_extra("backfills", "backfills", query, usize::from(most), row)
+        self.pages_extra("backfills", "backfills", query, usize::from(most), row).await
     }
 
-    pub(crate) fn backfill(&self, id: i32) -> Result<Option<BackfillRow>, Failure> {
-        match self.get_extra(&format!("backfills/{id}"))? {
-            Answer::Found(found) => row(&found).map(Some).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+    pub(crate) async fn backfill(&self, id: i32) -> Result<BackfillRow, Failure> {
+        match self.get_extra(&format!("backfills/{id}")).await? {
+            Answer::Found(found) => row(&found).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => {
+                Err(Failure::new(format!("there is no backfill {id}")).hint("list all with `orch backfill list`"))
+            }
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    pub(crate) fn backfill_dates(&self, id: i32, most: usize) -> Result<Vec<BackfillDate>, Failure> {
-        self.pages_extra(&format!("backfills/{id}"), "dates", Query::default, most, |entry| {
+    /// In the order in which they are run.
+    pub(crate) async fn backfill_dates(&self, id: i32) -> Result<Vec<BackfillDate>, Failure> {
+        self.pages_extra(&format!("backfills/{id}"), "dates", Query::default, MOST_DATES, |entry| {
             let date = DateSeen::deserialize(entry).ok()?;
             Some(BackfillDate {
                 ordinal: date.ordinal,
@@ -130,32 +149,30 @@ impl Api {
                 ended_at: date.end_date,
             })
         })
+        .await
     }
 
-    pub(crate) fn pause_backfill(&self, id: i32, paused: bool) -> Result<(), Failure> {
-        self.change_backfill(id, if paused { "pause" } else { "unpause" })
+    pub(crate) async fn pause_backfill(&self, id: i32, paused: bool) -> Result<(), Failure> {
+        self.change_backfill(id, if paused { "pause" } else { "unpause" }).await
     }
 
-    pub(crate) fn cancel_backfill(&self, id: i32, stop_running: bool) -> Result<(), Failure> {
-        self.change_backfill(id, &format!("cancel?stop_running={stop_running}"))
+    pub(crate) async fn cancel_backfill(&self, id: i32, stop_running: bool) -> Result<(), Failure> {
+        self.change_backfill(id, &format!("cancel?stop_running={stop_running}")).await
     }
 
-    fn change_backfill(&self, id: i32, what: &str) -> Result<(), Failure> {
-        match self.change("PUT", &format!("backfills/{id}/{what}"), None)? {
+    async fn change_backfill(&self, id: i32, what: &str) -> Result<(), Failure> {
+        match self.change("PUT", &format!("backfills/{id}/{what}"), None).await? {
             Answer::Found(_) => Ok(()),
-            Answer::Refused(404, _) => Err(backfill_is_gone(id)),
-            Answer::Refused(409, _) => Err(backfill_is_over(id)),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(404, _) => Err(gone(id)),
+            Answer::Refused(409, _) => Err(over(id)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }
 
 /// The server's words are those of the command, but on one line, or those about a conf.
-fn refused(words: &str, dag_id: &str) -> Failure {
-    match words.split_once(" hint: ") {
-        Some((message, hint)) => Failure::new(message).hint(hint),
-        None => conf::refused_by_server(words, dag_id),
-    }
+fn refused_of(words: &str, dag_id: &str) -> Failure {
+    if words.contains(HINT) { refused(words) } else { conf::refused_by_server(words, dag_id) }
 }
 
 fn body(new: &NewBackfill) -> Value {
@@ -211,4 +228,12 @@ fn row(value: &Value) -> Option<BackfillRow> {
         skipped: found.counts.skipped,
         dropped: found.counts.dropped,
     })
+}
+
+fn gone(id: i32) -> Failure {
+    Failure::new(format!("backfill {id} was deleted just now"))
+}
+
+fn over(id: i32) -> Failure {
+    Failure::new(format!("backfill {id} is over already")).hint(format!("`orch backfill show {id}` shows how it ended"))
 }

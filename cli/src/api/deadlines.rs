@@ -1,13 +1,24 @@
-//! By when runs are to be over, over the API.
+//! By when runs are to be over.
 
 use super::{Api, Query, encoded};
-use crate::server::DeadlineLine;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_store::deadline::DeadlineFilter;
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::Value;
+
+pub(crate) struct DeadlineLine {
+    pub(crate) dag_id: String,
+    pub(crate) run_id: String,
+    /// `1 h after it started`.
+    pub(crate) description: String,
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    /// `waiting`, `open`, `met` or `missed`.
+    pub(crate) state: String,
+    /// How long is left, or by how much it was kept or missed.
+    pub(crate) seconds: Option<f64>,
+}
 
 #[derive(Deserialize)]
 struct Deadline {
@@ -33,7 +44,7 @@ fn line(value: &Value) -> Option<DeadlineLine> {
 
 impl Api {
     /// Those of the newest runs first.
-    pub(crate) fn deadlines(
+    pub(crate) async fn deadlines(
         &self,
         filter: &DeadlineFilter,
         run: Option<&RunDetails>,
@@ -43,6 +54,6 @@ impl Api {
         let run_id = run.map_or("~", |run| run.run_id.as_str());
         let path = format!("dags/{}/runs/{}/deadlines", encoded(dag_id), encoded(run_id));
         let query = || filter.missed.into_iter().fold(Query::default(), |query, missed| query.with("missed", missed));
-        self.pages_extra(&path, "deadlines", query, usize::try_from(most).unwrap_or_default(), line)
+        self.pages_extra(&path, "deadlines", query, usize::try_from(most).unwrap_or_default(), line).await
     }
 }

@@ -1,13 +1,43 @@
-//! Saying over the API how task instances ended.
+//! Saying how task instances ended.
 
-use super::{Answer, Api, encoded};
-use crate::server::{Instance, MarkWish};
+use super::{Answer, Api, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_binary::names;
 use orch_core::state::TaskState;
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// How instances are said to have ended, and which besides those of the task that is named.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command and a field of the API")]
+pub(crate) struct MarkWish {
+    pub(crate) state: TaskState,
+    /// One element of it; all without this.
+    pub(crate) map_index: Option<i32>,
+    pub(crate) upstream: bool,
+    pub(crate) downstream: bool,
+    pub(crate) past: bool,
+    pub(crate) future: bool,
+}
+
+impl MarkWish {
+    /// Of this instance and no other.
+    pub(crate) fn only(map_index: i32, state: TaskState) -> MarkWish {
+        let map_index = (map_index >= 0).then_some(map_index);
+        MarkWish { state, map_index, upstream: false, downstream: false, past: false, future: false }
+    }
+}
+
+/// An instance as it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) dag_id: String,
+    pub(crate) run_id: String,
+    pub(crate) task_id: String,
+    pub(crate) map_index: i32,
+    pub(crate) state: TaskState,
+}
 
 #[derive(Deserialize)]
 struct Shown {
@@ -31,22 +61,22 @@ fn instance(value: &Value) -> Option<Instance> {
 
 impl Api {
     /// What would change.
-    pub(crate) fn would_mark(
+    pub(crate) async fn would_mark(
         &self,
         run: &RunDetails,
         task_id: &str,
         wish: &MarkWish,
     ) -> Result<Vec<Instance>, Failure> {
-        self.patch_instances(run, task_id, wish, "/dry_run")
+        self.patch_instances(run, task_id, wish, "/dry_run").await
     }
 
     /// How many were marked.
-    pub(crate) fn mark(&self, run: &RunDetails, task_id: &str, wish: &MarkWish) -> Result<usize, Failure> {
-        let meant = self.patch_instances(run, task_id, wish, "")?;
+    pub(crate) async fn mark(&self, run: &RunDetails, task_id: &str, wish: &MarkWish) -> Result<usize, Failure> {
+        let meant = self.patch_instances(run, task_id, wish, "").await?;
         Ok(meant.iter().filter(|instance| instance.state == wish.state).count())
     }
 
-    fn patch_instances(
+    async fn patch_instances(
         &self,
         run: &RunDetails,
         task_id: &str,
@@ -62,20 +92,20 @@ impl Api {
             "include_past": wish.past,
             "include_future": wish.future,
         });
-        match self.change("PATCH", &path, Some(&body))? {
+        match self.change("PATCH", &path, Some(&body)).await? {
             Answer::Found(found) => {
                 let listed = found["task_instances"].as_array().ok_or_else(|| self.strange())?;
                 listed.iter().map(|entry| instance(entry).ok_or_else(|| self.strange())).collect()
             }
             Answer::Refused(404, _) => {
-                let known = self.instances(run)?;
+                let known = self.instances(run).await?;
                 // An element that is not there cannot be marked, and that is all.
                 if known.iter().any(|instance| instance.task_id == task_id) {
                     return Ok(Vec::new());
                 }
                 Err(names::no_such_task(&run.dag_id, task_id, known.iter().map(|i| i.task_id.as_str())))
             }
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Pools over the API.
+//! Pools.
 
-use super::{Answer, Api, Query, encoded};
+use super::{Answer, Api, Query, encoded, refused};
 use crate::kept::Existing;
 use orch_binary::failure::Failure;
 use orch_core::gates::DEFAULT_POOL;
@@ -36,15 +36,15 @@ fn pool(value: &Value) -> Option<PoolRow> {
 
 impl Api {
     /// By name.
-    pub(crate) fn pools(&self) -> Result<Vec<PoolRow>, Failure> {
-        self.pages("pools", "pools", || Query::default().with("order_by", "name"), usize::MAX, pool)
+    pub(crate) async fn pools(&self) -> Result<Vec<PoolRow>, Failure> {
+        self.pages("pools", "pools", || Query::default().with("order_by", "name"), usize::MAX, pool).await
     }
 
-    pub(crate) fn pool(&self, name: &str) -> Result<Option<PoolRow>, Failure> {
-        self.one(&format!("pools/{}", encoded(name)), pool)
+    pub(crate) async fn pool(&self, name: &str) -> Result<Option<PoolRow>, Failure> {
+        self.one(&format!("pools/{}", encoded(name)), pool).await
     }
 
-    pub(crate) fn set_pools(&self, pools: &[NewPool]) -> Result<(), Failure> {
+    pub(crate) async fn set_pools(&self, pools: &[NewPool]) -> Result<(), Failure> {
         let entity = |new: &NewPool| {
             let mut body = json!({ "name": new.name, "slots": new.slots, "include_deferred": new.include_deferred });
             // A server leaves that of the default pool as it is, and says so.
@@ -54,16 +54,16 @@ impl Api {
             (new.name.clone(), body)
         };
         let entities: Vec<(String, Value)> = pools.iter().map(entity).collect();
-        let left = self.create_all("pools", &entities, Existing::Overwrite)?;
+        let left = self.create_all("pools", &entities, Existing::Overwrite).await?;
         if left.is_empty() { Ok(()) } else { Err(self.strange()) }
     }
 
-    pub(crate) fn delete_pool(&self, name: &str) -> Result<DeletePool, Failure> {
-        match self.change("DELETE", &format!("pools/{}", encoded(name)), None)? {
+    pub(crate) async fn delete_pool(&self, name: &str) -> Result<DeletePool, Failure> {
+        match self.change("DELETE", &format!("pools/{}", encoded(name)), None).await? {
             Answer::Found(_) => Ok(DeletePool::Deleted),
             Answer::Refused(404, _) => Ok(DeletePool::NoSuchPool),
             Answer::Refused(..) if name == DEFAULT_POOL => Ok(DeletePool::Default),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Presets over the API.
+//! Presets of DAGs.
 
-use super::{Answer, Api, encoded};
+use super::{Answer, Api, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_store::preset::Preset;
@@ -22,33 +22,33 @@ fn preset(value: &Value) -> Option<Preset> {
 
 impl Api {
     /// By name.
-    pub(crate) fn presets(&self, dag_id: &str) -> Result<Vec<Preset>, Failure> {
-        let found = self.found(self.get_extra(&format!("dags/{}/presets", encoded(dag_id)))?)?;
+    pub(crate) async fn presets(&self, dag_id: &str) -> Result<Vec<Preset>, Failure> {
+        let found = self.found(self.get_extra(&format!("dags/{}/presets", encoded(dag_id))).await?)?;
         let presets = found["presets"].as_array().ok_or_else(|| self.strange())?;
         presets.iter().map(|entry| preset(entry).ok_or_else(|| self.strange())).collect()
     }
 
-    pub(crate) fn preset(&self, dag_id: &str, name: &str) -> Result<Option<Preset>, Failure> {
-        match self.get_extra(&path(dag_id, name))? {
+    pub(crate) async fn preset(&self, dag_id: &str, name: &str) -> Result<Option<Preset>, Failure> {
+        match self.get_extra(&path(dag_id, name)).await? {
             Answer::Found(found) => preset(&found).map(Some).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
-    pub(crate) fn keep_preset(&self, dag_id: &str, name: &str, conf: &Value) -> Result<(), Failure> {
-        match self.change_extra("PUT", &path(dag_id, name), Some(&json!({ "conf": conf })))? {
+    pub(crate) async fn keep_preset(&self, dag_id: &str, name: &str, conf: &Value) -> Result<(), Failure> {
+        match self.change_extra("PUT", &path(dag_id, name), Some(&json!({ "conf": conf }))).await? {
             Answer::Found(_) => Ok(()),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Whether there was one.
-    pub(crate) fn delete_preset(&self, dag_id: &str, name: &str) -> Result<bool, Failure> {
-        match self.change_extra("DELETE", &path(dag_id, name), None)? {
+    pub(crate) async fn delete_preset(&self, dag_id: &str, name: &str) -> Result<bool, Failure> {
+        match self.change_extra("DELETE", &path(dag_id, name), None).await? {
             Answer::Found(_) => Ok(true),
             Answer::Refused(404, _) => Ok(false),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The API's objects as the rows that commands print. What the API does not tell is empty or zero; a field that commands
 //! need and that is not there is an answer that is not understood.
 
-use crate::server::{Obstacle, holder};
+use super::Obstacle;
 use chrono::{DateTime, Utc};
 use orch_core::spec::DagSpec;
 use orch_core::state::{RunState, RunType, TaskState};
@@ -191,4 +191,13 @@ pub(super) fn obstacles(value: &Value) -> Option<Vec<Obstacle>> {
     let obstacle =
         |Reason { name, reason, holders }| Obstacle { name, reason, in_the_way: holders.iter().map(of).collect() };
     Some(why.reasons.into_iter().map(obstacle).collect())
+}
+
+/// Somebody in the way, in one word.
+fn holder(dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> String {
+    if map_index < 0 {
+        format!("{dag_id}/{run_id}/{task_id}")
+    } else {
+        format!("{dag_id}/{run_id}/{task_id}[{map_index}]")
+    }
 }

@@ -1,6 +1,6 @@
 //! Questions in SQL over the API.
 
-use super::{Answer, Api};
+use super::{Answer, Api, refused};
 use orch_binary::failure::Failure;
 use orch_store::lake_view::{Query, ResultColumn};
 use serde_json::{Value, json};
@@ -17,22 +17,12 @@ pub(crate) struct SqlAnswer {
 }
 
 impl Api {
-    pub(crate) fn sql(&self, query: &Query) -> Result<SqlAnswer, Failure> {
+    pub(crate) async fn sql(&self, query: &Query) -> Result<SqlAnswer, Failure> {
         let limits = query.limits;
-        let body =
-            json!({ "sql": query.sql, "limit": limits.rows, "timeout_seconds": limits.time.as_secs_f64() }).to_string();
-        let mut request = self.agent.post(format!("{}/api/orch/v1/sql", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        let request = request.header("content-type", "application/json");
-        let request = request.config().timeout_global(Some(limits.time + WAY_THERE)).build();
-        match self.answer(request.send(body))? {
+        let body = json!({ "sql": query.sql, "limit": limits.rows, "timeout_seconds": limits.time.as_secs_f64() });
+        match self.ask_within(limits.time + WAY_THERE, "POST", "api/orch/v1/sql", Some(&body)).await? {
             Answer::Found(found) => answer(&found).ok_or_else(|| self.strange()),
-            Answer::Refused(_, words) => Err(match words.split_once(" hint: ") {
-                Some((message, hint)) => Failure::new(message).hint(hint),
-                None => Failure::new(words),
-            }),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 }

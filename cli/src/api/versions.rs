@@ -1,13 +1,23 @@
-//! Versions of DAGs and broken DAG files, over the API.
+//! Versions of DAGs and broken DAG files.
 
-use super::{Answer, Api, Query, encoded, read};
-use crate::server::VersionLine;
+use super::{Answer, Api, Query, encoded, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::file::FileProblem;
 use orch_core::spec::DagSpec;
 use serde::Deserialize;
 use serde_json::Value;
+
+/// A version with what there is of it.
+pub(crate) struct VersionLine {
+    pub(crate) number: i32,
+    pub(crate) hash: String,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) bundle: String,
+    pub(crate) runs: i64,
+    pub(crate) workers: Vec<String>,
+    pub(crate) is_newest: bool,
+}
 
 #[derive(Deserialize)]
 struct Version {
@@ -40,29 +50,30 @@ fn line(version: Version) -> VersionLine {
 
 impl Api {
     /// The newest first.
-    pub(crate) fn versions(&self, dag_id: &str) -> Result<Vec<VersionLine>, Failure> {
-        let found = self.found(self.get_extra(&format!("dags/{}/versions", encoded(dag_id)))?)?;
+    pub(crate) async fn versions(&self, dag_id: &str) -> Result<Vec<VersionLine>, Failure> {
+        let found = self.found(self.get_extra(&format!("dags/{}/versions", encoded(dag_id))).await?)?;
         let versions = Vec::<Version>::deserialize(&found["versions"]).map_err(|_| self.strange())?;
         Ok(versions.into_iter().map(line).collect())
     }
 
     /// The structure of one of them.
-    pub(crate) fn version(&self, dag_id: &str, number: i32) -> Result<Option<DagSpec>, Failure> {
+    pub(crate) async fn version(&self, dag_id: &str, number: i32) -> Result<DagSpec, Failure> {
         let query = Query::default().with("version_number", number);
-        match self.get_extra(&format!("dags/{}/structure{}", encoded(dag_id), query.0))? {
+        match self.get_extra(&format!("dags/{}/structure{}", encoded(dag_id), query.0)).await? {
             Answer::Found(found) => {
                 let (spec, ..) = read::structure(&found).ok_or_else(|| self.strange())?;
-                Ok(Some(spec))
+                Ok(spec)
             }
-            Answer::Refused(404, _) => Ok(None),
-            Answer::Refused(_, words) => Err(Failure::new(words)),
+            Answer::Refused(404, _) => Err(Failure::new(format!("dag `{dag_id}` has no version {number}"))
+                .hint(format!("list them with `orch dags versions {dag_id}`"))),
+            Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
     /// Each with its bundle, by file.
-    pub(crate) fn import_errors(&self) -> Result<Vec<(String, FileProblem)>, Failure> {
+    pub(crate) async fn import_errors(&self) -> Result<Vec<(String, FileProblem)>, Failure> {
         let broken = |value: &Value| Broken::deserialize(value).ok();
-        let found = self.pages_extra("importErrors", "import_errors", Query::default, usize::MAX, broken)?;
+        let found = self.pages_extra("importErrors", "import_errors", Query::default, usize::MAX, broken).await?;
         let problems = |file: Broken| file.problems.into_iter().map(move |problem| (file.bundle_name.clone(), problem));
         Ok(found.into_iter().flat_map(problems).collect())
     }

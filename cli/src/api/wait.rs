@@ -1,25 +1,35 @@
 //! Waiting for a run to end.
 
-use super::Api;
+use super::{Api, Door};
 use orch_binary::failure::Failure;
-use orch_binary::wait::{TimeoutFlag, too_long};
+use orch_binary::names;
+use orch_binary::wait::{self, TimeoutFlag, too_long};
 use orch_store::run::RunDetails;
 use std::time::{Duration, Instant};
 
 const FIRST_REQUESTS: Duration = Duration::from_millis(20);
 const LONGEST_BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
 
-/// Each look costs a request.
-pub(crate) async fn wait_for_run(api: &Api, run: RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
-    let began = Instant::now();
-    let mut now = run;
-    while !now.state.is_finished() {
-        let waited = began.elapsed();
-        if timeout.timeout.is_some_and(|most| waited >= most) {
-            return Err(too_long(&now, waited));
+impl Api {
+    /// Over HTTP each look costs a request; a database is looked at more often.
+    pub(crate) async fn wait_for_run(
+        &mut self,
+        mut run: RunDetails,
+        timeout: TimeoutFlag,
+    ) -> Result<RunDetails, Failure> {
+        if let Door::Here(_, session) = &mut self.door {
+            let run = names::run(&mut session.db, &run.dag_id, &run.run_id).await?;
+            return wait::for_run(session, &run, timeout).await;
         }
-        tokio::time::sleep((waited / 10).clamp(FIRST_REQUESTS, LONGEST_BETWEEN_REQUESTS)).await;
-        now = api.run(&now.dag_id, &now.run_id)?;
+        let began = Instant::now();
+        while !run.state.is_finished() {
+            let waited = began.elapsed();
+            if timeout.timeout.is_some_and(|most| waited >= most) {
+                return Err(too_long(&run, waited));
+            }
+            tokio::time::sleep((waited / 10).clamp(FIRST_REQUESTS, LONGEST_BETWEEN_REQUESTS)).await;
+            run = self.run_of(&run.dag_id, &run.run_id).await?;
+        }
+        Ok(run)
     }
-    Ok(now)
 }

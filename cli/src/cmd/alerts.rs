@@ -1,11 +1,10 @@
 //! `orch alerts list`, `retry` and `test`.
 
 use super::connections_test::check_tests_are_on;
+use crate::api::Api;
 use crate::app::Cx;
-use crate::server::Server;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_binary::person;
 use orch_core::alert::{AlertKind, AlertState, check_template};
 use orch_core::ids::ConnectionId;
 use orch_core::spec::Notifier;
@@ -79,16 +78,16 @@ impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let List { state, kind, dag_id, run_id, task_id, .. } = self;
         let filter = AlertFilter { state, kind, dag_id, run_id, task_id, run: None };
-        let rows = cx.server().await?.alerts(&filter, self.limit).await?;
+        let rows = cx.api().await?.alerts(&filter, self.limit).await?;
         listing(&rows).print(self.output.format)
     }
 }
 
 impl Retry {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        match server.retry_alert(self.id).await? {
-            Retried::Due => listing(&[found(&mut server, self.id).await?]).print(self.output.format),
+        let api = cx.api().await?;
+        match api.retry_alert(self.id).await? {
+            Retried::Due => listing(&[found(&api, self.id).await?]).print(self.output.format),
             Retried::AlreadySent => Err(Failure::new(format!("alert {} was sent already", self.id))),
             Retried::NoSuchAlert => Err(no_such_alert(self.id)),
         }
@@ -103,14 +102,14 @@ impl Test {
         }
         let notifier =
             Notifier { connection: self.connection, message: self.message, to: self.to, ..Notifier::default() };
-        if cx.api()?.is_none() {
+        if cx.remote()?.is_none() {
             check_tests_are_on(&cx.config()?)?;
         }
-        let mut server = cx.server().await?;
-        let id = server.test_alert(notifier, &person::name()).await?;
+        let api = cx.api().await?;
+        let id = api.test_alert(&notifier).await?;
         let began = Instant::now();
         loop {
-            let row = found(&mut server, id).await?;
+            let row = found(&api, id).await?;
             if row.state == AlertState::Sent {
                 eprintln!("it was taken");
                 return listing(&[row]).print(self.output.format);
@@ -130,8 +129,8 @@ impl Test {
     }
 }
 
-async fn found(server: &mut Server, id: i64) -> Result<AlertRow, Failure> {
-    server.alert(id).await?.ok_or_else(|| no_such_alert(id))
+async fn found(api: &Api, id: i64) -> Result<AlertRow, Failure> {
+    api.alert(id).await?.ok_or_else(|| no_such_alert(id))
 }
 
 fn no_such_alert(id: i64) -> Failure {

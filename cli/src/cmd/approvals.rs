@@ -1,7 +1,7 @@
 //! `orch approvals list` and `answer`.
 
+use crate::api::{AnswerWish, Asked};
 use crate::app::Cx;
-use crate::server::{AnswerWish, Asked};
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
@@ -51,7 +51,7 @@ impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let is_open = (!self.all).then_some(true);
         let filter = ApprovalFilter { is_open, dag_id: self.dag_id, ..ApprovalFilter::default() };
-        let rows = cx.server().await?.approvals(&filter, self.limit).await?;
+        let rows = cx.api().await?.approvals(&filter, self.limit).await?;
         listing(&rows).print(self.output.format)
     }
 }
@@ -69,7 +69,7 @@ impl Answer {
             map_index: self.map_index.map_index.unwrap_or(-1),
             given: Given { chosen_options: self.options, params_input },
         };
-        let chosen = cx.server().await?.answer(&wish).await?;
+        let chosen = cx.api().await?.answer_approval(&wish).await?;
         eprintln!("task `{}` of run `{}` goes on with: {}", wish.task_id, wish.run_id, chosen.join(", "));
         Ok(Exit::Done)
     }

@@ -37,13 +37,13 @@ pub(crate) struct Emit {
 
 impl Events {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         let asset = match &self.asset {
             None => None,
             Some(said) => {
                 let missing =
                     || Failure::new(format!("there is no asset `{said}`")).hint("list all with `orch assets list`");
-                Some(server.assets_called(said).await?.into_iter().next().ok_or_else(missing)?)
+                Some(api.assets_called(said).await?.into_iter().next().ok_or_else(missing)?)
             }
         };
         let columns = [
@@ -58,7 +58,7 @@ impl Events {
             "runs",
         ];
         let mut listing = Listing::new(columns, "no updates so far");
-        for update in server.updates(asset.as_ref(), self.limit).await? {
+        for update in api.updates(asset.as_ref(), self.limit).await? {
             listing.add([
                 moment(Some(update.at)),
                 json!(update.asset),
@@ -79,13 +79,13 @@ impl Emit {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let extra: Value = serde_json::from_str(&self.extra)
             .map_err(|error| Failure::new(format!("`--extra` is not JSON: {error}")))?;
-        let mut server = cx.server().await?;
-        let asset = self.asset.find(&mut server).await?;
+        let api = cx.api().await?;
+        let asset = self.asset.find(&api).await?;
         let event = AssetEvent { partition_key: self.partition, ..AssetEvent::of(&asset.uri).extra(extra) };
         if let Some(problem) = event.problem() {
             return Err(Failure::new(problem));
         }
-        let id = server.say_updated(&asset, event).await?;
+        let id = api.say_updated(&asset, &event).await?;
         eprintln!("update {id} of `{}` is said", asset.name);
         Ok(Exit::Done)
     }

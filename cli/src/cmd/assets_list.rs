@@ -1,7 +1,7 @@
 //! `orch assets list` and `orch assets details`.
 
+use crate::api::Api;
 use crate::app::Cx;
-use crate::server::Server;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record, moment};
 use orch_store::asset::AssetRow;
@@ -55,9 +55,9 @@ pub(super) struct AssetFlags {
 }
 
 impl AssetFlags {
-    pub(super) async fn find(&self, server: &mut Server) -> Result<AssetRow, Failure> {
+    pub(super) async fn find(&self, api: &Api) -> Result<AssetRow, Failure> {
         let said = self.uri.as_deref().or(self.name.as_deref()).unwrap_or_default();
-        let mut found = server.assets_called(said).await?;
+        let mut found = api.assets_called(said).await?;
         found.retain(|asset| self.uri.as_ref().is_none_or(|uri| *uri == asset.uri));
         found.retain(|asset| self.name.as_ref().is_none_or(|name| *name == asset.name || *name == asset.uri));
         match found.len() {
@@ -74,11 +74,11 @@ impl AssetFlags {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         let mut listing = if self.alias {
             let empty = "no aliases: a task names one with `.outlet(alias(\"…\"))`";
             let mut listing = Listing::new(["name", "group"], empty);
-            for row in server.aliases().await? {
+            for row in api.aliases().await? {
                 listing.add([json!(row.name), json!(row.group_name)]);
             }
             listing
@@ -86,7 +86,7 @@ impl List {
             let empty = "no assets: a task names one with `.outlet(asset(\"…\"))`";
             let columns = ["name", "uri", "group", "extra", "last_event", "fresh"];
             let mut listing = Listing::new(columns, empty);
-            for row in server.assets(self.stale).await? {
+            for row in api.assets(self.stale).await? {
                 let fresh = freshness(&row);
                 listing.add([
                     json!(row.name),
@@ -108,17 +108,17 @@ impl List {
 
 impl Details {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         if self.alias {
             let name = self.asset.name.clone().unwrap_or_default();
-            let alias = server.aliases().await?.into_iter().find(|alias| alias.name == name).ok_or_else(|| {
+            let alias = api.aliases().await?.into_iter().find(|alias| alias.name == name).ok_or_else(|| {
                 Failure::new(format!("there is no alias `{name}`")).hint("list all with `orch assets list --alias`")
             })?;
             let words = vec![("name", json!(alias.name)), ("group", json!(alias.group_name))];
             return Record::new(words).print(self.output.format);
         }
-        let asset = self.asset.find(&mut server).await?;
-        let details = server.asset_details(&asset).await?;
+        let asset = self.asset.find(&api).await?;
+        let details = api.asset_details(&asset).await?;
         let words: Vec<(&'static str, Value)> = vec![
             ("id", json!(asset.id)),
             ("name", json!(asset.name)),

@@ -23,9 +23,9 @@ pub(crate) struct Materialize {
 
 impl Materialize {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let asset = self.asset.find(&mut server).await?;
-        let run = server.materialize(&asset, self.partition.as_deref()).await?;
+        let api = cx.api().await?;
+        let asset = self.asset.find(&api).await?;
+        let run = api.materialize(&asset, self.partition.as_deref()).await?;
         let mut listing = Listing::new(["dag_id", "dag_run_id", "state", "run_type", "run_after"], "no run");
         let (state, kind) = (run.state.as_str(), run.run_type.as_str());
         listing.add([json!(run.dag_id), json!(run.run_id), json!(state), json!(kind), moment(Some(run.run_after))]);

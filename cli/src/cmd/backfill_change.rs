@@ -61,34 +61,34 @@ impl Unpause {
 }
 
 async fn set_paused(cx: &Cx, id: i32, paused: bool) -> Outcome {
-    let mut server = cx.server().await?;
-    let row = server.backfill(id).await?;
-    server.pause_backfill(&row, paused).await?;
+    let api = cx.api().await?;
+    let row = api.backfill(id).await?;
+    api.pause_backfill(row.id, paused).await?;
     eprintln!("backfill {id} {}", if paused { "is paused: what runs goes on" } else { "goes on" });
     Ok(Exit::Done)
 }
 
 impl Cancel {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let row = server.backfill(self.id).await?;
-        server.cancel_backfill(&row, self.stop_running).await?;
-        eprintln!("backfill {}: {}", row.id, said(&server.backfill(row.id).await?));
+        let api = cx.api().await?;
+        let row = api.backfill(self.id).await?;
+        api.cancel_backfill(row.id, self.stop_running).await?;
+        eprintln!("backfill {}: {}", row.id, said(&api.backfill(row.id).await?));
         Ok(Exit::Done)
     }
 }
 
 impl Wait {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         let began = Instant::now();
         loop {
-            let row = server.backfill(self.id).await?;
+            let row = api.backfill(self.id).await?;
             if row.completed_at.is_some() {
                 eprintln!("backfill {}: {}", row.id, said(&row));
                 return Ok(if state(&row) == "success" { Exit::Done } else { Exit::Failed });
             }
-            if server.is_alone() {
+            if api.is_alone() {
                 return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
                     .hint("start it with `orch standalone`"));
             }

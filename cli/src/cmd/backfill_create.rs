@@ -1,8 +1,8 @@
 //! `orch backfill create`, and `orch dags backfill` as it was spelt in Airflow 2.
 
 use super::backfill_list::listing;
+use crate::api::PlannedDate;
 use crate::app::Cx;
-use crate::server::PlannedDate;
 use chrono::{DateTime, Utc};
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::Outcome;
@@ -137,8 +137,8 @@ impl DagsBackfill {
 impl Create {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = ConfFlag { conf: self.dag_run_conf.clone() }.read()?;
-        let mut server = cx.server().await?;
-        let dag_id = server.dag_id(&self.dag_id).await?;
+        let api = cx.api().await?;
+        let dag_id = api.dag_id(&self.dag_id).await?;
         let dates = match (self.from_date, self.to_date) {
             (Some(from), Some(to)) => Dates::Range { from, to, step: self.step },
             _ => Dates::Each(self.date.clone()),
@@ -154,13 +154,13 @@ impl Create {
             dag_id,
         };
         if self.dry_run {
-            let (dates, tasks) = server.plan_backfill(&new).await?;
+            let (dates, tasks) = api.plan_backfill(&new).await?;
             if let Some(tasks) = &tasks {
                 eprintln!("only these tasks would run: {}", tasks.join(", "));
             }
             return self.print_plan(&dates);
         }
-        let row = server.create_backfill(&new).await?;
+        let row = api.create_backfill(&new).await?;
         if row.dag_is_paused {
             eprintln!("dag `{0}` is paused: the backfill waits for `orch dags unpause {0}`", row.dag_id);
         }

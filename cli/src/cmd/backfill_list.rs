@@ -35,21 +35,21 @@ pub(crate) struct Show {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         let dag_id = match &self.dag_id {
-            Some(name) => Some(server.dag_id(name).await?),
+            Some(name) => Some(api.dag_id(name).await?),
             None => None,
         };
         let filter = BackfillFilter { dag_id, active: self.active, ..BackfillFilter::default() };
-        listing(&server.backfills(&filter, self.limit).await?).print(self.output.format)
+        listing(&api.backfills(&filter, self.limit).await?).print(self.output.format)
     }
 }
 
 impl Show {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let row = server.backfill(self.id).await?;
-        let dates = server.backfill_dates(row.id).await?;
+        let api = cx.api().await?;
+        let row = api.backfill(self.id).await?;
+        let dates = api.backfill_dates(row.id).await?;
         let mut listing =
             Listing::new(["logical_date", "state", "run_id", "start_date", "end_date", "why"], "no dates");
         for date in dates {

@@ -52,7 +52,7 @@ impl Add {
         {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        if !cx.kept().await?.add_connection(&new).await? {
+        if !cx.api().await?.add_connection(&new).await? {
             return Err(Failure::new(format!("there is a connection `{}` already", new.id))
                 .hint(format!("delete it first: `orch connections delete {}`", new.id)));
         }

@@ -12,7 +12,7 @@ pub(crate) struct Delete {
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        if !cx.kept().await?.delete_connection(&self.conn_id).await? {
+        if !cx.api().await?.remove("connections", &self.conn_id).await? {
             return Err(no_such_connection(&self.conn_id));
         }
         eprintln!("connection `{}` is deleted", self.conn_id);

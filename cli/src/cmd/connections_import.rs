@@ -35,7 +35,7 @@ impl Import {
             }
         }
         let existing = if self.overwrite { Existing::Overwrite } else { Existing::Skip };
-        let skipped = cx.kept().await?.import_connections(&all, existing).await?;
+        let skipped = cx.api().await?.import_connections(&all, existing).await?;
         eprintln!("{} of {} connections are imported", all.len() - skipped.len(), all.len());
         if !skipped.is_empty() {
             eprintln!("these are there already and stay as they are: {}", skipped.join(", "));

@@ -56,9 +56,7 @@ pub(crate) struct Get {
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (look, empty) = (self.show.look(), "no connections: add one with `orch connections add`");
-        let mut kept = cx.kept().await?;
-        let all = kept.connections(look).await?;
-        let defaults = kept.default_connections(&cx.config()?, &all).await?;
+        let (all, defaults) = cx.connections(look).await?;
         let defaults =
             defaults.into_iter().map(|one| (if look == Look::Closed { one.masked() } else { one }, DEFAULTS));
         let all: Vec<_> = all.into_iter().map(|one| (one, DATABASE)).chain(defaults).collect();
@@ -79,9 +77,9 @@ impl List {
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.conn_id)?;
-        let (found, from) = match cx.api()? {
+        let (found, from) = match cx.remote()? {
             Some(api) => {
-                let found = api.connection(&self.conn_id)?;
+                let found = api.connection(&self.conn_id).await?;
                 (found.ok_or_else(|| no_such_connection(&self.conn_id))?, DATABASE.to_owned())
             }
             None => as_tasks_find_it(cx, &self.conn_id).await?,

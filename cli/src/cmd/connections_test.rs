@@ -31,10 +31,10 @@ pub(super) fn check_tests_are_on(config: &Config) -> Result<(), Failure> {
 impl Test {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         ConnectionId::new(&self.conn_id)?;
-        let tried = match cx.api()? {
+        let tried = match cx.remote()? {
             Some(api) => {
-                let found = api.connection(&self.conn_id)?.ok_or_else(|| no_such_connection(&self.conn_id))?;
-                api.test_connection(&found)?
+                let found = api.connection(&self.conn_id).await?.ok_or_else(|| no_such_connection(&self.conn_id))?;
+                api.test_connection(&found).await?
             }
             None => {
                 let config = cx.config()?;

@@ -19,9 +19,9 @@ pub(crate) struct Details {
 
 impl Details {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let (dag, spec) = server.structure(&self.dag_id).await?;
-        let counts = server.run_counts(&dag.dag_id).await?;
+        let api = cx.api().await?;
+        let (dag, spec) = api.structure(&self.dag_id).await?;
+        let counts = api.run_counts(&dag.dag_id).await?;
         let runs = |state| counts.iter().find(|count| count.state == state).map_or(0, |count| count.count);
         let tasks: Vec<&str> = spec.tasks.iter().map(|task| task.task_id.as_str()).collect();
         Record::new([

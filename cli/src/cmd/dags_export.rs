@@ -22,7 +22,7 @@ pub(crate) struct Schema {}
 
 impl Export {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let (dag, spec) = cx.server().await?.structure(&self.dag_id).await?;
+        let (dag, spec) = cx.api().await?.structure(&self.dag_id).await?;
         let dag_id = dag.dag_id;
         let refused = |reason: String| Failure::new(format!("dag `{dag_id}` is no DAG file: {reason}"));
         let text = file::export(&spec).map_err(|error| Failure::all(error.reasons.into_iter().map(refused)))?;

@@ -1,7 +1,7 @@
 //! `orch dags list`.
 
+use crate::api::DagChoice;
 use crate::app::Cx;
-use crate::server::DagChoice;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing, moment};
 use orch_store::dag::DagRow;
@@ -62,7 +62,7 @@ impl List {
         let mut listing =
             Listing::new(COLUMNS, "no dags: a worker registers those of its binary when it starts (`orch standalone`)");
         let choice = DagChoice { tags: self.tags.clone(), paused: self.paused };
-        for dag in &cx.server().await?.dags(&choice).await? {
+        for dag in &cx.api().await?.dags(&choice).await? {
             listing.add(row(dag));
         }
         Ok(listing)

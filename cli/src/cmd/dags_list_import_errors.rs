@@ -36,7 +36,7 @@ impl ListImportErrors {
             let problems = folder.report().into_iter().flat_map(|file| file.problems);
             found.extend(problems.map(|problem| (FILES_BUNDLE.to_string(), problem)));
         } else {
-            found = cx.server().await?.import_errors().await?;
+            found = cx.api().await?.import_errors().await?;
         }
         found.retain(|(bundle, _)| self.bundle_name.is_empty() || self.bundle_name.contains(bundle));
         let mut listing = Listing::new(["bundle_name", "filepath", "error"], "no import errors");

@@ -1,7 +1,7 @@
 //! `orch dags list-runs`, and the list that `orch runs list` shares with it.
 
+use crate::api::Api;
 use crate::app::Cx;
-use crate::server::Server;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names;
@@ -49,20 +49,15 @@ fn limit(text: &str) -> Result<usize, String> {
 
 impl ListRuns {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let dag_id = server.dag_id(&self.dag_id).await?;
+        let api = cx.api().await?;
+        let dag_id = api.dag_id(&self.dag_id).await?;
         let empty = format!("no such runs of dag `{dag_id}`: start one with `orch dags trigger {dag_id}`");
-        self.runs.list(&mut server, Some(dag_id), empty).await?.print(self.output.format)
+        self.runs.list(&api, Some(dag_id), empty).await?.print(self.output.format)
     }
 }
 
 impl WhichRuns {
-    pub(super) async fn list(
-        &self,
-        server: &mut Server,
-        dag_id: Option<String>,
-        empty: String,
-    ) -> Result<Listing, Failure> {
+    pub(super) async fn list(&self, api: &Api, dag_id: Option<String>, empty: String) -> Result<Listing, Failure> {
         let kinds: Vec<RunType> = RunType::ALL.iter().copied().filter(|kind| *kind != RunType::Backfill).collect();
         let filter = RunFilter {
             dag_ids: dag_id.map(|id| vec![id]),
@@ -74,7 +69,7 @@ impl WhichRuns {
         let columns = ["dag_id", "run_id", "state", "run_type", "run_after", "logical_date", "start_date", "end_date"];
         let mut listing = Listing::new(columns, empty);
         // One more than asked for tells whether there are more.
-        let runs = server.runs(&filter, self.limit.saturating_add(1)).await?;
+        let runs = api.runs(&filter, self.limit.saturating_add(1)).await?;
         runs.iter().take(self.limit).for_each(|run| listing.add(row(run)));
         if runs.len() > self.limit {
             eprintln!("there are more runs: ask for them with `--limit`");

@@ -29,19 +29,19 @@ pub(crate) struct Presets {
 impl Presets {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
-        let mut server = cx.server().await?;
-        let dag_id = server.dag_id(&self.dag_id).await?;
+        let api = cx.api().await?;
+        let dag_id = api.dag_id(&self.dag_id).await?;
         if let Some(name) = &self.save {
             if let Some(why) = wrong_name(name) {
                 return Err(Failure::new(why));
             }
             let conf = conf.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-            server.keep_preset(&dag_id, name, &conf).await?;
+            api.keep_preset(&dag_id, name, &conf).await?;
             eprintln!("preset `{name}` is kept: use it with `orch dags trigger {dag_id} --preset '{name}'`");
             return Ok(Exit::Done);
         }
         if let Some(name) = &self.delete {
-            if !server.delete_preset(&dag_id, name).await? {
+            if !api.delete_preset(&dag_id, name).await? {
                 return Err(no_such_preset(&dag_id, name));
             }
             eprintln!("preset `{name}` is gone");
@@ -49,7 +49,7 @@ impl Presets {
         }
         let empty = format!("no presets: keep one with `orch dags presets {dag_id} --save NAME --conf JSON`");
         let mut listing = Listing::new(["name", "conf", "created_by", "updated_at"], empty);
-        for preset in server.presets(&dag_id).await? {
+        for preset in api.presets(&dag_id).await? {
             listing.add([json!(preset.name), preset.conf, json!(preset.created_by), moment(Some(preset.updated_at))]);
         }
         listing.print(self.output.format)

@@ -18,7 +18,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let run = cx.server().await?.run(&self.dag_id, &self.run).await?;
+        let run = cx.api().await?.run(&self.dag_id, &self.run).await?;
         match run.conf.filter(|conf| conf.as_object().is_none_or(|fields| !fields.is_empty())) {
             Some(conf) => print_line(&format!("{}, {conf}", run.state)),
             None => print_line(run.state.as_str()),

@@ -1,24 +1,18 @@
-//! `orch dags trigger`: from the command line to a queued task in a handful of round trips.
+//! `orch dags trigger`.
 
 use super::dags_presets::no_such_preset;
-use crate::api::{Api, wait_for_run};
+use crate::api::Api;
 use crate::app::Cx;
-use crate::server::Server;
 use chrono::{DateTime, Utc};
 use orch_binary::conf::{self, ConfFlag};
 use orch_binary::failure::{Failure, Outcome};
+use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_binary::session::Session;
 use orch_binary::wait::{self, TimeoutFlag};
-use orch_binary::{names, person};
 use orch_core::ids::RunId;
-use orch_core::schedule::isoformat;
 use orch_core::state::TriggeredBy;
-use orch_store::audit::Deed;
 use orch_store::dag::DagRow;
-use orch_store::preset::get_preset;
-use orch_store::run::{CreateRun, NewRun, RunDetails, RunRow, create_run};
-use orch_store::version::Versions;
+use orch_store::run::{NewRun, RunDetails};
 use serde_json::{Value, json};
 
 /// Start a run of a DAG
@@ -60,72 +54,28 @@ pub(crate) struct Trigger {
 impl Trigger {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
-        let mut session = match cx.server().await? {
-            Server::Database(session) => session,
-            Server::Api(api) => return self.over_api(&api, conf).await,
-        };
-        let dag = names::dag(&mut session.db, &self.dag_id).await?;
+        let mut api = cx.api().await?;
+        let dag = api.dag(&self.dag_id).await?;
         if self.wait {
-            refuse_to_wait(&dag)?;
-            refuse_to_wait_alone(&session)?;
-        }
-        let conf = self.with_base(&mut session, &dag.dag_id, conf).await?;
-        let new = NewRun { user: Some(person::name()), ..self.new_run(&dag, conf) };
-        let mut versions = Versions::default();
-        versions.set_newest(&dag.dag_id, dag.version);
-        let run = self.created(create_run(&mut session.db, &mut versions, &new).await?, &dag.dag_id)?;
-        let deed =
-            Deed { event: "trigger_dag_run", dag_id: Some(&dag.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-        session.did(&deed, &run.hints()).await?;
-        let run = RunDetails::created(run, new);
-        if self.wait {
-            let run = wait::for_run(&mut session, &run, self.timeout).await?;
-            return self.print_ended(&run);
-        }
-        self.print_begun(&dag, &run)
-    }
-
-    async fn over_api(&self, api: &Api, conf: Option<Value>) -> Outcome {
-        let dag = api.dag(&self.dag_id)?;
-        if self.wait {
-            refuse_to_wait(&dag)?;
+            refuse_to_wait(&dag, &api)?;
         }
         let base = match (&self.preset, &self.same_as) {
             (Some(name), _) => {
-                Some(api.preset(&dag.dag_id, name)?.ok_or_else(|| no_such_preset(&dag.dag_id, name))?.conf)
+                let preset = api.preset(&dag.dag_id, name).await?;
+                Some(preset.ok_or_else(|| no_such_preset(&dag.dag_id, name))?.conf)
             }
-            (_, Some(run)) => api.run(&dag.dag_id, run)?.conf,
+            (_, Some(run)) => api.run_of(&dag.dag_id, run).await?.conf,
             _ => None,
         };
-        let run = api.trigger(&self.new_run(&dag, conf::over(base, conf)))?;
-        if self.wait {
-            let run = wait_for_run(api, run, self.timeout).await?;
-            return self.print_ended(&run);
-        }
-        self.print_begun(&dag, &run)
-    }
-
-    /// The conf, over that of a preset or of another run.
-    async fn with_base(
-        &self,
-        session: &mut Session,
-        dag_id: &str,
-        conf: Option<Value>,
-    ) -> Result<Option<Value>, Failure> {
-        let base = match (&self.preset, &self.same_as) {
-            (Some(name), _) => {
-                let preset = get_preset(&mut session.db, dag_id, name).await?;
-                Some(preset.ok_or_else(|| no_such_preset(dag_id, name))?.conf)
-            }
-            (_, Some(run)) => names::run(&mut session.db, dag_id, run).await?.conf,
-            _ => None,
-        };
-        Ok(conf::over(base, conf))
-    }
-
-    fn new_run(&self, dag: &DagRow, conf: Option<Value>) -> NewRun {
         let (run_id, logical_date) = (self.run_id.clone(), self.logical_date);
-        NewRun { run_id, logical_date, conf, ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli) }
+        let conf = conf::over(base, conf);
+        let new = NewRun { run_id, logical_date, conf, ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli) };
+        let run = api.trigger(&new).await?;
+        if self.wait {
+            let run = api.wait_for_run(run, self.timeout).await?;
+            return self.print_ended(&run);
+        }
+        self.print_begun(&dag, &run)
     }
 
     fn print_ended(&self, run: &RunDetails) -> Outcome {
@@ -138,20 +88,6 @@ impl Trigger {
             eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", dag.dag_id);
         }
         self.print(run)
-    }
-
-    fn created(&self, created: CreateRun, dag_id: &str) -> Result<RunRow, Failure> {
-        match created {
-            CreateRun::Created(run) | CreateRun::Same(run) => Ok(run),
-            CreateRun::RunIdTaken | CreateRun::OtherRequest => {
-                Err(names::run_id_taken(dag_id, self.run_id.as_deref().unwrap_or_default()))
-            }
-            CreateRun::LogicalDateTaken => {
-                Err(names::date_taken(dag_id, &self.logical_date.map(isoformat).unwrap_or_default()))
-            }
-            CreateRun::BadConf(bad) => Err(conf::refused(&bad, dag_id)),
-            CreateRun::NoSuchDag => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
-        }
     }
 
     fn print(&self, run: &RunDetails) -> Outcome {
@@ -193,16 +129,12 @@ impl Trigger {
 }
 
 /// Some waits have no end.
-fn refuse_to_wait(DagRow { dag_id, is_paused, .. }: &DagRow) -> Result<(), Failure> {
+fn refuse_to_wait(DagRow { dag_id, is_paused, .. }: &DagRow, api: &Api) -> Result<(), Failure> {
     if *is_paused {
         return Err(Failure::new(format!("dag `{dag_id}` is paused: its run would not begin"))
             .hint(format!("unpause it with `orch dags unpause {dag_id}`, or leave `--wait` out")));
     }
-    Ok(())
-}
-
-fn refuse_to_wait_alone(session: &Session) -> Result<(), Failure> {
-    if session.is_alone() {
+    if api.is_alone() {
         return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
             .hint("start it with `orch standalone`, or leave `--wait` out"));
     }

@@ -41,11 +41,11 @@ const SHORT_HASH: usize = 12;
 
 impl Versions {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let dag = server.dag(&self.dag_id).await?;
+        let api = cx.api().await?;
+        let dag = api.dag(&self.dag_id).await?;
         let mut listing =
             Listing::new(["version", "hash", "created_at", "bundle", "runs", "workers", "newest"], "no versions");
-        for version in server.versions(&dag).await? {
+        for version in api.versions(&dag.dag_id).await? {
             listing.add([
                 json!(version.number),
                 json!(version.hash.chars().take(SHORT_HASH).collect::<String>()),
@@ -62,18 +62,18 @@ impl Versions {
 
 impl Diff {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let (dag, _) = server.structure(&self.dag_id).await?;
+        let api = cx.api().await?;
+        let (dag, _) = api.structure(&self.dag_id).await?;
         let to = self.to.unwrap_or(dag.version_number);
         let (words, from, after) = if self.local {
             let bundle = cx.local_bundle()?;
             let local = names::local_dag(&bundle, &dag.dag_id)?;
             ("the DAG of this binary".to_owned(), self.from.unwrap_or(to), DagSpec::clone(&local.spec))
         } else {
-            let after = server.version(&dag.dag_id, to).await?;
+            let after = api.version(&dag.dag_id, to).await?;
             (format!("version {to}"), self.from.unwrap_or((to - 1).max(1)), after)
         };
-        let before = server.version(&dag.dag_id, from).await?;
+        let before = api.version(&dag.dag_id, from).await?;
         let diff = StructureDiff::between(&before, &after);
         eprintln!("from version {from} of `{}` to {words}: {}", dag.dag_id, diff.summary());
         for line in diff.lines() {

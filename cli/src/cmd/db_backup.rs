@@ -38,7 +38,7 @@ impl Backup {
         let found = contents(&mut session.db).await?;
         let (taken, left) = self.choose(other_schemas(&mut session.db).await?)?;
         let names: Vec<String> = taken.iter().map(|schema| schema.name.clone()).collect();
-        let bytes = Copier::new(&config, &mut session).await?.dump(&self.file, &names).await?;
+        let bytes = Copier::new(&mut session).await?.dump(&self.file, &names).await?;
         eprintln!(
             "{} dags, {} runs, {} connections and {} variables are in `{}` ({:.1} MB, schema version {})",
             found.dags,

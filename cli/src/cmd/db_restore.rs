@@ -33,7 +33,7 @@ impl Restore {
         }
         let config = cx.config_of_database()?;
         let mut session = Session::open_or_create(&config).await?;
-        let copier = Copier::new(&config, &mut session).await?;
+        let copier = Copier::new(&mut session).await?;
         let label = copier.label(&self.file).await?;
         if label.min_binary > SCHEMA_VERSION {
             let why = format!("the backup is of schema version {}, this binary knows {SCHEMA_VERSION}", label.version);

@@ -1,9 +1,7 @@
 //! `orch db shell`: psql at the database that commands would ask.
 
 use crate::app::Cx;
-use orch_binary::config::Secret;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::found::Standalone;
 use orch_binary::session::Session;
 use orch_core::task::Connection;
 use std::io::ErrorKind;
@@ -26,12 +24,7 @@ impl Shell {
         let config = cx.config_of_database()?;
         // A private server that nobody runs is started for as long as the shell is open.
         let session = Session::open_unchecked(&config).await?;
-        let named = config.database_url.as_ref().map(|url| Secret::reveal(url).to_owned());
-        let left = || Standalone::read(&config.data_dir).map(|left| left.url);
-        let Some(url) = named.or_else(|| session.url()).or_else(left) else {
-            return Err(Failure::new("no database is named").hint("name one with `--database-url`"));
-        };
-        let (url, password) = apart(&url);
+        let (url, password) = apart(&session.url);
         let mut psql = Command::new("psql");
         psql.arg(&url).args(&self.arguments);
         if let Some(password) = password {

@@ -54,13 +54,13 @@ pub(crate) struct Delete {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        listing(&cx.server().await?.pools().await?).print(self.output.format)
+        listing(&cx.api().await?.pools().await?).print(self.output.format)
     }
 }
 
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let pool = cx.server().await?.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
+        let pool = cx.api().await?.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
         listing(&[pool]).print(self.output.format)
     }
 }
@@ -74,18 +74,18 @@ impl Set {
             description: Some(self.description),
             include_deferred: self.include_deferred,
         };
-        let mut server = cx.server().await?;
-        server.set_pools(&[new], "set_pool").await?;
-        let pool = server.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
+        let api = cx.api().await?;
+        api.set_pools(&[new]).await?;
+        let pool = api.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
         listing(&[pool]).print(self.output.format)
     }
 }
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let pool = server.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
-        match server.delete_pool(&self.name).await? {
+        let api = cx.api().await?;
+        let pool = api.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
+        match api.delete_pool(&self.name).await? {
             DeletePool::Deleted => listing(&[pool]).print(self.output.format),
             DeletePool::NoSuchPool => Err(no_such_pool(&self.name)),
             DeletePool::Default => Err(Failure::new("the default pool is always there")

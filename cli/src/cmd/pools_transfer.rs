@@ -42,7 +42,7 @@ struct Written {
 
 impl Export {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let pools = cx.server().await?.pools().await?;
+        let pools = cx.api().await?.pools().await?;
         let all: serde_json::Map<String, Value> = pools.iter().map(|pool| (pool.name.clone(), written(pool))).collect();
         write_privately(&self.file, &pretty(&Value::Object(all)))?;
         Ok(told(pools.len(), "exported"))
@@ -74,7 +74,7 @@ impl Import {
             include_deferred,
         };
         let all: Vec<NewPool> = all.into_iter().map(new).collect();
-        cx.server().await?.set_pools(&all, "import_pool").await?;
+        cx.api().await?.set_pools(&all).await?;
         Ok(told(all.len(), "imported"))
     }
 }

@@ -26,17 +26,17 @@ pub(crate) struct Deadlines {
 
 impl Deadlines {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         let mut filter = DeadlineFilter { missed: self.missed.then_some(true), ..DeadlineFilter::default() };
         let mut run = None;
         match self.run.as_slice() {
-            [dag, name] => run = Some(server.run(dag, name).await?),
-            [dag] => filter.dag_id = Some(server.dag_id(dag).await?),
+            [dag, name] => run = Some(api.run(dag, name).await?),
+            [dag] => filter.dag_id = Some(api.dag_id(dag).await?),
             _ => {}
         }
         let columns = ["dag_id", "run_id", "deadline", "due_at", "state", "seconds"];
         let mut listing = Listing::new(columns, "no such deadlines: a DAG names them with `.deadline(after_start(…))`");
-        for line in server.deadlines(filter, run.as_ref(), self.limit).await? {
+        for line in api.deadlines(&filter, run.as_ref(), self.limit).await? {
             listing.add([
                 json!(line.dag_id),
                 json!(line.run_id),

@@ -22,12 +22,12 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
+        let api = cx.api().await?;
         let dag_id = match &self.dag_id {
-            Some(name) => Some(server.dag_id(name).await?),
+            Some(name) => Some(api.dag_id(name).await?),
             None => None,
         };
-        let listing = self.runs.list(&mut server, dag_id, "no such runs".into()).await?;
+        let listing = self.runs.list(&api, dag_id, "no such runs".into()).await?;
         listing.print(self.output.format)
     }
 }

@@ -1,8 +1,6 @@
 //! `orch runs wait`.
 
-use crate::api::wait_for_run;
 use crate::app::Cx;
-use crate::server::Server;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::wait::{self, TimeoutFlag};
 
@@ -23,16 +21,13 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.any_run(&self.run).await?;
-        let run = match &mut server {
-            Server::Database(session) if !run.state.is_finished() && session.is_alone() => {
-                return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
-                    .hint("start it with `orch standalone`"));
-            }
-            Server::Database(session) => wait::for_run(session, &run, self.timeout).await?,
-            Server::Api(api) => wait_for_run(api, run, self.timeout).await?,
-        };
+        let mut api = cx.api().await?;
+        let run = api.any_run(&self.run).await?;
+        if api.is_alone() && !run.state.is_finished() {
+            return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
+                .hint("start it with `orch standalone`"));
+        }
+        let run = api.wait_for_run(run, self.timeout).await?;
         Ok(wait::outcome(&run))
     }
 }

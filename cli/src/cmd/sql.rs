@@ -1,7 +1,7 @@
 //! `orch sql`: a question to the lake. Asked of a server if one is named, else of the lake itself.
 
 use crate::api::SqlAnswer;
-use crate::app::{Cx, block_on};
+use crate::app::{Cx, block_on, block_on_value};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{Format, Listing, print};
 use orch_binary::secrets::lake_by;
@@ -83,8 +83,8 @@ impl Sql {
         };
         let limits = QueryLimits { rows, bytes: usize::MAX, time: self.timeout };
         let query = Query { sql, limits };
-        match cx.api()? {
-            Some(api) => self.tell(api.sql(&query)?),
+        match cx.remote()? {
+            Some(api) => self.tell(block_on_value(api.sql(&query))?),
             None => block_on(self.ask(cx, query)),
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let (dag, spec) = cx.server().await?.structure(&self.dag_id).await?;
+        let (dag, spec) = cx.api().await?.structure(&self.dag_id).await?;
         let Some(format) = self.output else {
             let ids: Vec<&str> = spec.tasks.iter().map(|task| task.task_id.as_str()).collect();
             return print_line(&ids.join("\n"));

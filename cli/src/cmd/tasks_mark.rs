@@ -1,7 +1,7 @@
 //! `orch tasks mark` and `orch tasks cancel`: somebody says how task instances ended; what runs is stopped.
 
+use crate::api::{Instance, MarkWish};
 use crate::app::Cx;
-use crate::server::{Instance, MarkWish};
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing};
@@ -77,8 +77,8 @@ fn ended(text: &str) -> Result<TaskState, String> {
 
 impl MarkTask {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.run(&self.dag_id, &self.run).await?;
+        let api = cx.api().await?;
+        let run = api.run(&self.dag_id, &self.run).await?;
         let wish = MarkWish {
             state: self.state,
             map_index: self.map_index.map_index,
@@ -87,7 +87,7 @@ impl MarkTask {
             past: self.related.around.past,
             future: self.related.around.future,
         };
-        let meant = server.would_mark(&run, &self.task_id, &wish).await?;
+        let meant = api.would_mark(&run, &self.task_id, &wish).await?;
         self.print(&meant)?;
         if self.dry_run || meant.is_empty() {
             return Ok(Exit::Done);
@@ -95,7 +95,7 @@ impl MarkTask {
         if meant.len() > 1 {
             self.yes.agree(&format!("This marks {} task instances as {}.", meant.len(), self.state))?;
         }
-        let marked = server.mark(&run, &self.task_id, &wish).await?;
+        let marked = api.mark(&run, &self.task_id, &wish).await?;
         eprintln!("{marked} task instances were marked as {}", self.state);
         Ok(Exit::Done)
     }
@@ -117,14 +117,14 @@ impl MarkTask {
 
 impl Cancel {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.run(&self.dag_id, &self.run).await?;
-        let instance = server.instance(&run, &self.task_id, self.map_index).await?;
+        let api = cx.api().await?;
+        let run = api.run(&self.dag_id, &self.run).await?;
+        let instance = api.instance(&run, &self.task_id, self.map_index).await?;
         if instance.state.is_finished() {
             eprintln!("task `{}` is over already: {}", self.task_id, instance.state);
             return Ok(Exit::Done);
         }
-        server.mark(&run, &self.task_id, &MarkWish::only(instance.map_index, TaskState::Failed)).await?;
+        api.mark(&run, &self.task_id, &MarkWish::only(instance.map_index, TaskState::Failed)).await?;
         eprintln!("task `{}` is failed; it was {}, and what runs of it is being stopped", self.task_id, instance.state);
         Ok(Exit::Done)
     }

@@ -24,9 +24,9 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.run(&self.dag_id, &self.run).await?;
-        let instance = server.instance(&run, &self.task_id, self.map_index).await?;
+        let api = cx.api().await?;
+        let run = api.run(&self.dag_id, &self.run).await?;
+        let instance = api.instance(&run, &self.task_id, self.map_index).await?;
         print_line(instance.state.as_str())
     }
 }

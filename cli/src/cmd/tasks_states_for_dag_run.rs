@@ -21,13 +21,13 @@ pub(crate) struct StatesForDagRun {
 
 impl StatesForDagRun {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.run(&self.dag_id, &self.run).await?;
+        let api = cx.api().await?;
+        let run = api.run(&self.dag_id, &self.run).await?;
         let columns =
             ["dag_id", "logical_date", "task_id", "map_index", "state", "try_number", "start_date", "end_date"];
         let mut listing = Listing::new(columns, "no task instances");
         let mut is_mapped = false;
-        for instance in &server.instances(&run).await? {
+        for instance in &api.instances(&run).await? {
             is_mapped |= instance.map_index >= 0;
             listing.add([
                 json!(run.dag_id),

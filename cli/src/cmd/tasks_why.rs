@@ -42,17 +42,17 @@ struct Which {
 
 impl Why {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.run(&self.which.dag_id, &self.which.run).await?;
-        let instance = server.instance(&run, &self.which.task_id, self.which.map_index).await?;
-        let obstacles = server.obstacles(&run, &instance).await?;
+        let api = cx.api().await?;
+        let run = api.run(&self.which.dag_id, &self.which.run).await?;
+        let instance = api.instance(&run, &self.which.task_id, self.which.map_index).await?;
+        let obstacles = api.obstacles(&run, &instance).await?;
         let empty = format!("nothing stands in its way: it is `{}`", instance.state);
         let mut listing = Listing::new(["dependency", "reason", "in_the_way"], empty);
         for obstacle in obstacles {
             listing.add([json!(obstacle.name), json!(obstacle.reason), json!(obstacle.in_the_way.join(", "))]);
         }
         if matches!(instance.state, TaskState::Failed | TaskState::UpForRetry) {
-            let causes = server.causes(&run, &instance).await?;
+            let causes = api.causes(&run, &instance).await?;
             if !causes.is_empty() {
                 listing.add([json!("Failure"), json!(causes.join(": ")), json!("")]);
             }
@@ -63,10 +63,10 @@ impl Why {
 
 impl FailedDeps {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut server = cx.server().await?;
-        let run = server.run(&self.which.dag_id, &self.which.run).await?;
-        let instance = server.instance(&run, &self.which.task_id, self.which.map_index).await?;
-        let obstacles = server.obstacles(&run, &instance).await?;
+        let api = cx.api().await?;
+        let run = api.run(&self.which.dag_id, &self.which.run).await?;
+        let instance = api.instance(&run, &self.which.task_id, self.which.map_index).await?;
+        let obstacles = api.obstacles(&run, &instance).await?;
         if obstacles.is_empty() {
             return print_line("Task instance dependencies are all met.");
         }

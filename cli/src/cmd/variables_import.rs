@@ -28,7 +28,7 @@ impl Import {
         let all = Document::of_file(&self.file, &text).and_then(|file| file.variables());
         let all = all.map_err(|error| Failure::told(&error))?;
         all.keys().try_for_each(|key| check_variable_key(key))?;
-        let existing = cx.kept().await?.import_variables(&all, self.action_on_existing_key).await?;
+        let existing = cx.api().await?.import_variables(&all, self.action_on_existing_key).await?;
         if self.action_on_existing_key == Existing::Fail && !existing.is_empty() {
             return Err(Failure::new(format!("these variables are there already: {}", existing.join(", ")))
                 .hint("say `-a skip` to leave them or `-a overwrite` to set them anew"));

@@ -37,7 +37,7 @@ pub(crate) struct Get {
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let (look, empty) = (self.show.look(), "no variables: set one with `orch variables set`");
-        let all = cx.kept().await?.variables(look).await?;
+        let all = cx.variables(look).await?;
         if !self.show.show_values {
             let mut listing = Listing::new(["key"], empty);
             all.iter().for_each(|(key, ..)| listing.add([json!(key)]));
@@ -55,8 +55,8 @@ impl List {
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_variable_key(&self.key)?;
-        let found = match cx.api()? {
-            Some(api) => match api.variable(&self.key)? {
+        let found = match cx.remote()? {
+            Some(api) => match api.variable(&self.key).await? {
                 Some(value) if value == MASK => {
                     let message = format!("the value of variable `{}` is not given over the API", self.key);
                     return Err(Failure::new(message).hint("it is a secret: ask where its database is"));

@@ -43,7 +43,7 @@ impl Set {
         if is_sensitive(&self.key) && !is_asked_for {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        cx.kept().await?.set_variable(&self.key, &value, self.description.as_deref()).await?;
+        cx.api().await?.set_variable(&self.key, &value, self.description.as_deref()).await?;
         eprintln!("variable `{}` is set", self.key);
         Ok(Exit::Done)
     }
@@ -51,7 +51,7 @@ impl Set {
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        if !cx.kept().await?.delete_variable(&self.key).await? {
+        if !cx.api().await?.remove("variables", &self.key).await? {
             return Err(no_such_variable(&self.key));
         }
         eprintln!("variable `{}` is deleted", self.key);

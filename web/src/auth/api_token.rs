@@ -5,6 +5,7 @@ use super::session::{Hash, digest, random_text};
 use super::{Auth, Caller};
 use crate::refusal::Refusal;
 use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::state::TriggeredBy;
 use orch_store::StoreError;
 use orch_store::token::{TokenRow, get_token};
 use sqlx::PgPool;
@@ -77,7 +78,7 @@ impl Auth {
         }
         match self.users.get(pool, &token.user, now).await? {
             Some(known) if known.generation == token.generation => {
-                Ok(Caller { name: token.user.into(), role: known.role })
+                Ok(Caller { name: token.user.into(), role: known.role, through: TriggeredBy::RestApi })
             }
             _ => Err(revoked),
         }

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
+use orch_core::state::TriggeredBy;
 use orch_store::StoreError;
 use orch_store::session::{NewSession, SessionKind, SessionRow, close_session, get_session, open_session};
 use sha2::{Digest, Sha256};
@@ -188,7 +189,7 @@ impl Auth {
         }
         let known = self.users.get(pool, &session.user, now).await?;
         let known = known.filter(|known| known.stamp == session.stamp);
-        Ok(known.map(|known| Caller { name: session.user.into(), role: known.role }))
+        Ok(known.map(|known| Caller { name: session.user.into(), role: known.role, through: TriggeredBy::RestApi }))
     }
 
     pub(crate) async fn close_session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<(), Refusal> {
@@ -250,7 +251,7 @@ mod tests {
 
     fn session(token: &str) -> Session {
         Session {
-            caller: Caller { name: "ada".into(), role: Role::Viewer },
+            caller: Caller { name: "ada".into(), role: Role::Viewer, through: TriggeredBy::RestApi },
             hash: digest(token),
             csrf: form_secret(token),
         }

@@ -6,6 +6,7 @@ use crate::refusal::Refusal;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use orch_core::approval::Person;
+use orch_core::state::TriggeredBy;
 use orch_store::StoreResult;
 use orch_store::audit::{Deed, record};
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ pub(crate) struct Actor {
     pub(crate) name: Arc<str>,
     role: Role,
     from: IpAddr,
+    pub(crate) through: TriggeredBy,
 }
 
 impl Actor {
@@ -48,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Ok(Peer(from)) = Peer::from_request_parts(parts, state).await;
         match parts.extensions.get::<Caller>() {
-            Some(caller) => Ok(Actor { name: caller.name.clone(), role: caller.role, from }),
+            Some(caller) => Ok(Actor { name: caller.name.clone(), role: caller.role, from, through: caller.through }),
             // A route that everybody may use has nobody to write down.
             None => Err(Refusal::NotLoggedIn("Not authenticated")),
         }

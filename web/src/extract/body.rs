@@ -6,12 +6,13 @@ use crate::refusal::Refusal;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use orch_core::params::MAX_CONF_BYTES;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// Also the limit of a run's conf.
-pub(crate) const MOST_BYTES: usize = 1024 * 1024;
+/// A conf may have a megabyte, and its body says more than that.
+pub(crate) const MOST_BYTES: usize = MAX_CONF_BYTES + 64 * 1024;
 /// Deeper JSON is an attack on whoever walks it.
 const MOST_DEPTH: usize = 64;
 /// A body that takes longer is held back on purpose.

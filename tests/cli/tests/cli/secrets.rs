@@ -171,7 +171,7 @@ async fn planted_secrets_come_out_nowhere() {
         is_clean(&format!("{shown:?}"), &format!("{ended:?}"));
     }
     let audit: Vec<String> = sqlx::query_scalar(
-        "select event || ' ' || extra::text from audit where event in ('add_connection', 'set_variable') order by id",
+        "select event || ' ' || extra::text from audit where event in ('add_connection', 'add_variable') order by id",
     )
     .fetch_all(&mut db)
     .await

@@ -48,6 +48,7 @@ pub(super) async fn create(
     let digest = body.digest();
     let mut new = read_new(dag_id, body.fields(), date)?;
     new.user = Some(actor.name.to_string());
+    new.triggered_by = actor.through;
     new.deed = Some(actor.extra());
     new.idempotency_key = key(&actor.name, dag_id, headers)?;
     new.request_hash = new.idempotency_key.is_some().then_some(digest);

@@ -1,0 +1,59 @@
+//! The API for a command in this process: the same router, without a network and without a login. Whoever can open the
+//! database may do all that the server may.
+
+use crate::auth::{Caller, Role};
+use crate::refusal::{Cause, Refusal};
+use crate::routes::router;
+use crate::state::App;
+use crate::{WebConfig, WebError, WebResult};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, header};
+use orch_core::state::TriggeredBy;
+use orch_store::hint::Hints;
+use serde_json::Value;
+use std::sync::Arc;
+use tower::ServiceExt as _;
+
+#[derive(Debug)]
+pub struct Here {
+    app: App,
+    router: Router,
+    caller: Caller,
+}
+
+impl Here {
+    /// `name`: who is written down for what is done.
+    pub fn new(config: WebConfig, name: &str) -> WebResult<Here> {
+        let app = App::new(config, Hints::new())?;
+        Ok(Here {
+            router: router(&app),
+            app,
+            caller: Caller { name: name.into(), role: Role::Admin, through: TriggeredBy::Cli },
+        })
+    }
+
+    /// The status and the text of the answer. Other processes are told what changed before this returns.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> WebResult<(u16, String)> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/{path}"))
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .extension(self.caller.clone())
+            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
+            .map_err(|error| WebError::Here(error.to_string()))?;
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        let (mut parts, body) = response.into_parts();
+        if let Some(Cause { error, .. }) = parts.extensions.remove() {
+            return Err(match Arc::try_unwrap(error) {
+                Ok(Refusal::Store(error)) => WebError::Store(error),
+                Ok(error) => WebError::Here(error.to_string()),
+                Err(error) => WebError::Here(error.to_string()),
+            });
+        }
+        let bytes = to_bytes(body, usize::MAX).await.map_err(|error| WebError::Here(error.to_string()))?;
+        self.app.hints.tell_now(&self.app.hot).await?;
+        Ok((parts.status.as_u16(), String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
