@@ -149,7 +149,7 @@ impl Api {
         let body: Option<Value> = serde_json::from_str(text).ok();
         let detail = body.as_ref().and_then(|body| body.get("detail"));
         match (status, body.as_ref(), detail) {
-            (200..=299, Some(Value::Object(_)), _) => Ok(Answer::Found(body.unwrap_or_default())),
+            (200..=299, Some(Value::Object(_) | Value::Null), _) => Ok(Answer::Found(body.unwrap_or_default())),
             (204, ..) => Ok(Answer::Found(Value::Null)),
             (401, _, Some(detail)) => Err(self.not_logged_in(&words(detail))),
             // It is no question of roles: nobody may.

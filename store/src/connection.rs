@@ -128,20 +128,6 @@ pub async fn add_connection(db: &mut PgConnection, new: &Connection, keys: &Keyr
     Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
-/// Adds a connection or puts it in the place of the one of that name. Gives the secrets that this one had, was to keep (`***`)
-/// and lost, because it leads elsewhere.
-pub async fn set_connection(
-    db: &mut PgConnection,
-    new: &Connection,
-    keys: &Keyring,
-) -> Result<Vec<String>, SecretError> {
-    if add_connection(db, new, keys).await? {
-        return Ok(Vec::new());
-    }
-    let changed = change_connection(db, &new.id, ConnectionChange::to(new.clone()), keys).await?;
-    Ok(changed.map(|(_, dropped)| dropped).unwrap_or_default())
-}
-
 /// Whether there was one.
 pub async fn delete_connection(db: &mut PgConnection, id: &str) -> StoreResult<bool> {
     let done = sqlx::query!("delete from connection where conn_id = $1", id).execute(db).await?;

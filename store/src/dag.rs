@@ -10,13 +10,11 @@ pub use folder::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versi
 pub use list::{DagFilter, MOST_DAGS, count_dags, dag_ids_like, list_dags, tags};
 pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dags};
 
-use crate::{StoreError, StoreResult, run};
+use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
-use orch_core::spec::DagSpec;
 use orch_core::state::RunState;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use std::sync::Arc;
 
 /// A DAG in a list.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -128,17 +126,6 @@ fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The structure of the newest version, with the words as they were when that version came to be.
-pub async fn dag_spec(db: &mut PgConnection, dag_id: &str) -> StoreResult<Option<Arc<DagSpec>>> {
-    let spec = sqlx::query_scalar!(
-        "select v.spec from dag d join dag_version v on v.id = d.version where d.dag_id = $1",
-        dag_id
-    );
-    let Some(spec) = spec.fetch_optional(db).await? else { return Ok(None) };
-    let spec = serde_json::from_value(spec).map_err(|e| StoreError::corrupt(format!("dag `{dag_id}`: {e}")))?;
-    Ok(Some(Arc::new(spec)))
-}
-
 /// Pauses DAGs; the answer names those that were not paused. Their runs go on, no new ones begin.
 pub async fn pause(db: &mut PgConnection, dag_ids: &[String]) -> StoreResult<Vec<String>> {
     set_paused(db, dag_ids, true).await
@@ -169,13 +156,6 @@ pub async fn pause_after_failures(db: &mut PgConnection, dag_id: &str) -> StoreR
         dag_id
     );
     Ok(done.execute(db).await?.rows_affected() == 1)
-}
-
-/// Ids of DAGs that a regular expression (Postgres's) matches as a whole. An expression that is none is an error with
-/// SQL state 2201B.
-pub async fn matching(db: &mut PgConnection, expression: &str) -> StoreResult<Vec<String>> {
-    let whole = format!("^(?:{expression})$");
-    Ok(sqlx::query_scalar!("select dag_id from dag where dag_id ~ $1 order by dag_id", whole).fetch_all(db).await?)
 }
 
 /// How many runs there are in each state.

@@ -55,28 +55,6 @@ pub async fn list_variables(db: &mut PgConnection, after: Option<&str>, most: i6
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Adds a variable or puts it in the place of the one of that key. Without a description the old one stays.
-pub async fn set_variable(
-    db: &mut PgConnection,
-    key: &str,
-    value: &str,
-    description: Option<&str>,
-    keys: &Keyring,
-) -> Result<(), SecretError> {
-    let sealed = keys.seal(seat(key), value)?;
-    sqlx::query!(
-        "insert into variable as v (key, value, description) values ($1, $2, $3)
-        on conflict (key) do update set value = excluded.value, updated_at = now(),
-            description = coalesce(excluded.description, v.description)",
-        key,
-        sealed,
-        description
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 /// Whether there was none of that key, and now there is.
 pub async fn add_variable(
     db: &mut PgConnection,

@@ -13,7 +13,6 @@ use orch_store::run::{RunDetails, RunFilter, Span};
 use orch_store::version::Versions;
 use orch_store::{dag, run};
 use sqlx::PgConnection;
-use std::sync::Arc;
 
 /// Runs whose names are compared with a mistyped one.
 pub const RECENT_RUNS: i64 = 200;
@@ -51,14 +50,6 @@ pub fn no_such_dag(name: &str, near: Option<&str>) -> Failure {
         None => "list all with `orch dags list`; a worker registers its dags when it starts".into(),
     };
     Failure::new(format!("dag `{name}` is not registered")).hint(hint)
-}
-
-/// The structure of a DAG's newest version.
-pub async fn dag_spec(db: &mut PgConnection, dag_id: &str) -> Result<Arc<DagSpec>, Failure> {
-    match dag::dag_spec(db, dag_id).await? {
-        Some(spec) => Ok(spec),
-        None => Err(unknown_dag(db, dag_id).await?),
-    }
 }
 
 /// A run by its id or its logical date.

@@ -65,7 +65,8 @@ impl Session {
 
     /// Writes down who did what at a command line, and wakes those it concerns.
     pub async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
-        did_in_and_hint(&mut self.db, deed, hints).await
+        let name = person::name();
+        Ok(audit::record_and_hint(&mut self.db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
     }
 
     /// The server runs for this command only.
@@ -78,12 +79,6 @@ impl Session {
 pub async fn did_in(db: &mut PgConnection, deed: &Deed<'_>) -> Result<(), Failure> {
     let name = person::name();
     Ok(audit::record(db, &Deed { actor: &name, ..deed.clone() }).await?)
-}
-
-/// The same, and wakes those it concerns when it is committed.
-pub async fn did_in_and_hint(db: &mut PgConnection, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
-    let name = person::name();
-    Ok(audit::record_and_hint(db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
 }
 
 async fn named(config: &Config, url: &str) -> Result<PgConnection, Failure> {

@@ -62,6 +62,25 @@ impl Api {
         }
     }
 
+    pub(crate) async fn set_paused(&self, dag_id: &str, is_paused: bool) -> Result<(), Failure> {
+        let path = format!("dags/{}", encoded(dag_id));
+        match self.change("PATCH", &path, Some(&json!({ "is_paused": is_paused }))).await? {
+            Answer::Found(_) => Ok(()),
+            Answer::Refused(404, _) => Err(gone(dag_id)),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    pub(crate) async fn delete_dag(&self, dag_id: &str) -> Result<(), Failure> {
+        match self.change("DELETE", &format!("dags/{}", encoded(dag_id)), None).await? {
+            Answer::Found(_) => Ok(()),
+            Answer::Refused(404, _) => Err(gone(dag_id)),
+            Answer::Refused(409, _) => Err(Failure::new(format!("dag `{dag_id}` has running runs"))
+                .hint(format!("list them with `orch dags list-runs {dag_id} --state running`, then cancel them"))),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
     /// The id of a DAG by its id or an alias.
     pub(crate) async fn dag_id(&self, name: &str) -> Result<String, Failure> {
         Ok(self.dag(name).await?.dag_id)
@@ -77,7 +96,7 @@ impl Api {
                 (dag.aliases, dag.version_number) = (aliases, number);
                 Ok((dag, spec))
             }
-            Answer::Refused(404, _) => Err(Failure::new(format!("dag `{}` was deleted just now", dag.dag_id))),
+            Answer::Refused(404, _) => Err(gone(&dag.dag_id)),
             Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
@@ -134,6 +153,17 @@ impl Api {
         let mut found = self.pages(&format!("dags/{ALL}/dagRuns"), "dag_runs", query, PAGE, read::run).await?;
         found.retain(|run| run.run_id == *name);
         names::the_only_run(name, found)
+    }
+
+    /// The run as it is then: it may have been over before.
+    pub(crate) async fn cancel_run(&self, run: &RunDetails) -> Result<RunDetails, Failure> {
+        let path = format!("dags/{}/runs/{}/cancel", encoded(&run.dag_id), encoded(&run.run_id));
+        match self.change_extra("POST", &path, None).await? {
+            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Err(Failure::new(format!("run `{}` was deleted just now", run.run_id))),
+            Answer::Refused(409, _) => self.run_of(&run.dag_id, &run.run_id).await,
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
     }
 
     /// Newest first, at most so many.
@@ -222,7 +252,7 @@ impl Api {
         let dag_id = &new.dag_id;
         match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body).await? {
             Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Err(Failure::new(format!("dag `{dag_id}` was deleted just now"))),
+            Answer::Refused(404, _) => Err(gone(dag_id)),
             Answer::Refused(409, words) if words.contains("logical date") => {
                 Err(names::date_taken(dag_id, &new.logical_date.map(isoformat).unwrap_or_default()))
             }
@@ -300,6 +330,10 @@ impl Api {
 
 pub(super) fn of_run(run: &RunDetails) -> String {
     format!("dags/{}/dagRuns/{}/taskInstances", encoded(&run.dag_id), encoded(&run.run_id))
+}
+
+fn gone(dag_id: &str) -> Failure {
+    Failure::new(format!("dag `{dag_id}` was deleted just now"))
 }
 
 fn exactly(at: DateTime<Utc>) -> String {

@@ -3,7 +3,6 @@
 use crate::app::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment, print_line};
 use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun, isoformat};
 use serde_json::json;
@@ -41,9 +40,7 @@ pub(crate) struct NextExecution {
 
 impl NextExecution {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag = names::dag(&mut session.db, &self.dag_id).await?;
-        let spec = names::dag_spec(&mut session.db, &dag.dag_id).await?;
+        let (dag, spec) = cx.api().await?.structure(&self.dag_id).await?;
         let calendar =
             Calendar::new(&spec.schedule, spec.timetable).map_err(|error| Failure::new(error.to_string()))?;
         let Some(run_after) = dag.next_run_after else {
@@ -60,7 +57,7 @@ impl NextExecution {
             data_interval: interval.map(|(start, end)| DataInterval { start, end }),
             run_type: orch_core::state::RunType::Scheduled,
         };
-        let bounds = Bounds::from(&*spec);
+        let bounds = Bounds::from(&spec);
         let more = calendar.upcoming(first.data_interval, bounds, run_after);
         let runs: Vec<NextRun> = std::iter::once(first).chain(more).take(self.num_executions as usize).collect();
         if self.table || self.output.format != orch_binary::output::Format::Table {

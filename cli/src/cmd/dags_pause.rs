@@ -1,15 +1,11 @@
 //! `orch dags pause` and `orch dags unpause`: one DAG, or all that an expression matches.
 
+use crate::api::{Api, DagChoice};
 use crate::app::Cx;
 use orch_binary::failure::{Failure, Outcome};
-use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing};
 use orch_binary::person::YesFlag;
-use orch_binary::session::Session;
-use orch_store::audit::Deed;
-use orch_store::hint::Hint;
-use orch_store::version::Versions;
-use orch_store::{dag, run};
+use regex_lite::Regex;
 use serde_json::json;
 
 /// Pause a DAG: no runs begin until it is unpaused; those that run go on
@@ -45,37 +41,36 @@ struct WhichDags {
 
 impl Pause {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let ids = self.which.ids(&mut session, "pauses").await?;
-        for dag_id in dag::pause(&mut session.db, &ids).await? {
-            session.did(&Deed { event: "pause_dag", dag_id: Some(&dag_id), ..Deed::default() }, &[]).await?;
-        }
-        self.which.print(&ids, true)
+        self.which.set_paused(cx, true, "pauses").await
     }
 }
 
 impl Unpause {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let ids = self.which.ids(&mut session, "unpauses").await?;
-        let mut versions = Versions::default();
-        for dag_id in dag::unpause(&mut session.db, &ids).await? {
-            run::start_queued_runs(&mut session.db, &mut versions, &dag_id).await?;
-            let deed = Deed { event: "unpause_dag", dag_id: Some(&dag_id), ..Deed::default() };
-            session.did(&deed, &[Hint::Ready, Hint::Due, Hint::Run]).await?;
-        }
-        self.which.print(&ids, false)
+        self.which.set_paused(cx, false, "unpauses").await
     }
 }
 
 impl WhichDags {
-    async fn ids(&self, session: &mut Session, verb: &str) -> Result<Vec<String>, Failure> {
-        if !self.treat_dag_id_as_regex {
-            return Ok(vec![names::dag_id(&mut session.db, &self.dag_id).await?]);
+    async fn set_paused(&self, cx: &Cx, is_paused: bool, verb: &str) -> Outcome {
+        let api = cx.api().await?;
+        let ids = self.ids(&api, verb).await?;
+        for dag_id in &ids {
+            api.set_paused(dag_id, is_paused).await?;
         }
-        let ids = dag::matching(&mut session.db, &self.dag_id).await.map_err(|error| {
-            Failure::from(error).hint("write a regular expression for the whole id, for example `example_.*`")
+        self.print(&ids, is_paused)
+    }
+
+    async fn ids(&self, api: &Api, verb: &str) -> Result<Vec<String>, Failure> {
+        if !self.treat_dag_id_as_regex {
+            return Ok(vec![api.dag_id(&self.dag_id).await?]);
+        }
+        let whole = Regex::new(&format!("^(?:{})$", self.dag_id)).map_err(|error| {
+            Failure::new(format!("`{}` is no regular expression: {error}", self.dag_id))
+                .hint("write one for the whole id, for example `example_.*`")
         })?;
+        let dags = api.dags(&DagChoice::default()).await?;
+        let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).filter(|id| whole.is_match(id)).collect();
         if ids.is_empty() {
             return Err(
                 Failure::new(format!("no dag matches `{}`", self.dag_id)).hint("list all with `orch dags list`")

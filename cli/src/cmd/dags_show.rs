@@ -7,7 +7,6 @@ use orch_binary::names;
 use orch_binary::output::print;
 use orch_core::spec::DagSpec;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Show the graph of a DAG
 #[derive(Debug, clap::Args)]
@@ -42,7 +41,7 @@ impl Show {
             Some(path) => Drawing::by_ending(path)?,
             None => self.format,
         };
-        let text = draw(&*self.spec(cx).await?, drawing);
+        let text = draw(&self.spec(cx).await?, drawing);
         match &self.save {
             Some(path) => {
                 std::fs::write(path, text).map_err(Failure::io(format!("cannot write `{}`", path.display())))?;
@@ -53,13 +52,11 @@ impl Show {
         }
     }
 
-    async fn spec(&self, cx: &Cx) -> Result<Arc<DagSpec>, Failure> {
+    async fn spec(&self, cx: &Cx) -> Result<DagSpec, Failure> {
         if self.local {
             let bundle = cx.local_bundle()?;
-            return names::local_dag(&bundle, &self.dag_id).map(|dag| dag.spec.clone());
+            return names::local_dag(&bundle, &self.dag_id).map(|dag| DagSpec::clone(&dag.spec));
         }
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        names::dag_spec(&mut session.db, &dag_id).await
+        Ok(cx.api().await?.structure(&self.dag_id).await?.1)
     }
 }

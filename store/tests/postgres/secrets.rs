@@ -3,10 +3,13 @@
 use crate::fixture::{database, one};
 use orch_core::task::Connection;
 use orch_store::connection::{
-    Rotated, add_connection, delete_connection, get_connection, list_connections, rotate, set_connection,
+    ConnectionChange, Rotated, add_connection, change_connection, delete_connection, get_connection, list_connections,
+    rotate,
 };
 use orch_store::seal::{Keyring, SecretError};
-use orch_store::variable::{add_variable, delete_variable, get_variable, list_variables, set_variable};
+use orch_store::variable::{
+    VariableChange, add_variable, change_variable, delete_variable, get_variable, list_variables,
+};
 use sqlx::PgConnection;
 
 const URI: &str = "postgres://me:planted-password@db:5432/sales?token=planted-token&sslmode=require";
@@ -29,10 +32,10 @@ async fn connections_and_variables_come_back_as_they_went_in() {
     assert!(!add_connection(&mut db, &connection, &keys).await.unwrap(), "there is one of that name");
     assert_eq!(opened(&mut db, "db", &keys).await.unwrap(), connection);
     let bare = Connection { id: "db".into(), conn_type: "http".into(), ..Connection::default() };
-    set_connection(&mut db, &bare, &keys).await.unwrap();
+    change_connection(&mut db, "db", ConnectionChange::to(bare.clone()), &keys).await.unwrap();
     assert_eq!(opened(&mut db, "db", &keys).await.unwrap(), bare);
     for id in ["a", "c", "e"] {
-        set_connection(&mut db, &Connection { id: id.into(), ..bare.clone() }, &keys).await.unwrap();
+        assert!(add_connection(&mut db, &Connection { id: id.into(), ..bare.clone() }, &keys).await.unwrap());
     }
     let ids = async |db: &mut PgConnection, after, most| {
         list_connections(db, after, most).await.unwrap().into_iter().map(|row| row.conn_id).collect::<Vec<_>>()
@@ -43,7 +46,8 @@ async fn connections_and_variables_come_back_as_they_went_in() {
 
     assert!(add_variable(&mut db, "limit", "", Some("how many"), &keys).await.unwrap());
     assert!(!add_variable(&mut db, "limit", "8", None, &keys).await.unwrap());
-    set_variable(&mut db, "limit", "9", None, &keys).await.unwrap();
+    let change = VariableChange { value: Some("9".into()), description: None };
+    change_variable(&mut db, "limit", change, &keys).await.unwrap();
     let row = get_variable(&mut db, "limit").await.unwrap().expect("it is there");
     assert_eq!((row.open(&keys).unwrap().as_str(), row.description.as_deref()), ("9", Some("how many")));
     assert_eq!(list_variables(&mut db, None, 9).await.unwrap().len(), 1);
@@ -79,7 +83,7 @@ async fn a_value_moved_to_another_place_is_not_opened() {
     add_connection(&mut db, &Connection::from_uri("db", URI).unwrap(), &keys).await.unwrap();
     let shown = Connection { id: "shown".into(), conn_type: "http".into(), ..Connection::default() };
     add_connection(&mut db, &shown, &keys).await.unwrap();
-    set_variable(&mut db, "shown", "nothing", None, &keys).await.unwrap();
+    assert!(add_variable(&mut db, "shown", "nothing", None, &keys).await.unwrap());
     for moving in [
         "update connection set password = (select password from connection where conn_id = 'db') where conn_id = 'shown'",
         "update variable set value = (select password from connection where conn_id = 'db')",
@@ -101,8 +105,8 @@ async fn keys_are_rotated_whole_or_not_at_all() {
         let connection = Connection { id: format!("c{number}"), ..Connection::from_uri("c", URI).unwrap() };
         add_connection(&mut db, &connection, &before).await.unwrap();
     }
-    set_variable(&mut db, "v", "planted-value", None, &before).await.unwrap();
-    set_variable(&mut db, "w", "planted-value", None, &both).await.unwrap();
+    assert!(add_variable(&mut db, "v", "planted-value", None, &before).await.unwrap());
+    assert!(add_variable(&mut db, "w", "planted-value", None, &both).await.unwrap());
     assert!(rotate(&mut db, &after).await.is_err(), "without the old key nothing can be opened");
     assert_eq!(opened(&mut db, "c7", &before).await.unwrap().password.as_deref(), Some("planted-password"));
     let done = rotate(&mut db, &both).await.unwrap();

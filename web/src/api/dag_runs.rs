@@ -12,7 +12,7 @@ mod wait;
 
 pub(crate) use batch::batch;
 pub(crate) use bulk::bulk;
-pub(crate) use change::{delete, patch};
+pub(crate) use change::{cancel, delete, patch};
 pub(crate) use clear::clear_run;
 pub(crate) use clear::clear_runs;
 pub(super) use list::{COMPARES, STATES, TIMES};

@@ -38,6 +38,11 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
                 "/api/orch/v1/quality",
                 "How good the data is: freshness and checks of all assets, the worst first",
             ),
+            (
+                "POST",
+                "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/cancel",
+                "Stops a run: it fails, and what runs of it ends",
+            ),
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
             (
                 "GET",

@@ -3,22 +3,18 @@
 pub(crate) mod change;
 
 use super::{Shell, encoded, html, see_other};
-use crate::auth::Caller;
-use crate::extract::{DagPath, Form, Peer, Query, no_such_dag};
+use crate::api::dags::set_paused as set_paused_of;
+use crate::extract::{Actor, DagPath, Form, Query, no_such_dag};
 use crate::parts::{self, Bars, Now, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::state::RunState;
-use orch_store::audit::Deed;
-use orch_store::dag::{DagFilter, DagRow, count_dags, list_dags, pause, resolve, unpause};
-use orch_store::hint::Hint;
+use orch_store::dag::{DagFilter, DagRow, count_dags, list_dags, resolve};
 use orch_store::overview::{RunMark, failing, last_runs, running_runs};
-use orch_store::run::start_queued_runs;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Template)]
@@ -163,8 +159,7 @@ pub(super) fn latest(runs: &[RunMark], now: Now) -> Option<Latest> {
 /// `POST /dags/{dag_id}/paused`: `paused` is `true` or `false`; answered with the page it came from.
 pub(crate) async fn set_paused(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
+    actor: Actor,
     DagPath(dag_id): DagPath,
     form: Form,
 ) -> Result<Response, Refusal> {
@@ -175,16 +170,7 @@ pub(crate) async fn set_paused(
     };
     let mut db = app.hot().await?;
     let dag_id = resolve(&mut db, &dag_id).await?.ok_or_else(|| no_such_dag(&dag_id))?;
-    let ids = [dag_id.clone()];
-    let changed = if paused { pause(&mut db, &ids).await? } else { unpause(&mut db, &ids).await? };
-    if !changed.is_empty() {
-        let event = if paused { "pause_dag" } else { "unpause_dag" };
-        app.did(&mut db, from, Deed { actor: &caller.name, event, dag_id: Some(&dag_id), ..Deed::default() }).await?;
-        if !paused {
-            start_queued_runs(&mut db, &mut app.versions.clone(), &dag_id).await?;
-            [Hint::Ready, Hint::Due, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
-        }
-    }
+    set_paused_of(&app, &mut db, &actor, &[dag_id], paused).await?;
     Ok(see_other(form.text("back").unwrap_or("/dags")))
 }
 

@@ -1,6 +1,7 @@
 //! The same commands over the API: the same output, the same exit codes, the same hints; and what can go wrong on the way.
 
 mod alerts;
+mod changes;
 mod nouns;
 mod versions;
 
@@ -187,8 +188,7 @@ fn mistakes_have_the_same_hints_over_the_api() {
 #[test]
 fn what_the_api_does_not_know_needs_the_database() {
     let world = World::new();
-    for asked in ["tasks clear example_chain", "dags pause example_chain", "doctor", "db check", "dags delete x --yes"]
-    {
+    for asked in ["tasks clear example_chain", "users list", "doctor", "db check", "runs move x"] {
         let words: Vec<&str> = asked.split(' ').collect();
         let name = match words[..] {
             [one] => one.to_owned(),

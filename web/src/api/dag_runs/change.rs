@@ -12,9 +12,7 @@ use orch_core::state::RunState;
 use orch_core::transition::RunEnd;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::hint::Hint;
-use orch_store::run::{DeleteRun, EndRun, RunDetails, delete_run, set_note, set_run_state, start_queued_runs};
-use serde_json::json;
+use orch_store::run::{DeleteRun, EndRun, RunDetails, delete_run, set_note};
 use sqlx::{Connection, PgConnection};
 
 /// Airflow's `DAGRunPatchBody`.
@@ -58,7 +56,7 @@ impl Change {
 
 /// Whoever waits for work, for the end of a run or for an order to stop.
 pub(super) fn tell(app: &App) {
-    [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
+    orch_deeds::run::ENDED.into_iter().for_each(|hint| app.hints.give(hint));
 }
 
 pub(crate) async fn patch(
@@ -82,7 +80,7 @@ pub(crate) async fn patch(
 
 async fn set_state(
     app: &App,
-    db: &mut PgConnection,
+    tx: &mut PgConnection,
     actor: &Actor,
     run: &RunDetails,
     state: RunState,
@@ -96,22 +94,25 @@ async fn set_state(
             return Err(Refusal::plain(StatusCode::CONFLICT, text));
         }
     };
-    let mut versions = app.versions.clone();
-    match set_run_state(db, &mut versions, run.id, end).await? {
-        EndRun::Ended(_) => {
-            start_queued_runs(db, &mut versions, &run.dag_id).await?;
-            let deed = Deed {
-                event: "mark_dag_run",
-                dag_id: Some(&run.dag_id),
-                run_id: Some(&run.run_id),
-                extra: Some(json!({ "state": state })),
-                ..Deed::default()
-            };
-            Ok(actor.did(db, deed).await?)
-        }
-        EndRun::AlreadyOver(_) => Ok(()),
+    match orch_deeds::run::mark(tx, &app.versions, actor, run, end).await? {
+        EndRun::Ended(_) | EndRun::AlreadyOver(_) => Ok(()),
         EndRun::NoSuchRun => Err(no_such_run(&run.dag_id, &run.run_id)),
     }
+}
+
+/// `POST …/cancel`
+pub(crate) async fn cancel(State(app): State<App>, actor: Actor, path: RunPath) -> Result<Json<DagRunView>, Refusal> {
+    let run = find(&mut *app.pages().await?, &path).await?;
+    let ended =
+        app.in_transaction(async |tx| Ok(orch_deeds::run::stop(tx, &app.versions, &actor, &run).await?)).await?;
+    match ended {
+        EndRun::Ended(_) => tell(&app),
+        EndRun::AlreadyOver(state) => {
+            return Err(Refusal::plain(StatusCode::CONFLICT, format!("the run is over already: {state}")));
+        }
+        EndRun::NoSuchRun => return Err(no_such_run(&run.dag_id, &run.run_id)),
+    }
+    Ok(Json(find(&mut *app.pages().await?, &path).await?.into()))
 }
 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, path: RunPath) -> Result<StatusCode, Refusal> {

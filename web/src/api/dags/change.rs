@@ -10,10 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use orch_store::audit::Deed;
-use orch_store::dag::{DeleteDag, delete_dag, pause, unpause};
-use orch_store::hint::Hint;
+use orch_store::dag::{DeleteDag, delete_dag};
 use orch_store::import_error::broken_files;
-use orch_store::run::start_queued_runs;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
@@ -91,7 +89,7 @@ fn read(query: &Query, body: JsonBody) -> Result<bool, Refusal> {
     Ok(paused)
 }
 
-async fn set_paused(
+pub(crate) async fn set_paused(
     app: &Inner,
     db: &mut PgConnection,
     actor: &Actor,
@@ -99,18 +97,10 @@ async fn set_paused(
     paused: bool,
 ) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(orch_store::StoreError::from)?;
-    let changed = if paused { pause(&mut tx, ids).await? } else { unpause(&mut tx, ids).await? };
-    let mut versions = app.versions.clone();
-    for dag_id in &changed {
-        if !paused {
-            start_queued_runs(&mut tx, &mut versions, dag_id).await?;
-        }
-        let event = if paused { "pause_dag" } else { "unpause_dag" };
-        actor.did(&mut tx, Deed { event, dag_id: Some(dag_id), ..Deed::default() }).await?;
-    }
+    let changed = orch_deeds::dag::set_paused(&mut tx, &app.versions, actor, ids, paused).await?;
     tx.commit().await.map_err(orch_store::StoreError::from)?;
     if !paused && !changed.is_empty() {
-        [Hint::Ready, Hint::Due, Hint::Run].into_iter().for_each(|hint| app.hints.give(hint));
+        orch_deeds::dag::UNPAUSED.into_iter().for_each(|hint| app.hints.give(hint));
     }
     Ok(())
 }

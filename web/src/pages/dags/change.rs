@@ -1,20 +1,16 @@
 //! `/dags/change?dag=…&dag=…&do=…`: pauses several DAGs or lets them go on, after a look at which.
 
-use crate::auth::Caller;
-use crate::extract::{Form, Peer, Query};
+use crate::api::dags::set_paused;
+use crate::extract::{Actor, Form, Query};
 use crate::pages::bulk::{BulkPage, Line, counted};
 use crate::pages::{Shell, html, local, see_other};
 use crate::parts::{self, dag_href};
 use crate::refusal::Refusal;
 use crate::state::App;
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::audit::Deed;
-use orch_store::dag::{DagFilter, DagRow, list_dags, pause, unpause};
-use orch_store::hint::Hint;
-use orch_store::run::start_queued_runs;
+use orch_store::dag::{DagFilter, DagRow, list_dags};
 use sqlx::PgConnection;
 
 /// A page of the list.
@@ -73,12 +69,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
     html(StatusCode::OK, &page)
 }
 
-pub(crate) async fn change(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
-    form: Form,
-) -> Result<Response, Refusal> {
+pub(crate) async fn change(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
     let pauses = match form.text("do") {
         Some("pause") => true,
         Some("unpause") => false,
@@ -87,16 +78,6 @@ pub(crate) async fn change(
     let mut db = app.hot().await?;
     let dags = chosen(&mut db, form.all("dag")).await?;
     let ids: Vec<String> = dags.into_iter().map(|dag| dag.dag_id).collect();
-    let changed = if pauses { pause(&mut db, &ids).await? } else { unpause(&mut db, &ids).await? };
-    for dag_id in &changed {
-        let event = if pauses { "pause_dag" } else { "unpause_dag" };
-        app.did(&mut db, from, Deed { actor: &caller.name, event, dag_id: Some(dag_id), ..Deed::default() }).await?;
-        if !pauses {
-            start_queued_runs(&mut db, &mut app.versions.clone(), dag_id).await?;
-        }
-    }
-    if !changed.is_empty() {
-        [Hint::Ready, Hint::Run, Hint::Due].into_iter().for_each(|hint| app.hints.give(hint));
-    }
+    set_paused(&app, &mut db, &actor, &ids, pauses).await?;
     Ok(see_other(form.text("back").and_then(local).unwrap_or("/dags")))
 }

@@ -1,26 +1,21 @@
 //! What people do to a run: stop it and mark it. Each has a page that says first what will change.
 
 use super::{RunHead, find};
-use crate::auth::Caller;
-use crate::extract::{Form, Peer, RunPath, no_such_run};
+use crate::extract::{Actor, Form, RunPath, no_such_run};
 use crate::pages::dag::trigger::MOST_NOTE_CHARS;
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use askama::Template;
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::transition::RunEnd;
 use orch_store::audit::Deed;
-use orch_store::hint::Hint;
 use orch_store::instance::state_counts;
-use orch_store::run::{EndRun, RunDetails, cancel_run, set_note, set_run_state, start_queued_runs};
+use orch_store::run::{EndRun, RunDetails, set_note};
 use serde_json::json;
-use sqlx::PgConnection;
-use std::net::IpAddr;
 
 #[derive(Template)]
 #[template(path = "pages/run/change.html")]
@@ -89,17 +84,10 @@ pub(crate) async fn ask_cancel(State(app): State<App>, shell: Shell, path: RunPa
     html(StatusCode::OK, &page)
 }
 
-pub(crate) async fn cancel(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
-    path: RunPath,
-    _: Form,
-) -> Result<Response, Refusal> {
-    let mut db = app.hot().await?;
-    let run = find(&mut db, &path).await?;
-    let ended = cancel_run(&mut db, &mut app.versions.clone(), run.id).await?;
-    finish(&app, &mut db, &run, ended, (&caller, from), "cancel_run").await
+pub(crate) async fn cancel(State(app): State<App>, actor: Actor, path: RunPath, _: Form) -> Result<Response, Refusal> {
+    let run = find(&mut *app.hot().await?, &path).await?;
+    let ended = app.in_transaction(async |tx| Ok(orch_deeds::run::stop(tx, &app.versions, &actor, &run).await?));
+    finish(&app, &run, ended.await?)
 }
 
 /// `GET …/mark`
@@ -128,78 +116,42 @@ pub(crate) fn patched(path: &str, state: &str) -> String {
     )
 }
 
-pub(crate) async fn mark(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
-    path: RunPath,
-    form: Form,
-) -> Result<Response, Refusal> {
+pub(crate) async fn mark(State(app): State<App>, actor: Actor, path: RunPath, form: Form) -> Result<Response, Refusal> {
     let to = match form.text("do") {
         Some("success") => RunEnd::Success,
         Some("failed") => RunEnd::Failed,
         _ => return Err(Refusal::bad_request("a run is marked as `success` or `failed`")),
     };
-    let mut db = app.hot().await?;
-    let run = find(&mut db, &path).await?;
-    let ended = set_run_state(&mut db, &mut app.versions.clone(), run.id, to).await?;
-    finish(&app, &mut db, &run, ended, (&caller, from), "mark_run").await
+    let run = find(&mut *app.hot().await?, &path).await?;
+    let ended = app.in_transaction(async |tx| Ok(orch_deeds::run::mark(tx, &app.versions, &actor, &run, to).await?));
+    finish(&app, &run, ended.await?)
 }
 
 /// `POST …/note`: what people want to say of the run; an empty one takes it away.
-pub(crate) async fn note(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
-    path: RunPath,
-    form: Form,
-) -> Result<Response, Refusal> {
+pub(crate) async fn note(State(app): State<App>, actor: Actor, path: RunPath, form: Form) -> Result<Response, Refusal> {
     let text = form.text("note").unwrap_or_default().trim().replace("\r\n", "\n");
     if text.chars().count() > MOST_NOTE_CHARS {
         let text = format!("a note has at most {MOST_NOTE_CHARS} characters, this one has {}", text.chars().count());
         return Err(Refusal::plain(StatusCode::UNPROCESSABLE_ENTITY, text));
     }
-    let mut db = app.hot().await?;
-    let run = find(&mut db, &path).await?;
+    let run = find(&mut *app.hot().await?, &path).await?;
     let note = Some(text.as_str()).filter(|text| !text.is_empty());
     if run.note.as_deref() != note {
-        set_note(&mut db, run.id, note).await?;
-        let deed = Deed {
-            actor: &caller.name,
-            event: "note_dag_run",
-            dag_id: Some(&run.dag_id),
-            run_id: Some(&run.run_id),
-            ..Deed::default()
-        };
-        app.did(&mut db, from, deed).await?;
+        let (dag_id, run_id) = (Some(run.dag_id.as_str()), Some(run.run_id.as_str()));
+        let noted = app.in_transaction(async |tx| {
+            set_note(tx, run.id, note).await?;
+            Ok(actor.did(tx, Deed { event: "note_dag_run", dag_id, run_id, ..Deed::default() }).await?)
+        });
+        noted.await?;
     }
     Ok(see_other(&href(&run)))
 }
 
-async fn finish(
-    app: &Inner,
-    db: &mut PgConnection,
-    run: &RunDetails,
-    ended: EndRun,
-    (caller, from): (&Caller, IpAddr),
-    event: &str,
-) -> Result<Response, Refusal> {
+fn finish(app: &Inner, run: &RunDetails, ended: EndRun) -> Result<Response, Refusal> {
     match ended {
         EndRun::NoSuchRun => return Err(no_such_run(&run.dag_id, &run.run_id)),
         EndRun::AlreadyOver(_) => {}
-        EndRun::Ended(state) => {
-            let deed = Deed {
-                actor: &caller.name,
-                event,
-                dag_id: Some(&run.dag_id),
-                run_id: Some(&run.run_id),
-                extra: Some(json!({ "state": state })),
-                ..Deed::default()
-            };
-            app.did(db, from, deed).await?;
-            start_queued_runs(db, &mut app.versions.clone(), &run.dag_id).await?;
-            [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
-        }
+        EndRun::Ended(_) => orch_deeds::run::ENDED.into_iter().for_each(|hint| app.hints.give(hint)),
     }
     Ok(see_other(&href(run)))
 }

@@ -1,7 +1,7 @@
 //! `/runs/change?run=…&run=…&do=…`: clears, marks, stops or deletes several runs. The page says first what will change.
 
 use crate::auth::{Caller, Role};
-use crate::extract::{Form, Peer, Query};
+use crate::extract::{Actor, Form, Query};
 use crate::pages::bulk::{BulkPage, Line, counted};
 use crate::pages::{Shell, encoded, html, local, see_other};
 use crate::parts;
@@ -14,19 +14,16 @@ use axum::response::Response;
 use orch_core::select::Selection;
 use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{RunEnd, Selected};
+use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearWish, clear_instances, would_clear};
-use orch_store::hint::Hint;
 use orch_store::narrow;
-use orch_store::run::{
-    DeleteRun, EndRun, RunDetails, cancel_run, delete_run, run_by_uuid, set_run_state, start_queued_runs,
-};
+use orch_store::run::{DeleteRun, EndRun, RunDetails, delete_run, run_by_uuid, start_queued_runs};
 use orch_store::step::Stepper;
 use orch_store::version::Version;
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use uuid::Uuid;
 
 /// A page of the list.
@@ -217,7 +214,7 @@ fn commands(wished: &str, runs: &[RunDetails]) -> String {
 pub(crate) async fn change(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
+    actor: Actor,
     form: Form,
 ) -> Result<Response, Refusal> {
     let wish = match form.text("do") {
@@ -231,18 +228,14 @@ pub(crate) async fn change(
     };
     let mut db = app.hot().await?;
     let runs = chosen(&mut db, form.all("run")).await?;
-    let mut dags = BTreeSet::new();
+    let mut changed = false;
     for run in &runs {
-        if carry_out(&app, &mut db, run, wish, (&caller, from)).await? {
-            dags.insert(run.dag_id.clone());
-        }
+        let mut tx = db.begin().await.map_err(StoreError::from)?;
+        changed |= carry_out(&app, &mut tx, &actor, run, wish).await?;
+        tx.commit().await.map_err(StoreError::from)?;
     }
-    // Places may have become free.
-    for dag_id in &dags {
-        start_queued_runs(&mut db, &mut app.versions.clone(), dag_id).await?;
-    }
-    if !dags.is_empty() {
-        [Hint::Stop, Hint::Run, Hint::Ready].into_iter().for_each(|hint| app.hints.give(hint));
+    if changed {
+        orch_deeds::run::ENDED.into_iter().for_each(|hint| app.hints.give(hint));
     }
     Ok(see_other(form.text("back").and_then(local).unwrap_or("/runs")))
 }
@@ -250,51 +243,36 @@ pub(crate) async fn change(
 /// Whether it changed anything; what changes is written down run by run.
 async fn carry_out(
     app: &Inner,
-    db: &mut PgConnection,
+    tx: &mut PgConnection,
+    actor: &Actor,
     run: &RunDetails,
     wish: Do,
-    (caller, from): (&Caller, IpAddr),
 ) -> Result<bool, Refusal> {
-    let mut versions = app.versions.clone();
     let ended = |ended: EndRun| matches!(ended, EndRun::Ended(_));
     let (event, extra) = match wish {
+        Do::Mark(to) => return Ok(ended(orch_deeds::run::mark(tx, &app.versions, actor, run, to).await?)),
+        Do::Stop => return Ok(ended(orch_deeds::run::stop(tx, &app.versions, actor, run).await?)),
         Do::Clear { only_failed } => {
-            let version = versions.get(db, run.version).await?;
+            let mut versions = app.versions.clone();
+            let version = versions.get(tx, run.version).await?;
             let wish = selection(&version, only_failed);
-            let cleared = clear_instances(db, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
+            let cleared = clear_instances(tx, &mut Stepper::default(), &mut versions, run.id, &wish).await?;
             let count = cleared.map_or(0, |cleared| cleared.instances.len());
             if count == 0 {
                 return Ok(false);
             }
-            ("clear_task_instances", json!({ "instances": count }))
-        }
-        Do::Mark(to) => {
-            if !ended(set_run_state(db, &mut versions, run.id, to).await?) {
-                return Ok(false);
-            }
-            ("mark_run", json!({ "from_state": run.state }))
-        }
-        Do::Stop => {
-            if !ended(cancel_run(db, &mut versions, run.id).await?) {
-                return Ok(false);
-            }
-            ("cancel_run", json!({}))
+            ("clear_task_instances", Some(json!({ "instances": count })))
         }
         Do::Delete => {
-            if delete_run(db, &run.dag_id, &run.run_id).await? != DeleteRun::Deleted {
+            if delete_run(tx, &run.dag_id, &run.run_id).await? != DeleteRun::Deleted {
                 return Ok(false);
             }
-            ("delete_dag_run", json!({}))
+            // Its place may have become free.
+            start_queued_runs(tx, &mut app.versions.clone(), &run.dag_id).await?;
+            ("delete_dag_run", None)
         }
     };
-    let deed = Deed {
-        actor: &caller.name,
-        event,
-        dag_id: Some(&run.dag_id),
-        run_id: Some(&run.run_id),
-        extra: Some(extra),
-        ..Deed::default()
-    };
-    app.did(db, from, deed).await?;
+    let (dag_id, run_id) = (Some(run.dag_id.as_str()), Some(run.run_id.as_str()));
+    actor.did(tx, Deed { event, dag_id, run_id, extra, ..Deed::default() }).await?;
     Ok(true)
 }

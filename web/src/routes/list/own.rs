@@ -49,6 +49,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives_nothing()
         .get("/api/orch/v1/dags/{dag_id}/versions", viewer, api::version_history::list)
         .gives::<api::version_history::VersionPage>()
+        .post("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/cancel", user, api::dag_runs::cancel)
+        .gives::<api::dag_runs::DagRunView>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines", viewer, api::deadlines::list)
         .gives::<api::deadlines::DeadlinePage>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", viewer, api::assets::lineage_of_run)

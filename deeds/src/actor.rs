@@ -1,0 +1,41 @@
+//! Who does something, and from where: what the audit says of every change.
+
+use orch_core::approval::Person;
+use orch_core::state::TriggeredBy;
+use orch_store::StoreResult;
+use orch_store::audit::{Deed, record};
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct Actor {
+    pub name: Arc<str>,
+    pub from: IpAddr,
+    pub may_start_runs: bool,
+    /// What its runs are triggered by.
+    pub through: TriggeredBy,
+}
+
+impl Actor {
+    /// As whom it answers what people are asked.
+    pub fn person(&self) -> Person<'_> {
+        Person { name: &self.name, may_start_runs: self.may_start_runs }
+    }
+
+    /// What the audit says beside who and what, for those who write it down themselves.
+    pub fn extra(&self) -> Value {
+        json!({ "from": self.from })
+    }
+
+    /// Writes down a deed, in the transaction of the change itself.
+    pub async fn did(&self, tx: &mut PgConnection, deed: Deed<'_>) -> StoreResult<()> {
+        let mut extra = match &deed.extra {
+            Some(Value::Object(extra)) => extra.clone(),
+            _ => Map::new(),
+        };
+        extra.insert("from".into(), json!(self.from));
+        record(tx, &Deed { actor: &self.name, extra: Some(Value::Object(extra)), ..deed }).await
+    }
+}

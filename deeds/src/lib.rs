@@ -1,0 +1,10 @@
+//! What people do, whole: the change, what follows from it, and who did it, in one transaction of the caller. The API and the pages
+//! carry out a person's wish by these; commands ask the API. Each says which hints the caller gives once it is committed.
+//!
+//! Nouns that are not here yet are listed in docs/ARCHITECTURE.md.
+
+mod actor;
+pub mod dag;
+pub mod run;
+
+pub use actor::Actor;
