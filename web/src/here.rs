@@ -25,7 +25,7 @@ pub struct Here {
 impl Here {
     /// `name`: who is written down for what is done.
     pub fn new(config: WebConfig, name: &str) -> WebResult<Here> {
-        let app = App::new(config, Hints::new())?;
+        let app = App::for_one_caller(config, Hints::new())?;
         Ok(Here {
             router: router(&app),
             app,

@@ -65,9 +65,19 @@ impl App {
     pub fn new(config: WebConfig, hints: Hints) -> WebResult<App> {
         let hot = connect::hot_pool(&config.database_url, "orch web", HOT_CONNECTIONS)?;
         let pages = connect::pool(&config.database_url, "orch web pages", PAGE_CONNECTIONS)?;
+        Ok(App::on(hot, pages, config, hints))
+    }
+
+    /// For one caller who asks one thing after the other: a connection or two are enough.
+    pub(crate) fn for_one_caller(config: WebConfig, hints: Hints) -> WebResult<App> {
+        let pool = connect::pool(&config.database_url, "orch cli", HOT_CONNECTIONS)?;
+        Ok(App::on(pool.clone(), pool, config, hints))
+    }
+
+    fn on(hot: PgPool, pages: PgPool, config: WebConfig, hints: Hints) -> App {
         let (auth, health) = (Auth::new(config.clock.clone()), Health::default());
         let limits = Limits::new(config.rate_limit);
-        Ok(App(Arc::new(Inner {
+        App(Arc::new(Inner {
             config,
             limits,
             hints,
@@ -81,7 +91,7 @@ impl App {
             pages,
             stopping: CancellationToken::new(),
             pulse: Mutex::default(),
-        })))
+        }))
     }
 
     /// Opens a connection before the first request needs it.
