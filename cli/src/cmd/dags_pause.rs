@@ -66,7 +66,7 @@ impl WhichDags {
             return Ok(vec![api.dag_id(&self.dag_id).await?]);
         }
         let whole = Regex::new(&format!("^(?:{})$", self.dag_id)).map_err(|error| {
-            Failure::new(format!("`{}` is no regular expression: {error}", self.dag_id))
+            Failure::new(format!("`{}` is not a regular expression: {error}", self.dag_id))
                 .hint("write one for the whole id, for example `example_.*`")
         })?;
         let dags = api.dags(&DagChoice::default()).await?;

@@ -83,7 +83,11 @@ const ONLINE: [(&[&str], &str); 14] = [
         "error: dag `example_chain` has no run `nightly`\nhint: list its runs with `orch dags list-runs example_chain`\n",
     ),
     (&["runs", "wait", "nightly"], "error: there is no run `nightly`\nhint: list runs with `orch runs list`\n"),
-    (&["dags", "pause", "(", "--treat-dag-id-as-regex"], "error: the database refused a statement: "),
+    (
+        &["dags", "pause", "(", "--treat-dag-id-as-regex"],
+        "error: `(` is not a regular expression: found open group without closing ')'\n\
+         hint: write one for the whole id, for example `example_.*`\n",
+    ),
 ];
 
 #[tokio::test]
