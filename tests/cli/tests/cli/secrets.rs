@@ -7,10 +7,15 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// What a person typed into the conf of a run is shown as it was typed: it is nobody's secret.
 pub(crate) const TYPED: &str = "typed-by-a-person";
 pub(crate) const PASSWORD: &str = "plänted/p@ssw%rd+1";
+/// As often as processes are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const API_KEY: &str = "planted-api-key-77";
 const TOKEN: &str = "planted token & more";
 const FROM_ENVIRONMENT: &str = "planted-in-the-environment";
@@ -95,14 +100,24 @@ pub(crate) async fn planted() -> World {
     world.start(&["scheduler"]);
     world.wait_for(&["dags", "list", "-o", "plain"], |ended| ended.out.contains("test_planted"));
     let conf = format!("{{\"typed\": \"{TYPED}\"}}");
-    world.run(&["dags", "trigger", "test_planted", "--run-id", "it", "--conf", &conf]).done();
-    let seen = std::cell::RefCell::new(String::new());
-    let ended = world.wait_for(&["dags", "list-runs", "test_planted", "-o", "plain"], |ended| {
-        *seen.borrow_mut() += &processes();
-        ended.out.contains("failed")
+    // A thread of its own looks: children live shorter than a command takes.
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    let watching = std::thread::spawn(move || {
+        let mut seen = String::new();
+        while !is_over.load(Ordering::SeqCst) {
+            seen += &processes();
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+        seen
     });
-    is_clean("the list of processes", &seen.borrow());
-    assert!(seen.borrow().contains("run-attempt"), "children were there");
+    world.run(&["dags", "trigger", "test_planted", "--run-id", "it", "--conf", &conf]).done();
+    let list = ["dags", "list-runs", "test_planted", "-o", "plain"];
+    let ended = world.wait_for(&list, |ended| ended.out.contains("failed"));
+    over.store(true, Ordering::SeqCst);
+    let seen = watching.join().unwrap();
+    is_clean("the list of processes", &seen);
+    assert!(seen.contains("run-attempt"), "children were there");
     is_clean("the end", &format!("{ended:?}"));
     world
 }
