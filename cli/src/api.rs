@@ -82,15 +82,19 @@ impl Api {
         Ok(Api { door: Door::Http(config.into(), authorization), base: base(url)? })
     }
 
-    /// Without a server: whoever can open the database may do what a server may.
+    /// The API in this process. A person who can open the database may do all that a server may.
     pub(crate) fn here(config: &Config, session: Session) -> Result<Api, Failure> {
         let here = Here::new(web_role::here(config, &session.url)?, &person::name()).map_err(web_role::failure)?;
         Ok(Api { door: Door::Here(Box::new(here), session), base: "the database".into() })
     }
 
-    /// Nobody schedules and nobody works: the database was started for this command.
-    pub(crate) fn is_alone(&self) -> bool {
-        matches!(&self.door, Door::Here(_, session) if session.is_alone())
+    /// A database that was started for this command has no scheduler and no worker: nothing that waits for them ends.
+    pub(crate) fn check_at_work(&self, hint: &str) -> Result<(), Failure> {
+        if matches!(&self.door, Door::Here(_, session) if session.is_alone()) {
+            let message = "no scheduler and no worker is running: the standalone of this data folder is stopped";
+            return Err(Failure::new(message).hint(hint));
+        }
+        Ok(())
     }
 
     async fn get(&self, path: &str, query: &Query) -> Result<Answer, Failure> {

@@ -45,8 +45,8 @@ impl Cx {
         Ok((secrets, session))
     }
 
-    /// Those of the database by name, then those that the binary brings and nobody has set up in the database. Of a server that
-    /// is asked over HTTP the others are not known.
+    /// The connections of the database, and the default connections of the binary that the database has no entry for; each by
+    /// name. A server that is asked over HTTP does not tell its default connections.
     pub(crate) async fn connections(&self, look: Look) -> Result<(Vec<Connection>, Vec<Connection>), Failure> {
         if let Some(api) = self.remote()? {
             return Ok((api.connections().await?, Vec::new()));

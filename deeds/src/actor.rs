@@ -19,7 +19,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// As whom it answers what people are asked.
+    /// The same person as the one who answers an approval.
     pub fn person(&self) -> Person<'_> {
         Person { name: &self.name, may_start_runs: self.may_start_runs }
     }

@@ -1,5 +1,5 @@
-//! The API for a command in this process: the same router, without a network and without a login. Whoever can open the
-//! database may do all that the server may.
+//! The API for a command in this process: the same router, without a network and without a login. A person who can
+//! open the database may do all that the server may.
 
 use crate::auth::{Caller, Role};
 use crate::refusal::{Cause, Refusal};

@@ -250,9 +250,11 @@ impl Api {
             "conf": new.conf,
         });
         let dag_id = &new.dag_id;
+        DagId::new(dag_id)?;
         match self.post(&format!("dags/{}/dagRuns", encoded(dag_id)), &body).await? {
             Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
-            Answer::Refused(404, _) => Err(gone(dag_id)),
+            // Of a DAG that is not registered the nearest names are told.
+            Answer::Refused(404, _) => Err(self.dag(dag_id).await.err().unwrap_or_else(|| gone(dag_id))),
             Answer::Refused(409, words) if words.contains("logical date") => {
                 Err(names::date_taken(dag_id, &new.logical_date.map(isoformat).unwrap_or_default()))
             }

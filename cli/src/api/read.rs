@@ -193,7 +193,7 @@ pub(super) fn obstacles(value: &Value) -> Option<Vec<Obstacle>> {
     Some(why.reasons.into_iter().map(obstacle).collect())
 }
 
-/// Somebody in the way, in one word.
+/// A task instance that holds what another one waits for, in one word.
 fn holder(dag_id: &str, run_id: &str, task_id: &str, map_index: i32) -> String {
     if map_index < 0 {
         format!("{dag_id}/{run_id}/{task_id}")

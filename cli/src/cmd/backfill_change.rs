@@ -88,10 +88,7 @@ impl Wait {
                 eprintln!("backfill {}: {}", row.id, said(&row));
                 return Ok(if state(&row) == "success" { Exit::Done } else { Exit::Failed });
             }
-            if api.is_alone() {
-                return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
-                    .hint("start it with `orch standalone`"));
-            }
+            api.check_at_work("start it with `orch standalone`")?;
             if self.timeout.timeout.is_some_and(|most| began.elapsed() >= most) {
                 return Err(Failure::new(format!("backfill {} goes on: {}", row.id, said(&row)))
                     .hint(format!("wait again with `orch backfill wait {}`", row.id)));

@@ -10,7 +10,7 @@ use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_binary::wait::{self, TimeoutFlag};
 use orch_core::ids::RunId;
-use orch_core::state::TriggeredBy;
+use orch_core::state::{RunState, TriggeredBy};
 use orch_store::dag::DagRow;
 use orch_store::run::{NewRun, RunDetails};
 use serde_json::{Value, json};
@@ -55,39 +55,40 @@ impl Trigger {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
         let mut api = cx.api().await?;
-        let dag = api.dag(&self.dag_id).await?;
-        if self.wait {
-            refuse_to_wait(&dag, &api)?;
+        let mut dag_id = self.dag_id.clone();
+        // Read only where it is needed: the request itself takes an alias, and says when there is no such DAG.
+        if self.wait || self.preset.is_some() || self.same_as.is_some() {
+            let dag = api.dag(&dag_id).await?;
+            if self.wait {
+                refuse_to_wait(&dag, &api)?;
+            }
+            dag_id = dag.dag_id;
         }
         let base = match (&self.preset, &self.same_as) {
             (Some(name), _) => {
-                let preset = api.preset(&dag.dag_id, name).await?;
-                Some(preset.ok_or_else(|| no_such_preset(&dag.dag_id, name))?.conf)
+                let preset = api.preset(&dag_id, name).await?;
+                Some(preset.ok_or_else(|| no_such_preset(&dag_id, name))?.conf)
             }
-            (_, Some(run)) => api.run_of(&dag.dag_id, run).await?.conf,
+            (_, Some(run)) => api.run_of(&dag_id, run).await?.conf,
             _ => None,
         };
         let (run_id, logical_date) = (self.run_id.clone(), self.logical_date);
         let conf = conf::over(base, conf);
-        let new = NewRun { run_id, logical_date, conf, ..NewRun::manual(&dag.dag_id, TriggeredBy::Cli) };
+        let new = NewRun { run_id, logical_date, conf, ..NewRun::manual(&dag_id, TriggeredBy::Cli) };
         let run = api.trigger(&new).await?;
         if self.wait {
             let run = api.wait_for_run(run, self.timeout).await?;
             return self.print_ended(&run);
         }
-        self.print_begun(&dag, &run)
+        if run.state == RunState::Queued && api.dag(&run.dag_id).await?.is_paused {
+            eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", run.dag_id);
+        }
+        self.print(&run)
     }
 
     fn print_ended(&self, run: &RunDetails) -> Outcome {
         self.print(run)?;
         Ok(wait::outcome(run))
-    }
-
-    fn print_begun(&self, dag: &DagRow, run: &RunDetails) -> Outcome {
-        if dag.is_paused {
-            eprintln!("dag `{0}` is paused: the run waits for `orch dags unpause {0}`", dag.dag_id);
-        }
-        self.print(run)
     }
 
     fn print(&self, run: &RunDetails) -> Outcome {
@@ -134,9 +135,5 @@ fn refuse_to_wait(DagRow { dag_id, is_paused, .. }: &DagRow, api: &Api) -> Resul
         return Err(Failure::new(format!("dag `{dag_id}` is paused: its run would not begin"))
             .hint(format!("unpause it with `orch dags unpause {dag_id}`, or leave `--wait` out")));
     }
-    if api.is_alone() {
-        return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
-            .hint("start it with `orch standalone`, or leave `--wait` out"));
-    }
-    Ok(())
+    api.check_at_work("start it with `orch standalone`, or leave `--wait` out")
 }

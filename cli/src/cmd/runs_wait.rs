@@ -1,7 +1,7 @@
 //! `orch runs wait`.
 
 use crate::app::Cx;
-use orch_binary::failure::{Failure, Outcome};
+use orch_binary::failure::Outcome;
 use orch_binary::wait::{self, TimeoutFlag};
 
 /// Wait until a run is over; the exit code says how it ended
@@ -23,9 +23,8 @@ impl Wait {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let mut api = cx.api().await?;
         let run = api.any_run(&self.run).await?;
-        if api.is_alone() && !run.state.is_finished() {
-            return Err(Failure::new("nobody is at work: the standalone of this data folder does not run")
-                .hint("start it with `orch standalone`"));
+        if !run.state.is_finished() {
+            api.check_at_work("start it with `orch standalone`")?;
         }
         let run = api.wait_for_run(run, self.timeout).await?;
         Ok(wait::outcome(&run))

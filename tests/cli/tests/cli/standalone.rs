@@ -98,7 +98,9 @@ fn it_starts_works_is_killed_recovers_and_stops() {
     assert_eq!(alone[0]["state"], "success", "a command reads the database of a dead standalone");
     let refused = run(home.path(), ["dags", "trigger", "example_chain", "--wait"]).refused();
     assert!(
-        refused.starts_with("error: nobody is at work: the standalone of this data folder does not run\n"),
+        refused.starts_with(
+            "error: no scheduler and no worker is running: the standalone of this data folder is stopped\n"
+        ),
         "{refused}"
     );
 
