@@ -3,7 +3,6 @@
 //! Everybody may ask, however often: the database is asked once a second at most.
 
 use crate::state::{App, Inner};
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +11,7 @@ use orch_store::StoreResult;
 use orch_store::clean::{Passes, passes};
 use orch_store::guard::{SCHEMA_VERSION, Schema, look};
 use orch_store::process::list_processes;
+use orch_wire::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

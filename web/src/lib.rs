@@ -27,13 +27,11 @@ mod live;
 mod openapi;
 mod pages;
 mod parts;
-mod problem;
 mod queries;
 mod refusal;
 mod routes;
 mod server;
 mod state;
-mod timestamp;
 mod tls;
 mod trial;
 

@@ -3,12 +3,12 @@
 //! The shapes are Airflow's: `{"detail": …}` with a text, a list of problems or an object. What went wrong inside is
 //! never in an answer: the log has it, under the request id that the answer names.
 
-use crate::problem::Problem;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use orch_store::StoreError;
 use orch_store::seal::SecretError;
+use orch_wire::Problem;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -83,6 +83,12 @@ impl From<SecretError> for Refusal {
             // The server was not told the key: people hear what is to be done about it.
             other => Refusal::plain(StatusCode::CONFLICT, other.to_string().replace("\nhint", "; hint")),
         }
+    }
+}
+
+impl From<orch_wire::Invalid> for Refusal {
+    fn from(orch_wire::Invalid(problems): orch_wire::Invalid) -> Self {
+        Refusal::Invalid(problems)
     }
 }
 

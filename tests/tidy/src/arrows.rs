@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("orch-core", &[]),
     ("orch-macros", &[]),
+    ("orch-wire", &["orch-core"]),
     ("orch-store", &["orch-core"]),
     ("orch-scheduler", &["orch-store", "orch-core"]),
     ("orch-workers", &["orch-store", "orch-core"]),
     ("orch-deeds", &["orch-store", "orch-core"]),
-    ("orch-web", &["orch-deeds", "orch-store", "orch-core"]),
+    ("orch-web", &["orch-deeds", "orch-wire", "orch-store", "orch-core"]),
     ("orch-cluster", &[]),
     ("orch-binary", &["orch-scheduler", "orch-workers", "orch-store", "orch-core", "orch-cluster"]),
     (
@@ -50,9 +51,10 @@ const ARROWS: [(&str, &[&str]); 23] = [
 const FOR_TESTS: [&str; 3] = ["orch-test-support", "orch-test-lake", "orch-examples"];
 
 /// The packages that must build and test in seconds, and what would end that.
-const ENGINE: [&str; 14] = [
+const ENGINE: [&str; 15] = [
     "orch-core",
     "orch-macros",
+    "orch-wire",
     "orch-store",
     "orch-deeds",
     "orch-scheduler",

@@ -2,10 +2,8 @@
 
 use super::pages::{Page, words};
 use crate::extract::{Actor, JsonBody, Names, Query};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::{Timestamp, stamp};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,6 +13,8 @@ use orch_core::spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, Retry, add_test_alert, alert, count_alerts, list_alerts, retry_alert};
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
+use orch_wire::Problem;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -162,12 +162,12 @@ pub(crate) async fn test(
 ) -> Result<(StatusCode, Json<AlertView>), Refusal> {
     let mut fields = body.fields();
     let connection = fields.required_checked("connection_id", |value| {
-        let id = crate::extract::text(value)?;
+        let id = orch_wire::fields::text(value)?;
         ConnectionId::new(&id).map_err(|error| Problem::value(error.to_string()))?;
         Ok(id)
     });
     let template = |value: &Value| {
-        let text = crate::extract::text(value)?;
+        let text = orch_wire::fields::text(value)?;
         check_template(&text).map_err(Problem::value)?;
         Ok(text)
     };

@@ -13,7 +13,6 @@ pub(crate) use view::{BackfillPage, BackfillView, DryRunPage};
 
 use super::pages::{Page, orders};
 use crate::extract::{Actor, Fields, JsonBody, Names, Query};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -27,6 +26,7 @@ use orch_store::backfill::{
     create_backfill, get_backfill, list_backfills, pause_backfill, plan_backfill,
 };
 use orch_store::hint::Hint;
+use orch_wire::Problem;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use view::DryRunView;
@@ -226,7 +226,7 @@ fn read(mut fields: Fields) -> Result<NewBackfill, Refusal> {
 /// From one to another, or one by one.
 fn dates(fields: &mut Fields) -> Dates {
     let step = fields.word("step", &["hourly", "daily"]).and_then(|word| word.parse::<Step>().ok());
-    let Some(each) = fields.list("dates", crate::timestamp::moment) else {
+    let Some(each) = fields.list("dates", orch_wire::timestamp::moment) else {
         let (from, to) = (moment(fields, "from_date"), moment(fields, "to_date"));
         return Dates::Range { from, to, step };
     };

@@ -3,8 +3,8 @@
 #![expect(dead_code, reason = "only their schemas are used")]
 
 use crate::openapi::queries::{INSTANCE_ORDERS, RUN_ORDERS, both_ways};
-use crate::timestamp::Timestamp;
 use orch_core::state::TaskState;
+use orch_wire::timestamp::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
@@ -358,7 +358,7 @@ enum StepWord {
 #[derive(JsonSchema)]
 #[schemars(extend("anyOf" = [
     { "required": ["from_date", "to_date"], "properties": {
-        "from_date": crate::openapi::kinds::moment(), "to_date": crate::openapi::kinds::moment(), "dates": { "type": "null" } } },
+        "from_date": orch_wire::timestamp::moment_schema(), "to_date": orch_wire::timestamp::moment_schema(), "dates": { "type": "null" } } },
     { "required": ["dates"], "properties": {
         "dates": { "type": "array", "minItems": 1 }, "from_date": false, "to_date": false, "step": false } },
 ]))]

@@ -3,7 +3,6 @@
 
 use crate::extract::{Actor, Fields, JsonBody, Names};
 use crate::guard::MayDelete;
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -11,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use orch_store::StoreError;
+use orch_wire::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};

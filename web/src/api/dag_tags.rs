@@ -3,7 +3,6 @@
 use super::dags::find;
 use super::pages::{Page, orders, pattern, prefix_pattern};
 use crate::extract::{DagPath, Query};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -16,6 +15,7 @@ use orch_core::state::RunState;
 use orch_store::dag::{run_counts_of, tags};
 use orch_store::narrow;
 use orch_store::version::structure;
+use orch_wire::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;

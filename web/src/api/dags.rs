@@ -13,7 +13,6 @@ use super::dag_runs::{COMPARES, STATES};
 use super::pages::{Page, orders, pattern, prefix_pattern, words};
 use crate::auth::Caller;
 use crate::extract::{DagPath, Query, no_such_dag};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::{App, Inner};
 use axum::extract::State;
@@ -26,6 +25,7 @@ use orch_store::dag::{DagCondition, DagOrder, DagRow, DagSearch, count_found_dag
 use orch_store::import_error::broken_files;
 use orch_store::run::RunTime;
 use orch_store::version::Versions;
+use orch_wire::Problem;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;

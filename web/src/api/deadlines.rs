@@ -6,13 +6,13 @@ use super::pages::Page;
 use crate::extract::{DagPath, Dags, Query, Runs, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::{Timestamp, stamp};
 use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
 use orch_core::spec::Deadline;
 use orch_store::deadline::{DeadlineFilter, DeadlineRow, count_deadlines, list_deadlines};
 use orch_store::run::get_run;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -5,12 +5,12 @@ use super::pages::{Page, orders};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use orch_core::file::FileProblem;
 use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
 use orch_store::narrow;
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 

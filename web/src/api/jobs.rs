@@ -5,12 +5,12 @@ use crate::extract::Query;
 use crate::health::SCHEDULER_SILENT_SECS;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use orch_store::narrow;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{WorkerRow, list_workers};
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -2,9 +2,9 @@
 
 use crate::health::{Database, Findings};
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
+use orch_wire::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 /// Always 200, as in Airflow; `null` stands for what never was. Nothing here is a triggerer or a DAG processor of its

@@ -4,7 +4,6 @@ use super::dags::find;
 use crate::extract::{Actor, DagPath, JsonBody, Names};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,6 +12,7 @@ use orch_store::audit::Deed;
 use orch_store::preset::{
     KeepPreset, MOST_PRESETS, Preset, delete_preset, get_preset, keep_preset, list_presets, wrong_name,
 };
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -3,10 +3,10 @@
 use crate::pages::quality::{Quality, quality};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use orch_store::asset::{Finding, Look};
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 

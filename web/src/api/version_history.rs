@@ -2,14 +2,14 @@
 
 use super::dags::find;
 use crate::extract::{DagPath, Query};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use orch_core::diff::{Diff, FieldChange};
 use orch_store::version::{VersionFilter, VersionRow, list_versions, runs_by_version, spec_of, workers_by_version};
+use orch_wire::Problem;
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;

@@ -1,12 +1,12 @@
 //! A body of JSON with limits: of bytes, of depth, of time, and without what Postgres cannot keep.
 
-use super::Fields;
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use orch_core::params::MAX_CONF_BYTES;
+use orch_wire::Fields;
+use orch_wire::Problem;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! Ids in the path. One that cannot be an id belongs to nothing, so it is answered as what does not exist; `~` stands for
 //! all of them where a list allows it.
 
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use orch_core::ids::{DagId, RunId, TaskId};
+use orch_wire::Problem;
 use std::str::FromStr;
 
 /// `{dag_id}` of one DAG, by its id or one of its aliases.

@@ -1,12 +1,12 @@
 //! The query of a request, read name by name. What is wrong is collected, as with the fields of a body; names that nobody
 //! asks for do not matter, as in Airflow.
 
-use crate::problem::Problem;
 use crate::refusal::Refusal;
-use crate::timestamp::moment_from;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
+use orch_wire::Problem;
+use orch_wire::timestamp::moment_from;
 use serde_json::json;
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What stands in a query, as JSON Schema: exactly what the readers of `extract::Query` take.
 
-use schemars::{Schema, json_schema};
+use orch_wire::timestamp::moment_schema;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -51,15 +51,6 @@ impl Param {
     }
 }
 
-/// Milliseconds since 1970 of the years 1 to 9999; small numbers are seconds, as pydantic reads them.
-const MOMENTS: (i64, i64) = (-62_135_596_800_000, 253_402_300_800_000);
-
-/// A moment as it may be sent.
-pub(crate) fn moment() -> Schema {
-    json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" },
-        { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
-}
-
 impl Kind {
     fn schema(self) -> Value {
         let list = |items: Value| json!({ "type": "array", "items": items });
@@ -75,7 +66,7 @@ impl Kind {
             Kind::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
             Kind::Address => json!({ "type": "string", "pattern": ADDRESS }),
             Kind::Wholes => list(json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX })),
-            Kind::Moment => moment().to_value(),
+            Kind::Moment => moment_schema().to_value(),
             Kind::Text => json!({ "type": "string" }),
             Kind::Texts => list(json!({ "type": "string" })),
             Kind::Word(words) => json!({ "type": "string", "enum": words }),

@@ -5,10 +5,10 @@ use crate::api::pages::{Page, words};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use orch_store::asset::{CheckRow, checks_of_asset, count_checks};
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -3,10 +3,8 @@
 use super::no_such_asset;
 use crate::api::pages::{Page, orders, pattern, prefix_pattern};
 use crate::extract::{Actor, JsonBody, Names, Query, no_such_run};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::{Timestamp, stamp};
 use axum::Json;
 use axum::extract::State;
 use orch_core::asset::{AssetEvent, valid_name};
@@ -18,6 +16,8 @@ use orch_store::asset::{
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::run::{Compare, get_run};
+use orch_wire::Problem;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ pub(crate) async fn upstream(State(app): State<App>, names: Names) -> Result<Jso
 pub(crate) async fn create(State(app): State<App>, actor: Actor, body: JsonBody) -> Result<Json<EventView>, Refusal> {
     let mut fields = body.fields();
     let asset = fields.required_checked("asset_id", |value| {
-        let number = crate::extract::integer(value);
+        let number = orch_wire::fields::integer(value);
         number.ok_or_else(|| Problem::new("int_type", "Input should be a valid integer").with_input(value))
     });
     let partition_key = partition_key(&mut fields);

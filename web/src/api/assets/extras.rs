@@ -5,13 +5,13 @@ use crate::api::pages::{Page, orders};
 use crate::extract::{Names, Query, no_such_run};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::{Timestamp, stamp};
 use axum::Json;
 use axum::extract::State;
 use orch_store::asset::{
     AssetRow, Edge, count_assets, edges_of_asset, edges_of_task, list_assets, uses_of, what_dag_waits_for,
 };
 use orch_store::run::get_run;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 

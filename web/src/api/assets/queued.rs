@@ -3,13 +3,13 @@
 use crate::extract::{Actor, Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::asset::{QueueFilter, QueuedRow, delete_queued, list_queued};
 use orch_store::audit::Deed;
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! Assets as Airflow's clients read them.
 
 use crate::refusal::Refusal;
-use crate::timestamp::{Timestamp, stamp};
 use orch_core::spec::AssetCondition;
 use orch_store::asset::{AliasRow, AssetRow, UseRow, aliases_of, uses_of};
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -4,11 +4,11 @@ use super::{done, read};
 use crate::extract::JsonBody;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use orch_core::backfill::{Action, Date};
 use orch_store::backfill::plan_backfill;
+use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 

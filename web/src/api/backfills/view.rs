@@ -1,8 +1,8 @@
 //! Backfills in Airflow's shape.
 
-use crate::timestamp::{Timestamp, stamp};
 use chrono::{DateTime, Utc};
 use orch_store::backfill::BackfillRow;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -1,11 +1,12 @@
 //! Airflow's `ConnectionBody`, field by field. What is wrong is told without what was sent.
 
-use crate::extract::{Fields, integer, text};
-use crate::problem::Problem;
+use crate::extract::Fields;
 use orch_core::ids::ConnectionId;
 use orch_core::task::Connection;
 use orch_store::connection::ConnectionChange;
 use orch_store::part::Becomes;
+use orch_wire::Problem;
+use orch_wire::fields::{integer, text};
 use serde_json::{Map, Value, json};
 
 /// Airflow's bound.

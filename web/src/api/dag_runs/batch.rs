@@ -2,14 +2,15 @@
 
 use super::list::{COMPARES, DagRunPage, STATES, TIMES, order, page_of};
 use crate::api::pages::{Page, orders_of};
-use crate::extract::{JsonBody, RunsPath, text};
-use crate::problem::Problem;
+use crate::extract::{JsonBody, RunsPath};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use orch_core::state::RunState;
 use orch_store::run::{RunCondition, RunText};
+use orch_wire::Problem;
+use orch_wire::fields::text;
 use serde_json::Value;
 
 /// Airflow's default.

@@ -6,7 +6,6 @@ use super::list::DagRunPage;
 use super::view::DagRunView;
 use crate::api::clearing::{Clearing, clear, preview};
 use crate::extract::{Actor, Fields, JsonBody, Names, RunPath};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -17,6 +16,7 @@ use orch_core::state::TaskState;
 use orch_core::transition::Selected;
 use orch_store::clear::ClearWish;
 use orch_store::narrow;
+use orch_wire::Problem;
 use sqlx::PgConnection;
 
 /// Runs that one request may clear.

@@ -4,7 +4,6 @@ use super::alias;
 use super::view::DagRunView;
 use crate::api::assets::partition_key;
 use crate::extract::{Actor, DagPath, Fields, JsonBody, no_such_dag};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -16,6 +15,7 @@ use orch_core::ids::{DagId, RunId};
 use orch_core::schedule::{DataInterval, run_type_of};
 use orch_core::state::{RunType, TriggeredBy};
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
+use orch_wire::Problem;
 use serde_json::Value;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,9 +1,9 @@
 //! A run as Airflow's clients read it.
 
 use crate::api::versions::DagVersionView;
-use crate::timestamp::{Timestamp, seconds_between, stamp};
 use orch_core::state::{RunState, RunType};
 use orch_store::run::RunDetails;
+use orch_wire::timestamp::{Timestamp, seconds_between, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;

@@ -1,10 +1,10 @@
 //! A DAG as Airflow's clients read it.
 
 use crate::api::ids::file_token;
-use crate::timestamp::{Timestamp, stamp};
 use orch_core::spec::{DagSpec, Schedule};
 use orch_core::state::RunType;
 use orch_store::dag::DagRow;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -1,8 +1,7 @@
 //! Pools that come, change and go.
 
 use super::{PoolView, no_such_pool};
-use crate::extract::{Actor, Fields, JsonBody, Names, Query, integer, shown, text};
-use crate::problem::Problem;
+use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -13,6 +12,8 @@ use orch_store::audit::Deed;
 use orch_store::hint::Hint;
 use orch_store::part::Becomes;
 use orch_store::pool::{DeletePool, NewPool, PoolRow, create_pool, delete_pool, get_pool, set_pool};
+use orch_wire::Problem;
+use orch_wire::fields::{integer, text};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 

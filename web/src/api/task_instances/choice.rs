@@ -2,15 +2,16 @@
 
 use crate::api::dag_runs::{COMPARES, TIMES};
 use crate::api::pages::{pattern, prefix_pattern};
-use crate::extract::{Fields, Query, text};
-use crate::problem::Problem;
+use crate::extract::{Fields, Query};
 use crate::refusal::Refusal;
-use crate::timestamp::seconds_between;
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::state::TaskState;
 use orch_store::instance::InstanceRow;
 use orch_store::run::{Compare, RunCondition, RunDetails, RunText, RunTime};
+use orch_wire::Problem;
+use orch_wire::fields::text;
+use orch_wire::timestamp::seconds_between;
 use serde_json::Value;
 use std::cmp::Ordering;
 

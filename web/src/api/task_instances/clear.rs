@@ -3,8 +3,7 @@
 use super::TaskInstancePage;
 use crate::api::clearing::{Clearing, clear, preview};
 use crate::api::dag_runs::find;
-use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath, integer};
-use crate::problem::Problem;
+use crate::extract::{Actor, DagPath, Fields, JsonBody, RunPath};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -20,6 +19,8 @@ use orch_store::narrow;
 use orch_store::run::{
     Around, Compare, Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunTime, runs_around, search_runs,
 };
+use orch_wire::Problem;
+use orch_wire::fields::integer;
 use serde_json::Value;
 use sqlx::PgConnection;
 

@@ -4,7 +4,6 @@
 use super::meant::{Meant, Target, Wish, meant};
 use super::{Instance, OfRun, TaskInstancePage, rows_of};
 use crate::extract::{Actor, Fields, JsonBody, Names, Note, Query, RunPath};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -19,6 +18,7 @@ use orch_store::instance::InstanceRow;
 use orch_store::mark::{Mark, ask_again, mark_instance};
 use orch_store::note::{notes_of, set_notes};
 use orch_store::run::{RunDetails, start_queued_runs};
+use orch_wire::Problem;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 

@@ -1,13 +1,13 @@
 //! A task instance as Airflow's clients read it.
 
 use crate::api::versions::DagVersionView;
-use crate::timestamp::{Timestamp, seconds_between, stamp};
 use chrono::{DateTime, Utc};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow};
 use orch_store::note::Notes;
 use orch_store::run::RunDetails;
+use orch_wire::timestamp::{Timestamp, seconds_between, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -2,8 +2,7 @@
 
 use super::{VariableView, no_such_variable, view};
 use crate::auth::Caller;
-use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown, text};
-use crate::problem::Problem;
+use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
@@ -13,6 +12,8 @@ use orch_core::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::audit::Deed;
 use orch_store::part::Becomes;
 use orch_store::variable::{VariableChange, VariableRow, add_variable, change_variable, delete_variable, get_variable};
+use orch_wire::Problem;
+use orch_wire::fields::text;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 

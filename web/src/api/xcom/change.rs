@@ -4,7 +4,6 @@
 use super::{XComValue, view};
 use crate::api::task_instances::{Instance, one_instance};
 use crate::extract::{Actor, JsonBody, Names, Query, shown};
-use crate::problem::Problem;
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
@@ -15,6 +14,7 @@ use orch_store::audit::Deed;
 use orch_store::output::{
     OutputFilter, Place, RETURN_VALUE, change_output, create_output, delete_output, list_outputs,
 };
+use orch_wire::Problem;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 

@@ -11,7 +11,6 @@ use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
-use crate::timestamp::moment_from;
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
@@ -27,6 +26,7 @@ use orch_store::audit::Deed;
 use orch_store::preset::{Preset, list_presets};
 use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
 use orch_store::timing::usual_run;
+use orch_wire::timestamp::moment_from;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 

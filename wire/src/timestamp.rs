@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// `2026-11-20T06:47:44.888345Z`; no fraction where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timestamp(pub DateTime<Utc>);
+pub struct Timestamp(pub DateTime<Utc>);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -30,18 +30,27 @@ impl JsonSchema for Timestamp {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         if generator.contract().is_deserialize() {
-            return crate::openapi::kinds::moment();
+            return moment_schema();
         }
         json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 
-pub(crate) fn stamp(at: Option<DateTime<Utc>>) -> Option<Timestamp> {
+/// Milliseconds since 1970 of the years 1 to 9999; small numbers are seconds, as pydantic reads them.
+const MOMENTS: (i64, i64) = (-62_135_596_800_000, 253_402_300_800_000);
+
+/// A moment as it may be sent.
+pub fn moment_schema() -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "format": "date-time" },
+        { "type": "number", "minimum": MOMENTS.0, "exclusiveMaximum": MOMENTS.1 }] })
+}
+
+pub fn stamp(at: Option<DateTime<Utc>>) -> Option<Timestamp> {
     at.map(Timestamp)
 }
 
 /// Seconds between two moments, as Airflow says durations.
-pub(crate) fn seconds_between(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f64> {
+pub fn seconds_between(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f64> {
     let length: TimeDelta = end? - start?;
     Some(length.as_seconds_f64())
 }
@@ -50,7 +59,7 @@ pub(crate) fn seconds_between(start: Option<DateTime<Utc>>, end: Option<DateTime
 const SECONDS_UNTIL: f64 = 2e10;
 
 /// A moment with a zone, from JSON: text, or seconds since 1970.
-pub(crate) fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
+pub fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
     match value {
         Value::String(text) => written(text),
         Value::Number(number) => {
@@ -61,7 +70,7 @@ pub(crate) fn moment(value: &Value) -> Result<DateTime<Utc>, Problem> {
     .map_err(|problem| problem.with_input(value))
 }
 
-pub(crate) fn moment_from(text: &str) -> Result<DateTime<Utc>, Problem> {
+pub fn moment_from(text: &str) -> Result<DateTime<Utc>, Problem> {
     match text.parse::<f64>() {
         Ok(seconds) => from_seconds(seconds).ok_or_else(|| unreadable("number out of range")),
         Err(_) => written(text),

@@ -8,7 +8,7 @@ const ECHO_CHARS: usize = 500;
 
 /// One field and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Problem {
+pub struct Problem {
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub loc: Box<[Value]>,
@@ -19,31 +19,31 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(kind: &'static str, msg: impl Into<String>) -> Problem {
+    pub fn new(kind: &'static str, msg: impl Into<String>) -> Problem {
         Problem { kind, loc: Box::default(), msg: msg.into(), input: Value::Null, ctx: Value::Null }
     }
 
     /// A rule of ours, which pydantic would call a `ValueError`.
-    pub(crate) fn value(why: impl Into<String>) -> Problem {
+    pub fn value(why: impl Into<String>) -> Problem {
         let why = why.into();
         Problem { ctx: json!({ "error": why }), ..Problem::new("value_error", format!("Value error, {why}")) }
     }
 
     /// Where: `query` or `body`, then the names and places on the way to the field.
     #[must_use]
-    pub(crate) fn at<T: Into<Value>>(mut self, loc: impl IntoIterator<Item = T>) -> Problem {
+    pub fn at<T: Into<Value>>(mut self, loc: impl IntoIterator<Item = T>) -> Problem {
         self.loc = loc.into_iter().map(Into::into).collect();
         self
     }
 
     #[must_use]
-    pub(crate) fn with_input(mut self, input: &Value) -> Problem {
+    pub fn with_input(mut self, input: &Value) -> Problem {
         self.input = echo(input);
         self
     }
 
     #[must_use]
-    pub(crate) fn with_ctx(mut self, ctx: Value) -> Problem {
+    pub fn with_ctx(mut self, ctx: Value) -> Problem {
         self.ctx = ctx;
         self
     }

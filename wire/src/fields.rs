@@ -2,7 +2,6 @@
 //! a field that nobody took is one too many.
 
 use crate::problem::Problem;
-use crate::refusal::Refusal;
 use crate::timestamp::moment;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -12,13 +11,17 @@ const MOST_WHOLE: f64 = 9e18;
 
 /// What is to be written; `None` takes away what was.
 #[derive(Debug, Clone)]
-pub(crate) struct Note(pub(crate) Option<String>);
+pub struct Note(pub Option<String>);
 
 /// As long as a note may be in Airflow.
 const MOST_NOTE_CHARS: usize = 1_000;
 
+/// Every mistake in a request.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub struct Invalid(pub Vec<Problem>);
+
+#[derive(Debug)]
+pub struct Fields {
     left: Map<String, Value>,
     /// As it was sent, for the fields that are missing; nothing where it must not be sent back.
     whole: Value,
@@ -29,7 +32,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    pub(crate) fn new(body: Map<String, Value>) -> Fields {
+    pub fn new(body: Map<String, Value>) -> Fields {
         Fields {
             whole: Value::Object(body.clone()),
             left: body,
@@ -40,29 +43,25 @@ impl Fields {
     }
 
     /// Of a body that holds a secret: nothing of it comes back.
-    pub(crate) fn secret(body: Map<String, Value>) -> Fields {
+    pub fn secret(body: Map<String, Value>) -> Fields {
         Fields { whole: Value::Null, left: body, echo: false, at: vec!["body".into()], problems: Vec::new() }
     }
 
     /// A field that may be left out or null.
-    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+    pub fn text(&mut self, name: &str) -> Option<String> {
         self.optional(name, text)
     }
 
-    pub(crate) fn required_text(&mut self, name: &str) -> String {
+    pub fn required_text(&mut self, name: &str) -> String {
         self.required_checked(name, text)
     }
 
     /// A field that is read in a way of its own.
-    pub(crate) fn checked<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
+    pub fn checked<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> Option<T> {
         self.optional(name, read)
     }
 
-    pub(crate) fn required_checked<T: Default>(
-        &mut self,
-        name: &str,
-        read: impl FnOnce(&Value) -> Result<T, Problem>,
-    ) -> T {
+    pub fn required_checked<T: Default>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Problem>) -> T {
         if !self.require(name) {
             return T::default();
         }
@@ -70,29 +69,29 @@ impl Fields {
         self.read(name, &value, read).unwrap_or_default()
     }
 
-    pub(crate) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+    pub fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
         self.optional(name, moment)
     }
 
     /// The key must be there, even with null.
-    pub(crate) fn required_moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+    pub fn required_moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
         if self.require(name) { self.moment(name) } else { None }
     }
 
-    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
         self.optional(name, flag)
     }
 
-    pub(crate) fn required_flag(&mut self, name: &str) -> bool {
+    pub fn required_flag(&mut self, name: &str) -> bool {
         self.required_checked(name, flag)
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.left.contains_key(name)
     }
 
     /// A whole number that is not below zero.
-    pub(crate) fn count(&mut self, name: &str, otherwise: i64) -> i64 {
+    pub fn count(&mut self, name: &str, otherwise: i64) -> i64 {
         let read = |value: &Value| match integer(value) {
             Some(number) if number >= 0 => Ok(number),
             Some(_) => Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
@@ -103,13 +102,13 @@ impl Fields {
         self.optional(name, read).unwrap_or(otherwise)
     }
 
-    pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
+    pub fn number(&mut self, name: &str) -> Option<f64> {
         let unlike = |value: &Value| Problem::new("float_type", "Input should be a valid number").with_input(value);
         self.optional(name, |value| value.as_f64().ok_or_else(|| unlike(value)))
     }
 
     /// A list of which each entry is read by itself.
-    pub(crate) fn list<T>(&mut self, name: &str, read: impl Fn(&Value) -> Result<T, Problem>) -> Option<Vec<T>> {
+    pub fn list<T>(&mut self, name: &str, read: impl Fn(&Value) -> Result<T, Problem>) -> Option<Vec<T>> {
         let value = self.left.remove(name).filter(|value| !value.is_null())?;
         let Value::Array(entries) = &value else {
             let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
@@ -127,7 +126,7 @@ impl Fields {
     }
 
     /// A list of objects, each read field by field; null is none.
-    pub(crate) fn objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Option<Vec<T>> {
+    pub fn objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Option<Vec<T>> {
         let value = self.left.remove(name).filter(|value| !value.is_null())?;
         let Value::Array(entries) = value else {
             let problem = Problem::new("list_type", "Input should be a valid list").with_input(&value);
@@ -155,7 +154,7 @@ impl Fields {
     }
 
     /// The same where the list must be there.
-    pub(crate) fn required_objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Vec<T> {
+    pub fn required_objects<T>(&mut self, name: &str, read: impl Fn(&mut Fields) -> T) -> Vec<T> {
         if !self.require(name) {
             return Vec::new();
         }
@@ -168,12 +167,12 @@ impl Fields {
     }
 
     /// Any JSON; the key must be there.
-    pub(crate) fn required_value(&mut self, name: &str) -> Value {
+    pub fn required_value(&mut self, name: &str) -> Value {
         if self.require(name) { self.left.remove(name).unwrap_or_default() } else { Value::Null }
     }
 
     /// A whole number of 32 bits.
-    pub(crate) fn whole(&mut self, name: &str) -> Option<i32> {
+    pub fn whole(&mut self, name: &str) -> Option<i32> {
         let read = |value: &Value| match integer(value).map(i32::try_from) {
             Some(Ok(number)) => Ok(number),
             _ => Err(Problem::new("int_type", "Input should be a valid integer").with_input(value)),
@@ -182,7 +181,7 @@ impl Fields {
     }
 
     /// One of these words.
-    pub(crate) fn word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
+    pub fn word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
         let read = |value: &Value| match value.as_str().and_then(|text| known.iter().find(|word| **word == text)) {
             Some(word) => Ok(*word),
             None => {
@@ -193,7 +192,7 @@ impl Fields {
         self.optional(name, read)
     }
 
-    pub(crate) fn required_word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
+    pub fn required_word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
         if !self.require(name) {
             return None;
         }
@@ -205,7 +204,7 @@ impl Fields {
     }
 
     /// Texts in a list stand for objects with this one field.
-    pub(crate) fn wrap_texts(&mut self, name: &str, field: &str) {
+    pub fn wrap_texts(&mut self, name: &str, field: &str) {
         if let Some(Value::Array(entries)) = self.left.get_mut(name) {
             for entry in entries.iter_mut().filter(|entry| entry.is_string()) {
                 *entry = Value::Object(Map::from_iter([(field.to_string(), entry.take())]));
@@ -214,7 +213,7 @@ impl Fields {
     }
 
     /// What people write, as long as Airflow takes it.
-    pub(crate) fn note(&mut self) -> Option<String> {
+    pub fn note(&mut self) -> Option<String> {
         let read = |value: &Value| {
             let note = text(value)?;
             let long = note.chars().count() > MOST_NOTE_CHARS;
@@ -224,11 +223,11 @@ impl Fields {
         self.optional("note", read)
     }
 
-    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+    pub fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         self.list(name, text)
     }
 
-    pub(crate) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
         let value = self.left.remove(name)?;
         match value {
             Value::Null => None,
@@ -241,14 +240,14 @@ impl Fields {
     }
 
     /// What does not hold between fields.
-    pub(crate) fn refuse(&mut self, problem: Problem) {
+    pub fn refuse(&mut self, problem: Problem) {
         self.say_at(problem, []);
     }
 
     /// All fields were taken, and nothing is wrong with them.
-    pub(crate) fn finish(mut self) -> Result<(), Refusal> {
+    pub fn finish(mut self) -> Result<(), Invalid> {
         self.refuse_the_rest();
-        if self.problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.problems)) }
+        if self.problems.is_empty() { Ok(()) } else { Err(Invalid(self.problems)) }
     }
 
     fn refuse_the_rest(&mut self) {
@@ -286,19 +285,19 @@ impl Fields {
     }
 }
 
-fn flag(value: &Value) -> Result<bool, Problem> {
+pub fn flag(value: &Value) -> Result<bool, Problem> {
     let unlike = || Problem::new("bool_type", "Input should be a valid boolean").with_input(value);
     value.as_bool().ok_or_else(unlike)
 }
 
 /// Also one that is written with a point: `3.0` is three.
 #[expect(clippy::cast_possible_truncation, reason = "it is whole, and below `MOST_WHOLE`")]
-pub(crate) fn integer(value: &Value) -> Option<i64> {
+pub fn integer(value: &Value) -> Option<i64> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < MOST_WHOLE;
     value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))
 }
 
-pub(crate) fn text(value: &Value) -> Result<String, Problem> {
+pub fn text(value: &Value) -> Result<String, Problem> {
     match value {
         Value::String(text) => Ok(text.clone()),
         _ => Err(Problem::new("string_type", "Input should be a valid string").with_input(value)),
