@@ -9,7 +9,6 @@ mod backfills;
 mod deadlines;
 mod kept;
 mod marks;
-mod pools;
 mod presets;
 mod read;
 mod sql;
@@ -19,6 +18,7 @@ mod wait;
 pub(crate) use approvals::{AnswerWish, Asked};
 pub(crate) use ask::{DagChoice, Obstacle};
 pub(crate) use backfills::PlannedDate;
+pub(crate) use kept::{Seen, connection_body, connection_of};
 pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use sql::SqlAnswer;
 

@@ -45,6 +45,7 @@ mod dev;
 mod doctor;
 mod info;
 mod jobs_check;
+mod kept;
 mod new;
 mod pools;
 mod pools_transfer;

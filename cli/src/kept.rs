@@ -1,14 +1,17 @@
 //! Connections and variables with their secrets, which no API gives: by commands that have the database and its keys.
 
+use crate::api::{Seen, connection_of};
 use crate::app::Cx;
 use orch_binary::failure::Failure;
 use orch_binary::secrets::{keyring, sources_of_server};
 use orch_binary::session::Session;
 use orch_core::task::Connection;
-use orch_store::connection::{MOST_CONNECTIONS, list_connections};
+use orch_deeds::kept as nouns;
+use orch_store::connection::{closed, open};
+use orch_store::kept::{self, MOST_KEPT};
 use orch_store::seal::SecretError;
-use orch_store::variable::{MOST_VARIABLES, list_variables};
 use orch_workers::Secrets;
+use serde_json::Value;
 
 /// Key, value if it may be seen, description.
 pub(crate) type VariableSeen = (String, Option<String>, Option<String>);
@@ -30,6 +33,17 @@ pub(crate) enum Existing {
     Skip,
 }
 
+impl Existing {
+    /// As the API says it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Existing::Overwrite => "overwrite",
+            Existing::Fail => "fail",
+            Existing::Skip => "skip",
+        }
+    }
+}
+
 impl Cx {
     /// Where tasks of that server look: files, a vault, the environment of this process, the database. A standalone that
     /// does not run is started for this question, and ends with the session.
@@ -49,13 +63,14 @@ impl Cx {
     /// name. A server that is asked over HTTP does not tell its default connections.
     pub(crate) async fn connections(&self, look: Look) -> Result<(Vec<Connection>, Vec<Connection>), Failure> {
         if let Some(api) = self.remote()? {
-            return Ok((api.connections().await?, Vec::new()));
+            let all = api.list_kept(nouns::CONNECTION).await?;
+            return Ok((all.iter().map(connection_of).collect::<Result<_, _>>()?, Vec::new()));
         }
         let config = self.config()?;
         let mut session = Session::open(&config).await?;
         let (keys, sources) = (keyring(&config)?, sources_of_server(&config)?);
-        let rows = list_connections(&mut session.db, None, MOST_CONNECTIONS).await?;
-        let seen = rows.iter().map(|row| if look == Look::Open { row.open(&keys) } else { Ok(row.closed()) });
+        let rows = kept::list(&mut session.db, &kept::CONNECTION, None, MOST_KEPT).await?;
+        let seen = rows.iter().map(|row| if look == Look::Open { open(row, &keys) } else { Ok(closed(row)) });
         let kept = seen.collect::<Result<Vec<_>, SecretError>>()?;
         let mut defaults = sources.defaults.of(&sources.installation(&session.url)).await.unwrap_or_else(|problem| {
             eprintln!("warning: default connections are not listed: {problem}");
@@ -69,13 +84,17 @@ impl Cx {
     /// All of them by key.
     pub(crate) async fn variables(&self, look: Look) -> Result<Vec<VariableSeen>, Failure> {
         if look == Look::Closed || self.remote()?.is_some() {
-            return self.api().await?.variables().await;
+            let seen = self.api().await?.list_kept(nouns::VARIABLE).await?;
+            let text = |one: &Seen, field: &str| one.get(field).and_then(Value::as_str).map(String::from);
+            let read = |one| (text(&one, "key").unwrap_or_default(), text(&one, "value"), text(&one, "description"));
+            return Ok(seen.into_iter().map(read).collect());
         }
         let config = self.config()?;
         let (keys, mut session) = (keyring(&config)?, Session::open(&config).await?);
-        let rows = list_variables(&mut session.db, None, MOST_VARIABLES).await?;
-        let seen = rows.into_iter().map(|row| Ok((row.open(&keys).map(Some)?, row)));
-        let seen = seen.map(|seen| seen.map(|(value, row)| (row.key, value, row.description)));
+        let rows = kept::list(&mut session.db, &kept::VARIABLE, None, MOST_KEPT).await?;
+        let seen = rows.iter().map(|row| {
+            Ok((row.name().to_string(), row.open("value", &keys)?, row.text("description").map(String::from)))
+        });
         Ok(seen.collect::<Result<_, SecretError>>()?)
     }
 }

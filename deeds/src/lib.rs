@@ -5,6 +5,9 @@
 
 mod actor;
 pub mod dag;
+pub mod kept;
 pub mod run;
 
 pub use actor::Actor;
+pub use kept::{Connection, Kept, NOUNS, Pool, Refused, Variable};
+pub use orch_wire::Noun;

@@ -12,7 +12,7 @@ use crate::version::Versions;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::admission::{House, Verdict, Waiting, decide, look_again};
-use orch_core::gates::Of;
+use orch_core::gates::{DEFAULT_POOL, Of};
 use orch_core::why::Reason;
 use serde_json::Value;
 use sqlx::Connection;
@@ -390,4 +390,10 @@ pub(crate) async fn runs_active(db: &mut PgConnection, dag_id: &str) -> StoreRes
     );
     let row = row.fetch_one(db).await?;
     Ok((row.now, row.runs))
+}
+
+/// Whether tasks that name no pool have to be admitted, too.
+pub(crate) async fn default_pool_has_size(db: &mut PgConnection) -> StoreResult<bool> {
+    let size = sqlx::query_scalar!(r#"select slots >= 0 as "has_size!" from pool where name = $1"#, DEFAULT_POOL);
+    Ok(size.fetch_optional(db).await?.unwrap_or(false))
 }

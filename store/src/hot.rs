@@ -6,7 +6,7 @@ mod session;
 use crate::refold::{self, Folded, Keep};
 use crate::step::{Lease, Reply, Step, Stepper};
 use crate::version::{Version, Versions};
-use crate::{StoreResult, admission, clear, connect, dag, parked, pool, run, worker};
+use crate::{StoreResult, admission, clear, connect, dag, parked, run, worker};
 use orch_core::run::Run;
 use orch_core::transition::{Effects, Event};
 pub use session::ServerSession;
@@ -78,7 +78,7 @@ impl PgHot {
         let session = ServerSession::of(&mut db).await?;
         let versions = Versions::default();
         // From then on the heartbeat tells.
-        versions.set_default_pool(pool::default_pool_has_size(&mut db).await?);
+        versions.set_default_pool(admission::default_pool_has_size(&mut db).await?);
         versions.will_be_told();
         let (url, name) = (url.to_string(), name.to_string());
         Ok(PgHot { db, url, name, session, stepper: Stepper::default(), versions })

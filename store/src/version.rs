@@ -185,7 +185,7 @@ const MOST_VERSIONS: usize = 4_000;
 impl Versions {
     pub async fn get(&self, db: &mut PgConnection, id: i32) -> StoreResult<Arc<Version>> {
         if self.should_ask() {
-            let has_size = crate::pool::default_pool_has_size(db).await?;
+            let has_size = crate::admission::default_pool_has_size(db).await?;
             self.set_default_pool(has_size);
         }
         if let Some(version) = self.known(id) {

@@ -1,6 +1,7 @@
 //! `/openapi.json`: the routes of the list, with the types that handlers answer with. Nothing of it is written twice but
 //! the fields of bodies (`api/bodies.rs`) and the names in queries (`openapi/queries.rs`), which handlers read one by one.
 
+pub(crate) mod kept;
 pub(crate) mod kinds;
 pub(crate) mod queries;
 pub(crate) mod words;

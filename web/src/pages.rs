@@ -17,6 +17,7 @@ pub(crate) mod delete;
 pub(crate) mod error;
 pub(crate) mod home;
 pub(crate) mod import;
+pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod lake;
 pub(crate) mod login;

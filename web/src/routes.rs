@@ -3,10 +3,14 @@
 
 mod list;
 
+use crate::api::bodies::BulkBodyOf;
+use crate::api::bulk::{BulkResponse, entities};
+use crate::api::kept;
 use crate::auth::Role;
 use crate::base_path::{below, put_before};
 use crate::compress::compress;
 use crate::guard::{Gate, gate, guard};
+use crate::openapi::kept::{BodyOf, PageOf, PatchOf, ViewOf};
 use crate::openapi::{Shape, document};
 use crate::pages::{self, Asked};
 use crate::refusal::Refusal;
@@ -19,6 +23,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use list::routes;
+use orch_deeds::Kept;
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -142,6 +147,27 @@ impl Routes {
     ) -> Routes {
         let rule = Rule { method: Method::PATCH, path, access, door: Door::Api, deletes: Some(deletes) };
         self.add_rule(rule, MethodFilter::PATCH, handler)
+    }
+
+    /// Named things that people keep: read by everyone who is logged in, changed by operators.
+    fn kept<K: Kept>(self) -> Routes {
+        let (viewer, op) = (Access::Login(Role::Viewer), Access::Login(Role::Op));
+        let (all, one) = (K::NOUN.path, K::NOUN.path_of_one);
+        self.get(all, viewer, kept::list::<K>)
+            .gives::<PageOf<K>>()
+            .post(all, op, kept::create::<K>)
+            .takes::<BodyOf<K>>()
+            .creates::<ViewOf<K>>()
+            .bulk(all, op, Role::Op, entities::<K>)
+            .takes::<BulkBodyOf<K>>()
+            .gives::<BulkResponse>()
+            .get(one, viewer, kept::get::<K>)
+            .gives::<ViewOf<K>>()
+            .patch(one, op, kept::patch::<K>)
+            .takes::<PatchOf<K>>()
+            .gives::<ViewOf<K>>()
+            .delete(one, op, kept::delete::<K>)
+            .gives_nothing()
     }
 
     fn delete<H: Handler<T, App>, T: 'static>(self, path: &'static str, access: Access, handler: H) -> Routes {

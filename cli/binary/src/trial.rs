@@ -8,8 +8,9 @@ use orch_cluster::{Cluster, Settings};
 use orch_core::task::{Bundle, BundleDag};
 use orch_scheduler::SchedulerConfig;
 use orch_store::hint::{Hint, Hints};
-use orch_store::pool::{NewPool, create_pool};
+use orch_store::kept::{POOL, insert};
 use orch_store::run::{CreateRun, NewRun, RunDetails, create_run, run_by_uuid};
+use orch_store::seal::Keyring;
 use orch_store::version::Versions;
 use orch_store::{connect, guard};
 use orch_workers::{SecretsConfig, WorkerConfig};
@@ -57,8 +58,7 @@ pub(crate) fn run(dag: &BundleDag, secrets: SecretsConfig, work: impl AsyncFnOnc
         let offers = roles::register(&mut db, &bundle, false).await?;
         for pool in dag.spec.tasks.iter().filter_map(|task| task.options.pool.clone()) {
             // Nobody else is here who could be in them.
-            create_pool(&mut db, &NewPool { name: pool, slots: -1, description: None, include_deferred: false })
-                .await?;
+            insert(&mut db, &POOL, &pool, &vec![("slots", (-1).into())], &Keyring::default()).await?;
         }
         let mut parts = Parts::new(&url, "orch dags test", roles::WORKER_CONNECTIONS)?;
         let worker = WorkerConfig { grace: GRACE, secrets, is_trial: true, ..WorkerConfig::new(&url) };

@@ -1,11 +1,13 @@
 //! `orch connections add`, with Airflow's flags. What is secret had better not stand on a command line: each flag that
 //! may hold a secret reads it from standard input when it is `-`.
 
+use crate::api::connection_body;
 use crate::app::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person;
 use orch_core::ids::ConnectionId;
 use orch_core::task::Connection;
+use orch_deeds::kept::CONNECTION;
 
 /// Add a connection
 #[derive(Debug, clap::Args)]
@@ -52,7 +54,7 @@ impl Add {
         {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        if !cx.api().await?.add_connection(&new).await? {
+        if !cx.api().await?.add_kept(CONNECTION, &connection_body(&new)).await? {
             return Err(Failure::new(format!("there is a connection `{}` already", new.id))
                 .hint(format!("delete it first: `orch connections delete {}`", new.id)));
         }

@@ -1,7 +1,9 @@
 //! `orch connections delete`.
 
+use super::kept::delete;
 use crate::app::Cx;
-use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::failure::Outcome;
+use orch_deeds::kept::CONNECTION;
 
 /// Delete a connection
 #[derive(Debug, clap::Args)]
@@ -12,14 +14,6 @@ pub(crate) struct Delete {
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        if !cx.api().await?.remove("connections", &self.conn_id).await? {
-            return Err(no_such_connection(&self.conn_id));
-        }
-        eprintln!("connection `{}` is deleted", self.conn_id);
-        Ok(Exit::Done)
+        delete(cx, CONNECTION, &self.conn_id).await
     }
-}
-
-pub(super) fn no_such_connection(id: &str) -> Failure {
-    Failure::new(format!("there is no connection `{id}`")).hint("list all with `orch connections list`")
 }

@@ -1,16 +1,13 @@
 //! `orch connections export`: a file that `import`, Airflow and the backend for files read.
 
+use super::kept::write_privately;
 use crate::app::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output;
 use orch_binary::secrets::keyring;
 use orch_core::task::{FileFormat, Serialization, write_connections};
-use orch_store::connection::{MOST_CONNECTIONS, list_connections};
-use serde_json::Value;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use orch_store::connection::open;
+use orch_store::kept::{self, CONNECTION, MOST_KEPT};
+use std::path::PathBuf;
 
 /// Write all connections of the database to a file that only you can read; secrets are in it in the clear
 #[derive(Debug, clap::Args)]
@@ -49,8 +46,8 @@ impl Export {
         }
         let keys = keyring(&cx.config()?)?;
         let mut session = cx.session().await?;
-        let rows = list_connections(&mut session.db, None, MOST_CONNECTIONS).await?;
-        let all = rows.iter().map(|row| row.open(&keys)).collect::<Result<Vec<_>, _>>()?;
+        let rows = kept::list(&mut session.db, &CONNECTION, None, MOST_KEPT).await?;
+        let all = rows.iter().map(|row| open(row, &keys)).collect::<Result<Vec<_>, _>>()?;
         let serialization = match self.serialization_format {
             Some(SerializationName::Json) => Serialization::Json,
             Some(SerializationName::Uri) | None => Serialization::Uri,
@@ -72,22 +69,4 @@ impl Export {
             }),
         }
     }
-}
-
-pub(super) fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("JSON values can be written as JSON") + "\n"
-}
-
-/// To standard output, or to a file that nobody else can read: also one that was there before.
-pub(super) fn write_privately(path: &Path, text: &str) -> Result<(), Failure> {
-    if path.as_os_str() == "-" {
-        output::print(text)?;
-        return Ok(());
-    }
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-        file.write_all(text.as_bytes())
-    };
-    write().map_err(Failure::io(format!("cannot write `{}`", path.display())))
 }

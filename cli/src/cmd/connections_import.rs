@@ -1,11 +1,14 @@
 //! `orch connections import`: Airflow's exports and ours.
 
+use super::kept::{imported, read};
+use crate::api::connection_body;
 use crate::app::Cx;
 use crate::kept::Existing;
-use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::failure::{Failure, Outcome};
 use orch_core::ids::ConnectionId;
 use orch_core::task::Document;
-use std::path::{Path, PathBuf};
+use orch_deeds::kept::CONNECTION;
+use std::path::PathBuf;
 
 /// Add the connections of a file: what `airflow connections export` and `orch connections export` write
 #[derive(Debug, clap::Args)]
@@ -17,10 +20,6 @@ pub(crate) struct Import {
     /// Put them in the place of those that are there; without it these stay as they are
     #[arg(long)]
     overwrite: bool,
-}
-
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(Failure::io(format!("cannot read `{}`", path.display())))
 }
 
 impl Import {
@@ -35,11 +34,8 @@ impl Import {
             }
         }
         let existing = if self.overwrite { Existing::Overwrite } else { Existing::Skip };
-        let skipped = cx.api().await?.import_connections(&all, existing).await?;
-        eprintln!("{} of {} connections are imported", all.len() - skipped.len(), all.len());
-        if !skipped.is_empty() {
-            eprintln!("these are there already and stay as they are: {}", skipped.join(", "));
-        }
-        Ok(Exit::Done)
+        let bodies: Vec<_> = all.values().map(connection_body).collect();
+        let skipped = cx.api().await?.set_kept(CONNECTION, &bodies, existing).await?;
+        Ok(imported(CONNECTION, all.len(), &skipped))
     }
 }

@@ -1,6 +1,7 @@
 //! `orch connections list` and `orch connections get`.
 
-use super::connections_delete::no_such_connection;
+use super::kept::no_such;
+use crate::api::connection_of;
 use crate::app::Cx;
 use crate::kept::Look;
 use orch_binary::failure::{Failure, Outcome};
@@ -8,6 +9,7 @@ use orch_binary::output::{FormatFlag, Listing, Record};
 use orch_core::ids::ConnectionId;
 use orch_core::secret::MASK;
 use orch_core::task::Connection;
+use orch_deeds::kept::CONNECTION;
 use serde_json::{Value, json};
 
 /// How much is shown of what may be secret.
@@ -79,8 +81,9 @@ impl Get {
         ConnectionId::new(&self.conn_id)?;
         let (found, from) = match cx.remote()? {
             Some(api) => {
-                let found = api.connection(&self.conn_id).await?;
-                (found.ok_or_else(|| no_such_connection(&self.conn_id))?, DATABASE.to_owned())
+                let found = api.get_kept(CONNECTION, &self.conn_id).await?;
+                let found = found.ok_or_else(|| no_such(CONNECTION, &self.conn_id))?;
+                (connection_of(&found)?, DATABASE.to_owned())
             }
             None => as_tasks_find_it(cx, &self.conn_id).await?,
         };
@@ -96,7 +99,7 @@ pub(super) async fn as_tasks_find_it(cx: &Cx, id: &str) -> Result<(Connection, S
     let (secrets, _session) = cx.sources().await?;
     secrets.connection_and_place(id).await.map_err(|error| {
         let text = error.to_string();
-        if text.starts_with("there is no ") { no_such_connection(id) } else { Failure::new(text) }
+        if text.starts_with("there is no ") { no_such(CONNECTION, id) } else { Failure::new(text) }
     })
 }
 

@@ -1,12 +1,14 @@
 //! `orch connections test`.
 
-use super::connections_delete::no_such_connection;
 use super::connections_list::as_tasks_find_it;
+use super::kept::no_such;
+use crate::api::connection_of;
 use crate::app::Cx;
 use orch_binary::config::Config;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::roles::reach;
 use orch_core::ids::ConnectionId;
+use orch_deeds::kept::CONNECTION;
 use orch_web::try_connection;
 
 /// Try whether a connection leads anywhere
@@ -33,8 +35,9 @@ impl Test {
         ConnectionId::new(&self.conn_id)?;
         let tried = match cx.remote()? {
             Some(api) => {
-                let found = api.connection(&self.conn_id).await?.ok_or_else(|| no_such_connection(&self.conn_id))?;
-                api.test_connection(&found).await?
+                let found = api.get_kept(CONNECTION, &self.conn_id).await?;
+                let found = found.ok_or_else(|| no_such(CONNECTION, &self.conn_id))?;
+                api.test_connection(&connection_of(&found)?).await?
             }
             None => {
                 let config = cx.config()?;

@@ -9,8 +9,8 @@ use orch_binary::session::Session;
 use orch_store::backup::{
     SCHEMAS, can_be_set_aside, contents, is_empty, other_schemas, put_back, set_aside, settle, who_is_here,
 };
-use orch_store::connection::count_locked;
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
+use orch_store::kept::count_locked;
 use std::path::PathBuf;
 
 /// Restore a backup: what the database holds is replaced

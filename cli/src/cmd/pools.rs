@@ -1,10 +1,14 @@
 //! `orch pools list`, `get`, `set` and `delete`.
 
+use super::kept::no_such;
+use crate::api::{Api, Seen};
 use crate::app::Cx;
+use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing};
-use orch_store::pool::{DeletePool, NewPool, PoolRow};
-use serde_json::json;
+use orch_core::gates::DEFAULT_POOL;
+use orch_deeds::kept::POOL;
+use serde_json::{Value, json};
 
 /// List pools with what is in them, in slots
 #[derive(Debug, clap::Args)]
@@ -31,7 +35,7 @@ pub(crate) struct Get {
 pub(crate) struct Set {
     #[arg(value_name = "NAME")]
     name: String,
-    /// How many; -1: as many as you like
+    /// How many; -1 means no limit
     #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
     slots: i32,
     description: String,
@@ -54,13 +58,13 @@ pub(crate) struct Delete {
 
 impl List {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        listing(&cx.api().await?.pools().await?).print(self.output.format)
+        listing(&cx.api().await?.list_kept(POOL).await?).print(self.output.format)
     }
 }
 
 impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let pool = cx.api().await?.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
+        let pool = one(&cx.api().await?, &self.name).await?;
         listing(&[pool]).print(self.output.format)
     }
 }
@@ -68,30 +72,30 @@ impl Get {
 impl Set {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_name(&self.name)?;
-        let new = NewPool {
-            name: self.name.clone(),
-            slots: self.slots,
-            description: Some(self.description),
-            include_deferred: self.include_deferred,
-        };
+        let body = body(&self.name, self.slots, Some(&self.description), self.include_deferred);
         let api = cx.api().await?;
-        api.set_pools(&[new]).await?;
-        let pool = api.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
-        listing(&[pool]).print(self.output.format)
+        api.set_kept(POOL, &[body], Existing::Overwrite).await?;
+        listing(&[one(&api, &self.name).await?]).print(self.output.format)
     }
 }
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let api = cx.api().await?;
-        let pool = api.pool(&self.name).await?.ok_or_else(|| no_such_pool(&self.name))?;
-        match api.delete_pool(&self.name).await? {
-            DeletePool::Deleted => listing(&[pool]).print(self.output.format),
-            DeletePool::NoSuchPool => Err(no_such_pool(&self.name)),
-            DeletePool::Default => Err(Failure::new("the default pool is always there")
-                .hint("give it a size instead: `orch pools set default_pool 128 'Default pool'`")),
+        let pool = one(&api, &self.name).await?;
+        if self.name == DEFAULT_POOL {
+            return Err(Failure::new("the default pool is always there")
+                .hint("give it a size instead: `orch pools set default_pool 128 'Default pool'`"));
         }
+        if !api.delete_kept(POOL, &self.name).await? {
+            return Err(no_such(POOL, &self.name));
+        }
+        listing(&[pool]).print(self.output.format)
     }
+}
+
+async fn one(api: &Api, name: &str) -> Result<Seen, Failure> {
+    api.get_kept(POOL, name).await?.ok_or_else(|| no_such(POOL, name))
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {
@@ -101,28 +105,32 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     }
 }
 
-fn listing(pools: &[PoolRow]) -> Listing {
-    let columns =
-        ["pool", "slots", "description", "include_deferred", "occupied", "running", "queued", "scheduled", "open"];
-    let mut listing = Listing::new(columns, "no pools");
-    for pool in pools {
-        listing.add([
-            json!(pool.name),
-            json!(pool.slots),
-            json!(pool.description),
-            json!(pool.include_deferred),
-            json!(pool.occupied()),
-            json!(pool.running),
-            json!(pool.queued),
-            json!(pool.scheduled),
-            json!(pool.open()),
-        ]);
+/// As the API takes it. The description of the default pool cannot be changed.
+pub(super) fn body(name: &str, slots: i32, description: Option<&str>, include_deferred: bool) -> Value {
+    let mut body = json!({ "name": name, "slots": slots, "include_deferred": include_deferred });
+    if name != DEFAULT_POOL {
+        body["description"] = json!(description);
     }
-    listing
+    body
 }
 
-fn no_such_pool(name: &str) -> Failure {
-    Failure::new(format!("there is no pool `{name}`")).hint("list all with `orch pools list`")
+fn listing(pools: &[Seen]) -> Listing {
+    let columns = [
+        ("pool", "name"),
+        ("slots", "slots"),
+        ("description", "description"),
+        ("include_deferred", "include_deferred"),
+        ("occupied", "occupied_slots"),
+        ("running", "running_slots"),
+        ("queued", "queued_slots"),
+        ("scheduled", "scheduled_slots"),
+        ("open", "open_slots"),
+    ];
+    let mut listing = Listing::new(columns.map(|(title, _)| title), "no pools");
+    for pool in pools {
+        listing.add(columns.map(|(_, field)| pool.get(field).cloned().unwrap_or_default()));
+    }
+    listing
 }
 
 /// Nothing is printed; what was done is told.

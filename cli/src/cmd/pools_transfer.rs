@@ -1,13 +1,14 @@
 //! `orch pools export` and `import`: Airflow's file, an object of pools by name.
 
-use super::connections_export::{pretty, write_privately};
-use super::connections_import::read;
-use super::pools::{check_name, told};
+use super::kept::{pretty, read, write_privately};
+use super::pools::{body, check_name, told};
+use crate::api::Seen;
 use crate::app::Cx;
+use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
-use orch_store::pool::{NewPool, PoolRow};
+use orch_deeds::kept::POOL;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -42,15 +43,17 @@ struct Written {
 
 impl Export {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let pools = cx.api().await?.pools().await?;
-        let all: serde_json::Map<String, Value> = pools.iter().map(|pool| (pool.name.clone(), written(pool))).collect();
+        let pools = cx.api().await?.list_kept(POOL).await?;
+        let named = |pool: &Seen| Some((pool.get("name")?.as_str()?.to_string(), written(pool)));
+        let all: Map<String, Value> = pools.iter().filter_map(named).collect();
         write_privately(&self.file, &pretty(&Value::Object(all)))?;
         Ok(told(pools.len(), "exported"))
     }
 }
 
-fn written(pool: &PoolRow) -> Value {
-    json!({ "slots": pool.slots, "description": pool.description, "include_deferred": pool.include_deferred })
+fn written(pool: &Seen) -> Value {
+    let fields = ["slots", "description", "include_deferred"];
+    fields.iter().map(|field| (String::from(*field), pool.get(*field).cloned().unwrap_or_default())).collect()
 }
 
 impl Import {
@@ -67,14 +70,11 @@ impl Import {
                 return Err(wrong(format!("pool `{name}` has {} slots", pool.slots)));
             }
         }
-        let new = |(name, Written { slots, description, include_deferred })| NewPool {
-            name,
-            slots,
-            description,
-            include_deferred,
+        let new = |(name, pool): (&String, &Written)| {
+            body(name, pool.slots, pool.description.as_deref(), pool.include_deferred)
         };
-        let all: Vec<NewPool> = all.into_iter().map(new).collect();
-        cx.api().await?.set_pools(&all).await?;
+        let bodies: Vec<Value> = all.iter().map(new).collect();
+        cx.api().await?.set_kept(POOL, &bodies, Existing::Overwrite).await?;
         Ok(told(all.len(), "imported"))
     }
 }

@@ -6,7 +6,7 @@ use orch_binary::output::print_line;
 use orch_binary::secrets::keyring;
 use orch_binary::session::did_in;
 use orch_store::audit::Deed;
-use orch_store::connection::rotate;
+use orch_store::kept::rotate;
 use orch_store::seal::Keyring;
 use serde_json::json;
 use sqlx::Connection as _;

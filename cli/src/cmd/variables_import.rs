@@ -1,11 +1,13 @@
 //! `orch variables import`: Airflow's exports and ours.
 
-use super::connections_import::read;
+use super::kept::{imported, read};
 use crate::app::Cx;
 use crate::kept::Existing;
-use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::failure::{Failure, Outcome};
 use orch_core::ids::check_variable_key;
-use orch_core::task::Document;
+use orch_core::task::{Document, WrittenVariable};
+use orch_deeds::kept::VARIABLE;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Set the variables of a file: what `airflow variables export` and `orch variables export` write
@@ -28,15 +30,19 @@ impl Import {
         let all = Document::of_file(&self.file, &text).and_then(|file| file.variables());
         let all = all.map_err(|error| Failure::told(&error))?;
         all.keys().try_for_each(|key| check_variable_key(key))?;
-        let existing = cx.api().await?.import_variables(&all, self.action_on_existing_key).await?;
+        let body = |(key, variable): (&String, &WrittenVariable)| {
+            let mut body = json!({ "key": key, "value": variable.value });
+            if let Some(description) = &variable.description {
+                body["description"] = json!(description);
+            }
+            body
+        };
+        let bodies: Vec<_> = all.iter().map(body).collect();
+        let existing = cx.api().await?.set_kept(VARIABLE, &bodies, self.action_on_existing_key).await?;
         if self.action_on_existing_key == Existing::Fail && !existing.is_empty() {
             return Err(Failure::new(format!("these variables are there already: {}", existing.join(", ")))
                 .hint("say `-a skip` to leave them or `-a overwrite` to set them anew"));
         }
-        eprintln!("{} of {} variables are imported", all.len() - existing.len(), all.len());
-        if !existing.is_empty() {
-            eprintln!("these are there already and stay as they are: {}", existing.join(", "));
-        }
-        Ok(Exit::Done)
+        Ok(imported(VARIABLE, all.len(), &existing))
     }
 }

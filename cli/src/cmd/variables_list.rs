@@ -1,13 +1,14 @@
 //! `orch variables list` and `orch variables get`.
 
 use super::connections_list::ShowFlags;
-use super::variables_set::no_such_variable;
+use super::kept::{no_such, pretty};
 use crate::app::Cx;
 use crate::kept::Look;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};
 use orch_core::ids::check_variable_key;
 use orch_core::secret::MASK;
+use orch_deeds::kept::VARIABLE;
 use serde_json::{Value, json};
 
 /// List the variables of the database: their keys, and their values with `--show-values`
@@ -56,25 +57,25 @@ impl Get {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         check_variable_key(&self.key)?;
         let found = match cx.remote()? {
-            Some(api) => match api.variable(&self.key).await? {
-                Some(value) if value == MASK => {
+            Some(api) => match api.get_kept(VARIABLE, &self.key).await? {
+                Some(seen) if seen.get("value").is_none_or(|value| value == MASK) => {
                     let message = format!("the value of variable `{}` is not given over the API", self.key);
                     return Err(Failure::new(message).hint("it is a secret: ask where its database is"));
                 }
-                found => found,
+                found => found.and_then(|seen| Some(seen.get("value")?.as_str()?.to_string())),
             },
             None => {
                 let (secrets, _session) = cx.sources().await?;
                 secrets.variable(&self.key).await.map_err(|error| Failure::new(error.to_string()))?
             }
         };
-        let value = found.or(self.default).ok_or_else(|| no_such_variable(&self.key))?;
+        let value = found.or(self.default).ok_or_else(|| no_such(VARIABLE, &self.key))?;
         if !self.json {
             return print_line(&value);
         }
         match serde_json::from_str::<Value>(&value) {
-            Ok(value) => print_line(super::connections_export::pretty(&value).trim_end()),
-            Err(_) => Err(Failure::new(format!("variable `{}` is no JSON", self.key)).hint("leave `--json` out")),
+            Ok(value) => print_line(pretty(&value).trim_end()),
+            Err(_) => Err(Failure::new(format!("variable `{}` is not JSON", self.key)).hint("leave `--json` out")),
         }
     }
 }

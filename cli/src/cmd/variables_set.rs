@@ -1,11 +1,14 @@
 //! `orch variables set` and `orch variables delete`.
 
+use super::kept::delete;
 use crate::app::Cx;
+use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person;
 use orch_core::ids::check_variable_key;
 use orch_core::secret::is_sensitive;
-use serde_json::Value;
+use orch_deeds::kept::VARIABLE;
+use serde_json::{Value, json};
 
 /// Set a variable, whether it is there or not
 #[derive(Debug, clap::Args)]
@@ -38,12 +41,16 @@ impl Set {
         let value = if is_asked_for { person::long_secret(&format!("Value of {}", self.key))? } else { self.value };
         if self.json {
             serde_json::from_str::<Value>(&value)
-                .map_err(|error| Failure::new(format!("the value is no JSON at column {}", error.column())))?;
+                .map_err(|error| Failure::new(format!("the value is not JSON at column {}", error.column())))?;
         }
         if is_sensitive(&self.key) && !is_asked_for {
             eprintln!("a secret on a command line can be read by everybody on this machine: `-` asks for it");
         }
-        cx.api().await?.set_variable(&self.key, &value, self.description.as_deref()).await?;
+        let mut body = json!({ "key": self.key, "value": value });
+        if let Some(description) = &self.description {
+            body["description"] = json!(description);
+        }
+        cx.api().await?.set_kept(VARIABLE, &[body], Existing::Overwrite).await?;
         eprintln!("variable `{}` is set", self.key);
         Ok(Exit::Done)
     }
@@ -51,14 +58,6 @@ impl Set {
 
 impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        if !cx.api().await?.remove("variables", &self.key).await? {
-            return Err(no_such_variable(&self.key));
-        }
-        eprintln!("variable `{}` is deleted", self.key);
-        Ok(Exit::Done)
+        delete(cx, VARIABLE, &self.key).await
     }
-}
-
-pub(super) fn no_such_variable(key: &str) -> Failure {
-    Failure::new(format!("there is no variable `{key}`")).hint("list all with `orch variables list`")
 }

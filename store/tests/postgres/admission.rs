@@ -7,9 +7,10 @@ use orch_core::state::{TaskState, TriggeredBy};
 use orch_core::transition::Selected;
 use orch_store::admission::{admit, admit_and_recount};
 use orch_store::clear::{ClearWish, clear_instances};
+use orch_store::kept::{POOL, Record, delete, get, insert, update};
 use orch_store::mark::mark_instance;
-use orch_store::pool::{DeletePool, NewPool, delete_pool, get_pool, set_pool};
 use orch_store::run::{CreateRun, NewRun, cancel_run, create_run, time_out_run};
+use orch_store::seal::Keyring;
 use orch_store::step::{Claimed, Ended, Mode, NextTry, Step, Stepper};
 use orch_store::version::Versions;
 use orch_store::watch::{Watcher, take_due};
@@ -22,6 +23,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_mins(1);
+
+/// Slots of a pool: running, queued, scheduled, open.
+fn counted(pool: &Record) -> (i64, i64, i64, i64) {
+    let slots = |column: &str| pool.whole(column);
+    (slots("running_slots"), slots("queued_slots"), slots("scheduled_slots"), slots("open_slots"))
+}
 
 /// A database with DAGs, one worker by hand, and pools.
 struct House {
@@ -46,8 +53,11 @@ impl House {
     }
 
     async fn set_pool(&mut self, name: &str, slots: i32, include_deferred: bool) {
-        let new = NewPool { name: name.into(), slots, description: None, include_deferred };
-        set_pool(&mut self.db, &new).await.expect("a pool");
+        let (keys, columns) =
+            (Keyring::default(), vec![("slots", json!(slots)), ("include_deferred", json!(include_deferred))]);
+        if !update(&mut self.db, &POOL, name, &columns, &keys).await.expect("a pool") {
+            assert!(insert(&mut self.db, &POOL, name, &columns, &keys).await.expect("a pool"));
+        }
     }
 
     async fn trigger(&mut self, dag_id: &str) -> Uuid {
@@ -135,13 +145,13 @@ async fn a_pool_lets_in_as_many_as_it_has_slots_and_the_next_when_one_ends() {
     let claimed = house.claim().await;
     assert_eq!(claimed.len(), 2);
     assert_eq!(house.admit().await, 0);
-    let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
-    assert_eq!((pool.running, pool.queued, pool.scheduled, pool.open()), (2, 0, 3, 0));
+    let pool = get(&mut house.db, &POOL, "db").await.unwrap().unwrap();
+    assert_eq!(counted(&pool), (2, 0, 3, 0));
     house.end(&claimed[0], TaskState::Success).await;
     assert_eq!(house.slots().await, 1);
     assert_eq!(house.admit().await, 1);
-    let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
-    assert_eq!((pool.running, pool.queued, pool.scheduled, pool.open()), (1, 1, 2, 0));
+    let pool = get(&mut house.db, &POOL, "db").await.unwrap().unwrap();
+    assert_eq!(counted(&pool), (1, 1, 2, 0));
     house.end(&claimed[1], TaskState::Failed).await;
     for _ in 0..3 {
         house.admit().await;
@@ -180,9 +190,7 @@ async fn a_pool_that_is_not_there_lets_nobody_in_until_it_is() {
     assert_eq!(house.admit().await, 0);
     house.pool("db", 1).await;
     assert_eq!(house.admit().await, 1);
-    assert_eq!(delete_pool(&mut house.db, "db").await.unwrap(), DeletePool::Deleted);
-    assert_eq!(delete_pool(&mut house.db, "db").await.unwrap(), DeletePool::NoSuchPool);
-    assert_eq!(delete_pool(&mut house.db, "default_pool").await.unwrap(), DeletePool::Default);
+    assert!(delete(&mut house.db, &POOL, "db").await.unwrap() && !delete(&mut house.db, &POOL, "db").await.unwrap());
     assert_eq!(house.claim().await.len(), 1);
 }
 
@@ -259,8 +267,8 @@ async fn a_deferred_try_keeps_its_slot_only_in_a_pool_that_counts_those() {
         let next =
             NextTry { attempt: first.lease.attempt, wake_in_ms: 60_000, version, queue, priority: 1, wait: None };
         house.end_with(&first, TaskState::Deferred, Some(next)).await;
-        let pool = get_pool(&mut house.db, "db").await.unwrap().unwrap();
-        assert_eq!((pool.deferred, pool.occupied()), (1, i64::from(counts)));
+        let pool = get(&mut house.db, &POOL, "db").await.unwrap().unwrap();
+        assert_eq!((pool.whole("deferred_slots"), pool.whole("occupied_slots")), (1, i64::from(counts)));
         assert_eq!(house.recount().await, usize::from(!counts), "the other one");
         // Whoever serves its queue looks at what it waits for.
         let condition = "update waiting set kind = 'probe', config = '{}', wake_at = now()";
@@ -386,8 +394,9 @@ async fn a_default_pool_with_a_size_counts_all_that_name_none() {
     house.versions = Versions::default();
     house.trigger("d").await;
     assert_eq!((house.parked().await, house.admit().await), (3, 1));
-    let pool = get_pool(&mut house.db, "default_pool").await.unwrap().unwrap();
-    assert_eq!((pool.running, pool.queued, pool.scheduled), (3, 1, 2));
+    let pool = get(&mut house.db, &POOL, "default_pool").await.unwrap().unwrap();
+    let (running, queued, scheduled, _) = counted(&pool);
+    assert_eq!((running, queued, scheduled), (3, 1, 2));
 }
 
 #[tokio::test]

@@ -2,14 +2,10 @@
 
 use crate::fixture::{database, one};
 use orch_core::task::Connection;
-use orch_store::connection::{
-    ConnectionChange, Rotated, add_connection, change_connection, delete_connection, get_connection, list_connections,
-    rotate,
-};
+use orch_store::connection::{columns, open, without_secrets};
+use orch_store::kept::{CONNECTION, Rotated, VARIABLE, delete, get, insert, list, rotate, update};
 use orch_store::seal::{Keyring, SecretError};
-use orch_store::variable::{
-    VariableChange, add_variable, change_variable, delete_variable, get_variable, list_variables,
-};
+use serde_json::json;
 use sqlx::PgConnection;
 
 const URI: &str = "postgres://me:planted-password@db:5432/sales?token=planted-token&sslmode=require";
@@ -19,7 +15,21 @@ fn keys(written: &[&str]) -> Keyring {
 }
 
 async fn opened(db: &mut PgConnection, id: &str, keys: &Keyring) -> Result<Connection, SecretError> {
-    get_connection(db, id).await?.expect("it is there").open(keys)
+    open(&get(db, &CONNECTION, id).await?.expect("it is there"), keys)
+}
+
+async fn add_connection(db: &mut PgConnection, new: &Connection, keys: &Keyring) -> Result<bool, SecretError> {
+    insert(db, &CONNECTION, &new.id, &columns(new), keys).await
+}
+
+async fn add_variable(db: &mut PgConnection, key: &str, value: &str, keys: &Keyring) -> bool {
+    let columns = vec![("value", json!(value)), ("description", json!("how many"))];
+    insert(db, &VARIABLE, key, &columns, keys).await.expect("it can be sealed")
+}
+
+async fn value(db: &mut PgConnection, key: &str, keys: &Keyring) -> Result<String, SecretError> {
+    let record = get(db, &VARIABLE, key).await?.expect("it is there");
+    Ok(record.open("value", keys)?.expect("it has a value"))
 }
 
 #[tokio::test]
@@ -32,26 +42,26 @@ async fn connections_and_variables_come_back_as_they_went_in() {
     assert!(!add_connection(&mut db, &connection, &keys).await.unwrap(), "there is one of that name");
     assert_eq!(opened(&mut db, "db", &keys).await.unwrap(), connection);
     let bare = Connection { id: "db".into(), conn_type: "http".into(), ..Connection::default() };
-    change_connection(&mut db, "db", ConnectionChange::to(bare.clone()), &keys).await.unwrap();
+    assert!(update(&mut db, &CONNECTION, "db", &columns(&bare), &keys).await.unwrap());
     assert_eq!(opened(&mut db, "db", &keys).await.unwrap(), bare);
     for id in ["a", "c", "e"] {
         assert!(add_connection(&mut db, &Connection { id: id.into(), ..bare.clone() }, &keys).await.unwrap());
     }
     let ids = async |db: &mut PgConnection, after, most| {
-        list_connections(db, after, most).await.unwrap().into_iter().map(|row| row.conn_id).collect::<Vec<_>>()
+        let page = list(db, &CONNECTION, after, most).await.unwrap();
+        page.iter().map(|record| record.name().to_string()).collect::<Vec<_>>()
     };
     assert_eq!(ids(&mut db, None, 2).await, ["a", "c"]);
     assert_eq!(ids(&mut db, Some("c"), 9).await, ["db", "e"]);
-    assert!(delete_connection(&mut db, "a").await.unwrap() && !delete_connection(&mut db, "a").await.unwrap());
+    assert!(delete(&mut db, &CONNECTION, "a").await.unwrap() && !delete(&mut db, &CONNECTION, "a").await.unwrap());
 
-    assert!(add_variable(&mut db, "limit", "", Some("how many"), &keys).await.unwrap());
-    assert!(!add_variable(&mut db, "limit", "8", None, &keys).await.unwrap());
-    let change = VariableChange { value: Some("9".into()), description: None };
-    change_variable(&mut db, "limit", change, &keys).await.unwrap();
-    let row = get_variable(&mut db, "limit").await.unwrap().expect("it is there");
-    assert_eq!((row.open(&keys).unwrap().as_str(), row.description.as_deref()), ("9", Some("how many")));
-    assert_eq!(list_variables(&mut db, None, 9).await.unwrap().len(), 1);
-    assert!(delete_variable(&mut db, "limit").await.unwrap());
+    assert!(add_variable(&mut db, "limit", "", &keys).await && !add_variable(&mut db, "limit", "8", &keys).await);
+    assert!(update(&mut db, &VARIABLE, "limit", &vec![("value", json!("9"))], &keys).await.unwrap());
+    assert_eq!(value(&mut db, "limit", &keys).await.unwrap(), "9");
+    let all = list(&mut db, &VARIABLE, None, 9).await.unwrap();
+    assert_eq!((all.len(), all[0].text("description")), (1, Some("how many")));
+    assert!(delete(&mut db, &VARIABLE, "limit").await.unwrap());
+    assert!(!update(&mut db, &VARIABLE, "limit", &vec![("value", json!("9"))], &keys).await.unwrap());
 }
 
 #[tokio::test]
@@ -72,7 +82,7 @@ async fn without_its_key_nothing_is_read_and_the_rest_goes_on() {
     let wrong = opened(&mut db, "db", &other).await.expect_err("another key").to_string();
     let known = ours.first_id().unwrap();
     assert!(wrong.contains(&known) && !wrong.contains("planted"), "{wrong}");
-    assert_eq!(list_connections(&mut db, None, 9).await.unwrap()[0].without_secrets().host.as_deref(), Some("db"));
+    assert_eq!(without_secrets(&list(&mut db, &CONNECTION, None, 9).await.unwrap()[0]).host.as_deref(), Some("db"));
 }
 
 #[tokio::test]
@@ -83,7 +93,7 @@ async fn a_value_moved_to_another_place_is_not_opened() {
     add_connection(&mut db, &Connection::from_uri("db", URI).unwrap(), &keys).await.unwrap();
     let shown = Connection { id: "shown".into(), conn_type: "http".into(), ..Connection::default() };
     add_connection(&mut db, &shown, &keys).await.unwrap();
-    assert!(add_variable(&mut db, "shown", "nothing", None, &keys).await.unwrap());
+    assert!(add_variable(&mut db, "shown", "nothing", &keys).await);
     for moving in [
         "update connection set password = (select password from connection where conn_id = 'db') where conn_id = 'shown'",
         "update variable set value = (select password from connection where conn_id = 'db')",
@@ -91,8 +101,7 @@ async fn a_value_moved_to_another_place_is_not_opened() {
         sqlx::query(moving).execute(&mut db).await.unwrap();
     }
     assert!(matches!(opened(&mut db, "shown", &keys).await, Err(SecretError::Damaged { .. })));
-    let variable = get_variable(&mut db, "shown").await.unwrap().expect("it is there");
-    assert!(matches!(variable.open(&keys), Err(SecretError::Damaged { .. })));
+    assert!(matches!(value(&mut db, "shown", &keys).await, Err(SecretError::Damaged { .. })));
 }
 
 #[tokio::test]
@@ -105,15 +114,14 @@ async fn keys_are_rotated_whole_or_not_at_all() {
         let connection = Connection { id: format!("c{number}"), ..Connection::from_uri("c", URI).unwrap() };
         add_connection(&mut db, &connection, &before).await.unwrap();
     }
-    assert!(add_variable(&mut db, "v", "planted-value", None, &before).await.unwrap());
-    assert!(add_variable(&mut db, "w", "planted-value", None, &both).await.unwrap());
+    assert!(add_variable(&mut db, "v", "planted-value", &before).await);
+    assert!(add_variable(&mut db, "w", "planted-value", &both).await);
     assert!(rotate(&mut db, &after).await.is_err(), "without the old key nothing can be opened");
     assert_eq!(opened(&mut db, "c7", &before).await.unwrap().password.as_deref(), Some("planted-password"));
     let done = rotate(&mut db, &both).await.unwrap();
     assert_eq!(done, Rotated { connections: 600, variables: 1, current: 1 });
     assert_eq!(rotate(&mut db, &both).await.unwrap(), Rotated { current: 602, ..Rotated::default() });
     assert_eq!(opened(&mut db, "c7", &after).await.unwrap().password.as_deref(), Some("planted-password"));
-    let variable = get_variable(&mut db, "v").await.unwrap().expect("it is there");
-    assert_eq!(variable.open(&after).unwrap(), "planted-value");
-    assert!(variable.open(&before).is_err());
+    assert_eq!(value(&mut db, "v", &after).await.unwrap(), "planted-value");
+    assert!(value(&mut db, "v", &before).await.is_err());
 }

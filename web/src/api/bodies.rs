@@ -2,11 +2,15 @@
 //! wrong; a test holds these against what they take.
 #![expect(dead_code, reason = "only their schemas are used")]
 
+use crate::openapi::kept::BodyOf;
 use crate::openapi::queries::{INSTANCE_ORDERS, RUN_ORDERS, both_ways};
 use orch_core::state::TaskState;
+use orch_deeds::Kept;
 use orch_wire::timestamp::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::marker::PhantomData;
 
 /// A run's id as people may give it.
 const RUN_ID: &str = "^[A-Za-z0-9_.:+-][A-Za-z0-9_.~:+-]{0,249}$";
@@ -428,76 +432,19 @@ pub(crate) struct TriggerAndWaitBody {
     new: NewRunFields,
 }
 
-/// `***` leaves what is stored.
-#[derive(JsonSchema)]
-pub(crate) struct ConnectionBody {
-    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,200}$"))]
-    connection_id: String,
-    #[schemars(length(min = 1))]
-    conn_type: String,
-    description: Option<String>,
-    host: Option<String>,
-    login: Option<String>,
-    schema: Option<String>,
-    port: Option<u16>,
-    password: Option<String>,
-    /// A JSON object in a text.
-    #[schemars(extend("contentMediaType" = "application/json"))]
-    extra: Option<String>,
-    #[schemars(default, schema_with = "nothing")]
-    team_name: Option<String>,
-}
+/// Many named things of one kind.
+pub(crate) struct BulkBodyOf<K>(PhantomData<K>);
 
-#[derive(JsonSchema)]
-pub(crate) struct BulkConnectionsBody {
-    actions: Vec<BulkAction<ConnectionBody, ConnectionBody>>,
-}
+impl<K: Kept> JsonSchema for BulkBodyOf<K> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Bulk{}sBody", K::NOUN.one).into()
+    }
 
-/// `***` leaves what is stored.
-#[derive(JsonSchema)]
-pub(crate) struct VariableBody {
-    #[schemars(length(min = 1, max = 250))]
-    key: String,
-    /// What is no text is kept as its JSON.
-    value: Value,
-    description: Option<String>,
-    #[schemars(default, schema_with = "nothing")]
-    team_name: Option<String>,
-}
-
-#[derive(JsonSchema)]
-pub(crate) struct BulkVariablesBody {
-    actions: Vec<BulkAction<VariableBody, VariableBody>>,
-}
-
-#[derive(JsonSchema)]
-pub(crate) struct PoolBody {
-    #[schemars(length(min = 1, max = 256))]
-    name: String,
-    /// -1: infinite.
-    #[schemars(range(min = -1))]
-    slots: i32,
-    description: Option<String>,
-    include_deferred: Option<bool>,
-    #[schemars(default, schema_with = "nothing")]
-    team_name: Option<String>,
-}
-
-#[derive(JsonSchema)]
-pub(crate) struct PoolPatchBody {
-    /// The name it has: it stays.
-    pool: Option<String>,
-    #[schemars(range(min = -1))]
-    slots: Option<i32>,
-    description: Option<String>,
-    include_deferred: Option<bool>,
-    #[schemars(default, schema_with = "nothing")]
-    team_name: Option<String>,
-}
-
-#[derive(JsonSchema)]
-pub(crate) struct BulkPoolsBody {
-    actions: Vec<BulkAction<PoolBody, PoolBody>>,
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let action = generator.subschema_for::<BulkAction<BodyOf<K>, BodyOf<K>>>();
+        json_schema!({ "type": "object", "properties": { "actions": { "type": "array", "items": action } },
+            "required": ["actions"] })
+    }
 }
 
 #[derive(JsonSchema)]

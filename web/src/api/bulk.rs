@@ -1,6 +1,7 @@
 //! Bodies that change many things at once, and the answer that says what became of each: Airflow's `BulkBody` and
 //! `BulkResponse`. What fails is told beside what was done; each entity is carried out by itself.
 
+use super::kept;
 use crate::extract::{Actor, Fields, JsonBody, Names};
 use crate::guard::MayDelete;
 use crate::refusal::Refusal;
@@ -9,8 +10,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use orch_deeds::Kept;
 use orch_store::StoreError;
 use orch_wire::Problem;
+use orch_wire::Sent;
+use orch_wire::noun::Purpose;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -142,87 +146,64 @@ pub(super) async fn one_by_one<E: Part>(
     Ok(answer)
 }
 
-/// Something with a name that is added, changed and deleted as a whole.
-pub(crate) trait Entity: Send + Sync + Sized + 'static {
-    /// The field with its name.
-    const NAMED_BY: &'static str;
-
-    /// What of a body may be shown in a refusal: without this nothing.
-    fn fields(body: JsonBody) -> Fields {
-        body.secret_fields()
-    }
-
-    /// `masked`: only these parts count; empty: all.
-    fn read(fields: &mut Fields, masked: &[&str]) -> Self;
-
-    /// Of one that is deleted only its name has to be there.
-    fn read_named(fields: &mut Fields, masked: &[&str]) -> Self;
-
-    /// All of it was carried out.
-    fn done(_app: &App) {}
-
-    fn name(&self) -> &str;
-    fn exists(&self, tx: &mut PgConnection) -> impl Future<Output = Result<bool, Refusal>> + Send;
-    fn add(&self, app: &App, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
-    /// Gives the secrets that were dropped. What does not exist is refused as not found.
-    fn update(
-        &self,
-        app: &App,
-        tx: &mut PgConnection,
-        actor: &Actor,
-    ) -> impl Future<Output = Result<Vec<String>, Refusal>> + Send;
-    fn remove(&self, tx: &mut PgConnection, actor: &Actor) -> impl Future<Output = Result<(), Refusal>> + Send;
-}
-
-/// `PATCH` of a list of entities.
-pub(crate) async fn entities<E: Entity>(
+/// `PATCH` of a list of named things.
+pub(crate) async fn entities<K: Kept>(
     State(app): State<App>,
     actor: Actor,
     Extension(may_delete): Extension<MayDelete>,
     body: JsonBody,
 ) -> Result<Json<BulkResponse>, Refusal> {
-    let actions = actions(E::fields(body), E::NAMED_BY, |fields, kind, masked| match kind {
-        Kind::Delete => E::read_named(fields, masked),
-        Kind::Create | Kind::Update => E::read(fields, masked),
+    let actions = actions(kept::fields::<K>(body), K::NOUN.name().name, |fields, kind, masked| {
+        let purpose = match kind {
+            Kind::Create => Purpose::Create,
+            Kind::Update => Purpose::Change,
+            Kind::Delete => Purpose::Delete,
+        };
+        K::NOUN.read(fields, purpose, masked)
     })?;
-    let answer = carry_out(&app, &actor, may_delete, &actions).await?;
-    E::done(&app);
+    let answer = carry_out::<K>(&app, &actor, may_delete, actions).await?;
+    kept::done::<K>(&app);
     Ok(Json(answer))
 }
 
 /// Carries out each entity by itself, in a transaction of its own.
-async fn carry_out<E: Entity>(
+async fn carry_out<K: Kept>(
     app: &App,
     actor: &Actor,
     may_delete: MayDelete,
-    actions: &[Action<E>],
+    actions: Vec<Action<Sent>>,
 ) -> Result<BulkResponse, Refusal> {
-    may(may_delete, actions)?;
+    may(may_delete, &actions)?;
     let mut db = app.pages().await?;
     let mut answer = BulkResponse::default();
-    for action in actions {
-        answer.begin(action);
-        for entity in &action.entities {
+    for mut action in actions {
+        answer.begin(&action);
+        for sent in std::mem::take(&mut action.entities) {
+            let name = sent.name.clone();
             let mut tx = db.begin().await.map_err(StoreError::from)?;
-            let done = match (action.kind, action.existing) {
-                (Kind::Delete, _) => entity.remove(&mut tx, actor).await.map(|()| Vec::new()),
-                (Kind::Update, _) => entity.update(app, &mut tx, actor).await,
-                (Kind::Create, Existing::Fail) => entity.add(app, &mut tx, actor).await.map(|()| Vec::new()),
-                (Kind::Create, existing) => match (entity.exists(&mut tx).await?, existing) {
-                    (false, _) => entity.add(app, &mut tx, actor).await.map(|()| Vec::new()),
-                    (true, Existing::Overwrite) => entity.update(app, &mut tx, actor).await,
-                    (true, _) => continue,
-                },
+            let is_there = match (action.kind, action.existing) {
+                (Kind::Create, Existing::Skip | Existing::Overwrite) => {
+                    orch_store::kept::get(&mut tx, K::TABLE, &name).await?.is_some()
+                }
+                _ => false,
+            };
+            let done = match action.kind {
+                Kind::Delete => kept::remove::<K>(&mut tx, actor, &name).await.map(|()| Vec::new()),
+                Kind::Create if is_there && action.existing == Existing::Skip => continue,
+                Kind::Create if !is_there => kept::add::<K>(app, &mut tx, actor, sent).await.map(|_| Vec::new()),
+                Kind::Create | Kind::Update => {
+                    kept::change::<K>(app, &mut tx, actor, sent).await.map(|(_, dropped)| dropped)
+                }
             };
             if done.is_ok() {
                 tx.commit().await.map_err(StoreError::from)?;
             }
             let (done, dropped) = match done {
-                Ok(dropped) => (Ok(entity.name().to_string()), dropped),
+                Ok(dropped) => (Ok(name.clone()), dropped),
                 Err(refusal) => (Err(refusal), Vec::new()),
             };
-            let dropped = dropped.iter().map(|secret| format!("{}: {secret}", entity.name()));
-            answer.note(action, done)?.extend(dropped);
+            let dropped = dropped.iter().map(|secret| format!("{name}: {secret}"));
+            answer.note(&action, done)?.extend(dropped);
         }
     }
     Ok(answer)

@@ -12,7 +12,7 @@ pub(crate) struct Param {
     pub(crate) required: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Flag,
     Number,
@@ -31,9 +31,9 @@ pub(crate) enum Kind {
     Text,
     Texts,
     Word(&'static [&'static str]),
-    Words(&'static [&'static str]),
+    Words(Cow<'static, [&'static str]>),
     /// Names to order by, each with or without a minus.
-    Orders(&'static [&'static str]),
+    Orders(Cow<'static, [&'static str]>),
     Order(&'static [&'static str]),
     /// What an answer said, or nothing.
     Cursor,
@@ -52,7 +52,7 @@ impl Param {
 }
 
 impl Kind {
-    fn schema(self) -> Value {
+    fn schema(&self) -> Value {
         let list = |items: Value| json!({ "type": "array", "items": items });
         match self {
             Kind::Flag => json!({ "type": "boolean" }),

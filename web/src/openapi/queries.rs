@@ -8,6 +8,8 @@ use super::kinds::{Param, param};
 use crate::api::alerts::{self, KINDS};
 use crate::api::assets::OUTCOMES;
 use crate::api::hitl;
+use orch_deeds::{NOUNS, Noun};
+use std::borrow::Cow;
 
 pub(crate) use super::kinds::both_ways;
 
@@ -70,6 +72,9 @@ const OF_RUNS: &str = "/api/v2/dags/{dag_id}/dagRuns";
 
 /// By the method in upper case and the path of the route.
 pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
+    if let Some(noun) = NOUNS.iter().find(|noun| [noun.path, noun.path_of_one].contains(&path)) {
+        return of_noun(noun, method, path);
+    }
     let run = path.strip_prefix("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}");
     if let Some(below) = run {
         return of_run(method, below);
@@ -168,27 +173,6 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             patterns(&mut all, &["tag_name"]);
             all
         }
-        ("GET", "/api/v2/connections") => {
-            let mut all =
-                paged(&["conn_id", "conn_type", "description", "host", "port", "id", "team_name", "connection_id"]);
-            patterns(&mut all, &["connection_id"]);
-            all
-        }
-        ("PATCH", "/api/v2/connections/{connection_id}") => {
-            vec![mask(&["conn_type", "description", "host", "login", "schema", "port", "password", "extra"])]
-        }
-        ("GET", "/api/v2/pools") => {
-            let mut all = paged(&["id", "pool", "name"]);
-            patterns(&mut all, &["pool_name"]);
-            all
-        }
-        ("PATCH", "/api/v2/pools/{pool_name}") => vec![mask(&["slots", "description", "include_deferred"])],
-        ("GET", "/api/v2/variables") => {
-            let mut all = paged(&["key", "id", "_val", "description", "is_encrypted", "team_name"]);
-            patterns(&mut all, &["variable_key"]);
-            all
-        }
-        ("PATCH", "/api/v2/variables/{variable_key}") => vec![mask(&["value", "description"])],
         ("GET", "/api/v2/backfills") => {
             let mut all = paged(&["id"]);
             all.push(Param { required: true, ..param("dag_id", Text, "Of that DAG") });
@@ -280,7 +264,11 @@ fn of_run(method: &str, below: &str) -> Vec<Param> {
                 param("dag_id", Text, "Of that DAG, when all are asked for"),
                 param("task_id", Text, "Of that task"),
                 map_index(),
-                param("state", Words(TASK_STATES), "Of its instance; `awaiting_input`: only what can be answered now"),
+                param(
+                    "state",
+                    Words(TASK_STATES.into()),
+                    "Of its instance; `awaiting_input`: only what can be answered now",
+                ),
                 param("response_received", Flag, "Only what was answered, or only what was not"),
                 param("responded_by_user_id", Texts, "Answered by one of these users"),
                 param("responded_by_user_name", Texts, "The same"),
@@ -326,9 +314,21 @@ fn page() -> [Param; 2] {
     [param("limit", Count(50), "At most so many; no more than 100"), param("offset", Count(0), "Leave out so many")]
 }
 
-fn paged(orders: &'static [&'static str]) -> Vec<Param> {
+fn of_noun(noun: &'static Noun, method: &str, path: &str) -> Vec<Param> {
+    match method {
+        "GET" if path == noun.path => {
+            let mut all = paged(noun.orders.iter().map(|(word, _)| *word).collect::<Vec<_>>());
+            patterns(&mut all, &[noun.path_key]);
+            all
+        }
+        "PATCH" if path == noun.path_of_one => vec![mask(noun.mask())],
+        _ => Vec::new(),
+    }
+}
+
+fn paged(orders: impl Into<Cow<'static, [&'static str]>>) -> Vec<Param> {
     let mut all = page().to_vec();
-    all.push(param("order_by", Orders(orders), "By what; a minus turns it round"));
+    all.push(param("order_by", Orders(orders.into()), "Field to sort by; `-` before it sorts in descending order"));
     all
 }
 
@@ -336,8 +336,8 @@ fn map_index() -> Param {
     param("map_index", Index, "Of that element; -1: not mapped")
 }
 
-fn mask(fields: &'static [&'static str]) -> Param {
-    param("update_mask", Words(fields), "Only these fields of the body count")
+fn mask(fields: impl Into<Cow<'static, [&'static str]>>) -> Param {
+    param("update_mask", Words(fields.into()), "Only these fields of the body count")
 }
 
 fn times(all: &mut Vec<Param>, names: &[&'static str]) {
@@ -381,7 +381,7 @@ fn dags(method: &str) -> Vec<Param> {
         param("bundle_version", Text, "Bundles here have none"),
         param("asset_dependency", Text, "An asset with that in its name or URI starts its runs or is read by a task"),
         param("last_dag_run_state", Word(STATES), "Of the last run"),
-        param("dag_run_state", Words(STATES), "Some run is in one of these"),
+        param("dag_run_state", Words(STATES.into()), "Some run is in one of these"),
     ]);
     times(&mut all, &["dag_run_start_date", "dag_run_end_date"]);
     if method == "PATCH" {
@@ -397,8 +397,8 @@ fn runs() -> Vec<Param> {
     durations(&mut all);
     patterns(&mut all, &["run_id", "triggering_user_name", "dag_id", "partition_key"]);
     all.extend([
-        param("state", Words(STATES), "In one of these states"),
-        param("run_type", Words(TYPES), "Of one of these types"),
+        param("state", Words(STATES.into()), "In one of these states"),
+        param("run_type", Words(TYPES.into()), "Of one of these types"),
         param("dag_version", Wholes, "Of one of these versions"),
         param("conf_contains", Text, "That is in its conf"),
         param("bundle_version", Text, "Bundles here have none"),
@@ -421,7 +421,7 @@ fn instances(many: bool) -> Vec<Param> {
         &["dag_id", "run_id", "task_display_name", "pool_name", "queue_name", "operator_name", "rendered_map_index"],
     );
     all.extend([
-        param("state", Words(TASK_STATES), "In one of these states"),
+        param("state", Words(TASK_STATES.into()), "In one of these states"),
         param("task_id", Texts, "One of these tasks"),
         param("task_group_id", Texts, "In one of these groups"),
         param("map_index", Wholes, "One of these elements"),

@@ -1,9 +1,33 @@
 //! What each route does, in one line for people, by groups in the order in which they are read.
 
-/// Method, path, and what it does.
-pub(crate) type Line = (&'static str, &'static str, &'static str);
+use orch_deeds::NOUNS;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
-pub(crate) const GROUPS: &[(&str, &[Line])] = &[
+/// Method, path, and what it does.
+pub(crate) type Line = (&'static str, &'static str, Cow<'static, str>);
+
+/// Every route, with those of the nouns behind the others of their group.
+pub(crate) static GROUPS: LazyLock<Vec<(&'static str, Vec<Line>)>> = LazyLock::new(|| {
+    let group = |(group, lines): &Written| {
+        let written = lines.iter().map(|(method, path, line)| (*method, *path, Cow::from(*line)));
+        let nouns = NOUNS.into_iter().filter(|noun| noun.group == *group);
+        let of_noun = nouns.flat_map(|noun| {
+            let routes =
+                [noun.path, noun.path_of_one].into_iter().flat_map(|path| METHODS.map(|method| (method, path)));
+            routes.filter_map(|(method, path)| Some((method, path, noun.line(method, path)?.into())))
+        });
+        (*group, written.chain(of_noun).collect())
+    };
+    WRITTEN.iter().map(group).collect()
+});
+
+const METHODS: [&str; 4] = ["GET", "POST", "PATCH", "DELETE"];
+
+/// A group, and lines of it as they are written here.
+type Written = (&'static str, &'static [(&'static str, &'static str, &'static str)]);
+
+const WRITTEN: &[Written] = &[
     (
         "Logging in",
         &[
@@ -331,43 +355,8 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
             ),
         ],
     ),
-    (
-        "Pools",
-        &[
-            ("GET", "/api/v2/pools", "Lists pools with what is in them"),
-            ("POST", "/api/v2/pools", "Adds a pool"),
-            ("PATCH", "/api/v2/pools", "Adds, changes or deletes many pools"),
-            ("GET", "/api/v2/pools/{pool_name}", "A pool with what is in it"),
-            ("PATCH", "/api/v2/pools/{pool_name}", "Changes what is sent of a pool; its name stays"),
-            ("DELETE", "/api/v2/pools/{pool_name}", "Deletes a pool; tasks that name it wait for a new one"),
-        ],
-    ),
-    (
-        "Connections and variables",
-        &[
-            ("GET", "/api/v2/connections", "Lists connections; secrets are `***`, and viewers see no values"),
-            ("POST", "/api/v2/connections", "Adds a connection"),
-            ("PATCH", "/api/v2/connections", "Adds, changes or deletes many connections"),
-            ("POST", "/api/v2/connections/test", "Tries a connection, if this server may"),
-            ("GET", "/api/v2/connections/{connection_id}", "A connection"),
-            (
-                "PATCH",
-                "/api/v2/connections/{connection_id}",
-                "Changes what is sent of a connection; `***` leaves what is stored",
-            ),
-            ("DELETE", "/api/v2/connections/{connection_id}", "Deletes a connection"),
-            ("GET", "/api/v2/variables", "Lists variables; secrets are `***`, and viewers see no values"),
-            ("POST", "/api/v2/variables", "Adds a variable"),
-            ("PATCH", "/api/v2/variables", "Adds, changes or deletes many variables"),
-            ("GET", "/api/v2/variables/{variable_key}", "A variable"),
-            (
-                "PATCH",
-                "/api/v2/variables/{variable_key}",
-                "Changes what is sent of a variable; `***` leaves what is stored",
-            ),
-            ("DELETE", "/api/v2/variables/{variable_key}", "Deletes a variable"),
-        ],
-    ),
+    ("Pools", &[]),
+    ("Connections and variables", &[("POST", "/api/v2/connections/test", "Tries a connection, if this server may")]),
     (
         "Around them",
         &[
@@ -394,6 +383,6 @@ pub(crate) const GROUPS: &[(&str, &[Line])] = &[
 /// The group of a route and its line.
 pub(crate) fn line(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
     GROUPS.iter().find_map(|(group, lines)| {
-        lines.iter().find(|line| line.0 == method && line.1 == path).map(|line| (*group, line.2))
+        lines.iter().find(|line| line.0 == method && line.1 == path).map(|line| (*group, &*line.2))
     })
 }

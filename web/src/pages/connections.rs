@@ -6,10 +6,9 @@ pub(crate) mod edit;
 mod kinds;
 pub(crate) mod transfer;
 
+use super::kept::Pages;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
-use crate::api::connections::visible;
-use crate::auth::Role;
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
@@ -18,7 +17,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::connection::{ConnectionRow, ConnectionSearch, search_connections};
+use orch_deeds::Connection;
+use orch_store::kept::{CONNECTION, Record, Search};
 
 #[derive(Template)]
 #[template(path = "pages/connections.html")]
@@ -48,24 +48,19 @@ struct Line {
 
 pub(super) const OF_A_PAGE: i64 = 100;
 
-/// Where a connection is changed.
-pub(super) fn href(id: &str) -> String {
-    format!("/connections/edit?id={}", encoded(id))
-}
-
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = ConnectionSearch {
+    let search = Search {
         contains: (!q.is_empty()).then(|| vec![q.clone()]),
         skip: turned.skip(),
         most: turned.most(),
-        ..ConnectionSearch::default()
+        ..Search::default()
     };
-    let mut rows = search_connections(&mut *app.pages().await?, &search).await?;
+    let mut rows = search.list(&mut *app.pages().await?, &CONNECTION).await?;
     let (before, after) = turned.cut(&mut rows, |page| format!("/connections?q={}&page={page}", encoded(&q)));
-    let is_kept = |id: &str| rows.iter().any(|row| row.conn_id == id);
+    let is_kept = |id: &str| rows.iter().any(|row| row.name() == id);
     let asked = app.config.default_connections.of(&app.config.installation).await;
     let defaults = asked.unwrap_or_else(|problem| {
         tracing::warn!("the default connections are not listed: {problem}");
@@ -85,23 +80,22 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &page)
 }
 
-fn line(app: &App, shell: &Shell, row: &ConnectionRow) -> Line {
-    let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
-    let shown = visible(app, role, row);
+fn line(app: &App, shell: &Shell, row: &Record) -> Line {
+    let shown = Connection::visible(row, &app.config.keys, shell.can_operate());
     let port = shown.port.map_or_else(String::new, |port| format!(":{port}"));
     Line {
-        href: href(&row.conn_id),
+        href: Connection::href(row.name()),
         id: shown.id,
         description: shown.description.unwrap_or_default(),
         conn_type: shown.conn_type,
         place: shown.host.unwrap_or_default() + &port,
         login: shown.login.unwrap_or_default(),
-        sealed: match (&row.password, &row.extra) {
-            (Some(_), Some(_)) => "password, extra",
-            (Some(_), None) => "password",
-            (None, Some(_)) => "extra",
-            (None, None) => "",
+        sealed: match (row.holds("password"), row.holds("extra")) {
+            (true, true) => "password, extra",
+            (true, false) => "password",
+            (false, true) => "extra",
+            (false, false) => "",
         },
-        changed: parts::ago(row.updated_at, shell.now),
+        changed: parts::ago(row.updated_at(), shell.now),
     }
 }

@@ -1,9 +1,10 @@
-//! `/pools`: how many slots there are for tasks that share something, and who is in them.
+//! `/pools`: the slots that tasks share, and how many of them are taken.
 
 pub(crate) mod change;
 pub(crate) mod edit;
 
-use super::{Shell, encoded, html};
+use super::kept::Pages;
+use super::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -12,7 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::DEFAULT_POOL;
-use orch_store::pool::{PoolRow, list_pools};
+use orch_deeds::Pool;
+use orch_store::kept::{MOST_KEPT, POOL, Record, list};
 
 #[derive(Template)]
 #[template(path = "pages/pools.html")]
@@ -40,31 +42,27 @@ struct Line {
 /// The API lists the rest.
 const MOST_LINES: usize = 500;
 
-/// Where a pool is changed.
-pub(super) fn href(name: &str) -> String {
-    format!("/pools/edit?name={}", encoded(name))
-}
-
 pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Response, Refusal> {
-    let rows = list_pools(&mut *app.pages().await?).await?;
+    let rows = list(&mut *app.pages().await?, &POOL, None, MOST_KEPT).await?;
     let more = rows.len().saturating_sub(MOST_LINES);
-    let page = PoolsPage { shell, lines: rows.into_iter().take(MOST_LINES).map(line).collect(), more };
+    let page = PoolsPage { shell, lines: rows.into_iter().take(MOST_LINES).map(|row| line(&row)).collect(), more };
     html(StatusCode::OK, &page)
 }
 
-fn line(row: PoolRow) -> Line {
-    let infinite = row.slots < 0;
+fn line(row: &Record) -> Line {
+    let infinite = row.whole("slots") < 0;
+    let slots = |column: &str| if infinite { "∞".into() } else { row.whole(column).max(0).to_string() };
     Line {
-        href: href(&row.name),
-        delete_href: (row.name != DEFAULT_POOL).then(|| format!("/pools/delete?name={}", encoded(&row.name))),
-        slots: if infinite { "∞".into() } else { row.slots.to_string() },
-        open: if infinite { "∞".into() } else { row.open().max(0).to_string() },
-        is_full: !infinite && row.open() <= 0,
-        running: row.running,
-        queued: row.queued,
-        scheduled: row.scheduled,
-        deferred: row.deferred,
-        description: row.description.unwrap_or_default(),
-        name: row.name,
+        href: Pool::href(row.name()),
+        delete_href: (row.name() != DEFAULT_POOL).then(|| Pool::delete_href(row.name())),
+        slots: slots("slots"),
+        open: slots("open_slots"),
+        is_full: !infinite && row.whole("open_slots") <= 0,
+        running: row.whole("running_slots"),
+        queued: row.whole("queued_slots"),
+        scheduled: row.whole("scheduled_slots"),
+        deferred: row.whole("deferred_slots"),
+        description: row.text("description").unwrap_or_default().into(),
+        name: row.name().into(),
     }
 }

@@ -2,7 +2,7 @@
 //! on one page, so that a browser's own search finds everything.
 
 use super::{Shell, html};
-use crate::openapi::words::GROUPS;
+use crate::openapi::words::{GROUPS, Line};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::routes::description;
@@ -51,15 +51,15 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell) -> Result<Respons
 }
 
 fn drawn(document: &Value) -> Vec<Group> {
-    let group = |(name, lines): &(&'static str, &'static [crate::openapi::words::Line])| Group {
+    let group = |(name, lines): &'static (&'static str, Vec<Line>)| Group {
         id: id_of(name),
         name,
-        operations: lines.iter().filter_map(|line| operation(document, *line)).collect(),
+        operations: lines.iter().filter_map(|line| operation(document, line)).collect(),
     };
     GROUPS.iter().map(group).collect()
 }
 
-fn operation(document: &Value, (method, path, line): (&'static str, &'static str, &'static str)) -> Option<Operation> {
+fn operation(document: &Value, (method, path, line): &'static Line) -> Option<Operation> {
     let found = document["paths"][path].get(method.to_lowercase())?;
     let text = |value: &Value| value.as_str().unwrap_or_default().replace('`', "");
     let params = found["parameters"].as_array().into_iter().flatten();

@@ -5,10 +5,9 @@ pub(crate) mod change;
 pub(crate) mod edit;
 pub(crate) mod transfer;
 
+use super::kept::Pages;
 use super::turned::Turned;
 use super::{Shell, encoded, html};
-use crate::api::variables::visible;
-use crate::auth::Role;
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
@@ -17,7 +16,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_store::variable::{VariableRow, VariableSearch, search_variables};
+use orch_deeds::Variable;
+use orch_store::kept::{Record, Search, VARIABLE};
 
 #[derive(Template)]
 #[template(path = "pages/variables.html")]
@@ -44,25 +44,20 @@ const OF_A_PAGE: i64 = 100;
 /// Of a value, in the list.
 const MOST_SHOWN: usize = 120;
 
-/// Where a variable is changed.
-pub(super) fn href(key: &str) -> String {
-    format!("/variables/edit?key={}", encoded(key))
-}
-
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
     let turned = Turned::to(&mut query, OF_A_PAGE);
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = VariableSearch {
+    let search = Search {
         contains: (!q.is_empty()).then(|| vec![q.clone()]),
         skip: turned.skip(),
         most: turned.most(),
-        ..VariableSearch::default()
+        ..Search::default()
     };
-    let mut rows = search_variables(&mut *app.pages().await?, &search).await?;
+    let mut rows = search.list(&mut *app.pages().await?, &VARIABLE).await?;
     let (before, after) = turned.cut(&mut rows, |page| format!("/variables?q={}&page={page}", encoded(&q)));
     let page = VariablesPage {
-        lines: rows.into_iter().map(|row| line(&app, &shell, row)).collect(),
+        lines: rows.into_iter().map(|row| line(&app, &shell, &row)).collect(),
         before,
         after,
         has_key: !app.config.keys.is_empty(),
@@ -72,15 +67,14 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     html(StatusCode::OK, &page)
 }
 
-fn line(app: &App, shell: &Shell, row: VariableRow) -> Line {
-    let role = shell.user.as_ref().map_or(Role::Viewer, |user| user.role);
-    let value = visible(app, role, &row);
+fn line(app: &App, shell: &Shell, row: &Record) -> Line {
+    let value = Variable::visible(row, &app.config.keys, shell.can_operate());
     Line {
-        href: href(&row.key),
-        delete_href: format!("/variables/delete?key={}", encoded(&row.key)),
+        href: Variable::href(row.name()),
+        delete_href: Variable::delete_href(row.name()),
         value: parts::short(&value, MOST_SHOWN).into_owned(),
-        description: row.description.unwrap_or_default(),
-        changed: parts::ago(row.updated_at, shell.now),
-        key: row.key,
+        description: row.text("description").unwrap_or_default().into(),
+        changed: parts::ago(row.updated_at(), shell.now),
+        key: row.name().into(),
     }
 }

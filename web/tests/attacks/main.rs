@@ -3,8 +3,9 @@
 //! which is not linked here use `orch_test_support::attack` where it is.
 
 use orch_core::task::Connection;
-use orch_store::connection::{add_connection, get_connection};
+use orch_store::connection::{columns, open};
 use orch_store::hint::Hints;
+use orch_store::kept::{CONNECTION, get, insert};
 use orch_store::seal::Keyring;
 use orch_store::user::{NewUser, add_user};
 use orch_store::{MIGRATOR, connect};
@@ -106,7 +107,8 @@ impl Running {
         let keys = Keyring::parse(&Keyring::generate()).expect("it was made just now");
         let canary = format!("postgres://me:{SECRET}@db:5432/sales?token={SECRET}");
         let canary = Connection::from_uri("canary", &canary).expect("a URI");
-        assert!(add_connection(&mut own, &canary, &keys).await.expect("it can be sealed"));
+        let added = insert(&mut own, &CONNECTION, "canary", &columns(&canary), &keys).await;
+        assert!(added.expect("it can be sealed"));
         let listener = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().expect("it is bound").port()));
         let mut config = WebConfig { keys: keys.clone(), ..WebConfig::new(db.url()) };
@@ -169,8 +171,8 @@ async fn operators() {
     let running = Running::new(|_| {}).await;
     running.target().await.withstands(&table()).await;
     let mut db = connect::one(&running.db.url(), "test").await.expect("the server is there");
-    let row = get_connection(&mut db, "canary").await.expect("it can be read").expect("it is there");
-    let canary = row.open(&running.keys).expect("there is a key");
+    let row = get(&mut db, &CONNECTION, "canary").await.expect("it can be read").expect("it is there");
+    let canary = open(&row, &running.keys).expect("there is a key");
     assert!(canary.secrets().is_empty(), "the password followed to `{:?}`", canary.host);
     running.end().await;
 }

@@ -3,6 +3,7 @@
 use crate::fixture::{PASSWORD, Web};
 use axum::http::{Method, StatusCode};
 use orch_core::network::Reach;
+use orch_store::kept::{CONNECTION, VARIABLE, get};
 use orch_store::seal::Keyring;
 use orch_web::Role;
 use serde_json::{Value, json};
@@ -22,8 +23,8 @@ async fn change(web: &Web, method: Method, path: &str, body: &Value, status: u16
 }
 
 async fn stored(web: &Web) -> orch_core::task::Connection {
-    let row = orch_store::connection::get_connection(&mut web.db().await, "sales").await.unwrap().unwrap();
-    row.open(&web.keys).unwrap()
+    let record = get(&mut web.db().await, &CONNECTION, "sales").await.unwrap().unwrap();
+    orch_store::connection::open(&record, &web.keys).unwrap()
 }
 
 #[tokio::test]
@@ -198,8 +199,8 @@ async fn variables_are_masked_by_key_and_by_the_names_inside() {
     let db = format!("{path}/db");
     let changed = json!({ "key": "db", "value": "{\"host\":\"new\",\"password\":\"***\"}", "description": "d" });
     change(&web, Method::PATCH, &db, &changed, 200).await;
-    let row = orch_store::variable::get_variable(&mut web.db().await, "db").await.unwrap().unwrap();
-    assert_eq!(row.open(&web.keys).unwrap(), r#"{"host":"new","password":"hush"}"#);
+    let record = get(&mut web.db().await, &VARIABLE, "db").await.unwrap().unwrap();
+    assert_eq!(record.open("value", &web.keys).unwrap().unwrap(), r#"{"host":"new","password":"hush"}"#);
     let only = change(
         &web,
         Method::PATCH,

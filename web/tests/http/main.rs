@@ -25,6 +25,7 @@ mod fixture;
 mod health;
 mod hostile;
 mod instance_changes;
+mod kept;
 mod lake;
 mod live;
 mod log;

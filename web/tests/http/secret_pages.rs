@@ -5,16 +5,18 @@ use crate::fixture::{PASSWORD, Web};
 use axum::http::StatusCode;
 use orch_core::network::Reach;
 use orch_core::task::Connection;
+use orch_store::connection::open;
+use orch_store::kept::{CONNECTION, VARIABLE, get};
 use serde_json::json;
 
 async fn stored(web: &Web, id: &str) -> Connection {
-    let row = orch_store::connection::get_connection(&mut web.db().await, id).await.unwrap();
-    row.unwrap_or_else(|| panic!("there is no `{id}`")).open(&web.keys).unwrap()
+    let record = get(&mut web.db().await, &CONNECTION, id).await.unwrap();
+    open(&record.unwrap_or_else(|| panic!("there is no `{id}`")), &web.keys).unwrap()
 }
 
 async fn value(web: &Web, key: &str) -> String {
-    let row = orch_store::variable::get_variable(&mut web.db().await, key).await.unwrap();
-    row.unwrap_or_else(|| panic!("there is no `{key}`")).open(&web.keys).unwrap()
+    let record = get(&mut web.db().await, &VARIABLE, key).await.unwrap();
+    record.unwrap_or_else(|| panic!("there is no `{key}`")).open("value", &web.keys).unwrap().unwrap()
 }
 
 #[track_caller]
@@ -94,7 +96,7 @@ async fn what_is_wrong_with_a_form_is_said_and_no_secret_comes_back() {
         (vec![("id", "a"), ("conn_type", "")], "A connection has a type"),
         (vec![("id", "a"), ("conn_type", "x"), ("port", "many")], "The port is a number"),
         (vec![("id", "a"), ("conn_type", "x"), ("extra", "[1]")], "Extra is a JSON object"),
-        (vec![("id", "a"), ("conn_type", "x"), ("extra", "{\n1")], "look at line 2"),
+        (vec![("id", "a"), ("conn_type", "x"), ("extra", "{\n1")], "see line 2"),
     ] {
         let mut sent = fields.clone();
         sent.extend([("password", "hush1"), ("description", "still here")]);
@@ -134,7 +136,7 @@ async fn variables_are_added_changed_and_deleted_by_their_form() {
     went(&browser.submit(edit, edit, &changed).await, "/variables");
     assert_eq!(value(&web, "a/b&c").await, r#"{"n":2,"password":"hush2"}"#);
     for (fields, words) in [
-        ([("key", "new"), ("value", "{\n,"), ("json", "on")], "The value is no JSON: look at line 2"),
+        ([("key", "new"), ("value", "{\n,"), ("json", "on")], "The value is not JSON: see line 2"),
         ([("key", ""), ("value", "x"), ("json", "")], "The key cannot be taken"),
         ([("key", "limit"), ("value", "x"), ("description", "")], "already exists"),
     ] {

@@ -3,8 +3,9 @@
 use super::{Backend, BackendError, Found};
 use crate::patience::patiently;
 use orch_core::task::{BoxFuture, Connection};
+use orch_store::connection::open;
+use orch_store::kept::{self, CONNECTION, Record, Table, VARIABLE};
 use orch_store::seal::{Keyring, SecretError};
-use orch_store::{connection, variable};
 use sqlx::PgPool;
 
 pub(super) struct Metadata {
@@ -15,6 +16,16 @@ pub(super) struct Metadata {
 impl Metadata {
     pub(super) fn new(pool: PgPool, keys: Keyring) -> Self {
         Metadata { pool, keys }
+    }
+}
+
+impl Metadata {
+    fn record(&self, table: &'static Table, name: &str) -> BoxFuture<Found<Record>> {
+        let (pool, name) = (self.pool.clone(), name.to_string());
+        Box::pin(async move {
+            let get = || async { kept::get(&mut *pool.acquire().await?, table, &name).await };
+            Ok(patiently(get).await.map_err(SecretError::from)?)
+        })
     }
 }
 
@@ -31,26 +42,12 @@ impl Backend for Metadata {
     }
 
     fn connection(&self, id: &str) -> BoxFuture<Found<Connection>> {
-        let (pool, keys, id) = (self.pool.clone(), self.keys.clone(), id.to_string());
-        Box::pin(async move {
-            let get = || async {
-                let mut db = pool.acquire().await?;
-                connection::get_connection(&mut db, &id).await
-            };
-            let row = patiently(get).await.map_err(SecretError::from)?;
-            Ok(row.map(|row| row.open(&keys)).transpose()?)
-        })
+        let (record, keys) = (self.record(&CONNECTION, id), self.keys.clone());
+        Box::pin(async move { Ok(record.await?.map(|record| open(&record, &keys)).transpose()?) })
     }
 
     fn variable(&self, key: &str) -> BoxFuture<Found<String>> {
-        let (pool, keys, key) = (self.pool.clone(), self.keys.clone(), key.to_string());
-        Box::pin(async move {
-            let get = || async {
-                let mut db = pool.acquire().await?;
-                variable::get_variable(&mut db, &key).await
-            };
-            let row = patiently(get).await.map_err(SecretError::from)?;
-            Ok(row.map(|row| row.open(&keys)).transpose()?)
-        })
+        let (record, keys) = (self.record(&VARIABLE, key), self.keys.clone());
+        Box::pin(async move { Ok(record.await?.map(|record| record.open("value", &keys)).transpose()?.flatten()) })
     }
 }

@@ -312,7 +312,7 @@ async fn exports_go_to_and_fro_in_every_format() {
     world.run(&["variables", "set", "limit", "42", "--description", "rows"]).done();
     world.run(&["variables", "set", "--json", "table", r#"{"value": [1, 2]}"#]).done();
     world.run(&["variables", "set", "text", "\"quoted\""]).done();
-    assert!(world.run(&["variables", "set", "--json", "x", "{"]).refused().contains("no JSON"));
+    assert!(world.run(&["variables", "set", "--json", "x", "{"]).refused().contains("not JSON"));
     let file = world.path().join("v.json").to_string_lossy().into_owned();
     world.run(&["variables", "export", &file]).done();
     other.run(&["variables", "import", &file]).done();

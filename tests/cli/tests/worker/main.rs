@@ -358,8 +358,7 @@ async fn gated_tasks_follow_one_another_without_a_scheduler() {
     });
     let world = World::new(vec![chain], 2).await;
     let mut db = world.db.connect().await;
-    let new = orch_store::pool::NewPool { name: "one".into(), slots: 1, description: None, include_deferred: false };
-    orch_store::pool::set_pool(&mut db, &new).await.unwrap();
+    sqlx::query("insert into pool (name, slots) values ('one', 1)").execute(&mut db).await.unwrap();
     let began = std::time::Instant::now();
     let run_id = world.trigger("chain", None).await;
     assert_eq!(world.end_of("chain", &run_id).await, "success");

@@ -6,7 +6,6 @@ use super::{PROGRAM, length, seeds};
 use chrono::{DateTime, Utc};
 use orch_core::gates::DEFAULT_POOL;
 use orch_core::plan::Plan;
-use orch_store::pool::{NewPool, set_pool};
 use orch_torture::limited::{
     self, CRM, DEFAULT_SLOTS, IN_DEFAULT, POOL, RATE, RATE_PER, SLOTS, Stay, most_at_once, stays,
 };
@@ -26,8 +25,8 @@ async fn limits_are_never_exceeded_under_kills() {
     for seed in seeds() {
         let mut world = World::new(PROGRAM, seed).await;
         for (name, slots) in [(POOL, SLOTS), (DEFAULT_POOL, DEFAULT_SLOTS)] {
-            let new = NewPool { name: name.into(), slots, description: None, include_deferred: false };
-            set_pool(&mut world.pool().acquire().await.expect("the server answers"), &new).await.expect("a pool");
+            let sql = "insert into pool (name, slots) values ($1, $2) on conflict (name) do update set slots = excluded.slots";
+            sqlx::query(sql).bind(name).bind(slots).execute(world.pool()).await.expect("a pool");
         }
         let (workers, schedulers) = (WorkerOptions::default(), SchedulerOptions::default());
         world.start_workers(WORKERS, &workers);

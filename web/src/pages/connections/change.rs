@@ -1,11 +1,10 @@
-//! What the form of a connection sends: saved, tried, deleted.
+//! What the form of a connection sends.
 
-use super::edit::{Ended, Wish, page, stored};
-use super::{href, kinds};
-use crate::api::connections::{add, no_such_connection, remove, update};
+use super::edit::{Ended, Wish, page, saved};
+use super::kinds;
+use crate::api::kept::{save, stored};
 use crate::extract::{Actor, Form, Query};
-use crate::pages::delete::DeletePage;
-use crate::pages::{Shell, html, see_other};
+use crate::pages::{Shell, see_other};
 use crate::refusal::Refusal;
 use crate::state::App;
 use crate::trial::try_connection;
@@ -14,14 +13,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::ids::ConnectionId;
 use orch_core::task::Connection as Reached;
-use orch_store::connection::{ConnectionChange, get_connection};
-use orch_store::part::Becomes;
-use serde_json::{Map, Value};
+use orch_deeds::Connection as Kept;
+use orch_store::connection::open;
+use orch_store::kept::Columns;
+use serde_json::{Map, Value, json};
 
 /// The form, and what is wrong with it.
 struct Sent {
     wish: Wish,
-    password: Option<Becomes<String>>,
+    /// `None`: the one that is stored stays.
+    password: Option<Value>,
     problem: Option<String>,
 }
 
@@ -54,7 +55,7 @@ impl Sent {
                 broken_extra = Some(written);
             }
             Err(error) => {
-                wrong(format!("Extra is no JSON: look at line {}.", error.line()));
+                wrong(format!("Extra is not JSON: see line {}.", error.line()));
                 broken_extra = Some(written);
             }
         }
@@ -69,9 +70,9 @@ impl Sent {
             }
         }
         let password = match form.text("password").unwrap_or_default() {
-            _ if form.text("no_password").is_some() => Some(Becomes(None)),
+            _ if form.text("no_password").is_some() => Some(Value::Null),
             "" => None,
-            password => Some(Becomes(Some(password.to_string()))),
+            password => Some(password.into()),
         };
         let wish = Wish {
             id,
@@ -87,19 +88,20 @@ impl Sent {
         Sent { wish, password, problem }
     }
 
-    fn change(&self) -> ConnectionChange {
-        let part = |text: &String| Some(Becomes((!text.is_empty()).then(|| text.clone())));
-        let Wish { description, host, login, schema, port, .. } = &self.wish;
-        ConnectionChange {
-            conn_type: Some(self.wish.conn_type.clone()),
-            description: part(description),
-            host: part(host),
-            port: Some(Becomes(port.parse().ok())),
-            login: part(login),
-            password: self.password.clone(),
-            schema: part(schema),
-            extra: Some(self.wish.extra.clone()),
-        }
+    fn columns(&self) -> Columns {
+        let part = |text: &String| json!(Some(text).filter(|text| !text.is_empty()));
+        let Wish { conn_type, description, host, login, schema, port, extra, .. } = &self.wish;
+        let mut columns = vec![
+            ("conn_type", json!(conn_type)),
+            ("description", part(description)),
+            ("host", part(host)),
+            ("port", json!(port.parse::<u16>().ok())),
+            ("login", part(login)),
+            ("schema", part(schema)),
+            ("extra", json!(extra)),
+        ];
+        columns.extend(self.password.clone().map(|password| ("password", password)));
+        columns
     }
 
     /// To be shown again, without any secret that was typed.
@@ -110,7 +112,7 @@ impl Sent {
 }
 
 /// `POST /connections/edit`: `?id=` changes that one, without it a new one is added.
-pub(crate) async fn save(
+pub(crate) async fn submit(
     State(app): State<App>,
     actor: Actor,
     shell: Shell,
@@ -119,27 +121,18 @@ pub(crate) async fn save(
 ) -> Result<Response, Refusal> {
     let own_id = query.text("id").unwrap_or_default();
     let sent = Sent::of(&form, own_id);
-    let mut db = app.pages().await?;
     let row = match own_id {
         "" => None,
-        id => Some(get_connection(&mut db, id).await?.ok_or_else(|| no_such_connection(id))?),
+        id => Some(stored::<Kept>(&app, id).await?),
     };
     if let Some(problem) = sent.problem.clone() {
         return page(&app, shell, row.as_ref(), sent.shown(), Some(Ended::Problem(problem)));
     }
     let id = sent.wish.id.clone();
-    drop(db);
-    let done = app.in_transaction(async |tx| {
-        if row.is_some() {
-            update(&app, tx, &actor, &id, sent.change()).await.map(|(_, dropped)| dropped)
-        } else {
-            let nothing = Reached { id: id.clone(), ..Reached::default() };
-            add(&app, tx, &actor, &sent.change().applied(&nothing).connection).await.map(|_| Vec::new())
-        }
-    });
-    match done.await {
-        Ok(dropped) if !dropped.is_empty() => {
-            return stored(&app, shell, &id, Some(Ended::Dropped(dropped.join(", ")))).await;
+    let new = orch_wire::Sent { name: id.clone(), columns: sent.columns() };
+    match save::<Kept>(&app, &actor, row.is_none(), new).await {
+        Ok((_, dropped)) if !dropped.is_empty() => {
+            return saved(&app, shell, &id, Some(Ended::Dropped(dropped.join(", ")))).await;
         }
         Ok(_) => {}
         Err(refusal @ (Refusal::Taken(_) | Refusal::Plain { status: StatusCode::CONFLICT, .. })) => {
@@ -153,38 +146,15 @@ pub(crate) async fn save(
     }
     if form.text("do") == Some("try") && app.config.test_connection {
         let ended = tried(&app, &id).await?;
-        return stored(&app, shell, &id, Some(ended)).await;
+        return saved(&app, shell, &id, Some(ended)).await;
     }
     Ok(see_other("/connections"))
 }
 
 async fn tried(app: &App, id: &str) -> Result<Ended, Refusal> {
-    let row = get_connection(&mut *app.hot().await?, id).await?.ok_or_else(|| no_such_connection(id))?;
-    Ok(match try_connection(&row.open(&app.config.keys)?, &app.config.reach).await {
+    let record = stored::<Kept>(app, id).await?;
+    Ok(match try_connection(&open(&record, &app.config.keys)?, &app.config.reach).await {
         Ok(words) => Ended::Tried(true, words),
         Err(words) => Ended::Tried(false, words),
     })
-}
-
-/// `GET /connections/delete?id=…`: what will happen.
-pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let id = query.text("id").unwrap_or_default();
-    let row = get_connection(&mut *app.hot().await?, id).await?.ok_or_else(|| no_such_connection(id))?;
-    let page = DeletePage {
-        shell,
-        list: ("/connections", "Connections"),
-        sentence: "Tasks that ask for it fail from then on, unless a file, a vault or the environment has one of that \
-            name. Its secrets are gone for good."
-            .into(),
-        action: "/connections/delete".into(),
-        field: Some(("id", row.conn_id.clone())),
-        back: href(&row.conn_id),
-        name: row.conn_id,
-    };
-    html(StatusCode::OK, &page)
-}
-
-pub(crate) async fn delete(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
-    app.in_transaction(async |tx| remove(tx, &actor, form.text("id").unwrap_or_default()).await).await?;
-    Ok(see_other("/connections"))
 }

@@ -2,12 +2,11 @@
 //! the page: an empty field leaves the one that is stored. In `extra` secrets stand as `***`, and stay what they are while
 //! they stand so.
 
-use super::href;
 use super::kinds::{self, Extra, KINDS, Kind};
-use crate::api::connections::{no_such_connection, visible};
-use crate::auth::Role;
+use crate::api::kept::stored;
 use crate::extract::Query;
-use crate::pages::{Shell, encoded, html};
+use crate::pages::kept::Pages;
+use crate::pages::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -16,7 +15,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::task::Connection;
-use orch_store::connection::{ConnectionRow, get_connection};
+use orch_deeds::Connection as Kept;
+use orch_store::kept::Record;
 use serde_json::{Map, Value};
 
 #[derive(Template)]
@@ -57,7 +57,7 @@ pub(super) struct Wish {
     pub(super) login: String,
     pub(super) schema: String,
     pub(super) extra: Map<String, Value>,
-    /// Instead of `extra` when it is no JSON: whoever wrote it looks for the mistake.
+    /// Instead of `extra`, as it was typed, when it is not JSON.
     pub(super) broken_extra: Option<String>,
 }
 
@@ -90,7 +90,7 @@ impl Wish {
 /// `?id=` one that is there, or `?type=` a new one.
 pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
     match query.text("id").filter(|id| !id.is_empty()) {
-        Some(id) => stored(&app, shell, id, None).await,
+        Some(id) => saved(&app, shell, id, None).await,
         None => {
             let conn_type = query.text("type").unwrap_or_default().to_string();
             page(&app, shell, None, Wish { conn_type, ..Wish::default() }, None)
@@ -99,9 +99,9 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
 }
 
 /// One that is there, as it is stored.
-pub(super) async fn stored(app: &App, shell: Shell, id: &str, ended: Option<Ended>) -> Result<Response, Refusal> {
-    let row = get_connection(&mut *app.hot().await?, id).await?.ok_or_else(|| no_such_connection(id))?;
-    let wish = Wish::of(visible(app, Role::Op, &row));
+pub(super) async fn saved(app: &App, shell: Shell, id: &str, ended: Option<Ended>) -> Result<Response, Refusal> {
+    let row = stored::<Kept>(app, id).await?;
+    let wish = Wish::of(Kept::visible(&row, &app.config.keys, true));
     page(app, shell, Some(&row), wish, ended)
 }
 
@@ -109,22 +109,22 @@ pub(super) async fn stored(app: &App, shell: Shell, id: &str, ended: Option<Ende
 pub(super) fn page(
     app: &App,
     shell: Shell,
-    row: Option<&ConnectionRow>,
+    row: Option<&Record>,
     wish: Wish,
     ended: Option<Ended>,
 ) -> Result<Response, Refusal> {
     let kind = kinds::of(&wish.conn_type);
-    let id = row.map_or_else(String::new, |row| row.conn_id.clone());
+    let id = row.map_or_else(String::new, |row| row.name().into());
     let value = |extra: &Extra| wish.extra.get(extra.name).and_then(Value::as_str).unwrap_or_default().to_string();
     let status = match &ended {
         Some(Ended::Problem(_)) => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::OK,
     };
     let page = EditPage {
-        href: if id.is_empty() { "/connections/edit".into() } else { href(&id) },
-        delete_href: format!("/connections/delete?id={}", encoded(&id)),
+        href: if id.is_empty() { "/connections/edit".into() } else { Kept::href(&id) },
+        delete_href: Kept::delete_href(&id),
         extras: kind.extras.iter().map(|extra| (*extra, value(extra))).collect(),
-        has_password: row.is_some_and(|row| row.password.is_some()),
+        has_password: row.is_some_and(|row| row.holds("password")),
         may_try: app.config.test_connection,
         has_key: !app.config.keys.is_empty(),
         shell,

@@ -1,7 +1,6 @@
 //! Connections as files of Airflow's: imported with their secrets, exported without (`***`).
 
-use crate::api::connections::{add, update, visible};
-use crate::auth::Role;
+use crate::api::kept::{add, change};
 use crate::extract::{Actor, Form, Query};
 use crate::pages::import::{self, Done, Imported, Takes, Wish, ask};
 use crate::pages::{Shell, attachment};
@@ -12,7 +11,11 @@ use axum::response::Response;
 use orch_core::ids::ConnectionId;
 use orch_core::secret::MASK;
 use orch_core::task::{Connection as Reached, FileFormat, Serialization, write_connections};
-use orch_store::connection::{ConnectionChange, MOST_CONNECTIONS, get_connection, list_connections};
+use orch_deeds::Connection as Kept;
+use orch_store::connection::columns;
+use orch_store::kept::{self, CONNECTION, Columns, MOST_KEPT};
+use orch_wire::Sent;
+use serde_json::json;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -61,11 +64,12 @@ impl Takes for Connections {
     ) -> Result<Done, Refusal> {
         let mut done = Done::default();
         for (id, mut new) in all {
-            let is_there = get_connection(tx, &id).await?.is_some();
+            let is_there = kept::get(tx, &CONNECTION, &id).await?.is_some();
             if is_there && !overwrites {
                 done.kept.push(id);
             } else if is_there {
-                let (_, dropped) = update(app, tx, actor, &id, ConnectionChange::to(new)).await?;
+                let (_, dropped) =
+                    change::<Kept>(app, tx, actor, Sent { name: id.clone(), columns: sent(&new) }).await?;
                 if !dropped.is_empty() {
                     done.without_secrets.push(id.clone());
                 }
@@ -74,12 +78,18 @@ impl Takes for Connections {
                 if leave_out_masks(&mut new) {
                     done.without_secrets.push(id.clone());
                 }
-                add(app, tx, actor, &new).await?;
+                add::<Kept>(app, tx, actor, Sent { name: id.clone(), columns: sent(&new) }).await?;
                 done.added.push(id);
             }
         }
         Ok(done)
     }
+}
+
+/// All columns; an empty `extra` takes away what was there.
+fn sent(new: &Reached) -> Columns {
+    let set = |(column, value)| if column == "extra" { (column, json!(new.extra)) } else { (column, value) };
+    columns(new).into_iter().map(set).collect()
 }
 
 /// Whether there was one.
@@ -94,8 +104,8 @@ fn leave_out_masks(new: &mut Reached) -> bool {
 pub(crate) async fn export(State(app): State<App>, query: Query) -> Result<Response, Refusal> {
     let format = FileFormat::ALL.into_iter().find(|format| Some(format.as_str()) == query.text("format"));
     let format = format.unwrap_or(FileFormat::Json);
-    let rows = list_connections(&mut *app.pages().await?, None, MOST_CONNECTIONS).await?;
-    let all: Vec<_> = rows.iter().map(|row| visible(&app, Role::Op, row)).collect();
+    let rows = kept::list(&mut *app.pages().await?, &CONNECTION, None, MOST_KEPT).await?;
+    let all: Vec<_> = rows.iter().map(|row| Kept::visible(row, &app.config.keys, true)).collect();
     let text = write_connections(&all, format, Serialization::Json);
     Ok(attachment(&format!("connections.{}", format.as_str()), text))
 }

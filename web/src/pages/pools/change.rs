@@ -1,22 +1,20 @@
-//! What the form of a pool sends: saved, deleted.
+//! What the form of a pool sends.
 
 use super::edit::{Wish, page};
-use super::href;
-use crate::api::pools::{Sent, add, in_transaction, no_such_pool, remove, update};
+use crate::api::kept::save;
 use crate::extract::{Actor, Form, Query};
-use crate::pages::delete::DeletePage;
-use crate::pages::{Shell, html, see_other};
+use crate::pages::{Shell, see_other};
 use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::check_pool_name;
-use orch_store::part::Becomes;
-use orch_store::pool::get_pool;
+use orch_deeds::Pool;
+use orch_wire::Sent;
+use serde_json::json;
 
 /// `POST /pools/edit`: `?name=` changes that one, without it a new one is added.
-pub(crate) async fn save(
+pub(crate) async fn submit(
     State(app): State<App>,
     actor: Actor,
     shell: Shell,
@@ -34,47 +32,21 @@ pub(crate) async fn save(
     if let Err(why) = check_pool_name(&wish.name) {
         return page(shell, &own, wish, Some(format!("The name cannot be taken: {why}.")));
     }
-    let Some(slots) = wish.slots.parse().ok().filter(|slots| *slots >= -1) else {
-        return page(shell, &own, wish, Some("Slots are a whole number; -1 stands for as many as you like.".into()));
+    let Some(slots) = wish.slots.parse().ok().filter(|slots: &i32| *slots >= -1) else {
+        return page(shell, &own, wish, Some("Slots are a whole number; -1 means no limit.".into()));
     };
-    let sent = Sent {
-        name: wish.name.clone(),
-        slots: Some(slots),
-        // That of the default pool stays.
-        description: form
-            .text("description")
-            .map(|_| Becomes(Some(wish.description.clone()).filter(|d| !d.is_empty()))),
-        include_deferred: Some(wish.include_deferred),
-    };
-    let done = in_transaction(&app, async |tx| {
-        if own.is_empty() { add(tx, &actor, &sent).await } else { update(tx, &actor, &sent).await }
-    });
-    match done.await {
+    let mut columns = vec![("slots", json!(slots)), ("include_deferred", json!(wish.include_deferred))];
+    // The form of the default pool has no description.
+    if form.text("description").is_some() {
+        columns.push(("description", json!(Some(&wish.description).filter(|text| !text.is_empty()))));
+    }
+    let sent = Sent { name: wish.name.clone(), columns };
+    match save::<Pool>(&app, &actor, own.is_empty(), sent).await {
         Ok(_) => Ok(see_other("/pools")),
-        Err(refusal @ Refusal::Taken(_)) => page(shell, &own, wish, Some(refusal.words())),
+        Err(Refusal::Taken(_)) => {
+            let problem = format!("there is a pool `{}` already", wish.name);
+            page(shell, &own, wish, Some(problem))
+        }
         Err(refusal) => Err(refusal),
     }
-}
-
-/// `GET /pools/delete?name=…`: what will happen.
-pub(crate) async fn ask_delete(State(app): State<App>, shell: Shell, query: Query) -> Result<Response, Refusal> {
-    let name = query.text("name").unwrap_or_default();
-    let row = get_pool(&mut *app.pages().await?, name).await?.ok_or_else(|| no_such_pool(name))?;
-    let page = DeletePage {
-        shell,
-        list: ("/pools", "Pools"),
-        sentence:
-            "What runs in it goes on. Tasks that name it wait from then on, until there is a pool of that name again."
-                .into(),
-        action: "/pools/delete".into(),
-        field: Some(("name", row.name.clone())),
-        back: href(&row.name),
-        name: row.name,
-    };
-    html(StatusCode::OK, &page)
-}
-
-pub(crate) async fn delete(State(app): State<App>, actor: Actor, form: Form) -> Result<Response, Refusal> {
-    in_transaction(&app, async |tx| remove(tx, &actor, form.text("name").unwrap_or_default()).await).await?;
-    Ok(see_other("/pools"))
 }

@@ -1,9 +1,9 @@
 //! `/pools/edit`: the form for a pool that is added or changed.
 
-use super::href;
-use crate::api::pools::no_such_pool;
+use crate::api::kept::stored;
 use crate::extract::Query;
-use crate::pages::{Shell, encoded, html};
+use crate::pages::kept::Pages;
+use crate::pages::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::DEFAULT_POOL;
-use orch_store::pool::get_pool;
+use orch_deeds::Pool;
 
 #[derive(Template)]
 #[template(path = "pages/pools/edit.html")]
@@ -41,12 +41,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let Some(name) = query.text("name").filter(|name| !name.is_empty()) else {
         return page(shell, "", Wish::default(), None);
     };
-    let row = get_pool(&mut *app.pages().await?, name).await?.ok_or_else(|| no_such_pool(name))?;
+    let row = stored::<Pool>(&app, name).await?;
     let wish = Wish {
-        name: row.name,
-        slots: row.slots.to_string(),
-        description: row.description.unwrap_or_default(),
-        include_deferred: row.include_deferred,
+        name: row.name().into(),
+        slots: row.whole("slots").to_string(),
+        description: row.text("description").unwrap_or_default().into(),
+        include_deferred: row.flag("include_deferred"),
     };
     page(shell, name, wish, None)
 }
@@ -56,8 +56,8 @@ pub(super) fn page(shell: Shell, name: &str, wish: Wish, problem: Option<String>
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let is_new = name.is_empty();
     let page = EditPage {
-        href: if is_new { "/pools/edit".into() } else { href(name) },
-        delete_href: (!is_new && name != DEFAULT_POOL).then(|| format!("/pools/delete?name={}", encoded(name))),
+        href: if is_new { "/pools/edit".into() } else { Pool::href(name) },
+        delete_href: (!is_new && name != DEFAULT_POOL).then(|| Pool::delete_href(name)),
         is_default: name == DEFAULT_POOL,
         name: name.into(),
         shell,

@@ -1,11 +1,10 @@
 //! `/variables/edit`: the form for a variable that is added or changed. A value that is secret is never in the page: an
 //! empty field leaves the one that is stored.
 
-use super::href;
-use crate::api::variables::{no_such_variable, visible};
-use crate::auth::Role;
+use crate::api::kept::stored;
 use crate::extract::Query;
-use crate::pages::{Shell, encoded, html};
+use crate::pages::kept::Pages;
+use crate::pages::{Shell, html};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -14,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::secret::MASK;
-use orch_store::variable::get_variable;
+use orch_deeds::Variable;
 
 #[derive(Template)]
 #[template(path = "pages/variables/edit.html")]
@@ -46,11 +45,12 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, query: Query) -> 
     let Some(key) = query.text("key").filter(|key| !key.is_empty()) else {
         return page(&app, shell, "", Wish::default(), None);
     };
-    let row = get_variable(&mut *app.hot().await?, key).await?.ok_or_else(|| no_such_variable(key))?;
-    let value = visible(&app, Role::Op, &row);
+    let row = stored::<Variable>(&app, key).await?;
+    let value = Variable::visible(&row, &app.config.keys, true);
     let is_json =
         value.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde_json::Value>(&value).is_ok();
-    let wish = Wish { key: row.key, value, description: row.description.unwrap_or_default(), is_json };
+    let description = row.text("description").unwrap_or_default().into();
+    let wish = Wish { key: row.name().into(), value, description, is_json };
     page(&app, shell, key, wish, None)
 }
 
@@ -65,8 +65,8 @@ pub(super) fn page(
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let is_kept = !key.is_empty() && wish.value == MASK;
     let page = EditPage {
-        href: if key.is_empty() { "/variables/edit".into() } else { href(key) },
-        delete_href: format!("/variables/delete?key={}", encoded(key)),
+        href: if key.is_empty() { "/variables/edit".into() } else { Variable::href(key) },
+        delete_href: Variable::delete_href(key),
         wish: Wish { value: if is_kept { String::new() } else { wish.value }, ..wish },
         key: key.into(),
         is_kept,

@@ -1,7 +1,6 @@
 //! Variables as files of Airflow's: imported with their secrets, exported without (`***`).
 
-use crate::api::variables::{Sent, add, update, visible};
-use crate::auth::Role;
+use crate::api::kept::{add, change};
 use crate::extract::{Actor, Form};
 use crate::pages::import::{self, Done, Imported, Takes, Wish, ask};
 use crate::pages::{Shell, attachment};
@@ -12,8 +11,10 @@ use axum::response::Response;
 use orch_core::ids::check_variable_key;
 use orch_core::secret::MASK;
 use orch_core::task::{WrittenVariable, write_variables};
-use orch_store::part::Becomes;
-use orch_store::variable::{MOST_VARIABLES, VariableChange, get_variable, list_variables};
+use orch_deeds::Variable;
+use orch_store::kept::{self, MOST_KEPT, VARIABLE};
+use orch_wire::Sent;
+use serde_json::json;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
@@ -57,20 +58,24 @@ impl Takes for Variables {
     ) -> Result<Done, Refusal> {
         let mut done = Done::default();
         for (key, WrittenVariable { value, description }) in all {
-            let is_there = get_variable(tx, &key).await?.is_some();
+            let is_there = kept::get(tx, &VARIABLE, &key).await?.is_some();
             if is_there && !overwrites {
                 done.kept.push(key);
-            } else if is_there {
-                // Without a description the old one stays, as at the command line.
-                let change =
-                    VariableChange { value: Some(value), description: description.map(|text| Becomes(Some(text))) };
-                update(app, tx, actor, &key, change).await?;
-                done.changed.push(key);
-            } else if value.contains(MASK) {
+                continue;
+            }
+            if !is_there && value.contains(MASK) {
                 done.without_secrets.push(key);
+                continue;
+            }
+            let mut columns = vec![("value", json!(value))];
+            // Without a description the old one stays, as at the command line.
+            columns.extend(description.map(|text| ("description", json!(text))));
+            let sent = Sent { name: key.clone(), columns };
+            if is_there {
+                change::<Variable>(app, tx, actor, sent).await?;
+                done.changed.push(key);
             } else {
-                let change = VariableChange { value: Some(value), description: Some(Becomes(description)) };
-                add(app, tx, actor, Sent { key: key.clone(), change }).await?;
+                add::<Variable>(app, tx, actor, sent).await?;
                 done.added.push(key);
             }
         }
@@ -80,10 +85,10 @@ impl Takes for Variables {
 
 /// `GET /variables/export`: all of them, without their secrets.
 pub(crate) async fn export(State(app): State<App>) -> Result<Response, Refusal> {
-    let rows = list_variables(&mut *app.pages().await?, None, MOST_VARIABLES).await?;
+    let rows = kept::list(&mut *app.pages().await?, &VARIABLE, None, MOST_KEPT).await?;
     let all = rows.into_iter().map(|row| {
-        let value = visible(&app, Role::Op, &row);
-        (row.key, WrittenVariable { value, description: row.description })
+        let value = Variable::visible(&row, &app.config.keys, true);
+        (row.name().to_string(), WrittenVariable { value, description: row.text("description").map(String::from) })
     });
     Ok(attachment("variables.json", write_variables(all)))
 }

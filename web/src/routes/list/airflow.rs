@@ -3,8 +3,10 @@
 use crate::api;
 use crate::api::bodies;
 use crate::auth::Role;
+use crate::openapi::kept::BodyOf;
 use crate::routes::{Access, Routes};
 use Access::{Login, Open};
+use orch_deeds::{Connection, Pool, Variable};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -54,24 +56,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::settings::Config>()
         .get("/api/v2/config/section/{section}/option/{option}", admin, api::settings::one)
         .gives::<api::settings::Config>()
-        .get("/api/v2/connections", viewer, api::connections::list)
-        .gives::<api::connections::ConnectionPage>()
-        .post("/api/v2/connections", op, api::connections::create)
-        .takes::<bodies::ConnectionBody>()
-        .creates::<api::connections::ConnectionView>()
-        .bulk("/api/v2/connections", op, Role::Op, api::bulk::entities::<api::connections::Sent>)
-        .takes::<bodies::BulkConnectionsBody>()
-        .gives::<api::bulk::BulkResponse>()
-        .post("/api/v2/connections/test", op, api::connections::test)
-        .takes::<bodies::ConnectionBody>()
-        .gives::<api::connections::ConnectionTest>()
-        .get("/api/v2/connections/{connection_id}", viewer, api::connections::get)
-        .gives::<api::connections::ConnectionView>()
-        .patch("/api/v2/connections/{connection_id}", op, api::connections::patch)
-        .takes::<bodies::ConnectionBody>()
-        .gives::<api::connections::ConnectionView>()
-        .delete("/api/v2/connections/{connection_id}", op, api::connections::delete)
-        .gives_nothing()
+        .kept::<Connection>()
+        .post("/api/v2/connections/test", op, api::connection_test::test)
+        .takes::<BodyOf<Connection>>()
+        .gives::<api::connection_test::ConnectionTest>()
         .get("/api/v2/dagSources/{dag_id}", viewer, api::dag_tags::source)
         .gives::<api::dag_tags::DagSource>()
         .get("/api/v2/dagStats", viewer, api::dag_tags::stats)
@@ -110,7 +98,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
 /// What comes behind the runs of DAGs.
 pub(super) fn the_rest(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
-    let op = Login(Role::Op);
     routes
         .get("/api/v2/eventLogs", viewer, api::event_logs::list)
         .gives::<api::event_logs::EventLogPage>()
@@ -127,37 +114,9 @@ pub(super) fn the_rest(routes: Routes) -> Routes {
         .gives::<api::settings::PluginPage>()
         .get("/api/v2/plugins/importErrors", viewer, api::settings::plugin_errors)
         .gives::<api::settings::PluginErrorPage>()
-        .get("/api/v2/pools", viewer, api::pools::list)
-        .gives::<api::pools::PoolPage>()
-        .post("/api/v2/pools", op, api::pools::create)
-        .takes::<bodies::PoolBody>()
-        .creates::<api::pools::PoolView>()
-        .bulk("/api/v2/pools", op, Role::Op, api::bulk::entities::<api::pools::Sent>)
-        .takes::<bodies::BulkPoolsBody>()
-        .gives::<api::bulk::BulkResponse>()
-        .get("/api/v2/pools/{pool_name}", viewer, api::pools::get)
-        .gives::<api::pools::PoolView>()
-        .patch("/api/v2/pools/{pool_name}", op, api::pools::patch)
-        .takes::<bodies::PoolPatchBody>()
-        .gives::<api::pools::PoolView>()
-        .delete("/api/v2/pools/{pool_name}", op, api::pools::delete)
-        .gives_nothing()
+        .kept::<Pool>()
         .get("/api/v2/providers", viewer, api::settings::providers)
         .gives::<api::settings::ProviderPage>()
-        .get("/api/v2/variables", viewer, api::variables::list)
-        .gives::<api::variables::VariablePage>()
-        .post("/api/v2/variables", op, api::variables::create)
-        .takes::<bodies::VariableBody>()
-        .creates::<api::variables::VariableView>()
-        .bulk("/api/v2/variables", op, Role::Op, api::bulk::entities::<api::variables::Sent>)
-        .takes::<bodies::BulkVariablesBody>()
-        .gives::<api::bulk::BulkResponse>()
-        .get("/api/v2/variables/{variable_key}", viewer, api::variables::get)
-        .gives::<api::variables::VariableView>()
-        .patch("/api/v2/variables/{variable_key}", op, api::variables::patch)
-        .takes::<bodies::VariableBody>()
-        .gives::<api::variables::VariableView>()
-        .delete("/api/v2/variables/{variable_key}", op, api::variables::delete)
-        .gives_nothing()
+        .kept::<Variable>()
         .get("/api/v2/version", Open, api::monitor::version)
 }

@@ -1,9 +1,11 @@
 //! For people at a browser.
 
 use crate::auth::Role;
+use crate::pages::kept;
 use crate::routes::{Access, Routes};
 use crate::{api, pages};
 use Access::{Login, Open};
+use orch_deeds::{Connection, Pool, Variable};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -31,10 +33,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/backfills/{backfill_id}", viewer, pages::backfills::backfill::show)
         .form("/backfills/{backfill_id}", user, pages::backfills::backfill::change_it)
         .page("/connections", viewer, pages::connections::show)
-        .page("/connections/delete", op, pages::connections::change::ask_delete)
-        .form("/connections/delete", op, pages::connections::change::delete)
+        .page("/connections/delete", op, kept::ask_delete::<Connection>)
+        .form("/connections/delete", op, kept::delete::<Connection>)
         .page("/connections/edit", op, pages::connections::edit::show)
-        .form("/connections/edit", op, pages::connections::change::save)
+        .form("/connections/edit", op, pages::connections::change::submit)
         .page("/connections/export", op, pages::connections::transfer::export)
         .page("/connections/import", op, pages::connections::transfer::ask_import)
         .form("/connections/import", op, pages::connections::transfer::import)
@@ -93,10 +95,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/logout", viewer, pages::login::log_out)
         .page("/palette", viewer, pages::palette::show)
         .page("/pools", viewer, pages::pools::show)
-        .page("/pools/delete", op, pages::pools::change::ask_delete)
-        .form("/pools/delete", op, pages::pools::change::delete)
+        .page("/pools/delete", op, kept::ask_delete::<Pool>)
+        .form("/pools/delete", op, kept::delete::<Pool>)
         .page("/pools/edit", op, pages::pools::edit::show)
-        .form("/pools/edit", op, pages::pools::change::save)
+        .form("/pools/edit", op, pages::pools::change::submit)
         .page("/quality", viewer, pages::quality::show)
         .page("/runs", viewer, pages::runs::show)
         .page("/runs/change", user, pages::runs::change::ask)
@@ -115,10 +117,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/users/{user_name}/password", admin, pages::users::change::password)
         .form("/users/{user_name}/role", admin, pages::users::change::role)
         .page("/variables", viewer, pages::variables::show)
-        .page("/variables/delete", op, pages::variables::change::ask_delete)
-        .form("/variables/delete", op, pages::variables::change::delete)
+        .page("/variables/delete", op, kept::ask_delete::<Variable>)
+        .form("/variables/delete", op, kept::delete::<Variable>)
         .page("/variables/edit", op, pages::variables::edit::show)
-        .form("/variables/edit", op, pages::variables::change::save)
+        .form("/variables/edit", op, pages::variables::change::submit)
         .page("/variables/export", op, pages::variables::transfer::export)
         .page("/variables/import", op, pages::variables::transfer::ask_import)
         .form("/variables/import", op, pages::variables::transfer::import)

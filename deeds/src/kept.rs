@@ -1,0 +1,150 @@
+//! Named things that people keep come, change and go by one shape: what is particular to a noun is in its `Kept`.
+
+mod connection;
+mod pool;
+mod variable;
+
+pub use connection::{Connection, applied};
+pub use pool::Pool;
+pub use variable::Variable;
+
+use crate::Actor;
+use orch_store::StoreError;
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use orch_store::kept::{self, Columns, Record, Table};
+use orch_store::seal::{Keyring, SecretError};
+use orch_wire::{Noun, Sent};
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+
+/// All of them.
+pub static NOUNS: [&Noun; 3] = [POOL, CONNECTION, VARIABLE];
+
+pub const POOL: &Noun = Pool::NOUN;
+pub const CONNECTION: &Noun = Connection::NOUN;
+pub const VARIABLE: &Noun = Variable::NOUN;
+
+/// Said of nouns with secrets.
+const MASKS: &str = "`***` leaves what is stored.";
+
+/// A noun, its table, and its own rules.
+pub trait Kept: Send + Sync + 'static {
+    const NOUN: &'static Noun;
+    const TABLE: &'static Table;
+    /// Given once a change is committed.
+    const HINT: Option<Hint> = None;
+    /// Columns that the audit log names beside the name.
+    const AUDITED: &'static [&'static str] = &[];
+
+    /// The columns to write where `sent` arrives at what is stored.
+    fn change(_old: Option<&Record>, sent: Sent, _keys: &Keyring) -> Result<Change, Refused> {
+        Ok(Change { columns: sent.columns, dropped: Vec::new() })
+    }
+
+    /// Why one of that name is always there.
+    fn check_delete(_name: &str) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    /// A field of an answer; `sees`: the person may see values.
+    fn shown(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value>;
+}
+
+/// What is written.
+pub struct Change {
+    pub columns: Columns,
+    /// Secrets that are dropped because they belong elsewhere.
+    pub dropped: Vec<String>,
+}
+
+/// Why nothing was changed.
+#[derive(Debug)]
+pub enum Refused {
+    NotFound,
+    /// There is one of that name.
+    Taken,
+    /// Against a rule of the noun.
+    Rule(&'static str),
+    Secret(SecretError),
+}
+
+impl From<SecretError> for Refused {
+    fn from(error: SecretError) -> Self {
+        Refused::Secret(error)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Refused::Secret(error.into())
+    }
+}
+
+/// Adds one.
+pub async fn add<K: Kept>(tx: &mut PgConnection, actor: &Actor, keys: &Keyring, sent: Sent) -> Result<Record, Refused> {
+    let name = sent.name.clone();
+    let Change { columns, .. } = K::change(None, sent, keys)?;
+    // Null leaves it to the default of the column.
+    let columns: Columns = columns.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    if !kept::insert(tx, K::TABLE, &name, &columns, keys).await? {
+        return Err(Refused::Taken);
+    }
+    written::<K>(tx, actor, &name, ("add", &[])).await
+}
+
+/// Changes one. Gives the names of the secrets that were dropped, too.
+pub async fn change<K: Kept>(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    keys: &Keyring,
+    sent: Sent,
+) -> Result<(Record, Vec<String>), Refused> {
+    let name = sent.name.clone();
+    let old = kept::lock(tx, K::TABLE, &name).await?.ok_or(Refused::NotFound)?;
+    let Change { columns, dropped } = K::change(Some(&old), sent, keys)?;
+    kept::update(tx, K::TABLE, &name, &columns, keys).await?;
+    let record = written::<K>(tx, actor, &name, ("change", &dropped)).await?;
+    Ok((record, dropped))
+}
+
+/// Deletes one.
+pub async fn delete<K: Kept>(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refused> {
+    K::check_delete(name)?;
+    if !kept::delete(tx, K::TABLE, name).await? {
+        return Err(Refused::NotFound);
+    }
+    Ok(actor.did(tx, deed(&event::<K>("delete"), json!({ K::NOUN.name().name: name }))).await?)
+}
+
+/// The one that was written, with its entry in the audit log: never with a secret.
+async fn written<K: Kept>(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    name: &str,
+    (verb, dropped): (&str, &[String]),
+) -> Result<Record, Refused> {
+    let record = kept::get(tx, K::TABLE, name).await?.ok_or(Refused::NotFound)?;
+    let mut extra = json!({ K::NOUN.name().name: name });
+    for column in K::AUDITED {
+        extra[*column] = record.get(column).clone();
+    }
+    if !dropped.is_empty() {
+        extra["dropped_secrets"] = json!(dropped);
+    }
+    actor.did(tx, deed(&event::<K>(verb), extra)).await?;
+    Ok(record)
+}
+
+/// `add_pool`.
+fn event<K: Kept>(verb: &str) -> String {
+    format!("{verb}_{}", K::NOUN.one.to_lowercase())
+}
+
+fn deed(event: &str, extra: Value) -> Deed<'_> {
+    Deed { event, extra: Some(extra), ..Deed::default() }
+}
+
+fn checked<T, E: ToString>(checked: Result<T, E>) -> Result<(), String> {
+    checked.map(|_| ()).map_err(|bad| bad.to_string())
+}

@@ -1,0 +1,143 @@
+//! Connections. What people saw as `***` and send back as that stays as it is, unless the connection leads elsewhere from then on.
+//! What is not sent needs no key.
+
+use super::{Change, Kept, MASKS, Refused, checked};
+use orch_core::ids::ConnectionId;
+use orch_core::secret::MASK;
+use orch_core::task::{self, Changed};
+use orch_store::connection::{closed, columns, masked, open_extra, without_secrets};
+use orch_store::kept::{self, Record, Table};
+use orch_store::seal::Keyring;
+use orch_wire::Sent;
+use orch_wire::noun::{Field, Kind, Noun, Patch, Place, TEAM, Taken};
+use serde_json::{Map, Value, json};
+
+pub struct Connection;
+
+static NOUN: Noun = Noun {
+    one: "Connection",
+    many: "connections",
+    path: "/api/v2/connections",
+    path_of_one: "/api/v2/connections/{connection_id}",
+    path_key: "connection_id",
+    fields: &[
+        Field::new(
+            "connection_id",
+            Kind::Name {
+                most: 200,
+                pattern: Some("^[A-Za-z0-9_.-]{1,200}$"),
+                check: |id| checked(ConnectionId::new(id)),
+            },
+        )
+        .column("conn_id"),
+        Field::new("conn_type", Kind::Word { usual: task::Connection::normal_type }).required(),
+        Field::new("description", Kind::FilledText),
+        Field::new("host", Kind::FilledText),
+        Field::new("login", Kind::FilledText),
+        Field::new("schema", Kind::FilledText),
+        Field::new("port", Kind::Port),
+        Field::new("password", Kind::FilledText).about("`***` in answers, if there is one."),
+        Field::new("extra", Kind::Object).about("A JSON object in a text."),
+        TEAM,
+        Field::new("dropped_secrets", Kind::Names)
+            .at(Place::Sometimes)
+            .about("After a change: the secrets that were dropped because the connection leads elsewhere now."),
+    ],
+    orders: &[
+        ("conn_id", "conn_id"),
+        ("conn_type", "conn_type"),
+        ("description", "description"),
+        ("host", "host"),
+        ("port", "port"),
+        ("id", "created_at"),
+        ("team_name", "created_at"),
+        ("connection_id", "conn_id"),
+    ],
+    patch: Patch::Whole {
+        other_name: "The connection_id in the request body does not match the URL parameter",
+        mask_is_checked: false,
+    },
+    taken: Taken::Constraint,
+    has_secrets: true,
+    group: "Connections and variables",
+    about: MASKS,
+    about_list: "secrets are `***`, and viewers see no values",
+    about_change: "`***` leaves what is stored",
+    about_delete: "",
+};
+
+impl Kept for Connection {
+    const NOUN: &'static Noun = &NOUN;
+    const TABLE: &'static Table = &kept::CONNECTION;
+    const AUDITED: &'static [&'static str] = &["conn_type"];
+
+    fn change(old: Option<&Record>, sent: Sent, keys: &Keyring) -> Result<Change, Refused> {
+        let Some(old) = old else {
+            let nothing = task::Connection { id: sent.name.clone(), ..task::Connection::default() };
+            return Ok(Change { columns: columns(&applied(sent, &nothing).connection), dropped: Vec::new() });
+        };
+        let extra = sent.columns.iter().find(|(column, _)| *column == "extra").map(|(_, extra)| extra);
+        let (sends_extra, sends_masks) = (extra.is_some(), extra.is_some_and(|extra| extra.to_string().contains(MASK)));
+        let (opened, is_locked) = match open_extra(old, keys) {
+            Ok(opened) => (opened, false),
+            Err(error) if sends_masks => return Err(error.into()),
+            // Where it led cannot be told: what replaces it leads elsewhere.
+            Err(_) if sends_extra => (Map::from_iter([("host".into(), Value::Null)]), true),
+            Err(_) => (Map::new(), true),
+        };
+        // The password is not opened: as `***` it stays what is sealed.
+        let password = old.holds("password").then(|| MASK.into());
+        let stored = task::Connection { extra: opened, password, ..without_secrets(old) };
+        let Changed { connection: new, has_moved, mut dropped } = applied(sent, &stored);
+        let leaves_extra = is_locked && !sends_extra && has_moved;
+        if leaves_extra && old.holds("extra") {
+            dropped.push("extra".into());
+        }
+        let stays = |column: &str| match column {
+            "password" => new.password.as_deref() == Some(MASK) && old.holds("password"),
+            "extra" => !leaves_extra && !sends_extra && new.extra == stored.extra,
+            _ => false,
+        };
+        let columns = columns(&new).into_iter().filter(|(column, _)| !stays(column)).collect();
+        Ok(Change { columns, dropped })
+    }
+
+    fn shown(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
+        let shown = Connection::visible(record, keys, sees);
+        let mut fields = shown.to_object();
+        fields.insert("connection_id".into(), json!(shown.id));
+        fields
+    }
+}
+
+impl Connection {
+    /// Without a key the rest is shown.
+    pub fn visible(record: &Record, keys: &Keyring, sees: bool) -> task::Connection {
+        if !sees {
+            let closed = closed(record);
+            return task::Connection { login: closed.login.as_ref().map(|_| MASK.into()), ..closed };
+        }
+        masked(record, keys).unwrap_or_else(|_| closed(record))
+    }
+}
+
+/// The connection once the change is made. What is not sent stays; a secret stays as long as it leads to the same place.
+pub fn applied(sent: Sent, stored: &task::Connection) -> Changed {
+    // As people see it: a secret that they do not send is `***` there.
+    let mut new = stored.masked();
+    for (column, value) in sent.columns {
+        let text = || value.as_str().map(String::from);
+        match column {
+            "conn_type" => new.conn_type = text().unwrap_or_default(),
+            "description" => new.description = text(),
+            "host" => new.host = text(),
+            "port" => new.port = value.as_u64().and_then(|port| u16::try_from(port).ok()),
+            "login" => new.login = text(),
+            "schema" => new.schema = text(),
+            "password" => new.password = text(),
+            "extra" => new.extra = value.as_object().cloned().unwrap_or_default(),
+            _ => {}
+        }
+    }
+    new.replacing(stored)
+}

@@ -1,0 +1,71 @@
+//! Pools. The default pool is always there.
+
+use super::{Change, Kept, Refused};
+use orch_core::gates::{DEFAULT_POOL, MOST_POOL_NAME, check_pool_name};
+use orch_store::hint::Hint;
+use orch_store::kept::{self, Record, Table};
+use orch_store::seal::Keyring;
+use orch_wire::Sent;
+use orch_wire::noun::{Field, Kind, Noun, Patch, Place, TEAM, Taken};
+use serde_json::{Map, Value};
+
+pub struct Pool;
+
+static NOUN: Noun = Noun {
+    one: "Pool",
+    many: "pools",
+    path: "/api/v2/pools",
+    path_of_one: "/api/v2/pools/{pool_name}",
+    path_key: "pool_name",
+    fields: &[
+        Field::new(
+            "name",
+            Kind::Name { most: MOST_POOL_NAME, pattern: None, check: |name| Ok(check_pool_name(name)?) },
+        ),
+        Field::new("slots", Kind::Whole { least: -1 }).required().about("-1: infinite."),
+        Field::new("description", Kind::Text),
+        Field::new("include_deferred", Kind::Flag),
+        Field::new("occupied_slots", Kind::Count).at(Place::Answers),
+        Field::new("running_slots", Kind::Count).at(Place::Answers),
+        Field::new("queued_slots", Kind::Count).at(Place::Answers),
+        Field::new("scheduled_slots", Kind::Count).at(Place::Answers),
+        Field::new("open_slots", Kind::Count).at(Place::Answers).about("-1: infinite."),
+        Field::new("deferred_slots", Kind::Count).at(Place::Answers),
+        TEAM,
+    ],
+    orders: &[("id", "name"), ("pool", "name"), ("name", "name")],
+    patch: Patch::Parts { name: "pool" },
+    taken: Taken::Constraint,
+    has_secrets: false,
+    group: "Pools",
+    about: "",
+    about_list: "taken and free slots are counted",
+    about_change: "its name stays",
+    about_delete: "tasks that name it wait for a new one",
+};
+
+impl Kept for Pool {
+    const NOUN: &'static Noun = &NOUN;
+    const TABLE: &'static Table = &kept::POOL;
+    /// Schedulers look whether there is room now.
+    const HINT: Option<Hint> = Some(Hint::Due);
+    const AUDITED: &'static [&'static str] = &["slots", "include_deferred"];
+
+    fn change(old: Option<&Record>, Sent { name, columns }: Sent, _: &Keyring) -> Result<Change, Refused> {
+        let description = columns.iter().find(|(column, _)| *column == "description");
+        if let (DEFAULT_POOL, Some(old), Some((_, new))) = (name.as_str(), old, description)
+            && new != old.get("description")
+        {
+            return Err(Refused::Rule("Only slots and included_deferred can be modified on Default Pool"));
+        }
+        Ok(Change { columns, dropped: Vec::new() })
+    }
+
+    fn check_delete(name: &str) -> Result<(), Refused> {
+        if name == DEFAULT_POOL { Err(Refused::Rule("Default Pool can't be deleted")) } else { Ok(()) }
+    }
+
+    fn shown(record: &Record, _: &Keyring, _: bool) -> Map<String, Value> {
+        record.plain().map(|(column, value)| (column.to_string(), value.clone())).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! Variables. What people saw as `***` and send back as that stays as it is.
+
+use super::{Change, Kept, MASKS, Refused, checked};
+use orch_core::ids::{MAX_ID_CHARS, check_variable_key};
+use orch_core::secret::{MASK, is_sensitive, masked_variable, restored_variable};
+use orch_store::kept::{self, Record, Table};
+use orch_store::seal::Keyring;
+use orch_wire::Sent;
+use orch_wire::noun::{Field, Kind, Noun, Patch, Place, TEAM, Taken};
+use serde_json::{Map, Value, json};
+
+pub struct Variable;
+
+static NOUN: Noun = Noun {
+    one: "Variable",
+    many: "variables",
+    path: "/api/v2/variables",
+    path_of_one: "/api/v2/variables/{variable_key}",
+    path_key: "variable_key",
+    fields: &[
+        Field::new(
+            "key",
+            Kind::Name { most: MAX_ID_CHARS, pattern: None, check: |key| checked(check_variable_key(key)) },
+        ),
+        Field::new("value", Kind::AnyText).required().about("What is not text is kept as its JSON."),
+        Field::new("description", Kind::Text),
+        Field::new("is_encrypted", Kind::Flag).at(Place::Answers),
+        TEAM,
+    ],
+    // Values are sealed, all of them, and there are no teams: nothing to sort by.
+    orders: &[
+        ("key", "key"),
+        ("id", "created_at"),
+        ("_val", "key"),
+        ("description", "description"),
+        ("is_encrypted", "created_at"),
+        ("team_name", "created_at"),
+    ],
+    patch: Patch::Whole {
+        other_name: "Invalid body, key from request body doesn't match uri parameter",
+        mask_is_checked: true,
+    },
+    taken: Taken::Text,
+    has_secrets: true,
+    group: "Connections and variables",
+    about: MASKS,
+    about_list: "secrets are `***`, and viewers see no values",
+    about_change: "`***` leaves what is stored",
+    about_delete: "",
+};
+
+impl Kept for Variable {
+    const NOUN: &'static Noun = &NOUN;
+    const TABLE: &'static Table = &kept::VARIABLE;
+
+    fn change(old: Option<&Record>, Sent { name, mut columns }: Sent, keys: &Keyring) -> Result<Change, Refused> {
+        if let Some(old) = old {
+            // A secret that the person was not shown needs no key to stay.
+            columns.retain(|(column, sent)| !(*column == "value" && sent == MASK && is_sensitive(&name)));
+            for (column, sent) in &mut columns {
+                if let Some(text) = sent.as_str().filter(|text| *column == "value" && text.contains(MASK)) {
+                    *sent = restored_variable(&name, text, &value(old, keys)?).into();
+                }
+            }
+        }
+        Ok(Change { columns, dropped: Vec::new() })
+    }
+
+    fn shown(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value> {
+        let shown = [
+            ("key", json!(record.name())),
+            ("value", Variable::visible(record, keys, sees).into()),
+            ("description", record.get("description").clone()),
+            ("is_encrypted", true.into()),
+        ];
+        shown.into_iter().map(|(field, value)| (field.to_string(), value)).collect()
+    }
+}
+
+impl Variable {
+    /// Without a key the value is not shown either.
+    pub fn visible(record: &Record, keys: &Keyring, sees: bool) -> String {
+        let value = if sees { value(record, keys).ok() } else { None };
+        value.map_or_else(|| MASK.into(), |value| masked_variable(record.name(), &value))
+    }
+}
+
+fn value(record: &Record, keys: &Keyring) -> Result<String, Refused> {
+    Ok(record.open("value", keys)?.unwrap_or_default())
+}

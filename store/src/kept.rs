@@ -1,0 +1,66 @@
+//! Named things that people keep: pools, variables, connections. One table of each says its columns; what is sealed is sealed here
+//! on its way in, and opened only where a caller asks for it.
+
+mod record;
+mod rotate;
+mod search;
+mod tables;
+mod write;
+
+pub use record::Record;
+pub use rotate::{Rotated, count_locked, rotate};
+pub use search::Search;
+pub use tables::{CONNECTION, POOL, VARIABLE};
+pub use write::{Columns, delete, insert, update};
+
+use crate::StoreResult;
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+/// A table of named things. Its parts are written into SQL as they are: they never come from a caller.
+#[derive(Debug)]
+pub struct Table {
+    pub name: &'static str,
+    /// The column that names a row.
+    pub key: &'static str,
+    /// What is read: the table, or a query that adds what is counted.
+    pub source: &'static str,
+    /// Columns with sealed values.
+    pub sealed: &'static [&'static str],
+    /// It has `created_at` and `updated_at`.
+    pub has_moments: bool,
+}
+
+/// Read at once at most.
+pub const MOST_KEPT: i64 = 10_000;
+
+pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
+    let sql = format!("select to_jsonb(r) from ({}) r where r.{} = $1", table.source, table.key);
+    one(db, table, sql, name).await
+}
+
+/// The same until the end of the transaction: nobody changes it meanwhile. Nothing is counted.
+pub async fn lock(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
+    let sql = format!("select to_jsonb(r) from {} r where r.{} = $1 for update", table.name, table.key);
+    one(db, table, sql, name).await
+}
+
+async fn one(db: &mut PgConnection, table: &'static Table, sql: String, name: &str) -> StoreResult<Option<Record>> {
+    let found: Option<Value> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(name).fetch_optional(db).await?;
+    found.map(|row| Record::of(table, row)).transpose()
+}
+
+/// By name, behind `after`.
+pub async fn list(
+    db: &mut PgConnection,
+    table: &'static Table,
+    after: Option<&str>,
+    most: i64,
+) -> StoreResult<Vec<Record>> {
+    let Table { source, key, .. } = table;
+    let sql = format!(
+        "select to_jsonb(r) from ({source}) r where r.{key} > coalesce($1::text, '') order by r.{key} limit $2"
+    );
+    let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(after).bind(most.clamp(0, MOST_KEPT));
+    rows.fetch_all(db).await?.into_iter().map(|row: Value| Record::of(table, row)).collect()
+}

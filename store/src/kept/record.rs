@@ -1,0 +1,77 @@
+//! A row of a table of named things.
+
+use super::Table;
+use crate::seal::{Keyring, Seat, SecretError};
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+/// As it is stored: nothing of it is secret that is not sealed.
+#[derive(Debug, Clone)]
+pub struct Record {
+    table: &'static Table,
+    columns: Map<String, Value>,
+}
+
+impl Record {
+    pub(super) fn of(table: &'static Table, row: Value) -> StoreResult<Record> {
+        match row {
+            Value::Object(columns) => Ok(Record { table, columns }),
+            _ => Err(StoreError::corrupt(format!("a row of {} is not an object", table.name))),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        self.text(self.table.key).unwrap_or_default()
+    }
+
+    pub fn get(&self, column: &str) -> &Value {
+        self.columns.get(column).unwrap_or(&Value::Null)
+    }
+
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.get(column).as_str()
+    }
+
+    pub fn whole(&self, column: &str) -> i64 {
+        self.get(column).as_i64().unwrap_or_default()
+    }
+
+    pub fn flag(&self, column: &str) -> bool {
+        self.get(column) == true
+    }
+
+    /// There is something in that column, sealed or not.
+    pub fn holds(&self, column: &str) -> bool {
+        !self.get(column).is_null()
+    }
+
+    pub fn updated_at(&self) -> DateTime<Utc> {
+        let moment = self.text("updated_at").and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        moment.map_or(DateTime::UNIX_EPOCH, |moment| moment.with_timezone(&Utc))
+    }
+
+    /// The columns that are not sealed.
+    pub fn plain(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let columns = self.columns.iter().map(|(column, value)| (column.as_str(), value));
+        columns.filter(|(column, _)| !self.table.sealed.contains(column))
+    }
+
+    /// What is sealed in that column; `None`: nothing is there.
+    pub fn open(&self, column: &'static str, keys: &Keyring) -> Result<Option<String>, SecretError> {
+        let seat = Seat { table: self.table.name, id: self.name(), column };
+        self.sealed(column).map(|sealed| keys.open(seat, &sealed)).transpose()
+    }
+
+    /// Whether every sealed column is sealed with the first key.
+    pub(super) fn is_current(&self, keys: &Keyring) -> bool {
+        self.table.sealed.iter().filter_map(|column| self.sealed(column)).all(|sealed| keys.is_current(&sealed))
+    }
+
+    /// Postgres writes bytes in JSON as `\x` and hex digits.
+    fn sealed(&self, column: &str) -> Option<Vec<u8>> {
+        let digits = self.text(column)?.strip_prefix("\\x")?;
+        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        (0..digits.len()).step_by(2).map(byte).collect()
+    }
+}

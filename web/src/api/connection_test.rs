@@ -1,0 +1,67 @@
+//! `POST /api/v2/connections/test`: tries a connection as it was sent. Nothing is stored. What is stored under its name is
+//! used for what was sent as `***`, but only to reach the same place: a stored secret is never sent to another one.
+
+use super::kept::fields;
+use crate::auth::Caller;
+use crate::extract::JsonBody;
+use crate::refusal::Refusal;
+use crate::state::App;
+use crate::trial::try_connection;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use orch_core::task::Connection;
+use orch_deeds::kept::applied;
+use orch_deeds::{Connection as Noun, Kept as _};
+use orch_store::connection::open;
+use orch_store::kept;
+use orch_wire::Sent;
+use orch_wire::noun::Purpose;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Airflow's words.
+const DISABLED: &str =
+    "Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it.";
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ConnectionTest {
+    status: bool,
+    message: String,
+}
+
+pub(crate) async fn test(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: JsonBody,
+) -> Result<Json<ConnectionTest>, Refusal> {
+    let mut fields = fields::<Noun>(body);
+    let sent = Noun::NOUN.read(&mut fields, Purpose::Create, &[]);
+    fields.finish()?;
+    if !app.config.test_connection {
+        return Err(Refusal::plain(StatusCode::FORBIDDEN, DISABLED));
+    }
+    let meant = meant(&app, sent).await?;
+    tracing::info!(user = %caller.name, connection = %meant.id, "a connection is tested");
+    let (status, message) = match try_connection(&meant, &app.config.reach).await {
+        Ok(message) => (true, message),
+        Err(message) => (false, message),
+    };
+    Ok(Json(ConnectionTest { status, message }))
+}
+
+/// What was sent, with what is stored in the place of `***`.
+async fn meant(app: &App, sent: Sent) -> Result<Connection, Refusal> {
+    let record = kept::get(&mut *app.pages().await?, &kept::CONNECTION, &sent.name).await?;
+    let Some(record) = record else {
+        let nothing = Connection { id: sent.name.clone(), ..Connection::default() };
+        return Ok(applied(sent, &nothing).connection);
+    };
+    let new = applied(sent, &open(&record, &app.config.keys)?);
+    if !new.dropped.is_empty() && new.connection.password.is_none() {
+        let text = "The host or port to test differs from the stored connection. Include the credentials to test in the \
+            request body.";
+        return Err(Refusal::bad_request(text));
+    }
+    Ok(new.connection)
+}

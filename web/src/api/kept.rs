@@ -1,0 +1,198 @@
+//! Named things that people keep: pools, variables, connections. One set of handlers for all of them, by the table of their fields
+//! (`orch_wire::Noun`) and the rules of the noun (`orch_deeds::Kept`).
+
+use super::pages::{Page, orders, pattern, prefix_pattern};
+use crate::auth::{Caller, Role};
+use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use orch_deeds::{Kept, Refused, kept as deeds};
+use orch_store::kept::{self, Record, Search};
+use orch_store::seal::SecretError;
+use orch_wire::Sent;
+use orch_wire::noun::{Patch, Place, Purpose, Taken};
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+
+/// Airflow has routes of these names, which are not here.
+const NO_ROUTES: [(&str, &str); 1] = [("connections", "enqueue-test")];
+
+pub(crate) async fn list<K: Kept>(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    mut query: Query,
+) -> Result<Json<Value>, Refusal> {
+    let page = Page::of(&mut query);
+    query.finish()?;
+    let key = K::NOUN.path_key;
+    let search = Search {
+        contains: pattern(&query, &format!("{key}_pattern")),
+        begins: prefix_pattern(&query, &format!("{key}_prefix_pattern")),
+        order: orders(&query, |word| K::NOUN.order(word))?,
+        skip: page.offset,
+        most: page.limit,
+    };
+    let mut db = app.pages().await?;
+    let rows = search.list(&mut db, K::TABLE).await?;
+    let total_entries = match page.total(rows.len()) {
+        Some(total) => total,
+        None => search.count(&mut db, K::TABLE).await?,
+    };
+    let views: Vec<_> = rows.iter().map(|row| view::<K>(&app, caller.role, row)).collect();
+    Ok(Json(json!({ K::NOUN.many: views, "total_entries": total_entries })))
+}
+
+pub(crate) async fn get<K: Kept>(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    names: Names,
+) -> Result<Json<Value>, Refusal> {
+    let record = stored::<K>(&app, names.get(K::NOUN.path_key)).await?;
+    Ok(Json(view::<K>(&app, caller.role, &record).into()))
+}
+
+pub(crate) async fn create<K: Kept>(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    actor: Actor,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let mut fields = fields::<K>(body);
+    let sent = K::NOUN.read(&mut fields, Purpose::Create, &[]);
+    fields.finish()?;
+    let (record, _) = save::<K>(&app, &actor, true, sent).await?;
+    Ok((StatusCode::CREATED, Json(view::<K>(&app, caller.role, &record).into())))
+}
+
+pub(crate) async fn patch<K: Kept>(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    actor: Actor,
+    names: Names,
+    query: Query,
+    body: JsonBody,
+) -> Result<Json<Value>, Refusal> {
+    let name = names.get(K::NOUN.path_key);
+    let mask: Vec<&str> = query.all("update_mask").collect();
+    let mut fields = fields::<K>(body);
+    let sent = K::NOUN.read_change(&mut fields, name, &mask);
+    fields.finish()?;
+    if let Patch::Whole { other_name, mask_is_checked } = K::NOUN.patch {
+        if sent.name != name {
+            return Err(Refusal::bad_request(other_name));
+        }
+        let key = K::NOUN.name().name;
+        if mask_is_checked && mask.contains(&key) {
+            let text = "Update not allowed: the following fields are immutable and cannot be modified";
+            return Err(Refusal::bad_request(format!("{text}: {{'{key}'}}")));
+        }
+    }
+    let (record, dropped) = save::<K>(&app, &actor, false, sent).await?;
+    let mut view = view::<K>(&app, caller.role, &record);
+    if !dropped.is_empty() {
+        view.insert("dropped_secrets".into(), json!(dropped));
+    }
+    Ok(Json(view.into()))
+}
+
+pub(crate) async fn delete<K: Kept>(State(app): State<App>, actor: Actor, names: Names) -> Result<StatusCode, Refusal> {
+    delete_one::<K>(&app, &actor, names.get(K::NOUN.path_key)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn delete_one<K: Kept>(app: &App, actor: &Actor, name: &str) -> Result<(), Refusal> {
+    app.in_transaction(async |tx| remove::<K>(tx, actor, name).await).await?;
+    done::<K>(app);
+    Ok(())
+}
+
+pub(crate) fn fields<K: Kept>(body: JsonBody) -> Fields {
+    if K::NOUN.has_secrets { body.secret_fields() } else { body.fields() }
+}
+
+/// One of that name, or a refusal that says there is none.
+pub(crate) async fn stored<K: Kept>(app: &App, name: &str) -> Result<Record, Refusal> {
+    let found = kept::get(&mut *app.pages().await?, K::TABLE, name).await?;
+    found.ok_or_else(|| refusal::<K>(name, Refused::NotFound))
+}
+
+/// In a transaction of the caller, as those that follow.
+pub(crate) async fn add<K: Kept>(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    sent: Sent,
+) -> Result<Record, Refusal> {
+    let name = sent.name.clone();
+    deeds::add::<K>(tx, actor, &app.config.keys, sent).await.map_err(|refused| refusal::<K>(&name, refused))
+}
+
+/// Gives the secrets that were dropped, too.
+pub(crate) async fn change<K: Kept>(
+    app: &App,
+    tx: &mut PgConnection,
+    actor: &Actor,
+    sent: Sent,
+) -> Result<(Record, Vec<String>), Refusal> {
+    let name = sent.name.clone();
+    deeds::change::<K>(tx, actor, &app.config.keys, sent).await.map_err(|refused| refusal::<K>(&name, refused))
+}
+
+pub(crate) async fn remove<K: Kept>(tx: &mut PgConnection, actor: &Actor, name: &str) -> Result<(), Refusal> {
+    deeds::delete::<K>(tx, actor, name).await.map_err(|refused| refusal::<K>(name, refused))
+}
+
+/// Adds one, or changes the one of that name.
+pub(crate) async fn save<K: Kept>(
+    app: &App,
+    actor: &Actor,
+    is_new: bool,
+    sent: Sent,
+) -> Result<(Record, Vec<String>), Refusal> {
+    let saved = app.in_transaction(async |tx| {
+        if is_new {
+            Ok((add::<K>(app, tx, actor, sent).await?, Vec::new()))
+        } else {
+            change::<K>(app, tx, actor, sent).await
+        }
+    });
+    let saved = saved.await?;
+    done::<K>(app);
+    Ok(saved)
+}
+
+/// After the commit.
+pub(crate) fn done<K: Kept>(app: &App) {
+    if let Some(hint) = K::HINT {
+        app.hints.give(hint);
+    }
+}
+
+fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
+    let noun = K::NOUN;
+    let named = || format!("The {} with {}: `{}`", noun.one, noun.name().name, shown(name));
+    match refused {
+        Refused::NotFound if NO_ROUTES.contains(&(noun.many, name)) => Refusal::NoSuchRoute,
+        Refused::NotFound => Refusal::not_found(format!("{} was not found", named())),
+        Refused::Taken => {
+            let text = format!("{} already exists", named());
+            match noun.taken {
+                Taken::Text => Refusal::plain(StatusCode::CONFLICT, text),
+                Taken::Constraint => Refusal::Taken(text),
+            }
+        }
+        Refused::Rule(why) => Refusal::bad_request(why),
+        Refused::Secret(SecretError::Store(error)) => error.into(),
+        Refused::Secret(error) => error.into(),
+    }
+}
+
+/// As a person of this role may see it.
+fn view<K: Kept>(app: &App, role: Role, record: &Record) -> Map<String, Value> {
+    let mut shown = K::shown(record, &app.config.keys, role >= Role::Op);
+    let fields = K::NOUN.fields.iter().filter(|field| field.place != Place::Sometimes);
+    fields.map(|field| (field.name.to_string(), shown.remove(field.name).unwrap_or_default())).collect()
+}

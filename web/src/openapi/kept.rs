@@ -1,0 +1,67 @@
+//! The schemas of a noun, from the table of its fields.
+
+use orch_deeds::Kept;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+/// What makes one.
+pub(crate) struct BodyOf<K>(PhantomData<K>);
+/// What changes one.
+pub(crate) struct PatchOf<K>(PhantomData<K>);
+/// One in an answer.
+pub(crate) struct ViewOf<K>(PhantomData<K>);
+/// A page of a list.
+pub(crate) struct PageOf<K>(PhantomData<K>);
+
+fn schema(of: Value) -> Schema {
+    of.try_into().expect("a noun describes objects")
+}
+
+impl<K: Kept> JsonSchema for BodyOf<K> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Body", K::NOUN.one).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(K::NOUN.body_schema())
+    }
+}
+
+impl<K: Kept> JsonSchema for PatchOf<K> {
+    fn schema_name() -> Cow<'static, str> {
+        if K::NOUN.patch_schema().is_some() {
+            format!("{}PatchBody", K::NOUN.one).into()
+        } else {
+            BodyOf::<K>::schema_name()
+        }
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(K::NOUN.patch_schema().unwrap_or_else(|| K::NOUN.body_schema()))
+    }
+}
+
+impl<K: Kept> JsonSchema for ViewOf<K> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}View", K::NOUN.one).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(K::NOUN.view_schema())
+    }
+}
+
+impl<K: Kept> JsonSchema for PageOf<K> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Page", K::NOUN.one).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let view = generator.subschema_for::<ViewOf<K>>();
+        let properties = serde_json::json!({ K::NOUN.many: { "type": "array", "items": view },
+            "total_entries": { "type": "integer", "format": "int64" } });
+        json_schema!({ "type": "object", "properties": properties, "required": [K::NOUN.many, "total_entries"] })
+    }
+}

@@ -1,0 +1,138 @@
+//! How a field is read, and what JSON Schema says of it.
+
+use crate::fields::{flag, integer, text};
+use crate::problem::Problem;
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A name, with what is wrong with it in words.
+    Name {
+        most: usize,
+        pattern: Option<&'static str>,
+        check: fn(&str) -> Result<(), String>,
+    },
+    /// Text that may be missing.
+    Text,
+    /// The same; an empty text counts as missing.
+    FilledText,
+    /// Text that is never missing nor blank, brought into its usual form.
+    Word {
+        usual: fn(&str) -> String,
+    },
+    Whole {
+        least: i32,
+    },
+    /// Counted by the server.
+    Count,
+    Flag,
+    Port,
+    /// Any JSON; what is not text is kept as its JSON.
+    AnyText,
+    /// A JSON object in a text. It is kept as an object.
+    Object,
+    /// Always null.
+    Team,
+    /// Names of fields.
+    Names,
+}
+
+const NO_TEAMS: &str = "team_name cannot be set when multi_team mode is disabled. Please contact your administrator.";
+
+impl Kind {
+    /// A value that is not null, as it is kept.
+    pub(super) fn read(self, value: &Value) -> Result<Value, Problem> {
+        match self {
+            Kind::Name { most, pattern, check } => name(value, most, pattern, check),
+            Kind::Text => text(value).map(Value::from),
+            Kind::FilledText => text(value).map(|text| if text.is_empty() { Value::Null } else { text.into() }),
+            Kind::Word { usual } => match text(value)? {
+                text if text.trim().is_empty() => Err(Problem::value("it must not be empty")),
+                text => Ok(usual(&text).into()),
+            },
+            Kind::Whole { least } => whole(value, i64::from(least)..=i64::from(i32::MAX)),
+            Kind::Flag => flag(value).map(Value::from),
+            Kind::Port => whole(value, 0..=i64::from(u16::MAX)),
+            Kind::AnyText => Ok(value.as_str().map_or_else(|| value.to_string().into(), Value::from)),
+            Kind::Object => object(value),
+            Kind::Team => Err(Problem::value(NO_TEAMS)),
+            Kind::Count | Kind::Names => Err(Problem::new("extra_forbidden", "Extra inputs are not permitted")),
+        }
+    }
+
+    /// What null makes of it, where it may be taken away.
+    pub(super) fn empty(self) -> Option<Value> {
+        match self {
+            Kind::Text | Kind::FilledText | Kind::Port => Some(Value::Null),
+            Kind::Object => Some(json!({})),
+            _ => None,
+        }
+    }
+
+    /// Without `null`, which the caller adds.
+    pub(super) fn schema(self) -> Value {
+        match self {
+            Kind::Name { pattern: Some(pattern), .. } => json!({ "type": "string", "pattern": pattern }),
+            Kind::Name { most, .. } => json!({ "type": "string", "minLength": 1, "maxLength": most }),
+            Kind::Word { .. } => json!({ "type": "string", "minLength": 1 }),
+            Kind::Text | Kind::FilledText => json!({ "type": "string" }),
+            Kind::Whole { least } => {
+                json!({ "type": "integer", "format": "int32", "minimum": least, "maximum": i32::MAX })
+            }
+            Kind::Count => json!({ "type": "integer", "format": "int64" }),
+            Kind::Flag => json!({ "type": "boolean" }),
+            Kind::Port => json!({ "type": "integer", "format": "uint16", "minimum": 0, "maximum": u16::MAX }),
+            Kind::AnyText => json!({}),
+            Kind::Object => json!({ "type": "string", "contentMediaType": "application/json" }),
+            Kind::Team => json!({ "type": "null", "default": null }),
+            Kind::Names => json!({ "type": "array", "items": { "type": "string" } }),
+        }
+    }
+}
+
+fn name(
+    value: &Value,
+    most: usize,
+    pattern: Option<&str>,
+    check: fn(&str) -> Result<(), String>,
+) -> Result<Value, Problem> {
+    let name = text(value)?;
+    if name.chars().count() > most {
+        let msg = format!("String should have at most {most} characters");
+        return Err(Problem::new("string_too_long", msg).with_ctx(json!({ "max_length": most })));
+    }
+    check(&name).map_err(|why| match pattern {
+        Some(pattern) => Problem::new("string_pattern_mismatch", format!("String should match pattern '{pattern}'"))
+            .with_ctx(json!({ "pattern": pattern })),
+        None => Problem::value(why),
+    })?;
+    Ok(name.into())
+}
+
+fn whole(value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<Value, Problem> {
+    let number = integer(value).ok_or_else(|| Problem::new("int_type", "Input should be a valid integer"))?;
+    let (least, most) = range.into_inner();
+    if number < least {
+        let msg = format!("Input should be greater than or equal to {least}");
+        return Err(Problem::new("greater_than_equal", msg).with_ctx(json!({ "ge": least })));
+    }
+    if number > most {
+        let msg = format!("Input should be less than or equal to {most}");
+        return Err(Problem::new("less_than_equal", msg).with_ctx(json!({ "le": most })));
+    }
+    Ok(number.into())
+}
+
+/// An empty text is an empty object, as in Airflow. What was sent is not told: it may hold a secret.
+fn object(value: &Value) -> Result<Value, Problem> {
+    let written = text(value)?;
+    if written.is_empty() {
+        return Ok(json!({}));
+    }
+    let object = "The `extra` field must be a valid JSON object (e.g., {'key': 'value'})";
+    match serde_json::from_str(&written) {
+        Ok(object @ Value::Object(_)) if !written.contains("\\u0000") => Ok(object),
+        Ok(_) => Err(Problem::value(object)),
+        Err(_) => Err(Problem::value(format!("{object}, but encountered non-JSON in `extra` field"))),
+    }
+}

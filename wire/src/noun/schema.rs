@@ -1,0 +1,67 @@
+//! What `/openapi.json` says of a noun.
+
+use super::{Field, Kind, Noun, Patch, Place};
+use serde_json::{Map, Value, json};
+
+impl Noun {
+    /// Of the body that makes one.
+    pub fn body_schema(&self) -> Value {
+        let key = self.name();
+        let mut properties = Map::from_iter([(key.name.to_string(), key.kind.schema())]);
+        for field in self.parts() {
+            properties.insert(field.name.into(), field.described(!field.is_required));
+        }
+        let required = self.parts().filter(|field| field.is_required).map(|field| field.name);
+        let required: Vec<_> = std::iter::once(key.name).chain(required).collect();
+        let mut schema = json!({ "type": "object", "properties": properties, "required": required });
+        if !self.about.is_empty() {
+            schema["description"] = self.about.into();
+        }
+        schema
+    }
+
+    /// Of the body that changes one; `None`: it is the body that makes one.
+    pub fn patch_schema(&self) -> Option<Value> {
+        let Patch::Parts { name } = self.patch else { return None };
+        let named = json!({ "type": ["string", "null"], "description": "The name it has. It cannot be changed." });
+        let mut properties = Map::from_iter([(name.to_string(), named)]);
+        properties.extend(self.parts().map(|field| (field.name.to_string(), field.described(true))));
+        Some(json!({ "type": "object", "properties": properties }))
+    }
+
+    /// Of one in an answer.
+    pub fn view_schema(&self) -> Value {
+        let properties = self.fields.iter().map(|field| (field.name.to_string(), field.answered()));
+        let properties: Map<String, Value> = properties.collect();
+        let always = self.fields.iter().filter(|field| field.place != Place::Sometimes).map(|field| field.name);
+        json!({ "type": "object", "properties": properties, "required": always.collect::<Vec<_>>() })
+    }
+}
+
+impl Field {
+    fn described(&self, is_nullable: bool) -> Value {
+        let mut schema = self.kind.schema();
+        if let (Some(of), true) = (schema.get("type").cloned(), is_nullable && !matches!(self.kind, Kind::Team)) {
+            schema["type"] = json!([of, "null"]);
+        }
+        if !self.about.is_empty() {
+            schema["description"] = self.about.into();
+        }
+        schema
+    }
+
+    /// The rules for what is sent are not those for what is answered.
+    fn answered(&self) -> Value {
+        let is_nullable = !self.is_required && !matches!(self.kind, Kind::Name { .. } | Kind::Flag | Kind::Count);
+        let mut schema = match self.kind {
+            Kind::Team | Kind::AnyText => json!({ "type": ["string", "null"] }),
+            _ => self.described(is_nullable),
+        };
+        if let Some(schema) = schema.as_object_mut() {
+            for rule in ["minLength", "maxLength", "pattern", "contentMediaType"] {
+                schema.remove(rule);
+            }
+        }
+        schema
+    }
+}
