@@ -23,6 +23,7 @@ pub(crate) mod lake;
 pub(crate) mod links;
 pub(crate) mod login;
 pub(crate) mod monitor;
+mod narrow;
 pub(crate) mod presets;
 pub(crate) mod quality;
 pub(crate) mod settings;

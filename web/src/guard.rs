@@ -5,6 +5,7 @@ use crate::arrival::Arrival;
 use crate::auth::{Caller, Role};
 use crate::extract::{Peer, Query};
 use crate::limit::{CHEAP, DEAR, Who};
+use crate::openapi::queries::queries;
 use crate::pages::{self, Asked};
 use crate::refusal::{Cause, Refusal, chain};
 use crate::routes::{Access, Door, Rule};
@@ -14,6 +15,8 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use orch_wire::Problem;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -176,6 +179,7 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
             Err(refusal) => Err(spend_of_nobody(gate, &request, CHEAP).err().unwrap_or(refusal)),
         },
     };
+    let admitted = admitted.and_then(|caller| check_query(&gate.rule, request.uri().query()).map(|()| caller));
     match admitted {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(MayDelete(gate.rule.deletes.is_none_or(|role| caller.role >= role)));
@@ -185,6 +189,25 @@ async fn through_api(gate: &Gate, mut request: Request, next: Next) -> Response 
         Ok(None) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// A parameter that the route does not read is refused with the names of those that it reads: a filter with a typing mistake would
+/// otherwise answer with everything. Probes may add what they like.
+fn check_query(rule: &Rule, query: Option<&str>) -> Result<(), Refusal> {
+    let Some(query) = query.filter(|_| rule.path.starts_with("/api/")) else { return Ok(()) };
+    let known = queries(rule.method.as_str(), rule.path);
+    let problem = |name: &str| {
+        let names: Vec<&str> = known.iter().map(|param| &*param.name).collect();
+        let msg = match names.as_slice() {
+            [] => "Extra inputs are not permitted: this route reads no query parameter".to_string(),
+            names => format!("Extra inputs are not permitted: this route reads {}", names.join(", ")),
+        };
+        Problem::new("extra_forbidden", msg).at(["query", name])
+    };
+    let sent: BTreeSet<_> = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
+    let unknown = sent.iter().filter(|name| !known.iter().any(|param| param.name == **name));
+    let problems: Vec<Problem> = unknown.map(|name| problem(name)).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid(problems)) }
 }
 
 /// Whether a body of this caller may also delete, by the rule of the route.

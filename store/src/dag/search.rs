@@ -46,6 +46,8 @@ pub enum DagCondition {
     Favorite(String, bool),
     /// Its file is broken, or not.
     ImportErrors(bool),
+    /// Its timetable is one of these, by Airflow's names.
+    Timetable(Vec<String>),
     /// What no DAG has.
     Never,
 }
@@ -60,6 +62,19 @@ pub enum DagOrder {
 
 const LAST: &str = " left join lateral (select r.state, r.started_at from dag_run r where r.dag_id = d.dag_id
     order by r.run_after desc, r.id desc limit 1) l on true";
+
+/// Airflow's name for the timetable of the version `w`.
+const TIMETABLE: &str = "case coalesce(
+        (select kind from json_object_keys(case json_typeof(w.spec->'schedule') when 'object' then w.spec->'schedule' end) kind),
+        w.spec->>'schedule', 'manual')
+    when 'manual' then 'NullTimetable'
+    when 'once' then 'OnceTimetable'
+    when 'continuous' then 'ContinuousTimetable'
+    when 'cron' then case w.spec->>'timetable' when 'data_interval' then 'CronDataIntervalTimetable' else 'CronTriggerTimetable' end
+    when 'every_ms' then case w.spec->>'timetable' when 'data_interval' then 'DeltaDataIntervalTimetable' else 'DeltaTriggerTimetable' end
+    when 'assets' then 'AssetTriggeredTimetable'
+    when 'asset_partitions' then 'PartitionedAssetTimetable'
+    when 'assets_or_time' then 'AssetOrTimeSchedule' end";
 
 /// A page of them.
 pub async fn search_dags(db: &mut PgConnection, search: &DagSearch) -> StoreResult<Vec<DagRow>> {
@@ -158,6 +173,10 @@ impl DagCondition {
                     .push(" (select from favorite f where f.dag_id = d.dag_id and f.user_name = ")
                     .push_bind(user.clone());
                 query.push(")")
+            }
+            DagCondition::Timetable(names) => {
+                query.push("exists (select from dag_version w where w.id = d.version and ").push(TIMETABLE);
+                query.push(" = any(").push_bind(names.clone()).push("))")
             }
             DagCondition::Never => query.push("false"),
         };

@@ -2,6 +2,7 @@
 
 use super::{Record, Table};
 use crate::StoreResult;
+use crate::name_pattern::NamePattern;
 use serde_json::Value;
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgConnection, Postgres};
@@ -12,10 +13,7 @@ const MOST_LISTED: i64 = 1_000;
 /// What is not said does not matter.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// One of them is in the name, in any case.
-    pub contains: Option<Vec<String>>,
-    /// The name begins with one of them.
-    pub begins: Option<Vec<String>>,
+    pub names: NamePattern,
     /// Columns, each with whether it descends; at last by name.
     pub order: Vec<(&'static str, bool)>,
     pub skip: i64,
@@ -24,7 +22,7 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Search { contains: None, begins: None, order: Vec::new(), skip: 0, most: MOST_LISTED }
+        Search { names: NamePattern::default(), order: Vec::new(), skip: 0, most: MOST_LISTED }
     }
 }
 
@@ -53,16 +51,8 @@ impl Search {
         Ok(query.build_query_scalar().fetch_one(db).await?)
     }
 
-    fn push_which(&self, query: &mut QueryBuilder<Postgres>, key: &str) {
+    fn push_which(&self, query: &mut QueryBuilder<Postgres>, key: &'static str) {
         query.push(" where true");
-        if let Some(parts) = &self.contains {
-            let patterns: Vec<String> = parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
-            query.push(" and r.").push(key).push(" ilike any(").push_bind(patterns).push(")");
-        }
-        if let Some(starts) = &self.begins {
-            let literal = |text: &String| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
-            let patterns: Vec<String> = starts.iter().map(literal).collect();
-            query.push(" and r.").push(key).push(" like any(").push_bind(patterns).push(")");
-        }
+        self.names.push(query, key);
     }
 }

@@ -1,9 +1,11 @@
 //! Outputs by their names, as people look at them.
 
 use crate::StoreResult;
+use crate::name_pattern::NamePattern;
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
-use sqlx::postgres::PgConnection;
+use sqlx::QueryBuilder;
+use sqlx::postgres::{PgConnection, Postgres};
 use uuid::Uuid;
 
 /// An output without its value.
@@ -18,51 +20,76 @@ pub struct OutputRow {
 /// Which outputs of a run; what is not said does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct OutputFilter {
-    pub task: Option<TaskIdx>,
+    pub tasks: Option<Vec<TaskIdx>>,
     pub map_index: Option<i32>,
     pub key: Option<String>,
+    pub keys: NamePattern,
+    /// Each with whether it descends; at last in the order of the DAG, by element and key.
+    pub order: Vec<(OutputOrder, bool)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputOrder {
+    /// In the order of the DAG.
+    Task,
+    MapIndex,
+    Key,
+    Age,
+}
+
+impl OutputOrder {
+    fn column(self) -> &'static str {
+        match self {
+            OutputOrder::Task => "task",
+            OutputOrder::MapIndex => "map_index",
+            OutputOrder::Key => "key",
+            OutputOrder::Age => "created_at",
+        }
+    }
 }
 
 /// The most in one answer.
 const MOST_LISTED: i64 = 1_000;
 
-/// In the order of the DAG, then by element and key.
 pub async fn list_outputs(
     db: &mut PgConnection,
     run: Uuid,
     filter: &OutputFilter,
     (skip, most): (i64, i64),
 ) -> StoreResult<Vec<OutputRow>> {
-    let rows = sqlx::query!(
-        "select task, map_index, key, created_at from output
-        where run = $1 and ($2::smallint is null or task = $2) and ($3::integer is null or map_index = $3)
-          and ($4::text is null or key = $4)
-        order by task, map_index, key offset $5 limit $6",
-        run,
-        filter.task.map(|task| task as i16),
-        filter.map_index,
-        filter.key,
-        skip.max(0),
-        most.clamp(0, MOST_LISTED)
-    );
-    let rows = rows.fetch_all(db).await?.into_iter().map(|row| OutputRow {
-        task: row.task as TaskIdx,
-        map_index: row.map_index,
-        key: row.key,
-        created_at: row.created_at,
-    });
-    Ok(rows.collect())
+    let mut query = QueryBuilder::<Postgres>::new("select task, map_index, key, created_at from output");
+    filter.push(&mut query, run);
+    query.push(" order by ");
+    for (order, descends) in &filter.order {
+        query.push(order.column()).push(if *descends { " desc, " } else { ", " });
+    }
+    query.push("task, map_index, key offset ").push_bind(skip.max(0));
+    query.push(" limit ").push_bind(most.clamp(0, MOST_LISTED));
+    let rows: Vec<(i16, i32, String, DateTime<Utc>)> = query.build_query_as().fetch_all(db).await?;
+    let row = |(task, map_index, key, created_at)| OutputRow { task: task as TaskIdx, map_index, key, created_at };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// How many there are in all.
 pub async fn count_outputs(db: &mut PgConnection, run: Uuid, filter: &OutputFilter) -> StoreResult<i64> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from output where run = $1 and ($2::smallint is null or task = $2)
-          and ($3::integer is null or map_index = $3) and ($4::text is null or key = $4)"#,
-        run,
-        filter.task.map(|task| task as i16),
-        filter.map_index,
-        filter.key
-    );
-    Ok(count.fetch_one(db).await?)
+    let mut query = QueryBuilder::<Postgres>::new("select count(*) from output");
+    filter.push(&mut query, run);
+    Ok(query.build_query_scalar().fetch_one(db).await?)
+}
+
+impl OutputFilter {
+    fn push(&self, query: &mut QueryBuilder<Postgres>, run: Uuid) {
+        query.push(" where run = ").push_bind(run);
+        if let Some(tasks) = &self.tasks {
+            let tasks: Vec<i16> = tasks.iter().map(|task| *task as i16).collect();
+            query.push(" and task = any(").push_bind(tasks).push(")");
+        }
+        if let Some(index) = self.map_index {
+            query.push(" and map_index = ").push_bind(index);
+        }
+        if let Some(key) = &self.key {
+            query.push(" and key = ").push_bind(key.clone());
+        }
+        self.keys.push(query, "key");
+    }
 }

@@ -79,7 +79,7 @@ async fn outputs_are_listed_without_their_values() {
     }
     let all = list_outputs(&mut db, run, &OutputFilter::default(), (0, 10)).await.unwrap();
     assert_eq!(all.iter().map(|output| output.key.as_str()).collect::<Vec<_>>(), ["extra", "return_value"]);
-    let other = OutputFilter { task: Some(1), ..OutputFilter::default() };
+    let other = OutputFilter { tasks: Some(vec![1]), ..OutputFilter::default() };
     assert_eq!(count_outputs(&mut db, run, &other).await.unwrap(), 0);
 }
 

@@ -78,7 +78,10 @@ fn selected(query: &mut Query, page: Page, caller: &Caller) -> Result<DagSearch,
         conditions.extend(pattern(query, &format!("{name}_pattern")).map(DagCondition::Contains));
         conditions.extend(prefix_pattern(query, &format!("{name}_prefix_pattern")).map(DagCondition::StartsWith));
     }
-    let (tags, owners) = (all("tags"), all("owners"));
+    let (tags, owners, timetables) = (all("tags"), all("owners"), all("timetable_type"));
+    if !timetables.is_empty() {
+        conditions.push(DagCondition::Timetable(timetables));
+    }
     if !tags.is_empty() {
         conditions.push(DagCondition::Tags(tags, query.text("tags_match_mode") == Some("all")));
     }

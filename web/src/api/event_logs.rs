@@ -53,7 +53,12 @@ pub(crate) async fn list(
     let page = Page::of(&mut query);
     let (before, after) = (query.moment("before"), query.moment("after"));
     let map_index = query.whole_numbers("map_index").last().map(|&index| i32::try_from(index).unwrap_or(i32::MAX));
+    let try_number = query.whole_numbers("try_number").last().copied();
     query.finish()?;
+    if try_number.is_some() {
+        // No entry is about one attempt.
+        return Ok(Json(EventLogPage { event_logs: Vec::new(), total_entries: 0 }));
+    }
     let order = orders(&query, |name| match name {
         "id" | "when" | "dttm" => Some(AuditOrder::Id),
         name => TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| AuditOrder::Text(*text)),

@@ -1,7 +1,8 @@
 //! `GET /api/v2/importErrors`: DAG files that cannot be taken, as the workers found them; and `/api/orch/v1/importErrors`, with each
 //! problem by itself.
 
-use super::pages::{Page, orders};
+use super::narrow::fits;
+use super::pages::{Page, name_pattern, orders};
 use crate::extract::{Names, Query};
 use crate::refusal::Refusal;
 use crate::state::App;
@@ -105,7 +106,11 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
     })?;
     let mut db = app.pages().await?;
     // There are few: what is broken is mended.
-    let mut found = list_import_errors(&mut db, &ImportErrorFilter::default()).await?;
+    let filter =
+        ImportErrorFilter { bundle: query.text("bundle_name").map(String::from), ..ImportErrorFilter::default() };
+    let mut found = list_import_errors(&mut db, &filter).await?;
+    let (file, files) = (query.text("filename"), name_pattern(&query, "filename"));
+    found.retain(|row| file.is_none_or(|file| file == row.file) && fits(&files, &row.file));
     let usual = [(Order::Id, false)];
     let orders = if orders.is_empty() { &usual[..] } else { &orders };
     for (order, descends) in orders.iter().rev() {

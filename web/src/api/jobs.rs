@@ -1,5 +1,6 @@
 //! `GET /api/v2/jobs`: schedulers and workers, alive or gone not long ago.
 
+use super::narrow::Span;
 use super::pages::{Page, orders};
 use crate::extract::Query;
 use crate::health::SCHEDULER_SILENT_SECS;
@@ -7,12 +8,14 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use orch_store::narrow;
 use orch_store::process::{ProcessRow, list_processes};
 use orch_store::worker::{WorkerRow, list_workers};
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::cmp::Ordering;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct JobPage {
@@ -40,10 +43,9 @@ pub(crate) struct Job {
 pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Json<JobPage>, Refusal> {
     let page = Page::of(&mut query);
     let alive = query.flag("is_alive");
+    let (started, ended) = (Span::of(&mut query, "start_date"), Span::of(&mut query, "end_date"));
     query.finish()?;
-    let known =
-        ["id", "dag_id", "state", "job_type", "start_date", "end_date", "latest_heartbeat", "hostname", "unixname"];
-    let descends = orders(&query, |name| known.contains(&name).then_some(()))?.first().is_some_and(|order| order.1);
+    let orders = orders(&query, order)?;
     let mut db = app.pages().await?;
     let schedulers = list_processes(&mut db).await?.into_iter().filter(|process| process.role == "scheduler");
     let mut jobs: Vec<Job> = schedulers.map(scheduler).collect();
@@ -55,14 +57,35 @@ pub(crate) async fn list(State(app): State<App>, mut query: Query) -> Result<Jso
             && is("job_state", job.state.as_deref())
             && is("hostname", job.hostname.as_deref())
             && is("executor_class", None)
+            && started.holds(job.start_date.map(|at| at.0))
+            && ended.holds(job.end_date.map(|at| at.0))
     });
     jobs.sort_by_key(|job| job.id);
-    if descends {
-        jobs.reverse();
+    for (order, descends) in orders.into_iter().rev() {
+        jobs.sort_by(|one, other| if descends { order(other, one) } else { order(one, other) });
     }
     let total_entries = jobs.len();
     let jobs = jobs.into_iter().skip(narrow::size(page.offset)).take(narrow::size(page.limit)).collect();
     Ok(Json(JobPage { jobs, total_entries }))
+}
+
+fn order(name: &str) -> Option<fn(&Job, &Job) -> Ordering> {
+    match name {
+        "id" => Some(|one, other| one.id.cmp(&other.id)),
+        "state" => Some(|one, other| one.state.cmp(&other.state)),
+        "job_type" => Some(|one, other| one.job_type.cmp(&other.job_type)),
+        "hostname" => Some(|one, other| one.hostname.cmp(&other.hostname)),
+        "start_date" => Some(|one, other| moment(one.start_date).cmp(&moment(other.start_date))),
+        "end_date" => Some(|one, other| moment(one.end_date).cmp(&moment(other.end_date))),
+        "latest_heartbeat" => Some(|one, other| moment(one.latest_heartbeat).cmp(&moment(other.latest_heartbeat))),
+        // No job has one.
+        "dag_id" | "unixname" => Some(|_, _| Ordering::Equal),
+        _ => None,
+    }
+}
+
+fn moment(at: Option<Timestamp>) -> Option<DateTime<Utc>> {
+    at.map(|Timestamp(at)| at)
 }
 
 fn scheduler(row: ProcessRow) -> Job {

@@ -1,7 +1,7 @@
 //! Named things that people keep: pools, variables, connections. One set of handlers for all of them, by the table of their fields
 //! (`orch_wire::Noun`) and the rules of the noun (`orch_deeds::Kept`).
 
-use super::pages::{Page, orders, pattern, prefix_pattern};
+use super::pages::{Page, name_pattern, orders};
 use crate::auth::{Caller, Role};
 use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
@@ -27,10 +27,8 @@ pub(crate) async fn list<K: Kept>(
 ) -> Result<Json<Value>, Refusal> {
     let page = Page::of(&mut query);
     query.finish()?;
-    let key = K::NOUN.path_key;
     let search = Search {
-        contains: pattern(&query, &format!("{key}_pattern")),
-        begins: prefix_pattern(&query, &format!("{key}_prefix_pattern")),
+        names: name_pattern(&query, K::NOUN.path_key),
         order: orders(&query, |word| K::NOUN.order(word))?,
         skip: page.offset,
         most: page.limit,

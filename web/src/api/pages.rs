@@ -5,6 +5,7 @@ use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use orch_store::name_pattern::NamePattern;
 
 /// Airflow's default.
 const USUAL: i64 = 50;
@@ -118,4 +119,12 @@ pub(super) fn pattern(query: &Query, name: &str) -> Option<Vec<String>> {
 pub(super) fn prefix_pattern(query: &Query, name: &str) -> Option<Vec<String>> {
     let parts = pattern(query, name)?;
     Some(parts.iter().map(|part| part.trim_end_matches(|c: char| !c.is_alphanumeric()).to_string()).collect())
+}
+
+/// `…_pattern` and `…_prefix_pattern` of a name.
+pub(super) fn name_pattern(query: &Query, name: &str) -> NamePattern {
+    NamePattern {
+        contains: pattern(query, &format!("{name}_pattern")),
+        begins: prefix_pattern(query, &format!("{name}_prefix_pattern")),
+    }
 }

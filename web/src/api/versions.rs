@@ -64,6 +64,10 @@ pub(crate) async fn list(
     query.finish()?;
     let known = ["id", "version_number", "bundle_name", "bundle_version"];
     let order = orders(&query, |name| known.contains(&name).then_some(()))?;
+    if query.text("bundle_version").is_some_and(|version| !version.is_empty()) {
+        // Bundles here have none.
+        return Ok(Json(DagVersionPage { dag_versions: Vec::new(), total_entries: 0 }));
+    }
     let mut db = app.pages().await?;
     let dag_id = match dags {
         Dags::All => None,

@@ -1,5 +1,5 @@
-//! The query of a request, read name by name. What is wrong is collected, as with the fields of a body; names that nobody
-//! asks for do not matter, as in Airflow.
+//! The query of a request, read name by name. What is wrong is collected, as with the fields of a body. Names that a route of the API
+//! does not read are refused before (`guard`).
 
 use crate::refusal::Refusal;
 use axum::extract::FromRequestParts;

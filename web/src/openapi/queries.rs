@@ -137,6 +137,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             all.extend([
                 param("version_number", Wholes, "Of that number"),
                 param("bundle_name", Text, "Of that bundle"),
+                param("bundle_version", Text, "Of that version of a bundle; there are none"),
             ]);
             all
         }
@@ -206,10 +207,14 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             all.extend(
                 ["job_type", "job_state", "hostname", "executor_class"].map(|name| param(name, Text, "Exactly that")),
             );
+            times(&mut all, &["start_date", "end_date"]);
             all
         }
         ("GET", "/api/v2/importErrors") => {
-            paged(&["id", "import_error_id", "timestamp", "filename", "bundle_name", "stacktrace"])
+            let mut all = paged(&["id", "import_error_id", "timestamp", "filename", "bundle_name", "stacktrace"]);
+            all.extend([param("filename", Text, "Of that file"), param("bundle_name", Text, "Of that bundle")]);
+            patterns(&mut all, &["filename"]);
+            all
         }
         ("GET", "/api/v2/dagWarnings") => {
             let mut all = paged(&["dag_id", "warning_type", "message", "timestamp"]);
@@ -296,8 +301,14 @@ fn of_run(method: &str, below: &str) -> Vec<Param> {
         }
         ("GET", _, Some("/links")) => vec![map_index(), param("try_number", Wholes, "Of that try")],
         ("GET", _, Some("/xcomEntries")) => {
-            let mut all = page().to_vec();
-            all.extend([map_index(), param("xcom_key", Text, "Of that name")]);
+            let mut all = paged(&["key", "dag_id", "run_id", "task_id", "map_index", "timestamp", "run_after"]);
+            all.extend([
+                map_index(),
+                param("map_index_filter", Index, "The same"),
+                param("xcom_key", Text, "Of that name"),
+            ]);
+            patterns(&mut all, &["xcom_key", "task_id", "run_id", "dag_display_name"]);
+            times(&mut all, &["logical_date", "run_after"]);
             all
         }
         ("GET", _, Some("/xcomEntries/{xcom_key}")) => vec![
@@ -372,6 +383,7 @@ fn dags(method: &str) -> Vec<Param> {
         param("tags", Texts, "With these tags"),
         param("tags_match_mode", Word(&["any", "all"]), "One of the tags, or all"),
         param("owners", Texts, "Of one of these owners"),
+        param("timetable_type", Texts, "With one of these timetables, such as `CronTriggerTimetable`"),
         param("paused", Flag, "Only paused ones, or only others"),
         param("exclude_stale", Flag, "Without those that no worker has; true without it"),
         param("has_import_errors", Flag, "Their files are broken, or not"),
@@ -441,6 +453,7 @@ fn event_logs() -> Vec<Param> {
     patterns(&mut all, &["dag_id", "task_id", "run_id", "owner", "event"]);
     all.extend([
         param("map_index", Wholes, "Of that element"),
+        param("try_number", Index, "About that attempt; there are none"),
         param("included_events", Texts, "Only these"),
         param("excluded_events", Texts, "All but these"),
         param("before", Moment, "Earlier"),

@@ -19,6 +19,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Connection;
 use orch_store::kept::{CONNECTION, Record, Search};
+use orch_store::name_pattern::NamePattern;
 
 #[derive(Template)]
 #[template(path = "pages/connections.html")]
@@ -53,7 +54,7 @@ pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query)
     query.finish()?;
     let q = query.text("q").unwrap_or_default().trim().to_string();
     let search = Search {
-        contains: (!q.is_empty()).then(|| vec![q.clone()]),
+        names: NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None },
         skip: turned.skip(),
         most: turned.most(),
         ..Search::default()

@@ -44,6 +44,9 @@ async fn dags_are_listed_by_page_and_filter() {
         ("has_import_errors=true", vec![], 0),
         ("bundle_name=test&limit=1", vec!["chain"], 4),
         ("bundle_name=other", vec![], 0),
+        ("timetable_type=CronTriggerTimetable", vec!["params"], 1),
+        ("timetable_type=NullTimetable&timetable_type=OnceTimetable", vec!["chain", "mapped", "paused"], 3),
+        ("timetable_type=odd", vec![], 0),
     ] {
         let answer = web.get(&format!("/api/v2/dags?{query}")).await;
         assert_eq!((ids(&answer.body), &answer.body["total_entries"]), (expected, &json!(total)), "{query}");

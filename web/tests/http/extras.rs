@@ -57,6 +57,23 @@ async fn outputs_are_listed_and_read() {
     assert_eq!(web.get(&format!("{path}/~/xcomEntries?xcom_key=word")).await.body["total_entries"], 1);
     assert_eq!(web.get(&format!("{path}/t1/xcomEntries")).await.body["total_entries"], 0);
     for (query, expected) in [
+        ("map_index_filter=-1", 3),
+        ("map_index_filter=4", 0),
+        ("xcom_key_pattern=OR|is", 2),
+        ("xcom_key_prefix_pattern=r", 1),
+        ("task_id_pattern=t1", 0),
+        ("run_id_prefix_pattern=manual", 3),
+        ("dag_display_name_pattern=other", 0),
+        ("run_after_gte=2020-01-01T00:00:00Z", 3),
+        ("run_after_lt=2020-01-01T00:00:00Z", 0),
+        ("logical_date_lt=2020-01-01T00:00:00Z", 0),
+    ] {
+        let found = web.get(&format!("{path}/~/xcomEntries?{query}")).await.body;
+        assert_eq!(found["total_entries"], expected, "{query}: {found}");
+    }
+    let last = web.get(&format!("{path}/t0/xcomEntries?order_by=-key&limit=1")).await.body;
+    assert_eq!(last["xcom_entries"][0]["key"], "word");
+    for (query, expected) in [
         ("return_value", json!({ "rows": [1, 2] })),
         ("return_value?deserialize=true", json!({ "rows": [1, 2] })),
         ("return_value?stringify=true", json!("{\"rows\":[1,2]}")),
@@ -72,6 +89,17 @@ async fn outputs_are_listed_and_read() {
     let jobs = web.get("/api/v2/jobs?is_alive=true&job_type=WorkerJob").await.body;
     assert_eq!((&jobs["total_entries"], &jobs["jobs"][0]["state"]), (&json!(1), &json!("running")));
     assert_eq!(web.get("/api/v2/jobs?hostname=elsewhere").await.body["total_entries"], 0);
+    assert_eq!(web.get("/api/v2/jobs?start_date_gt=2020-01-01T00:00:00Z").await.body["total_entries"], 1);
+    assert_eq!(
+        web.get("/api/v2/jobs?end_date_gt=2020-01-01T00:00:00Z").await.body["total_entries"],
+        0,
+        "none has ended"
+    );
+    for order in ["id", "-start_date", "hostname", "-state", "unixname"] {
+        assert_eq!(web.get(&format!("/api/v2/jobs?order_by={order}")).await.status, StatusCode::OK, "{order}");
+    }
+    assert_eq!(web.get("/api/v2/eventLogs?try_number=1").await.body["total_entries"], 0);
+    assert_eq!(web.get("/api/v2/dags/chain/dagVersions?bundle_version=x").await.body["total_entries"], 0);
 }
 
 #[tokio::test]

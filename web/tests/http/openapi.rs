@@ -90,6 +90,32 @@ async fn every_route_of_the_api_is_described_once() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_a_route_does_not_read_is_refused_with_those_that_it_reads() {
+    let web = Web::new().await;
+    let document = web.get("/openapi.json").await.body;
+    for rule in
+        rules(&web.app).iter().filter(|rule| rule.path.starts_with("/api/") && rule.path != "/api/orch/v1/events")
+    {
+        let parts = rule.path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+        let path = format!("{}?odd_name=1", parts.collect::<Vec<_>>().join("/"));
+        let answer = web.change(rule.method.clone(), &path, &Value::Null).await;
+        let problem = &answer.body["detail"][0];
+        assert_eq!(
+            (answer.status.as_u16(), &problem["loc"]),
+            (422, &json!(["query", "odd_name"])),
+            "{} {path}",
+            rule.method
+        );
+        let operation = &document["paths"][rule.path][rule.method.as_str().to_lowercase()];
+        for parameter in operation["parameters"].as_array().unwrap().iter().filter(|one| one["in"] == "query") {
+            let (words, name) = (problem["msg"].as_str().unwrap(), parameter["name"].as_str().unwrap());
+            assert!(words.contains(name), "{} {path} does not name {name}: {words}", rule.method);
+        }
+    }
+    assert_eq!(web.get("/healthz?odd_name=1").await.status.as_u16(), 200, "probes may add what they like");
+}
+
+#[tokio::test]
 async fn the_reference_shows_every_operation_with_who_may_and_a_call() {
     let web = Web::new().await;
     let document = web.get("/openapi.json").await.body;

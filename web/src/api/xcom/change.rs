@@ -1,7 +1,7 @@
 //! Outputs that people write, change and take away. The length of a list that other tasks are mapped over is counted
 //! already when it is there: such a list is not touched, its task is cleared instead.
 
-use super::{XComValue, view};
+use super::{XComValue, of_one, view};
 use crate::api::task_instances::{Instance, one_instance};
 use crate::extract::{Actor, JsonBody, Names, Query, shown};
 use crate::refusal::Refusal;
@@ -11,9 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
-use orch_store::output::{
-    OutputFilter, Place, RETURN_VALUE, change_output, create_output, delete_output, list_outputs,
-};
+use orch_store::output::{Place, RETURN_VALUE, change_output, create_output, delete_output, list_outputs};
 use orch_wire::Problem;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -127,7 +125,7 @@ fn deed<'a>(event: &'a str, instance: &'a Instance, extra: &Value) -> Deed<'a> {
 
 async fn told(db: &mut PgConnection, instance: &Instance, key: String, value: Value) -> Result<XComValue, Refusal> {
     let (task, map_index) = (instance.row.task, instance.row.map_index);
-    let filter = OutputFilter { task: Some(task), map_index: Some(map_index), key: Some(key.clone()) };
+    let filter = of_one(task, map_index, &key);
     let row = list_outputs(db, instance.run.id, &filter, (0, 1)).await?.pop();
     let row = row.ok_or_else(|| missing(&key))?;
     Ok(XComValue { entry: view(&instance.run, &instance.version.plan, row), value })
