@@ -26,7 +26,7 @@ use crate::web_role;
 use orch_binary::config::{Config, Secret};
 use orch_binary::failure::Failure;
 use orch_binary::person;
-use orch_binary::session::Session;
+use orch_binary::session::{Server, Session};
 use orch_web::Here;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -56,7 +56,7 @@ enum Door {
     /// Over a network; the header that says who asks.
     Http(ureq::Agent, Option<String>),
     /// In this process, on a database that it can open.
-    Here(Box<Here>, Session),
+    Here(Box<Here>, Server),
 }
 
 /// What the server said to a question that it understood.
@@ -84,13 +84,14 @@ impl Api {
 
     /// The API in this process. A person who can open the database may do all that a server may.
     pub(crate) fn here(config: &Config, session: Session) -> Result<Api, Failure> {
-        let here = Here::new(web_role::here(config, &session.url)?, &person::name()).map_err(web_role::failure)?;
-        Ok(Api { door: Door::Here(Box::new(here), session), base: "the database".into() })
+        let (db, server) = session.into_parts();
+        let here = Here::new(web_role::here(config, &server.url)?, &person::name(), db).map_err(web_role::failure)?;
+        Ok(Api { door: Door::Here(Box::new(here), server), base: "the database".into() })
     }
 
     /// A database that was started for this command has no scheduler and no worker: nothing that waits for them ends.
     pub(crate) fn check_at_work(&self, hint: &str) -> Result<(), Failure> {
-        if matches!(&self.door, Door::Here(_, session) if session.is_alone()) {
+        if matches!(&self.door, Door::Here(_, server) if server.is_alone()) {
             let message = "no scheduler and no worker is running: the standalone of this data folder is stopped";
             return Err(Failure::new(message).hint(hint));
         }

@@ -4,8 +4,8 @@
 //! few milliseconds however often it is given: NOTIFY takes a cluster-wide lock at commit.
 
 use crate::{StoreResult, connect};
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -164,14 +164,14 @@ impl Hints {
     }
 
     /// Tells other processes what was given here: for a process that is gone in a moment and carries no hints.
-    pub async fn tell_now(&self, pool: &PgPool) -> StoreResult<()> {
-        self.tell_as(pool, ANONYMOUS).await
+    pub async fn tell_now(&self, db: &mut PgConnection) -> StoreResult<()> {
+        self.tell_as(db, ANONYMOUS).await
     }
 
-    async fn tell_as(&self, pool: &PgPool, me: &str) -> StoreResult<()> {
+    async fn tell_as(&self, db: impl PgExecutor<'_>, me: &str) -> StoreResult<()> {
         let bits = self.inner.untold.swap(0, Ordering::AcqRel);
         if bits != 0 {
-            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {bits}")).execute(pool).await?;
+            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{me} {bits}")).execute(db).await?;
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use axum::http::{Request, header};
 use orch_core::state::TriggeredBy;
 use orch_store::hint::Hints;
 use serde_json::Value;
+use sqlx::PgConnection;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use tower::ServiceExt as _;
 
@@ -23,14 +25,19 @@ pub struct Here {
 }
 
 impl Here {
-    /// `name`: who is written down for what is done.
-    pub fn new(config: WebConfig, name: &str) -> WebResult<Here> {
-        let app = App::for_one_caller(config, Hints::new())?;
+    /// `name`: who is written down for what is done. `db` is used before any other connection is opened.
+    pub fn new(config: WebConfig, name: &str, db: PgConnection) -> WebResult<Here> {
+        let app = App::for_one_caller(config, Hints::new(), db)?;
         Ok(Here {
             router: router(&app),
             app,
             caller: Caller { name: name.into(), role: Role::Admin, through: TriggeredBy::Cli },
         })
+    }
+
+    /// For what the API does not say.
+    pub async fn connection(&self) -> WebResult<impl DerefMut<Target = PgConnection>> {
+        Ok(self.app.hot().await?)
     }
 
     /// The status and the text of the answer. Other processes are told what changed before this returns.
@@ -53,7 +60,7 @@ impl Here {
             });
         }
         let bytes = to_bytes(body, usize::MAX).await.map_err(|error| WebError::Here(error.to_string()))?;
-        self.app.hints.tell_now(&self.app.hot).await?;
+        self.app.hints.tell_now(&mut *self.app.hot().await?).await?;
         Ok((parts.status.as_u16(), String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

@@ -20,9 +20,9 @@ use serde_json::json;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use std::net::IpAddr;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -53,6 +53,8 @@ pub struct Inner {
     pub(crate) queries: Queries,
     /// Small questions about single things.
     pub(crate) hot: PgPool,
+    /// Of the one caller: taken before one of the pools.
+    own: Option<Arc<Mutex<PgConnection>>>,
     /// Lists.
     pub(crate) pages: PgPool,
     /// Cancelled when the server ends: answers that never end by themselves look at it.
@@ -65,16 +67,16 @@ impl App {
     pub fn new(config: WebConfig, hints: Hints) -> WebResult<App> {
         let hot = connect::hot_pool(&config.database_url, "orch web", HOT_CONNECTIONS)?;
         let pages = connect::pool(&config.database_url, "orch web pages", PAGE_CONNECTIONS)?;
-        Ok(App::on(hot, pages, config, hints))
+        Ok(App::on((None, hot, pages), config, hints))
     }
 
-    /// For one caller who asks one thing after the other: a connection or two are enough.
-    pub(crate) fn for_one_caller(config: WebConfig, hints: Hints) -> WebResult<App> {
+    /// For one caller who asks one thing after the other: mostly their own connection is enough.
+    pub(crate) fn for_one_caller(config: WebConfig, hints: Hints, own: PgConnection) -> WebResult<App> {
         let pool = connect::pool(&config.database_url, "orch cli", HOT_CONNECTIONS)?;
-        Ok(App::on(pool.clone(), pool, config, hints))
+        Ok(App::on((Some(own), pool.clone(), pool), config, hints))
     }
 
-    fn on(hot: PgPool, pages: PgPool, config: WebConfig, hints: Hints) -> App {
+    fn on((own, hot, pages): (Option<PgConnection>, PgPool, PgPool), config: WebConfig, hints: Hints) -> App {
         let (auth, health) = (Auth::new(config.clock.clone()), Health::default());
         let limits = Limits::new(config.rate_limit);
         App(Arc::new(Inner {
@@ -87,6 +89,7 @@ impl App {
             ends: Ends::default(),
             live: Live::default(),
             queries: Queries::default(),
+            own: own.map(|db| Arc::new(Mutex::new(db))),
             hot,
             pages,
             stopping: CancellationToken::new(),
@@ -109,8 +112,15 @@ impl App {
 }
 
 impl Inner {
-    pub(crate) async fn hot(&self) -> StoreResult<PoolConnection<Postgres>> {
-        Ok(self.hot.acquire().await?)
+    pub(crate) async fn hot(&self) -> StoreResult<Lent> {
+        self.lent(&self.hot).await
+    }
+
+    async fn lent(&self, pool: &PgPool) -> StoreResult<Lent> {
+        match self.own.as_ref().and_then(|own| own.clone().try_lock_owned().ok()) {
+            Some(own) => Ok(Lent::Own(own)),
+            None => Ok(Lent::Pooled(pool.acquire().await?)),
+        }
     }
 
     /// How the parts are; asked at most once a second however many pages are drawn. `None`: the database is away.
@@ -180,8 +190,34 @@ impl Inner {
         caller.is_ok_and(|caller| caller.role >= role)
     }
 
-    pub(crate) async fn pages(&self) -> StoreResult<PoolConnection<Postgres>> {
-        Ok(self.pages.acquire().await?)
+    pub(crate) async fn pages(&self) -> StoreResult<Lent> {
+        self.lent(&self.pages).await
+    }
+}
+
+/// A connection for a while.
+pub(crate) enum Lent {
+    Pooled(PoolConnection<Postgres>),
+    Own(OwnedMutexGuard<PgConnection>),
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match self {
+            Lent::Pooled(db) => db,
+            Lent::Own(db) => db,
+        }
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Lent::Pooled(db) => db,
+            Lent::Own(db) => db,
+        }
     }
 }
 

@@ -69,7 +69,25 @@ impl Session {
         Ok(audit::record_and_hint(&mut self.db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
     }
 
+    /// The connection by itself, for those who share it; the server lives as long as the other part.
+    pub fn into_parts(self) -> (PgConnection, Server) {
+        (self.db, Server { url: self.url, private: self.private })
+    }
+
     /// The server runs for this command only.
+    pub fn is_alone(&self) -> bool {
+        self.private.is_some()
+    }
+}
+
+/// The database server of a command.
+pub struct Server {
+    pub url: String,
+    private: Option<Cluster>,
+}
+
+impl Server {
+    /// It runs for this command only.
     pub fn is_alone(&self) -> bool {
         self.private.is_some()
     }

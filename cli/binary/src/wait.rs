@@ -3,12 +3,12 @@
 
 use crate::failure::{Exit, Failure};
 use crate::output::is_watched;
-use crate::session::Session;
 use orch_core::state::{RunState, TaskState};
 use orch_store::instance::{self, Ledger};
 use orch_store::run::{RunDetails, run_by_uuid};
 use orch_store::version::Versions;
 use orch_store::worker;
+use sqlx::PgConnection;
 use std::time::{Duration, Instant};
 
 const FIRST_LOOKS: Duration = Duration::from_millis(3);
@@ -32,11 +32,11 @@ pub fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Waits until the run is over and says how it ended. The exit code is the run's.
-pub async fn for_run(session: &mut Session, run: &RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
+pub async fn for_run(db: &mut PgConnection, run: &RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
     let began = Instant::now();
     let mut watch = Watch { shown: None, told_nobody: false, versions: Versions::default() };
     loop {
-        let Some(now) = run_by_uuid(&mut session.db, run.id).await? else {
+        let Some(now) = run_by_uuid(db, run.id).await? else {
             return Err(Failure::new(format!("run `{}` was deleted", run.run_id)));
         };
         if now.state.is_finished() {
@@ -48,7 +48,7 @@ pub async fn for_run(session: &mut Session, run: &RunDetails, timeout: TimeoutFl
             watch.clear();
             return Err(too_long(&now, waited));
         }
-        watch.show(session, &now, waited).await?;
+        watch.show(db, &now, waited).await?;
         tokio::time::sleep((waited / 10).clamp(FIRST_LOOKS, LONGEST_PAUSE)).await;
     }
 }
@@ -87,10 +87,10 @@ struct Watch {
 }
 
 impl Watch {
-    async fn show(&mut self, session: &mut Session, run: &RunDetails, waited: Duration) -> Result<(), Failure> {
+    async fn show(&mut self, db: &mut PgConnection, run: &RunDetails, waited: Duration) -> Result<(), Failure> {
         if waited > NOBODY_AFTER && !self.told_nobody && run.started_at.is_none_or(|_| run.rev == 0) {
             self.told_nobody = true;
-            let workers = worker::list_workers(&mut session.db).await?;
+            let workers = worker::list_workers(db).await?;
             if !workers.iter().any(|worker| worker.state == "running") {
                 self.clear();
                 eprintln!("no worker is alive: the run waits until one starts (`orch standalone`, `orch worker`)");
@@ -99,7 +99,7 @@ impl Watch {
         if !is_watched() || self.shown.is_some_and(|shown| shown.elapsed() < SHOW_EVERY) {
             return Ok(());
         }
-        if let Some(ledger) = instance::ledger(&mut session.db, &mut self.versions, run.id).await? {
+        if let Some(ledger) = instance::ledger(db, &mut self.versions, run.id).await? {
             eprint!("{CLEAR_LINE}{} {} {:.1} s", run.run_id, progress(&ledger), waited.as_secs_f64());
             self.shown = Some(Instant::now());
         }

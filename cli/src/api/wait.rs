@@ -1,6 +1,7 @@
 //! Waiting for a run to end.
 
 use super::{Api, Door};
+use crate::web_role;
 use orch_binary::failure::Failure;
 use orch_binary::names;
 use orch_binary::wait::{self, TimeoutFlag, too_long};
@@ -12,14 +13,11 @@ const LONGEST_BETWEEN_REQUESTS: Duration = Duration::from_secs(1);
 
 impl Api {
     /// Over HTTP each look costs a request; a database is looked at more often.
-    pub(crate) async fn wait_for_run(
-        &mut self,
-        mut run: RunDetails,
-        timeout: TimeoutFlag,
-    ) -> Result<RunDetails, Failure> {
-        if let Door::Here(_, session) = &mut self.door {
-            let run = names::run(&mut session.db, &run.dag_id, &run.run_id).await?;
-            return wait::for_run(session, &run, timeout).await;
+    pub(crate) async fn wait_for_run(&self, mut run: RunDetails, timeout: TimeoutFlag) -> Result<RunDetails, Failure> {
+        if let Door::Here(here, _) = &self.door {
+            let mut db = here.connection().await.map_err(web_role::failure)?;
+            let run = names::run(&mut db, &run.dag_id, &run.run_id).await?;
+            return wait::for_run(&mut db, &run, timeout).await;
         }
         let began = Instant::now();
         while !run.state.is_finished() {

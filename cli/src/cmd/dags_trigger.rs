@@ -54,7 +54,7 @@ pub(crate) struct Trigger {
 impl Trigger {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         let conf = self.conf.read()?;
-        let mut api = cx.api().await?;
+        let api = cx.api().await?;
         let mut dag_id = self.dag_id.clone();
         // Read only where it is needed: the request itself takes an alias, and says when there is no such DAG.
         if self.wait || self.preset.is_some() || self.same_as.is_some() {

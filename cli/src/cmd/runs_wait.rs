@@ -21,7 +21,7 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut api = cx.api().await?;
+        let api = cx.api().await?;
         let run = api.any_run(&self.run).await?;
         if !run.state.is_finished() {
             api.check_at_work("start it with `orch standalone`")?;

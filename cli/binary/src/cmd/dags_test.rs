@@ -67,7 +67,7 @@ impl Test {
                 other => return Err(Failure::new(format!("the run was not created: {other:?}"))),
             };
             let run = trial.details(run.id).await?;
-            let run = wait::for_run(&mut trial.session, &run, timeout).await?;
+            let run = wait::for_run(&mut trial.session.db, &run, timeout).await?;
             self.report(&mut trial.session, &run).await?;
             Ok(wait::ended(&run))
         })
