@@ -2,9 +2,11 @@
 
 mod conf;
 mod schema;
+mod words;
 
 pub use conf::{BadConf, MAX_CONF_BYTES, check_conf, parse_conf};
 pub use schema::{Violation, violations};
+pub use words::unjudged;
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,7 @@
 //! Params, trigger rules against inputs, conditions that can hold, setups and teardowns.
 
 use super::Checked;
+use crate::params::unjudged;
 use crate::spec::{InputSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
 
 pub(super) fn check(dag: &mut Checked<'_>) {
@@ -8,6 +9,9 @@ pub(super) fn check(dag: &mut Checked<'_>) {
     let params_type = spec.params_schema.as_ref().and_then(|schema| schema.get("type"));
     if params_type.is_some_and(|given| given != "object") {
         dag.about_dag("its params are no object with names", "use a struct: each field is one param");
+    }
+    for (what, hint) in spec.params_schema.iter().flat_map(unjudged) {
+        dag.about_dag(format!("its params: {what}"), &hint);
     }
     for task in &spec.tasks {
         for input in &task.inputs {

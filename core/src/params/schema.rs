@@ -1,8 +1,8 @@
-//! Judges a value by a JSON schema: the part of the language that `#[derive(JsonSchema)]` writes, and no more.
-//!
-//! Understood: `type`, `enum`, `const`, `required`, `properties`, `additionalProperties`, `items`, `minimum`, `maximum`,
-//! `exclusiveMinimum`, `exclusiveMaximum`, `minLength`, `maxLength`, `minItems`, `maxItems`, `$ref` into `$defs`, `anyOf`,
-//! `oneOf`, `allOf`. Any other word is no reason to refuse: the types of the DAG have the last word when a task starts.
+//! Judges a value by a JSON schema: the words that `#[derive(JsonSchema)]` writes, and those that people write in DAG files. Other
+//! words are refused when the DAG is loaded (`words`), so nothing here is silently left unchecked. Of `format` only dates, times,
+//! UUIDs, addresses of mail and of machines are judged, as JSON Schema leaves it open.
+
+mod text;
 
 use crate::check::closest;
 use serde_json::{Map, Value};
@@ -77,7 +77,14 @@ impl<'a> Judge<'a> {
         match value {
             Value::Object(fields) => self.object(words, fields, depth),
             Value::Array(items) => self.list(words, items, depth),
-            Value::String(text) => self.length(words, "minLength", "maxLength", text.chars().count(), "character"),
+            Value::String(text) => {
+                self.length(words, "minLength", "maxLength", text.chars().count(), "character");
+                self.found.extend(text::unlike(words, text).map(|what| Violation {
+                    path: self.path.join("."),
+                    what,
+                    hint: None,
+                }));
+            }
             Value::Number(number) => self.range(words, number),
             Value::Null | Value::Bool(_) => {}
         }
@@ -148,13 +155,14 @@ impl<'a> Judge<'a> {
     }
 
     fn object(&mut self, words: &'a Map<String, Value>, fields: &Map<String, Value>, depth: usize) {
+        self.length(words, "minProperties", "maxProperties", fields.len(), "field");
         let known = words.get("properties").and_then(Value::as_object);
         let required = words.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         for name in required.filter(|name| !fields.contains_key(*name)) {
             self.at(name, |judge| judge.say("is missing", None));
         }
         for (name, field) in fields {
-            let property = known.and_then(|known| known.get(name));
+            let property = known.and_then(|known| known.get(name)).or_else(|| text::by_pattern(words, name));
             match (property, words.get("additionalProperties")) {
                 (Some(schema), _) => self.at(name, |judge| judge.judge(schema, field, depth + 1)),
                 (None, Some(Value::Bool(false))) => {
@@ -169,6 +177,12 @@ impl<'a> Judge<'a> {
 
     fn list(&mut self, words: &'a Map<String, Value>, items: &[Value], depth: usize) {
         self.length(words, "minItems", "maxItems", items.len(), "element");
+        let is_repeated = |(index, item): (usize, &Value)| items[..index].contains(item);
+        if words.get("uniqueItems") == Some(&Value::Bool(true))
+            && let Some(index) = items.iter().enumerate().position(is_repeated)
+        {
+            self.at(index.to_string(), |judge| judge.say("is there twice", None));
+        }
         let places = words.get("prefixItems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for (index, item) in items.iter().enumerate() {
             if let Some(schema) = places.get(index).or_else(|| words.get("items")) {
@@ -198,6 +212,10 @@ impl<'a> Judge<'a> {
             ("exclusiveMaximum", |n, limit| n >= limit, "not less than"),
         ];
         let Some(value) = number.as_f64() else { return };
+        let step = words.get("multipleOf").and_then(Value::as_f64).filter(|step| *step > 0.0);
+        if let Some(step) = step.filter(|step| (value / step - (value / step).round()).abs() > 1e-9) {
+            self.say(format!("is {number}, not a multiple of {step}"), None);
+        }
         for (word, is_broken, text) in limits {
             let limit = words.get(word).filter(|limit| limit.as_f64().is_some_and(|limit| is_broken(value, limit)));
             if let Some(limit) = limit {
@@ -394,6 +412,40 @@ mod tests {
         assert_eq!(told, ["`target.rows` is a string, not an integer"]);
         assert!(!wrong(json!({ "target": { "kind": "folder" } })).is_empty());
         assert!(!wrong(json!({ "target": 5 })).is_empty());
+    }
+
+    #[test]
+    fn words_of_dag_files_are_judged_too() {
+        for (schema, good, bad, expected) in [
+            (
+                json!({ "pattern": "^[a-z]+$" }),
+                json!("abc"),
+                json!("a1"),
+                "it is \"a1\", which does not match `^[a-z]+$`",
+            ),
+            (json!({ "format": "date" }), json!("2026-11-22"), json!("22.11."), "it is \"22.11.\", not a date"),
+            (
+                json!({ "format": "date-time" }),
+                json!("2026-11-22T10:00:00Z"),
+                json!("soon"),
+                "it is \"soon\", not a date-time",
+            ),
+            (
+                json!({ "format": "uuid" }),
+                json!("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+                json!("x"),
+                "it is \"x\", not a uuid",
+            ),
+            (json!({ "format": "email" }), json!("a@b.c"), json!("@b"), "it is \"@b\", not an email"),
+            (json!({ "multipleOf": 0.1 }), json!(0.3), json!(0.25), "it is 0.25, not a multiple of 0.1"),
+            (json!({ "uniqueItems": true }), json!([1, 2]), json!([1, 2, 1]), "`2` is there twice"),
+            (json!({ "minProperties": 1 }), json!({ "a": 1 }), json!({}), "it has 0 fields, at least 1 needed"),
+            (json!({ "format": "multiline" }), json!("any"), json!(null), ""),
+        ] {
+            assert_eq!(violations(&schema, &good), [], "{schema}");
+            let found: Vec<String> = violations(&schema, &bad).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join("; "), expected, "{schema}");
+        }
     }
 
     #[test]
