@@ -3,8 +3,8 @@
 use super::{Answer, Api, Query, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_core::asset::AssetEvent;
-use orch_store::asset::{AliasRow, AssetRow};
+use orch_core::asset::{AssetEvent, CheckOutcome};
+use orch_store::asset::{AliasRow, AssetRow, Dependency};
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -39,6 +39,23 @@ pub(crate) struct Update {
     pub(crate) source_run_id: Option<String>,
     pub(crate) source_task_id: Option<String>,
     pub(crate) runs: Vec<String>,
+}
+
+/// What a contract found.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Check {
+    pub(crate) at: Moment,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) policy: String,
+    pub(crate) outcome: String,
+    pub(crate) rows: u64,
+    pub(crate) rows_bad: u64,
+    pub(crate) sample: String,
+    pub(crate) dag_id: String,
+    pub(crate) dag_run_id: String,
+    pub(crate) task_id: String,
+    pub(crate) try_number: i16,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +199,31 @@ impl Api {
         };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         self.pages("assets/events", "asset_events", query, most, |entry| parsed(entry).map(update)).await
+    }
+
+    /// What contracts found of the data at a URI, the newest first.
+    pub(crate) async fn checks(
+        &self,
+        uri: &str,
+        outcome: Option<CheckOutcome>,
+        most: usize,
+    ) -> Result<Vec<Check>, Failure> {
+        let query = || {
+            let query = Query::default().with("uri", uri);
+            outcome.into_iter().fold(query, |query, outcome| query.with("outcome", outcome))
+        };
+        self.pages_extra("assets/checks", "checks", query, most, parsed).await
+    }
+
+    /// Which DAGs name which assets.
+    pub(crate) async fn dependencies(&self) -> Result<Vec<Dependency>, Failure> {
+        let found = self.found(self.get_extra("assets/dependencies").await?)?;
+        let dependency = |entry: &Value| {
+            let word = |name| entry[name].as_str().map(str::to_owned);
+            Some(Dependency { role: word("role")?, dag_id: word("dag_id")?, asset: word("asset")? })
+        };
+        let listed = found["dependencies"].as_array().ok_or_else(|| self.strange())?;
+        listed.iter().map(|entry| dependency(entry).ok_or_else(|| self.strange())).collect()
     }
 
     /// Says that an asset was updated, and gives the number of the update.

@@ -4,7 +4,6 @@ use crate::app::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::asset::CheckOutcome;
-use orch_store::asset::{checks_of_asset, find_asset};
 use serde_json::json;
 
 /// List what contracts found of the data of an asset, newest first
@@ -20,19 +19,19 @@ pub(crate) struct Checks {
     #[arg(long)]
     outcome: Option<CheckOutcome>,
     /// At most so many
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000))]
-    limit: i64,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    limit: u16,
     #[command(flatten)]
     output: FormatFlag,
 }
 
 impl Checks {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let known = find_asset(&mut session.db, &self.asset).await?;
+        let api = cx.api().await?;
+        let known = api.assets_called(&self.asset).await?;
         // A contract may be about data that no DAG names: it is found by its URI all the same.
         let uri = known.first().map_or(&self.asset, |asset| &asset.uri);
-        let rows = checks_of_asset(&mut session.db, uri, self.outcome, (0, self.limit)).await?;
+        let rows = api.checks(uri, self.outcome, self.limit.into()).await?;
         if rows.is_empty() && known.is_empty() {
             return Err(Failure::new(format!(
                 "there is no asset `{uri}`, and no contract has looked at one of that URI"
@@ -45,20 +44,19 @@ impl Checks {
         ];
         let mut listing = Listing::new(columns, "no contract has looked at it so far");
         for row in rows {
-            let found = row.result;
             listing.add([
                 moment(Some(row.at)),
-                json!(found.name),
-                json!(found.kind),
-                json!(found.policy),
-                json!(found.outcome),
-                json!(found.rows),
-                json!(found.bad),
-                json!(found.sample),
+                json!(row.name),
+                json!(row.kind),
+                json!(row.policy),
+                json!(row.outcome),
+                json!(row.rows),
+                json!(row.rows_bad),
+                json!(row.sample),
                 json!(row.dag_id),
-                json!(row.run_id),
+                json!(row.dag_run_id),
                 json!(row.task_id),
-                json!(row.try_no),
+                json!(row.try_number),
             ]);
         }
         listing.print(self.output.format)

@@ -3,12 +3,10 @@
 use crate::app::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::print;
-use orch_store::asset::{Dependency, dependencies};
+use orch_store::asset::Dependency;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-
-const MOST: i64 = 10_000;
 
 /// Show how DAGs depend on each other by the assets they produce and wait for
 #[derive(Debug, clap::Args)]
@@ -30,8 +28,7 @@ impl ShowDependencies {
             let hint = "save the graph with `orch dags show-dependencies --save graph.dot`";
             return Err(Failure::new("`--imgcat` is not supported").hint(hint));
         }
-        let mut session = cx.session().await?;
-        let found = dependencies(&mut session.db, MOST).await?;
+        let found = cx.api().await?.dependencies().await?;
         if found.is_empty() {
             eprintln!("no dag names an asset");
         }

@@ -1,13 +1,15 @@
 //! Assets: `/api/v2/assets` in Airflow's shape, and `/api/orch/v1/assets` with freshness, what DAGs wait for and lineage.
 
 mod checks;
+mod dependencies;
 mod events;
 mod extras;
 mod materialize;
 mod queued;
 mod view;
 
-pub(crate) use checks::{CheckPage, OUTCOMES, list as list_checks};
+pub(crate) use checks::{CheckPage, OUTCOMES, list as list_checks, of_uri as checks_of_uri};
+pub(crate) use dependencies::{DependencyPage, list as dependencies};
 pub(crate) use events::{
     EventPage, EventView, create as create_event, list as list_events, partition_key, say, upstream,
 };

@@ -106,9 +106,12 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             ]);
             all
         }
-        ("GET", "/api/orch/v1/assets/{asset_id}/checks") => {
+        ("GET", "/api/orch/v1/assets/checks" | "/api/orch/v1/assets/{asset_id}/checks") => {
             let mut all = page().to_vec();
             all.push(param("outcome", Word(OUTCOMES), "Only checks that ended so"));
+            if path == "/api/orch/v1/assets/checks" {
+                all.push(Param { required: true, ..param("uri", Text, "Of the data at that URI") });
+            }
             all
         }
         ("GET", "/api/v2/assets/aliases") => {

@@ -55,6 +55,8 @@ const WRITTEN: &[Written] = &[
             ("GET", "/api/orch/v1/alerts/{alert_id}", "An alert, and why it was not taken"),
             ("POST", "/api/orch/v1/alerts/{alert_id}/retry", "Sends an alert at once that waits or was given up"),
             ("GET", "/api/orch/v1/assets", "Lists assets with how fresh they are"),
+            ("GET", "/api/orch/v1/assets/checks", "What contracts found of the data at a URI, newest first"),
+            ("GET", "/api/orch/v1/assets/dependencies", "Which DAGs produce which assets, read them and wait for them"),
             ("GET", "/api/orch/v1/assets/{asset_id}", "How fresh an asset is, who waits for it, and its lineage"),
             ("GET", "/api/orch/v1/assets/{asset_id}/checks", "What contracts found of the data of an asset"),
             (

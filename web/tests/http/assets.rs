@@ -296,8 +296,12 @@ async fn checks_are_listed_and_shown_with_what_was_found() {
     assert_eq!((&aside["total_entries"], &aside["checks"][0]["rows_bad"]), (&json!(1), &json!(3)));
     let page_of_one = web.get(&format!("/api/orch/v1/assets/{orders}/checks?limit=1&offset=5")).await.body;
     assert_eq!((page_of_one["checks"].as_array().map(Vec::len), &page_of_one["total_entries"]), (Some(1), &json!(6)));
-    let wrong = web.get(&format!("/api/orch/v1/assets/{orders}/checks?outcome=passed")).await;
-    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let by_uri = web.get("/api/orch/v1/assets/checks?uri=lake://orders&outcome=quarantined").await.body;
+    assert_eq!(by_uri, aside, "data that no DAG names has a URI and no id");
+    for wrong in [&format!("{orders}/checks?outcome=passed"), "checks?uri=lake://orders&outcome=passed", "checks"] {
+        let wrong = web.get(&format!("/api/orch/v1/assets/{wrong}")).await;
+        assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", wrong.body);
+    }
     assert_eq!(web.get("/api/orch/v1/assets/9999/checks").await.status, StatusCode::NOT_FOUND);
     let page = browser.get(&format!("/assets/{orders}")).await;
     for text in [

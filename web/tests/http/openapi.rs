@@ -175,6 +175,7 @@ async fn answers_are_as_described() {
             format!("/api/orch/v1/dags/mapped/runs/{run}/tasks/later/why"),
         ),
         ("/api/orch/v1/dags/{dag_id}/structure".into(), "/api/orch/v1/dags/chain/structure".into()),
+        ("/api/orch/v1/assets/dependencies".into(), "/api/orch/v1/assets/dependencies".into()),
     ] {
         is_as_described(&document, ("get", &route), &web.get(&path).await);
     }

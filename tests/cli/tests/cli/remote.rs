@@ -7,6 +7,8 @@ mod versions;
 
 use crate::binary::{Ended, command, plain, run};
 use crate::standalone::Standalone;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
@@ -53,6 +55,12 @@ impl World {
         let ended = Ended::of(&command.output().unwrap());
         assert!(!format!("{ended:?}").contains(token), "{arguments:?} shows the token");
         ended
+    }
+
+    async fn db(&self) -> PgConnection {
+        let left = std::fs::read(self.home.path().join("data/standalone.json")).unwrap();
+        let left: serde_json::Value = serde_json::from_slice(&left).unwrap();
+        PgConnection::connect(left["url"].as_str().unwrap()).await.unwrap()
     }
 
     /// Both say the same, but for times that pass.

@@ -1,4 +1,5 @@
-//! `/api/orch/v1/assets/{asset_id}/checks`: what contracts found of the data of an asset, newest first.
+//! `/api/orch/v1/assets/{asset_id}/checks` and `/api/orch/v1/assets/checks?uri=`: what contracts found of the data of an asset, newest
+//! first. A contract may be about data that no DAG names: it has a URI and no id.
 
 use super::find;
 use crate::api::pages::{Page, words};
@@ -7,10 +8,13 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use orch_core::asset::CheckOutcome;
 use orch_store::asset::{CheckRow, checks_of_asset, count_checks};
+use orch_wire::Problem;
 use orch_wire::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use sqlx::PgConnection;
 
 pub(crate) const OUTCOMES: &[&str] = &["pass", "warn", "fail", "quarantined"];
 
@@ -67,15 +71,31 @@ impl From<CheckRow> for CheckView {
 }
 
 pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<CheckPage>, Refusal> {
-    let page = Page::of(&mut query);
-    query.finish()?;
-    let outcome = words(&query, "outcome", ("outcome", OUTCOMES))?.pop();
+    let choice = choice(&mut query)?;
     let mut db = app.pages().await?;
     let asset = find(&mut db, &names).await?;
-    let rows = checks_of_asset(&mut db, &asset.uri, outcome, (page.offset, page.limit)).await?;
+    page_of(&mut db, &asset.uri, choice).await
+}
+
+pub(crate) async fn of_uri(State(app): State<App>, mut query: Query) -> Result<Json<CheckPage>, Refusal> {
+    let choice = choice(&mut query)?;
+    let uri = query.text("uri").ok_or_else(|| Problem::new("missing", "Field required").at(["query", "uri"]))?;
+    page_of(&mut *app.pages().await?, uri, choice).await
+}
+
+type Choice = (Page, Option<CheckOutcome>);
+
+fn choice(query: &mut Query) -> Result<Choice, Refusal> {
+    let page = Page::of(query);
+    query.finish()?;
+    Ok((page, words(query, "outcome", ("outcome", OUTCOMES))?.pop()))
+}
+
+async fn page_of(db: &mut PgConnection, uri: &str, (page, outcome): Choice) -> Result<Json<CheckPage>, Refusal> {
+    let rows = checks_of_asset(db, uri, outcome, (page.offset, page.limit)).await?;
     let total_entries = match page.total(rows.len()) {
         Some(total) => total,
-        None => count_checks(&mut db, &asset.uri, outcome).await?,
+        None => count_checks(db, uri, outcome).await?,
     };
     Ok(Json(CheckPage { checks: rows.into_iter().map(CheckView::from).collect(), total_entries }))
 }

@@ -103,6 +103,29 @@ fn assets_are_looked_at_updated_and_made_over_the_api() {
     }
 }
 
+#[tokio::test]
+async fn checks_and_dependencies_are_looked_at_over_the_api() {
+    let world = World::new();
+    let depends = world.both(&["dags", "show-dependencies"]).done();
+    assert!(depends.contains("test_relaying -> "), "{depends}");
+    let checked = "insert into asset_check (uri, name, kind, policy, outcome, rows, bad, sample, run, dag_id, run_id, task_id,
+          map_index, try_no, attempt)
+        select uri, 'n is at least ' || n, 'range', 'warn', case when n = 7 then 'warn' else 'pass' end, 1200, 3, 'id 7',
+          gen_random_uuid(), 'd', 'r', 't', -1, 1, gen_random_uuid()
+        from generate_series(1, 120) n, (values ('test://relayed'), ('test://of no dag?')) u (uri)";
+    sqlx::query(checked).execute(&mut world.db().await).await.unwrap();
+    for asset in ["test://relayed", "test://of no dag?"] {
+        let count = |more: &[&str]| {
+            let line = [&["assets", "checks", asset, "-o", "json"], more].concat();
+            world.both(&line).json().as_array().unwrap().len()
+        };
+        assert_eq!((count(&[]), count(&["--limit", "110"]), count(&["--limit", "1000"])), (50, 110, 120));
+        assert_eq!(count(&["--outcome", "warn"]), 1);
+    }
+    world.both(&["assets", "checks", "test://relayed", "--outcome", "fail"]).done();
+    world.both(&["assets", "checks", "nothing"]).refused();
+}
+
 #[test]
 fn backfills_are_planned_created_and_ended_over_the_api() {
     let world = World::new();
