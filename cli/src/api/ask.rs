@@ -166,6 +166,18 @@ impl Api {
         }
     }
 
+    /// To the newest version of its DAG. The run as it is then: it may have been of that version before.
+    pub(crate) async fn move_run(&self, run: &RunDetails) -> Result<RunDetails, Failure> {
+        let path = format!("dags/{}/runs/{}/move", encoded(&run.dag_id), encoded(&run.run_id));
+        match self.change_extra("POST", &path, None).await? {
+            Answer::Found(run) => read::run(&run).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => {
+                Err(Failure::new(format!("run `{}` or its dag was deleted just now", run.run_id)))
+            }
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
     /// Newest first, at most so many.
     pub(crate) async fn runs(&self, filter: &RunFilter, most: usize) -> Result<Vec<RunDetails>, Failure> {
         let dag = match filter.dag_ids.as_deref() {

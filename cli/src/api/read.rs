@@ -57,6 +57,12 @@ struct Run {
     conf: Option<Map<String, Value>>,
     note: Option<String>,
     partition_key: Option<String>,
+    dag_versions: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version_number: i32,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +126,7 @@ pub(super) fn run(value: &Value) -> Option<RunDetails> {
         run_id: run.dag_run_id,
         rev: 0,
         version: 0,
-        version_number: 0,
+        version_number: run.dag_versions.first().map_or(0, |version| version.version_number),
         version_created_at: run.queued_at,
         bundle: String::new(),
         clear_number: 0,

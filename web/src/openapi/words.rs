@@ -69,6 +69,11 @@ const WRITTEN: &[Written] = &[
                 "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/cancel",
                 "Stops a run: it fails, and what runs of it ends",
             ),
+            (
+                "POST",
+                "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/move",
+                "Moves a run to the newest version of its DAG",
+            ),
             ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", "Which ways data took in a run"),
             (
                 "GET",

@@ -92,6 +92,18 @@ async fn a_run_is_cleared_after_a_look_at_what_that_does() {
 }
 
 #[tokio::test]
+async fn a_run_of_the_newest_version_is_moved_nowhere() {
+    let web = Web::new().await;
+    let run = web.trigger("chain").await;
+    let moved = web.change(Method::POST, &format!("/api/orch/v1/dags/old_chain/runs/{run}/move"), &Value::Null).await;
+    assert_eq!((moved.status, &moved.body["dag_run_id"]), (StatusCode::OK, &json!(run)), "{}", moved.body);
+    assert_shape(&moved.body, RUN);
+    let nothing = web.change(Method::POST, "/api/orch/v1/dags/chain/runs/nothing/move", &Value::Null).await;
+    assert_eq!(nothing.status, StatusCode::NOT_FOUND);
+    assert!(web.deeds().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_run_is_deleted_when_it_is_over() {
     let web = Web::new().await;
     let run = web.trigger("chain").await;

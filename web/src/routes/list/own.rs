@@ -59,6 +59,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::deadlines::DeadlinePage>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/lineage", viewer, api::assets::lineage_of_run)
         .gives::<api::assets::LineagePage>()
+        .post("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/move", user, api::dag_runs::move_to_newest)
+        .gives::<api::dag_runs::DagRunView>()
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .gives::<api::tasks::Structure>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
