@@ -8,6 +8,7 @@ mod assets;
 mod backfills;
 mod deadlines;
 mod kept;
+mod logs;
 mod marks;
 mod presets;
 mod read;
@@ -19,6 +20,7 @@ pub(crate) use approvals::{AnswerWish, Asked};
 pub(crate) use ask::{DagChoice, Obstacle};
 pub(crate) use backfills::PlannedDate;
 pub(crate) use kept::{Seen, connection_body, connection_of};
+pub(crate) use logs::{LogPlace, OldLog, Try};
 pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use sql::SqlAnswer;
 

@@ -5,6 +5,7 @@ use crate::ends::Ends;
 use crate::health::Health;
 use crate::limit::Limits;
 use crate::live::Live;
+use crate::old_log::OldLog;
 use crate::queries::Queries;
 use crate::refusal::Refusal;
 use crate::{WebConfig, WebResult};
@@ -13,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orch_store::audit::{Deed, record};
 use orch_store::hint::Hints;
 use orch_store::overview::{Pulse, pulse};
-use orch_store::rollover::{Kept, recall};
+use orch_store::rollover::recall;
 use orch_store::version::Versions;
 use orch_store::{StoreError, StoreResult, connect};
 use serde_json::json;
@@ -139,25 +140,10 @@ impl Inner {
         Some(found)
     }
 
-    /// Makes the log of a try readable if it is old. `Some`: what is to be said of that.
-    pub(crate) async fn recalled(&self, run: Uuid, attempt: Uuid) -> StoreResult<Option<String>> {
+    /// Makes the log of a try readable if it is old.
+    pub(crate) async fn recalled(&self, run: Uuid, attempt: Uuid) -> StoreResult<Option<OldLog>> {
         let mut db = self.pages().await?;
-        match recall(&mut db, &self.config.archive, run, attempt, self.config.clock.now()).await {
-            Ok(Kept::Here) => Ok(None),
-            Ok(Kept::Recalled { place }) => {
-                Ok(Some(format!("This log is old: it was read from the archive, {place}.")))
-            }
-            Ok(Kept::Away { place }) => Ok(Some(format!(
-                "This log is old and went to {place}; this server was not told of an archive (ORCH_ARCHIVE)."
-            ))),
-            Err(StoreError::Archive(error)) => {
-                tracing::warn!(%error, run.id = %run, "an old log cannot be read from the archive");
-                Ok(Some(
-                    "This log is old, and the archive cannot be read at the moment; the server's log says why.".into(),
-                ))
-            }
-            Err(error) => Err(error),
-        }
+        Ok(OldLog::of(recall(&mut db, &self.config.archive, run, attempt, self.config.clock.now()).await?))
     }
 
     /// All of the work is done, or none.

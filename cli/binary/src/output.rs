@@ -5,7 +5,7 @@ mod line;
 mod style;
 mod table;
 
-pub use line::readable;
+pub use line::{readable, readable_fields};
 pub use style::Style;
 
 use crate::failure::{Exit, Failure, Outcome};

@@ -1,24 +1,17 @@
 //! `orch tasks logs`: what a try of a task said, now or as it says it.
 
+use crate::api::{Api, LogPlace, OldLog, Try};
 use crate::app::Cx;
-use crate::clock;
-use orch_binary::config::Secret;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::names::{self, MapIndexFlag};
-use orch_binary::output::print;
-use orch_binary::output::readable;
-use orch_binary::secrets;
-use orch_binary::session::Session;
+use orch_binary::names::MapIndexFlag;
+use orch_binary::output::{print, readable_fields};
 use orch_core::state::TaskState;
-use orch_store::instance::{TryRow, tries};
-use orch_store::log::{self, Place};
-use orch_store::rollover::{Kept, recall};
-use orch_store::run::{RunDetails, run_by_uuid};
+use orch_store::instance::InstanceRow;
+use orch_store::run::RunDetails;
+use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Read at once.
-const PAGE_BYTES: i64 = 1 << 20;
 /// Workers ship what was said several times a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -48,45 +41,41 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
-        let mut session = cx.session().await?;
-        let dag_id = names::dag_id(&mut session.db, &self.dag_id).await?;
-        let run = names::run(&mut session.db, &dag_id, &self.run).await?;
-        let mut place = Place::START;
+        let api = cx.api().await?;
+        let run = api.run(&self.dag_id, &self.run).await?;
+        let mut instance = api.instance(&run, &self.task_id, self.map_index).await?;
+        let mut place = LogPlace::Start;
         let mut reading: Option<Uuid> = None;
         loop {
-            let found = self.find(&mut session, &run).await?;
             // Looked at before the lines are read: what was said before the end is not missed.
-            let is_over = match &found {
-                Some(found) => found.ended_at.is_some() || found.state.is_finished(),
-                None => false,
-            };
+            let found = self.find(api.tries(&run, &instance).await?);
             if let Some(found) = &found {
-                if reading != Some(found.attempt) {
-                    (reading, place) = (Some(found.attempt), Place::START);
-                    say_where(cx, &mut session, run.id, found.attempt).await?;
+                if reading != Some(found.attempt_id) {
+                    (reading, place) = (Some(found.attempt_id), LogPlace::Start);
                 }
-                place = self.print_from(&mut session, &run, found.attempt, place).await?;
+                place = self.print_from(&api, (&run, &instance), found, place).await?;
             }
-            if is_over || !self.follow {
+            if !self.follow || found.as_ref().is_some_and(Try::is_over) {
                 return match found {
                     Some(found) => Ok(say_failure(&found)),
                     None => Err(self.no_try(&run)),
                 };
             }
-            if found.is_none() && run_by_uuid(&mut session.db, run.id).await?.is_none_or(|run| run.state.is_finished())
-            {
+            if found.is_none() && api.run_of(&run.dag_id, &run.run_id).await?.state.is_finished() {
                 return Err(self.no_try(&run));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
+            if reading.is_none() {
+                // Before its first try a task may turn out to have elements.
+                instance = api.instance(&run, &self.task_id, self.map_index).await?;
+            }
         }
     }
 
-    async fn find(&self, session: &mut Session, run: &RunDetails) -> Result<Option<TryRow>, Failure> {
-        let instance = names::instance(&mut session.db, run, &self.task_id, self.map_index).await?;
-        let mut tries = tries(&mut session.db, run.id, instance.task, instance.map_index).await?;
+    fn find(&self, mut tries: Vec<Try>) -> Option<Try> {
         match self.try_number {
-            Some(number) => Ok(tries.into_iter().rfind(|one| one.try_no == number)),
-            None => Ok(tries.pop()),
+            Some(number) => tries.into_iter().rfind(|one| one.try_number == number),
+            None => tries.pop(),
         }
     }
 
@@ -96,49 +85,51 @@ impl Logs {
             .hint(format!("see its state with `orch tasks state {} {} {}`", run.dag_id, self.task_id, run.run_id))
     }
 
+    /// Prints all there is so far.
     async fn print_from(
         &self,
-        session: &mut Session,
-        run: &RunDetails,
-        attempt: Uuid,
-        mut place: Place,
-    ) -> Result<Place, Failure> {
-        loop {
-            let chunks = log::read(&mut session.db, run.id, attempt, place, PAGE_BYTES).await?;
-            let Some(last) = chunks.last() else { return Ok(place) };
-            place = Place { lease_no: last.lease_no, seq: last.seq };
-            let lines = chunks.iter().flat_map(|chunk| chunk.body.lines());
+        api: &Api,
+        (run, instance): (&RunDetails, &InstanceRow),
+        found: &Try,
+        mut place: LogPlace,
+    ) -> Result<LogPlace, Failure> {
+        while place != LogPlace::End {
+            let part = api.log(run, instance, found.try_number, &place).await?;
+            if let Some(old) = part.old {
+                say_where(old)?;
+            }
+            place = part.next;
+            if part.lines.is_empty() {
+                break;
+            }
             if self.json {
-                print(&lines.flat_map(|line| [line, "\n"]).collect::<String>())?;
+                let lines = part.lines.into_iter().flat_map(|line| [Value::Object(line).to_string(), "\n".into()]);
+                print(&lines.collect::<String>())?;
             } else {
-                print(&lines.map(readable).collect::<String>())?;
+                print(&part.lines.into_iter().map(readable_fields).collect::<String>())?;
             }
         }
+        Ok(place)
     }
 }
 
-/// Gets an old log out of the archive, and says so.
-async fn say_where(cx: &Cx, session: &mut Session, run: Uuid, attempt: Uuid) -> Result<(), Failure> {
-    let config = cx.config()?;
-    let url = config.database_url.as_ref().map(Secret::reveal);
-    let archive = secrets::archive(&config, url)?;
-    match recall(&mut session.db, &archive, run, attempt, clock::now()).await? {
-        Kept::Here => {}
-        Kept::Recalled { place } => eprintln!("this log is old: it was read from the archive, {place}"),
-        Kept::Away { place } => {
-            return Err(Failure::new(format!("this log is old and went to {place}"))
-                .hint("name the archive with `ORCH_ARCHIVE`, or `archive` in orch.toml"));
+fn say_where(old: OldLog) -> Result<(), Failure> {
+    match old {
+        OldLog::Read(place) => {
+            eprintln!("this log is old: it was read from the archive, {place}");
+            Ok(())
         }
+        OldLog::Away(place) => Err(Failure::new(format!("this log is old and went to {place}"))
+            .hint("name the archive with `ORCH_ARCHIVE`, or `archive` in orch.toml")),
     }
-    Ok(())
 }
 
 /// What a failed try ended with is no line of its log.
-fn say_failure(found: &TryRow) -> Exit {
+fn say_failure(found: &Try) -> Exit {
     if let Some(kind) = &found.failure
-        && found.state != TaskState::Success
+        && found.state != Some(TaskState::Success)
     {
-        eprintln!("try {} failed ({kind}): {}", found.try_no, found.causes.join(": "));
+        eprintln!("try {} failed ({kind}): {}", found.try_number, found.causes.join(": "));
     }
     Exit::Done
 }

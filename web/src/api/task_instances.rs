@@ -18,7 +18,7 @@ pub(crate) use list::{batch, list, list_mapped};
 pub(crate) use logs::logs;
 pub(crate) use mark::{carry_out, dependencies, dry_run, patch, tell};
 pub(crate) use meant::Wish;
-pub(crate) use tries::{get as get_try, list as list_tries};
+pub(crate) use tries::{get as get_try, list as list_tries, list_with_causes as list_tries_with_causes};
 
 use super::dag_runs::find;
 use crate::extract::{MappedPath, Query, TaskPath, no_such_instance};
@@ -39,7 +39,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-pub(crate) use tries::TryPage;
+pub(crate) use tries::{CausedTryPage, TryPage};
 pub(crate) use view::{TaskInstanceView, TaskTryView};
 
 pub(super) use view::OfRun;

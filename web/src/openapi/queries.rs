@@ -69,6 +69,8 @@ pub(crate) const INSTANCE_ORDERS: &[&str] = &[
 const RUN_TIMES: [&str; 5] = ["run_after", "logical_date", "start_date", "end_date", "updated_at"];
 const OF_DAGS: &str = "/api/v2/dags";
 const OF_RUNS: &str = "/api/v2/dags/{dag_id}/dagRuns";
+/// What only orch has of an instance.
+const OF_TASK: &str = "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/";
 
 /// By the method in upper case and the path of the route.
 pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
@@ -236,7 +238,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             param("wait", UpTo(300), "So long for the end of the run; 30 without it"),
             param("result", Texts, "Tasks whose outputs come with the end"),
         ],
-        ("GET", "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why") => vec![map_index()],
+        ("GET", path) if path.starts_with(OF_TASK) => vec![map_index()],
         ("GET", "/api/orch/v1/sql") => vec![param("limit", Count(50), "At most so many; no more than 200")],
         ("GET", path) if path.starts_with(OF_TABLE) && path != OF_TABLE => {
             let mut all = lake_page().to_vec();

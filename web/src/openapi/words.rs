@@ -98,6 +98,11 @@ const WRITTEN: &[Written] = &[
             ("GET", "/api/orch/v1/importErrors", "Lists broken DAG files with all that is wrong, by line and column"),
             (
                 "GET",
+                "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/tries",
+                "The tries of a task instance, each with why it failed",
+            ),
+            (
+                "GET",
                 "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why",
                 "Why a task instance stands where it stands",
             ),

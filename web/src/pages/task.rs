@@ -27,6 +27,7 @@ use log::{Item, Log, View};
 use orch_core::plan::PlanTask;
 use orch_core::spec::Isolation;
 use orch_core::state::TaskState;
+use orch_store::StoreError;
 use orch_store::approval::open_question;
 use orch_store::asset::{EventFilter, EventOrder, edges_of_task, list_events};
 use orch_store::instance::{InstanceRow, TryRow, get_instance, tries};
@@ -175,7 +176,14 @@ async fn page(
         live_href(&mut db, (&head.href, &task_id), (run.id, task, map_index), chosen.map(|one| one.attempt)).await?;
     drop(db);
     let log_note = match chosen {
-        Some(one) => app.recalled(run.id, one.attempt).await?,
+        Some(one) => match app.recalled(run.id, one.attempt).await {
+            // The rest of the page is worth reading all the same.
+            Err(StoreError::Archive(error)) => {
+                tracing::warn!(%error, run.id = %run.id, "an old log cannot be read from the archive");
+                Some("This log is old, and the archive cannot be read at the moment; the server's log says why.".into())
+            }
+            old => old?.map(|old| old.to_string()),
+        },
         None => None,
     };
     let log = match chosen {

@@ -65,6 +65,9 @@ async fn an_old_log_is_read_from_the_archive_by_pages_and_programs() {
     let events: Vec<&str> =
         answer.body["content"].as_array().unwrap().iter().filter_map(|line| line["event"].as_str()).collect();
     assert!(events[0].contains("read from the archive"), "{events:?}");
+    let first = &answer.body["content"][0];
+    assert_eq!((&first["logger"], &first["level"]), (&"orch.archive".into(), &"info".into()));
+    assert!(first["place"].is_string(), "{first}");
     assert_eq!(events[1..], ["loaded the needle", "done"]);
 }
 
@@ -83,4 +86,8 @@ async fn an_archive_that_is_damaged_is_said_and_breaks_no_page() {
     let page = browser.get(&format!("{run}/tasks/t0")).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.has("the archive cannot be read at the moment"), "{}", page.html);
+    drop(browser);
+    web.token = web.log_in(orch_web::ADMIN, crate::fixture::PASSWORD).await.unwrap();
+    let answer = web.get(&format!("/api/v2{}/taskInstances/t0/logs/1", run.replace("/runs/", "/dagRuns/"))).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "no log is not an empty log: {}", answer.body);
 }

@@ -174,6 +174,10 @@ async fn answers_are_as_described() {
             "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why".into(),
             format!("/api/orch/v1/dags/mapped/runs/{run}/tasks/later/why"),
         ),
+        (
+            "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/tries".into(),
+            format!("/api/orch/v1/dags/mapped/runs/{run}/tasks/{task}/tries?map_index={index}"),
+        ),
         ("/api/orch/v1/dags/{dag_id}/structure".into(), "/api/orch/v1/dags/chain/structure".into()),
         ("/api/orch/v1/assets/dependencies".into(), "/api/orch/v1/assets/dependencies".into()),
     ] {

@@ -1,11 +1,21 @@
 //! A stored line of a log, for people.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
 /// `2026-11-20T06:00:00.123456Z INFO  loaded rows=7`
 pub fn readable(line: &str) -> String {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return format!("{line}\n") };
+    match serde_json::from_str(line) {
+        Ok(Value::Object(fields)) => readable_fields(fields),
+        _ => format!("{line}\n"),
+    }
+}
+
+/// The same of a line as the API gives it: one that is no JSON has nothing but words.
+pub fn readable_fields(mut fields: Map<String, Value>) -> String {
+    if let (1, Some(Value::String(words))) = (fields.len(), fields.get("event")) {
+        return format!("{words}\n");
+    }
     let mut word = |name: &str| match fields.remove(name) {
         Some(Value::String(word)) => word,
         Some(other) => other.to_string(),
@@ -28,6 +38,8 @@ mod tests {
     fn a_stored_line_is_read_by_people() {
         let line = r#"{"event":"loaded","level":"info","logger":"task","rows":7,"timestamp":"2026-11-20T06:00:00.5Z"}"#;
         assert_eq!(readable(line), "2026-11-20T06:00:00.5Z INFO    loaded rows=7\n");
-        assert_eq!(readable("no JSON"), "no JSON\n");
+        for words in ["no JSON", r#"{"event":"no JSON"}"#] {
+            assert_eq!(readable(words), "no JSON\n");
+        }
     }
 }

@@ -71,7 +71,7 @@ pub(crate) async fn logs(
     } else {
         drop(db);
     }
-    let note = app.recalled(instance.run.id, one.attempt).await?;
+    let old = app.recalled(instance.run.id, one.attempt).await?;
     if in_lines {
         return lines(app, instance.run.id, one, after, is_over).await;
     }
@@ -81,9 +81,8 @@ pub(crate) async fn logs(
     let last = chunks.last().map_or(after, place);
     let more =
         !is_over || (!chunks.is_empty() && !read(&mut db, instance.run.id, one.attempt, last, 1).await?.is_empty());
-    // Airflow says where it found a log in the same way.
-    let note = note.filter(|_| after == Place::START).map(|note| json!({ "event": note }));
-    let content = note.into_iter().chain(chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message)).collect();
+    let old = old.filter(|_| after == Place::START).map(|old| old.line());
+    let content = old.into_iter().chain(chunks.iter().flat_map(|chunk| chunk.body.lines()).map(message)).collect();
     let continuation_token = more.then(|| token_of(one.attempt, last));
     Ok(Json(LogPage { content, continuation_token }).into_response())
 }

@@ -1,4 +1,4 @@
-//! The tries of one instance: `…/tries`, `…/tries/{task_try_number}`.
+//! The tries of one instance: `…/tries`, `…/tries/{task_try_number}`; and below `/api/orch/v1` with why they failed.
 
 use super::{Instance, OfRun, TaskTryView, one_instance};
 use crate::extract::{Names, Query, no_such_instance};
@@ -6,15 +6,71 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
+use orch_core::state::TaskState;
 use orch_store::instance::{TryRow, tries};
 use orch_store::note::Notes;
+use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TryPage {
     task_instances: Vec<TaskTryView>,
     total_entries: usize,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CausedTryPage {
+    tries: Vec<CausedTryView>,
+    total_entries: usize,
+}
+
+/// A try with what Airflow's has no fields for.
+#[derive(Debug, Serialize, JsonSchema)]
+struct CausedTryView {
+    /// A try that is begun anew keeps its number.
+    #[schemars(with = "String")]
+    attempt_id: Uuid,
+    try_number: i16,
+    max_tries: i16,
+    #[schemars(with = "Option<String>")]
+    state: Option<TaskState>,
+    hostname: Option<String>,
+    queued_when: Option<Timestamp>,
+    start_date: Option<Timestamp>,
+    end_date: Option<Timestamp>,
+    /// How it failed last: `retryable`, `fatal`, `timeout`, `panic`, `lost` or `exit`.
+    failure: Option<String>,
+    /// Why, the outermost first.
+    causes: Vec<String>,
+}
+
+impl From<TryRow> for CausedTryView {
+    fn from(one: TryRow) -> Self {
+        CausedTryView {
+            attempt_id: one.attempt,
+            try_number: one.try_no,
+            max_tries: one.max_tries,
+            state: Some(one.state).filter(|state| *state != TaskState::None),
+            hostname: one.hostname,
+            queued_when: stamp(one.queued_at),
+            start_date: stamp(one.started_at),
+            end_date: stamp(one.ended_at),
+            failure: one.failure,
+            causes: one.causes,
+        }
+    }
+}
+
+pub(crate) async fn list_with_causes(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<CausedTryPage>, Refusal> {
+    let (_, tries) = all(&app, &names, &mut query).await?;
+    let tries: Vec<_> = tries.into_iter().map(CausedTryView::from).collect();
+    Ok(Json(CausedTryPage { total_entries: tries.len(), tries }))
 }
 
 pub(crate) async fn list(State(app): State<App>, names: Names, mut query: Query) -> Result<Json<TryPage>, Refusal> {

@@ -63,6 +63,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::dag_runs::DagRunView>()
         .get("/api/orch/v1/dags/{dag_id}/structure", viewer, api::tasks::whole)
         .gives::<api::tasks::Structure>()
+        .get(
+            "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/tries",
+            viewer,
+            api::task_instances::list_tries_with_causes,
+        )
+        .gives::<api::task_instances::CausedTryPage>()
         .get("/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why", viewer, api::why::why)
         .gives::<api::why::WhyView>()
         .post("/api/orch/v1/dags/{dag_id}/trigger", user, api::dag_runs::trigger_and_wait)

@@ -1,0 +1,134 @@
+//! The tries of a task instance, and what they said.
+
+use super::{Answer, Api, Query, ask, encoded, refused};
+use chrono::{DateTime, Utc};
+use orch_binary::failure::Failure;
+use orch_core::state::TaskState;
+use orch_store::instance::InstanceRow;
+use orch_store::run::RunDetails;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// Says in the first line where an old log was found.
+const ARCHIVE: &str = "orch.archive";
+
+/// A try, and why it failed if it did.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Try {
+    /// A try that is begun anew keeps its number.
+    pub(crate) attempt_id: Uuid,
+    pub(crate) try_number: i16,
+    pub(crate) state: Option<TaskState>,
+    end_date: Option<DateTime<Utc>>,
+    /// `retryable`, `fatal`, …
+    pub(crate) failure: Option<String>,
+    pub(crate) causes: Vec<String>,
+}
+
+impl Try {
+    pub(crate) fn is_over(&self) -> bool {
+        self.end_date.is_some() || self.state.is_some_and(TaskState::is_finished)
+    }
+}
+
+/// Where in a log reading goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogPlace {
+    Start,
+    /// Behind what an answer said; its token.
+    Behind(String),
+    /// The try is over, and all of it was read.
+    End,
+}
+
+/// Lines of a log.
+#[derive(Debug)]
+pub(crate) struct LogPart {
+    pub(crate) old: Option<OldLog>,
+    pub(crate) lines: Vec<Map<String, Value>>,
+    pub(crate) next: LogPlace,
+}
+
+/// Where the log is that is not in the database any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OldLog {
+    /// It was read from there.
+    Read(String),
+    /// It is there, and the server was not told how to read it.
+    Away(String),
+}
+
+impl Api {
+    /// The first one first.
+    pub(crate) async fn tries(&self, run: &RunDetails, instance: &InstanceRow) -> Result<Vec<Try>, Failure> {
+        let (dag_id, run_id, task_id) = (encoded(&run.dag_id), encoded(&run.run_id), encoded(&instance.task_id));
+        let path = format!("dags/{dag_id}/runs/{run_id}/tasks/{task_id}/tries?map_index={}", instance.map_index);
+        match self.get_extra(&path).await? {
+            Answer::Found(found) => Vec::deserialize(&found["tries"]).map_err(|_| self.strange()),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// What a try said behind a place, about a megabyte of it; no lines: that is all so far.
+    pub(crate) async fn log(
+        &self,
+        run: &RunDetails,
+        instance: &InstanceRow,
+        try_number: i16,
+        place: &LogPlace,
+    ) -> Result<LogPart, Failure> {
+        let query = Query::default().with("map_index", instance.map_index);
+        let query = match place {
+            LogPlace::Behind(token) => query.with("token", token),
+            LogPlace::Start | LogPlace::End => query,
+        };
+        let path = format!("{}/{}/logs/{try_number}", ask::of_run(run), encoded(&instance.task_id));
+        match self.get(&path, &query).await? {
+            Answer::Found(found) => part(found).ok_or_else(|| self.strange()),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    content: Vec<Map<String, Value>>,
+    continuation_token: Option<String>,
+}
+
+fn part(found: Value) -> Option<LogPart> {
+    let Page { content: mut lines, continuation_token } = Page::deserialize(found).ok()?;
+    let old = lines.first().and_then(old_log);
+    if old.is_some() {
+        lines.remove(0);
+    }
+    Some(LogPart { old, lines, next: continuation_token.map_or(LogPlace::End, LogPlace::Behind) })
+}
+
+fn old_log(line: &Map<String, Value>) -> Option<OldLog> {
+    let word = |name| line.get(name).and_then(Value::as_str);
+    let place = word("place").filter(|_| word("logger") == Some(ARCHIVE))?.to_owned();
+    Some(if word("level") == Some("error") { OldLog::Away(place) } else { OldLog::Read(place) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn where_an_old_log_was_found_is_no_line_of_it() {
+        let archived = |level: &str| json!({ "event": "…", "level": level, "logger": ARCHIVE, "place": "file:///a" });
+        for (first, expected) in [
+            (archived("info"), Some(OldLog::Read("file:///a".into()))),
+            (archived("error"), Some(OldLog::Away("file:///a".into()))),
+            (json!({ "event": "said", "place": "file:///a" }), None),
+        ] {
+            let found = json!({ "content": [first, { "event": "loaded" }], "continuation_token": null });
+            let part = part(found).expect("it is a page");
+            assert_eq!(part.lines.len(), 1 + usize::from(expected.is_none()));
+            assert_eq!((part.old, part.next), (expected, LogPlace::End));
+        }
+    }
+}
