@@ -48,7 +48,7 @@ struct Shown {
     state: Option<TaskState>,
 }
 
-fn instance(value: &Value) -> Option<Instance> {
+pub(super) fn instance(value: &Value) -> Option<Instance> {
     let shown = Shown::deserialize(value).ok()?;
     Some(Instance {
         dag_id: shown.dag_id,

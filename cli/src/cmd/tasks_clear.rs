@@ -1,25 +1,16 @@
 //! `orch tasks clear`: instances that are over begin anew, those that run are stopped and begin anew.
 
+use crate::api::{Api, ClearWish, DagChoice, WouldClear};
 use crate::app::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing};
 use orch_binary::person::YesFlag;
-use orch_binary::session::Session;
-use orch_core::plan::TaskIdx;
-use orch_core::select::Selection;
-use orch_core::state::TaskState;
-use orch_core::transition::Selected;
-use orch_store::audit::Deed;
-use orch_store::clear::{ClearWish, Cleared, clear_instances, would_clear};
-use orch_store::dag::{DagFilter, MOST_DAGS, get_dag, list_dags};
-use orch_store::hint::Hint;
-use orch_store::run::{Around, MOST_RUNS, MoveRun, RunDetails, RunFilter, Span, list_runs, move_run, runs_around};
-use orch_store::step::Stepper;
-use orch_store::version::Versions;
+use orch_store::run::{RunDetails, RunFilter, Span};
 use regex_lite::Regex;
 use serde_json::json;
+use std::collections::HashMap;
 
 /// Clear task instances, so that they run again
 #[derive(Debug, clap::Args)]
@@ -103,140 +94,128 @@ fn regex(text: &str) -> Result<Regex, String> {
 struct Planned {
     run: RunDetails,
     wish: ClearWish,
-    cleared: Cleared,
+    would: WouldClear,
 }
+
+/// The ids of the tasks of versions: by the DAG and the number.
+type TaskIds = HashMap<(String, i32), Vec<String>>;
 
 impl Clear {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         if (self.around.past || self.around.future) && self.run_id.is_none() {
             return Err(Failure::new("`--past` and `--future` are seen from a run").hint("name it with `--run-id`"));
         }
-        let mut session = cx.session().await?;
-        let mut versions = Versions::default();
+        let api = cx.api().await?;
+        let mut task_ids = TaskIds::default();
         let mut planned = Vec::new();
-        for dag_id in self.dags(&mut session).await? {
-            for run in self.runs(&mut session, &dag_id).await? {
-                planned.extend(self.plan(&mut session, &mut versions, run).await?);
+        for dag_id in self.dags(&api).await? {
+            for run in self.runs(&api, &dag_id).await? {
+                planned.extend(self.plan(&api, &mut task_ids, run).await?);
             }
         }
-        let count: usize = planned.iter().map(|planned| planned.cleared.instances.len()).sum();
-        self.print(&mut session, &mut versions, &planned).await?;
+        let count: usize = planned.iter().map(|planned| planned.would.count).sum();
+        self.print(&planned)?;
         if self.dry_run || count == 0 {
             return Ok(Exit::Done);
         }
         self.yes.agree(&format!("This clears {count} task instances in {} runs.", planned.len()))?;
-        let mut stepper = Stepper::default();
         for Planned { run, wish, .. } in &planned {
-            let cleared = clear_instances(&mut session.db, &mut stepper, &mut versions, run.id, wish).await?;
-            let Some(cleared) = cleared else { continue };
-            if self.run_on_latest_version {
-                to_latest(&mut session, &mut versions, run).await?;
+            if let Some(why) = api.clear(run, wish).await? {
+                eprintln!("run `{}` goes on in its own version: {why}", run.run_id);
             }
-            let deed = Deed {
-                event: "clear_task_instances",
-                dag_id: Some(&run.dag_id),
-                run_id: Some(&run.run_id),
-                extra: Some(json!({ "instances": cleared.instances.len() })),
-                ..Deed::default()
-            };
-            let hints = [Hint::Ready, Hint::Run, Hint::Stop];
-            session.did(&deed, &hints[..if cleared.stopping { 3 } else { 2 }]).await?;
         }
         eprintln!("{count} task instances were cleared");
         Ok(Exit::Done)
     }
 
-    async fn dags(&self, session: &mut Session) -> Result<Vec<String>, Failure> {
+    async fn dags(&self, api: &Api) -> Result<Vec<String>, Failure> {
         if !self.dag_regex {
-            return Ok(vec![names::dag_id(&mut session.db, &self.dag_id).await?]);
+            return Ok(vec![api.dag_id(&self.dag_id).await?]);
         }
         let regex = regex(&self.dag_id).map_err(|error| Failure::new(format!("`{}`: {error}", self.dag_id)))?;
-        let mut ids = list_dags(&mut session.db, &DagFilter::default(), MOST_DAGS).await?;
-        ids.retain(|dag| regex.is_match(&dag.dag_id));
-        if ids.is_empty() {
+        let mut dags = api.dags(&DagChoice::default()).await?;
+        dags.retain(|dag| regex.is_match(&dag.dag_id));
+        if dags.is_empty() {
             return Err(
                 Failure::new(format!("no dag is like `{}`", self.dag_id)).hint("list all with `orch dags list`")
             );
         }
-        Ok(ids.into_iter().map(|dag| dag.dag_id).collect())
+        Ok(dags.into_iter().map(|dag| dag.dag_id).collect())
     }
 
-    async fn runs(&self, session: &mut Session, dag_id: &str) -> Result<Vec<RunDetails>, Failure> {
-        if let Some(name) = &self.run_id {
-            let run = names::run(&mut session.db, dag_id, name).await?;
-            let around = Around { past: self.around.past, future: self.around.future };
-            return Ok(runs_around(&mut session.db, &run, around, MOST_RUNS).await?);
-        }
-        let mut filter = RunFilter {
-            dag_ids: Some(vec![dag_id.into()]),
-            run_after: Span { from: self.start_date, to: self.end_date },
-            ..RunFilter::default()
+    async fn runs(&self, api: &Api, dag_id: &str) -> Result<Vec<RunDetails>, Failure> {
+        let named = match &self.run_id {
+            Some(name) => Some(api.run_of(dag_id, name).await?),
+            None => None,
         };
-        let mut runs = Vec::new();
-        loop {
-            let page = list_runs(&mut session.db, &filter, MOST_RUNS).await?;
-            filter.after = page.last().map(|run| (run.run_after, run.id));
-            let is_last = page.len() < MOST_RUNS as usize;
-            runs.extend(page);
-            if is_last {
-                return Ok(runs);
-            }
-        }
-    }
-
-    async fn plan(
-        &self,
-        session: &mut Session,
-        versions: &mut Versions,
-        run: RunDetails,
-    ) -> Result<Option<Planned>, Failure> {
-        let version = versions.get(&mut session.db, run.version).await?;
-        let is_meant = |id: &str| self.task_regex.as_ref().is_none_or(|regex| regex.is_match(id));
-        let ids = version.plan.spec.tasks.iter().map(|task| task.task_id.as_str());
-        let tasks: Vec<Selected> = (0..)
-            .zip(ids)
-            .filter(|(_, id)| is_meant(id))
-            .map(|(task, _): (TaskIdx, _)| Selected { task, index: None })
-            .collect();
-        let states = match (self.states.only_failed, self.states.only_running) {
-            (true, _) => vec![TaskState::Failed, TaskState::UpstreamFailed],
-            (_, true) => vec![TaskState::Running],
-            _ => Vec::new(),
+        let run_after = match &named {
+            None => Span { from: self.start_date, to: self.end_date },
+            Some(run) => Span {
+                from: (!self.around.past).then_some(run.run_after),
+                to: (!self.around.future).then_some(run.run_after),
+            },
         };
-        let selection = Selection { tasks, upstream: self.related.upstream, downstream: self.related.downstream };
-        let wish = ClearWish { selection, version: Some(version.id), states };
-        let cleared = would_clear(&mut session.db, versions, run.id, &wish).await?;
-        let cleared = cleared.filter(|cleared| !cleared.instances.is_empty());
-        Ok(cleared.map(|cleared| Planned { run, wish, cleared }))
+        let filter = RunFilter { dag_ids: Some(vec![dag_id.into()]), run_after, ..RunFilter::default() };
+        let Some(run) = named else { return api.runs(&filter, usize::MAX).await };
+        if !self.around.past && !self.around.future {
+            return Ok(vec![run]);
+        }
+        // The named one first, then the others, the earliest first.
+        let mut runs = api.runs(&filter, usize::MAX).await?;
+        runs.retain(|other| other.run_id != run.run_id);
+        runs.push(run);
+        runs.reverse();
+        Ok(runs)
     }
 
-    async fn print(&self, session: &mut Session, versions: &mut Versions, planned: &[Planned]) -> Outcome {
+    async fn plan(&self, api: &Api, known: &mut TaskIds, run: RunDetails) -> Result<Option<Planned>, Failure> {
+        let wish = ClearWish {
+            task_ids: self.task_ids(api, known, &run).await?,
+            upstream: self.related.upstream,
+            downstream: self.related.downstream,
+            only_failed: self.states.only_failed,
+            only_running: self.states.only_running,
+            latest: self.run_on_latest_version,
+        };
+        if wish.task_ids.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
+        let would = api.would_clear(&run, &wish).await?;
+        Ok((would.count > 0).then_some(Planned { run, wish, would }))
+    }
+
+    /// Those that the expression finds in the run's version; without one all tasks are meant.
+    async fn task_ids(&self, api: &Api, known: &mut TaskIds, run: &RunDetails) -> Result<Option<Vec<String>>, Failure> {
+        let Some(regex) = &self.task_regex else { return Ok(None) };
+        let version = (run.dag_id.clone(), run.version_number);
+        if let Some(found) = known.get(&version) {
+            return Ok(Some(found.clone()));
+        }
+        let spec = api.version(&run.dag_id, run.version_number).await?;
+        let found: Vec<String> =
+            spec.tasks.into_iter().map(|task| task.task_id).filter(|id| regex.is_match(id)).collect();
+        known.insert(version, found.clone());
+        Ok(Some(found))
+    }
+
+    fn print(&self, planned: &[Planned]) -> Outcome {
         let mut listing = Listing::new(["dag_id", "run_id", "task_id", "map_index", "state"], "nothing to clear");
-        for Planned { run, cleared, .. } in planned {
-            let version = versions.get(&mut session.db, run.version).await?;
-            for (task, map_index, state) in &cleared.instances {
-                let task_id = version.plan.task_id(*task);
-                listing.add([
-                    json!(run.dag_id),
-                    json!(run.run_id),
-                    json!(task_id),
-                    json!(map_index),
-                    json!(state.as_str()),
-                ]);
-            }
+        for instance in planned.iter().flat_map(|planned| &planned.would.instances) {
+            listing.add([
+                json!(instance.dag_id),
+                json!(instance.run_id),
+                json!(instance.task_id),
+                json!(instance.map_index),
+                json!(instance.state.as_str()),
+            ]);
         }
-        listing.print(self.output.format)
+        let printed = listing.print(self.output.format);
+        for Planned { run, would, .. } in
+            planned.iter().filter(|planned| planned.would.count > planned.would.instances.len())
+        {
+            let more = would.count - would.instances.len();
+            eprintln!("{more} more of run `{}` are not listed", run.run_id);
+        }
+        printed
     }
-}
-
-/// It goes on in the newest version; where that cannot be, in its own.
-async fn to_latest(session: &mut Session, versions: &mut Versions, run: &RunDetails) -> Result<(), Failure> {
-    let Some(dag) = get_dag(&mut session.db, &run.dag_id).await? else { return Ok(()) };
-    let why = match move_run(&mut session.db, versions, run.id, dag.version).await? {
-        MoveRun::CannotMove(why) => why.to_string(),
-        MoveRun::Running => "some of its tasks are running".into(),
-        MoveRun::Moved | MoveRun::Same | MoveRun::Over(_) | MoveRun::OtherDag | MoveRun::NoSuchRun => return Ok(()),
-    };
-    eprintln!("run `{}` goes on in its own version: {why}", run.run_id);
-    Ok(())
 }

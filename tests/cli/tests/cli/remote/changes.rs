@@ -1,13 +1,13 @@
 //! What commands change: the same output, exit code and audit at a database and over the API.
 
 use super::World;
-use crate::binary::Ended;
+use crate::binary::{Ended, plain};
 use serde_json::Value;
-use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
+use std::fs;
 
 /// A change, and what takes it back, so that it can be made both ways.
-const CHANGES: [[&str; 2]; 8] = [
+const CHANGES: [[&str; 2]; 11] = [
     ["pools set mysql 4 shop --include-deferred", "pools delete mysql"],
     ["pools set default_pool 64 smaller", "pools set default_pool -1 larger"],
     ["variables set limit 9 --description many", "variables delete limit"],
@@ -16,6 +16,9 @@ const CHANGES: [[&str; 2]; 8] = [
     ["dags pause example_.* --treat-dag-id-as-regex --yes", "dags unpause example_.* --treat-dag-id-as-regex --yes"],
     ["dags presets example_chain --save nightly --conf {\"a\":1}", "dags presets example_chain --delete nightly"],
     ["tasks mark example_chain step_9 far failed --yes", "tasks mark example_chain step_9 far success --yes"],
+    ["tasks clear example_chain -i far -t ^step_8$ --downstream --yes -o json", "runs wait far"],
+    ["tasks clear ^example_ch --dag-regex -t step_10 --yes", "runs wait far"],
+    ["tasks clear example_chain -s 2020-01-01 --run-on-latest-version --yes", "runs wait far"],
 ];
 
 type Written = (String, Option<String>, Option<String>, Option<String>, Option<Value>);
@@ -31,18 +34,91 @@ async fn written(db: &mut PgConnection, since: &mut i64) -> Vec<Written> {
 #[tokio::test]
 async fn changes_are_told_and_written_down_the_same_both_ways() {
     let world = World::new();
-    let left = std::fs::read(world.home.path().join("data/standalone.json")).unwrap();
-    let left: Value = serde_json::from_slice(&left).unwrap();
-    let mut db = PgConnection::connect(left["url"].as_str().unwrap()).await.unwrap();
+    let mut db = world.db().await;
     world.local(&["dags", "trigger", "example_chain", "--run-id", "far", "--wait"]).done();
     let mut since = 0;
     written(&mut db, &mut since).await;
     for [change, back] in CHANGES {
         let words = |line: &'static str| line.split(' ').collect::<Vec<_>>();
-        let both = |way: &dyn Fn(&[&str]) -> Ended| [way(&words(change)), way(&words(back))];
+        let both = |way: &dyn Fn(&[&str]) -> Ended| [way(&words(change)), way(&words(back))].map(timeless);
         let local = (both(&|words| world.local(words)), written(&mut db, &mut since).await);
         let remote = (both(&|words| world.remote(words)), written(&mut db, &mut since).await);
         assert_eq!(local, remote, "{change}");
-        assert!(local.0[0].code == 0 && !local.1.is_empty(), "{change}: {local:?}");
+        assert!(local.0.iter().all(|ended| ended.code == 0) && !local.1.is_empty(), "{change}: {local:?}");
+    }
+}
+
+fn timeless(ended: Ended) -> Ended {
+    Ended { err: plain(&ended.err), ..ended }
+}
+
+/// Two DAGs of two versions each, paused: of the first of them each has two runs that are over and two that wait for their
+/// turn. The second version of `more` has a task more, that of `other` has another one.
+fn with_two_versions() -> World {
+    let file = |dag_id: &str, tasks: &str| format!("dag_id: {dag_id}\ntasks:\n{tasks}");
+    let (say, tell) = ("  say: {bash: echo hello}\n", "  tell: {bash: echo hello}\n");
+    let (world, folder) =
+        World::with_dag_files(&[("more.yaml", &file("more", say)), ("other.yaml", &file("other", say))]);
+    for dag_id in ["more", "other"] {
+        world.until(&["dags", "unpause", dag_id], |ended| ended.code == 0);
+        for run in ["over-a", "over-b"] {
+            world.local(&["dags", "trigger", dag_id, "--run-id", run, "--wait"]).done();
+        }
+        world.local(&["dags", "pause", dag_id]).done();
+        for run in ["waits-a", "waits-b"] {
+            world.local(&["dags", "trigger", dag_id, "--run-id", run]).done();
+        }
+    }
+    fs::write(folder.join("more.yaml"), file("more", &format!("{say}{tell}"))).unwrap();
+    fs::write(folder.join("other.yaml"), file("other", tell)).unwrap();
+    for dag_id in ["more", "other"] {
+        world.until(&["dags", "export", dag_id], |ended| ended.out.contains("tell"));
+    }
+    world
+}
+
+#[tokio::test]
+async fn runs_come_to_another_version_the_same_both_ways() {
+    let world = with_two_versions();
+    let mut db = world.db().await;
+    let mut since = 0;
+    written(&mut db, &mut since).await;
+    let gone = "task `say` is not finished and not in the other version";
+    for (change, said) in [
+        ("runs move more waits-", "run `waits-N` goes on in version 2 (was 1)\n".to_owned()),
+        (
+            "tasks clear other --run-on-latest-version --yes -i over-",
+            format!("run `over-N` goes on in its own version: {gone}\n1 task instances were cleared\n"),
+        ),
+        ("tasks clear more --run-on-latest-version --yes -i over-", "1 task instances were cleared\n".to_owned()),
+    ] {
+        // Each way has a run of its own.
+        let told = |way: &dyn Fn(&[&str]) -> Ended, nth: &str| {
+            let line = format!("{change}{nth}");
+            let ended = way(&line.split(' ').collect::<Vec<_>>());
+            let text = |text: &str| text.replace(&format!("-{nth}"), "-N");
+            (ended.code, text(&ended.out), text(&ended.err))
+        };
+        let deeds = |rows: Vec<Written>| rows.into_iter().map(|row| (row.0, row.1, row.4)).collect::<Vec<_>>();
+        let local = (told(&|words| world.local(words), "a"), deeds(written(&mut db, &mut since).await));
+        let remote = (told(&|words| world.remote(words), "b"), deeds(written(&mut db, &mut since).await));
+        assert_eq!(local, remote, "{change}");
+        assert_eq!((local.0.0, local.0.2, local.1.len()), (0, said, 1), "{change}");
+    }
+    let same = world.both(&["runs", "move", "more", "waits-a"]);
+    assert_eq!((same.code, same.err.as_str()), (0, "run `waits-a` is of version 2 already, the newest\n"));
+    let refused = |dag_id: &str, run: &str| world.both(&["runs", "move", dag_id, run]).refused();
+    assert!(refused("other", "waits-a").starts_with(&format!(
+        "error: run `waits-a` cannot go on in the newest version: {gone}\nhint: start a worker with the old version"
+    )));
+    world.local(&["tasks", "mark", "other", "say", "over-a", "success", "--yes"]).done();
+    world.local(&["runs", "wait", "other", "over-a", "--timeout", "30s"]).done();
+    assert_eq!(
+        refused("other", "over-a"),
+        "error: run `over-a` is over: success\n\
+        hint: clear what shall run again: `orch tasks clear other --run-id over-a`\n"
+    );
+    for (dag_id, run) in [("more", "nothing"), ("nothing", "over-a")] {
+        refused(dag_id, run);
     }
 }

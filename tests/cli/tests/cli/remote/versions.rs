@@ -1,7 +1,6 @@
 //! Deadlines, versions and DAG files over the API and at the database.
 
 use super::World;
-use crate::standalone::Standalone;
 use std::fs;
 
 #[test]
@@ -33,16 +32,9 @@ fn deadlines_and_versions_are_the_same_over_the_api() {
 
 #[test]
 fn dag_files_are_seen_over_the_api() {
-    let home = tempfile::Builder::new().prefix("orch-").tempdir().unwrap();
-    let folder = home.path().join("dag-files");
-    fs::create_dir(&folder).unwrap();
     let file = |word: &str| format!("dag_id: said\ntasks:\n  say: {{bash: echo {word}}}\n");
-    fs::write(folder.join("said.yaml"), file("first")).unwrap();
-    fs::write(folder.join("wrong.yaml"), "dag_id: wrong\ntasks:\n  say: {bsh: echo third}\n").unwrap();
-    let arguments = ["--admin-password", super::PASSWORD, "--dags-folder", folder.to_str().unwrap()];
-    let standalone = Standalone::start(home.path(), &arguments);
-    let token = super::token(&standalone.url);
-    let world = World { home, elsewhere: tempfile::tempdir().unwrap(), standalone, token };
+    let wrong = "dag_id: wrong\ntasks:\n  say: {bsh: echo third}\n";
+    let (world, folder) = World::with_dag_files(&[("said.yaml", &file("first")), ("wrong.yaml", wrong)]);
     world.until(&["dags", "export", "said"], |ended| ended.code == 0);
     world.until(&["dags", "list-import-errors"], |ended| ended.code == 1);
     assert!(world.both(&["dags", "export", "said"]).done().contains("echo first"));

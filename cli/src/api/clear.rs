@@ -1,0 +1,77 @@
+//! Clearing task instances, one run in a request: all of it is done, or none.
+
+use super::marks::{Instance, instance};
+use super::{Answer, Api, encoded, refused};
+use orch_binary::failure::Failure;
+use orch_store::run::RunDetails;
+use serde_json::{Value, json};
+
+/// Stands between a run and what keeps it in its version.
+const STAYS: &str = " cannot go on in the newest version: ";
+
+/// Which instances of a run.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command and a field of the API")]
+pub(crate) struct ClearWish {
+    /// All without this.
+    pub(crate) task_ids: Option<Vec<String>>,
+    pub(crate) upstream: bool,
+    pub(crate) downstream: bool,
+    pub(crate) only_failed: bool,
+    pub(crate) only_running: bool,
+    /// The run goes on in the newest version of its DAG, if it can.
+    pub(crate) latest: bool,
+}
+
+/// What a clear of a run would do.
+#[derive(Debug)]
+pub(crate) struct WouldClear {
+    /// The first thousand of them.
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) count: usize,
+}
+
+impl Api {
+    pub(crate) async fn would_clear(&self, run: &RunDetails, wish: &ClearWish) -> Result<WouldClear, Failure> {
+        match self.post_clear(run, wish, true).await? {
+            Answer::Found(found) => would_clear(&found).ok_or_else(|| self.strange()),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    /// `Some`: why the run goes on in its own version, though the newest was wished for.
+    pub(crate) async fn clear(&self, run: &RunDetails, wish: &ClearWish) -> Result<Option<String>, Failure> {
+        let mut stays = None;
+        let mut answer = self.post_clear(run, wish, false).await?;
+        if let Answer::Refused(409, words) = &answer
+            && let Some((_, why)) = words.split_once(STAYS)
+        {
+            stays = Some(why.to_owned());
+            let in_its_own = ClearWish { latest: false, ..wish.clone() };
+            answer = self.post_clear(run, &in_its_own, false).await?;
+        }
+        match answer {
+            Answer::Found(_) => Ok(stays),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    async fn post_clear(&self, run: &RunDetails, wish: &ClearWish, dry_run: bool) -> Result<Answer, Failure> {
+        let body = json!({
+            "dry_run": dry_run,
+            "dag_run_id": run.run_id,
+            "task_ids": wish.task_ids,
+            "include_upstream": wish.upstream,
+            "include_downstream": wish.downstream,
+            "only_failed": wish.only_failed,
+            "only_running": wish.only_running,
+            "run_on_latest_version": wish.latest,
+        });
+        self.post(&format!("dags/{}/clearTaskInstances", encoded(&run.dag_id)), &body).await
+    }
+}
+
+fn would_clear(found: &Value) -> Option<WouldClear> {
+    let instances = found["task_instances"].as_array()?.iter().map(instance).collect::<Option<Vec<_>>>()?;
+    Some(WouldClear { instances, count: found["total_entries"].as_u64()?.try_into().ok()? })
+}
