@@ -5,7 +5,6 @@ mod search;
 pub use search::{AuditOrder, AuditSearch, AuditText, count_audit, search_audit};
 
 use crate::StoreResult;
-use crate::hint::{self, Hint};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -48,27 +47,6 @@ pub async fn record(db: &mut PgConnection, deed: &Deed<'_>) -> StoreResult<()> {
         deed.extra.as_ref().map(ToString::to_string)
     )
     .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// The same, and wakes those it concerns: for a process that is gone in a moment and carries no hints.
-pub async fn record_and_hint(db: &mut PgConnection, deed: &Deed<'_>, hints: &[Hint]) -> StoreResult<()> {
-    let Some((channel, message)) = hint::message(hints) else { return record(db, deed).await };
-    sqlx::query_scalar!(
-        r#"insert into audit (actor, event, dag_id, run_id, task_id, map_index, extra)
-        values ($1, $2, $3, $4, $5, $6, $7::text::json) returning pg_notify($8, $9) is null as "told!""#,
-        deed.actor,
-        deed.event,
-        deed.dag_id,
-        deed.run_id,
-        deed.task_id,
-        deed.map_index,
-        deed.extra.as_ref().map(ToString::to_string),
-        channel,
-        message
-    )
-    .fetch_one(db)
     .await?;
     Ok(())
 }

@@ -45,12 +45,6 @@ pub enum Hint {
 
 const ALL: [Hint; 7] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert];
 
-/// What a NOTIFY of a process that does not listen itself says. `None`: there is nothing to say.
-pub(crate) fn message(hints: &[Hint]) -> Option<(&'static str, String)> {
-    let bits = hints.iter().fold(0, |bits, hint| bits | *hint as u8);
-    (bits != 0).then(|| (CHANNEL, format!("{ANONYMOUS} {bits}")))
-}
-
 /// Gives and takes hints. Cheap to clone; one for each process.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {

@@ -7,10 +7,7 @@ use orch_core::check::closest;
 use orch_core::ids::{DagId, RunId, TaskId};
 use orch_core::spec::DagSpec;
 use orch_core::task::{Bundle, BundleDag};
-use orch_store::dag::DagRow;
-use orch_store::instance::{InstanceRow, get_instance, ledger};
 use orch_store::run::{RunDetails, RunFilter, Span};
-use orch_store::version::Versions;
 use orch_store::{dag, run};
 use sqlx::PgConnection;
 
@@ -22,19 +19,6 @@ pub async fn dag_id(db: &mut PgConnection, name: &str) -> Result<String, Failure
     DagId::new(name)?;
     match dag::resolve(db, name).await? {
         Some(id) => Ok(id),
-        None => Err(unknown_dag(db, name).await?),
-    }
-}
-
-/// A DAG by its id or an alias: one look for those who type the id.
-pub async fn dag(db: &mut PgConnection, name: &str) -> Result<DagRow, Failure> {
-    DagId::new(name)?;
-    if let Some(found) = dag::get_dag(db, name).await? {
-        return Ok(found);
-    }
-    let id = dag_id(db, name).await?;
-    match dag::get_dag(db, &id).await? {
-        Some(found) => Ok(found),
         None => Err(unknown_dag(db, name).await?),
     }
 }
@@ -82,26 +66,6 @@ pub fn no_such_run(dag_id: &str, name: &str, recent: &[RunDetails]) -> Failure {
     Failure::new(format!("dag `{dag_id}` has no run `{name}`")).hint(hint)
 }
 
-/// A run by `RUN` alone, if only one DAG has a run of that name, or by `DAG RUN`.
-pub async fn any_run(db: &mut PgConnection, words: &[String]) -> Result<RunDetails, Failure> {
-    let name = match words {
-        [dag, name] => {
-            let dag_id = dag_id(db, dag).await?;
-            return run(db, &dag_id, name).await;
-        }
-        [name] => name,
-        _ => return Err(Failure::new("name a run: its dag and its id, or its id alone")),
-    };
-    RunId::new(name)?;
-    if let Ok(id) = name.parse()
-        && let Some(found) = run::run_by_uuid(db, id).await?
-    {
-        return Ok(found);
-    }
-    let filter = RunFilter { run_ids: Some(vec![name.clone()]), ..RunFilter::default() };
-    the_only_run(name, run::list_runs(db, &filter, RECENT_RUNS).await?)
-}
-
 /// Runs of one name: of one DAG, it is hoped.
 pub fn the_only_run(name: &str, mut found: Vec<RunDetails>) -> Result<RunDetails, Failure> {
     match (found.pop(), found.as_slice()) {
@@ -131,27 +95,6 @@ pub struct MapIndexFlag {
     /// The element of a mapped task, from 0
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub map_index: Option<i32>,
-}
-
-/// A task instance. Of a mapped task one element has to be named.
-pub async fn instance(
-    db: &mut PgConnection,
-    run: &RunDetails,
-    task_id: &str,
-    map_index: MapIndexFlag,
-) -> Result<InstanceRow, Failure> {
-    let gone = || Failure::new(format!("run `{}` was deleted just now", run.run_id));
-    let mut versions = Versions::default();
-    let ledger = ledger(db, &mut versions, run.id).await?.ok_or_else(gone)?;
-    let plan = &ledger.version.plan;
-    let planned = &plan.tasks[task(&plan.spec, task_id)?];
-    let elements = ledger.run.len(planned).unwrap_or(0);
-    let index = map_index.map_index.unwrap_or(-1);
-    if elements > 0 && index < 0 {
-        return Err(no_such_element(task_id, elements, index));
-    }
-    let found = get_instance(db, &mut versions, run.id, task_id, index).await?;
-    found.ok_or_else(|| no_such_element(task_id, elements, index))
 }
 
 /// Of a task with so many elements in the run; −1 names none.

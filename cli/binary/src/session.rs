@@ -7,7 +7,6 @@ use crate::found::Standalone;
 use crate::person;
 use orch_cluster::{Cluster, ClusterError};
 use orch_store::audit::{self, Deed};
-use orch_store::hint::Hint;
 use orch_store::{StoreError, connect, guard};
 use sqlx::PgConnection;
 use std::path::Path;
@@ -63,10 +62,9 @@ impl Session {
         Ok(Session { db: connect::one(&url, NAME).await?, url, private: Some(cluster) })
     }
 
-    /// Writes down who did what at a command line, and wakes those it concerns.
-    pub async fn did(&mut self, deed: &Deed<'_>, hints: &[Hint]) -> Result<(), Failure> {
-        let name = person::name();
-        Ok(audit::record_and_hint(&mut self.db, &Deed { actor: &name, ..deed.clone() }, hints).await?)
+    /// Writes down who did what at a command line.
+    pub async fn did(&mut self, deed: &Deed<'_>) -> Result<(), Failure> {
+        did_in(&mut self.db, deed).await
     }
 
     /// The connection by itself, for those who share it; the server lives as long as the other part.

@@ -111,7 +111,7 @@ impl Clean {
         self.yes.agree(&format!("This takes everything that is over and from before {before}, {kept}."))?;
         let extra = json!({ "before": before, "tables": wish.tables.iter().map(|t| t.as_str()).collect::<Vec<_>>(),
             "dag_ids": wish.only, "exclude_dag_ids": wish.except, "archive": !self.skip_archive });
-        session.did(&Deed { event: "clean_db", extra: Some(extra), ..Deed::default() }, &[]).await?;
+        session.did(&Deed { event: "clean_db", extra: Some(extra), ..Deed::default() }).await?;
         let mut done: Vec<Cleaned> = Vec::new();
         let is_for_people = self.output.format == Format::Table;
         let mut tell = |cleaned: &Cleaned| {

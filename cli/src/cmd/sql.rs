@@ -118,7 +118,7 @@ impl Sql {
             Some(session) => session,
             None => cx.session().await?,
         };
-        session.did(&deed, &[]).await?;
+        session.did(&deed).await?;
         let stop = CancellationToken::new();
         let _end_with_the_process = stop.clone().drop_guard();
         let mut rows = lake.query(query, stop).await?;
