@@ -123,6 +123,7 @@ impl Refusal {
                 Some(shortage) => format!("{shortage}: nothing was changed; try again when an admin has made room"),
                 None => "the database cannot be used at the moment: try again".into(),
             },
+            Refusal::Store(StoreError::Archive(_)) => "it is in the archive, which cannot be read at the moment".into(),
             Refusal::Store(error @ StoreError::OtherVersion) => error.to_string().replace("\nhint", "; hint"),
             Refusal::Store(_) | Refusal::Broken(_) => "something broke inside the server".into(),
             Refusal::TooManyLogins { retry_after } => {
@@ -163,6 +164,9 @@ impl Refusal {
             ) => {
                 let after = if error.shortage().is_some() { SHORT } else { MOMENT };
                 retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), after)
+            }
+            Refusal::Store(StoreError::Archive(_)) => {
+                retry(failed(StatusCode::SERVICE_UNAVAILABLE, &self.words(), self), SHORT)
             }
             Refusal::Store(StoreError::OtherVersion) => detail(StatusCode::CONFLICT, &json!(self.words())),
             Refusal::Store(_) | Refusal::Broken(_) => {

@@ -89,5 +89,6 @@ async fn an_archive_that_is_damaged_is_said_and_breaks_no_page() {
     drop(browser);
     web.token = web.log_in(orch_web::ADMIN, crate::fixture::PASSWORD).await.unwrap();
     let answer = web.get(&format!("/api/v2{}/taskInstances/t0/logs/1", run.replace("/runs/", "/dagRuns/"))).await;
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "no log is not an empty log: {}", answer.body);
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "no log is not an empty log: {}", answer.body);
+    assert!(answer.body["detail"].as_str().unwrap().contains("the archive"), "{}", answer.body);
 }
