@@ -1,13 +1,11 @@
 //! The command line of `orch` as a tree.
 
-use crate::api::Api;
 use crate::cmd::Command;
+use crate::cx::Cx;
+use clap::CommandFactory as _;
 use orch_binary::BundleSource;
 use orch_binary::app::{self, CommandLine, GlobalFlags};
-pub(crate) use orch_binary::app::{block_on, block_on_value};
-use orch_binary::failure::{Failure, Outcome};
-use orch_binary::session::Session;
-use std::ops::Deref;
+use orch_binary::failure::Outcome;
 use std::process::ExitCode;
 
 /// Workflows on Postgres: DAGs that the compiler checks, milliseconds between tasks.
@@ -34,37 +32,7 @@ pub(crate) struct App {
 
 impl CommandLine for App {
     fn parts(self) -> (GlobalFlags, impl FnOnce(app::Cx) -> Outcome) {
-        (self.flags, |cx| self.command.run(&Cx(cx)))
-    }
-}
-
-/// What every command may ask for.
-pub(crate) struct Cx(app::Cx);
-
-impl Deref for Cx {
-    type Target = app::Cx;
-
-    fn deref(&self) -> &app::Cx {
-        &self.0
-    }
-}
-
-impl Cx {
-    /// The API: of the server that was named, else in this process on the database.
-    pub(crate) async fn api(&self) -> Result<Api, Failure> {
-        match self.remote()? {
-            Some(api) => Ok(api),
-            None => {
-                let config = self.config()?;
-                Api::here(&config, Session::open(&config).await?)
-            }
-        }
-    }
-
-    /// The API of a server, if one was named.
-    pub(crate) fn remote(&self) -> Result<Option<Api>, Failure> {
-        let config = self.config()?;
-        config.api_url()?.map(|url| Api::over_http(url, config.api_token.as_ref())).transpose()
+        (self.flags, |cx| self.command.run(&Cx::new(cx, App::command)))
     }
 }
 

@@ -76,7 +76,7 @@ mod variables_set;
 mod version;
 mod web;
 
-use crate::app::{Cx, block_on};
+use crate::cx::{Cx, block_on};
 use orch_binary::cmd::{dags_test, tasks_test, worker};
 use orch_binary::failure::Outcome;
 
@@ -336,7 +336,7 @@ impl Command {
             Command::Doctor(doctor) => block_on(doctor.run(cx)),
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
-            Command::Completion(completion) => completion.run(),
+            Command::Completion(completion) => completion.run(cx),
         }
     }
 }

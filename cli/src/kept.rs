@@ -1,7 +1,7 @@
 //! Connections and variables with their secrets, which no API gives: by commands that have the database and its keys.
 
 use crate::api::{Seen, connection_of};
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Failure;
 use orch_binary::secrets::{keyring, sources_of_server};
 use orch_binary::session::Session;

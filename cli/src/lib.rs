@@ -10,6 +10,7 @@ mod backup;
 mod bundle_worker;
 mod clock;
 mod cmd;
+mod cx;
 mod dev;
 mod graph;
 mod kept;

@@ -4,8 +4,8 @@
 //! What can overlap does: Postgres starts on a thread while the DAGs are described here; the web server answers as soon
 //! as the schema is there. `ORCH_LOG=debug` tells what took how long.
 
-use crate::app::Cx;
 use crate::bundle_worker::run_worker;
+use crate::cx::Cx;
 use crate::dev::{self, Project};
 use crate::staff::Place;
 use crate::web_role;

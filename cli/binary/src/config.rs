@@ -4,13 +4,13 @@
 //! A group of fields is a set of flags that some commands share. All that is wrong is told at once.
 
 mod flags;
-mod hidden;
+pub(crate) mod hidden;
 mod source;
 mod value;
 
 pub use flags::{Field, Given};
 pub use hidden::{KEPT, hidden, hide_secrets};
-pub use source::{LoadedFrom, beginning_with, environment_is_plain};
+pub use source::{LoadedFrom, beginning_with};
 pub use value::{LogFormat, Secret, Text};
 
 use crate::failure::Failure;

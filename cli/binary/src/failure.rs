@@ -106,7 +106,7 @@ impl Failure {
     }
 
     /// For standard error.
-    pub fn tell(&self, style: crate::output::Style) {
+    pub fn tell(&self, style: crate::style::Style) {
         for Said { message, hint } in &self.problems {
             eprintln!("{} {message}", style.error("error:"));
             if let Some(hint) = hint {

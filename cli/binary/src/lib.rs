@@ -23,6 +23,7 @@ mod query_process;
 pub mod roles;
 pub mod secrets;
 pub mod session;
+mod style;
 mod trial;
 pub mod wait;
 

@@ -1,9 +1,10 @@
 //! What server processes say about themselves: to standard error, as people or machines like it. What bodies of tasks
 //! say goes to the log of their attempt, whatever level is asked for here.
 
-use crate::config::{Config, LogFormat, environment_is_plain};
+use crate::config::{Config, LogFormat};
 use crate::failure::Failure;
 use crate::secrets;
+use crate::style::environment_is_plain;
 use orch_workers::mask;
 use std::io::{IsTerminal as _, Write};
 use tracing::{Level, Metadata};

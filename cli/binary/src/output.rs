@@ -2,11 +2,10 @@
 //! said to people goes to standard error and reads the same without colour.
 
 mod line;
-mod style;
 mod table;
 
+pub use crate::style::Style;
 pub use line::{readable, readable_fields};
-pub use style::Style;
 
 use crate::failure::{Exit, Failure, Outcome};
 use chrono::{DateTime, Utc};

@@ -2,7 +2,7 @@
 
 use super::connections_test::check_tests_are_on;
 use crate::api::Api;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::alert::{AlertKind, AlertState, check_template};

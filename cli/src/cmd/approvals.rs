@@ -1,7 +1,7 @@
 //! `orch approvals list` and `answer`.
 
 use crate::api::{AnswerWish, Asked};
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;

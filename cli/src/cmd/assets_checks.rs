@@ -1,6 +1,6 @@
 //! `orch assets checks`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::asset::CheckOutcome;

@@ -1,7 +1,7 @@
 //! `orch assets events` and `orch assets emit`.
 
 use super::assets_list::AssetFlags;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_core::asset::AssetEvent;

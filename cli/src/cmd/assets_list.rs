@@ -1,7 +1,7 @@
 //! `orch assets list` and `orch assets details`.
 
 use crate::api::Api;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record, moment};
 use orch_store::asset::AssetRow;

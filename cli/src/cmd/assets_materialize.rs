@@ -1,7 +1,7 @@
 //! `orch assets materialize`: runs the one DAG that produces an asset.
 
 use super::assets_list::AssetFlags;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use serde_json::json;

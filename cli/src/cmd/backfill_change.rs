@@ -1,7 +1,7 @@
 //! `orch backfill pause`, `unpause`, `cancel` and `wait`.
 
 use super::backfill_list::{said, state};
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::is_watched;
 use orch_binary::wait::TimeoutFlag;

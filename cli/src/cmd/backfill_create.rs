@@ -2,7 +2,7 @@
 
 use super::backfill_list::listing;
 use crate::api::PlannedDate;
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::Outcome;

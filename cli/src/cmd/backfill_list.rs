@@ -1,6 +1,6 @@
 //! `orch backfill list` and `orch backfill show`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::backfill::{BackfillFilter, BackfillRow};

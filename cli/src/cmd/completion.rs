@@ -1,7 +1,6 @@
 //! `orch completion`: what a shell needs to complete orch's commands.
 
-use crate::app::App;
-use clap::CommandFactory as _;
+use crate::cx::Cx;
 use clap_complete::Shell;
 use orch_binary::failure::Outcome;
 use orch_binary::output::print;
@@ -17,9 +16,9 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    pub(crate) fn run(self) -> Outcome {
+    pub(crate) fn run(self, cx: &Cx) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut App::command(), "orch", &mut script);
+        clap_complete::generate(self.shell, &mut cx.command_line(), "orch", &mut script);
         print(&String::from_utf8_lossy(&script))
     }
 }

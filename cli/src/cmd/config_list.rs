@@ -1,6 +1,6 @@
 //! `orch config list` and `orch config get-value`: every setting, its value and where it comes from.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::config::{Config, RoleFlags};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};

@@ -2,7 +2,7 @@
 //! may hold a secret reads it from standard input when it is `-`.
 
 use crate::api::connection_body;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person;
 use orch_core::ids::ConnectionId;

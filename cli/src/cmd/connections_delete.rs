@@ -1,7 +1,7 @@
 //! `orch connections delete`.
 
 use super::kept::delete;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_deeds::kept::CONNECTION;
 

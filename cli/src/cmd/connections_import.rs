@@ -2,7 +2,7 @@
 
 use super::kept::{imported, read};
 use crate::api::connection_body;
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
 use orch_core::ids::ConnectionId;

@@ -2,7 +2,7 @@
 
 use super::kept::no_such;
 use crate::api::connection_of;
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Look;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record};

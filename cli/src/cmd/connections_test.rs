@@ -3,7 +3,7 @@
 use super::connections_list::as_tasks_find_it;
 use super::kept::no_such;
 use crate::api::connection_of;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::config::Config;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::roles::reach;

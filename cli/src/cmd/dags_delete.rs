@@ -1,6 +1,6 @@
 //! `orch dags delete`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::person::YesFlag;
 

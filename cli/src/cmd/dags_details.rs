@@ -1,6 +1,6 @@
 //! `orch dags details`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Record, moment};
 use orch_core::spec::Deadline;

@@ -1,6 +1,6 @@
 //! `orch dags export` and `orch dags schema`: DAGs as files, and what may stand in such a file.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::print;
 use orch_core::file;

@@ -1,7 +1,7 @@
 //! `orch dags list`.
 
 use crate::api::DagChoice;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing, moment};
 use orch_store::dag::DagRow;

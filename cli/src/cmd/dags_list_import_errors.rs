@@ -1,6 +1,6 @@
 //! `orch dags list-import-errors`: DAG files that cannot be taken.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::config::FolderFlags;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::files;

@@ -1,7 +1,7 @@
 //! `orch dags list-runs`, and the list that `orch runs list` shares with it.
 
 use crate::api::Api;
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names;

@@ -1,6 +1,6 @@
 //! `orch dags next-execution`: when the scheduler will create the next runs.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment, print_line};

@@ -1,7 +1,7 @@
 //! `orch dags pause` and `orch dags unpause`: one DAG, or all that an expression matches.
 
 use crate::api::{Api, DagChoice};
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing};
 use orch_binary::person::YesFlag;

@@ -1,6 +1,6 @@
 //! `orch dags presets`: sets of params under a name.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};

@@ -1,6 +1,6 @@
 //! `orch dags report`: how long reading each DAG file takes.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::config::FolderFlags;
 use orch_binary::failure::Outcome;
 use orch_binary::files;

@@ -1,6 +1,6 @@
 //! `orch dags reserialize`: registers DAGs again, without a worker.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::config::{DagFlags, FolderFlags};
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::{files, roles};

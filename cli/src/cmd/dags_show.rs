@@ -1,6 +1,6 @@
 //! `orch dags show`: the graph as text, or as a file for a drawing program.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::graph::{Drawing, draw};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;

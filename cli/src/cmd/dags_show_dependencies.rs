@@ -1,6 +1,6 @@
 //! `orch dags show-dependencies`: which DAGs produce what others wait for.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::print;
 use orch_store::asset::Dependency;

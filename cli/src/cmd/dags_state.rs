@@ -1,6 +1,6 @@
 //! `orch dags state`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::print_line;
 

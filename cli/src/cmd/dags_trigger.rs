@@ -2,7 +2,7 @@
 
 use super::dags_presets::no_such_preset;
 use crate::api::Api;
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::conf::{self, ConfFlag};
 use orch_binary::failure::{Failure, Outcome};

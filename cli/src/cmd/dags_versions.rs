@@ -1,6 +1,6 @@
 //! `orch dags versions` and `orch dags diff`: how the structure of a DAG came to be what it is.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment, print_line};

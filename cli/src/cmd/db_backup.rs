@@ -1,7 +1,7 @@
 //! `orch db backup`: all that orch knows, in a file.
 
-use crate::app::Cx;
 use crate::backup::{Copier, listed};
+use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::print_line;
 use orch_binary::secrets;

@@ -1,6 +1,6 @@
 //! `orch db check`: whether the database can be reached and fits this binary.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::output::Style;
 use orch_binary::session::Session;

@@ -1,6 +1,6 @@
 //! `orch db clean`, `export-archived` and `drop-archived`: old rows go, into tables beside the others first.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;

@@ -1,6 +1,6 @@
 //! `orch db migrate`: brings the schema up to this binary's.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::session::Session;
 use orch_store::guard::{self, SCHEMA_VERSION};

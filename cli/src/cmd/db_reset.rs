@@ -1,6 +1,6 @@
 //! `orch db reset`: everything orch knows is deleted.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person::YesFlag;
 use orch_binary::session::Session;

@@ -1,7 +1,7 @@
 //! `orch db restore`: a backup takes the place of what the database holds.
 
-use crate::app::Cx;
 use crate::backup::{Copier, listed};
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person::YesFlag;
 use orch_binary::secrets;

@@ -1,6 +1,6 @@
 //! `orch db shell`: psql at the database that commands would ask.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::session::Session;
 use orch_core::task::Connection;

@@ -1,6 +1,6 @@
 //! `orch dev`.
 
-use crate::app::{Cx, block_on_value};
+use crate::cx::{Cx, block_on_value};
 use crate::dev::Project;
 use crate::standalone::{self, Web, Work};
 use orch_binary::config::RoleFlags;

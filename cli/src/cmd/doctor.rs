@@ -2,8 +2,8 @@
 
 mod history;
 
-use crate::app::Cx;
 use crate::clock::now;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{Format, FormatFlag, Listing};

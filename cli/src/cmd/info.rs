@@ -1,6 +1,6 @@
 //! `orch info`: this binary and where it looks, for questions and bug reports.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::found::Standalone;
 use orch_binary::output::{FormatFlag, Record};

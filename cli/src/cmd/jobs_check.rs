@@ -1,7 +1,7 @@
 //! `orch jobs check`: whether a scheduler, a worker or a web server lives, for scripts and probes.
 
 use super::doctor::SCHEDULER_SILENT_SECS;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::roles::hostname;
 use orch_store::process::list_processes;

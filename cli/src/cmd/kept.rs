@@ -1,6 +1,6 @@
 //! What commands for pools, connections and variables have in common: deleting one, and files of them.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output;
 use orch_deeds::Noun;

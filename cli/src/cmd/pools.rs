@@ -2,7 +2,7 @@
 
 use super::kept::no_such;
 use crate::api::{Api, Seen};
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing};

@@ -3,7 +3,7 @@
 use super::kept::{pretty, read, write_privately};
 use super::pools::{body, check_name, told};
 use crate::api::Seen;
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
 use orch_deeds::kept::POOL;

@@ -1,6 +1,6 @@
 //! `orch runs cancel`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 
 /// Stop a run: what it runs is stopped, the rest does not begin, the run has failed

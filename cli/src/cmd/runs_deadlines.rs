@@ -1,6 +1,6 @@
 //! `orch runs deadlines`: by when runs are to be over, and how they stand with that.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::deadline::DeadlineFilter;

@@ -1,7 +1,7 @@
 //! `orch runs list`: the runs of all DAGs.
 
 use super::dags_list_runs::WhichRuns;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::FormatFlag;
 

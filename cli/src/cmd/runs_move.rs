@@ -1,6 +1,6 @@
 //! `orch runs move`: a run goes on in another version of its DAG.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 
 /// Go on with a run in the newest version of its DAG

@@ -1,6 +1,6 @@
 //! `orch runs wait`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::wait::{self, TimeoutFlag};
 

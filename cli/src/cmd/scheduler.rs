@@ -1,6 +1,6 @@
 //! `orch scheduler`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::config::{ArchiveFlags, SchedulerFlags};
 use orch_binary::failure::Outcome;
 use orch_binary::parts::{self, Parts, Signals};

@@ -1,6 +1,6 @@
 //! `orch secrets generate-key` and `orch secrets rotate`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::print_line;
 use orch_binary::secrets::keyring;

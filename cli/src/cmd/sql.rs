@@ -1,7 +1,7 @@
 //! `orch sql`: a question to the lake. Asked of a server if one is named, else of the lake itself.
 
 use crate::api::SqlAnswer;
-use crate::app::{Cx, block_on, block_on_value};
+use crate::cx::{Cx, block_on, block_on_value};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{Format, Listing, print};
 use orch_binary::secrets::lake_by;

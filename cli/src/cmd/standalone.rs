@@ -1,6 +1,6 @@
 //! `orch standalone`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::standalone::{self, Web, Work};
 use orch_binary::config::RoleFlags;
 use orch_binary::failure::Outcome;

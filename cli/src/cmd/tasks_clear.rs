@@ -1,7 +1,7 @@
 //! `orch tasks clear`: instances that are over begin anew, those that run are stopped and begin anew.
 
 use crate::api::{Api, ClearWish, DagChoice, WouldClear};
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;

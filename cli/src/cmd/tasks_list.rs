@@ -1,6 +1,6 @@
 //! `orch tasks list`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{Format, Listing, print_line};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! `orch tasks logs`: what a try of a task said, now or as it says it.
 
 use crate::api::{Api, LogPlace, OldLog, Try};
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{print, readable_fields};

@@ -1,7 +1,7 @@
 //! `orch tasks mark` and `orch tasks cancel`: somebody says how task instances ended; what runs is stopped.
 
 use crate::api::{Instance, MarkWish};
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing};

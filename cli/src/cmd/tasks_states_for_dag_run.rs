@@ -1,6 +1,6 @@
 //! `orch tasks states-for-dag-run`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! `orch tasks why`, and the same in Airflow's words: `orch tasks failed-deps`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing, print_line};

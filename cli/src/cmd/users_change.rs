@@ -1,7 +1,7 @@
 //! What is done to a user: `orch users set-role`, `reset-password`, `disable`, `enable`, `delete`. Passwords are typed,
 //! piped in or made up; they stand neither on a command line, which others can read, nor in the audit log.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::web_role;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output;

@@ -1,7 +1,7 @@
 //! `orch users create`.
 
 use super::users_change::{ChosenPassword, PasswordFlags};
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::web_role;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_store::audit::Deed;

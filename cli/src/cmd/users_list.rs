@@ -1,7 +1,7 @@
 //! `orch users list`.
 
-use crate::app::Cx;
 use crate::clock;
+use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_store::user::list_users;

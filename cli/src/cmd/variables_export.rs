@@ -1,7 +1,7 @@
 //! `orch variables export`: a file that `import`, Airflow and the backend for files read.
 
 use super::kept::write_privately;
-use crate::app::Cx;
+use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::secrets::keyring;
 use orch_core::task::{WrittenVariable, write_variables};

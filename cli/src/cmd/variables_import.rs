@@ -1,7 +1,7 @@
 //! `orch variables import`: Airflow's exports and ours.
 
 use super::kept::{imported, read};
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
 use orch_core::ids::check_variable_key;

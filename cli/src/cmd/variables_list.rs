@@ -2,7 +2,7 @@
 
 use super::connections_list::ShowFlags;
 use super::kept::{no_such, pretty};
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Look;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};

@@ -1,7 +1,7 @@
 //! `orch variables set` and `orch variables delete`.
 
 use super::kept::delete;
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person;

@@ -1,6 +1,6 @@
 //! `orch web`.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use crate::web_role;
 use orch_binary::config::{ArchiveFlags, BundleFlags, SecretFlags, WebFlags};
 use orch_binary::failure::{Failure, Outcome};

@@ -39,7 +39,7 @@ pub fn hidden() -> impl Iterator<Item = (&'static OsString, &'static OsString)> 
 
 /// What this process was given, hidden or not.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-pub(super) fn value(name: &str) -> Option<OsString> {
+pub(crate) fn value(name: &str) -> Option<OsString> {
     let hidden = HIDDEN.get().and_then(|hidden| hidden.get(OsStr::new(name)).cloned());
     hidden.or_else(|| std::env::var_os(name))
 }

@@ -207,9 +207,3 @@ pub fn beginning_with(prefixes: &[&str]) -> std::collections::HashMap<String, St
     let readable = hidden::all().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     readable.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
 }
-
-/// `NO_COLOR` is set, or the terminal is a dumb one.
-pub fn environment_is_plain() -> bool {
-    let is_set = |name: &str| hidden::value(name).is_some_and(|value| !value.is_empty());
-    is_set("NO_COLOR") || hidden::value("TERM").is_some_and(|term| term == "dumb")
-}

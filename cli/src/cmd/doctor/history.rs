@@ -1,7 +1,7 @@
 //! `orch doctor --verify-history`: every run once more through the engine's own functions, and what is stored but does not
 //! follow.
 
-use crate::app::Cx;
+use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;

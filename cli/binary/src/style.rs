@@ -1,6 +1,6 @@
 //! Colours, where a terminal is at the other end and nobody has asked for none.
 
-use crate::config::environment_is_plain;
+use crate::config::hidden;
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
@@ -31,12 +31,12 @@ impl Style {
         self.paint("1;36", word)
     }
 
-    pub(super) fn heading(self, word: &str) -> Cow<'_, str> {
+    pub(crate) fn heading(self, word: &str) -> Cow<'_, str> {
         self.paint("1", word)
     }
 
     /// The word of a state in the colour of Airflow's that comes nearest; any other word as it is.
-    pub(super) fn state<'a>(self, word: &'a str, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn state<'a>(self, word: &'a str, text: &'a str) -> Cow<'a, str> {
         let code = match word {
             "success" => "32",
             "running" => "92",
@@ -58,4 +58,10 @@ impl Style {
             Style::Coloured => Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m")),
         }
     }
+}
+
+/// `NO_COLOR` is set, or the terminal is a dumb one.
+pub(crate) fn environment_is_plain() -> bool {
+    let is_set = |name: &str| hidden::value(name).is_some_and(|value| !value.is_empty());
+    is_set("NO_COLOR") || hidden::value("TERM").is_some_and(|term| term == "dumb")
 }
