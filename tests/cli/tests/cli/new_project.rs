@@ -193,8 +193,14 @@ impl Drop for Dev {
 fn write_cargo(folder: &Path) {
     let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let orch = libraries(&deps, "liborch-").pop().unwrap();
-    let serde = libraries(&deps, "libserde-").into_iter().find(|serde| fit(folder, &deps, &orch, serde)).unwrap();
-    let schemars = libraries(&deps, "libschemars-").pop().unwrap();
+    // Of each there may be several, built with other features: the one that this `orch` was built with is meant.
+    let fitting = |name: &str, derived: &str| {
+        let found = libraries(&deps, &format!("lib{name}-"));
+        found.into_iter().find(|library| fit(folder, &deps, &orch, (name, library), derived)).unwrap()
+    };
+    let serde = fitting("serde", "#[derive(Serialize)] struct A; fn main() { println!(\"{}\", json!(A)); }");
+    let schemars =
+        fitting("schemars", "#[derive(JsonSchema)] struct A; fn is<T: JsonSchema>() {} fn main() { is::<A>(); }");
     let script = format!(
         r#"#!/bin/sh
 set -eu
@@ -226,15 +232,14 @@ fn rustc() -> PathBuf {
     Path::new(String::from_utf8(asked.stdout).unwrap().trim()).join("bin/rustc")
 }
 
-/// Whether this `serde` is the one that this `orch` was built with: there is one for macros beside it.
-fn fit(folder: &Path, deps: &Path, orch: &Path, serde: &Path) -> bool {
+/// Whether a program that derives by this library fits `orch`.
+fn fit(folder: &Path, deps: &Path, orch: &Path, (name, library): (&str, &Path), derived: &str) -> bool {
     std::fs::create_dir_all(folder).unwrap();
     let source = folder.join("probe.rs");
-    let text = "use orch::prelude::*; #[derive(Serialize)] struct A; fn main() { println!(\"{}\", json!(A)); }";
-    std::fs::write(&source, text).unwrap();
+    std::fs::write(&source, format!("use orch::prelude::*; {derived}")).unwrap();
     let mut command = Command::new(rustc());
     command.args(["--edition", "2024", "--emit=metadata", "-L"]).arg(format!("dependency={}", deps.display()));
-    command.arg(format!("--extern=orch={}", orch.display())).arg(format!("--extern=serde={}", serde.display()));
+    command.arg(format!("--extern=orch={}", orch.display())).arg(format!("--extern={name}={}", library.display()));
     command.arg("-o").arg(folder.join("probe.rmeta")).arg(&source).output().unwrap().status.success()
 }
 
