@@ -145,7 +145,7 @@ async fn variables_are_added_changed_and_deleted_by_their_form() {
     }
     assert!(browser.get("/variables/delete?key=limit").await.has("Delete limit?"));
     went(&browser.submit("/variables", "/variables/delete", &[("key", "limit")]).await, "/variables");
-    assert!(browser.get("/variables?q=LIM").await.has("No variable is called like that"));
+    assert!(browser.get("/variables?q=LIM").await.has("No matching variable"));
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn a_form_without_a_key_says_what_to_do_and_a_trial_says_how_it_went() {
         config.reach = Reach::also(vec!["127.0.0.1".parse().unwrap()]);
     });
     let mut browser = Browser::logged_in(&web).await;
-    assert!(browser.get("/connections").await.has("This server knows no key for secrets"));
+    assert!(browser.get("/connections").await.has("This server has no key for secrets"));
     let edit = "/connections/edit";
     let page = browser.submit(edit, edit, &[("id", "a"), ("conn_type", "x"), ("password", "hush1")]).await;
     assert!(page.has("no key for secrets is known here") && !page.has("hush1"), "{}", page.html);
