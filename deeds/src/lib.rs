@@ -4,6 +4,7 @@
 //! Nouns that are not here yet are listed in docs/ARCHITECTURE.md.
 
 mod actor;
+pub mod approval;
 pub mod dag;
 pub mod kept;
 pub mod run;

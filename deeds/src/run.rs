@@ -1,4 +1,4 @@
-//! Runs: how they end before their tasks do, and in which version of their DAG they go on.
+//! Runs: how they end before their tasks do, in which version of their DAG they go on, what is said of them, and that they go.
 
 use crate::Actor;
 use orch_core::transition::RunEnd;
@@ -6,7 +6,10 @@ use orch_store::StoreResult;
 use orch_store::audit::Deed;
 use orch_store::dag::get_dag;
 use orch_store::hint::Hint;
-use orch_store::run::{EndRun, MoveRun, RunDetails, cancel_run, move_run, set_run_state, start_queued_runs};
+use orch_store::run::{
+    DeleteRun, EndRun, MoveRun, RunDetails, cancel_run, delete_run, move_run, set_note, set_run_state,
+    start_queued_runs,
+};
 use orch_store::version::Versions;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -47,14 +50,8 @@ async fn finish(
 ) -> StoreResult<EndRun> {
     if let EndRun::Ended(state) = ended {
         start_queued_runs(tx, &mut versions, &run.dag_id).await?;
-        let deed = Deed {
-            event,
-            dag_id: Some(&run.dag_id),
-            run_id: Some(&run.run_id),
-            extra: Some(json!({ "state": state, "was": run.state })),
-            ..Deed::default()
-        };
-        actor.did(tx, deed).await?;
+        let extra = Some(json!({ "state": state, "was": run.state }));
+        actor.did(tx, Deed { extra, ..about(event, run) }).await?;
     }
     Ok(ended)
 }
@@ -69,14 +66,36 @@ pub async fn move_to_newest(
     let Some(dag) = get_dag(tx, &run.dag_id).await? else { return Ok(MoveRun::NoSuchRun) };
     let moved = move_run(tx, &mut versions.clone(), run.id, dag.version).await?;
     if moved == MoveRun::Moved {
-        let deed = Deed {
-            event: "move_dag_run",
-            dag_id: Some(&run.dag_id),
-            run_id: Some(&run.run_id),
-            extra: Some(json!({ "version": dag.version_number, "was": run.version_number })),
-            ..Deed::default()
-        };
-        actor.did(tx, deed).await?;
+        let extra = Some(json!({ "version": dag.version_number, "was": run.version_number }));
+        actor.did(tx, Deed { extra, ..about("move_dag_run", run) }).await?;
     }
     Ok(moved)
+}
+
+/// For those who claim: a run that waited for the place of a deleted one begins.
+pub const DELETED: [Hint; 1] = [Hint::Ready];
+
+/// Deletes a run that is not running.
+pub async fn delete(
+    tx: &mut PgConnection,
+    versions: &Versions,
+    actor: &Actor,
+    run: &RunDetails,
+) -> StoreResult<DeleteRun> {
+    let deleted = delete_run(tx, &run.dag_id, &run.run_id).await?;
+    if deleted == DeleteRun::Deleted {
+        start_queued_runs(tx, &mut versions.clone(), &run.dag_id).await?;
+        actor.did(tx, about("delete_dag_run", run)).await?;
+    }
+    Ok(deleted)
+}
+
+/// Sets what people want to say of a run; `None` takes it away.
+pub async fn note(tx: &mut PgConnection, actor: &Actor, run: &RunDetails, note: Option<&str>) -> StoreResult<()> {
+    set_note(tx, run.id, note).await?;
+    actor.did(tx, about("note_dag_run", run)).await
+}
+
+fn about<'a>(event: &'a str, run: &'a RunDetails) -> Deed<'a> {
+    Deed { event, dag_id: Some(&run.dag_id), run_id: Some(&run.run_id), ..Deed::default() }
 }

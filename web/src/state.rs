@@ -11,16 +11,13 @@ use crate::refusal::Refusal;
 use crate::{WebConfig, WebResult};
 use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
-use orch_store::audit::{Deed, record};
 use orch_store::hint::Hints;
 use orch_store::overview::{Pulse, pulse};
 use orch_store::rollover::recall;
 use orch_store::version::Versions;
 use orch_store::{StoreError, StoreResult, connect};
-use serde_json::json;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
-use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -156,13 +153,6 @@ impl Inner {
         let done = work(&mut tx).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(done)
-    }
-
-    /// Writes down what somebody did, with the address it was asked from.
-    pub(crate) async fn did(&self, db: &mut PgConnection, from: IpAddr, mut deed: Deed<'_>) -> StoreResult<()> {
-        let mut extra = deed.extra.take().unwrap_or_else(|| json!({}));
-        extra["from"] = json!(from);
-        record(db, &Deed { extra: Some(extra), ..deed }).await
     }
 
     /// Whether whoever opened an answer that goes on for long may still see it: asked at least once a second while it

@@ -14,9 +14,8 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use list::with_instances;
 use orch_core::approval::{FALLBACK, Given, Refused};
-use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, answer_approval, approval, list_approvals};
-use orch_store::audit::Deed;
-use orch_store::hint::Hint;
+use orch_deeds::approval::{ANSWERED, answer};
+use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, approval, list_approvals};
 use orch_store::instance::tries;
 use orch_store::note::Notes;
 use orch_wire::timestamp::{Timestamp, stamp};
@@ -204,29 +203,16 @@ pub(crate) async fn give(
         return Err(too_late(row));
     }
     let given = row.question.answered(given).map_err(|no| refused(&no))?;
-    let at = app.in_transaction(async |tx| {
-        let Some(at) = answer_approval(tx, row.attempt, &given, &actor.name).await? else {
-            let now = approval(tx, row.attempt).await?;
-            return Err(too_late(now.as_ref().unwrap_or(row)));
-        };
-        let deed = Deed {
-            event: "answer_approval",
-            dag_id: Some(&row.dag_id),
-            run_id: Some(&row.run_id),
-            task_id: Some(&row.task_id),
-            map_index: Some(row.map_index),
-            extra: Some(json!({ "chosen_options": given.chosen_options, "try_number": row.try_no })),
-            ..Deed::default()
-        };
-        actor.did(tx, deed).await?;
-        Ok(at)
+    let at = app.in_transaction(async |tx| match answer(tx, actor, row, &given).await? {
+        Some(at) => Ok(at),
+        None => Err(too_late(approval(tx, row.attempt).await?.as_ref().unwrap_or(row))),
     });
     let at = at.await?;
-    app.hints.give(Hint::Due);
+    app.hints.give(ANSWERED);
     Ok((at, given))
 }
 
-/// Those who are named, whatever their role; else whoever may start runs.
+/// Those who are named, whatever their role; else all who may start runs.
 pub(crate) fn is_asked(actor: &Actor, row: &ApprovalRow) -> Result<(), Refusal> {
     row.question.asks(actor.person()).map_err(|no| refused(&no))
 }

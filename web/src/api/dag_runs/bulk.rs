@@ -46,7 +46,7 @@ impl Part for Entity {
         let path = path(of.names.get("dag_id"), self.dag_id.as_deref(), &self.run_id)?;
         let run = find(db, &path).await?;
         if kind == Kind::Delete {
-            remove(db, of.actor, &run).await?;
+            remove(of.app, db, of.actor, &run).await?;
         } else {
             let mut tx = db.begin().await.map_err(StoreError::from)?;
             self.change.carry_out(of.app, &mut tx, of.actor, &run).await?;

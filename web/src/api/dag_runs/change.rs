@@ -11,8 +11,7 @@ use axum::http::StatusCode;
 use orch_core::state::RunState;
 use orch_core::transition::RunEnd;
 use orch_store::StoreError;
-use orch_store::audit::Deed;
-use orch_store::run::{DeleteRun, EndRun, RunDetails, delete_run, set_note};
+use orch_store::run::{DeleteRun, EndRun, RunDetails};
 use sqlx::{Connection, PgConnection};
 
 /// Airflow's `DAGRunPatchBody`.
@@ -45,10 +44,7 @@ impl Change {
             set_state(app, tx, actor, run, state).await?;
         }
         if let Some(Note(note)) = &self.note {
-            set_note(tx, run.id, note.as_deref()).await?;
-            let deed =
-                Deed { event: "note_dag_run", dag_id: Some(&run.dag_id), run_id: Some(&run.run_id), ..Deed::default() };
-            actor.did(tx, deed).await?;
+            orch_deeds::run::note(tx, actor, run, note.as_deref()).await?;
         }
         Ok(())
     }
@@ -118,19 +114,17 @@ pub(crate) async fn cancel(State(app): State<App>, actor: Actor, path: RunPath) 
 pub(crate) async fn delete(State(app): State<App>, actor: Actor, path: RunPath) -> Result<StatusCode, Refusal> {
     let mut db = app.pages().await?;
     let run = find(&mut db, &path).await?;
-    remove(&mut db, &actor, &run).await?;
+    remove(&app, &mut db, &actor, &run).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn remove(db: &mut PgConnection, actor: &Actor, run: &RunDetails) -> Result<(), Refusal> {
+pub(super) async fn remove(app: &App, db: &mut PgConnection, actor: &Actor, run: &RunDetails) -> Result<(), Refusal> {
     let mut tx = db.begin().await.map_err(StoreError::from)?;
-    match delete_run(&mut tx, &run.dag_id, &run.run_id).await? {
+    match orch_deeds::run::delete(&mut tx, &app.versions, actor, run).await? {
         DeleteRun::Deleted => {
-            let names = (Some(run.dag_id.as_str()), Some(run.run_id.as_str()));
-            actor
-                .did(&mut tx, Deed { event: "delete_dag_run", dag_id: names.0, run_id: names.1, ..Deed::default() })
-                .await?;
-            Ok(tx.commit().await.map_err(StoreError::from)?)
+            tx.commit().await.map_err(StoreError::from)?;
+            orch_deeds::run::DELETED.into_iter().for_each(|hint| app.hints.give(hint));
+            Ok(())
         }
         DeleteRun::NoSuchRun => Err(no_such_run(&run.dag_id, &run.run_id)),
         DeleteRun::Running => {

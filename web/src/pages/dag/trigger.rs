@@ -5,14 +5,12 @@ pub(crate) mod fields;
 
 use super::{Found, Head, find, know_it};
 use crate::api::presets::{forget, keep, named};
-use crate::auth::Caller;
-use crate::extract::{Actor, DagPath, Form, Peer, Query, no_such_run};
+use crate::extract::{Actor, DagPath, Form, Query, no_such_run};
 use crate::pages::{Shell, encoded, html, see_other};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,7 +20,6 @@ use orch_core::ids::RunId;
 use orch_core::params::{BadConf, parse_conf};
 use orch_core::schedule::run_type_of;
 use orch_core::state::{RunType, TriggeredBy};
-use orch_store::audit::Deed;
 use orch_store::preset::{Preset, list_presets};
 use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs};
 use orch_store::timing::usual_run;
@@ -123,8 +120,6 @@ pub(crate) async fn show(
 pub(crate) async fn trigger(
     State(app): State<App>,
     shell: Shell,
-    Extension(caller): Extension<Caller>,
-    Peer(from): Peer,
     actor: Actor,
     DagPath(dag_id): DagPath,
     form: Form,
@@ -167,7 +162,7 @@ pub(crate) async fn trigger(
         let as_json = ask == "json" || wish.json_error.is_some();
         return page(&app, shell, &found, StatusCode::OK, as_json, &conf, wish, &[]).await;
     }
-    let new = new_run(&mut wish, &found.row.dag_id, &caller, &conf);
+    let new = new_run(&mut wish, &found.row.dag_id, &actor, &conf);
     let refused = StatusCode::UNPROCESSABLE_ENTITY;
     let Some(new) = new.filter(|_| wish.json_error.is_none()) else {
         return page(&app, shell, &found, refused, was_json, &conf, wish, &[]).await;
@@ -175,14 +170,6 @@ pub(crate) async fn trigger(
     match create_run(&mut db, &mut app.versions.clone(), &new).await? {
         CreateRun::Created(run) | CreateRun::Same(run) => {
             run.hints().into_iter().for_each(|hint| app.hints.give(hint));
-            let deed = Deed {
-                actor: &caller.name,
-                event: "trigger_dag_run",
-                dag_id: Some(&run.dag_id),
-                run_id: Some(&run.run_id),
-                ..Deed::default()
-            };
-            app.did(&mut db, from, deed).await?;
             Ok(see_other(&format!("{}/runs/{}", parts::dag_href(&run.dag_id), encoded(&run.run_id))))
         }
         CreateRun::RunIdTaken | CreateRun::OtherRequest => {
@@ -213,9 +200,10 @@ fn conf_of(wish: &mut Wish) -> Map<String, Value> {
     }
 }
 
-fn new_run(wish: &mut Wish, dag_id: &str, caller: &Caller, conf: &Map<String, Value>) -> Option<NewRun> {
+fn new_run(wish: &mut Wish, dag_id: &str, actor: &Actor, conf: &Map<String, Value>) -> Option<NewRun> {
     let mut new = NewRun::manual(dag_id, TriggeredBy::Ui);
-    new.user = Some(caller.name.to_string());
+    new.user = Some(actor.name.to_string());
+    new.deed = Some(actor.extra());
     new.note = Some(wish.note.chars().take(MOST_NOTE_CHARS).collect::<String>()).filter(|note| !note.is_empty());
     new.conf = (!conf.is_empty()).then(|| Value::Object(conf.clone()));
     if !wish.run_id.is_empty() {

@@ -12,9 +12,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::transition::RunEnd;
-use orch_store::audit::Deed;
 use orch_store::instance::state_counts;
-use orch_store::run::{EndRun, RunDetails, set_note};
+use orch_store::run::{EndRun, RunDetails};
 use serde_json::json;
 
 #[derive(Template)]
@@ -137,12 +136,7 @@ pub(crate) async fn note(State(app): State<App>, actor: Actor, path: RunPath, fo
     let run = find(&mut *app.hot().await?, &path).await?;
     let note = Some(text.as_str()).filter(|text| !text.is_empty());
     if run.note.as_deref() != note {
-        let (dag_id, run_id) = (Some(run.dag_id.as_str()), Some(run.run_id.as_str()));
-        let noted = app.in_transaction(async |tx| {
-            set_note(tx, run.id, note).await?;
-            Ok(actor.did(tx, Deed { event: "note_dag_run", dag_id, run_id, ..Deed::default() }).await?)
-        });
-        noted.await?;
+        app.in_transaction(async |tx| Ok(orch_deeds::run::note(tx, &actor, &run, note).await?)).await?;
     }
     Ok(see_other(&href(&run)))
 }

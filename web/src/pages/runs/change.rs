@@ -18,7 +18,7 @@ use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::clear::{ClearWish, clear_instances, would_clear};
 use orch_store::narrow;
-use orch_store::run::{DeleteRun, EndRun, RunDetails, delete_run, run_by_uuid, start_queued_runs};
+use orch_store::run::{DeleteRun, EndRun, RunDetails, run_by_uuid};
 use orch_store::step::Stepper;
 use orch_store::version::Version;
 use serde_json::json;
@@ -249,9 +249,10 @@ async fn carry_out(
     wish: Do,
 ) -> Result<bool, Refusal> {
     let ended = |ended: EndRun| matches!(ended, EndRun::Ended(_));
-    let (event, extra) = match wish {
-        Do::Mark(to) => return Ok(ended(orch_deeds::run::mark(tx, &app.versions, actor, run, to).await?)),
-        Do::Stop => return Ok(ended(orch_deeds::run::stop(tx, &app.versions, actor, run).await?)),
+    match wish {
+        Do::Mark(to) => Ok(ended(orch_deeds::run::mark(tx, &app.versions, actor, run, to).await?)),
+        Do::Stop => Ok(ended(orch_deeds::run::stop(tx, &app.versions, actor, run).await?)),
+        Do::Delete => Ok(orch_deeds::run::delete(tx, &app.versions, actor, run).await? == DeleteRun::Deleted),
         Do::Clear { only_failed } => {
             let mut versions = app.versions.clone();
             let version = versions.get(tx, run.version).await?;
@@ -261,18 +262,15 @@ async fn carry_out(
             if count == 0 {
                 return Ok(false);
             }
-            ("clear_task_instances", Some(json!({ "instances": count })))
+            let deed = Deed {
+                event: "clear_task_instances",
+                dag_id: Some(&run.dag_id),
+                run_id: Some(&run.run_id),
+                extra: Some(json!({ "instances": count })),
+                ..Deed::default()
+            };
+            actor.did(tx, deed).await?;
+            Ok(true)
         }
-        Do::Delete => {
-            if delete_run(tx, &run.dag_id, &run.run_id).await? != DeleteRun::Deleted {
-                return Ok(false);
-            }
-            // Its place may have become free.
-            start_queued_runs(tx, &mut app.versions.clone(), &run.dag_id).await?;
-            ("delete_dag_run", None)
-        }
-    };
-    let (dag_id, run_id) = (Some(run.dag_id.as_str()), Some(run.run_id.as_str()));
-    actor.did(tx, Deed { event, dag_id, run_id, extra, ..Deed::default() }).await?;
-    Ok(true)
+    }
 }

@@ -1,0 +1,37 @@
+//! Approvals: an answer, the first one that is given counts.
+
+use crate::Actor;
+use chrono::{DateTime, Utc};
+use orch_core::approval::Given;
+use orch_store::StoreResult;
+use orch_store::approval::{ApprovalRow, answer_approval};
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// For the watchers: the task that waits for it goes on.
+pub const ANSWERED: Hint = Hint::Due;
+
+/// Writes an answer down. `None`: another one came first, or the question was taken back.
+pub async fn answer(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    row: &ApprovalRow,
+    given: &Given,
+) -> StoreResult<Option<DateTime<Utc>>> {
+    let at = answer_approval(tx, row.attempt, given, &actor.name).await?;
+    if at.is_some() {
+        let deed = Deed {
+            event: "answer_approval",
+            dag_id: Some(&row.dag_id),
+            run_id: Some(&row.run_id),
+            task_id: Some(&row.task_id),
+            map_index: Some(row.map_index),
+            extra: Some(json!({ "chosen_options": given.chosen_options, "try_number": row.try_no })),
+            ..Deed::default()
+        };
+        actor.did(tx, deed).await?;
+    }
+    Ok(at)
+}
