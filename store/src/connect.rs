@@ -62,6 +62,8 @@ impl Told {
         let limits = [
             ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", idle_in_transaction.as_millis().to_string()),
+            // Rows are read as JSON (`kept`); a database may be set to another way of writing bytes.
+            ("bytea_output", "hex".into()),
         ];
         let limits = limits.iter().map(|(name, value)| format!("set {name} = {value};"));
         let others = KEEPALIVES.iter().chain(more).map(|(name, value)| format!("set {name} = {value};"));

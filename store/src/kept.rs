@@ -39,7 +39,7 @@ pub async fn get(db: &mut PgConnection, table: &'static Table, name: &str) -> St
     one(db, table, sql, name).await
 }
 
-/// The same until the end of the transaction: nobody changes it meanwhile. Nothing is counted.
+/// The same, locked until the end of the transaction. Nothing is counted.
 pub async fn lock(db: &mut PgConnection, table: &'static Table, name: &str) -> StoreResult<Option<Record>> {
     let sql = format!("select to_jsonb(r) from {} r where r.{} = $1 for update", table.name, table.key);
     one(db, table, sql, name).await

@@ -40,7 +40,7 @@ pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON values can be written as JSON") + "\n"
 }
 
-/// To standard output, or to a file that nobody else can read: also one that was there before.
+/// To standard output, or to a file that only its owner can read, even if the file existed before.
 pub(super) fn write_privately(path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == "-" {
         output::print(text)?;

@@ -6,6 +6,7 @@ mod text;
 
 use crate::check::closest;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::fmt;
 
 /// A schema that refers to itself around a value of some depth; JSON that was parsed is no deeper than 128.
@@ -177,9 +178,9 @@ impl<'a> Judge<'a> {
 
     fn list(&mut self, words: &'a Map<String, Value>, items: &[Value], depth: usize) {
         self.length(words, "minItems", "maxItems", items.len(), "element");
-        let is_repeated = |(index, item): (usize, &Value)| items[..index].contains(item);
+        let mut seen = HashSet::new();
         if words.get("uniqueItems") == Some(&Value::Bool(true))
-            && let Some(index) = items.iter().enumerate().position(is_repeated)
+            && let Some(index) = items.iter().position(|item| !seen.insert(item.to_string()))
         {
             self.at(index.to_string(), |judge| judge.say("is there twice", None));
         }

@@ -59,16 +59,21 @@ impl Record {
 
     /// What is sealed in that column; `None`: nothing is there.
     pub fn open(&self, column: &'static str, keys: &Keyring) -> Result<Option<String>, SecretError> {
+        if !self.holds(column) {
+            return Ok(None);
+        }
         let seat = Seat { table: self.table.name, id: self.name(), column };
-        self.sealed(column).map(|sealed| keys.open(seat, &sealed)).transpose()
+        let sealed = self.sealed(column).ok_or_else(|| SecretError::Damaged { seat: seat.to_string() })?;
+        keys.open(seat, &sealed).map(Some)
     }
 
     /// Whether every sealed column is sealed with the first key.
     pub(super) fn is_current(&self, keys: &Keyring) -> bool {
-        self.table.sealed.iter().filter_map(|column| self.sealed(column)).all(|sealed| keys.is_current(&sealed))
+        let mut sealed = self.table.sealed.iter().filter(|column| self.holds(column));
+        sealed.all(|column| self.sealed(column).is_some_and(|sealed| keys.is_current(&sealed)))
     }
 
-    /// Postgres writes bytes in JSON as `\x` and hex digits.
+    /// Postgres writes bytes in JSON as `\x` and hex digits, as every session of ours is told to (`connect`).
     fn sealed(&self, column: &str) -> Option<Vec<u8>> {
         let digits = self.text(column)?.strip_prefix("\\x")?;
         let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();

@@ -65,6 +65,21 @@ async fn connections_and_variables_come_back_as_they_went_in() {
 }
 
 #[tokio::test]
+async fn a_database_that_writes_bytes_otherwise_hides_no_secret() {
+    let database = database().await;
+    let mut db = one(&database).await;
+    let keys = keys(&[&Keyring::generate()]);
+    assert!(add_variable(&mut db, "limit", "8", &keys).await);
+    let name: String = sqlx::query_scalar("select current_database()::text").fetch_one(&mut db).await.unwrap();
+    let sql = format!("alter database \"{name}\" set bytea_output = escape");
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut db).await.unwrap();
+    let mut other = one(&database).await;
+    assert_eq!(value(&mut other, "limit", &keys).await.unwrap(), "8");
+    sqlx::query("set bytea_output = escape").execute(&mut other).await.unwrap();
+    assert!(matches!(value(&mut other, "limit", &keys).await, Err(SecretError::Damaged { .. })), "not an empty value");
+}
+
+#[tokio::test]
 async fn without_its_key_nothing_is_read_and_the_rest_goes_on() {
     let database = database().await;
     let mut db = one(&database).await;
