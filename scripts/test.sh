@@ -18,6 +18,14 @@ else
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-407112}
 fi
 
+# A build that fills the disk ends in a linker's message that names no cause.
+needed_gb=24
+free_gb=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
+if [[ ! -d target/debug && $free_gb -lt $needed_gb ]]; then
+    printf 'test: %d GB are free here; a build from an empty target folder needs about %d GB\n' "$free_gb" "$needed_gb" >&2
+    printf 'hint: free some space first\n' >&2
+fi
+
 report=""
 step() {
     local name=$1 start=$SECONDS
