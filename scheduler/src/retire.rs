@@ -4,6 +4,7 @@
 
 use crate::rounds::Shared;
 use orch_store::clean::{Cleaned, pass_begins, pass_failed, pass_went_well, retire, retire_to};
+use orch_store::topic::drop_old_records;
 use orch_store::{StoreError, StoreResult, connect};
 use std::time::Duration;
 
@@ -59,12 +60,18 @@ async fn once(shared: &Shared) -> StoreResult<Vec<Cleaned>> {
 
 async fn pass(shared: &Shared) -> StoreResult<Vec<Cleaned>> {
     let config = &shared.config;
-    let archive = config.archive.open().await?;
     let mut db = connect::one(&config.database_url, "orch scheduler retire").await?;
-    match archive {
-        Some(archive) => retire_to(&mut db, &config.retention, &*archive).await,
-        None => retire(&mut db, &config.retention).await,
+    let records = drop_old_records(&mut db).await?;
+    let archive = config.archive.open().await?;
+    let mut done = match archive {
+        Some(archive) => retire_to(&mut db, &config.retention, &*archive).await?,
+        None => retire(&mut db, &config.retention).await?,
+    };
+    if records > 0 {
+        let table = "topic_record".to_string();
+        done.push(Cleaned { table, week: None, how: "dropped", rows: Some(records), place: None });
     }
+    Ok(done)
 }
 
 /// Until it is tried again after so many failures.

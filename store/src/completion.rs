@@ -8,6 +8,7 @@ mod transaction;
 pub use prepare::prepare;
 pub use transaction::{LIMIT, Stands, Unrecorded, record, stands};
 
+use crate::hint::Hint;
 use orch_core::task::{Ctx, MemoryHost, TaskResult, fatal};
 use sqlx::postgres::PgConnection;
 use std::any::Any;
@@ -41,6 +42,11 @@ pub trait CompletionStep: Send + 'static {
     /// like the results of checks; never for what publishes its work.
     fn on_failure(&self) -> bool {
         false
+    }
+
+    /// Given once it is committed: what others may look at now.
+    fn hint(&self) -> Option<Hint> {
+        None
     }
 }
 

@@ -41,9 +41,12 @@ pub enum Hint {
     Watch = 32,
     /// Somebody is to be told: whoever sends alerts looks.
     Alert = 64,
+    /// Records were appended to a topic.
+    Topic = 128,
 }
 
-const ALL: [Hint; 7] = [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert];
+const ALL: [Hint; 8] =
+    [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert, Hint::Topic];
 
 /// Gives and takes hints. Cheap to clone; one for each process.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +63,7 @@ struct Inner {
     asset: Notify,
     watch: Notify,
     alert: Notify,
+    topic: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
     untold: AtomicU8,
     tell: Notify,
@@ -80,6 +84,7 @@ impl Hints {
             Hint::Asset => &self.inner.asset,
             Hint::Watch => &self.inner.watch,
             Hint::Alert => &self.inner.alert,
+            Hint::Topic => &self.inner.topic,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Named things that people keep: pools, variables, connections. One table of each says its columns; what is sealed is sealed here
+//! Named things that people keep: pools, variables, connections, topics. One table of each says its columns; what is sealed is sealed here
 //! on its way in, and opened only where a caller asks for it.
 
 mod record;
@@ -10,7 +10,7 @@ mod write;
 pub use record::Record;
 pub use rotate::{Rotated, count_locked, rotate};
 pub use search::Search;
-pub use tables::{CONNECTION, POOL, VARIABLE};
+pub use tables::{CONNECTION, POOL, TOPIC, VARIABLE};
 pub use write::{Columns, delete, insert, update};
 
 use crate::StoreResult;

@@ -62,6 +62,7 @@ pub mod step;
 pub mod task_role;
 pub mod timing;
 pub mod token;
+pub mod topic;
 pub mod user;
 pub mod version;
 pub mod watch;

@@ -21,3 +21,11 @@ pub static CONNECTION: Table = Table {
     sealed: &["password", "extra"],
     has_moments: true,
 };
+
+pub static TOPIC: Table = Table {
+    name: "topic",
+    key: "name",
+    source: include_str!("../../queries/topic/counted.sql"),
+    sealed: &[],
+    has_moments: true,
+};

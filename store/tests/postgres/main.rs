@@ -31,5 +31,6 @@ mod rollover;
 mod secrets;
 #[path = "../../../core/tests/support/shapes.rs"]
 mod shapes;
+mod topics;
 mod upkeep;
 mod waits;

@@ -73,6 +73,7 @@ pub(super) async fn complete(
     if ended.state == TaskState::Success {
         let error = match record_success(job, shared, &mut steps, &mut ended, until).await {
             Ok(()) => {
+                steps.iter().filter_map(|step| step.hint()).for_each(|hint| shared.hints.give(hint));
                 let names: Vec<String> = steps.iter().map(|step| step.name()).collect();
                 let event = format!("committed with its success: {}", names.join(", "));
                 log.say(&Line::new(LogLevel::Info, "orch", event, Map::new()));

@@ -1,0 +1,113 @@
+//! The built-in log: topics of records, in partitions, with Kafka's offsets. What is written in a transaction is there when it
+//! commits, or never.
+//!
+//! Offsets of a partition are given in the order of commits and have no gaps: a writer holds the row of the partition until it
+//! commits. A reader that has seen an offset never finds another one below it later.
+
+mod partitioner;
+mod produce;
+mod retention;
+
+pub use partitioner::partition_of;
+pub use produce::{NewRecord, Placed, Produce, ProduceError, produce};
+pub use retention::drop_old_records;
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+/// A key with its value.
+pub const MOST_RECORD_BYTES: usize = 1_000_000;
+/// Records of one read.
+const MOST_READ: i64 = 10_000;
+
+/// A topic that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// No topic that follows ever has the same.
+    pub no: i32,
+    pub partitions: i16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRow {
+    pub partition: i16,
+    /// Of the oldest record that is kept.
+    pub first_offset: i64,
+    /// Of the next record.
+    pub next_offset: i64,
+    pub last_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRow {
+    pub offset: i64,
+    pub at: DateTime<Utc>,
+    pub key: Option<Vec<u8>>,
+    /// `None`: a tombstone, which says that the key is gone.
+    pub value: Option<Vec<u8>>,
+    pub headers: Option<Value>,
+}
+
+/// Where a read begins and how much it brings.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadFrom {
+    pub partition: i16,
+    pub offset: i64,
+    pub most: i64,
+    /// Of keys and values; the first record is read whatever its size.
+    pub most_bytes: i64,
+}
+
+pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<Topic>> {
+    Ok(sqlx::query_as!(Topic, "select topic_no as no, partitions from topic where name = $1", name)
+        .fetch_optional(db)
+        .await?)
+}
+
+/// All partitions, also those that nothing was written to.
+pub async fn list_partitions(db: &mut PgConnection, topic: &Topic) -> StoreResult<Vec<PartitionRow>> {
+    Ok(sqlx::query_as!(
+        PartitionRow,
+        r#"select n::smallint as "partition!", coalesce(p.first_offset, 0) as "first_offset!",
+          coalesce(p.next_offset, 0) as "next_offset!", p.last_at as "last_at?"
+        from generate_series(0, $2::integer - 1) n left join topic_partition p on p.topic_no = $1 and p.partition = n
+        order by n"#,
+        topic.no,
+        i32::from(topic.partitions)
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+pub async fn read_records(db: &mut PgConnection, topic: &Topic, from: ReadFrom) -> StoreResult<Vec<RecordRow>> {
+    let most = from.most.clamp(0, MOST_READ);
+    let read = sqlx::query_file_as!(
+        RecordRow,
+        "queries/topic/read.sql",
+        topic.no,
+        from.partition,
+        from.offset,
+        most,
+        from.most_bytes
+    );
+    Ok(read.fetch_all(db).await?)
+}
+
+/// The newest records of a partition, oldest of them first.
+pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16, back: i64) -> StoreResult<i64> {
+    let offset = sqlx::query_scalar!(
+        r#"select greatest(first_offset, next_offset - $3) as "offset!" from topic_partition
+        where topic_no = $1 and partition = $2"#,
+        topic.no,
+        partition,
+        back
+    );
+    Ok(offset.fetch_optional(db).await?.unwrap_or(0))
+}
+
+/// The offset of the first record that is not older than a moment; without one, the next offset.
+pub async fn offset_at(db: &mut PgConnection, topic: &Topic, partition: i16, at: DateTime<Utc>) -> StoreResult<i64> {
+    Ok(sqlx::query_file_scalar!("queries/topic/offset_at.sql", topic.no, partition, at).fetch_one(db).await?)
+}

@@ -1,0 +1,158 @@
+//! Records on their way into a topic.
+
+use super::{MOST_RECORD_BYTES, get_topic, partition_of};
+use crate::completion::{Commit, CompletionStep, StepFuture};
+use crate::hint::Hint;
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use orch_core::task::{Ctx, TaskResult, fatal};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::postgres::PgConnection;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// A record to append.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewRecord {
+    pub key: Option<Vec<u8>>,
+    /// `None`: a tombstone, which says that the key is gone.
+    pub value: Option<Vec<u8>>,
+    /// Texts by name.
+    pub headers: Map<String, Value>,
+    /// Said by the producer; otherwise the key decides.
+    pub partition: Option<i16>,
+}
+
+impl NewRecord {
+    /// A value as JSON, without a key.
+    ///
+    /// # Errors
+    /// A fatal error when it cannot be written as JSON.
+    pub fn json(value: &impl Serialize) -> TaskResult<NewRecord> {
+        let value = serde_json::to_vec(value).map_err(|error| fatal(format!("a record is not JSON: {error}")))?;
+        Ok(NewRecord { value: Some(value), ..NewRecord::default() })
+    }
+
+    #[must_use]
+    pub fn key(self, key: impl Into<Vec<u8>>) -> NewRecord {
+        NewRecord { key: Some(key.into()), ..self }
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// Where a record was placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub partition: i16,
+    pub offset: i64,
+    pub at: DateTime<Utc>,
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    #[error("there is no topic `{0}`\nhint: create it with `orch topics create {0}`")]
+    NoSuchTopic(String),
+    #[error("topic `{topic}` has {partitions} partitions, numbered from 0: record {nth} names partition {partition}")]
+    NoSuchPartition { topic: String, partitions: i16, nth: usize, partition: i16 },
+    #[error(
+        "record {nth} has {bytes} bytes; {MOST_RECORD_BYTES} are taken at most\nhint: store large data elsewhere and \
+         produce a reference to it"
+    )]
+    TooLarge { nth: usize, bytes: usize },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Partitions for records without a key, one after the other.
+static TURN: AtomicU16 = AtomicU16::new(0);
+
+/// Appends all of them, or none. The partitions are locked until the transaction of the caller ends, who gives `Hint::Topic` then.
+pub async fn produce(db: &mut PgConnection, topic: &str, records: &[NewRecord]) -> Result<Vec<Placed>, ProduceError> {
+    let Some(found) = get_topic(db, topic).await? else { return Err(ProduceError::NoSuchTopic(topic.into())) };
+    // Those without a key go to one partition, so that they stay together; the next call takes the next one.
+    let turn = TURN.fetch_add(1, Ordering::Relaxed) % found.partitions.unsigned_abs();
+    let mut partitions = Vec::with_capacity(records.len());
+    for (nth, record) in records.iter().enumerate() {
+        if record.bytes() > MOST_RECORD_BYTES {
+            return Err(ProduceError::TooLarge { nth, bytes: record.bytes() });
+        }
+        let partition = match (record.partition, &record.key) {
+            (Some(partition), _) if (0..found.partitions).contains(&partition) => partition,
+            (Some(partition), _) => {
+                let (topic, partitions) = (topic.into(), found.partitions);
+                return Err(ProduceError::NoSuchPartition { topic, partitions, nth, partition });
+            }
+            (None, Some(key)) => partition_of(key, found.partitions),
+            (None, None) => turn.cast_signed(),
+        };
+        partitions.push(partition);
+    }
+    Ok(append(db, found.no, &partitions, records).await?)
+}
+
+async fn append(
+    db: &mut PgConnection,
+    topic_no: i32,
+    partitions: &[i16],
+    records: &[NewRecord],
+) -> StoreResult<Vec<Placed>> {
+    let keys: Vec<Option<&[u8]>> = records.iter().map(|record| record.key.as_deref()).collect();
+    let values: Vec<Option<&[u8]>> = records.iter().map(|record| record.value.as_deref()).collect();
+    let headers = |record: &NewRecord| (!record.headers.is_empty()).then(|| Value::Object(record.headers.clone()));
+    let headers: Vec<Option<Value>> = records.iter().map(headers).collect();
+    let placed = sqlx::query_file_as!(
+        Placed,
+        "queries/topic/append.sql",
+        topic_no,
+        partitions,
+        &keys as &[Option<&[u8]>],
+        &values as &[Option<&[u8]>],
+        &headers as &[Option<Value>]
+    );
+    Ok(placed.fetch_all(db).await?)
+}
+
+/// `ctx.produce(topic, records)`.
+pub trait Produce {
+    /// Leaves records for the moment at which the success of this try is recorded: they are in the topic if and only if the task
+    /// has succeeded, once. A topic that is missing then fails the try.
+    ///
+    /// # Errors
+    /// A fatal error in a child process: a step cannot leave it.
+    fn produce(&self, topic: &str, records: Vec<NewRecord>) -> TaskResult<()>;
+}
+
+impl Produce for Ctx {
+    fn produce(&self, topic: &str, records: Vec<NewRecord>) -> TaskResult<()> {
+        self.commit(ProduceStep { topic: topic.into(), records })
+    }
+}
+
+struct ProduceStep {
+    topic: String,
+    records: Vec<NewRecord>,
+}
+
+impl CompletionStep for ProduceStep {
+    fn name(&self) -> String {
+        format!("produce {} to `{}`", self.records.len(), self.topic)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a mut PgConnection) -> StepFuture<'a> {
+        Box::pin(async move {
+            match produce(db, &self.topic, &self.records).await {
+                Ok(_) => Ok(()),
+                Err(ProduceError::Store(error)) => Err(error.into()),
+                Err(wrong) => Err(fatal(wrong.to_string())),
+            }
+        })
+    }
+
+    fn hint(&self) -> Option<Hint> {
+        Some(Hint::Topic)
+    }
+}

@@ -1,0 +1,221 @@
+//! The built-in log: offsets in the order of commits, without gaps, whoever writes at the same time; and what goes when.
+
+use crate::fixture::{database, number, one};
+use chrono::{DateTime, Utc};
+use orch_store::topic::{
+    MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, drop_old_records,
+    get_topic, list_partitions, newest_offset, offset_at, partition_of, produce, read_records,
+};
+use orch_test_support::TestDb;
+use serde_json::json;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use tokio::task::JoinSet;
+
+async fn with_topic(partitions: i16) -> (TestDb, PgConnection, Topic) {
+    let database = database().await;
+    let mut db = one(&database).await;
+    sqlx::query("insert into topic (name, partitions) values ('events', $1)")
+        .bind(partitions)
+        .execute(&mut db)
+        .await
+        .expect("it is created");
+    let topic = get_topic(&mut db, "events").await.expect("it is read").expect("it was created");
+    (database, db, topic)
+}
+
+fn text(value: &str) -> NewRecord {
+    NewRecord { value: Some(value.into()), ..NewRecord::default() }
+}
+
+async fn append(db: &mut PgConnection, values: &[&str]) -> Vec<Placed> {
+    let records: Vec<NewRecord> = values.iter().map(|value| text(value)).collect();
+    produce(db, "events", &records).await.expect("it is appended")
+}
+
+async fn all(db: &mut PgConnection, topic: &Topic, partition: i16) -> Vec<RecordRow> {
+    let from = ReadFrom { partition, offset: 0, most: 10_000, most_bytes: i64::MAX };
+    read_records(db, topic, from).await.expect("it is read")
+}
+
+fn values(records: &[RecordRow]) -> Vec<String> {
+    records.iter().map(|r| String::from_utf8(r.value.clone().unwrap_or_default()).expect("text")).collect()
+}
+
+#[tokio::test]
+async fn records_come_back_as_they_were_sent() {
+    let (_database, mut db, topic) = with_topic(1).await;
+    let headers = json!({ "source": "test" }).as_object().cloned().unwrap();
+    let whole = NewRecord { headers: headers.clone(), ..text("{\"a\": 1}").key("k") };
+    let tombstone = NewRecord { value: None, ..text("").key(vec![0, 255]) };
+    let placed = produce(&mut db, "events", &[whole.clone(), tombstone.clone()]).await.unwrap();
+    assert_eq!(placed.iter().map(|p| (p.partition, p.offset)).collect::<Vec<_>>(), [(0, 0), (0, 1)]);
+    let read = all(&mut db, &topic, 0).await;
+    assert_eq!((read[0].key.clone(), read[0].value.clone()), (whole.key, whole.value));
+    assert_eq!(read[0].headers, Some(headers.into()));
+    assert_eq!((read[1].key.clone(), read[1].value.clone(), read[1].headers.clone()), (tombstone.key, None, None));
+    assert_eq!((read[0].offset, read[1].offset, read[0].at), (0, 1, placed[0].at));
+    assert!(produce(&mut db, "events", &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_stays_in_its_partition_and_records_without_one_take_turns() {
+    let (_database, mut db, topic) = with_topic(3).await;
+    let keyed: Vec<NewRecord> = (0..30).map(|n| text("v").key(format!("key {n}"))).collect();
+    for (placed, record) in produce(&mut db, "events", &keyed).await.unwrap().iter().zip(&keyed) {
+        assert_eq!(placed.partition, partition_of(record.key.as_deref().unwrap(), 3));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let placed = append(&mut db, &["a", "b"]).await;
+        assert_eq!(placed[0].partition, placed[1].partition, "what is sent at once stays together");
+        seen.insert(placed[0].partition);
+    }
+    assert!(seen.len() >= 2, "others may produce at the same time, but not always: {seen:?}");
+    let named = NewRecord { partition: Some(2), ..text("v").key("key 0") };
+    assert_eq!(produce(&mut db, "events", &[named]).await.unwrap()[0].partition, 2);
+    let total: i64 = list_partitions(&mut db, &topic).await.unwrap().iter().map(|p| p.next_offset).sum();
+    assert_eq!(total, 37);
+}
+
+#[tokio::test]
+async fn what_cannot_be_appended_is_refused_and_nothing_is_written() {
+    let (_database, mut db, topic) = with_topic(2).await;
+    let wrong = |nth, partition| NewRecord { partition: Some(partition), ..text(if nth == 0 { "a" } else { "b" }) };
+    let refused = produce(&mut db, "events", &[text("fine"), wrong(1, 2)]).await.unwrap_err();
+    let expected = "topic `events` has 2 partitions, numbered from 0: record 1 names partition 2";
+    assert_eq!(refused.to_string(), expected);
+    assert!(produce(&mut db, "events", &[wrong(0, -1)]).await.is_err());
+    let large = NewRecord { value: Some(vec![b'x'; MOST_RECORD_BYTES + 1]), ..NewRecord::default() };
+    assert!(matches!(produce(&mut db, "events", &[large]).await, Err(ProduceError::TooLarge { nth: 0, .. })));
+    let missing = produce(&mut db, "nowhere", &[text("a")]).await.unwrap_err().to_string();
+    assert_eq!(missing, "there is no topic `nowhere`\nhint: create it with `orch topics create nowhere`");
+    assert!(list_partitions(&mut db, &topic).await.unwrap().iter().all(|p| p.next_offset == 0));
+}
+
+fn gives_up(writer: usize, round: usize) -> bool {
+    (writer + round).is_multiple_of(3)
+}
+
+/// A writer that is rolled back takes its offsets back, and one that commits late makes the next one wait: whatever a reader
+/// sees, nothing appears below it later.
+#[tokio::test]
+async fn offsets_have_no_gaps_and_come_in_the_order_of_commits() {
+    const WRITERS: usize = 6;
+    const ROUNDS: usize = 25;
+    let (database, mut db, topic) = with_topic(2).await;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let mut db = one(&database).await;
+        writers.spawn(async move {
+            for round in 0..ROUNDS {
+                let mut tx = db.begin().await.unwrap();
+                // Both partitions in one statement: they are locked in one order.
+                let to = |partition| NewRecord { partition: Some(partition), ..text(&format!("{writer}.{round}")) };
+                produce(&mut tx, "events", &[to(1), to(0), to(1)]).await.unwrap();
+                if gives_up(writer, round) { tx.rollback().await.unwrap() } else { tx.commit().await.unwrap() }
+            }
+        });
+    }
+    let mut seen: Vec<RecordRow> = Vec::new();
+    loop {
+        let is_over = writers.is_empty();
+        let now = all(&mut db, &topic, 1).await;
+        assert_eq!(now[..seen.len().min(now.len())], seen, "what was read once stays, and nothing comes before it");
+        assert!(now.len() >= seen.len());
+        assert!(now.iter().enumerate().all(|(n, record)| record.offset == n as i64), "no gap");
+        assert!(now.windows(2).all(|two| two[0].at <= two[1].at), "moments never go back");
+        seen = now;
+        if is_over {
+            break;
+        }
+        while let Some(done) = writers.try_join_next() {
+            done.unwrap();
+        }
+    }
+    let committed = (0..WRITERS * ROUNDS).filter(|n| !gives_up(n / ROUNDS, n % ROUNDS)).count();
+    assert_eq!(seen.len(), 2 * committed);
+    assert_eq!(all(&mut db, &topic, 0).await.len(), committed);
+}
+
+#[tokio::test]
+async fn a_read_brings_what_fits_and_one_record_at_least() {
+    let (_database, mut db, topic) = with_topic(1).await;
+    append(&mut db, &["12345", "12345", "12345", "1234567890"]).await;
+    let read = async |db: &mut PgConnection, offset, most, most_bytes| {
+        let from = ReadFrom { partition: 0, offset, most, most_bytes };
+        read_records(db, &topic, from).await.unwrap().iter().map(|r| r.offset).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&mut db, 0, 100, 10).await, [0, 1]);
+    assert_eq!(read(&mut db, 3, 100, 1).await, [3], "one that is larger is read alone");
+    assert_eq!(read(&mut db, 1, 2, 1_000).await, [1, 2]);
+    assert!(read(&mut db, 4, 100, 1_000).await.is_empty());
+    assert_eq!(newest_offset(&mut db, &topic, 0, 3).await.unwrap(), 1);
+    assert_eq!(newest_offset(&mut db, &topic, 0, 100).await.unwrap(), 0);
+}
+
+/// Sets the moments of all records: the nth is so many seconds old.
+async fn age(db: &mut PgConnection, seconds: &[i64]) {
+    for (offset, seconds) in seconds.iter().enumerate() {
+        sqlx::query("update topic_record set at = now() - $2 * interval '1 second' where record_offset = $1")
+            .bind(offset as i64)
+            .bind(seconds)
+            .execute(&mut *db)
+            .await
+            .expect("it is set");
+    }
+}
+
+async fn ago(db: &mut PgConnection, seconds: i64) -> DateTime<Utc> {
+    let moment = sqlx::query_scalar("select now() - $1 * interval '1 second'").bind(seconds);
+    moment.fetch_one(db).await.expect("a moment")
+}
+
+#[tokio::test]
+async fn an_offset_is_found_by_its_moment() {
+    let (_database, mut db, topic) = with_topic(1).await;
+    let at = ago(&mut db, 0).await;
+    assert_eq!(offset_at(&mut db, &topic, 0, at).await.unwrap(), 0, "nothing was ever written");
+    append(&mut db, &["a", "b", "c", "d", "e"]).await;
+    age(&mut db, &[500, 400, 400, 200, 100]).await;
+    for (seconds, offset) in [(600, 0), (450, 1), (300, 3), (150, 4), (50, 5)] {
+        let at = ago(&mut db, seconds).await;
+        assert_eq!(offset_at(&mut db, &topic, 0, at).await.unwrap(), offset, "{seconds} seconds ago");
+    }
+}
+
+#[tokio::test]
+async fn old_records_go_and_offsets_stay() {
+    let (_database, mut db, topic) = with_topic(1).await;
+    append(&mut db, &["a", "b", "c", "d"]).await;
+    age(&mut db, &[7 * 86_400 + 60, 7 * 86_400 + 30, 60, 30]).await;
+    assert_eq!(drop_old_records(&mut db).await.unwrap(), 2);
+    let partition = list_partitions(&mut db, &topic).await.unwrap().remove(0);
+    assert_eq!((partition.first_offset, partition.next_offset), (2, 4));
+    assert_eq!(values(&all(&mut db, &topic, 0).await), ["c", "d"]);
+    let long_ago = ago(&mut db, 900_000).await;
+    assert_eq!(offset_at(&mut db, &topic, 0, long_ago).await.unwrap(), 2);
+    assert_eq!(append(&mut db, &["e"]).await[0].offset, 4);
+
+    sqlx::query("update topic set retention_hours = -1").execute(&mut db).await.unwrap();
+    age(&mut db, &[0, 0, 9_000_000]).await;
+    assert_eq!(drop_old_records(&mut db).await.unwrap(), 0, "these are kept for ever");
+}
+
+#[tokio::test]
+async fn a_deleted_topic_leaves_nothing_to_one_of_the_same_name() {
+    let (_database, mut db, topic) = with_topic(1).await;
+    append(&mut db, &["old"]).await;
+    sqlx::query("delete from topic").execute(&mut db).await.unwrap();
+    sqlx::query("insert into topic (name) values ('events')").execute(&mut db).await.unwrap();
+    let again = get_topic(&mut db, "events").await.unwrap().unwrap();
+    assert_ne!(again.no, topic.no);
+    assert!(all(&mut db, &again, 0).await.is_empty());
+    assert_eq!(append(&mut db, &["new"]).await[0].offset, 0);
+    assert_eq!(drop_old_records(&mut db).await.unwrap(), 1);
+    assert_eq!(values(&all(&mut db, &again, 0).await), ["new"]);
+    assert_eq!(number(&mut db, "select count(*) from topic_partition").await, 1);
+    let expected = PartitionRow { partition: 0, first_offset: 0, next_offset: 1, last_at: None };
+    let found = list_partitions(&mut db, &again).await.unwrap().remove(0);
+    assert_eq!(PartitionRow { last_at: None, ..found }, expected);
+}
