@@ -2,4 +2,4 @@ drop function append_records;
 drop table topic_record;
 drop table topic_partition;
 drop table topic;
-update schema_guard set version = 24;
+update schema_guard set version = 25;

@@ -68,4 +68,4 @@ begin
     end if;
 end $$;
 
-update schema_guard set version = 25;
+update schema_guard set version = 26;

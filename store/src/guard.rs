@@ -1,11 +1,13 @@
 //! Which binaries may work on which schema. Older than the row's `min_binary`: refuse. Newer than the schema: refuse
 //! until it is migrated. Between the two: work, and never migrate.
 
+mod squashed;
+
 use crate::{MIGRATOR, StoreError, StoreResult, home, partition};
 use sqlx::postgres::PgConnection;
 
 /// The schema this binary brings.
-pub const SCHEMA_VERSION: i32 = 25;
+pub const SCHEMA_VERSION: i32 = 26;
 
 /// Any number, the same in all binaries.
 const MIGRATE_LOCK: i64 = 0x6f72_6368_6462;
@@ -48,6 +50,7 @@ pub async fn check(db: &mut PgConnection) -> StoreResult<()> {
         Schema::Empty => {
             Err(StoreError::Schema { found: 0, needed, hint: "prepare the database with `orch db migrate`" })
         }
+        Schema::Old { version } if version < squashed::LAST => Err(too_old(version)),
         Schema::Old { version } => {
             Err(StoreError::Schema { found: version, needed, hint: "bring the database up with `orch db migrate`" })
         }
@@ -75,7 +78,13 @@ pub async fn migrate(db: &mut PgConnection) -> StoreResult<()> {
 
 async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
     // Another one may have done it while we waited.
-    if matches!(look(db).await?, Schema::Empty | Schema::Old { .. }) {
+    let found = look(db).await?;
+    match found {
+        Schema::Old { version } if version < squashed::LAST => return Err(too_old(version)),
+        Schema::Old { version: squashed::LAST } => squashed::adopt(db).await?,
+        _ => {}
+    }
+    if matches!(found, Schema::Empty | Schema::Old { .. }) {
         let run = MIGRATOR.run_direct(None, db, false).await;
         run.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
@@ -85,4 +94,13 @@ async fn migrate_locked(db: &mut PgConnection) -> StoreResult<()> {
         partition::make_ahead(db).await?;
     }
     check(db).await
+}
+
+/// Whether `migrate` brings up a schema of that version.
+pub fn can_be_brought_up(version: i32) -> StoreResult<()> {
+    if version < squashed::LAST { Err(too_old(version)) } else { Ok(()) }
+}
+
+fn too_old(found: i32) -> StoreError {
+    StoreError::Schema { found, needed: SCHEMA_VERSION, hint: squashed::TOO_OLD }
 }

@@ -1,10 +1,15 @@
 //! Everything goes: for somebody who begins anew and has been asked twice.
 
-use crate::{MIGRATOR, StoreError, StoreResult, guard};
+use crate::guard::{self, Schema};
+use crate::{MIGRATOR, StoreError, StoreResult};
 use sqlx::postgres::PgConnection;
 
 /// Undoes all migrations and applies them again. Whoever works on this database finds nothing of its own afterwards.
 pub async fn reset(db: &mut PgConnection) -> StoreResult<()> {
+    if let Schema::Old { .. } = guard::look(db).await? {
+        // What is undone are the migrations of this binary.
+        guard::migrate(db).await?;
+    }
     sqlx::query("set statement_timeout = 0").execute(&mut *db).await?;
     let undone = MIGRATOR.undo(&mut *db, 0).await;
     undone.map_err(|error| match error {

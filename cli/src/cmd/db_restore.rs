@@ -39,6 +39,7 @@ impl Restore {
             let why = format!("the backup is of schema version {}, this binary knows {SCHEMA_VERSION}", label.version);
             return Err(Failure::new(why).hint("install the orch that made the backup, or a newer one"));
         }
+        guard::can_be_brought_up(label.version)?;
         let here = who_is_here(&mut session.db).await?;
         if !here.is_empty() {
             return Err(Failure::new(format!("somebody works with this database: {}", here.join(", ")))

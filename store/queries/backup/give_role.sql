@@ -1,4 +1,4 @@
--- As the migration does that made the role (add_checks_and_progress).
+-- As the migration does that made the role (create_schema).
 do $$
 begin
     if to_regnamespace('lake') is null or to_regclass('asset_check') is null then

@@ -25,6 +25,7 @@ mod old;
 mod overlap;
 mod pages;
 mod plans;
+mod previous;
 mod relocate;
 mod rollout;
 mod rollover;

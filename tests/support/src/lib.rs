@@ -2,6 +2,7 @@
 //!
 //! - [`TestDb::new`]: a database of one's own, cloned from a migrated template in some 20 ms. For nearly every test.
 //! - [`PrivateServer`]: a server of one's own, to be killed and started again.
+//! - [`TestDb::of_the_previous_release`]: a database that a test brings up, with runs in flight.
 //! - [`Receiver`]: a web server or a mail server that alerts are sent to, and that can be down.
 //! - [`attack`]: requests that must not harm a server.
 //! - [`browser`]: pages in a real one.
@@ -15,6 +16,7 @@ pub mod attack;
 pub mod browser;
 mod database;
 pub mod guide;
+pub mod previous;
 mod private;
 mod receiver;
 mod shared;

@@ -201,6 +201,24 @@ async fn a_backup_of_a_newer_orch_is_refused_before_anything_is_touched() {
     assert_eq!(version, 9000);
 }
 
+#[tokio::test]
+async fn a_backup_that_is_too_old_to_be_brought_up_is_refused_before_anything_is_touched() {
+    let world = World::new().await;
+    let file = world.path().join("older.backup");
+    world.sql("update schema_guard set version = 23").await;
+    let url = world.url();
+    let dumped = Command::new("pg_dump").args(["--format=custom", "--file", path(&file), "--dbname", &url]).output();
+    assert!(dumped.as_ref().unwrap().status.success(), "{dumped:?}");
+    let told = "error: the database schema is version 23, this binary needs ";
+    for arguments in [&["db", "restore", path(&file), "--yes"][..], &["db", "migrate"], &["dags", "list"]] {
+        let refused = world.run(arguments).refused();
+        assert!(
+            refused.starts_with(told) && refused.contains("hint: bring the database up with the orch of commit"),
+            "{refused}"
+        );
+    }
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -1,2 +1,0 @@
-drop table web_session;
-update schema_guard set version = 1;

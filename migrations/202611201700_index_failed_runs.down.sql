@@ -1,2 +1,0 @@
-drop index dag_run_failed;
-update schema_guard set version = 4;

@@ -1,2 +1,0 @@
-drop schema lake cascade;
-update schema_guard set version = 11;

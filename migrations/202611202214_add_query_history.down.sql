@@ -1,2 +1,0 @@
-drop table query_history;
-update schema_guard set version = 13;

@@ -1,2 +1,0 @@
-drop table import_error;
-update schema_guard set version = 14;

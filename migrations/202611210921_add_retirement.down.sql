@@ -1,3 +1,0 @@
-update schema_guard set version = 19;
-
-drop table retirement;

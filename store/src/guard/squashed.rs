@@ -1,0 +1,54 @@
+//! The migrations of the time before they counted were squashed into one, `create_schema`. A database that the last release
+//! before that brought up has the very same schema, column for column; only its record of migrations differs, and becomes the one
+//! row that stands for all of them. Older databases are brought up by that release first.
+
+use crate::{MIGRATOR, StoreError, StoreResult};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+/// The schema of the last release with migrations of its own: commit f467ca96.
+pub(super) const LAST: i32 = 24;
+/// The same schema after `create_schema`.
+const FIRST: i32 = 25;
+/// What that release wrote into `_sqlx_migrations`: 24 versions and checksums.
+const RECORD: &str = "d5e52740441ce6af40da7e08ac2b33dac39a9bb9b75c9c6c529cf81500d30ea1";
+
+pub(super) const TOO_OLD: &str =
+    "bring the database up with the orch of commit f467ca96 first: its `orch db migrate`, then that of this binary";
+
+/// Replaces the record of a database of that release. One that says anything else is left as it is.
+pub(super) async fn adopt(db: &mut PgConnection) -> StoreResult<()> {
+    let mut tx = db.begin().await?;
+    // Not checked at compile time: sqlx makes this table, no migration does.
+    let record: Option<String> = sqlx::query_scalar(
+        "select encode(sha256(convert_to(string_agg(version || ':' || success || ':' || encode(checksum, 'hex'), ','
+            order by version), 'UTF8')), 'hex')
+        from _sqlx_migrations",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if record.as_deref() != Some(RECORD) {
+        return Err(StoreError::corrupt(format!(
+            "the record of migrations: the schema says version {LAST}, `_sqlx_migrations` says something else"
+        )));
+    }
+    let first = MIGRATOR.iter().find(|migration| migration.migration_type.is_up_migration());
+    let first = first.ok_or_else(|| StoreError::corrupt("this binary has no migrations"))?;
+    sqlx::query("delete from _sqlx_migrations").execute(&mut *tx).await?;
+    sqlx::query(
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+        values ($1, $2, true, $3, -1)",
+    )
+    .bind(first.version)
+    .bind(&*first.description)
+    .bind(&*first.checksum)
+    .execute(&mut *tx)
+    .await?;
+    // As `create_schema` says: binaries of the last release may work beside this one.
+    sqlx::query("update schema_guard set version = $1, min_binary = $2")
+        .bind(FIRST)
+        .bind(LAST)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
