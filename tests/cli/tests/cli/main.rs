@@ -32,6 +32,7 @@ mod secrets;
 mod server;
 mod sessions;
 mod standalone;
+mod upgrade;
 mod users;
 mod versions;
 mod waits;
