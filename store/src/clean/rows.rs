@@ -99,10 +99,21 @@ impl<'a> Mover<'a> {
     fn text(&self, of: &str, delete: &str) -> String {
         match self.wish.goes {
             Goes::Dropped => delete.into(),
-            Goes::Archived => {
-                format!("with gone as ({delete} returning *) insert into {} select * from gone", self.archived(of))
-            }
+            Goes::Archived => self.moved(of, &format!("{delete} returning *")),
         }
+    }
+
+    /// The same of the audit log, whose rows Postgres lets go by this function alone (migrations, `protect_audit`).
+    fn text_of_audit(&self, of: &str) -> String {
+        let gone = "from clean_audit($1, $2, $3, $4)";
+        match self.wish.goes {
+            Goes::Dropped => format!("select {gone}"),
+            Goes::Archived => self.moved(of, &format!("select * {gone}")),
+        }
+    }
+
+    fn moved(&self, of: &str, gone: &str) -> String {
+        format!("with gone as ({gone}) insert into {} select * from gone", self.archived(of))
     }
 
     async fn send(
@@ -163,13 +174,16 @@ pub(super) async fn clean_rows(
     let Some(filter) = filter(wish, table) else { return Ok(()) };
     let (name, may_go) = (table.as_str(), table.may_go());
     mover.prepare(db, &[name]).await?;
-    let text = mover.text(
-        name,
-        &format!(
-            "delete from {name} where ctid = any(array(select ctid from {name}
-              where at < $1 and {may_go} and {filter} order by at limit $2 for update skip locked))"
+    let text = match table {
+        Table::Audit => mover.text_of_audit(name),
+        _ => mover.text(
+            name,
+            &format!(
+                "delete from {name} where ctid = any(array(select ctid from {name}
+                  where at < $1 and {may_go} and {filter} order by at limit $2 for update skip locked))"
+            ),
         ),
-    );
+    };
     loop {
         let mut tx = db.begin().await?;
         sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await?;

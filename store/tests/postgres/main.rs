@@ -4,6 +4,7 @@ mod admission;
 mod alerts;
 mod approvals;
 mod assets;
+mod audit;
 mod backfill;
 mod checks;
 mod clean;
