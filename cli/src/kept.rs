@@ -7,11 +7,12 @@ use orch_binary::secrets::{keyring, sources_of_server};
 use orch_binary::session::Session;
 use orch_core::task::Connection;
 use orch_deeds::kept as nouns;
+use orch_store::audit::Deed;
 use orch_store::connection::{closed, open};
 use orch_store::kept::{self, MOST_KEPT};
 use orch_store::seal::SecretError;
 use orch_workers::Secrets;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Key, value if it may be seen, description.
 pub(crate) type VariableSeen = (String, Option<String>, Option<String>);
@@ -72,6 +73,9 @@ impl Cx {
         let rows = kept::list(&mut session.db, &kept::CONNECTION, None, MOST_KEPT).await?;
         let seen = rows.iter().map(|row| if look == Look::Open { open(row, &keys) } else { Ok(closed(row)) });
         let kept = seen.collect::<Result<Vec<_>, SecretError>>()?;
+        if look == Look::Open {
+            shows(&mut session, "show_connections", kept.len()).await?;
+        }
         let mut defaults = sources.defaults.of(&sources.installation(&session.url)).await.unwrap_or_else(|problem| {
             eprintln!("warning: default connections are not listed: {problem}");
             Vec::new()
@@ -95,6 +99,13 @@ impl Cx {
         let seen = rows.iter().map(|row| {
             Ok((row.name().to_string(), row.open("value", &keys)?, row.text("description").map(String::from)))
         });
-        Ok(seen.collect::<Result<_, SecretError>>()?)
+        let seen = seen.collect::<Result<Vec<_>, SecretError>>()?;
+        shows(&mut session, "show_variables", seen.len()).await?;
+        Ok(seen)
     }
+}
+
+/// Writes down that all secrets of a kind are shown at a terminal, before they are.
+async fn shows(session: &mut Session, event: &str, count: usize) -> Result<(), Failure> {
+    session.did(&Deed { event, extra: Some(json!({ "count": count })), ..Deed::default() }).await
 }

@@ -5,8 +5,11 @@ use orch_binary::failure::Failure;
 use orch_binary::parts::Parts;
 use orch_binary::roles::{hostname, reach};
 use orch_binary::secrets;
-use orch_web::{Admin, Password, Tls, WebConfig, WebError, ensure_admin};
-use sqlx::PgConnection;
+use orch_binary::session::did_in;
+use orch_store::audit::Deed;
+use orch_web::{ADMIN, Admin, Password, Tls, WebConfig, WebError, ensure_admin};
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use tokio::net::TcpListener;
 
@@ -68,10 +71,19 @@ fn is_https(config: &Config) -> bool {
 /// Creates the user `admin` if it is missing. `Some`: its generated password, printed once.
 pub(crate) async fn admin(db: &mut PgConnection, config: &Config) -> Result<Option<Password>, Failure> {
     let wished = config.admin_password.as_ref().map(|password| Password::new(password.reveal()));
-    match ensure_admin(db, wished.as_ref()).await.map_err(failure)? {
-        Admin::Generated(password) => Ok(Some(password)),
-        Admin::Kept | Admin::Changed => Ok(None),
+    let mut tx = db.begin().await?;
+    let admin = ensure_admin(&mut tx, wished.as_ref()).await.map_err(failure)?;
+    let event = match admin {
+        Admin::Kept => None,
+        Admin::Changed => Some("reset_password"),
+        Admin::Generated(_) => Some("create_user"),
+    };
+    if let Some(event) = event {
+        let extra = Some(json!({ "user": ADMIN, "through": "start" }));
+        did_in(&mut tx, &Deed { event, extra, ..Deed::default() }).await?;
     }
+    tx.commit().await?;
+    Ok(if let Admin::Generated(password) = admin { Some(password) } else { None })
 }
 
 /// Takes the port before anything else is done: that it is taken is the commonest mistake.

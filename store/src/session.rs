@@ -25,7 +25,7 @@ pub enum SessionKind {
 }
 
 impl SessionKind {
-    const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             SessionKind::Browser => "browser",
             SessionKind::Program => "program",

@@ -24,8 +24,11 @@ use api_token::{ApiTokens, is_api_token};
 use axum::http::{HeaderMap, header};
 use failures::Failures;
 use orch_core::state::TriggeredBy;
+use orch_core::text::without_nul;
+use orch_store::StoreError;
+use orch_store::audit::record;
 use orch_store::session::SessionKind;
-use session::{Sessions, digest, random_text};
+use session::{Sessions, digest, login, random_text};
 use sqlx::PgPool;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,6 +58,8 @@ pub(crate) struct Auth {
 }
 
 const WRONG_LOGIN: &str = "Invalid credentials";
+/// Of a name with which a login failed: a client may send any text.
+const MOST_ATTEMPTED_CHARS: usize = 64;
 
 impl Auth {
     pub(crate) fn new(clock: Clock) -> Auth {
@@ -72,7 +77,7 @@ impl Auth {
         lifetime: Duration,
     ) -> Result<String, Refusal> {
         let signer = self.signer(pool).await?;
-        let (sub, known) = self.right_user(pool, login, from.ip).await?;
+        let (sub, known) = self.right_user(pool, login, (SessionKind::Program, from.ip)).await?;
         let (jti, iat) = (random_text(), self.clock.now().timestamp());
         let expires = self.keep(pool, (&sub, &known), (SessionKind::Program, &jti), from, lifetime).await?;
         Ok(signer.sign(&Claims { sub, iat, exp: expires.timestamp(), jti }))
@@ -83,7 +88,7 @@ impl Auth {
         &self,
         pool: &PgPool,
         (name, password): (&str, Password),
-        from: IpAddr,
+        (kind, from): (SessionKind, IpAddr),
     ) -> Result<(String, Known), Refusal> {
         let now = self.clock.now();
         self.failures.begin(name, from, now).map_err(|retry_after| Refusal::TooManyLogins { retry_after })?;
@@ -93,6 +98,8 @@ impl Auth {
         let known = user.as_ref().map(Known::of).transpose()?.flatten();
         let Some((user, known)) = user.zip(known).filter(|_| right) else {
             tracing::warn!(user.name = %name.escape_debug(), client.ip = %from, "a login failed");
+            let mut db = pool.acquire().await.map_err(StoreError::from)?;
+            record(&mut db, &login("log_in_failed", &attempted(name), (kind, from))).await?;
             return Err(Refusal::NotLoggedIn(WRONG_LOGIN));
         };
         self.failures.forget(name, from);
@@ -112,13 +119,13 @@ impl Auth {
     }
 
     /// Ends the login whose token these headers carry. A token that somebody made is revoked where it was made.
-    pub(crate) async fn log_out(&self, pool: &PgPool, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) async fn log_out(&self, pool: &PgPool, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
         let token = bearer(headers).ok_or(Refusal::NotLoggedIn("Not authenticated"))?;
         if is_api_token(token) {
             return Err(Refusal::bad_request("an API token is revoked by its owner, on the page `/account`"));
         }
         let claims = self.claims(pool, token).await?;
-        self.close(pool, digest(&claims.jti)).await
+        self.end(pool, (digest(&claims.jti), &claims.sub), (SessionKind::Program, from)).await
     }
 
     async fn claims(&self, pool: &PgPool, token: &str) -> Result<Claims, Refusal> {
@@ -162,6 +169,11 @@ impl Auth {
     async fn signer(&self, pool: &PgPool) -> Result<&Signer, Refusal> {
         self.signer.get_or_try_init(|| Signer::load(pool)).await
     }
+}
+
+/// The name with which a login failed, as the audit keeps it.
+fn attempted(name: &str) -> String {
+    without_nul(name).chars().take(MOST_ATTEMPTED_CHARS).collect()
 }
 
 /// The token of `Authorization: Bearer …`; nowhere else is one taken from, least of all from a URL.

@@ -1,6 +1,6 @@
 //! `orch connections export`: a file that `import`, Airflow and the backend for files read.
 
-use super::kept::write_privately;
+use super::kept::{told_of_export, write_privately};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::secrets::keyring;
@@ -52,6 +52,7 @@ impl Export {
             Some(SerializationName::Json) => Serialization::Json,
             Some(SerializationName::Uri) | None => Serialization::Uri,
         };
+        told_of_export(&mut session, ("export_connections", all.len()), &self.file).await?;
         write_privately(&self.file, &write_connections(&all, format, serialization))?;
         eprintln!("{} connections are exported", all.len());
         Ok(Exit::Done)

@@ -6,7 +6,9 @@ use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::print_line;
 use orch_binary::secrets;
 use orch_binary::session::Session;
+use orch_store::audit::Deed;
 use orch_store::backup::{OtherSchema, contents, other_schemas};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Write a backup of the database: dags, runs, logs, connections, variables, users
@@ -38,7 +40,11 @@ impl Backup {
         let found = contents(&mut session.db).await?;
         let (taken, left) = self.choose(other_schemas(&mut session.db).await?)?;
         let names: Vec<String> = taken.iter().map(|schema| schema.name.clone()).collect();
-        let bytes = Copier::new(&mut session).await?.dump(&self.file, &names).await?;
+        let copier = Copier::new(&mut session).await?;
+        // Before it is written: it holds the hashes of passwords, so also one that breaks off is told.
+        let extra = json!({ "file": self.file.display().to_string(), "schemas": names });
+        session.did(&Deed { event: "backup_db", extra: Some(extra), ..Deed::default() }).await?;
+        let bytes = copier.dump(&self.file, &names).await?;
         eprintln!(
             "{} dags, {} runs, {} connections and {} variables are in `{}` ({:.1} MB, schema version {})",
             found.dags,

@@ -4,6 +4,7 @@ use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person::YesFlag;
 use orch_binary::session::Session;
+use orch_store::audit::Deed;
 use orch_store::{guard, reset, worker};
 
 /// Delete all DAGs, runs, logs and users, and create an empty schema
@@ -27,6 +28,7 @@ impl Reset {
         }
         self.yes.agree("This deletes every dag, run, log and user of this database.")?;
         reset::reset(&mut session.db).await?;
+        session.did(&Deed { event: "reset_db", ..Deed::default() }).await?;
         eprintln!("the schema is empty, at version {}", guard::SCHEMA_VERSION);
         Ok(Exit::Done)
     }

@@ -6,11 +6,13 @@ use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person::YesFlag;
 use orch_binary::secrets;
 use orch_binary::session::Session;
+use orch_store::audit::Deed;
 use orch_store::backup::{
     SCHEMAS, can_be_set_aside, contents, is_empty, other_schemas, put_back, set_aside, settle, who_is_here,
 };
 use orch_store::guard::{self, SCHEMA_VERSION, Schema};
 use orch_store::kept::count_locked;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Restore a backup: what the database holds is replaced
@@ -63,6 +65,8 @@ impl Restore {
             return Err(failure);
         }
         settle(&mut session.db).await?;
+        let extra = json!({ "file": self.file.display().to_string(), "schema_version": label.version });
+        session.did(&Deed { event: "restore_db", extra: Some(extra), ..Deed::default() }).await?;
         let others = other_schemas(&mut session.db).await?;
         let (restored, left): (Vec<_>, Vec<_>) = others.into_iter().partition(|other| schemas.contains(&other.name));
         if !restored.is_empty() {

@@ -3,8 +3,10 @@
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output;
+use orch_binary::session::Session;
 use orch_deeds::Noun;
-use serde_json::Value;
+use orch_store::audit::Deed;
+use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -38,6 +40,16 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
 
 pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON values can be written as JSON") + "\n"
+}
+
+/// Writes down that secrets are given out in the clear, before they are.
+pub(super) async fn told_of_export(
+    session: &mut Session,
+    (event, count): (&str, usize),
+    file: &Path,
+) -> Result<(), Failure> {
+    let extra = json!({ "count": count, "file": file.display().to_string() });
+    session.did(&Deed { event, extra: Some(extra), ..Deed::default() }).await
 }
 
 /// To standard output, or to a file that only its owner can read, even if the file existed before.

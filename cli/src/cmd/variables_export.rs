@@ -1,6 +1,6 @@
 //! `orch variables export`: a file that `import`, Airflow and the backend for files read.
 
-use super::kept::write_privately;
+use super::kept::{told_of_export, write_privately};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::secrets::keyring;
@@ -31,6 +31,7 @@ impl Export {
             ))
         };
         let all = rows.iter().map(open).collect::<Result<Vec<_>, SecretError>>()?;
+        told_of_export(&mut session, ("export_variables", many), &self.file).await?;
         write_privately(&self.file, &write_variables(all))?;
         eprintln!("{many} variables are exported");
         Ok(Exit::Done)

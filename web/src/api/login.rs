@@ -30,8 +30,8 @@ pub(crate) async fn cli_token(State(app): State<App>, peer: Peer, headers: Heade
 }
 
 /// `POST /auth/logout`: the token is good for nothing from now on.
-pub(crate) async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<StatusCode, Refusal> {
-    app.auth.log_out(&app.hot, &headers).await?;
+pub(crate) async fn log_out(State(app): State<App>, Peer(ip): Peer, headers: HeaderMap) -> Result<StatusCode, Refusal> {
+    app.auth.log_out(&app.hot, &headers, ip).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

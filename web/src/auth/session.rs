@@ -11,7 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::state::TriggeredBy;
 use orch_store::StoreError;
+use orch_store::audit::{Deed, record};
 use orch_store::session::{NewSession, SessionKind, SessionRow, close_session, get_session, open_session};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use std::collections::HashMap;
@@ -130,7 +132,7 @@ impl Auth {
         from: Origin<'_>,
         lifetime: Duration,
     ) -> Result<String, Refusal> {
-        let (user, known) = self.right_user(pool, login, from.ip).await?;
+        let (user, known) = self.right_user(pool, login, (SessionKind::Browser, from.ip)).await?;
         let token = random_text();
         self.keep(pool, (&user, &known), (SessionKind::Browser, &token), from, lifetime).await?;
         Ok(token)
@@ -158,8 +160,10 @@ impl Auth {
             now,
             expires_at,
         };
-        let mut db = pool.acquire().await.map_err(StoreError::from)?;
-        open_session(&mut db, &new).await?;
+        let mut tx = pool.begin().await.map_err(StoreError::from)?;
+        open_session(&mut tx, &new).await?;
+        record(&mut tx, &login("log_in", user, (kind, from.ip))).await?;
+        tx.commit().await.map_err(StoreError::from)?;
         Ok(expires_at)
     }
 
@@ -192,17 +196,41 @@ impl Auth {
         Ok(known.map(|known| Caller { name: session.user.into(), role: known.role, through: TriggeredBy::RestApi }))
     }
 
+    /// Another login in the same browser takes the place of this one.
     pub(crate) async fn close_session(&self, pool: &PgPool, headers: &HeaderMap, cookie: &str) -> Result<(), Refusal> {
         let Some(token) = cookie_of(headers, cookie).filter(|token| is_token(token)) else { return Ok(()) };
-        self.close(pool, digest(token)).await
-    }
-
-    pub(super) async fn close(&self, pool: &PgPool, hash: Hash) -> Result<(), Refusal> {
+        let hash = digest(token);
         let mut db = pool.acquire().await.map_err(StoreError::from)?;
         close_session(&mut db, &hash).await?;
         self.sessions.forget(&hash);
         Ok(())
     }
+
+    /// Its owner logs out.
+    pub(crate) async fn end_session(&self, pool: &PgPool, session: &Session, from: IpAddr) -> Result<(), Refusal> {
+        self.end(pool, (session.hash, &session.caller.name), (SessionKind::Browser, from)).await
+    }
+
+    pub(super) async fn end(
+        &self,
+        pool: &PgPool,
+        (hash, user): (Hash, &str),
+        from: (SessionKind, IpAddr),
+    ) -> Result<(), Refusal> {
+        let mut tx = pool.begin().await.map_err(StoreError::from)?;
+        // Of two who log out at once one does.
+        if close_session(&mut tx, &hash).await? {
+            record(&mut tx, &login("log_out", user, from)).await?;
+        }
+        tx.commit().await.map_err(StoreError::from)?;
+        self.sessions.forget(&hash);
+        Ok(())
+    }
+}
+
+/// What the audit says of a login or its end.
+pub(super) fn login<'a>(event: &'a str, user: &'a str, (kind, from): (SessionKind, IpAddr)) -> Deed<'a> {
+    Deed { actor: user, event, extra: Some(json!({ "kind": kind.as_str(), "from": from })), ..Deed::default() }
 }
 
 /// 256 bits nobody can guess, as text.

@@ -1,12 +1,13 @@
 //! `/login` and `/logout`: a password for a session, and its end.
 
 use super::{Shell, html, local, see_other};
-use crate::auth::{Origin, Password, is_wrong_login};
+use crate::auth::{Origin, Password, Session, is_wrong_login};
 use crate::extract::{Form, Peer, Query};
 use crate::parts;
 use crate::refusal::Refusal;
 use crate::state::App;
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -71,8 +72,13 @@ pub(crate) async fn log_in(
     Ok(response)
 }
 
-pub(crate) async fn log_out(State(app): State<App>, headers: HeaderMap, _: Form) -> Result<Response, Refusal> {
-    app.auth.close_session(&app.hot, &headers, app.config.cookie()).await?;
+pub(crate) async fn log_out(
+    State(app): State<App>,
+    Extension(session): Extension<Session>,
+    Peer(ip): Peer,
+    _: Form,
+) -> Result<Response, Refusal> {
+    app.auth.end_session(&app.hot, &session, ip).await?;
     let mut response = see_other("/login");
     response.headers_mut().append(header::SET_COOKIE, cookie(&app, "", 0)?);
     Ok(response)

@@ -175,12 +175,12 @@ impl Web {
         self.send(method, path, Some(&self.token), body).await
     }
 
-    /// What the audit log holds of the API's changes but triggers, in order; all of it says from where.
+    /// What the audit log holds of the API's changes but triggers and logins, in order; all of it says from where.
     pub(crate) async fn deeds(&self) -> Vec<String> {
         let mut rows = list_audit(&mut self.db().await, None, None, 1_000).await.expect("the log can be read");
         rows.reverse();
         assert!(rows.iter().all(|row| row.actor == ADMIN && row.extra.as_ref().is_some_and(|e| e["from"].is_string())));
-        let rows = rows.into_iter().filter(|row| row.event != "trigger_dag_run");
+        let rows = rows.into_iter().filter(|row| !["trigger_dag_run", "log_in"].contains(&row.event.as_str()));
         rows.map(|row| {
             let names = [row.dag_id, row.run_id, row.task_id];
             [vec![row.event], names.into_iter().flatten().collect()].concat().join(" ")

@@ -1,10 +1,12 @@
 //! Tokens: who gets one, what it is good for, and until when.
 
+use crate::browser::Browser;
 use crate::fixture::{PASSWORD, Web};
 use crate::log;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chrono::TimeDelta;
+use orch_store::audit::list_audit;
 use orch_web::{ADMIN, Admin, Password, ensure_admin};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -31,6 +33,61 @@ async fn a_right_password_gives_a_token_and_a_wrong_one_says_nothing_more() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         assert_eq!(answer.body, json!({ "detail": "Invalid credentials" }));
     }
+}
+
+/// Each login and its end: who, what, how.
+async fn logins(web: &Web) -> Vec<[String; 3]> {
+    let mut rows = list_audit(&mut web.db().await, None, None, 100).await.unwrap();
+    rows.reverse();
+    let said = rows.into_iter().filter(|row| row.event.contains("log_"));
+    let said = said.map(|row| {
+        let extra = row.extra.unwrap();
+        assert_eq!((extra["from"].as_str(), extra.as_object().unwrap().len()), (Some("127.0.0.1"), 2), "{extra}");
+        [row.actor, row.event, extra["kind"].as_str().unwrap().into()]
+    });
+    said.collect()
+}
+
+#[tokio::test]
+async fn logins_that_succeed_or_fail_and_their_ends_are_in_the_audit_log() {
+    const SECRET: &str = "a-password-that-is-nowhere";
+    let web = Web::new().await;
+    let long = "é".repeat(500);
+    for name in [ADMIN, &long, "ann"] {
+        web.log_in(name, SECRET).await.unwrap_err();
+    }
+    let mut browser = Browser::new(&web);
+    browser.log_in(ADMIN, SECRET, "/").await;
+    let program = web.log_in(ADMIN, PASSWORD).await.unwrap();
+    let out = web.send(Method::POST, "/auth/logout", Some(&program), None).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    browser.log_in(ADMIN, PASSWORD, "/").await;
+    let out = browser.submit("/account", "/logout", &[]).await;
+    assert_eq!(out.status, StatusCode::SEE_OTHER);
+    // What is throttled is not tried, and not written down: the log cannot be filled so.
+    for _ in 0..10 {
+        web.log_in("bob", SECRET).await.unwrap_err();
+    }
+    let cut = "é".repeat(64);
+    let mut expected = vec![
+        [ADMIN, "log_in", "program"],
+        [ADMIN, "log_in_failed", "program"],
+        [&cut, "log_in_failed", "program"],
+        ["ann", "log_in_failed", "program"],
+        [ADMIN, "log_in_failed", "browser"],
+        [ADMIN, "log_in", "program"],
+        [ADMIN, "log_out", "program"],
+        [ADMIN, "log_in", "browser"],
+        [ADMIN, "log_out", "browser"],
+    ];
+    expected.extend([["bob", "log_in_failed", "program"]; 5]);
+    assert_eq!(logins(&web).await, expected.iter().map(|row| row.map(String::from)).collect::<Vec<_>>());
+    let text = "select string_agg(a::text, '') from audit a";
+    let all: String = sqlx::query_scalar(text).fetch_one(&mut web.db().await).await.unwrap();
+    assert!(!all.contains(SECRET) && !all.contains(PASSWORD));
+    assert!(web.get("/api/v2/eventLogs?event=log_in_failed").await.body["total_entries"] == 9);
+    let mut again = Browser::logged_in(&web).await;
+    assert!(again.get("/audit?what=log+in+failed&who=ann").await.has("log in failed"));
 }
 
 #[tokio::test]

@@ -174,5 +174,5 @@ async fn a_key_is_bound_to_its_user_and_body() {
     let other = send(json!({ "logical_date": null, "conf": { "a": 2 } })).await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
     let rows = orch_store::audit::list_audit(&mut web.db().await, None, None, 10).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["trigger_dag_run"]);
+    assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["trigger_dag_run", "log_in"]);
 }

@@ -168,13 +168,13 @@ async fn the_password_is_never_in_the_list_of_processes() {
     let password = format!("hidden{}", std::process::id());
     let mut db = world.db().await;
     // Both wait for a table that somebody has, for as long as it is looked at.
-    for text in ["begin", "lock table audit in access exclusive mode"] {
+    for text in ["begin", "lock table favorite in access exclusive mode"] {
         sqlx::query(text).execute(&mut db).await.unwrap();
     }
     let file = world.path().join("a.backup");
     let (mut backup, is_seen) = watch(&world, &password, &["db", "backup", path(&file)], "pg_dump", true);
     assert!(is_seen, "pg_dump was at work");
-    let count = "select count(*) from audit";
+    let count = "select count(*) from favorite";
     let (mut shell, is_seen) = watch(&world, &password, &["db", "shell", "--", "-X", "-c", count], "psql", true);
     assert!(is_seen, "psql was at work");
     sqlx::query("rollback").execute(&mut db).await.unwrap();

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod assets;
+mod audited;
 mod backfills;
 mod backup;
 mod bad_input;

@@ -1,0 +1,63 @@
+//! What commands give out or replace as a whole is in the audit log, with who did it.
+
+use crate::world::World;
+use serde_json::{Value, json};
+
+/// What was done of these kinds, in order.
+async fn deeds(world: &World, like: &str) -> Vec<(String, Value)> {
+    let rows: Vec<(String, String, Option<String>)> =
+        sqlx::query_as("select actor, event, extra::text from audit where event ~ $1 order by id")
+            .bind(like)
+            .fetch_all(&mut world.db().await)
+            .await
+            .unwrap();
+    assert!(rows.iter().all(|(actor, ..)| !actor.is_empty()));
+    rows.into_iter().map(|(_, event, extra)| (event, extra.map_or(Value::Null, |text| text.parse().unwrap()))).collect()
+}
+
+#[tokio::test]
+async fn secrets_that_are_given_out_are_in_the_audit_log_without_their_values() {
+    let mut world = World::new().await;
+    world.set("ORCH_SECRET_KEY", world.run(&["secrets", "generate-key"]).done().trim());
+    world.run(&["connections", "add", "sales", "--conn-uri", "postgres://ann:se-cret@db/sales"]).done();
+    world.run(&["variables", "set", "token", "se-cret"]).done();
+    assert!(world.run(&["connections", "export", "-"]).done().contains("se-cret"));
+    assert!(world.run(&["variables", "export", "-"]).done().contains("se-cret"));
+    assert!(world.run(&["connections", "list", "--show-values", "-o", "json"]).done().contains("se-cret"));
+    assert!(world.run(&["variables", "list", "--show-values", "-o", "json"]).done().contains("se-cret"));
+    // Nothing secret is shown by these.
+    world.run(&["connections", "list", "--show-values", "--hide-sensitive"]).done();
+    world.run(&["connections", "list"]).done();
+    world.run(&["variables", "list"]).done();
+    let (exported, shown) = (json!({ "count": 1, "file": "-" }), json!({ "count": 1 }));
+    let expected = [
+        ("export_connections", exported.clone()),
+        ("export_variables", exported),
+        ("show_connections", shown.clone()),
+        ("show_variables", shown),
+    ];
+    let expected: Vec<(String, Value)> = expected.map(|(event, extra)| (event.into(), extra)).into();
+    assert_eq!(deeds(&world, "^(export|show)_").await, expected);
+    assert!(!format!("{:?}", deeds(&world, "").await).contains("se-cret"));
+}
+
+#[tokio::test]
+async fn backups_restores_and_resets_are_in_the_audit_log() {
+    let world = World::new().await;
+    let file = world.path().join("monday.backup");
+    let file = file.to_str().unwrap();
+    world.run(&["db", "backup", file]).done();
+    let backup = ("backup_db".to_owned(), json!({ "file": file, "schemas": [] }));
+    assert_eq!(deeds(&world, "_db$").await, std::slice::from_ref(&backup));
+    world.run(&["db", "restore", file, "--yes"]).done();
+    let restore =
+        ("restore_db".to_owned(), json!({ "file": file, "schema_version": orch_store::guard::SCHEMA_VERSION }));
+    assert_eq!(deeds(&world, "_db$").await, [backup, restore]);
+    world.run(&["db", "reset", "--yes"]);
+    assert_eq!(deeds(&world, "_db$").await, [("reset_db".to_owned(), Value::Null)]);
+    world.run_with(b"a-long-password\n", &["users", "create", "-u", "ada", "-r", "user"]);
+    world.run_with(b"another-password\n", &["users", "reset-password", "-u", "ada"]);
+    let users = deeds(&world, "(user|password)$").await;
+    assert_eq!(users[1], ("reset_password".to_owned(), json!({ "user": "ada" })), "{users:?}");
+    assert!(!format!("{users:?}").contains("-password"));
+}
