@@ -55,7 +55,10 @@ step "build with lints" checked test "${packages[@]}" --all-targets --no-run --q
 case $tier in
     lint) exit 0 ;;
     check) step tests checked_tests --no-doc ;;
-    torture) step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-store::postgres,orch-dags::dags,orch-test-cli::cli ;;
+    torture)
+        step "live upgrade" python3 tests/upgrade/live.py target/debug/orch target/debug/orch-cluster
+        step tests checked_tests --only orch-torture,orch-sim,orch-test-lake::model,orch-store::postgres,orch-dags::dags,orch-cli-tests::cli
+        ;;
     all) step tests checked_tests ;;
 esac
 printf '== %s%d s in all\n' "$report" "$SECONDS"
