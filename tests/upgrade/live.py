@@ -37,6 +37,9 @@ def built():
     """The binary of the previous release."""
     tree = ROOT / "target" / "previous"
     if not tree.exists():
+        known = subprocess.run(["git", "-C", ROOT, "cat-file", "-e", f"{PREVIOUS}^{{commit}}"], check=False)
+        if known.returncode != 0:
+            sys.exit(f"error: this clone has no commit {PREVIOUS}\nhint: `git fetch --unshallow`, or name the binary of that release")
         subprocess.run(["git", "-C", ROOT, "worktree", "prune"], check=True)
         subprocess.run(["git", "-C", ROOT, "worktree", "add", "--detach", tree, PREVIOUS], check=True)
     environment = {**os.environ, "SQLX_OFFLINE": "true", "CARGO_TARGET_DIR": str(tree / "target")}

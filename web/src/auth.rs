@@ -98,8 +98,10 @@ impl Auth {
         let known = user.as_ref().map(Known::of).transpose()?.flatten();
         let Some((user, known)) = user.zip(known).filter(|_| right) else {
             tracing::warn!(user.name = %name.escape_debug(), client.ip = %from, "a login failed");
-            let mut db = pool.acquire().await.map_err(StoreError::from)?;
-            record(&mut db, &login("log_in_failed", &attempted(name), (kind, from))).await?;
+            if self.failures.may_be_noted(now) {
+                let mut db = pool.acquire().await.map_err(StoreError::from)?;
+                record(&mut db, &login("log_in_failed", &attempted(name), (kind, from))).await?;
+            }
             return Err(Refusal::NotLoggedIn(WRONG_LOGIN));
         };
         self.failures.forget(name, from);

@@ -12,12 +12,15 @@ const MOST_FAILURES: u32 = 5;
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// Users and addresses remembered; with more, the ones that failed longest ago are forgotten.
 const MOST_KEYS: usize = 10_000;
+/// In the audit log, by all clients of this server together within a window: names without end must not fill the database.
+const MOST_NOTED: u32 = 1_000;
 /// Longer names are no users; they are counted together.
 const MOST_NAME_BYTES: usize = 250;
 
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     seen: Mutex<HashMap<(String, IpAddr), Attempts>>,
+    noted: Mutex<Option<Attempts>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,17 @@ impl Failures {
         }
         attempts.count += 1;
         Ok(())
+    }
+
+    /// Whether one more failure goes into the audit log.
+    pub(super) fn may_be_noted(&self, now: DateTime<Utc>) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = noted.get_or_insert(Attempts { count: 0, first: now });
+        if now - noted.first >= WINDOW {
+            *noted = Attempts { count: 0, first: now };
+        }
+        noted.count = noted.count.saturating_add(1);
+        noted.count <= MOST_NOTED
     }
 
     /// The attempt was no failure.
@@ -91,6 +105,13 @@ mod tests {
             assert_eq!(failures.begin("ada", here, now), Ok(()));
             failures.forget("ada", here);
         }
+    }
+
+    #[test]
+    fn so_many_failures_are_noted_in_a_window_whatever_their_names() {
+        let (failures, now) = (Failures::default(), DateTime::<Utc>::default());
+        let noted = |at| (0..2 * MOST_NOTED).filter(|_| failures.may_be_noted(at)).count();
+        assert_eq!([now, now + WINDOW - TimeDelta::seconds(1), now + WINDOW].map(noted), [1_000, 0, 1_000]);
     }
 
     #[test]
