@@ -2,10 +2,12 @@
 
 mod connection;
 mod pool;
+mod topic;
 mod variable;
 
 pub use connection::{Connection, applied};
 pub use pool::Pool;
+pub use topic::Topic;
 pub use variable::Variable;
 
 use crate::Actor;
@@ -19,11 +21,12 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 /// All of them.
-pub static NOUNS: [&Noun; 3] = [POOL, CONNECTION, VARIABLE];
+pub static NOUNS: [&Noun; 4] = [POOL, CONNECTION, VARIABLE, TOPIC];
 
 pub const POOL: &Noun = Pool::NOUN;
 pub const CONNECTION: &Noun = Connection::NOUN;
 pub const VARIABLE: &Noun = Variable::NOUN;
+pub const TOPIC: &Noun = Topic::NOUN;
 
 /// Said of nouns with secrets.
 const MASKS: &str = "`***` leaves what is stored.";

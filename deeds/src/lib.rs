@@ -8,7 +8,8 @@ pub mod approval;
 pub mod dag;
 pub mod kept;
 pub mod run;
+pub mod topic;
 
 pub use actor::Actor;
-pub use kept::{Connection, Kept, NOUNS, Pool, Refused, Variable};
+pub use kept::{Connection, Kept, NOUNS, Pool, Refused, Topic, Variable};
 pub use orch_wire::Noun;

@@ -19,6 +19,8 @@ use sqlx::postgres::PgConnection;
 
 /// A key with its value.
 pub const MOST_RECORD_BYTES: usize = 1_000_000;
+/// Keys have no index: a search looks at so many records.
+pub const KEYS_LOOKED_AT: i64 = 100_000;
 /// Records of one read.
 const MOST_READ: i64 = 10_000;
 
@@ -95,7 +97,22 @@ pub async fn read_records(db: &mut PgConnection, topic: &Topic, from: ReadFrom) 
     Ok(read.fetch_all(db).await?)
 }
 
-/// The newest records of a partition, oldest of them first.
+/// The newest records with a key, oldest of them first, among the last [`KEYS_LOOKED_AT`] of the partition that the key belongs to.
+pub async fn find_key(
+    db: &mut PgConnection,
+    topic: &Topic,
+    partition: i16,
+    key: &[u8],
+    most: i64,
+) -> StoreResult<Vec<RecordRow>> {
+    let most = most.clamp(0, MOST_READ);
+    let looked_at = KEYS_LOOKED_AT;
+    let found =
+        sqlx::query_file_as!(RecordRow, "queries/topic/find_key.sql", topic.no, partition, key, looked_at, most);
+    Ok(found.fetch_all(db).await?)
+}
+
+/// Where the newest records of a partition begin.
 pub async fn newest_offset(db: &mut PgConnection, topic: &Topic, partition: i16, back: i64) -> StoreResult<i64> {
     let offset = sqlx::query_scalar!(
         r#"select greatest(first_offset, next_offset - $3) as "offset!" from topic_partition

@@ -30,6 +30,7 @@ pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod task_instances;
 pub(crate) mod tasks;
+pub(crate) mod topics;
 pub(crate) mod version_history;
 pub(crate) mod versions;
 pub(crate) mod why;

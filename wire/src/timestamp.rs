@@ -49,6 +49,13 @@ pub fn stamp(at: Option<DateTime<Utc>>) -> Option<Timestamp> {
     at.map(Timestamp)
 }
 
+/// A moment that Postgres wrote as JSON, as answers say moments. Anything else stays.
+pub fn rewritten(written: &Value) -> Value {
+    let moment = written.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let said = moment.and_then(|moment| serde_json::to_value(Timestamp(moment.with_timezone(&Utc))).ok());
+    said.unwrap_or_else(|| written.clone())
+}
+
 /// Seconds between two moments, as Airflow says durations.
 pub fn seconds_between(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f64> {
     let length: TimeDelta = end? - start?;

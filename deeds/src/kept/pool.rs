@@ -22,7 +22,7 @@ static NOUN: Noun = Noun {
             "name",
             Kind::Name { most: MOST_POOL_NAME, pattern: None, check: |name| Ok(check_pool_name(name)?) },
         ),
-        Field::new("slots", Kind::Whole { least: -1 }).required().about("-1: infinite."),
+        Field::new("slots", Kind::Whole { least: -1, most: i32::MAX }).required().about("-1: infinite."),
         Field::new("description", Kind::Text),
         Field::new("include_deferred", Kind::Flag),
         Field::new("occupied_slots", Kind::Count).at(Place::Answers),

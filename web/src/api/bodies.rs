@@ -470,3 +470,24 @@ enum SqlForm {
     Csv,
     Jsonl,
 }
+
+#[derive(JsonSchema)]
+pub(crate) struct RecordsBody {
+    #[schemars(length(min = 1, max = 10_000))]
+    records: Vec<NewRecordBody>,
+}
+
+/// Without a value it is a tombstone, and needs a key.
+#[derive(JsonSchema)]
+struct NewRecordBody {
+    key: Option<String>,
+    /// What is not text is kept as its JSON.
+    value: Option<Value>,
+    /// Instead of `value`: any bytes.
+    #[schemars(extend("contentEncoding" = "base64"))]
+    value_base64: Option<String>,
+    /// Texts by name.
+    headers: Option<Map<String, Value>>,
+    /// Without it the key decides, as Kafka's own producers do.
+    partition: Option<i32>,
+}

@@ -247,6 +247,14 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             }
             all
         }
+        ("GET", "/api/orch/v1/topics/{topic_name}/records") => vec![
+            param("partition", Count(0), "Of this partition"),
+            param("offset", Index, "From this offset on; the newest records without it"),
+            param("at", Moment, "From the first record on that is not older, where no offset is named"),
+            param("key", Text, "The newest records with this key, among the last 100,000 of the partition"),
+            param("limit", Count(50), "Maximum number of records; no more than 1,000"),
+            param("wait", UpTo(20), "Where there is no record yet: seconds to wait for one"),
+        ],
         _ => Vec::new(),
     }
 }

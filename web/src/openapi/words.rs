@@ -368,6 +368,22 @@ const WRITTEN: &[Written] = &[
         ],
     ),
     ("Pools", &[]),
+    (
+        "Topics",
+        &[
+            (
+                "GET",
+                "/api/orch/v1/topics/{topic_name}/partitions",
+                "Lists the partitions of a topic with their first and next offsets",
+            ),
+            (
+                "GET",
+                "/api/orch/v1/topics/{topic_name}/records",
+                "Reads records of a partition, in the order of their offsets",
+            ),
+            ("POST", "/api/orch/v1/topics/{topic_name}/records", "Appends records: all of them, or none"),
+        ],
+    ),
     ("Connections and variables", &[("POST", "/api/v2/connections/test", "Tries a connection, if this server may")]),
     (
         "Around them",

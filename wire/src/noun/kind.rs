@@ -22,9 +22,12 @@ pub enum Kind {
     },
     Whole {
         least: i32,
+        most: i32,
     },
     /// Counted by the server.
     Count,
+    /// Set by the server; it may be missing.
+    Moment,
     Flag,
     Port,
     /// Any JSON; what is not text is kept as its JSON.
@@ -50,13 +53,15 @@ impl Kind {
                 text if text.trim().is_empty() => Err(Problem::value("it must not be empty")),
                 text => Ok(usual(&text).into()),
             },
-            Kind::Whole { least } => whole(value, i64::from(least)..=i64::from(i32::MAX)),
+            Kind::Whole { least, most } => whole(value, i64::from(least)..=i64::from(most)),
             Kind::Flag => flag(value).map(Value::from),
             Kind::Port => whole(value, 0..=i64::from(u16::MAX)),
             Kind::AnyText => Ok(value.as_str().map_or_else(|| value.to_string().into(), Value::from)),
             Kind::Object => object(value),
             Kind::Team => Err(Problem::value(NO_TEAMS)),
-            Kind::Count | Kind::Names => Err(Problem::new("extra_forbidden", "Extra inputs are not permitted")),
+            Kind::Count | Kind::Moment | Kind::Names => {
+                Err(Problem::new("extra_forbidden", "Extra inputs are not permitted"))
+            }
         }
     }
 
@@ -76,10 +81,11 @@ impl Kind {
             Kind::Name { most, .. } => json!({ "type": "string", "minLength": 1, "maxLength": most }),
             Kind::Word { .. } => json!({ "type": "string", "minLength": 1 }),
             Kind::Text | Kind::FilledText => json!({ "type": "string" }),
-            Kind::Whole { least } => {
-                json!({ "type": "integer", "format": "int32", "minimum": least, "maximum": i32::MAX })
+            Kind::Whole { least, most } => {
+                json!({ "type": "integer", "format": "int32", "minimum": least, "maximum": most })
             }
             Kind::Count => json!({ "type": "integer", "format": "int64" }),
+            Kind::Moment => json!({ "type": "string", "format": "date-time" }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Port => json!({ "type": "integer", "format": "uint16", "minimum": 0, "maximum": u16::MAX }),
             Kind::AnyText => json!({}),

@@ -5,6 +5,7 @@ use crate::api::bodies;
 use crate::auth::Role;
 use crate::routes::{Access, Routes};
 use Access::Login;
+use orch_deeds::Topic;
 use orch_store::lake_view::LakeTable;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -96,4 +97,12 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .gives::<api::sql::SqlAnswer>()
         .delete("/api/orch/v1/sql/{query_id}", op, api::sql::cancel)
         .gives_nothing()
+        .kept::<Topic>()
+        .get("/api/orch/v1/topics/{topic_name}/partitions", viewer, api::topics::partitions)
+        .gives::<api::topics::TopicPartitionPage>()
+        .get("/api/orch/v1/topics/{topic_name}/records", Login(api::topics::READS_RECORDS), api::topics::records)
+        .gives::<api::topics::RecordPage>()
+        .post("/api/orch/v1/topics/{topic_name}/records", user, api::topics::produce)
+        .takes::<bodies::RecordsBody>()
+        .creates::<api::topics::PlacedPage>()
 }

@@ -1,0 +1,107 @@
+//! Topics of the built-in log.
+
+use super::{Change, Kept, Refused};
+use orch_store::kept::{self, Record, Table};
+use orch_store::seal::Keyring;
+use orch_wire::Sent;
+use orch_wire::noun::{Field, Kind, Noun, Patch, Place, Taken};
+use orch_wire::timestamp::rewritten;
+use serde_json::{Map, Value};
+
+/// As Kafka names topics.
+const NAMES: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$";
+const MOST_NAME: usize = 249;
+const MOST_PARTITIONS: i32 = 64;
+/// A hundred years.
+const MOST_HOURS: i32 = 876_000;
+
+pub struct Topic;
+
+static NOUN: Noun = Noun {
+    one: "Topic",
+    many: "topics",
+    path: "/api/orch/v1/topics",
+    path_of_one: "/api/orch/v1/topics/{topic_name}",
+    path_key: "topic_name",
+    fields: &[
+        Field::new("name", Kind::Name { most: MOST_NAME, pattern: Some(NAMES), check: check_topic_name }),
+        Field::new("partitions", Kind::Whole { least: 1, most: MOST_PARTITIONS })
+            .about("How many; there may be more later, never fewer. 1 if nothing is said."),
+        Field::new("retention_hours", Kind::Whole { least: -1, most: MOST_HOURS })
+            .about("How long a record is kept; -1: for ever. 168 if nothing is said."),
+        Field::new("description", Kind::Text),
+        Field::new("records", Kind::Count).at(Place::Answers),
+        Field::new("last_record_at", Kind::Moment).at(Place::Answers),
+        Field::new("created_at", Kind::Moment).at(Place::Answers),
+    ],
+    orders: &[
+        ("name", "name"),
+        ("partitions", "partitions"),
+        ("records", "records"),
+        ("last_record_at", "last_record_at"),
+        ("created_at", "created_at"),
+    ],
+    patch: Patch::Parts { name: "name" },
+    taken: Taken::Text,
+    has_secrets: false,
+    group: "Topics",
+    about: "",
+    about_list: "of the built-in log",
+    about_change: "its name stays",
+    about_delete: "all its records go with it",
+};
+
+impl Kept for Topic {
+    const NOUN: &'static Noun = &NOUN;
+    const TABLE: &'static Table = &kept::TOPIC;
+    const AUDITED: &'static [&'static str] = &["partitions", "retention_hours"];
+
+    fn change(old: Option<&Record>, Sent { columns, .. }: Sent, _: &Keyring) -> Result<Change, Refused> {
+        let number =
+            |name: &str| columns.iter().find(|(column, _)| *column == name).and_then(|(_, value)| value.as_i64());
+        if number("retention_hours") == Some(0) {
+            return Err(Refused::Rule(
+                "retention_hours: a topic keeps records for an hour at least; -1 keeps them for ever",
+            ));
+        }
+        if let (Some(old), Some(new)) = (old, number("partitions"))
+            && new < old.whole("partitions")
+        {
+            return Err(Refused::Rule(
+                "partitions: a topic cannot have fewer than before, as their records would be lost",
+            ));
+        }
+        Ok(Change { columns, dropped: Vec::new() })
+    }
+
+    fn shown(record: &Record, _: &Keyring, _: bool) -> Map<String, Value> {
+        let moment = |column: &str| matches!(column, "last_record_at" | "created_at");
+        let shown = |(column, value): (&str, &Value)| {
+            (column.to_string(), if moment(column) { rewritten(value) } else { value.clone() })
+        };
+        record.plain().map(shown).collect()
+    }
+}
+
+fn check_topic_name(name: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+        return Err("a topic is named with letters, digits, `.`, `_` and `-`, and does not begin with a dot".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_kafka_takes() {
+        for name in ["weather", "lakehouse.payment_types", "__x", "-", "0"] {
+            assert!(check_topic_name(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", ".hidden", "a b", "a/b", "ä"] {
+            assert!(check_topic_name(name).is_err(), "{name}");
+        }
+    }
+}

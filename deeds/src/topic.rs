@@ -1,0 +1,24 @@
+//! Records that a person appends to a topic.
+
+use crate::Actor;
+use orch_store::audit::Deed;
+use orch_store::hint::Hint;
+use orch_store::topic::{NewRecord, Placed, ProduceError, produce};
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// For streams and those who follow the topic.
+pub const PRODUCED: Hint = Hint::Topic;
+
+/// Appends all of them, or none. The audit log names the topic and how many, not what is in them.
+pub async fn append(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    topic: &str,
+    records: &[NewRecord],
+) -> Result<Vec<Placed>, ProduceError> {
+    // Before the records: their partitions are locked from there on.
+    let extra = json!({ "topic": topic, "records": records.len() });
+    actor.did(tx, Deed { event: "produce_records", extra: Some(extra), ..Deed::default() }).await?;
+    produce(tx, topic, records).await
+}

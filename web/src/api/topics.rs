@@ -1,0 +1,306 @@
+//! `/api/orch/v1/topics/{topic_name}/…`: the partitions of a topic of the built-in log, its records, and new ones.
+
+use crate::api::lake::READS_DATA;
+use crate::auth::Role;
+use crate::extract::{Actor, Fields, JsonBody, Names, Query, shown};
+use crate::refusal::Refusal;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, Utc};
+use orch_core::secret::masked_variable;
+use orch_deeds::topic::{PRODUCED, append};
+use orch_store::hint::Hint;
+use orch_store::topic::{
+    self, MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, find_key,
+    list_partitions, newest_offset, offset_at, read_records,
+};
+use orch_wire::Problem;
+use orch_wire::timestamp::{Timestamp, stamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The content of records is for those who may ask for data in SQL.
+pub(crate) const READS_RECORDS: Role = READS_DATA;
+
+const USUAL: i64 = 50;
+/// Records of one answer.
+const MOST: i64 = 1_000;
+/// Keys and values of one answer; a single record may have more.
+const MOST_BYTES: i64 = 4 << 20;
+/// How long an answer waits for a record at most.
+const LONGEST_WAIT: f64 = 20.0;
+/// How many records one request appends at most.
+const MOST_NEW: usize = 10_000;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TopicPartitionPage {
+    partitions: Vec<TopicPartitionView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct TopicPartitionView {
+    partition: i16,
+    /// Of the oldest record that is kept.
+    first_offset: i64,
+    /// Of the next record.
+    next_offset: i64,
+    last_record_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RecordPage {
+    records: Vec<RecordView>,
+    /// Where the next read goes on.
+    next_offset: i64,
+    /// Of the next record that is appended.
+    end_offset: i64,
+}
+
+/// A key or value that is not text is sent as base64. What its name marks as secret inside JSON is `***`.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RecordView {
+    partition: i16,
+    offset: i64,
+    timestamp: Timestamp,
+    key: Option<String>,
+    key_base64: Option<String>,
+    value: Option<String>,
+    value_base64: Option<String>,
+    headers: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PlacedPage {
+    /// In the order in which the records were sent.
+    placed: Vec<PlacedView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct PlacedView {
+    partition: i16,
+    offset: i64,
+    timestamp: Timestamp,
+}
+
+/// The topic that a path names.
+pub(crate) async fn named(db: &mut PgConnection, name: &str) -> Result<Topic, Refusal> {
+    topic::get_topic(db, name).await?.ok_or_else(|| no_such_topic(name))
+}
+
+fn no_such_topic(name: &str) -> Refusal {
+    Refusal::not_found(format!("The Topic with name: `{}` was not found", shown(name)))
+}
+
+pub(crate) async fn partitions(State(app): State<App>, names: Names) -> Result<Json<TopicPartitionPage>, Refusal> {
+    let mut db = app.pages().await?;
+    let topic = named(&mut db, names.get("topic_name")).await?;
+    let view = |row: PartitionRow| TopicPartitionView {
+        partition: row.partition,
+        first_offset: row.first_offset,
+        next_offset: row.next_offset,
+        last_record_at: stamp(row.last_at),
+    };
+    let partitions = list_partitions(&mut db, &topic).await?.into_iter().map(view).collect();
+    Ok(Json(TopicPartitionPage { partitions }))
+}
+
+/// Which records a reader wants.
+#[derive(Debug, Clone)]
+pub(crate) enum Which {
+    From(i64),
+    At(DateTime<Utc>),
+    Newest,
+    /// The newest with that key.
+    Key(String),
+}
+
+/// Records, and the partition that they are of.
+pub(crate) struct Found {
+    pub(crate) records: Vec<RecordRow>,
+    pub(crate) partition: PartitionRow,
+    /// Where the next read goes on.
+    pub(crate) next: i64,
+}
+
+/// Reads a page of a partition. An offset whose record is gone is refused with the oldest that is kept.
+pub(crate) async fn find(
+    db: &mut PgConnection,
+    topic: &Topic,
+    partition: i64,
+    which: &Which,
+    most: i64,
+) -> Result<Found, Refusal> {
+    let partitions = list_partitions(db, topic).await?;
+    let Some(row) = partitions.into_iter().find(|row| i64::from(row.partition) == partition) else {
+        let text = format!("there is no partition {partition}: the topic has {}, from 0", topic.partitions);
+        return Err(Refusal::bad_request(text));
+    };
+    let offset = match which {
+        Which::Key(key) => {
+            let records = find_key(db, topic, row.partition, key.as_bytes(), most).await?;
+            return Ok(Found { records, next: row.next_offset, partition: row });
+        }
+        Which::From(offset) if *offset < row.first_offset => {
+            let text = format!(
+                "offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {}",
+                row.first_offset
+            );
+            return Err(Refusal::bad_request(text));
+        }
+        Which::From(offset) => *offset,
+        Which::At(at) => offset_at(db, topic, row.partition, *at).await?,
+        Which::Newest => newest_offset(db, topic, row.partition, most).await?,
+    };
+    let from = ReadFrom { partition: row.partition, offset, most, most_bytes: MOST_BYTES };
+    let records = read_records(db, topic, from).await?;
+    let next = records.last().map_or(offset, |record| record.offset + 1);
+    Ok(Found { records, partition: row, next })
+}
+
+pub(crate) async fn records(
+    State(app): State<App>,
+    names: Names,
+    mut query: Query,
+) -> Result<Json<RecordPage>, Refusal> {
+    let (partition, most) = (query.count("partition", 0), query.count("limit", USUAL).min(MOST));
+    let offset = query.whole_numbers("offset").pop();
+    let at = query.moment("at");
+    let wait = query.number("wait").unwrap_or(0.0).clamp(0.0, LONGEST_WAIT);
+    query.finish()?;
+    let which = match (query.text("key"), offset, at) {
+        (Some(key), ..) => Which::Key(key.into()),
+        (None, Some(offset), _) => Which::From(offset),
+        (None, None, Some(at)) => Which::At(at),
+        (None, None, None) => Which::Newest,
+    };
+    let until = Instant::now() + Duration::from_secs_f64(wait);
+    loop {
+        let hints = app.hints.clone();
+        // Armed before the look.
+        let produced = hints.on(Hint::Topic).notified();
+        let found = {
+            let mut db = app.pages().await?;
+            let topic = named(&mut db, names.get("topic_name")).await?;
+            find(&mut db, &topic, partition, &which, most).await?
+        };
+        let is_over = tokio::select! {
+            biased;
+            () = std::future::ready(()), if !found.records.is_empty() || most == 0 => true,
+            () = tokio::time::sleep_until(until) => true,
+            () = produced => false,
+        };
+        if is_over {
+            let end_offset = found.partition.next_offset.max(found.next);
+            let records = found.records.into_iter().map(|row| view(found.partition.partition, row)).collect();
+            return Ok(Json(RecordPage { records, next_offset: found.next, end_offset }));
+        }
+    }
+}
+
+fn view(partition: i16, row: RecordRow) -> RecordView {
+    let (key, key_base64) = readable(row.key);
+    let (value, value_base64) = readable(row.value);
+    let headers = match row.headers {
+        Some(Value::Object(headers)) => headers,
+        _ => Map::new(),
+    };
+    RecordView {
+        partition,
+        offset: row.offset,
+        timestamp: Timestamp(row.at),
+        key,
+        key_base64,
+        value,
+        value_base64,
+        headers,
+    }
+}
+
+/// As text, without what is secret in it; or as base64.
+pub(crate) fn readable(bytes: Option<Vec<u8>>) -> (Option<String>, Option<String>) {
+    match bytes.map(String::from_utf8) {
+        None => (None, None),
+        Some(Ok(text)) => (Some(masked_variable("", &text)), None),
+        Some(Err(binary)) => (None, Some(BASE64.encode(binary.as_bytes()))),
+    }
+}
+
+pub(crate) async fn produce(
+    State(app): State<App>,
+    actor: Actor,
+    names: Names,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<PlacedPage>), Refusal> {
+    let mut fields = body.secret_fields();
+    let records = fields.required_objects("records", new_record);
+    if records.is_empty() || records.len() > MOST_NEW {
+        fields.refuse(Problem::value(format!("records: 1 to {MOST_NEW} records")));
+    }
+    fields.finish()?;
+    let placed = produce_all(&app, &actor, names.get("topic_name"), &records).await?;
+    let view = |placed: Placed| PlacedView {
+        partition: placed.partition,
+        offset: placed.offset,
+        timestamp: Timestamp(placed.at),
+    };
+    Ok((StatusCode::CREATED, Json(PlacedPage { placed: placed.into_iter().map(view).collect() })))
+}
+
+pub(crate) async fn produce_all(
+    app: &App,
+    actor: &Actor,
+    topic: &str,
+    records: &[NewRecord],
+) -> Result<Vec<Placed>, Refusal> {
+    let appended =
+        app.in_transaction(async |tx| append(tx, actor, topic, records).await.map_err(|e| refusal(topic, e)));
+    let placed = appended.await?;
+    app.hints.give(PRODUCED);
+    Ok(placed)
+}
+
+fn refusal(topic: &str, error: ProduceError) -> Refusal {
+    match error {
+        ProduceError::NoSuchTopic(_) => no_such_topic(topic),
+        ProduceError::Store(error) => error.into(),
+        other => Refusal::bad_request(other.to_string().replace("\nhint", "; hint")),
+    }
+}
+
+/// A value that is not text is kept as its JSON; without one the record is a tombstone.
+fn new_record(fields: &mut Fields) -> NewRecord {
+    let value = fields.checked("value", |value| Ok(as_bytes(value)));
+    let binary = fields.checked("value_base64", |value| {
+        let decoded = value.as_str().and_then(|text| BASE64.decode(text).ok());
+        decoded.ok_or_else(|| Problem::value("value_base64: it is not base64"))
+    });
+    let key = fields.text("key").map(String::into_bytes);
+    let partition = fields.whole("partition").map(|partition| i16::try_from(partition).unwrap_or(-1));
+    let headers = fields.checked("headers", |value| match value {
+        Value::Object(headers) if headers.values().all(Value::is_string) => Ok(headers.clone()),
+        _ => Err(Problem::value("headers: an object of texts")),
+    });
+    if value.is_some() && binary.is_some() {
+        fields.refuse(Problem::value("value or value_base64: one of the two"));
+    }
+    let value = value.or(binary);
+    if value.is_none() && key.is_none() {
+        fields.refuse(Problem::value("a record without a value is a tombstone, and needs a key"));
+    }
+    if value.as_ref().is_some_and(|value| value.len() > MOST_RECORD_BYTES) {
+        fields.refuse(Problem::value(format!("a record has {MOST_RECORD_BYTES} bytes at most")));
+    }
+    NewRecord { key, value, headers: headers.unwrap_or_default(), partition }
+}
+
+fn as_bytes(value: &Value) -> Vec<u8> {
+    value.as_str().map_or_else(|| value.to_string(), String::from).into_bytes()
+}
