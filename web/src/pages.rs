@@ -31,6 +31,7 @@ pub(crate) mod shell;
 pub(crate) mod sql;
 pub(crate) mod task;
 pub(crate) mod theme;
+pub(crate) mod topics;
 mod turned;
 pub(crate) mod users;
 pub(crate) mod variables;

@@ -1,4 +1,6 @@
-//! Pages that named things have in common: the question before one is deleted, and the deletion.
+//! Pages that named things have in common: the form that adds or changes one, the question before one is deleted, and the deletion.
+
+pub(crate) mod edit;
 
 use super::delete::DeletePage;
 use super::{Shell, encoded, html, see_other};
@@ -9,7 +11,9 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_deeds::{Connection, Kept, Pool, Variable};
+use orch_core::gates::DEFAULT_POOL;
+use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
+use serde_json::{Map, Value};
 
 /// Where the pages of a noun are, and what they say.
 pub(crate) trait Pages: Kept {
@@ -19,6 +23,16 @@ pub(crate) trait Pages: Kept {
     const KEY: &'static str;
     /// What follows when one is deleted.
     const AFTERWARDS: &'static str;
+
+    /// The label of a field in the form, and what is said below it; `name`: of one that is there. `None`: the form does not ask.
+    fn ask(_field: &str, _name: &str) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
+    /// What the form of a new one holds at first.
+    fn fresh() -> Map<String, Value> {
+        Map::new()
+    }
 
     /// Where one is changed.
     fn href(name: &str) -> String {
@@ -37,6 +51,50 @@ impl Pages for Pool {
     const KEY: &'static str = "name";
     const AFTERWARDS: &'static str =
         "Tasks that are running in it go on. Other tasks that name it wait until there is a pool of that name again.";
+
+    fn ask(field: &str, name: &str) -> Option<(&'static str, &'static str)> {
+        match field {
+            "name" if name == DEFAULT_POOL => Some((
+                "Name",
+                "All tasks that name no pool are in it. Once it has a size they wait for its slots, too; tasks that are \
+                 running by then are not counted.",
+            )),
+            "name" => Some(("Name", "")),
+            "slots" => {
+                Some(("Slots", "−1 means no limit. When a pool is made smaller, tasks that are running in it go on."))
+            }
+            "include_deferred" => Some(("Deferred tasks keep their slots", "")),
+            "description" if name != DEFAULT_POOL => Some(("Description", "")),
+            _ => None,
+        }
+    }
+}
+
+impl Pages for Topic {
+    const LIST: &'static str = "/topics";
+    const TITLE: &'static str = "Topics";
+    const KEY: &'static str = "name";
+    const AFTERWARDS: &'static str = "All its records are gone for good. Tasks that produce to it fail from then on.";
+
+    fn ask(field: &str, name: &str) -> Option<(&'static str, &'static str)> {
+        match field {
+            "name" => Some(("Name", "")),
+            "partitions" if name.is_empty() => {
+                Some(("Partitions", "Records with the same key stay in order within a partition."))
+            }
+            "partitions" => Some((
+                "Partitions",
+                "There may be more, never fewer. With more of them a key may go to another partition than before.",
+            )),
+            "retention_hours" => Some(("Hours that a record is kept", "−1 means for ever.")),
+            "description" => Some(("Description", "")),
+            _ => None,
+        }
+    }
+
+    fn fresh() -> Map<String, Value> {
+        Map::from_iter([("partitions".to_string(), 1.into()), ("retention_hours".to_string(), 168.into())])
+    }
 }
 
 impl Pages for Variable {

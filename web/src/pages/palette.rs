@@ -49,6 +49,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("check", "Quality", "/quality"),
     ("lake", "Lake", "/lake"),
     ("code", "SQL", "/sql"),
+    ("runs", "Topics", "/topics"),
     ("db", "Connections", "/connections"),
     ("key", "Variables", "/variables"),
     ("gear", "Workers", "/workers"),

@@ -1,8 +1,5 @@
 //! `/pools`: the slots that tasks share, and how many of them are taken.
 
-pub(crate) mod change;
-pub(crate) mod edit;
-
 use super::kept::Pages;
 use super::{Shell, html};
 use crate::parts;

@@ -49,6 +49,7 @@ mod session;
 mod shapes;
 mod task_instances;
 mod tls;
+mod topics;
 mod trigger;
 mod views;
 mod waits;

@@ -110,7 +110,7 @@ async fn a_pool_is_added_changed_and_deleted_by_its_form() {
     let again = browser.submit("/pools/edit", "/pools/edit", &fields).await;
     assert!(again.has("there is a pool"), "{}", again.html);
     let odd = browser.submit("/pools/edit", "/pools/edit", &[("name", "x"), ("slots", "many")]).await;
-    assert!(odd.has("Slots are a whole number"), "{}", odd.html);
+    assert!(odd.has("Slots: Input should be a valid integer."), "{}", odd.html);
     let edit = "/pools/edit?name=mysql";
     let changed = [("slots", "-1"), ("description", ""), ("include_deferred", "on")];
     went(&browser.submit(edit, edit, &changed).await);

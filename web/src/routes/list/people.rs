@@ -5,7 +5,7 @@ use crate::pages::kept;
 use crate::routes::{Access, Routes};
 use crate::{api, pages};
 use Access::{Login, Open};
-use orch_deeds::{Connection, Pool, Variable};
+use orch_deeds::{Connection, Pool, Topic, Variable};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let viewer = Login(Role::Viewer);
@@ -97,8 +97,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .page("/pools", viewer, pages::pools::show)
         .page("/pools/delete", op, kept::ask_delete::<Pool>)
         .form("/pools/delete", op, kept::delete::<Pool>)
-        .page("/pools/edit", op, pages::pools::edit::show)
-        .form("/pools/edit", op, pages::pools::change::submit)
+        .page("/pools/edit", op, kept::edit::show::<Pool>)
+        .form("/pools/edit", op, kept::edit::submit::<Pool>)
         .page("/quality", viewer, pages::quality::show)
         .page("/runs", viewer, pages::runs::show)
         .page("/runs/change", user, pages::runs::change::ask)
@@ -108,6 +108,13 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .form("/sql/download", op, pages::sql::run::download)
         .form("/sql/{query_id}/cancel", op, pages::sql::run::cancel)
         .form("/theme", viewer, pages::theme::change)
+        .page("/topics", viewer, pages::topics::show)
+        .page("/topics/delete", op, kept::ask_delete::<Topic>)
+        .form("/topics/delete", op, kept::delete::<Topic>)
+        .page("/topics/edit", op, kept::edit::show::<Topic>)
+        .form("/topics/edit", op, kept::edit::submit::<Topic>)
+        .page("/topics/{topic_name}/records", viewer, pages::topics::topic::show)
+        .form("/topics/{topic_name}/records", user, pages::topics::topic::produce)
         .page("/users", admin, pages::users::show)
         .form("/users", admin, pages::users::add)
         .page("/users/{user_name}", admin, pages::users::user::show)
