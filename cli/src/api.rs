@@ -14,6 +14,7 @@ mod marks;
 mod presets;
 mod read;
 mod sql;
+mod topics;
 mod versions;
 mod wait;
 
@@ -25,6 +26,7 @@ pub(crate) use kept::{Seen, connection_body, connection_of};
 pub(crate) use logs::{LogPlace, OldLog, Try};
 pub(crate) use marks::{Instance, MarkWish};
 pub(crate) use sql::SqlAnswer;
+pub(crate) use topics::{ReadFrom, Records};
 
 use crate::web_role;
 use orch_binary::config::{Config, Secret};

@@ -66,6 +66,9 @@ mod tasks_state;
 mod tasks_states_for_dag_run;
 mod tasks_why;
 mod teams;
+mod topics;
+mod topics_produce;
+mod topics_tail;
 mod users_change;
 mod users_create;
 mod users_list;
@@ -101,6 +104,9 @@ pub(crate) enum Command {
     /// Pools: slots that tasks of all DAGs share
     #[command(subcommand, visible_alias = "pool")]
     Pools(Pools),
+    /// Topics: logs of records that tasks append to and streams read
+    #[command(subcommand, visible_alias = "topic")]
+    Topics(Topics),
     /// Backfills: runs for dates that are past
     #[command(subcommand, visible_alias = "backfills")]
     Backfill(Backfill),
@@ -226,6 +232,17 @@ pub(crate) enum Pools {
 }
 
 #[derive(Debug, clap::Subcommand)]
+pub(crate) enum Topics {
+    List(topics::List),
+    Show(topics::Show),
+    Create(topics::Create),
+    Set(topics::Set),
+    Delete(topics::Delete),
+    Produce(topics_produce::Produce),
+    Tail(topics_tail::Tail),
+}
+
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum Assets {
     List(assets_list::List),
     Details(assets_list::Details),
@@ -317,6 +334,7 @@ impl Command {
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
             Command::Pools(pools) => block_on(pools.run(cx)),
+            Command::Topics(topics) => block_on(topics.run(cx)),
             Command::Alerts(alerts) => block_on(alerts.run(cx)),
             Command::Approvals(approvals) => block_on(approvals.run(cx)),
             Command::Backfill(backfill) => block_on(backfill.run(cx)),
@@ -353,6 +371,20 @@ impl Db {
             Db::ExportArchived(export) => export.run(cx).await,
             Db::DropArchived(drop) => drop.run(cx).await,
             Db::Shell(shell) => shell.run(cx).await,
+        }
+    }
+}
+
+impl Topics {
+    async fn run(self, cx: &Cx) -> Outcome {
+        match self {
+            Topics::List(list) => list.run(cx).await,
+            Topics::Show(show) => show.run(cx).await,
+            Topics::Create(create) => create.run(cx).await,
+            Topics::Set(set) => set.run(cx).await,
+            Topics::Delete(delete) => delete.run(cx).await,
+            Topics::Produce(produce) => produce.run(cx).await,
+            Topics::Tail(tail) => tail.run(cx).await,
         }
     }
 }

@@ -275,9 +275,9 @@ impl Api {
         }
     }
 
-    /// One thing by its path; none: there is none.
+    /// One thing by its path below the address of the server. `None`: there is no such thing.
     pub(super) async fn one<T>(&self, path: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Failure> {
-        match self.get(path, &Query::default()).await? {
+        match self.ask("GET", path, None).await? {
             Answer::Found(found) => read(&found).map(Some).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Ok(None),
             Answer::Refused(_, words) => Err(refused(&words)),
@@ -308,7 +308,7 @@ impl Api {
         self.pages_from(&format!("api/orch/v1/{path}"), name, query, most, read).await
     }
 
-    async fn pages_from<T>(
+    pub(super) async fn pages_from<T>(
         &self,
         path: &str,
         name: &str,

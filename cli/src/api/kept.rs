@@ -18,25 +18,34 @@ impl Api {
     /// All of them, by name.
     pub(crate) async fn list_kept(&self, noun: &Noun) -> Result<Vec<Seen>, Failure> {
         let query = || Query::default().with("order_by", noun.name().column);
-        self.pages(noun.many, noun.many, query, usize::MAX, seen).await
+        self.pages_from(path(noun), noun.many, query, usize::MAX, seen).await
     }
 
     pub(crate) async fn get_kept(&self, noun: &Noun, name: &str) -> Result<Option<Seen>, Failure> {
-        self.one(&path(noun, name), seen).await
+        self.one(&path_of_one(noun, name), seen).await
     }
 
     /// Whether there was none of that name.
     pub(crate) async fn add_kept(&self, noun: &Noun, body: &Value) -> Result<bool, Failure> {
-        match self.post(noun.many, body).await? {
+        match self.ask("POST", path(noun), Some(body)).await? {
             Answer::Found(_) => Ok(true),
             Answer::Refused(409, words) if words.contains("already exists") => Ok(false),
             Answer::Refused(_, words) => Err(refused(&words)),
         }
     }
 
+    /// Changes the fields of one that are sent. `None`: there is none of that name.
+    pub(crate) async fn change_kept(&self, noun: &Noun, name: &str, body: &Value) -> Result<Option<Seen>, Failure> {
+        match self.ask("PATCH", &path_of_one(noun, name), Some(body)).await? {
+            Answer::Found(changed) => seen(&changed).map(Some).ok_or_else(|| self.strange()),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
     /// Whether there was one of that name.
     pub(crate) async fn delete_kept(&self, noun: &Noun, name: &str) -> Result<bool, Failure> {
-        match self.change("DELETE", &path(noun, name), None).await? {
+        match self.ask("DELETE", &path_of_one(noun, name), None).await? {
             Answer::Found(_) => Ok(true),
             Answer::Refused(404, _) => Ok(false),
             Answer::Refused(_, words) => Err(refused(&words)),
@@ -65,7 +74,7 @@ impl Api {
         for part in bodies.chunks(MOST_ENTITIES) {
             let action = json!({ "action": "create", "entities": part, "action_on_existence": existing.as_str() });
             let body = json!({ "actions": [action] });
-            let answer = self.found(self.change("PATCH", noun.many, Some(&body)).await?)?;
+            let answer = self.found(self.ask("PATCH", path(noun), Some(&body)).await?)?;
             let done = &answer["create"];
             if let Some(error) = done["errors"].as_array().and_then(|errors| errors.first()) {
                 return Err(refused(&super::shown(error["error"].as_str().unwrap_or_default())));
@@ -92,8 +101,13 @@ impl Api {
     }
 }
 
-fn path(noun: &Noun, name: &str) -> String {
-    format!("{}/{}", noun.many, encoded(name))
+/// Below the address of the server.
+pub(super) fn path(noun: &Noun) -> &'static str {
+    noun.path.trim_start_matches('/')
+}
+
+pub(super) fn path_of_one(noun: &Noun, name: &str) -> String {
+    format!("{}/{}", path(noun), encoded(name))
 }
 
 fn seen(entry: &Value) -> Option<Seen> {

@@ -33,6 +33,7 @@ mod secrets;
 mod server;
 mod sessions;
 mod standalone;
+mod topics;
 mod upgrade;
 mod users;
 mod versions;

@@ -1,0 +1,60 @@
+//! Topics: their partitions, their records, and new ones.
+
+use super::kept::{Seen, path_of_one};
+use super::{Answer, Api, Query, refused};
+use orch_binary::failure::Failure;
+use orch_deeds::kept::TOPIC;
+use serde_json::{Value, json};
+
+/// What to read of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadFrom {
+    pub(crate) partition: i64,
+    /// The newest records without it.
+    pub(crate) offset: Option<i64>,
+    pub(crate) limit: i64,
+    /// Seconds to wait for a record where there is none.
+    pub(crate) wait: u32,
+}
+
+/// Records, and where the next read goes on.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) records: Vec<Seen>,
+    pub(crate) next_offset: i64,
+}
+
+impl Api {
+    /// `None`: there is no such topic.
+    pub(crate) async fn list_partitions(&self, topic: &str) -> Result<Option<Vec<Seen>>, Failure> {
+        let path = format!("{}/partitions", path_of_one(TOPIC, topic));
+        let Some(found) = self.one(&path, |found| Some(found.clone())).await? else { return Ok(None) };
+        self.objects(&found["partitions"]).map(Some)
+    }
+
+    /// `None`: there is no such topic.
+    pub(crate) async fn read_records(&self, topic: &str, from: ReadFrom) -> Result<Option<Records>, Failure> {
+        let query =
+            Query::default().with("partition", from.partition).with("limit", from.limit).with("wait", from.wait);
+        let query = from.offset.into_iter().fold(query, |query, offset| query.with("offset", offset));
+        let path = format!("{}/records{}", path_of_one(TOPIC, topic), query.0);
+        let Some(found) = self.one(&path, |found| Some(found.clone())).await? else { return Ok(None) };
+        let next_offset = found["next_offset"].as_i64().ok_or_else(|| self.strange())?;
+        Ok(Some(Records { records: self.objects(&found["records"])?, next_offset }))
+    }
+
+    /// Appends all of them, or none. `None`: there is no such topic.
+    pub(crate) async fn produce(&self, topic: &str, records: &[Value]) -> Result<Option<usize>, Failure> {
+        let path = format!("{}/records", path_of_one(TOPIC, topic));
+        match self.ask("POST", &path, Some(&json!({ "records": records }))).await? {
+            Answer::Found(done) => self.objects(&done["placed"]).map(|placed| Some(placed.len())),
+            Answer::Refused(404, _) => Ok(None),
+            Answer::Refused(_, words) => Err(refused(&words)),
+        }
+    }
+
+    fn objects(&self, list: &Value) -> Result<Vec<Seen>, Failure> {
+        let entries = list.as_array().ok_or_else(|| self.strange())?;
+        entries.iter().map(|entry| entry.as_object().cloned().ok_or_else(|| self.strange())).collect()
+    }
+}

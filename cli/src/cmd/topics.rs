@@ -1,0 +1,148 @@
+//! `orch topics list`, `show`, `create`, `set` and `delete`.
+
+use super::kept::{delete, no_such};
+use crate::api::Seen;
+use crate::cx::Cx;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::{FormatFlag, Listing};
+use orch_deeds::kept::TOPIC;
+use serde_json::{Map, Value, json};
+
+/// List topics with how many records they hold
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch topics list\n  orch topics list -o json")]
+pub(crate) struct List {
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Show the partitions of a topic with their offsets
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch topics show weather")]
+pub(crate) struct Show {
+    #[arg(value_name = "TOPIC")]
+    name: String,
+    #[command(flatten)]
+    output: FormatFlag,
+}
+
+/// Create a topic
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch topics create weather\n  orch topics create users --partitions 4\n  \
+    orch topics create ledger --retention-hours=-1 --description 'kept for ever'")]
+pub(crate) struct Create {
+    #[arg(value_name = "TOPIC")]
+    name: String,
+    #[command(flatten)]
+    size: Size,
+}
+
+/// Change a topic
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orch topics set weather --retention-hours 24\n  orch topics set users --partitions 8"
+)]
+pub(crate) struct Set {
+    #[arg(value_name = "TOPIC")]
+    name: String,
+    #[command(flatten)]
+    size: Size,
+}
+
+/// Delete a topic with all its records
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch topics delete weather")]
+pub(crate) struct Delete {
+    #[arg(value_name = "TOPIC")]
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Size {
+    /// How many partitions; there may be more later, never fewer
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
+    /// How long a record is kept; -1: for ever
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
+    retention_hours: Option<i32>,
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+impl Size {
+    /// What was said.
+    fn body(&self) -> Map<String, Value> {
+        let said = [
+            ("partitions", self.partitions.map(Value::from)),
+            ("retention_hours", self.retention_hours.map(Value::from)),
+            ("description", self.description.as_deref().map(Value::from)),
+        ];
+        said.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+    }
+}
+
+impl List {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let empty = "no topics: create one with `orch topics create NAME`";
+        let columns = [
+            ("topic", "name"),
+            ("partitions", "partitions"),
+            ("records", "records"),
+            ("retention_hours", "retention_hours"),
+            ("last_record_at", "last_record_at"),
+            ("description", "description"),
+        ];
+        listing(&cx.api().await?.list_kept(TOPIC).await?, columns, empty).print(self.output.format)
+    }
+}
+
+impl Show {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let partitions = cx.api().await?.list_partitions(&self.name).await?;
+        let partitions = partitions.ok_or_else(|| no_such(TOPIC, &self.name))?;
+        let columns = ["partition", "first_offset", "next_offset", "last_record_at"].map(|name| (name, name));
+        listing(&partitions, columns, "no partitions").print(self.output.format)
+    }
+}
+
+impl Create {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let mut body = self.size.body();
+        body.insert("name".into(), json!(self.name));
+        if !cx.api().await?.add_kept(TOPIC, &body.into()).await? {
+            return Err(Failure::new(format!("there is a topic `{}` already", self.name))
+                .hint(format!("change it with `orch topics set {}`", self.name)));
+        }
+        eprintln!("topic `{}` is created", self.name);
+        Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let body = self.size.body();
+        if body.is_empty() {
+            return Err(
+                Failure::new("nothing to change").hint("say `--partitions`, `--retention-hours` or `--description`")
+            );
+        }
+        let changed = cx.api().await?.change_kept(TOPIC, &self.name, &body.into()).await?;
+        changed.ok_or_else(|| no_such(TOPIC, &self.name))?;
+        eprintln!("topic `{}` is changed", self.name);
+        Ok(Exit::Done)
+    }
+}
+
+impl Delete {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        delete(cx, TOPIC, &self.name).await
+    }
+}
+
+fn listing<const N: usize>(seen: &[Seen], columns: [(&'static str, &'static str); N], empty: &str) -> Listing {
+    let mut listing = Listing::new(columns.map(|(title, _)| title), empty);
+    for row in seen {
+        listing.add(columns.map(|(_, field)| row.get(field).cloned().unwrap_or_default()));
+    }
+    listing
+}

@@ -1,0 +1,96 @@
+//! `orch topics tail`: the newest records of a topic, and those that come.
+
+use super::kept::no_such;
+use crate::api::{Api, ReadFrom, Records, Seen};
+use crate::cx::Cx;
+use orch_binary::failure::{Exit, Failure, Outcome};
+use orch_binary::output::print_line;
+use orch_deeds::kept::TOPIC;
+use serde_json::Value;
+
+/// Print the newest records of a topic
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orch topics tail weather\n  orch topics tail weather -f\n  \
+    orch topics tail users --partition 2 --from-offset 1000 -n 50\n  orch topics tail weather --json | jq .value")]
+pub(crate) struct Tail {
+    #[arg(value_name = "TOPIC")]
+    name: String,
+    /// How many of each partition
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(i64).range(0..=1_000))]
+    records: i64,
+    /// Only this partition
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(0..))]
+    partition: Option<i64>,
+    /// From this offset on instead of the newest
+    #[arg(long, value_name = "OFFSET")]
+    from_offset: Option<i64>,
+    /// Go on with records that come
+    #[arg(short, long)]
+    follow: bool,
+    /// A JSON object for each record
+    #[arg(long)]
+    json: bool,
+}
+
+/// Of one read while following.
+const BATCH: i64 = 1_000;
+/// Seconds that a read waits for a record. With several partitions one of them is waited for at a time.
+const WAIT: u32 = 10;
+const WAIT_ONE_OF_MANY: u32 = 1;
+
+impl Tail {
+    pub(crate) async fn run(self, cx: &Cx) -> Outcome {
+        let api = cx.api().await?;
+        let partitions = api.list_partitions(&self.name).await?.ok_or_else(|| no_such(TOPIC, &self.name))?;
+        let all = partitions.iter().filter_map(|row| row.get("partition").and_then(Value::as_i64));
+        let wanted: Vec<i64> = self.partition.map_or_else(|| all.collect(), |partition| vec![partition]);
+        let mut next = Vec::with_capacity(wanted.len());
+        for &partition in &wanted {
+            let from = ReadFrom { partition, offset: self.from_offset, limit: self.records, wait: 0 };
+            next.push(self.read(&api, from).await?.next_offset);
+        }
+        if self.follow { self.go_on(&api, &wanted, next).await } else { Ok(Exit::Done) }
+    }
+
+    /// Until the command is ended.
+    async fn go_on(&self, api: &Api, partitions: &[i64], mut next: Vec<i64>) -> Outcome {
+        let patience = if partitions.len() == 1 { WAIT } else { WAIT_ONE_OF_MANY };
+        let mut turn = 0;
+        loop {
+            let mut is_quiet = true;
+            for (place, &partition) in partitions.iter().enumerate() {
+                // All are asked; the one whose turn it is waits, once nothing was new anywhere.
+                let from = ReadFrom { partition, offset: Some(next[place]), limit: BATCH, wait: 0 };
+                let found = self.read(api, from).await?;
+                is_quiet &= found.records.is_empty();
+                next[place] = found.next_offset;
+            }
+            if is_quiet {
+                turn = (turn + 1) % partitions.len();
+                let from =
+                    ReadFrom { partition: partitions[turn], offset: Some(next[turn]), limit: BATCH, wait: patience };
+                next[turn] = self.read(api, from).await?.next_offset;
+            }
+        }
+    }
+
+    async fn read(&self, api: &Api, from: ReadFrom) -> Result<Records, Failure> {
+        let found = api.read_records(&self.name, from).await?.ok_or_else(|| no_such(TOPIC, &self.name))?;
+        for record in &found.records {
+            print_line(&if self.json { Value::Object(record.clone()).to_string() } else { line(record) })?;
+        }
+        Ok(found)
+    }
+}
+
+/// `0:17 2026-11-22T13:00:00Z London {"temp": 11}`
+fn line(record: &Seen) -> String {
+    let text = |name: &str| record.get(name).and_then(Value::as_str);
+    let number = |name: &str| record.get(name).and_then(Value::as_i64).unwrap_or_default();
+    let mut line = format!("{}:{} {}", number("partition"), number("offset"), text("timestamp").unwrap_or_default());
+    for part in [text("key").or(text("key_base64")), text("value").or(text("value_base64"))].into_iter().flatten() {
+        line.push(' ');
+        line.extend(part.chars().map(|c| if c.is_control() { ' ' } else { c }));
+    }
+    line
+}
