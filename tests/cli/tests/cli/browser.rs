@@ -50,6 +50,15 @@ impl World {
         );
         assert_eq!(self.run(&["variables", "set", "limits", "{\"rows\": 42, \"password\": \"x\"}"]), 0);
         assert_eq!(self.run(&["pools", "set", "crm", "3", "what the shop bears"]), 0);
+        assert_eq!(
+            self.run(&["topics", "create", "weather", "--partitions", "2", "--description", "readings by city"]),
+            0
+        );
+        for (city, reading) in
+            [("London", "{\"city\": \"London\", \"temp\": 11.5, \"token\": \"x\"}"), ("Oslo", "-3"), ("Oslo", "")]
+        {
+            assert_eq!(self.run(&["topics", "produce", "weather", "--partition", "0", "--key", city, reading]), 0);
+        }
         let days = ["--from-date", "2026-01-01", "--to-date", "2026-01-02"];
         assert_eq!(self.run(&[&["backfill", "create", "--dag-id", "example_hello"], &days[..]].concat()), 0);
         self
