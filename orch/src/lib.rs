@@ -71,6 +71,7 @@ pub use orch_core::task::{
 pub use orch_core::wait::{self, Wait};
 pub use orch_macros::{sensor, task};
 pub use orch_store::completion::{self, Commit, CompletionStep};
+pub use orch_store::topic::{NewRecord, Produce};
 pub use schedule::{
     Alias, ByPartition, Cron, IntoSchedule, alias, asset, asset_or_time, continuous, cron, every, hours, millis, mins,
     on_assets, once, secs,
@@ -91,11 +92,11 @@ pub mod internal {
 pub mod prelude {
     pub use crate::{APPROVE, Answer, REJECT, Response, choice, input};
     pub use crate::{
-        AssetEvent, ByPartition, Commit as _, Ctx, Dag, Isolation, Mapped, OnLost, Output, Overlap, Scope, TaskResult,
-        TriggerRule::*, Wait as _, WeightRule, after_logical_date, after_queued, after_start, alias, approval, asset,
-        asset_or_time, branch, continuous, cron, cross, dag, defaults, defer, every, fatal, group, hours, limit,
-        millis, mins, notify, on_assets, once, secs, sensor, shell, short_circuit, short_circuit_directly, skip, task,
-        wait, zip,
+        AssetEvent, ByPartition, Commit as _, Ctx, Dag, Isolation, Mapped, NewRecord, OnLost, Output, Overlap,
+        Produce as _, Scope, TaskResult, TriggerRule::*, Wait as _, WeightRule, after_logical_date, after_queued,
+        after_start, alias, approval, asset, asset_or_time, branch, continuous, cron, cross, dag, defaults, defer,
+        every, fatal, group, hours, limit, millis, mins, notify, on_assets, once, secs, sensor, shell, short_circuit,
+        short_circuit_directly, skip, task, wait, zip,
     };
     pub use crate::{
         Container, CopyFiles, HttpRequest, OtherDag, Python, Sql, TriggerDag, container, copy_files, http, python, sql,
@@ -120,3 +121,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guides/approvals.md")]
 struct ApprovalsGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/topics.md")]
+struct TopicsGuide;

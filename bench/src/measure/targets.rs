@@ -70,7 +70,7 @@ pub const fn memory(name: &'static str, must: f64) -> Target {
     size(name, "MB", must, None)
 }
 
-pub const ENGINE: [Target; 28] = [
+pub const ENGINE: [Target; 30] = [
     Target { must: None, aim: None, ceiling: Ceiling::None, ..latency("commit_p50_ms", "ms", 0.0, 0.0) },
     Target { ceiling: Ceiling::None, ..rate("claim_batch_per_s", None, None) },
     latency("light40_total_ms", "ms", 30.0, 12.0),
@@ -88,6 +88,8 @@ pub const ENGINE: [Target; 28] = [
     rate("noop_tasks_per_s", Some(30_000.0), Some(60_000.0)),
     rate("noop_chain_tasks_per_s", None, None),
     speed("queued_runs_per_s", 1_000.0),
+    speed("topic_records_per_s", 20_000.0),
+    size("topic_chain_gap_ratio", "", 1.1, None),
     Target { ceiling: Ceiling::None, ..latency("map100k_total_s", "s", 4.0, 1.2) },
     size("map100k_rss_mb", "MB", 250.0, None),
     latency("followers500_gap_p50_ms", "ms", 0.5, 0.28),

@@ -4,6 +4,7 @@
 mod alerts;
 mod commits;
 mod queues;
+mod topics;
 mod waits;
 mod world;
 
