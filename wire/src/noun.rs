@@ -71,21 +71,20 @@ pub struct Field {
     pub kind: Kind,
     pub about: &'static str,
     pub is_required: bool,
-    /// Where it is found: in bodies, in answers.
-    pub place: Place,
+    pub appears_in: AppearsIn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    Both,
+pub enum AppearsIn {
+    BodiesAndAnswers,
     Answers,
-    /// In answers of changes, where there is something to say.
-    Sometimes,
+    /// Where there is something to say.
+    AnswersOfChanges,
 }
 
 impl Field {
     pub const fn new(name: &'static str, kind: Kind) -> Field {
-        Field { name, column: name, kind, about: "", is_required: false, place: Place::Both }
+        Field { name, column: name, kind, about: "", is_required: false, appears_in: AppearsIn::BodiesAndAnswers }
     }
 
     #[must_use]
@@ -104,8 +103,8 @@ impl Field {
     }
 
     #[must_use]
-    pub const fn at(self, place: Place) -> Field {
-        Field { place, ..self }
+    pub const fn only_in(self, appears_in: AppearsIn) -> Field {
+        Field { appears_in, ..self }
     }
 }
 
@@ -136,7 +135,7 @@ impl Noun {
 
     /// The fields behind the name that a body may hold.
     pub fn parts(&self) -> impl Iterator<Item = &'static Field> {
-        self.fields[1..].iter().filter(|field| field.place == Place::Both)
+        self.fields[1..].iter().filter(|field| field.appears_in == AppearsIn::BodiesAndAnswers)
     }
 
     /// Names of fields that an update mask may hold.

@@ -9,7 +9,7 @@ use orch_store::connection::{closed, columns, masked, open_extra, without_secret
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
-use orch_wire::noun::{Field, Kind, Noun, Patch, Place, TEAM, Taken};
+use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
 use serde_json::{Map, Value, json};
 
 pub struct Connection;
@@ -40,7 +40,7 @@ static NOUN: Noun = Noun {
         Field::new("extra", Kind::Object).about("A JSON object in a text."),
         TEAM,
         Field::new("dropped_secrets", Kind::Names)
-            .at(Place::Sometimes)
+            .only_in(AppearsIn::AnswersOfChanges)
             .about("After a change: the secrets that were dropped because the connection leads elsewhere now."),
     ],
     orders: &[

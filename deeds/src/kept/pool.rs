@@ -6,7 +6,7 @@ use orch_store::hint::Hint;
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
-use orch_wire::noun::{Field, Kind, Noun, Patch, Place, TEAM, Taken};
+use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
 use serde_json::{Map, Value};
 
 pub struct Pool;
@@ -25,12 +25,12 @@ static NOUN: Noun = Noun {
         Field::new("slots", Kind::Whole { least: -1, most: i32::MAX }).required().about("-1: infinite."),
         Field::new("description", Kind::Text),
         Field::new("include_deferred", Kind::Flag),
-        Field::new("occupied_slots", Kind::Count).at(Place::Answers),
-        Field::new("running_slots", Kind::Count).at(Place::Answers),
-        Field::new("queued_slots", Kind::Count).at(Place::Answers),
-        Field::new("scheduled_slots", Kind::Count).at(Place::Answers),
-        Field::new("open_slots", Kind::Count).at(Place::Answers).about("-1: infinite."),
-        Field::new("deferred_slots", Kind::Count).at(Place::Answers),
+        Field::new("occupied_slots", Kind::Count).only_in(AppearsIn::Answers),
+        Field::new("running_slots", Kind::Count).only_in(AppearsIn::Answers),
+        Field::new("queued_slots", Kind::Count).only_in(AppearsIn::Answers),
+        Field::new("scheduled_slots", Kind::Count).only_in(AppearsIn::Answers),
+        Field::new("open_slots", Kind::Count).only_in(AppearsIn::Answers).about("-1: infinite."),
+        Field::new("deferred_slots", Kind::Count).only_in(AppearsIn::Answers),
         TEAM,
     ],
     orders: &[("id", "name"), ("pool", "name"), ("name", "name")],

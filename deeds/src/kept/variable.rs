@@ -6,7 +6,7 @@ use orch_core::secret::{MASK, is_sensitive, masked_variable, restored_variable};
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
-use orch_wire::noun::{Field, Kind, Noun, Patch, Place, TEAM, Taken};
+use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
 use serde_json::{Map, Value, json};
 
 pub struct Variable;
@@ -24,7 +24,7 @@ static NOUN: Noun = Noun {
         ),
         Field::new("value", Kind::AnyText).required().about("What is not text is kept as its JSON."),
         Field::new("description", Kind::Text),
-        Field::new("is_encrypted", Kind::Flag).at(Place::Answers),
+        Field::new("is_encrypted", Kind::Flag).only_in(AppearsIn::Answers),
         TEAM,
     ],
     // Values are sealed, all of them, and there are no teams: nothing to sort by.

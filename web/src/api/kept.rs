@@ -13,7 +13,7 @@ use orch_deeds::{Kept, Refused, kept as deeds};
 use orch_store::kept::{self, Record, Search};
 use orch_store::seal::SecretError;
 use orch_wire::Sent;
-use orch_wire::noun::{Patch, Place, Purpose, Taken};
+use orch_wire::noun::{AppearsIn, Patch, Purpose, Taken};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -191,6 +191,6 @@ fn refusal<K: Kept>(name: &str, refused: Refused) -> Refusal {
 /// As a person of this role may see it.
 fn view<K: Kept>(app: &App, role: Role, record: &Record) -> Map<String, Value> {
     let mut shown = K::shown(record, &app.config.keys, role >= Role::Op);
-    let fields = K::NOUN.fields.iter().filter(|field| field.place != Place::Sometimes);
+    let fields = K::NOUN.fields.iter().filter(|field| field.appears_in != AppearsIn::AnswersOfChanges);
     fields.map(|field| (field.name.to_string(), shown.remove(field.name).unwrap_or_default())).collect()
 }

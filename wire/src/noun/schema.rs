@@ -1,6 +1,6 @@
 //! What `/openapi.json` says of a noun.
 
-use super::{Field, Kind, Noun, Patch, Place};
+use super::{AppearsIn, Field, Kind, Noun, Patch};
 use serde_json::{Map, Value, json};
 
 impl Noun {
@@ -33,7 +33,8 @@ impl Noun {
     pub fn view_schema(&self) -> Value {
         let properties = self.fields.iter().map(|field| (field.name.to_string(), field.answered()));
         let properties: Map<String, Value> = properties.collect();
-        let always = self.fields.iter().filter(|field| field.place != Place::Sometimes).map(|field| field.name);
+        let always =
+            self.fields.iter().filter(|field| field.appears_in != AppearsIn::AnswersOfChanges).map(|field| field.name);
         json!({ "type": "object", "properties": properties, "required": always.collect::<Vec<_>>() })
     }
 }
