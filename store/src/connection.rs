@@ -31,32 +31,74 @@ pub fn closed(record: &Record) -> Connection {
 
 /// What can be told without a key.
 pub fn without_secrets(record: &Record) -> Connection {
-    let text = |column: &str| record.text(column).map(String::from);
-    Connection {
-        id: record.name().into(),
-        conn_type: text("conn_type").unwrap_or_default(),
-        description: text("description"),
-        host: text("host"),
-        port: record.get("port").as_u64().and_then(|port| u16::try_from(port).ok()),
-        login: text("login"),
-        password: None,
-        schema: text("schema"),
-        extra: Map::new(),
+    let mut connection = Connection { id: record.name().into(), ..Connection::default() };
+    record.plain().for_each(|(column, value)| set(&mut connection, column, value));
+    connection
+}
+
+/// A column, how a connection fills it, and what of a connection it fills.
+struct Column {
+    name: &'static str,
+    value: fn(&Connection) -> Value,
+    set: fn(&mut Connection, &Value),
+}
+
+const COLUMNS: [Column; 8] = [
+    Column {
+        name: "conn_type",
+        value: |connection| json!(connection.conn_type),
+        set: |connection, value| connection.conn_type = text(value).unwrap_or_default(),
+    },
+    Column {
+        name: "description",
+        value: |connection| json!(connection.description),
+        set: |connection, value| connection.description = text(value),
+    },
+    Column {
+        name: "host",
+        value: |connection| json!(connection.host),
+        set: |connection, value| connection.host = text(value),
+    },
+    Column {
+        name: "port",
+        value: |connection| json!(connection.port),
+        set: |connection, value| connection.port = value.as_u64().and_then(|port| u16::try_from(port).ok()),
+    },
+    Column {
+        name: "login",
+        value: |connection| json!(connection.login),
+        set: |connection, value| connection.login = text(value),
+    },
+    Column {
+        name: "schema",
+        value: |connection| json!(connection.schema),
+        set: |connection, value| connection.schema = text(value),
+    },
+    Column {
+        name: "password",
+        value: |connection| json!(connection.password),
+        set: |connection, value| connection.password = text(value),
+    },
+    Column {
+        name: "extra",
+        value: |connection| if connection.extra.is_empty() { Value::Null } else { json!(connection.extra) },
+        set: |connection, value| connection.extra = value.as_object().cloned().unwrap_or_default(),
+    },
+];
+
+pub fn columns(connection: &Connection) -> Columns {
+    COLUMNS.iter().map(|column| (column.name, (column.value)(connection))).collect()
+}
+
+/// Puts what a column is to hold into the connection; columns of the table that are no part of it change nothing.
+pub fn set(connection: &mut Connection, column: &str, value: &Value) {
+    if let Some(column) = COLUMNS.iter().find(|known| known.name == column) {
+        (column.set)(connection, value);
     }
 }
 
-pub fn columns(connection: &Connection) -> Columns {
-    let Connection { id: _, conn_type, description, host, port, login, password, schema, extra } = connection;
-    vec![
-        ("conn_type", json!(conn_type)),
-        ("description", json!(description)),
-        ("host", json!(host)),
-        ("port", json!(port)),
-        ("login", json!(login)),
-        ("schema", json!(schema)),
-        ("password", json!(password)),
-        ("extra", if extra.is_empty() { Value::Null } else { json!(extra) }),
-    ]
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(String::from)
 }
 
 fn mask(record: &Record) -> Option<String> {

@@ -5,7 +5,7 @@ use super::{Change, Kept, MASKS, Refused, checked};
 use orch_core::ids::ConnectionId;
 use orch_core::secret::MASK;
 use orch_core::task::{self, Changed};
-use orch_store::connection::{closed, columns, masked, open_extra, without_secrets};
+use orch_store::connection::{closed, columns, masked, open_extra, set, without_secrets};
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
@@ -126,18 +126,7 @@ pub fn applied(sent: Sent, stored: &task::Connection) -> Changed {
     // As people see it: a secret that they do not send is `***` there.
     let mut new = stored.masked();
     for (column, value) in sent.columns {
-        let text = || value.as_str().map(String::from);
-        match column {
-            "conn_type" => new.conn_type = text().unwrap_or_default(),
-            "description" => new.description = text(),
-            "host" => new.host = text(),
-            "port" => new.port = value.as_u64().and_then(|port| u16::try_from(port).ok()),
-            "login" => new.login = text(),
-            "schema" => new.schema = text(),
-            "password" => new.password = text(),
-            "extra" => new.extra = value.as_object().cloned().unwrap_or_default(),
-            _ => {}
-        }
+        set(&mut new, column, &value);
     }
     new.replacing(stored)
 }
