@@ -111,7 +111,7 @@ pub(crate) fn fields<K: Kept>(body: JsonBody) -> Fields {
     if K::NOUN.has_secrets { body.secret_fields() } else { body.fields() }
 }
 
-/// One of that name, or a refusal that says there is none.
+/// The record of that name; without one the request is refused with 404.
 pub(crate) async fn stored<K: Kept>(app: &App, name: &str) -> Result<Record, Refusal> {
     let found = kept::get(&mut *app.pages().await?, K::TABLE, name).await?;
     found.ok_or_else(|| refusal::<K>(name, Refused::NotFound))

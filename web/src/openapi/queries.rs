@@ -142,7 +142,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
             all.extend([
                 param("version_number", Wholes, "Of that number"),
                 param("bundle_name", Text, "Of that bundle"),
-                param("bundle_version", Text, "Of that version of a bundle; there are none"),
+                param("bundle_version", Text, "Bundles have no versions: finds nothing"),
             ]);
             all
         }
@@ -466,7 +466,7 @@ fn event_logs() -> Vec<Param> {
     patterns(&mut all, &["dag_id", "task_id", "run_id", "owner", "event"]);
     all.extend([
         param("map_index", Wholes, "Of that element"),
-        param("try_number", Index, "About that attempt; there are none"),
+        param("try_number", Index, "The log does not say which try it was: finds nothing"),
         param("included_events", Texts, "Only these"),
         param("excluded_events", Texts, "All but these"),
         param("before", Moment, "Earlier"),
