@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
-/// Files have no event that works everywhere.
+/// How often the binary and the note of its build are looked at: files have no event that works on every file system. The end of
+/// a worker has one (`Staff::has_changed`).
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Beside the binary while it is built: `<pid> <built> <all>`, in crates.
 const PROGRESS: &str = "building";
@@ -44,7 +45,11 @@ pub(crate) async fn run_worker(
         }
         tell(staff.look_after().await);
         say(state_of(&beside, &staff, found));
-        tokio::select! { () = tokio::time::sleep(LOOK_AGAIN) => {}, () = stop.cancelled() => {} }
+        tokio::select! {
+            () = staff.has_changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
     }
     staff.stop().await;
     Ok(())

@@ -16,8 +16,9 @@ use orch_store::worker::list_workers;
 use sqlx::{Connection as _, PgConnection};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// From the start of a worker until it can be seen in the database: DAGs are described and registered in a fraction of it.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -86,6 +87,8 @@ pub(crate) struct Staff {
 struct Worker {
     name: String,
     child: Child,
+    /// Open as long as we live. Not left in `child`: a wait for its end would close it.
+    stdin: Option<ChildStdin>,
     pid: Pid,
     binary: PathBuf,
     duty: Duty,
@@ -226,10 +229,11 @@ impl Staff {
         command.envs(hidden()).envs(self.place.variables.iter().cloned());
         // A Ctrl-C is for us: we tell them, once the rest of us is told.
         command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
-        let child = command.spawn().map_err(Failure::io(format!("cannot run `{}`", binary.display())))?;
+        let mut child = command.spawn().map_err(Failure::io(format!("cannot run `{}`", binary.display())))?;
         let pid = child.id().expect("it was not waited for");
         let pid = Pid::from_raw(pid.cast_signed());
-        Ok(Worker { name, child, pid, binary, duty: Duty::Newest, began: Instant::now() })
+        let stdin = child.stdin.take();
+        Ok(Worker { name, child, stdin, pid, binary, duty: Duty::Newest, began: Instant::now() })
     }
 
     async fn comes_to_work(&self, worker: &mut Worker) -> Result<Started, Failure> {
@@ -287,10 +291,28 @@ impl Staff {
         format!("it is started again in {} s, or when a file is saved that builds to something else", pause.as_secs())
     }
 
+    /// Returns when a worker has ended or one is due to start again: `look_after` has something to do then.
+    pub(crate) async fn has_changed(&mut self) {
+        let again = self.again.as_ref().map(|(_, at)| *at);
+        let is_due = async {
+            match again {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut ends: Vec<_> = self.workers.iter_mut().map(|worker| Box::pin(worker.child.wait())).collect();
+        let one_ended = std::future::poll_fn(|cx| {
+            let has_ended = ends.iter_mut().any(|end| end.as_mut().poll(cx).is_ready());
+            if has_ended { Poll::Ready(()) } else { Poll::Pending }
+        });
+        tokio::select! { () = one_ended => {}, () = is_due => {} }
+    }
+
     /// All of them end: what they run is given the grace period.
     pub(crate) async fn stop(&mut self) {
         self.workers.iter().for_each(|worker| worker.signal(Signal::SIGTERM));
         for mut worker in std::mem::take(&mut self.workers) {
+            drop(worker.stdin.take());
             if let Err(error) = worker.child.wait().await {
                 tracing::warn!(%error, worker = worker.name, "the end of a worker could not be waited for");
             }

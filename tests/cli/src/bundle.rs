@@ -1,16 +1,18 @@
-//! A small bundle: its one DAG says in which process it runs, and waits for a file if its run names one.
+//! A small bundle: its one DAG says in which process it runs, and waits until a socket is closed if its run names one.
 
 use orch::prelude::*;
 use std::process::ExitCode;
-use std::time::Duration;
-
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
 
 #[task]
 async fn tell(ctx: Ctx) -> TaskResult<()> {
     ctx.info(format!("the bundle is process {}", std::process::id()));
-    while ctx.conf()["until"].as_str().is_some_and(|file| !std::path::Path::new(file).exists()) {
-        tokio::time::sleep(LOOK_AGAIN).await;
+    // Nothing is sent: the end of the connection is the event, and where nobody listens any more it has come.
+    if let Some(socket) = ctx.conf()["until"].as_str()
+        && let Ok(mut connection) = UnixStream::connect(socket).await
+    {
+        drop(connection.read(&mut [0]).await);
     }
     let place = ctx.connection("bundled_place").await?;
     ctx.info(format!("the bundle works in {}", place.host.unwrap_or_default()));

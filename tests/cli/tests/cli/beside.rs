@@ -6,6 +6,7 @@ use crate::remote::PASSWORD;
 use crate::standalone::Standalone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -96,12 +97,13 @@ fn the_dags_of_a_bundle_run_in_its_own_process_with_the_connections_it_brings() 
 fn a_bundle_that_is_killed_comes_back_and_its_run_goes_on() {
     let both = Both::with_bundle();
     both.joined();
-    let until = both.home.path().join("until");
-    let conf = serde_json::json!({ "until": until }).to_string();
+    let socket = both.home.path().join("until");
+    let until = UnixListener::bind(&socket).unwrap();
+    let conf = serde_json::json!({ "until": socket }).to_string();
     both.run(&["dags", "trigger", "test_bundled", "--run-id", "cut", "--conf", &conf]).done();
     let before = both.processes("cut");
     kill(before[0], Signal::SIGKILL).unwrap();
-    std::fs::write(&until, "").unwrap();
+    drop(until);
     both.run(&["runs", "wait", "test_bundled", "cut"]).done();
     let after = both.processes("cut");
     assert!(after.len() > before.len() && after.last() != before.last(), "{before:?} {after:?}");
