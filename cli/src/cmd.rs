@@ -361,6 +361,8 @@ impl Command {
 
 impl Db {
     async fn run(self, cx: &Cx) -> Outcome {
+        // Before anything is asked of a person or of files.
+        cx.config_of_database()?;
         match self {
             Db::Migrate(migrate) => migrate.run(cx).await,
             Db::Check(check) => check.run(cx).await,
@@ -534,6 +536,8 @@ impl Runs {
 
 impl Users {
     fn run(self, cx: &Cx) -> Outcome {
+        // Before a password is typed.
+        cx.config_of_database()?;
         match self {
             Users::List(list) => block_on(list.run(cx)),
             Users::Create(create) => block_on(create.run(cx)),

@@ -22,6 +22,10 @@ impl Api {
     }
 
     pub(crate) async fn get_kept(&self, noun: &Noun, name: &str) -> Result<Option<Seen>, Failure> {
+        // Nothing has an empty name, and the path of one would be that of the list.
+        if name.is_empty() {
+            return Ok(None);
+        }
         self.one(&path_of_one(noun, name), seen).await
     }
 
@@ -36,6 +40,9 @@ impl Api {
 
     /// Changes the fields of one that are sent. `None`: there is none of that name.
     pub(crate) async fn change_kept(&self, noun: &Noun, name: &str, body: &Value) -> Result<Option<Seen>, Failure> {
+        if name.is_empty() {
+            return Ok(None);
+        }
         match self.ask("PATCH", &path_of_one(noun, name), Some(body)).await? {
             Answer::Found(changed) => seen(&changed).map(Some).ok_or_else(|| self.strange()),
             Answer::Refused(404, _) => Ok(None),
@@ -45,6 +52,9 @@ impl Api {
 
     /// Whether there was one of that name.
     pub(crate) async fn delete_kept(&self, noun: &Noun, name: &str) -> Result<bool, Failure> {
+        if name.is_empty() {
+            return Ok(false);
+        }
         match self.ask("DELETE", &path_of_one(noun, name), None).await? {
             Answer::Found(_) => Ok(true),
             Answer::Refused(404, _) => Ok(false),

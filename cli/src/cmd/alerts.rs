@@ -1,6 +1,5 @@
 //! `orch alerts list`, `retry` and `test`.
 
-use super::connections_test::check_tests_are_on;
 use crate::api::Api;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
@@ -102,9 +101,6 @@ impl Test {
         }
         let notifier =
             Notifier { connection: self.connection, message: self.message, to: self.to, ..Notifier::default() };
-        if cx.remote()?.is_none() {
-            check_tests_are_on(&cx.config()?)?;
-        }
         let api = cx.api().await?;
         let id = api.test_alert(&notifier).await?;
         let began = Instant::now();

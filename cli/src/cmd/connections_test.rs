@@ -21,8 +21,7 @@ pub(crate) struct Test {
     conn_id: String,
 }
 
-/// One setting is for tests of connections and of alerts.
-pub(super) fn check_tests_are_on(config: &Config) -> Result<(), Failure> {
+fn check_tests_are_on(config: &Config) -> Result<(), Failure> {
     if config.test_connection {
         return Ok(());
     }

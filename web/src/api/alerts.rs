@@ -182,7 +182,8 @@ pub(crate) async fn test(
 /// Where connections may not be tested, alerts may not either: both reach what this installation reaches.
 pub(crate) async fn send_test(app: &App, actor: &Actor, notifier: Notifier) -> Result<AlertRow, Refusal> {
     if !app.config.test_connection {
-        let text = "testing alerts is switched off\nhint: `test_connection` of the server switches tests on";
+        let text = "testing alerts is switched off\nhint: switch it on with `ORCH_TEST_CONNECTION=true`, or \
+                    `test_connection = true` in the settings of the server";
         return Err(Refusal::plain(StatusCode::FORBIDDEN, text));
     }
     let extra = Some(json!({ "connection": notifier.connection }));

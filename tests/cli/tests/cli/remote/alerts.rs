@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// Takes whatever it is told, once for each answer.
-fn receiver(answers: usize) -> u16 {
+pub(crate) fn receiver(answers: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -80,8 +80,7 @@ fn connections_are_tried_only_where_somebody_allows_it() {
         Ended::of(&command.args(["connections", "test", id]).output().unwrap())
     };
     let alert = ["alerts", "test", "shop"];
-    assert!(world.local(&alert).refused().contains("testing connections is switched off"));
-    assert!(world.remote(&alert).refused().contains("testing alerts is switched off"));
+    assert!(world.both(&alert).refused().contains("testing alerts is switched off"));
     assert!(test("shop", "false").refused().contains("testing connections is switched off"));
     assert!(world.remote(&["connections", "test", "shop"]).refused().contains("Testing connections is disabled"));
     let tried = test("shop", "true");
