@@ -36,6 +36,11 @@ impl CommandLine for App {
     }
 }
 
+/// All commands with their flags, for tests that hold something of every command.
+pub fn command_line() -> clap::Command {
+    App::command()
+}
+
 /// Does what the command line says. The only function a binary needs.
 pub fn main(bundle: BundleSource) -> ExitCode {
     app::run::<App>(bundle)

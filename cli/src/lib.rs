@@ -19,4 +19,4 @@ mod staff;
 mod standalone;
 mod web_role;
 
-pub use app::main;
+pub use app::{command_line, main};

@@ -29,10 +29,26 @@ pub struct TestDb {
 impl TestDb {
     /// Clones the migrated template, making it first where it is missing. Every distinct set of migrations has its own.
     pub async fn new(migrator: &Migrator) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = postgres().await;
         let mut connection = connect(&server.url()).await;
         let template = template(server, &mut connection, migrator).await;
+        Self::of_template(server, connection, &template).await
+    }
+
+    /// Another database with the same rows, ids and times. Postgres copies only what no session has open, so those of this
+    /// database end.
+    pub async fn copy(&self) -> Self {
+        let mut connection = connect(&self.server.url()).await;
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(&self.name)
+            .execute(&mut connection)
+            .await
+            .expect("sessions can be ended");
+        Self::of_template(self.server, connection, &self.name).await
+    }
+
+    async fn of_template(server: &'static Server, mut connection: PgConnection, template: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         execute(&mut connection, format!("create database {name} template {template}")).await;
         close(connection).await;

@@ -10,6 +10,7 @@ mod bad_input;
 mod beside;
 mod binary;
 mod bodies;
+mod both_ways;
 mod browser;
 mod canary;
 mod children;

@@ -1,6 +1,6 @@
 //! The same commands over the API: the same output, the same exit codes, the same hints; and what can go wrong on the way.
 
-mod alerts;
+pub(crate) mod alerts;
 mod changes;
 mod instances;
 mod nouns;

@@ -106,10 +106,29 @@ impl World {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let url = self.db.url();
+        self.run_at(&["--database-url", &self.db.url()], arguments)
+    }
+
+    /// `server`: the flags that name it.
+    pub(crate) fn run_at(&self, server: &[&str], arguments: &[&str]) -> Ended {
         let mut command = command(self.home.path());
-        command.envs(self.environment.iter().cloned()).args(arguments.iter().copied().chain(["--database-url", &url]));
+        command.envs(self.environment.iter().cloned()).args(arguments).args(server);
         Ended::of(&command.output().unwrap())
+    }
+
+    /// Another one with the same settings over a copy of the database, and nobody at work.
+    pub(crate) async fn copy(&self) -> World {
+        let (db, home) = (self.db.copy().await, tempfile::tempdir().unwrap());
+        World { db, home, processes: Vec::new(), environment: self.environment.clone() }
+    }
+
+    /// Starts a web server; where it is.
+    pub(crate) async fn serve(&mut self, admin_password: &str) -> String {
+        self.start(&["web", "--port", "0", "--admin-password", admin_password]);
+        let up = "orch web is up: ";
+        self.wait_until_said(up).await;
+        let said = self.said();
+        said.split_once(up).unwrap().1.split_whitespace().next().unwrap().to_owned()
     }
 
     pub(crate) fn run_with(&self, input: &[u8], arguments: &[&str]) -> Ended {
