@@ -50,8 +50,11 @@ pub trait Kept: Send + Sync + 'static {
         Ok(())
     }
 
-    /// A field of an answer; `sees`: the person may see values.
-    fn shown(record: &Record, keys: &Keyring, sees: bool) -> Map<String, Value>;
+    /// The fields of an answer; `sees`: the person may see values. What is sealed is not among them, unless a noun says how.
+    fn shown(record: &Record, _keys: &Keyring, _sees: bool) -> Map<String, Value> {
+        let plain = Self::NOUN.fields.iter().filter(|field| !Self::TABLE.sealed.contains(&field.column));
+        plain.map(|field| (field.name.to_string(), field.kind.shown(record.get(field.column)))).collect()
+    }
 }
 
 /// What is written.

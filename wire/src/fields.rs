@@ -182,14 +182,7 @@ impl Fields {
 
     /// One of these words.
     pub fn word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        let read = |value: &Value| match value.as_str().and_then(|text| known.iter().find(|word| **word == text)) {
-            Some(word) => Ok(*word),
-            None => {
-                let msg = format!("Input should be one of '{}'", known.join("', '"));
-                Err(Problem::new("enum", msg).with_input(value))
-            }
-        };
-        self.optional(name, read)
+        self.optional(name, |value| one_of(value, known))
     }
 
     pub fn required_word(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
@@ -295,6 +288,16 @@ pub fn flag(value: &Value) -> Result<bool, Problem> {
 pub fn integer(value: &Value) -> Option<i64> {
     let whole = |number: &f64| number.fract() == 0.0 && number.abs() < MOST_WHOLE;
     value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))
+}
+
+pub(crate) fn one_of(value: &Value, known: &[&'static str]) -> Result<&'static str, Problem> {
+    match value.as_str().and_then(|text| known.iter().find(|word| **word == text)) {
+        Some(word) => Ok(*word),
+        None => {
+            let msg = format!("Input should be one of '{}'", known.join("', '"));
+            Err(Problem::new("enum", msg).with_input(value))
+        }
+    }
 }
 
 pub fn text(value: &Value) -> Result<String, Problem> {

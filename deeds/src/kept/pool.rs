@@ -7,7 +7,6 @@ use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, TEAM, Taken};
-use serde_json::{Map, Value};
 
 pub struct Pool;
 
@@ -63,9 +62,5 @@ impl Kept for Pool {
 
     fn check_delete(name: &str) -> Result<(), Refused> {
         if name == DEFAULT_POOL { Err(Refused::Rule("Default Pool can't be deleted")) } else { Ok(()) }
-    }
-
-    fn shown(record: &Record, _: &Keyring, _: bool) -> Map<String, Value> {
-        record.plain().map(|(column, value)| (column.to_string(), value.clone())).collect()
     }
 }

@@ -4,9 +4,8 @@ use super::{Change, Kept, Refused};
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
-use orch_wire::noun::{Field, Kind, Noun, Patch, Place, Taken};
-use orch_wire::timestamp::rewritten;
-use serde_json::{Map, Value};
+use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, Taken};
+use serde_json::Value;
 
 /// As Kafka names topics.
 const NAMES: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$";
@@ -30,9 +29,9 @@ static NOUN: Noun = Noun {
         Field::new("retention_hours", Kind::Whole { least: -1, most: MOST_HOURS })
             .about("How long a record is kept; -1: for ever. 168 if nothing is said."),
         Field::new("description", Kind::Text),
-        Field::new("records", Kind::Count).at(Place::Answers),
-        Field::new("last_record_at", Kind::Moment).at(Place::Answers),
-        Field::new("created_at", Kind::Moment).at(Place::Answers),
+        Field::new("records", Kind::Count).only_in(AppearsIn::Answers),
+        Field::new("last_record_at", Kind::Moment).only_in(AppearsIn::Answers),
+        Field::new("created_at", Kind::Moment).only_in(AppearsIn::Answers),
     ],
     orders: &[
         ("name", "name"),
@@ -72,14 +71,6 @@ impl Kept for Topic {
             ));
         }
         Ok(Change { columns, dropped: Vec::new() })
-    }
-
-    fn shown(record: &Record, _: &Keyring, _: bool) -> Map<String, Value> {
-        let moment = |column: &str| matches!(column, "last_record_at" | "created_at");
-        let shown = |(column, value): (&str, &Value)| {
-            (column.to_string(), if moment(column) { rewritten(value) } else { value.clone() })
-        };
-        record.plain().map(shown).collect()
     }
 }
 

@@ -39,7 +39,7 @@ select c.*,
         else c.slots - c.running_slots - c.queued_slots - case when c.include_deferred then c.deferred_slots else 0 end
     end as open_slots
 from (
-    select p.name, p.slots, p.description, p.include_deferred,
+    select p.*,
         (coalesce(t.running, 0) + case when p.name = 'default_pool' then greatest(f.running, 0) else 0 end)::bigint as running_slots,
         (coalesce(t.queued, 0) + case when p.name = 'default_pool' then greatest(f.queued, 0) else 0 end)::bigint as queued_slots,
         coalesce(s.many, 0)::bigint as scheduled_slots,

@@ -1,7 +1,8 @@
 //! How a field is read, and what JSON Schema says of it.
 
-use crate::fields::{flag, integer, text};
+use crate::fields::{flag, integer, one_of, text};
 use crate::problem::Problem;
+use crate::timestamp::{Timestamp, moment, moment_schema, rewritten};
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +21,18 @@ pub enum Kind {
     Word {
         usual: fn(&str) -> String,
     },
+    /// One of these words.
+    OneOf {
+        words: &'static [&'static str],
+    },
+    /// A moment that may be missing.
+    Moment,
     Whole {
         least: i32,
         most: i32,
     },
     /// Counted by the server.
     Count,
-    /// Set by the server; it may be missing.
-    Moment,
     Flag,
     Port,
     /// Any JSON; what is not text is kept as its JSON.
@@ -53,24 +58,32 @@ impl Kind {
                 text if text.trim().is_empty() => Err(Problem::value("it must not be empty")),
                 text => Ok(usual(&text).into()),
             },
+            Kind::OneOf { words } => one_of(value, words).map(Value::from),
+            Kind::Moment => moment(value).map(|at| json!(Timestamp(at))),
             Kind::Whole { least, most } => whole(value, i64::from(least)..=i64::from(most)),
             Kind::Flag => flag(value).map(Value::from),
             Kind::Port => whole(value, 0..=i64::from(u16::MAX)),
             Kind::AnyText => Ok(value.as_str().map_or_else(|| value.to_string().into(), Value::from)),
             Kind::Object => object(value),
             Kind::Team => Err(Problem::value(NO_TEAMS)),
-            Kind::Count | Kind::Moment | Kind::Names => {
-                Err(Problem::new("extra_forbidden", "Extra inputs are not permitted"))
-            }
+            Kind::Count | Kind::Names => Err(Problem::new("extra_forbidden", "Extra inputs are not permitted")),
         }
     }
 
     /// What null makes of it, where it may be taken away.
     pub(super) fn empty(self) -> Option<Value> {
         match self {
-            Kind::Text | Kind::FilledText | Kind::Port => Some(Value::Null),
+            Kind::Text | Kind::FilledText | Kind::Port | Kind::Moment => Some(Value::Null),
             Kind::Object => Some(json!({})),
             _ => None,
+        }
+    }
+
+    /// A column as it is answered.
+    pub fn shown(self, stored: &Value) -> Value {
+        match self {
+            Kind::Moment => rewritten(stored),
+            _ => stored.clone(),
         }
     }
 
@@ -81,11 +94,12 @@ impl Kind {
             Kind::Name { most, .. } => json!({ "type": "string", "minLength": 1, "maxLength": most }),
             Kind::Word { .. } => json!({ "type": "string", "minLength": 1 }),
             Kind::Text | Kind::FilledText => json!({ "type": "string" }),
+            Kind::OneOf { words } => json!({ "type": "string", "enum": words }),
+            Kind::Moment => moment_schema().to_value(),
             Kind::Whole { least, most } => {
                 json!({ "type": "integer", "format": "int32", "minimum": least, "maximum": most })
             }
             Kind::Count => json!({ "type": "integer", "format": "int64" }),
-            Kind::Moment => json!({ "type": "string", "format": "date-time" }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Port => json!({ "type": "integer", "format": "uint16", "minimum": 0, "maximum": u16::MAX }),
             Kind::AnyText => json!({}),
@@ -140,5 +154,29 @@ fn object(value: &Value) -> Result<Value, Problem> {
         Ok(object @ Value::Object(_)) if !written.contains("\\u0000") => Ok(object),
         Ok(_) => Err(Problem::value(object)),
         Err(_) => Err(Problem::value(format!("{object}, but encountered non-JSON in `extra` field"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_kept_and_shown_in_utc() {
+        let sent = json!("2026-11-22T14:00:00+01:00");
+        assert_eq!(Kind::Moment.read(&sent).ok(), Some(json!("2026-11-22T13:00:00Z")));
+        assert_eq!(Kind::Moment.shown(&json!("2026-11-22T13:00:00.5+00:00")), json!("2026-11-22T13:00:00.500000Z"));
+        assert_eq!((Kind::Moment.shown(&Value::Null), Kind::Moment.empty()), (Value::Null, Some(Value::Null)));
+        assert!(Kind::Moment.read(&json!("2026-11-22")).is_err(), "it has no zone");
+    }
+
+    #[test]
+    fn one_of_some_words_is_never_another_one_and_never_missing() {
+        let kind = Kind::OneOf { words: &["info", "error"] };
+        assert_eq!(kind.read(&json!("error")).ok(), Some(json!("error")));
+        for other in [json!("Error"), json!(""), json!(1)] {
+            assert!(kind.read(&other).is_err(), "{other}");
+        }
+        assert_eq!((kind.empty(), kind.schema()), (None, json!({ "type": "string", "enum": ["info", "error"] })));
     }
 }

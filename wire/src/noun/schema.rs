@@ -42,8 +42,12 @@ impl Noun {
 impl Field {
     fn described(&self, is_nullable: bool) -> Value {
         let mut schema = self.kind.schema();
-        if let (Some(of), true) = (schema.get("type").cloned(), is_nullable && !matches!(self.kind, Kind::Team)) {
-            schema["type"] = json!([of, "null"]);
+        if is_nullable && !matches!(self.kind, Kind::Team) {
+            if let Some(kinds) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+                kinds.push(json!({ "type": "null" }));
+            } else if let Some(of) = schema.get("type").cloned() {
+                schema["type"] = json!([of, "null"]);
+            }
         }
         if !self.about.is_empty() {
             schema["description"] = self.about.into();
@@ -53,9 +57,11 @@ impl Field {
 
     /// The rules for what is sent are not those for what is answered.
     fn answered(&self) -> Value {
-        let is_nullable = !self.is_required && !matches!(self.kind, Kind::Name { .. } | Kind::Flag | Kind::Count);
+        let is_there = matches!(self.kind, Kind::Name { .. } | Kind::Flag | Kind::Count | Kind::OneOf { .. });
+        let is_nullable = !self.is_required && !is_there;
         let mut schema = match self.kind {
             Kind::Team | Kind::AnyText => json!({ "type": ["string", "null"] }),
+            Kind::Moment => json!({ "type": ["string", "null"], "format": "date-time" }),
             _ => self.described(is_nullable),
         };
         if let Some(schema) = schema.as_object_mut() {
