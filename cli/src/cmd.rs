@@ -83,6 +83,35 @@ use crate::cx::{Cx, block_on};
 use orch_binary::cmd::{dags_test, tasks_test, worker};
 use orch_binary::failure::Outcome;
 
+/// A family of commands: a line for each, with its name and its arguments. Their `run` asks a server, unless the line says that
+/// it does without a runtime (`at_once`), or even without settings (`alone`).
+macro_rules! family {
+    ($name:ident { $($command:ident($arguments:ty) $($how:ident)?,)+ }) => {
+        #[derive(Debug, clap::Subcommand)]
+        pub(crate) enum $name {
+            $($command($arguments),)+
+        }
+
+        impl $name {
+            fn run(self, cx: &Cx) -> Outcome {
+                match self {
+                    $($name::$command(command) => family!(@ command, $arguments, cx $(, $how)?),)+
+                }
+            }
+        }
+    };
+    (@ $command:ident, $arguments:ty, $cx:ident) => {
+        block_on($command.run($cx))
+    };
+    (@ $command:ident, $arguments:ty, $cx:ident, at_once) => {
+        $command.run($cx)
+    };
+    (@ $command:ident, $arguments:ty, $cx:ident, alone) => {{
+        let _: $arguments = $command;
+        <$arguments>::run()
+    }};
+}
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     // Its options are those of every role.
@@ -151,14 +180,13 @@ pub(crate) enum Command {
     Completion(completion::Completion),
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Dags {
+family!(Dags {
     List(dags_list::List),
     ListImportErrors(dags_list_import_errors::ListImportErrors),
-    Report(dags_report::Report),
+    Report(dags_report::Report) at_once,
     Reserialize(dags_reserialize::Reserialize),
     Export(dags_export::Export),
-    Schema(dags_export::Schema),
+    Schema(dags_export::Schema) alone,
     Show(dags_show::Show),
     ShowDependencies(dags_show_dependencies::ShowDependencies),
     Details(dags_details::Details),
@@ -168,16 +196,15 @@ pub(crate) enum Dags {
     ListRuns(dags_list_runs::ListRuns),
     NextExecution(dags_next_execution::NextExecution),
     State(dags_state::State),
-    Test(dags_test::Test),
+    Test(dags_test::Test) at_once,
     Delete(dags_delete::Delete),
     Backfill(backfill_create::DagsBackfill),
     Presets(dags_presets::Presets),
     Versions(dags_versions::Versions),
     Diff(dags_versions::Diff),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Tasks {
+family!(Tasks {
     List(tasks_list::List),
     State(tasks_state::State),
     StatesForDagRun(tasks_states_for_dag_run::StatesForDagRun),
@@ -188,19 +215,17 @@ pub(crate) enum Tasks {
     Logs(tasks_logs::Logs),
     Why(tasks_why::Why),
     FailedDeps(tasks_why::FailedDeps),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Runs {
+family!(Runs {
     List(runs_list::List),
     Deadlines(runs_deadlines::Deadlines),
     Wait(runs_wait::Wait),
     Cancel(runs_cancel::Cancel),
     Move(runs_move::Move),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Backfill {
+family!(Backfill {
     Create(Box<backfill_create::Create>),
     List(backfill_list::List),
     Show(backfill_list::Show),
@@ -208,10 +233,9 @@ pub(crate) enum Backfill {
     Unpause(backfill_change::Unpause),
     Cancel(backfill_change::Cancel),
     Wait(backfill_change::Wait),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Users {
+family!(Users {
     List(users_list::List),
     Create(users_create::Create),
     SetRole(users_change::SetRole),
@@ -219,20 +243,18 @@ pub(crate) enum Users {
     Disable(users_change::Disable),
     Enable(users_change::Enable),
     Delete(users_change::Delete),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Pools {
+family!(Pools {
     List(pools::List),
     Get(pools::Get),
     Set(pools::Set),
     Delete(pools::Delete),
     Export(pools_transfer::Export),
     Import(pools_transfer::Import),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Topics {
+family!(Topics {
     List(topics::List),
     Show(topics::Show),
     Create(topics::Create),
@@ -240,33 +262,29 @@ pub(crate) enum Topics {
     Delete(topics::Delete),
     Produce(topics_produce::Produce),
     Tail(topics_tail::Tail),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Assets {
+family!(Assets {
     List(assets_list::List),
     Details(assets_list::Details),
     Materialize(assets_materialize::Materialize),
     Events(assets_events::Events),
     Emit(assets_events::Emit),
     Checks(assets_checks::Checks),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Alerts {
+family!(Alerts {
     List(alerts::List),
     Retry(alerts::Retry),
     Test(alerts::Test),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Approvals {
+family!(Approvals {
     List(approvals::List),
     Answer(approvals::Answer),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Connections {
+family!(Connections {
     Add(Box<connections_add::Add>),
     List(connections_list::List),
     Get(connections_list::Get),
@@ -274,26 +292,23 @@ pub(crate) enum Connections {
     Delete(connections_delete::Delete),
     Export(connections_export::Export),
     Import(connections_import::Import),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Variables {
+family!(Variables {
     Set(variables_set::Set),
     List(variables_list::List),
     Get(variables_list::Get),
     Delete(variables_set::Delete),
     Export(variables_export::Export),
     Import(variables_import::Import),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Secrets {
-    GenerateKey(secrets_keys::GenerateKey),
+family!(Secrets {
+    GenerateKey(secrets_keys::GenerateKey) alone,
     Rotate(secrets_keys::Rotate),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Db {
+family!(Db {
     Migrate(db_migrate::Migrate),
     Check(db_check::Check),
     Reset(db_reset::Reset),
@@ -303,23 +318,21 @@ pub(crate) enum Db {
     ExportArchived(db_clean::ExportArchived),
     DropArchived(db_clean::DropArchived),
     Shell(db_shell::Shell),
-}
+});
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Jobs {
+family!(Jobs {
     Check(jobs_check::Check),
-}
+});
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Cron {
     Next(cron_next::Next),
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum ConfigCommand {
-    List(Box<config_list::List>),
-    GetValue(config_list::GetValue),
-}
+family!(ConfigCommand {
+    List(Box<config_list::List>) at_once,
+    GetValue(config_list::GetValue) at_once,
+});
 
 impl Command {
     pub(crate) fn run(self, cx: &Cx) -> Outcome {
@@ -333,219 +346,27 @@ impl Command {
             Command::Dags(dags) => dags.run(cx),
             Command::Tasks(tasks) => tasks.run(cx),
             Command::Runs(runs) => runs.run(cx),
-            Command::Pools(pools) => block_on(pools.run(cx)),
-            Command::Topics(topics) => block_on(topics.run(cx)),
-            Command::Alerts(alerts) => block_on(alerts.run(cx)),
-            Command::Approvals(approvals) => block_on(approvals.run(cx)),
-            Command::Backfill(backfill) => block_on(backfill.run(cx)),
-            Command::Assets(assets) => block_on(assets.run(cx)),
+            Command::Pools(pools) => pools.run(cx),
+            Command::Topics(topics) => topics.run(cx),
+            Command::Alerts(alerts) => alerts.run(cx),
+            Command::Approvals(approvals) => approvals.run(cx),
+            Command::Backfill(backfill) => backfill.run(cx),
+            Command::Assets(assets) => assets.run(cx),
             Command::Sql(sql) => sql.run(cx),
-            Command::Connections(connections) => block_on(connections.run(cx)),
-            Command::Variables(variables) => block_on(variables.run(cx)),
-            Command::Secrets(Secrets::GenerateKey(_)) => secrets_keys::GenerateKey::run(),
-            Command::Secrets(Secrets::Rotate(rotate)) => block_on(rotate.run(cx)),
-            Command::Users(users) => users.run(cx),
-            Command::Db(db) => block_on(db.run(cx)),
-            Command::Jobs(Jobs::Check(check)) => block_on(check.run(cx)),
+            Command::Connections(connections) => connections.run(cx),
+            Command::Variables(variables) => variables.run(cx),
+            Command::Secrets(secrets) => secrets.run(cx),
+            // Refused before a password is typed, or anything else is asked.
+            Command::Users(users) => cx.config_of_database().and_then(|_| users.run(cx)),
+            Command::Db(db) => cx.config_of_database().and_then(|_| db.run(cx)),
+            Command::Jobs(jobs) => jobs.run(cx),
             Command::Teams(teams) => teams.run(),
             Command::Cron(Cron::Next(next)) => next.run(),
-            Command::Config(ConfigCommand::List(list)) => list.run(cx),
-            Command::Config(ConfigCommand::GetValue(get)) => get.run(cx),
+            Command::Config(config) => config.run(cx),
             Command::Doctor(doctor) => block_on(doctor.run(cx)),
             Command::Info(info) => info.run(cx),
             Command::Version(_) => version::Version::run(),
             Command::Completion(completion) => completion.run(cx),
-        }
-    }
-}
-
-impl Db {
-    async fn run(self, cx: &Cx) -> Outcome {
-        // Before anything is asked of a person or of files.
-        cx.config_of_database()?;
-        match self {
-            Db::Migrate(migrate) => migrate.run(cx).await,
-            Db::Check(check) => check.run(cx).await,
-            Db::Reset(reset) => reset.run(cx).await,
-            Db::Backup(backup) => backup.run(cx).await,
-            Db::Restore(restore) => restore.run(cx).await,
-            Db::Clean(clean) => clean.run(cx).await,
-            Db::ExportArchived(export) => export.run(cx).await,
-            Db::DropArchived(drop) => drop.run(cx).await,
-            Db::Shell(shell) => shell.run(cx).await,
-        }
-    }
-}
-
-impl Topics {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Topics::List(list) => list.run(cx).await,
-            Topics::Show(show) => show.run(cx).await,
-            Topics::Create(create) => create.run(cx).await,
-            Topics::Set(set) => set.run(cx).await,
-            Topics::Delete(delete) => delete.run(cx).await,
-            Topics::Produce(produce) => produce.run(cx).await,
-            Topics::Tail(tail) => tail.run(cx).await,
-        }
-    }
-}
-
-impl Pools {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Pools::List(list) => list.run(cx).await,
-            Pools::Get(get) => get.run(cx).await,
-            Pools::Set(set) => set.run(cx).await,
-            Pools::Delete(delete) => delete.run(cx).await,
-            Pools::Export(export) => export.run(cx).await,
-            Pools::Import(import) => import.run(cx).await,
-        }
-    }
-}
-
-impl Backfill {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Backfill::Create(create) => create.run(cx).await,
-            Backfill::List(list) => list.run(cx).await,
-            Backfill::Show(show) => show.run(cx).await,
-            Backfill::Pause(pause) => pause.run(cx).await,
-            Backfill::Unpause(unpause) => unpause.run(cx).await,
-            Backfill::Cancel(cancel) => cancel.run(cx).await,
-            Backfill::Wait(wait) => wait.run(cx).await,
-        }
-    }
-}
-
-impl Assets {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Assets::List(list) => list.run(cx).await,
-            Assets::Details(details) => details.run(cx).await,
-            Assets::Materialize(materialize) => materialize.run(cx).await,
-            Assets::Events(events) => events.run(cx).await,
-            Assets::Emit(emit) => emit.run(cx).await,
-            Assets::Checks(checks) => checks.run(cx).await,
-        }
-    }
-}
-
-impl Approvals {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Approvals::List(list) => list.run(cx).await,
-            Approvals::Answer(answer) => answer.run(cx).await,
-        }
-    }
-}
-
-impl Alerts {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Alerts::List(list) => list.run(cx).await,
-            Alerts::Retry(retry) => retry.run(cx).await,
-            Alerts::Test(test) => test.run(cx).await,
-        }
-    }
-}
-
-impl Connections {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Connections::Add(add) => add.run(cx).await,
-            Connections::List(list) => list.run(cx).await,
-            Connections::Get(get) => get.run(cx).await,
-            Connections::Test(test) => test.run(cx).await,
-            Connections::Delete(delete) => delete.run(cx).await,
-            Connections::Export(export) => export.run(cx).await,
-            Connections::Import(import) => import.run(cx).await,
-        }
-    }
-}
-
-impl Variables {
-    async fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Variables::Set(set) => set.run(cx).await,
-            Variables::List(list) => list.run(cx).await,
-            Variables::Get(get) => get.run(cx).await,
-            Variables::Delete(delete) => delete.run(cx).await,
-            Variables::Export(export) => export.run(cx).await,
-            Variables::Import(import) => import.run(cx).await,
-        }
-    }
-}
-
-impl Dags {
-    fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Dags::List(list) => block_on(list.run(cx)),
-            Dags::ListImportErrors(list) => block_on(list.run(cx)),
-            Dags::Report(report) => report.run(cx),
-            Dags::Reserialize(again) => block_on(again.run(cx)),
-            Dags::Export(export) => block_on(export.run(cx)),
-            Dags::Schema(_) => dags_export::Schema::run(),
-            Dags::Show(show) => block_on(show.run(cx)),
-            Dags::ShowDependencies(show) => block_on(show.run(cx)),
-            Dags::Details(details) => block_on(details.run(cx)),
-            Dags::Trigger(trigger) => block_on(trigger.run(cx)),
-            Dags::Pause(pause) => block_on(pause.run(cx)),
-            Dags::Unpause(unpause) => block_on(unpause.run(cx)),
-            Dags::ListRuns(list) => block_on(list.run(cx)),
-            Dags::NextExecution(next) => block_on(next.run(cx)),
-            Dags::State(state) => block_on(state.run(cx)),
-            Dags::Test(test) => test.run(cx),
-            Dags::Delete(delete) => block_on(delete.run(cx)),
-            Dags::Backfill(backfill) => block_on(backfill.run(cx)),
-            Dags::Presets(presets) => block_on(presets.run(cx)),
-            Dags::Versions(versions) => block_on(versions.run(cx)),
-            Dags::Diff(diff) => block_on(diff.run(cx)),
-        }
-    }
-}
-
-impl Tasks {
-    fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Tasks::List(list) => block_on(list.run(cx)),
-            Tasks::State(state) => block_on(state.run(cx)),
-            Tasks::StatesForDagRun(states) => block_on(states.run(cx)),
-            Tasks::Clear(clear) => block_on(clear.run(cx)),
-            Tasks::Mark(mark) => block_on(mark.run(cx)),
-            Tasks::Cancel(cancel) => block_on(cancel.run(cx)),
-            Tasks::Test(test) => block_on(test.run(cx)),
-            Tasks::Logs(logs) => block_on(logs.run(cx)),
-            Tasks::Why(why) => block_on(why.run(cx)),
-            Tasks::FailedDeps(deps) => block_on(deps.run(cx)),
-        }
-    }
-}
-
-impl Runs {
-    fn run(self, cx: &Cx) -> Outcome {
-        match self {
-            Runs::List(list) => block_on(list.run(cx)),
-            Runs::Deadlines(deadlines) => block_on(deadlines.run(cx)),
-            Runs::Wait(wait) => block_on(wait.run(cx)),
-            Runs::Cancel(cancel) => block_on(cancel.run(cx)),
-            Runs::Move(move_on) => block_on(move_on.run(cx)),
-        }
-    }
-}
-
-impl Users {
-    fn run(self, cx: &Cx) -> Outcome {
-        // Before a password is typed.
-        cx.config_of_database()?;
-        match self {
-            Users::List(list) => block_on(list.run(cx)),
-            Users::Create(create) => block_on(create.run(cx)),
-            Users::SetRole(set_role) => block_on(set_role.run(cx)),
-            Users::ResetPassword(reset) => block_on(reset.run(cx)),
-            Users::Disable(disable) => block_on(disable.run(cx)),
-            Users::Enable(enable) => block_on(enable.run(cx)),
-            Users::Delete(delete) => block_on(delete.run(cx)),
         }
     }
 }

@@ -5,7 +5,6 @@ use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;
 use orch_wire::noun::{AppearsIn, Field, Kind, Noun, Patch, Taken};
-use serde_json::Value;
 
 /// As Kafka names topics.
 const NAMES: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$";
