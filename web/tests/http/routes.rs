@@ -4,6 +4,7 @@ use crate::browser::Browser;
 use crate::fixture::Web;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use orch_deeds::NOUNS;
 use orch_web::{Access, Door, Role, Rule, rules};
 use serde_json::json;
 
@@ -13,19 +14,11 @@ fn usual(rule: &Rule) -> Role {
     let below = |start: &str| path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
     let is_own = ["/account", "/auth", "/logout", "/theme", "/zone"].into_iter().any(below)
         || ["/favorite", "/unfavorite", "/list"].into_iter().any(|end| path.ends_with(end));
-    let of_operators = [
-        "/api/v2/connections",
-        "/api/v2/variables",
-        "/api/v2/pools",
-        "/api/orch/v1/sql",
-        "/api/orch/v1/alerts",
-        "/alerts",
-        "/connections",
-        "/variables",
-        "/pools",
-        "/sql",
-    ];
-    let keeps = of_operators.into_iter().any(below) || path.contains("/xcomEntries");
+    let of_operators =
+        ["/api/orch/v1/sql", "/api/orch/v1/alerts", "/alerts", "/connections", "/variables", "/pools", "/sql"];
+    let keeps = NOUNS.iter().any(|noun| below(noun.path))
+        || of_operators.into_iter().any(below)
+        || path.contains("/xcomEntries");
     match *method {
         // Settings and users are nobody else's.
         _ if below("/users") || below("/api/v2/config") => Role::Admin,
