@@ -455,7 +455,7 @@ fn instances(many: bool) -> Vec<Param> {
         param("pool", Texts, "In one of these pools"),
         param("queue", Texts, "Of one of these queues"),
         param("operator", Texts, "Of one of these kinds"),
-        param("executor", Texts, "There are none: finds none"),
+        param("executor", Texts, "orch has no executors: finds nothing"),
     ]);
     all
 }
