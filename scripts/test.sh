@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Format, lints, build of the tests, tests. `test.sh`: all of it, as CI runs it. `test.sh check`: what a change of the engine breaks
-# first, in minutes (core, store, web, the simulation). `test.sh torture`: the long tests, with random seeds.
+# first, in minutes (spec, core, sdk, document, store, web, the simulation). `test.sh torture`: the long tests, with random seeds.
 # `test.sh lint` ends after the lints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ if [[ -t 1 ]]; then export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-always}; fi
 tier=${1:-all}
 if [[ $tier != lint ]]; then scripts/setup.sh test; fi
 packages=(--workspace)
-if [[ $tier == check ]]; then packages=(-p orch-core -p orch-store -p orch-web -p orch-sim); fi
+if [[ $tier == check ]]; then packages=(-p orch-spec -p orch-core -p orch-sdk -p orch-document -p orch-store -p orch-web -p orch-sim); fi
 if [[ $tier == torture ]]; then
     export ORCH_TEST_LONG=${ORCH_TEST_LONG:-10}
 else

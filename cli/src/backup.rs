@@ -3,7 +3,7 @@
 
 use orch_binary::failure::Failure;
 use orch_binary::session::Session;
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use orch_store::backup::{OtherSchema, SCHEMAS, server_major};
 use orch_store::connect;
 use sqlx::postgres::PgSslMode;

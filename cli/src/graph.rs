@@ -1,7 +1,7 @@
 //! The graph of a DAG as text for people, as a picture, as Graphviz and as Mermaid.
 
 use orch_binary::failure::Failure;
-use orch_core::spec::{DagSpec, Role, TaskSpec, TriggerRule};
+use orch_spec::{DagSpec, Role, TaskSpec, TriggerRule};
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use orch_binary::found::Standalone;
 use orch_binary::parts::{self, Parts, Signals};
 use orch_binary::{files, logging, roles, secrets};
 use orch_cluster::{Cluster, ClusterError};
-use orch_core::task::Bundle;
+use orch_sdk::task::Bundle;
 use orch_store::{guard, task_role};
 use orch_web::{BundleState, Password, WebConfig};
 use orch_workers::BodyOf;

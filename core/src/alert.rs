@@ -8,13 +8,13 @@ mod gather;
 mod words;
 
 pub use gather::{Elements, FEW_ELEMENTS, gathered};
-pub use words::{FIELDS, Message, check_template, message};
+pub use words::{Message, message};
 
-use crate::approval::Question;
-use crate::spec::{DagSpec, Deadline, Notifier, TaskSpec};
-use crate::state::{RunState, TaskState, UnknownWord, words};
-use crate::text::Text;
 use chrono::{DateTime, Utc};
+use orch_spec::approval::Question;
+use orch_spec::state::{RunState, TaskState, UnknownWord};
+use orch_spec::text::Text;
+use orch_spec::{DagSpec, Deadline, Notifier, TaskSpec, words};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use std::{fmt, str::FromStr};
@@ -234,7 +234,7 @@ pub fn of_stale_asset(spec: &DagSpec, uri: &str, since: DateTime<Utc>) -> Vec<Ne
     let facts = || Facts {
         dag_id: spec.dag_id.clone(),
         state: "stale".into(),
-        reason: format!("no update since {}", crate::schedule::isoformat(since)),
+        reason: format!("no update since {}", orch_spec::schedule::isoformat(since)),
         asset: Some(uri.into()),
         ..Facts::default()
     };

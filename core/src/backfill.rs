@@ -4,10 +4,10 @@
 //! A dry run, the plan that is stored and the scheduler that carries it out all ask here, so they cannot disagree.
 //! Airflow's rules (`models/backfill.py`), and beyond them: dates one by one, and DAGs without a schedule.
 
-use crate::schedule::{Bounds, Calendar, DataInterval};
-use crate::spec::{DagSpec, Schedule};
-use crate::state::{RunState, UnknownWord, words};
 use chrono::{DateTime, TimeDelta, Utc};
+use orch_spec::schedule::{Bounds, Calendar, DataInterval};
+use orch_spec::state::{RunState, UnknownWord};
+use orch_spec::{DagSpec, Schedule, words};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fmt, str::FromStr};
@@ -204,7 +204,7 @@ fn at_most<T>(dates: impl Iterator<Item = T>) -> Result<Vec<T>, CannotBackfill> 
 
 /// Where tasks ask how the run before went, its order is that of the dates and none of them may be left as it is.
 fn depends_on_past(spec: &DagSpec, wish: &Wish) -> Result<(), CannotBackfill> {
-    let asks = |o: &crate::spec::Options| o.depends_on_past == Some(true) || o.wait_for_downstream == Some(true);
+    let asks = |o: &orch_spec::Options| o.depends_on_past == Some(true) || o.wait_for_downstream == Some(true);
     let Some(task) = spec.tasks.iter().find(|task| asks(&task.options)) else { return Ok(()) };
     let (dag_id, task_id) = (spec.dag_id.clone(), task.task_id.clone());
     match wish.reprocess {

@@ -1,9 +1,8 @@
 //! Which tasks a branch, a short circuit or a condition tells not to run. Airflow's `skip_all_except` and friends.
 
-use crate::approval;
 use crate::plan::{Plan, TaskIdx};
-use crate::spec::{Condition, Source, TaskSpec};
 use crate::transition::Skip;
+use orch_spec::{Condition, Source, TaskSpec, approval};
 use serde_json::Value;
 use std::collections::BTreeSet;
 

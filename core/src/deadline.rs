@@ -1,7 +1,8 @@
 //! How a run stands with a time by which it is to be over.
 
-use crate::state::{UnknownWord, words};
 use chrono::{DateTime, TimeDelta, Utc};
+use orch_spec::state::UnknownWord;
+use orch_spec::words;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 

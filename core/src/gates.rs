@@ -1,7 +1,7 @@
 //! What a task needs besides its upstreams before a try of it may be claimed: slots of its pool, places under limits, a past
 //! that went well. Plain data that follows from the task alone, so tries of equal gates wait in one line.
 
-use crate::spec::{Limit, TaskSpec};
+use orch_spec::{Limit, TaskSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ mod replay;
 
 use crate::plan::{Plan, TaskIdx};
 use crate::run::Run;
-use crate::state::TaskState;
+use orch_spec::state::TaskState;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

@@ -5,10 +5,10 @@
 
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, Run};
-use crate::state::TaskState;
 use crate::transition::{
     Effects, Event, Outcome, RunEnd, Selected, Stood, clear, end_run, fold, move_run, places, start, start_some,
 };
+use orch_spec::state::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

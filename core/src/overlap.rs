@@ -4,41 +4,8 @@
 //! Asked under the DAG's lock by whoever creates or begins runs (`store/src/run/policy.rs`). A DAG that says nothing of
 //! this is not asked about: its limit is in the statements themselves.
 
-use crate::spec::DagSpec;
-use crate::state::{UnknownWord, words};
-use serde::{Deserialize, Serialize};
+use orch_spec::{DagSpec, Overlap};
 use serde_json::Value;
-use std::{fmt, str::FromStr};
-
-words! {
-    /// What becomes of a run for which there is no place.
-    #[derive(Default)]
-    Overlap {
-        #[default]
-        /// It waits until there is one.
-        Queue = 0 "queue",
-        /// It does not run: it is over at once, with all its tasks skipped.
-        Skip = 1 "skip",
-        /// The oldest of those that run are cancelled for it.
-        CancelRunning = 2 "cancel_running",
-    }
-}
-
-impl Overlap {
-    /// It need not be written down.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-    pub fn is_usual(&self) -> bool {
-        *self == Overlap::Queue
-    }
-}
-
-/// At most so many runs of a DAG at the same time for each value that its params have there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Concurrency {
-    /// The name of a param; dots lead into objects.
-    pub key: String,
-    pub most: u32,
-}
 
 /// The values of a DAG's concurrency keys; what has none is not limited.
 pub type Keys = Vec<Option<String>>;
@@ -70,7 +37,7 @@ pub fn has_policy(spec: &DagSpec) -> bool {
 pub fn keys(spec: &DagSpec, conf: Option<&Value>) -> Keys {
     let empty = Value::Object(serde_json::Map::new());
     let conf = conf.unwrap_or(&empty);
-    let filled = spec.params_schema.as_ref().map(|schema| crate::params::with_defaults(schema, conf));
+    let filled = spec.params_schema.as_ref().map(|schema| orch_spec::params::with_defaults(schema, conf));
     let params = filled.as_ref().unwrap_or(conf);
     let value = |key: &str| key.split('.').try_fold(params, |value, name| value.get(name)).filter(|v| !v.is_null());
     spec.concurrency.iter().map(|c| value(&c.key).map(ToString::to_string)).collect()

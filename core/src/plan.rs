@@ -6,14 +6,15 @@
 mod build;
 mod edges;
 #[cfg(test)]
+mod planned;
+#[cfg(test)]
 mod tests;
 
 use crate::gates::Gates;
-use crate::spec::{DagSpec, Isolation, OnLost, TriggerRule};
+use orch_spec::check::MAX_TASKS;
+use orch_spec::{DagSpec, Isolation, OnLost, TriggerRule};
 use std::{collections::HashMap, sync::Arc};
 
-/// Tasks a DAG may have: the ledger's index is 16 bits, and a run row of this many is still a quick update.
-pub const MAX_TASKS: usize = 10_000;
 /// Elements of one map in flight at the same time, before a run is widened.
 pub const WINDOW: i32 = 1024;
 

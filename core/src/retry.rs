@@ -43,7 +43,7 @@ pub fn retry_delay(
 
 /// A logical date as Python prints it; `None` for runs without one.
 pub fn logical_date_key(logical_date: Option<DateTime<Utc>>) -> String {
-    logical_date.map_or_else(|| "None".into(), |date| crate::schedule::isoformat(date).replacen('T', " ", 1))
+    logical_date.map_or_else(|| "None".into(), |date| orch_spec::schedule::isoformat(date).replacen('T', " ", 1))
 }
 
 #[cfg(test)]

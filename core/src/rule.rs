@@ -2,8 +2,8 @@
 //!
 //! Airflow 3.3's decisions, eager ones included: judged in `tests/` against tables recorded from Airflow's own code.
 
-use crate::spec::TriggerRule;
-use crate::state::TaskState;
+use orch_spec::TriggerRule;
+use orch_spec::state::TaskState;
 
 /// How many upstream instances are in which state. A mapped upstream counts once for each of its elements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

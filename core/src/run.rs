@@ -5,7 +5,7 @@
 
 use crate::plan::{Length, Lengths, Plan, PlanTask, TaskIdx, WINDOW};
 use crate::rule::Counts;
-use crate::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use std::collections::{HashMap, HashSet};
 
 /// Version of the meaning of `ledger` and `counters`, fixed when a run is created. Code reads this one and the last.

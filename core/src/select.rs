@@ -1,8 +1,8 @@
 //! Which instances somebody means: tasks by name, what stands above and below them, setups and teardowns that belong.
 
 use crate::plan::{Plan, TaskIdx};
-use crate::spec::Role;
 use crate::transition::Selected;
+use orch_spec::Role;
 use std::collections::BTreeSet;
 
 /// A wish to clear or mark, as `orch tasks clear` and the API give it.

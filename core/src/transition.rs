@@ -19,7 +19,7 @@ pub use relocate::{CannotMove, can_move, move_run, places};
 
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, Run};
-use crate::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that happened to a run.

@@ -1,8 +1,8 @@
 //! Why a task instance does not run: every reason there is, and its words in one place. The names are those of Airflow's
 //! dependencies where it has one.
 
-use crate::state::{RunState, TaskState};
 use chrono::{DateTime, SecondsFormat, Utc};
+use orch_spec::state::{RunState, TaskState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish, dates, plan};
-use orch_core::spec::DagSpec;
-use orch_core::state::RunState;
+use orch_spec::DagSpec;
+use orch_spec::state::RunState;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

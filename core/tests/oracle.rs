@@ -3,11 +3,11 @@
 #[path = "support/recorded.rs"]
 mod recorded;
 
-use orch_core::file::parse;
 use orch_core::plan::Plan;
 use orch_core::rule::{Counts, Decision, decide, decide_setups};
-use orch_core::spec::{DagSpec, GroupSpec, MapSpec, Source, TaskSpec, TriggerRule};
-use orch_core::state::TaskState;
+use orch_document::file::parse;
+use orch_spec::state::TaskState;
+use orch_spec::{DagSpec, GroupSpec, MapSpec, Source, TaskSpec, TriggerRule};
 use recorded::{
     Case, Cases, Over, Played, file, is_mapped, is_otherwise_on_purpose, maps_over_elements_that_gave_nothing, play,
     random, table,

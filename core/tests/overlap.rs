@@ -1,7 +1,7 @@
 //! What becomes of a run that would begin while others run: two lines a case.
 
 use orch_core::overlap::{Begin, Running, begin, has_policy, keys};
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use serde_json::{Value, json};
 
 fn dag(overlap: &str, concurrency: &Value) -> DagSpec {
@@ -109,6 +109,6 @@ fn a_dag_that_says_nothing_is_not_asked_about() {
     assert!(!has_policy(&plain("queue")));
     assert!(has_policy(&plain("skip")) && has_policy(&by_customer("queue")));
     let silent: DagSpec = serde_json::from_value(json!({ "dag_id": "d", "tasks": [] })).expect("a spec");
-    assert_eq!(silent.version(), DagSpec { overlap: orch_core::overlap::Overlap::Queue, ..silent.clone() }.version());
+    assert_eq!(silent.version(), DagSpec { overlap: orch_spec::Overlap::Queue, ..silent.clone() }.version());
     assert!(!serde_json::to_string(&silent).expect("JSON").contains("overlap"), "versions of before stay the same");
 }

@@ -3,8 +3,8 @@
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::part;
-use orch_core::state::TaskState;
 use orch_core::transition::Outcome;
+use orch_spec::state::TaskState;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -102,6 +102,6 @@ fn a_part_that_is_changed_goes_on_as_a_part() {
     model.finish(1, -1, Outcome::Failed);
     model.clear(&[orch_core::transition::Selected { task: 1, index: None }]);
     model.finish(1, -1, Outcome::Success { list_len: None, skip: Vec::new() });
-    assert_eq!(model.run.state, orch_core::state::RunState::Success);
+    assert_eq!(model.run.state, orch_spec::state::RunState::Success);
     assert_eq!([0, 2, 3].map(|task| model.run.task(task)), [TaskState::Removed; 3]);
 }

@@ -7,8 +7,8 @@
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::{Selection, relatives};
-use orch_core::state::{RunState, TaskState};
 use orch_core::transition::{Event, Outcome, Selected};
+use orch_spec::state::{RunState, TaskState};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

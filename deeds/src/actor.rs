@@ -1,7 +1,7 @@
 //! Who does something, and from where: what the audit says of every change.
 
-use orch_core::approval::Person;
-use orch_core::state::TriggeredBy;
+use orch_spec::approval::Person;
+use orch_spec::state::TriggeredBy;
 use orch_store::StoreResult;
 use orch_store::audit::{Deed, record};
 use serde_json::{Map, Value, json};

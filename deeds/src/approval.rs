@@ -2,7 +2,7 @@
 
 use crate::Actor;
 use chrono::{DateTime, Utc};
-use orch_core::approval::Given;
+use orch_spec::approval::Given;
 use orch_store::StoreResult;
 use orch_store::approval::{ApprovalRow, answer_approval};
 use orch_store::audit::Deed;

@@ -2,7 +2,7 @@
 //! of structures, so that fields which this binary does not know count, too. Places and words are no structure
 //! (`DagSpec::version`) and are left out.
 
-use crate::spec::{DagSpec, MapSpec, TaskSpec};
+use orch_spec::{DagSpec, MapSpec, TaskSpec};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};

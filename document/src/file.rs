@@ -18,38 +18,13 @@ pub use export::{NotExpressible, export};
 pub use schema::json_schema;
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 
-use crate::check::Problem;
-use crate::spec::{DagSpec, TaskSpec};
 use crate::yaml::node;
 use node::Mark;
+use orch_spec::check::{FileProblem, Problem};
+use orch_spec::{DagSpec, TaskSpec};
 use std::collections::HashMap;
-use std::fmt;
 
 pub const MAX_FILE_BYTES: usize = node::MOST_BYTES;
-
-/// One thing that is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FileProblem {
-    pub file: String,
-    /// From 1; 0 where the file as a whole is meant.
-    pub line: u32,
-    /// From 1.
-    pub column: u32,
-    pub message: String,
-    pub hint: String,
-}
-
-impl fmt::Display for FileProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}\n  at {}", self.message, self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
-        }
-        if self.hint.is_empty() { Ok(()) } else { write!(f, "\nhint: {}", self.hint) }
-    }
-}
-
-impl std::error::Error for FileProblem {}
 
 /// Something that whoever runs a task says about it.
 pub fn problem_of_task(task: &TaskSpec, message: impl Into<String>) -> FileProblem {

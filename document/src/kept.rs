@@ -1,8 +1,8 @@
 //! Files of connections and variables in Airflow's three formats: JSON, YAML, and lines for the environment. Airflow's own
 //! exports are such files; those written here are read there.
 
-use super::{BadConnection, Connection};
 use crate::yaml::{self, node};
+use orch_sdk::task::{BadConnection, Connection};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

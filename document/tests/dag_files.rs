@@ -1,10 +1,8 @@
 //! Files that nobody would write: whatever the bytes, the reader gives DAGs or problems with lines, and never panics.
 
-use orch_core::file::{
-    export, json_schema, parse,
-    template::{FILTERS, Names, Template},
-};
-use orch_core::spec::DagSpec;
+use orch_document::file::template::{FILTERS, Names, Template};
+use orch_document::file::{export, json_schema, parse};
+use orch_spec::DagSpec;
 use proptest::prelude::*;
 
 const SAMPLE: &str = include_str!("../src/file/tests/everything.yaml");

@@ -5,7 +5,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
-use orch_core::task::{Ctx, TaskResult};
+use orch_sdk::task::{Ctx, TaskResult};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -31,7 +31,7 @@ mod sample;
 pub use checker::{Checked, Checker, REASON, Report, verdict};
 pub use facts::{Facts, Stats};
 pub use keys::KeySet;
-pub use orch_core::asset::{CheckOutcome, CheckPolicy as Policy, CheckResult};
+pub use orch_spec::asset::{CheckOutcome, CheckPolicy as Policy, CheckResult};
 pub use orch_store::asset::CheckTrail;
 pub use orch_store::lake_view::quarantine_of;
 pub use rule::Outliers;

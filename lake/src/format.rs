@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use orch_core::task::TaskResult;
+use orch_sdk::task::TaskResult;
 use serde::{Deserialize, Serialize};
 
 /// What was written into an object.

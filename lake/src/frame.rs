@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::FormatOptions;
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 use polars::prelude::DataFrame;
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ mod target;
 mod types;
 
 use crate::batches::Batches;
-use orch_core::task::{Connection, Ctx, TaskResult};
+use orch_sdk::task::{Connection, Ctx, TaskResult};
 use serde::{Deserialize, Serialize};
 
 pub use crate::source::postgres::{Session, connect};

@@ -2,7 +2,7 @@
 
 use crate::{Dag, body_of_task, bundle};
 use orch_binary::{ArchiveSource, BundleSource, LakeSource};
-use orch_core::task::{Connection, Installation};
+use orch_sdk::task::{Connection, Installation};
 use std::process::ExitCode;
 
 /// What `fn main` of a binary with DAGs returns. The binary is a bundle: `orch standalone --bundle` runs its DAGs, `orch dev`

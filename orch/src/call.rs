@@ -2,8 +2,8 @@
 
 use crate::arg::{Brand, Data, Input, Node, Output, Upstream, Wire};
 use crate::notify::Notify;
-use orch_core::spec::{AssetRef, Callbacks, Location, Options, Role};
-use orch_core::task::{BoxFuture, Ctx, TaskError, TaskFn, TaskResult, fatal, skip};
+use orch_sdk::task::{BoxFuture, Ctx, TaskError, TaskFn, TaskResult, fatal, skip};
+use orch_spec::{AssetRef, Callbacks, Location, Options, Role};
 use serde_json::Value;
 use std::{marker::PhantomData, sync::Arc};
 

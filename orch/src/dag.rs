@@ -8,11 +8,10 @@ use crate::scope::Scope;
 use crate::testing::TestDag;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use orch_core::check::{self, Problem};
-use orch_core::overlap::{Concurrency, Overlap};
-use orch_core::schedule::parse_date;
-use orch_core::spec::{Callbacks, DagSpec, Location, Options, Schedule, TaskSpec, Timetable};
-use orch_core::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
+use orch_sdk::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
+use orch_spec::check::{self, Problem};
+use orch_spec::schedule::parse_date;
+use orch_spec::{Callbacks, Concurrency, DagSpec, Location, Options, Overlap, Schedule, TaskSpec, Timetable};
 use serde_json::Map;
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 

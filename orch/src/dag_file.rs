@@ -1,9 +1,9 @@
 //! DAG files in memory: for tests of files, and for programs that make DAGs of texts.
 
 use crate::{Dag, body_of_task};
-use orch_core::file;
-pub use orch_core::file::FileProblem;
-use orch_core::task::Conditions;
+use orch_document::file;
+use orch_sdk::task::Conditions;
+pub use orch_spec::check::FileProblem;
 use std::collections::HashMap;
 use std::sync::Arc;
 

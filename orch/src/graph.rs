@@ -1,14 +1,14 @@
 //! The DAG while it is described: handles are numbers here and become names as each task is added.
 //!
-//! Only what the finished data cannot show is refused here; `orch_core::check` does the rest.
+//! Only what the finished data cannot show is refused here; `orch_spec::check` does the rest.
 
 use crate::arg::{NO_TASK, Wire};
 use crate::call::Draft;
 use crate::each::Over;
 use crate::options::Group;
-use orch_core::check::Problem;
-use orch_core::spec::{Condition, GroupSpec, InputSpec, Location, MapSpec, Source, TaskSpec};
-use orch_core::task::TaskFn;
+use orch_sdk::task::TaskFn;
+use orch_spec::check::Problem;
+use orch_spec::{Condition, GroupSpec, InputSpec, Location, MapSpec, Source, TaskSpec};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 

@@ -55,21 +55,21 @@ pub use each::{Cross, Each, Lift, Zip, cross, zip};
 pub use notify::{Late, Notify, after_logical_date, after_queued, after_start, notify};
 pub use options::{Defaults, Group, Limit, defaults, group, limit};
 pub use orch_binary::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource, LakeSource};
-pub use orch_core::approval::{APPROVE, Answer, Question, REJECT};
-pub use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
-pub use orch_core::check::Problem;
-pub use orch_core::overlap::Overlap;
-pub use orch_core::spec::{
-    Asset, AssetCondition, AssetRef, DagSpec, Isolation, Location, OnLost, Schedule, TaskSpec, TriggerRule, WeightRule,
-};
-pub use orch_core::state::{RunState, RunType, TaskState};
-pub use orch_core::task::{
+pub use orch_macros::{sensor, task};
+pub use orch_sdk::task::{
     Awaited, BoxFuture, Bundle, BundleDag, Condition, Connection, Ctx, Deferral, Eyes, Host, Installation, LogLevel,
     Look, MemoryHost, OnTimeout, Resumed, RunFacts, TaskError, TaskResult, TriggerWish, Triggered, TryFacts, WaitEnd,
     defer, fatal, skip,
 };
-pub use orch_core::wait::{self, Wait};
-pub use orch_macros::{sensor, task};
+pub use orch_sdk::wait::{self, Wait};
+pub use orch_spec::approval::{APPROVE, Answer, Question, REJECT};
+pub use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+pub use orch_spec::check::Problem;
+pub use orch_spec::state::{RunState, RunType, TaskState};
+pub use orch_spec::{
+    Asset, AssetCondition, AssetRef, DagSpec, Isolation, Location, OnLost, Overlap, Schedule, TaskSpec, TriggerRule,
+    WeightRule,
+};
 pub use orch_store::completion::{self, Commit, CompletionStep};
 pub use orch_store::topic::{NewRecord, Produce};
 pub use schedule::{

@@ -1,7 +1,7 @@
 //! Whom to tell, and when a run is late.
 
 use crate::options::whole_ms;
-use orch_core::spec::{Deadline, DeadlineFrom, Notifier};
+use orch_spec::{Deadline, DeadlineFrom, Notifier};
 use serde_json::Map;
 use std::time::Duration;
 

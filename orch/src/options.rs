@@ -2,7 +2,7 @@
 //! and a group.
 
 use crate::Call;
-use orch_core::spec::{Isolation, Limit as LimitSpec, OnLost, Options, TriggerRule, WeightRule};
+use orch_spec::{Isolation, Limit as LimitSpec, OnLost, Options, TriggerRule, WeightRule};
 use std::time::Duration;
 
 /// Options for every task that does not say otherwise: `dag(…).defaults(defaults().retries(1))`.

@@ -1,6 +1,6 @@
 //! Words for schedules, assets and times.
 
-use orch_core::spec::{Asset, AssetCondition, AssetRef, Schedule};
+use orch_spec::{Asset, AssetCondition, AssetRef, Schedule};
 use std::time::Duration;
 
 /// What `.schedule(…)` takes.

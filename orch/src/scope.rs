@@ -5,7 +5,7 @@ use crate::call::{Call, Draft};
 use crate::each::{Each, Lift, Over};
 use crate::graph::{Graph, MapNumber};
 use crate::options::Group;
-use orch_core::spec::{Location, Options, Role, TriggerRule};
+use orch_spec::{Location, Options, Role, TriggerRule};
 use std::{cell::RefCell, marker::PhantomData, rc::Rc};
 
 /// Where tasks are added: the DAG itself, or a group in it. `'d` keeps its handles at home.

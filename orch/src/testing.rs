@@ -26,17 +26,17 @@ use crate::{
 use answers::scripted;
 use chrono::{DateTime, TimeDelta};
 use inputs::{Inputs, Outputs, all};
-use orch_core::asset::{AssetEvent, events_of};
 use orch_core::branch;
-use orch_core::ids::{DagId, TaskId};
 use orch_core::model::Model;
-use orch_core::params::with_defaults;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::retry::{logical_date_key, retry_delay};
-use orch_core::spec::{Source, TaskSpec};
-use orch_core::state::RunState;
 use orch_core::transition::Outcome;
-use orch_core::wait::Wake;
+use orch_sdk::wait::Wake;
+use orch_spec::asset::{AssetEvent, events_of};
+use orch_spec::ids::{DagId, TaskId};
+use orch_spec::params::with_defaults;
+use orch_spec::state::RunState;
+use orch_spec::{Source, TaskSpec};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -262,7 +262,7 @@ impl<'a> TestDag<'a> {
         let scripted = scripted(deferral, self.waits.get(&spec.task_id), run.clock)?;
         let limit = deferral.timeout_ms.map(Duration::from_millis);
         let wall = DateTime::UNIX_EPOCH + TimeDelta::from_std(run.clock).unwrap_or_default();
-        let pause = match orch_core::wait::wake(&deferral.until, wall).map_err(TaskError::fatal)? {
+        let pause = match orch_sdk::wait::wake(&deferral.until, wall).map_err(TaskError::fatal)? {
             Some(Wake::InMs(ms)) => Duration::from_millis(ms),
             // The clock of the test begins in 1970: moments of today are there at once.
             Some(Wake::At(_)) | None => Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use orch::prelude::*;
 use orch::{AssetCondition, DagSpec, Schedule, TriggerRule};
-use orch_core::spec::{MapSpec, Role, Source, Timetable};
+use orch_spec::{MapSpec, Role, Source, Timetable};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Rows {

@@ -2,7 +2,7 @@
 
 use crate::board::Board;
 use crate::rounds::{Left, Shared, Work, item};
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::StoreResult;
 use orch_store::dag::pause_after_failures;
 use orch_store::hint::Hint;

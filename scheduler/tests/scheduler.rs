@@ -1,9 +1,9 @@
 //! Schedulers against a real Postgres: what they create, wake, mend and end, alone and side by side.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orch_core::spec::DagSpec;
-use orch_core::state::{TaskState, TriggeredBy};
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
+use orch_spec::DagSpec;
+use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::hint::{Hint, Hints};
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::{CreateRun, NewRun, create_run};

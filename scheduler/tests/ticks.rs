@@ -2,8 +2,8 @@
 //! run beside it.
 
 use chrono::{DateTime, Utc};
-use orch_core::spec::DagSpec;
 use orch_scheduler::{Scheduler, SchedulerConfig};
+use orch_spec::DagSpec;
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::{MIGRATOR, connect};

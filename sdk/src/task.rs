@@ -7,24 +7,20 @@ mod connection;
 mod context;
 mod default_connections;
 mod deferral;
-mod document;
 mod error;
 mod host;
 mod memory;
 
-pub use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 pub use bundle::{Bundle, BundleDag};
 pub use condition::{Condition, Conditions, Eyes, Look, RunSeen};
 pub use connection::{BadConnection, Changed, Connection};
 pub use context::{Ctx, RunFacts, TryFacts};
 pub use default_connections::{DefaultConnections, Installation};
 pub use deferral::{Awaited, Deferral, OnTimeout, Resumed, WaitEnd, defer};
-pub use document::{
-    BadDocument, Document, FileFormat, Serialization, WrittenVariable, write_connections, write_variables,
-};
 pub use error::{TaskError, fatal, skip};
 pub use host::{Host, LogLevel, TriggerWish, Triggered};
 pub use memory::{LogLine, MemoryHost};
+pub use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 
 use serde_json::Value;
 use std::{fmt, future::Future, pin::Pin, sync::Arc};

@@ -1,7 +1,7 @@
 //! The conditions that every worker knows, as data: what a task says when it waits, and what whoever looks reads.
 //!
 //! ```
-//! use orch_core::wait::{self, Wait};
+//! use orch_sdk::wait::{self, Wait};
 //! use std::time::Duration;
 //!
 //! let soon = wait::file("/in/orders-*.csv").min_age(Duration::from_secs(30)).timeout(Duration::from_secs(7_200));

@@ -1,7 +1,7 @@
 //! Connections as Airflow reads and writes them: what its own code said about a table of URIs (recorded by
 //! `tests/oracle/connections.py`), and round trips of arbitrary ones.
 
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

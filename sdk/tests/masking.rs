@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use orch_core::secret::Masker;
+use orch_sdk::secret::Masker;
 use proptest::prelude::*;
 use std::time::Instant;
 

@@ -1,16 +1,11 @@
-//! What follows from updates of assets: which runs begin, which events a task leaves, what is stale, what came from what.
-//!
-//! Pure. Workers ask what a try leaves behind, schedulers what its events start; the store carries both out.
+//! What a task leaves of assets: events, ways that data took, results of checks. Workers ask what a try leaves behind; which runs begin
+//! by it is decided in `core/src/asset.rs`.
 
 mod check;
 mod events;
-mod freshness;
-mod trigger;
 
 pub use check::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
 pub use events::{AssetEvent, LineageEdge, MAX_EVENTS, MAX_EXTRA_BYTES, edges_of, events_of, valid_name};
-pub use freshness::{Freshness, freshness};
-pub use trigger::{Queued, Trigger, Waiting, triggers, waiting_for};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

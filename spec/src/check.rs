@@ -4,6 +4,7 @@
 
 mod alerts;
 mod assets;
+mod file_problem;
 mod graph;
 mod limits;
 mod maps;
@@ -12,11 +13,11 @@ mod questions;
 mod rules;
 mod schedule;
 
-pub use limits::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RETRIES};
-pub(crate) use names::at;
-pub use names::closest;
+pub use file_problem::FileProblem;
+pub use limits::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RETRIES, MAX_TASKS};
+pub use names::at;
 
-use crate::spec::{DagSpec, GroupSpec, Location, TaskSpec};
+use crate::{DagSpec, GroupSpec, Location, TaskSpec};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -111,7 +112,5 @@ impl<'a> Checked<'a> {
     }
 }
 
-#[cfg(test)]
-mod planned;
 #[cfg(test)]
 mod tests;

@@ -6,12 +6,13 @@
 mod alert;
 mod asset;
 mod options;
+mod overlap;
 
 pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier, deadline_words};
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
 pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
+pub use overlap::{Concurrency, Overlap};
 
-use crate::overlap::{Concurrency, Overlap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

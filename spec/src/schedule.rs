@@ -17,7 +17,7 @@ pub use run_id::{isoformat, run_id, run_type_of};
 pub use wall::{next_after, next_from, previous_before, previous_until};
 pub use zone::{UnknownTimezone, parse_timezone};
 
-use crate::spec::{AssetCondition, Schedule};
+use crate::{AssetCondition, Schedule};
 use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 
@@ -106,7 +106,7 @@ fn duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Asset, Timetable};
+    use crate::{Asset, Timetable};
 
     #[test]
     fn a_written_schedule_is_checked_with_its_zone() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// Declares an enum whose words and numbers are part of the stored format: never reuse or renumber one.
+#[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal $word:literal,)+ }) => {
         $(#[$doc])*
@@ -44,7 +45,6 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
 
 words! {
     /// State of a task instance. `None` (Airflow's null, "no status") is not decided yet.

@@ -1,4 +1,4 @@
-//! Our answers about schedules and retries against those that Airflow 3.3.2 gave (`tests/oracle/schedule/record.py`).
+//! Our answers about schedules against those that Airflow 3.3.2 gave (`tests/oracle/schedule/record.py`).
 //!
 //! A difference is either a bug or listed here with its reason; a listed one that is gone fails as well.
 
@@ -6,14 +6,11 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use orch_core::{
-    retry::{logical_date_key, retry_delay},
-    schedule::{
-        Bounds, Calendar, CronExpr, DataInterval, next_after, next_from, parse_timezone, previous_before, run_id,
-        run_type_of,
-    },
-    spec::{Schedule, Timetable},
+use orch_spec::schedule::{
+    Bounds, Calendar, CronExpr, DataInterval, next_after, next_from, parse_timezone, previous_before, run_id,
+    run_type_of,
 };
+use orch_spec::{Schedule, Timetable};
 use serde_json::{Value, json};
 use std::iter::successors;
 
@@ -155,7 +152,7 @@ fn the_next_run_is_airflows_for_every_timetable_bound_and_moment() {
         for (at, step) in row[5].as_array().unwrap().iter().enumerate() {
             let now = micros(&step[0]).unwrap();
             let run = calendar.next_run(last, &bounds, now);
-            let over = |run: orch_core::schedule::NextRun| {
+            let over = |run: orch_spec::schedule::NextRun| {
                 let over = run.data_interval.unwrap();
                 assert_eq!(run.logical_date, Some(over.start));
                 [now, run.run_after, over.start, over.end].map(|at| at.timestamp_micros()).to_vec()
@@ -197,16 +194,5 @@ fn run_ids_are_airflows() {
         let run_type = text(&row[0]).parse().unwrap();
         assert_eq!(run_id(run_type, micros(&row[1]).unwrap(), micros(&row[2]), "u0FKjY9l"), text(&row[3]));
         assert_eq!(run_type_of(text(&row[3])), run_type);
-    }
-}
-
-#[test]
-fn retries_wait_as_long_as_in_airflow() {
-    for row in table("retries") {
-        let try_no = row[6].as_u64().unwrap() as u32;
-        let key = logical_date_key(micros(&row[5]));
-        let (base, backoff, max) = (row[0].as_u64().unwrap(), row[1].as_f64().unwrap(), row[2].as_u64());
-        let delay = retry_delay(base, backoff, max, text(&row[3]), text(&row[4]), &key, try_no);
-        assert_eq!(delay.as_millis(), u128::from(row[7].as_u64().unwrap()), "{row}");
     }
 }

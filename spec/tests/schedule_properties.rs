@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
-use orch_core::schedule::{CronExpr, next_after, next_from, parse_timezone, previous_before, previous_until, ticks};
+use orch_spec::schedule::{CronExpr, next_after, next_from, parse_timezone, previous_before, previous_until, ticks};
 use proptest::prelude::*;
 
 /// 2020 to 2040.

@@ -13,7 +13,7 @@ use crate::step::json;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, Facts, NewAlert, again_in};
-use orch_core::spec::Notifier;
+use orch_spec::Notifier;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 use uuid::Uuid;

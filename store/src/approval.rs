@@ -7,7 +7,7 @@ pub use search::{ApprovalFilter, ApprovalOrder, ApprovalText, count_approvals, l
 
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
-use orch_core::approval::{Given, Question};
+use orch_spec::approval::{Given, Question};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -10,7 +10,7 @@ pub use folder::Folder;
 pub(crate) use pack::{Pack, PackLine, holds, unpack};
 
 use crate::lake_view::FindConnection;
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ pub use prepare::prepare;
 pub use transaction::{LIMIT, Stands, Unrecorded, record, stands};
 
 use crate::hint::Hint;
-use orch_core::task::{Ctx, MemoryHost, TaskResult, fatal};
+use orch_sdk::task::{Ctx, MemoryHost, TaskResult, fatal};
 use sqlx::postgres::PgConnection;
 use std::any::Any;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Connections: what every session is told, and what a hot one is told besides.
 
 use crate::StoreResult;
-use orch_core::task::{Connection as Outside, TaskResult, fatal};
+use orch_sdk::task::{Connection as Outside, TaskResult, fatal};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode, Postgres};

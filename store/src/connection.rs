@@ -2,8 +2,8 @@
 
 use crate::kept::{Columns, Record};
 use crate::seal::{Keyring, Seat, SecretError};
-use orch_core::secret::MASK;
-use orch_core::task::Connection;
+use orch_sdk::secret::MASK;
+use orch_sdk::task::Connection;
 use serde_json::{Map, Value, json};
 
 /// With its secrets.

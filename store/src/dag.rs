@@ -12,7 +12,7 @@ pub use search::{DagCondition, DagOrder, DagSearch, count_found_dags, search_dag
 
 use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 

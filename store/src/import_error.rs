@@ -3,7 +3,7 @@
 
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
-use orch_core::file::FileProblem;
+use orch_spec::check::FileProblem;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, HashSet};

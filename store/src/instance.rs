@@ -15,7 +15,7 @@ use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ pub use table::{
 };
 pub use text::{cell_text, csv_head, csv_line, escape_formulas, row_object};
 
-use orch_core::task::{BoxFuture, Connection, TaskResult};
+use orch_sdk::task::{BoxFuture, Connection, TaskResult};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;

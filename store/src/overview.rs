@@ -3,7 +3,7 @@
 
 use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -21,7 +21,7 @@ pub struct ParkedRun {
 
 /// Parks a run, or says anew why it is; that it is gone is nothing.
 pub async fn park(db: &mut PgConnection, run: Uuid, why: &str) -> StoreResult<()> {
-    let why = orch_core::text::Text::bounded(why, 2_000).into_string();
+    let why = orch_spec::text::Text::bounded(why, 2_000).into_string();
     tracing::error!(%run, why, "the run is parked: it cannot be moved on\nhint: `orch doctor` names it");
     sqlx::query!(
         "insert into parked_run (run, why) select id, $2::text from dag_run where id = $1

@@ -13,7 +13,7 @@ use crate::narrow;
 use crate::step::{NewTry, RunAt};
 use crate::{StoreError, StoreResult};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::spec::{DagSpec, Isolation};
+use orch_spec::{DagSpec, Isolation};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,8 +13,8 @@ use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::{RunState, RunType, TaskState};
 use orch_core::why::{Condition, Reason};
+use orch_spec::state::{RunState, RunType, TaskState};
 use sqlx::postgres::PgConnection;
 
 /// A reason, and who is in the way.

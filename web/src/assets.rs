@@ -78,7 +78,7 @@ mod tests {
     fn every_symbol_that_is_used_is_in_the_icons() {
         let icons = FILES.iter().find(|file| file.0 == "icons.svg").expect("it is there");
         let icons = std::str::from_utf8(icons.2).expect("text");
-        for state in orch_core::state::TaskState::ALL {
+        for state in orch_spec::state::TaskState::ALL {
             let word = match state.as_str() {
                 "none" => "no_status",
                 word => word,

@@ -3,9 +3,8 @@
 use crate::bundle_state::BundleState;
 use crate::clock::Clock;
 use crate::tls::Tls;
-use orch_core::network::BasePath;
-use orch_core::network::{Network, Reach};
-use orch_core::task::{DefaultConnections, Installation};
+use orch_core::network::{BasePath, Network, Reach};
+use orch_sdk::task::{DefaultConnections, Installation};
 use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::LakeDoor;
 use orch_store::seal::Keyring;

@@ -11,7 +11,7 @@ pub use layout::{Flow, Layout, Rect, Wire, lay_out, lay_out_along};
 pub use svg::svg;
 
 use crate::parts::short;
-use orch_core::spec::{DagSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
+use orch_spec::{DagSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
 use std::collections::HashMap;
 
 /// Letters of a label that are shown; the whole name is the node's title.

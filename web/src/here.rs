@@ -9,7 +9,7 @@ use crate::{WebConfig, WebError, WebResult};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
-use orch_core::state::TriggeredBy;
+use orch_spec::state::TriggeredBy;
 use orch_store::hint::Hints;
 use serde_json::Value;
 use sqlx::PgConnection;

@@ -6,8 +6,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use orch_core::network::{NOT_REACHED, Reach};
-use orch_core::secret::Masker;
-use orch_core::task::Connection;
+use orch_sdk::secret::Masker;
+use orch_sdk::task::Connection;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -20,10 +20,10 @@ use crate::patience::patiently;
 use crate::touched::Said;
 use crate::watch::Outlook;
 use futures::FutureExt;
-use orch_core::ids::{DagId, RunId, TaskId};
-use orch_core::spec::{Isolation, TaskSpec};
-use orch_core::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
-use orch_core::text::{MOST_DEPTH, clean_value, is_too_deep, take_apart};
+use orch_sdk::task::{Ctx, Resumed, RunFacts, TaskError, TryFacts};
+use orch_spec::ids::{DagId, RunId, TaskId};
+use orch_spec::text::{MOST_DEPTH, clean_value, is_too_deep, take_apart};
+use orch_spec::{Isolation, TaskSpec};
 use orch_store::hint::Hints;
 use orch_store::output;
 use orch_store::step::{Claimed, Touched};
@@ -73,7 +73,7 @@ impl RunView {
         };
         let conf = Arc::new(conf);
         let params = match &offer.version.plan.spec.params_schema {
-            Some(schema) => Arc::new(orch_core::params::with_defaults(schema, &conf)),
+            Some(schema) => Arc::new(orch_spec::params::with_defaults(schema, &conf)),
             None => conf.clone(),
         };
         let facts = RunFacts {

@@ -1,4 +1,4 @@
-//! The conditions that every worker knows. Each is a kind of `orch_core::wait`, with the look that belongs to it.
+//! The conditions that every worker knows. Each is a kind of `orch_sdk::wait`, with the look that belongs to it.
 
 mod file;
 mod http;
@@ -7,7 +7,7 @@ mod several;
 mod sql;
 mod time;
 
-use orch_core::task::Conditions;
+use orch_sdk::task::Conditions;
 use std::sync::Arc;
 
 pub(crate) fn builtin() -> Conditions {

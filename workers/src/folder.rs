@@ -9,8 +9,8 @@ mod scan;
 mod state;
 
 use crate::offer::Offers;
-use orch_core::spec::{DagSpec, TaskSpec};
-use orch_core::task::TaskFn;
+use orch_sdk::task::TaskFn;
+use orch_spec::{DagSpec, TaskSpec};
 use orch_store::StoreResult;
 use orch_store::dag::{BundleDagRow, dags_of_bundle, set_stale, taken_by_others, versions_in_use};
 use orch_store::hint::{Hint, Hints};
@@ -206,4 +206,4 @@ async fn offer_stored(
 }
 
 /// A map of files to what is wrong with them.
-type Broken = BTreeMap<String, Vec<orch_core::file::FileProblem>>;
+type Broken = BTreeMap<String, Vec<orch_spec::check::FileProblem>>;

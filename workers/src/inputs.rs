@@ -6,8 +6,8 @@
 use crate::patience::patiently;
 use crate::secrets::Secrets;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::spec::{MapSpec, Source};
-use orch_core::task::TaskError;
+use orch_sdk::task::TaskError;
+use orch_spec::{MapSpec, Source};
 use orch_store::output::{self, PART_ELEMENTS, Stored};
 use orch_store::{StoreError, StoreResult};
 use serde_json::Value;

@@ -16,7 +16,7 @@ pub(crate) use line::Line;
 pub(crate) use shipping::shipping;
 
 use bounds::Bounds;
-use orch_core::task::LogLevel;
+use orch_sdk::task::LogLevel;
 use orch_store::log::{LeftOut, NewChunk};
 use orch_store::progress::NewProgress;
 use orch_store::step::Lease;

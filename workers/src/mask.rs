@@ -4,7 +4,7 @@
 //! One for the process: bodies share it, and what one of them was given another may say. Until something is known,
 //! a line costs one look at a flag.
 
-use orch_core::secret::Masker;
+use orch_sdk::secret::Masker;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

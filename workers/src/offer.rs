@@ -1,8 +1,8 @@
 //! What this worker can run: the DAG versions of its bundle, with the functions of their tasks.
 
 use orch_core::plan::TaskIdx;
-use orch_core::spec::Isolation;
-use orch_core::task::{Conditions, TaskFn};
+use orch_sdk::task::{Conditions, TaskFn};
+use orch_spec::Isolation;
 use orch_store::version::Version;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -17,9 +17,9 @@ pub use vault::VaultConfig;
 
 use crate::mask;
 use cache::Cache;
-use orch_core::ids::{ConnectionId, check_variable_key};
-use orch_core::secret::{is_sensitive, secrets_in};
-use orch_core::task::{BoxFuture, Connection, DefaultConnections, Installation, TaskResult, fatal};
+use orch_sdk::secret::{is_sensitive, secrets_in};
+use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation, TaskResult, fatal};
+use orch_spec::ids::{ConnectionId, check_variable_key};
 use orch_store::connect;
 use orch_store::seal::Keyring;
 use sqlx::PgPool;

@@ -14,7 +14,7 @@ use crate::logs;
 use crate::offer::Offers;
 use crate::secrets::Secrets;
 use crate::watch::Outlook;
-use orch_core::task::Conditions;
+use orch_sdk::task::Conditions;
 use orch_store::hint::Hints;
 use orch_store::hot::Hot;
 use orch_store::{StoreResult, connect};

@@ -1,9 +1,9 @@
 //! What a body says it did to assets, until its end is recorded: with a success that still counts, or not at all.
 
 use crate::mask;
-use orch_core::asset::{AssetEvent, LineageEdge, MAX_EVENTS, edges_of, events_of};
-use orch_core::spec::TaskSpec;
-use orch_core::task::{RunFacts, TaskResult, fatal};
+use orch_sdk::task::{RunFacts, TaskResult, fatal};
+use orch_spec::TaskSpec;
+use orch_spec::asset::{AssetEvent, LineageEdge, MAX_EVENTS, edges_of, events_of};
 use orch_store::step::Touched;
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};

@@ -9,8 +9,8 @@ mod round;
 
 use crate::driver::QueueIds;
 use eyes::WorkerEyes;
-use orch_core::task::{Conditions, WaitEnd};
-use orch_core::wait;
+use orch_sdk::task::{Conditions, WaitEnd};
+use orch_sdk::wait;
 use orch_store::hint::{Hint, Hints};
 use orch_store::log::NewChunk;
 use orch_store::watch::{self, Answer, Found, Watcher};
@@ -224,7 +224,7 @@ async fn write(db: &mut PgConnection, worker: i32, answers: &mut Vec<Answer>) ->
 }
 
 /// Refuses what no look of this worker could make sense of.
-pub(crate) fn check(conditions: &Conditions, awaited: &orch_core::task::Awaited) -> Result<(), String> {
+pub(crate) fn check(conditions: &Conditions, awaited: &orch_sdk::task::Awaited) -> Result<(), String> {
     let kind = &awaited.kind;
     let condition = conditions.get(kind).ok_or_else(|| {
         let known: Vec<&str> = conditions.kinds().collect();

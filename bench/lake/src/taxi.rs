@@ -6,7 +6,6 @@ use crate::place::{catalog, folder, lake_called, on_runtime};
 use anyhow::{Context, Result};
 use orch_bench::process::{forget_peak, peak_of};
 use orch_bench::{Bench, Figure};
-use orch_core::task::MemoryHost;
 use orch_dags::taxi::load::{load, table_name};
 use orch_dags::taxi::month::Month;
 use orch_dags::taxi::raw::RawFile;
@@ -14,6 +13,7 @@ use orch_dags::taxi::sample::Sample;
 use orch_lake::Lake;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
+use orch_sdk::task::MemoryHost;
 use std::path::Path;
 use std::time::Instant;
 

@@ -10,7 +10,7 @@ use crate::output::Style;
 use crate::query_process::{ANSWER_QUERIES, answer_queries};
 use crate::session::Session;
 use clap::{ArgMatches, Parser};
-use orch_core::task::Bundle;
+use orch_sdk::task::Bundle;
 use orch_workers::BodyOf;
 use std::cell::Cell;
 use std::ffi::OsString;

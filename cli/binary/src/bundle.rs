@@ -1,8 +1,8 @@
 //! The DAGs of the binary, described only when somebody needs them: a question to a server does not.
 
 use crate::failure::Failure;
-use orch_core::check::Problem;
-use orch_core::task::{Bundle, Connection, DefaultConnections, Installation};
+use orch_sdk::task::{Bundle, Connection, DefaultConnections, Installation};
+use orch_spec::check::Problem;
 use orch_store::archive::ArchiveSource;
 use orch_store::lake_view::LakeSource;
 use orch_workers::BodyOf;

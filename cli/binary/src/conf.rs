@@ -1,7 +1,7 @@
 //! `--conf`: JSON as it is, `@file`, or `-` for standard input. Judged by the rules that the API and the UI follow too.
 
 use crate::failure::Failure;
-use orch_core::params::{BadConf, MAX_CONF_BYTES, parse_conf};
+use orch_spec::params::{BadConf, MAX_CONF_BYTES, parse_conf};
 use serde_json::Value;
 use std::io::Read;
 

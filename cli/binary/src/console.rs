@@ -1,7 +1,7 @@
 //! A host for one body at a terminal: what it says is printed, what it pushes is kept. Connections and variables are
 //! those of the machine, and nothing of them that is secret is printed.
 
-use orch_core::task::{AssetEvent, BoxFuture, Connection, Host, LineageEdge, LogLevel, MemoryHost, TaskResult};
+use orch_sdk::task::{AssetEvent, BoxFuture, Connection, Host, LineageEdge, LogLevel, MemoryHost, TaskResult};
 use orch_store::completion::as_step;
 use orch_workers::{Secrets, mask};
 use serde_json::{Map, Value};

@@ -2,11 +2,11 @@
 //! code 2. A command that was carried out and whose thing failed (a run, a check) returns `Exit::Failed` instead.
 
 use orch_cluster::ClusterError;
-use orch_core::check::Problem;
-use orch_core::ids::BadId;
-use orch_core::params::BadConf;
-use orch_core::state::UnknownWord;
-use orch_core::task::BadConnection;
+use orch_sdk::task::BadConnection;
+use orch_spec::check::Problem;
+use orch_spec::ids::BadId;
+use orch_spec::params::BadConf;
+use orch_spec::state::UnknownWord;
 use orch_store::StoreError;
 use orch_store::lake_view::LakeError;
 use std::error::Error;

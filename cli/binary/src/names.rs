@@ -3,10 +3,10 @@
 
 use crate::failure::Failure;
 use chrono::{DateTime, Utc};
-use orch_core::check::closest;
-use orch_core::ids::{DagId, RunId, TaskId};
-use orch_core::spec::DagSpec;
-use orch_core::task::{Bundle, BundleDag};
+use orch_sdk::task::{Bundle, BundleDag};
+use orch_spec::DagSpec;
+use orch_spec::ids::{DagId, RunId, TaskId};
+use orch_spec::names::closest;
 use orch_store::run::{RunDetails, RunFilter, Span};
 use orch_store::{dag, run};
 use sqlx::PgConnection;

@@ -9,8 +9,8 @@ pub use line::{readable, readable_fields};
 
 use crate::failure::{Exit, Failure, Outcome};
 use chrono::{DateTime, Utc};
-use orch_core::schedule::isoformat;
-use orch_core::yaml;
+use orch_document::yaml;
+use orch_spec::schedule::isoformat;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};

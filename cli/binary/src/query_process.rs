@@ -14,7 +14,7 @@ pub(crate) use process::ANSWER_QUERIES;
 use crate::beside::Beside;
 use crate::config::Config;
 use frame::{FromProcess, Question};
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     Chunk, DataFile, FindConnection, LakeDoor, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow,
     Query, QueryRows, ResultColumn, Seen, SnapshotRow, TableId, TableRow,

@@ -5,7 +5,7 @@ use crate::config::{Config, KEPT, Secret, beginning_with};
 use crate::failure::Failure;
 use crate::found::Standalone;
 use crate::query_process;
-use orch_core::task::{Connection, DefaultConnections};
+use orch_sdk::task::{Connection, DefaultConnections};
 use orch_store::archive::ArchiveDoor;
 use orch_store::lake_view::{FindConnection, LakeDoor};
 use orch_store::seal::{Keyring, SecretError};

@@ -3,7 +3,7 @@
 
 use crate::failure::{Exit, Failure};
 use crate::output::is_watched;
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{self, Ledger};
 use orch_store::run::{RunDetails, run_by_uuid};
 use orch_store::version::Versions;

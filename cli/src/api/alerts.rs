@@ -4,7 +4,7 @@ use super::{Answer, Api, Query, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
 use orch_core::alert::{AlertKind, AlertState, Elements, Facts};
-use orch_core::spec::Notifier;
+use orch_spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, Retry};
 use serde::Deserialize;
 use serde_json::{Value, json};

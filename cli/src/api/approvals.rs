@@ -3,7 +3,7 @@
 use super::{Answer, Api, Query, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_core::approval::Given;
+use orch_spec::approval::Given;
 use orch_store::approval::ApprovalFilter;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use super::{Answer, Api, Query, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_core::asset::{AssetEvent, CheckOutcome};
+use orch_spec::asset::{AssetEvent, CheckOutcome};
 use orch_store::asset::{AliasRow, AssetRow, Dependency};
 use orch_store::run::RunDetails;
 use serde::Deserialize;

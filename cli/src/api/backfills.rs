@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use orch_binary::conf;
 use orch_binary::failure::Failure;
 use orch_core::backfill::{Dates, Reprocess, Step};
-use orch_core::schedule::isoformat;
+use orch_spec::schedule::isoformat;
 use orch_store::backfill::{BackfillDate, BackfillFilter, BackfillRow, NewBackfill};
 use serde::Deserialize;
 use serde_json::{Value, json};

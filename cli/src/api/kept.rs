@@ -4,8 +4,8 @@
 use super::{Answer, Api, Query, encoded, refused};
 use crate::kept::Existing;
 use orch_binary::failure::Failure;
-use orch_core::task::Connection;
 use orch_deeds::Noun;
+use orch_sdk::task::Connection;
 use serde_json::{Map, Value, json};
 
 /// Of one request.

@@ -3,7 +3,7 @@
 use super::{Answer, Api, Query, ask, encoded, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;
 use serde::Deserialize;

@@ -3,7 +3,7 @@
 use super::{Answer, Api, encoded, refused};
 use orch_binary::failure::Failure;
 use orch_binary::names;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::run::RunDetails;
 use serde::Deserialize;
 use serde_json::{Value, json};

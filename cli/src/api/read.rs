@@ -3,8 +3,8 @@
 
 use super::Obstacle;
 use chrono::{DateTime, Utc};
-use orch_core::spec::DagSpec;
-use orch_core::state::{RunState, RunType, TaskState};
+use orch_spec::DagSpec;
+use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::dag::DagRow;
 use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;

@@ -3,8 +3,8 @@
 use super::{Answer, Api, Query, encoded, read, refused};
 use chrono::{DateTime, Utc};
 use orch_binary::failure::Failure;
-use orch_core::file::FileProblem;
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
+use orch_spec::check::FileProblem;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -6,7 +6,7 @@ use orch_binary::conf::ConfFlag;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_core::approval::Given;
+use orch_spec::approval::Given;
 use orch_store::approval::ApprovalFilter;
 use serde_json::{Map, Value, json};
 

@@ -3,7 +3,7 @@
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_core::asset::CheckOutcome;
+use orch_spec::asset::CheckOutcome;
 use serde_json::json;
 
 /// List what contracts found of the data of an asset, newest first

@@ -4,7 +4,7 @@ use super::assets_list::AssetFlags;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_core::asset::AssetEvent;
+use orch_spec::asset::AssetEvent;
 use serde_json::{Value, json};
 
 /// List updates of assets, newest first

@@ -4,7 +4,7 @@ use crate::cx::Cx;
 use orch_binary::config::{Config, RoleFlags};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};
-use orch_core::check::closest;
+use orch_spec::names::closest;
 use serde_json::json;
 
 /// List all settings with their values and where these come from; secrets are masked

@@ -5,9 +5,9 @@ use crate::api::connection_body;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person;
-use orch_core::ids::ConnectionId;
-use orch_core::task::Connection;
 use orch_deeds::kept::CONNECTION;
+use orch_sdk::task::Connection;
+use orch_spec::ids::ConnectionId;
 
 /// Add a connection
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use super::kept::{told_of_export, write_privately};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::secrets::keyring;
-use orch_core::task::{FileFormat, Serialization, write_connections};
+use orch_document::kept::{FileFormat, Serialization, write_connections};
 use orch_store::connection::open;
 use orch_store::kept::{self, CONNECTION, MOST_KEPT};
 use std::path::PathBuf;

@@ -5,9 +5,9 @@ use crate::api::connection_body;
 use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
-use orch_core::ids::ConnectionId;
-use orch_core::task::Document;
 use orch_deeds::kept::CONNECTION;
+use orch_document::kept::Document;
+use orch_spec::ids::ConnectionId;
 use std::path::PathBuf;
 
 /// Add the connections of a file: what `airflow connections export` and `orch connections export` write

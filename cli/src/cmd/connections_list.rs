@@ -6,10 +6,10 @@ use crate::cx::Cx;
 use crate::kept::Look;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, Record};
-use orch_core::ids::ConnectionId;
-use orch_core::secret::MASK;
-use orch_core::task::Connection;
 use orch_deeds::kept::CONNECTION;
+use orch_sdk::secret::MASK;
+use orch_sdk::task::Connection;
+use orch_spec::ids::ConnectionId;
 use serde_json::{Value, json};
 
 /// How much is shown of what may be secret.

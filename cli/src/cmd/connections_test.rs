@@ -7,8 +7,8 @@ use crate::cx::Cx;
 use orch_binary::config::Config;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::roles::reach;
-use orch_core::ids::ConnectionId;
 use orch_deeds::kept::CONNECTION;
+use orch_spec::ids::ConnectionId;
 use orch_web::try_connection;
 
 /// Try whether a connection leads anywhere

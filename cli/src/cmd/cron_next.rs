@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names::moment;
 use orch_binary::output::print;
-use orch_core::schedule::{CronExpr, parse_timezone, ticks};
+use orch_spec::schedule::{CronExpr, parse_timezone, ticks};
 
 /// Enough to see a pattern; more is a loop of the caller's.
 const MOST_TICKS: u32 = 10_000;

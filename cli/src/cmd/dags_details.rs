@@ -3,8 +3,8 @@
 use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Record, moment};
-use orch_core::spec::Deadline;
-use orch_core::state::RunState;
+use orch_spec::Deadline;
+use orch_spec::state::RunState;
 use serde_json::json;
 
 /// Show everything about a DAG: schedule, params, limits, runs so far

@@ -3,7 +3,7 @@
 use crate::cx::Cx;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::print;
-use orch_core::file;
+use orch_document::file;
 
 /// Print a DAG as a DAG file, from the structure that the server has of it
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use orch_binary::config::FolderFlags;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::files;
 use orch_binary::output::{FormatFlag, Listing};
-use orch_core::file::FileProblem;
+use orch_spec::check::FileProblem;
 use orch_workers::FILES_BUNDLE;
 use serde_json::json;
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment};
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use orch_store::run::{RunDetails, RunFilter, Span};
 use serde_json::{Value, json};
 

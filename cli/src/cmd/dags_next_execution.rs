@@ -4,7 +4,7 @@ use crate::cx::Cx;
 use chrono::{DateTime, Utc};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, moment, print_line};
-use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun, isoformat};
+use orch_spec::schedule::{Bounds, Calendar, DataInterval, NextRun, isoformat};
 use serde_json::json;
 
 /// What is printed of a run.
@@ -55,7 +55,7 @@ impl NextExecution {
             run_after,
             logical_date: dag.next_logical_date,
             data_interval: interval.map(|(start, end)| DataInterval { start, end }),
-            run_type: orch_core::state::RunType::Scheduled,
+            run_type: orch_spec::state::RunType::Scheduled,
         };
         let bounds = Bounds::from(&spec);
         let more = calendar.upcoming(first.data_interval, bounds, run_after);

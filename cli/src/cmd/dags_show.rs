@@ -5,7 +5,7 @@ use crate::graph::{Drawing, draw};
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names;
 use orch_binary::output::print;
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use std::path::PathBuf;
 
 /// Show the graph of a DAG

@@ -4,8 +4,8 @@ use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names;
 use orch_binary::output::{FormatFlag, Listing, moment, print_line};
-use orch_core::diff::Diff as StructureDiff;
-use orch_core::spec::DagSpec;
+use orch_document::diff::Diff as StructureDiff;
+use orch_spec::DagSpec;
 use serde_json::json;
 
 /// List the versions of a DAG, the newest first

@@ -3,7 +3,7 @@
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::session::Session;
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use std::io::ErrorKind;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};

@@ -5,7 +5,7 @@ use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{print, readable_fields};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::InstanceRow;
 use orch_store::run::RunDetails;
 use serde_json::Value;

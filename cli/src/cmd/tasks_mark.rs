@@ -6,7 +6,7 @@ use orch_binary::failure::{Exit, Outcome};
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing};
 use orch_binary::person::YesFlag;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use serde_json::json;
 
 /// Say how a task ended: what runs is stopped, what has not begun does not begin

@@ -4,7 +4,7 @@ use crate::cx::Cx;
 use orch_binary::failure::Outcome;
 use orch_binary::names::MapIndexFlag;
 use orch_binary::output::{FormatFlag, Listing, print_line};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use serde_json::json;
 
 /// Say why a task does not run, and who is in the way; or why it failed

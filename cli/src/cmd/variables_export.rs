@@ -4,7 +4,7 @@ use super::kept::{told_of_export, write_privately};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Outcome};
 use orch_binary::secrets::keyring;
-use orch_core::task::{WrittenVariable, write_variables};
+use orch_document::kept::{WrittenVariable, write_variables};
 use orch_store::kept::{self, MOST_KEPT, Record, VARIABLE};
 use orch_store::seal::SecretError;
 use std::path::PathBuf;

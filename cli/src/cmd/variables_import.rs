@@ -4,9 +4,9 @@ use super::kept::{imported, read};
 use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Failure, Outcome};
-use orch_core::ids::check_variable_key;
-use orch_core::task::{Document, WrittenVariable};
 use orch_deeds::kept::VARIABLE;
+use orch_document::kept::{Document, WrittenVariable};
+use orch_spec::ids::check_variable_key;
 use serde_json::json;
 use std::path::PathBuf;
 

@@ -6,9 +6,9 @@ use crate::cx::Cx;
 use crate::kept::Look;
 use orch_binary::failure::{Failure, Outcome};
 use orch_binary::output::{FormatFlag, Listing, print_line};
-use orch_core::ids::check_variable_key;
-use orch_core::secret::MASK;
 use orch_deeds::kept::VARIABLE;
+use orch_sdk::secret::MASK;
+use orch_spec::ids::check_variable_key;
 use serde_json::{Value, json};
 
 /// List the variables of the database: their keys, and their values with `--show-values`

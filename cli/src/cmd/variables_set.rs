@@ -5,9 +5,9 @@ use crate::cx::Cx;
 use crate::kept::Existing;
 use orch_binary::failure::{Exit, Failure, Outcome};
 use orch_binary::person;
-use orch_core::ids::check_variable_key;
-use orch_core::secret::is_sensitive;
 use orch_deeds::kept::VARIABLE;
+use orch_sdk::secret::is_sensitive;
+use orch_spec::ids::check_variable_key;
 use serde_json::{Value, json};
 
 /// Set a variable, whether it is there or not

@@ -3,9 +3,9 @@
 use crate::gates::Past;
 use crate::plan::{Plan, TaskIdx};
 use crate::run::Run;
-use crate::state::TaskState;
 use crate::why::Reason;
 use chrono::{DateTime, Utc};
+use orch_spec::state::TaskState;
 
 /// The run before: the scheduled one before of a DAG that catches up, else the one before of any kind.
 #[derive(Debug, Clone, Copy)]

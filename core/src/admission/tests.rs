@@ -66,7 +66,7 @@ fn parse(words: &str) -> (Gates, Value, Vec<String>, Option<Reason>) {
             past = Some(Reason::Past {
                 run_id: "before".into(),
                 task_id: "t".into(),
-                state: crate::state::TaskState::Failed,
+                state: orch_spec::state::TaskState::Failed,
             });
         } else if let Some((task, most)) = word.split_once("<<") {
             gates.over_runs = Some(OverRuns { task: task.into(), most: most.parse().unwrap() });
@@ -196,7 +196,7 @@ mod past {
     use crate::gates::Past;
     use crate::plan::Plan;
     use crate::run::{LEN, Run};
-    use crate::state::TaskState;
+    use orch_spec::state::TaskState;
     use serde_json::{Value, json};
     use std::sync::Arc;
 

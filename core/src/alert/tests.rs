@@ -1,8 +1,9 @@
 //! Which alerts follow from what happened, in which words, and what start-up refuses; two lines a case.
 
 use super::*;
-use crate::spec::DeadlineFrom;
 use chrono::DateTime;
+use orch_spec::DeadlineFrom;
+use orch_spec::template::{FIELDS, check_template};
 use serde_json::{Value, json};
 
 fn dag(callbacks: &Value) -> DagSpec {
@@ -231,7 +232,7 @@ fn an_alert_is_sent_again_and_again_for_a_day() {
 fn refused(callbacks: &Value, deadlines: &Value) -> Vec<String> {
     let mut spec = dag(callbacks);
     spec.deadlines = serde_json::from_value(deadlines.clone()).expect("deadlines");
-    crate::check::problems(&spec).into_iter().map(|problem| problem.message).collect()
+    orch_spec::check::problems(&spec).into_iter().map(|problem| problem.message).collect()
 }
 
 #[test]

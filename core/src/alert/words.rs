@@ -2,33 +2,11 @@
 //! is a name and nothing else.
 
 use super::{AlertKind, Asked, Facts};
-use crate::spec::Notifier;
 use chrono::{DateTime, Utc};
+use orch_spec::Notifier;
+use orch_spec::template::filled;
 use serde_json::{Value, json};
 
-/// What may stand in braces.
-pub const FIELDS: [&str; 19] = [
-    "kind",
-    "dag_id",
-    "run_id",
-    "task_id",
-    "map_index",
-    "count",
-    "try_number",
-    "state",
-    "reason",
-    "asset",
-    "logical_date",
-    "at",
-    "key",
-    // Of a question.
-    "subject",
-    "body",
-    "options",
-    "asked",
-    "deadline",
-    "link",
-];
 /// A longer message is cut: chats and mails have bounds of their own.
 const MOST_CHARS: usize = 10_000;
 const MOST_SUBJECT_CHARS: usize = 200;
@@ -46,11 +24,6 @@ pub struct Message {
     pub fields: Value,
 }
 
-/// What cannot be a template, in words.
-pub fn check_template(template: &str) -> Result<(), String> {
-    filled(template, |field| FIELDS.contains(&field).then(String::new)).map(drop)
-}
-
 /// In the words of its notifier.
 pub fn message(
     (key, kind): (&str, AlertKind),
@@ -59,9 +32,9 @@ pub fn message(
     (run_id, logical_date): (Option<&str>, Option<DateTime<Utc>>),
     at: DateTime<Utc>,
 ) -> Message {
-    let date = logical_date.map(crate::schedule::isoformat);
+    let date = logical_date.map(orch_spec::schedule::isoformat);
     let asked = facts.asked.as_ref();
-    let deadline = asked.and_then(|asked| asked.until).map(crate::schedule::isoformat);
+    let deadline = asked.and_then(|asked| asked.until).map(orch_spec::schedule::isoformat);
     let link = asked.map(|asked| link(asked, &facts.address));
     let field = |name: &str| -> Option<String> {
         let text = |of: Option<&str>| Some(of.unwrap_or_default().to_string());
@@ -81,7 +54,7 @@ pub fn message(
             "reason" => Some(facts.reason.clone()),
             "asset" => text(facts.asset.as_deref()),
             "logical_date" => text(date.as_deref()),
-            "at" => Some(crate::schedule::isoformat(at)),
+            "at" => Some(orch_spec::schedule::isoformat(at)),
             "key" => Some(key.to_string()),
             "subject" => text(asked.map(|asked| asked.subject.as_str())),
             "body" => text(asked.map(|asked| asked.body.as_str())),
@@ -103,7 +76,7 @@ pub fn message(
     });
     let line: String = subject.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let mut fields = json!({
-        "key": key, "kind": kind.as_str(), "at": crate::schedule::isoformat(at),
+        "key": key, "kind": kind.as_str(), "at": orch_spec::schedule::isoformat(at),
         "dag_id": facts.dag_id, "run_id": run_id, "logical_date": date, "task_id": facts.task_id,
         "map_index": facts.map_index, "elements": facts.elements, "try_number": facts.try_number, "state": facts.state, "reason": facts.reason,
         "asset": facts.asset,
@@ -174,24 +147,4 @@ fn usual(kind: AlertKind, facts: &Facts, run_id: Option<&str>) -> String {
         AlertKind::CheckFailed => format!("a check of asset `{asset}` did not pass: {}", task()),
         AlertKind::Test => "orch can reach you".into(),
     }
-}
-
-/// Fields in braces become their values; `{{` and `}}` stand for braces.
-fn filled(template: &str, field: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, from) = rest.split_at(at);
-        text.push_str(before);
-        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
-            text.push_str(&from[..1]);
-            rest = after;
-        } else if let Some((name, after)) = from.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
-            text.push_str(&field(name).ok_or_else(|| format!("`{{{name}}}` is no field of an alert"))?);
-            rest = after;
-        } else {
-            return Err(format!("a `{}` stands alone: write it twice", &from[..1]));
-        }
-    }
-    Ok(text + rest)
 }

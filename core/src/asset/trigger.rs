@@ -3,7 +3,7 @@
 //! Airflow's rule: an event is queued until a run of the DAG consumes it; a run consumes all that is queued, also what
 //! its condition did not need.
 
-use crate::spec::{AssetCondition, AssetRef, Schedule};
+use orch_spec::{AssetCondition, AssetRef, Schedule};
 
 /// An event that a DAG has not consumed yet.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ impl Queued<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Asset;
+    use orch_spec::Asset;
 
     /// `a (b | c)`: the condition `a and (b or c)`, one letter an asset, `@x` an alias.
     fn condition(text: &str) -> AssetCondition {

@@ -5,8 +5,8 @@ use crate::plan::{Plan, PlanTask, TaskIdx};
 use crate::run::{
     FAILED, FLIGHT, HELD, LEN, NEXT, REMOVED, RUN_FLIGHT, RUN_OPEN, Run, SKIPPED, SUCCESS, UNKNOWN, UPSTREAM_FAILED,
 };
-use crate::state::{RunState, TaskState};
 use crate::transition::worst;
+use orch_spec::state::{RunState, TaskState};
 
 pub(super) fn check(plan: &Plan, history: &History) -> Vec<Difference> {
     let run = &history.run;

@@ -8,8 +8,8 @@ use super::{Difference, History, Over, Place};
 use crate::branch;
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, NEXT, Run};
-use crate::state::{RunState, TaskState};
 use crate::transition::{Effects, Event, Outcome, RunEnd, Skip, end_run, fold, start_some};
+use orch_spec::state::{RunState, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::Model;
-use crate::state::RunState;
 use crate::transition::Outcome;
+use orch_spec::state::RunState;
 use serde_json::json;
 use std::sync::Arc;
 

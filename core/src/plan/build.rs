@@ -1,10 +1,11 @@
 //! From names to indices: edges, maps, counter slots, priorities.
 
 use super::edges::{indirect_setups, leaves, teardown_scope};
-use super::{Domain, Edge, Length, Lengths, MAX_TASKS, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
+use super::{Domain, Edge, Length, Lengths, Plan, PlanError, PlanTask, TaskIdx, TaskMap};
 use crate::gates::Gates;
 use crate::run::{RUN_COUNTERS, TASK_COUNTERS};
-use crate::spec::{DagSpec, MapSpec, Role, Source, TriggerRule, WeightRule};
+use orch_spec::check::MAX_TASKS;
+use orch_spec::{DagSpec, MapSpec, Role, Source, TriggerRule, WeightRule};
 use serde_json::Value;
 use std::{
     collections::{BTreeSet, HashMap},

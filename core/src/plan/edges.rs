@@ -2,7 +2,7 @@
 //! Airflow's rules (`get_upstreams_only_setups`, `_evaluate_teardown_scope`, `_tis_for_dagrun_state`).
 
 use super::TaskIdx;
-use crate::spec::{DagSpec, Role};
+use orch_spec::{DagSpec, Role};
 use std::collections::BTreeSet;
 
 type Ids = BTreeSet<TaskIdx>;

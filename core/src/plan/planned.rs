@@ -1,8 +1,8 @@
 //! The promise behind the checks: what has no problem can be planned.
 
-use super::problems;
 use crate::plan::Plan;
-use crate::spec::DagSpec;
+use orch_spec::DagSpec;
+use orch_spec::check::problems;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::cell::Cell;

@@ -3,7 +3,7 @@
 use super::Fold;
 use crate::plan::{PlanTask, TaskIdx};
 use crate::run::{FLIGHT, HELD, LEN, Missing, NEXT, RUN_FLIGHT};
-use crate::state::TaskState;
+use orch_spec::state::TaskState;
 use std::cmp::Reverse;
 
 impl Fold<'_> {

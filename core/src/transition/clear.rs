@@ -8,7 +8,7 @@ use crate::run::{
     Elements, FAILED, FLIGHT, HELD, LEN, Missing, NEXT, REMOVED, RUN_FLIGHT, RUN_OPEN, Run, SKIPPED, SUCCESS, UNKNOWN,
     UPSTREAM_FAILED,
 };
-use crate::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 
 /// An instance or, of a mapped task, all of them (`None`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,8 +172,8 @@ fn reset_element(run: &mut Run, task: TaskIdx, slot: usize, state: TaskState) {
 mod tests {
     use crate::model::Model;
     use crate::plan::Plan;
-    use crate::state::{RunState, TaskState};
     use crate::transition::{Outcome, Selected};
+    use orch_spec::state::{RunState, TaskState};
     use serde_json::json;
     use std::sync::Arc;
 

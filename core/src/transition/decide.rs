@@ -4,8 +4,8 @@ use super::{Concern, Fold};
 use crate::plan::{Edge, Length, PlanTask, TaskIdx};
 use crate::rule::{Counts, Decision, decide, decide_setups};
 use crate::run::{Elements, Missing, Run, SKIPPED};
-use crate::spec::TriggerRule;
-use crate::state::TaskState;
+use orch_spec::TriggerRule;
+use orch_spec::state::TaskState;
 
 impl Fold<'_> {
     pub(super) fn look(&mut self, task: TaskIdx, concern: &Concern) -> Result<(), Missing> {
@@ -193,8 +193,8 @@ impl Fold<'_> {
 mod tests {
     use crate::model::Model;
     use crate::plan::Plan;
-    use crate::state::{RunState, TaskState};
     use crate::transition::Outcome;
+    use orch_spec::state::{RunState, TaskState};
     use serde_json::json;
     use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use crate::plan::{Plan, TaskIdx};
 use crate::run::{
     FAILED, FLIGHT, HELD, LEN, NEXT, REMOVED, RUN_FLIGHT, RUN_OPEN, Run, SKIPPED, SUCCESS, UPSTREAM_FAILED,
 };
-use crate::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use std::collections::HashMap;
 
 /// How a run ends that does not end by itself.

@@ -3,7 +3,7 @@
 use super::Fold;
 use crate::plan::{Length, TaskIdx};
 use crate::run::{DomainLen, LEN, NEXT};
-use crate::state::TaskState;
+use orch_spec::state::TaskState;
 
 impl Fold<'_> {
     /// Its rule lets it run: its elements come to be, and those of the tasks that follow it element by element.

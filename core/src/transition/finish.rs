@@ -3,7 +3,7 @@
 use super::{Fold, Outcome, Skip};
 use crate::plan::TaskIdx;
 use crate::run::{FAILED, FLIGHT, LEN, Missing, REMOVED, RUN_FLIGHT, RUN_OPEN, SKIPPED, SUCCESS, UPSTREAM_FAILED};
-use crate::state::TaskState;
+use orch_spec::state::TaskState;
 
 impl Fold<'_> {
     pub(super) fn finished(&mut self, task: TaskIdx, index: i32, outcome: &Outcome) -> Result<(), Missing> {

@@ -4,7 +4,7 @@
 use super::{Effects, Fold};
 use crate::plan::{Plan, TaskIdx};
 use crate::run::{Elements, Missing, RUN_FLIGHT, RUN_OPEN, RUN_WINDOW, Run, TASK_COUNTERS};
-use crate::state::TaskState;
+use orch_spec::state::TaskState;
 
 /// Why a run cannot go over to another version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

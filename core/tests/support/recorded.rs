@@ -4,9 +4,9 @@
 use orch_core::branch;
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::spec::TriggerRule;
-use orch_core::state::TaskState;
 use orch_core::transition::Outcome;
+use orch_spec::TriggerRule;
+use orch_spec::state::TaskState;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

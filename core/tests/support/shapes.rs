@@ -1,7 +1,7 @@
 //! Random DAGs and outcomes, for property tests of the core and of the store.
 
-use orch_core::spec::{DagSpec, GroupSpec, InputSpec, MapSpec, Options, Role, Source, TaskSpec, TriggerRule};
 use orch_core::transition::Outcome;
+use orch_spec::{DagSpec, GroupSpec, InputSpec, MapSpec, Options, Role, Source, TaskSpec, TriggerRule};
 use proptest::prelude::*;
 use serde_json::json;
 

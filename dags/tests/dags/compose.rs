@@ -1,6 +1,6 @@
 //! compose.yml and what it mounts: read as what they are, and held against what the binary expects.
 
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

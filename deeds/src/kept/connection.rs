@@ -2,9 +2,9 @@
 //! What is not sent needs no key.
 
 use super::{Change, Kept, MASKS, Refused, checked};
-use orch_core::ids::ConnectionId;
-use orch_core::secret::MASK;
-use orch_core::task::{self, Changed};
+use orch_sdk::secret::MASK;
+use orch_sdk::task::{self, Changed};
+use orch_spec::ids::ConnectionId;
 use orch_store::connection::{closed, columns, masked, open_extra, set, without_secrets};
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;

@@ -1,8 +1,8 @@
 //! Variables. What people saw as `***` and send back as that stays as it is.
 
 use super::{Change, Kept, MASKS, Refused, checked};
-use orch_core::ids::{MAX_ID_CHARS, check_variable_key};
-use orch_core::secret::{MASK, is_sensitive, masked_variable, restored_variable};
+use orch_sdk::secret::{MASK, is_sensitive, masked_variable, restored_variable};
+use orch_spec::ids::{MAX_ID_CHARS, check_variable_key};
 use orch_store::kept::{self, Record, Table};
 use orch_store::seal::Keyring;
 use orch_wire::Sent;

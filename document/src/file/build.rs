@@ -7,13 +7,11 @@ use super::check::{text_of, time_ms};
 use super::keys::KINDS;
 use super::node::{Kind, Mark, Node};
 use super::{FILE_TASK, Problems, schedule, task};
-use crate::check;
-use crate::overlap::{Concurrency, Overlap};
-use crate::spec::{
-    Callbacks, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Role, Schedule, TaskSpec,
-    Timetable, TriggerRule,
-};
 use options::options;
+use orch_spec::{
+    Callbacks, Concurrency, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Overlap, Role,
+    Schedule, TaskSpec, Timetable, TriggerRule, check,
+};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -319,7 +317,7 @@ fn in_order(mut tasks: Vec<TaskSpec>, groups: &[GroupSpec]) -> Vec<TaskSpec> {
     let mut downstreams: Vec<Vec<usize>> = vec![Vec::new(); tasks.len()];
     for (place, task) in tasks.iter().enumerate() {
         let mut ids: BTreeSet<&str> = task.upstreams().into_iter().collect();
-        if let Some(map) = crate::spec::mapped_group(groups, task.group_id.as_deref()).and_then(|g| g.map.as_ref()) {
+        if let Some(map) = orch_spec::mapped_group(groups, task.group_id.as_deref()).and_then(|g| g.map.as_ref()) {
             let mut found = Vec::new();
             map.sources().iter().for_each(|source| source.collect(&mut found));
             ids.extend(found);

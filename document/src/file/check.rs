@@ -5,7 +5,7 @@ use super::Problems;
 use super::keys::{self, ELSEWHERE, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
 use super::node::{Kind, Mark, Node};
 use super::template::Template;
-use crate::check::closest;
+use orch_spec::names::closest;
 use serde_json::Value;
 
 pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
@@ -263,7 +263,7 @@ impl Checker<'_, '_> {
             self.problems.add(node.mark, format!("{what} is an object but no JSON Schema"), hint);
         }
         if let (Some(default), schema) = (node.get("default"), node.json())
-            && let Some(problem) = crate::params::violations(&schema, &default.json()).first()
+            && let Some(problem) = orch_spec::params::violations(&schema, &default.json()).first()
         {
             self.problems.add(
                 default.mark,

@@ -3,7 +3,7 @@
 mod task;
 mod write;
 
-use crate::spec::{
+use orch_spec::{
     Asset, AssetCondition, AssetRef, Callbacks, DagSpec, GroupSpec, MapSpec, Notifier, OnLost, Options, Schedule,
     Source, Timetable,
 };
@@ -306,7 +306,7 @@ fn options(fields: &mut Fields, options: &Options) {
     fields.value("trigger_rule", word(options.trigger_rule));
     fields.value("max_active", options.max_active);
     fields.value("max_active_over_runs", options.max_active_over_runs);
-    let limit = |one: &crate::spec::Limit| {
+    let limit = |one: &orch_spec::Limit| {
         let mut written = json!({ "name": one.name, "most": one.most });
         one.key.iter().for_each(|key| written["key"] = json!(key));
         one.per_ms.iter().for_each(|ms| written["per"] = json!(time(*ms)));

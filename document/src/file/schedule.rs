@@ -3,10 +3,10 @@
 use super::Problems;
 use super::check::{text_of, time_ms};
 use super::node::{Kind, Node};
-use crate::schedule::{parse_date, parse_timezone};
-use crate::spec::{Asset, AssetCondition, AssetRef, Schedule};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use orch_spec::schedule::{parse_date, parse_timezone};
+use orch_spec::{Asset, AssetCondition, AssetRef, Schedule};
 use serde_json::Value;
 
 /// What is wrong with it is told by the rules for every DAG, but for what is no schedule at all.

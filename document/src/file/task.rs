@@ -4,7 +4,7 @@
 use super::check::{text_of, time_ms};
 use super::keys::{SENSOR, SENSORS, Shape, TaskKind};
 use super::node::{Kind, Node};
-use crate::spec::{DagSpec, TaskSpec};
+use orch_spec::{DagSpec, TaskSpec};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -119,7 +119,7 @@ fn sensor(node: &Node) -> (String, Value) {
     ("wait".into(), around)
 }
 
-/// A condition of `crate::wait`.
+/// A condition of `orch_sdk::wait`.
 fn awaited(node: &Node) -> Value {
     let Some((kind, value)) = SENSORS.iter().find_map(|key| Some((key, node.get(key.name)?))) else {
         return Value::Null; // refused already

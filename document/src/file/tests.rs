@@ -1,7 +1,7 @@
 //! Files as people write them: what they become, and what is said of wrong ones.
 
 use super::*;
-use crate::spec::{Location, Role, Source, TaskSpec, TriggerRule};
+use orch_spec::{Location, Role, Source, TaskSpec, TriggerRule};
 use serde_json::{Value, json};
 
 fn dag(text: &str) -> DagSpec {
@@ -86,10 +86,10 @@ fn the_sample_of_everything_has_every_key() {
 fn the_schema_takes_what_the_reader_takes() {
     let schema = json_schema();
     let document = node::read("a.yaml", EVERYTHING.as_bytes()).expect("it is YAML")[0].json();
-    let violations = crate::params::violations(&schema, &document);
+    let violations = orch_spec::params::violations(&schema, &document);
     assert!(violations.is_empty(), "{violations:?}");
     let unknown = json!({ "dag_id": "a", "tasks": { "t": { "bash": "true" } }, "shedule": "@daily" });
-    assert!(!crate::params::violations(&schema, &unknown).is_empty());
+    assert!(!orch_spec::params::violations(&schema, &unknown).is_empty());
 }
 
 #[test]

@@ -5,9 +5,9 @@ use super::build::{Entry, Outline};
 use super::keys::Shape;
 use super::node::{Kind, Mark, Node};
 use super::template::{self, ROOTS, RUN_FIELDS, TASK_FIELDS, Template};
-use crate::check::closest;
-use crate::secret::is_sensitive;
-use crate::spec::{InputSpec, Source};
+use orch_sdk::secret::is_sensitive;
+use orch_spec::names::closest;
+use orch_spec::{InputSpec, Source};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;

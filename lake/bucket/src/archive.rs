@@ -1,7 +1,7 @@
 //! Old logs and rows in a bucket: what opens the `s3://…` that `ORCH_ARCHIVE` names, by the connection `archive`.
 
 use crate::{Bucket, Error, Options};
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use orch_store::archive::{Archive, ArchiveError, ArchiveResult, ArchiveSource};
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use orch_core::pattern::fits;
+use orch_sdk::pattern::fits;
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ pub use rows::{Format, Place};
 pub use to_postgres::{BucketToPostgres, bucket_to_postgres, load_to_postgres};
 
 use orch::{Operator, body_from};
-use orch_core::task::TaskFn;
+use orch_sdk::task::TaskFn;
 use serde_json::Value;
 
 /// The body of a task of a kind of this crate, from its config. `None`: the kind is somebody else's.

@@ -2,8 +2,8 @@
 
 use crate::error::chain;
 use crate::view::{SqlLake, SqlLimits};
-use orch_core::task::Connection;
 use orch_lake::Lake;
+use orch_sdk::task::Connection;
 use orch_store::lake_view::{FindConnection, LakeError, LakeResult, LakeSource, LakeView};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -9,8 +9,8 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use futures::{StreamExt as _, stream};
-use orch_core::task::BoxFuture;
 use orch_lake::{Lake, Table, TableName};
+use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     DataFile, LakeError, LakePage, LakeResult, LakeTable, LakeView, PartitionRow, Query, QueryRows, SnapshotRow,
     TableId, TableRow, TableTotals,

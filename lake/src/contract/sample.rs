@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
-use orch_core::secret::{MASK, is_sensitive};
+use orch_sdk::secret::{MASK, is_sensitive};
 
 /// Rows named by a finding.
 const MOST_NAMED: u64 = 5;

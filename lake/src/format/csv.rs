@@ -15,7 +15,7 @@ use arrow::util::display::FormatOptions;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
 /// A first line that is longer is none.

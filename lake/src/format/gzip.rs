@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 use std::io::Write as _;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];

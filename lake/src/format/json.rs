@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use arrow::json::reader::Decoder;
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use bytes::{Bytes, BytesMut};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 
 /// A longer line is none.
 const MOST_LINE_BYTES: usize = 64 << 20;

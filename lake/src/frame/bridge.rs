@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
-use orch_core::task::TaskResult;
+use orch_sdk::task::TaskResult;
 use polars::prelude::{Column, CompatLevel, DataFrame, IntoColumn, PolarsResult, Series};
 use polars_arrow::ffi::{ArrowArray, ArrowSchema};
 use std::mem::{align_of, size_of, transmute};

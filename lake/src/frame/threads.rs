@@ -1,7 +1,7 @@
 //! Threads for what takes long to compute: as many at once as the machine has cores, so that tasks that compute
 //! neither hold up the runtime nor each other's turns.
 
-use orch_core::task::TaskResult;
+use orch_sdk::task::TaskResult;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;

@@ -2,7 +2,7 @@
 
 use super::LakeConfig;
 use crate::bucket::Options;
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::connect;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;

@@ -2,7 +2,7 @@
 //! records how tasks end.
 
 use super::Lake;
-use orch_core::task::{Ctx, TaskResult, fatal};
+use orch_sdk::task::{Ctx, TaskResult, fatal};
 use orch_store::identity::identity;
 
 /// What to do about a catalog that is elsewhere.

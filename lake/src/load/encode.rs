@@ -12,7 +12,7 @@ use arrow::datatypes::{
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use bytes::{BufMut, BytesMut};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 
 /// Before the first row: a signature, no flags, no extension.
 pub(super) const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

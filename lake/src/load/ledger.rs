@@ -3,7 +3,7 @@
 use super::Load;
 use super::types::quoted;
 use anyhow::bail;
-use orch_core::task::{Ctx, TaskResult};
+use orch_sdk::task::{Ctx, TaskResult};
 use tokio_postgres::Client;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@
 use super::types::quoted;
 use super::{Load, ledger};
 use anyhow::bail;
-use orch_core::task::{Connection, TaskResult};
+use orch_sdk::task::{Connection, TaskResult};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 

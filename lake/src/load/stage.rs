@@ -10,7 +10,7 @@ use anyhow::Context;
 use arrow::datatypes::SchemaRef;
 use bytes::BytesMut;
 use futures::{SinkExt, StreamExt};
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::pin::pin;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;

@@ -5,7 +5,7 @@ use super::Load;
 use super::types::{names, quoted, type_of};
 use crate::source::postgres::declared_columns;
 use arrow::datatypes::{Field, SchemaRef};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 use tokio_postgres::Client;
 
 /// How the table is after [`prepare`].

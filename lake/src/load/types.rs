@@ -1,7 +1,7 @@
 //! Which Postgres type a column becomes.
 
 use arrow::datatypes::{DataType, Field};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 
 /// As Postgres writes it (`format_type`), so that it can be compared with what a table has.
 pub(crate) fn type_of(field: &Field) -> TaskResult<String> {

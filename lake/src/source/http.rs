@@ -8,7 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use orch_core::task::{Connection, Ctx, TaskResult, fatal};
+use orch_sdk::task::{Connection, Ctx, TaskResult, fatal};
 use patience::{Patience, Turn};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};

@@ -20,7 +20,7 @@ use columns::Columns;
 use errors::{Asked, told};
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Params, QueryResult, Value};
-use orch_core::task::{Connection, TaskResult};
+use orch_sdk::task::{Connection, TaskResult};
 use session::Session;
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use crate::batches::{BATCH_ROWS, Batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use decode::Rows;
 use futures::StreamExt;
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use crate::table::keys::Keys;
 use crate::table::{Filter, Table, TableName};
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Struct};
 use iceberg::{TableRequirement, TableUpdate};
-use orch_core::task::Ctx;
+use orch_sdk::task::Ctx;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;

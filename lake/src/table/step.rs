@@ -9,7 +9,7 @@ use crate::error::{LakeError, LakeResult};
 use crate::lake::Lake;
 use crate::lake::home::HINT;
 use futures::future::try_join_all;
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 use orch_store::completion::{CompletionStep, Outdated, StepFuture};
 use sqlx::postgres::PgConnection;
 

@@ -3,8 +3,8 @@
 use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, Data, Deferral, OnTimeout, TaskResult, defer, fatal};
 use chrono::{DateTime, Utc};
-use orch_core::approval::{ANSWER, Answer, Question, REJECT};
-use orch_core::task::Awaited;
+use orch_sdk::task::Awaited;
+use orch_spec::approval::{ANSWER, Answer, Question, REJECT};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

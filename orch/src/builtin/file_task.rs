@@ -3,11 +3,11 @@
 
 use super::operator::body_of;
 use crate::{Ctx, TaskError, TaskResult, fatal};
-use orch_core::file::is_of_file;
-use orch_core::file::template::{self, Names};
-use orch_core::spec::TaskSpec;
-use orch_core::task::TaskFn;
-use orch_core::wait::is_truthy;
+use orch_document::file::is_of_file;
+use orch_document::file::template::{self, Names};
+use orch_sdk::task::TaskFn;
+use orch_sdk::wait::is_truthy;
+use orch_spec::TaskSpec;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use super::{Approval, Container, CopyFiles, Form, HttpRequest, OtherDag, Python, Shell, Sql, TriggerDag, WaitFor};
 use crate::{BoxFuture, Call, Ctx, Data, StoredInputs, TaskResult, fatal};
-use orch_core::task::TaskFn;
+use orch_sdk::task::TaskFn;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 

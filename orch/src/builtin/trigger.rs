@@ -4,7 +4,7 @@ use super::operator::Operator;
 use crate::{BoxFuture, Call, Ctx, TaskResult, Triggered, Wait, defer, wait};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
-use orch_core::task::TriggerWish;
+use orch_sdk::task::TriggerWish;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;

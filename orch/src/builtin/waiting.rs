@@ -3,7 +3,7 @@
 use super::operator::Operator;
 use crate::{Awaited, BoxFuture, Call, Ctx, Deferral, OnTimeout, TaskResult, defer, fatal};
 use chrono::TimeDelta;
-use orch_core::wait::{RunWait, Which};
+use orch_sdk::wait::{RunWait, Which};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;

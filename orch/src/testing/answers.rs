@@ -2,7 +2,7 @@
 
 use crate::{Answer, Deferral, OnTimeout, Question, TaskError, WaitEnd};
 use chrono::{DateTime, TimeDelta};
-use orch_core::approval::{ANSWER, Given};
+use orch_spec::approval::{ANSWER, Given};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Where inputs come from in a test run: values, params, elements of maps, and what upstreams gave.
 
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::spec::{MapSpec, Source};
+use orch_spec::{MapSpec, Source};
 use serde_json::Value;
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! All DAGs of one worker binary or folder: their structure and the functions of their tasks, checked as a whole.
 
 use super::{Conditions, TaskFn};
-use crate::check::{self, Problem};
-use crate::spec::DagSpec;
+use orch_spec::DagSpec;
+use orch_spec::check::{self, Problem};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! What a running task knows about itself and its run, and its door to whoever runs it.
 
 use super::{BoxFuture, Connection, Host, LogLevel, MemoryHost, Resumed, TaskResult, fatal};
-use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
-use crate::ids::{DagId, RunId, TaskId};
-use crate::state::{RunType, TriggeredBy};
 use chrono::{DateTime, Utc};
+use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+use orch_spec::ids::{DagId, RunId, TaskId};
+use orch_spec::state::{RunType, TriggeredBy};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{fmt, sync::Arc};

@@ -3,8 +3,8 @@
 //! Every method that not every host can serve has a default that says so, so that the trait grows without breaking one.
 
 use super::{BoxFuture, Connection, TaskResult, fatal};
-use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use chrono::{DateTime, Utc};
+use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::any::Any;

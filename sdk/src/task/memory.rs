@@ -3,7 +3,7 @@
 use super::{
     BoxFuture, Connection, Ctx, Host, LogLevel, RunFacts, TaskResult, TriggerWish, Triggered, TryFacts, fatal,
 };
-use crate::asset::{AssetEvent, LineageEdge, TriggeringEvent};
+use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::any::Any;

@@ -1,9 +1,9 @@
 //! Waiting for a time. Nobody looks: the time alone wakes the task.
 
 use super::read;
-use crate::schedule::{CronExpr, is_near, next_after, parse_timezone, previous_until};
 use crate::task::Awaited;
 use chrono::{DateTime, NaiveTime, TimeDelta, Timelike, Utc};
+use orch_spec::schedule::{CronExpr, is_near, next_after, parse_timezone, previous_until};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! What a contract found of the data of an asset, as it is kept and shown.
 
-use crate::state::{UnknownWord, words};
+use crate::state::UnknownWord;
+use crate::words;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 

@@ -1,6 +1,6 @@
 //! What a task run that succeeded leaves behind: an event for each asset it updated, an edge for each way data took.
 
-use crate::spec::AssetRef;
+use crate::AssetRef;
 use crate::text::{MOST_DEPTH, is_too_deep};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -160,7 +160,7 @@ pub fn edges_of(inlets: &[AssetRef], outlets: &[AssetRef], said: &[LineageEdge])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Asset;
+    use crate::Asset;
     use serde_json::json;
 
     fn refs(uris: &[&str]) -> Vec<AssetRef> {

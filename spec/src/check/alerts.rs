@@ -1,9 +1,9 @@
 //! Who is told what: connections that can have such a name, templates that name fields, deadlines in their range.
 
 use super::{Checked, MAX_DURATION_MS};
-use crate::alert::{FIELDS, check_template};
 use crate::ids::ConnectionId;
-use crate::spec::{Callbacks, Notifier};
+use crate::template::{FIELDS, check_template};
+use crate::{Callbacks, Notifier};
 
 /// Of one DAG, and notifiers of one list: each end of a run or a try leaves one alert for each.
 const MOST: usize = 16;

@@ -2,7 +2,7 @@
 
 use super::{Checked, MAX_DURATION_MS};
 use crate::asset::valid_name;
-use crate::spec::{Asset, AssetRef};
+use crate::{Asset, AssetRef};
 use std::collections::BTreeMap;
 
 /// Assets in one condition: it is evaluated under a lock.

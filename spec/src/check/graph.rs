@@ -1,7 +1,8 @@
 //! Edges: every upstream exists, and nothing waits for itself.
 
-use super::{Checked, closest};
-use crate::spec::{MapSpec, Source, TaskSpec};
+use super::Checked;
+use crate::names::closest;
+use crate::{MapSpec, Source, TaskSpec};
 use std::collections::{HashMap, HashSet};
 
 /// Cycles reported at once; each costs a pass over the DAG.

@@ -1,11 +1,10 @@
 //! Numbers in their ranges.
 
 use super::Checked;
-use crate::ids;
-use crate::overlap::Concurrency;
-use crate::plan::MAX_TASKS;
-use crate::spec::{OnLost, Options, TaskSpec};
+use crate::{Concurrency, OnLost, Options, TaskSpec, ids};
 
+/// Tasks a DAG may have: a ledger's index is 16 bits, and a run row of this many is still a quick update.
+pub const MAX_TASKS: usize = 10_000;
 /// More tries are a loop, not a retry.
 pub const MAX_RETRIES: u32 = 1_000;
 /// `MAX_TASKS` of it, summed up by the weight rule, still fit an i32.

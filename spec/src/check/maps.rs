@@ -1,7 +1,7 @@
 //! Maps: no map in a map, every element inside its own map, and one output or all of them, as the upstream gives.
 
 use super::Checked;
-use crate::spec::{GroupSpec, MapSpec, Source, TaskSpec};
+use crate::{GroupSpec, MapSpec, Source, TaskSpec};
 use serde_json::Value;
 
 pub(super) fn check(dag: &mut Checked<'_>) {

@@ -1,9 +1,9 @@
 //! Ids: their letters, each used once, groups that exist. And text that Postgres would refuse.
 
 use super::Checked;
-use crate::ids;
-use crate::spec::{GroupSpec, Location, TaskSpec};
+use crate::names::closest;
 use crate::text::{MOST_DEPTH, is_too_deep};
+use crate::{GroupSpec, Location, TaskSpec, ids};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ fn unstorable(of: &impl Serialize, but: Option<&str>) -> Option<(String, &'stati
 }
 
 /// ` at file:line`, or nothing where no line is known.
-pub(crate) fn at(location: &Location) -> String {
+pub fn at(location: &Location) -> String {
     if location.file.is_empty() { String::new() } else { format!(" at {location}") }
 }
 
@@ -91,27 +91,4 @@ fn has_nul(value: &Value) -> bool {
         Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-/// The known word that `word` was probably meant to be, for "did you mean"; `None` when none is near.
-pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
-    // A third of the letters wrong is still a slip of the fingers; more is another word.
-    let limit = word.chars().count().max(3) / 3;
-    near.filter(|(far, _)| *far <= limit).min().map(|(_, candidate)| candidate)
-}
-
-/// Letters to insert, remove or change to turn `a` into `b`; case counts for nothing.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.to_lowercase().chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, other) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

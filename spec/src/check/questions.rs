@@ -1,9 +1,10 @@
 //! What tasks ask people: a question that can be asked, and choices that lead to tasks right below.
 
+use super::Checked;
 use super::graph::sources_of;
-use super::{Checked, closest};
 use crate::approval::Question;
-use crate::spec::{Role, TaskSpec};
+use crate::names::closest;
+use crate::{Role, TaskSpec};
 
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;

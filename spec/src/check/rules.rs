@@ -2,7 +2,7 @@
 
 use super::Checked;
 use crate::params::unjudged;
-use crate::spec::{InputSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
+use crate::{InputSpec, MapSpec, Role, Source, TaskSpec, TriggerRule};
 
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;

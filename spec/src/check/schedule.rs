@@ -1,10 +1,8 @@
 //! Schedules that can be read, and dates in order.
 
 use super::{Checked, MAX_DURATION_MS};
-use crate::{
-    schedule::{CronExpr, parse_timezone},
-    spec::{DagSpec, Schedule},
-};
+use crate::schedule::{CronExpr, parse_timezone};
+use crate::{DagSpec, Schedule};
 
 pub(super) fn check(dag: &mut Checked<'_>) {
     let spec = dag.spec;

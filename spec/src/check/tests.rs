@@ -1,7 +1,7 @@
 //! DAGs as a declarative file would give them, and what start-up says about each.
 
 use super::problems;
-use crate::spec::DagSpec;
+use crate::DagSpec;
 use serde_json::{Map, Value, json};
 
 /// A DAG of these tasks. Each value is what differs from `{ "task_id": …, "kind": "rust" }`.

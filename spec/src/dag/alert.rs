@@ -1,7 +1,8 @@
 //! Who is told of what becomes of a DAG, its runs and its tasks: notifiers and deadlines, as data. The telling itself is not
 //! the core's.
 
-use crate::state::{UnknownWord, words};
+use crate::state::UnknownWord;
+use crate::words;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
@@ -12,7 +13,7 @@ pub struct Notifier {
     /// Its type says how (e-mail, a webhook, a command); its address and its secrets stay there.
     #[serde(default)]
     pub connection: String,
-    /// Words with fields in braces (`core::alert::FIELDS`); the usual ones without it.
+    /// Words with fields in braces (`template::FIELDS`); the usual ones without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

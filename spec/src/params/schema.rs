@@ -4,7 +4,7 @@
 
 mod text;
 
-use crate::check::closest;
+use crate::names::closest;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::fmt;

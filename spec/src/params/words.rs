@@ -1,7 +1,7 @@
 //! The words that a schema of params may use. One with another word is refused when its DAG is loaded: a rule that nothing
 //! checks would look as if it held.
 
-use crate::check::closest;
+use crate::names::closest;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 

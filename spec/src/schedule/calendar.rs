@@ -4,11 +4,9 @@
 //! dags next-execution`, the UI. An answer in the past is due at once.
 
 use super::{ScheduleError, cron::CronExpr, wall, zone::parse_timezone};
-use crate::{
-    check::MAX_DURATION_MS,
-    spec::{DagSpec, Schedule, Timetable},
-    state::RunType,
-};
+use crate::check::MAX_DURATION_MS;
+use crate::state::RunType;
+use crate::{DagSpec, Schedule, Timetable};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};

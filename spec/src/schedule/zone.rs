@@ -1,6 +1,6 @@
 //! Names of time zones, and what somebody meant who misspelled one.
 
-use crate::check::closest;
+use crate::names::closest;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use std::fmt;
 

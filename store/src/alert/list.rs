@@ -4,7 +4,7 @@ use super::{UNREADABLE, read};
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, AlertState, Facts};
-use orch_core::spec::Notifier;
+use orch_spec::Notifier;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! An archive in a folder. An object gets its name when all of it is on the disk.
 
 use super::{Archive, ArchiveError, ArchiveResult};
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use std::io::{Error, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use tokio::fs;

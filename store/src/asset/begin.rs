@@ -6,7 +6,7 @@ use crate::version::Versions;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::asset::{Queued, Trigger, triggers};
-use orch_core::state::{RunType, TriggeredBy};
+use orch_spec::state::{RunType, TriggeredBy};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;

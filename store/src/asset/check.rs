@@ -3,8 +3,8 @@
 use crate::completion::{CompletionStep, StepFuture};
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
-use orch_core::asset::{CheckOutcome, CheckResult, MAX_SAMPLE_CHARS};
-use orch_core::task::Ctx;
+use orch_sdk::task::Ctx;
+use orch_spec::asset::{CheckOutcome, CheckResult, MAX_SAMPLE_CHARS};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@
 use super::check::{Finding, Row};
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
-use orch_core::asset::CheckOutcome;
+use orch_spec::asset::CheckOutcome;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

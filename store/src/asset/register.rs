@@ -2,7 +2,7 @@
 
 use crate::StoreResult;
 use crate::registry::Registered;
-use orch_core::spec::{AssetRef, AssetRole, DagSpec};
+use orch_spec::{AssetRef, AssetRole, DagSpec};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use std::sync::Arc;

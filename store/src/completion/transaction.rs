@@ -7,7 +7,7 @@
 use super::{CompletionStep, Outdated};
 use crate::step::{Ended, Lease, Mode, Step, Stepper};
 use crate::{StoreError, StoreResult};
-use orch_core::task::TaskError;
+use orch_sdk::task::TaskError;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::{DagRow, MOST_DAGS};
 use crate::StoreResult;
 use crate::run::{Compare, RunTime};
 use chrono::{DateTime, Utc};
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgConnection, Postgres};
 

@@ -4,7 +4,7 @@ use crate::StoreResult;
 use crate::run::word;
 use chrono::{DateTime, Utc};
 use orch_core::deadline::{DeadlineState, Standing, standing};
-use orch_core::spec::{DeadlineFrom, deadline_words};
+use orch_spec::{DeadlineFrom, deadline_words};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use orch_core::history::{Difference, History, Over, Place, judge};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

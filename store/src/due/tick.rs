@@ -6,10 +6,10 @@ use crate::run::{CreateRun, NewRun, RunRow, create_run};
 use crate::version::Versions;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
-use orch_core::ids::RunId;
-use orch_core::schedule::{Bounds, Calendar, DataInterval, NextRun, run_id};
-use orch_core::spec::DagSpec;
-use orch_core::state::TriggeredBy;
+use orch_spec::DagSpec;
+use orch_spec::ids::RunId;
+use orch_spec::schedule::{Bounds, Calendar, DataInterval, NextRun, run_id};
+use orch_spec::state::TriggeredBy;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 

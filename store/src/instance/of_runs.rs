@@ -5,7 +5,7 @@ use crate::version::{Version, Versions};
 use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use super::{
 use crate::StoreResult;
 use crate::narrow;
 use crate::version::{Version, Versions};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;

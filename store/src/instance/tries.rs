@@ -3,7 +3,7 @@
 use crate::{StoreResult, run};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

@@ -6,8 +6,8 @@ use crate::step::Stepper;
 use crate::version::Versions;
 use orch_core::plan::TaskIdx;
 use orch_core::select::{Selection, relatives};
-use orch_core::state::TaskState;
 use orch_core::transition::Selected;
+use orch_spec::state::TaskState;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 

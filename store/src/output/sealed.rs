@@ -4,7 +4,7 @@
 use crate::seal::{Keyring, Seat, SecretError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use orch_core::secret::{MASK, Masker};
+use orch_sdk::secret::{MASK, Masker};
 use serde_json::Value;
 use std::borrow::Cow;
 use uuid::Uuid;

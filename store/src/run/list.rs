@@ -3,7 +3,7 @@
 use super::{NewRun, RunRow, word};
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;

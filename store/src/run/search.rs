@@ -6,7 +6,7 @@ use super::list::Row;
 use super::{MOST_RUNS, RunDetails};
 use crate::StoreResult;
 use chrono::{DateTime, Utc};
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use sqlx::QueryBuilder;
 use sqlx::postgres::{PgConnection, Postgres};
 use uuid::Uuid;

@@ -8,7 +8,7 @@ use crate::version::{Version, Versions};
 use orch_core::overlap::{Begin, has_policy};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::RunType;
+use orch_spec::state::RunType;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeMap;

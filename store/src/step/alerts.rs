@@ -6,7 +6,7 @@ use super::Step;
 use super::bind::{Values, placed};
 use crate::StoreResult;
 use orch_core::alert::NewAlert;
-use orch_core::text::{JsonText, Text};
+use orch_spec::text::{JsonText, Text};
 
 pub(super) const OF_TRIES: [&str; 5] = ["bigint[]", "text[]", "text[]", "text[]", "text[]"];
 pub(super) const OF_ELEMENTS: [&str; 6] = ["bigint[]", "text[]", "text[]", "text[]", "text[]", "text[]"];

@@ -4,7 +4,7 @@
 use super::bind::{Values, placed};
 use super::{Request, Step};
 use crate::StoreResult;
-use orch_core::text::JsonText;
+use orch_spec::text::JsonText;
 
 pub(super) const TYPES: [&str; 3] = ["bigint[]", "text[]", "text[]"];
 

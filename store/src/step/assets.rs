@@ -5,9 +5,9 @@
 use super::bind::{Values, placed};
 use super::{Step, Touched};
 use crate::StoreResult;
-use orch_core::asset::{AssetEvent, LineageEdge};
-use orch_core::state::TaskState;
-use orch_core::text::{JsonText, Text};
+use orch_spec::asset::{AssetEvent, LineageEdge};
+use orch_spec::state::TaskState;
+use orch_spec::text::{JsonText, Text};
 
 pub(super) const EVENT_TYPES: [&str; 9] =
     ["bigint[]", "text[]", "text[]", "text[]", "bigint[]", "text[]", "text[]", "text[]", "text[]"];

@@ -5,7 +5,7 @@ use super::sql::{self, ASK, CLAIM, DEFER, ENDED, HOLD, KEEP, LOCKED, LOOK, MOVES
 use super::{Ended, Mode, NewTry, NewWait, Step, alerts, asks, assets};
 use crate::StoreResult;
 use crate::narrow;
-use orch_core::text::{JsonText, Text};
+use orch_spec::text::{JsonText, Text};
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Type};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use crate::completion::{Commit, CompletionStep, StepFuture};
 use crate::hint::Hint;
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
-use orch_core::task::{Ctx, TaskResult, fatal};
+use orch_sdk::task::{Ctx, TaskResult, fatal};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::PgConnection;

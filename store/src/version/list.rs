@@ -2,7 +2,7 @@
 
 use crate::{StoreError, StoreResult};
 use chrono::{DateTime, Utc};
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;

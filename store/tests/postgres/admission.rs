@@ -2,9 +2,9 @@
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
 use orch_core::select::Selection;
-use orch_core::spec::DagSpec;
-use orch_core::state::{TaskState, TriggeredBy};
 use orch_core::transition::Selected;
+use orch_spec::DagSpec;
+use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::admission::{admit, admit_and_recount};
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::kept::{POOL, Record, delete, get, insert, update};

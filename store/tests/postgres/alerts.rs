@@ -4,10 +4,10 @@
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
 use chrono::{DateTime, Utc};
 use orch_core::alert::{AlertKind, AlertState, TryEnd, of_try};
-use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult};
-use orch_core::spec::{DagSpec, Notifier};
-use orch_core::state::{TaskState, TriggeredBy};
-use orch_core::task::Ctx;
+use orch_sdk::task::Ctx;
+use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult};
+use orch_spec::state::{TaskState, TriggeredBy};
+use orch_spec::{DagSpec, Notifier};
 use orch_store::alert::{
     AlertFilter, AlertRow, Retry, add_test_alert, alert_not_sent, alert_sent, claim_alerts, list_alerts, retry_alert,
     tell_of_checks, tell_of_stale,

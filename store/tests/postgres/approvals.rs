@@ -2,12 +2,12 @@
 
 use crate::fixture::{Hands, dag, database, later, number, one, register, states, trigger};
 use orch_core::alert::{TryAsks, of_question};
-use orch_core::approval::{Given, Question};
 use orch_core::select::Selection;
-use orch_core::spec::DagSpec;
-use orch_core::state::TaskState;
-use orch_core::task::{OnTimeout, WaitEnd};
 use orch_core::transition::Selected;
+use orch_sdk::task::{OnTimeout, WaitEnd};
+use orch_spec::DagSpec;
+use orch_spec::approval::{Given, Question};
+use orch_spec::state::TaskState;
 use orch_store::alert::{AlertFilter, AlertRow, claim_alerts, list_alerts, retry_alert};
 use orch_store::approval::{
     ApprovalFilter, ApprovalOrder, ApprovalText, Stand, answer_approval, approval, count_approvals, list_approvals,

@@ -1,9 +1,9 @@
 //! Assets: what registration knows of them, events that are there exactly if a success is, and runs that follow once.
 
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
-use orch_core::asset::{AssetEvent, LineageEdge};
-use orch_core::spec::DagSpec;
-use orch_core::state::TaskState;
+use orch_spec::DagSpec;
+use orch_spec::asset::{AssetEvent, LineageEdge};
+use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::asset::{
     AssetFilter, AssetOrder, NewEvent, QueueFilter, add_event, begin_triggered_runs, dags_to_ask, distribute,
@@ -181,7 +181,7 @@ async fn a_step_that_moves_and_keeps_writes_the_events_or_is_taken_back_with_the
         orch_core::transition::fold(&loaded.plan, &ledger, &[event], &orch_core::run::Elements::default()).unwrap();
     let mut step = strict(end);
     let keep = orch_store::refold::Keep { room: 1, queues: &loaded.queues };
-    let at = orch_store::step::RunAt { run: run.id, rev: 0, run_type: orch_core::state::RunType::Manual };
+    let at = orch_store::step::RunAt { run: run.id, rev: 0, run_type: orch_spec::state::RunType::Manual };
     orch_store::refold::carry_out(&mut step, &loaded, at, to, effects, keep);
     assert_eq!(step.keep.len(), 1);
     // The same step with a revision that is over: the outcome and its event are recorded, nothing else.

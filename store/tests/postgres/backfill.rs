@@ -3,7 +3,7 @@
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, Dates, Reason, Reprocess, Step, Wish};
-use orch_core::state::{RunType, TaskState};
+use orch_spec::state::{RunType, TaskState};
 use orch_store::backfill::{
     BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, Part, cancel_backfill, create_backfill, due_backfills,
     get_backfill, list_dates, pace, pause_backfill, plan_backfill,

@@ -1,8 +1,8 @@
 //! What contracts found and how far tries are: kept, read, and gone with the runs of their time.
 
 use crate::fixture::{database, number, one};
-use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
-use orch_core::task::{Ctx, MemoryHost, RunFacts, TryFacts};
+use orch_sdk::task::{Ctx, MemoryHost, RunFacts, TryFacts};
+use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult, MAX_SAMPLE_CHARS};
 use orch_store::asset::{
     CheckTrail, checks_of_asset, count_checks, findings_since, keep_checks, looks_at, newest_findings, watched_assets,
 };

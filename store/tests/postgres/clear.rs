@@ -2,8 +2,8 @@
 
 use crate::fixture::{Hands, check_run, dag, database, later, number, one, register, states, trigger};
 use orch_core::select::Selection;
-use orch_core::state::TaskState;
 use orch_core::transition::Selected;
+use orch_spec::state::TaskState;
 use orch_store::clear::{ClearWish, Cleared, clear_instances, count_clear, would_clear};
 use orch_store::run::cancel_run;
 use orch_store::step::{Ended, Stepper};

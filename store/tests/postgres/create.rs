@@ -1,8 +1,8 @@
 //! Registering DAGs, creating runs and beginning those that wait.
 
 use crate::fixture::{chain, dag, database, hot, number, one, register, trigger};
-use orch_core::ids::RunId;
-use orch_core::state::{RunState, TaskState, TriggeredBy};
+use orch_spec::ids::RunId;
+use orch_spec::state::{RunState, TaskState, TriggeredBy};
 use orch_store::dag::{DagFilter, did_you_mean, get_dag, list_dags, pause, resolve, unpause};
 use orch_store::instance::{InstanceFilter, list_instances};
 use orch_store::run::{CreateRun, NewRun, RunFilter, create_run, get_run, list_runs, start_queued_runs};

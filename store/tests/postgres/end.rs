@@ -1,8 +1,8 @@
 //! Runs that end before their tasks do.
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
-use orch_core::state::{RunState, TaskState};
 use orch_core::transition::RunEnd;
+use orch_spec::state::{RunState, TaskState};
 use orch_store::dag::{get_dag, pause_after_failures};
 use orch_store::run::{EndRun, cancel_run, set_run_state, time_out_run};
 use orch_store::version::Versions;

@@ -1,7 +1,7 @@
 //! A database of one's own with a registered DAG, and a worker that needs no bodies.
 
-use orch_core::spec::DagSpec;
-use orch_core::state::{TaskState, TriggeredBy};
+use orch_spec::DagSpec;
+use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
 use orch_store::refold::{Keep, fold_run};
 use orch_store::registry::{NewBundle, Registered, register_bundle};

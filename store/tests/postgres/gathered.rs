@@ -3,8 +3,8 @@
 use crate::alerts::ended;
 use crate::fixture::{Hands, dag, database, number, one, register, trigger};
 use orch_core::alert::AlertState;
-use orch_core::spec::DagSpec;
-use orch_core::state::TaskState;
+use orch_spec::DagSpec;
+use orch_spec::state::TaskState;
 use orch_store::alert::{
     AlertFilter, AlertRow, alert_not_sent, alert_sent, alerts_of_run, claim_alerts, count_alerts, gather_alerts,
     list_alerts, next_alert_in,

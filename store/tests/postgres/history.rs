@@ -2,8 +2,8 @@
 
 use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
 use orch_core::select::Selection;
-use orch_core::state::TaskState;
 use orch_core::transition::{RunEnd, Selected};
+use orch_spec::state::TaskState;
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::doctor::{NamedDifference, VerifiedRun, WhichHistory, count_history, verify_history};
 use orch_store::run::{cancel_run, set_run_state, time_out_run};

@@ -1,8 +1,8 @@
 //! Values that do not fit, and rows that cannot be read: each is one item's trouble, never everybody's.
 
 use crate::fixture::{Hands, chain, check_run, database, later, number, one, register, states, trigger};
-use orch_core::state::TaskState;
-use orch_core::text::JsonText;
+use orch_spec::state::TaskState;
+use orch_spec::text::JsonText;
 use orch_store::doctor::vitals;
 use orch_store::hot::{Hot, PgHot};
 use orch_store::refold::{Keep, fold_run};

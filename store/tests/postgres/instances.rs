@@ -1,7 +1,7 @@
 //! Task instances as people see them.
 
 use crate::fixture::{Hands, dag, database, one, register, trigger};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, get_instance, list_instances, state_counts, tries};
 use orch_store::step::{Ended, Failure, NextTry};
 use orch_store::version::Versions;

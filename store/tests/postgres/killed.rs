@@ -5,7 +5,7 @@ use crate::fixture::{database, one};
 use crate::old::{MONDAY, NEXT_MONDAY, old_runs, there_and_archived};
 use chrono::{DateTime, Utc};
 use flate2::read::MultiGzDecoder;
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use orch_store::archive::{Archive, ArchiveDoor, ArchiveResult, Folder};
 use orch_store::clean::{Cleaned, list_archived, retire_to};
 use orch_store::log::{self, Chunk, Place};

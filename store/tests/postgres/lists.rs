@@ -1,7 +1,7 @@
 //! Lists for people: versions, counts of runs, outputs, the audit log, instances of many runs.
 
 use crate::fixture::{Hands, chain, dag, database, one, register, trigger};
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use orch_store::audit::{AuditOrder, AuditSearch, AuditText, Deed, count_audit, record, search_audit};
 use orch_store::dag::{RunCount, run_counts_of};
 use orch_store::instance::{InstanceFilter, count_instances, instances_of_runs, list_instances};

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::due::{After, look};
 use orch_store::hot::{Hot, PgHot};
 use orch_store::instance::tries;

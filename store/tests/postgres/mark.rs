@@ -3,8 +3,8 @@
 use crate::fixture::{Hands, chain, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
-use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Selected;
+use orch_spec::state::{RunState, TaskState};
 use orch_store::clear::{ClearWish, clear_instances};
 use orch_store::instance::tries;
 use orch_store::mark::{Mark, mark_instance};

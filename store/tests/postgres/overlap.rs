@@ -1,7 +1,7 @@
 //! Runs for which there is no place: they wait, are skipped, or others make way, by DAG and by the value of a param.
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states};
-use orch_core::state::{RunState, TaskState, TriggeredBy};
+use orch_spec::state::{RunState, TaskState, TriggeredBy};
 use orch_store::audit::list_audit;
 use orch_store::dag::{pause, unpause};
 use orch_store::due::{create_due_runs, due_dags};

@@ -2,7 +2,7 @@
 
 use crate::fixture::{chain, database, one, register, trigger};
 use chrono::{DateTime, TimeDelta, Utc};
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use orch_store::instance::{loudest_states, old_tries};
 use orch_store::live::{TryKey, look_at_all, look_at_runs, look_at_tries, news};
 use orch_store::log::{NewChunk, Place, append, end, lines_upto, window, window_until};

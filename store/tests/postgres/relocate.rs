@@ -2,8 +2,8 @@
 
 use crate::fixture::{Hands, check_run, dag, database, number, one, register, states, trigger};
 use orch_core::select::Selection;
-use orch_core::state::TaskState;
 use orch_core::transition::{CannotMove, Selected};
+use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::clear::{ClearWish, clear_instances, would_clear};
 use orch_store::mark::mark_instance;

@@ -3,7 +3,7 @@
 use crate::fixture::{database, number, one};
 use crate::old::{MONDAY, NEXT_MONDAY, old_runs, there_and_archived};
 use chrono::{DateTime, Utc};
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use orch_store::StoreError;
 use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, Folder};
 use orch_store::clean::{Cleaned, list_cleanups, retire, retire_to};

@@ -1,7 +1,7 @@
 //! Connections and variables at rest: sealed, bound to their place, sealed anew when keys change, in no dump.
 
 use crate::fixture::{database, one};
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use orch_store::connection::{columns, open, without_secrets};
 use orch_store::kept::{CONNECTION, Rotated, VARIABLE, delete, get, insert, list, rotate, update};
 use orch_store::seal::{Keyring, SecretError};

@@ -1,8 +1,8 @@
 //! What deferred tries wait for: taken by one, answered once, kept through everything that happens to a run.
 
 use crate::fixture::{Hands, dag, database, number, one, register, states, trigger};
-use orch_core::state::TaskState;
-use orch_core::task::{OnTimeout, WaitEnd};
+use orch_sdk::task::{OnTimeout, WaitEnd};
+use orch_spec::state::TaskState;
 use orch_store::due::wake_waiting;
 use orch_store::run::{MoveRun, move_run};
 use orch_store::step::{Lease, NewWait};

@@ -6,12 +6,12 @@
 use std::process::Command;
 
 use iceberg::spec::{PrimitiveType, Transform, Type};
-use orch_core::task::Connection;
 use orch_lake::bucket::Options;
 use orch_lake::table::At;
 use orch_lake::table::evolve::{Columns, Naming, Partition, Properties, Retention};
 use orch_lake::table::maintain::{Compaction, Expiry, Orphans};
 use orch_lake::{Filter, Lake, LakeConfig, TableDef, TableName};
+use orch_sdk::task::Connection;
 use orch_test_lake::pyiceberg::python;
 use orch_test_lake::rows::{batch, row};
 use orch_test_support::TestDb;

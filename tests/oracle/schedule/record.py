@@ -5,7 +5,7 @@
     AIRFLOW_HOME=$(mktemp -d) PYTHONTZPATH= venv/bin/python record.py
 
 tzdata is the release that crate chrono-tz holds (2025b): Airflow must not read a newer one from the system. The tables
-are committed and compared by core/tests/schedule_oracle.rs; one row per line, instants in minutes or microseconds since
+are committed and compared by spec/tests/schedule_oracle.rs; one row per line, instants in minutes or microseconds since
 1970. Everything random is seeded: two recordings are equal.
 """
 

@@ -9,7 +9,7 @@ use crate::script::Script;
 use crate::stage::body;
 use crate::store::{MemHeart, MemStore};
 use orch_core::plan::TaskIdx;
-use orch_core::task::TaskFn;
+use orch_sdk::task::TaskFn;
 use orch_store::StoreError;
 use orch_store::hint::Hints;
 use orch_store::version::Version;

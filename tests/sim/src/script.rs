@@ -2,8 +2,8 @@
 
 use crate::rng::{Rng, mix};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::state::TaskState;
-use orch_core::text::MOST_DEPTH;
+use orch_spec::state::TaskState;
+use orch_spec::text::MOST_DEPTH;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //! sensors, retries, limits; in some worlds pools and limits over all runs.
 
 use crate::rng::Rng;
-use orch_core::spec::{DagSpec, GroupSpec, Limit, MapSpec, OnLost, Options, Role, Source, TaskSpec, TriggerRule};
+use orch_spec::{DagSpec, GroupSpec, Limit, MapSpec, OnLost, Options, Role, Source, TaskSpec, TriggerRule};
 use serde_json::{Map, json};
 
 #[derive(Debug, Clone, Copy, PartialEq)]

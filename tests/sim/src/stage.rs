@@ -7,7 +7,7 @@ use crate::gate::gated;
 use crate::node::Program;
 use crate::script::Act;
 use orch_core::plan::TaskIdx;
-use orch_core::task::{BoxFuture, Ctx, TaskError};
+use orch_sdk::task::{BoxFuture, Ctx, TaskError};
 use orch_store::version::Version;
 use serde_json::Value;
 use std::sync::Arc;

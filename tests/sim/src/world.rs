@@ -16,7 +16,7 @@ use crate::script::Script;
 use crate::shape::{POOLS, lines, random_dag, with_one_more};
 use crate::trace::Trace;
 use orch_core::plan::Plan;
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use orch_store::hint::{Hint, Hints};
 use orch_store::version::Version;
 use std::collections::BTreeSet;

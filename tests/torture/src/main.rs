@@ -3,8 +3,8 @@
 //! They live no longer than their supervisor: when the pipe on stdin closes, they are gone.
 
 use clap::{Args, Parser, Subcommand};
-use orch_core::task::Bundle;
 use orch_scheduler::{Scheduler, SchedulerConfig};
+use orch_sdk::task::Bundle;
 use orch_store::hint::Hints;
 use orch_store::registry::{NewBundle, prepare, register_bundle};
 use orch_store::{StoreError, StoreResult, connect, guard};

@@ -4,8 +4,8 @@ use crate::dags::ELEMENTS;
 use orch_core::branch;
 use orch_core::model::Model;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::state::TaskState;
 use orch_core::transition::Outcome;
+use orch_spec::state::TaskState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ fn name(plan: &Plan, task: TaskIdx) -> &str {
 mod tests {
     use super::*;
     use crate::dags;
-    use orch_core::state::RunState;
+    use orch_spec::state::RunState;
 
     fn end(dag_id: &str, version: u32) -> (Arc<Plan>, Model) {
         let dag = dags::all(version).into_iter().find(|d| d.spec().dag_id == dag_id).expect("the dag exists");

@@ -1,6 +1,6 @@
 //! Looks at the database again and again while things break: what is over stays as it is, what changes hands counts up.
 
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -4,8 +4,8 @@
 
 use crate::openapi::kept::BodyOf;
 use crate::openapi::queries::{INSTANCE_ORDERS, RUN_ORDERS, both_ways};
-use orch_core::state::TaskState;
 use orch_deeds::Kept;
+use orch_spec::state::TaskState;
 use orch_wire::timestamp::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};

@@ -9,7 +9,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
-use orch_core::spec::Deadline;
+use orch_spec::Deadline;
 use orch_store::deadline::{DeadlineFilter, DeadlineRow, count_deadlines, list_deadlines};
 use orch_store::run::get_run;
 use orch_wire::timestamp::{Timestamp, stamp};

@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::file::FileProblem;
+use orch_spec::check::FileProblem;
 use orch_store::import_error::{ImportErrorFilter, ImportErrorRow, list_import_errors};
 use orch_store::narrow;
 use orch_wire::timestamp::Timestamp;

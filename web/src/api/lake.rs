@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
-use orch_core::secret::{MASK, is_sensitive};
+use orch_sdk::secret::{MASK, is_sensitive};
 use orch_store::lake_view::{DataFile, LakePage, LakeTable, LakeView, PartitionRow, SnapshotRow, TableId, TableRow};
 use schemars::JsonSchema;
 use serde::Serialize;

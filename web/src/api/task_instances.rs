@@ -29,7 +29,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 pub(crate) use logs::LogPage;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow, MOST_INSTANCES, get_instance, ledger, list_instances};
 use orch_store::note::notes_of;
 use orch_store::run::RunDetails;

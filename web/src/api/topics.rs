@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
-use orch_core::secret::masked_variable;
 use orch_deeds::topic::{PRODUCED, append};
+use orch_sdk::secret::masked_variable;
 use orch_store::hint::Hint;
 use orch_store::topic::{
     self, MOST_RECORD_BYTES, NewRecord, PartitionRow, Placed, ProduceError, ReadFrom, RecordRow, Topic, find_key,

@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::diff::{Diff, FieldChange};
+use orch_document::diff::{Diff, FieldChange};
 use orch_store::version::{VersionFilter, VersionRow, list_versions, runs_by_version, spec_of, workers_by_version};
 use orch_wire::Problem;
 use orch_wire::timestamp::Timestamp;
@@ -128,7 +128,7 @@ pub(crate) async fn between(db: &mut PgConnection, dag_id: &str, (from, to): (i3
 impl DiffView {
     fn new(from: i32, to: i32, diff: Diff) -> DiffView {
         let summary = diff.summary();
-        let edges = |edges: Vec<orch_core::diff::Edge>| {
+        let edges = |edges: Vec<orch_document::diff::Edge>| {
             edges.into_iter().map(|edge| EdgeView { from: edge.from, to: edge.to }).collect()
         };
         let fields = |fields: Vec<FieldChange>| {

@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::instance::{ledger, tries};
 use orch_store::why::{Holder, Why, why as why_not};

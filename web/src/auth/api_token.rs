@@ -5,7 +5,7 @@ use super::session::{Hash, digest, random_text};
 use super::{Auth, Caller};
 use crate::refusal::Refusal;
 use chrono::{DateTime, TimeDelta, Utc};
-use orch_core::state::TriggeredBy;
+use orch_spec::state::TriggeredBy;
 use orch_store::StoreError;
 use orch_store::token::{TokenRow, get_token};
 use sqlx::PgPool;

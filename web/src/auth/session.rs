@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
-use orch_core::state::TriggeredBy;
+use orch_spec::state::TriggeredBy;
 use orch_store::StoreError;
 use orch_store::audit::{Deed, record};
 use orch_store::session::{NewSession, SessionKind, SessionRow, close_session, get_session, open_session};

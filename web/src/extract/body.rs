@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use orch_core::params::MAX_CONF_BYTES;
+use orch_spec::params::MAX_CONF_BYTES;
 use orch_wire::Fields;
 use orch_wire::Problem;
 use serde_json::{Map, Value, json};

@@ -4,7 +4,7 @@
 use crate::refusal::Refusal;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use orch_core::ids::{DagId, RunId, TaskId};
+use orch_spec::ids::{DagId, RunId, TaskId};
 use orch_wire::Problem;
 use std::str::FromStr;
 

@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, Rect, lay_out};
 use super::{Graph, Group, Node};
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use std::fmt::Write as _;
 
 /// The graph page's tokens, light and dark, without `var()`: not every program that shows an SVG knows it.

@@ -6,7 +6,7 @@ use crate::bundle_state;
 use crate::pages::task::log::fragment;
 use crate::state::App;
 use axum::body::Bytes;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::StoreResult;
 use orch_store::hint::Hint;
 use orch_store::live::{News, TryKey, TryLook, look_at_all, look_at_dags, look_at_runs, look_at_tries, news};

@@ -109,7 +109,7 @@ fn shown_as(kind: AlertKind) -> &'static str {
 }
 
 fn line(row: AlertRow, shell: &Shell) -> Line {
-    let plain = orch_core::spec::Notifier::default();
+    let plain = orch_spec::Notifier::default();
     let said = message((&row.key, row.kind), &plain, &row.facts, (row.run_id.as_deref(), row.logical_date), row.at);
     let of_run = |run: String| match (&row.facts.task_id, &row.facts.elements) {
         (Some(task), None) => task_href(&run, task, row.facts.map_index.unwrap_or(-1)),

@@ -13,7 +13,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::approval::Person;
+use orch_spec::approval::Person;
 use orch_store::approval::{ApprovalFilter, ApprovalRow, Stand, list_approvals};
 
 #[derive(Template)]

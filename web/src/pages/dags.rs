@@ -12,7 +12,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::dag::{DagFilter, DagRow, count_dags, list_dags, resolve};
 use orch_store::overview::{RunMark, failing, last_runs, running_runs};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use crate::state::App;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::task::{Document, FileFormat};
+use orch_document::kept::{Document, FileFormat};
 use orch_store::StoreError;
 use sqlx::{Connection, PgConnection};
 

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::asset::CheckOutcome;
+use orch_spec::asset::CheckOutcome;
 use orch_store::asset::{Finding, Look, WatchedAsset, looks_at, newest_findings, watched_assets};
 use orch_store::lake_view::{TableId, TableRow};
 use sqlx::PgConnection;

@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 use failure::Failure;
 use gantt::Gantt;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::state::{RunState, RunType, TaskState};
+use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::asset::{EventFilter, EventOrder, list_events};
 use orch_store::dag::{get_dag, resolve};
 use orch_store::instance::{

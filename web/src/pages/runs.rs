@@ -12,7 +12,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::dag::dag_ids_like;
 use orch_store::deadline::late_runs;
 use orch_store::run::{Direction, RunCondition, RunDetails, RunOrder, RunSearch, RunText, search_runs};

@@ -4,7 +4,7 @@ use super::icon::words;
 use super::{Escaped, Now, duration};
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::overview::RunMark;
 use std::fmt;
 

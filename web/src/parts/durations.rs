@@ -6,7 +6,7 @@ use crate::pages::encoded;
 use crate::parts::dag_href;
 use askama::filters::HtmlSafe;
 use chrono::TimeDelta;
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::overview::RunMark;
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use super::Escaped;
 use askama::filters::HtmlSafe;
-use orch_core::asset::CheckOutcome;
+use orch_spec::asset::CheckOutcome;
 use std::fmt;
 
 #[derive(Debug, Clone)]

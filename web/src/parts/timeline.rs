@@ -6,7 +6,7 @@ use super::{Escaped, Now, duration};
 use crate::pages::encoded;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::overview::{NextRun, RunMark};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -196,7 +196,7 @@ impl HtmlSafe for Timeline {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_core::state::RunType;
+    use orch_spec::state::RunType;
 
     fn run(dag_id: &str, minute: i64, state: RunState) -> RunMark {
         let at = DateTime::from_timestamp(1_800_000_000 - minute * 60, 0).expect("a moment");

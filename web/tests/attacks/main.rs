@@ -2,7 +2,7 @@
 //! process to itself, so that its memory is that of the process. New attacks are rows of `table`; those that need an engine
 //! which is not linked here use `orch_test_support::attack` where it is.
 
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use orch_store::connection::{columns, open};
 use orch_store::hint::Hints;
 use orch_store::kept::{CONNECTION, get, insert};

@@ -22,7 +22,7 @@ async fn change(web: &Web, method: Method, path: &str, body: &Value, status: u16
     answer.body
 }
 
-async fn stored(web: &Web) -> orch_core::task::Connection {
+async fn stored(web: &Web) -> orch_sdk::task::Connection {
     let record = get(&mut web.db().await, &CONNECTION, "sales").await.unwrap().unwrap();
     orch_store::connection::open(&record, &web.keys).unwrap()
 }
@@ -325,7 +325,7 @@ async fn connections_are_tried_where_that_is_allowed() {
     let seen = answers.join_next().await.unwrap().unwrap();
     assert!(seen[0].to_lowercase().contains("authorization: basic"), "{}", seen[0]);
 
-    let database = orch_core::task::Connection::from_uri("own", &web.database.url()).unwrap();
+    let database = orch_sdk::task::Connection::from_uri("own", &web.database.url()).unwrap();
     let part = |name: &str| database.extra.get(name).and_then(Value::as_str).map(String::from);
     let port_of = || database.extra.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
     let own = json!({ "connection_id": "own", "conn_type": "postgres", "host": database.host.clone().or_else(|| part("host")),

@@ -5,7 +5,7 @@ use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use axum::http::StatusCode;
 use orch_core::alert::{TryEnd, of_deadline, of_try};
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use orch_store::alert::{add_alerts, gather_alerts};
 use orch_store::registry::{NewBundle, register_bundle};
 use serde_json::{Value, json};
@@ -127,8 +127,7 @@ async fn a_run_and_a_task_lead_to_who_was_told_of_them() {
     let spec = sqlx::query_scalar::<_, Value>(
         "select spec from dag_version v join dag_run r on r.version = v.id where r.id = $1",
     );
-    let spec: orch_core::spec::DagSpec =
-        serde_json::from_value(spec.bind(run).fetch_one(&mut db).await.unwrap()).unwrap();
+    let spec: orch_spec::DagSpec = serde_json::from_value(spec.bind(run).fetch_one(&mut db).await.unwrap()).unwrap();
     let mut browser = Browser::logged_in(&web).await;
     let href = format!("/dags/night/runs/{run_id}");
     assert!(!browser.get(&href).await.has("/alerts?dag=night"), "nobody was told so far");

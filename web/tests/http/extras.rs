@@ -3,7 +3,7 @@
 use crate::browser::Browser;
 use crate::fixture::Web;
 use axum::http::StatusCode;
-use orch_core::file::FileProblem;
+use orch_spec::check::FileProblem;
 use orch_store::import_error::set_import_errors;
 use orch_store::run::get_run;
 use serde_json::{Value, json};

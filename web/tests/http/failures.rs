@@ -3,7 +3,7 @@
 use crate::browser::Browser;
 use crate::fixture::{Web, dag};
 use axum::http::Method;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::run::{get_run, time_out_run};
 use orch_store::version::Versions;

@@ -1,7 +1,7 @@
 //! A lake with one table and few rows, for pages and routes: the real one is tested where it lives.
 
 use chrono::DateTime;
-use orch_core::task::BoxFuture;
+use orch_sdk::task::BoxFuture;
 use orch_store::lake_view::{
     CHART, Cell, Chunk, ColumnRange, DataFile, FileKind, LakeDoor, LakeError, LakePage, LakeResult, LakeTable,
     LakeView, MadeBy, PartitionColumn, PartitionRow, Query, QueryRows, RefKind, ResultColumn, Seen, SnapshotRef,

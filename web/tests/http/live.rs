@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use chrono::TimeDelta;
 use http_body_util::BodyExt;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::hint::Hint;
 use orch_store::log::{NewChunk, append};
 use orch_store::step::Lease;

@@ -4,8 +4,8 @@
 use crate::browser::Browser;
 use crate::fake_lake::FakeLake;
 use crate::fixture::Web;
-use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult};
-use orch_core::task::{MemoryHost, RunFacts, TryFacts};
+use orch_sdk::task::{MemoryHost, RunFacts, TryFacts};
+use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult};
 use orch_store::asset::{CheckTrail, keep_checks};
 use serde_json::json;
 use uuid::Uuid;

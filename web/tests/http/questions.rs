@@ -4,7 +4,7 @@ use crate::approvals::{ALL, ask};
 use crate::counted::Counted;
 use crate::fixture::{Web, dag};
 use axum::http::{Method, StatusCode};
-use orch_core::approval::Question;
+use orch_spec::approval::Question;
 use orch_store::registry::{NewBundle, register_bundle};
 use serde_json::{Value, json};
 use sqlx::PgConnection;

@@ -4,7 +4,7 @@ use crate::browser::{Browser, Page};
 use crate::fixture::{PASSWORD, Web};
 use axum::http::StatusCode;
 use orch_core::network::Reach;
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use orch_store::connection::open;
 use orch_store::kept::{CONNECTION, VARIABLE, get};
 use serde_json::json;

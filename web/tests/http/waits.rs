@@ -3,7 +3,7 @@
 use crate::fixture::Web;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::run::get_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 use super::Programs;
 use crate::program;
 use orch_core::alert::Message;
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use serde_json::json;
 use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};

@@ -10,7 +10,7 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{SmtpTransport, Transport as _};
 use orch_core::alert::Message;
 use orch_core::network::{NOT_REACHED, Reach};
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use serde_json::Value;
 use std::error::Error;
 use std::io::Read as _;

@@ -4,7 +4,7 @@ use super::PATIENCE;
 use crate::outside::http::{Address, Ask, Http, anywhere, below};
 use hmac::{Hmac, KeyInit, Mac};
 use orch_core::alert::Message;
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use serde_json::json;
 use sha2::Sha256;
 use std::fmt::Write as _;

@@ -7,11 +7,11 @@ use crate::logs::{AttemptLog, Line};
 use crate::mask;
 use crate::outcome::{DEFAULT_POLL_MS, Finish};
 use crate::watch;
-use orch_core::approval::{ANSWER, Question};
-use orch_core::spec::TaskSpec;
-use orch_core::task::{Conditions, Deferral, LogLevel, OnTimeout, Resumed, TaskError, WaitEnd};
-use orch_core::text::{MOST_DEPTH, clean_json, is_too_deep};
-use orch_core::wait::{self, Wake};
+use orch_sdk::task::{Conditions, Deferral, LogLevel, OnTimeout, Resumed, TaskError, WaitEnd};
+use orch_sdk::wait::{self, Wake};
+use orch_spec::TaskSpec;
+use orch_spec::approval::{ANSWER, Question};
+use orch_spec::text::{MOST_DEPTH, clean_json, is_too_deep};
 use orch_store::step::{NewWait, Request};
 use serde_json::Map;
 use std::borrow::Cow;
@@ -118,7 +118,7 @@ fn new_wait(deferral: &Deferral, spec: &TaskSpec, conditions: &Conditions) -> Re
 }
 
 fn ms(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX).min(orch_core::check::MAX_DURATION_MS as i64)
+    i64::try_from(ms).unwrap_or(i64::MAX).min(orch_spec::check::MAX_DURATION_MS as i64)
 }
 
 /// It waits for people: nobody looks, and what is secret is not asked.

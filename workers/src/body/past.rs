@@ -2,7 +2,7 @@
 //! has looked for long.
 
 use crate::patience::patiently;
-use orch_core::task::Resumed;
+use orch_sdk::task::Resumed;
 use orch_store::step::Lease;
 use orch_store::{StoreResult, watch};
 use sqlx::PgPool;

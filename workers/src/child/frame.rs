@@ -1,8 +1,8 @@
 //! What a worker and its child say to each other: JSON, a line each.
 
-use orch_core::asset::{AssetEvent, LineageEdge};
-use orch_core::spec::TaskSpec;
-use orch_core::task::{LogLevel, RunFacts, TaskError, TriggerWish, TryFacts};
+use orch_sdk::task::{LogLevel, RunFacts, TaskError, TriggerWish, TryFacts};
+use orch_spec::TaskSpec;
+use orch_spec::asset::{AssetEvent, LineageEdge};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

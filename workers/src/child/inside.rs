@@ -9,10 +9,10 @@ use crate::touched::room;
 use futures::FutureExt;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{getpgrp, getpid};
-use orch_core::asset::{AssetEvent, LineageEdge, TriggeringEvent};
-use orch_core::task::{
+use orch_sdk::task::{
     BoxFuture, BundleDag, Connection, Ctx, Host, LogLevel, TaskError, TaskResult, TriggerWish, Triggered, fatal,
 };
+use orch_spec::asset::{AssetEvent, LineageEdge, TriggeringEvent};
 use serde_json::{Map, Value};
 use std::any::Any;
 use std::collections::HashMap;

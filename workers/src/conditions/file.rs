@@ -1,8 +1,8 @@
 //! Files of the machine on which the worker runs.
 
 use crate::outside::files::fitting;
-use orch_core::task::{BoxFuture, Condition, Eyes, Look, fatal};
-use orch_core::wait::{FileWait, read};
+use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::wait::{FileWait, read};
 use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,8 @@
 
 use crate::outside::http::{Ask, Http, anywhere, below};
 use anyhow::{anyhow, bail};
-use orch_core::task::{BoxFuture, Condition, Eyes, Look, fatal};
-use orch_core::wait::{HttpWait, is_truthy, read};
+use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::wait::{HttpWait, is_truthy, read};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn judge(wait: &HttpWait, status: u16, body: &[u8]) -> Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_core::wait::url;
+    use orch_sdk::wait::url;
     use serde_json::json;
 
     fn check(wait: &HttpWait, status: u16, body: &str) -> Result<Option<Value>, String> {

@@ -1,8 +1,8 @@
 //! Runs of other DAGs, and tasks of them. However many different runs are waited for, one statement sees them.
 
 use anyhow::bail;
-use orch_core::task::{BoxFuture, Condition, Eyes, Look, RunSeen, TaskResult, fatal, skip};
-use orch_core::wait::{RunWait, read};
+use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, RunSeen, TaskResult, fatal, skip};
+use orch_sdk::wait::{RunWait, read};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Conditions made of others. Each look is at all of them, at the same time.
 
 use futures::future::join_all;
-use orch_core::task::{Awaited, BoxFuture, Condition, Eyes, Look, fatal};
-use orch_core::wait::several;
+use orch_sdk::task::{Awaited, BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::wait::several;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! What a Postgres of a user says. One small pool for each connection, however many wait.
 
 use crate::outside::postgres::{ask, options};
-use orch_core::task::{BoxFuture, Condition, Connection, Eyes, Look, TaskResult, fatal};
-use orch_core::wait::{SqlWait, is_truthy, read};
+use orch_sdk::task::{BoxFuture, Condition, Connection, Eyes, Look, TaskResult, fatal};
+use orch_sdk::wait::{SqlWait, is_truthy, read};
 use serde_json::Value;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! A time inside a condition that is made of others. Alone it is not looked at: the time itself wakes the task.
 
-use orch_core::task::{BoxFuture, Condition, Eyes, Look, fatal};
-use orch_core::wait::{TimeWait, read};
+use orch_sdk::task::{BoxFuture, Condition, Eyes, Look, fatal};
+use orch_sdk::wait::{TimeWait, read};
 use serde_json::Value;
 use std::sync::Arc;
 

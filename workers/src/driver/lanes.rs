@@ -2,7 +2,7 @@
 //! kind; the next one asks for the other.
 
 use crate::config::WorkerConfig;
-use orch_core::spec::Isolation;
+use orch_spec::Isolation;
 use orch_store::StoreResult;
 use orch_store::step::Claim;
 use orch_store::version::{lane, queue_ids};

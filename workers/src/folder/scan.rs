@@ -1,6 +1,6 @@
 //! Which files are there, and whether they may have changed: names, sizes and times, nothing is opened.
 
-use orch_core::file::is_dag_file;
+use orch_document::file::is_dag_file;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

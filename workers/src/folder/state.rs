@@ -2,9 +2,10 @@
 
 use super::scan::{Seen, Stamp, scan};
 use super::{BodyOf, Broken};
-use orch_core::file::{self, FileProblem, MAX_FILE_BYTES};
-use orch_core::spec::DagSpec;
-use orch_core::task::TaskFn;
+use orch_document::file::{self, MAX_FILE_BYTES};
+use orch_sdk::task::TaskFn;
+use orch_spec::DagSpec;
+use orch_spec::check::FileProblem;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;

@@ -1,7 +1,7 @@
 //! Lines said through `tracing` inside a body go to the log of its attempt.
 
 use super::{AttemptLog, Line};
-use orch_core::task::LogLevel;
+use orch_sdk::task::LogLevel;
 use serde_json::{Map, Value};
 use std::fmt::Debug;
 use std::sync::Arc;

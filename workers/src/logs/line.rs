@@ -2,8 +2,8 @@
 
 use crate::mask;
 use chrono::{DateTime, SecondsFormat, Utc};
-use orch_core::task::LogLevel;
-use orch_core::text::{JsonText, MOST_DEPTH, is_too_deep, take_apart};
+use orch_sdk::task::LogLevel;
+use orch_spec::text::{JsonText, MOST_DEPTH, is_too_deep, take_apart};
 use serde_json::{Map, Value};
 
 /// Longer texts are cut: one line must not fill a log.

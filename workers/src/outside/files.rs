@@ -1,6 +1,6 @@
 //! Files of this machine, by patterns in their paths.
 
-use orch_core::pattern::fits;
+use orch_sdk::pattern::fits;
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use orch_core::network::{NOT_REACHED, Reach};
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::oneshot;

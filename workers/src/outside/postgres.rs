@@ -2,7 +2,7 @@
 //! text; params are JSON, given as the type that the server expects.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 pub use orch_store::connect::outside as options;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! What was found a moment ago. What was not found is asked again: somebody may just have added it.
 
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

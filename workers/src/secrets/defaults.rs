@@ -1,7 +1,7 @@
 //! What the binary or its bundle brings, when no other place has a connection of that name.
 
 use super::{Backend, BackendError, Found};
-use orch_core::task::{BoxFuture, Connection, DefaultConnections, Installation};
+use orch_sdk::task::{BoxFuture, Connection, DefaultConnections, Installation};
 use std::future::ready;
 
 pub(super) struct Defaults {

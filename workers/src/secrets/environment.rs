@@ -1,8 +1,8 @@
 //! `ORCH_CONN_<ID>` (a URI or JSON) and `ORCH_VAR_<KEY>`, the name in capitals; Airflow's names of the same after them.
 
 use super::{Backend, BackendError, Found};
-use orch_core::secret::{is_sensitive, secrets_in};
-use orch_core::task::{BoxFuture, Connection};
+use orch_sdk::secret::{is_sensitive, secrets_in};
+use orch_sdk::task::{BoxFuture, Connection};
 use std::collections::HashMap;
 
 const CONNECTIONS: [&str; 2] = ["ORCH_CONN_", "AIRFLOW_CONN_"];

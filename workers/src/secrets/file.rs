@@ -2,7 +2,8 @@
 //! each time somebody asks and nothing was kept: who changes one need not tell anybody.
 
 use super::{Backend, BackendError, Found};
-use orch_core::task::{BoxFuture, Connection, Document};
+use orch_document::kept::Document;
+use orch_sdk::task::{BoxFuture, Connection};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use super::{Backend, BackendError, Found};
 use crate::patience::patiently;
-use orch_core::task::{BoxFuture, Connection};
+use orch_sdk::task::{BoxFuture, Connection};
 use orch_store::connection::open;
 use orch_store::kept::{self, CONNECTION, Record, Table, VARIABLE};
 use orch_store::seal::{Keyring, SecretError};

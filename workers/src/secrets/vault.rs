@@ -4,7 +4,7 @@
 //! is `{"value": …}`: as Airflow's `VaultBackend` keeps them.
 
 use super::{Backend, BackendError, Found};
-use orch_core::task::{BoxFuture, Connection};
+use orch_sdk::task::{BoxFuture, Connection};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::fmt::Write as _;

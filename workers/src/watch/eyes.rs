@@ -3,8 +3,8 @@
 use crate::clock;
 use crate::secrets::Secrets;
 use chrono::{DateTime, Utc};
-use orch_core::task::{Awaited, BoxFuture, Condition, Conditions, Connection, Eyes, Look, RunSeen, TaskResult, fatal};
-use orch_core::wait::RunWait;
+use orch_sdk::task::{Awaited, BoxFuture, Condition, Conditions, Connection, Eyes, Look, RunSeen, TaskResult, fatal};
+use orch_sdk::wait::RunWait;
 use orch_store::version::Versions;
 use orch_store::watch::runs;
 use sqlx::PgPool;

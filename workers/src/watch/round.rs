@@ -4,8 +4,8 @@ use super::eyes::WorkerEyes;
 use crate::logs::Line;
 use crate::mask;
 use futures::FutureExt;
-use orch_core::task::{BoxFuture, Eyes, LogLevel, Look, TaskError, TaskResult, WaitEnd};
-use orch_core::text::{MOST_DEPTH, Text, is_too_deep};
+use orch_sdk::task::{BoxFuture, Eyes, LogLevel, Look, TaskError, TaskResult, WaitEnd};
+use orch_spec::text::{MOST_DEPTH, Text, is_too_deep};
 use orch_store::log::NewChunk;
 use orch_store::output::MAX_BYTES;
 use orch_store::watch::{Answer, Found, Watched};
@@ -132,8 +132,8 @@ fn same(many: usize, problem: &str) -> Vec<Look> {
 /// An error for each of those who asked together.
 fn again(error: &TaskError) -> anyhow::Error {
     match error {
-        TaskError::Fatal { causes } => orch_core::task::fatal(causes.join(": ")),
-        TaskError::Skipped { reason } => orch_core::task::skip(reason.clone()),
+        TaskError::Fatal { causes } => orch_sdk::task::fatal(causes.join(": ")),
+        TaskError::Skipped { reason } => orch_sdk::task::skip(reason.clone()),
         other => anyhow::Error::msg(other.to_string()),
     }
 }
@@ -223,7 +223,7 @@ impl Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_core::task::{fatal, skip};
+    use orch_sdk::task::{fatal, skip};
     use serde_json::json;
     use uuid::Uuid;
 

@@ -2,13 +2,13 @@
 
 use crate::world::{Dag, Given, World, body, element, innocent, wide};
 use chrono::{DateTime, Utc};
-use orch_core::approval::{ANSWER, Question};
-use orch_core::asset::{AssetEvent, LineageEdge};
-use orch_core::task::{
+use orch_sdk::task::{
     Awaited, BoxFuture, Condition, Conditions, Ctx, Deferral, Eyes, LogLevel, Look, OnTimeout, TaskError, TaskResult,
     TriggerWish, fatal, skip,
 };
-use orch_core::wait::{self, TimeWait, Wait as _};
+use orch_sdk::wait::{self, TimeWait, Wait as _};
+use orch_spec::approval::{ANSWER, Question};
+use orch_spec::asset::{AssetEvent, LineageEdge};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -236,7 +236,7 @@ fn small() -> Dag {
 
 /// A sensor that sees nothing, and looks again as late as one can; a task that is tried again as late.
 fn late() -> Dag {
-    let ten_years_ms = orch_core::check::MAX_DURATION_MS;
+    let ten_years_ms = orch_spec::check::MAX_DURATION_MS;
     let blind = body(|_| async { Ok(None) });
     let fails = body(|_| async { Err(TaskError::retryable("\0")) });
     let tasks = json!([

@@ -6,7 +6,7 @@ mod hostile;
 mod told;
 mod world;
 
-use orch_core::task::{Awaited, BoxFuture, Condition, Conditions, Eyes, Look, TaskError};
+use orch_sdk::task::{Awaited, BoxFuture, Condition, Conditions, Eyes, Look, TaskError};
 use orch_store::run::cancel_run;
 use orch_store::version::Versions;
 use serde_json::{Value, json};

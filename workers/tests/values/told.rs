@@ -2,7 +2,7 @@
 
 use crate::hostile::text;
 use crate::world::{World, body, element, wide};
-use orch_core::task::TaskError;
+use orch_sdk::task::TaskError;
 use orch_store::connect;
 use orch_store::hint::Hint;
 use orch_test_support::Receiver;

@@ -1,8 +1,8 @@
 //! A database, a worker that must live through it all, and what a scheduler would do for it.
 
-use orch_core::spec::DagSpec;
-use orch_core::state::TriggeredBy;
-use orch_core::task::{Conditions, Ctx, TaskError, TaskFn};
+use orch_sdk::task::{Conditions, Ctx, TaskError, TaskFn};
+use orch_spec::DagSpec;
+use orch_spec::state::TriggeredBy;
 use orch_store::asset::distribute;
 use orch_store::connect;
 use orch_store::due::wake_waiting;

@@ -1,7 +1,7 @@
 //! The connections that a bundle brings. Its binary is asked for them, with where it is to work: they are never stored.
 
 use super::{Beside, Facts, facts};
-use orch_core::task::{Connection, DefaultConnections, Installation};
+use orch_sdk::task::{Connection, DefaultConnections, Installation};
 use orch_workers::program::take_secrets;
 use std::io::{Read as _, Write as _};
 use std::process::{ExitCode, Stdio};

@@ -34,7 +34,7 @@ pub struct Given {
     /// `--config`
     pub file: Option<std::path::PathBuf>,
     /// Not said on the command line but brought by the binary.
-    pub connections: orch_core::task::DefaultConnections,
+    pub connections: orch_sdk::task::DefaultConnections,
     pub lake: orch_store::lake_view::LakeSource,
     pub archives: orch_store::archive::ArchiveSource,
     pub bundle_name: Option<&'static str>,
@@ -61,7 +61,7 @@ macro_rules! config {
             /// Where each value comes from.
             pub sources: std::collections::BTreeMap<&'static str, LoadedFrom>,
             /// Those that the binary brings.
-            pub connections: orch_core::task::DefaultConnections,
+            pub connections: orch_sdk::task::DefaultConnections,
             /// The one that the binary brings.
             pub lake: orch_store::lake_view::LakeSource,
             /// What opens archives that are no folders.

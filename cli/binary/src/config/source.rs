@@ -4,7 +4,7 @@ use super::flags::{Field, Given};
 use super::hidden;
 use super::value::Text;
 use crate::failure::Failure;
-use orch_core::check::closest;
+use orch_spec::names::closest;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What a server and a query process say to each other: JSON, a line each.
 
-use orch_core::task::Connection;
+use orch_sdk::task::Connection;
 use orch_store::lake_view::{Chunk, LakeError, LakePage, Query, ResultColumn, Seen, TableId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

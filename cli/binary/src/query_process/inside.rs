@@ -6,7 +6,7 @@ use crate::memory::status_bytes;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::{Signal, raise};
-use orch_core::task::fatal;
+use orch_sdk::task::fatal;
 use orch_store::lake_view::{FindConnection, LakeDoor, LakeError, LakeResult, LakeSource};
 use serde::Serialize;
 use std::io::{BufRead as _, Write as _};

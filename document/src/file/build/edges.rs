@@ -1,14 +1,14 @@
 //! What a task waits for, follows and is mapped over: names of the document as ids and sources.
 
 use super::{Entry, Outline, inside, is_teardown, texts, torn_down};
-use crate::check::closest;
 use crate::file::Problems;
 use crate::file::check::text_of;
 use crate::file::keys::TaskKind;
 use crate::file::node::{Kind, Node};
 use crate::file::template::{self, Template};
 use crate::file::upstream::Meant;
-use crate::spec::{Condition, MapSpec, Source};
+use orch_spec::names::closest;
+use orch_spec::{Condition, MapSpec, Source};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 

@@ -3,7 +3,7 @@
 use super::{count, ms};
 use crate::file::check::text_of;
 use crate::file::node::Node;
-use crate::spec::{Limit, OnLost, Options};
+use orch_spec::{Limit, OnLost, Options};
 use serde_json::{Map, Value};
 
 pub(super) fn options(node: &Node) -> Options {

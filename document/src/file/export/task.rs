@@ -5,7 +5,7 @@ use super::{Fields, Writer, asset_ref, callbacks, options};
 use crate::file::is_of_file;
 use crate::file::keys::{KINDS, SENSORS, Shape};
 use crate::file::task::field;
-use crate::spec::{Role, Source, TaskSpec};
+use orch_spec::{Role, Source, TaskSpec};
 use serde_json::{Map, Value, json};
 
 impl Writer<'_> {

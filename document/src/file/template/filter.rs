@@ -77,7 +77,7 @@ impl Filter {
             return Err(format!("`{form}` is no form of a date"));
         }
         if let ("tz", Some(zone)) = (name, arguments.first().and_then(Value::as_str)) {
-            crate::schedule::parse_timezone(zone).map_err(|error| error.message())?;
+            orch_spec::schedule::parse_timezone(zone).map_err(|error| error.message())?;
         }
         Ok(Filter { name, arguments })
     }
@@ -117,7 +117,7 @@ impl Filter {
                 }
             }
             ("tz", _) => {
-                let zone = crate::schedule::parse_timezone(self.text(0)).map_err(|error| error.message())?;
+                let zone = orch_spec::schedule::parse_timezone(self.text(0)).map_err(|error| error.message())?;
                 Value::String(self.read(value)?.with_timezone(&zone).to_rfc3339())
             }
             ("lower", Value::String(text)) => Value::String(text.to_lowercase()),

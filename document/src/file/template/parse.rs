@@ -2,7 +2,7 @@
 
 use super::filter::{FILTERS, Filter};
 use super::{Expression, From, Part, Template, TemplateProblem};
-use crate::check::closest;
+use orch_spec::names::closest;
 use serde_json::{Number, Value};
 
 pub(super) fn template(text: &str) -> Result<Template, TemplateProblem> {

@@ -1,7 +1,7 @@
 //! When to ask again, and after which pause. Pure but for the dice.
 
 use anyhow::anyhow;
-use orch_core::task::fatal;
+use orch_sdk::task::fatal;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::{Server, as_text};
 use anyhow::bail;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinaryProtocol, Params, QueryResult, Row};
-use orch_core::task::TaskResult;
+use orch_sdk::task::TaskResult;
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::time::Duration;

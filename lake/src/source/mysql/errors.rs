@@ -4,7 +4,7 @@ use super::Server;
 use super::session::Session;
 use mysql_async::Error;
 use mysql_async::prelude::Queryable;
-use orch_core::task::fatal;
+use orch_sdk::task::fatal;
 use std::fmt;
 
 /// Names in a hint.

@@ -3,7 +3,7 @@
 use super::{errors, tls};
 use futures::FutureExt;
 use mysql_async::{Conn, Opts, OptsBuilder};
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use std::fmt;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //! Airflow has it.
 
 use mysql_async::{ClientIdentity, SslOpts};
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use serde_json::Value;
 use std::path::PathBuf;
 

@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use bytes::{Buf, BytesMut};
-use orch_core::task::{TaskResult, fatal};
+use orch_sdk::task::{TaskResult, fatal};
 use std::sync::Arc;
 
 const HEAD_BYTES: usize = 19;

@@ -2,7 +2,7 @@
 //! over; what orch keeps for itself is sqlx's (`orch_store`).
 
 use anyhow::Context;
-use orch_core::task::{Connection, TaskResult, fatal};
+use orch_sdk::task::{Connection, TaskResult, fatal};
 use orch_store::connect::Database;
 use sqlx::postgres::PgSslMode;
 use std::fs;

@@ -3,7 +3,7 @@
 use crate::binary::{Ended, command};
 use crate::live::{Browser, free_port, web};
 use crate::world::World;
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use orch_store::registry::{NewBundle, register_bundle};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;

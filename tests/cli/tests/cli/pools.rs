@@ -1,7 +1,7 @@
 //! Pools by command, Airflow's file of them, and why a task waits.
 
 use crate::world::World;
-use orch_core::spec::DagSpec;
+use orch_spec::DagSpec;
 use orch_store::admission::admit;
 use orch_store::registry::{NewBundle, register_bundle};
 use orch_store::version::Versions;

@@ -3,8 +3,8 @@
 
 use crate::recorded::{Case, Cases, file, is_otherwise_on_purpose, play, random, table};
 use crate::world::World;
-use orch_core::file::parse;
 use orch_core::plan::Plan;
+use orch_document::file::parse;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;

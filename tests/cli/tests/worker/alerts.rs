@@ -4,7 +4,7 @@ use crate::world::World;
 use orch::prelude::*;
 use orch_core::alert::AlertState;
 use orch_core::network::Reach;
-use orch_core::spec::Notifier;
+use orch_spec::Notifier;
 use orch_store::alert::{AlertFilter, AlertRow, add_test_alert, list_alerts};
 use orch_store::approval::{ApprovalFilter, answer_approval, list_approvals};
 use orch_store::connect;
@@ -156,7 +156,7 @@ async fn people_are_told_that_they_are_asked() {
     let letter = web.until("a letter", |all| all.len() == 1).await.remove(0);
     assert_eq!(letter.head["x-orch-alert"], "task_awaiting_input");
     let body: serde_json::Value = serde_json::from_str(&letter.body).unwrap();
-    let until = orch_core::schedule::isoformat(asked.give_up_at.unwrap());
+    let until = orch_spec::schedule::isoformat(asked.give_up_at.unwrap());
     let link = format!("https://orch.example.com/approvals/{}", asked.attempt);
     assert_eq!(body["text"], format!("Publish it? ann, bob Approve, Reject until {until}: {link}"), "{body}");
     assert_eq!((&body["link"], &body["deadline"], &body["run_id"]), (&json!(link), &json!(until), &json!(run)));

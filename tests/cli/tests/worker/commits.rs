@@ -4,8 +4,8 @@ use crate::world::World;
 use orch::CompletionStep;
 use orch::completion::{self, Outdated, StepFuture};
 use orch::prelude::*;
-use orch_core::asset::{CheckOutcome, CheckPolicy, CheckResult};
-use orch_core::state::TaskState;
+use orch_spec::asset::{CheckOutcome, CheckPolicy, CheckResult};
+use orch_spec::state::TaskState;
 use orch_store::asset::{CheckTrail, checks_of_asset};
 use orch_store::hint::Hint;
 use orch_store::mark::{Mark, mark_instance};
@@ -163,7 +163,7 @@ async fn prepares_in_vain(ctx: Ctx) -> TaskResult<()> {
 #[task]
 async fn cannot_prepare(ctx: Ctx) -> TaskResult<()> {
     publish(&ctx, "unprepared")?;
-    ctx.commit(Unready(|| Box::pin(std::future::ready(Err(orch_core::task::fatal("the bucket is full"))))))
+    ctx.commit(Unready(|| Box::pin(std::future::ready(Err(orch_sdk::task::fatal("the bucket is full"))))))
 }
 
 #[task]

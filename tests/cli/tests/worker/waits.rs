@@ -3,8 +3,8 @@
 use crate::world::World;
 use orch::prelude::*;
 use orch::{BoxFuture, Condition, Eyes, Look};
-use orch_core::state::{TaskState, TriggeredBy};
 use orch_core::transition::RunEnd;
+use orch_spec::state::{TaskState, TriggeredBy};
 use orch_store::hint::Hint;
 use orch_store::mark::mark_instance;
 use orch_store::run::{CreateRun, NewRun, create_run, get_run, set_run_state};

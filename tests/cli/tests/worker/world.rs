@@ -65,7 +65,7 @@ impl World {
 
     pub(crate) async fn trigger(&self, dag_id: &str, conf: Option<Value>) -> String {
         let mut connection = self.db.connect().await;
-        let new = NewRun { conf, ..NewRun::manual(dag_id, orch_core::state::TriggeredBy::Test) };
+        let new = NewRun { conf, ..NewRun::manual(dag_id, orch_spec::state::TriggeredBy::Test) };
         let CreateRun::Created(run) = create_run(&mut connection, &mut Versions::default(), &new).await.unwrap() else {
             panic!("the run was not created")
         };

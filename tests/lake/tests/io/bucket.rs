@@ -3,8 +3,8 @@
 use crate::support::words;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use orch_core::task::Connection;
 use orch_lake::bucket::{Bucket, Buckets, Error, Options};
+use orch_sdk::task::Connection;
 use orch_test_lake::S3Server;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;

@@ -2,11 +2,11 @@
 
 use crate::support::{field, is_fatal, lines, sales, sales_schema, schema, words};
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
-use orch_core::task::TaskResult;
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::csv::Csv;
 use orch_lake::format::{csv, json, parquet};
+use orch_sdk::task::TaskResult;
 use std::ops::Deref;
 use tempfile::TempDir;
 

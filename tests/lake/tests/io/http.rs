@@ -2,9 +2,9 @@
 
 use crate::support::{is_fatal, words};
 use futures::TryStreamExt;
-use orch_core::task::{Connection, Ctx, MemoryHost};
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::source::http::Http;
+use orch_sdk::task::{Connection, Ctx, MemoryHost};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

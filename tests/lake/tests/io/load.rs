@@ -3,9 +3,9 @@
 use crate::support::{ask, database, field, is_fatal, run, sales, sales_schema, schema, words};
 use arrow::datatypes::DataType;
 use futures::StreamExt;
-use orch_core::task::{Connection, MemoryHost, RunFacts, TryFacts};
 use orch_lake::batches::Batches;
 use orch_lake::load::{Load, Loaded, Once, connect};
+use orch_sdk::task::{Connection, MemoryHost, RunFacts, TryFacts};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -3,11 +3,11 @@
 use crate::support::{is_fatal, lines, words};
 use arrow::datatypes::{DataType, TimeUnit};
 use futures::TryStreamExt;
-use orch_core::task::{Connection, MemoryHost, TaskResult};
 use orch_lake::batches::Batches;
 use orch_lake::bucket::{Bucket, Options};
 use orch_lake::format::parquet;
 use orch_lake::source::mysql::{Read, Server, read};
+use orch_sdk::task::{Connection, MemoryHost, TaskResult};
 use orch_test_lake::{MariaDb, mariadb};
 use serde_json::json;
 use tempfile::TempDir;

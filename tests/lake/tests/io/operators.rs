@@ -3,13 +3,13 @@
 use crate::support::{ask, database, is_fatal, words};
 use chrono::{DateTime, Utc};
 use orch::{BoxFuture, Connection, Eyes, Look, MemoryHost, Operator, TaskResult, Wait, fatal};
-use orch_core::task::{Awaited, RunSeen};
-use orch_core::wait::RunWait;
 use orch_lake::load::connect;
 use orch_lake_operators::{
     BucketObjects, BucketToBucket, Mysql, MysqlQueries, MysqlToBucket, Place, bucket_object, load_to_postgres,
     mysql_query,
 };
+use orch_sdk::task::{Awaited, RunSeen};
+use orch_sdk::wait::RunWait;
 use orch_test_lake::{S3Server, mariadb};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use crate::support::{ask, database, is_fatal, lines, run, words};
 use arrow::datatypes::DataType;
 use futures::TryStreamExt;
-use orch_core::task::Connection;
 use orch_lake::source::postgres::{Read, connect, read};
+use orch_sdk::task::Connection;
 use orch_test_support::PrivateServer;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use arrow::array::{Array, ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use orch_core::task::Connection;
 use orch_lake::load::{Session, connect};
+use orch_sdk::task::Connection;
 use orch_test_support::postgres;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ pub(crate) fn words(error: &anyhow::Error) -> String {
 
 /// Would a task that ends with it be tried again?
 pub(crate) fn is_fatal(error: anyhow::Error) -> bool {
-    matches!(orch_core::task::TaskError::from(error), orch_core::task::TaskError::Fatal { .. })
+    matches!(orch_sdk::task::TaskError::from(error), orch_sdk::task::TaskError::Fatal { .. })
 }
 
 pub(crate) fn field(name: &str, of: DataType) -> Field {

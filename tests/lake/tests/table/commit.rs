@@ -2,11 +2,11 @@
 
 use crate::world::{named, open, orders, rows_of, world};
 use async_trait::async_trait;
-use orch_core::task::{Ctx, MemoryHost, TaskError};
 use orch_lake::bucket::Options;
 use orch_lake::catalog::{Catalog, PgCatalog, Properties, Swap, Swapped};
 use orch_lake::table::CommitStep;
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
+use orch_sdk::task::{Ctx, MemoryHost, TaskError};
 use orch_store::completion::Outdated;
 use orch_store::identity::identity;
 use orch_store::{CompletionStep, MIGRATOR};
@@ -301,7 +301,7 @@ async fn many_small_manifests_are_merged() {
 async fn snapshots_say_which_task_made_them() {
     let world = world().await;
     let table = world.orders().await;
-    let ctx = orch_core::task::Ctx::test();
+    let ctx = orch_sdk::task::Ctx::test();
     let change = table.append(orders(&[(1, "CA", 1, 1)])).await.unwrap().by(&ctx).property("orch.rows", "1");
     let table = change.commit(&world.lake).await.unwrap().table;
     let said = &table.current_snapshot().unwrap().summary().additional_properties;

@@ -4,7 +4,7 @@ use super::{Books, in_flight};
 use crate::database::tables::{Key, Tables};
 use orch_core::model::Model;
 use orch_core::plan::TaskIdx;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 

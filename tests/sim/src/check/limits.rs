@@ -3,7 +3,7 @@
 use super::Books;
 use crate::database::tables::{Key, Tables};
 use orch_core::gates::{Gates, Of};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use std::collections::BTreeMap;
 
 /// What something takes of a limit, and how much there is of that.

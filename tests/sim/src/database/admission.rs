@@ -7,7 +7,7 @@ use crate::faults::Mutant;
 use chrono::{DateTime, Utc};
 use orch_core::admission::House;
 use orch_core::gates::{Gates, Need};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;

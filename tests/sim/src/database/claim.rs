@@ -7,7 +7,7 @@ use super::{Snapshot, State};
 use crate::faults::Mutant;
 use chrono::{DateTime, Utc};
 use orch_core::run::{LEDGER_FORMAT, Run};
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use orch_store::step::{Claim, Claimed, KnownRun, Lease, Reply, RunFacts};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@ use super::State;
 use super::step::key_of;
 use super::tables::Key;
 use crate::faults::Mutant;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::step::Ended;
 use orch_store::{StoreError, StoreResult};
 use serde_json::Value;

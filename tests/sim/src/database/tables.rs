@@ -3,8 +3,8 @@
 use orch_core::gates::Gates;
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::run::Run;
-use orch_core::state::{RunState, TaskState};
 use orch_core::transition::Skip;
+use orch_spec::state::{RunState, TaskState};
 use orch_store::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -9,10 +9,10 @@ use crate::faults::Mutant;
 use orch_core::plan::TaskIdx;
 use orch_core::run::{Elements, Run};
 use orch_core::select::Selection;
-use orch_core::state::{RunState, RunType, TaskState};
 use orch_core::transition::{
     Effects, RunEnd, Selected, can_move, clear, end_run as end_ledger, move_run as move_ledger, places,
 };
+use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::hot::Hot;
 use orch_store::refold::{Keep, carry_out};
 use orch_store::step::{Mode, RunAt, Step};

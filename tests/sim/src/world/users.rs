@@ -4,8 +4,8 @@ use super::World;
 use crate::database::tables::RunRow;
 use orch_core::plan::TaskIdx;
 use orch_core::select::Selection;
-use orch_core::state::TaskState;
 use orch_core::transition::{RunEnd, Selected};
+use orch_spec::state::TaskState;
 use orch_store::hint::{Hint, Hints};
 use uuid::Uuid;
 

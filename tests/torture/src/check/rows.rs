@@ -2,7 +2,7 @@
 
 use orch_core::plan::TaskIdx;
 use orch_core::run::Run;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::version::{Version, load_all};
 use sqlx::PgPool;
 use std::collections::{BTreeMap, HashMap, HashSet};

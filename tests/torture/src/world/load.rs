@@ -3,7 +3,7 @@
 use super::{Triggered, World};
 use crate::dags;
 use crate::rng::Rng;
-use orch_core::state::TriggeredBy;
+use orch_spec::state::TriggeredBy;
 use orch_store::hint::Hint;
 use orch_store::run::{CreateRun, NewRun, create_run};
 use orch_store::{StoreError, StoreResult, connect};

@@ -2,7 +2,7 @@
 
 use super::{PAUSE, PROGRAM, length, seeds};
 use nix::sys::signal::Signal;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::hot::{Hot, PgHot};
 use orch_store::step::{Ended, Lease, Mode, Step};

@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::asset::CheckOutcome;
+use orch_spec::asset::CheckOutcome;
 use orch_store::asset::{CheckRow, checks_of_asset, count_checks};
 use orch_wire::Problem;
 use orch_wire::timestamp::Timestamp;

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::asset::{AssetEvent, valid_name};
+use orch_spec::asset::{AssetEvent, valid_name};
 use orch_store::StoreError;
 use orch_store::asset::{
     EventFilter, EventOrder, EventRow, NewEvent, TriggeredRun, add_event, count_events, get_asset, list_events,

@@ -1,7 +1,7 @@
 //! Assets as Airflow's clients read them.
 
 use crate::refusal::Refusal;
-use orch_core::spec::AssetCondition;
+use orch_spec::AssetCondition;
 use orch_store::asset::{AliasRow, AssetRow, UseRow, aliases_of, uses_of};
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::run::{RunCondition, RunText};
 use orch_wire::Problem;
 use orch_wire::fields::text;

@@ -1,7 +1,7 @@
 //! A run as Airflow's clients read it.
 
 use crate::api::versions::DagVersionView;
-use orch_core::state::{RunState, RunType};
+use orch_spec::state::{RunState, RunType};
 use orch_store::run::RunDetails;
 use orch_wire::timestamp::{Timestamp, seconds_between, stamp};
 use schemars::JsonSchema;

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
 use axum::{Extension, Json};
-use orch_core::spec::{DagSpec, Schedule};
+use orch_spec::{DagSpec, Schedule};
 use orch_store::dag::{is_favorite, run_counts};
 use orch_store::version::{VersionFilter, list_versions};
 use orch_wire::timestamp::{Timestamp, stamp};

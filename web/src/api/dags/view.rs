@@ -1,8 +1,8 @@
 //! A DAG as Airflow's clients read it.
 
 use crate::api::ids::file_token;
-use orch_core::spec::{DagSpec, Schedule};
-use orch_core::state::RunType;
+use orch_spec::state::RunType;
+use orch_spec::{DagSpec, Schedule};
 use orch_store::dag::DagRow;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;

@@ -10,7 +10,7 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use orch_core::ids::TaskId;
+use orch_spec::ids::TaskId;
 use orch_store::StoreError;
 use sqlx::{Connection, PgConnection};
 

@@ -6,7 +6,7 @@ use crate::extract::{Fields, Query};
 use crate::refusal::Refusal;
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::InstanceRow;
 use orch_store::run::{Compare, RunCondition, RunDetails, RunText, RunTime};
 use orch_wire::Problem;
@@ -194,7 +194,7 @@ fn state(value: &Value) -> Result<TaskState, Problem> {
     if value.is_null() {
         return Ok(TaskState::None);
     }
-    text(value)?.parse().map_err(|error: orch_core::state::UnknownWord| {
+    text(value)?.parse().map_err(|error: orch_spec::state::UnknownWord| {
         Problem::new("enum", format!("Input should be one of {}", error.known.join(", "))).with_input(value)
     })
 }

@@ -12,8 +12,8 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use orch_core::plan::Plan;
 use orch_core::select::Selection;
-use orch_core::state::TaskState;
 use orch_core::transition::Selected;
+use orch_spec::state::TaskState;
 use orch_store::clear::ClearWish;
 use orch_store::narrow;
 use orch_store::run::{

@@ -84,7 +84,7 @@ pub(crate) async fn batch(
     answer(&app, runs, (choice, states, order), page).await.map(Json)
 }
 
-type Wanted = (Choice, Vec<orch_core::state::TaskState>, Vec<(Order, bool)>);
+type Wanted = (Choice, Vec<orch_spec::state::TaskState>, Vec<(Order, bool)>);
 
 async fn answer(app: &App, runs: Runs, wanted: Wanted, page: Page) -> Result<TaskInstancePage, Refusal> {
     let (choice, states, order) = wanted;
@@ -122,7 +122,7 @@ async fn plain(
     db: &mut PgConnection,
     run: &RunDetails,
     choice: Choice,
-    states: Vec<orch_core::state::TaskState>,
+    states: Vec<orch_spec::state::TaskState>,
     page: Page,
 ) -> Result<TaskInstancePage, Refusal> {
     let filter = InstanceFilter {
@@ -147,7 +147,7 @@ async fn picked(
     db: &mut PgConnection,
     runs: &[RunDetails],
     choice: &Choice,
-    states: &[orch_core::state::TaskState],
+    states: &[orch_spec::state::TaskState],
     order: &[(Order, bool)],
     page: Page,
 ) -> Result<TaskInstancePage, Refusal> {

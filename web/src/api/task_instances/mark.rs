@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use orch_core::plan::TaskIdx;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::hint::Hint;

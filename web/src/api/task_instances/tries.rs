@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::{TryRow, tries};
 use orch_store::note::Notes;
 use orch_wire::timestamp::{Timestamp, stamp};

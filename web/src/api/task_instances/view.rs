@@ -3,7 +3,7 @@
 use crate::api::versions::DagVersionView;
 use chrono::{DateTime, Utc};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceRow, TryRow};
 use orch_store::note::Notes;
 use orch_store::run::RunDetails;

@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::spec::AssetRef;
+use orch_spec::AssetRef;
 use orch_store::asset::{
     AssetRow, EventFilter, EventOrder, UseRow, aliases_of, checks_of_asset, count_events, edges_of_asset, list_events,
     runs_of_events, uses_of, what_dag_waits_for,

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::state::App;
 use axum::extract::State;
 use axum::response::Response;
-use orch_core::asset::AssetEvent;
+use orch_spec::asset::AssetEvent;
 use orch_store::asset::NewEvent;
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use crate::pages::encoded;
 use crate::pages::home::task_href;
 use crate::parts::{self, Now, dag_href};
-use orch_core::asset::{CheckOutcome, CheckResult};
+use orch_spec::asset::{CheckOutcome, CheckResult};
 use orch_store::asset::{CheckRow, Edge, EventRow, Finding, TriggeredRun};
 use orch_store::progress::thousands;
 

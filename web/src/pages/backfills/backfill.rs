@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::state::RunState;
+use orch_spec::state::RunState;
 use orch_store::backfill::{BackfillDate, BackfillRow, list_dates};
 use orch_store::narrow;
 

@@ -14,8 +14,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::task::Connection;
 use orch_deeds::Connection as Kept;
+use orch_sdk::task::Connection;
 use orch_store::kept::Record;
 use serde_json::{Map, Value};
 

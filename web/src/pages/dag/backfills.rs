@@ -15,8 +15,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish};
-use orch_core::params::parse_conf;
-use orch_core::spec::Schedule;
+use orch_spec::Schedule;
+use orch_spec::params::parse_conf;
 use orch_store::backfill::{NewBackfill, Part, Planned, plan_backfill};
 
 #[derive(Template)]

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::diff::Diff;
+use orch_document::diff::Diff;
 use orch_store::narrow;
 use orch_store::version::{VersionFilter, list_versions, spec_of, structure};
 use serde_json::Value;
@@ -155,7 +155,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_core::spec::DagSpec;
+    use orch_spec::DagSpec;
     use serde_json::{from_value, json};
 
     #[test]

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use orch_core::spec::{DagSpec, Deadline};
+use orch_spec::{DagSpec, Deadline};
 
 #[derive(Template)]
 #[template(path = "pages/dag/details.html")]

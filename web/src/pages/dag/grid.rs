@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
-use orch_core::state::{RunState, RunType, TaskState};
+use orch_spec::state::{RunState, RunType, TaskState};
 use orch_store::instance::{Ledger, ledgers, loudest_states};
 use orch_store::narrow;
 use orch_store::overview::RunMark;

@@ -12,7 +12,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::diff::{Diff, FieldChange};
+use orch_document::diff::{Diff, FieldChange};
 use orch_store::narrow;
 use orch_store::version::{MOST_COUNTED, VersionFilter, list_versions, runs_by_version, workers_by_version};
 

@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::state::Inner;
 use orch_core::plan::PlanTask;
 use orch_core::run::Run;
-use orch_core::state::{RunState, TaskState};
+use orch_spec::state::{RunState, TaskState};
 use orch_store::StoreResult;
 use orch_store::audit::{AuditRow, endings};
 use orch_store::instance::{ElementFailure, InstanceRow, Ledger, TryRow, first_element_failure};

@@ -7,7 +7,7 @@ use crate::parts::{self, Escaped, Now, ticks};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::TaskIdx;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceRow, OldTry};
 use orch_store::run::RunDetails;
 use orch_store::timing::TaskSpan;

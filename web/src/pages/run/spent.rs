@@ -6,7 +6,7 @@ use crate::parts::{self, Now};
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::OldTry;
 use orch_store::run::RunDetails;
 use orch_store::timing::TaskSpan;
@@ -292,8 +292,8 @@ impl HtmlSafe for Spent {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orch_core::spec::DagSpec;
-    use orch_core::state::{RunState, RunType};
+    use orch_spec::DagSpec;
+    use orch_spec::state::{RunState, RunType};
     use serde_json::json;
     use std::sync::Arc;
     use uuid::Uuid;

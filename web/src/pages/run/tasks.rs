@@ -12,7 +12,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::instance::{InstanceFilter, InstanceRow, ledger, list_instances, state_counts};
 use orch_store::version::Version;
 use orch_store::{StoreError, StoreResult};

@@ -4,9 +4,9 @@
 use crate::pages::encoded;
 use crate::parts;
 use crate::refusal::Refusal;
-use orch_core::params::with_defaults;
 use orch_core::plan::{Plan, TaskIdx};
-use orch_core::spec::{MapSpec, Source};
+use orch_spec::params::with_defaults;
+use orch_spec::{MapSpec, Source};
 use orch_store::narrow;
 use orch_store::output::{PART_ELEMENTS, Preview, Stored, of_tasks, part, previews, shown};
 use orch_store::run::RunDetails;

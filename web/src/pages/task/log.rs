@@ -19,7 +19,7 @@ use crate::state::App;
 use askama::Template;
 use chrono_tz::Tz;
 use line::{LINE_CHARS, grouped};
-use orch_core::spec::TaskSpec;
+use orch_spec::TaskSpec;
 use orch_store::instance::TryRow;
 use orch_store::log::{Chunk, Place, Window, window, window_until};
 use orch_store::narrow;

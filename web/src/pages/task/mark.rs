@@ -12,7 +12,7 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use orch_store::StoreError;
 use orch_store::instance::get_instance;
 use sqlx::Connection;

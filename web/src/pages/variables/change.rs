@@ -9,9 +9,9 @@ use crate::state::App;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::ids::check_variable_key;
-use orch_core::secret::{MASK, masked_variable};
 use orch_deeds::Variable;
+use orch_sdk::secret::{MASK, masked_variable};
+use orch_spec::ids::check_variable_key;
 use orch_wire::Sent;
 use serde_json::{Value, json};
 

@@ -12,8 +12,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use orch_core::secret::MASK;
 use orch_deeds::Variable;
+use orch_sdk::secret::MASK;
 
 #[derive(Template)]
 #[template(path = "pages/variables/edit.html")]

@@ -3,7 +3,7 @@
 use crate::graph::{Graph, Layout, Node, Rect};
 use crate::parts::{self, Escaped, url};
 use askama::filters::HtmlSafe;
-use orch_core::state::TaskState;
+use orch_spec::state::TaskState;
 use std::fmt;
 
 pub(in crate::pages) struct Drawing {

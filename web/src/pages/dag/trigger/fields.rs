@@ -4,7 +4,7 @@
 //! with it.
 
 use crate::extract::Form;
-use orch_core::params::Violation;
+use orch_spec::params::Violation;
 use serde_json::{Map, Value, json};
 
 /// One of the params.
@@ -341,7 +341,7 @@ mod tests {
         let conf = typed(&schema(), &Form::of(&[("p.limit", "many"), ("p.deep", "{"), ("p.dry_run", "on")]));
         assert_eq!((&conf["limit"], &conf["deep"]), (&json!("many"), &json!("{")));
         let mut shown = fields(&schema(), &conf);
-        let wrong = orch_core::params::violations(&schema(), &Value::Object(conf));
+        let wrong = orch_spec::params::violations(&schema(), &Value::Object(conf));
         assert_eq!(complain(&mut shown, &wrong), Vec::<String>::new());
         let limit = shown.iter().find(|field| field.name == "limit").unwrap();
         assert_eq!(limit.input, Input::Number { text: "many".into(), whole: true });

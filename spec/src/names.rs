@@ -1,0 +1,24 @@
+//! Words that are nearly right: what a person probably meant.
+
+/// The known word that `word` was probably meant to be, for "did you mean"; `None` when none is near.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    // A third of the letters wrong is still a slip of the fingers; more is another word.
+    let limit = word.chars().count().max(3) / 3;
+    near.filter(|(far, _)| *far <= limit).min().map(|(_, candidate)| candidate)
+}
+
+/// Letters to insert, remove or change to turn `a` into `b`; case counts for nothing.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

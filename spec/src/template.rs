@@ -1,0 +1,51 @@
+//! The words of a notifier: a template with a small set of fields in braces. Nothing of it is carried out: a field is a name and
+//! nothing else.
+
+/// What may stand in braces.
+pub const FIELDS: [&str; 19] = [
+    "kind",
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "count",
+    "try_number",
+    "state",
+    "reason",
+    "asset",
+    "logical_date",
+    "at",
+    "key",
+    // Of a question.
+    "subject",
+    "body",
+    "options",
+    "asked",
+    "deadline",
+    "link",
+];
+
+/// What cannot be a template, in words.
+pub fn check_template(template: &str) -> Result<(), String> {
+    filled(template, |field| FIELDS.contains(&field).then(String::new)).map(drop)
+}
+
+/// Fields in braces become their values; `{{` and `}}` stand for braces.
+pub fn filled(template: &str, field: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        text.push_str(before);
+        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
+            text.push_str(&from[..1]);
+            rest = after;
+        } else if let Some((name, after)) = from.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+            text.push_str(&field(name).ok_or_else(|| format!("`{{{name}}}` is no field of an alert"))?);
+            rest = after;
+        } else {
+            return Err(format!("a `{}` stands alone: write it twice", &from[..1]));
+        }
+    }
+    Ok(text + rest)
+}
