@@ -8,6 +8,8 @@ use crate::names::closest;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::fmt;
+use std::rc::Rc;
+use text::Patterns;
 
 /// A schema that refers to itself around a value of some depth; JSON that was parsed is no deeper than 128.
 const MAX_DEPTH: usize = 200;
@@ -33,7 +35,7 @@ impl fmt::Display for Violation {
 
 /// Everything about `value` that `schema` does not allow.
 pub fn violations(schema: &Value, value: &Value) -> Vec<Violation> {
-    let mut judge = Judge { root: schema, path: Vec::new(), found: Vec::new() };
+    let mut judge = Judge { root: schema, patterns: Rc::default(), path: Vec::new(), found: Vec::new() };
     judge.judge(schema, value, 0);
     judge.found
 }
@@ -53,6 +55,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
 
 struct Judge<'a> {
     root: &'a Value,
+    patterns: Rc<Patterns<'a>>,
     path: Vec<String>,
     found: Vec<Violation>,
 }
@@ -80,7 +83,7 @@ impl<'a> Judge<'a> {
             Value::Array(items) => self.list(words, items, depth),
             Value::String(text) => {
                 self.length(words, "minLength", "maxLength", text.chars().count(), "character");
-                self.found.extend(text::unlike(words, text).map(|what| Violation {
+                self.found.extend(self.patterns.unlike(words, text).map(|what| Violation {
                     path: self.path.join("."),
                     what,
                     hint: None,
@@ -130,7 +133,8 @@ impl<'a> Judge<'a> {
     fn any_of(&mut self, schemas: &'a [Value], value: &Value, depth: usize) {
         let mut attempts: Vec<(bool, Vec<Violation>)> = Vec::new();
         for schema in schemas {
-            let mut alone = Judge { root: self.root, path: self.path.clone(), found: Vec::new() };
+            let mut alone =
+                Judge { root: self.root, patterns: self.patterns.clone(), path: self.path.clone(), found: Vec::new() };
             alone.judge(schema, value, depth + 1);
             if alone.found.is_empty() {
                 return;
@@ -163,7 +167,7 @@ impl<'a> Judge<'a> {
             self.at(name, |judge| judge.say("is missing", None));
         }
         for (name, field) in fields {
-            let property = known.and_then(|known| known.get(name)).or_else(|| text::by_pattern(words, name));
+            let property = known.and_then(|known| known.get(name)).or_else(|| self.patterns.of_field(words, name));
             match (property, words.get("additionalProperties")) {
                 (Some(schema), _) => self.at(name, |judge| judge.judge(schema, field, depth + 1)),
                 (None, Some(Value::Bool(false))) => {
@@ -447,6 +451,17 @@ mod tests {
             let found: Vec<String> = violations(&schema, &bad).iter().map(ToString::to_string).collect();
             assert_eq!(found.join("; "), expected, "{schema}");
         }
+    }
+
+    #[test]
+    fn a_pattern_is_compiled_once_for_all_values() {
+        let schema = json!({ "items": { "anyOf": [{ "pattern": "^a" }, { "pattern": "^b" }] } });
+        let values: Vec<String> = (0..100).map(|n| format!("b{n}")).collect();
+        let values = json!(values);
+        let mut judge = Judge { root: &schema, patterns: Rc::default(), path: Vec::new(), found: Vec::new() };
+        judge.judge(&schema, &values, 0);
+        assert_eq!(judge.found, []);
+        assert_eq!(judge.patterns.compiled(), 2);
     }
 
     #[test]

@@ -4,26 +4,46 @@ use super::shown;
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use regex_lite::Regex;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use uuid::Uuid;
 
-/// What is wrong with a text. A pattern that is not a regular expression was refused with its DAG.
-pub(super) fn unlike(words: &Map<String, Value>, text: &str) -> impl Iterator<Item = String> {
-    let word = |name: &str| words.get(name).and_then(Value::as_str);
-    let said = shown(&Value::from(text));
-    let pattern = word("pattern").filter(|pattern| Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)));
-    let format = word("format").filter(|format| !fits(format, text));
-    let article = if format == Some("email") { "an" } else { "a" };
-    let pattern = pattern.map(|pattern| format!("is {said}, which does not match `{pattern}`"));
-    let format = format.map(|format| format!("is {said}, not {article} {format}"));
-    pattern.into_iter().chain(format)
-}
+/// The regular expressions of a schema, each compiled once however many values are judged by it.
+#[derive(Default)]
+pub(super) struct Patterns<'a>(RefCell<HashMap<&'a str, Option<Regex>>>);
 
-/// The schema of a field that is named by a pattern.
-pub(super) fn by_pattern<'a>(words: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let patterns = words.get("patternProperties").and_then(Value::as_object);
-    let named = |(pattern, _): &(&String, _)| Regex::new(pattern).is_ok_and(|regex| regex.is_match(name));
-    patterns.into_iter().flatten().find(named).map(|(_, schema)| schema)
+impl<'a> Patterns<'a> {
+    /// What is wrong with a text.
+    pub(super) fn unlike(&self, words: &'a Map<String, Value>, text: &str) -> impl Iterator<Item = String> + use<> {
+        let word = |name: &str| words.get(name).and_then(Value::as_str);
+        let said = shown(&Value::from(text));
+        let pattern = word("pattern").filter(|pattern| self.fits(pattern, text) == Some(false));
+        let format = word("format").filter(|format| !fits(format, text));
+        let article = if format == Some("email") { "an" } else { "a" };
+        let pattern = pattern.map(|pattern| format!("is {said}, which does not match `{pattern}`"));
+        let format = format.map(|format| format!("is {said}, not {article} {format}"));
+        pattern.into_iter().chain(format)
+    }
+
+    /// The schema of a field that is named by a pattern.
+    pub(super) fn of_field(&self, words: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+        let patterns = words.get("patternProperties").and_then(Value::as_object);
+        let named = |(pattern, _): &(&'a String, _)| self.fits(pattern, name) == Some(true);
+        patterns.into_iter().flatten().find(named).map(|(_, schema)| schema)
+    }
+
+    /// Nothing for what is not a regular expression: it was refused with its DAG.
+    fn fits(&self, pattern: &'a str, text: &str) -> Option<bool> {
+        let mut compiled = self.0.borrow_mut();
+        let regex = compiled.entry(pattern).or_insert_with(|| Regex::new(pattern).ok());
+        regex.as_ref().map(|regex| regex.is_match(text))
+    }
+
+    #[cfg(test)]
+    pub(super) fn compiled(&self) -> usize {
+        self.0.borrow().len()
+    }
 }
 
 fn fits(format: &str, text: &str) -> bool {
