@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod export;
 mod keys;
+mod options;
 mod schedule;
 mod schema;
 mod task;
@@ -15,6 +16,7 @@ pub mod template;
 mod upstream;
 
 pub use export::{NotExpressible, export};
+pub use options::options_for_guide;
 pub use schema::json_schema;
 pub use task::{FILE_TASK, is_dag_of_file, is_of_file};
 

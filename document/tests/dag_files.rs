@@ -1,7 +1,7 @@
 //! Files that nobody would write: whatever the bytes, the reader gives DAGs or problems with lines, and never panics.
 
 use orch_document::file::template::{FILTERS, Names, Template};
-use orch_document::file::{export, json_schema, parse};
+use orch_document::file::{export, json_schema, options_for_guide, parse};
 use orch_spec::DagSpec;
 use proptest::prelude::*;
 
@@ -112,6 +112,13 @@ fn the_published_schema_is_the_table() {
     let published: serde_json::Value =
         serde_json::from_str(include_str!("../../docs/dag-file.schema.json")).expect("it is JSON");
     assert_eq!(published, json_schema(), "write it anew: `orch dags schema > docs/dag-file.schema.json`");
+}
+
+#[test]
+fn every_option_is_in_the_guide() {
+    let guide = include_str!("../../docs/guides/dag-files.md");
+    let table = options_for_guide().join("\n");
+    assert!(guide.contains(&table), "write its table of options anew:\n{table}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The setters of a task's options, written once for all three places that take them: a call, the defaults of a DAG
-//! and a group.
+//! The setters of a task's options, in all three places that take them: a call, the defaults of a DAG and a group. Which there are
+//! says the table in `spec/src/dag/task_options.rs`.
 
 use crate::Call;
-use orch_spec::{Isolation, Limit as LimitSpec, OnLost, Options, TriggerRule, WeightRule};
+use orch_spec::{Isolation, Limit as LimitSpec, OnLost, Options, TriggerRule, WeightRule, task_options};
 use std::time::Duration;
 
 /// Options for every task that does not say otherwise: `dag(…).defaults(defaults().retries(1))`.
@@ -51,74 +51,50 @@ impl From<String> for Group {
     }
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $given:ty => $field:ident |$value:ident| $stored:expr;)+) => {
-        impl Defaults {$(
-            $(#[$doc])*
-            pub fn $name(mut self, $value: $given) -> Self {
-                self.options.$field = Some($stored);
-                self
-            }
-        )+}
-        impl Group {$(
-            $(#[$doc])*
-            pub fn $name(mut self, $value: $given) -> Self {
-                self.options.$field = Some($stored);
-                self
-            }
-        )+}
-        impl<'d, R> Call<'d, R> {$(
-            $(#[$doc])*
-            pub fn $name(mut self, $value: $given) -> Self {
-                self.draft.options.$field = Some($stored);
-                self
-            }
-        )+}
+/// A setter of a form, in one of the three places: `at` is where the options are kept there.
+macro_rules! setter {
+    ($at:tt, $about:literal, $key:ident: Delay, $field:ident: $stored:ty) => {
+        setter!(@ $at, $about, $key, $field, time: Duration, whole_ms(time));
+    };
+    ($at:tt, $about:literal, $key:ident: Time, $field:ident: $stored:ty) => {
+        setter!(@ $at, $about, $key, $field, time: Duration, whole_ms(time));
+    };
+    ($at:tt, $about:literal, $key:ident: Name, $field:ident: $stored:ty) => {
+        setter!(@ $at, $about, $key, $field, name: impl Into<String>, name.into());
+    };
+    ([$($at:ident).+], $about:literal, $key:ident: Limits, $field:ident: $stored:ty) => {
+        /// As many of these as are named must have room before a task begins.
+        pub fn limit(mut self, limit: Limit) -> Self {
+            self.$($at).+.$field.get_or_insert_default().push(limit.spec);
+            self
+        }
+    };
+    ($at:tt, $about:literal, $key:ident: $form:ident, $field:ident: $stored:ty) => {
+        setter!(@ $at, $about, $key, $field, value: $stored, value);
+    };
+    (@ [$($at:ident).+], $about:literal, $key:ident, $field:ident, $value:ident: $given:ty, $kept:expr) => {
+        #[doc = $about]
+        pub fn $key(mut self, $value: $given) -> Self {
+            self.$($at).+.$field = Some($kept);
+            self
+        }
     };
 }
 
-setters! {
-    /// How often to try again after the first failure. 0 without this.
-    retries: u32 => retries |count| count;
-    /// How long to wait before the next try. 300 s without this.
-    retry_delay: Duration => retry_delay_ms |delay| whole_ms(delay);
-    /// Multiplies the delay after each try; 0 for no growth.
-    retry_backoff: f64 => retry_backoff |factor| factor;
-    /// The longest delay that `retry_backoff` grows to. 24 h without this.
-    max_retry_delay: Duration => max_retry_delay_ms |delay| whole_ms(delay);
-    /// How long one try may take.
-    timeout: Duration => timeout_ms |limit| whole_ms(limit);
-    /// The pool whose slots this task takes.
-    pool: impl Into<String> => pool |name| name.into();
-    /// How many slots of its pool it takes. 1 without this.
-    pool_slots: u32 => pool_slots |count| count;
-    /// Only workers of this queue run it.
-    queue: impl Into<String> => queue |name| name.into();
-    /// Tasks of a higher priority start first.
-    priority: i32 => priority |weight| weight;
-    /// How the priority follows from its relatives'. Own and all downstream without this.
-    weight_rule: WeightRule => weight_rule |rule| rule;
-    /// When it may run, by the states of its upstreams. `AllSuccess` without this.
-    trigger_rule: TriggerRule => trigger_rule |rule| rule;
-    /// How many elements of a mapped task may run at once, in one run.
-    max_active: u32 => max_active |count| count;
-    /// How many of this task may run at once, over all runs of the DAG.
-    max_active_over_runs: u32 => max_active_over_runs |count| count;
-    /// How long a sensor waits between two looks. 60 s without this.
-    poll_every: Duration => poll_every_ms |pause| whole_ms(pause);
-    /// Runs only if the same task of the run before ended well.
-    depends_on_past: bool => depends_on_past |yes| yes;
-    /// As `depends_on_past`, and the tasks after it in the run before ended well too.
-    wait_for_downstream: bool => wait_for_downstream |yes| yes;
-    /// In the worker (default) or in a child process of its own.
-    isolation: Isolation => isolation |place| place;
-    /// What its child process and all that starts may have in memory. The worker's `process_memory_mb` without this.
-    memory_mb: u32 => memory_mb |most| most;
-    /// What happens when its worker is lost: the same try again, three times without this.
-    on_lost: OnLost => on_lost |what| what;
-    /// The failure of this teardown fails the run.
-    on_failure_fail_run: bool => on_failure_fail_run |yes| yes;
+macro_rules! setters {
+    ($(#[doc = $about:literal] $key:ident: $form:ident, $field:ident: $stored:ty;)+) => {
+        impl Defaults {
+            $(setter!([options], $about, $key: $form, $field: $stored);)+
+        }
+        impl Group {
+            $(setter!([options], $about, $key: $form, $field: $stored);)+
+        }
+        impl<R> Call<'_, R> {
+            $(setter!([draft.options], $about, $key: $form, $field: $stored);)+
+        }
+    };
 }
+task_options!(setters);
 
 /// A limit that all tasks share that name it, in whatever DAG: `.limit(limit("crm", 3))`.
 #[derive(Debug, Clone)]
@@ -142,30 +118,6 @@ impl Limit {
     /// So many may begin within this time, instead of so many at once. Each retry counts again.
     pub fn per(mut self, time: Duration) -> Self {
         self.spec.per_ms = Some(whole_ms(time));
-        self
-    }
-}
-
-impl Defaults {
-    /// As many of these as are named must have room before a task begins.
-    pub fn limit(mut self, limit: Limit) -> Self {
-        self.options.limits.get_or_insert_default().push(limit.spec);
-        self
-    }
-}
-
-impl Group {
-    /// As many of these as are named must have room before a task begins.
-    pub fn limit(mut self, limit: Limit) -> Self {
-        self.options.limits.get_or_insert_default().push(limit.spec);
-        self
-    }
-}
-
-impl<R> Call<'_, R> {
-    /// As many of these as are named must have room before it begins.
-    pub fn limit(mut self, limit: Limit) -> Self {
-        self.draft.options.limits.get_or_insert_default().push(limit.spec);
         self
     }
 }

@@ -14,6 +14,7 @@ mod rules;
 mod schedule;
 
 pub use file_problem::FileProblem;
+pub(crate) use limits::MAX_RATE;
 pub use limits::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RETRIES, MAX_TASKS};
 pub use names::at;
 

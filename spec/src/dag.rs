@@ -5,13 +5,16 @@
 
 mod alert;
 mod asset;
+pub mod form;
 mod options;
 mod overlap;
+mod task_options;
 
 pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier, deadline_words};
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
-pub use options::{Isolation, Limit, OnLost, Options, Schedule, Timetable, TriggerRule, WeightRule};
+pub use options::{Isolation, Limit, OnLost, Schedule, Timetable, TriggerRule, WeightRule};
 pub use overlap::{Concurrency, Overlap};
+pub use task_options::Options;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

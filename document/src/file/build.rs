@@ -1,13 +1,12 @@
 //! From a document whose shapes are right to the structure of a DAG.
 
 mod edges;
-mod options;
 
 use super::check::{text_of, time_ms};
 use super::keys::KINDS;
 use super::node::{Kind, Mark, Node};
+use super::options::read as options;
 use super::{FILE_TASK, Problems, schedule, task};
-use options::options;
 use orch_spec::{
     Callbacks, Concurrency, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Overlap, Role,
     Schedule, TaskSpec, Timetable, TriggerRule, check,

@@ -4,12 +4,13 @@ mod task;
 mod write;
 
 use orch_spec::{
-    Asset, AssetCondition, AssetRef, Callbacks, DagSpec, GroupSpec, MapSpec, Notifier, OnLost, Options, Schedule,
-    Source, Timetable,
+    Asset, AssetCondition, AssetRef, Callbacks, DagSpec, GroupSpec, MapSpec, Notifier, Options, Schedule, Source,
+    Timetable,
 };
 use serde_json::{Value, json};
 use std::fmt;
-use write::{Out, time};
+use write::Out;
+pub(super) use write::time;
 
 /// Why a DAG is no file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -290,41 +291,5 @@ fn notifiers(of: &[Notifier]) -> Option<Out> {
 }
 
 fn options(fields: &mut Fields, options: &Options) {
-    fn word<T: serde::Serialize>(value: Option<T>) -> Option<Value> {
-        value.and_then(|value| serde_json::to_value(value).ok())
-    }
-    fields.value("retries", options.retries);
-    fields.time("retry_delay", options.retry_delay_ms);
-    fields.value("retry_backoff", options.retry_backoff);
-    fields.time("max_retry_delay", options.max_retry_delay_ms);
-    fields.time("timeout", options.timeout_ms);
-    fields.value("pool", options.pool.clone());
-    fields.value("pool_slots", options.pool_slots);
-    fields.value("queue", options.queue.clone());
-    fields.value("priority", options.priority);
-    fields.value("weight_rule", word(options.weight_rule));
-    fields.value("trigger_rule", word(options.trigger_rule));
-    fields.value("max_active", options.max_active);
-    fields.value("max_active_over_runs", options.max_active_over_runs);
-    let limit = |one: &orch_spec::Limit| {
-        let mut written = json!({ "name": one.name, "most": one.most });
-        one.key.iter().for_each(|key| written["key"] = json!(key));
-        one.per_ms.iter().for_each(|ms| written["per"] = json!(time(*ms)));
-        written
-    };
-    let limits: Vec<Value> = options.limits.iter().flatten().map(limit).collect();
-    fields.list("limits", &limits);
-    fields.time("poll_every", options.poll_every_ms);
-    fields.value("depends_on_past", options.depends_on_past);
-    fields.value("wait_for_downstream", options.wait_for_downstream);
-    fields.value("isolation", word(options.isolation));
-    fields.value("memory_mb", options.memory_mb);
-    fields.value(
-        "on_lost",
-        options.on_lost.map(|on_lost| match on_lost {
-            OnLost::Retry(times) => json!(times),
-            OnLost::Fail => json!("fail"),
-        }),
-    );
-    fields.value("on_failure_fail_run", options.on_failure_fail_run);
+    super::options::written(options).into_iter().for_each(|(key, value)| fields.value(key, Some(value)));
 }

@@ -6,7 +6,8 @@ mod sensor;
 mod task;
 mod work;
 
-pub(super) use dag::{ASSET, DAG, OPTIONS};
+pub(super) use super::options::OPTIONS;
+pub(super) use dag::{ASSET, DAG};
 pub(super) use sensor::{SENSOR, SENSORS};
 pub(super) use task::{GROUP, TASK};
 pub(super) use work::KINDS;
@@ -91,11 +92,11 @@ pub(super) struct TaskKind {
     pub(super) about: &'static str,
 }
 
-const fn key(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
     Key { name, shape, about, required: false }
 }
 
-const fn required(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
+pub(super) const fn required(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
     Key { name, shape, about, required: true }
 }
 

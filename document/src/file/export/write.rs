@@ -97,7 +97,7 @@ fn is_block(words: &str) -> bool {
 }
 
 /// The largest unit without a rest.
-pub(super) fn time(ms: u64) -> String {
+pub(in crate::file) fn time(ms: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let (size, unit) = units.into_iter().find(|(size, _)| ms >= *size && ms.is_multiple_of(*size)).unwrap_or((1, "ms"));
     format!("{}{unit}", ms / size)

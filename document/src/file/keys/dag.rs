@@ -1,6 +1,7 @@
-//! The keys of a DAG, and the options that it, its groups and its tasks share.
+//! The keys of a DAG.
 
 use super::{Key, Shape, TEXTS, key, required};
+use crate::file::options::OPTIONS;
 
 pub(super) const NOTIFIERS: Shape = Shape::List(&Shape::Either(&[
     Shape::Object(&[
@@ -29,59 +30,6 @@ pub(in crate::file) const ASSET: Shape = Shape::Either(&[
     Shape::Text,
 ]);
 pub(super) const ASSETS: Shape = Shape::Either(&[Shape::List(&ASSET), ASSET]);
-const LIMITS: Shape = Shape::List(&Shape::Object(&[
-    required("name", &Shape::Text, "All tasks that name it share it, in whatever DAG"),
-    required("most", &Shape::Count, "So many at the same time"),
-    key("key", &Shape::Text, "A path into the params: each value is counted by itself"),
-    key("per", &Shape::Time, "So many beginnings within this time instead"),
-]));
-
-/// Words of trigger rules, as everywhere.
-pub(in crate::file) const RULES: &[&str] = &[
-    "all_success",
-    "all_failed",
-    "all_done",
-    "all_done_min_one_success",
-    "all_done_setup_success",
-    "one_success",
-    "one_failed",
-    "one_done",
-    "none_failed",
-    "none_skipped",
-    "always",
-    "none_failed_min_one_success",
-    "all_skipped",
-];
-
-/// Options of a task, of the defaults of a DAG, and of a group.
-pub(in crate::file) const OPTIONS: &[Key] = &[
-    key("retries", &Shape::Count, "How often to try again after the first failure"),
-    key("retry_delay", &Shape::Time, "How long to wait before the next try; 5m without this"),
-    key("retry_backoff", &Shape::Number, "Multiplies the delay after each try"),
-    key("max_retry_delay", &Shape::Time, "The longest delay that retry_backoff grows to"),
-    key("timeout", &Shape::Time, "How long one try may take"),
-    key("pool", &Shape::Text, "The pool whose slots it takes"),
-    key("pool_slots", &Shape::Count, "How many slots of its pool it takes"),
-    key("queue", &Shape::Text, "Only workers of this queue run it"),
-    key("priority", &Shape::Whole, "Tasks of a higher priority start first"),
-    key("weight_rule", &Shape::Word(&["downstream", "upstream", "absolute"]), "How priority follows from relatives'"),
-    key("trigger_rule", &Shape::Word(RULES), "When it may run, by the states of its upstreams"),
-    key("max_active", &Shape::Count, "How many elements of a mapped task may run at once, in one run"),
-    key("max_active_over_runs", &Shape::Count, "How many of this task may run at once, over all runs of the DAG"),
-    key("limits", &LIMITS, "Limits that tasks of several DAGs share"),
-    key("poll_every", &Shape::Time, "How long a sensor waits between two looks; 60s without this"),
-    key("depends_on_past", &Shape::Flag, "Runs only if the same task of the run before ended well"),
-    key("wait_for_downstream", &Shape::Flag, "As depends_on_past, and the tasks after it ended well too"),
-    key("isolation", &Shape::Word(&["in_process", "process"]), "Where orch's part of the body runs"),
-    key("memory_mb", &Shape::Count, "What its child process and all that starts may have in memory"),
-    key(
-        "on_lost",
-        &Shape::Either(&[Shape::Count, Shape::Word(&["fail"])]),
-        "How often the same try begins again when its worker was lost, or `fail`",
-    ),
-    key("on_failure_fail_run", &Shape::Flag, "The failure of this teardown fails the run"),
-];
-
 const TIMES: &[Shape] = &[
     Shape::Text,
     Shape::Object(&[
