@@ -11,39 +11,13 @@ use chrono_tz::Tz;
 use orch_sdk::task::{Bundle, BundleDag, Condition, Conditions, TaskFn};
 use orch_spec::check::{self, Problem};
 use orch_spec::schedule::parse_date;
-use orch_spec::{Callbacks, Concurrency, DagSpec, Location, Options, Overlap, Schedule, TaskSpec, Timetable};
-use serde_json::Map;
+use orch_spec::{Concurrency, DagSpec, Location, Options, Overlap, Schedule, TaskSpec, Timetable, dag_options};
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 /// Starts a DAG.
 #[track_caller]
 pub fn dag(dag_id: &str) -> DagBuilder {
-    let spec = DagSpec {
-        dag_id: dag_id.into(),
-        description: String::new(),
-        aliases: Vec::new(),
-        owners: Vec::new(),
-        tags: Vec::new(),
-        schedule: Schedule::Manual,
-        timetable: Timetable::Trigger,
-        start: None,
-        end: None,
-        catchup: false,
-        run_timeout_ms: None,
-        max_active_runs: None,
-        overlap: Overlap::Queue,
-        concurrency: Vec::new(),
-        max_active_tasks: None,
-        max_consecutive_failed_runs: 0,
-        paused_at_creation: None,
-        params_schema: None,
-        groups: Vec::new(),
-        tasks: Vec::new(),
-        callbacks: Callbacks::default(),
-        deadlines: Vec::new(),
-        location: Location::caller(),
-        extra: Map::new(),
-    };
+    let spec = DagSpec { location: Location::caller(), ..DagSpec::new(dag_id) };
     DagBuilder { spec, start: None, end: None, defaults: Options::default(), conditions: Conditions::default() }
 }
 
@@ -56,6 +30,68 @@ pub struct DagBuilder {
     defaults: Options,
     conditions: Conditions,
 }
+
+/// A setter of a form.
+macro_rules! setter {
+    ($about:literal, $key:ident: Time, $field:ident: $stored:ty) => {
+        #[doc = $about]
+        pub fn $key(mut self, time: Duration) -> Self {
+            self.spec.$field = Some(whole_ms(time));
+            self
+        }
+    };
+    ($about:literal, $key:ident: Most, $field:ident: $stored:ty) => {
+        #[doc = $about]
+        pub fn $key(mut self, count: u32) -> Self {
+            self.spec.$field = Some(count);
+            self
+        }
+    };
+    ($about:literal, $key:ident: Set, $field:ident: $stored:ty) => {
+        #[doc = $about]
+        pub fn $key(mut self) -> Self {
+            self.spec.$field = true;
+            self
+        }
+    };
+    ($about:literal, $key:ident: Keys, $field:ident: $stored:ty) => {
+        /// At most so many runs at the same time for each value of a param; dots lead into objects. May be said several
+        /// times.
+        pub fn $key(mut self, param: &str, most: u32) -> Self {
+            self.spec.$field.push(Concurrency { key: param.into(), most });
+            self
+        }
+    };
+    ($about:literal, $key:ident: Paused, $field:ident: $stored:ty) => {
+        /// Waits for somebody to unpause it when it is first seen, whatever the installation says.
+        pub fn paused(mut self) -> Self {
+            self.spec.$field = Some(true);
+            self
+        }
+
+        /// Runs as soon as it is first seen, whatever the installation says.
+        pub fn unpaused(mut self) -> Self {
+            self.spec.$field = Some(false);
+            self
+        }
+    };
+    ($about:literal, $key:ident: $form:ident, $field:ident: $stored:ty) => {
+        #[doc = $about]
+        pub fn $key(mut self, value: $stored) -> Self {
+            self.spec.$field = value;
+            self
+        }
+    };
+}
+
+macro_rules! setters {
+    ($(#[doc = $about:literal] #[serde($($_:tt)*)] $key:ident: $form:ident, $field:ident: $stored:ty;)+) => {
+        impl DagBuilder {
+            $(setter!($about, $key: $form, $field: $stored);)+
+        }
+    };
+}
+dag_options!(setters);
 
 impl DagBuilder {
     pub fn describe(mut self, text: &str) -> Self {
@@ -89,12 +125,6 @@ impl DagBuilder {
         self
     }
 
-    /// Also creates the runs missed since `start`.
-    pub fn catchup(mut self) -> Self {
-        self.spec.catchup = true;
-        self
-    }
-
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.spec.tags = tags.into_iter().map(Into::into).collect();
         self
@@ -108,56 +138,6 @@ impl DagBuilder {
     /// Another name for the DAG in CLI, API and UI, for example its old one.
     pub fn alias(mut self, name: &str) -> Self {
         self.spec.aliases.push(name.into());
-        self
-    }
-
-    /// A run that takes longer fails.
-    pub fn run_timeout(mut self, limit: Duration) -> Self {
-        self.spec.run_timeout_ms = Some(whole_ms(limit));
-        self
-    }
-
-    /// Runs at the same time. 16 without this.
-    pub fn max_active_runs(mut self, count: u32) -> Self {
-        self.spec.max_active_runs = Some(count);
-        self
-    }
-
-    /// What becomes of a run for which there is no place: it waits (without this), it is skipped, or the oldest ones are
-    /// cancelled for it.
-    pub fn overlap(mut self, overlap: Overlap) -> Self {
-        self.spec.overlap = overlap;
-        self
-    }
-
-    /// At most so many runs at the same time for each value of a param; dots lead into objects. May be said several
-    /// times.
-    pub fn concurrency(mut self, param: &str, most: u32) -> Self {
-        self.spec.concurrency.push(Concurrency { key: param.into(), most });
-        self
-    }
-
-    /// Tasks of one run at the same time. No limit without this.
-    pub fn max_active_tasks(mut self, count: u32) -> Self {
-        self.spec.max_active_tasks = Some(count);
-        self
-    }
-
-    /// Pauses the DAG after that many failed runs in a row.
-    pub fn max_consecutive_failed_runs(mut self, count: u32) -> Self {
-        self.spec.max_consecutive_failed_runs = count;
-        self
-    }
-
-    /// Waits for somebody to unpause it when it is first seen, whatever the installation says.
-    pub fn paused(mut self) -> Self {
-        self.spec.paused_at_creation = Some(true);
-        self
-    }
-
-    /// Runs as soon as it is first seen, whatever the installation says.
-    pub fn unpaused(mut self) -> Self {
-        self.spec.paused_at_creation = Some(false);
         self
     }
 

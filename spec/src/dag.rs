@@ -5,6 +5,7 @@
 
 mod alert;
 mod asset;
+mod dag_options;
 pub mod form;
 mod options;
 mod overlap;
@@ -12,75 +13,14 @@ mod task_options;
 
 pub use alert::{Callbacks, Deadline, DeadlineFrom, Notifier, deadline_words};
 pub use asset::{Asset, AssetCondition, AssetRef, AssetRole};
+pub use dag_options::DagSpec;
 pub use options::{Isolation, Limit, OnLost, Schedule, Timetable, TriggerRule, WeightRule};
 pub use overlap::{Concurrency, Overlap};
 pub use task_options::Options;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DagSpec {
-    pub dag_id: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// Other names people may use in CLI, API and UI.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub owners: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    #[serde(default)]
-    pub schedule: Schedule,
-    #[serde(default)]
-    pub timetable: Timetable,
-    /// No tick before it; a tick on it counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<DateTime<Utc>>,
-    /// No tick after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<DateTime<Utc>>,
-    #[serde(default)]
-    pub catchup: bool,
-    /// A run that takes longer fails; its running tasks are skipped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_timeout_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_active_runs: Option<u32>,
-    /// What becomes of a run for which there is no place.
-    #[serde(default, skip_serializing_if = "Overlap::is_usual")]
-    pub overlap: Overlap,
-    /// Runs at the same time for each value of a param.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub concurrency: Vec<Concurrency>,
-    /// Tasks of one run at the same time; no limit without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_active_tasks: Option<u32>,
-    /// Pauses the DAG after that many failed runs in a row; 0 never does.
-    #[serde(default)]
-    pub max_consecutive_failed_runs: u32,
-    /// What `ORCH_PAUSED_AT_CREATION` says, unless this does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paused_at_creation: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub params_schema: Option<Value>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<GroupSpec>,
-    /// In a topological order.
-    pub tasks: Vec<TaskSpec>,
-    #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
-    pub callbacks: Callbacks,
-    /// Somebody is told when a run is not over in time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deadlines: Vec<Deadline>,
-    #[serde(default)]
-    pub location: Location,
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
 
 impl DagSpec {
     /// What a task is mapped over: its own map, or that of the mapped group around it.

@@ -5,11 +5,11 @@ mod edges;
 use super::check::{text_of, time_ms};
 use super::keys::KINDS;
 use super::node::{Kind, Mark, Node};
-use super::options::read as options;
+use super::options::{read as options, read_of_dag};
 use super::{FILE_TASK, Problems, schedule, task};
 use orch_spec::{
-    Callbacks, Concurrency, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Overlap, Role,
-    Schedule, TaskSpec, Timetable, TriggerRule, check,
+    Callbacks, DagSpec, Deadline, DeadlineFrom, GroupSpec, Location, Notifier, Options, Role, TaskSpec, Timetable,
+    TriggerRule, check,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -91,38 +91,20 @@ pub(super) fn dag(document: &Node, folder: &str, problems: &mut Problems<'_>) ->
 fn words(document: &Node, location: Location) -> DagSpec {
     let text = |key: &str| document.get(key).and_then(Node::scalar).map(text_of);
     let flag = |key: &str| document.get(key).and_then(Node::scalar).and_then(Value::as_bool);
-    let concurrency = document.get("concurrency").map(Node::items).unwrap_or_default().iter().map(|one| Concurrency {
-        key: one.get("param").and_then(Node::scalar).map(text_of).unwrap_or_default(),
-        most: count(one, "most").unwrap_or(0),
-    });
-    let overlap =
-        document.get("overlap").map(|node| serde_json::from_value::<Overlap>(node.json()).unwrap_or_default());
-    DagSpec {
-        dag_id: text("dag_id").unwrap_or_default(),
+    let mut spec = DagSpec {
         description: text("description").unwrap_or_default(),
         aliases: texts(document.get("aliases")),
         owners: texts(document.get("owners")),
         tags: texts(document.get("tags")),
-        schedule: Schedule::Manual,
         timetable: if flag("data_interval") == Some(true) { Timetable::DataInterval } else { Timetable::Trigger },
-        start: None,
-        end: None,
-        catchup: flag("catchup").unwrap_or(false),
-        run_timeout_ms: ms(document, "run_timeout"),
-        max_active_runs: count(document, "max_active_runs"),
-        overlap: overlap.unwrap_or_default(),
-        concurrency: concurrency.collect(),
-        max_active_tasks: count(document, "max_active_tasks"),
-        max_consecutive_failed_runs: count(document, "max_consecutive_failed_runs").unwrap_or(0),
-        paused_at_creation: flag("paused"),
-        params_schema: None,
-        groups: Vec::new(),
-        tasks: Vec::new(),
         callbacks: callbacks(document),
         deadlines: document.get("deadlines").map(Node::items).unwrap_or_default().iter().map(deadline).collect(),
         location,
         extra: Map::from_iter([(FILE_TASK.to_string(), json!(true))]),
-    }
+        ..DagSpec::new(&text("dag_id").unwrap_or_default())
+    };
+    read_of_dag(document, &mut spec);
+    spec
 }
 
 pub(super) fn texts(node: Option<&Node>) -> Vec<String> {
@@ -137,10 +119,6 @@ pub(super) fn is_teardown(task: &Node) -> bool {
 /// The names of what a teardown removes; `true` and `false` name nothing.
 pub(super) fn torn_down(task: &Node) -> Option<&Node> {
     task.get("teardown").filter(|said| !matches!(said.scalar(), Some(Value::Bool(_))))
-}
-
-fn count(node: &Node, key: &str) -> Option<u32> {
-    u32::try_from(node.get(key)?.scalar()?.as_u64()?).ok()
 }
 
 fn ms(node: &Node, key: &str) -> Option<u64> {

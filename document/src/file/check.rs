@@ -9,7 +9,7 @@ use orch_spec::names::closest;
 use serde_json::Value;
 
 pub(super) fn document(document: &Node, problems: &mut Problems<'_>) {
-    Checker { problems }.object(document, &[keys::DAG], "a DAG");
+    Checker { problems }.object(document, &[keys::DAG, keys::DAG_OPTIONS], "a DAG");
 }
 
 struct Checker<'a, 'p> {

@@ -82,19 +82,10 @@ impl Writer<'_> {
         dag.flag("data_interval", spec.timetable == Timetable::DataInterval);
         dag.value("start", spec.start.map(|date| date.to_rfc3339()));
         dag.value("end", spec.end.map(|date| date.to_rfc3339()));
-        dag.flag("catchup", spec.catchup);
         dag.list("tags", &spec.tags);
         dag.list("owners", &spec.owners);
         dag.list("aliases", &spec.aliases);
-        dag.time("run_timeout", spec.run_timeout_ms);
-        dag.value("max_active_runs", spec.max_active_runs);
-        dag.value("max_active_tasks", spec.max_active_tasks);
-        dag.value("max_consecutive_failed_runs", Some(spec.max_consecutive_failed_runs).filter(|count| *count > 0));
-        dag.value("overlap", Some(spec.overlap.as_str()).filter(|_| !spec.overlap.is_usual()));
-        let concurrency: Vec<Value> =
-            spec.concurrency.iter().map(|one| json!({ "param": one.key, "most": one.most })).collect();
-        dag.list("concurrency", &concurrency);
-        dag.value("paused", spec.paused_at_creation);
+        super::options::written_of_dag(spec).into_iter().for_each(|(key, value)| dag.value(key, Some(value)));
         let params = self.params();
         dag.say("params", params);
         callbacks(&mut dag, &spec.callbacks);

@@ -6,7 +6,7 @@ mod sensor;
 mod task;
 mod work;
 
-pub(super) use super::options::OPTIONS;
+pub(super) use super::options::{DAG_OPTIONS, OPTIONS};
 pub(super) use dag::{ASSET, DAG};
 pub(super) use sensor::{SENSOR, SENSORS};
 pub(super) use task::{GROUP, TASK};

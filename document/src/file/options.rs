@@ -1,4 +1,4 @@
-//! The options of a task in DAG files, made of the table in `spec/src/dag/task_options.rs`: which keys there are, what is read from them, and
+//! The options of a task and of a DAG in files, made of the tables `spec/src/dag/{task,dag}_options.rs`: which keys there are, what is read from them, and
 //! how they are written. A new option needs nothing here, a new form of option one `impl`.
 
 use super::check::{text_of, time_ms};
@@ -6,7 +6,10 @@ use super::export::time;
 use super::keys::{Key, Shape, key, required};
 use super::node::Node;
 use orch_spec::form::{self, Words};
-use orch_spec::{Isolation, Limit, OnLost, Options, TriggerRule, WeightRule, task_options};
+use orch_spec::{
+    Concurrency, DagSpec, Isolation, Limit, OnLost, Options, Overlap, TriggerRule, WeightRule, dag_options,
+    task_options,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -46,6 +49,48 @@ macro_rules! tables {
     };
 }
 task_options!(tables);
+
+/// How a form looks in a file whose value has a default of its own.
+trait InDag<Stored> {
+    const SHAPE: Shape;
+
+    fn read(node: Option<&Node>) -> Stored;
+
+    /// Nothing where the key is left out.
+    fn write(value: &Stored) -> Option<Value>;
+}
+
+impl<Stored, F: InFile<Stored>> InDag<Option<Stored>> for F {
+    const SHAPE: Shape = <F as InFile<Stored>>::SHAPE;
+
+    fn read(node: Option<&Node>) -> Option<Stored> {
+        node.and_then(<F as InFile<Stored>>::read)
+    }
+
+    fn write(value: &Option<Stored>) -> Option<Value> {
+        value.as_ref().and_then(<F as InFile<Stored>>::write)
+    }
+}
+
+macro_rules! dag_tables {
+    ($(#[doc = $about:literal] #[serde($($_:tt)*)] $key:ident: $form:ident, $field:ident: $stored:ty;)+) => {
+        /// Options of a DAG.
+        pub(super) const DAG_OPTIONS: &[Key] = &[
+            $(key(stringify!($key), &<form::$form as InDag<$stored>>::SHAPE, sentence($about)),)+
+        ];
+
+        pub(super) fn read_of_dag(document: &Node, spec: &mut DagSpec) {
+            $(spec.$field = <form::$form as InDag<$stored>>::read(document.get(stringify!($key)));)+
+        }
+
+        /// By key, in the order of the table.
+        pub(super) fn written_of_dag(spec: &DagSpec) -> Vec<(&'static str, Value)> {
+            let written = [$((stringify!($key), <form::$form as InDag<$stored>>::write(&spec.$field)),)+];
+            written.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        }
+    };
+}
+dag_options!(dag_tables);
 
 /// A doc comment as the words of a key: without the space before it and the full stop.
 const fn sentence(doc: &'static str) -> &'static str {
@@ -236,5 +281,73 @@ impl InFile<OnLost> for form::Lost {
             OnLost::Retry(times) => json!(times),
             OnLost::Fail => json!("fail"),
         })
+    }
+}
+
+impl InFile<bool> for form::Paused {
+    const SHAPE: Shape = Shape::Flag;
+
+    fn read(node: &Node) -> Option<bool> {
+        scalar(node, Value::as_bool)
+    }
+
+    fn write(paused: &bool) -> Option<Value> {
+        Some(json!(paused))
+    }
+}
+
+impl InDag<bool> for form::Set {
+    const SHAPE: Shape = Shape::Flag;
+
+    fn read(node: Option<&Node>) -> bool {
+        node.and_then(|node| scalar(node, Value::as_bool)).unwrap_or(false)
+    }
+
+    fn write(is_set: &bool) -> Option<Value> {
+        is_set.then(|| json!(true))
+    }
+}
+
+impl InDag<u32> for form::FromZero {
+    const SHAPE: Shape = Shape::Count;
+
+    fn read(node: Option<&Node>) -> u32 {
+        node.and_then(count).unwrap_or(0)
+    }
+
+    fn write(number: &u32) -> Option<Value> {
+        (*number > 0).then(|| json!(number))
+    }
+}
+
+impl InDag<Overlap> for form::Usual {
+    const SHAPE: Shape = Shape::Word(Overlap::WORDS);
+
+    fn read(node: Option<&Node>) -> Overlap {
+        node.and_then(|node| serde_json::from_value(node.json()).ok()).unwrap_or_default()
+    }
+
+    fn write(word: &Overlap) -> Option<Value> {
+        (!word.is_usual()).then(|| json!(word))
+    }
+}
+
+impl InDag<Vec<Concurrency>> for form::Keys {
+    const SHAPE: Shape = Shape::List(&Shape::Object(&[
+        required("param", &Shape::Text, "The name of a param; dots lead into objects"),
+        required("most", &Shape::Count, "Runs at the same time for each of its values"),
+    ]));
+
+    fn read(node: Option<&Node>) -> Vec<Concurrency> {
+        let concurrency = |one: &Node| Concurrency {
+            key: one.get("param").and_then(Node::scalar).map(text_of).unwrap_or_default(),
+            most: one.get("most").and_then(count).unwrap_or(0),
+        };
+        node.map(Node::items).unwrap_or_default().iter().map(concurrency).collect()
+    }
+
+    fn write(keys: &Vec<Concurrency>) -> Option<Value> {
+        let written = keys.iter().map(|one| json!({ "param": one.key, "most": one.most }));
+        (!keys.is_empty()).then(|| written.collect())
     }
 }

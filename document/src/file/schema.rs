@@ -1,6 +1,6 @@
 //! The table of keys as a JSON Schema, for editors: what they underline is what the reader refuses.
 
-use super::keys::{ASSET, DAG, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
+use super::keys::{ASSET, DAG, DAG_OPTIONS, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
 use serde_json::{Map, Value, json};
 
 /// Where the schema is published, and what a file may name in its first line.
@@ -8,7 +8,7 @@ const ID: &str = "urn:orch:dag-file";
 
 /// The schema of one document of a DAG file.
 pub fn json_schema() -> Value {
-    let mut schema = object(&[DAG]);
+    let mut schema = object(&[DAG, DAG_OPTIONS]);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["$id"] = json!(ID);
     schema["title"] = json!("A DAG of orch");

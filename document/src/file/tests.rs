@@ -68,7 +68,7 @@ fn the_sample_of_everything_has_every_key() {
         }
     }
     let mut all = Vec::new();
-    for table in [keys::DAG, keys::TASK, keys::GROUP, keys::OPTIONS, keys::SENSOR, keys::SENSORS] {
+    for table in [keys::DAG, keys::DAG_OPTIONS, keys::TASK, keys::GROUP, keys::OPTIONS, keys::SENSOR, keys::SENSORS] {
         table.iter().for_each(|key| {
             all.push(key.name);
             keys(key.shape, &mut all);

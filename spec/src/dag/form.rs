@@ -3,7 +3,7 @@
 
 use crate::check::{MAX_DURATION_MS, MAX_PRIORITY, MAX_RATE, MAX_RETRIES};
 use crate::ids;
-use crate::{Isolation, Limit, OnLost, TriggerRule, WeightRule};
+use crate::{Isolation, Limit, OnLost, Overlap, TriggerRule, WeightRule};
 
 /// A problem of a value, and a hint.
 pub type Wrong = (String, &'static str);
@@ -52,6 +52,22 @@ pub enum Limits {}
 /// What becomes of a try whose worker was lost.
 #[derive(Debug)]
 pub enum Lost {}
+
+/// Of a DAG: it is so, or it is not.
+#[derive(Debug)]
+pub enum Set {}
+/// A number that says nothing when it is 0.
+#[derive(Debug)]
+pub enum FromZero {}
+/// A word, of which one is usual and need not be said.
+#[derive(Debug)]
+pub enum Usual {}
+/// Numbers by params.
+#[derive(Debug)]
+pub enum Keys {}
+/// Whether a DAG is paused when it is first seen.
+#[derive(Debug)]
+pub enum Paused {}
 
 impl Form<u32> for Tries {
     fn problems(name: &str, tries: &u32) -> Vec<Wrong> {
@@ -194,6 +210,10 @@ impl Words for TriggerRule {
     ];
 }
 
+impl Words for Overlap {
+    const WORDS: &'static [&'static str] = &["queue", "skip", "cancel_running"];
+}
+
 impl Words for WeightRule {
     const WORDS: &'static [&'static str] = &["downstream", "upstream", "absolute"];
 }
@@ -220,6 +240,7 @@ mod tests {
         each_is_read::<TriggerRule>(TriggerRule::ALL.len());
         each_is_read::<WeightRule>(3);
         each_is_read::<Isolation>(2);
+        each_is_read::<Overlap>(Overlap::ALL.len());
         assert_eq!(TriggerRule::WORDS, TriggerRule::ALL.map(TriggerRule::as_str));
     }
 }
