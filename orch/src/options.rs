@@ -156,7 +156,8 @@ mod tests {
             .isolation(Isolation::Process)
             .memory_mb(512)
             .on_lost(OnLost::Fail)
-            .on_failure_fail_run(true);
+            .on_failure_fail_run(true)
+            .owner("ann");
         let Options {
             retries: Some(1),
             retry_delay_ms: Some(300_000),
@@ -179,6 +180,7 @@ mod tests {
             memory_mb: Some(512),
             on_lost: Some(OnLost::Fail),
             on_failure_fail_run: Some(true),
+            owner: Some(_),
         } = all.options
         else {
             panic!("a setter stores something else: {all:?}");

@@ -57,6 +57,8 @@ macro_rules! task_options {
             on_lost: Lost, on_lost: OnLost;
             /// The failure of this teardown fails the run.
             on_failure_fail_run: Flag, on_failure_fail_run: bool;
+            /// Whom to ask about it; the first owner of the DAG without this.
+            owner: Name, owner: String;
         }
     };
 }

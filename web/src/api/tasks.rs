@@ -147,7 +147,7 @@ fn view(plan: &Plan, task: TaskIdx) -> TaskView {
     TaskView {
         task_id: spec.task_id.clone(),
         task_display_name: spec.task_id.clone(),
-        owner: plan.spec.owners.first().cloned(),
+        owner: options.owner.as_ref().or(plan.spec.owners.first()).cloned(),
         start_date: stamp(plan.spec.start),
         end_date: stamp(plan.spec.end),
         trigger_rule: rule.as_str().unwrap_or_default().into(),

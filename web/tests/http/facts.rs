@@ -53,6 +53,11 @@ async fn tasks_are_listed_with_what_follows_them() {
     assert_eq!(web.get("/api/v2/dags/chain/tasks?order_by=odd").await.status, StatusCode::BAD_REQUEST);
     let one = web.get("/api/v2/dags/mapped/tasks/each").await.body;
     assert_eq!((&one["is_mapped"], &one["trigger_rule"]), (&json!(true), &json!("all_success")));
+    let owned = web.get("/api/v2/dags/mapped/tasks/list").await.body;
+    assert_eq!(
+        (&owned["owner"], &one["owner"], &tasks["tasks"][0]["owner"]),
+        (&json!("grace"), &json!(null), &json!("ada"))
+    );
     let missing = web.get("/api/v2/dags/mapped/tasks/nothing").await;
     assert_eq!(
         (missing.status, &missing.body["detail"]),

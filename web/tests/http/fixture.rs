@@ -249,7 +249,7 @@ fn params() -> Arc<DagSpec> {
 
 fn mapped() -> Arc<DagSpec> {
     dag(json!({ "dag_id": "mapped", "tasks": [
-        { "task_id": "list", "kind": "rust" },
+        { "task_id": "list", "kind": "rust", "owner": "grace" },
         { "task_id": "each", "kind": "rust", "map": { "each": { "value": [1, 2, 3] } } },
         { "task_id": "later", "kind": "rust", "map": { "each": { "output": "list" } } } ] }))
 }
