@@ -55,7 +55,7 @@ pub enum Dates {
 
 /// What somebody wants to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct BackfillRequest {
     pub dates: Dates,
     pub reprocess: Reprocess,
     /// The latest first.
@@ -140,7 +140,7 @@ pub fn plan(dates: &[Date], there: &BTreeMap<DateTime<Utc>, RunState>, reprocess
 }
 
 /// The dates that are meant, in the order in which they are run. What is not over by `now` is left out of a range.
-pub fn dates(spec: &DagSpec, wish: &Wish, now: DateTime<Utc>) -> Result<Vec<Date>, CannotBackfill> {
+pub fn dates(spec: &DagSpec, wish: &BackfillRequest, now: DateTime<Utc>) -> Result<Vec<Date>, CannotBackfill> {
     let dag_id = || spec.dag_id.clone();
     let calendar = match spec.schedule.time() {
         Schedule::Cron { .. } | Schedule::EveryMs(_) => Calendar::new(&spec.schedule, spec.timetable).ok(),
@@ -203,7 +203,7 @@ fn at_most<T>(dates: impl Iterator<Item = T>) -> Result<Vec<T>, CannotBackfill> 
 }
 
 /// Where tasks ask how the run before went, its order is that of the dates and none of them may be left as it is.
-fn depends_on_past(spec: &DagSpec, wish: &Wish) -> Result<(), CannotBackfill> {
+fn depends_on_past(spec: &DagSpec, wish: &BackfillRequest) -> Result<(), CannotBackfill> {
     let asks = |o: &orch_spec::Options| o.depends_on_past == Some(true) || o.wait_for_downstream == Some(true);
     let Some(task) = spec.tasks.iter().find(|task| asks(&task.options)) else { return Ok(()) };
     let (dag_id, task_id) = (spec.dag_id.clone(), task.task_id.clone());

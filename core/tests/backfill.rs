@@ -1,7 +1,7 @@
 //! Which dates a backfill is for and what is done for each: two lines a case.
 
 use chrono::{DateTime, Utc};
-use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish, dates, plan};
+use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step, dates, plan};
 use orch_spec::DagSpec;
 use orch_spec::state::RunState;
 use serde_json::{Value, json};
@@ -37,32 +37,32 @@ fn manual() -> DagSpec {
     spec(&json!("manual"), "trigger", &task())
 }
 
-fn range(from: &str, to: &str) -> Wish {
-    Wish {
+fn range(from: &str, to: &str) -> BackfillRequest {
+    BackfillRequest {
         dates: Dates::Range { from: at(from), to: at(to), step: None },
         reprocess: Reprocess::None,
         backwards: false,
     }
 }
 
-fn steps(from: &str, to: &str, step: Step) -> Wish {
-    Wish { dates: Dates::Range { from: at(from), to: at(to), step: Some(step) }, ..range(from, to) }
+fn steps(from: &str, to: &str, step: Step) -> BackfillRequest {
+    BackfillRequest { dates: Dates::Range { from: at(from), to: at(to), step: Some(step) }, ..range(from, to) }
 }
 
-fn each(dates: &[&str]) -> Wish {
-    Wish { dates: Dates::Each(dates.iter().map(|date| at(date)).collect()), ..range("03-01", "03-01") }
+fn each(dates: &[&str]) -> BackfillRequest {
+    BackfillRequest { dates: Dates::Each(dates.iter().map(|date| at(date)).collect()), ..range("03-01", "03-01") }
 }
 
-fn backwards(wish: Wish) -> Wish {
-    Wish { backwards: true, ..wish }
+fn backwards(wish: BackfillRequest) -> BackfillRequest {
+    BackfillRequest { backwards: true, ..wish }
 }
 
-fn reprocess(wish: Wish, reprocess: Reprocess) -> Wish {
-    Wish { reprocess, ..wish }
+fn reprocess(wish: BackfillRequest, reprocess: Reprocess) -> BackfillRequest {
+    BackfillRequest { reprocess, ..wish }
 }
 
 /// `03-01` or `03-01T06:00`; with the interval where it is not empty.
-fn said(spec: &DagSpec, wish: &Wish) -> String {
+fn said(spec: &DagSpec, wish: &BackfillRequest) -> String {
     let short = |at: DateTime<Utc>| at.format("%m-%dT%H:%M").to_string().replace("T00:00", "");
     match dates(spec, wish, NOW.parse().expect("a time")) {
         Err(error) => error.to_string().lines().next().unwrap_or_default().to_string(),
@@ -78,7 +78,7 @@ fn said(spec: &DagSpec, wish: &Wish) -> String {
 }
 
 #[track_caller]
-fn check(spec: &DagSpec, wish: &Wish, expected: &str) {
+fn check(spec: &DagSpec, wish: &BackfillRequest, expected: &str) {
     assert_eq!(said(spec, wish), expected);
 }
 

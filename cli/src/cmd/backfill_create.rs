@@ -8,7 +8,7 @@ use orch_binary::conf::ConfFlag;
 use orch_binary::failure::Outcome;
 use orch_binary::output::{FormatFlag, Listing, moment};
 use orch_binary::{names, person};
-use orch_core::backfill::{Dates, Reprocess, Step, Wish};
+use orch_core::backfill::{BackfillRequest, Dates, Reprocess, Step};
 use orch_store::backfill::{NewBackfill, Part};
 use serde_json::json;
 
@@ -145,7 +145,7 @@ impl Create {
         };
         let part = self.part.task_regex.clone();
         let new = NewBackfill {
-            wish: Wish { dates, reprocess: self.reprocess_behavior, backwards: self.run_backwards },
+            wish: BackfillRequest { dates, reprocess: self.reprocess_behavior, backwards: self.run_backwards },
             conf,
             max_active_runs: self.max_active_runs,
             latest: !self.no_run_on_latest_version,

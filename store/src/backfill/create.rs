@@ -4,7 +4,7 @@ use crate::StoreResult;
 use crate::run::word;
 use crate::version::{Version, Versions};
 use chrono::{DateTime, Utc};
-use orch_core::backfill::{Action, CannotBackfill, Date, Wish, dates, plan};
+use orch_core::backfill::{Action, BackfillRequest, CannotBackfill, Date, dates, plan};
 use orch_core::plan::{Plan, TaskIdx};
 use orch_core::select::part;
 use orch_spec::params::{BadConf, check_conf};
@@ -29,7 +29,7 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub struct NewBackfill {
     pub dag_id: String,
-    pub wish: Wish,
+    pub wish: BackfillRequest,
     pub conf: Option<Value>,
     /// Its own limit, beside that of the DAG.
     pub max_active_runs: i32,

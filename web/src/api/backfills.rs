@@ -18,7 +18,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish};
+use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_store::StoreError;
 use orch_store::audit::Deed;
 use orch_store::backfill::{
@@ -214,7 +214,7 @@ fn read(mut fields: Fields) -> Result<NewBackfill, Refusal> {
     let reprocess = reprocess.and_then(|word| word.parse().ok()).unwrap_or(Reprocess::None);
     Ok(NewBackfill {
         dag_id,
-        wish: Wish { dates, reprocess, backwards },
+        wish: BackfillRequest { dates, reprocess, backwards },
         conf: conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty())),
         max_active_runs,
         latest,

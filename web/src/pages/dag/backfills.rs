@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use orch_core::backfill::{Action, Dates, Reprocess, Step, Wish};
+use orch_core::backfill::{Action, BackfillRequest, Dates, Reprocess, Step};
 use orch_spec::Schedule;
 use orch_spec::params::parse_conf;
 use orch_store::backfill::{NewBackfill, Part, Planned, plan_backfill};
@@ -163,7 +163,11 @@ fn new(found: &Found, typed: &Typed, actor: &Actor) -> Result<NewBackfill, Strin
     let regex = Some(typed.regex.clone()).filter(|regex| !regex.is_empty());
     Ok(NewBackfill {
         dag_id: found.row.dag_id.clone(),
-        wish: Wish { dates, reprocess: typed.reprocess.parse().unwrap_or(Reprocess::None), backwards: typed.backwards },
+        wish: BackfillRequest {
+            dates,
+            reprocess: typed.reprocess.parse().unwrap_or(Reprocess::None),
+            backwards: typed.backwards,
+        },
         conf: conf.filter(|conf| conf.as_object().is_some_and(|map| !map.is_empty())),
         max_active_runs: most.ok_or("Runs at a time is a number above zero.")?,
         latest: !typed.own_version,
