@@ -10,19 +10,19 @@ const SHORTEST_CODE: usize = 6;
 
 /// Of base64 also its two borders belong to the secret in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SecretForm {
     AsItIs,
     Base64 { begins_inside: bool, ends_inside: bool },
 }
 
-pub(super) fn of(secret: &str) -> Vec<(String, Kind)> {
+pub(super) fn of(secret: &str) -> Vec<(String, SecretForm)> {
     let bytes = secret.as_bytes();
-    let mut forms = vec![(secret.to_string(), Kind::AsItIs)];
+    let mut forms = vec![(secret.to_string(), SecretForm::AsItIs)];
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let lower: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
     if lower.len() >= SHORTEST_CODE {
-        forms.push((lower.to_uppercase(), Kind::AsItIs));
-        forms.push((lower, Kind::AsItIs));
+        forms.push((lower.to_uppercase(), SecretForm::AsItIs));
+        forms.push((lower, SecretForm::AsItIs));
     }
     for alphabet in [&STANDARD, &URL_SAFE] {
         let engine = GeneralPurpose::new(alphabet, NO_PAD);
@@ -33,7 +33,7 @@ pub(super) fn of(secret: &str) -> Vec<(String, Kind)> {
             let (first, end) = ((offset * 8).div_ceil(6), shifted.len() * 8 / 6);
             let code = engine.encode(&shifted);
             if end.saturating_sub(first) >= SHORTEST_CODE {
-                let kind = Kind::Base64 { begins_inside: offset > 0, ends_inside: shifted.len() % 3 != 0 };
+                let kind = SecretForm::Base64 { begins_inside: offset > 0, ends_inside: shifted.len() % 3 != 0 };
                 forms.push((code[first..end].to_string(), kind));
             }
         }

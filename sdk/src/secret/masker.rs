@@ -5,7 +5,7 @@
 //! there are; adding one is cheap because automata are merged like the digits of a binary counter.
 
 use super::MASK;
-use super::forms::{self, Kind};
+use super::forms::{self, SecretForm};
 use super::views::{Escapes, View};
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::{Map, Value};
@@ -34,7 +34,7 @@ pub struct Masker {
 struct Part {
     secrets: BTreeSet<String>,
     finder: AhoCorasick,
-    kinds: Vec<Kind>,
+    kinds: Vec<SecretForm>,
 }
 
 impl Masker {
@@ -176,10 +176,10 @@ impl Part {
     }
 }
 
-impl Kind {
+impl SecretForm {
     /// With the signs of base64 that a neighbour has a part in, and the padding.
     fn whole(self, text: &[u8], range: Range<usize>) -> Range<usize> {
-        let Kind::Base64 { begins_inside, ends_inside } = self else { return range };
+        let SecretForm::Base64 { begins_inside, ends_inside } = self else { return range };
         let is_code =
             |at: usize| text.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte));
         let Range { mut start, mut end } = range;
