@@ -203,7 +203,7 @@ fn lines(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// The words of the reader could show a key: the line is enough, unless it is about the file as a whole.
-fn unread((mark, message, _): node::Refused) -> String {
+fn unread((mark, message, _): node::Unreadable) -> String {
     match mark {
         node::Mark::NONE => message,
         node::Mark { line, .. } => {

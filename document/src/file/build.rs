@@ -4,7 +4,7 @@ mod edges;
 
 use super::check::{text_of, time_ms};
 use super::keys::KINDS;
-use super::node::{Kind, Mark, Node};
+use super::node::{Mark, Node, NodeKind};
 use super::options::{read as options, read_of_dag};
 use super::{FILE_TASK, Problems, schedule, task};
 use orch_spec::{
@@ -167,7 +167,7 @@ fn params(node: &Node) -> Value {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for (key, value) in node.entries() {
         let schema = match (&value.kind, value.json()) {
-            (Kind::Map(_), schema) => schema,
+            (NodeKind::Map(_), schema) => schema,
             (_, Value::Null) => json!({ "default": null }),
             (_, default @ Value::Bool(_)) => json!({ "type": "boolean", "default": default }),
             (_, default @ Value::String(_)) => json!({ "type": "string", "default": default }),

@@ -3,7 +3,7 @@
 
 use super::Problems;
 use super::keys::{self, ELSEWHERE, GROUP, KINDS, Key, OPTIONS, SENSOR, SENSORS, Shape, TASK};
-use super::node::{Kind, Mark, Node};
+use super::node::{Mark, Node, NodeKind};
 use super::template::Template;
 use orch_spec::names::closest;
 use serde_json::Value;
@@ -19,7 +19,7 @@ struct Checker<'a, 'p> {
 impl Checker<'_, '_> {
     /// An object with these keys and no others. `whose`: for the sentence.
     fn object(&mut self, node: &Node, tables: &[&'static [Key]], whose: &str) {
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             return self.wrong(node, whose, "write `key: value` lines");
         };
         let known = || tables.iter().flat_map(|table| table.iter());
@@ -58,19 +58,19 @@ impl Checker<'_, '_> {
                 None => self.wrong(node, what, expected(shape)),
             },
             (Shape::Object(table), _) => self.object(node, &[table], what),
-            (Shape::Table(inner), Kind::Map(entries)) => {
+            (Shape::Table(inner), NodeKind::Map(entries)) => {
                 entries.iter().for_each(|(key, value)| self.value(value, inner, &format!("{what} `{}`", key.text)));
             }
-            (Shape::List(inner), Kind::List(items)) => {
+            (Shape::List(inner), NodeKind::List(items)) => {
                 items.iter().for_each(|item| self.value(item, inner, &format!("an entry of {what}")));
             }
             (Shape::Tasks, _) => self.tasks(node, what),
             (Shape::Sensor, _) => self.sensor(node, true),
             (Shape::Condition, _) => self.condition(node, what),
-            (Shape::Param, Kind::Map(_)) => self.param(node, what),
+            (Shape::Param, NodeKind::Map(_)) => self.param(node, what),
             (Shape::Param, _) => {}
             (Shape::Templates, _) => self.templates(node, what),
-            (shape, Kind::Scalar(value)) => self.scalar(node, value, shape, what),
+            (shape, NodeKind::Scalar(value)) => self.scalar(node, value, shape, what),
             (shape, _) => self.wrong(node, what, expected(shape)),
         }
     }
@@ -120,18 +120,18 @@ impl Checker<'_, '_> {
     /// Any value with templates in its texts.
     fn templates(&mut self, node: &Node, what: &str) {
         match &node.kind {
-            Kind::Scalar(Value::String(text)) => self.template(node, text, what),
-            Kind::Scalar(_) => {}
-            Kind::List(items) => items.iter().for_each(|item| self.templates(item, what)),
-            Kind::Map(entries) => entries.iter().for_each(|(_, value)| self.templates(value, what)),
+            NodeKind::Scalar(Value::String(text)) => self.template(node, text, what),
+            NodeKind::Scalar(_) => {}
+            NodeKind::List(items) => items.iter().for_each(|item| self.templates(item, what)),
+            NodeKind::Map(entries) => entries.iter().for_each(|(_, value)| self.templates(value, what)),
         }
     }
 
     fn tasks(&mut self, node: &Node, what: &str) {
-        if matches!(node.kind, Kind::List(_)) {
+        if matches!(node.kind, NodeKind::List(_)) {
             return self.wrong(node, what, "name each task by its key: `tasks: {extract: {bash: …}}`, without `-`");
         }
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             return self.wrong(node, what, "name each task by its key: `extract: {bash: …}`");
         };
         for (name, task) in entries {
@@ -145,7 +145,7 @@ impl Checker<'_, '_> {
 
     fn task(&mut self, node: &Node, name: &str) {
         let whose = format!("task `{name}`");
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             return self.wrong(node, &whose, "say what it does, for example `bash: echo hello`");
         };
         let kinds: Vec<_> = entries
@@ -193,7 +193,7 @@ impl Checker<'_, '_> {
             "branch" | "short_circuit" => &["on", "bash", "python"],
             _ => return,
         };
-        if !matches!(node.kind, Kind::Map(_)) {
+        if !matches!(node.kind, NodeKind::Map(_)) {
             return;
         }
         let said = ways.iter().filter(|way| node.get(way).is_some()).count();
@@ -213,7 +213,7 @@ impl Checker<'_, '_> {
         let around: &'static [Key] = if outermost { SENSOR } else { &[] };
         self.object(node, &[SENSORS, around], "a sensor");
         let said = SENSORS.iter().filter(|key| node.get(key.name).is_some()).count();
-        if said != 1 && matches!(node.kind, Kind::Map(_)) {
+        if said != 1 && matches!(node.kind, NodeKind::Map(_)) {
             let names: Vec<&str> = SENSORS.iter().map(|key| key.name).collect();
             let message =
                 format!("a sensor waits for {} things", if said == 0 { "no".into() } else { said.to_string() });
@@ -246,13 +246,13 @@ impl Checker<'_, '_> {
     /// Assets that a schedule waits for.
     fn condition(&mut self, node: &Node, what: &str) {
         match &node.kind {
-            Kind::Scalar(Value::String(_)) => {}
-            Kind::List(items) => items.iter().for_each(|item| self.condition(item, what)),
-            Kind::Map(entries) if entries.len() == 1 && matches!(entries[0].0.text.as_str(), "all" | "any") => {
+            NodeKind::Scalar(Value::String(_)) => {}
+            NodeKind::List(items) => items.iter().for_each(|item| self.condition(item, what)),
+            NodeKind::Map(entries) if entries.len() == 1 && matches!(entries[0].0.text.as_str(), "all" | "any") => {
                 self.condition(&entries[0].1, what);
             }
-            Kind::Map(_) => self.value(node, &keys::ASSET, what),
-            Kind::Scalar(_) => self.wrong(node, what, "name an asset by its URI: `lake://gold/sales`"),
+            NodeKind::Map(_) => self.value(node, &keys::ASSET, what),
+            NodeKind::Scalar(_) => self.wrong(node, what, "name an asset by its URI: `lake://gold/sales`"),
         }
     }
 

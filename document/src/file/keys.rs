@@ -12,7 +12,7 @@ pub(super) use sensor::{SENSOR, SENSORS};
 pub(super) use task::{GROUP, TASK};
 pub(super) use work::KINDS;
 
-use super::node::{Kind, Node};
+use super::node::{Node, NodeKind};
 use serde_json::Value;
 
 pub(super) struct Key {
@@ -67,14 +67,15 @@ impl Shape {
         match (self, &node.kind) {
             (Shape::Either(shapes), _) => shapes.iter().any(|shape| shape.could_be(node)),
             (Shape::Any | Shape::Templates | Shape::Condition | Shape::Param, _) => true,
-            (Shape::Object(_) | Shape::Table(_) | Shape::Tasks | Shape::Sensor, Kind::Map(_)) => true,
-            (Shape::List(_), Kind::List(_)) => true,
-            (Shape::Flag, Kind::Scalar(Value::Bool(_))) => true,
-            (Shape::Count | Shape::Whole | Shape::Number, Kind::Scalar(Value::Number(_))) => true,
-            (Shape::Time, Kind::Scalar(Value::Number(_) | Value::String(_))) => true,
-            (Shape::Text | Shape::Template | Shape::Argument | Shape::Date | Shape::Word(_), Kind::Scalar(value)) => {
-                !value.is_null() && !value.is_boolean()
-            }
+            (Shape::Object(_) | Shape::Table(_) | Shape::Tasks | Shape::Sensor, NodeKind::Map(_)) => true,
+            (Shape::List(_), NodeKind::List(_)) => true,
+            (Shape::Flag, NodeKind::Scalar(Value::Bool(_))) => true,
+            (Shape::Count | Shape::Whole | Shape::Number, NodeKind::Scalar(Value::Number(_))) => true,
+            (Shape::Time, NodeKind::Scalar(Value::Number(_) | Value::String(_))) => true,
+            (
+                Shape::Text | Shape::Template | Shape::Argument | Shape::Date | Shape::Word(_),
+                NodeKind::Scalar(value),
+            ) => !value.is_null() && !value.is_boolean(),
             _ => false,
         }
     }

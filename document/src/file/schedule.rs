@@ -2,7 +2,7 @@
 
 use super::Problems;
 use super::check::{text_of, time_ms};
-use super::node::{Kind, Node};
+use super::node::{Node, NodeKind};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use orch_spec::schedule::{parse_date, parse_timezone};
@@ -85,11 +85,11 @@ pub(super) fn date(node: Option<&Node>, zone: Tz, problems: &mut Problems<'_>) -
 
 fn condition(node: &Node) -> AssetCondition {
     match &node.kind {
-        Kind::List(items) => AssetCondition::All(items.iter().map(condition).collect()),
-        Kind::Map(entries) if entries.len() == 1 && entries[0].0.text == "any" => {
+        NodeKind::List(items) => AssetCondition::All(items.iter().map(condition).collect()),
+        NodeKind::Map(entries) if entries.len() == 1 && entries[0].0.text == "any" => {
             AssetCondition::Any(entries[0].1.items().iter().map(condition).collect())
         }
-        Kind::Map(entries) if entries.len() == 1 && entries[0].0.text == "all" => {
+        NodeKind::Map(entries) if entries.len() == 1 && entries[0].0.text == "all" => {
             AssetCondition::All(entries[0].1.items().iter().map(condition).collect())
         }
         _ => match asset(node) {

@@ -3,7 +3,7 @@
 
 use super::check::{text_of, time_ms};
 use super::keys::{SENSOR, SENSORS, Shape, TaskKind};
-use super::node::{Kind, Node};
+use super::node::{Node, NodeKind};
 use orch_spec::{DagSpec, TaskSpec};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) fn work(node: &Node, kind: &TaskKind, folder: &str) -> (String, Value
 
 fn operator(node: &Node, kind: &TaskKind, folder: &str) -> Value {
     let mut config = match (&node.kind, config(node, &kind.shape)) {
-        (Kind::Map(_), config) => config,
+        (NodeKind::Map(_), config) => config,
         (_, short) => json!({ kind.short: short }),
     };
     if let Some(fields) = config.as_object_mut() {
@@ -52,7 +52,7 @@ fn operator(node: &Node, kind: &TaskKind, folder: &str) -> Value {
 
 /// A value by which others are skipped: from a template, or from a script of which the last line counts.
 fn decision(node: &Node, folder: &str) -> Value {
-    if !matches!(node.kind, Kind::Map(_)) {
+    if !matches!(node.kind, NodeKind::Map(_)) {
         return json!({ "on": node.json() });
     }
     let mut decision = Map::new();
@@ -90,7 +90,7 @@ fn config(node: &Node, shape: &Shape) -> Value {
             Some(shape) => config(node, shape),
             None => Value::Null, // refused already
         },
-        (Shape::Object(table), Kind::Map(entries)) => {
+        (Shape::Object(table), NodeKind::Map(entries)) => {
             let known = |name: &str| table.iter().find(|known| known.name == name);
             let fields = entries.iter().filter_map(|(key, value)| {
                 let known = known(&key.text)?;
@@ -98,14 +98,14 @@ fn config(node: &Node, shape: &Shape) -> Value {
             });
             Value::Object(fields.collect())
         }
-        (Shape::Table(inner), Kind::Map(entries)) => {
+        (Shape::Table(inner), NodeKind::Map(entries)) => {
             Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), config(value, inner))).collect())
         }
-        (Shape::List(inner), Kind::List(items)) => items.iter().map(|item| config(item, inner)).collect(),
-        (Shape::Text | Shape::Template | Shape::Argument | Shape::Word(_), Kind::Scalar(value)) => {
+        (Shape::List(inner), NodeKind::List(items)) => items.iter().map(|item| config(item, inner)).collect(),
+        (Shape::Text | Shape::Template | Shape::Argument | Shape::Word(_), NodeKind::Scalar(value)) => {
             Value::String(text_of(value))
         }
-        (Shape::Time, Kind::Scalar(value)) => time_ms(value).map_or(Value::Null, Value::from),
+        (Shape::Time, NodeKind::Scalar(value)) => time_ms(value).map_or(Value::Null, Value::from),
         _ => node.json(),
     }
 }
@@ -127,8 +127,8 @@ fn awaited(node: &Node) -> Value {
     let config = match (kind.name, &value.kind) {
         ("any" | "all", _) => json!({ "of": value.items().iter().map(awaited).collect::<Vec<_>>() }),
         ("time", _) => time(value),
-        ("file", Kind::Scalar(path)) => json!({ "path": text_of(path) }),
-        ("http", Kind::Scalar(url)) => json!({ "url": text_of(url) }),
+        ("file", NodeKind::Scalar(path)) => json!({ "path": text_of(path) }),
+        ("http", NodeKind::Scalar(url)) => json!({ "url": text_of(url) }),
         _ => config(value, kind.shape),
     };
     json!({ "kind": kind.name, "config": config })

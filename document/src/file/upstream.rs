@@ -3,7 +3,7 @@
 use super::Problems;
 use super::build::{Entry, Outline};
 use super::keys::Shape;
-use super::node::{Kind, Mark, Node};
+use super::node::{Mark, Node, NodeKind};
 use super::template::{self, ROOTS, RUN_FIELDS, TASK_FIELDS, Template};
 use orch_sdk::secret::is_sensitive;
 use orch_spec::names::closest;
@@ -179,36 +179,36 @@ fn templates(node: &Node, shape: &Shape, in_argument: bool, found: &mut Vec<Aske
                 templates(node, shape, in_argument, found);
             }
         }
-        (Kind::Scalar(Value::String(text)), shape) if text.contains("{{") => {
+        (NodeKind::Scalar(Value::String(text)), shape) if text.contains("{{") => {
             let in_argument = in_argument || matches!(shape, Shape::Argument);
             if let Ok(template) = Template::parse(text) {
                 let of = |path: &[String]| Asked { path: path.to_vec(), at: node.mark, in_argument };
                 found.extend(template.paths().map(of));
             }
         }
-        (Kind::Scalar(_), _) => {}
-        (Kind::List(items), Shape::List(inner)) => {
+        (NodeKind::Scalar(_), _) => {}
+        (NodeKind::List(items), Shape::List(inner)) => {
             items.iter().for_each(|item| templates(item, inner, in_argument, found));
         }
-        (Kind::List(items), _) => items.iter().for_each(|item| templates(item, shape, in_argument, found)),
-        (Kind::Map(entries), Shape::Table(inner)) => {
+        (NodeKind::List(items), _) => items.iter().for_each(|item| templates(item, shape, in_argument, found)),
+        (NodeKind::Map(entries), Shape::Table(inner)) => {
             entries.iter().for_each(|(_, value)| templates(value, inner, in_argument, found));
         }
-        (Kind::Map(entries), Shape::Object(table)) => {
+        (NodeKind::Map(entries), Shape::Object(table)) => {
             for (key, value) in entries {
                 if let Some(known) = table.iter().find(|known| known.name == key.text) {
                     templates(value, known.shape, in_argument, found);
                 }
             }
         }
-        (Kind::Map(entries), Shape::Sensor) => {
+        (NodeKind::Map(entries), Shape::Sensor) => {
             for (key, value) in entries {
                 if let Some(known) = super::keys::SENSORS.iter().find(|known| known.name == key.text) {
                     templates(value, known.shape, in_argument, found);
                 }
             }
         }
-        (Kind::Map(entries), _) => {
+        (NodeKind::Map(entries), _) => {
             entries.iter().for_each(|(_, value)| templates(value, shape, in_argument, found));
         }
     }

@@ -40,11 +40,11 @@ impl Mark {
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) mark: Mark,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// Null, a boolean, a number or a text.
     Scalar(Value),
     List(Vec<Node>),
@@ -59,7 +59,7 @@ pub(crate) struct Key {
 }
 
 /// Where, what, hint.
-pub(crate) type Refused = (Mark, String, String);
+pub(crate) type Unreadable = (Mark, String, String);
 
 impl Node {
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
@@ -68,16 +68,16 @@ impl Node {
 
     /// Of a map; nothing of everything else.
     pub(crate) fn entries(&self) -> &[(Key, Node)] {
-        if let Kind::Map(entries) = &self.kind { entries } else { &[] }
+        if let NodeKind::Map(entries) = &self.kind { entries } else { &[] }
     }
 
     /// Of a list; what is no list is a list of itself.
     pub(crate) fn items(&self) -> &[Node] {
-        if let Kind::List(items) = &self.kind { items } else { std::slice::from_ref(self) }
+        if let NodeKind::List(items) = &self.kind { items } else { std::slice::from_ref(self) }
     }
 
     pub(crate) fn scalar(&self) -> Option<&Value> {
-        if let Kind::Scalar(value) = &self.kind { Some(value) } else { None }
+        if let NodeKind::Scalar(value) = &self.kind { Some(value) } else { None }
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
@@ -91,20 +91,20 @@ impl Node {
     /// For a sentence.
     pub(crate) fn what(&self) -> &'static str {
         match &self.kind {
-            Kind::Scalar(Value::Null) => "nothing",
-            Kind::Scalar(Value::Bool(_)) => "a boolean",
-            Kind::Scalar(Value::Number(_)) => "a number",
-            Kind::Scalar(_) => "a text",
-            Kind::List(_) => "a list",
-            Kind::Map(_) => "an object",
+            NodeKind::Scalar(Value::Null) => "nothing",
+            NodeKind::Scalar(Value::Bool(_)) => "a boolean",
+            NodeKind::Scalar(Value::Number(_)) => "a number",
+            NodeKind::Scalar(_) => "a text",
+            NodeKind::List(_) => "a list",
+            NodeKind::Map(_) => "an object",
         }
     }
 
     pub(crate) fn json(&self) -> Value {
         match &self.kind {
-            Kind::Scalar(value) => value.clone(),
-            Kind::List(items) => Value::Array(items.iter().map(Node::json).collect()),
-            Kind::Map(entries) => {
+            NodeKind::Scalar(value) => value.clone(),
+            NodeKind::List(items) => Value::Array(items.iter().map(Node::json).collect()),
+            NodeKind::Map(entries) => {
                 Value::Object(entries.iter().map(|(key, node)| (key.text.clone(), node.json())).collect::<Map<_, _>>())
             }
         }
@@ -112,7 +112,7 @@ impl Node {
 }
 
 /// All documents of a file.
-pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Refused> {
+pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Vec<Node>, Unreadable> {
     let whole = |message: String, hint: &str| Err((Mark::NONE, message, hint.to_string()));
     if bytes.len() > MOST_BYTES {
         let message = format!("the file has {} bytes, more than {}", bytes.len(), MOST_BYTES);
@@ -181,7 +181,7 @@ enum Inside {
 }
 
 impl Tree {
-    fn read(mut self, text: &str) -> Result<Vec<Node>, Refused> {
+    fn read(mut self, text: &str) -> Result<Vec<Node>, Unreadable> {
         let mut parser = Parser::new_from_str(text);
         loop {
             let (event, marker) = parser.next_token().map_err(|error| {
@@ -205,7 +205,7 @@ impl Tree {
                     let size = Size::of_text(&text);
                     self.grow(size, mark)?;
                     let value = if style == TScalarStyle::Plain { plain(&text) } else { Value::String(text) };
-                    self.add(Node { mark, kind: Kind::Scalar(value) }, anchor, size)?;
+                    self.add(Node { mark, kind: NodeKind::Scalar(value) }, anchor, size)?;
                 }
                 Event::SequenceStart(anchor, _) => self.open(mark, anchor, Inside::List(Vec::new()))?,
                 Event::MappingStart(anchor, _) => {
@@ -226,7 +226,7 @@ impl Tree {
         }
     }
 
-    fn grow(&mut self, by: Size, mark: Mark) -> Result<(), Refused> {
+    fn grow(&mut self, by: Size, mark: Mark) -> Result<(), Unreadable> {
         self.size.nodes = self.size.nodes.saturating_add(by.nodes);
         self.size.bytes = self.size.bytes.saturating_add(by.bytes);
         if self.size.nodes > MOST_NODES || self.size.bytes > MOST_TEXT {
@@ -239,7 +239,7 @@ impl Tree {
         Ok(())
     }
 
-    fn open(&mut self, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Refused> {
+    fn open(&mut self, mark: Mark, anchor: usize, inside: Inside) -> Result<(), Unreadable> {
         if let Some(Open { inside: Inside::Map(_, None, _), .. }) = self.open.last() {
             let hint = "a template stands in quotes: `\"{{ params.x }}\"`";
             return Err((mark, "a key is a list or an object, not a text".into(), hint.into()));
@@ -254,15 +254,15 @@ impl Tree {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Refused> {
+    fn close(&mut self) -> Result<(), Unreadable> {
         let Some(Open { mark, anchor, size_before, inside }) = self.open.pop() else { return Ok(()) };
         let kind = match inside {
-            Inside::List(items) => Kind::List(items),
-            Inside::Map(entries, ..) => Kind::Map(entries),
+            Inside::List(items) => NodeKind::List(items),
+            Inside::Map(entries, ..) => NodeKind::Map(entries),
         };
         // An object without braces begins with its first key; the reader says where that key ends.
         let first = match &kind {
-            Kind::Map(entries) => entries.first().map(|(key, _)| key.mark),
+            NodeKind::Map(entries) => entries.first().map(|(key, _)| key.mark),
             _ => None,
         };
         let mark = first.filter(|first| (first.line, first.column) < (mark.line, mark.column)).unwrap_or(mark);
@@ -271,7 +271,7 @@ impl Tree {
     }
 
     /// A finished value takes its place. An anchor keeps a copy of it, which counts too: anchors may be nested.
-    fn add(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Refused> {
+    fn add(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Unreadable> {
         if anchor > 0 {
             self.grow(size, node.mark)?;
             self.anchors.insert(anchor, (node.clone(), size));

@@ -4,7 +4,7 @@ use super::{Entry, Outline, inside, is_teardown, texts, torn_down};
 use crate::file::Problems;
 use crate::file::check::text_of;
 use crate::file::keys::TaskKind;
-use crate::file::node::{Kind, Node};
+use crate::file::node::{Node, NodeKind};
 use crate::file::template::{self, Template};
 use crate::file::upstream::Meant;
 use orch_spec::names::closest;
@@ -166,7 +166,7 @@ impl Outline<'_> {
                 problems.add(node.mark, "`map` is both `zip` and `cross`", "say one of them");
                 None
             }
-            (None, None) if matches!(node.kind, Kind::Map(_)) => {
+            (None, None) if matches!(node.kind, NodeKind::Map(_)) => {
                 problems.add(node.mark, "`map` has neither `zip` nor `cross`", "say one of them, or give a list");
                 None
             }
@@ -176,7 +176,7 @@ impl Outline<'_> {
 
     /// A list that is mapped over: one of the file, or what a task gives.
     fn list(&self, node: &Node, entry: &Entry<'_>, problems: &mut Problems<'_>) -> Option<Source> {
-        if let Kind::List(_) = node.kind {
+        if let NodeKind::List(_) = node.kind {
             let list = node.json();
             let mut paths = Vec::new();
             template::paths(&list, &mut paths);
