@@ -4,7 +4,7 @@
 /// What a row is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Asked as it is written and with `-o json`, where the command has it. Nothing is written down.
+    /// Asked as it is written and with `-o json`, where the command has it. Nothing is written into the audit log.
     Reads,
     /// Something is written into the audit log.
     Changes,
@@ -255,6 +255,25 @@ pub(super) const ROWS: &[Row] = &[
     wrong("pools set shop many few"),
     wrong("pools set shop -5 few"),
     wrong("pools import {home}/nothing.json"),
+    // Topics.
+    reads("topics list"),
+    changes("topics create weather --partitions 2 --description readings"),
+    wrong("topics create weather"),
+    wrong("topics create a/b"),
+    changes("topics produce weather --partition 0 hello"),
+    wrong("topics produce nothing hello"),
+    reads("topics list").varies(&[Times]),
+    reads("topics show weather").varies(&[Times]),
+    wrong("topics show nothing"),
+    reads("topics tail weather").varies(&[Times]),
+    reads("topics tail weather --json").varies(&[Times]),
+    wrong("topics tail nothing"),
+    wrong("topics tail ''"),
+    changes("topics set weather --retention-hours 24"),
+    wrong("topics set weather --partitions 1"),
+    wrong("topics set nothing --partitions 2"),
+    changes("topics delete weather"),
+    wrong("topics delete weather"),
     // Connections and variables.
     changes("connections add shop --conn-uri postgres://me:hush@db:5432/shop?sslmode=require"),
     wrong("connections add shop --conn-uri x://h"),
