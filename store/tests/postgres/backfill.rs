@@ -2,7 +2,7 @@
 
 use crate::fixture::{Hands, dag, database, hot, number, one, register, states, trigger};
 use chrono::{DateTime, Utc};
-use orch_core::backfill::{Action, Dates, Reason, Reprocess, Step, Wish};
+use orch_core::backfill::{Action, BackfillRequest, Dates, Reason, Reprocess, Step};
 use orch_spec::state::{RunType, TaskState};
 use orch_store::backfill::{
     BackfillRow, CancelBackfill, CreateBackfill, NewBackfill, Part, cancel_backfill, create_backfill, due_backfills,
@@ -36,7 +36,7 @@ fn daily(more: &Value) -> Value {
 fn new(from: u32, to: u32) -> NewBackfill {
     NewBackfill {
         dag_id: "d".into(),
-        wish: Wish {
+        wish: BackfillRequest {
             dates: Dates::Range { from: at(from), to: at(to), step: None },
             reprocess: Reprocess::None,
             backwards: false,
