@@ -8,14 +8,25 @@ use orch_deeds::NOUNS;
 use orch_web::{Access, Door, Role, Rule, rules};
 use serde_json::json;
 
+/// The page of a topic leaves the records out where the reader may not see them.
+const RECORDS: &str = "/api/orch/v1/topics/{topic_name}/records";
+
 /// What a route asks for by what it does; a rule that asks for another role is named here, with thought.
 fn usual(rule: &Rule) -> Role {
     let (path, method) = (rule.path, &rule.method);
     let below = |start: &str| path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
     let is_own = ["/account", "/auth", "/logout", "/theme", "/zone"].into_iter().any(below)
         || ["/favorite", "/unfavorite", "/list"].into_iter().any(|end| path.ends_with(end));
-    let of_operators =
-        ["/api/orch/v1/sql", "/api/orch/v1/alerts", "/alerts", "/connections", "/variables", "/pools", "/sql"];
+    let of_operators = [
+        "/api/orch/v1/sql",
+        "/api/orch/v1/alerts",
+        "/alerts",
+        "/connections",
+        "/variables",
+        "/pools",
+        "/sql",
+        "/topics",
+    ];
     let keeps = NOUNS.iter().any(|noun| below(noun.path))
         || of_operators.into_iter().any(below)
         || path.contains("/xcomEntries");
@@ -31,8 +42,10 @@ fn usual(rule: &Rule) -> Role {
             }
         }
         // They read data, as SQL does.
-        Method::GET if path.ends_with("/sample") || path.ends_with("/records") => Role::Op,
+        Method::GET if path.ends_with("/sample") || path == RECORDS => Role::Op,
         Method::GET => Role::Viewer,
+        // Who may start a run may append a record.
+        Method::POST if path.ends_with("/{topic_name}/records") => Role::User,
         Method::POST | Method::PATCH if is_own && !(path.ends_with("/list") && *method == Method::PATCH) => {
             Role::Viewer
         }
@@ -223,7 +236,7 @@ async fn no_route_of_the_api_lets_a_lower_role_in() {
             };
             assert_eq!(forbidden, !may, "{} {} for {role}: {}", rule.method, rule.path, answer.body);
             // What only reads is never for more than readers, but for the settings and the records of topics.
-            let is_kept_back = rule.path.starts_with("/api/v2/config") || rule.path.ends_with("/records");
+            let is_kept_back = rule.path.starts_with("/api/v2/config") || rule.path == RECORDS;
             let reads = rule.method == Method::GET && !is_kept_back;
             assert!(may || !reads, "{} {} for {role}", rule.method, rule.path);
         }
