@@ -1,3 +1,4 @@
+drop function find_topic;
 drop function append_records;
 drop table topic_record;
 drop table topic_partition;

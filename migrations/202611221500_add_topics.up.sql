@@ -61,11 +61,10 @@ language sql security definer set search_path from current as $$
     select p.nth, p.partition, p.record_offset, p.at from placed p order by p.nth
 $$;
 
-do $$
-begin
-    if exists (select from pg_roles where rolname = 'orch_lake') then
-        grant select on topic, topic_partition, topic_record to orch_lake;
-    end if;
-end $$;
+-- What a writer has to know of a topic, for the same steps: they read nothing else of the metadata.
+create function find_topic(topic_name text) returns table (topic_no integer, partitions smallint)
+language sql stable security definer set search_path from current as $$
+    select t.topic_no, t.partitions from topic t where t.name = topic_name
+$$;
 
 update schema_guard set version = 26;

@@ -19,7 +19,7 @@ else
 fi
 
 # A build that fills the disk ends in a linker's message that names no cause.
-needed_gb=24
+needed_gb=14
 free_gb=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
 if [[ ! -d target/debug && $free_gb -lt $needed_gb ]]; then
     printf 'test: %d GB are free here; a build from an empty target folder needs about %d GB\n' "$free_gb" "$needed_gb" >&2

@@ -63,7 +63,7 @@ pub struct ReadFrom {
 }
 
 pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<Topic>> {
-    Ok(sqlx::query_as!(Topic, "select topic_no as no, partitions from topic where name = $1", name)
+    Ok(sqlx::query_as!(Topic, r#"select topic_no as "no!", partitions as "partitions!" from find_topic($1)"#, name)
         .fetch_optional(db)
         .await?)
 }

@@ -22,7 +22,7 @@ use orch_wire::Problem;
 use orch_wire::timestamp::{Timestamp, stamp};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -141,7 +141,7 @@ pub(crate) async fn find(
     let partitions = list_partitions(db, topic).await?;
     let Some(row) = partitions.into_iter().find(|row| i64::from(row.partition) == partition) else {
         let text = format!("there is no partition {partition}: the topic has {}, from 0", topic.partitions);
-        return Err(Refusal::bad_request(text));
+        return Err(Refusal::plain(StatusCode::CONFLICT, text));
     };
     let offset = match which {
         Which::Key(key) => {
@@ -153,7 +153,7 @@ pub(crate) async fn find(
                 "offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {}",
                 row.first_offset
             );
-            return Err(Refusal::bad_request(text));
+            return Err(Refusal::plain(StatusCode::CONFLICT, text));
         }
         Which::From(offset) => *offset,
         Which::At(at) => offset_at(db, topic, row.partition, *at).await?,
@@ -171,10 +171,14 @@ pub(crate) async fn records(
     mut query: Query,
 ) -> Result<Json<RecordPage>, Refusal> {
     let (partition, most) = (query.count("partition", 0), query.count("limit", USUAL).min(MOST));
-    let offset = query.whole_numbers("offset").pop();
+    let offset = query.text("offset").is_some().then(|| query.count("offset", 0));
     let at = query.moment("at");
-    let wait = query.number("wait").unwrap_or(0.0).clamp(0.0, LONGEST_WAIT);
+    let wait = query.number("wait").unwrap_or(0.0);
     query.finish()?;
+    if !(0.0..=LONGEST_WAIT).contains(&wait) {
+        let problem = Problem::value(format!("a wait takes 0 to {LONGEST_WAIT} seconds: ask again after that"));
+        return Err(problem.at(["query", "wait"]).with_input(&json!(wait)).into());
+    }
     let which = match (query.text("key"), offset, at) {
         (Some(key), ..) => Which::Key(key.into()),
         (None, Some(offset), _) => Which::From(offset),

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     /// Of seconds, from zero to that many.
     UpTo(u32),
     Count(u32),
+    /// A whole number from zero on.
+    Place,
     Index,
     /// A whole number of 32 bits.
     Small,
@@ -62,6 +64,7 @@ impl Kind {
             Kind::Count(usual) => {
                 json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX, "default": usual })
             }
+            Kind::Place => json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
             Kind::Index => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
             Kind::Small => json!({ "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX }),
             Kind::Address => json!({ "type": "string", "pattern": ADDRESS }),

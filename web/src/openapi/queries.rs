@@ -1,8 +1,8 @@
 //! What each route reads of its query. Handlers read it name by name; Schemathesis holds this against what they take.
 
 use super::kinds::Kind::{
-    Address, Count, Cursor, Flag, Index, Moment, Number, Order, Orders, Seconds, Small, Text, Texts, Token, UpTo,
-    Wholes, Word, Words,
+    Address, Count, Cursor, Flag, Index, Moment, Number, Order, Orders, Place, Seconds, Small, Text, Texts, Token,
+    UpTo, Wholes, Word, Words,
 };
 use super::kinds::{Param, param};
 use crate::api::alerts::{self, KINDS};
@@ -189,7 +189,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
         }
         ("GET", "/api/orch/v1/backfills") => {
             let mut all: Vec<Param> = page().into();
-            all.extend([param("dag_id", Text, "Of that DAG"), param("active", Flag, "Only those that go on")]);
+            all.extend([param("dag_id", Text, "Of that DAG"), param("active", Flag, "Only those that are not over")]);
             all
         }
         ("GET", "/api/orch/v1/backfills/{backfill_id}") => page().into(),
@@ -249,7 +249,7 @@ pub(crate) fn queries(method: &str, path: &str) -> Vec<Param> {
         }
         ("GET", "/api/orch/v1/topics/{topic_name}/records") => vec![
             param("partition", Count(0), "Of this partition"),
-            param("offset", Index, "From this offset on; the newest records without it"),
+            param("offset", Place, "From this offset on; the newest records without it"),
             param("at", Moment, "From the first record on that is not older, where no offset is named"),
             param("key", Text, "The newest records with this key, among the last 100,000 of the partition"),
             param("limit", Count(50), "Maximum number of records; no more than 1,000"),
