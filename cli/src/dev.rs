@@ -52,7 +52,8 @@ async fn build(project: &Project, staff: &mut Staff, changed: &[PathBuf]) -> Res
     match project.build().await? {
         Some(binary) => staff.take_over(&binary, began).await,
         None => {
-            let who = staff.at_work().map_or_else(|| "nobody is at work".into(), |name| format!("{name} goes on"));
+            let who =
+                staff.at_work().map_or_else(|| "no worker is running".into(), |name| format!("{name} stays at work"));
             eprintln!("it does not build: {who}; save again to build again");
             Ok(())
         }

@@ -23,7 +23,7 @@ use tokio::process::{Child, ChildStdin, Command};
 /// From the start of a worker until it can be seen in the database: DAGs are described and registered in a fraction of it.
 const START_LIMIT: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// Old workers that wait for runs of theirs to end; beyond it the oldest stops, and its runs go on in the newest version.
+/// Old workers that wait for runs of theirs to end; beyond it the oldest stops, and its runs continue in the newest version.
 const MOST_RETIRING: usize = 8;
 
 /// Where the workers work.
@@ -196,7 +196,7 @@ impl Staff {
                 for place in who_stops(&duties) {
                     let oldest = &mut self.workers[place];
                     eprintln!(
-                        "too many wait for their runs: {} stops, its runs go on in the newest version",
+                        "too many wait for their runs: {} stops, its runs continue in the newest version",
                         oldest.name
                     );
                     oldest.duty = Duty::Stopping;
@@ -218,7 +218,7 @@ impl Staff {
     }
 
     fn did_not_come(&self, worker: &Worker, why: &str) {
-        let who = self.at_work().map_or_else(|| "nobody is at work".into(), |name| format!("{name} goes on"));
+        let who = self.at_work().map_or_else(|| "no worker is running".into(), |name| format!("{name} stays at work"));
         eprintln!("worker {} {why}: {who}", worker.name);
     }
 

@@ -91,7 +91,7 @@ fn admit(app: &App, request: &Request, arrival: &Arrival) -> Result<(), Refusal>
     }
     // Which of two names counts, a proxy in front may see otherwise.
     if request.headers().get_all(header::HOST).iter().count() > 1 {
-        return Err(Refusal::bad_request("the header `Host` stands there twice"));
+        return Err(Refusal::bad_request("the header `Host` is there twice"));
     }
     match arrival.host.as_deref() {
         None => Err(Refusal::bad_request("the header `Host` is missing")),

@@ -117,7 +117,7 @@ const ALWAYS: [(&str, &str); 7] = [
     ("503", "The database cannot be used at the moment: `Retry-After` says when to come back"),
 ];
 const WITH_BODY: [(&str, &str); 2] = [("408", "The body took too long to arrive"), ("413", "The body is too large")];
-const LOGGED_IN: [(&str, &str); 2] = [("401", "Nobody is logged in"), ("403", "Whoever is logged in may not do that")];
+const LOGGED_IN: [(&str, &str); 2] = [("401", "Not logged in"), ("403", "The role of this user is too low")];
 
 fn operation(rule: &Rule, shape: &Shape, bodies: &mut SchemaGenerator, answers: &mut SchemaGenerator) -> Value {
     let method = rule.method.as_str();
@@ -192,7 +192,7 @@ fn answers_of(rule: &Rule, shape: &Shape, answers: &mut SchemaGenerator) -> Map<
     };
     if let (Answer::Json(make), true) = (&shape.answer, rule.path.ends_with("/trigger")) {
         let mut late = done(make(answers).to_value());
-        late["description"] = json!("It goes on: ask for the run at `Location`");
+        late["description"] = json!("It is still running: ask for the run at `Location`");
         late["headers"] = json!({ "Location": { "required": true, "schema": { "type": "string" } } });
         say("202", late);
     }

@@ -82,7 +82,7 @@ impl Tls {
                     seen = now;
                 }
                 // Files that are being replaced one after the other fit again in a moment.
-                Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one goes on"),
+                Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use"),
             }
         }
     }

@@ -157,7 +157,7 @@ async fn tcp(connection: &Connection, reach: &Reach) -> Result<String, String> {
     let port = port.ok_or("it has no port, and its type has no usual one")?;
     let addresses = resolved(host, port, reach).await?;
     TcpStream::connect(&*addresses).await.map_err(|_| format!("{host}:{port} {UNREACHABLE}"))?;
-    Ok(format!("{DONE}: {host}:{port} takes connections; nobody logged in"))
+    Ok(format!("{DONE}: {host}:{port} takes connections; no login was tried"))
 }
 
 fn usual_port(conn_type: &str) -> Option<u16> {

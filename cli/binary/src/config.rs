@@ -139,7 +139,7 @@ config! {
 
     /// What becomes of DAGs that are new here.
     DagFlags {
-        /// DAGs that are seen for the first time wait for somebody to unpause them
+        /// New DAGs are paused until they are unpaused by hand
         #[clap(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
         paused_at_creation: bool = "true", "ORCH_PAUSED_AT_CREATION";
     }

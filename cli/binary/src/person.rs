@@ -86,7 +86,7 @@ impl YesFlag {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Failure::new(format!("{question} Nobody is here to ask")).hint("agree with `--yes`"));
+            return Err(Failure::new(format!("{question} There is no terminal to ask at")).hint("agree with `--yes`"));
         }
         eprint!("{question} [y/N] ");
         let mut answer = String::new();

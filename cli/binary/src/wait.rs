@@ -55,7 +55,7 @@ pub async fn for_run(db: &mut PgConnection, run: &RunDetails, timeout: TimeoutFl
 
 pub fn too_long(run: &RunDetails, waited: Duration) -> Failure {
     Failure::new(format!("run `{}` is {} after {} s", run.run_id, run.state, waited.as_secs()))
-        .hint(format!("it goes on: wait again with `orch runs wait {} {}`", run.dag_id, run.run_id))
+        .hint(format!("it is still running: wait again with `orch runs wait {} {}`", run.dag_id, run.run_id))
 }
 
 /// The outcome of a run as that of the command, with the way to the reasons.

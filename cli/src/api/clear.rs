@@ -7,7 +7,7 @@ use orch_store::run::RunDetails;
 use serde_json::{Value, json};
 
 /// Stands between a run and what keeps it in its version.
-const STAYS: &str = " cannot go on in the newest version: ";
+const STAYS: &str = " cannot continue in the newest version: ";
 
 /// Which instances of a run.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use orch_store::alert::{AlertFilter, AlertRow, Retry as Retried};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// A receiver has ten seconds, and whoever sends looks each few.
+/// A receiver has ten seconds, and senders look every few seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -54,7 +54,7 @@ pub(crate) struct Retry {
     output: FormatFlag,
 }
 
-/// Tell somebody over a connection that nothing happened, and wait until it was taken
+/// Send a test alert over a connection, and wait until it is delivered
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orch alerts test team_chat\n  orch alerts test mail --to ops@example.org --message 'hello from {kind}'\n\n\
@@ -112,13 +112,13 @@ impl Test {
                 return listing(&[row]).print(self.output.format);
             }
             if let Some(problem) = &row.problem {
-                let problem = format!("nobody took it over connection `{}`: {problem}", row.notifier.connection);
+                let problem = format!("not delivered over connection `{}`: {problem}", row.notifier.connection);
                 eprintln!("error: {problem}");
                 eprintln!("hint: it is sent again for a day: see `orch alerts list`");
                 return Ok(Exit::Failed);
             }
             if began.elapsed() > PATIENCE {
-                return Err(Failure::new(format!("nobody has sent alert {id} within {} s", PATIENCE.as_secs()))
+                return Err(Failure::new(format!("alert {id} was not sent within {} s", PATIENCE.as_secs()))
                     .hint("schedulers send alerts: start `orch scheduler` or `orch standalone`"));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -149,7 +149,7 @@ fn listing(rows: &[AlertRow]) -> Listing {
         "reason",
         "problem",
     ];
-    let mut listing = Listing::new(columns, "nobody was told anything so far");
+    let mut listing = Listing::new(columns, "no alerts");
     for row in rows {
         listing.add([
             json!(row.id),

@@ -70,7 +70,7 @@ impl Answer {
             given: Given { chosen_options: self.options, params_input },
         };
         let chosen = cx.api().await?.answer_approval(&wish).await?;
-        eprintln!("task `{}` of run `{}` goes on with: {}", wish.task_id, wish.run_id, chosen.join(", "));
+        eprintln!("task `{}` of run `{}` continues with: {}", wish.task_id, wish.run_id, chosen.join(", "));
         Ok(Exit::Done)
     }
 }

@@ -64,7 +64,7 @@ async fn set_paused(cx: &Cx, id: i32, paused: bool) -> Outcome {
     let api = cx.api().await?;
     let row = api.backfill(id).await?;
     api.pause_backfill(row.id, paused).await?;
-    eprintln!("backfill {id} {}", if paused { "is paused: what runs goes on" } else { "goes on" });
+    eprintln!("backfill {id} {}", if paused { "is paused; running runs continue" } else { "continues" });
     Ok(Exit::Done)
 }
 
@@ -90,7 +90,7 @@ impl Wait {
             }
             api.check_at_work("start it with `orch standalone`")?;
             if self.timeout.timeout.is_some_and(|most| began.elapsed() >= most) {
-                return Err(Failure::new(format!("backfill {} goes on: {}", row.id, said(&row)))
+                return Err(Failure::new(format!("backfill {} is not over yet: {}", row.id, said(&row)))
                     .hint(format!("wait again with `orch backfill wait {}`", row.id)));
             }
             if is_watched() {

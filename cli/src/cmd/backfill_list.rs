@@ -13,7 +13,7 @@ pub(crate) struct List {
     /// Only those of this DAG, by id or alias
     #[arg(long)]
     dag_id: Option<String>,
-    /// Only those that go on
+    /// Only those that are not over
     #[arg(long)]
     active: bool,
     /// At most so many

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch db restore orch-monday.backup\n  \
     orch db restore orch-monday.backup --yes --database-url postgres://orch@db/orch\n\n\
-    Nobody may be at work. It is restored whole or not at all; until it is, what was there before stays. A backup of an older\n\
+    No process of orch may use the database. It is restored whole or not at all; until it is, what was there before stays. A backup of an older\n\
     orch is brought up with `orch db migrate`.")]
 pub(crate) struct Restore {
     /// File that `orch db backup` wrote
@@ -44,7 +44,7 @@ impl Restore {
         guard::can_be_brought_up(label.version)?;
         let here = who_is_here(&mut session.db).await?;
         if !here.is_empty() {
-            return Err(Failure::new(format!("somebody works with this database: {}", here.join(", ")))
+            return Err(Failure::new(format!("this database is in use: {}", here.join(", ")))
                 .hint("stop all orch processes first"));
         }
         let schemas = copier.schemas(&self.file).await?;

@@ -31,7 +31,7 @@ enum JobType {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch jobs check --job-type SchedulerJob --local\n  \
     orch jobs check --job-type WorkerJob --allow-multiple --limit 100\n\n\
-    Exit code: 0 as expected, 1 nobody is alive, or more than one without `--allow-multiple`, 2 it could not be asked.")]
+    Exit code: 0 as expected, 1 no part is alive, or more than one without `--allow-multiple`, 2 it could not be asked.")]
 pub(crate) struct Check {
     /// Only parts of this kind
     #[arg(long, value_enum)]

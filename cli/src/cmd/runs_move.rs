@@ -23,7 +23,7 @@ impl Move {
         if now == was {
             eprintln!("run `{name}` is of version {now} already, the newest");
         } else {
-            eprintln!("run `{name}` goes on in version {now} (was {was})");
+            eprintln!("run `{name}` continues in version {now} (was {was})");
         }
         Ok(Exit::Done)
     }

@@ -121,7 +121,7 @@ impl Clear {
         self.yes.agree(&format!("This clears {count} task instances in {} runs.", planned.len()))?;
         for Planned { run, wish, .. } in &planned {
             if let Some(why) = api.clear(run, wish).await? {
-                eprintln!("run `{}` goes on in its own version: {why}", run.run_id);
+                eprintln!("run `{}` stays in its own version: {why}", run.run_id);
             }
         }
         eprintln!("{count} task instances were cleared");

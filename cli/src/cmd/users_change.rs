@@ -78,7 +78,7 @@ pub(crate) struct ResetPassword {
     password: PasswordFlags,
 }
 
-/// Log a user out everywhere and let nobody in by that name
+/// Log a user out everywhere and refuse logins by that name
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  orch users disable -u ada")]
 pub(crate) struct Disable {
@@ -176,7 +176,7 @@ async fn carry_out(
             Err(Failure::new(format!("there is no user `{name}`")).hint("`orch users list` names all"))
         }
         UserChange::LastAdmin => Err(Failure::new(format!("`{name}` is the last admin who can log in"))
-            .hint("make somebody else an admin first: `orch users set-role -u NAME -r admin`")),
+            .hint("make another user an admin first: `orch users set-role -u NAME -r admin`")),
     }
 }
 

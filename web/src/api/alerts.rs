@@ -40,7 +40,7 @@ pub(crate) struct AlertPage {
     total_entries: i64,
 }
 
-/// Somebody is to be told of something, or was.
+/// A notification that was sent or is to be sent.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AlertView {
     alert_id: i64,
@@ -64,9 +64,9 @@ pub(crate) struct AlertView {
     /// What the run or the task is, or the check found.
     outcome: String,
     reason: String,
-    /// `waiting`, `sent` or `failed`: nobody took it for a day.
+    /// `waiting`, `sent` or `failed`: not delivered for a day.
     state: String,
-    /// How often somebody has tried to send it.
+    /// How often it was tried.
     tries: i32,
     /// Of one that waits: when it is sent again.
     next_try_at: Option<Timestamp>,

@@ -118,7 +118,7 @@ async fn to_latest(app: &App, db: &mut PgConnection, run: &RunDetails) -> Result
     let refused = |why: String| {
         Err(Refusal::plain(
             StatusCode::CONFLICT,
-            format!("run `{}` cannot go on in the newest version: {why}", run.run_id),
+            format!("run `{}` cannot continue in the newest version: {why}", run.run_id),
         ))
     };
     match move_run(db, &mut app.versions.clone(), run.id, dag.version).await? {

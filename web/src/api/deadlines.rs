@@ -75,7 +75,7 @@ struct DeadlineAlertView {
     reference_type: String,
     /// Seconds after that.
     interval: f64,
-    /// Connections over which somebody is told.
+    /// Connections over which it is told.
     connections: Vec<String>,
 }
 

@@ -54,7 +54,7 @@ struct QuestionView {
     multiple: bool,
     /// What is to be typed in, by name: its default, what it is for and its schema.
     params: Map<String, Value>,
-    /// Nobody named: all who may start runs.
+    /// Empty: all users who may start runs.
     assigned_users: Vec<HitlUser>,
     created_at: Timestamp,
     responded_by_user: Option<HitlUser>,

@@ -1,4 +1,4 @@
-//! Why a task instance stands where it stands: as Airflow's list of dependencies that are not met, and in orch's own words
+//! Why a task instance is in its state: as Airflow's list of dependencies that are not met, and in orch's own words
 //! under `/api/orch/v1`.
 
 use super::task_instances::{Instance, one_instance};

@@ -78,7 +78,7 @@ const WRITTEN: &[Written] = &[
             (
                 "GET",
                 "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/deadlines",
-                "By when a run is to be over and how it stands with that, or all runs with `~`",
+                "The deadlines of a run and whether they were met, or all runs with `~`",
             ),
             ("GET", "/api/orch/v1/dags/{dag_id}/deadlineAlerts", "The deadlines that a DAG names for each of its runs"),
             ("GET", "/api/orch/v1/backfills", "Lists backfills with how far they are"),
@@ -104,7 +104,7 @@ const WRITTEN: &[Written] = &[
             (
                 "GET",
                 "/api/orch/v1/dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}/why",
-                "Why a task instance stands where it stands",
+                "Why a task instance is in its state",
             ),
         ],
     ),
@@ -313,7 +313,7 @@ const WRITTEN: &[Written] = &[
             (
                 "PATCH",
                 "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/hitlDetails",
-                "Answers what a task asks; the first answer counts. Whom it names may answer, whatever their role, else users",
+                "Answers what a task asks; the first answer counts. The users it names may answer, whatever their role; without names, all users",
             ),
             (
                 "GET",

@@ -97,8 +97,8 @@ fn stand(row: &ApprovalRow) -> (&'static str, String) {
     match (row.stand, &row.given_by) {
         (Stand::Open, _) if row.question.assigned_users.is_empty() => ("awaiting_input", "open".into()),
         (Stand::Open, _) => ("awaiting_input", format!("asks {}", row.question.assigned_users.join(", "))),
-        (Stand::TimedOut, _) if row.given.is_some() => ("success", format!("nobody in time: {chosen}")),
-        (Stand::TimedOut, _) => ("failed", "nobody in time".into()),
+        (Stand::TimedOut, _) if row.given.is_some() => ("success", format!("no answer in time: {chosen}")),
+        (Stand::TimedOut, _) => ("failed", "no answer in time".into()),
         (Stand::TakenBack, _) => ("skipped", "taken back".into()),
         (Stand::Answered, Some(name)) => ("success", format!("{name}: {chosen}")),
         (Stand::Answered, None) => ("success", chosen),

@@ -49,8 +49,7 @@ impl Pages for Pool {
     const LIST: &'static str = "/pools";
     const TITLE: &'static str = "Pools";
     const KEY: &'static str = "name";
-    const AFTERWARDS: &'static str =
-        "Tasks that are running in it go on. Other tasks that name it wait until there is a pool of that name again.";
+    const AFTERWARDS: &'static str = "Tasks that are running in it continue. Other tasks that name it wait until there is a pool of that name again.";
 
     fn ask(field: &str, name: &str) -> Option<(&'static str, &'static str)> {
         match field {
@@ -60,9 +59,10 @@ impl Pages for Pool {
                  running by then are not counted.",
             )),
             "name" => Some(("Name", "")),
-            "slots" => {
-                Some(("Slots", "−1 means no limit. When a pool is made smaller, tasks that are running in it go on."))
-            }
+            "slots" => Some((
+                "Slots",
+                "−1 means no limit. When a pool is made smaller, tasks that are running in it continue.",
+            )),
             "include_deferred" => Some(("Deferred tasks keep their slots", "")),
             "description" if name != DEFAULT_POOL => Some(("Description", "")),
             _ => None,

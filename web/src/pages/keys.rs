@@ -40,7 +40,7 @@ const SECTIONS: &[Section] = &[
             (&["↵"], "open the row"),
             (&["x"], "choose the row for what is done with several"),
             (&["t"], "trigger the DAG of the row"),
-            (&["p"], "pause the DAG of the row, or let it go on"),
+            (&["p"], "pause or resume the DAG of the row"),
         ],
     },
     Section {
@@ -48,7 +48,7 @@ const SECTIONS: &[Section] = &[
         id: "dag",
         lines: &[
             (&["t"], "trigger a run"),
-            (&["p"], "pause, or let it go on"),
+            (&["p"], "pause or resume"),
             (&["o"], "overview"),
             (&["g"], "grid"),
             (&["w"], "graph: what waits for what"),

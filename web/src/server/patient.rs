@@ -95,7 +95,7 @@ mod tests {
         let (written, read) = tokio::join!(write, read);
         assert!(written.is_ok() && read.is_ok());
         let began = Instant::now();
-        let late = ours.write_all(&[7; 160]).await.expect_err("nobody reads");
+        let late = ours.write_all(&[7; 160]).await.expect_err("the client does not read");
         assert_eq!((late.kind(), began.elapsed()), (io::ErrorKind::TimedOut, patience));
     }
 }

@@ -104,6 +104,6 @@ mod tests {
         let all: Vec<_> = (0..9).map(|_| places.take(IpAddr::from([10, 0, 0, 1]))).collect();
         assert!(all.iter().all(Option::is_some));
         drop((held, all, of_network));
-        assert!(places.taken.lock().expect("no panic").is_empty(), "nobody is remembered for nothing");
+        assert!(places.taken.lock().expect("no panic").is_empty(), "no client is remembered without a reason");
     }
 }

@@ -69,7 +69,7 @@ async fn the_page_shows_who_could_not_be_told_and_sends_again() {
     let mut web = Web::new().await;
     web.restart(|config| config.test_connection = true);
     let mut browser = Browser::logged_in(&web).await;
-    assert!(browser.get("/alerts").await.has("Nobody was told anything yet"));
+    assert!(browser.get("/alerts").await.has("No alerts yet"));
     send(&web, &format!("{PATH}/test"), &json!({ "connection_id": "chat" }), 201).await;
     let mut db = web.db().await;
     let claimed = claim_alerts(&mut db, 10).await.unwrap().remove(0);

@@ -57,7 +57,11 @@ async fn workers_are_shown_with_what_they_run() {
     let web = Web::new().await;
     let mut browser = Browser::logged_in(&web).await;
     let none = browser.get("/workers").await;
-    assert!(none.has("Nobody runs tasks") && none.has("Nobody watches") && none.has("orch worker"), "{}", none.html);
+    assert!(
+        none.has("No worker is running") && none.has("No scheduler is running") && none.has("orch worker"),
+        "{}",
+        none.html
+    );
     let mut db = web.db().await;
     let run = web.trigger("chain").await;
     let run = run.replace(':', "%3A").replace('+', "%2B");

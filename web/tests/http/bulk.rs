@@ -148,7 +148,7 @@ async fn chosen_instances_are_cleared_and_marked_and_runs_beside_theirs_too() {
     for path in ["clear", "mark-chosen"] {
         let page = browser.get(&format!("{run}/{path}?pick=1.-1&version=999999")).await;
         assert_eq!(page.status, StatusCode::CONFLICT, "{}", page.html);
-        assert!(page.has("goes on in another version"), "{}", page.html);
+        assert!(page.has("moved to another DAG version"), "{}", page.html);
     }
     let ask = format!("{run}/mark-chosen?pick=1.-1&pick=2.-1");
     assert!(browser.get(&ask).await.has(">Mark 2 as success</button>"));
@@ -177,7 +177,7 @@ async fn dags_are_paused_and_switched_on_together() {
     assert_eq!(browser.get("/dags?state=paused").await.html.matches("data-pick").count(), 3);
     let ask = "/dags/change?do=unpause&dag=chain&dag=mapped&dag=paused";
     press(&mut browser, ask, "/dags/change", "unpause").await;
-    assert!(browser.get("/dags?state=paused").await.has("No DAG is like that"));
+    assert!(browser.get("/dags?state=paused").await.has("No matching DAGs"));
     assert_eq!(web.deeds().await.len(), 5);
     assert!(browser.get(ask).await.has("All of them are on already."));
     assert!(browser.get("/dags/change").await.has("No DAG is chosen"));

@@ -68,7 +68,7 @@ async fn a_run_says_how_it_stands_with_its_deadlines() {
         let page = browser.get(list).await;
         assert!(page.has("It missed a deadline") && page.has(&run_id), "{list}");
     }
-    assert!(browser.get("/dags/chain/runs?state=late").await.has("No run is like that"));
+    assert!(browser.get("/dags/chain/runs?state=late").await.has("No matching runs"));
     let overview = browser.get("/dags/night/overview").await;
     assert!(
         overview.has("1 h after it was queued, tells team_chat; 90 s after it started")

@@ -142,7 +142,7 @@ async fn the_list_of_dags_is_filtered_by_its_query() {
         let page = browser.get(&format!("/dags{query}")).await;
         assert_eq!((page.status, shown(&page)), (StatusCode::OK, expected), "{query}");
     }
-    assert!(browser.get("/dags?q=zzz").await.has("No DAG is like that"));
+    assert!(browser.get("/dags?q=zzz").await.has("No matching DAGs"));
     assert!(browser.get("/dags?page=x").await.status.is_client_error());
 }
 
@@ -224,7 +224,7 @@ async fn the_palette_finds_dags_pages_and_actions() {
     for place in all {
         assert_eq!(browser.get(&place).await.status, StatusCode::OK, "{place}");
     }
-    assert!(browser.get("/palette?q=zzzz").await.has("Nothing is called like that"));
+    assert!(browser.get("/palette?q=zzzz").await.has("No matches"));
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn the_newest_look_counts_and_what_is_broken_needs_somebody() {
     let mut web = Web::new().await;
     web.restart(|config| config.lake = FakeLake::door("CO"));
     let mut browser = Browser::logged_in(&web).await;
-    assert!(browser.get("/quality").await.has("Nobody promised anything yet"));
+    assert!(browser.get("/quality").await.has("No checks yet"));
     assert_eq!(web.get("/api/orch/v1/quality").await.body, json!({ "assets": [], "total_entries": 0 }));
 
     look(&web, [2, 0, 0]).await;

@@ -82,7 +82,7 @@ async fn the_tasks_of_a_dag_have_their_last_state_and_are_filtered() {
     }
     let page = browser.get("/dags/chain/tasks?q=T3").await;
     assert!(page.has("1–1 of 1") && page.has(r#"id="t3""#) && !page.has(r#"id="t0""#));
-    assert!(browser.get("/dags/chain/tasks?q=zzz").await.has("No task is like that"));
+    assert!(browser.get("/dags/chain/tasks?q=zzz").await.has("No matching tasks"));
     assert!(browser.get("/dags/mapped/tasks").await.has(", mapped"));
 }
 

@@ -25,7 +25,7 @@ pub struct Worker {
     /// The structures of these DAGs count also where a living worker offers newer ones: to go back to an older binary
     #[arg(long)]
     take_over: bool,
-    /// End with standard input: whoever started it has died
+    /// End when standard input closes: the process that started it has died
     #[arg(long, hide = true)]
     with_stdin: bool,
 }

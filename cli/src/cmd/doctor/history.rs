@@ -91,7 +91,7 @@ impl Tally {
     fn tell(&self) {
         let counted = match self.counted_only {
             0 => String::new(),
-            n => format!("; of {n} only the books were compared: somebody changed what was decided"),
+            n => format!("; of {n} only the totals were compared: their results were changed by hand"),
         };
         match self.wrong {
             0 => eprintln!("{} runs verified{counted}", self.runs),

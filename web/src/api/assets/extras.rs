@@ -29,7 +29,7 @@ struct Freshness {
     id: i32,
     name: String,
     uri: String,
-    /// Null: nobody promised.
+    /// Null: no promise was made.
     fresh_within_seconds: Option<f64>,
     fresh_until: Option<Timestamp>,
     stale: bool,

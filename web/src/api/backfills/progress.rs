@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// A backfill and how far it is.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a choice of whoever made it")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its author")]
 pub(crate) struct BackfillProgress {
     id: i32,
     dag_id: String,

@@ -37,7 +37,7 @@ fn refusal(RunDetails { dag_id, run_id, .. }: &RunDetails, why: &MoveRun) -> Ref
             "run `{run_id}` has running tasks, which are of its old version\nhint: try again when they are over"
         ),
         MoveRun::CannotMove(why) => format!(
-            "run `{run_id}` cannot go on in the newest version: {why}\n\
+            "run `{run_id}` cannot continue in the newest version: {why}\n\
             hint: start a worker with the old version until the run is over, or cancel it"
         ),
         MoveRun::Moved | MoveRun::Same | MoveRun::OtherDag | MoveRun::NoSuchRun => return no_such_run(dag_id, run_id),

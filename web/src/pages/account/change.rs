@@ -37,7 +37,7 @@ pub(crate) async fn password(
         page(&app, shell.clone(), &session, status, (ended, "")).await
     };
     if text("new") != text("again") {
-        let words = "The new password stands there in two ways: write the same one twice.".to_string();
+        let words = "The new passwords differ: type the same one twice.".to_string();
         return refused(StatusCode::UNPROCESSABLE_ENTITY, words).await;
     }
     if let Err(words) = new.check(&name) {
@@ -68,7 +68,8 @@ pub(crate) async fn password(
     let mut tx = db.begin().await.map_err(StoreError::from)?;
     let kept = (session.hash.as_slice(), stamp.as_str());
     if !change_password(&mut tx, &name, (&old_hash, &new_hash), kept).await? {
-        return refused(StatusCode::CONFLICT, "Somebody changed the password in this very moment.".into()).await;
+        return refused(StatusCode::CONFLICT, "The password was changed a moment ago: log in with the new one.".into())
+            .await;
     }
     let mut revoked = 0;
     if form.text("revoke_tokens").is_some() {
@@ -147,7 +148,7 @@ pub(crate) async fn add(
         }
         AddToken::Taken => refused(StatusCode::CONFLICT, format!("There is a token `{token_name}` already.")).await,
         AddToken::TooMany => {
-            let words = format!("There are {MOST_TOKENS} tokens already: revoke some that nobody needs.");
+            let words = format!("There are {MOST_TOKENS} tokens already: revoke some that are no longer used.");
             refused(StatusCode::CONFLICT, words).await
         }
     }

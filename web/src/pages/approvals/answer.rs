@@ -75,7 +75,7 @@ impl AnswerForm {
             id: row.attempt,
             body: parts::markdown(question.body.as_deref().unwrap_or_default()),
             of: match question.assigned_users.as_slice() {
-                [] => "whoever may start runs".into(),
+                [] => "anyone who may start runs".into(),
                 users => users.join(", "),
             },
             options: question.options.iter().map(|option| (option.clone(), chosen.contains(option))).collect(),

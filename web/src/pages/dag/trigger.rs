@@ -209,7 +209,7 @@ fn new_run(wish: &mut Wish, dag_id: &str, actor: &Actor, conf: &Map<String, Valu
     if !wish.run_id.is_empty() {
         match RunId::new(wish.run_id.as_str()) {
             Ok(id) if run_type_of(&id) == RunType::Manual => new.run_id = Some(id),
-            Ok(id) => wish.run_id_error = Some(format!("Names like that are for {} runs.", run_type_of(&id))),
+            Ok(id) => wish.run_id_error = Some(format!("Such names are for {} runs.", run_type_of(&id))),
             Err(bad) => wish.run_id_error = Some(format!("{bad}.")),
         }
     }

@@ -35,7 +35,7 @@ pub(crate) async fn ask(State(app): State<App>, shell: Shell, query: Query) -> R
     fields.push(("back", back.clone()));
     let said = counted(concerned.len(), "DAG");
     let (value, title, button, sentence) = if pauses {
-        let sentence = "No run of them begins until somebody switches them on; runs that run go on.";
+        let sentence = "No run of them begins until they are switched on; running runs continue.";
         ("pause", format!("Pause {said}?"), format!("Pause {said}"), sentence)
     } else {
         let sentence = "Runs that wait begin, and those that the schedule asks for.";

@@ -73,7 +73,9 @@ pub(crate) fn elements_failed(run: &Run, planned: &PlanTask) -> Option<String> {
 
 /// Who ended what did not fail by itself.
 pub(crate) fn ended_by(deed: Option<&AuditRow>) -> String {
-    let Some(deed) = deed else { return "It was ended from outside, and the audit log does not say by whom.".into() };
+    let Some(deed) = deed else {
+        return "It was ended from outside, and the audit log does not name who did it.".into();
+    };
     let actor = &deed.actor;
     match (deed.event.as_str(), &deed.task_id) {
         ("time_out_dag_run", _) => "The run ran out of time.".into(),

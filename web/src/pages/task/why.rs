@@ -231,7 +231,7 @@ fn sentence(
             let cause = tries.last().map(|last| in_words(&last.causes)).unwrap_or_default();
             (format!("{what}{}.", at.unwrap_or_default()), cause)
         }
-        TaskState::AwaitingInput => ("It waits for somebody's answer.".into(), String::new()),
+        TaskState::AwaitingInput => ("It waits for an answer.".into(), String::new()),
         TaskState::Success => {
             let took = instance.started_at.zip(instance.ended_at).map(|(from, to)| parts::duration(to - from));
             let tried = if instance.try_no > 1 { of_tries } else { String::new() };

@@ -143,7 +143,7 @@ async fn told(app: &App, shell: Shell, name: &str, changed: UserChange) -> Resul
         UserChange::Done | UserChange::Unchanged => Ok(see_other(&user_href(name))),
         UserChange::NoSuchUser => Err(no_such_user(name)),
         UserChange::LastAdmin => {
-            let words = format!("`{name}` is the last admin who can log in: make somebody else an admin first.");
+            let words = format!("`{name}` is the last admin who can log in: make another user an admin first.");
             page(app, shell, name, Some(Ended::Problem(StatusCode::CONFLICT, words))).await
         }
     }

@@ -59,7 +59,7 @@ pub(super) struct Found {
 }
 
 pub(super) async fn scan(app: &App, run: Uuid, attempt: Uuid, wanted: &Wanted) -> Result<Found, Refusal> {
-    let turn = TURNS.acquire().await.map_err(|_| Refusal::Broken("nobody closes it".into()))?;
+    let turn = TURNS.acquire().await.map_err(|_| Refusal::Broken("it is never closed".into()))?;
     let (mut found, mut place) = (Found::default(), Place::START);
     loop {
         let chunks = {
