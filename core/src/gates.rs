@@ -129,7 +129,7 @@ pub fn check_pool_name(name: &str) -> Result<(), &'static str> {
     match name {
         "" => Err("a pool has a name"),
         name if name.chars().any(char::is_control) => Err("the name of a pool has no control characters"),
-        name if name.contains('/') => Err("the name of a pool has no slash: it stands in addresses"),
+        name if name.contains('/') => Err("the name of a pool has no slash: it is part of addresses"),
         name if name.chars().count() > MOST_POOL_NAME => Err("the name of a pool has at most 256 characters"),
         _ => Ok(()),
     }

@@ -171,7 +171,7 @@ impl Model {
         }
         for (task, many) in effects.admit {
             for _ in 0..many {
-                let next = *self.held.range((task, 0)..=(task, i32::MAX)).next().expect("somebody is held");
+                let next = *self.held.range((task, 0)..=(task, i32::MAX)).next().expect("one is held");
                 self.held.remove(&next);
                 assert!(self.ready.insert(next), "ready twice");
             }

@@ -101,7 +101,7 @@ impl<'a> Document<'a> {
                     other => Connection::parse(&id, other.as_str().unwrap_or_default()),
                 },
                 _ => {
-                    let problem = format!("connection `{id}` is neither a URI nor an object, or stands there twice");
+                    let problem = format!("connection `{id}` is neither a URI nor an object, or is there twice");
                     return Err(self.bad(problem));
                 }
             };

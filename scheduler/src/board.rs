@@ -40,11 +40,11 @@ struct Progress {
 
 impl Board {
     pub(crate) fn awake_since(&self) -> Option<DateTime<Utc>> {
-        *self.awake_since.lock().expect("nobody panics with it")
+        *self.awake_since.lock().expect("no panic while it is held")
     }
 
     pub(crate) fn set_awake_since(&self, since: DateTime<Utc>) {
-        *self.awake_since.lock().expect("nobody panics with it") = Some(since);
+        *self.awake_since.lock().expect("no panic while it is held") = Some(since);
     }
 
     pub(crate) fn may_mark_stale(&self) -> bool {
@@ -57,14 +57,14 @@ impl Board {
 
     /// How long until a rate lets somebody in.
     pub(crate) fn gate_opens_in(&self) -> Option<Duration> {
-        let opens = *self.gate_opens.lock().expect("nobody panics with it");
+        let opens = *self.gate_opens.lock().expect("no panic while it is held");
         opens.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// The lookout may have gone to sleep for longer.
     pub(crate) fn set_gate_opens(&self, again_in: Option<Duration>) {
         let opens = again_in.map(|wait| Instant::now() + wait);
-        *self.gate_opens.lock().expect("nobody panics with it") = opens;
+        *self.gate_opens.lock().expect("no panic while it is held") = opens;
         if again_in.is_some_and(|wait| wait < crate::lookout::WHILE_PARKED) {
             self.look.notify_one();
         }
@@ -72,21 +72,21 @@ impl Board {
 
     /// A round begins.
     pub(crate) fn begin(&self, name: &'static str) {
-        let mut progress = self.progress.lock().expect("nobody panics with it");
+        let mut progress = self.progress.lock().expect("no panic while it is held");
         let entry = progress.entry(name).or_insert_with(|| Progress::new(false));
         (entry.busy, entry.last) = (true, Instant::now());
     }
 
     /// A round is over, well or not.
     pub(crate) fn done(&self, name: &'static str, error: Option<String>) {
-        let mut progress = self.progress.lock().expect("nobody panics with it");
+        let mut progress = self.progress.lock().expect("no panic while it is held");
         let rounds = progress.get(name).map_or(0, |p| p.rounds) + 1;
         progress.insert(name, Progress { rounds, error, ..Progress::new(false) });
     }
 
     /// For people, and kept with the scheduler's heartbeat.
     pub(crate) fn to_json(&self) -> Value {
-        let progress = self.progress.lock().expect("nobody panics with it");
+        let progress = self.progress.lock().expect("no panic while it is held");
         let loops = progress.iter().map(|(name, p)| {
             let mut entry =
                 json!({ "rounds": p.rounds, "age_ms": u64::try_from(p.last.elapsed().as_millis()).unwrap_or(u64::MAX), "busy": p.busy });
@@ -109,7 +109,7 @@ impl Board {
     }
 
     fn stuck(&self, most: Duration) -> Option<(&'static str, Duration)> {
-        let progress = self.progress.lock().expect("nobody panics with it");
+        let progress = self.progress.lock().expect("no panic while it is held");
         let busy = progress.iter().filter(|(_, p)| p.busy).map(|(name, p)| (*name, p.last.elapsed()));
         busy.filter(|(_, age)| *age > most).max_by_key(|(_, age)| *age)
     }

@@ -29,7 +29,7 @@ pub(crate) async fn run(shared: Shared) -> &'static str {
                     let what: Vec<String> = done.iter().take(MOST_NAMED).map(words).collect();
                     tracing::info!(many = done.len(), ?what, "what was kept long enough is gone");
                 }
-                Err(StoreError::CleaningElsewhere) => tracing::debug!("somebody else cleans"),
+                Err(StoreError::CleaningElsewhere) => tracing::debug!("another process cleans"),
                 Err(error) => tracing::warn!(
                     %error,
                     cause = error.source_text(),

@@ -148,7 +148,7 @@ impl Link {
         let cause = error.source_text();
         // One failure may be a race that was lost; several are worth a look.
         if self.errors == 3 {
-            tracing::warn!(%error, cause, "the scheduler's loop `{}` keeps failing and goes on trying", self.name);
+            tracing::warn!(%error, cause, "the scheduler's loop `{}` keeps failing and is retried", self.name);
         } else {
             tracing::debug!(%error, cause, "a round of the scheduler's loop `{}` failed", self.name);
         }

@@ -90,7 +90,7 @@ impl Upkeep {
                     tracing::info!(
                         dag.name = stranded.dag_id,
                         run.id = stranded.run_id,
-                        "nobody offers the run's version any more: it goes on in the newest"
+                        "no worker offers the run's version any more: it continues in the newest"
                     );
                     shared.hints.give(Hint::Ready);
                     let deed = Deed {
@@ -118,7 +118,7 @@ impl Upkeep {
             tracing::warn!(
                 dag.name = dag_id,
                 run.id = run_id,
-                "nobody offers the run's version any more and it cannot go on in the newest: {why}\n\
+                "no worker offers the run's version any more and it cannot continue in the newest: {why}\n\
                  hint: start a worker of the old version, or `orch runs move {run_id} --to latest`"
             );
         }
@@ -130,7 +130,7 @@ async fn warn_queued(db: &mut PgConnection, shared: &Shared) -> StoreResult<()> 
         tracing::warn!(
             tries,
             %oldest,
-            "tries are queued and nobody claims them\nhint: is a worker of their queue running? `orch doctor` says"
+            "tries are queued and no worker claims them\nhint: is a worker of their queue running? `orch doctor` says"
         );
     }
     Ok(())

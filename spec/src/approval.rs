@@ -98,7 +98,7 @@ pub struct Person<'a> {
 /// Why an answer does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("`{user}` may not start runs, and nobody is asked by name: whoever may start runs is")]
+    #[error("`{user}` may not start runs, and no one is asked by name: users who may start runs are")]
     MayNotRun { user: String },
     #[error("`{user}` is not asked: one of {} is", assigned.join(", "))]
     NotAsked { user: String, assigned: Vec<String> },
@@ -176,7 +176,7 @@ impl Question {
         Ok(())
     }
 
-    /// What is taken when nobody answers in time. `None`: the task fails then.
+    /// What is taken when there is no answer in time. `None`: the task fails then.
     pub fn fallback(&self) -> Option<Given> {
         let chosen_options = self.defaults.clone()?;
         Some(Given { chosen_options, params_input: self.filled(Map::new()) })

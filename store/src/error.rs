@@ -67,7 +67,7 @@ pub enum StoreError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// Tasks were meant by their places in another version.
-    #[error("the run goes on in another version of its DAG since it was looked at\nhint: look again, and say it again")]
+    #[error("the run moved to another DAG version after you loaded it\nhint: reload and retry")]
     OtherVersion,
     /// Another process cleans.
     #[error(
@@ -76,7 +76,7 @@ pub enum StoreError {
     CleaningElsewhere,
     /// Somebody has had a table open for longer than anybody may be made to wait for it. Nothing was changed.
     #[error(
-        "`{table}` cannot be taken away while {by}\nhint: it is tried again; whoever cannot wait ends that transaction: `select pg_terminate_backend(…)`"
+        "`{table}` cannot be taken away while {by}\nhint: it is retried; to go on now, end that transaction: `select pg_terminate_backend(…)`"
     )]
     Held { table: String, by: String },
 }

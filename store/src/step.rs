@@ -129,7 +129,7 @@ pub struct NewWait {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub task_id: String,
-    /// What is taken when nobody answers in time.
+    /// What is taken when there is no answer in time.
     pub fallback: Option<JsonText>,
 }
 

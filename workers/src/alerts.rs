@@ -203,7 +203,7 @@ impl Sender {
             "smtp" | "email" => email::send(connection, message, to, reach).await,
             "command" => command::run(&self.programs, connection, message).await,
             other => Err(format!(
-                "connection `{}` is of type `{other}`, over which nobody is told\nhint: notifiers take `slackwebhook`, \
+                "connection `{}` is of type `{other}`, which sends no alerts\nhint: notifiers take `slackwebhook`, \
                  `webhook`, `http`, `smtp` and `command`",
                 connection.id
             )),

@@ -251,7 +251,7 @@ async fn give(job: &Job, shared: &Shared, mut value: Value, touched: Option<Box<
     }
     if is_too_deep(&value) {
         take_apart(value);
-        return fatal(format!("the output is nested more than {MOST_DEPTH} deep: nobody could read it back"));
+        return fatal(format!("the output is nested more than {MOST_DEPTH} deep: it could not be read back"));
     }
     clean_value(&mut value);
     let lease = job.claimed.lease;

@@ -94,7 +94,7 @@ impl Host for WorkerHost {
         Box::pin(async move {
             check_key(&key)?;
             if is_too_deep(&value) {
-                return Err(fatal(format!("`{key}` is nested more than {MOST_DEPTH} deep: nobody could read it back")));
+                return Err(fatal(format!("`{key}` is nested more than {MOST_DEPTH} deep: it could not be read back")));
             }
             clean_value(&mut value);
             let (kept, _) = secrets.kept(lease.run, &value)?;

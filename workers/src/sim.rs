@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Nobody answers there, and nobody is asked.
-const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
+const NOWHERE: &str = "postgres://nowhere@127.0.0.1:1/nothing";
 
 /// A worker that has just been registered.
 #[derive(Debug)]

@@ -241,7 +241,7 @@ fn start_up_refuses_what_could_tell_nobody() {
     assert_eq!(of_task("on_success"), [""; 0]);
     assert_eq!(of_task("on_retry"), ["a run is neither tried again nor skipped"]);
     assert_eq!(of_task("on_stale"), ["a task is not told of its assets"]);
-    assert_eq!(of_task("on_awaiting_input"), ["a run asks nobody"]);
+    assert_eq!(of_task("on_awaiting_input"), ["a run asks no one"]);
     let told = refused(&json!({ "on_failure": [{ "connection": "" }] }), &json!([]));
     assert!(told.len() == 2 && told[0].starts_with("a notifier names no connection"), "{told:?}");
     let told = refused(&json!({ "on_failure": [{ "connection": "chat", "message": "{secret}" }] }), &json!([]));

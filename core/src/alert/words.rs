@@ -104,7 +104,7 @@ fn link(asked: &Asked, address: &str) -> String {
 }
 
 fn whom(asked: &Asked) -> String {
-    if asked.assigned_users.is_empty() { "whoever may start runs".into() } else { asked.assigned_users.join(", ") }
+    if asked.assigned_users.is_empty() { "anyone who may start runs".into() } else { asked.assigned_users.join(", ") }
 }
 
 /// The usual words of a question, behind its subject.

@@ -19,7 +19,7 @@ async fn count(orders: u64) -> TaskResult<u64> {
 
 pub(crate) fn example_alerts() -> Dag {
     dag("example_alerts")
-        .describe("Somebody is told: retries, failures, runs that take too long")
+        .describe("Sends alerts: retries, failures, runs that take too long")
         .tags(["example"])
         .on_failure(notify("team_chat").message("{dag_id}, run {run_id}, failed"))
         .deadline(after_queued(mins(5)).tell(notify("team_chat")))

@@ -52,7 +52,7 @@ pub(crate) fn example_asset_producer() -> Dag {
 async fn compute_revenue(ctx: Ctx) -> TaskResult<u64> {
     let events = ctx.triggering_events().await?;
     for event in &events {
-        ctx.info(format!("{} was updated by {}", event.name, event.source_dag_id.as_deref().unwrap_or("somebody")));
+        ctx.info(format!("{} was updated by {}", event.name, event.source_dag_id.as_deref().unwrap_or("a person")));
     }
     let rows = events.iter().filter_map(|event| event.rows).sum();
     ctx.lineage(&orders().uri, &revenue().uri, rows)?;

@@ -65,7 +65,7 @@ pub fn findings(found: &Found, zones: Zones) -> Vec<CheckResult> {
         counted("dropoff_datetime is not before pickup_datetime", found.negative_duration, "end before they begin"),
     ];
     if zones == Zones::Missing {
-        let sample = || format!("`{ZONES}` is not there yet, so nobody knows which places there are");
+        let sample = || format!("`{ZONES}` is not there yet, so its places are unknown");
         all.extend(PLACES.map(|place| told(&format!("{place} is in {ZONES}"), "references", 0, sample())));
     }
     all

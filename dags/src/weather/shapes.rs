@@ -243,7 +243,7 @@ impl Shape {
         };
         let code = whole(self.condition)?;
         let condition = self.codes.iter().find(|(codes, _)| codes.contains(&code));
-        let unknown = || Unfit::new(at(self.condition), format!("nobody knows the code {code}"));
+        let unknown = || Unfit::new(at(self.condition), format!("unknown code {code}"));
         Ok(Some(Reading {
             hour: hour_of(time),
             temperature_celsius,
@@ -301,7 +301,7 @@ mod tests {
         for (field, value, problem) in [
             ("temp_c", json!("warm"), "it has no number there"),
             ("last_updated_epoch", json!(1.5), "it has no whole number there"),
-            ("condition", json!({ "code": 7 }), "nobody knows the code 7"),
+            ("condition", json!({ "code": 7 }), "unknown code 7"),
         ] {
             let good = answer["current"][field].take();
             answer["current"][field] = value;

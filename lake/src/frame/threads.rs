@@ -24,7 +24,7 @@ impl Stop {
     /// # Errors
     /// Nobody waits any more: the task was stopped or has timed out.
     pub fn check(&self) -> TaskResult<()> {
-        anyhow::ensure!(!self.stopped.load(Ordering::Relaxed), "cancelled: nobody waits for this computation");
+        anyhow::ensure!(!self.stopped.load(Ordering::Relaxed), "cancelled: its result is no longer needed");
         Ok(())
     }
 }
@@ -50,7 +50,7 @@ where
     T: Send + 'static,
     F: FnOnce(&Stop) -> TaskResult<T> + Send + 'static,
 {
-    let slot = SLOTS.clone().acquire_owned().await.expect("nobody closes the slots");
+    let slot = SLOTS.clone().acquire_owned().await.expect("the slots are never closed");
     let stop = Stop::default();
     let _stopped = StopOnDrop(stop.clone());
     let done = tokio::task::spawn_blocking(move || {

@@ -50,7 +50,7 @@ pub(super) async fn load(load: &Load, connection: &Connection, batches: Batches,
     let state = target::prepare(load, &schema, &db).await?;
     db.batch_execute(&format!("lock table {} in share row exclusive mode", load.name()))
         .await
-        .with_context(|| format!("somebody else writes into {}", load.name()))?;
+        .with_context(|| format!("another task writes into {}", load.name()))?;
     let written = move_over(load, &schema, how, state, &db).await.map_err(|error| refused(load, error))?;
     target::show(load, &db).await?;
     ledger::record(load, rows, &db).await?;

@@ -361,7 +361,7 @@ impl Download {
         if response.status() == StatusCode::PARTIAL_CONTENT && range.is_some_and(|range| range.starts_with(&begins)) {
             return Ok(response);
         }
-        Err(error.context("the server does not go on where it stopped, or the thing has changed"))
+        Err(error.context("the server cannot resume the download, or the file has changed"))
     }
 }
 

@@ -40,7 +40,7 @@ pub enum Region {
 
 /// A commit that is still to be made.
 #[derive(Debug, Clone)]
-#[must_use = "nobody sees what was written before the change is committed"]
+#[must_use = "what was written is invisible until the change is committed"]
 pub struct Change {
     /// What the work was done on.
     pub base: Table,

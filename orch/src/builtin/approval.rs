@@ -207,6 +207,6 @@ fn in_words(chosen: &[String], by: Option<&str>) -> String {
     let chosen = chosen.join(", ");
     match by {
         Some(user) => format!("{user} answered: {chosen}"),
-        None => format!("nobody answered in time: {chosen}"),
+        None => format!("no answer in time: {chosen}"),
     }
 }

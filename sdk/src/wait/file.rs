@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct FileWait {
     /// `*` and `?` stand for letters of one name; `**` is no pattern.
     pub path: String,
-    /// Nobody has written to it for so long.
+    /// It has not been written to for so long.
     #[serde(default)]
     pub min_age_ms: u64,
     /// Its size stays the same for so long, at most 10 s: it is looked at twice.
@@ -25,7 +25,7 @@ pub fn file(path: impl Into<String>) -> FileWait {
 }
 
 impl FileWait {
-    /// Nobody has written to it for so long.
+    /// It has not been written to for so long.
     #[must_use]
     pub fn min_age(mut self, age: Duration) -> Self {
         self.min_age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

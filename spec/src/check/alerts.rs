@@ -15,7 +15,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         dag.about_dag("a run is neither tried again nor skipped", "say on_retry and on_skipped of its tasks");
     }
     if !of.on_awaiting_input.is_empty() {
-        dag.about_dag("a run asks nobody", "say on_awaiting_input of the task that asks");
+        dag.about_dag("a run asks no one", "say on_awaiting_input of the task that asks");
     }
     for (message, hint) in of_callbacks(&spec.callbacks) {
         dag.about_dag(message, hint);

@@ -179,7 +179,10 @@ fn numbers_stay_in_their_ranges() {
         merge(&mut limit, fields);
         json!({ "limits": [limit] })
     };
-    check_task(limit(json!({ "most": 0 })), "t: limit `crm` lets nobody in: it would never run / give at least 1");
+    check_task(
+        limit(json!({ "most": 0 })),
+        "t: limit `crm` lets nothing in: the task would never run / give at least 1",
+    );
     check_task(
         limit(json!({ "name": "a b" })),
         "t: limit `a b` has a name that cannot be used / letters, digits, `_`, `.` and `-`, at most 250",

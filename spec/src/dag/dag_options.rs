@@ -80,7 +80,7 @@ macro_rules! dag_spec {
             pub tasks: Vec<TaskSpec>,
             #[serde(default, skip_serializing_if = "Callbacks::is_empty")]
             pub callbacks: Callbacks,
-            /// Somebody is told when a run is not over in time.
+            /// An alert is sent when a run is not over in time.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub deadlines: Vec<Deadline>,
             #[serde(default)]

@@ -172,7 +172,7 @@ impl Form<Vec<Limit>> for Limits {
                 found.push((format!("limit `{name}` is named twice"), "name it once: it would wait for itself"));
             }
             if limit.most == 0 {
-                found.push((format!("limit `{name}` lets nobody in: it would never run"), "give at least 1"));
+                found.push((format!("limit `{name}` lets nothing in: the task would never run"), "give at least 1"));
             }
             if limit.per_ms.is_some() && limit.most > MAX_RATE {
                 let message = format!("limit `{name}` lets {} in, more than {MAX_RATE}", limit.most);

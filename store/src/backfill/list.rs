@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 /// A backfill, and how many of its dates are where.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a choice of whoever made it")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its author")]
 pub struct BackfillRow {
     pub id: i32,
     pub dag_id: String,
@@ -59,7 +59,7 @@ impl BackfillRow {
 pub struct BackfillFilter {
     pub dag_id: Option<String>,
     pub id: Option<i32>,
-    /// Only those that go on.
+    /// Only those that are not over.
     pub active: bool,
     /// The oldest first.
     pub ascending: bool,

@@ -151,7 +151,7 @@ async fn at_once(db: &mut PgConnection, change: &Change, note: &Mark<'_>) -> Sto
 /// report, somebody's psql. Asking for the lock all the same would keep everybody waiting behind us, again and again.
 async fn holder(db: &mut PgConnection, table: &str) -> StoreResult<Option<String>> {
     let found: Option<(String, i32, f64)> = sqlx::query_as(
-        "select coalesce(nullif(a.application_name, ''), a.usename, 'somebody')::text, a.pid,
+        "select coalesce(nullif(a.application_name, ''), a.usename, 'another session')::text, a.pid,
           extract(epoch from clock_timestamp() - a.xact_start)::float8
         from pg_locks l join pg_stat_activity a on a.pid = l.pid
         where l.locktype = 'relation' and l.granted and a.datname = current_database() and a.pid <> pg_backend_pid()

@@ -2,7 +2,7 @@
 //! of somebody's machine.
 
 use crate::literals::string_literals;
-use crate::workspace::{Text, assert_none, texts};
+use crate::workspace::{Text, assert_none, contains_word, texts};
 
 /// Never in a source of ours: (what, instead). Written in two halves, so that this file passes its own test.
 const BANNED: [(&str, &str, &str); 8] = [
@@ -42,6 +42,9 @@ const SQL_STARTS: [&str; 14] = [
 const SQL_PROOFS: [&str; 9] =
     [" from ", " set ", " values", " into ", " as (", " table ", "select ", " schema ", " database "];
 
+/// Read as translated: say who does it, or leave the person out. The user `nobody` of a system is no person.
+const STILTED: [&str; 3] = ["whoever", "nobody", "somebody"];
+
 /// The few files that may contain unsafe code, each with its reason.
 const UNSAFE_FILES: [(&str, &str); 4] = [
     ("cli/binary/src/memory.rs", "glibc's `malloc_trim` has no safe form"),
@@ -49,6 +52,27 @@ const UNSAFE_FILES: [(&str, &str); 4] = [
     ("lake/src/frame/bridge.rs", "polars and arrow have a type each for the structs of arrow's C data interface"),
     ("workers/src/program/supervisor.rs", "what a program does between fork and exec has no safe form"),
 ];
+
+#[test]
+fn people_read_plain_sentences() {
+    let mut offenders = Vec::new();
+    for file in texts() {
+        let name = file.name();
+        let read: Vec<(usize, &str)> = if file.is_rust() && !file.is_test() && !name.starts_with("cli/cluster/") {
+            string_literals(file.product())
+        } else if name.starts_with("web/templates/") || name.starts_with("docs/guides/") || name == "README.md" {
+            file.content.lines().zip(1..).map(|(line, number)| (number, line)).collect()
+        } else {
+            Vec::new()
+        };
+        for (number, sentence) in read {
+            let sentence = sentence.to_lowercase();
+            let found = STILTED.into_iter().filter(|word| contains_word(&sentence, word));
+            offenders.extend(found.map(|word| format!("{name}:{number}: `{word}`: say it as one says it aloud")));
+        }
+    }
+    assert_none("stilted words where people read", &offenders);
+}
 
 #[test]
 fn nothing_is_left_unfinished() {

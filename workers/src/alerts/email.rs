@@ -99,7 +99,7 @@ fn certificates(file: &str) -> std::io::Result<Vec<u8>> {
 fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<lettre::Message, String> {
     let address = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("`{text}` is no address: {error}"));
     let from = connection.extra_field("from_email").and_then(Value::as_str).or(connection.login.as_deref());
-    let from = from.ok_or_else(|| format!("connection `{}` says not whom it is from: `from_email`", connection.id))?;
+    let from = from.ok_or_else(|| format!("connection `{}` has no sender: set `from_email`", connection.id))?;
     let usual = match connection.extra_field("to") {
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(String::from).collect(),
         Some(Value::String(all)) => all.split(',').map(|one| one.trim().to_string()).collect(),
@@ -107,7 +107,7 @@ fn mail(connection: &Connection, message: &Message, to: &[String]) -> Result<let
     };
     let to = if to.is_empty() { &usual } else { to };
     if to.is_empty() {
-        return Err(format!("neither the notifier nor connection `{}` says whom to tell: `to`", connection.id));
+        return Err(format!("neither the notifier nor connection `{}` names a recipient: set `to`", connection.id));
     }
     let mut mail =
         lettre::Message::builder().from(address(from)?).subject(&message.subject).header(Key(message.key.clone()));

@@ -48,11 +48,11 @@ pub(super) async fn resumed(job: &Job, shared: &Shared, log: &Arc<AttemptLog>) -
         }
         WaitEnd::Skipped(reason) => error(TaskError::skipped(reason.clone()), None),
         WaitEnd::Met(_) => {
-            log.say(&Line::new(LogLevel::Info, "orch", "it goes on: what it waited for is there".into(), Map::new()));
+            log.say(&Line::new(LogLevel::Info, "orch", "resumed: what it waited for is there".into(), Map::new()));
             Ok(Some(resumed))
         }
         WaitEnd::TimedOut(OnTimeout::Resume) => {
-            log.say(&Line::new(LogLevel::Info, "orch", "it goes on: its time to wait is over".into(), Map::new()));
+            log.say(&Line::new(LogLevel::Info, "orch", "resumed: its time to wait is over".into(), Map::new()));
             Ok(Some(resumed))
         }
     }

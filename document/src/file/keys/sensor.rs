@@ -9,7 +9,7 @@ pub(in crate::file) const SENSORS: &[Key] = &[
         &Shape::Either(&[
             Shape::Object(&[
                 required("path", &Shape::Template, "`*` and `?` stand for letters of one name"),
-                key("min_age", &Shape::Time, "Nobody has written to it for so long"),
+                key("min_age", &Shape::Time, "It has not been written to for so long"),
                 key("stable", &Shape::Time, "Its size stays the same for so long, at most 10s"),
                 key("min_bytes", &Shape::Count, "It has so many bytes"),
             ]),
@@ -81,6 +81,6 @@ pub(in crate::file) const SENSORS: &[Key] = &[
 /// Around what it waits for, but not inside `any` and `all`.
 pub(in crate::file) const SENSOR: &[Key] = &[
     key("timeout", &Shape::Time, "It waits so long; for ever without this"),
-    key("on_timeout", &Shape::Word(&["fail", "skip", "resume"]), "What happens then; `resume` goes on with null"),
+    key("on_timeout", &Shape::Word(&["fail", "skip", "resume"]), "What happens then; `resume` continues with null"),
     key("poke", &Shape::Time, "How long between two looks"),
 ];

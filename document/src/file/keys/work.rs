@@ -24,9 +24,9 @@ const NAMES: Shape = Shape::List(&Shape::Text);
 const APPROVAL: &[Key] = &[
     required("subject", &Shape::Template, "What is to be decided"),
     key("body", &Shape::Template, "More about it"),
-    key("defaults", &NAMES, "`[Approve]` or `[Reject]`: taken when nobody answers in time"),
+    key("defaults", &NAMES, "`[Approve]` or `[Reject]`: taken when there is no answer in time"),
     key("params", &Shape::Any, "JSON Schema of what is to be typed in"),
-    key("assigned_users", &NAMES, "Only these users may answer; whoever may start runs without this"),
+    key("assigned_users", &NAMES, "Only these users may answer; without this, anyone who may start runs"),
     key("timeout", &Shape::Time, "It waits so long; then the defaults are taken, or it fails"),
     key("fail_on_reject", &Shape::Flag, "A rejection fails the task"),
     key("ignore_downstream_trigger_rules", &Shape::Flag, "A rejection skips all that comes after it"),
@@ -37,14 +37,14 @@ const INPUT: &[Key] = &[
     key("body", &Shape::Template, "More about it"),
     key("options", &NAMES, "What can be chosen; one button, `OK`, without this"),
     key("multiple", &Shape::Flag, "Several options may be chosen"),
-    key("defaults", &NAMES, "Options that are taken when nobody answers in time"),
+    key("defaults", &NAMES, "Options that are taken when there is no answer in time"),
     key("params", &Shape::Any, "JSON Schema of what is to be typed in"),
-    key("assigned_users", &NAMES, "Only these users may answer; whoever may start runs without this"),
+    key("assigned_users", &NAMES, "Only these users may answer; without this, anyone who may start runs"),
     key("timeout", &Shape::Time, "It waits so long; then the defaults are taken, or it fails"),
     key(
         "follow",
         &Shape::Table(&Shape::Text),
-        "By option: the task to go on with; the others right after it are skipped",
+        "By option: the task that follows; the others right after it are skipped",
     ),
 ];
 
@@ -145,7 +145,7 @@ pub(in crate::file) const KINDS: &[TaskKind] = &[
         kind: "approval",
         shape: Shape::Either(&[Shape::Object(APPROVAL), Shape::Template]),
         short: "subject",
-        about: "Asks people whether to go on; a rejection skips what comes right after it",
+        about: "Asks people for approval; a rejection skips what comes right after it",
     },
     TaskKind {
         name: "input",

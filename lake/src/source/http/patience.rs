@@ -37,7 +37,7 @@ impl Patience {
             let hint = match status {
                 401 | 403 => "\nhint: look at login, password and extra of the connection",
                 404 | 410 => "\nhint: is the address right?",
-                300..=399 => "\nhint: it is elsewhere now; with somebody's secrets no redirect is followed",
+                300..=399 => "\nhint: it is elsewhere now; a request with secrets follows no redirect",
                 _ => "",
             };
             let error = fatal(format!("{said}{hint}"));

@@ -109,7 +109,7 @@ impl Naming {
                 let head = find(&refs, MAIN_BRANCH)?;
                 if *from != Some(head.snapshot_id) {
                     let hint = "load the table again and see whether that is to be undone too";
-                    return Err(LakeError::input("somebody wrote to `main` since the table was loaded", hint));
+                    return Err(LakeError::input("`main` was written to since the table was loaded", hint));
                 }
                 let to = resolve(metadata, to)?;
                 is_ancestor(metadata, to, head.snapshot_id, MAIN_BRANCH)?;

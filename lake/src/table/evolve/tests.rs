@@ -178,10 +178,7 @@ fn tags_stay_branches_move_and_main_only_goes_back_to_its_own_past() {
     check(Naming::Drop { name: "main".into() }, "`main` is what readers see and stays");
     check(Naming::Drop { name: "v2".into() }, "there is no tag or branch `v2`");
     check(Naming::RollBack { to: At::Ref("v1".into()), from: Some(3) }, "main=1 v1=1");
-    check(
-        Naming::RollBack { to: At::Snapshot(1), from: Some(2) },
-        "somebody wrote to `main` since the table was loaded",
-    );
+    check(Naming::RollBack { to: At::Snapshot(1), from: Some(2) }, "`main` was written to since the table was loaded");
     check(Naming::FastForward { branch: "v1".into(), to: "main".into() }, "`v1` is a tag and not a branch");
     check(
         Naming::FastForward { branch: "main".into(), to: "v1".into() },

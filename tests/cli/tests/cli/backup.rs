@@ -29,7 +29,7 @@ fn a_standalone_is_backed_up_while_it_works_and_restored_in_an_empty_folder() {
     let again = run(home.path(), ["db", "backup", path(&file)]).refused();
     assert!(again.ends_with(" is there\nhint: choose another name\n"), "{again}");
     let busy = run(home.path(), ["db", "restore", path(&file), "--yes"]).refused();
-    assert!(busy.contains("somebody works with this database: orch ") && busy.contains("hint: stop all"), "{busy}");
+    assert!(busy.contains("this database is in use: orch ") && busy.contains("hint: stop all"), "{busy}");
     drop(standalone);
 
     // Another machine, with the key of the first.
@@ -65,7 +65,7 @@ async fn what_is_restored_takes_the_place_of_all_or_of_nothing() {
 
     let unasked = world.run(&["db", "restore", path(&file)]).refused();
     assert!(
-        unasked.contains("This deletes 0 dags, 0 runs and all else of orch in this database. Nobody is here"),
+        unasked.contains("This deletes 0 dags, 0 runs and all else of orch in this database. There is no terminal"),
         "{unasked}"
     );
     assert!(restore(&world.path().join("missing")).refused().contains("there is no file"));
@@ -114,7 +114,10 @@ async fn what_pipelines_made_in_schemas_of_their_own_is_named_and_goes_along_whe
 
     sqlx::raw_sql("delete from \"the marts\".sales; insert into other.kept values (7)").execute(&mut db).await.unwrap();
     let unasked = world.run(&["db", "restore", path(&file)]).refused();
-    assert!(unasked.contains("of orch in this database, and the schema `the marts`. Nobody is here"), "{unasked}");
+    assert!(
+        unasked.contains("of orch in this database, and the schema `the marts`. There is no terminal"),
+        "{unasked}"
+    );
     let restored = world.run(&["db", "restore", path(&file), "--yes"]);
     assert!(restored.err.contains("the schemas `the marts` (1 table, 0.0 MB) are restored"), "{restored:?}");
     assert!(restored.err.contains("left as it is: the schemas `other` ("), "{restored:?}");

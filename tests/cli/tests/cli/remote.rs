@@ -203,7 +203,7 @@ fn mistakes_have_the_same_hints_over_the_api() {
         world.remote(&["dags", "trigger", "test_lingering", "--run-id", "long", "--wait", "--timeout", "100ms"]);
     assert_eq!(
         waited.refused(),
-        "error: run `long` is running after 0 s\nhint: it goes on: wait again with `orch runs wait test_lingering long`\n"
+        "error: run `long` is running after 0 s\nhint: it is still running: wait again with `orch runs wait test_lingering long`\n"
     );
     let paused = world.remote(&["dags", "trigger", "example_hello"]);
     assert_eq!((paused.code, paused.err.lines().count()), (0, 1), "{paused:?}");

@@ -125,7 +125,7 @@ async fn a_run_that_never_ends_is_cancelled() {
     let refused = world.run(&["runs", "wait", "long", "--timeout", "100ms"]).refused();
     assert_eq!(
         refused,
-        "error: run `long` is running after 0 s\nhint: it goes on: wait again with `orch runs wait test_lingering long`\n"
+        "error: run `long` is running after 0 s\nhint: it is still running: wait again with `orch runs wait test_lingering long`\n"
     );
     let refused = world.run(&["dags", "delete", "test_lingering", "--yes"]).refused();
     assert!(refused.starts_with("error: dag `test_lingering` has running runs\nhint: "), "{refused}");
@@ -191,7 +191,7 @@ async fn a_schema_is_made_checked_and_emptied() {
     assert!(refused.ends_with("is at work\nhint: stop all orch processes first\n"), "{refused}");
     let alone = World::new().await;
     let refused = alone.run(&["db", "reset"]).refused();
-    assert!(refused.ends_with("Nobody is here to ask\nhint: agree with `--yes`\n"), "{refused}");
+    assert!(refused.ends_with("There is no terminal to ask at.\nhint: agree with `--yes`\n"), "{refused}");
     assert_eq!(alone.run(&["db", "reset", "--yes"]).err, format!("the schema is empty, at version {SCHEMA_VERSION}\n"));
     assert_eq!(alone.run(&["dags", "list", "-o", "json"]).done(), "[]\n");
 }

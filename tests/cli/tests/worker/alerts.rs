@@ -205,7 +205,7 @@ async fn one_that_is_not_taken_says_why_without_secrets_and_is_sent_again() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(why(&rows, "a").as_deref(), Some("it answers HTTP 503"));
-    assert!(why(&rows, "b").unwrap().contains("connection `shop` is of type `mysql`, over which nobody is told"));
+    assert!(why(&rows, "b").unwrap().contains("connection `shop` is of type `mysql`, which sends no alerts"));
     assert!(why(&rows, "c").unwrap().contains("there is no connection `nobody`"));
     web.go_down().await;
     web.is(Manner::Takes);

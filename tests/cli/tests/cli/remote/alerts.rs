@@ -29,7 +29,7 @@ pub(crate) fn receiver(answers: usize) -> u16 {
 #[test]
 fn alerts_are_tried_listed_and_sent_again() {
     let world = World::with_settings("test_connection = true\ntest_networks = [\"127.0.0.1\"]\n");
-    assert_eq!(world.both(&["alerts", "list"]).err, "nobody was told anything so far\n");
+    assert_eq!(world.both(&["alerts", "list"]).err, "no alerts\n");
     let hook = format!(r#"{{"conn_type": "webhook", "host": "http://127.0.0.1:{}"}}"#, receiver(2));
     world.remote(&["connections", "add", "hook", "--conn-json", &hook]).done();
     for told in [
@@ -40,7 +40,7 @@ fn alerts_are_tried_listed_and_sent_again() {
         assert_eq!(told.json()[0]["state"], "sent");
     }
     let failed = world.remote(&["alerts", "test", "nobody"]).failed();
-    assert!(failed.err.contains("nobody took it over connection `nobody`: there is no connection"), "{failed:?}");
+    assert!(failed.err.contains("not delivered over connection `nobody`: there is no connection"), "{failed:?}");
     let listed = world.both(&["alerts", "list", "--state", "sent", "--kind", "test", "-o", "json"]).json();
     assert_eq!(listed.as_array().unwrap().len(), 2);
     let id = |row: &serde_json::Value| row["id"].to_string();

@@ -109,7 +109,7 @@ async fn runs_come_to_another_version_the_same_both_ways() {
     assert_eq!((same.code, same.err.as_str()), (0, "run `waits-a` is of version 2 already, the newest\n"));
     let refused = |dag_id: &str, run: &str| world.both(&["runs", "move", dag_id, run]).refused();
     assert!(refused("other", "waits-a").starts_with(&format!(
-        "error: run `waits-a` cannot go on in the newest version: {gone}\nhint: start a worker with the old version"
+        "error: run `waits-a` cannot continue in the newest version: {gone}\nhint: start a worker with the old version"
     )));
     world.local(&["tasks", "mark", "other", "say", "over-a", "success", "--yes"]).done();
     world.local(&["runs", "wait", "other", "over-a", "--timeout", "30s"]).done();
