@@ -6,6 +6,9 @@ use orch_binary::failure::Failure;
 use orch_deeds::kept::TOPIC;
 use serde_json::{Value, json};
 
+/// How the server says that there is no such topic.
+const NO_TOPIC: &str = "The Topic with name";
+
 /// What to read of a partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadFrom {
@@ -38,7 +41,13 @@ impl Api {
             Query::default().with("partition", from.partition).with("limit", from.limit).with("wait", from.wait);
         let query = from.offset.into_iter().fold(query, |query, offset| query.with("offset", offset));
         let path = format!("{}/records{}", path_of_one(TOPIC, topic), query.0);
-        let Some(found) = self.one(&path, |found| Some(found.clone())).await? else { return Ok(None) };
+        let found = match self.ask("GET", &path, None).await? {
+            Answer::Found(found) => found,
+            // The topic is there, and has no such partition or no longer that record.
+            Answer::Refused(404, words) if !words.starts_with(NO_TOPIC) => return Err(refused(&words)),
+            Answer::Refused(404, _) => return Ok(None),
+            Answer::Refused(_, words) => return Err(refused(&words)),
+        };
         let next_offset = found["next_offset"].as_i64().ok_or_else(|| self.strange())?;
         Ok(Some(Records { records: self.objects(&found["records"])?, next_offset }))
     }

@@ -141,7 +141,7 @@ pub(crate) async fn find(
     let partitions = list_partitions(db, topic).await?;
     let Some(row) = partitions.into_iter().find(|row| i64::from(row.partition) == partition) else {
         let text = format!("there is no partition {partition}: the topic has {}, from 0", topic.partitions);
-        return Err(Refusal::plain(StatusCode::CONFLICT, text));
+        return Err(Refusal::not_found(text));
     };
     let offset = match which {
         Which::Key(key) => {
@@ -153,7 +153,7 @@ pub(crate) async fn find(
                 "offset {offset} of partition {partition} is gone: the oldest record that is kept has offset {}",
                 row.first_offset
             );
-            return Err(Refusal::plain(StatusCode::CONFLICT, text));
+            return Err(Refusal::not_found(text));
         }
         Which::From(offset) => *offset,
         Which::At(at) => offset_at(db, topic, row.partition, *at).await?,

@@ -93,7 +93,7 @@ async fn what_cannot_be_a_topic_or_a_record_is_refused_with_the_reason() {
     assert!(values(&read(&web, "t", "").await.body).is_empty(), "nothing was appended");
     send(&web, Method::POST, &format!("{PATH}/none/records"), &json!({ "records": [{ "value": 1 }] }), 404).await;
     for (query, status, words) in [
-        ("partition=2", 409, "no partition 2"),
+        ("partition=2", 404, "no partition 2"),
         ("offset=-1", 422, "greater than or equal to 0"),
         ("wait=-1", 422, "0 to 20 seconds"),
         ("wait=21", 422, "0 to 20 seconds"),
@@ -136,7 +136,7 @@ async fn records_are_read_from_an_offset_a_moment_or_a_key() {
     drop_old_records(&mut db).await.unwrap();
     let gone = read(&web, "t", "offset=0").await;
     let words = "offset 0 of partition 0 is gone: the oldest record that is kept has offset 2";
-    assert_eq!((gone.status.as_u16(), &gone.body["detail"]), (409, &json!(words)));
+    assert_eq!((gone.status.as_u16(), &gone.body["detail"]), (404, &json!(words)));
 }
 
 #[tokio::test]

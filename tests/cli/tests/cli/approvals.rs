@@ -102,7 +102,7 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
     let refused = remote(&["approvals", "answer", "asking", "approved", "yes", "Perhaps"]);
     assert!(refused.err.contains("`Perhaps` is no option"), "{refused:?}");
     let done = remote(&["approvals", "answer", "asking", "approved", "yes", "Approve"]);
-    assert_eq!((done.code, done.err.trim()), (0, "task `approved` of run `yes` goes on with: Approve"));
+    assert_eq!((done.code, done.err.trim()), (0, "task `approved` of run `yes` continues with: Approve"));
     let no = by("eve", &["approvals", "answer", "asking", "approved", "no", "Approve"]);
     assert!(no.code != 0 && no.err.contains("`eve` may not start runs"), "a viewer whom nobody named: {no:?}");
     let late = remote(&["approvals", "answer", "asking", "approved", "yes", "Reject"]);
@@ -126,7 +126,7 @@ async fn an_approval_waits_a_week_through_restarts_and_a_new_version_without_a_s
         assert!(no.code != 0 && no.err.contains(&format!("`{name}` is not asked: one of eve is")), "{no:?}");
     }
     let done = by("eve", &["approvals", "answer", "asks_eve", "named", "r", "Approve"]);
-    assert_eq!((done.code, done.err.trim()), (0, "task `named` of run `r` goes on with: Approve"));
+    assert_eq!((done.code, done.err.trim()), (0, "task `named` of run `r` continues with: Approve"));
 
     pass(&mut db, 2 * HOUR).await;
     wait("late", "skipped");

@@ -83,10 +83,10 @@ fn what_is_edited_runs_next_and_what_is_under_way_goes_on() {
     wait_for(home.path(), &["tasks", "state", "daily_sales", "hold", "under-way"], is_held);
 
     edit(&project, "fn daily_sales() -> Dag {", "fn daily_sales() -> Dog {");
-    let said = dev.hear("it does not build: my-pipelines-2 goes on");
+    let said = dev.hear("it does not build: my-pipelines-2 stays at work");
     assert!(said.iter().any(|line| line.contains("cannot find type `Dog`")), "{said:#?}");
     edit(&project, "fn daily_sales() -> Dog {", "fn daily_sales() -> -> Dag {");
-    let said = dev.hear("it does not build: my-pipelines-2 goes on");
+    let said = dev.hear("it does not build: my-pipelines-2 stays at work");
     assert!(said.iter().any(|line| line.starts_with("error: ") && line.contains("`->`")), "{said:#?}");
     // The structure it had at first, with other words.
     std::fs::write(project.join("src/main.rs"), first.replace("euros in {}", "EUR in {}")).unwrap();

@@ -191,7 +191,7 @@ async fn a_schema_is_made_checked_and_emptied() {
     assert!(refused.ends_with("is at work\nhint: stop all orch processes first\n"), "{refused}");
     let alone = World::new().await;
     let refused = alone.run(&["db", "reset"]).refused();
-    assert!(refused.ends_with("There is no terminal to ask at.\nhint: agree with `--yes`\n"), "{refused}");
+    assert!(refused.ends_with("There is no terminal to ask at\nhint: agree with `--yes`\n"), "{refused}");
     assert_eq!(alone.run(&["db", "reset", "--yes"]).err, format!("the schema is empty, at version {SCHEMA_VERSION}\n"));
     assert_eq!(alone.run(&["dags", "list", "-o", "json"]).done(), "[]\n");
 }

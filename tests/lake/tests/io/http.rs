@@ -176,5 +176,5 @@ async fn a_connection_gives_account_and_headers() {
         assert!(asked.contains(part), "{asked}");
     }
     let error = http.get(&Ctx::test(), "/v1/x").await.err().expect("no redirect is followed with secrets");
-    assert!(words(&error).contains("no redirect is followed"), "{}", words(&error));
+    assert!(words(&error).contains("follows no redirect"), "{}", words(&error));
 }

@@ -85,10 +85,10 @@ async fn runs_come_to_another_version_the_same_both_ways() {
     written(&mut db, &mut since).await;
     let gone = "task `say` is not finished and not in the other version";
     for (change, said) in [
-        ("runs move more waits-", "run `waits-N` goes on in version 2 (was 1)\n".to_owned()),
+        ("runs move more waits-", "run `waits-N` continues in version 2 (was 1)\n".to_owned()),
         (
             "tasks clear other --run-on-latest-version --yes -i over-",
-            format!("run `over-N` goes on in its own version: {gone}\n1 task instances were cleared\n"),
+            format!("run `over-N` stays in its own version: {gone}\n1 task instances were cleared\n"),
         ),
         ("tasks clear more --run-on-latest-version --yes -i over-", "1 task instances were cleared\n".to_owned()),
     ] {

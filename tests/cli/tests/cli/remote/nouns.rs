@@ -143,8 +143,8 @@ fn backfills_are_planned_created_and_ended_over_the_api() {
     assert_eq!(world.both(&["backfill", "list", "--active", "-o", "json"]).json(), serde_json::json!([]));
 
     world.remote(&["backfill", "create", "--dag-id", "test_lingering", "--date", "2026-01-01"]).done();
-    assert_eq!(world.remote(&["backfill", "pause", "2"]).err, "backfill 2 is paused: what runs goes on\n");
-    assert_eq!(world.remote(&["backfill", "unpause", "2"]).err, "backfill 2 goes on\n");
+    assert_eq!(world.remote(&["backfill", "pause", "2"]).err, "backfill 2 is paused; running runs continue\n");
+    assert_eq!(world.remote(&["backfill", "unpause", "2"]).err, "backfill 2 continues\n");
     world.until(&["tasks", "state", "test_lingering", "linger", "2026-01-01"], |ended| ended.out == "running\n");
     let cancelled = world.remote(&["backfill", "cancel", "2", "--stop-running"]);
     assert!(cancelled.code == 0 && cancelled.err.starts_with("backfill 2: cancelled, 1 of 1 dates"), "{cancelled:?}");
