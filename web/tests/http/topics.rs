@@ -165,7 +165,11 @@ async fn a_reader_that_waits_is_answered_when_a_record_comes() {
     create(&web, json!({ "name": "t" })).await;
     let began = Instant::now();
     let (page, _) = tokio::join!(read(&web, "t", "offset=0&wait=20"), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // The reader has looked, and found nothing.
+        let looked = "select exists (select from pg_stat_activity where datname = current_database() and state = 'idle'
+            and query like '-- Records of a partition%')";
+        let mut db = web.db().await;
+        while !sqlx::query_scalar::<_, bool>(looked).fetch_one(&mut db).await.unwrap() {}
         produce(&web, "t", json!([{ "value": "came" }])).await
     });
     assert_eq!(values(&page.body), ["came"]);
