@@ -43,42 +43,32 @@ struct Column {
     set: fn(&mut Connection, &Value),
 }
 
+macro_rules! column_of_text {
+    ($name:ident) => {
+        Column {
+            name: stringify!($name),
+            value: |connection| json!(connection.$name),
+            set: |connection, value| connection.$name = text(value),
+        }
+    };
+}
+
 const COLUMNS: [Column; 8] = [
     Column {
         name: "conn_type",
         value: |connection| json!(connection.conn_type),
         set: |connection, value| connection.conn_type = text(value).unwrap_or_default(),
     },
-    Column {
-        name: "description",
-        value: |connection| json!(connection.description),
-        set: |connection, value| connection.description = text(value),
-    },
-    Column {
-        name: "host",
-        value: |connection| json!(connection.host),
-        set: |connection, value| connection.host = text(value),
-    },
+    column_of_text!(description),
+    column_of_text!(host),
     Column {
         name: "port",
         value: |connection| json!(connection.port),
         set: |connection, value| connection.port = value.as_u64().and_then(|port| u16::try_from(port).ok()),
     },
-    Column {
-        name: "login",
-        value: |connection| json!(connection.login),
-        set: |connection, value| connection.login = text(value),
-    },
-    Column {
-        name: "schema",
-        value: |connection| json!(connection.schema),
-        set: |connection, value| connection.schema = text(value),
-    },
-    Column {
-        name: "password",
-        value: |connection| json!(connection.password),
-        set: |connection, value| connection.password = text(value),
-    },
+    column_of_text!(login),
+    column_of_text!(schema),
+    column_of_text!(password),
     Column {
         name: "extra",
         value: |connection| if connection.extra.is_empty() { Value::Null } else { json!(connection.extra) },

@@ -124,92 +124,42 @@ fn scalar<T>(node: &Node, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
     node.scalar().and_then(read)
 }
 
+fn small(value: &Value) -> Option<u32> {
+    u32::try_from(value.as_u64()?).ok()
+}
+
 fn count(node: &Node) -> Option<u32> {
-    scalar(node, |value| u32::try_from(value.as_u64()?).ok())
+    scalar(node, small)
 }
 
-impl InFile<u32> for form::Tries {
-    const SHAPE: Shape = Shape::Count;
+/// Forms of one scalar: its shape, how it is read, and how it is written.
+macro_rules! scalars {
+    ($($form:ident: $stored:ty, $shape:ident, $read:expr, $write:expr;)+) => {$(
+        impl InFile<$stored> for form::$form {
+            const SHAPE: Shape = Shape::$shape;
 
-    fn read(node: &Node) -> Option<u32> {
-        count(node)
-    }
+            fn read(node: &Node) -> Option<$stored> {
+                scalar(node, $read)
+            }
 
-    fn write(tries: &u32) -> Option<Value> {
-        Some(json!(tries))
-    }
+            fn write(value: &$stored) -> Option<Value> {
+                let write: fn(&$stored) -> Value = $write;
+                Some(write(value))
+            }
+        }
+    )+};
 }
 
-impl InFile<u32> for form::Most {
-    const SHAPE: Shape = Shape::Count;
-
-    fn read(node: &Node) -> Option<u32> {
-        count(node)
-    }
-
-    fn write(most: &u32) -> Option<Value> {
-        Some(json!(most))
-    }
-}
-
-impl InFile<u64> for form::Delay {
-    const SHAPE: Shape = Shape::Time;
-
-    fn read(node: &Node) -> Option<u64> {
-        scalar(node, time_ms)
-    }
-
-    fn write(ms: &u64) -> Option<Value> {
-        Some(json!(time(*ms)))
-    }
-}
-
-impl InFile<u64> for form::Time {
-    const SHAPE: Shape = Shape::Time;
-
-    fn read(node: &Node) -> Option<u64> {
-        scalar(node, time_ms)
-    }
-
-    fn write(ms: &u64) -> Option<Value> {
-        Some(json!(time(*ms)))
-    }
-}
-
-impl InFile<f64> for form::Factor {
-    const SHAPE: Shape = Shape::Number;
-
-    fn read(node: &Node) -> Option<f64> {
-        scalar(node, Value::as_f64)
-    }
-
-    fn write(factor: &f64) -> Option<Value> {
-        Some(json!(factor))
-    }
-}
-
-impl InFile<String> for form::Name {
-    const SHAPE: Shape = Shape::Text;
-
-    fn read(node: &Node) -> Option<String> {
-        node.scalar().map(text_of)
-    }
-
-    fn write(name: &String) -> Option<Value> {
-        Some(json!(name))
-    }
-}
-
-impl InFile<i32> for form::Weight {
-    const SHAPE: Shape = Shape::Whole;
-
-    fn read(node: &Node) -> Option<i32> {
-        scalar(node, |value| i32::try_from(value.as_i64()?).ok())
-    }
-
-    fn write(weight: &i32) -> Option<Value> {
-        Some(json!(weight))
-    }
+scalars! {
+    Tries: u32, Count, small, |tries| json!(tries);
+    Most: u32, Count, small, |most| json!(most);
+    Delay: u64, Time, time_ms, |ms| json!(time(*ms));
+    Time: u64, Time, time_ms, |ms| json!(time(*ms));
+    Factor: f64, Number, Value::as_f64, |factor| json!(factor);
+    Name: String, Text, |name| Some(text_of(name)), |name| json!(name);
+    Weight: i32, Whole, |weight| i32::try_from(weight.as_i64()?).ok(), |weight| json!(weight);
+    Flag: bool, Flag, Value::as_bool, |yes| json!(yes);
+    Paused: bool, Flag, Value::as_bool, |paused| json!(paused);
 }
 
 impl<W: Words + Serialize + DeserializeOwned> InFile<W> for form::Word {
@@ -221,18 +171,6 @@ impl<W: Words + Serialize + DeserializeOwned> InFile<W> for form::Word {
 
     fn write(word: &W) -> Option<Value> {
         serde_json::to_value(word).ok()
-    }
-}
-
-impl InFile<bool> for form::Flag {
-    const SHAPE: Shape = Shape::Flag;
-
-    fn read(node: &Node) -> Option<bool> {
-        scalar(node, Value::as_bool)
-    }
-
-    fn write(yes: &bool) -> Option<Value> {
-        Some(json!(yes))
     }
 }
 
@@ -281,18 +219,6 @@ impl InFile<OnLost> for form::Lost {
             OnLost::Retry(times) => json!(times),
             OnLost::Fail => json!("fail"),
         })
-    }
-}
-
-impl InFile<bool> for form::Paused {
-    const SHAPE: Shape = Shape::Flag;
-
-    fn read(node: &Node) -> Option<bool> {
-        scalar(node, Value::as_bool)
-    }
-
-    fn write(paused: &bool) -> Option<Value> {
-        Some(json!(paused))
     }
 }
 
