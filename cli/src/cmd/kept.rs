@@ -1,8 +1,9 @@
 //! What commands for pools, connections and variables have in common: deleting one, and files of them.
 
+use crate::api::Seen;
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output;
+use orch_binary::output::{self, Listing};
 use orch_binary::session::Session;
 use orch_deeds::Noun;
 use orch_store::audit::Deed;
@@ -11,6 +12,19 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+/// A line for each, with these columns: the title and the field.
+pub(super) fn listing<const N: usize>(
+    seen: &[Seen],
+    columns: [(&'static str, &'static str); N],
+    empty: &str,
+) -> Listing {
+    let mut listing = Listing::new(columns.map(|(title, _)| title), empty);
+    for row in seen {
+        listing.add(columns.map(|(_, field)| row.get(field).cloned().unwrap_or_default()));
+    }
+    listing
+}
 
 pub(super) async fn delete(cx: &Cx, noun: &Noun, name: &str) -> Outcome {
     if !cx.api().await?.delete_kept(noun, name).await? {

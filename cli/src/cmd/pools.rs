@@ -1,6 +1,6 @@
 //! `orch pools list`, `get`, `set` and `delete`.
 
-use super::kept::no_such;
+use super::kept::{self, no_such};
 use crate::api::{Api, Seen};
 use crate::cx::Cx;
 use crate::kept::Existing;
@@ -114,23 +114,20 @@ pub(super) fn body(name: &str, slots: i32, description: Option<&str>, include_de
     body
 }
 
+const COLUMNS: [(&str, &str); 9] = [
+    ("pool", "name"),
+    ("slots", "slots"),
+    ("description", "description"),
+    ("include_deferred", "include_deferred"),
+    ("occupied", "occupied_slots"),
+    ("running", "running_slots"),
+    ("queued", "queued_slots"),
+    ("scheduled", "scheduled_slots"),
+    ("open", "open_slots"),
+];
+
 fn listing(pools: &[Seen]) -> Listing {
-    let columns = [
-        ("pool", "name"),
-        ("slots", "slots"),
-        ("description", "description"),
-        ("include_deferred", "include_deferred"),
-        ("occupied", "occupied_slots"),
-        ("running", "running_slots"),
-        ("queued", "queued_slots"),
-        ("scheduled", "scheduled_slots"),
-        ("open", "open_slots"),
-    ];
-    let mut listing = Listing::new(columns.map(|(title, _)| title), "no pools");
-    for pool in pools {
-        listing.add(columns.map(|(_, field)| pool.get(field).cloned().unwrap_or_default()));
-    }
-    listing
+    kept::listing(pools, COLUMNS, "no pools")
 }
 
 /// Nothing is printed; what was done is told.

@@ -1,10 +1,9 @@
 //! `orch topics list`, `show`, `create`, `set` and `delete`.
 
-use super::kept::{delete, no_such};
-use crate::api::Seen;
+use super::kept::{delete, listing, no_such};
 use crate::cx::Cx;
 use orch_binary::failure::{Exit, Failure, Outcome};
-use orch_binary::output::{FormatFlag, Listing};
+use orch_binary::output::FormatFlag;
 use orch_deeds::kept::TOPIC;
 use serde_json::{Map, Value, json};
 
@@ -137,12 +136,4 @@ impl Delete {
     pub(crate) async fn run(self, cx: &Cx) -> Outcome {
         delete(cx, TOPIC, &self.name).await
     }
-}
-
-fn listing<const N: usize>(seen: &[Seen], columns: [(&'static str, &'static str); N], empty: &str) -> Listing {
-    let mut listing = Listing::new(columns.map(|(title, _)| title), empty);
-    for row in seen {
-        listing.add(columns.map(|(_, field)| row.get(field).cloned().unwrap_or_default()));
-    }
-    listing
 }

@@ -47,8 +47,12 @@ impl Record {
     }
 
     pub fn updated_at(&self) -> DateTime<Utc> {
-        let moment = self.text("updated_at").and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        moment.map_or(DateTime::UNIX_EPOCH, |moment| moment.with_timezone(&Utc))
+        self.moment("updated_at").unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    pub fn moment(&self, column: &str) -> Option<DateTime<Utc>> {
+        let moment = DateTime::parse_from_rfc3339(self.text(column)?).ok()?;
+        Some(moment.with_timezone(&Utc))
     }
 
     /// The columns that are not sealed.

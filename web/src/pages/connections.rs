@@ -6,9 +6,8 @@ pub(crate) mod edit;
 mod kinds;
 pub(crate) mod transfer;
 
-use super::kept::Pages;
-use super::turned::Turned;
-use super::{Shell, encoded, html};
+use super::kept::{Listed, Pages, listed};
+use super::{Shell, html};
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
@@ -18,8 +17,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Connection;
-use orch_store::kept::{CONNECTION, Record, Search};
-use orch_store::name_pattern::NamePattern;
+use orch_store::kept::Record;
 
 #[derive(Template)]
 #[template(path = "pages/connections.html")]
@@ -47,20 +45,8 @@ struct Line {
     changed: parts::Ago,
 }
 
-pub(super) const OF_A_PAGE: i64 = 100;
-
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
-    let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = Search {
-        names: NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None },
-        skip: turned.skip(),
-        most: turned.most(),
-        ..Search::default()
-    };
-    let mut rows = search.list(&mut *app.pages().await?, &CONNECTION).await?;
-    let (before, after) = turned.cut(&mut rows, |page| format!("/connections?q={}&page={page}", encoded(&q)));
+    let Listed { q, rows, before, after } = listed::<Connection>(&app, &mut query).await?;
     let is_kept = |id: &str| rows.iter().any(|row| row.name() == id);
     let asked = app.config.default_connections.of(&app.config.installation).await;
     let defaults = asked.unwrap_or_else(|problem| {

@@ -3,6 +3,7 @@
 pub(crate) mod edit;
 
 use super::delete::DeletePage;
+use super::turned::Turned;
 use super::{Shell, encoded, html, see_other};
 use crate::api::kept::{delete_one, stored};
 use crate::extract::{Actor, Form, Query};
@@ -13,6 +14,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use orch_core::gates::DEFAULT_POOL;
 use orch_deeds::{Connection, Kept, Pool, Topic, Variable};
+use orch_store::kept::{Record, Search};
+use orch_store::name_pattern::NamePattern;
 use serde_json::{Map, Value};
 
 /// Where the pages of a noun are, and what they say.
@@ -111,6 +114,32 @@ impl Pages for Connection {
     const KEY: &'static str = "id";
     const AFTERWARDS: &'static str = "Tasks that ask for it fail from then on, unless a file, a vault or the environment \
         has one of that name. Its secrets are gone for good.";
+}
+
+/// A page of the list of a noun: those with the words of `q` in their names.
+pub(crate) struct Listed {
+    pub(crate) q: String,
+    pub(crate) rows: Vec<Record>,
+    /// Addresses of the pages before and after.
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+}
+
+const OF_A_PAGE: i64 = 100;
+
+pub(crate) async fn listed<K: Pages>(app: &App, query: &mut Query) -> Result<Listed, Refusal> {
+    let turned = Turned::to(query, OF_A_PAGE);
+    query.finish()?;
+    let q = query.text("q").unwrap_or_default().trim().to_string();
+    let search = Search {
+        names: NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None },
+        skip: turned.skip(),
+        most: turned.most(),
+        ..Search::default()
+    };
+    let mut rows = search.list(&mut *app.pages().await?, K::TABLE).await?;
+    let (before, after) = turned.cut(&mut rows, |page| format!("{}?q={}&page={page}", K::LIST, encoded(&q)));
+    Ok(Listed { q, rows, before, after })
 }
 
 /// `GET …/delete?key=…`: what will happen.

@@ -2,8 +2,7 @@
 
 pub(crate) mod topic;
 
-use super::kept::Pages;
-use super::turned::Turned;
+use super::kept::{Listed, Pages, listed};
 use super::{Shell, encoded, html};
 use crate::extract::Query;
 use crate::parts;
@@ -13,10 +12,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use orch_deeds::Topic;
-use orch_store::kept::{Record, Search, TOPIC};
-use orch_store::name_pattern::NamePattern;
+use orch_store::kept::Record;
 
 #[derive(Template)]
 #[template(path = "pages/topics.html")]
@@ -39,31 +36,18 @@ struct Line {
     newest: Option<parts::Ago>,
 }
 
-const OF_A_PAGE: i64 = 100;
-
 /// The page of a topic.
 fn href(name: &str) -> String {
     format!("/topics/{}/records", encoded(name))
 }
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
-    let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = Search {
-        names: NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None },
-        skip: turned.skip(),
-        most: turned.most(),
-        ..Search::default()
-    };
-    let mut rows = search.list(&mut *app.pages().await?, &TOPIC).await?;
-    let (before, after) = turned.cut(&mut rows, |page| format!("/topics?q={}&page={page}", encoded(&q)));
+    let Listed { q, rows, before, after } = listed::<Topic>(&app, &mut query).await?;
     let lines = rows.iter().map(|row| line(row, &shell)).collect();
     html(StatusCode::OK, &TopicsPage { shell, q, lines, before, after })
 }
 
 fn line(row: &Record, shell: &Shell) -> Line {
-    let newest = row.text("last_record_at").and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     Line {
         name: row.name().into(),
         href: href(row.name()),
@@ -72,7 +56,7 @@ fn line(row: &Record, shell: &Shell) -> Line {
         partitions: row.whole("partitions"),
         records: row.whole("records"),
         kept: kept(row.whole("retention_hours")),
-        newest: newest.map(|at| parts::ago(at.with_timezone(&Utc), shell.now)),
+        newest: row.moment("last_record_at").map(|at| parts::ago(at, shell.now)),
     }
 }
 

@@ -5,9 +5,8 @@ pub(crate) mod change;
 pub(crate) mod edit;
 pub(crate) mod transfer;
 
-use super::kept::Pages;
-use super::turned::Turned;
-use super::{Shell, encoded, html};
+use super::kept::{Listed, Pages, listed};
+use super::{Shell, html};
 use crate::extract::Query;
 use crate::parts;
 use crate::refusal::Refusal;
@@ -17,8 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use orch_deeds::Variable;
-use orch_store::kept::{Record, Search, VARIABLE};
-use orch_store::name_pattern::NamePattern;
+use orch_store::kept::Record;
 
 #[derive(Template)]
 #[template(path = "pages/variables.html")]
@@ -41,22 +39,11 @@ struct Line {
     changed: parts::Ago,
 }
 
-const OF_A_PAGE: i64 = 100;
 /// Of a value, in the list.
 const MOST_SHOWN: usize = 120;
 
 pub(crate) async fn show(State(app): State<App>, shell: Shell, mut query: Query) -> Result<Response, Refusal> {
-    let turned = Turned::to(&mut query, OF_A_PAGE);
-    query.finish()?;
-    let q = query.text("q").unwrap_or_default().trim().to_string();
-    let search = Search {
-        names: NamePattern { contains: (!q.is_empty()).then(|| vec![q.clone()]), begins: None },
-        skip: turned.skip(),
-        most: turned.most(),
-        ..Search::default()
-    };
-    let mut rows = search.list(&mut *app.pages().await?, &VARIABLE).await?;
-    let (before, after) = turned.cut(&mut rows, |page| format!("/variables?q={}&page={page}", encoded(&q)));
+    let Listed { q, rows, before, after } = listed::<Variable>(&app, &mut query).await?;
     let page = VariablesPage {
         lines: rows.into_iter().map(|row| line(&app, &shell, &row)).collect(),
         before,
