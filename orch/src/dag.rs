@@ -63,7 +63,7 @@ macro_rules! setter {
         }
     };
     ($about:literal, $key:ident: Paused, $field:ident: $stored:ty) => {
-        /// Waits for somebody to unpause it when it is first seen, whatever the installation says.
+        /// It is paused when it is first seen, whatever the installation says.
         pub fn paused(mut self) -> Self {
             self.spec.$field = Some(true);
             self

@@ -38,7 +38,7 @@ impl Api {
         }
     }
 
-    /// Changes the fields of one that are sent. `None`: there is none of that name.
+    /// Changes the fields that are sent. `None`: nothing has that name.
     pub(crate) async fn change_kept(&self, noun: &Noun, name: &str, body: &Value) -> Result<Option<Seen>, Failure> {
         if name.is_empty() {
             return Ok(None);

@@ -16,7 +16,7 @@ pub(crate) struct ReadFrom {
     /// The newest records without it.
     pub(crate) offset: Option<i64>,
     pub(crate) limit: i64,
-    /// Seconds to wait for a record where there is none.
+    /// Seconds to wait for a first record.
     pub(crate) wait: u32,
 }
 

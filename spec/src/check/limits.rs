@@ -42,7 +42,7 @@ pub(super) fn check(dag: &mut Checked<'_>) {
         let known = spec.params_schema.as_ref().and_then(|schema| schema.get("properties")?.as_object());
         let first = key.split('.').next().unwrap_or_default();
         if first.is_empty() || known.is_some_and(|known| !known.contains_key(first)) {
-            let message = format!("it limits its runs by `{key}`, which is none of its params");
+            let message = format!("it limits its runs by `{key}`, which is not one of its params");
             dag.about_dag(message, "name a param; dots lead into objects");
         }
     }

@@ -392,7 +392,7 @@ fn runs_are_limited_by_params_there_are() {
     check_dag(by("customer", 0), "-: at most 0 runs for each `customer`: nothing would ever run / give at least 1");
     check_dag(
         by("costumer", 1),
-        "-: it limits its runs by `costumer`, which is none of its params / name a param; dots lead into objects",
+        "-: it limits its runs by `costumer`, which is not one of its params / name a param; dots lead into objects",
     );
 }
 
