@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::workspace::{assert_none, members, metadata, packages, text};
 
 /// Every package and what of ours it may depend on. A new package gets a line here, with thought.
-const ARROWS: [(&str, &[&str]); 27] = [
+const ARROWS: [(&str, &[&str]); 28] = [
     ("orch-spec", &[]),
     ("orch-core", &["orch-spec"]),
     ("orch-sdk", &["orch-spec"]),
@@ -64,10 +64,14 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("orch-lake", &["orch-bucket", "orch-store", "orch-sdk", "orch-spec"]),
     ("orch-lake-operators", &["orch", "orch-lake", "orch-sdk"]),
     ("orch-lake-sql", &["orch-lake", "orch-store", "orch-sdk"]),
+    ("orch-streams", &["orch-lake", "orch-store", "orch-sdk", "orch-spec"]),
     ("orch-serving", &["orch-lake", "orch-store", "orch-sdk"]),
     ("orch-examples", &["orch"]),
     ("orch-control", &["orch", "orch-cli", "orch-examples", "orch-bucket"]),
-    ("orch-dags", &["orch", "orch-lake", "orch-lake-operators", "orch-lake-sql", "orch-serving", "orch-sdk"]),
+    (
+        "orch-dags",
+        &["orch", "orch-lake", "orch-lake-operators", "orch-lake-sql", "orch-streams", "orch-serving", "orch-sdk"],
+    ),
     ("orch-bench-lake", &["orch", "orch-bench", "orch-cli", "orch-dags", "orch-lake", "orch-sdk", "orch-test-lake"]),
     ("orch-test-support", &["orch-cluster"]),
     ("orch-tidy", &[]),

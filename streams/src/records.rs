@@ -1,0 +1,87 @@
+//! Records as they came from a topic, many of them in one piece of memory.
+
+use chrono::{DateTime, Utc};
+use std::ops::Range;
+
+/// A record of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    /// Milliseconds since 1970, as the producer or the broker set it.
+    pub at_ms: Option<i64>,
+    pub key: Option<&'a [u8]>,
+    /// `None`: a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+impl Record<'_> {
+    pub fn at(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.at_ms?)
+    }
+}
+
+/// Keys and values lie in one buffer, so that a million records are not two million allocations.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    partition: i32,
+    offset: i64,
+    at_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+}
+
+impl Records {
+    pub fn push(&mut self, record: &Record<'_>) {
+        let key = self.keep(record.key);
+        let value = self.keep(record.value);
+        let Record { partition, offset, at_ms, .. } = *record;
+        self.entries.push(Entry { partition, offset, at_ms, key, value });
+    }
+
+    fn keep(&mut self, bytes: Option<&[u8]>) -> Option<Range<usize>> {
+        let bytes = bytes?;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Some(start..self.bytes.len())
+    }
+
+    pub fn get(&self, nth: usize) -> Option<Record<'_>> {
+        Some(self.record(self.entries.get(nth)?))
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        self.entries.iter().map(|entry| self.record(entry))
+    }
+
+    fn record(&self, entry: &Entry) -> Record<'_> {
+        let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);
+        let Entry { partition, offset, at_ms, .. } = *entry;
+        Record { partition, offset, at_ms, key: bytes(&entry.key), value: bytes(&entry.value) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets the records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+}

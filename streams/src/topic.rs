@@ -1,0 +1,58 @@
+//! Topics as streams read them: one trait, several kinds.
+
+use crate::records::Records;
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use orch_sdk::task::TaskResult;
+use tokio::time::Instant;
+
+/// Where a partition is to be read next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// What a partition holds: offsets from `first` on, below `next`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub partition: i32,
+    pub first: i64,
+    pub next: i64,
+}
+
+/// How much one read may bring. One record is brought whatever its size.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    pub records: usize,
+    pub bytes: usize,
+}
+
+/// A topic with offsets of partitions. Offsets are always said by the reader: nothing is kept at the source.
+///
+/// Errors made by `fatal` need a person (the topic is gone, records were dropped before they were read); others are tried
+/// again from the last commit.
+pub trait TopicReader: Send {
+    /// Tells this topic from another one that has its name: a topic that was deleted and created again, another cluster.
+    fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>>;
+
+    /// All partitions as they are now, by number.
+    fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>>;
+
+    /// The offset of the first record that is not older; without one, the next offset.
+    fn offset_at(&mut self, partition: i32, at: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>>;
+
+    /// Reads go on from here. What is not named is not read.
+    fn seek<'a>(&'a mut self, positions: &'a [Position]) -> BoxFuture<'a, TaskResult<()>>;
+
+    /// Waits until there is a record or the time is over, and adds what is there at once. A read that is dropped has lost
+    /// nothing: the next one brings it.
+    ///
+    /// # Errors
+    /// A fatal error when an offset is no longer kept: skipping it would lose records.
+    fn read<'a>(&'a mut self, into: &'a mut Records, most: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>>;
+
+    /// Where the next read begins. Offsets that hold no record (markers of transactions, aborted records) are passed over,
+    /// so a partition may be further than its last record.
+    fn positions(&self) -> Vec<Position>;
+}
