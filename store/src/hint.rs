@@ -7,7 +7,7 @@ use crate::{StoreResult, connect};
 use sqlx::postgres::PgListener;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 
 /// What there is to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Hint {
     /// Something can be claimed.
     Ready = 1,
@@ -43,10 +43,12 @@ pub enum Hint {
     Alert = 64,
     /// Records were appended to a topic.
     Topic = 128,
+    /// A person steered a stream: processes that run streams look at what they may run.
+    Stream = 256,
 }
 
-const ALL: [Hint; 8] =
-    [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert, Hint::Topic];
+const ALL: [Hint; 9] =
+    [Hint::Ready, Hint::Due, Hint::Run, Hint::Stop, Hint::Asset, Hint::Watch, Hint::Alert, Hint::Topic, Hint::Stream];
 
 /// Gives and takes hints. Cheap to clone; one for each process.
 #[derive(Debug, Clone, Default)]
@@ -64,8 +66,9 @@ struct Inner {
     watch: Notify,
     alert: Notify,
     topic: Notify,
+    stream: Notify,
     /// Given here and not yet told to other processes: bits of `Hint`.
-    untold: AtomicU8,
+    untold: AtomicU16,
     tell: Notify,
 }
 
@@ -85,19 +88,20 @@ impl Hints {
             Hint::Watch => &self.inner.watch,
             Hint::Alert => &self.inner.alert,
             Hint::Topic => &self.inner.topic,
+            Hint::Stream => &self.inner.stream,
         }
     }
 
     /// Wakes whoever waits for it, here at once and elsewhere soon.
     pub fn give(&self, hint: Hint) {
         self.on(hint).notify_waiters();
-        if self.inner.untold.fetch_or(hint as u8, Ordering::AcqRel) & hint as u8 == 0 {
+        if self.inner.untold.fetch_or(hint as u16, Ordering::AcqRel) & hint as u16 == 0 {
             self.inner.tell.notify_one();
         }
     }
 
-    fn wake(&self, bits: u8) {
-        ALL.into_iter().filter(|hint| bits & *hint as u8 != 0).for_each(|hint| self.on(hint).notify_waiters());
+    fn wake(&self, bits: u16) {
+        ALL.into_iter().filter(|hint| bits & *hint as u16 != 0).for_each(|hint| self.on(hint).notify_waiters());
     }
 
     /// Carries hints between this process and the others until `stop`. Without it hints stay at home.
@@ -126,14 +130,14 @@ impl Hints {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.ignore_pool_close_event(true);
         listener.listen(CHANNEL).await?;
-        self.wake(u8::MAX); // whatever was told while nobody listened
+        self.wake(u16::MAX); // whatever was told while nobody listened
         loop {
             match tokio::time::timeout(PING_EVERY, listener.try_recv()).await {
                 Ok(Ok(Some(told))) => {
                     if let Some((from, bits)) = told.payload().split_once(' ')
                         && from != me
                     {
-                        self.wake(bits.parse().unwrap_or(u8::MAX));
+                        self.wake(bits.parse().unwrap_or(u16::MAX));
                     }
                 }
                 Ok(Ok(None)) => return Ok(()), // the connection was lost

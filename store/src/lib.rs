@@ -59,6 +59,7 @@ pub mod seal;
 pub mod session;
 pub mod setting;
 pub mod step;
+pub mod stream;
 pub mod task_role;
 pub mod timing;
 pub mod token;

@@ -1,0 +1,255 @@
+//! Streams: jobs that never end, each run by one process at a time under a lease. Their offsets move in the transaction that
+//! publishes what was read, so a record is in its table once, whatever dies in between.
+//!
+//! The epoch of a stream is its fence: it is raised by whoever takes the stream and by people who restart or move it, and what an
+//! older epoch commits is refused. So a lease that was lost in the middle of a commit can publish nothing.
+
+mod people;
+mod role;
+
+pub use people::{
+    PartitionOfStream, Reset, ResetTo, StreamMinute, StreamRow, StreamState, delete_stream, drop_old_minutes,
+    get_stream, list_streams, minutes_of_stream, partitions_of_stream, pause_stream, reset_stream, restart_stream,
+    resume_stream,
+};
+pub use role::{StreamHost, StreamSource};
+
+use crate::{StoreError, StoreResult};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use std::time::Duration;
+
+/// What a bundle says of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewStream {
+    pub name: String,
+    /// Changes whenever the declaration does.
+    pub version: String,
+    /// For people: `topic`, `table` and the like.
+    pub spec: Value,
+}
+
+/// The newest declaration counts: processes with an older one leave the stream to those that have it.
+pub async fn register_streams(
+    db: &mut PgConnection,
+    bundle: &str,
+    streams: &[NewStream],
+    paused_at_creation: bool,
+) -> StoreResult<()> {
+    let names: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
+    let versions: Vec<String> = streams.iter().map(|stream| stream.version.clone()).collect();
+    let specs: Vec<Value> = streams.iter().map(|stream| stream.spec.clone()).collect();
+    sqlx::query_file!("queries/stream/register.sql", bundle, &names, &versions, &specs, paused_at_creation)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A stream and the epoch under which a process runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    pub name: String,
+    pub epoch: i64,
+}
+
+/// What a process says of itself at each beat.
+#[derive(Debug, Clone, Copy)]
+pub struct Beat<'a> {
+    pub bundle: &'a str,
+    /// No two processes have the same.
+    pub process: &'a str,
+    /// All that it could run.
+    pub offered: &'a [NewStream],
+    pub held: &'a [Lease],
+    /// How many more it would run.
+    pub room: i64,
+    pub lease: Duration,
+}
+
+/// What a process may run from now on, until its next beat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beaten {
+    pub kept: Vec<Lease>,
+    pub taken: Vec<Lease>,
+}
+
+/// Renews, and takes what nobody runs.
+pub async fn beat(db: &mut PgConnection, beat: &Beat<'_>) -> StoreResult<Beaten> {
+    let names: Vec<String> = beat.offered.iter().map(|stream| stream.name.clone()).collect();
+    let versions: Vec<String> = beat.offered.iter().map(|stream| stream.version.clone()).collect();
+    let held: Vec<String> = beat.held.iter().map(|lease| lease.name.clone()).collect();
+    let epochs: Vec<i64> = beat.held.iter().map(|lease| lease.epoch).collect();
+    let rows = sqlx::query_file!(
+        "queries/stream/beat.sql",
+        beat.bundle,
+        beat.process,
+        &names,
+        &versions,
+        &held,
+        &epochs,
+        beat.room,
+        beat.lease.as_secs_f64()
+    );
+    let mut beaten = Beaten::default();
+    for row in rows.fetch_all(db).await? {
+        let lease = Lease { name: row.name, epoch: row.epoch };
+        if row.is_new { beaten.taken.push(lease) } else { beaten.kept.push(lease) }
+    }
+    Ok(beaten)
+}
+
+/// What is known of a stream when a process begins to run it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Left {
+    pub topic_identity: Option<String>,
+    pub reset_to: Option<Reset>,
+    /// Next offsets by partition.
+    pub positions: Vec<(i32, i64)>,
+}
+
+/// # Errors
+/// `StoreError::FenceLost` if the stream is no longer this epoch's.
+pub async fn left_behind(db: &mut PgConnection, lease: &Lease) -> StoreResult<Left> {
+    let row = sqlx::query!(
+        r#"select s.topic_identity, s.reset_to,
+          coalesce(array_agg(p.partition order by p.partition) filter (where p.partition is not null), '{}') as "partitions!",
+          coalesce(array_agg(p.next_offset order by p.partition) filter (where p.partition is not null), '{}') as "offsets!"
+        from stream s left join stream_partition p on p.stream = s.name where s.name = $1 and s.epoch = $2 group by s.name"#,
+        lease.name,
+        lease.epoch
+    );
+    let row = row.fetch_optional(db).await?.ok_or(StoreError::FenceLost)?;
+    let reset_to = row.reset_to.map(serde_json::from_value).transpose().map_err(|_| StoreError::FenceLost)?;
+    let positions = row.partitions.into_iter().zip(row.offsets).collect();
+    Ok(Left { topic_identity: row.topic_identity, reset_to, positions })
+}
+
+/// Where a partition begins for a stream that has not seen it, or is to be moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartAt {
+    pub partition: i32,
+    pub offset: i64,
+    pub end_offset: i64,
+    /// Also if the stream has been there.
+    pub moves: bool,
+}
+
+/// Writes down where a stream begins. Gives the next offsets of all these partitions.
+///
+/// # Errors
+/// `StoreError::FenceLost` if the stream is no longer this epoch's.
+pub async fn start_stream(
+    db: &mut PgConnection,
+    lease: &Lease,
+    topic_identity: &str,
+    at: &[StartAt],
+) -> StoreResult<Vec<(i32, i64)>> {
+    let partitions: Vec<i32> = at.iter().map(|one| one.partition).collect();
+    let offsets: Vec<i64> = at.iter().map(|one| one.offset).collect();
+    let ends: Vec<i64> = at.iter().map(|one| one.end_offset).collect();
+    let moves: Vec<bool> = at.iter().map(|one| one.moves).collect();
+    let rows = sqlx::query_file!(
+        "queries/stream/start.sql",
+        lease.name,
+        lease.epoch,
+        topic_identity,
+        &partitions,
+        &offsets,
+        &ends,
+        &moves
+    );
+    let placed: Vec<_> = rows.fetch_all(db).await?.into_iter().map(|row| (row.partition, row.next_offset)).collect();
+    if placed.len() < at.len() { Err(StoreError::FenceLost) } else { Ok(placed) }
+}
+
+/// Offsets that a commit covers: from `from` on, below `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    pub partition: i32,
+    pub from: i64,
+    pub to: i64,
+    /// Of the topic, as far as it is known.
+    pub end_offset: i64,
+}
+
+/// What a stream has done since its last commit.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    pub covered: Vec<Covered>,
+    /// With those that were put into quarantine.
+    pub records: i64,
+    pub quarantined: i64,
+    pub last_record_at: Option<DateTime<Utc>>,
+}
+
+/// Moves the offsets of a stream within the transaction that publishes what was read.
+///
+/// # Errors
+/// `StoreError::FenceLost` if the stream is no longer this epoch's, or its offsets are not where this process found them: roll
+/// back, nothing may be published.
+pub async fn commit_stream(tx: &mut PgConnection, lease: &Lease, progress: &Progress) -> StoreResult<()> {
+    let column = |of: fn(&Covered) -> i64| progress.covered.iter().map(of).collect::<Vec<_>>();
+    let partitions: Vec<i32> = progress.covered.iter().map(|one| one.partition).collect();
+    let lag: i64 = progress.covered.iter().map(|one| (one.end_offset - one.to).max(0)).sum();
+    let moved = sqlx::query_file_scalar!(
+        "queries/stream/commit.sql",
+        lease.name,
+        lease.epoch,
+        progress.records,
+        progress.quarantined,
+        progress.last_record_at,
+        &partitions,
+        &column(|one| one.from),
+        &column(|one| one.to),
+        &column(|one| one.end_offset),
+        lag
+    );
+    let moved = moved.fetch_one(tx).await?;
+    if usize::try_from(moved).is_ok_and(|moved| moved == progress.covered.len()) {
+        Ok(())
+    } else {
+        Err(StoreError::FenceLost)
+    }
+}
+
+/// Writes down why a stream stopped. `None`: it waits until a person restarts it.
+pub async fn fail_stream(
+    db: &mut PgConnection,
+    lease: &Lease,
+    error: &str,
+    again: Option<Duration>,
+) -> StoreResult<()> {
+    sqlx::query!(
+        "update stream set process = null, lease_until = null, failures = failures + 1, error = $3, failed_at = now(),
+          retry_at = coalesce(now() + $4::float8 * interval '1 second', 'infinity')
+        where name = $1 and epoch = $2",
+        lease.name,
+        lease.epoch,
+        error,
+        again.map(|again| again.as_secs_f64())
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How often a stream has failed since its last commit.
+pub async fn failures_of(db: &mut PgConnection, name: &str) -> StoreResult<u32> {
+    let failures = sqlx::query_scalar!("select failures from stream where name = $1", name).fetch_optional(db).await?;
+    Ok(failures.unwrap_or(0).unsigned_abs())
+}
+
+/// Gives back what a process runs, so that another one need not wait for the end of the lease.
+pub async fn release_streams(db: &mut PgConnection, process: &str) -> StoreResult<()> {
+    sqlx::query!("update stream set process = null, lease_until = null where process = $1", process)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The end of each partition of the built-in log, by topic and partition.
+pub async fn ends_of_log(db: &mut PgConnection) -> StoreResult<Vec<(i32, i16, i64)>> {
+    let rows = sqlx::query!("select topic_no, partition, next_offset from topic_partition");
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.topic_no, row.partition, row.next_offset)).collect())
+}

@@ -1,0 +1,191 @@
+//! Streams as people see and steer them.
+
+use crate::StoreResult;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamRow {
+    pub name: String,
+    pub bundle: String,
+    /// `None`: its bundle no longer declares it.
+    pub version: Option<String>,
+    pub spec: Value,
+    pub is_paused: bool,
+    pub epoch: i64,
+    pub process: Option<String>,
+    pub is_leased: bool,
+    pub started_at: Option<DateTime<Utc>>,
+    /// Since the last commit.
+    pub failures: i32,
+    pub error: Option<String>,
+    pub failed_at: Option<DateTime<Utc>>,
+    pub retry_at: Option<DateTime<Utc>>,
+    pub waits_for_restart: bool,
+    pub reset_to: Option<Value>,
+    pub commits: i64,
+    pub records: i64,
+    pub quarantined: i64,
+    pub last_commit_at: Option<DateTime<Utc>>,
+    pub last_record_at: Option<DateTime<Utc>>,
+    /// Records that are in the topic and not yet in the table.
+    pub lag: i64,
+    pub partitions: i32,
+    pub records_last_hour: i64,
+}
+
+/// What a stream does, in the words of Kafka Connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamState {
+    Running,
+    Paused,
+    /// It is tried again later, or waits for a restart.
+    Failed,
+    /// No process runs it.
+    Unassigned,
+}
+
+impl StreamState {
+    pub const ALL: [StreamState; 4] =
+        [StreamState::Running, StreamState::Paused, StreamState::Failed, StreamState::Unassigned];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            StreamState::Running => "running",
+            StreamState::Paused => "paused",
+            StreamState::Failed => "failed",
+            StreamState::Unassigned => "unassigned",
+        }
+    }
+}
+
+impl StreamRow {
+    pub fn state(&self) -> StreamState {
+        match () {
+            () if self.is_paused => StreamState::Paused,
+            // One that was taken again after a failure runs until it fails or commits.
+            () if self.is_leased => StreamState::Running,
+            () if self.failures > 0 => StreamState::Failed,
+            () => StreamState::Unassigned,
+        }
+    }
+
+    pub fn topic(&self) -> &str {
+        self.spec["topic"].as_str().unwrap_or_default()
+    }
+
+    pub fn table(&self) -> &str {
+        self.spec["table"].as_str().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionOfStream {
+    pub partition: i32,
+    pub next_offset: i64,
+    pub end_offset: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMinute {
+    pub minute: DateTime<Utc>,
+    pub records: i64,
+    pub quarantined: i64,
+    pub lag: i64,
+}
+
+/// Where a stream is to go on reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    pub to: ResetTo,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetTo {
+    /// The oldest record that is kept.
+    Earliest,
+    /// What comes from now on.
+    Latest,
+    Offset(i64),
+    /// The first record that is not older.
+    Time(DateTime<Utc>),
+}
+
+pub async fn list_streams(db: &mut PgConnection) -> StoreResult<Vec<StreamRow>> {
+    Ok(sqlx::query_file_as!(StreamRow, "queries/stream/list.sql", None::<&str>).fetch_all(db).await?)
+}
+
+pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
+    Ok(sqlx::query_file_as!(StreamRow, "queries/stream/list.sql", Some(name)).fetch_optional(db).await?)
+}
+
+pub async fn partitions_of_stream(db: &mut PgConnection, name: &str) -> StoreResult<Vec<PartitionOfStream>> {
+    Ok(sqlx::query_file_as!(PartitionOfStream, "queries/stream/partitions.sql", name).fetch_all(db).await?)
+}
+
+/// Of the last `minutes`, oldest first. Minutes without a commit have no row.
+pub async fn minutes_of_stream(db: &mut PgConnection, name: &str, minutes: i32) -> StoreResult<Vec<StreamMinute>> {
+    Ok(sqlx::query_as!(
+        StreamMinute,
+        "select minute, records, quarantined, lag from stream_minute
+        where stream = $1 and minute > now() - $2::integer * interval '1 minute' order by minute",
+        name,
+        minutes
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// `false`: there is no such stream. What it has read and not committed is read again later.
+pub async fn pause_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
+    let paused = sqlx::query!(
+        "update stream set is_paused = true, epoch = epoch + 1, process = null, lease_until = null, updated_at = now()
+        where name = $1",
+        name
+    );
+    Ok(paused.execute(tx).await?.rows_affected() > 0)
+}
+
+/// Also what failed is tried at once.
+pub async fn resume_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
+    let resumed =
+        sqlx::query!("update stream set is_paused = false, retry_at = null, updated_at = now() where name = $1", name);
+    Ok(resumed.execute(tx).await?.rows_affected() > 0)
+}
+
+/// Whoever runs it lets go of it, and it is begun anew from its last commit.
+pub async fn restart_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
+    let restarted = sqlx::query!(
+        "update stream set epoch = epoch + 1, process = null, lease_until = null, failures = 0, error = null, failed_at = null,
+          retry_at = null, updated_at = now()
+        where name = $1",
+        name
+    );
+    Ok(restarted.execute(tx).await?.rows_affected() > 0)
+}
+
+/// Begins it anew from another place, also in a topic that was created again.
+pub async fn reset_stream(tx: &mut PgConnection, name: &str, to: &Reset) -> StoreResult<bool> {
+    let to = serde_json::to_value(to).map_err(|error| crate::StoreError::Sql(sqlx::Error::Encode(error.into())))?;
+    let reset = sqlx::query!("update stream set reset_to = $2 where name = $1", name, to);
+    Ok(reset.execute(&mut *tx).await?.rows_affected() > 0 && restart_stream(tx, name).await?)
+}
+
+/// Only what no bundle declares goes; its table stays. `false`: there is no such stream, or a bundle declares it.
+pub async fn delete_stream(tx: &mut PgConnection, name: &str) -> StoreResult<bool> {
+    let deleted = sqlx::query!("delete from stream where name = $1 and version is null", name);
+    Ok(deleted.execute(tx).await?.rows_affected() > 0)
+}
+
+/// Charts show a day.
+pub async fn drop_old_minutes(db: &mut PgConnection) -> StoreResult<u64> {
+    let dropped = sqlx::query!("delete from stream_minute where minute < now() - interval '25 hours'");
+    Ok(dropped.execute(db).await?.rows_affected())
+}
