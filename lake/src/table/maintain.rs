@@ -28,15 +28,15 @@ const TRIES: u32 = 10;
 
 /// Does work on the table as it is now and commits it; again, when somebody changed what it was done on. `None`: there was
 /// nothing to do.
-pub(crate) async fn until_committed<T>(
+pub(crate) async fn until_committed<T, W: Future<Output = LakeResult<Option<(Change, T)>>>>(
     lake: &Lake,
     name: &TableName,
-    mut work: impl AsyncFnMut(&Table) -> LakeResult<Option<(Change, T)>>,
+    mut work: impl FnMut(Table) -> W,
 ) -> LakeResult<Option<(Table, Table, T)>> {
     let mut tries = 1;
     loop {
         let base = lake.table(name).await?;
-        let done = match work(&base).await {
+        let done = match work(base.clone()).await {
             Ok(None) => return Ok(None),
             Ok(Some((change, told))) => change.commit(lake).await.map(|committed| (committed.table, told)),
             Err(error) => Err(error),
@@ -87,8 +87,8 @@ impl Lake {
     /// # Errors
     /// It contradicts the table as it is.
     pub async fn evolve(&self, name: &TableName, evolution: impl Into<Evolution>) -> LakeResult<Table> {
-        let evolution = evolution.into();
-        let changed = until_committed(self, name, async |base| {
+        let evolution = &evolution.into();
+        let changed = until_committed(self, name, |base: Table| async move {
             let change = base.evolve(evolution.clone())?;
             Ok((!change.is_empty()).then_some((change, ())))
         });

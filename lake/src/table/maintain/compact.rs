@@ -75,7 +75,7 @@ impl Lake {
     pub async fn compact(&self, name: &TableName, asked: &Compaction) -> LakeResult<Compacted> {
         let mut all = Compacted::default();
         loop {
-            let done = until_committed(self, name, async |base| {
+            let done = until_committed(self, name, |base: Table| async move {
                 let change = base.compact(asked).await?;
                 let told = Compacted::of(&change);
                 Ok((!change.is_empty()).then_some((change, told)))

@@ -45,9 +45,9 @@ impl Lake {
     /// # Errors
     /// The table must not be cleaned (`gc.enabled` is false); or a file cannot be deleted: then it is an orphan.
     pub async fn expire(&self, name: &TableName, asked: &Expiry, now: DateTime<Utc>) -> LakeResult<Expired> {
-        let expired = until_committed(self, name, async |base| {
+        let expired = until_committed(self, name, |base: Table| async move {
             let plan = plan(base.metadata(), asked, now)?;
-            Ok((!plan.is_empty()).then(|| (change(base, &plan), plan)))
+            Ok((!plan.is_empty()).then(|| (change(&base, &plan), plan)))
         });
         let Some((before, after, plan)) = expired.await? else {
             return Ok(Expired::default());

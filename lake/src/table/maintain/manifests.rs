@@ -42,7 +42,7 @@ impl Table {
 impl Lake {
     /// Writes the manifests of a table anew as few.
     pub async fn merge_manifests(&self, name: &TableName) -> LakeResult<Merged> {
-        let merged = until_committed(self, name, async |base| {
+        let merged = until_committed(self, name, |base: Table| async move {
             let change = base.merge_manifests().await?;
             Ok((!change.is_empty()).then_some((change, ())))
         });
