@@ -253,3 +253,8 @@ pub async fn ends_of_log(db: &mut PgConnection) -> StoreResult<Vec<(i32, i16, i6
     let rows = sqlx::query!("select topic_no, partition, next_offset from topic_partition");
     Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.topic_no, row.partition, row.next_offset)).collect())
 }
+
+/// The time of the database.
+pub async fn now(db: &mut PgConnection) -> StoreResult<DateTime<Utc>> {
+    Ok(sqlx::query_scalar(r"select now()").fetch_one(db).await?)
+}

@@ -68,6 +68,18 @@ pub async fn get_topic(db: &mut PgConnection, name: &str) -> StoreResult<Option<
         .await?)
 }
 
+/// The topic, created with so many partitions if it is missing.
+pub async fn ensure_topic(db: &mut PgConnection, name: &str, partitions: i16) -> StoreResult<Topic> {
+    loop {
+        if let Some(topic) = get_topic(db, name).await? {
+            return Ok(topic);
+        }
+        sqlx::query!("insert into topic (name, partitions) values ($1, $2) on conflict do nothing", name, partitions)
+            .execute(&mut *db)
+            .await?;
+    }
+}
+
 /// All partitions, also those that nothing was written to.
 pub async fn list_partitions(db: &mut PgConnection, topic: &Topic) -> StoreResult<Vec<PartitionRow>> {
     Ok(sqlx::query_as!(

@@ -1,7 +1,23 @@
 //! Streams: jobs that never end. Each reads a topic and keeps a table of the lake current, with the offsets it has read and
 //! the table's new snapshot in one transaction.
+//!
+//! `topic` reads, `decode` and `sort` make rows of records, `publish` commits them, `run` is one stream at work, `host` the
+//! streams of a process.
 
+mod declare;
+mod decode;
+mod host;
+mod latest;
+mod publish;
 mod records;
+mod run;
+mod sort;
+mod source;
 pub mod topic;
+mod upkeep;
 
+pub use declare::{CommitAt, Start, Stream, TOPICS};
+pub use decode::{OFFSET, PARTITION};
+pub use host::OpenLake;
 pub use records::{Record, Records};
+pub use source::source;

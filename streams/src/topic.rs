@@ -1,10 +1,38 @@
 //! Topics as streams read them: one trait, several kinds.
 
+mod log;
+
+pub use log::{LogEnds, LogTopic};
+
 use crate::records::Records;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use orch_sdk::task::TaskResult;
+use orch_sdk::task::{Connection, TaskResult, fatal};
+use sqlx::PgPool;
 use tokio::time::Instant;
+
+/// The type of a connection to the built-in log.
+pub const LOG: &str = "log";
+
+/// Opens a topic where the connection says it is. The built-in log creates it when it is missing.
+///
+/// # Errors
+/// A fatal error when the connection is for something else.
+pub async fn open(
+    connection: &Connection,
+    topic: &str,
+    partitions: i32,
+    pool: &PgPool,
+    ends: &LogEnds,
+) -> TaskResult<Box<dyn TopicReader>> {
+    match connection.conn_type.as_str() {
+        LOG => Ok(Box::new(LogTopic::open(pool, ends, topic, partitions).await?)),
+        other => Err(fatal(format!(
+            "connection `{}` is of type `{other}`, which has no topics\nhint: `{LOG}` is the built-in log",
+            connection.id
+        ))),
+    }
+}
 
 /// Where a partition is to be read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,4 +83,9 @@ pub trait TopicReader: Send {
     /// Where the next read begins. Offsets that hold no record (markers of transactions, aborted records) are passed over,
     /// so a partition may be further than its last record.
     fn positions(&self) -> Vec<Position>;
+
+    /// Where partitions end, as far as this reader knows without asking: it only tells how far behind a stream is.
+    fn ends(&self) -> Vec<Position> {
+        self.positions()
+    }
 }

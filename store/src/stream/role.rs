@@ -20,6 +20,8 @@ pub struct StreamHost {
     pub pool: PgPool,
     pub hints: Hints,
     pub find: Arc<FindConnection>,
+    /// Takes secrets out of what is written down.
+    pub mask: fn(&str) -> String,
     /// A process that is silent for so long has lost its streams.
     pub lease: Duration,
     pub paused_at_creation: bool,

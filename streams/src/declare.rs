@@ -1,0 +1,243 @@
+//! What a stream is: where its records come from, what becomes of them, and the table that they are kept in.
+
+use crate::decode::{Json, Transform};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use orch_lake::contract::Contract;
+use orch_lake::{TableDef, TableName};
+use orch_sdk::task::TaskResult;
+use orch_store::stream::NewStream;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The id of the connection that says where topics are, unless a stream names another.
+pub const TOPICS: &str = "topics";
+
+/// A stream from a topic to a table.
+///
+/// ```
+/// # use orch_streams::Stream;
+/// # use orch_lake::{TableDef, TableName};
+/// # use arrow::datatypes::{DataType, Field, Schema};
+/// # use iceberg::spec::{PrimitiveType, Transform};
+/// let record = Schema::new(vec![Field::new("city", DataType::Utf8, false), Field::new("ts", DataType::Utf8, false)]);
+/// let table = TableDef::new()
+///     .optional("city", PrimitiveType::String)
+///     .optional("ts", PrimitiveType::String)
+///     .partition("ts", Transform::Identity);
+/// Stream::new("readings").topic("weather").json(record).append("default.weather".parse().unwrap(), table);
+/// ```
+#[derive(Clone)]
+#[must_use = "a stream runs when it is handed to the binary"]
+pub struct Stream {
+    pub(crate) name: String,
+    pub(crate) connection: String,
+    pub(crate) topic: String,
+    /// The topic is created with so many when it is missing.
+    pub(crate) partitions: i32,
+    pub(crate) start: Start,
+    pub(crate) json: Json,
+    pub(crate) transform: Option<Arc<Transform>>,
+    pub(crate) contract: Option<Contract>,
+    pub(crate) sink: Option<Sink>,
+    pub(crate) commit: CommitAt,
+    description: String,
+}
+
+/// Where a stream begins that has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    Latest,
+}
+
+/// When rows are published: at the first of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitAt {
+    /// Since the first record that waits.
+    pub every: Duration,
+    pub records: usize,
+    /// Of keys and values.
+    pub bytes: usize,
+}
+
+impl Default for CommitAt {
+    fn default() -> Self {
+        CommitAt { every: Duration::from_secs(1), records: 1_000_000, bytes: 64 << 20 }
+    }
+}
+
+/// The table of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Sink {
+    pub(crate) table: TableName,
+    pub(crate) definition: TableDef,
+    pub(crate) write: HowWritten,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum HowWritten {
+    Append,
+    /// Rows replace those with the same key unless they are older by this column; a null is older than everything.
+    Upsert {
+        key: Vec<String>,
+        newest_by: Option<String>,
+    },
+}
+
+impl Stream {
+    pub fn new(name: impl Into<String>) -> Stream {
+        Stream {
+            name: name.into(),
+            connection: TOPICS.into(),
+            topic: String::new(),
+            partitions: 1,
+            start: Start::Earliest,
+            json: Json { schema: Arc::new(Schema::empty()), ignores_unknown: false, coerces: false },
+            transform: None,
+            contract: None,
+            sink: None,
+            commit: CommitAt::default(),
+            description: String::new(),
+        }
+    }
+
+    /// For people.
+    pub fn describe(self, text: impl Into<String>) -> Stream {
+        Stream { description: text.into(), ..self }
+    }
+
+    pub fn topic(self, name: impl Into<String>) -> Stream {
+        Stream { topic: name.into(), ..self }
+    }
+
+    /// The connection that says where the topic is: the built-in log or a Kafka cluster. [`TOPICS`] otherwise.
+    pub fn at(self, connection: impl Into<String>) -> Stream {
+        Stream { connection: connection.into(), ..self }
+    }
+
+    /// With how many the topic is created when it is missing. One otherwise.
+    pub fn partitions(self, many: i32) -> Stream {
+        Stream { partitions: many, ..self }
+    }
+
+    /// Where it begins as long as it has committed nothing: with the oldest record that is kept, unless this says otherwise.
+    pub fn start(self, start: Start) -> Stream {
+        Stream { start, ..self }
+    }
+
+    /// Each value is a JSON object with these fields. A record with others, or with a value of another type, goes to the
+    /// quarantine table.
+    pub fn json(mut self, schema: impl Into<SchemaRef>) -> Stream {
+        self.json.schema = schema.into();
+        self
+    }
+
+    /// Fields that the schema does not name are passed over.
+    pub fn ignore_unknown_fields(mut self) -> Stream {
+        self.json.ignores_unknown = true;
+        self
+    }
+
+    /// A number or a truth value may be given where the schema wants a text.
+    pub fn numbers_as_text(mut self) -> Stream {
+        self.json.coerces = true;
+        self
+    }
+
+    /// What becomes of the rows before they are checked and written. Rows may be dropped and columns changed, but
+    /// [`PARTITION`](crate::PARTITION) and [`OFFSET`](crate::OFFSET) have to stay: they say which record a row is. Rows that
+    /// make it fail go to the quarantine table, one by one.
+    pub fn transform(self, with: impl Fn(RecordBatch) -> TaskResult<RecordBatch> + Send + Sync + 'static) -> Stream {
+        Stream { transform: Some(Arc::new(with)), ..self }
+    }
+
+    /// What must hold of the rows. `Policy::Quarantine` puts records aside, `Policy::Fail` stops the stream.
+    pub fn contract(self, contract: Contract) -> Stream {
+        Stream { contract: Some(contract), ..self }
+    }
+
+    /// Each record becomes a row of the table, which is created when it is missing.
+    pub fn append(self, table: TableName, definition: TableDef) -> Stream {
+        Stream { sink: Some(Sink { table, definition, write: HowWritten::Append }), ..self }
+    }
+
+    /// The table has one row for each key: the newest by a column, or the one that came last. Among equals the later one counts.
+    pub fn upsert(self, table: TableName, definition: TableDef, key: &[&str], newest_by: Option<&str>) -> Stream {
+        let key = key.iter().map(|&column| column.to_owned()).collect();
+        let write = HowWritten::Upsert { key, newest_by: newest_by.map(str::to_owned) };
+        Stream { sink: Some(Sink { table, definition, write }), ..self }
+    }
+
+    /// How long rows wait for others before they are published. One second otherwise.
+    pub fn commit_every(mut self, every: Duration) -> Stream {
+        self.commit.every = every;
+        self
+    }
+
+    pub fn commit_at(self, commit: CommitAt) -> Stream {
+        Stream { commit, ..self }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is wrong with the declaration.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("stream `{}` {what}", self.name));
+        match () {
+            () if self.name.is_empty() => Err("a stream has no name".into()),
+            () if self.topic.is_empty() => wrong("names no topic: call `.topic(…)`"),
+            () if self.json.schema.fields().is_empty() => wrong("does not say what its records are: call `.json(…)`"),
+            () if self.sink.is_none() => wrong("has no table: call `.append(…)` or `.upsert(…)`"),
+            () if self.partitions < 1 => wrong("wants a topic without partitions"),
+            () => Ok(()),
+        }
+    }
+
+    /// As it is registered.
+    pub(crate) fn registered(&self) -> NewStream {
+        let fields = self.json.schema.fields().iter();
+        let fields: Vec<_> = fields.map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        let mut spec = json!({
+            "topic": self.topic,
+            "connection": self.connection,
+            "start": match self.start { Start::Earliest => "earliest", Start::Latest => "latest" },
+            "fields": fields,
+            "commit_every_ms": self.commit.every.as_millis() as u64,
+        });
+        if !self.description.is_empty() {
+            spec["description"] = self.description.as_str().into();
+        }
+        if let Some(sink) = &self.sink {
+            spec["table"] = sink.table.to_string().into();
+            match &sink.write {
+                HowWritten::Append => spec["write"] = "append".into(),
+                HowWritten::Upsert { key, newest_by } => {
+                    spec["write"] = "upsert".into();
+                    spec["key"] = json!(key);
+                    spec["newest_by"] = json!(newest_by);
+                }
+            }
+        }
+        NewStream { name: self.name.clone(), version: hash(&spec.to_string()), spec }
+    }
+}
+
+fn hash(text: &str) -> String {
+    let mut hash = String::new();
+    for byte in &Sha256::digest(text.as_bytes())[..8] {
+        write!(hash, "{byte:02x}").expect("text takes everything");
+    }
+    hash
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("name", &self.name).field("topic", &self.topic).finish_non_exhaustive()
+    }
+}

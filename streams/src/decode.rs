@@ -1,0 +1,251 @@
+//! Records into rows. One that cannot be read is put aside with the reason and holds up no other.
+
+use crate::records::{Record, Records};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::ReaderBuilder;
+use orch_sdk::task::TaskResult;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where a row came from: columns that every batch of a stream has beside its own.
+pub const PARTITION: &str = "_partition";
+pub const OFFSET: &str = "_offset";
+/// A value that is larger is no row.
+const MOST_VALUE_BYTES: usize = 1 << 20;
+/// Of what a decoder says of a value.
+const MOST_REASON_CHARS: usize = 300;
+
+/// How the values of a topic are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Json {
+    pub(crate) schema: SchemaRef,
+    /// Fields that the schema does not name are passed over; otherwise such a record is put aside.
+    pub(crate) ignores_unknown: bool,
+    /// Numbers and truth values may stand where a text is wanted.
+    pub(crate) coerces: bool,
+}
+
+/// A record that is no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bad {
+    /// Within its records.
+    pub(crate) nth: usize,
+    pub(crate) reason: String,
+}
+
+/// What records became.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// With `PARTITION` and `OFFSET` as last columns.
+    pub(crate) rows: RecordBatch,
+    pub(crate) bad: Vec<Bad>,
+}
+
+/// What is done with rows before they are checked.
+pub(crate) type Transform = dyn Fn(RecordBatch) -> TaskResult<RecordBatch> + Send + Sync;
+
+/// Reads all of them and transforms the rows. Errors of single records are none of the whole.
+///
+/// # Errors
+/// The transformation gives another schema for some rows than for others.
+pub(crate) fn decode(records: &Records, json: &Json, transform: Option<&Transform>) -> TaskResult<Decoded> {
+    let mut work = Work { records, json, transform, rows: Vec::new(), bad: Vec::new() };
+    let (mut from, mut nth) = (0, 0);
+    // What is known to be bad by a look at it splits the rest.
+    for record in records.iter() {
+        if let Some(reason) = unreadable(&record) {
+            work.range(from..nth);
+            work.bad.push(Bad { nth, reason });
+            from = nth + 1;
+        }
+        nth += 1;
+    }
+    work.range(from..nth);
+    let Work { rows, bad, .. } = work;
+    let rows = match rows.first() {
+        Some(first) => concat_batches(&first.schema(), &rows)?,
+        None => {
+            let none = with_origin(&RecordBatch::new_empty(json.schema.clone()), &Records::default(), 0..0)?;
+            transform.map_or(Ok(none.clone()), |transform| transform(none))?
+        }
+    };
+    Ok(Decoded { rows, bad })
+}
+
+fn unreadable(record: &Record<'_>) -> Option<String> {
+    match record.value {
+        None => Some("it has no value (a tombstone)".into()),
+        Some(value) if value.len() > MOST_VALUE_BYTES => {
+            Some(format!("its value has {} bytes; {MOST_VALUE_BYTES} are read at most", value.len()))
+        }
+        Some(_) => None,
+    }
+}
+
+struct Work<'a> {
+    records: &'a Records,
+    json: &'a Json,
+    transform: Option<&'a Transform>,
+    rows: Vec<RecordBatch>,
+    bad: Vec<Bad>,
+}
+
+impl Work<'_> {
+    /// All at once if they are all fine, as nearly always; otherwise the halves, down to the record that is not.
+    fn range(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.attempt(range.clone()) {
+            Ok(rows) => self.rows.push(rows),
+            Err(reason) if range.len() == 1 => self.bad.push(Bad { nth: range.start, reason }),
+            Err(_) => {
+                let middle = range.start + range.len() / 2;
+                self.range(range.start..middle);
+                self.range(middle..range.end);
+            }
+        }
+    }
+
+    fn attempt(&self, range: Range<usize>) -> Result<RecordBatch, String> {
+        let rows = parse(self.records, range.clone(), self.json).map_err(|error| short(&said(error)))?;
+        let rows = with_origin(&rows, self.records, range).map_err(|error| short(&said(error)))?;
+        match self.transform {
+            Some(transform) => transform(rows).map_err(|error| short(&format!("{error:#}"))),
+            None => Ok(rows),
+        }
+    }
+}
+
+fn parse(records: &Records, range: Range<usize>, json: &Json) -> Result<RecordBatch, ArrowError> {
+    let mut decoder = ReaderBuilder::new(json.schema.clone())
+        .with_batch_size(range.len() + 1)
+        .with_strict_mode(!json.ignores_unknown)
+        .with_coerce_primitive(json.coerces)
+        .build_decoder()?;
+    let many = range.len();
+    for nth in range {
+        let value = records.get(nth).and_then(|record| record.value).unwrap_or_default();
+        let before = decoder.len();
+        decoder.decode(value)?;
+        // One record is one object: what goes on in the next record, or is two of them, is broken.
+        if decoder.has_partial_record() || decoder.len() != before + 1 {
+            return Err(ArrowError::JsonError("it is not one JSON object".into()));
+        }
+    }
+    let rows = decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(json.schema.clone()));
+    if rows.num_rows() == many { Ok(rows) } else { Err(ArrowError::JsonError("it is not one JSON object".into())) }
+}
+
+fn with_origin(rows: &RecordBatch, records: &Records, range: Range<usize>) -> Result<RecordBatch, ArrowError> {
+    let origins = || range.clone().filter_map(|nth| records.get(nth));
+    let partitions: ArrayRef = Arc::new(Int32Array::from_iter_values(origins().map(|record| record.partition)));
+    let offsets: ArrayRef = Arc::new(Int64Array::from_iter_values(origins().map(|record| record.offset)));
+    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(PARTITION, DataType::Int32, false)));
+    fields.push(Arc::new(Field::new(OFFSET, DataType::Int64, false)));
+    let mut columns = rows.columns().to_vec();
+    columns.extend([partitions, offsets]);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+fn said(error: ArrowError) -> String {
+    match error {
+        ArrowError::JsonError(text) | ArrowError::ParseError(text) | ArrowError::InvalidArgumentError(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(MOST_REASON_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::AsArray as _;
+    use arrow::datatypes::{Float64Type, Int64Type};
+
+    fn json() -> Json {
+        let fields = [Field::new("city", DataType::Utf8, false), Field::new("temperature", DataType::Float64, true)];
+        Json { schema: Arc::new(Schema::new(fields.to_vec())), ignores_unknown: false, coerces: false }
+    }
+
+    fn records(values: &[Option<&[u8]>]) -> Records {
+        let mut records = Records::default();
+        for (value, offset) in values.iter().zip(10..) {
+            records.push(&Record { partition: 3, offset, at_ms: None, key: None, value: *value });
+        }
+        records
+    }
+
+    #[test]
+    fn good_records_are_rows_with_where_they_came_from() {
+        let records = records(&[Some(br#"{"city":"Oslo","temperature":-3.5}"#), Some(br#" {"city": "Rome"} "#)]);
+        let Decoded { rows, bad } = decode(&records, &json(), None).unwrap();
+        assert_eq!(bad, []);
+        assert_eq!(rows.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["Oslo", "Rome"]);
+        assert_eq!(rows.column(1).as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(-3.5), None]);
+        assert_eq!(rows.column(3).as_primitive::<Int64Type>().values(), &[10, 11]);
+    }
+
+    #[test]
+    fn what_is_no_row_is_put_aside_and_the_rest_passes() {
+        let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+        let deep = format!(r#"{{"city":"deep","x":{deep}}}"#);
+        let long = format!(r#"{{"city":"{}"}}"#, "x".repeat(MOST_VALUE_BYTES));
+        let bad: [Option<&[u8]>; 11] = [
+            None,
+            Some(b""),
+            Some(b"\0"),
+            Some(b"[1]"),
+            Some(br#"{"city":"half""#),
+            Some(br#"{"city":"two"}{"city":"of them"}"#),
+            Some(br#"{"city":"wrong","temperature":"warm"}"#),
+            Some(br#"{"city":"extra","more":1}"#),
+            Some(br#"{"temperature":1}"#),
+            Some(deep.as_bytes()),
+            Some(long.as_bytes()),
+        ];
+        let good: Option<&[u8]> = Some(br#"{"city":"Bonn"}"#);
+        let all: Vec<_> = bad.iter().flat_map(|one| [good, *one]).chain([good]).collect();
+        let Decoded { rows, bad: found } = decode(&records(&all), &json(), None).unwrap();
+        assert_eq!(rows.num_rows(), bad.len() + 1);
+        let mut nths: Vec<_> = found.iter().map(|bad| bad.nth).collect();
+        nths.sort_unstable();
+        assert_eq!(nths, (0..bad.len()).map(|nth| 2 * nth + 1).collect::<Vec<_>>());
+        assert!(
+            found.iter().all(|bad| !bad.reason.is_empty() && bad.reason.len() <= 4 * MOST_REASON_CHARS),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_numbers_as_texts_may_be_allowed() {
+        let records = records(&[Some(br#"{"city":7,"more":{"deep":[1]}}"#)]);
+        assert_eq!(decode(&records, &json(), None).unwrap().bad.len(), 1);
+        let json = Json { ignores_unknown: true, coerces: true, ..json() };
+        let Decoded { rows, bad } = decode(&records, &json, None).unwrap();
+        assert_eq!(bad, []);
+        assert_eq!(rows.column(0).as_string::<i32>().value(0), "7");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_transformed_is_put_aside() {
+        let refuse_hot = |rows: RecordBatch| {
+            let temperature = rows.column(1).as_primitive::<Float64Type>();
+            anyhow::ensure!(temperature.iter().flatten().all(|degrees| degrees < 60.0), "too hot");
+            Ok(rows)
+        };
+        let records = records(&[
+            Some(br#"{"city":"a","temperature":1}"#),
+            Some(br#"{"city":"b","temperature":99}"#),
+            Some(br#"{"city":"c"}"#),
+        ]);
+        let Decoded { rows, bad } = decode(&records, &json(), Some(&refuse_hot)).unwrap();
+        assert_eq!((rows.num_rows(), bad), (2, vec![Bad { nth: 1, reason: "too hot".into() }]));
+    }
+}

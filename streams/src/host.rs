@@ -1,0 +1,258 @@
+//! The streams of a process: it takes those that nobody runs, renews what it has, and lets go of what it has lost.
+
+use crate::declare::{Sink, Stream};
+use crate::publish::Target;
+use crate::run;
+use crate::topic::{self, LogEnds};
+use orch_lake::Lake;
+use orch_sdk::task::{Connection, TaskError, TaskResult, fatal};
+use orch_store::hint::Hint;
+use orch_store::identity::identity;
+use orch_store::stream::{
+    Beat, Lease, NewStream, StreamHost, beat, drop_old_minutes, fail_stream, failures_of, register_streams,
+    release_streams,
+};
+use orch_store::{StoreError, StoreResult};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// Streams that one process runs.
+const MOST: usize = 64;
+/// Beats within a lease: two may be lost.
+const BEATS: u32 = 3;
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
+const OLD_MINUTES_EVERY: Duration = Duration::from_hours(1);
+
+/// Opens the lake from the connections that it needs.
+pub type OpenLake = fn(&[Connection]) -> TaskResult<Lake>;
+
+/// What all streams of a binary share.
+pub(crate) struct Declared {
+    pub(crate) streams: HashMap<String, (Arc<Stream>, Arc<Sink>)>,
+    pub(crate) registered: Vec<NewStream>,
+    pub(crate) lake_connections: &'static [&'static str],
+    pub(crate) open_lake: OpenLake,
+}
+
+/// Runs them until the host stops.
+///
+/// # Errors
+/// The schema is not the one this binary knows.
+pub(crate) async fn host(host: StreamHost, declared: Arc<Declared>) -> StoreResult<()> {
+    let process = format!("{}:{}", host.name, Uuid::new_v4().simple());
+    let (ends, look) = LogEnds::watch(host.pool.clone(), host.hints.clone());
+    let mut party =
+        Party { host: host.clone(), declared, process, ends, running: JoinSet::new(), leases: HashMap::new() };
+    let done = tokio::select! {
+        () = look => Ok(()),
+        done = party.beat_on() => done,
+        () = host.stop.cancelled() => Ok(()),
+    };
+    party.running.shutdown().await;
+    if let Err(error) = party.release().await {
+        tracing::debug!(%error, "streams were not given back: others take them when the lease is over");
+    }
+    done
+}
+
+struct Party {
+    host: StreamHost,
+    declared: Arc<Declared>,
+    process: String,
+    ends: LogEnds,
+    running: JoinSet<()>,
+    /// What each of them is, and what ends it.
+    leases: HashMap<Id, (Lease, DropGuard)>,
+}
+
+impl Party {
+    async fn beat_on(&mut self) -> StoreResult<()> {
+        let mut is_registered = false;
+        let mut cleaned: Option<Instant> = None;
+        loop {
+            let hints = self.host.hints.clone();
+            let steered = hints.on(Hint::Stream).notified();
+            let beaten = async {
+                if !is_registered {
+                    self.register().await?;
+                }
+                self.beat().await
+            };
+            match beaten.await {
+                Ok(()) => is_registered = true,
+                Err(error @ StoreError::Schema { .. }) => return Err(error),
+                Err(error) => tracing::warn!(%error, "streams were not renewed; it is tried again"),
+            }
+            if cleaned.is_none_or(|at| at.elapsed() >= OLD_MINUTES_EVERY) {
+                cleaned = Some(Instant::now());
+                if let Err(error) = self.clean().await {
+                    tracing::debug!(%error, "old minutes of streams stay for now");
+                }
+            }
+            let next = tokio::time::sleep(self.host.lease / BEATS);
+            tokio::select! {
+                () = steered => {}
+                () = next => {}
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+            }
+        }
+    }
+
+    async fn register(&self) -> StoreResult<()> {
+        let mut db = self.host.pool.acquire().await?;
+        let host = &self.host;
+        register_streams(&mut db, &host.bundle, &self.declared.registered, host.paused_at_creation).await
+    }
+
+    async fn clean(&self) -> StoreResult<()> {
+        drop_old_minutes(&mut *self.host.pool.acquire().await?).await.map(drop)
+    }
+
+    async fn release(&self) -> StoreResult<()> {
+        release_streams(&mut *self.host.pool.acquire().await?, &self.process).await
+    }
+
+    async fn beat(&mut self) -> StoreResult<()> {
+        let held: Vec<Lease> = self.leases.values().map(|(lease, _)| lease.clone()).collect();
+        let said = Beat {
+            bundle: &self.host.bundle,
+            process: &self.process,
+            offered: &self.declared.registered,
+            held: &held,
+            room: i64::try_from(MOST.saturating_sub(held.len())).unwrap_or(0),
+            lease: self.host.lease,
+        };
+        let beaten = beat(&mut *self.host.pool.acquire().await?, &said).await?;
+        self.leases.retain(|_, (lease, _)| {
+            let is_kept = beaten.kept.contains(lease);
+            if !is_kept {
+                tracing::info!(stream = lease.name, "the stream is no longer this process's");
+            }
+            is_kept
+        });
+        for lease in beaten.taken {
+            self.start(lease);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, lease: Lease) {
+        let Some((stream, sink)) = self.declared.streams.get(&lease.name).cloned() else { return };
+        tracing::info!(stream = lease.name, epoch = lease.epoch, topic = stream.topic, table = %sink.table, "a stream begins");
+        let stop = CancellationToken::new();
+        let (host, declared, ends) = (self.host.clone(), self.declared.clone(), self.ends.clone());
+        let (mine, stopped) = (lease.clone(), stop.clone());
+        let work = async move {
+            // A task of its own, so that a panic in a transformation is told like any other failure.
+            let mut inner = JoinSet::new();
+            let (of_work, to_open) = (mine.clone(), host.clone());
+            inner.spawn(async move {
+                let opened = open(&to_open, &declared, &ends, &stream, &sink, of_work).await?;
+                run::run(stream, sink, opened.target, opened.reader).await
+            });
+            let ended = tokio::select! {
+                ended = inner.join_next() => ended,
+                () = stopped.cancelled() => None,
+            };
+            inner.shutdown().await;
+            match ended {
+                Some(Ok(Err(error))) => tell(&host, &mine, error).await,
+                Some(Err(panic)) => tell(&host, &mine, anyhow::anyhow!("it panicked: {panic}")).await,
+                Some(Ok(Ok(()))) | None => {}
+            }
+        };
+        let id = self.running.spawn(work).id();
+        self.leases.insert(id, (lease, stop.drop_guard()));
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        self.leases.remove(&id);
+    }
+}
+
+struct Opened {
+    target: Target,
+    reader: Box<dyn topic::TopicReader>,
+}
+
+async fn open(
+    host: &StreamHost,
+    declared: &Declared,
+    ends: &LogEnds,
+    stream: &Stream,
+    sink: &Sink,
+    lease: Lease,
+) -> TaskResult<Opened> {
+    let mut connections = Vec::new();
+    for id in declared.lake_connections {
+        connections.push((host.find)(id).await?);
+    }
+    let lake = (declared.open_lake)(&connections)?;
+    check_home(host, &lake, &sink.table.to_string()).await?;
+    let reader =
+        topic::open(&(host.find)(&stream.connection).await?, &stream.topic, stream.partitions, &host.pool, ends)
+            .await?;
+    Ok(Opened { target: Target { pool: host.pool.clone(), lake, lease }, reader })
+}
+
+/// Offsets and tables change in one transaction, so the catalog has to be in the database of orch.
+async fn check_home(host: &StreamHost, lake: &Lake, table: &str) -> TaskResult<()> {
+    let elsewhere = || {
+        fatal(format!(
+            "the catalog of table `{table}` is not in the database of orch, so a stream cannot keep it\n\
+             hint: put the catalog into the metadata database of orch"
+        ))
+    };
+    let catalog = lake.catalog().postgres().ok_or_else(elsewhere)?;
+    let there = identity(&mut *catalog.pool().acquire().await?).await?;
+    // A server that was restarted between the two questions is another one to the first: it is asked again at the next try.
+    if identity(&mut *host.pool.acquire().await?).await? == there { Ok(()) } else { Err(elsewhere()) }
+}
+
+/// Writes down why a stream ended, and when it is tried again.
+async fn tell(host: &StreamHost, lease: &Lease, error: anyhow::Error) {
+    if matches!(error.downcast_ref::<StoreError>(), Some(StoreError::FenceLost)) {
+        tracing::info!(
+            stream = lease.name,
+            epoch = lease.epoch,
+            "the stream was taken away; nothing of this was published"
+        );
+        return;
+    }
+    let error = TaskError::from(error);
+    let text = (host.mask)(&error.to_string());
+    let told = async {
+        let mut db = host.pool.acquire().await?;
+        let failures = failures_of(&mut db, &lease.name).await?;
+        let again = (!matches!(error, TaskError::Fatal { .. })).then(|| pause(failures));
+        tracing::error!(stream = lease.name, error = text, ?again, "the stream failed");
+        fail_stream(&mut db, lease, &text, again).await
+    };
+    // When the database is not there, the lease runs out and somebody takes the stream anew.
+    if let Err(unheard) = told.await {
+        tracing::error!(stream = lease.name, error = text, %unheard, "the stream failed, and the database did not hear of it");
+    }
+}
+
+/// Longer each time.
+fn pause(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LONGEST_RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_keeps_failing_is_tried_less_and_less_often() {
+        assert_eq!([0, 1, 3].map(pause).map(|pause| pause.as_secs()), [1, 2, 8]);
+        assert_eq!(pause(1_000), LONGEST_RETRY);
+    }
+}

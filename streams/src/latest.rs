@@ -1,0 +1,140 @@
+//! Which rows of a lot are the newest of their key: among themselves, and held against those of the table.
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, UInt64Array};
+use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::row::{RowConverter, Rows, SortField};
+use futures::TryStreamExt as _;
+use iceberg::arrow::type_to_arrow_type;
+use orch_lake::{Filter, Table, Value};
+use orch_sdk::task::{TaskResult, fatal};
+use std::collections::HashMap;
+
+/// One row for each key. Of equals the one that came last counts; without `newest_by` all are equal, and the table is not asked.
+pub(crate) async fn of(
+    table: &Table,
+    lot: &[RecordBatch],
+    key: &[String],
+    newest_by: Option<&str>,
+) -> TaskResult<RecordBatch> {
+    let Some(first) = lot.first() else { return Err(fatal("an empty lot has no newest rows")) };
+    let rows = concat_batches(&first.schema(), lot)?;
+    let mut sorter = Sorter::new(table, key, newest_by)?;
+    let mut newest = sorter.newest(&rows)?;
+    if newest_by.is_some() {
+        let known = rows_with_keys(table, &rows, key, newest_by).await?;
+        sorter.drop_older(&rows, &known, &mut newest)?;
+    }
+    let mut kept: Vec<u64> = newest.into_values().map(|row| row as u64).collect();
+    kept.sort_unstable();
+    Ok(take_record_batch(&rows, &UInt64Array::from(kept))?)
+}
+
+/// Turns keys and the column of age into bytes that compare as they do.
+struct Sorter {
+    columns: Vec<(String, DataType)>,
+    age: Option<(String, DataType)>,
+    keys: RowConverter,
+    ages: RowConverter,
+}
+
+type Newest = HashMap<Box<[u8]>, usize>;
+
+impl Sorter {
+    fn new(table: &Table, key: &[String], newest_by: Option<&str>) -> TaskResult<Sorter> {
+        let column = |name: &str| {
+            let field = table.schema().field_by_name(name);
+            let field = field.ok_or_else(|| fatal(format!("table `{}` has no column `{name}`", table.name())))?;
+            Ok::<_, anyhow::Error>((name.to_owned(), type_to_arrow_type(&field.field_type)?))
+        };
+        let columns = key.iter().map(|name| column(name)).collect::<TaskResult<Vec<_>>>()?;
+        let age = newest_by.map(column).transpose()?;
+        let keys = RowConverter::new(columns.iter().map(|(_, data)| SortField::new(data.clone())).collect())?;
+        let ages = RowConverter::new(age.iter().map(|(_, data)| SortField::new(data.clone())).collect())?;
+        Ok(Sorter { columns, age, keys, ages })
+    }
+
+    fn keys(&mut self, rows: &RecordBatch) -> TaskResult<Rows> {
+        let columns =
+            self.columns.iter().map(|(name, data)| array(rows, name, data)).collect::<TaskResult<Vec<_>>>()?;
+        Ok(self.keys.convert_columns(&columns)?)
+    }
+
+    /// Nulls are less than everything.
+    fn ages(&mut self, rows: &RecordBatch) -> TaskResult<Option<Rows>> {
+        let Some((name, data)) = &self.age else { return Ok(None) };
+        Ok(Some(self.ages.convert_columns(&[array(rows, name, data)?])?))
+    }
+
+    fn newest(&mut self, rows: &RecordBatch) -> TaskResult<Newest> {
+        let (keys, ages) = (self.keys(rows)?, self.ages(rows)?);
+        let mut newest = Newest::new();
+        for row in 0..rows.num_rows() {
+            let is_older = |than: usize| ages.as_ref().is_some_and(|ages| ages.row(row) < ages.row(than));
+            match newest.get_mut(keys.row(row).as_ref()) {
+                Some(known) if !is_older(*known) => *known = row,
+                Some(_) => {}
+                None => {
+                    newest.insert(keys.row(row).as_ref().into(), row);
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Those for which the table has a newer row. Of two that are equally old the one that comes now counts.
+    fn drop_older(&mut self, rows: &RecordBatch, known: &[RecordBatch], newest: &mut Newest) -> TaskResult<()> {
+        let Some(ages) = self.ages(rows)? else { return Ok(()) };
+        for batch in known {
+            let (keys, known_ages) = (self.keys(batch)?, self.ages(batch)?);
+            let Some(known_ages) = known_ages else { continue };
+            for row in 0..batch.num_rows() {
+                let key = keys.row(row);
+                if newest.get(key.as_ref()).is_some_and(|mine| ages.row(*mine) < known_ages.row(row)) {
+                    newest.remove(key.as_ref());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn array(rows: &RecordBatch, name: &str, data: &DataType) -> TaskResult<ArrayRef> {
+    let column = rows.column_by_name(name).ok_or_else(|| fatal(format!("the rows have no column `{name}`")))?;
+    Ok(if column.data_type() == data { column.clone() } else { cast(column, data)? })
+}
+
+/// The rows of the table that may have one of the keys, with what tells how old they are. Files without any are not read.
+async fn rows_with_keys(
+    table: &Table,
+    rows: &RecordBatch,
+    key: &[String],
+    newest_by: Option<&str>,
+) -> TaskResult<Vec<RecordBatch>> {
+    if table.current_snapshot().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut filter = Filter::All;
+    for name in key {
+        let column = rows.column_by_name(name).ok_or_else(|| fatal(format!("the rows have no column `{name}`")))?;
+        if let Some(values) = values(column) {
+            filter = filter.and(Filter::In { column: name.clone(), values });
+        }
+    }
+    let columns: Vec<&str> = key.iter().map(String::as_str).chain(newest_by).collect();
+    table.scan().columns(columns).filter(filter).stream().await?.try_collect().await
+}
+
+/// Texts and whole numbers; by others the table is not narrowed.
+fn values(column: &ArrayRef) -> Option<Vec<Value>> {
+    let mut values: Vec<Value> = match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().iter().flatten().map(Value::from).collect(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().iter().flatten().map(Value::from).collect(),
+        DataType::Int32 => {
+            column.as_primitive::<Int32Type>().iter().flatten().map(|one| Value::from(i64::from(one))).collect()
+        }
+        _ => return None,
+    };
+    values.dedup();
+    Some(values)
+}

@@ -1,0 +1,206 @@
+//! One stream at work: it reads, and publishes what was read while it reads on.
+
+use crate::declare::{Sink, Start, Stream};
+use crate::publish::{Lot, Target};
+use crate::records::Records;
+use crate::sort::sort;
+use crate::topic::{Bounds, Most, Position, TopicReader};
+use crate::upkeep::Upkeep;
+use chrono::{DateTime, Utc};
+use orch_sdk::task::{TaskResult, fatal};
+use orch_store::stream::{Covered, Lease, Left, Reset, ResetTo, StartAt, left_behind, start_stream};
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Records that are decoded at once.
+const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
+/// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for.
+const QUIET: Duration = Duration::from_mins(5);
+
+/// Runs until it fails: a stream has no end.
+pub(crate) async fn run(
+    stream: Arc<Stream>,
+    sink: Arc<Sink>,
+    target: Target,
+    mut reader: Box<dyn TopicReader>,
+) -> TaskResult<()> {
+    let now = Clock::of(&target.pool).await?;
+    target.lake.ensure(&sink.table, &sink.definition).await?;
+    let mut at = begin(&stream, &target.pool, &target.lease, reader.as_mut()).await?;
+    let mut upkeep = Upkeep::of(&sink.table);
+    let mut publishing: JoinSet<TaskResult<()>> = JoinSet::new();
+    loop {
+        let lot = {
+            let mut gathering = pin!(gather(&stream, &sink, reader.as_mut(), &mut at, &now));
+            loop {
+                tokio::select! {
+                    lot = &mut gathering => break lot?,
+                    Some(done) = publishing.join_next() => done??,
+                }
+            }
+        };
+        while let Some(done) = publishing.join_next().await {
+            done??;
+        }
+        let Some(lot) = lot else {
+            at = begin(&stream, &target.pool, &target.lease, reader.as_mut()).await?;
+            continue;
+        };
+        let (stream, sink, target, moment, tidy) =
+            (stream.clone(), sink.clone(), target.clone(), now.now(), upkeep.turn());
+        publishing.spawn(async move {
+            target.publish(&stream, &sink, &lot).await?;
+            tidy.run(&target.lake, moment).await;
+            Ok(())
+        });
+    }
+}
+
+/// Where the next lot begins, by partition.
+type Positions = BTreeMap<i32, i64>;
+
+/// Settles where to read on, and goes there.
+async fn begin(stream: &Stream, pool: &PgPool, lease: &Lease, reader: &mut dyn TopicReader) -> TaskResult<Positions> {
+    let identity = reader.identity().await?;
+    let bounds = reader.bounds().await?;
+    let left = left_behind(&mut *pool.acquire().await?, lease).await?;
+    let mut starts = Vec::new();
+    for partition in &bounds {
+        let wanted = wanted(stream, &left, &identity, partition)?;
+        let offset = match wanted.place {
+            ResetTo::Earliest => partition.first,
+            ResetTo::Latest => partition.next,
+            ResetTo::Offset(offset) => offset,
+            ResetTo::Time(at) => reader.offset_at(partition.partition, at).await?,
+        };
+        if wanted.moves && !(partition.first..=partition.next).contains(&offset) {
+            return Err(fatal(format!(
+                "partition {} of topic `{}` has offsets {} to {}, so the stream cannot go to {offset}\n\
+                 hint: reset it to one of these",
+                partition.partition, stream.topic, partition.first, partition.next
+            )));
+        }
+        let Bounds { partition, next, .. } = *partition;
+        starts.push(StartAt { partition, offset, end_offset: next, moves: wanted.moves });
+    }
+    let placed = start_stream(&mut *pool.acquire().await?, lease, &identity, &starts).await?;
+    for (partition, offset) in &placed {
+        let bounds = bounds.iter().find(|one| one.partition == *partition);
+        if let Some(Bounds { first, next, .. }) = bounds.filter(|one| !(one.first..=one.next).contains(offset)) {
+            return Err(fatal(format!(
+                "the stream has read topic `{}` up to offset {offset} of partition {partition}, and the topic has {first} to \
+                 {next}: records are missing\n\
+                 hint: accept that and go on with `orch streams reset {} --to-earliest`, or `--to-latest`",
+                stream.topic, stream.name
+            )));
+        }
+    }
+    let positions: Vec<_> = placed.iter().map(|&(partition, offset)| Position { partition, offset }).collect();
+    reader.seek(&positions).await?;
+    Ok(placed.into_iter().collect())
+}
+
+/// Where a partition is to begin.
+struct Wanted {
+    place: ResetTo,
+    /// Also if the stream has been there.
+    moves: bool,
+}
+
+fn wanted(stream: &Stream, left: &Left, identity: &str, partition: &Bounds) -> TaskResult<Wanted> {
+    let is_other = left.topic_identity.as_deref().is_some_and(|known| known != identity);
+    let reset = left.reset_to.as_ref();
+    let concerns = |reset: &&Reset| reset.partition.is_none_or(|named| named == partition.partition);
+    match reset.filter(concerns) {
+        Some(reset) => Ok(Wanted { place: reset.to.clone(), moves: true }),
+        None if is_other && reset.is_none() => Err(fatal(format!(
+            "topic `{}` is not the one that the stream has read so far: it was deleted and created again, or the connection \
+             leads elsewhere, so its offsets mean other records\n\
+             hint: begin with it by `orch streams reset {} --to-earliest`, or `--to-latest`",
+            stream.topic, stream.name
+        ))),
+        None if is_other => Ok(Wanted { place: ResetTo::Earliest, moves: true }),
+        // A partition that came while the stream was there is read from its beginning.
+        None if left.positions.is_empty() && stream.start == Start::Latest => {
+            Ok(Wanted { place: ResetTo::Latest, moves: false })
+        }
+        None => Ok(Wanted { place: ResetTo::Earliest, moves: false }),
+    }
+}
+
+/// Reads until it is time to publish. `None`: the topic has more partitions than are read.
+async fn gather(
+    stream: &Stream,
+    sink: &Sink,
+    reader: &mut dyn TopicReader,
+    at: &mut Positions,
+    clock: &Clock,
+) -> TaskResult<Option<Lot>> {
+    let mut lot = Lot::default();
+    let (mut records, mut bytes) = (Records::default(), 0);
+    let mut until = Instant::now() + QUIET;
+    loop {
+        reader.read(&mut records, CHUNK, until).await?;
+        if !records.is_empty() {
+            if lot.records == 0 {
+                until = Instant::now() + stream.commit.every;
+            }
+            let sorted = sort(stream, sink, &records, clock.now())?;
+            lot.records += i64::try_from(records.len()).unwrap_or(i64::MAX);
+            lot.last_record_at = lot.last_record_at.max(records.iter().filter_map(|record| record.at()).max());
+            lot.rows.push(sorted.rows);
+            lot.aside.extend(sorted.aside);
+            bytes += records.bytes();
+            records.clear();
+        }
+        let is_full = bytes >= stream.commit.bytes
+            || usize::try_from(lot.records).is_ok_and(|records| records >= stream.commit.records);
+        if !is_full && Instant::now() < until {
+            continue;
+        }
+        lot.covered = covered(at, reader);
+        if !lot.covered.is_empty() {
+            return Ok(Some(lot));
+        }
+        if reader.bounds().await?.len() > at.len() {
+            return Ok(None);
+        }
+        until = Instant::now() + QUIET;
+    }
+}
+
+/// From where the last lot ended to where the reader is; partitions that did not move are left out.
+fn covered(at: &mut Positions, reader: &dyn TopicReader) -> Vec<Covered> {
+    let ends: Positions = reader.ends().into_iter().map(|end| (end.partition, end.offset)).collect();
+    let mut covered = Vec::new();
+    for Position { partition, offset: to } in reader.positions() {
+        let Some(from) = at.insert(partition, to) else { continue };
+        if from != to {
+            let end_offset = ends.get(&partition).map_or(to, |end| to.max(*end));
+            covered.push(Covered { partition, from, to, end_offset });
+        }
+    }
+    covered
+}
+
+/// The time of the database, asked once.
+pub(crate) struct Clock {
+    then: DateTime<Utc>,
+    asked: Instant,
+}
+
+impl Clock {
+    async fn of(pool: &PgPool) -> TaskResult<Clock> {
+        let asked = Instant::now();
+        Ok(Clock { then: orch_store::stream::now(&mut *pool.acquire().await?).await?, asked })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.then + self.asked.elapsed()
+    }
+}

@@ -1,0 +1,213 @@
+//! What of some records may be published, and what is put aside.
+
+use crate::declare::{HowWritten, Sink, Stream};
+use crate::decode::{Decoded, OFFSET, PARTITION, decode};
+use crate::records::{Record, Records};
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
+use chrono::{DateTime, Utc};
+use orch_lake::contract::{Facts, Policy, REASON};
+use orch_sdk::task::{TaskResult, fatal};
+use std::collections::HashMap;
+
+/// Of a value that is put aside. The topic has all of it.
+const MOST_KEPT_BYTES: usize = 64 << 10;
+
+/// A record that is put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PutAside {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) at: Option<DateTime<Utc>>,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+    /// Of the whole value.
+    pub(crate) bytes: i64,
+    pub(crate) reason: String,
+}
+
+impl PutAside {
+    fn of(record: &Record<'_>, reason: String) -> PutAside {
+        let text = |bytes: &[u8]| {
+            let kept = &bytes[..bytes.len().min(MOST_KEPT_BYTES)];
+            String::from_utf8_lossy(kept).replace('\0', "\u{fffd}")
+        };
+        let bytes = record.value.map_or(0, <[u8]>::len);
+        PutAside {
+            partition: record.partition,
+            offset: record.offset,
+            at: record.at(),
+            key: record.key.map(text),
+            value: record.value.map(text),
+            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+            reason,
+        }
+    }
+}
+
+pub(crate) struct Sorted {
+    /// As the table has them, but for the order of columns; [`PARTITION`] and [`OFFSET`] are the last two.
+    pub(crate) rows: RecordBatch,
+    pub(crate) aside: Vec<PutAside>,
+}
+
+/// Decodes, transforms and checks.
+///
+/// # Errors
+/// A check fails whose policy is that; or the transformation took the origin of the rows away.
+pub(crate) fn sort(stream: &Stream, sink: &Sink, records: &Records, now: DateTime<Utc>) -> TaskResult<Sorted> {
+    let Decoded { mut rows, bad } = decode(records, &stream.json, stream.transform.as_deref())?;
+    let mut aside: Vec<_> =
+        bad.into_iter().filter_map(|bad| Some(PutAside::of(&records.get(bad.nth)?, bad.reason))).collect();
+    let mut by_origin = Origins { records, known: None };
+    if let HowWritten::Upsert { key, .. } = &sink.write {
+        let (with_key, without) = split_by_key(&rows, key)?;
+        rows = with_key;
+        let reason = format!("{} is null, and rows are told apart by it", key.join(" or "));
+        for (record, _) in by_origin.of(stream, &without)? {
+            aside.push(PutAside::of(&record, reason.clone()));
+        }
+    }
+    if let Some(contract) = &stream.contract {
+        let report = contract.check(std::slice::from_ref(&rows), &Facts::at(now))?;
+        if let Err(broken) = report.ok() {
+            return Err(fatal(broken.to_string()));
+        }
+        for finding in report.findings.iter().filter(|one| one.bad > 0 && one.policy == Policy::Warn) {
+            tracing::warn!(
+                stream = stream.name,
+                check = finding.name,
+                rows = finding.bad,
+                sample = finding.sample,
+                "a check does not hold"
+            );
+        }
+        for batch in &report.quarantined {
+            for (record, row) in by_origin.of(stream, batch)? {
+                let reason = batch.column_by_name(REASON).and_then(|column| column.as_string_opt::<i32>());
+                let reason = reason.map_or_else(String::new, |reasons| reasons.value(row).to_owned());
+                aside.push(PutAside::of(&record, reason));
+            }
+        }
+        rows = report.passed.into_iter().next().unwrap_or_else(|| rows.slice(0, 0));
+    }
+    Ok(Sorted { rows, aside })
+}
+
+fn split_by_key(rows: &RecordBatch, key: &[String]) -> TaskResult<(RecordBatch, RecordBatch)> {
+    let columns: Vec<_> = key.iter().filter_map(|name| rows.column_by_name(name)).collect();
+    if columns.iter().all(|column| column.null_count() == 0) {
+        return Ok((rows.clone(), rows.slice(0, 0)));
+    }
+    let whole = |row: usize| columns.iter().all(|column| column.is_valid(row));
+    let keep: BooleanArray = (0..rows.num_rows()).map(|row| Some(whole(row))).collect();
+    Ok((filter_record_batch(rows, &keep)?, filter_record_batch(rows, &arrow::compute::not(&keep)?)?))
+}
+
+/// Finds the records that rows came from.
+struct Origins<'a> {
+    records: &'a Records,
+    known: Option<HashMap<(i32, i64), usize>>,
+}
+
+impl<'a> Origins<'a> {
+    /// With the number of the row.
+    fn of(&mut self, stream: &Stream, rows: &RecordBatch) -> TaskResult<Vec<(Record<'a>, usize)>> {
+        if rows.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let records = self.records;
+        let known = self.known.get_or_insert_with(|| {
+            records.iter().enumerate().map(|(nth, record)| ((record.partition, record.offset), nth)).collect()
+        });
+        let (partitions, offsets) = origin(stream, rows)?;
+        let nths = (0..rows.num_rows())
+            .filter_map(|row| Some((known.get(&(partitions.value(row), offsets.value(row)))?, row)))
+            .filter_map(|(nth, row)| Some((records.get(*nth)?, row)));
+        Ok(nths.collect())
+    }
+}
+
+type Origin<'a> = (&'a arrow::array::PrimitiveArray<Int32Type>, &'a arrow::array::PrimitiveArray<Int64Type>);
+
+/// The partitions and offsets of rows.
+fn origin<'a>(stream: &Stream, rows: &'a RecordBatch) -> TaskResult<Origin<'a>> {
+    let partitions = rows.column_by_name(PARTITION).and_then(|column| column.as_primitive_opt::<Int32Type>());
+    let offsets = rows.column_by_name(OFFSET).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    match (partitions, offsets) {
+        (Some(partitions), Some(offsets)) => Ok((partitions, offsets)),
+        _ => Err(fatal(format!(
+            "the transformation of stream `{}` drops the columns `{PARTITION}` and `{OFFSET}`, so it is not known which record \
+             a row is\nhint: hand them on",
+            stream.name
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use orch_lake::TableDef;
+    use orch_lake::contract::Contract;
+
+    fn stream() -> Stream {
+        let fields = [Field::new("id", DataType::Int64, true), Field::new("age", DataType::Int64, true)];
+        Stream::new("users").topic("users").json(Schema::new(fields.to_vec()))
+    }
+
+    fn sorted(stream: &Stream, values: &[&str]) -> TaskResult<Sorted> {
+        let mut records = Records::default();
+        for (value, offset) in values.iter().zip(5..) {
+            let value = Some(value.as_bytes());
+            records.push(&Record { partition: 1, offset, at_ms: Some(0), key: Some(b"k"), value });
+        }
+        let sink = stream.sink.clone().expect("it has a table");
+        sort(stream, &sink, &records, DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_breaks_the_contract_is_put_aside_as_it_came() {
+        let contract = Contract::of("lake://db/users").between("age", 0, 150).or(Policy::Quarantine);
+        let stream = stream().contract(contract).append("db.users".parse().unwrap(), TableDef::new());
+        let sorted = sorted(&stream, &[r#"{"id":1,"age":7}"#, r#"{"id":2,"age":700}"#, "{"]).unwrap();
+        assert_eq!(sorted.rows.num_rows(), 1);
+        let aside: Vec<_> = sorted.aside.iter().map(|one| (one.offset, one.value.as_deref().unwrap())).collect();
+        assert_eq!(aside, [(7, "{"), (6, r#"{"id":2,"age":700}"#)]);
+        assert!(sorted.aside[1].reason.contains("age"), "{:?}", sorted.aside);
+        assert_eq!(
+            (sorted.aside[1].partition, sorted.aside[1].key.as_deref(), sorted.aside[1].bytes),
+            (1, Some("k"), 18)
+        );
+    }
+
+    #[test]
+    fn a_check_that_must_hold_stops_the_stream() {
+        let contract = Contract::of("lake://db/users").not_null(["id"]);
+        let stream = stream().contract(contract).append("db.users".parse().unwrap(), TableDef::new());
+        assert!(sorted(&stream, &[r#"{"id":1}"#]).is_ok());
+        let error = sorted(&stream, &[r#"{"age":1}"#]).err().expect("it fails");
+        assert!(error.to_string().contains("breaks its contract"), "{error}");
+    }
+
+    #[test]
+    fn a_row_without_its_key_cannot_replace_another() {
+        let stream = stream().upsert("db.users".parse().unwrap(), TableDef::new(), &["id"], None);
+        let sorted = sorted(&stream, &[r#"{"id":1}"#, r#"{"age":3}"#]).unwrap();
+        assert_eq!((sorted.rows.num_rows(), sorted.aside.len(), sorted.aside[0].offset), (1, 1, 6));
+        assert!(sorted.aside[0].reason.starts_with("id is null"), "{}", sorted.aside[0].reason);
+    }
+
+    #[test]
+    fn a_transformation_that_hides_where_rows_came_from_is_refused() {
+        let stream = stream().transform(|rows| Ok(rows.project(&[0])?)).upsert(
+            "db.users".parse().unwrap(),
+            TableDef::new(),
+            &["id"],
+            None,
+        );
+        let error = sorted(&stream, &[r#"{"age":3}"#]).err().expect("it fails");
+        assert!(error.to_string().contains("_offset"), "{error}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Topics of the built-in log, in the database of orch.
+
+use super::{Bounds, Most, Position, TopicReader};
+use crate::records::{Record, Records};
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use orch_sdk::task::{TaskResult, fatal};
+use orch_store::hint::{Hint, Hints};
+use orch_store::stream::ends_of_log;
+use orch_store::topic::{self, ReadFrom, Topic};
+use sqlx::PgPool;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A hint that was lost is made good for after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Hints of this long are answered by one look.
+const GATHER: Duration = Duration::from_millis(5);
+/// Between two looks when the database did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+type Ends = Arc<HashMap<(i32, i16), i64>>;
+
+/// Where the partitions of all topics end. One for each process: streams that nothing is produced for ask nothing.
+#[derive(Debug, Clone)]
+pub struct LogEnds(watch::Receiver<Ends>);
+
+impl LogEnds {
+    /// What looks, and has to be polled as long as somebody reads.
+    pub fn watch(pool: PgPool, hints: Hints) -> (LogEnds, impl Future<Output = ()> + Send) {
+        let (tell, told) = watch::channel(Ends::default());
+        let look = async move {
+            loop {
+                let produced = hints.on(Hint::Topic).notified();
+                match look(&pool).await {
+                    Ok(ends) => {
+                        tell.send_if_modified(|known| {
+                            let is_new = **known != ends;
+                            *known = Arc::new(ends);
+                            is_new
+                        });
+                        tokio::time::timeout(LOOK_AGAIN, produced).await.unwrap_or_default();
+                        tokio::time::sleep(GATHER).await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = format!("{error:#}"), "the ends of topics are not known for a moment");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                }
+            }
+        };
+        (LogEnds(told), look)
+    }
+
+    fn of(&self, topic_no: i32, partition: i16) -> i64 {
+        self.0.borrow().get(&(topic_no, partition)).copied().unwrap_or(0)
+    }
+
+    async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nothing looks any more: the process ends.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn look(pool: &PgPool) -> TaskResult<HashMap<(i32, i16), i64>> {
+    let mut db = pool.acquire().await?;
+    let ends = ends_of_log(&mut db).await?;
+    Ok(ends.into_iter().map(|(topic, partition, end)| ((topic, partition), end)).collect())
+}
+
+/// A topic of the built-in log.
+#[derive(Debug)]
+pub struct LogTopic {
+    pool: PgPool,
+    name: String,
+    topic: Topic,
+    ends: LogEnds,
+    positions: BTreeMap<i16, i64>,
+    /// The partition that is read first next time: a busy one holds up no other.
+    turn: usize,
+}
+
+impl LogTopic {
+    /// A topic that is missing is created with so many partitions.
+    pub async fn open(pool: &PgPool, ends: &LogEnds, name: &str, partitions: i32) -> TaskResult<LogTopic> {
+        let topic = topic::ensure_topic(&mut *pool.acquire().await?, name, i16::try_from(partitions)?).await?;
+        let (pool, ends) = (pool.clone(), ends.clone());
+        Ok(LogTopic { pool, name: name.into(), topic, ends, positions: BTreeMap::new(), turn: 0 })
+    }
+
+    /// Reads what has come to one of the partitions. `false`: nothing has.
+    async fn read_some(&mut self, into: &mut Records, most: Most) -> TaskResult<bool> {
+        let partitions: Vec<i16> = self.positions.keys().copied().collect();
+        for nth in 0..partitions.len() {
+            let partition = partitions[(self.turn + nth) % partitions.len()];
+            let offset = self.positions[&partition];
+            if self.ends.of(self.topic.no, partition) <= offset {
+                continue;
+            }
+            let most_records = i64::try_from(most.records).unwrap_or(i64::MAX);
+            let most_bytes = i64::try_from(most.bytes).unwrap_or(i64::MAX);
+            let from = ReadFrom { partition, offset, most: most_records, most_bytes };
+            let mut db = self.pool.acquire().await?;
+            let read = topic::read_records(&mut db, &self.topic, from).await?;
+            drop(db);
+            // Offsets of the log have no gaps.
+            if read.first().map(|record| record.offset) != Some(offset) {
+                return Err(self.why_missing(partition, offset).await);
+            }
+            for record in &read {
+                into.push(&Record {
+                    partition: i32::from(partition),
+                    offset: record.offset,
+                    at_ms: Some(record.at.timestamp_millis()),
+                    key: record.key.as_deref(),
+                    value: record.value.as_deref(),
+                });
+            }
+            self.positions.insert(partition, read.last().map_or(offset, |record| record.offset + 1));
+            self.turn = (self.turn + nth + 1) % partitions.len();
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn why_missing(&mut self, partition: i16, offset: i64) -> anyhow::Error {
+        let bounds = match self.bounds().await {
+            Ok(bounds) => bounds,
+            Err(error) => return error,
+        };
+        let first = bounds.iter().find(|one| one.partition == i32::from(partition)).map_or(0, |one| one.first);
+        fatal(format!(
+            "topic `{}` no longer has offset {offset} of partition {partition}: it begins at {first}, so records were dropped \
+             before they were read\n\
+             hint: keep them longer with `orch topics set {} --retention-hours`, and go on with what is left by \
+             `orch streams reset <stream> --to-earliest`",
+            self.name, self.name
+        ))
+    }
+
+    /// The topic as it is now, which may have more partitions.
+    async fn look(&mut self) -> TaskResult<()> {
+        let found = topic::get_topic(&mut *self.pool.acquire().await?, &self.name).await?;
+        match found {
+            Some(found) if found.no == self.topic.no => {
+                self.topic = found;
+                Ok(())
+            }
+            _ => Err(no_topic(&self.name)),
+        }
+    }
+}
+
+fn no_topic(name: &str) -> anyhow::Error {
+    anyhow::anyhow!("there is no topic `{name}`\nhint: create it with `orch topics create {name}`")
+}
+
+impl TopicReader for LogTopic {
+    fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
+        Box::pin(async { Ok(format!("log:{}", self.topic.no)) })
+    }
+
+    fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
+        Box::pin(async {
+            self.look().await?;
+            let rows = topic::list_partitions(&mut *self.pool.acquire().await?, &self.topic).await?;
+            let bounds = rows.into_iter().map(|row| Bounds {
+                partition: i32::from(row.partition),
+                first: row.first_offset,
+                next: row.next_offset,
+            });
+            Ok(bounds.collect())
+        })
+    }
+
+    fn offset_at(&mut self, partition: i32, at: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>> {
+        Box::pin(async move {
+            let partition = i16::try_from(partition)?;
+            Ok(topic::offset_at(&mut *self.pool.acquire().await?, &self.topic, partition, at).await?)
+        })
+    }
+
+    fn seek<'a>(&'a mut self, positions: &'a [Position]) -> BoxFuture<'a, TaskResult<()>> {
+        Box::pin(async move {
+            let positions = positions.iter().map(|at| Ok((i16::try_from(at.partition)?, at.offset)));
+            self.positions = positions.collect::<TaskResult<_>>()?;
+            Ok(())
+        })
+    }
+
+    fn read<'a>(&'a mut self, into: &'a mut Records, most: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>> {
+        Box::pin(async move {
+            loop {
+                self.ends.0.mark_unchanged();
+                if self.read_some(into, most).await? {
+                    return Ok(());
+                }
+                if tokio::time::timeout_at(until, self.ends.changed()).await.is_err() {
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        self.positions
+            .iter()
+            .map(|(partition, offset)| Position { partition: i32::from(*partition), offset: *offset })
+            .collect()
+    }
+
+    fn ends(&self) -> Vec<Position> {
+        let ends =
+            self.positions.keys().map(|partition| (i32::from(*partition), self.ends.of(self.topic.no, *partition)));
+        ends.map(|(partition, offset)| Position { partition, offset }).collect()
+    }
+}

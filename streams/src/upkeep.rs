@@ -1,0 +1,58 @@
+//! What keeps the table of a stream small: a commit each second leaves a file each second. Now and then they are written together,
+//! and snapshots that are older than the table keeps them are forgotten.
+
+use chrono::{DateTime, Utc};
+use orch_lake::contract::quarantine_of;
+use orch_lake::table::maintain::{Compaction, Expiry};
+use orch_lake::{Lake, LakeError, LakeResult, TableName};
+
+/// Commits from one turn to the next.
+const EVERY: u32 = 100;
+/// Small files of a partition that are worth it.
+const MIN_FILES: usize = 20;
+/// Snapshots that are kept whatever their age; the properties of the table may keep more by time.
+const KEEP: usize = 100;
+
+pub(crate) struct Upkeep {
+    tables: Vec<TableName>,
+    commits: u32,
+}
+
+/// One turn: the tables that are due.
+pub(crate) struct Turn(Vec<TableName>);
+
+impl Upkeep {
+    pub(crate) fn of(table: &TableName) -> Upkeep {
+        let aside = TableName::new(table.namespace(), quarantine_of(table.name()));
+        Upkeep { tables: [Ok(table.clone()), aside].into_iter().flatten().collect(), commits: 0 }
+    }
+
+    /// Asked at each commit.
+    pub(crate) fn turn(&mut self) -> Turn {
+        self.commits += 1;
+        Turn(if self.commits.is_multiple_of(EVERY) { self.tables.clone() } else { Vec::new() })
+    }
+}
+
+impl Turn {
+    /// What goes wrong here is told and done the next time: the rows are published already.
+    pub(crate) async fn run(self, lake: &Lake, now: DateTime<Utc>) {
+        for table in &self.0 {
+            match tidy(lake, table, now).await {
+                Ok(()) | Err(LakeError::NoTable { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(%table, error = %error, "a table was not compacted; it is tried again later");
+                }
+            }
+        }
+    }
+}
+
+async fn tidy(lake: &Lake, table: &TableName, now: DateTime<Utc>) -> LakeResult<()> {
+    lake.compact(table, &Compaction::new().min_files(MIN_FILES)).await?;
+    lake.merge_manifests(table).await?;
+    let kept = lake.table(table).await?.property("history.expire.max-snapshot-age-ms").is_some();
+    let asked = if kept { Expiry::new() } else { Expiry::new().older_than(now).keep_last(KEEP) };
+    lake.expire(table, &asked, now).await?;
+    Ok(())
+}
