@@ -1,7 +1,7 @@
 //! The whole of a binary with DAGs in it.
 
 use crate::{Dag, body_of_task, bundle};
-use orch_binary::{ArchiveSource, BundleSource, LakeSource};
+use orch_binary::{ArchiveSource, BundleSource, LakeSource, StreamSource};
 use orch_sdk::task::{Connection, Installation};
 use std::process::ExitCode;
 
@@ -51,6 +51,11 @@ impl Binary {
     /// A lake for the pages under `/lake` and for SQL, opened when somebody first looks. Binaries without one say so.
     pub fn lake(self, lake: LakeSource) -> Binary {
         Binary { source: self.source.with_lake(lake) }
+    }
+
+    /// Streams that the workers of the binary run beside their tasks.
+    pub fn streams(self, streams: StreamSource) -> Binary {
+        Binary { source: self.source.with_streams(streams) }
     }
 
     /// What opens the archive that `ORCH_ARCHIVE` names when it is no folder. Binaries without one refuse such names.

@@ -5,6 +5,7 @@ use orch_sdk::task::{Bundle, Connection, DefaultConnections, Installation};
 use orch_spec::check::Problem;
 use orch_store::archive::ArchiveSource;
 use orch_store::lake_view::LakeSource;
+use orch_store::stream::StreamSource;
 use orch_workers::BodyOf;
 
 /// Builds the DAGs of a binary.
@@ -15,6 +16,7 @@ pub struct BundleSource {
     build: Build,
     connections: DefaultConnections,
     lake: LakeSource,
+    streams: StreamSource,
     archives: ArchiveSource,
     neighbour: Option<&'static str>,
     body_of: BodyOf,
@@ -27,6 +29,7 @@ impl BundleSource {
             build: Box::new(build),
             connections: DefaultConnections::default(),
             lake: LakeSource::default(),
+            streams: StreamSource::default(),
             archives: ArchiveSource::default(),
             neighbour: None,
             body_of: |task| Err(format!("this binary has no kind of task `{}`", task.kind)),
@@ -46,6 +49,12 @@ impl BundleSource {
     #[must_use]
     pub fn with_lake(self, lake: LakeSource) -> BundleSource {
         BundleSource { lake, ..self }
+    }
+
+    /// The streams that a worker of the binary runs beside its tasks.
+    #[must_use]
+    pub fn with_streams(self, streams: StreamSource) -> BundleSource {
+        BundleSource { streams, ..self }
     }
 
     /// What opens archives that are no folders.
@@ -72,6 +81,10 @@ impl BundleSource {
 
     pub fn lake(&self) -> LakeSource {
         self.lake.clone()
+    }
+
+    pub fn streams(&self) -> StreamSource {
+        self.streams.clone()
     }
 
     pub fn archives(&self) -> ArchiveSource {

@@ -30,6 +30,7 @@ pub mod wait;
 pub use bundle::BundleSource;
 pub use orch_store::archive::{Archive, ArchiveDoor, ArchiveError, ArchiveResult, ArchiveSource};
 pub use orch_store::lake_view::LakeSource;
+pub use orch_store::stream::StreamSource;
 
 use std::process::ExitCode;
 

@@ -1,11 +1,13 @@
 //! The parts of a server process side by side: worker, scheduler, web. They end together: in two steps when somebody
 //! says so, or because one of them cannot go on.
 
+use crate::config::Config;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::memory;
+use crate::{memory, roles, secrets};
 use orch_scheduler::{Scheduler, SchedulerConfig, SchedulerError};
 use orch_store::connect;
 use orch_store::hint::Hints;
+use orch_store::stream::{StreamHost, StreamSource};
 use orch_workers::{FolderConfig, MessengerConfig, Offers, WorkerConfig, watch_folder};
 use sqlx::PgPool;
 use std::os::fd::AsFd as _;
@@ -33,6 +35,8 @@ pub struct Parts {
     cold: PgPool,
     hints: Hints,
     stop: CancellationToken,
+    /// Told to leave to others what they can do as well.
+    retired: CancellationToken,
     running: JoinSet<Result<(), Failure>>,
 }
 
@@ -40,7 +44,8 @@ impl Parts {
     /// `connections`: how many of the pool that all parts share ([`connect::cold`]).
     pub fn new(url: impl Into<String>, name: &str, connections: u32) -> Result<Parts, Failure> {
         let (url, hints, stop) = (url.into(), Hints::new(), CancellationToken::new());
-        Ok(Parts { cold: connect::cold(&url, name, connections)?, url, hints, stop, running: JoinSet::new() })
+        let (cold, retired) = (connect::cold(&url, name, connections)?, stop.child_token());
+        Ok(Parts { cold, url, hints, stop, retired, running: JoinSet::new() })
     }
 
     /// Asks all parts to end.
@@ -60,9 +65,15 @@ impl Parts {
     /// The worker with these offers retires when the process is sent SIGUSR1.
     pub fn retire_when_told(&mut self, offers: Arc<Offers>) -> Result<(), Failure> {
         let mut told = signal(SignalKind::user_defined1()).map_err(Failure::io("cannot hear signals"))?;
-        let stop = self.stop.clone();
+        let (stop, retired) = (self.stop.clone(), self.retired.clone());
         self.running.spawn(async move {
-            tokio::select! { _ = told.recv() => offers.retire(), () = stop.cancelled() => {} }
+            tokio::select! {
+                _ = told.recv() => {
+                    offers.retire();
+                    retired.cancel();
+                }
+                () = stop.cancelled() => {}
+            }
             // Its worker stops the process when it is done.
             stop.cancelled().await;
             Ok(())
@@ -92,6 +103,26 @@ impl Parts {
     /// Something of this process's own beside the others.
     pub fn add(&mut self, part: impl Future<Output = Result<(), Failure>> + Send + 'static) {
         self.running.spawn(part);
+    }
+
+    /// The streams of the bundle, until the process stops or retires: another one has them then.
+    pub fn add_streams(&mut self, streams: StreamSource, bundle: &str, config: &Config) -> Result<(), Failure> {
+        if !streams.is_there() {
+            return Ok(());
+        }
+        let host = StreamHost {
+            bundle: bundle.into(),
+            name: roles::worker(config, &self.url)?.name,
+            pool: connect::pool(&self.url, "orch streams", roles::STREAM_CONNECTIONS)?,
+            hints: self.hints.clone(),
+            find: secrets::finder(config, &self.url)?,
+            mask: |text| orch_workers::mask::mask(text).into_owned(),
+            lease: config.lease,
+            paused_at_creation: config.paused_at_creation,
+            stop: self.retired.clone(),
+        };
+        self.running.spawn(async move { Ok(streams.run(host).await?) });
+        Ok(())
     }
 
     /// The folder of DAG files, for the worker with these offers.

@@ -30,6 +30,8 @@ pub async fn connect_checked(config: &Config, name: &str) -> Result<(String, PgC
 /// Connections that the parts of a process share, beside those that one part needs for itself: docs/guides/database.md
 /// counts them.
 pub const WORKER_CONNECTIONS: u32 = 3;
+/// Of a worker whose bundle has streams, and opened as they are needed.
+pub const STREAM_CONNECTIONS: u32 = 4;
 pub const SCHEDULER_CONNECTIONS: u32 = 4;
 /// Hints that it gives; the pages have pools of their own.
 pub const WEB_CONNECTIONS: u32 = 1;

@@ -135,8 +135,7 @@ pub fn sources_of_server(config: &Config) -> Result<SecretsConfig, Failure> {
 
 /// The way to the lake of this binary or of its bundle, by the connections that tasks would find.
 pub fn lake(config: &Config, database_url: &str) -> Result<LakeDoor, Failure> {
-    let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::told(&error))?;
-    Ok(lake_by(config, secrets))
+    Ok(query_process::door(config, finder(config, database_url)?))
 }
 
 pub fn lake_by(config: &Config, secrets: Secrets) -> LakeDoor {
@@ -148,6 +147,12 @@ pub fn archive(config: &Config, database_url: Option<&str>) -> Result<ArchiveDoo
     let Some(named) = &config.archive else { return Ok(ArchiveDoor::default()) };
     let secrets = Secrets::new(&sources(config)?, database_url).map_err(|error| Failure::told(&error))?;
     ArchiveDoor::to(named, &config.archives, finding(secrets)).map_err(|error| Failure::told(&error))
+}
+
+/// Finds connections as tasks do.
+pub fn finder(config: &Config, database_url: &str) -> Result<Arc<FindConnection>, Failure> {
+    let secrets = Secrets::new(&sources(config)?, Some(database_url)).map_err(|error| Failure::told(&error))?;
+    Ok(finding(secrets))
 }
 
 fn finding(secrets: Secrets) -> Arc<FindConnection> {

@@ -41,7 +41,8 @@ impl Worker {
         logging::start(&config)?;
         // Only what was named: a data folder may be that of somebody's standalone.
         let folder = if config.dags_folder.is_some() { files::folder(&config)? } else { None };
-        let (body_of, bundle) = (cx.body_of(), cx.bundle().build()?);
+        let source = cx.bundle();
+        let (body_of, streams, bundle) = (cx.body_of(), source.streams(), source.build()?);
         parts::block_on(async {
             let (url, mut db) = roles::connect_checked(&config, "orch worker").await?;
             // Only now: a process that still waits for its database ends at the first signal.
@@ -62,6 +63,7 @@ impl Worker {
             let offers = Arc::new(offers);
             parts.add_worker(roles::worker(&config, &url)?, offers.clone());
             parts.retire_when_told(offers.clone())?;
+            parts.add_streams(streams, &bundle.name, &config)?;
             if let Some(folder) = folder {
                 parts.add_folder(roles::folder(&config, folder, body_of), offers);
             }
