@@ -19,8 +19,11 @@ pub const NYC_TAXI: &str = "nyc_taxi";
 /// Who is asked for the weather: an API, or the sample.
 pub const WEATHER_API: &str = "weather_api";
 
+/// Where topics are: the built-in log, or a Kafka cluster.
+pub const TOPICS: &str = orch_streams::TOPICS;
+
 /// Those whose default needs no server, wherever orch runs.
-pub const SAMPLES: [&str; 2] = [NYC_TAXI, WEATHER_API];
+pub const SAMPLES: [&str; 3] = [NYC_TAXI, TOPICS, WEATHER_API];
 /// The others, by name.
 pub const IDS: [&str; 4] = [BUCKETS, LAKE, RETAIL_MYSQL, RETAIL_POSTGRES];
 
@@ -48,9 +51,10 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         host: Some("weather".into()),
         ..of_type(WEATHER_API, "sample", "Weather that never was, in the place of an API")
     };
+    let topics = of_type(TOPICS, orch_streams::topic::LOG, "Topics: the built-in log, in the database of orch");
     // A URL that is none has been told by whoever connected before any task runs.
     let Ok(database) = Connection::from_uri(LAKE, &here.database_url) else {
-        return vec![buckets, sample, trips, weather];
+        return vec![buckets, sample, topics, trips, weather];
     };
     let mut lake = Connection {
         description: Some("The lake: its catalog in the database of orch, new tables in the data folder".into()),
@@ -64,7 +68,7 @@ pub fn defaults(here: &Installation) -> Vec<Connection> {
         ..database
     };
     target.extra.insert(CREATE.into(), Value::Bool(true));
-    vec![buckets, lake, sample, target, trips, weather]
+    vec![buckets, lake, sample, target, topics, trips, weather]
 }
 
 fn of_type(id: &str, conn_type: &str, description: &str) -> Connection {

@@ -1,28 +1,50 @@
 //! The pipelines, and the connections that they find where no others were set up: what the bundle `orch-pipelines` is made of.
 
 pub mod connections;
+pub mod logging;
 mod place;
 pub mod retail;
 pub mod taxi;
 pub mod transactions;
+pub mod users;
 mod warehouse;
 pub mod weather;
 
 use orch::{Binary, Dag, LakeSource};
+use orch_streams::Stream;
 
 /// All of them.
 pub fn dags() -> Vec<Dag> {
-    let pipelines =
-        [retail::pipelines::dags(), transactions::dags(), taxi::pipelines::dags(), weather::pipelines::dags()];
+    let pipelines = [
+        retail::pipelines::dags(),
+        transactions::dags(),
+        taxi::pipelines::dags(),
+        weather::pipelines::dags(),
+        logging::dags(),
+        users::dags(),
+    ];
     pipelines.into_iter().flatten().collect()
 }
 
-/// The bundle `orch-pipelines`: these DAGs, connections that need no server, the lake they write to, and archives in buckets.
-pub fn binary() -> Binary {
-    Binary::new(dags).connections(connections::defaults).lake(lake()).archive(orch_lake::bucket::archives())
+/// All streams.
+pub fn streams() -> Vec<Stream> {
+    vec![logging::stream(), users::stream()]
 }
+
+/// The bundle `orch-pipelines`: these DAGs and streams, connections that need no server, the lake they write to, and archives in
+/// buckets.
+pub fn binary() -> Binary {
+    Binary::new(dags)
+        .connections(connections::defaults)
+        .lake(lake())
+        .streams(orch_streams::source(streams, &LAKE, place::lake))
+        .archive(orch_lake::bucket::archives())
+}
+
+/// What the lake is opened by.
+const LAKE: [&str; 2] = [connections::LAKE, connections::BUCKETS];
 
 /// The lake for pages and for SQL, by the connections that tasks use.
 pub fn lake() -> LakeSource {
-    orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &[connections::LAKE, connections::BUCKETS], place::look)
+    orch_lake_sql::source(orch_lake_sql::SqlLimits::default(), &LAKE, place::look)
 }

@@ -78,6 +78,12 @@ async fn made(buckets: &Buckets, name: &str) -> TaskResult<Bucket> {
     Ok(bucket)
 }
 
+/// The lake for streams.
+pub(crate) fn lake(connections: &[Connection]) -> TaskResult<Lake> {
+    let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };
+    Ok(Place::known((lake.clone(), buckets.clone()))?.lake)
+}
+
 /// The lake for whoever only looks: of the connections of a lake and of buckets.
 pub(crate) fn look(connections: &[Connection]) -> TaskResult<orch_lake_sql::Opened> {
     let [lake, buckets] = connections else { return Err(anyhow::anyhow!("a lake needs two connections")) };

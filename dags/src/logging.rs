@@ -1,0 +1,129 @@
+//! Weather that a server logs: its records → topic `weather` → table `default.weather`.
+//!
+//! The client of the document sends ten readings every five seconds; here a run each minute produces those of its minute.
+
+use arrow::datatypes::{DataType, Field, Schema};
+use chrono::{DateTime, Utc};
+use iceberg::spec::{PrimitiveType, Transform};
+use orch::prelude::*;
+use orch_lake::contract::{Contract, Policy};
+use orch_lake::{TableDef, TableName};
+use orch_streams::Stream;
+
+pub const TOPIC: &str = "weather";
+const CITIES: [&str; 10] = [
+    "New York",
+    "Los Angeles",
+    "Chicago",
+    "Houston",
+    "Phoenix",
+    "San Francisco",
+    "Seattle",
+    "Denver",
+    "Boston",
+    "Miami",
+];
+/// Ten every five seconds.
+const A_MINUTE: u64 = 120;
+
+pub fn table() -> TableName {
+    TableName::new("default", "weather").expect("it is a name")
+}
+
+/// Topic `weather` → `default.weather`, by the hour in `ts`.
+pub fn stream() -> Stream {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let contract =
+        Contract::of("lake://default/weather").not_null(["city", "temperature", "ts"]).or(Policy::Quarantine);
+    let definition = TableDef::new()
+        .optional("city", PrimitiveType::String)
+        .optional("temperature", PrimitiveType::String)
+        .optional("ts", PrimitiveType::String)
+        .partition("ts", Transform::Identity)
+        .chart("select city, round(avg(cast(temperature as double)), 1) as temperature from default.weather group by city order by city");
+    Stream::new("logging_weather")
+        .describe("Readings that the logging server received, into the lake")
+        .topic(TOPIC)
+        .json(Schema::new(vec![text("city"), text("temperature"), text("ts")]))
+        .contract(contract)
+        .append(table(), definition)
+        .commit_every(secs(10))
+}
+
+pub fn dags() -> Vec<Dag> {
+    let client = dag("logging_client")
+        .describe("What the client of the logging server sends in a minute: ten readings every five seconds")
+        .schedule("* * * * *")
+        .start("2024-01-01")
+        .tags(["logging", "streams"])
+        .owners(["airflow"])
+        .max_active_runs(1)
+        .build(|d| {
+            d.add(log_weather());
+        });
+    vec![client]
+}
+
+/// The readings of the minute: the same, however often it is run.
+#[task(retries = 2)]
+async fn log_weather(ctx: Ctx) -> TaskResult<usize> {
+    let at = ctx.logical_date().unwrap_or_else(|| ctx.run_after());
+    let records = readings(at).map(|reading| NewRecord::json(&reading)).collect::<TaskResult<Vec<_>>>()?;
+    let many = records.len();
+    ctx.produce(TOPIC, records)?;
+    Ok(many)
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Reading {
+    city: &'static str,
+    temperature: String,
+    ts: String,
+}
+
+fn readings(at: DateTime<Utc>) -> impl Iterator<Item = Reading> {
+    let (minute, ts) = (at.timestamp().cast_unsigned() / 60, at.format("%Y-%m-%d-%H").to_string());
+    (0..A_MINUTE).map(move |nth| {
+        let random = scramble(minute * A_MINUTE + nth);
+        let hundredths = random % 12_001;
+        Reading {
+            city: CITIES[(random >> 32) as usize % CITIES.len()],
+            temperature: format!("{}.{:02}", hundredths / 100, hundredths % 100),
+            ts: ts.clone(),
+        }
+    })
+}
+
+/// Numbers without an order that anybody sees, the same for the same number (`SplitMix64`).
+pub(crate) fn scramble(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_has_a_hundred_and_twenty_readings_of_its_own() {
+        let at = DateTime::from_timestamp(1_767_880_800, 0).unwrap();
+        let (one, again): (Vec<_>, Vec<_>) = (readings(at).collect(), readings(at).collect());
+        assert_eq!(one, again);
+        assert_eq!((one.len(), one[0].ts.as_str()), (120, "2026-01-08-14"));
+        assert_ne!(one, readings(at + chrono::TimeDelta::minutes(1)).collect::<Vec<_>>());
+        for reading in &one {
+            let degrees: f64 = reading.temperature.parse().unwrap();
+            assert!((0.0..=120.0).contains(&degrees), "{reading:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_declared_fits_together() {
+        stream().check().unwrap();
+        for dag in dags() {
+            dag.check().unwrap_or_else(|problems| panic!("{problems:?}"));
+        }
+    }
+}
