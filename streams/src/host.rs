@@ -30,14 +30,14 @@ const LONGEST_RETRY: Duration = Duration::from_mins(5);
 const OLD_MINUTES_EVERY: Duration = Duration::from_hours(1);
 
 /// Opens the lake from the connections that it needs.
-pub type OpenLake = fn(&[Connection]) -> TaskResult<Lake>;
+pub(crate) type OpenLake = dyn Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync;
 
 /// What all streams of a binary share.
 pub(crate) struct Declared {
     pub(crate) streams: HashMap<String, (Arc<Stream>, Arc<Sink>)>,
     pub(crate) registered: Vec<NewStream>,
     pub(crate) lake_connections: &'static [&'static str],
-    pub(crate) open_lake: OpenLake,
+    pub(crate) open_lake: Arc<OpenLake>,
 }
 
 /// Runs them until the host stops.

@@ -18,6 +18,5 @@ mod upkeep;
 
 pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
-pub use host::OpenLake;
 pub use records::{Record, Records};
 pub use source::source;

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use iceberg::spec::PrimitiveType;
 use orch_lake::contract::quarantine_of;
 use orch_lake::table::CommitStep;
-use orch_lake::{Batches, Change, Lake, LakeError, LakeResult, Table, TableDef, TableName};
+use orch_lake::{Batches, Change, Filter, Lake, LakeError, LakeResult, Table, TableDef, TableName};
 use orch_sdk::task::TaskResult;
-use orch_store::stream::{Covered, Lease, Progress, commit_stream};
+use orch_store::stream::{Covered, Lease, Progress, StartAt, commit_stream, start_stream};
 use serde_json::{Map, json};
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -40,6 +40,39 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Writes down where the stream begins. Gives the next offsets. `empties`: the rows that the stream has published go in the
+    /// same transaction.
+    pub(crate) async fn start(
+        &self,
+        sink: &Sink,
+        topic_identity: &str,
+        at: &[StartAt],
+        empties: bool,
+    ) -> TaskResult<Vec<(i32, i64)>> {
+        let mut changes = Vec::new();
+        if empties {
+            for name in [sink.table.clone(), beside(&sink.table)?] {
+                if let Some(table) = self.lake.find(&name).await? {
+                    changes.push(table.delete(Filter::All).await?);
+                }
+            }
+        }
+        let mut step = CommitStep::new(&self.lake, changes);
+        loop {
+            step.stage().await?;
+            let mut tx = self.pool.begin().await?;
+            let placed = start_stream(&mut tx, &self.lease, topic_identity, at).await?;
+            match step.swap_on(&mut tx).await {
+                Ok(()) => {
+                    tx.commit().await?;
+                    return Ok(placed);
+                }
+                Err(LakeError::Moved { .. }) => tx.rollback().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// # Errors
     /// `StoreError::FenceLost` if the stream is no longer this process's: nothing was published.
     pub(crate) async fn publish(&self, stream: &Stream, sink: &Sink, lot: &Lot) -> TaskResult<()> {
@@ -90,8 +123,7 @@ impl Target {
             changes.push(change);
         }
         if !lot.aside.is_empty() {
-            let name = TableName::new(sink.table.namespace(), quarantine_of(sink.table.name()))?;
-            let table = self.lake.ensure(&name, &quarantine()).await?;
+            let table = self.lake.ensure(&beside(&sink.table)?, &quarantine()).await?;
             changes.push(table.append(quarantined(&stream.topic, &lot.aside)?).await?);
         }
         let offsets: Map<_, _> = lot
@@ -129,7 +161,11 @@ fn plain(table: &Table, rows: &RecordBatch) -> LakeResult<RecordBatch> {
     Ok(rows.project(&kept)?)
 }
 
-/// The table of records that could not be published.
+/// The name of the table of records that could not be published.
+pub(crate) fn beside(table: &TableName) -> LakeResult<TableName> {
+    TableName::new(table.namespace(), quarantine_of(table.name()))
+}
+
 fn quarantine() -> TableDef {
     TableDef::new()
         .required("topic", PrimitiveType::String)

@@ -8,7 +8,7 @@ use crate::topic::{Bounds, Most, Position, TopicReader};
 use crate::upkeep::Upkeep;
 use chrono::{DateTime, Utc};
 use orch_sdk::task::{TaskResult, fatal};
-use orch_store::stream::{Covered, Lease, Left, Reset, ResetTo, StartAt, left_behind, start_stream};
+use orch_store::stream::{Covered, Left, Reset, ResetTo, StartAt, left_behind};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -31,7 +31,7 @@ pub(crate) async fn run(
 ) -> TaskResult<()> {
     let now = Clock::of(&target.pool).await?;
     target.lake.ensure(&sink.table, &sink.definition).await?;
-    let mut at = begin(&stream, &target.pool, &target.lease, reader.as_mut()).await?;
+    let mut at = begin(&stream, &sink, &target, reader.as_mut()).await?;
     let mut upkeep = Upkeep::of(&sink.table);
     let mut publishing: JoinSet<TaskResult<()>> = JoinSet::new();
     loop {
@@ -48,7 +48,7 @@ pub(crate) async fn run(
             done??;
         }
         let Some(lot) = lot else {
-            at = begin(&stream, &target.pool, &target.lease, reader.as_mut()).await?;
+            at = begin(&stream, &sink, &target, reader.as_mut()).await?;
             continue;
         };
         let (stream, sink, target, moment, tidy) =
@@ -65,10 +65,10 @@ pub(crate) async fn run(
 type Positions = BTreeMap<i32, i64>;
 
 /// Settles where to read on, and goes there.
-async fn begin(stream: &Stream, pool: &PgPool, lease: &Lease, reader: &mut dyn TopicReader) -> TaskResult<Positions> {
+async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Positions> {
     let identity = reader.identity().await?;
     let bounds = reader.bounds().await?;
-    let left = left_behind(&mut *pool.acquire().await?, lease).await?;
+    let left = left_behind(&mut *target.pool.acquire().await?, &target.lease).await?;
     let mut starts = Vec::new();
     for partition in &bounds {
         let wanted = wanted(stream, &left, &identity, partition)?;
@@ -88,7 +88,8 @@ async fn begin(stream: &Stream, pool: &PgPool, lease: &Lease, reader: &mut dyn T
         let Bounds { partition, next, .. } = *partition;
         starts.push(StartAt { partition, offset, end_offset: next, moves: wanted.moves });
     }
-    let placed = start_stream(&mut *pool.acquire().await?, lease, &identity, &starts).await?;
+    let empties = left.reset_to.is_some_and(|reset| reset.empty_table);
+    let placed = target.start(sink, &identity, &starts, empties).await?;
     for (partition, offset) in &placed {
         let bounds = bounds.iter().find(|one| one.partition == *partition);
         if let Some(Bounds { first, next, .. }) = bounds.filter(|one| !(one.first..=one.next).contains(offset)) {

@@ -2,6 +2,8 @@
 
 use crate::declare::Stream;
 use crate::host::{Declared, OpenLake, host};
+use orch_lake::Lake;
+use orch_sdk::task::{Connection, TaskResult};
 use orch_store::stream::{StreamHost, StreamSource};
 use orch_store::{StoreError, StoreResult};
 use std::collections::HashMap;
@@ -16,17 +18,18 @@ const THREADS: usize = 2;
 /// # Panics
 /// When the binary starts: a stream is declared wrongly, or two have one name.
 pub fn source(
-    streams: fn() -> Vec<Stream>,
+    streams: impl Fn() -> Vec<Stream> + Send + Sync + 'static,
     lake_connections: &'static [&'static str],
-    open_lake: OpenLake,
+    open_lake: impl Fn(&[Connection]) -> TaskResult<Lake> + Send + Sync + 'static,
 ) -> StreamSource {
+    let open_lake: Arc<OpenLake> = Arc::new(open_lake);
     StreamSource::new(move |asked| {
-        let declared = declared(streams(), lake_connections, open_lake);
+        let declared = declared(streams(), lake_connections, open_lake.clone());
         Box::pin(on_own_threads(asked, Arc::new(declared)))
     })
 }
 
-fn declared(streams: Vec<Stream>, lake_connections: &'static [&'static str], open_lake: OpenLake) -> Declared {
+fn declared(streams: Vec<Stream>, lake_connections: &'static [&'static str], open_lake: Arc<OpenLake>) -> Declared {
     let mut declared = Declared { streams: HashMap::new(), registered: Vec::new(), lake_connections, open_lake };
     for stream in streams {
         if let Err(wrong) = stream.check() {

@@ -1,8 +1,8 @@
 //! What keeps the table of a stream small: a commit each second leaves a file each second. Now and then they are written together,
 //! and snapshots that are older than the table keeps them are forgotten.
 
+use crate::publish::beside;
 use chrono::{DateTime, Utc};
-use orch_lake::contract::quarantine_of;
 use orch_lake::table::maintain::{Compaction, Expiry};
 use orch_lake::{Lake, LakeError, LakeResult, TableName};
 
@@ -23,8 +23,7 @@ pub(crate) struct Turn(Vec<TableName>);
 
 impl Upkeep {
     pub(crate) fn of(table: &TableName) -> Upkeep {
-        let aside = TableName::new(table.namespace(), quarantine_of(table.name()));
-        Upkeep { tables: [Ok(table.clone()), aside].into_iter().flatten().collect(), commits: 0 }
+        Upkeep { tables: [Ok(table.clone()), beside(table)].into_iter().flatten().collect(), commits: 0 }
     }
 
     /// Asked at each commit.

@@ -104,6 +104,9 @@ pub struct Reset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
     pub to: ResetTo,
+    /// The rows that are there go in the same moment: the table is built anew from what is read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_table: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,5 @@
+//! Streams over the built-in log, in a real Postgres and a real lake.
+
+mod once;
+mod steer;
+mod world;

@@ -1,0 +1,180 @@
+//! Each record is in the table once, whatever ends in the middle.
+
+use crate::world::{Host, named, readings, stream, text, world};
+use arrow::datatypes::{DataType, Field, Schema};
+use iceberg::spec::PrimitiveType;
+use orch_lake::TableDef;
+use orch_store::stream::restart_stream;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_come_to_the_table_in_the_order_of_their_partitions() {
+    let world = world().await;
+    let host = world.host(&readings());
+    world.until(|row| row.is_leased).await;
+    world.topic().await;
+    world.produce_ids(0..1_000).await;
+    let row = world.until(|row| row.records == 1_000).await;
+    assert_eq!((row.lag, row.partitions, row.quarantined, row.failures), (0, 2, 0, 0));
+    assert!(row.last_record_at.is_some() && row.last_commit_at.is_some());
+    assert_eq!(world.ids().await, (0..1_000).collect::<Vec<_>>());
+    host.end().await;
+}
+
+/// Connections break in the middle of statements and commits, people restart the stream, processes end and others begin: of
+/// 4,000 records none is lost and none is there twice, and the snapshots cover the offsets without a hole.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_there_once_whatever_breaks() {
+    const LOTS: i64 = 80;
+    const LOT: i64 = 50;
+    let world = world().await;
+    world.topic().await;
+    let mut hosts: Vec<Host> = vec![world.host(&readings()), world.host(&readings())];
+    let mut db = world.db().await;
+    for lot in 0..LOTS {
+        world.produce_ids(lot * LOT..(lot + 1) * LOT).await;
+        match lot % 4 {
+            0 => {
+                sqlx::query(
+                    "select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and application_name in ('orch streams', 'orch lake')",
+                )
+                .execute(&mut db)
+                .await
+                .unwrap();
+                // What failed is tried at once; this is not about how long it waits.
+                sqlx::query("update stream set retry_at = null").execute(&mut db).await.unwrap();
+                world.steered();
+            }
+            1 => {
+                restart_stream(&mut db, "readings").await.unwrap();
+                world.steered();
+            }
+            2 if lot % 16 == 2 => {
+                hosts.remove(0).end().await;
+                hosts.push(world.host(&readings()));
+            }
+            _ => {}
+        }
+        let least = lot * LOT / 2;
+        if lot % 8 == 7 {
+            world.until(|row| row.records >= least).await;
+        }
+    }
+    sqlx::query("update stream set retry_at = null").execute(&mut db).await.unwrap();
+    world.steered();
+    let row = world.until(|row| row.records >= LOTS * LOT).await;
+    assert_eq!(row.records, LOTS * LOT, "what the stream counts");
+    assert!(row.epoch > LOTS / 4, "it was taken away often: {}", row.epoch);
+    assert_eq!(world.ids().await, (0..LOTS * LOT).collect::<Vec<_>>());
+    assert_covered(&world, LOTS * LOT).await;
+    for host in hosts {
+        host.end().await;
+    }
+}
+
+/// From the history of the table alone: ranges follow each other, and together they are all records.
+async fn assert_covered(world: &crate::world::World, records: i64) {
+    let table = world.lake().table(&named("test.readings")).await.expect("it is there");
+    let mut next: BTreeMap<String, i64> = BTreeMap::new();
+    let mut snapshots = table.snapshots();
+    snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
+    for snapshot in snapshots {
+        let summary = &snapshot.summary().additional_properties;
+        let Some(offsets) = summary.get("orch.stream.readings.offsets") else { continue };
+        let offsets: BTreeMap<String, Value> = serde_json::from_str(offsets).expect("it is there");
+        for (partition, range) in offsets {
+            let place = next.entry(partition.clone()).or_insert(0);
+            assert_eq!(range["from"], *place, "partition {partition}: a hole, or an overlap");
+            *place = range["to"].as_i64().expect("it is there");
+        }
+    }
+    assert_eq!(next.values().sum::<i64>(), records);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_row_goes_to_quarantine_with_where_it_was() {
+    let world = world().await;
+    world.topic().await;
+    let poison = [r#"{"id":"x"}"#, "\0", r#"{"id":1,"more":true}"#, "[]", r#"{"city":"no id"}"#];
+    let mut records = vec![text(r#"{"id":1,"city":"first"}"#, 0)];
+    records.extend(poison.iter().map(|value| text(value, 0)));
+    records.push(text(r#"{"id":2,"city":"last"}"#, 0));
+    world.produce(&records).await;
+    let host = world.host(&readings());
+    let row = world.until(|row| row.records == 7).await;
+    assert_eq!((row.quarantined, row.failures), (5, 0));
+    assert_eq!(world.ids().await, [1, 2]);
+    let aside = world.lines("test.readings_quarantine", &["topic", "partition", "offset", "value"]).await;
+    let expected: Vec<String> = (1..)
+        .zip(poison)
+        .map(|(offset, value)| format!("readings 0 {offset} {}", value.replace('\0', "\u{fffd}")))
+        .collect();
+    assert_eq!(aside, expected);
+    let reasons = world.lines("test.readings_quarantine", &["quarantine_reason"]).await;
+    assert!(reasons.iter().all(|reason| reason.len() > 5), "{reasons:?}");
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_a_key_has_the_newest_row_of_each() {
+    let world = world().await;
+    world.topic().await;
+    let fields = [("id", DataType::Utf8), ("age", DataType::Int64), ("name", DataType::Utf8)];
+    let fields = fields.map(|(name, data)| Field::new(name, data, true));
+    let table = TableDef::new()
+        .required("id", PrimitiveType::String)
+        .optional("age", PrimitiveType::Long)
+        .optional("name", PrimitiveType::String)
+        .key(["id"]);
+    let users = stream().json(Schema::new(fields.to_vec())).numbers_as_text().upsert(
+        named("test.readings"),
+        table,
+        &["id"],
+        Some("age"),
+    );
+    let host = world.host(&users);
+    let user = |id: &str, age: &str, name: &str| text(&format!(r#"{{"id":{id},"age":{age},"name":"{name}"}}"#), 0);
+    world
+        .produce(&[
+            user("1", "5", "old"),
+            user(r#""1""#, "7", "newest"),
+            user("1", "6", "late"),
+            user("2", "null", "undated"),
+            user("3", "1", "stays"),
+            user("null", "1", "nobody"),
+        ])
+        .await;
+    world.until(|row| row.records == 6).await;
+    let lines = || world.lines("test.readings", &["id", "age", "name"]);
+    assert_eq!(lines().await, ["1 7 newest", "2 - undated", "3 1 stays"]);
+    // Held against what the table has: an older one loses, an equal one that comes later wins, any date beats none.
+    world
+        .produce(&[user("1", "6", "older"), user("2", "0", "dated"), user("3", "1", "same"), user("4", "9", "new")])
+        .await;
+    let row = world.until(|row| row.records == 10).await;
+    assert_eq!(lines().await, ["1 7 newest", "2 0 dated", "3 1 same", "4 9 new"]);
+    assert_eq!(row.quarantined, 1);
+    host.end().await;
+}
+
+/// Each lot is a commit; files and snapshots stay few.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_commits_leave_few_files() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings().commit_every(std::time::Duration::ZERO));
+    let mut ids = 0;
+    while world.row().await.is_none_or(|row| row.commits < 310) {
+        world.produce_ids(ids..ids + 2).await;
+        ids += 2;
+    }
+    world.until(|row| row.records == ids).await;
+    host.end().await;
+    let table = world.lake().table(&named("test.readings")).await.unwrap();
+    let files = table.files(&orch_lake::table::At::Now).await.unwrap().files.len();
+    assert!(files < 150, "{files} files");
+    assert!(table.snapshots().len() < 250, "{} snapshots", table.snapshots().len());
+    assert_eq!(world.ids().await, (0..ids).collect::<Vec<_>>());
+}

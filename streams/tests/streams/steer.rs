@@ -1,0 +1,138 @@
+//! What people do to a stream, and what a topic does to it.
+
+use crate::world::{World, named, readings, world};
+use orch_store::stream::{Reset, ResetTo, StreamState, pause_stream, reset_stream, restart_stream, resume_stream};
+use orch_streams::Start;
+
+async fn reset(world: &World, to: ResetTo, empty_table: bool) {
+    let reset = Reset { partition: None, to, empty_table };
+    assert!(reset_stream(&mut world.db().await, "readings", &reset).await.expect("the database is there"));
+    world.steered();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_stream_rests_and_goes_on_where_it_was() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings());
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    assert!(pause_stream(&mut world.db().await, "readings").await.unwrap());
+    world.steered();
+    world.produce_ids(10..30).await;
+    let row = world.until(|row| row.lag == 20).await;
+    assert_eq!((row.state(), row.process, row.records), (StreamState::Paused, None, 10));
+    assert!(resume_stream(&mut world.db().await, "readings").await.unwrap());
+    world.steered();
+    world.until(|row| row.records == 30).await;
+    assert_eq!(world.ids().await, (0..30).collect::<Vec<_>>());
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_reads_again_and_can_build_the_table_anew() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings());
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    // An append reads again what it has: that is what was asked.
+    reset(&world, ResetTo::Earliest, false).await;
+    world.until(|row| row.records == 20).await;
+    assert_eq!(world.ids().await.len(), 20);
+    reset(&world, ResetTo::Earliest, true).await;
+    world.until(|row| row.records == 30).await;
+    assert_eq!(world.ids().await, (0..10).collect::<Vec<_>>());
+    // From an offset on, in both partitions.
+    reset(&world, ResetTo::Offset(4), true).await;
+    let row = world.until(|row| row.records == 32).await;
+    assert_eq!((row.reset_to, row.lag), (None, 0));
+    assert_eq!(world.ids().await, [8, 9]);
+    // To an offset that the topic does not have.
+    reset(&world, ResetTo::Offset(400), false).await;
+    let row = world.until(|row| row.state() == StreamState::Failed).await;
+    assert!(row.error.as_ref().unwrap().contains("cannot go to 400"), "{row:?}");
+    assert!(row.waits_for_restart);
+    reset(&world, ResetTo::Latest, false).await;
+    world.until(|row| row.failures == 0 && row.is_leased && row.reset_to.is_none()).await;
+    world.produce_ids(50..52).await;
+    world.until(|row| row.records == 34).await;
+    assert_eq!(world.ids().await, [8, 9, 50, 51]);
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_created_again_is_another_one() {
+    let world = world().await;
+    world.topic().await;
+    let host = world.host(&readings());
+    world.produce_ids(0..10).await;
+    world.until(|row| row.records == 10).await;
+    let mut db = world.db().await;
+    sqlx::query("delete from topic").execute(&mut db).await.unwrap();
+    world.topic().await;
+    world.produce_ids(100..104).await;
+    restart_stream(&mut db, "readings").await.unwrap();
+    world.steered();
+    let row = world.until(|row| row.state() == StreamState::Failed).await;
+    assert!(row.error.as_ref().unwrap().contains("deleted and created again"), "{row:?}");
+    assert_eq!(world.ids().await, (0..10).collect::<Vec<_>>(), "nothing of it was published");
+    reset(&world, ResetTo::Earliest, false).await;
+    world.until(|row| row.records == 14).await;
+    assert_eq!(world.ids().await, (0..10).chain(100..104).collect::<Vec<_>>());
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_were_dropped_unread_are_no_silent_hole() {
+    let world = world().await;
+    world.topic().await;
+    world.produce_ids(0..10).await;
+    let host = world.host(&readings());
+    world.until(|row| row.records == 10).await;
+    pause_stream(&mut world.db().await, "readings").await.unwrap();
+    world.steered();
+    world.produce_ids(10..20).await;
+    let mut db = world.db().await;
+    // What retention does.
+    sqlx::query("update topic_partition set first_offset = 8").execute(&mut db).await.unwrap();
+    sqlx::query("delete from topic_record where record_offset < 8").execute(&mut db).await.unwrap();
+    resume_stream(&mut db, "readings").await.unwrap();
+    world.steered();
+    let row = world.until(|row| row.state() == StreamState::Failed).await;
+    assert!(row.waits_for_restart && row.error.as_ref().unwrap().contains("records are missing"), "{row:?}");
+    reset(&world, ResetTo::Earliest, false).await;
+    world.until(|row| row.records == 14).await;
+    assert_eq!(world.ids().await, (0..10).chain(16..20).collect::<Vec<_>>());
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_may_begin_with_what_comes() {
+    let world = world().await;
+    world.topic().await;
+    world.produce_ids(0..10).await;
+    let host = world.host(&readings().start(Start::Latest));
+    world.until(|row| row.partitions == 2).await;
+    world.produce_ids(10..12).await;
+    world.until(|row| row.records == 2).await;
+    assert_eq!(world.ids().await, [10, 11]);
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transformation_that_panics_fails_the_stream_alone() {
+    let world = world().await;
+    world.topic().await;
+    let broken = readings().transform(|rows| {
+        assert!(rows.num_rows() == 0, "a mistake in the transformation");
+        Ok(rows)
+    });
+    let host = world.host(&broken);
+    world.produce_ids(0..2).await;
+    let row = world.until(|row| row.failures >= 2).await;
+    assert!(row.error.as_ref().unwrap().contains("panicked"), "{row:?}");
+    assert!(!row.waits_for_restart, "it is tried again");
+    host.end().await;
+    assert!(world.lake().table(&named("test.readings")).await.unwrap().current_snapshot().is_none());
+}

@@ -1,0 +1,195 @@
+//! A database, a lake, and a host that runs one stream.
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::util::display::array_value_to_string;
+use iceberg::spec::PrimitiveType;
+use orch_lake::bucket::Options;
+use orch_lake::{Lake, LakeConfig, TableDef, TableName};
+use orch_sdk::task::Connection;
+use orch_store::MIGRATOR;
+use orch_store::hint::{Hint, Hints};
+use orch_store::stream::{StreamHost, StreamRow, get_stream};
+use orch_store::topic::{NewRecord, ensure_topic, produce};
+use orch_streams::{Stream, source};
+use orch_test_support::TestDb;
+use sqlx::{Connection as _, PgConnection, PgPool};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing that a test waits for takes so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const COMMIT: Duration = Duration::from_millis(20);
+
+pub(crate) struct World {
+    pub(crate) db: TestDb,
+    folder: TempDir,
+    hints: Hints,
+}
+
+/// A process that runs streams.
+pub(crate) struct Host {
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+pub(crate) async fn world() -> World {
+    World {
+        db: TestDb::new(&MIGRATOR).await,
+        folder: tempfile::tempdir().expect("a temporary folder"),
+        hints: Hints::new(),
+    }
+}
+
+/// Readings: `{"id": 1, "city": "Oslo"}` → `test.readings`.
+pub(crate) fn readings() -> Stream {
+    let record = [Field::new("id", DataType::Int64, false), Field::new("city", DataType::Utf8, true)];
+    let table = TableDef::new().optional("id", PrimitiveType::Long).optional("city", PrimitiveType::String);
+    stream().json(Schema::new(record.to_vec())).append(named("test.readings"), table)
+}
+
+pub(crate) fn stream() -> Stream {
+    Stream::new("readings").topic("readings").partitions(2).commit_every(COMMIT)
+}
+
+pub(crate) fn named(name: &str) -> TableName {
+    name.parse().expect("a name")
+}
+
+fn lake(catalog: PgPool, folder: &Path) -> Lake {
+    let warehouse = format!("file://{}", folder.display());
+    let config = LakeConfig { catalog, name: "orch".into(), warehouse, storage: Options::default() };
+    Lake::open(config).expect("a folder is a warehouse")
+}
+
+impl World {
+    pub(crate) fn lake(&self) -> Lake {
+        lake(self.db.pool(), self.folder.path())
+    }
+
+    pub(crate) async fn db(&self) -> PgConnection {
+        self.db.connect().await
+    }
+
+    /// Starts a process that has this stream.
+    pub(crate) fn host(&self, stream: &Stream) -> Host {
+        let (stream, url, folder) = (stream.clone(), self.db.url(), self.folder.path().to_owned());
+        let open_lake = move |_: &[Connection]| {
+            let catalog = orch_store::connect::pool(&url, "orch lake", 4)?;
+            Ok(lake(catalog, &folder))
+        };
+        let source = source(move || vec![stream.clone()], &["lake"], open_lake);
+        let stop = CancellationToken::new();
+        let host = StreamHost {
+            bundle: "test".into(),
+            name: "host".into(),
+            pool: orch_store::connect::pool(&self.db.url(), "orch streams", 4).expect("it works"),
+            hints: self.hints.clone(),
+            find: Arc::new(|id| {
+                let connection = Connection { id: id.into(), conn_type: "log".into(), ..Connection::default() };
+                Box::pin(async move { Ok(connection) })
+            }),
+            mask: str::to_owned,
+            lease: Duration::from_millis(600),
+            paused_at_creation: false,
+            stop: stop.clone(),
+        };
+        let mut running = JoinSet::new();
+        running.spawn(async move { source.run(host).await.expect("it works") });
+        Host { stop, running }
+    }
+
+    pub(crate) async fn topic(&self) {
+        ensure_topic(&mut self.db().await, "readings", 2).await.expect("it works");
+    }
+
+    pub(crate) async fn produce(&self, records: &[NewRecord]) {
+        let mut db = self.db().await;
+        let mut tx = db.begin().await.expect("it works");
+        produce(&mut tx, "readings", records).await.expect("it works");
+        tx.commit().await.expect("it works");
+        self.hints.give(Hint::Topic);
+    }
+
+    /// Of these ids, spread over the partitions.
+    pub(crate) async fn produce_ids(&self, ids: std::ops::Range<i64>) {
+        let records: Vec<NewRecord> =
+            ids.map(|id| text(&format!(r#"{{"id":{id},"city":"c{}"}}"#, id % 7), id)).collect();
+        self.produce(&records).await;
+    }
+
+    pub(crate) fn steered(&self) {
+        self.hints.give(Hint::Stream);
+    }
+
+    pub(crate) async fn row(&self) -> Option<StreamRow> {
+        get_stream(&mut self.db().await, "readings").await.expect("it works")
+    }
+
+    /// Until the stream is as the test wants it. It commits without telling anybody, so it is looked at again and again.
+    #[track_caller]
+    pub(crate) fn until(&self, holds: impl Fn(&StreamRow) -> bool) -> impl Future<Output = StreamRow> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let began = Instant::now();
+            loop {
+                let row = self.row().await;
+                if let Some(row) = row.as_ref().filter(|row| holds(row)) {
+                    return row.clone();
+                }
+                assert!(began.elapsed() < PATIENCE, "it does not come to that ({caller}): {row:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    pub(crate) async fn rows(&self, table: &str) -> Vec<RecordBatch> {
+        match self.lake().find(&named(table)).await.expect("it works") {
+            Some(table) if table.current_snapshot().is_some() => table.scan().collect().await.expect("it works"),
+            _ => Vec::new(),
+        }
+    }
+
+    /// In their order.
+    pub(crate) async fn ids(&self) -> Vec<i64> {
+        let rows = self.rows("test.readings").await;
+        let mut ids: Vec<i64> = rows
+            .iter()
+            .flat_map(|rows| rows.column_by_name("id").expect("it works").as_primitive::<Int64Type>().values().to_vec())
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// As text, a line each, in order.
+    pub(crate) async fn lines(&self, table: &str, columns: &[&str]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for rows in self.rows(table).await {
+            for row in 0..rows.num_rows() {
+                let cell = |name: &&str| {
+                    let column = rows.column_by_name(name).expect("it works");
+                    if column.is_null(row) { "-".into() } else { array_value_to_string(column, row).expect("it works") }
+                };
+                lines.push(columns.iter().map(cell).collect::<Vec<_>>().join(" "));
+            }
+        }
+        lines.sort();
+        lines
+    }
+}
+
+impl Host {
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        while self.running.join_next().await.is_some() {}
+    }
+}
+
+pub(crate) fn text(value: &str, partition: i64) -> NewRecord {
+    let partition = i16::try_from(partition.rem_euclid(2)).expect("it works");
+    NewRecord { value: Some(value.into()), partition: Some(partition), ..NewRecord::default() }
+}
