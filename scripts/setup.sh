@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing on this machine to build and run orch: a C compiler, Postgres' server programs and a Rust
+# Installs what is missing on this machine to build and run orch: a C compiler, Perl, Postgres' server programs and a Rust
 # toolchain; with the word `test` also what the tests need: Python, for Airflow's own client; Chromium and Node.js, for the
-# pages; MariaDB, to read from; PgBouncer, to stand before Postgres. Asks nothing, says what it does, and is silent and quick
-# when there is nothing to do.
+# pages; MariaDB, to read from; PgBouncer, to stand before Postgres; Java and Maven, for Kafka. Asks nothing, says what it does,
+# and is silent and quick when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-}
@@ -23,6 +23,11 @@ have_postgres() {
     have initdb && have postgres
 }
 
+# OpenSSL, which comes with the client of Kafka, is configured by a Perl with its modules.
+have_perl() {
+    perl -MFindBin -MFile::Compare -MIPC::Cmd -e 1 > /dev/null 2>&1
+}
+
 needs_python() {
     [[ $purpose == test ]] && ! python3 -c 'import ensurepip, venv' > /dev/null 2>&1
 }
@@ -33,6 +38,15 @@ needs_pgbouncer() {
 
 needs_mariadb() {
     [[ $purpose == test ]] && ! have mariadbd && [[ ! -x /usr/sbin/mariadbd ]]
+}
+
+# `java` is also there as a program of macOS that only says where to find one.
+needs_java() {
+    [[ $purpose == test ]] && ! java -version > /dev/null 2>&1
+}
+
+needs_maven() {
+    [[ $purpose == test ]] && ! have mvn
 }
 
 # missing_for_pages chromium nodejs → the names of those that are not there, as this system's packages are called
@@ -57,6 +71,7 @@ as_root() {
 install_with_apt() {
     local packages=()
     have cc || packages+=(build-essential)
+    have make || packages+=(make)
     have pkg-config || packages+=(pkg-config)
     have curl || packages+=(curl)
     have ps || packages+=(procps)
@@ -66,6 +81,9 @@ install_with_apt() {
     needs_python && packages+=(python3-venv)
     needs_mariadb && packages+=(mariadb-server)
     needs_pgbouncer && packages+=(pgbouncer)
+    needs_java && packages+=(default-jre-headless)
+    needs_maven && packages+=(maven)
+    have_perl || packages+=(perl)
     mapfile -t -O "${#packages[@]}" packages < <(missing_for_pages chromium nodejs npm)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     say "installing by apt: ${packages[*]}"
@@ -82,6 +100,8 @@ install_with_brew() {
     needs_python && packages+=(python3)
     needs_mariadb && packages+=(mariadb)
     needs_pgbouncer && packages+=(pgbouncer)
+    needs_java && packages+=(openjdk)
+    needs_maven && packages+=(maven)
     if [[ ${#packages[@]} == 0 ]]; then return 0; fi
     have brew || give_up "missing: ${packages[*]}, and no Homebrew to install them" "install Homebrew from https://brew.sh, then run make setup again"
     say "installing by Homebrew: ${packages[*]}"
@@ -96,6 +116,9 @@ name_what_is_missing() {
     needs_python && missing+=("Python 3 with venv")
     needs_mariadb && missing+=("MariaDB's server (mariadbd)")
     needs_pgbouncer && missing+=("pgbouncer")
+    needs_java && missing+=("Java 17 or newer")
+    needs_maven && missing+=("Maven (mvn)")
+    have_perl || missing+=("perl")
     if [[ ${#missing[@]} == 0 ]]; then return 0; fi
     local list
     list=$(printf ', %s' "${missing[@]}")

@@ -7,6 +7,7 @@
 //! - [`attack`]: requests that must not harm a server.
 //! - [`browser`]: pages in a real one.
 //! - [`guide`]: what guides show.
+//! - [`Kafka`]: a broker of Apache Kafka, shared by the tests of a binary or one's own.
 //! - [`venv`]: a Python with packages, for clients that others wrote.
 //!
 //! All test processes of one target folder share one server: the first that needs it starts it, and a watcher stops
@@ -16,6 +17,7 @@ pub mod attack;
 pub mod browser;
 mod database;
 pub mod guide;
+mod kafka;
 pub mod previous;
 mod private;
 mod receiver;
@@ -23,6 +25,7 @@ mod shared;
 mod venv;
 
 pub use database::TestDb;
+pub use kafka::{Kafka, kafka};
 pub use private::{Durability, PrivateServer, private_server};
 pub use receiver::{Letter, Manner, Receiver};
 pub use shared::{Server, postgres};

@@ -1,0 +1,354 @@
+//! Apache Kafka for tests: one broker for all tests of a binary, each with topics of its own; or a broker of one's own, to be
+//! killed. Data lives in a temporary folder. A shell between us and the broker ends it when this process is gone, however it went.
+//!
+//! The jars come from Maven once and are kept below the target folder, with an archive of loaded classes that makes a
+//! start take two seconds.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::shared::{hex, target};
+
+const POM: &str = include_str!("kafka/pom.xml");
+const LOG4J: &str = include_str!("kafka/log4j2.xml");
+
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_millis(20);
+const STARTED: &str = "Kafka Server started";
+
+const LOGIN: &str = "streams";
+const PASSWORD: &str = "pa@ss:w/rd";
+
+/// Little memory, the quick compiler and one thread for garbage: a broker for a few thousand records.
+const JAVA: [&str; 7] = [
+    "-Xms128m",
+    "-Xmx128m",
+    "-Xss512k",
+    "-XX:MaxDirectMemorySize=64m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Djava.awt.headless=true",
+];
+
+/// `$1` is the folder, the rest the broker. It ends when the other end of our input is closed or says something; when it was
+/// closed, the data go too.
+const GUARD: &str = r#"
+trap '' HUP INT TERM
+folder=$1
+shift
+"$@" < /dev/null >> "$folder/output" 2>&1 &
+broker=$!
+read -r word
+kill -9 "$broker"
+wait "$broker"
+[ "$word" = keep ] || rm -rf "$folder"
+"#;
+
+/// A broker.
+#[derive(Debug)]
+pub struct Kafka {
+    installed: Installed,
+    /// `None` while it is down.
+    guard: Option<Child>,
+    ports: Ports,
+    folder: TempDir,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    plain: u16,
+    encrypted: u16,
+    controller: u16,
+}
+
+/// The broker that all tests of this binary share.
+pub async fn kafka() -> &'static Kafka {
+    static BROKER: OnceCell<Kafka> = OnceCell::const_new();
+    BROKER.get_or_init(Kafka::start).await
+}
+
+impl Kafka {
+    /// Login and password that the encrypted side asks for.
+    pub const ACCOUNT: (&str, &str) = (LOGIN, PASSWORD);
+
+    /// A broker of one's own, which is a cluster of its own.
+    pub async fn start() -> Kafka {
+        let mut broker = tokio::task::spawn_blocking(prepare).await.expect("preparing the broker does not panic");
+        broker.start_again().await;
+        broker
+    }
+
+    /// Host and port, without encryption and login.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.plain)
+    }
+
+    /// Host and port of its encrypted side, which asks for a login by SASL PLAIN.
+    pub fn encrypted_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.encrypted)
+    }
+
+    /// The certificate of the encrypted side, which is its own root.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    /// As a power cut does. Its data stay.
+    pub fn kill(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.stdin.take().expect("it is a pipe").write_all(b"keep\n").expect("the guard reads");
+            guard.wait().expect("the guard ends");
+        }
+    }
+
+    /// At the same ports, with the data it had.
+    pub async fn start_again(&mut self) {
+        let output = self.folder.path().join("output");
+        std::fs::write(&output, "").expect("the folder can be written");
+        let archive = format!("-XX:SharedArchiveFile={}", self.installed.archive().display());
+        let properties = self.folder.path().join("server.properties");
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "guard"])
+            .arg(self.folder.path())
+            .args(self.installed.java())
+            .args([archive.as_str(), "kafka.Kafka"])
+            .arg(properties)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell can be started");
+        self.guard = Some(guard);
+        let begun = Instant::now();
+        loop {
+            let told = std::fs::read_to_string(&output).unwrap_or_default();
+            if told.contains(STARTED) {
+                return;
+            }
+            assert!(begun.elapsed() < START_TIMEOUT, "Kafka does not start:\n{told}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            drop(guard.stdin.take()); // tells the guard
+            guard.wait().expect("the guard ends");
+        }
+    }
+}
+
+/// The jars, the archive of classes, and the storage of a broker that never ran.
+#[derive(Debug, Clone)]
+struct Installed {
+    folder: PathBuf,
+}
+
+impl Installed {
+    fn archive(&self) -> PathBuf {
+        self.folder.join("classes.jsa")
+    }
+
+    /// What is the same for each program of Kafka. The archive asks for the same class path.
+    fn java(&self) -> Vec<String> {
+        let mut command: Vec<String> = [&["java"][..], &JAVA].concat().into_iter().map(Into::into).collect();
+        command.push(format!("-Dlog4j2.configurationFile={}", self.folder.join("log4j2.xml").display()));
+        command.extend(["-cp".into(), format!("{}/*", self.folder.join("jars").display())]);
+        command
+    }
+}
+
+/// Test processes that need it at the same time wait for the first.
+fn install() -> Installed {
+    let folder = target().join("test-kafka").join(&hex(format!("{POM}{LOG4J}{JAVA:?}").as_bytes())[..8]);
+    std::fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("cannot make `{}`: {error}", folder.display()));
+    let lock = File::create(folder.with_extension("lock")).and_then(|lock| lock.lock().map(|()| lock));
+    let _lock = lock.unwrap_or_else(|error| panic!("cannot lock `{}`: {error}", folder.display()));
+    let installed = Installed { folder };
+    let whole = installed.folder.join("installed");
+    if !whole.exists() {
+        fetch(&installed.folder);
+        archive_classes(&installed);
+        write(&whole, "");
+    }
+    installed
+}
+
+fn fetch(folder: &Path) {
+    write(&folder.join("pom.xml"), POM);
+    write(&folder.join("log4j2.xml"), LOG4J);
+    let (pom, jars) = (folder.join("pom.xml"), folder.join("jars"));
+    // `-U`: Maven remembers for a day that something was missing.
+    let install = format!(
+        "mvn -q -B -U -f '{}' dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='{}'",
+        pom.display(),
+        jars.display()
+    );
+    let done = Command::new("sh").args(["-c", &install]).output().expect("a shell can be started");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "Kafka could not be installed\nhint: run `scripts/setup.sh test` (or `apt-get install default-jre-headless maven`), \
+         then try `{install}`\n{said}"
+    );
+}
+
+/// One start and stop, in which Java writes down the classes that it loaded.
+fn archive_classes(installed: &Installed) {
+    let folder = temporary();
+    let ports = Ports::free();
+    let properties = configure(folder.path(), ports);
+    let format = [
+        "kafka.tools.StorageTool",
+        "format",
+        "--cluster-id",
+        "orchorchorchorchorchog",
+        "--config",
+        properties.to_str().expect("a path in UTF-8"),
+    ];
+    run(java(installed).args(format));
+    let storage = installed.folder.join("storage");
+    std::fs::create_dir_all(&storage).expect("the folder can be written");
+    copy(&folder.path().join("log"), &storage);
+
+    let output = File::create(folder.path().join("output")).expect("the folder can be written");
+    let mut broker = java(installed)
+        .arg(format!("-XX:ArchiveClassesAtExit={}", installed.archive().display()))
+        .arg("kafka.Kafka")
+        .arg(&properties)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("Java was started before");
+    let started =
+        wait_for(|| std::fs::read_to_string(folder.path().join("output")).is_ok_and(|output| output.contains(STARTED)));
+    let pid = nix::unistd::Pid::from_raw(broker.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
+    broker.wait().expect("it ends");
+    let output = std::fs::read_to_string(folder.path().join("output")).unwrap_or_default();
+    assert!(started && installed.archive().exists(), "Kafka could not be prepared:\n{output}");
+}
+
+fn java(installed: &Installed) -> Command {
+    let words = installed.java();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+fn run(command: &mut Command) {
+    let done = command.output().unwrap_or_else(|error| {
+        panic!("Java cannot be started: {error}\nhint: run `scripts/setup.sh test`, or `apt-get install default-jre-headless`")
+    });
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "the storage of Kafka cannot be made:\n{said}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a broker is a process of its own and sends no events")]
+fn wait_for(condition: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while !condition() {
+        if begun.elapsed() > START_TIMEOUT {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
+    true
+}
+
+fn prepare() -> Kafka {
+    let installed = install();
+    let folder = temporary();
+    let ports = Ports::free();
+    configure(folder.path(), ports);
+    let log = folder.path().join("log");
+    std::fs::create_dir_all(&log).expect("the folder can be written");
+    copy(&installed.folder.join("storage"), &log);
+    // Each is a cluster of its own.
+    let id = &hex(folder.path().as_os_str().as_encoded_bytes())[..22];
+    let meta = std::fs::read_to_string(log.join("meta.properties")).expect("the storage was made");
+    let meta =
+        meta.lines().map(|line| if line.starts_with("cluster.id=") { format!("cluster.id={id}") } else { line.into() });
+    write(&log.join("meta.properties"), &meta.collect::<Vec<String>>().join("\n"));
+    Kafka { installed, guard: None, ports, folder }
+}
+
+fn temporary() -> TempDir {
+    tempfile::Builder::new().prefix("orch-kafka-").tempdir().expect("a temporary folder can be made")
+}
+
+impl Ports {
+    /// Free now; the broker takes them in a moment.
+    fn free() -> Ports {
+        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+        let [plain, encrypted, controller] =
+            listeners.each_ref().map(|listener| listener.local_addr().expect("it is bound").port());
+        Ports { plain, encrypted, controller }
+    }
+}
+
+fn configure(folder: &Path, Ports { plain, encrypted, controller }: Ports) -> PathBuf {
+    let certificate =
+        rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()]).expect("a certificate");
+    let (public, private) = (certificate.cert.pem(), certificate.signing_key.serialize_pem());
+    write(&folder.join("cert.pem"), &public);
+    write(&folder.join("keystore.pem"), &format!("{private}{public}"));
+    let path = folder.join("server.properties");
+    let folder = folder.display();
+    let properties = format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{encrypted},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{encrypted}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{LOGIN}=\"{PASSWORD}\";
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/keystore.pem
+log.dirs={folder}/log
+num.partitions=1
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+min.insync.replicas=1
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=8388608
+log.segment.bytes=134217728
+"
+    );
+    write(&path, &properties);
+    path
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("cannot read `{}`: {error}", from.display())) {
+        let entry = entry.expect("the folder can be read");
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("the folder can be written");
+        }
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    std::fs::write(path, content).unwrap_or_else(|error| panic!("cannot write `{}`: {error}", path.display()));
+}
