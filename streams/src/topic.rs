@@ -1,5 +1,6 @@
 //! Topics as streams read them: one trait, several kinds.
 
+pub mod kafka;
 mod log;
 
 pub use log::{LogEnds, LogTopic};

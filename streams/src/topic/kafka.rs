@@ -1,0 +1,419 @@
+//! A topic of Apache Kafka, read by librdkafka.
+//!
+//! Partitions are assigned with absolute offsets, and no consumer group is joined: the table that a stream writes says how far
+//! it has read, and nothing at the cluster could say otherwise. Only committed records are read. An offset that the cluster no
+//! longer has is an error, never a jump to another one.
+
+mod client;
+mod identity;
+mod producer;
+mod settings;
+
+pub use producer::KafkaProducer;
+
+use self::client::{Client, Consumer};
+use self::settings::Settings;
+use super::{Bounds, Most, Position, TopicReader};
+use crate::records::{Record, Records};
+use anyhow::{Context as _, anyhow};
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use orch_sdk::task::{Connection, TaskResult, fatal};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// For one question to the cluster.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// A broker that has just started may not have heard of a topic yet: only later it counts as missing.
+const UNKNOWN_FOR: Duration = Duration::from_secs(2);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// librdkafka says when its queue is no longer empty. If that is missed, the next look finds what came.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// A topic of Kafka and where it is read.
+pub struct KafkaTopic {
+    settings: Settings,
+    topic: String,
+    client: Client,
+    /// Whether the client already has an assignment.
+    assigned: bool,
+    /// By partition, where the next read begins; `NOT_READ` for those that are not read.
+    next: Vec<i64>,
+    /// A read that was dropped left it here with its records.
+    pulling: Option<JoinHandle<Pulled>>,
+    failed: Option<Failure>,
+    /// Memory of records that were handed over.
+    spare: Records,
+}
+
+const NOT_READ: i64 = -1;
+
+/// What was taken out of librdkafka's queue at once.
+struct Pulled {
+    records: Records,
+    next: Vec<i64>,
+    failed: Option<Failure>,
+}
+
+/// Why reading ended.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// librdkafka does not say which offset of which partition.
+    OutOfRange,
+    NoSuchTopic,
+    NotAllowed,
+    /// The records of a pull are lost, or came in another order: only a seek helps.
+    Broken(String),
+    /// May be gone with the next read.
+    Passing(KafkaError),
+}
+
+impl KafkaTopic {
+    /// Opens no connection yet.
+    ///
+    /// # Errors
+    /// A fatal error for a connection that is not one to Kafka, or that has settings which a stream decides by itself.
+    pub fn open(connection: &Connection, topic: &str) -> TaskResult<KafkaTopic> {
+        let settings = Settings::of(connection)?;
+        let client = Client::open(&settings)?;
+        Ok(KafkaTopic {
+            settings,
+            topic: topic.into(),
+            client,
+            assigned: false,
+            next: Vec::new(),
+            pulling: None,
+            failed: None,
+            spare: Records::default(),
+        })
+    }
+
+    /// Calls of librdkafka that wait for the cluster.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Consumer, &str) -> TaskResult<T> + Send + 'static,
+    ) -> TaskResult<T> {
+        let (consumer, topic) = (self.client.share(), self.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || question(&consumer, &topic)).await;
+        asked.context("a question to Kafka ended early")?.map_err(|error| {
+            if !self.assigned {
+                self.client.hear();
+            }
+            error.context(self.problem("cannot be asked"))
+        })
+    }
+
+    fn problem(&self, what: &str) -> String {
+        let (topic, brokers) = (&self.topic, self.settings.brokers());
+        match self.client.trouble() {
+            Some(trouble) => format!("topic `{topic}` of Kafka at `{brokers}` {what} ({trouble})"),
+            None => format!("topic `{topic}` of Kafka at `{brokers}` {what}"),
+        }
+    }
+
+    fn missing(&self) -> anyhow::Error {
+        fatal(format!(
+            "Kafka at `{}` has no topic `{}`\nhint: create the topic, or name another one in the stream",
+            self.settings.brokers(),
+            self.topic
+        ))
+    }
+
+    /// Asks until the topic is known.
+    async fn ask_for_topic<T: Send + 'static>(
+        &self,
+        question: fn(&Consumer, &str) -> TaskResult<Option<T>>,
+    ) -> TaskResult<T> {
+        let begun = Instant::now();
+        loop {
+            match self.ask(question).await? {
+                Some(answer) => return Ok(answer),
+                None if begun.elapsed() >= UNKNOWN_FOR => return Err(self.missing()),
+                None => sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    async fn bounds(&self) -> TaskResult<Vec<Bounds>> {
+        let partitions = self.ask_for_topic(partitions).await?;
+        self.ask(move |consumer, topic| {
+            partitions.iter().map(|partition| bounds_of(consumer, topic, *partition)).collect()
+        })
+        .await
+    }
+
+    async fn offset_at(&self, partition: i32, at: DateTime<Utc>) -> TaskResult<i64> {
+        self.ask(move |consumer, topic| {
+            let mut wanted = TopicPartitionList::new();
+            // The moment takes the place of the offset, and those below zero mean something else to librdkafka.
+            wanted.add_partition_offset(topic, partition, Offset::Offset(at.timestamp_millis().max(0)))?;
+            let found = consumer.offsets_for_times(wanted, ANSWER_WITHIN).map_err(plain)?;
+            let found = found.find_partition(topic, partition).context("Kafka did not answer for the partition")?;
+            found.error().map_err(plain)?;
+            match found.offset() {
+                Offset::Offset(offset) => Ok(offset),
+                _ => Ok(bounds_of(consumer, topic, partition)?.next),
+            }
+        })
+        .await
+    }
+
+    async fn seek(&mut self, positions: &[Position]) -> TaskResult<()> {
+        let mut next = Vec::new();
+        for position in positions {
+            let place = usize::try_from(position.partition).context("a partition has a number below zero")?;
+            anyhow::ensure!(position.offset >= 0, "offset {} is below zero", position.offset);
+            next.resize(next.len().max(place + 1), NOT_READ);
+            next[place] = position.offset;
+        }
+        // Another client, because the old one may still hold records of the old positions, and tells its old positions for a
+        // moment after it was given new ones.
+        if self.assigned {
+            self.client = Client::open(&self.settings)?;
+        }
+        self.assigned = true;
+        self.pulling = None;
+        self.failed = None;
+        self.next = next;
+        let positions = positions.to_vec();
+        self.ask(move |consumer, topic| {
+            let mut assignment = TopicPartitionList::with_capacity(positions.len());
+            for position in positions {
+                assignment.add_partition_offset(topic, position.partition, Offset::Offset(position.offset))?;
+            }
+            Ok(consumer.assign(&assignment)?)
+        })
+        .await
+    }
+
+    async fn read(&mut self, into: &mut Records, most: Most, until: Instant) -> TaskResult<()> {
+        let had = into.len();
+        loop {
+            if let Some(failure) = self.failed.clone() {
+                let error = self.explained(&failure).await;
+                if matches!(failure, Failure::Passing(_)) {
+                    self.failed = None;
+                }
+                return Err(error);
+            }
+            self.pull(into, most).await;
+            if into.len() > had || Instant::now() >= until {
+                return Ok(());
+            }
+            if self.failed.is_none() {
+                let look_again = until.min(Instant::now() + LOOK_AGAIN);
+                tokio::select! {
+                    () = self.client.woken() => {}
+                    () = sleep_until(look_again) => {}
+                }
+            }
+        }
+    }
+
+    /// Dropped while it waits, it leaves the records where the next call finds them.
+    async fn pull(&mut self, into: &mut Records, most: Most) {
+        let pulling = self.pulling.get_or_insert_with(|| {
+            let (consumer, next, records) = (self.client.share(), self.next.clone(), std::mem::take(&mut self.spare));
+            tokio::task::spawn_blocking(move || pull(&consumer, records, next, most))
+        });
+        let pulled = pulling.await;
+        self.pulling = None;
+        let mut pulled = match pulled {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                self.failed = Some(Failure::Broken(format!("records were lost on their way from Kafka: {error}")));
+                return;
+            }
+        };
+        self.next = pulled.next;
+        self.failed = pulled.failed;
+        if into.is_empty() {
+            std::mem::swap(into, &mut pulled.records);
+        } else {
+            pulled.records.iter().for_each(|record| into.push(&record));
+        }
+        pulled.records.clear();
+        self.spare = pulled.records;
+    }
+
+    async fn explained(&self, failure: &Failure) -> anyhow::Error {
+        match failure {
+            Failure::OutOfRange => self.out_of_range().await,
+            Failure::NoSuchTopic => match self.ask_for_topic(partitions).await {
+                Ok(_) => anyhow!("Kafka did not know all of topic `{}` for a moment", self.topic),
+                Err(error) => error,
+            },
+            Failure::NotAllowed => fatal(format!(
+                "Kafka at `{}` does not allow reading topic `{}`\nhint: grant READ and DESCRIBE on it to the account of the \
+                 connection",
+                self.settings.brokers(),
+                self.topic
+            )),
+            Failure::Broken(what) => anyhow!("{what}"),
+            Failure::Passing(error) => plain(error.clone()).context(self.problem("cannot be read")),
+        }
+    }
+
+    /// Which offset it was.
+    async fn out_of_range(&self) -> anyhow::Error {
+        let bounds = match self.bounds().await {
+            Ok(bounds) => bounds,
+            Err(error) => return error,
+        };
+        let outside = self.next.iter().zip(0..).filter(|(next, _)| **next != NOT_READ).find_map(|(next, partition)| {
+            let bounds = bounds.iter().find(|bounds| bounds.partition == partition)?;
+            outside(&self.topic, *bounds, *next)
+        });
+        match outside {
+            Some(problem) => fatal(problem),
+            None => anyhow!("Kafka did not have an offset of topic `{}` for a moment", self.topic),
+        }
+    }
+}
+
+/// What is wrong with an offset that a partition does not have.
+fn outside(topic: &str, bounds: Bounds, next: i64) -> Option<String> {
+    let Bounds { partition, first, next: end } = bounds;
+    let problem = if next < first {
+        format!(
+            "topic `{topic}` no longer has offset {next} of partition {partition}: {first} is the first that is kept, \
+             {} records were dropped before they were read",
+            first - next
+        )
+    } else if next > end {
+        format!(
+            "topic `{topic}` has no offset {next} of partition {partition} yet: the next one is {end}, so records that were \
+             read are gone, or the topic was created again"
+        )
+    } else {
+        return None;
+    };
+    Some(format!("{problem}\nhint: to continue with what is kept ({first} to {end}), say so with `orch streams reset`"))
+}
+
+/// Takes what is there. Runs on a thread for blocking calls, though none of these waits: a million records a second are work.
+fn pull(consumer: &Consumer, mut records: Records, mut next: Vec<i64>, most: Most) -> Pulled {
+    let mut failed = None;
+    // Something else than a record may have come, such as a line of its log: then there may be records behind it.
+    let mut looks = 0;
+    while failed.is_none() && looks < 2 && records.len() < most.records.max(1) && records.bytes() < most.bytes.max(1) {
+        match consumer.poll(Duration::ZERO) {
+            None => looks += 1,
+            Some(Ok(message)) => failed = take(&message, &mut records, &mut next).err(),
+            Some(Err(error)) => failed = failure(error),
+        }
+    }
+    pass_over_markers(consumer, &mut next);
+    Pulled { records, next, failed }
+}
+
+fn take(message: &BorrowedMessage<'_>, records: &mut Records, next: &mut [i64]) -> Result<(), Failure> {
+    let (partition, offset) = (message.partition(), message.offset());
+    let place = usize::try_from(partition).ok().and_then(|place| next.get_mut(place));
+    match place {
+        Some(next) if *next != NOT_READ && *next <= offset => *next = offset + 1,
+        _ => return Err(Failure::Broken(format!("Kafka sent offset {offset} of partition {partition} out of order"))),
+    }
+    let (key, value) = (message.key(), message.payload());
+    records.push(&Record { partition, offset, at_ms: message.timestamp().to_millis(), key, value });
+    Ok(())
+}
+
+/// Markers of transactions are taken out of the queue as records are, and move librdkafka's own position.
+fn pass_over_markers(consumer: &Consumer, next: &mut [i64]) {
+    let Ok(positions) = consumer.position() else { return };
+    for position in positions.elements() {
+        let place = usize::try_from(position.partition()).ok().and_then(|place| next.get_mut(place));
+        if let (Some(next), Offset::Offset(offset)) = (place, position.offset())
+            && *next != NOT_READ
+        {
+            *next = offset.max(*next);
+        }
+    }
+}
+
+/// What of librdkafka's errors ends reading. It connects again by itself, and asks for the coordinator of a group that no
+/// stream uses.
+fn failure(error: KafkaError) -> Option<Failure> {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Some(Failure::OutOfRange),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => Some(Failure::NoSuchTopic),
+        Some(Code::TopicAuthorizationFailed) => Some(Failure::NotAllowed),
+        Some(
+            Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::GroupAuthorizationFailed
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::NotCoordinator,
+        ) => None,
+        _ => Some(Failure::Passing(error)),
+    }
+}
+
+/// An error of Kafka once: the crate's own error says its code, and names the code as its cause again.
+fn plain(error: KafkaError) -> anyhow::Error {
+    match error.rdkafka_error_code() {
+        Some(code) => code.into(),
+        None => error.into(),
+    }
+}
+
+/// By number; `None` when there is no such topic.
+fn partitions(consumer: &Consumer, topic: &str) -> TaskResult<Option<Vec<i32>>> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(plain)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic).context("Kafka did not answer")?;
+    if let Some(error) = found.error() {
+        return unless_unknown(RDKafkaErrorCode::from(error));
+    }
+    let mut partitions: Vec<i32> = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+    partitions.sort_unstable();
+    Ok(Some(partitions))
+}
+
+fn unless_unknown<T>(error: RDKafkaErrorCode) -> TaskResult<Option<T>> {
+    match error {
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
+        error => Err(error.into()),
+    }
+}
+
+/// Of an open transaction nothing is counted: `next` is the first offset that cannot be read yet.
+fn bounds_of(consumer: &Consumer, topic: &str, partition: i32) -> TaskResult<Bounds> {
+    let (first, next) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(plain)?;
+    Ok(Bounds { partition, first, next })
+}
+
+impl TopicReader for KafkaTopic {
+    fn identity(&mut self) -> BoxFuture<'_, TaskResult<String>> {
+        Box::pin(self.ask_for_topic(identity::identity))
+    }
+
+    fn bounds(&mut self) -> BoxFuture<'_, TaskResult<Vec<Bounds>>> {
+        Box::pin(KafkaTopic::bounds(self))
+    }
+
+    fn offset_at(&mut self, partition: i32, at: DateTime<Utc>) -> BoxFuture<'_, TaskResult<i64>> {
+        Box::pin(KafkaTopic::offset_at(self, partition, at))
+    }
+
+    fn seek<'a>(&'a mut self, positions: &'a [Position]) -> BoxFuture<'a, TaskResult<()>> {
+        Box::pin(KafkaTopic::seek(self, positions))
+    }
+
+    fn read<'a>(&'a mut self, into: &'a mut Records, most: Most, until: Instant) -> BoxFuture<'a, TaskResult<()>> {
+        Box::pin(KafkaTopic::read(self, into, most, until))
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        let read = self.next.iter().zip(0..).filter(|(offset, _)| **offset != NOT_READ);
+        read.map(|(offset, partition)| Position { partition, offset: *offset }).collect()
+    }
+}

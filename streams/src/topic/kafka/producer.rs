@@ -1,0 +1,129 @@
+//! Records on their way into a topic of Kafka, and topics that are created.
+
+use super::client::Told;
+use super::settings::Settings;
+use super::{ANSWER_WITHIN, plain};
+use anyhow::{Context as _, anyhow};
+use orch_sdk::task::{Connection, TaskResult, fatal};
+use orch_store::topic::NewRecord;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::DeliveryFuture;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// For the records of other calls to leave a queue that is full of them.
+const QUEUE_IS_FULL: Duration = Duration::from_millis(20);
+/// As many as the brokers make by themselves.
+const REPLICAS: TopicReplication<'_> = TopicReplication::Fixed(-1);
+
+/// Writes records that all replicas have. A record that is sent again because an answer was lost is written once.
+pub struct KafkaProducer {
+    settings: Settings,
+    producer: FutureProducer<Told>,
+}
+
+impl KafkaProducer {
+    /// Opens no connection yet.
+    ///
+    /// # Errors
+    /// A fatal error for a connection that is not one to Kafka, or that has settings which a producer decides by itself.
+    pub fn open(connection: &Connection) -> TaskResult<KafkaProducer> {
+        let settings = Settings::of(connection)?;
+        let producer = settings.producer(Told::default())?;
+        Ok(KafkaProducer { settings, producer })
+    }
+
+    /// Returns when all replicas have all records. Those with one key stay in order.
+    ///
+    /// # Errors
+    /// After an error some records may have been written, and others may still be.
+    pub async fn produce(&self, topic: &str, records: &[NewRecord]) -> TaskResult<()> {
+        let mut sent = VecDeque::with_capacity(records.len());
+        for record in records {
+            let headers = headers(record);
+            let mut next = of(topic, record, headers);
+            loop {
+                match self.producer.send_result(next) {
+                    Ok(delivery) => {
+                        sent.push_back(delivery);
+                        break;
+                    }
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                        next = refused;
+                        match sent.pop_front() {
+                            Some(delivery) => self.delivered(topic, delivery).await?,
+                            None => sleep(QUEUE_IS_FULL).await,
+                        }
+                    }
+                    Err((error, _)) => return Err(self.undelivered(topic, error)),
+                }
+            }
+        }
+        for delivery in sent {
+            self.delivered(topic, delivery).await?;
+        }
+        Ok(())
+    }
+
+    async fn delivered(&self, topic: &str, delivery: DeliveryFuture) -> TaskResult<()> {
+        match delivery.await.context("the producer ended before its records were delivered")? {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(self.undelivered(topic, error)),
+        }
+    }
+
+    fn undelivered(&self, topic: &str, error: KafkaError) -> anyhow::Error {
+        use RDKafkaErrorCode as Code;
+        let what = format!("records for topic `{topic}` of Kafka at `{}`", self.settings.brokers());
+        match error.rdkafka_error_code() {
+            Some(
+                Code::MessageSizeTooLarge
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed
+                | Code::InvalidRecord,
+            ) => fatal(format!("{what} were refused: {error}")),
+            _ => plain(error).context(format!("{what} were not written")),
+        }
+    }
+
+    /// Whether it was created; otherwise there already is one of that name.
+    pub async fn create_topic(&self, name: &str, partitions: i32) -> TaskResult<bool> {
+        let admin: AdminClient<DefaultClientContext> = self.settings.admin()?;
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
+        let created = admin.create_topics(&[NewTopic::new(name, partitions, REPLICAS)], &options).await;
+        let brokers = self.settings.brokers();
+        let created = created.with_context(|| format!("topic `{name}` was not created in Kafka at `{brokers}`"))?;
+        match created.into_iter().next() {
+            Some(Ok(_)) => Ok(true),
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, error))) => Err(anyhow!("Kafka at `{brokers}` does not create topic `{name}`: {error}")),
+            None => Err(anyhow!("Kafka at `{brokers}` did not answer for topic `{name}`")),
+        }
+    }
+}
+
+fn of<'a>(topic: &'a str, record: &'a NewRecord, headers: Option<OwnedHeaders>) -> FutureRecord<'a, [u8], [u8]> {
+    let partition = record.partition.map(i32::from);
+    let (key, payload) = (record.key.as_deref(), record.value.as_deref());
+    FutureRecord { topic, partition, payload, key, timestamp: None, headers }
+}
+
+fn headers(record: &NewRecord) -> Option<OwnedHeaders> {
+    let pairs = record.headers.iter().map(|(key, value)| match value {
+        Value::String(text) => (key, text.clone()),
+        other => (key, other.to_string()),
+    });
+    (!record.headers.is_empty()).then(|| {
+        pairs.fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(&value) })
+        })
+    })
+}
