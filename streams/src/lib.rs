@@ -20,3 +20,8 @@ pub use declare::{CommitAt, Start, Stream, TOPICS};
 pub use decode::{OFFSET, PARTITION};
 pub use records::{Record, Records};
 pub use source::source;
+
+/// The guide's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guides/streams.md")]
+struct StreamsGuide;

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 const CHUNK: Most = Most { records: 16_384, bytes: 4 << 20 };
 /// Nothing came for so long: offsets that hold no record are written down, and new partitions are looked for.
 const QUIET: Duration = Duration::from_mins(5);
+/// The ends of a topic tell people how far behind the stream is.
+const LOOK_AT_ENDS: Duration = Duration::from_mins(1);
 
 /// Runs until it fails: a stream has no end.
 pub(crate) async fn run(
@@ -61,11 +63,43 @@ pub(crate) async fn run(
     }
 }
 
-/// Where the next lot begins, by partition.
-type Positions = BTreeMap<i32, i64>;
+/// Where a stream is in its topic, by partition.
+struct Place {
+    /// The next lot begins here.
+    next: BTreeMap<i32, i64>,
+    /// The topic ends here, as last seen.
+    ends: BTreeMap<i32, i64>,
+    seen: Instant,
+}
+
+impl Place {
+    fn new(placed: &[(i32, i64)], bounds: &[Bounds]) -> Place {
+        let ends = bounds.iter().map(|one| (one.partition, one.next)).collect();
+        Place { next: placed.iter().copied().collect(), ends, seen: Instant::now() }
+    }
+
+    async fn look(&mut self, reader: &mut dyn TopicReader) -> TaskResult<()> {
+        self.ends = reader.bounds().await?.into_iter().map(|one| (one.partition, one.next)).collect();
+        self.seen = Instant::now();
+        Ok(())
+    }
+
+    /// From where the last lot ended to where the reader is; partitions that did not move are left out.
+    fn cover(&mut self, reader: &dyn TopicReader) -> Vec<Covered> {
+        let mut covered = Vec::new();
+        for Position { partition, offset: to } in reader.positions() {
+            let Some(from) = self.next.insert(partition, to) else { continue };
+            if from != to {
+                let end_offset = self.ends.get(&partition).map_or(to, |end| to.max(*end));
+                covered.push(Covered { partition, from, to, end_offset });
+            }
+        }
+        covered
+    }
+}
 
 /// Settles where to read on, and goes there.
-async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Positions> {
+async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn TopicReader) -> TaskResult<Place> {
     let identity = reader.identity().await?;
     let bounds = reader.bounds().await?;
     let left = left_behind(&mut *target.pool.acquire().await?, &target.lease).await?;
@@ -103,7 +137,7 @@ async fn begin(stream: &Stream, sink: &Sink, target: &Target, reader: &mut dyn T
     }
     let positions: Vec<_> = placed.iter().map(|&(partition, offset)| Position { partition, offset }).collect();
     reader.seek(&positions).await?;
-    Ok(placed.into_iter().collect())
+    Ok(Place::new(&placed, &bounds))
 }
 
 /// Where a partition is to begin.
@@ -139,7 +173,7 @@ async fn gather(
     stream: &Stream,
     sink: &Sink,
     reader: &mut dyn TopicReader,
-    at: &mut Positions,
+    at: &mut Place,
     clock: &Clock,
 ) -> TaskResult<Option<Lot>> {
     let mut lot = Lot::default();
@@ -164,29 +198,19 @@ async fn gather(
         if !is_full && Instant::now() < until {
             continue;
         }
-        lot.covered = covered(at, reader);
+        if at.seen.elapsed() >= LOOK_AT_ENDS {
+            at.look(reader).await?;
+        }
+        lot.covered = at.cover(reader);
         if !lot.covered.is_empty() {
             return Ok(Some(lot));
         }
-        if reader.bounds().await?.len() > at.len() {
+        at.look(reader).await?;
+        if at.ends.len() > at.next.len() {
             return Ok(None);
         }
         until = Instant::now() + QUIET;
     }
-}
-
-/// From where the last lot ended to where the reader is; partitions that did not move are left out.
-fn covered(at: &mut Positions, reader: &dyn TopicReader) -> Vec<Covered> {
-    let ends: Positions = reader.ends().into_iter().map(|end| (end.partition, end.offset)).collect();
-    let mut covered = Vec::new();
-    for Position { partition, offset: to } in reader.positions() {
-        let Some(from) = at.insert(partition, to) else { continue };
-        if from != to {
-            let end_offset = ends.get(&partition).map_or(to, |end| to.max(*end));
-            covered.push(Covered { partition, from, to, end_offset });
-        }
-    }
-    covered
 }
 
 /// The time of the database, asked once.

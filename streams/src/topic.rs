@@ -5,6 +5,7 @@ mod log;
 
 pub use log::{LogEnds, LogTopic};
 
+use self::kafka::KafkaTopic;
 use crate::records::Records;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -14,8 +15,10 @@ use tokio::time::Instant;
 
 /// The type of a connection to the built-in log.
 pub const LOG: &str = "log";
+/// The type of a connection to Apache Kafka.
+pub const KAFKA: &str = "kafka";
 
-/// Opens a topic where the connection says it is. The built-in log creates it when it is missing.
+/// Opens a topic where the connection says it is. In the built-in log it is created when it is missing.
 ///
 /// # Errors
 /// A fatal error when the connection is for something else.
@@ -28,8 +31,9 @@ pub async fn open(
 ) -> TaskResult<Box<dyn TopicReader>> {
     match connection.conn_type.as_str() {
         LOG => Ok(Box::new(LogTopic::open(pool, ends, topic, partitions).await?)),
+        KAFKA => Ok(Box::new(KafkaTopic::open(connection, topic)?)),
         other => Err(fatal(format!(
-            "connection `{}` is of type `{other}`, which has no topics\nhint: `{LOG}` is the built-in log",
+            "connection `{}` is of type `{other}`, which has no topics\nhint: `{LOG}` is the built-in log, `{KAFKA}` a cluster",
             connection.id
         ))),
     }
@@ -84,9 +88,4 @@ pub trait TopicReader: Send {
     /// Where the next read begins. Offsets that hold no record (markers of transactions, aborted records) are passed over,
     /// so a partition may be further than its last record.
     fn positions(&self) -> Vec<Position>;
-
-    /// Where partitions end, as far as this reader knows without asking: it only tells how far behind a stream is.
-    fn ends(&self) -> Vec<Position> {
-        self.positions()
-    }
 }

@@ -13,6 +13,7 @@ mod retail;
 mod shop;
 mod sql;
 mod standalone;
+mod streams;
 mod taxi;
 mod weather;
 mod world;

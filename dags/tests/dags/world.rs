@@ -6,6 +6,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, PgConnection};
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ const LEASE: &str = "2s";
 /// The name of the lake where nobody gives it another.
 const CATALOG: &str = "orch";
 /// DAGs that would run by themselves, in the middle of whatever a test looks at.
-const BY_THEMSELVES: [&str; 1] = ["nyc_weather_etl"];
+const BY_THEMSELVES: [&str; 3] = ["nyc_weather_etl", "logging_client", "users_producer"];
 /// Nothing a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -122,6 +123,14 @@ impl World {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// The same with a text on its standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Ended::of(&child.wait_with_output().unwrap())
     }
 
     /// Starts a run that is to end well; what failed is told.

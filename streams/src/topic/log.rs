@@ -213,10 +213,4 @@ impl TopicReader for LogTopic {
             .map(|(partition, offset)| Position { partition: i32::from(*partition), offset: *offset })
             .collect()
     }
-
-    fn ends(&self) -> Vec<Position> {
-        let ends =
-            self.positions.keys().map(|partition| (i32::from(*partition), self.ends.of(self.topic.no, *partition)));
-        ends.map(|(partition, offset)| Position { partition, offset }).collect()
-    }
 }

@@ -1,0 +1,117 @@
+//! The streams as people run them: recorded records, a worker that is killed in the middle, golden tables.
+
+use crate::data;
+use crate::world::World;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Records that are produced at once.
+const LOT: usize = 1_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_logged_weather_is_golden_whatever_is_killed() {
+    let mut world = World::new().await;
+    let mut worker = world.start_worker();
+    let readings = data::text("streams/logging_weather.jsonl");
+    let readings: Vec<&str> = readings.lines().collect();
+    world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains("weather"));
+    for (number, lot) in readings.chunks(LOT).enumerate() {
+        world.produce("weather", &[], lot);
+        // While it reads, while it commits, or before it has begun: as it comes.
+        if number % 2 == 0 {
+            world.kill(worker);
+            worker = world.start_worker();
+        }
+    }
+    assert_eq!(world.streamed("logging_weather", 12_000).await, 0);
+    let select = "select ts, city, count(*) as n, round(avg(cast(temperature as double)), 6) as avg_temperature \
+                  from default.weather group by ts, city order by ts, city";
+    assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
+    // The topic from its beginning once more.
+    world.run(&["streams", "reset", "logging_weather", "--to-earliest", "--empty-table"]).done();
+    assert_eq!(world.streamed("logging_weather", 24_000).await, 0);
+    assert_close(&world.run(&["sql", select, "-o", "csv"]).done(), "logging_weather_by_ts_city", 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_golden_whatever_is_killed() {
+    let mut world = World::new().await;
+    let mut worker = world.start_worker();
+    world.wait_for("the topic", &["topics", "list"], |ended| ended.out.contains("users"));
+    let recorded = data::text("streams/users.jsonl");
+    let recorded: Vec<serde_json::Value> = recorded.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (number, lot) in recorded.chunks(LOT).enumerate() {
+        let mut by_partition: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for record in lot {
+            by_partition.entry(record["partition"].to_string()).or_default().push(record["value"].to_string());
+        }
+        for (partition, values) in by_partition {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            world.produce("users", &["--partition", &partition], &values);
+        }
+        if number % 2 == 1 {
+            world.kill(worker);
+            worker = world.start_worker();
+        }
+    }
+    // Those without an id.
+    assert_eq!(world.streamed("users_mesh", 6_000).await, 23);
+    let select = "select id, name, email, to_char(signup_ts, '%Y-%m-%dT%H:%M:%S%.3fZ') as signup_ts, age from db.users \
+                  order by cast(id as int)";
+    let found = world.run(&["sql", select, "-o", "csv", "--limit", "10000"]).done();
+    crate::golden::assert_golden("users_final_state", found.trim_end());
+    // All of it once more changes nothing: later equals win, and they are the same.
+    world.run(&["streams", "reset", "users_mesh", "--to-earliest"]).done();
+    world.streamed("users_mesh", 12_000).await;
+    let again = world.run(&["sql", select, "-o", "csv", "--limit", "10000"]).done();
+    crate::golden::assert_golden("users_final_state", again.trim_end());
+}
+
+/// Texts are equal, numbers from a column on nearly.
+#[track_caller]
+fn assert_close(found: &str, golden: &str, numbers_from: usize) {
+    let golden = data::text(&format!("golden/{golden}.csv"));
+    let rounded = |text: &str| {
+        let mut all = String::new();
+        for line in text.trim_end().lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            let (texts, numbers) = cells.split_at(numbers_from);
+            let numbers: Vec<String> =
+                numbers.iter().map(|cell| format!("{:.5}", cell.parse::<f64>().unwrap())).collect();
+            writeln!(all, "{},{}", texts.join(","), numbers.join(",")).unwrap();
+        }
+        all
+    };
+    assert_eq!(rounded(found), rounded(&golden));
+}
+
+impl World {
+    fn produce(&self, topic: &str, flags: &[&str], lines: &[&str]) {
+        let said = self.run_with_input(&[&["topics", "produce", topic], flags].concat(), &(lines.join("\n") + "\n"));
+        said.done();
+    }
+
+    /// Until the stream has published so many records. Gives how many of them went to quarantine.
+    async fn streamed(&self, stream: &str, records: i64) -> i64 {
+        let began = std::time::Instant::now();
+        let mut db = self.db().await;
+        loop {
+            let row: Option<(i64, i64, i64, Option<String>)> = sqlx::query_as(
+                "select records, quarantined, (select sum(p.end_offset - p.next_offset) from stream_partition p where p.stream = s.name)::bigint,
+                  error from stream s where name = $1",
+            )
+            .bind(stream)
+            .fetch_optional(&mut db)
+            .await
+            .unwrap();
+            match row {
+                Some((found, quarantined, 0, None)) if found >= records => {
+                    assert_eq!(found, records, "no record is counted twice");
+                    return quarantined;
+                }
+                row => assert!(began.elapsed().as_secs() < 120, "{row:?}\n{}", self.said()),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+}
