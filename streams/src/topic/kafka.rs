@@ -23,6 +23,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -39,9 +40,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub struct KafkaTopic {
     settings: Settings,
     topic: String,
-    client: Client,
-    /// Whether the client already has an assignment.
-    assigned: bool,
+    /// For questions. On the connection of a reader they would wait behind its fetch, half a second each.
+    asks: Client,
+    /// `None` before the first seek.
+    reads: Option<Client>,
     /// By partition, where the next read begins; `NOT_READ` for those that are not read.
     next: Vec<i64>,
     /// A read that was dropped left it here with its records.
@@ -80,12 +82,12 @@ impl KafkaTopic {
     /// A fatal error for a connection that is not one to Kafka, or that has settings which a stream decides by itself.
     pub fn open(connection: &Connection, topic: &str) -> TaskResult<KafkaTopic> {
         let settings = Settings::of(connection)?;
-        let client = Client::open(&settings)?;
+        let asks = Client::open(&settings)?;
         Ok(KafkaTopic {
             settings,
             topic: topic.into(),
-            client,
-            assigned: false,
+            asks,
+            reads: None,
             next: Vec::new(),
             pulling: None,
             failed: None,
@@ -98,19 +100,19 @@ impl KafkaTopic {
         &self,
         question: impl FnOnce(&Consumer, &str) -> TaskResult<T> + Send + 'static,
     ) -> TaskResult<T> {
-        let (consumer, topic) = (self.client.share(), self.topic.clone());
-        let asked = tokio::task::spawn_blocking(move || question(&consumer, &topic)).await;
-        asked.context("a question to Kafka ended early")?.map_err(|error| {
-            if !self.assigned {
-                self.client.hear();
-            }
-            error.context(self.problem("cannot be asked"))
-        })
+        let (consumer, topic) = (self.asks.share(), self.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let answer = question(&consumer, &topic);
+            client::hear(&consumer);
+            answer
+        });
+        let answer = asked.await.context("a question to Kafka ended early")?;
+        answer.map_err(|error| error.context(self.problem(&self.asks, "cannot be asked")))
     }
 
-    fn problem(&self, what: &str) -> String {
+    fn problem(&self, client: &Client, what: &str) -> String {
         let (topic, brokers) = (&self.topic, self.settings.brokers());
-        match self.client.trouble() {
+        match client.trouble() {
             Some(trouble) => format!("topic `{topic}` of Kafka at `{brokers}` {what} ({trouble})"),
             None => format!("topic `{topic}` of Kafka at `{brokers}` {what}"),
         }
@@ -173,22 +175,17 @@ impl KafkaTopic {
         }
         // Another client, because the old one may still hold records of the old positions, and tells its old positions for a
         // moment after it was given new ones.
-        if self.assigned {
-            self.client = Client::open(&self.settings)?;
-        }
-        self.assigned = true;
+        let client = Client::open(&self.settings)?;
         self.pulling = None;
         self.failed = None;
         self.next = next;
-        let positions = positions.to_vec();
-        self.ask(move |consumer, topic| {
-            let mut assignment = TopicPartitionList::with_capacity(positions.len());
-            for position in positions {
-                assignment.add_partition_offset(topic, position.partition, Offset::Offset(position.offset))?;
-            }
-            Ok(consumer.assign(&assignment)?)
-        })
-        .await
+        let mut assignment = TopicPartitionList::with_capacity(positions.len());
+        for position in positions {
+            assignment.add_partition_offset(&self.topic, position.partition, Offset::Offset(position.offset))?;
+        }
+        let consumer = self.reads.insert(client).share();
+        let assigned = tokio::task::spawn_blocking(move || consumer.assign(&assignment)).await;
+        assigned.context("assigning partitions ended early")?.map_err(plain)
     }
 
     async fn read(&mut self, into: &mut Records, most: Most, until: Instant) -> TaskResult<()> {
@@ -201,14 +198,19 @@ impl KafkaTopic {
                 }
                 return Err(error);
             }
-            self.pull(into, most).await;
+            let Some(client) = &self.reads else {
+                sleep_until(until).await;
+                return Ok(());
+            };
+            let (consumer, woken) = (client.share(), client.wakes());
+            self.pull(consumer, into, most).await;
             if into.len() > had || Instant::now() >= until {
                 return Ok(());
             }
             if self.failed.is_none() {
                 let look_again = until.min(Instant::now() + LOOK_AGAIN);
                 tokio::select! {
-                    () = self.client.woken() => {}
+                    () = woken.notified() => {}
                     () = sleep_until(look_again) => {}
                 }
             }
@@ -216,9 +218,9 @@ impl KafkaTopic {
     }
 
     /// Dropped while it waits, it leaves the records where the next call finds them.
-    async fn pull(&mut self, into: &mut Records, most: Most) {
+    async fn pull(&mut self, consumer: Arc<Consumer>, into: &mut Records, most: Most) {
         let pulling = self.pulling.get_or_insert_with(|| {
-            let (consumer, next, records) = (self.client.share(), self.next.clone(), std::mem::take(&mut self.spare));
+            let (next, records) = (self.next.clone(), std::mem::take(&mut self.spare));
             tokio::task::spawn_blocking(move || pull(&consumer, records, next, most))
         });
         let pulled = pulling.await;
@@ -255,7 +257,10 @@ impl KafkaTopic {
                 self.topic
             )),
             Failure::Broken(what) => anyhow!("{what}"),
-            Failure::Passing(error) => plain(error.clone()).context(self.problem("cannot be read")),
+            Failure::Passing(error) => {
+                let client = self.reads.as_ref().unwrap_or(&self.asks);
+                plain(error.clone()).context(self.problem(client, "cannot be read"))
+            }
         }
     }
 

@@ -35,17 +35,9 @@ impl Client {
         self.consumer.clone().expect("only `drop` takes it away")
     }
 
-    /// Something is in the queue, or was since the last call.
-    pub(super) async fn woken(&self) {
-        self.woken.notified().await;
-    }
-
-    /// Takes what librdkafka has to say out of its queue. Of a consumer that is assigned partitions, records would go with it.
-    pub(super) fn hear(&self) {
-        let consumer = self.share();
-        for _ in 0..MOST_SAID {
-            drop(consumer.poll(Duration::ZERO));
-        }
+    /// Told when something comes into the queue.
+    pub(super) fn wakes(&self) -> Arc<Notify> {
+        self.woken.clone()
     }
 
     /// The last error of a connection, in librdkafka's words.
@@ -60,6 +52,13 @@ impl Drop for Client {
         if let Ok(runtime) = Handle::try_current() {
             drop(runtime.spawn_blocking(move || drop(consumer)));
         }
+    }
+}
+
+/// Takes what librdkafka has to say out of its queue. Of a consumer that reads, records would go with it.
+pub(super) fn hear(consumer: &Consumer) {
+    for _ in 0..MOST_SAID {
+        drop(consumer.poll(Duration::ZERO));
     }
 }
 

@@ -57,7 +57,9 @@ const PRODUCER: [(&str, &str); 4] = [
     ("partitioner", "murmur2_random"),
 ];
 
-/// Of a producer only: a leader that dies is replaced within 11 s.
+/// A broker that is back is found within a second.
+const RECONNECT: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
+/// A leader that dies is replaced within 11 s.
 const DELIVERED_WITHIN: (&str, &str) = ("message.timeout.ms", "60000");
 
 /// The settings of a connection, without those of one kind of client.
@@ -116,14 +118,14 @@ impl Settings {
     where
         C: ClientContext,
     {
-        self.made(T::from_config_and_context(&self.with(&CONSUMER, &[]), context))
+        self.made(T::from_config_and_context(&self.with(&CONSUMER, &[RECONNECT]), context))
     }
 
     pub(super) fn producer<C, T: FromClientConfigAndContext<C>>(&self, context: C) -> TaskResult<T>
     where
         C: ClientContext,
     {
-        self.made(T::from_config_and_context(&self.with(&PRODUCER, &[DELIVERED_WITHIN]), context))
+        self.made(T::from_config_and_context(&self.with(&PRODUCER, &[RECONNECT, DELIVERED_WITHIN]), context))
     }
 
     pub(super) fn admin<T: FromClientConfig>(&self) -> TaskResult<T> {
