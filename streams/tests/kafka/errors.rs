@@ -75,7 +75,9 @@ async fn a_broker_that_is_gone_is_tried_again() {
     assert_eq!(read(&mut reader, 1).await, [(0, 0, "a".into())]);
 
     broker.kill();
-    for error in [failed_read(&mut reader).await, refused(reader.bounds().await)] {
+    let mut other = KafkaTopic::open(&connection(&broker), "events").unwrap();
+    let (read, bounds) = futures::join!(failed_read(&mut reader), other.bounds());
+    for error in [read, refused(bounds)] {
         assert!(matches!(error, TaskError::Retryable { .. }), "{error:?}");
         assert!(error.to_string().contains(&broker.address()), "{error}");
     }

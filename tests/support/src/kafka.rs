@@ -54,6 +54,7 @@ wait "$broker"
 /// A broker.
 #[derive(Debug)]
 pub struct Kafka {
+    id: usize,
     installed: Installed,
     /// `None` while it is down.
     guard: Option<Child>,
@@ -80,9 +81,23 @@ impl Kafka {
 
     /// A broker of one's own, which is a cluster of its own.
     pub async fn start() -> Kafka {
-        let mut broker = tokio::task::spawn_blocking(prepare).await.expect("preparing the broker does not panic");
-        broker.start_again().await;
-        broker
+        Kafka::cluster(1).await.pop().expect("one was asked for")
+    }
+
+    /// So many brokers, each with a copy of everything.
+    pub async fn cluster(size: usize) -> Vec<Kafka> {
+        let prepared = tokio::task::spawn_blocking(move || prepare(size)).await;
+        let mut brokers = prepared.expect("preparing brokers does not panic");
+        brokers.iter_mut().for_each(Kafka::launch);
+        for broker in &brokers {
+            broker.wait_until_started().await;
+        }
+        brokers
+    }
+
+    /// As Kafka numbers it within its cluster.
+    pub fn id(&self) -> usize {
+        self.id
     }
 
     /// Host and port, without encryption and login.
@@ -110,31 +125,41 @@ impl Kafka {
 
     /// At the same ports, with the data it had.
     pub async fn start_again(&mut self) {
-        let output = self.folder.path().join("output");
-        std::fs::write(&output, "").expect("the folder can be written");
-        let archive = format!("-XX:SharedArchiveFile={}", self.installed.archive().display());
-        let properties = self.folder.path().join("server.properties");
+        self.launch();
+        self.wait_until_started().await;
+    }
+
+    fn launch(&mut self) {
+        std::fs::write(self.output(), "").expect("the folder can be written");
         let guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .arg(self.folder.path())
             .args(self.installed.java())
-            .args([archive.as_str(), "kafka.Kafka"])
-            .arg(properties)
+            .arg(format!("-XX:SharedArchiveFile={}", self.installed.archive().display()))
+            .arg("kafka.Kafka")
+            .arg(self.folder.path().join("server.properties"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("a shell can be started");
         self.guard = Some(guard);
+    }
+
+    async fn wait_until_started(&self) {
         let begun = Instant::now();
         loop {
-            let told = std::fs::read_to_string(&output).unwrap_or_default();
+            let told = std::fs::read_to_string(self.output()).unwrap_or_default();
             if told.contains(STARTED) {
                 return;
             }
             assert!(begun.elapsed() < START_TIMEOUT, "Kafka does not start:\n{told}");
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    fn output(&self) -> PathBuf {
+        self.folder.path().join("output")
     }
 }
 
@@ -206,7 +231,7 @@ fn fetch(folder: &Path) {
 fn archive_classes(installed: &Installed) {
     let folder = temporary();
     let ports = Ports::free();
-    let properties = configure(folder.path(), ports);
+    let properties = configure(folder.path(), 1, &[ports]);
     let format = [
         "kafka.tools.StorageTool",
         "format",
@@ -266,21 +291,28 @@ fn wait_for(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-fn prepare() -> Kafka {
+fn prepare(size: usize) -> Vec<Kafka> {
     let installed = install();
-    let folder = temporary();
-    let ports = Ports::free();
-    configure(folder.path(), ports);
-    let log = folder.path().join("log");
-    std::fs::create_dir_all(&log).expect("the folder can be written");
-    copy(&installed.folder.join("storage"), &log);
-    // Each is a cluster of its own.
-    let id = &hex(folder.path().as_os_str().as_encoded_bytes())[..22];
-    let meta = std::fs::read_to_string(log.join("meta.properties")).expect("the storage was made");
-    let meta =
-        meta.lines().map(|line| if line.starts_with("cluster.id=") { format!("cluster.id={id}") } else { line.into() });
-    write(&log.join("meta.properties"), &meta.collect::<Vec<String>>().join("\n"));
-    Kafka { installed, guard: None, ports, folder }
+    let folders: Vec<TempDir> = (0..size).map(|_| temporary()).collect();
+    let ports: Vec<Ports> = (0..size).map(|_| Ports::free()).collect();
+    let name = |folder: &TempDir| format!("{}A", &hex(folder.path().as_os_str().as_encoded_bytes())[..21]);
+    let cluster = name(&folders[0]);
+    let brokers = folders.into_iter().zip(1..).map(|(folder, id)| {
+        configure(folder.path(), id, &ports);
+        let log = folder.path().join("log");
+        std::fs::create_dir_all(&log).expect("the folder can be written");
+        copy(&installed.folder.join("storage"), &log);
+        let meta = std::fs::read_to_string(log.join("meta.properties")).expect("the storage was made");
+        let meta = meta.lines().map(|line| match line.split_once('=') {
+            Some(("node.id", _)) => format!("node.id={id}\n"),
+            Some(("cluster.id", _)) => format!("cluster.id={cluster}\n"),
+            Some(("directory.id", _)) => format!("directory.id={}\n", name(&folder)),
+            _ => format!("{line}\n"),
+        });
+        write(&log.join("meta.properties"), &meta.collect::<String>());
+        Kafka { id, installed: installed.clone(), guard: None, ports: ports[id - 1], folder }
+    });
+    brokers.collect()
 }
 
 fn temporary() -> TempDir {
@@ -297,7 +329,12 @@ impl Ports {
     }
 }
 
-fn configure(folder: &Path, Ports { plain, encrypted, controller }: Ports) -> PathBuf {
+fn configure(folder: &Path, id: usize, cluster: &[Ports]) -> PathBuf {
+    let Ports { plain, encrypted, controller } = cluster[id - 1];
+    let voters = cluster.iter().zip(1..).map(|(ports, id)| format!("{id}@127.0.0.1:{}", ports.controller));
+    let voters = voters.collect::<Vec<String>>().join(",");
+    let copies = cluster.len();
+    let needed = copies / 2 + 1;
     let certificate =
         rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()]).expect("a certificate");
     let (public, private) = (certificate.cert.pem(), certificate.signing_key.serialize_pem());
@@ -307,8 +344,8 @@ fn configure(folder: &Path, Ports { plain, encrypted, controller }: Ports) -> Pa
     let folder = folder.display();
     let properties = format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={id}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{encrypted},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{encrypted}
 controller.listener.names=CONTROLLER
@@ -320,16 +357,18 @@ ssl.keystore.type=PEM
 ssl.keystore.location={folder}/keystore.pem
 log.dirs={folder}/log
 num.partitions=1
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor={copies}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={needed}
 transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-min.insync.replicas=1
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={needed}
+min.insync.replicas={needed}
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608
