@@ -117,6 +117,17 @@ pub async fn look_at_all(db: &mut PgConnection) -> StoreResult<i64> {
     Ok(mark.fetch_one(db).await?)
 }
 
+/// A number that is another one when a stream came, moved, stopped or was steered, or a topic of the built-in log grew.
+pub async fn look_at_streams(db: &mut PgConnection) -> StoreResult<i64> {
+    let mark = sqlx::query_scalar!(
+        r#"select hashtextextended(concat_ws(' ',
+          (select sum(hashtextextended(concat_ws(' ', name, version, epoch, process, is_paused, commits, failed_at, lease_until > now()), 0))
+            from stream),
+          (select sum(next_offset) from topic_partition)), 0) as "mark!""#
+    );
+    Ok(mark.fetch_one(db).await?)
+}
+
 /// The end of what stands behind a place of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {

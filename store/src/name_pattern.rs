@@ -15,14 +15,22 @@ pub struct NamePattern {
 impl NamePattern {
     /// `column` is written in the program.
     pub(crate) fn push(&self, query: &mut QueryBuilder<Postgres>, column: &'static str) {
-        if let Some(parts) = &self.contains {
-            let patterns: Vec<String> = parts.iter().map(|part| format!("%{}%", part.replace('\\', "\\\\"))).collect();
+        let (contains, begins) = self.in_sql();
+        if let Some(patterns) = contains {
             query.push(" and ").push(column).push(" ilike any(").push_bind(patterns).push(")");
         }
-        if let Some(starts) = &self.begins {
-            let literal = |text: &String| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
-            let patterns: Vec<String> = starts.iter().map(literal).collect();
+        if let Some(patterns) = begins {
             query.push(" and ").push(column).push(" like any(").push_bind(patterns).push(")");
         }
+    }
+
+    /// Patterns for `ilike any` and for `like any`.
+    pub(crate) fn in_sql(&self) -> (Option<Vec<String>>, Option<Vec<String>>) {
+        let part = |part: &String| format!("%{}%", part.replace('\\', "\\\\"));
+        let start = |text: &String| text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_") + "%";
+        let patterns = |texts: &Option<Vec<String>>, make: &dyn Fn(&String) -> String| {
+            texts.as_ref().map(|texts| texts.iter().map(make).collect())
+        };
+        (patterns(&self.contains, &part), patterns(&self.begins, &start))
     }
 }

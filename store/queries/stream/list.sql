@@ -17,5 +17,6 @@ left join lateral (
 left join lateral (
     select sum(m.records) as records from stream_minute m where m.stream = s.name and m.minute > now() - interval '1 hour'
 ) m on true
-where $1::text is null or s.name = $1
+where ($1::text is null or s.name = $1) and ($2::text[] is null or s.name ilike any($2))
+    and ($3::text[] is null or s.name like any($3))
 order by s.name

@@ -1,10 +1,12 @@
 //! Streams as people see and steer them.
 
 use crate::StoreResult;
+use crate::name_pattern::NamePattern;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
+use std::str::FromStr;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamRow {
@@ -59,6 +61,14 @@ impl StreamState {
             StreamState::Failed => "failed",
             StreamState::Unassigned => "unassigned",
         }
+    }
+}
+
+impl FromStr for StreamState {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        StreamState::ALL.into_iter().find(|state| state.name() == word).ok_or(())
     }
 }
 
@@ -121,12 +131,25 @@ pub enum ResetTo {
     Time(DateTime<Utc>),
 }
 
-pub async fn list_streams(db: &mut PgConnection) -> StoreResult<Vec<StreamRow>> {
-    Ok(sqlx::query_file_as!(StreamRow, "queries/stream/list.sql", None::<&str>).fetch_all(db).await?)
+/// By name.
+pub async fn list_streams(db: &mut PgConnection, names: &NamePattern) -> StoreResult<Vec<StreamRow>> {
+    find(db, None, names).await
 }
 
 pub async fn get_stream(db: &mut PgConnection, name: &str) -> StoreResult<Option<StreamRow>> {
-    Ok(sqlx::query_file_as!(StreamRow, "queries/stream/list.sql", Some(name)).fetch_optional(db).await?)
+    Ok(find(db, Some(name), &NamePattern::default()).await?.pop())
+}
+
+async fn find(db: &mut PgConnection, name: Option<&str>, names: &NamePattern) -> StoreResult<Vec<StreamRow>> {
+    let (contains, begins) = names.in_sql();
+    let found = sqlx::query_file_as!(
+        StreamRow,
+        "queries/stream/list.sql",
+        name,
+        contains.as_deref() as Option<&[String]>,
+        begins.as_deref() as Option<&[String]>
+    );
+    Ok(found.fetch_all(db).await?)
 }
 
 pub async fn partitions_of_stream(db: &mut PgConnection, name: &str) -> StoreResult<Vec<PartitionOfStream>> {

@@ -33,6 +33,7 @@ mod rollover;
 mod secrets;
 #[path = "../../../core/tests/support/shapes.rs"]
 mod shapes;
+mod streams;
 mod topics;
 mod upkeep;
 mod waits;
